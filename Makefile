@@ -1,0 +1,58 @@
+# Everything works on a machine that has Python 3.11+ and make; `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check lint types package bench kill lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/.installed ## install, then run the demo: rewrite, warm, serve, kill the origin
+	$(BIN)/imgmirror demo
+
+test: $(VENV)/.installed-dev ## install, then run the tests
+	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q
+
+check: lint types test package ## what must pass: lint, format, strict types, tests, packaging
+
+lint: $(VENV)/.installed-dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev ## mypy, strict
+	$(BIN)/mypy
+
+package: $(VENV)/.installed-dev ## build the wheel and look into it
+	$(BIN)/python -m pytest -q tests/functional/test_package.py
+
+bench: $(VENV)/.installed-dev ## hits, cold thumbnails and warm pictures per second
+	$(BIN)/python benchmarks/service.py
+
+kill: $(VENV)/.installed-dev ## kill -9 a warm of 200 pictures, again and again (ROUNDS=50)
+	$(BIN)/python -m pytest -q -m kill --timeout=3600 tests/hostile/test_kill.py
+
+lock: ## write requirements.lock and requirements-dev.lock anew
+	$(PIP) install uv
+	$(BIN)/uv -q pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade -o requirements.lock
+	$(BIN)/uv -q pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade -o requirements-dev.lock
+
+clean: ## remove what was installed, built and kept by the demo
+	rm -rf $(VENV) dist build var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imgmirror needs Python 3.11 or newer: make PYTHON=python3.x"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A lock with hashes first, the project itself after it without dependencies: pip refuses both in one call.
+# Without build isolation the build back end is the locked one too.
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,123 @@
+"""Articles: which of them use which sources, so that a purge by article knows what others still need.
+
+One JSON file for each article, named by the digest of its name, written so that it survives power loss: unlike
+the indexes it can be rebuilt only by those who have the articles. Runs on the event loop, files in threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.durable import Durable, refusal
+from cache.layout import Layout
+from cache.threads import StoreThreads
+
+log = logging.getLogger(__name__)
+
+MAX_ARTICLE_BYTES = 64 << 20
+"""An index file lists URLs; one that is larger than this is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """An article by the name it was recorded under, and the sources it uses."""
+
+    name: str
+    sources: tuple[str, ...]
+
+
+class ArticleIndex:
+    """The articles known to a store. Every look reads the files: other processes write them too."""
+
+    def __init__(self, layout: Layout, durable: Durable, threads: StoreThreads) -> None:
+        self._layout = layout
+        self._durable = durable
+        self._threads = threads
+
+    async def record(self, article: str, sources: Iterable[str]) -> None:
+        """Note that `article` uses `sources`, instead of those it was known to use.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk refused.
+        """
+        await self._threads.write(self._record, Article(article, tuple(sorted(set(sources)))))
+
+    async def forget(self, article: str) -> bool:
+        """Forget an article; return whether it was known."""
+        return await self._threads.write(self._forget, article)
+
+    async def articles(self) -> list[str]:
+        """Return the names of all known articles, sorted."""
+        return sorted(item.name for item in await self._threads.read(lambda: list(self._all())))
+
+    async def sources_of(self, article: str) -> tuple[str, ...]:
+        """Return the sources of an article, sorted; none when it is not known."""
+        found = await self._threads.read(_read, self._path(article))
+        return found.sources if found else ()
+
+    async def articles_of(self, url: str) -> list[str]:
+        """Return the names of the articles that use a source, sorted."""
+        return sorted(
+            item.name for item in await self._threads.read(lambda: list(self._all())) if url in item.sources
+        )
+
+    async def sources_only_in(self, article: str) -> tuple[list[str], list[str]]:
+        """Return the sources that only this article uses, and those that others use as well."""
+        return await self._threads.read(self._parted, article)
+
+    def _parted(self, article: str) -> tuple[list[str], list[str]]:
+        own = _read(self._path(article))
+        wanted = set(own.sources) if own else set()
+        elsewhere: set[str] = set()
+        for item in self._all():
+            if item.name != article:
+                elsewhere.update(wanted.intersection(item.sources))
+        return sorted(wanted - elsewhere), sorted(elsewhere)
+
+    def _record(self, item: Article) -> None:
+        path = self._path(item.name)
+        if _read(path) == item:
+            return
+        text = json.dumps({"article": item.name, "sources": item.sources}, indent=2)
+        try:
+            self._durable.write(path, text.encode("ascii") + b"\n")
+        except OSError as error:
+            raise refusal(error) from error
+
+    def _forget(self, article: str) -> bool:
+        try:
+            return self._durable.remove(self._path(article))
+        except OSError as error:
+            raise refusal(error) from error
+
+    def _all(self) -> Iterator[Article]:
+        for path in self._layout.root.glob("articles/??/*.json"):
+            if found := _read(path):
+                yield found
+
+    def _path(self, article: str) -> Path:
+        # A name may be a path with bytes that are no UTF-8, or text with lone surrogates.
+        return self._layout.article(hashlib.sha256(article.encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def _read(path: Path) -> Article | None:
+    try:
+        with path.open("rb") as reader:
+            known = json.loads(reader.read(MAX_ARTICLE_BYTES))
+        match known:
+            case {"article": str(name), "sources": [*sources]} if all(
+                isinstance(url, str) for url in sources
+            ):
+                return Article(name, tuple(sources))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("the article file %s cannot be read: %s", path, error)
+        return None
+    log.warning("the article file %s holds something else", path)
+    return None

@@ -1,0 +1,50 @@
+"""Blocks: sources that a purge said are never to be kept or served again. Blocking: runs in the store's threads."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+from cache.durable import Durable, refusal
+from cache.errors import StoreUnreadable
+from cache.keys import source_key
+from cache.layout import Layout
+
+_ABSENT = {errno.ENOENT, errno.ENOTDIR}
+
+
+class Blocks:
+    """One plain file for each blocked source: its presence is the block, its text is for people."""
+
+    def __init__(self, layout: Layout, durable: Durable) -> None:
+        self._layout = layout
+        self._durable = durable
+
+    def contains(self, url: str) -> bool:
+        """Whether the source is blocked.
+
+        Raises:
+            StoreUnreadable: nobody can tell; to answer "no" would be to break a promise.
+        """
+        try:
+            self._layout.blocked(source_key(url)).stat()
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return False
+            raise StoreUnreadable(f"blocks cannot be read: {error.strerror or error}") from error
+        return True
+
+    def add(self, url: str, reason: str, *, now: float) -> None:
+        """Block a source for good; durable when it returns."""
+        text = json.dumps({"source": url, "reason": reason, "blocked_at": now}, indent=2)
+        try:
+            self._durable.write(self._layout.blocked(source_key(url)), text.encode("ascii") + b"\n")
+        except OSError as error:
+            raise refusal(error) from error
+
+    def remove(self, url: str) -> bool:
+        """Lift a block; return whether there was one."""
+        try:
+            return self._durable.remove(self._layout.blocked(source_key(url)))
+        except OSError as error:
+            raise refusal(error) from error

@@ -1,0 +1,190 @@
+"""Writing so that it survives power loss: the few steps that all files of the store are made of.
+
+Answers how a file comes into being at its final name: written aside, fsynced, renamed, its folder fsynced.
+Refuses to know what the files mean. Blocking: runs in the store's threads.
+A file being written is locked (flock) as long as its owner lives, so that others can tell a leftover from
+work under way without trusting process numbers, which are used again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from cache.errors import StoreFull, StoreUnwritable
+
+_NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_ATTEMPTS = 8
+
+
+def sync_descriptor(descriptor: int) -> None:
+    """Have the disk write out an open file, its own cache included."""
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:  # Apple's fsync leaves the data in the disk's cache.
+        fcntl.fcntl(descriptor, full)
+        return
+    os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk write out the names in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network filesystems know no fsync of folders; their renames are synchronous.
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def create_aside(folder: Path, *, suffix: str) -> tuple[int, Path]:
+    """Create a locked temporary file; the caller owns the descriptor and the name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for _ in range(_ATTEMPTS):
+        path = folder / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        if _claimed(descriptor):
+            return descriptor, path
+        # A cleaner came between creation and lock, and removed it.
+        os.close(descriptor)
+    raise OSError(errno.EBUSY, "temporary files are removed as fast as they are made", str(folder))
+
+
+def abandoned(folder: Path, *, remove: bool) -> list[Path]:
+    """Return the temporary files whose owner is gone, removing them when asked to."""
+    found = []
+    for path in files_in(folder):
+        with contextlib.suppress(OSError), _owner_gone(path) as gone:
+            if gone:
+                if remove:
+                    path.unlink(missing_ok=True)
+                found.append(path)
+    return found
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the regular files of a folder by name; none when it does not exist."""
+    try:
+        with os.scandir(folder) as items:
+            return sorted(Path(item.path) for item in items if item.is_file(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+class Durable:
+    """Renames that last.
+
+    A new folder lasts only when its own parent was fsynced. Another process may have made the folder an
+    instant ago and died, so each process does that once for every folder it writes to.
+    """
+
+    def __init__(self, aside: Path) -> None:
+        self._aside = aside
+        self._lasting: set[Path] = set()
+
+    def place(self, path: Path, target: Path) -> None:
+        """Rename an fsynced file to its final name, over what may be there."""
+        self.ensure_folder(target.parent)
+        # The rename may be the first thing to notice a folder that was deleted while we run.
+        try:
+            path.replace(target)
+        except FileNotFoundError:
+            self._lasting.clear()
+            self.ensure_folder(target.parent)
+            path.replace(target)
+        sync_folder(target.parent)
+
+    def write(self, target: Path, data: bytes) -> None:
+        """Write a whole file: aside, fsync, rename, fsync of the folder."""
+        with self._written_aside(data) as (descriptor, path):
+            sync_descriptor(descriptor)
+            self.place(path, target)
+
+    def write_unsynced(self, target: Path, data: bytes) -> None:
+        """Write a whole file by rename, but let the disk take its time: for what can be rebuilt."""
+        with self._written_aside(data) as (_, path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+
+    def remove(self, path: Path) -> bool:
+        """Delete a file for good; return whether it was there."""
+        try:
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        sync_folder(path.parent)
+        return True
+
+    def ensure_folder(self, folder: Path) -> None:
+        """Make a folder that lasts, with its parents."""
+        if folder in self._lasting and folder.is_dir():
+            return
+        if not folder.parent.is_dir():
+            self.ensure_folder(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+        sync_folder(folder.parent)
+        self._lasting.add(folder)
+
+    @contextlib.contextmanager
+    def _written_aside(self, data: bytes) -> Iterator[tuple[int, Path]]:
+        descriptor, path = create_aside(self._aside, suffix=".part")
+        try:
+            write_all(descriptor, data)
+            yield descriptor, path
+        finally:
+            # After the rename the name is gone and there is nothing to remove.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def refusal(error: OSError) -> StoreFull | StoreUnwritable:
+    """Return what the refusal of a disk means for the store."""
+    kind = StoreFull if error.errno in _NO_ROOM else StoreUnwritable
+    return kind(f"the disk refused: {error.strerror or error}")
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte; one `write` may take fewer."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _claimed(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED | {errno.ENOLCK}:
+            raise
+    return os.fstat(descriptor).st_nlink > 0
+
+
+@contextlib.contextmanager
+def _owner_gone(path: Path) -> Iterator[bool]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            yield False
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            # Its owner lives; or there are no locks here, and then nothing can be known.
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)

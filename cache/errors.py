@@ -1,0 +1,60 @@
+"""What the stores can report. `cache` is a leaf: it knows nothing of HTTP statuses or of `proxy`.
+
+CacheError
+├── StoreRefused      the folder is not ours to use
+├── StoreUnreadable   the folder of originals cannot be read at all
+├── NotKept           this original was not kept; what was kept before is untouched
+│   ├── StoreFull         no room
+│   ├── StoreUnwritable   the disk refused
+│   ├── SourceBlocked     a purge said that it is never to be kept again
+│   └── Superseded        it was purged or replaced in the meantime
+├── EntryUnreadable   an entry file holds rubbish
+├── PickleRefused     a value or row would need pickle
+└── FlightClosed      the service is shutting down
+"""
+
+from __future__ import annotations
+
+
+class CacheError(Exception):
+    """Base of all errors of the stores."""
+
+
+class StoreRefused(CacheError):
+    """The folder is not ours to use: it holds code, or foreign files and no marker of ours."""
+
+
+class StoreUnreadable(CacheError):
+    """The folder of originals cannot be read at all."""
+
+
+class NotKept(CacheError):
+    """This original was not kept. Nothing kept before was changed or deleted."""
+
+
+class StoreFull(NotKept):
+    """`min_free` or `originals_max_bytes` is reached: nothing is deleted, nothing new is kept."""
+
+
+class StoreUnwritable(NotKept):
+    """The disk refused a write, an fsync or a rename."""
+
+
+class SourceBlocked(NotKept):
+    """The source was purged with a block while it was fetched."""
+
+
+class Superseded(NotKept):
+    """The entry to update was purged, or holds other bytes by now."""
+
+
+class EntryUnreadable(CacheError):
+    """The text is not an entry."""
+
+
+class PickleRefused(CacheError):
+    """A value or row would need pickle; diskcache would run code from it (CVE-2025-69872)."""
+
+
+class FlightClosed(CacheError):
+    """No new work is begun: the service is shutting down."""

@@ -1,0 +1,202 @@
+"""Incoming: a body on its way in, written aside and hashed while it comes.
+
+Knows bytes; what they are and whether they are kept is for others. Runs on the event loop, files by aiofiles
+in the store's threads. When the store's disk takes nothing more, the body moves to the system's temporary
+folder: it can then be read and served, but not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aiofiles.threadpool import wrap
+
+from cache.durable import create_aside, refusal, sync_descriptor
+from cache.errors import NotKept, StoreUnwritable
+from cache.threads import StoreThreads
+
+log = logging.getLogger(__name__)
+
+BLOCK_BYTES = 256 * 1024
+"""What is collected before a thread writes it: a change of threads costs more than copying a few KB."""
+
+
+class Incoming:
+    """A body being received.
+
+    1. `write` collects blocks, hashes and appends them.
+    2. `finish` flushes: from here on `path` can be read by anyone, and `sha256` is known.
+    3. `sync` has the disk write it out; readers need not wait for that.
+    4. `Originals.commit` renames it. Leaving the block removes what was not committed.
+
+    `refusal` says why the body cannot be kept, once that is known. A failed fsync is final: the kernel
+    reports it once, and a second one would lie.
+    """
+
+    def __init__(self, folder: Path, threads: StoreThreads) -> None:
+        self.path = Path()
+        self.size = 0
+        self.refusal: NotKept | None = None
+        self._folder = folder
+        self._threads = threads
+        self._digest = hashlib.sha256()
+        self._sha256: str | None = None
+        self._pending = bytearray()
+        self._file: io.BufferedWriter | None = None
+        self._temporary: Path | None = None
+        self._synced = False
+        self._syncing = asyncio.Lock()
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the whole body.
+
+        Raises:
+            ValueError: it is not finished.
+        """
+        if self._sha256 is None:
+            raise ValueError("the body is not finished")
+        return self._sha256
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._threads.write(self._open)
+        except asyncio.CancelledError:
+            await self._threads.write(self._discard)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._threads.write(self._discard)
+
+    async def write(self, chunk: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            StoreUnwritable: neither the store nor the temporary folder takes them.
+        """
+        if self._sha256 is not None:
+            raise ValueError("the body is finished")
+        self._pending += chunk
+        self.size += len(chunk)
+        if len(self._pending) >= BLOCK_BYTES:
+            await self._flush()
+
+    async def finish(self) -> None:
+        """Write the rest; the body is complete and readable at `path`."""
+        await self._flush()
+        self._sha256 = self._digest.hexdigest()
+
+    async def sync(self) -> None:
+        """Have the disk write the body out; later calls wait for the first.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk reported an error, now or before.
+        """
+        async with self._syncing:
+            if not self._synced and self.refusal is None:
+                await self._sync_once()
+        if self.refusal is not None:
+            raise self.refusal
+
+    def moved(self, path: Path | None) -> None:
+        """Note that the file now lies at `path` for good; None: it is back where it was."""
+        if path is None and self._temporary is not None:
+            self.path = self._temporary
+        elif path is not None:
+            self.path, self._temporary = path, None
+
+    async def _sync_once(self) -> None:
+        if self._file is None:
+            raise ValueError("the body is not open")
+        try:
+            await self._threads.write(sync_descriptor, self._file.fileno())
+        except OSError as error:
+            log.error("fsync of an incoming body failed: %s", error)
+            self.refusal = refusal(error)
+        else:
+            self._synced = True
+
+    async def _flush(self) -> None:
+        block, self._pending = bytes(self._pending), bytearray()
+        if block:
+            await self._threads.read(self._digest.update, block)
+        try:
+            await self._append(block)
+        except OSError as error:
+            await self._move_elsewhere(error, block)
+
+    async def _append(self, block: bytes) -> None:
+        if self._file is None:
+            raise StoreUnwritable("the body is not open")
+        file = wrap(self._file, executor=self._threads.executor)
+        if block:
+            await file.write(block)
+        await file.flush()
+
+    async def _move_elsewhere(self, error: OSError, block: bytes) -> None:
+        if self.refusal is not None:
+            raise StoreUnwritable(f"nothing takes the body: {error.strerror}") from error
+        log.warning("the store takes no more bytes: %s", error)
+        self.refusal = refusal(error)
+        await self._threads.write(self._move, self.size - len(block))
+        try:
+            await self._append(block)
+        except OSError as again:
+            raise StoreUnwritable(f"nothing takes the body: {again.strerror}") from again
+
+    # In threads
+
+    def _open(self) -> None:
+        try:
+            descriptor, path = create_aside(self._folder, suffix=".part")
+        except OSError as error:
+            log.warning("nothing can be kept: %s", error)
+            self.refusal = refusal(error)
+            self._open_elsewhere()
+        else:
+            self._use(descriptor, path)
+
+    def _open_elsewhere(self) -> None:
+        try:
+            descriptor, name = tempfile.mkstemp(prefix="imgmirror-")
+        except OSError as error:
+            raise StoreUnwritable(f"no temporary file can be made: {error.strerror}") from error
+        self._use(descriptor, Path(name))
+
+    def _use(self, descriptor: int, path: Path) -> None:
+        self.path = self._temporary = path
+        self._file = os.fdopen(descriptor, "wb")
+
+    def _move(self, written: int) -> None:
+        try:
+            with self.path.open("rb") as reader:
+                before = reader.read(written)
+            self._discard()
+            self._open_elsewhere()
+            if self._file is not None:
+                self._file.write(before)
+        except OSError as error:
+            raise StoreUnwritable(f"nothing takes the body: {error.strerror}") from error
+
+    def _discard(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            # What a full disk did not take is still buffered, and closing tries again.
+            with contextlib.suppress(OSError):
+                file.close()
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+            self._temporary = None

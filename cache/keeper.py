@@ -1,0 +1,247 @@
+"""The keeper: the order in which files of the store come and go. Blocking: runs in the store's threads.
+
+Knows files and their order, which is the promise of the product: what was said to be kept survives kill -9 and
+power loss, and a crash at any point leaves at worst a body that no entry names. Refuses to know locks and
+tasks: the caller excludes others from the source and from the bodies concerned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from re import compile as pattern
+
+from cache.durable import Durable, refusal, sync_folder
+from cache.entry import MAX_ENTRY_BYTES, Entry
+from cache.errors import EntryUnreadable, Superseded
+from cache.layout import Layout, size_of
+from cache.refs import Refs
+from cache.usage import Counts
+
+log = logging.getLogger(__name__)
+
+_ANY_DIGEST = pattern(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A finished, fsynced body that lies aside."""
+
+    path: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a commit did: what to add to the count, whether the source has other bytes now, where the body lies."""
+
+    change: Counts
+    bytes_changed: bool
+    body_moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge did, or would do: `body_deleted` and `body_sha256` speak of the present body."""
+
+    found: bool
+    body_deleted: bool = False
+    body_sha256: str | None = None
+    freed_bytes: int = 0
+    bodies: tuple[str, ...] = ()
+
+
+class Keeper:
+    """Keep and purge.
+
+    Keep: the body is already fsynced aside. 1. It is renamed and its folder fsynced. A body of the same bytes
+    that is there already is used instead, if size and digest agree; otherwise it is replaced. 2. The entry
+    is noted as a user of the body. 3. The entry is written aside, fsynced, renamed, its folder fsynced.
+    When step 2 or 3 fails, a body that was new goes back aside: nothing was kept.
+
+    Purge: 1. The entry is deleted, its folder fsynced. 2. Each body it named that no other entry names is
+    deleted, then its list of users.
+    """
+
+    def __init__(self, layout: Layout, durable: Durable, refs: Refs) -> None:
+        self._layout = layout
+        self._durable = durable
+        self._refs = refs
+
+    # Reading
+
+    def entry(self, key: str) -> Entry | None:
+        """Return an entry, None when there is none or it cannot be read."""
+        path = self._layout.entry(key)
+        try:
+            text = read_bounded(path)
+            entry = Entry.from_json(text)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (EntryUnreadable, OSError) as error:
+            log.warning("the entry %s cannot be read: %s", path, error)
+            return None
+        if entry.key != key:
+            log.warning("the entry %s is that of another source", path)
+            return None
+        return entry
+
+    # Keeping
+
+    def keep(self, entry: Entry, arrived: Arrived) -> Done:
+        """Keep an original whose body arrived.
+
+        Raises:
+            StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
+        """
+        previous = self.entry(entry.key)
+        with _refusals():
+            added = self._place_body(arrived)
+            try:
+                self._refs.add(entry.body_sha256, entry.key, body_is_new=added is not None)
+                change = self._write_entry(entry.replacing(previous))
+            except OSError:
+                self._put_back(arrived, added, key=entry.key)
+                raise
+        if added is not None:
+            change += Counts(bytes=added, bodies=1 if added == arrived.size else 0)
+        return Done(
+            change, previous is not None and previous.body_sha256 != entry.body_sha256, added is not None
+        )
+
+    def update(self, entry: Entry) -> Done:
+        """Replace what is said about an original whose bytes stay.
+
+        Raises:
+            Superseded: the source was purged, or has other bytes or no body by now.
+            StoreFull, StoreUnwritable: what was said before still stands.
+        """
+        previous = self.entry(entry.key)
+        if previous is None or previous.body_sha256 != entry.body_sha256:
+            raise Superseded(f"{entry.source} was purged or changed")
+        if size_of(self._layout.body(entry.body_sha256)) != entry.body_size:
+            raise Superseded(f"the body of {entry.source} is gone")
+        with _refusals():
+            change = self._write_entry(entry.replacing(previous))
+        return Done(change, bytes_changed=False, body_moved=False)
+
+    def _place_body(self, arrived: Arrived) -> int | None:
+        """Rename the body to its place; return how many bytes the store grew, None when it was there."""
+        target = self._layout.body(arrived.sha256)
+        before = size_of(target)
+        if before == arrived.size and digest_of(target) == arrived.sha256:
+            # Whoever put it there may not have come as far as fsyncing the folder.
+            self._durable.ensure_folder(target.parent)
+            sync_folder(target.parent)
+            return None
+        if before is not None:
+            log.warning("the body %s is damaged and is replaced", target)
+        self._durable.place(arrived.path, target)
+        return arrived.size - (before or 0)
+
+    def _put_back(self, arrived: Arrived, added: int | None, *, key: str) -> None:
+        # A body that replaced a damaged one stays: other entries may use it. So does one whose entry is in
+        # its place already, when only the last fsync failed.
+        if added == arrived.size and not self._names(key, arrived.sha256):
+            with contextlib.suppress(OSError):
+                self._layout.body(arrived.sha256).replace(arrived.path)
+
+    def _write_entry(self, entry: Entry) -> Counts:
+        path = self._layout.entry(entry.key)
+        before = size_of(path)
+        text = entry.to_json()
+        self._durable.write(path, text)
+        return Counts(bytes=len(text) - (before or 0), entries=int(before is None))
+
+    # Purging
+
+    def named_bodies(self, key: str) -> tuple[str, ...]:
+        """Return the bodies that an entry names, also when the entry is damaged."""
+        entry = self.entry(key)
+        if entry is not None:
+            return entry.digests
+        with contextlib.suppress(OSError):
+            found = _ANY_DIGEST.findall(read_bounded(self._layout.entry(key)))
+            return tuple(dict.fromkeys(digest.decode("ascii") for digest in found))
+        return ()
+
+    def purge(self, key: str, bodies: tuple[str, ...]) -> tuple[Purged, Counts]:
+        """Delete an entry and those of its `bodies` that no other entry names; return also the change of counts."""
+        path = self._layout.entry(key)
+        size = size_of(path)
+        with _refusals():
+            found = self._durable.remove(path)
+            unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=True)]
+            freed = {sha256: self._delete_body(sha256) for sha256 in unused}
+        change = Counts(-(size or 0) - sum(freed.values()), -sum(map(bool, freed.values())), -int(found))
+        return _purged(found, bodies, freed), change
+
+    def preview(self, key: str) -> Purged:
+        """Return what `purge` would do now."""
+        bodies = self.named_bodies(key)
+        unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=False)]
+        freed = {sha256: size_of(self._layout.body(sha256)) or 0 for sha256 in unused}
+        return _purged(self._layout.entry(key).exists(), bodies, freed)
+
+    def _delete_body(self, sha256: str) -> int:
+        path = self._layout.body(sha256)
+        size = size_of(path) or 0
+        self._durable.remove(path)
+        self._refs.remove(sha256)
+        return size
+
+    def _others(self, sha256: str, key: str, *, remember: bool) -> frozenset[str]:
+        users = self._refs.users(sha256)
+        if users is not None and users.complete and key in users.keys:
+            candidates = users.keys - {key}
+            return frozenset(other for other in candidates if self._names(other, sha256))
+        log.info("the users of body %s are not known; reading all entries", sha256)
+        found = frozenset(self._all_users(sha256)) - {key}
+        if found and remember:
+            self._refs.replace(sha256, found, complete=True)
+        return found
+
+    def _names(self, key: str, sha256: str) -> bool:
+        try:
+            return sha256.encode("ascii") in read_bounded(self._layout.entry(key))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            # It cannot be read now; a body is not deleted on a guess.
+            return True
+
+    def _all_users(self, sha256: str) -> Iterator[str]:
+        for path in self._layout.entries.glob("??/*.json"):
+            # Looking for the digest in the text also finds damaged entries.
+            if len(path.stem) == 64 and self._names(path.stem, sha256):
+                yield path.stem
+
+
+def read_bounded(path: Path) -> bytes:
+    """Return the bytes of an entry file; one byte more than an entry may have is enough to know."""
+    with path.open("rb") as reader:
+        return reader.read(MAX_ENTRY_BYTES + 1)
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as reader:
+        return hashlib.file_digest(reader, "sha256").hexdigest()
+
+
+def _purged(found: bool, bodies: tuple[str, ...], freed: dict[str, int]) -> Purged:
+    present = bodies[0] if bodies else None
+    return Purged(found, present in freed, present, sum(freed.values()), tuple(freed))
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise refusal(error) from error

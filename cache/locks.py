@@ -1,0 +1,175 @@
+"""Exclusion by key across tasks, threads' loops and processes, without lock files to clean up.
+
+One file holds all locks: the lock of a key is a byte far out in it, at an offset made of the key's digest
+(62 bits: two keys meet once in a lifetime, and then only wait for each other). The kernel releases what a dying
+process held. Open-file-description locks where they exist (Linux), else POSIX record locks.
+Runs on the event loop; taking a free lock is two system calls and never blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import random
+import struct
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FIRST_WAIT_SECONDS = 0.002
+LONGEST_WAIT_SECONDS = 0.025
+_OFFSET_BITS = 62
+_SET_LOCK: int | None = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
+
+
+@dataclass(slots=True)
+class _Waiters:
+    """The tasks of this process that want one key."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    count: int = 0
+
+
+@dataclass(slots=True)
+class _LockFile:
+    """An open lock file; closed when nothing is held in it any more and a newer one took its place."""
+
+    descriptor: int
+    identity: tuple[int, int]
+    pid: int
+    held: int = 0
+    retired: bool = False
+
+
+class KeyLocks:
+    """Hold keys.
+
+    1. Tasks of one process queue at an `asyncio.Lock`, so that only one of them asks the kernel.
+    2. The kernel is asked without blocking; while another process holds the key, we wait 2 ms, then longer up
+       to 25 ms, each time by a random part, so that many waiters do not ask in step.
+    3. Once held, the file is compared with what its path names now. A file that vanished (or was replaced)
+       is opened anew and the key taken there: processes that start later agree with us.
+       Those that held keys in the old file at that moment are not excluded; nothing can be done for them.
+
+    Raises OSError when there can be no lock file at all (read-only disk).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: _LockFile | None = None
+        self._waiters: dict[str, _Waiters] = {}
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Exclude every other holder of `key` on this machine. Not re-entrant."""
+        waiters = self._waiters.setdefault(key, _Waiters())
+        waiters.count += 1
+        try:
+            async with waiters.lock:
+                offset = offset_of(key)
+                file = await self._acquired(offset)
+                try:
+                    yield
+                finally:
+                    self._let_go(file, offset)
+        finally:
+            waiters.count -= 1
+            if not waiters.count:
+                self._waiters.pop(key, None)
+
+    def close(self) -> None:
+        """Close the file as soon as nothing is held."""
+        self._retire()
+
+    async def _acquired(self, offset: int) -> _LockFile:
+        wait = FIRST_WAIT_SECONDS
+        while (file := self._try(offset)) is None:
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            wait = min(wait * 1.6, LONGEST_WAIT_SECONDS)
+        return file
+
+    def _try(self, offset: int) -> _LockFile | None:
+        file = self._current()
+        if not _lock(file.descriptor, offset):
+            return None
+        if file.identity != _identity(self._path):
+            _unlock(file.descriptor, offset)
+            self._retire()
+            return self._try_again(offset)
+        file.held += 1
+        return file
+
+    def _try_again(self, offset: int) -> _LockFile | None:
+        file = self._current()
+        if not _lock(file.descriptor, offset):
+            return None
+        file.held += 1
+        return file
+
+    def _let_go(self, file: _LockFile, offset: int) -> None:
+        _unlock(file.descriptor, offset)
+        file.held -= 1
+        if file.retired and not file.held:
+            os.close(file.descriptor)
+
+    def _current(self) -> _LockFile:
+        # After a fork the child shares the parent's open file, and with it the parent's locks: it needs its own.
+        if self._file is not None and self._file.pid != os.getpid():
+            self._file = None
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            status = os.fstat(descriptor)
+            self._file = _LockFile(descriptor, (status.st_dev, status.st_ino), os.getpid())
+        return self._file
+
+    def _retire(self) -> None:
+        file, self._file = self._file, None
+        if file is None:
+            return
+        file.retired = True
+        if not file.held:
+            os.close(file.descriptor)
+
+
+def offset_of(key: str) -> int:
+    """Return the byte of the lock file that stands for `key`."""
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - _OFFSET_BITS)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _lock(descriptor: int, offset: int) -> bool:
+    try:
+        _set(descriptor, fcntl.F_WRLCK, offset)
+    except OSError as error:
+        if error.errno in {errno.EAGAIN, errno.EACCES}:
+            return False
+        raise
+    return True
+
+
+def _unlock(descriptor: int, offset: int) -> None:
+    with contextlib.suppress(OSError):
+        _set(descriptor, fcntl.F_UNLCK, offset)
+
+
+def _set(descriptor: int, kind: int, offset: int) -> None:
+    if _SET_LOCK is None:
+        command = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
+        fcntl.lockf(descriptor, command, 1, offset, os.SEEK_SET)
+        return
+    # struct flock of Linux: type, whence, start, length, pid (0 for these locks) and padding.
+    fcntl.fcntl(descriptor, _SET_LOCK, struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, 1, 0))

@@ -1,0 +1,351 @@
+"""Originals: the durable tier. Plain files, nothing is ever evicted. Runs on the event loop, files in threads.
+
+Knows entries, bodies, and who may change them when. Refuses to know where they come from, whether they are fresh
+and what they show. Safe beside other processes on the same folder, and beside a restart at any instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiofiles
+
+from cache.articles import ArticleIndex
+from cache.blocks import Blocks
+from cache.census import Census, StoreStat, count_shard, shards_of
+from cache.durable import Durable, abandoned, create_aside
+from cache.entry import Entry
+from cache.errors import SourceBlocked, StoreFull, StoreUnwritable, Superseded
+from cache.generations import Generations
+from cache.incoming import Incoming
+from cache.keeper import Arrived, Done, Keeper, Purged
+from cache.keys import source_key
+from cache.layout import Layout, is_digest, is_folder_readable, prepare, size_of
+from cache.locks import KeyLocks
+from cache.refs import Refs
+from cache.threads import StoreThreads
+from cache.usage import Counts, Usage
+from cache.verify import Progress, Verification, VerifyReport
+
+__all__ = ["Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop keeping new originals."""
+
+    min_free_bytes: int
+    max_bytes: int | None
+
+
+class Originals:
+    """The originals kept in a folder.
+
+    Commit: 1. The body is fsynced aside. 2. The source, then the body's digest are locked against every other
+    process. 3. Blocked, purged meanwhile or no room: nothing is kept. 4. Body, list of users and entry come into
+    place in that order (see `Keeper`). 5. When the source has other bytes than before, its generation changes,
+    after the entry is there: who reads the stamp first and the entry then is never wrong.
+
+    Purge: the same locks, the reverse order, and always a new generation.
+    """
+
+    def __init__(self, layout: Layout, limits: Limits, *, now: Callable[[], float]) -> None:
+        durable = Durable(layout.incoming)
+        self._layout = layout
+        self._limits = limits
+        self._now = now
+        self._threads = StoreThreads("originals")
+        self._keeper = Keeper(layout, durable, Refs(layout, durable))
+        self._blocks = Blocks(layout, durable)
+        self._usage = Usage(layout.root / "usage")
+        self._counting: asyncio.Task[None] | None = None
+        self.locks = KeyLocks(layout.root / "locks")
+        self.generations = Generations(layout.root / "generations")
+        self.articles = ArticleIndex(layout, durable, self._threads)
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        min_free_bytes: int = 0,
+        max_bytes: int | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> Originals:
+        """Open the store in a folder, making it when there is none.
+
+        Raises:
+            StoreRefused: the folder holds code or foreign files.
+            StoreUnreadable: it cannot be looked at or made.
+        """
+        layout = await asyncio.to_thread(prepare, folder)
+        store = cls(layout, Limits(min_free_bytes, max_bytes), now=now)
+        if not await store._threads.read(store._count_is_right):
+            store._counting = asyncio.create_task(store._count_anew())
+        return store
+
+    async def close(self) -> None:
+        """Wait for what is being written, then release everything."""
+        if self._counting is not None:
+            self._counting.cancel()
+            await asyncio.wait((self._counting,))
+        await self._threads.close()
+        self.generations.close()
+        self.locks.close()
+
+    # Reading
+
+    async def get(self, url: str) -> Entry | None:
+        """Return the entry of a source; None when there is none, or it is damaged (which is logged)."""
+        return await self._threads.read(self._keeper.entry, source_key(url))
+
+    def body_path(self, sha256: str) -> Path:
+        """Return where the body with this digest lies, if it is kept."""
+        return self._layout.body(sha256)
+
+    async def read_body(self, sha256: str) -> bytes:
+        """Return a whole body.
+
+        Raises:
+            OSError: it is not there or cannot be read.
+        """
+        async with aiofiles.open(self._layout.body(sha256), "rb", executor=self._threads.executor) as reader:
+            return await reader.read()
+
+    async def entries(self) -> AsyncIterator[Entry]:
+        """Yield every readable entry, in the order of their keys."""
+        for shard in await self._threads.read(shards_of, self._layout.entries):
+            for entry in await self._threads.read(self._entries_of, shard):
+                yield entry
+
+    async def is_blocked(self, url: str) -> bool:
+        """Whether a purge said that the source is never to be kept again.
+
+        Raises:
+            StoreUnreadable: nobody can tell.
+        """
+        return await self._threads.read(self._blocks.contains, url)
+
+    # Keeping
+
+    def receive(self) -> Incoming:
+        """Return a body to be received; use it as `async with store.receive() as incoming`."""
+        return Incoming(self._layout.incoming, self._threads)
+
+    async def commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int | None = None) -> None:
+        """Keep an original; it survives kill -9 and power loss when this returns.
+
+        Without `incoming`, only what is said about the same bytes is replaced. With `stamp`, read before the
+        fetch began, an original that was purged or changed since is not kept.
+
+        Raises:
+            NotKept: StoreFull, StoreUnwritable, SourceBlocked or Superseded. What was kept before still stands.
+        """
+        if incoming is not None:
+            _require_agreement(entry, incoming)
+            await incoming.sync()
+        async with self._excluded(entry.key, (entry.body_sha256,)):
+            await self._require_welcome(entry.source, stamp)
+            done = await self._kept(entry, incoming)
+            if done.bytes_changed:
+                self.generations.bump(entry.source)
+            await self._threads.read(self._usage.add, done.change)
+
+    async def purge(self, url: str) -> Purged:
+        """Delete what is kept of a source; true in every process when this returns.
+
+        Bodies that other entries name stay.
+
+        Raises:
+            StoreUnwritable: the disk refused.
+        """
+        key = source_key(url)
+        async with self._excluded(key, ()):
+            bodies = await self._threads.read(self._keeper.named_bodies, key)
+            async with self._bodies_excluded(bodies):
+                try:
+                    purged, change = await self._threads.write(self._keeper.purge, key, bodies)
+                finally:
+                    self.generations.bump(url)
+                await self._threads.read(self._usage.add, change)
+        return purged
+
+    async def purge_preview(self, url: str) -> Purged:
+        """Return what `purge` would do."""
+        return await self._threads.read(self._keeper.preview, source_key(url))
+
+    async def block(self, url: str, reason: str) -> None:
+        """Never keep this source again; what is kept of it stays until it is purged."""
+        async with self._excluded(source_key(url), ()):
+            try:
+                await self._threads.write(self._blocks.add, url, reason, now=self._now())
+            finally:
+                self.generations.bump(url)
+
+    async def unblock(self, url: str) -> bool:
+        """Lift a block; return whether there was one."""
+        async with self._excluded(source_key(url), ()):
+            return await self._threads.write(self._blocks.remove, url)
+
+    # Looking after
+
+    def reconfigure(self, *, min_free_bytes: int, max_bytes: int | None) -> None:
+        """Take new limits from now on."""
+        self._limits = Limits(min_free_bytes, max_bytes)
+
+    def kept_bytes(self) -> int:
+        """Return the running count of bytes kept; see `usage.py` for how right it is."""
+        return self._usage.read().bytes
+
+    def kept(self) -> Counts:
+        """Return the running counts of bytes, bodies and entries."""
+        return self._usage.read()
+
+    def free_bytes(self) -> int:
+        """Return the free bytes of the disk; 0 when it cannot be asked."""
+        try:
+            status = os.statvfs(self._layout.root)
+        except OSError:
+            return 0
+        return status.f_bavail * status.f_frsize
+
+    def room_for(self, size: int) -> bool:
+        """Whether a new original of `size` bytes would be kept."""
+        return self.free_bytes() - size >= self._limits.min_free_bytes and self._within_budget(size)
+
+    def readable(self) -> bool:
+        """Whether kept originals can be read, as far as a quick look tells."""
+        layout = self._layout
+        return size_of(layout.marker) is not None and all(
+            map(is_folder_readable, (layout.entries, layout.bodies))
+        )
+
+    def writable(self) -> bool:
+        """Whether a file can be made in the store."""
+        try:
+            descriptor, path = create_aside(self._layout.incoming, suffix=".part")
+        except OSError:
+            return False
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        return True
+
+    async def stat(self, progress: Progress | None = None) -> StoreStat:
+        """Count what is kept, looking at every file, and put the running count right."""
+        async with self._held("count"):
+            census, before = Census(self._layout), self._usage.read()
+            shards = await self._threads.read(shards_of, self._layout.entries, self._layout.bodies)
+            for number, shard in enumerate(shards, start=1):
+                await self._threads.read(census.take, shard)
+                if progress:
+                    progress(number, len(shards))
+            stat, counts = census.result()
+            await self._threads.read(self._usage.settle, counts, before=before)
+        return stat
+
+    async def verify(self, progress: Progress | None = None) -> VerifyReport:
+        """Compare everything kept with its digest; changes nothing."""
+        verification = await self._threads.read(Verification, self._layout)
+        for number, step in enumerate(verification.steps(), start=1):
+            await self._threads.read(step)
+            if progress:
+                progress(number, max(number, verification.total))
+        return verification.report
+
+    async def remove_leftovers(self, *, dry_run: bool = False) -> list[Path]:
+        """Remove temporary files whose owner is gone; return them."""
+        return await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
+
+    # Inside
+
+    async def _kept(self, entry: Entry, incoming: Incoming | None) -> Done:
+        if incoming is None:
+            return await self._threads.write(self._keeper.update, entry)
+        if not self._has_room_for(incoming.size):
+            raise StoreFull("min_free or originals_max_bytes is reached")
+        arrived = Arrived(incoming.path, incoming.sha256, incoming.size)
+        body = self._layout.body(entry.body_sha256)
+        try:
+            done = await self._threads.write(self._keeper.keep, entry, arrived)
+        except BaseException:
+            # Also when cancelled: the thread came to its end, and the body may lie in its place.
+            if size_of(incoming.path) is None and size_of(body) is not None:
+                incoming.moved(body)
+                self.generations.bump(entry.source)
+            raise
+        if done.body_moved:
+            incoming.moved(body)
+        return done
+
+    def _has_room_for(self, size: int) -> bool:
+        # The body lies on this disk already, so only what is free beside it counts.
+        return self.free_bytes() >= self._limits.min_free_bytes and self._within_budget(size)
+
+    def _within_budget(self, size: int) -> bool:
+        return self._limits.max_bytes is None or self.kept_bytes() + size <= self._limits.max_bytes
+
+    async def _require_welcome(self, url: str, stamp: int | None) -> None:
+        if await self.is_blocked(url):
+            raise SourceBlocked(f"{url} was blocked by a purge")
+        if stamp is not None and self.generations.stamp(url) != stamp:
+            raise Superseded(f"{url} was purged or changed meanwhile")
+
+    @contextlib.asynccontextmanager
+    async def _excluded(self, key: str, bodies: tuple[str, ...]) -> AsyncIterator[None]:
+        async with self._held(f"entry {key}"), self._bodies_excluded(bodies):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _bodies_excluded(self, bodies: tuple[str, ...]) -> AsyncIterator[None]:
+        # Always in the same order, and after the source: nobody waits in a circle.
+        async with contextlib.AsyncExitStack() as stack:
+            for sha256 in sorted(set(bodies)):
+                await stack.enter_async_context(self._held(f"body {sha256}"))
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _held(self, key: str) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self.locks.hold(key))
+            except OSError as error:
+                raise StoreUnwritable(f"the store cannot be locked: {error.strerror or error}") from error
+            yield
+
+    def _entries_of(self, shard: str) -> list[Entry]:
+        names = (path.stem for path in sorted((self._layout.entries / shard).glob("*.json")))
+        found = (self._keeper.entry(key) for key in names if is_digest(key) and key[:2] == shard)
+        return [entry for entry in found if entry is not None]
+
+    def _count_is_right(self) -> bool:
+        if not self._usage.trusted() and not shards_of(self._layout.entries, self._layout.bodies):
+            self._usage.settle(Counts(), before=self._usage.read())
+        return self._usage.trusted()
+
+    async def _count_anew(self) -> None:
+        # What is kept while this runs may be counted twice: too much, never too little.
+        try:
+            async with self.locks.hold("count"):
+                if self._usage.trusted():
+                    return
+                before, counts = self._usage.read(), Counts()
+                for shard in await self._threads.read(shards_of, self._layout.entries, self._layout.bodies):
+                    counts += await self._threads.read(count_shard, self._layout, shard)
+                await self._threads.read(self._usage.settle, counts, before=before)
+        except OSError as error:
+            log.warning("what is kept could not be counted: %s", error)
+
+
+def _require_agreement(entry: Entry, incoming: Incoming) -> None:
+    if (entry.body_sha256, entry.body_size) != (incoming.sha256, incoming.size):
+        raise ValueError("the entry is not that of the body")

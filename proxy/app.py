@@ -1,0 +1,198 @@
+"""The composition root: configuration in, a working engine or web application out. The only place where parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from cache.articles import ArticleIndex
+from cache.memory import MemoryTier
+from cache.originals import Originals as OriginalsStore
+from cache.singleflight import SingleFlight
+from cache.variants import Variants as VariantsStore
+from proxy.config import Config
+from proxy.fetch.fetcher import Fetcher
+from proxy.images.workers import RenderPool
+from proxy.observe.metrics import Metrics
+from proxy.policy import Policy, load_manifest
+from proxy.services import originals as originals_service
+from proxy.services import variants as variants_service
+from proxy.services.articles import Articles
+from proxy.services.originals import Originals
+from proxy.services.purging import Purging
+from proxy.services.variants import Variants
+from proxy.signing import Signer
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 0.5
+"""How often a process looks whether the shared generations were replaced: purges are true within a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a service of several processes an engine runs; `share` divides what belongs to the whole."""
+
+    instance_id: str = field(default_factory=lambda: f"imgmirror-{secrets.token_hex(8)}")
+    worker: int = 0
+    workers: int = 1
+
+    def share(self, total: int) -> int:
+        """Return this worker's part of `total`, at least 1."""
+        return max(1, total // self.workers + (1 if self.worker < total % self.workers else 0))
+
+
+@dataclass(slots=True)
+class Engine:
+    """Everything but the web: what the server and the commands work with."""
+
+    config: Config
+    place: Place
+    policy: Policy
+    signer: Signer | None
+    kept: OriginalsStore
+    variant_store: VariantsStore
+    memory: MemoryTier
+    pool: RenderPool
+    fetcher: Fetcher
+    originals: Originals
+    variants: Variants
+    purging: Purging
+    articles: Articles
+    article_index: ArticleIndex
+    metrics: Metrics
+    flight: SingleFlight
+
+    def reconfigure(self, config: Config) -> None:
+        """Take a new configuration for what begins from now on.
+
+        Raises:
+            OSError, ValueError: the manifest cannot be read; nothing was changed then.
+        """
+        policy = make_policy(config)
+        self.config, self.policy, self.signer = config, policy, make_signer(config)
+        self.fetcher.reconfigure(config.fetch, check_hop=policy.check_hop)
+        self.originals.reconfigure(config.fetch)
+        self.kept.reconfigure(
+            min_free_bytes=config.store.min_free, max_bytes=config.store.originals_max_bytes
+        )
+        self.pool.reconfigure(config.render)
+
+
+def make_policy(config: Config) -> Policy:
+    """Return the admission rules of a configuration, its manifest read."""
+    manifest = load_manifest(config.sources.manifest) if config.sources.manifest else None
+    return Policy(config.sources, any_transform=config.any_transform, manifest=manifest)
+
+
+def make_signer(config: Config) -> Signer | None:
+    """Return the signer of a configuration, or None when it has no keys."""
+    return Signer(config.sources.keys) if config.sources.keys else None
+
+
+@asynccontextmanager
+async def open_stores(config: Config) -> AsyncIterator[tuple[OriginalsStore, VariantsStore, ArticleIndex]]:
+    """Open what is kept, without anything that fetches or renders.
+
+    Raises:
+        CacheError, OSError: the folders cannot be used.
+    """
+    store = config.store
+    async with AsyncExitStack() as stack:
+        kept = await OriginalsStore.open(
+            store.dir, min_free_bytes=store.min_free, max_bytes=store.originals_max_bytes
+        )
+        stack.push_async_callback(kept.close)
+        variants = await VariantsStore.open(store.variants_path, max_bytes=store.variants_max_bytes)
+        stack.push_async_callback(variants.close)
+        yield kept, variants, kept.articles
+
+
+@asynccontextmanager
+async def open_engine(
+    config: Config, *, place: Place | None = None, now: Callable[[], float] = time.time
+) -> AsyncIterator[Engine]:
+    """Open the stores, start the render processes and the fetcher; close all of it at the end, in turn."""
+    place = place or Place()
+    async with AsyncExitStack() as stack:
+        kept, variant_store, index = await stack.enter_async_context(open_stores(config))
+        policy = make_policy(config)
+        pool = RenderPool(config.render, processes=place.share(config.render.processes))
+        await pool.start()
+        stack.push_async_callback(pool.close)
+        fetcher = Fetcher(config.fetch, check_hop=policy.check_hop, instance_id=place.instance_id)
+        await fetcher.start()
+        stack.push_async_callback(fetcher.close)
+        flight = SingleFlight(kept.locks)
+        stack.push_async_callback(flight.close, config.server.shutdown_timeout)
+        engine = _assembled(
+            config, place, policy, _Opened(kept, variant_store, index, pool, fetcher, flight), now
+        )
+        watch = asyncio.create_task(_watch_generations(kept))
+        stack.push_async_callback(_cancelled, watch)
+        yield engine
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    kept: OriginalsStore
+    variant_store: VariantsStore
+    index: ArticleIndex
+    pool: RenderPool
+    fetcher: Fetcher
+    flight: SingleFlight
+
+
+def _assembled(
+    config: Config, place: Place, policy: Policy, opened: _Opened, now: Callable[[], float]
+) -> Engine:
+    metrics = Metrics()
+    memory = MemoryTier(place.share(config.store.memory_max_bytes))
+    originals = Originals(
+        originals_service.Parts(opened.kept, opened.fetcher, opened.pool, opened.flight, metrics, now),
+        config.fetch,
+    )
+    variants = Variants(
+        variants_service.Parts(
+            originals, opened.kept, opened.variant_store, memory, opened.pool, opened.flight, metrics, now
+        )
+    )
+    return Engine(
+        config=config,
+        place=place,
+        policy=policy,
+        signer=make_signer(config),
+        kept=opened.kept,
+        variant_store=opened.variant_store,
+        memory=memory,
+        pool=opened.pool,
+        fetcher=opened.fetcher,
+        originals=originals,
+        variants=variants,
+        purging=Purging(opened.kept, opened.variant_store, opened.index),
+        articles=Articles(opened.index),
+        article_index=opened.index,
+        metrics=metrics,
+        flight=opened.flight,
+    )
+
+
+async def _watch_generations(kept: OriginalsStore) -> None:
+    while True:
+        await asyncio.sleep(CHECK_SECONDS)
+        try:
+            kept.generations.check()
+        except OSError as error:
+            log.warning("the generations of the store cannot be read: %s", error)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

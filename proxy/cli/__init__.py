@@ -1,0 +1,64 @@
+"""The command `imgmirror`: one file per command, each with `add_arguments(parser)` and `run(args, config)`.
+
+Exit codes: 0 done, 1 found something, 2 wrong use or wrong configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from proxy.configfile import ConfigError, load
+from proxy.observe.logs import set_up
+from proxy.version import __version__
+
+COMMANDS = {
+    "serve": "run the service",
+    "rewrite": "replace wrapper addresses in articles",
+    "warm": "keep the pictures of articles before the first visitor comes",
+    "url": "build, explain, sign and unwrap addresses",
+    "store": "look after what is kept",
+    "doctor": "check configuration, store, codecs, DNS and disk",
+    "health": "ask a running service whether it is healthy",
+    "demo": "the whole story on the sample article",
+}
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser; with `only`, the other commands are named but not loaded, which starts faster."""
+    parser = argparse.ArgumentParser(prog="imgmirror", description="An image proxy and asset mirror.")
+    parser.add_argument("--version", action="version", version=f"imgmirror {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        command.add_argument(
+            "--config", metavar="F", help="configuration file (else IMGMIRROR_CONFIG, else config.toml)"
+        )
+        if only is None or name == only:
+            importlib.import_module(f"proxy.cli.{name}").add_arguments(command)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    named = next((word for word in given if word in COMMANDS), "")
+    args = build_parser(named).parse_args(given)
+    set_up()
+    try:
+        config = load(args.config, os.environ).config
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"imgmirror: {problem}", file=sys.stderr)
+        return 2
+    try:
+        return int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does; nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

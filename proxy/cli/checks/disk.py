@@ -1,0 +1,139 @@
+"""Folders and disks: whether the store can be used, by whom, and how much room there is. Makes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from cache.errors import CacheError
+from cache.originals import Originals
+from proxy.cli.checks.finding import Finding
+from proxy.cli.terminal import readable
+from proxy.config import Config
+
+MARKER = "imgmirror-store"
+_NETWORK_FILESYSTEMS = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "fuse.sshfs",
+    "fuse.s3fs",
+    "ceph",
+    "glusterfs",
+}
+
+
+def store_findings(config: Config) -> Iterator[Finding]:
+    """Yield what is to say about the folder of originals."""
+    folder = config.store.dir
+    if (folder / MARKER).is_file():
+        yield from _existing(config, folder)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        advice = "name another store.dir: this one holds other files and is refused"
+        yield Finding("care", "store", f"{folder} is not a store", advice)
+    else:
+        yield _creatable("store", folder)
+
+
+def variants_findings(config: Config) -> Iterator[Finding]:
+    """Yield what is to say about the folder of variants."""
+    folder = config.store.variants_path
+    existing = _nearest(folder)
+    kind = _filesystem(existing)
+    if kind in _NETWORK_FILESYSTEMS:
+        advice = "put store.variants_dir on a local disk: its database does not work over a network"
+        yield Finding("care", "variants", f"{folder} lies on {kind}", advice)
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        advice = f"give the service's user the right to write {existing}; until then nothing rendered is kept"
+        yield Finding("care", "variants", f"{existing} cannot be written", advice)
+    else:
+        yield Finding("ok", "variants", f"{folder}, at most {readable(config.store.variants_max_bytes)}")
+
+
+def disk_findings(config: Config) -> Iterator[Finding]:
+    """Yield what is to say about free disk."""
+    store = config.store
+    free = shutil.disk_usage(_nearest(store.dir)).free
+    shown = f"{readable(free)} free, store.min_free is {readable(store.min_free)}"
+    if free < store.min_free:
+        advice = "make room: below store.min_free new pictures are served but not kept"
+        yield Finding("care", "disk", shown, advice)
+    elif free < 2 * store.min_free:
+        yield Finding("note", "disk", shown, "plan for more room; nothing kept is ever deleted to make some")
+    else:
+        yield Finding("ok", "disk", shown)
+    free = shutil.disk_usage(_nearest(store.variants_path)).free
+    if free < store.variants_max_bytes // 10:
+        advice = (
+            "make room or lower store.variants_max_bytes: variants are rendered again and again otherwise"
+        )
+        yield Finding("note", "disk", f"{readable(free)} free for variants", advice)
+
+
+def _existing(config: Config, folder: Path) -> Iterator[Finding]:
+    owner = folder.stat().st_uid
+    if owner != os.geteuid():
+        advice = "run doctor as the service's user; whether that one can write, nobody else can tell"
+        yield Finding("note", "store", f"{folder} belongs to user {owner}", advice)
+        return
+    try:
+        yield from asyncio.run(_opened(config, folder))
+    except (CacheError, OSError) as error:
+        yield Finding("care", "store", f"{folder}: {error}", "the service cannot start with this store")
+
+
+async def _opened(config: Config, folder: Path) -> list[Finding]:
+    limits = config.store
+    originals = await Originals.open(
+        folder, min_free_bytes=limits.min_free, max_bytes=limits.originals_max_bytes
+    )
+    try:
+        kept = originals.kept()
+        readable_now = await asyncio.to_thread(originals.readable)
+        writable_now = await asyncio.to_thread(originals.writable)
+        budget_left = originals.room_for(0) or originals.free_bytes() < limits.min_free
+    finally:
+        await originals.close()
+    if not readable_now or not writable_now:
+        problem = "written" if readable_now else "read"
+        advice = f"mend the rights of {folder} for user {os.geteuid()}"
+        return [Finding("care", "store", f"{folder} cannot be {problem}", advice)]
+    findings = [Finding("ok", "store", f"{folder}: {kept.entries} originals, {readable(kept.bytes)}")]
+    if not budget_left:
+        advice = "raise store.originals_max_bytes: new pictures are served but not kept"
+        findings.append(Finding("care", "store", "store.originals_max_bytes is reached", advice))
+    return findings
+
+
+def _creatable(subject: str, folder: Path) -> Finding:
+    existing = _nearest(folder)
+    if os.access(existing, os.W_OK | os.X_OK):
+        return Finding("ok", subject, f"{folder} will be made at the first start")
+    advice = f"make it for the service's user, or give that user the right to write {existing}"
+    return Finding("care", subject, f"{folder} cannot be made: {existing} cannot be written", advice)
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder itself, or the nearest one above it that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+
+
+def _filesystem(folder: Path) -> str:
+    """Return the type of the filesystem of a folder; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    real, best = str(folder.resolve()), ("", "")
+    for line in lines:
+        _, point, kind, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(best[0]):
+            best = (point, kind)
+    return best[1]

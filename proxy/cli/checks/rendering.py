@@ -1,0 +1,53 @@
+"""Rendering, tried: a render process is started, and every format is written and read again."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from proxy.cli.checks.finding import Finding
+from proxy.config import Config
+from proxy.errors import MirrorError
+from proxy.images.formats import sniff
+from proxy.images.resolved import Resolved
+from proxy.images.samples import small_picture
+from proxy.images.workers import Job, Rendered, RenderPool, Wish
+
+FORMATS = ("avif", "webp", "jpeg", "png", "gif")
+_NAMES = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG", "png": "PNG", "gif": "GIF"}
+_REINSTALL = (
+    "install Pillow from its binary wheel again (pip install --force-reinstall --only-binary :all: pillow)"
+)
+
+
+async def render_findings(config: Config) -> list[Finding]:
+    """Return whether pictures can be rendered, and in which formats."""
+    pool = RenderPool(config.render, processes=1)
+    try:
+        await pool.start()
+    except (MirrorError, OSError) as error:
+        advice = "look at memory, ulimit -v and render.memory_max_bytes: a process has to start within them"
+        detail = error.detail if isinstance(error, MirrorError) else str(error)
+        return [Finding("care", "render process", f"does not start: {detail}", advice)]
+    try:
+        with tempfile.TemporaryDirectory(prefix="imgmirror-doctor-") as folder:
+            codecs = [await _codec(pool, Path(folder), name) for name in FORMATS]
+    finally:
+        await pool.close()
+    return [Finding("ok", "render process", f"starts; {config.render.processes} in all"), *codecs]
+
+
+async def _codec(pool: RenderPool, folder: Path, name: str) -> Finding:
+    source = folder / "sample"
+    await asyncio.to_thread(source.write_bytes, small_picture())
+    wish = Wish(Resolved(width=48, format=name), (name,))
+    made = (await pool.run(Job(str(source), (wish,)))).outputs[0]
+    if not isinstance(made, Rendered) or sniff(made.body) != name:
+        return Finding("care", _NAMES[name], f"cannot be written: {made}", _REINSTALL)
+    written = folder / name
+    await asyncio.to_thread(written.write_bytes, made.body)
+    read = await pool.run(Job(str(written), (), check=True))
+    if read.verdict != "whole":
+        return Finding("care", _NAMES[name], f"cannot be read: {read.error}", _REINSTALL)
+    return Finding("ok", _NAMES[name], "can be written and read")

@@ -1,0 +1,98 @@
+"""The configuration and the machine: what they allow, and what a public service should not leave at its default."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from proxy.cli.checks.finding import Finding
+from proxy.config import Config
+from proxy.configfile import ConfigError
+from proxy.policy import listen_problem, load_manifest
+from proxy.version import __version__
+
+RELEASED = 1_735_689_600.0
+"""2025-01-01: a clock before this is wrong."""
+
+SHIPPED_CONTACT = "imgmirror.example"
+
+_FILES_BESIDE_CONNECTIONS = 256
+
+
+def configuration_findings(config: Config, path: Path | None) -> Iterator[Finding]:
+    """Yield what is to say about the configuration, which could be read: else we would not be here."""
+    where = str(path) if path else "built-in defaults (no config.toml here)"
+    yield Finding("ok", "configuration", f"imgmirror {__version__}, {where}")
+    problem = listen_problem(config)
+    if problem:
+        yield Finding(
+            "care", "configuration", problem, "`imgmirror serve` refuses to start until this is settled"
+        )
+    yield from _manifest(config)
+    if not config.on_loopback and not config.server.admin_token:
+        advice = "set server.admin_token; until then only this machine can purge and read metrics"
+        yield Finding("note", "configuration", "no server.admin_token", advice)
+    if not config.server.public_url:
+        advice = "set server.public_url, or give `rewrite` a --base-url"
+        yield Finding("note", "configuration", "no server.public_url", advice)
+    if SHIPPED_CONTACT in config.fetch.user_agent:
+        advice = "name your own contact in fetch.user_agent, so that origins write before they block"
+        yield Finding("note", "configuration", "fetch.user_agent is the shipped one", advice)
+    if config.fetch.allow_networks and not config.on_loopback:
+        networks = ", ".join(map(str, config.fetch.allow_networks))
+        advice = "whoever the service serves can read what lies there; empty fetch.allow_networks unless you mean it"
+        yield Finding("care", "configuration", f"private networks may be fetched from: {networks}", advice)
+
+
+def machine_findings(config: Config) -> Iterator[Finding]:
+    """Yield what is to say about interpreter, processors, open files and clock."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("ok", "machine", f"Python {version}, {os.cpu_count() or 1} processors")
+    needed = 2 * config.fetch.max_connections + _FILES_BESIDE_CONNECTIONS
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= allowed < needed:
+        advice = f"raise it to {needed} at least (LimitNOFILE=65536 in the unit, or ulimit -n)"
+        yield Finding("care", "open files", f"a process may open {allowed}", advice)
+    else:
+        yield Finding("ok", "open files", f"a process may open {allowed}")
+    yield from _clock(config, now=time.time())
+
+
+def _manifest(config: Config) -> Iterator[Finding]:
+    manifest = config.sources.manifest
+    if manifest is None:
+        return
+    try:
+        count = len(load_manifest(manifest))
+    except (ConfigError, OSError, ValueError) as error:
+        yield Finding(
+            "care", "manifest", str(error), "mend sources.manifest; the service does not start without"
+        )
+        return
+    yield Finding("ok", "manifest", f"{count} sources")
+
+
+def _clock(config: Config, *, now: float) -> Iterator[Finding]:
+    shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    newest = _newest(config.store.dir)
+    if now < RELEASED:
+        yield Finding("care", "clock", shown, "set the clock: TLS and freshness depend on it")
+    elif newest > now + 3600:
+        advice = "set the clock: files of the store come from the future, so stale pictures seem fresh"
+        yield Finding("care", "clock", f"{shown}, behind the store", advice)
+    else:
+        yield Finding("ok", "clock", shown)
+
+
+def _newest(folder: Path) -> float:
+    newest = 0.0
+    for name in ("usage", "generations", "imgmirror-store", "entries", "bodies"):
+        try:
+            newest = max(newest, (folder / name).stat().st_mtime)
+        except OSError:
+            continue
+    return newest

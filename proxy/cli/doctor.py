@@ -1,0 +1,74 @@
+"""`imgmirror doctor`: look at everything a service needs, and say what to do about what is not right.
+
+Makes nothing and changes nothing but a temporary file. Exit 1 when something needs care; notes do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+from proxy.cli.checks.disk import disk_findings, store_findings, variants_findings
+from proxy.cli.checks.finding import Finding
+from proxy.cli.checks.network import dns_findings
+from proxy.cli.checks.rendering import render_findings
+from proxy.cli.checks.settings import configuration_findings, machine_findings
+from proxy.cli.terminal import quiet_log, safe, say
+from proxy.config import Config
+from proxy.configfile import find_file
+
+DEFAULT_NAME = "example.com"
+_MARKS = {"ok": ("ok  ", "32"), "note": ("note", "33"), "care": ("CARE", "31;1")}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("--host", metavar="NAME", help=f"name to ask DNS for (default {DEFAULT_NAME})")
+    parser.add_argument("--offline", action="store_true", help="leave out what needs the network")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    """Examine; exit 1 when something needs care."""
+    quiet_log()
+    findings = []
+    for finding in _findings(args, config):
+        findings.append(finding)
+        if not args.json:
+            _show(finding)
+    care = sum(finding.level == "care" for finding in findings)
+    if args.json:
+        say(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        say(f"{care} of {len(findings)} need care" if care else "everything is as it should be")
+    return int(care > 0)
+
+
+def _findings(args: argparse.Namespace, config: Config) -> Iterator[Finding]:
+    path = find_file(args.config, os.environ)
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: configuration_findings(config, path),
+        lambda: machine_findings(config),
+        lambda: store_findings(config),
+        lambda: variants_findings(config),
+        lambda: disk_findings(config),
+        lambda: iter(asyncio.run(render_findings(config))),
+    ]
+    if not args.offline:
+        checks.append(lambda: iter(asyncio.run(dns_findings(args.host or DEFAULT_NAME))))
+    for check in checks:
+        yield from check()
+
+
+def _show(finding: Finding) -> None:
+    mark, colour = _MARKS[finding.level]
+    if sys.stdout.isatty():
+        mark = f"\x1b[{colour}m{mark}\x1b[0m"
+    say(f"{mark} {finding.subject}: {safe(finding.found)}")
+    if finding.advice:
+        say(f"     -> {safe(finding.advice)}")

@@ -1,0 +1,227 @@
+"""`imgmirror rewrite PATH…`: replace wrapper addresses in articles, show what would change, or put them back.
+
+Changes nothing unless `--write` or `--undo` is given. Exit codes: 0 done; 1 something is left (`--check`), could
+not be put back (`--undo`), or an article could not be read or written; 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+from proxy.config import Config
+from proxy.rewrite.apply import Rewritten, Undone, rewrite_file, undo_file
+from proxy.rewrite.files import ArticleFile, find_articles, unified_diff
+from proxy.rewrite.journal import JournalError
+from proxy.rewrite.spot import address_text
+from proxy.services.articles import make_rewriter
+
+_BASE_URL = re.compile(r"https?://[^\s/?#\"'<>()\\@]+(?:/[^\s?#\"'<>()\\]*)?", re.IGNORECASE)
+Done = TypeVar("Done", Rewritten, Undone)
+_DIFF_STYLES = {b"@": b"\x1b[36m", b"-": b"\x1b[31m", b"+": b"\x1b[32m"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="articles, or folders of articles"
+    )
+    parser.add_argument(
+        "--base-url", metavar="U", help="what the articles shall point at (default: server.public_url)"
+    )
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--write", action="store_true", help="write the articles; .imgmirror/ keeps the way back"
+    )
+    mode.add_argument("--diff", action="store_true", help="show what would change as a unified diff")
+    mode.add_argument("--check", action="store_true", help="exit 1 when something is left to rewrite")
+    parser.add_argument("--all-images", action="store_true", help="also pictures that no wrapper shows")
+    parser.add_argument("--undo", action="store_true", help="put the original addresses back")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+@dataclass(slots=True)
+class _Report:
+    """What was done: articles in order, and those that failed."""
+
+    verb: str
+    articles: list[dict[str, Any]] = field(default_factory=list)
+    diffs: list[bytes] = field(default_factory=list)
+    replaced: int = 0
+    left: int = 0
+    unfinished: int = 0
+    failed: int = 0
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    """Rewrite, show, check or undo."""
+    base_url = (args.base_url or config.server.public_url).rstrip("/")
+    if args.base_url and not _BASE_URL.fullmatch(args.base_url):
+        return _misuse(
+            "--base-url must be an http(s) address without a query, such as https://img.example.org"
+        )
+    if args.write and not args.undo and not base_url:
+        return _misuse("--write needs --base-url or server.public_url: what shall the articles point at?")
+    try:
+        articles = list(find_articles(args.paths))
+    except (OSError, ValueError) as error:
+        return _misuse(str(error))
+    report = _undo(articles, args) if args.undo else _rewrite(articles, args, config, base_url)
+    _print(report, args)
+    if report.failed:
+        return 1
+    if args.undo:
+        return 1 if report.left else 0
+    return 1 if args.check and (report.replaced or report.unfinished) else 0
+
+
+def _rewrite(articles: list[ArticleFile], args: argparse.Namespace, config: Config, base_url: str) -> _Report:
+    shown_url = base_url or f"http://{config.server.host}:{config.server.port}"
+    rewriter = make_rewriter(config, base_url=shown_url, all_images=args.all_images)
+    report = _Report("replaced" if args.write else "to replace")
+    for done in _each(articles, lambda article: rewrite_file(article, rewriter, write=args.write), report):
+        result = done.result
+        report.replaced += len(result.replaced)
+        report.left += len(result.left)
+        report.unfinished += sum(not item.on_purpose for item in result.left)
+        report.articles.append(_rewritten(done))
+        if args.diff:
+            report.diffs.append(unified_diff(done.data, result.data, name=_label(done.article.path)))
+    return report
+
+
+def _undo(articles: list[ArticleFile], args: argparse.Namespace) -> _Report:
+    write = not (args.diff or args.check)
+    report = _Report("put back" if write else "to put back")
+    for done in _each(articles, lambda article: undo_file(article, write=write), report):
+        report.replaced += done.count
+        report.left += len(done.missing)
+        report.articles.append(_undone(done))
+        if args.diff:
+            report.diffs.append(unified_diff(done.data, done.new_data, name=_label(done.article.path)))
+    return report
+
+
+def _each(
+    articles: list[ArticleFile], work: Callable[[ArticleFile], Done], report: _Report
+) -> Iterator[Done]:
+    """Yield what `work` makes of each article; one that fails is said and does not stop the others."""
+    console = Console(stderr=True)
+    shown = track(
+        articles, description="articles", console=console, transient=True, disable=not console.is_terminal
+    )
+    for article in shown:
+        try:
+            yield work(article)
+        except (OSError, JournalError) as error:
+            report.failed += 1
+            print(f"imgmirror: {error}", file=sys.stderr)
+
+
+def _rewritten(done: Rewritten) -> dict[str, Any]:
+    return {
+        "path": _label(done.article.path),
+        "replaced": [
+            {
+                "line": item.line,
+                "context": item.context,
+                "preset": item.preset,
+                "source": item.source.url,
+                "old": address_text(item.old.decode("latin-1")),
+                "new": address_text(item.new.decode("latin-1")),
+            }
+            for item in done.result.replaced
+        ],
+        "left": [
+            {"line": item.line, "address": item.text, "reason": item.reason, "on_purpose": item.on_purpose}
+            for item in done.result.left
+        ],
+    }
+
+
+def _undone(done: Undone) -> dict[str, Any]:
+    missing = [
+        {"address": entry.new.decode("utf-8", "replace"), "reason": "no longer in the article"}
+        for entry in done.missing
+    ]
+    return {"path": _label(done.article.path), "replaced": done.count, "left": missing}
+
+
+def _print(report: _Report, args: argparse.Namespace) -> None:
+    if args.json:
+        summary = {
+            "articles": report.articles,
+            report.verb.replace(" ", "_"): report.replaced,
+            "left": report.left,
+        }
+        print(json.dumps(_printable(summary | {"failed": report.failed}), indent=1))
+    elif args.diff:
+        _print_diffs(report.diffs)
+    else:
+        _print_summary(report)
+
+
+def _print_summary(report: _Report) -> None:
+    """Print a line for each article with something to say, one for each address that is left, and the sums.
+
+    Piped output is stable: no colour, no wrapping.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    for article in report.articles:
+        count = article["replaced"] if isinstance(article["replaced"], int) else len(article["replaced"])
+        if count or article["left"]:
+            left = f", {len(article['left'])} left" if article["left"] else ""
+            console.print(_printable(f"{article['path']}: {count} {report.verb}{left}"), markup=False)
+        for item in article["left"]:
+            place = f"{article['path']}:{item['line']}" if "line" in item else article["path"]
+            style = "dim" if item.get("on_purpose") else "yellow"
+            text = f"  {place}: left, {item['reason']}: {item['address']}".rstrip(": ")
+            console.print(_printable(text), markup=False, style=style)
+    sums = f"{len(report.articles)} articles, {report.replaced} addresses {report.verb}, {report.left} left"
+    failed = f", {report.failed} articles failed" if report.failed else ""
+    console.print(sums + failed, markup=False, style="bold")
+
+
+def _print_diffs(diffs: Iterable[bytes]) -> None:
+    """Write diffs as bytes: articles need not be UTF-8, and `git apply` has to take what is printed."""
+    sys.stdout.flush()
+    out = sys.stdout.buffer
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for diff in diffs:
+        if not coloured:
+            out.write(diff)
+            continue
+        for line in diff.splitlines(keepends=True):
+            style = _DIFF_STYLES.get(line[:1])
+            out.write(style + line.rstrip(b"\n") + b"\x1b[0m\n" if style else line)
+    out.flush()
+
+
+def _printable(value: Any) -> Any:
+    """Replace what no terminal shows: bytes that are no UTF-8 (surrogates) and control characters."""
+    if isinstance(value, str):
+        text = value.encode("utf-8", "backslashreplace").decode()
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return {key: _printable(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _label(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path).lstrip("/") if relative.startswith("..") else relative
+
+
+def _misuse(message: str) -> int:
+    print(f"imgmirror: {message}", file=sys.stderr)
+    return 2

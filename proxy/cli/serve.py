@@ -1,0 +1,48 @@
+"""`imgmirror serve`: run the service until a signal ends it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from cache.errors import CacheError
+from proxy.config import Config
+from proxy.policy import listen_problem
+from proxy.supervisor import Serving, serve
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("--host", metavar="H", help="address to listen on (server.host)")
+    parser.add_argument("--port", metavar="N", type=_port, help="TCP port (server.port); 0 takes a free one")
+    parser.add_argument("--workers", metavar="N", type=_count, help="web processes (server.workers)")
+
+
+def run(args: argparse.Namespace, _config: Config) -> int:
+    """Serve; exit 2 when the configuration does not allow it."""
+    serving = Serving(args.config, args.host, args.port, args.workers)
+    problem = listen_problem(serving.read())
+    if problem:
+        print(f"imgmirror: {problem}", file=sys.stderr)
+        return 2
+    try:
+        return serve(
+            serving, announce=lambda address: print(f"imgmirror is listening on {address}", flush=True)
+        )
+    except (CacheError, OSError) as error:
+        print(f"imgmirror: cannot serve: {error}", file=sys.stderr)
+        return 2
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError("a port lies between 0 and 65535")
+    return port
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return count

@@ -1,0 +1,125 @@
+"""How commands speak: tables and colour to a terminal, plain stable lines to a pipe, progress on standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def readable(size_bytes: float) -> str:
+    """Return a size as people read it: `1.4 MiB`."""
+    size, unit = float(size_bytes), 0
+    while abs(size) >= 1024 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or abs(size) >= 100 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def safe(text: str) -> str:
+    """Return text that cannot steer a terminal: names of files and answers of origins may hold anything."""
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in shown)
+
+
+def say(text: str = "", *, error: bool = False) -> None:
+    """Print a plain line."""
+    stream = sys.stderr if error else sys.stdout
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def complain(problem: object) -> int:
+    """Print why a command cannot do its work; return the exit code for wrong use."""
+    say(f"imgmirror: {safe(str(problem))}", error=True)
+    return 2
+
+
+def quiet_log() -> None:
+    """Log errors only, unless `IMGMIRROR_LOG` asks for more: what a command finds is in its own words."""
+    if "IMGMIRROR_LOG" not in os.environ:
+        logging.getLogger().setLevel(logging.ERROR)
+
+
+def show_rows(rows: Sequence[tuple[str, str]], *, title: str = "", error: bool = False) -> None:
+    """Show names and values: a table on a terminal, `name: value` lines in a pipe."""
+    stream = sys.stderr if error else sys.stdout
+    if not stream.isatty():
+        for name, value in rows:
+            say(f"{name}: {value}", error=error)
+        return
+    table = Table(title=title or None, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(justify="left")
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    Console(stderr=error).print(table)
+
+
+def show_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: int = 1) -> None:
+    """Show a table; columns from number `right` on are numbers. In a pipe, columns are aligned with spaces."""
+    if sys.stdout.isatty():
+        table = Table(title=title, title_justify="left")
+        for number, header in enumerate(headers):
+            table.add_column(header, justify="right" if number >= right else "left", no_wrap=number >= right)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(row[number]) for row in (headers, *rows)) for number in range(len(headers))]
+    say(title)
+    for row in (headers, *rows):
+        cells = [
+            cell.rjust(width) if number >= right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        say("  " + "  ".join(cells).rstrip())
+
+
+class RateColumn(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate; empty until there is one."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "", style="dim")
+
+
+class TimeLeftColumn(ProgressColumn):
+    """How long it will take."""
+
+    def render(self, task: Task) -> Text:
+        """Return the time left; empty until it can be told."""
+        left = task.time_remaining
+        return Text(f"{timedelta(seconds=int(left))} left" if left else "", style="dim")
+
+
+@contextmanager
+def progress_bar(title: str, *, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show progress on standard error while the block runs; nothing when that is no terminal.
+
+    Yields a function that takes `done`, and optionally `total` and `note`.
+    """
+    if not sys.stderr.isatty():
+        yield lambda *_args, **_words: None
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeLeftColumn(),
+        TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=total, note="")
+
+        def update(done: int, total: int | None = None, note: str = "") -> None:
+            progress.update(task, completed=done, total=total, note=note)
+
+        yield update

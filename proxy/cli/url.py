@@ -1,0 +1,176 @@
+"""`imgmirror url …`: builds, signs, explains and unwraps addresses; asks no origin and no service.
+
+    build OPTIONS SOURCE     our address of a picture, signed when the configuration has keys
+    sign OPTIONS SOURCE      its signature alone
+    unwrap URL…              the sources inside wrappers
+    explain URL              what an address of ours asks for, and whether this configuration admits it
+
+Exit codes: 0 done; 1 not a wrapper, or not admitted; 2 wrong use, an address that cannot be read included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from proxy.app import make_policy, make_signer
+from proxy.config import Config
+from proxy.dialects import Unwrapper
+from proxy.dialects.address import Address
+from proxy.dialects.escapes import read_source
+from proxy.dialects.native import ORIGINAL, build
+from proxy.errors import InvalidRequest, MirrorError
+from proxy.images.transform import Transform
+from proxy.source import Source
+from proxy.web.plans import Plan, Plans
+
+MAX_UNIX_TIME = 10**12 - 1
+"""Twelve digits, as the grammar of addresses takes them."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (("build", "print our address of a picture"), ("sign", "print its signature")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument(
+            "options", metavar="OPTIONS", help="a preset, options such as width=640, or original"
+        )
+        command.add_argument("source", metavar="SOURCE", help="the picture's address")
+        command.add_argument(
+            "--exp", type=int, metavar="N", help="Unix time from which it is not answered any more"
+        )
+        if name == "build":
+            command.add_argument(
+                "--base-url", metavar="U", help="address of the service (default: server.public_url)"
+            )
+    unwrap = commands.add_parser("unwrap", help="print the sources inside wrappers")
+    unwrap.add_argument("urls", nargs="+", metavar="URL")
+    explain = commands.add_parser("explain", help="say what an address of ours asks for")
+    explain.add_argument("url", metavar="URL", help="an address of ours, with or without scheme and host")
+    for command in (unwrap, explain):
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    """Do one of the four."""
+    actions = {"build": _build, "sign": _sign, "unwrap": _unwrap, "explain": _explain}
+    try:
+        return actions[args.action](args, config)
+    except MirrorError as error:
+        print(f"imgmirror: {error.message}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        # The manifest that the configuration names.
+        print(f"imgmirror: {error}", file=sys.stderr)
+    return 2
+
+
+def _build(args: argparse.Namespace, config: Config) -> int:
+    base_url = (args.base_url or config.server.public_url).rstrip("/")
+    if base_url and Address.parse(base_url) is None:
+        raise InvalidRequest("--base-url must begin with http:// or https://.")
+    options, source = _canonical(args.options, config), read_source(args.source)
+    sig = _signature(options, source, args, config)
+    print(build(base_url, options, source, sig=sig, exp=args.exp))
+    return 0
+
+
+def _sign(args: argparse.Namespace, config: Config) -> int:
+    sig = _signature(_canonical(args.options, config), read_source(args.source), args, config)
+    if sig is None:
+        raise InvalidRequest("There is no key to sign with: set sources.keys.")
+    print(sig)
+    return 0
+
+
+def _unwrap(args: argparse.Namespace, config: Config) -> int:
+    own = (config.server.public_url,) if config.server.public_url else ()
+    unwrapper = Unwrapper(config.rewrite.wrappers, own=(*own, *config.rewrite.former_urls))
+    answers = [_unwrapped(unwrapper, url) for url in args.urls]
+    if args.json:
+        print(json.dumps(answers, indent=1))
+    else:
+        for answer in answers:
+            _print_unwrapped(answer)
+    return 0 if all("source" in answer for answer in answers) else 1
+
+
+def _unwrapped(unwrapper: Unwrapper, url: str) -> dict[str, Any]:
+    try:
+        unwrapped = unwrapper.unwrap(url)
+    except MirrorError as error:
+        return {"url": url, "error": error.code, "reason": error.message}
+    if unwrapped is None:
+        return {"url": url, "reason": "not a known wrapper"}
+    return {
+        "url": url,
+        "source": unwrapped.source.url,
+        "steps": unwrapped.steps,
+        "dropped": unwrapped.dropped,
+    }
+
+
+def _print_unwrapped(answer: dict[str, Any]) -> None:
+    if "source" not in answer:
+        print(f"imgmirror: {answer['url']!a}: {answer['reason']}", file=sys.stderr)
+        return
+    print(answer["source"])
+    if answer["dropped"]:
+        print(f"imgmirror: dropped: {', '.join(answer['dropped'])}", file=sys.stderr)
+
+
+def _explain(args: argparse.Namespace, config: Config) -> int:
+    target = _target(args.url, config)
+    plans = Plans(config, make_policy(config), make_signer(config))
+    plan = plans.read(target)
+    explanation = _explanation(plan)
+    try:
+        plans.make(target, now=time.time())
+        explanation["admitted"] = True
+    except MirrorError as error:
+        explanation |= {"admitted": False, "error": error.code, "reason": error.message}
+    if args.json:
+        print(json.dumps(explanation, indent=1))
+    else:
+        for name, value in explanation.items():
+            print(f"{name}: {'yes' if value is True else 'no' if value is False else value}")
+    return 0 if explanation["admitted"] else 1
+
+
+def _explanation(plan: Plan) -> dict[str, Any]:
+    explanation: dict[str, Any] = {"kind": plan.kind, "source": plan.source.url}
+    if plan.steps:
+        explanation["unwrapped"] = ", ".join(plan.steps)
+    if plan.transform is not None and plan.resolved is not None:
+        explanation |= {"options": plan.transform.canonical(), "resolved": plan.resolved.text}
+    if plan.expires_at is not None:
+        explanation["expires_at"] = plan.expires_at
+    return explanation
+
+
+def _canonical(options: str, config: Config) -> str:
+    if options == ORIGINAL:
+        return ORIGINAL
+    transform = Transform.parse(options)
+    transform.resolved(config.presets)
+    return transform.canonical()
+
+
+def _signature(options: str, source: Source, args: argparse.Namespace, config: Config) -> str | None:
+    if args.exp is not None and not 0 <= args.exp <= MAX_UNIX_TIME:
+        raise InvalidRequest("--exp is a Unix time in whole seconds.")
+    signer = make_signer(config)
+    return signer.sign(options, source.url, exp=args.exp) if signer else None
+
+
+def _target(url: str, config: Config) -> str:
+    """Return the request target of an address of ours, as it reaches the service."""
+    address = Address.parse(url)
+    if address is None:
+        return url
+    public = Address.parse(config.server.public_url)
+    prefix = public.path.rstrip("/") if public and public.host == address.host else ""
+    return ("/" + address.rest).removeprefix(prefix)

@@ -1,0 +1,229 @@
+"""`imgmirror warm`: keep every picture of articles, and render what visitors will ask for, before they come."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.errors import CacheError
+from proxy.app import Engine, open_engine
+from proxy.cli.reports import report_problem, show_summary, write_report
+from proxy.cli.terminal import complain, progress_bar, quiet_log, say
+from proxy.config import Config
+from proxy.errors import MirrorError
+from proxy.fetch.via import ServiceUnreachable, Via, open_via
+from proxy.images.transform import Transform
+from proxy.services.articles import make_rewriter
+from proxy.services.gathering import Gathered, gather
+from proxy.services.looks import ORIGINAL, Looks
+from proxy.services.warming import Browser, Outcome, Warmer, Warming
+from proxy.services.warmlocal import LocalWarmer, Parts
+from proxy.services.warmreport import WarmReport
+from proxy.services.warmvia import ViaWarmer, health_of
+from proxy.signing import Signer
+from proxy.source import Source
+from proxy.web.negotiate import acceptable_formats
+
+CONCURRENCY = 32
+"""Pictures under way: many more than processors, because most of the time an origin is waited for."""
+
+PLAIN = "fallback"
+_PLAIN_NAMES = {PLAIN, "jpeg", "jpg", "png", "gif"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="articles, or folders of them")
+    parser.add_argument("--report", metavar="F.html|F.json", type=Path, help="write a report")
+    parser.add_argument(
+        "--concurrency", metavar="N", type=_count, default=CONCURRENCY, help="pictures under way at a time"
+    )
+    parser.add_argument(
+        "--formats", metavar="F,F", help="only these of avif, webp and jpeg (stands for JPEG, PNG and GIF)"
+    )
+    parser.add_argument("--via", metavar="URL", help="warm the service that runs there, by HTTP")
+    parser.add_argument(
+        "--base-url", metavar="U", help="what rewritten articles point at (server.public_url)"
+    )
+    parser.add_argument("--all-images", action="store_true", help="also pictures that no wrapper carries")
+    parser.add_argument("--json", action="store_true", help="a line for each kept original, once it is safe")
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    """Warm; exit 1 when a picture is dead or could not be kept."""
+    quiet_log()
+    try:
+        browsers = browsers_of(config.render.formats, only=args.formats)
+        problem = report_problem(args.report) if args.report else ""
+        if problem:
+            return complain(problem)
+        gathered = _gathered(args, config)
+    except (OSError, ValueError, MirrorError) as error:
+        return complain(error)
+    try:
+        return asyncio.run(_Run(args, config, gathered, browsers).run())
+    except (CacheError, OSError, ServiceUnreachable, MirrorError) as error:
+        return complain(getattr(error, "detail", "") or error)
+
+
+def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[Browser, ...]:
+    """Return a browser for every format that `format=auto` can answer, those named by `only` if it is given.
+
+    Raises:
+        ValueError: `only` names a format that is never answered.
+    """
+    found = []
+    for number in range(len(offered) + 1):
+        accept = ",".join([*(f"image/{name}" for name in offered[number:]), "*/*;q=0.8"])
+        found.append(Browser(accept, acceptable_formats(accept, offered)))
+    if only is None:
+        return tuple(found)
+    names = {name.strip().lower() for name in only.split(",") if name.strip()}
+    names = {PLAIN if name in _PLAIN_NAMES else name for name in names}
+    unknown = names - {browser.name for browser in found}
+    if unknown or not names:
+        raise ValueError(f"--formats takes {', '.join(offered)} and jpeg, not {only!r}")
+    return tuple(browser for browser in found if browser.name in names)
+
+
+def _gathered(args: argparse.Namespace, config: Config) -> Gathered:
+    base_url = (args.base_url or config.server.public_url or args.via or _own_address(config)).rstrip("/")
+    rewriter = make_rewriter(config, base_url=base_url, all_images=args.all_images)
+    with progress_bar("Reading articles") as progress:
+        return gather(args.paths, rewriter, all_images=args.all_images, progress=progress)
+
+
+def _own_address(config: Config) -> str:
+    # What `imgmirror rewrite` shows when nothing else is configured.
+    return f"http://{config.server.host}:{config.server.port}"
+
+
+@dataclass(slots=True)
+class _Signals:
+    """The first SIGINT or SIGTERM ends the run in good order, the second one at once."""
+
+    warming: Warming
+    report: WarmReport
+    number: int = 0
+
+    def take(self, number: int) -> None:
+        if self.number:
+            # The store needs no goodbye: whatever is under way has not been announced.
+            os._exit(128 + number)
+        self.number = number
+        self.report.interrupted = True
+        self.warming.stop()
+        say("imgmirror: finishing the pictures under way; once more ends at once", error=True)
+
+    def listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.take, number)
+
+
+class _Run:
+    """One run: open what warms, announce what is kept, report."""
+
+    def __init__(
+        self, args: argparse.Namespace, config: Config, gathered: Gathered, browsers: tuple[Browser, ...]
+    ) -> None:
+        self._args = args
+        self._config = config
+        self._gathered = gathered
+        self._looks = Looks(config.presets, browsers)
+        self._signer = Signer(config.sources.keys) if config.sources.keys else None
+        self._report = WarmReport(len(gathered.articles), len(gathered.works), gathered.unread)
+        self._kept_so_far = 0
+
+    async def run(self) -> int:
+        """Warm everything; return the exit code."""
+        begun = time.monotonic()
+        async with self._warmer() as warmer:
+            warming = Warming(
+                warmer, per_origin=self._config.fetch.per_origin, concurrency=self._concurrency()
+            )
+            signals = _Signals(warming, self._report)
+            signals.listen()
+            await self._warm(warming)
+        self._report.seconds = time.monotonic() - begun
+        show_summary(self._report, error=self._args.json)
+        if self._args.report:
+            write_report(self._args.report, self._report)
+        return 128 + signals.number if signals.number else int(not self._report.complete)
+
+    def _concurrency(self) -> int:
+        # More would be refused by the line before the render processes.
+        return int(min(self._args.concurrency, self._config.render.queue + 1))
+
+    async def _warm(self, warming: Warming) -> None:
+        with progress_bar("Warming", total=self._report.wanted) as progress:
+            async for outcome in warming.outcomes(self._gathered.works):
+                self._report.add(outcome)
+                self._announce(outcome)
+                dead = len(self._report.outcomes) - self._kept_so_far
+                progress(len(self._report.outcomes), note=f"{dead} not kept" if dead else "")
+
+    def _announce(self, outcome: Outcome) -> None:
+        if outcome.kept is None:
+            return
+        self._kept_so_far += 1
+        if self._args.json:
+            print(json.dumps({"kept": outcome.work.source.url, "sha256": outcome.kept.sha256}), flush=True)
+
+    @asynccontextmanager
+    async def _warmer(self) -> AsyncIterator[Warmer]:
+        if self._args.via:
+            async with open_via(self._args.via) as via:
+                await _require_service(via)
+                yield ViaWarmer(via, self._looks, path=self._path)
+            return
+        async with open_engine(self._config) as engine:
+            await self._record(engine)
+            yield self._local(engine)
+
+    def _local(self, engine: Engine) -> LocalWarmer:
+        signed = True if engine.signer else None
+
+        def admit(source: Source, preset_only: bool) -> None:
+            engine.policy.admit(source, transform_is_preset_only=preset_only, signed=signed)
+
+        return LocalWarmer(Parts(engine.originals, engine.variants, engine.kept, admit), self._looks)
+
+    async def _record(self, engine: Engine) -> None:
+        """Note which article uses what, for purges by article; a store that cannot be written is no reason to stop."""
+        for name, sources in self._gathered.articles.items():
+            try:
+                await engine.articles.record(name, sources)
+            except CacheError as error:
+                say(f"imgmirror: the articles cannot be recorded: {error}", error=True)
+                return
+
+    def _path(self, options: str, source: Source) -> str:
+        if options != ORIGINAL:
+            options = Transform.parse(options).canonical()
+        if self._signer:
+            options += ",sig=" + self._signer.sign(options, source.url)
+        return f"/image/{options}/{source.url}"
+
+
+async def _require_service(via: Via) -> None:
+    answer = await via.get("/healthz", want_body=True)
+    if not health_of(answer):
+        raise ServiceUnreachable(
+            f"{via.base_url} is no imgmirror service (/healthz answered {answer.status})"
+        )
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 1024:
+        raise argparse.ArgumentTypeError("between 1 and 1024")
+    return count

@@ -1,0 +1,309 @@
+"""The configuration as types: one frozen section per table of `config.toml`, every key with its default.
+
+Pure: knows nothing of files or the environment (that is `proxy.configfile`). Sizes are bytes, times are
+seconds; both are written as text in the file ("32 MiB", "10s"). The comment on every key for operators stands
+in `config.toml`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from proxy.version import __version__
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB|KB|kB|MB|GB|TB)?\s*")
+_SIZE_UNITS = {
+    None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+    "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+}  # fmt: skip
+_TIME = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w|y)?\s*")
+_TIME_UNITS = {
+    None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0,
+    "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0,
+}  # fmt: skip
+
+FOREVER = math.inf
+
+
+def parse_size(value: object) -> int:
+    """Return the bytes that `"32 MiB"`, `"1.5 GB"` or a whole number mean."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('a size is written like "32 MiB" or "2 GiB"')
+    return int(float(match[1]) * _SIZE_UNITS[match[2]])
+
+
+def parse_duration(value: object) -> float:
+    """Return the seconds that `"10s"`, `"1h"`, `"1d"`, `"forever"` or a number mean."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    if value == "forever":
+        return FOREVER
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('a time is written like "10s", "5m", "1h" or "1d"')
+    return float(match[1]) * _TIME_UNITS[match[2]]
+
+
+def _optional_size(value: object) -> int | None:
+    return None if value in ("", None) else parse_size(value)
+
+
+def _network(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError('a network is written like "10.0.0.0/8"')  # noqa: TRY004 - pydantic wants ValueError
+    return ipaddress.ip_network(value, strict=False)
+
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+OptionalSize = Annotated[int | None, BeforeValidator(_optional_size)]
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _readable_patterns(value: tuple[str, ...]) -> tuple[str, ...]:
+    from proxy.policy import pattern_problem  # noqa: PLC0415 - policy imports this module
+
+    problems = [problem for pattern in value if (problem := pattern_problem(pattern))]
+    if problems:
+        raise ValueError("; ".join(problems))
+    return value
+
+
+class Section(BaseModel):
+    """A table of the file: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class ServerConfig(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    workers: Count = 1
+    public_url: str = ""
+    admin_token: str = Field(default="", repr=False)
+    trusted_proxies: tuple[Network, ...] = ()
+    read_timeout: Duration = 30.0
+    shutdown_timeout: Duration = 30.0
+    max_body: Size = 16 * 2**20
+    min_max_age: Duration = 3600.0
+
+    @field_validator("public_url")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if value and not re.match(r"https?://[^/]", value):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+
+class StoreConfig(Section):
+    dir: Path = Path("var/store")
+    min_free: Size = 2**30
+    originals_max_bytes: OptionalSize = None
+    variants_dir: Path | None = None
+    variants_max_bytes: Size = 2 * 2**30
+    memory_max_bytes: Size = 128 * 2**20
+
+    @field_validator("variants_dir", mode="before")
+    @classmethod
+    def _empty_means_default(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def variants_path(self) -> Path:
+        """Where variants lie, whether named or not."""
+        return self.variants_dir if self.variants_dir is not None else self.dir / "variants"
+
+
+class SourcesConfig(Section):
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    open: bool = True
+    open_to_world: bool = False
+    manifest: Path | None = None
+    keys: tuple[str, ...] = Field(default=(), repr=False)
+    transforms: Literal["", "any", "presets"] = ""
+
+    @field_validator("manifest", mode="before")
+    @classmethod
+    def _empty_means_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("allow", "deny")
+    @classmethod
+    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _readable_patterns(value)
+
+    @field_validator("keys")
+    @classmethod
+    def _long_enough(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(len(key) < 16 for key in value):
+            raise ValueError("a signing key has at least 16 characters")
+        return value
+
+
+class ProfileConfig(Section):
+    """How to ask hosts that refuse strangers (hotlink protection)."""
+
+    hosts: tuple[str, ...]
+    referer: str = ""
+    user_agent: str = ""
+    headers: dict[str, str] = {}
+
+    @field_validator("hosts")
+    @classmethod
+    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _readable_patterns(value)
+
+    @field_validator("referer", "user_agent")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value.isprintable() or not value.isascii():
+            raise ValueError("must be one line of printable ASCII")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not (
+                text.isascii() and text.isprintable()
+            ):
+                raise ValueError(f"{name!r} is not a header that can be sent")
+            if name.lower() in {
+                "host",
+                "cookie",
+                "content-length",
+                "transfer-encoding",
+                "connection",
+                "via",
+                "cdn-loop",
+            }:
+                raise ValueError(f"the header {name!r} is ours to send")
+        return value
+
+
+class FetchConfig(Section):
+    allow_networks: tuple[Network, ...] = ()
+    timeout: Duration = 15.0
+    idle_timeout: Duration = 5.0
+    max_bytes: Size = 32 * 2**20
+    max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
+    per_origin: Count = 4
+    max_connections: Count = 128
+    user_agent: str = f"imgmirror/{__version__} (+https://imgmirror.example/contact)"
+    types: tuple[str, ...] = ("image/*",)
+    min_fresh: Duration = 86400.0
+    stale_if_error: Duration = FOREVER
+    wayback: str = ""
+    profiles: dict[str, ProfileConfig] = {}
+
+    @field_validator("types")
+    @classmethod
+    def _media_ranges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not re.fullmatch(r"(\*/\*|[\w.+-]+/(\*|[\w.+-]+))", text):
+                raise ValueError(f"{text!r} is not a media type such as image/* or text/css")
+        return tuple(text.lower() for text in value)
+
+    @field_validator("user_agent")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value or not value.isprintable() or not value.isascii():
+            raise ValueError("must be one line of printable ASCII")
+        return value
+
+
+class RenderConfig(Section):
+    processes: Count = Field(default_factory=lambda: os.cpu_count() or 1)
+    decoder: Literal["auto", "pillow", "libvips"] = "auto"
+    timeout: Duration = 20.0
+    max_pixels: Count = 50_000_000
+    max_frames: Count = 200
+    queue: Count = 256
+    max_output_side: Count = 8192
+    max_output_pixels: Count = 40_000_000
+    memory_max_bytes: Size = 2 * 2**30
+    formats: tuple[Literal["avif", "webp"], ...] = ("avif", "webp")
+
+
+PresetOptions = dict[str, Any]
+"""Options of a preset by name, and `on_error`; read by `proxy.images.transform`."""
+
+_SHIPPED_PRESETS: dict[str, PresetOptions] = {
+    "headimg": {"width": 1200, "height": 630, "fit": "cover", "on_error": "original"},
+    "thumbnail": {"width": 400, "height": 300, "fit": "cover", "on_error": "original"},
+    "content": {"width": 1200, "fit": "scale-down", "on_error": "original"},
+}
+
+
+class RewriteConfig(Section):
+    wrappers: tuple[str, ...] = ()
+    fields: dict[str, str] = {
+        "headimg": "headimg",
+        "cover": "headimg",
+        "banner": "headimg",
+        "top_img": "headimg",
+        "thumbnail": "thumbnail",
+    }
+    body: str = "content"
+    former_urls: tuple[str, ...] = ()
+
+
+class Config(Section):
+    """Everything that `config.toml` can say. `Config()` holds the built-in defaults."""
+
+    server: ServerConfig = ServerConfig()
+    store: StoreConfig = StoreConfig()
+    sources: SourcesConfig = SourcesConfig()
+    fetch: FetchConfig = FetchConfig()
+    render: RenderConfig = Field(default_factory=RenderConfig)
+    presets: dict[str, PresetOptions] = Field(
+        default_factory=lambda: {k: dict(v) for k, v in _SHIPPED_PRESETS.items()}
+    )
+    rewrite: RewriteConfig = RewriteConfig()
+
+    @field_validator("presets")
+    @classmethod
+    def _readable(cls, value: dict[str, PresetOptions]) -> dict[str, PresetOptions]:
+        from proxy.images.transform import preset_problems  # noqa: PLC0415 - transform reads this module
+
+        problems = [problem for name, options in value.items() for problem in preset_problems(name, options)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value
+
+    @model_validator(mode="after")
+    def _presets_named_exist(self) -> Config:
+        named = {self.rewrite.body, *self.rewrite.fields.values()}
+        missing = sorted(named - self.presets.keys() - {"original"})
+        if missing:
+            raise ValueError(f"rewrite names presets that do not exist: {', '.join(missing)}")
+        return self
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the service listens where only this machine can reach it."""
+        if self.server.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.server.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def any_transform(self) -> bool:
+        """Whether a request may ask for any options, not only for presets."""
+        if self.sources.transforms:
+            return self.sources.transforms == "any"
+        return self.on_loopback or bool(self.sources.keys)

@@ -1,0 +1,223 @@
+"""Read the configuration from `config.toml` and the environment; report every problem at once.
+
+Knows files and names, not what the values are for (`proxy.config` does). Synchronous: runs before the event
+loop starts, and in a thread when SIGHUP asks for it again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from proxy.config import Config
+
+ENVIRONMENT_PREFIX = "IMGMIRROR_"
+DEFAULT_FILE = "config.toml"
+SECRETS = ("server.admin_token", "sources.keys")
+RESTART_KEYS = (
+    "server.host", "server.port", "server.workers", "server.read_timeout", "server.max_body",
+    "store.dir", "store.variants_dir", "store.variants_max_bytes", "store.memory_max_bytes",
+    "fetch.max_connections", "render.processes", "render.memory_max_bytes", "render.decoder",
+)  # fmt: skip
+"""Keys that SIGHUP cannot change: sockets, folders and processes are made once."""
+
+_PATHS = ("store.dir", "store.variants_dir", "sources.manifest")
+
+
+class ConfigError(Exception):
+    """Everything that is wrong with the configuration; `problems` has one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration and the file it came from; `path` is None for built-in defaults."""
+
+    config: Config
+    path: Path | None
+
+
+def find_file(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
+    """Return the file to read: `--config`, else `IMGMIRROR_CONFIG`, else `config.toml` here, else none."""
+    named = explicit or environ.get("IMGMIRROR_CONFIG")
+    if named:
+        return Path(named)
+    here = Path(DEFAULT_FILE)
+    return here if here.is_file() else None
+
+
+def load(explicit: str | None, environ: Mapping[str, str]) -> Loaded:
+    """Return the configuration.
+
+    Raises:
+        ConfigError: with every problem of the file and of the environment.
+    """
+    path = find_file(explicit, environ)
+    problems: list[str] = []
+    tables = _read(path, problems) if path else {}
+    _anchor_paths(tables, (path.parent if path else Path()).absolute())
+    overrides = _from_environment(environ, problems)
+    _anchor_paths(overrides, Path().absolute())
+    for section, keys in overrides.items():
+        if isinstance(tables.setdefault(section, {}), dict):
+            tables[section].update(keys)
+    config = _validated(tables, problems)
+    if problems or config is None:
+        raise ConfigError(problems)
+    return Loaded(config, path)
+
+
+def changed_restart_keys(old: Config, new: Config) -> list[str]:
+    """Return the keys that differ and take effect only after a restart."""
+    return [key for key in RESTART_KEYS if _value(old, key) != _value(new, key)]
+
+
+def keep_restart_keys(old: Config, new: Config) -> Config:
+    """Return `new` with the keys that need a restart as they are in `old`."""
+    for key in changed_restart_keys(old, new):
+        section, name = key.split(".")
+        part = getattr(new, section).model_copy(update={name: _value(old, key)})
+        new = new.model_copy(update={section: part})
+    return new
+
+
+def key_names() -> Iterator[str]:
+    """Yield every `section.key` that the file may hold; tables of free names end in `.<name>`."""
+    for section, field in Config.model_fields.items():
+        model = _model_of(field)
+        if model is None:
+            yield f"{section}.<name>"
+            continue
+        for key, inner in model.model_fields.items():
+            yield f"{section}.{key}.<name>" if _is_free_table(inner) else f"{section}.{key}"
+
+
+def _read(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problems.append(f"{path}: cannot be read ({error.strerror})")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"{path}: is not TOML: {error}")
+    return {}
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for name in sorted(environ):
+        section, key = _split_name(name)
+        if not section:
+            continue
+        text = environ[name]
+        if f"{section}.{key}".removesuffix("_file") in SECRETS and key.endswith("_file"):
+            key = key.removesuffix("_file")
+            try:
+                text = Path(text).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{name}: {text} cannot be read ({error})")
+                continue
+        tables.setdefault(section, {})[key] = _environment_value(section, key, text, problems, name)
+    return tables
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    # Only names that begin with one of our sections are ours: container platforms invent
+    # IMGMIRROR_PORT and IMGMIRROR_SERVICE_HOST for a service of that name.
+    if name.startswith(ENVIRONMENT_PREFIX):
+        section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
+        if section in Config.model_fields and key:
+            return section, key
+    return "", ""
+
+
+def _environment_value(section: str, key: str, text: str, problems: list[str], name: str) -> object:
+    field = _field(section, key)
+    if section != "presets" and not _is_structured(field):
+        return text
+    if f"{section}.{key}" in SECRETS and not text.startswith("["):
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        return json.loads(text)
+    except ValueError:
+        problems.append(
+            f"{name}: must be JSON, such as " + ('["a", "b"]' if section != "presets" else '{"width": 400}')
+        )
+        return [] if section != "presets" else {}
+
+
+def _field(section: str, key: str) -> FieldInfo | None:
+    model = _model_of(Config.model_fields[section])
+    return model.model_fields.get(key) if model else None
+
+
+def _is_structured(field: FieldInfo | None) -> bool:
+    return field is not None and get_origin(field.annotation) in (tuple, dict, list)
+
+
+def _is_free_table(field: FieldInfo) -> bool:
+    arguments = get_args(field.annotation)
+    return (
+        get_origin(field.annotation) is dict
+        and isinstance(arguments[1], type)
+        and issubclass(arguments[1], BaseModel)
+    )
+
+
+def _model_of(field: FieldInfo | None) -> type[BaseModel] | None:
+    kind = field.annotation if field else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _anchor_paths(tables: dict[str, Any], folder: Path) -> None:
+    """Make relative paths relative to the file that names them, not to where the program was started."""
+    for key in _PATHS:
+        section, name = key.split(".")
+        table = tables.get(section)
+        if isinstance(table, dict) and isinstance(table.get(name), str) and table[name]:
+            table[name] = str(folder / table[name])
+
+
+def _nearest(where: str) -> str:
+    """Return a hint for an unknown key: one spelled alike in its section, or the same word elsewhere."""
+    section, _, key = where.partition(".")
+    names = list(key_names())
+    siblings = (
+        [name for name in names if name.startswith(f"{section}.")] if key else list(Config.model_fields)
+    )
+    close = difflib.get_close_matches(where, siblings, n=1, cutoff=0.6)
+    close = close or [name for name in names if name.split(".")[1] == (key or section)]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _validated(tables: dict[str, Any], problems: list[str]) -> Config | None:
+    presets = tables.get("presets")
+    if isinstance(presets, dict):
+        tables = tables | {"presets": Config().presets | presets}
+    try:
+        return Config.model_validate(tables)
+    except ValidationError as error:
+        problems.extend(_line(item) for item in error.errors())
+    return None
+
+
+def _line(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"]) or "configuration"
+    if item["type"] == "extra_forbidden":
+        return f"{where}: unknown key{_nearest(where)}"
+    return f"{where}: {str(item['msg']).removeprefix('Value error, ')}"
+
+
+def _value(config: Config, key: str) -> object:
+    section, name = key.split(".")
+    return getattr(getattr(config, section), name)

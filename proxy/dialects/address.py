@@ -1,0 +1,44 @@
+"""An absolute or protocol-relative address cut into the parts that wrappers are told apart by. Pure.
+
+Not a source: nothing is decoded, checked or repaired here, and the fragment stays where it stands, because in
+`https://worker/?http://h/a.png#x` nobody but the target's own grammar knows whose it is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_ADDRESS = re.compile(
+    r"(?:(?P<scheme>https?):)?[/\\]{2}(?P<host>[^/?#\\\s@]+)(?P<path>[^?#]*)(?:\?(?P<query>.*))?",
+    re.IGNORECASE | re.DOTALL,
+)
+_DEFAULT_PORT = re.compile(r":(?:80|443)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The parts of an address.
+
+    `host` is lower-case, without a default port and trailing dot; `path` begins with a slash; `query` is raw
+    and may hold a fragment.
+    """
+
+    scheme: str
+    host: str
+    path: str
+    query: str
+
+    @classmethod
+    def parse(cls, text: str) -> Address | None:
+        """Return the parts of an http(s) or protocol-relative address, or None."""
+        match = _ADDRESS.match(text)
+        if match is None:
+            return None
+        host = _DEFAULT_PORT.sub("", match["host"].lower()).rstrip(".")
+        return cls((match["scheme"] or "").lower(), host, match["path"] or "/", match["query"] or "")
+
+    @property
+    def rest(self) -> str:
+        """Everything after the host's slash, query included: what prefix wrappers take as their target."""
+        return self.path[1:] + (f"?{self.query}" if self.query else "")

@@ -1,0 +1,123 @@
+"""Our own addresses: `/image/{options}/{source}`, Cloudflare's option grammar (docs/url-api.md). Pure.
+
+Splits the raw request target into options, signature and source; what the options mean is not known here
+(`proxy.images.transform` reads them). Encoding contract: the target is what stood in the request line.
+
+    good   /image/width=640,format=auto/https://h/a.png?v=1     the query belongs to the source
+    good   /image/original/https%3A%2F%2Fh%2Fa.png?x            escaped as a whole: our own query is ignored
+    bad    /image/https://h/a.png                               no options
+    bad    /image/headimg,sig=a,sig=b/http://h/a.png            an option twice
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from proxy.dialects.escapes import base64url_decode, percent_decode, read_source
+from proxy.errors import InvalidRequest, InvalidSource, InvalidTransform
+from proxy.source import Source, escape_bytes, looks_encoded
+
+MOUNT = "/image/"
+ORIGINAL = "original"
+BASE64_MARK = "b64:"
+_UNIX_TIME = re.compile(r"[0-9]{1,12}")
+_NOT_OPTIONS = re.compile(r"(?:https?|ftp|file|data):|https?%(?:25)?3A|b64:", re.IGNORECASE)
+_RESERVED = {ord(char): f"%{ord(char):02X}" for char in "/?# "}
+
+
+@dataclass(frozen=True, slots=True)
+class NativeRequest:
+    """What a native address says. `options` is the text as written, without `sig` and `exp`."""
+
+    options: str
+    source: Source
+    sig: str | None = None
+    exp: int | None = None
+
+    @property
+    def is_original(self) -> bool:
+        """Whether the untouched original is asked for."""
+        return self.options == ORIGINAL
+
+
+def parse(raw_path: str, *, mount: str = MOUNT) -> NativeRequest:
+    """Read a request target whose absolute form is already cut off.
+
+    Raises:
+        InvalidRequest: not below `mount`.
+        InvalidTransform: no options, an option twice, an unreadable `exp`, `original` with other options.
+        InvalidSource, SourceNotAllowed: no source, or not one that can be served.
+    """
+    if not raw_path.startswith(mount):
+        raise InvalidRequest(f"The address must begin with {mount}.")
+    segment, slash, rest = raw_path[len(mount) :].partition("/")
+    if not segment or _NOT_OPTIONS.match(segment):
+        raise InvalidTransform(
+            f"Options are missing: write {mount}{{options}}/{{source}}, or {mount}original/{{source}}."
+        )
+    if not slash or "?" in segment:
+        raise InvalidSource(f"The address of the picture is missing: write {mount}{{options}}/{{source}}.")
+    options, sig, exp = split_options(segment)
+    return NativeRequest(options, parse_source(rest), sig, exp)
+
+
+def split_options(segment: str) -> tuple[str, str | None, int | None]:
+    """Return the options without `sig` and `exp`, and those two.
+
+    Raises:
+        InvalidTransform: as `parse`.
+    """
+    kept: list[str] = []
+    taken: dict[str, str] = {}
+    for item in segment.split(","):
+        name, _, value = item.partition("=")
+        if name not in ("sig", "exp"):
+            kept.append(item)
+        elif name in taken:
+            raise InvalidTransform(f"The option {name} is given twice.")
+        else:
+            taken[name] = escape_bytes(percent_decode(value))
+    if not kept:
+        raise InvalidTransform(f"Options are missing: write {MOUNT}{{options}}/{{source}}.")
+    if ORIGINAL in kept and len(kept) > 1:
+        raise InvalidTransform("original takes no other options: it is the untouched original.")
+    return ",".join(kept), taken.get("sig"), _expiry(taken.get("exp"))
+
+
+def parse_source(text: str) -> Source:
+    """Read what follows the options: plain, escaped as a whole, or `b64:` with base64url.
+
+    Raises:
+        InvalidSource, SourceNotAllowed: no source, or not one that can be served.
+    """
+    if text.startswith(BASE64_MARK):
+        return read_source(base64url_decode(_without_query(text[len(BASE64_MARK) :])))
+    if looks_encoded(text):
+        text = percent_decode(_without_query(text))
+        return read_source(percent_decode(text) if looks_encoded(text) else text)
+    return read_source(text)
+
+
+def build(
+    base_url: str, options: str, source: Source, *, sig: str | None = None, exp: int | None = None
+) -> str:
+    """Write the address of a variant plainly; `parse` gives back what went in."""
+    parts = [options.translate(_RESERVED)]
+    if sig is not None:
+        parts.append(f"sig={sig}")
+    if exp is not None:
+        parts.append(f"exp={exp}")
+    return f"{base_url}{MOUNT}{','.join(parts)}/{source.url}"
+
+
+def _expiry(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not _UNIX_TIME.fullmatch(text):
+        raise InvalidTransform("exp is a Unix time in whole seconds.")
+    return int(text)
+
+
+def _without_query(text: str) -> str:
+    return re.split(r"[?#]", text, maxsplit=1)[0].replace("%3D", "=")

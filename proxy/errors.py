@@ -1,0 +1,211 @@
+"""The errors a client may see: one tree, one shape (docs/api.md, "Errors").
+
+    MirrorError
+    ├── RequestError          the URL, the rights or the moment are wrong
+    ├── SourceError           the origin could not give the original
+    └── PictureError          the original cannot be turned into what was asked
+
+Each class carries what the middleware needs: `code` for programs, `status` for HTTP, `public_message` for
+people. `detail` is private (resolved address, library message) and goes to the log only.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MirrorError(Exception):
+    """Base of all errors that have an answer in the contract.
+
+    `message` may replace the class's public message; it is shown to the client, so it never carries
+    addresses, paths or library text. Those go into `detail`.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: int = 500
+    public_message: ClassVar[str] = "Something went wrong on our side."
+
+    def __init__(self, message: str | None = None, *, detail: str = "") -> None:
+        self.message = message or self.public_message
+        self.detail = detail
+        super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel from render processes; keyword-only arguments need help with that.
+        return _rebuild, (type(self), self.message, self.detail, self.__dict__.copy())
+
+
+def _rebuild(kind: type[MirrorError], message: str, detail: str, state: dict[str, object]) -> MirrorError:
+    error = kind(message, detail=detail)
+    error.__dict__.update(state)
+    return error
+
+
+class Internal(MirrorError):
+    """A fault of this program. Nothing a client or an origin sends may lead here."""
+
+
+class RequestError(MirrorError):
+    """The request itself cannot be answered."""
+
+
+class InvalidRequest(RequestError):
+    code, status = "invalid_request", 400
+    public_message = "The request cannot be read."
+
+
+class InvalidTransform(RequestError):
+    code, status = "invalid_transform", 400
+    public_message = "The options cannot be read."
+
+
+class InvalidSource(RequestError):
+    code, status = "invalid_source", 400
+    public_message = "The address of the picture cannot be read."
+
+
+class Unauthorized(RequestError):
+    code, status = "unauthorized", 401
+    public_message = "This needs the administrator's token."
+
+
+class SignatureMissing(RequestError):
+    code, status = "signature_missing", 403
+    public_message = "This service answers signed addresses only."
+
+
+class SignatureMismatch(RequestError):
+    code, status = "signature_mismatch", 403
+    public_message = "The signature does not belong to this address."
+
+
+class SignatureExpired(RequestError):
+    code, status = "signature_expired", 410
+    public_message = "The signature of this address has expired."
+
+
+class SourceNotAllowed(RequestError):
+    code, status = "source_not_allowed", 403
+    public_message = "This source is not served here."
+
+
+class NotFound(RequestError):
+    code, status = "not_found", 404
+    public_message = "There is nothing at this address."
+
+
+class MethodNotAllowed(RequestError):
+    code, status = "method_not_allowed", 405
+    public_message = "This address does not take that method."
+    allow: str = "GET, HEAD, OPTIONS"
+
+
+class RequestTooLarge(RequestError):
+    code, status = "request_too_large", 413
+    public_message = "The request is too large."
+
+
+class UnsupportedMediaType(RequestError):
+    code, status = "unsupported_media_type", 415
+    public_message = "Send text/html or text/markdown."
+
+
+class RangeNotSatisfiable(RequestError):
+    code, status = "range_not_satisfiable", 416
+    public_message = "The range lies outside the picture."
+    size_bytes: int = 0
+
+
+class QueueFull(RequestError):
+    code, status = "queue_full", 503
+    public_message = "Too many pictures are waiting; try again soon."
+    retry_after_seconds: int = 2
+
+
+class RateLimited(RequestError):
+    code, status = "rate_limited", 429
+    public_message = "Too many requests; try again soon."
+    retry_after_seconds: int = 10
+
+
+class SourceError(MirrorError):
+    """The origin did not give an original that may be kept.
+
+    `origin_status` is what it answered (RFC 9211 `fwd-status`), 0 when no answer came.
+    """
+
+    origin_status: int = 0
+
+
+class SourceUnreachable(SourceError):
+    """Also every prohibited address: same message, same headers, so that nobody can map an inner network."""
+
+    code, status = "source_unreachable", 502
+    public_message = "The origin of the picture cannot be reached."
+
+
+class SourceTimeout(SourceError):
+    code, status = "source_timeout", 504
+    public_message = "The origin of the picture took too long."
+
+
+class SourceNotFound(SourceError):
+    code, status = "source_not_found", 404
+    public_message = "The origin has no such picture."
+
+
+class SourceGone(SourceNotFound):
+    """The origin said 410; the code stays `source_not_found`."""
+
+    status = 410
+
+
+class SourceRefused(SourceError):
+    code, status = "source_refused", 502
+    public_message = "The origin refuses to give the picture."
+
+
+class SourceFailed(SourceError):
+    code, status = "source_failed", 502
+    public_message = "The origin of the picture is out of order."
+
+
+class SourceTooLarge(SourceError):
+    code, status = "source_too_large", 422
+    public_message = "The original has more bytes than this service takes."
+
+
+class PictureError(MirrorError):
+    """The bytes are not a picture that can be rendered within the limits."""
+
+    status = 422
+
+
+class NotAnImage(PictureError):
+    code = "not_an_image"
+    public_message = "The origin gave something that is not a picture."
+
+
+class UnsupportedFormat(PictureError):
+    code = "unsupported_format"
+    public_message = "The picture's format is not one that can be rendered."
+
+
+class DecodeFailed(PictureError):
+    code = "decode_failed"
+    public_message = "The picture is damaged and cannot be decoded."
+
+
+class TooManyPixels(PictureError):
+    code = "too_many_pixels"
+    public_message = "The picture has more pixels than this service renders."
+
+
+class TooManyFrames(PictureError):
+    code = "too_many_frames"
+    public_message = "The picture has more frames than this service renders."
+
+
+class RenderTimeout(PictureError):
+    code = "render_timeout"
+    public_message = "Rendering the picture took too long."

@@ -1,0 +1,93 @@
+"""What is sent to an origin: the address as it stands, our own headers, nothing of the client's. Pure.
+
+Answers which headers a hop gets, by `fetch.profiles`. Refuses to know connections and answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from multidict import CIMultiDict
+from yarl import URL
+
+from proxy.config import FetchConfig, ProfileConfig
+from proxy.policy import Pattern
+from proxy.source import Source
+
+LOOP_MARK = "imgmirror"
+"""Our name in CDN-Loop (RFC 8586): a request that carries it came from one of us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What a kept original can be asked about (RFC 9110 §8.8), as the origin wrote it.
+
+    They speak of one resource: `url` is the canonical address that gave them (after redirects); None means
+    the source itself. Sent to another address, a 304 would vouch for other bytes.
+    """
+
+    etag: str | None = None
+    last_modified: str | None = None
+    url: str | None = None
+
+
+class Asking:
+    """The headers of requests under one configuration."""
+
+    def __init__(self, config: FetchConfig, *, instance_id: str) -> None:
+        self._base = (
+            ("User-Agent", config.user_agent),
+            ("Accept", _accept(config.types)),
+            ("Accept-Encoding", "identity"),
+            ("Via", f"1.1 {instance_id}"),
+            ("CDN-Loop", LOOP_MARK),
+        )
+        self._profiles = [
+            (tuple(Pattern.parse(text) for text in profile.hosts), profile)
+            for profile in config.profiles.values()
+        ]
+
+    def headers(self, hop: Source, validators: Validators | None) -> CIMultiDict[str]:
+        """Return the headers for `hop`; `validators` are those that speak of it."""
+        headers = CIMultiDict(self._base)
+        profile = self._profile(hop)
+        if profile is not None:
+            headers.update(_profile_headers(profile, hop))
+        if validators is not None:
+            headers.update(_conditions(validators))
+        return headers
+
+    def _profile(self, hop: Source) -> ProfileConfig | None:
+        for patterns, profile in self._profiles:
+            if any(pattern.allows(hop) for pattern in patterns):
+                return profile
+        return None
+
+
+def wire_url(hop: Source) -> URL:
+    """Return the address as aiohttp takes it, so that the request line has exactly `hop.target`."""
+    # As a path, query included: yarl drops the "?" of an empty query, and would requote the rest.
+    authority = hop.origin.partition("://")[2]
+    return URL.build(scheme=hop.scheme, authority=authority, path=hop.target, encoded=True)
+
+
+def _accept(types: tuple[str, ...]) -> str:
+    # Some origins answer 406 to a narrow list; what may be kept is decided by the bytes anyway.
+    return ", ".join(types if "*/*" in types else (*types, "*/*;q=0.1"))
+
+
+def _profile_headers(profile: ProfileConfig, hop: Source) -> dict[str, str]:
+    headers = dict(profile.headers)
+    if profile.user_agent:
+        headers["User-Agent"] = profile.user_agent
+    if profile.referer == "own":
+        headers["Referer"] = hop.origin + "/"
+    elif profile.referer not in {"", "none"}:
+        headers["Referer"] = profile.referer
+    return headers
+
+
+def _conditions(validators: Validators) -> dict[str, str]:
+    # Both are sent (RFC 9110 §13.1.3); an origin that knows entity tags goes by them.
+    pairs = {"If-None-Match": validators.etag, "If-Modified-Since": validators.last_modified}
+    return {name: value for name, value in pairs.items() if value and value.isascii() and value.isprintable()}

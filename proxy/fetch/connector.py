@@ -1,0 +1,123 @@
+"""Connections to origins: sessions whose every socket is checked against the addresses that may be reached.
+
+The check stands where the socket is made, so it sees the address that is really connected to: literal hosts,
+every answer of DNS (rebinding included), every hop. Event loop. Knows nothing of requests and answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.connector import AddrInfoType
+
+from proxy.config import FetchConfig
+from proxy.fetch.addresses import is_address, prohibited_text
+from proxy.fetch.failures import network_failures
+from proxy.source import Source
+
+_KEEPALIVE_SECONDS = 15.0
+_MAX_LINE_BYTES = 16384
+_MAX_FIELD_BYTES = 32768
+
+
+class ProhibitedAddressError(OSError):
+    """The address may not be connected to. Stays inside this room: clients see `SourceUnreachable`."""
+
+
+class Client:
+    """A session with its connector, for one set of `allow_networks`.
+
+    A connection that is kept alive was checked when it was made, against the networks of that moment. So a
+    change of `fetch.allow_networks` makes a new client, and the old one is closed when its last fetch ends.
+    """
+
+    def __init__(
+        self, config: FetchConfig, *, names: AbstractResolver, ssl_context: ssl.SSLContext | None
+    ) -> None:
+        self.allow_networks = config.allow_networks
+        self._names = names
+        self._free = asyncio.Semaphore(config.max_connections)
+        self._users = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.session = _session(_connector(config, names, ssl_context))
+
+    @asynccontextmanager
+    async def connection(self, hop: Source) -> AsyncIterator[aiohttp.ClientSession]:
+        """Wait until one of `fetch.max_connections` is free for `hop`; the session makes it.
+
+        The name is resolved before: names that nobody answers for must not use connections up.
+
+        Raises:
+            SourceUnreachable: there is no such name.
+        """
+        with self._in_use():
+            await self._know(hop)
+            async with self._free:
+                yield self.session
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        self._users += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._idle.set()
+
+    async def _know(self, hop: Source) -> None:
+        if not is_address(hop.host):
+            with network_failures():
+                await self._names.resolve(hop.host, hop.port)
+
+    async def close_when_idle(self) -> None:
+        """Wait for the fetches under way, then close the session."""
+        try:
+            await self._idle.wait()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the session and all its connections, used or not."""
+        await self.session.close()
+
+
+def _connector(
+    config: FetchConfig, names: AbstractResolver, ssl_context: ssl.SSLContext | None
+) -> aiohttp.TCPConnector:
+    def make_socket(info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _name, address = info
+        if prohibited_text(str(address[0]), config.allow_networks):
+            raise ProhibitedAddressError(errno.EACCES, f"{address[0]} may not be connected to")
+        return socket.socket(family, kind, protocol)
+
+    return aiohttp.TCPConnector(
+        resolver=names,
+        socket_factory=make_socket,
+        limit=0,  # counted by Client, names not included
+        use_dns_cache=False,  # proxy.fetch.names remembers
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        ssl=ssl_context if ssl_context is not None else True,
+    )
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        # The body is decoded by proxy.fetch.body, which bounds what comes out and sees when it is cut.
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),
+        max_line_size=_MAX_LINE_BYTES,
+        max_field_size=_MAX_FIELD_BYTES,
+    )

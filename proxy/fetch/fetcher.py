@@ -1,0 +1,297 @@
+"""Fetch one original from its origin: redirects by hand, every address checked, the body streamed to a sink.
+
+Answers with the bytes or with an error of the contract, whatever the origin does. Event loop. Refuses to know
+what is kept, what the bytes mean, and who asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+
+from proxy.config import FetchConfig
+from proxy.errors import InvalidSource, SourceNotAllowed, SourceTimeout, SourceUnreachable
+from proxy.fetch.asking import Asking, Validators, wire_url
+from proxy.fetch.body import Body, Framing, Headers
+from proxy.fetch.connector import Client
+from proxy.fetch.failures import network_failures, status_failure
+from proxy.fetch.names import Names, make_resolver
+from proxy.fetch.origins import OriginTurns
+from proxy.source import Source
+
+__all__ = ["Fetched", "Fetcher", "NotModified", "Sink", "Validators"]
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Sink(Protocol):
+    """Where a body goes. Its own exceptions pass through a fetch untouched."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next decoded bytes of a final 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A complete answer; its bytes are in the sink.
+
+    `headers` are those of the final answer, names in lower case, values as latin-1. `size` counts decoded
+    bytes. With `framing` "close" nobody but the format can tell whether the end was the end. Times are Unix
+    seconds around the final request (RFC 9111 §4.2.3).
+    """
+
+    status: int
+    headers: Headers
+    final_url: str
+    size: int
+    framing: Framing
+    request_time: float
+    response_time: float
+    redirects: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The origin vouches for what the validators named (RFC 9110 §15.4.5)."""
+
+    headers: Headers
+    request_time: float
+    response_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What holds for a fetch from its beginning to its end; a reload makes new ones."""
+
+    config: FetchConfig
+    check_hop: Callable[[Source], None]
+    asking: Asking
+    client: Client
+    turns: OriginTurns
+    clock: Callable[[], float]
+
+
+class Fetcher:
+    """Fetches for one process. `start` and `close` belong to the event loop that fetches."""
+
+    def __init__(  # noqa: PLR0913 - what a test replaces: names, certificates, time
+        self,
+        config: FetchConfig,
+        *,
+        check_hop: Callable[[Source], None],
+        instance_id: str,
+        resolver: AbstractResolver | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._check_hop = check_hop
+        self._instance_id = instance_id
+        self._given_resolver = resolver
+        self._names: Names | None = None
+        self._ssl_context = ssl_context
+        self._clock = clock
+        self._asking = Asking(config, instance_id=instance_id)
+        self._turns = OriginTurns(config.per_origin)
+        self._rules: _Rules | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Open the session; nothing is connected to yet."""
+        self._names = Names(self._given_resolver or make_resolver(), owns=self._given_resolver is None)
+        self._rules = self._make_rules(self._new_client(self._names))
+
+    async def close(self) -> None:
+        """Close every connection. Fetches still under way end as `SourceUnreachable`."""
+        rules, self._rules = self._rules, None
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        if rules is not None:
+            await rules.client.close()
+        names, self._names = self._names, None
+        if names is not None:
+            await names.close()
+
+    def reconfigure(self, config: FetchConfig, *, check_hop: Callable[[Source], None]) -> None:
+        """Let every fetch that begins from now on go by `config`; those under way end by the old one.
+
+        Takes effect on kept-alive connections too: when `allow_networks` changed, none of the old is used.
+        """
+        asking = Asking(config, instance_id=self._instance_id)
+        self._config, self._check_hop, self._asking = config, check_hop, asking
+        self._turns.limit = config.per_origin
+        if self._rules is None or self._names is None:
+            return
+        client = self._rules.client
+        if client.allow_networks != config.allow_networks:
+            self._retire(client)
+            client = self._new_client(self._names)
+        self._rules = self._make_rules(client)
+
+    async def fetch(
+        self, source: Source, sink: Sink, *, validators: Validators | None = None, patient: bool = False
+    ) -> Fetched | NotModified:
+        """Fetch `source`; its bytes are written to `sink`, which stays open and may hold a part on errors.
+
+        `fetch.timeout` bounds all of it, the wait for the origin's turn included; a `patient` fetch (warming)
+        waits for its turn as long as it takes.
+
+        Raises:
+            SourceNotAllowed: a redirect to where the policy forbids.
+            SourceError: as the table of docs/api.md says.
+        """
+        if self._rules is None:
+            raise SourceUnreachable(detail="the fetcher is closed")
+        exchange = _Exchange(self._rules, source, sink, validators)
+        if not patient:
+            return await exchange.run()
+        async with self._turns.turn(source.origin):
+            return await exchange.run(has_turn=True)
+
+    def _new_client(self, names: Names) -> Client:
+        return Client(self._config, names=names, ssl_context=self._ssl_context)
+
+    def _make_rules(self, client: Client) -> _Rules:
+        return _Rules(self._config, self._check_hop, self._asking, client, self._turns, self._clock)
+
+    def _retire(self, client: Client) -> None:
+        task = asyncio.get_running_loop().create_task(client.close_when_idle())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+
+class _Exchange:
+    """The facts of one fetch, and its steps.
+
+    1. The deadline begins. Over: `SourceTimeout`.
+    2. Wait for a turn at the hop's origin; ask it. No address, no connection, no answer: `SourceUnreachable`.
+    3. A redirect: read its Location, check it, go to 2. Unreadable, a loop, too many: `SourceUnreachable`;
+       against the policy: `SourceNotAllowed`.
+    4. 304 to our validators: `NotModified`. Not 200: the error of its status.
+    5. The body goes to the sink: too large, cut short, broken, stalled: the error of `Body`.
+    """
+
+    def __init__(self, rules: _Rules, source: Source, sink: Sink, validators: Validators | None) -> None:
+        self._rules = rules
+        self._source = source
+        self._sink = sink
+        self._validators = validators
+        self._seen = {source.url}
+        self._has_turn = False
+
+    async def run(self, *, has_turn: bool = False) -> Fetched | NotModified:
+        self._has_turn = has_turn
+        try:
+            async with asyncio.timeout(self._rules.config.timeout) as deadline:
+                return await self._follow()
+        except TimeoutError as error:
+            if deadline.expired():
+                raise SourceTimeout(detail=f"not done in {self._rules.config.timeout:g} s") from error
+            raise
+
+    async def _follow(self) -> Fetched | NotModified:
+        hop = self._source
+        while True:
+            outcome = await self._ask_in_turn(hop)
+            if not isinstance(outcome, Source):
+                return outcome
+            self._check(outcome)
+            hop = outcome
+
+    def _check(self, hop: Source) -> None:
+        if hop.url in self._seen:
+            raise SourceUnreachable(detail=f"redirect loop at {hop}")
+        if len(self._seen) > self._rules.config.max_redirects:
+            raise SourceUnreachable(detail=f"more than {self._rules.config.max_redirects} redirects")
+        self._rules.check_hop(hop)
+        self._seen.add(hop.url)
+
+    async def _ask_in_turn(self, hop: Source) -> Fetched | NotModified | Source:
+        if self._has_turn:
+            self._has_turn = False
+            return await self._ask(hop)
+        async with self._rules.turns.turn(hop.origin):
+            return await self._ask(hop)
+
+    async def _ask(self, hop: Source) -> Fetched | NotModified | Source:
+        validators = self._validators_for(hop)
+        headers = self._rules.asking.headers(hop, validators)
+        async with self._rules.client.connection(hop) as session:
+            request_time = self._rules.clock()
+            with network_failures():
+                response = await session.get(wire_url(hop), headers=headers, allow_redirects=False)
+            try:
+                answer = _Answer(response, hop, request_time, self._rules.clock())
+                return await self._read(answer, conditional=validators is not None)
+            finally:
+                # A body read to its end has already given the connection back.
+                response.close()
+
+    def _validators_for(self, hop: Source) -> Validators | None:
+        found = self._validators
+        if found is None or not (found.etag or found.last_modified):
+            return None
+        return found if hop.url == (found.url or self._source.url) else None
+
+    async def _read(self, answer: _Answer, *, conditional: bool) -> Fetched | NotModified | Source:
+        if answer.status in _REDIRECTS and answer.location is not None:
+            return _join(answer.hop, answer.location)
+        if answer.status == 304 and conditional:
+            return NotModified(answer.headers, answer.request_time, answer.response_time)
+        if answer.status != 200:
+            raise status_failure(answer.status)
+        return await self._keep(answer)
+
+    async def _keep(self, answer: _Answer) -> Fetched:
+        config = self._rules.config
+        body = Body(
+            answer.response, answer.headers, max_bytes=config.max_bytes, idle_seconds=config.idle_timeout
+        )
+        async for chunk in body.chunks():
+            await self._sink.write(chunk)
+        return Fetched(
+            status=answer.status,
+            headers=answer.headers,
+            final_url=answer.hop.url,
+            size=body.size,
+            framing=body.framing,
+            request_time=answer.request_time,
+            response_time=answer.response_time,
+            redirects=len(self._seen) - 1,
+        )
+
+
+class _Answer:
+    """The head of an answer, from its raw bytes."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, hop: Source, request_time: float, response_time: float
+    ) -> None:
+        self.response = response
+        self.hop = hop
+        self.status = response.status
+        self.headers: Headers = tuple(
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.raw_headers
+        )
+        self.request_time = request_time
+        self.response_time = response_time
+
+    @property
+    def location(self) -> bytes | None:
+        """The Location as bytes: a path in GBK is no text."""
+        return next((value for name, value in self.response.raw_headers if name.lower() == b"location"), None)
+
+
+def _join(hop: Source, location: bytes) -> Source:
+    try:
+        return hop.join(location)
+    except (InvalidSource, SourceNotAllowed) as error:
+        raise SourceUnreachable(detail=f"redirect to {location[:200]!r}: {error.message}") from error

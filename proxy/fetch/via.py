@@ -1,0 +1,108 @@
+"""Asking a running service of ours by HTTP: for warming from another machine, and for the demo. Event loop.
+
+The address was named by the user, so no network is prohibited here; redirects are answers, not followed. The
+bytes are counted and hashed, and kept only when they are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from proxy.fetch.asking import wire_url
+from proxy.source import Source
+
+_CHUNK_BYTES = 64 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
+
+
+class ServiceUnreachable(Exception):
+    """The service did not answer; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViaAnswer:
+    """What the service answered. `headers` have lower-case names; `body` is empty unless it was wanted."""
+
+    status: int
+    headers: Mapping[str, str]
+    size_bytes: int
+    sha256: str
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def media_type(self) -> str:
+        """The type without its parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def cache_words(self) -> frozenset[str]:
+        """The words of Cache-Status (RFC 9211), such as `hit`, `stored` and `detail=not_kept`."""
+        return frozenset(word.strip() for word in self.headers.get("cache-status", "").split(";"))
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """The code and message of an error answer; the status stands in for what cannot be read."""
+        try:
+            told = json.loads(self.body)
+            return str(told["code"]), str(told["message"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return f"http_{self.status}", f"The service answered {self.status}."
+
+
+class Via:
+    """A client of one service."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
+        base = Source.parse(base_url)
+        self._session = session
+        self._base = base
+        self._prefix = base.target.partition("?")[0].rstrip("/")
+        self.base_url = base.origin + self._prefix
+
+    async def get(self, path: str, *, accept: str = "*/*", want_body: bool = False) -> ViaAnswer:
+        """Ask for `path`, which is sent as it is written.
+
+        Raises:
+            ServiceUnreachable: no complete answer came.
+        """
+        # Not parsed: what follows the base is sent to the letter, whatever it is.
+        url = wire_url(Source(self.base_url + path, self._base.scheme, self._base.host, self._base.port))
+        try:
+            async with self._session.get(url, headers={"Accept": accept}, allow_redirects=False) as response:
+                want_body = want_body or response.status >= 400
+                return await _read(response, want_body=want_body)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise ServiceUnreachable(f"{self.base_url}: {error or type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def open_via(base_url: str, *, timeout_seconds: float = 120.0) -> AsyncIterator[Via]:
+    """Open a client of the service at `base_url`; `timeout_seconds` bounds each answer.
+
+    Raises:
+        RequestError: the address cannot be read.
+    """
+    async with aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        timeout=aiohttp.ClientTimeout(total=timeout_seconds),
+        max_line_size=16384,
+    ) as session:
+        yield Via(session, base_url)
+
+
+async def _read(response: aiohttp.ClientResponse, *, want_body: bool) -> ViaAnswer:
+    digest, size, parts = hashlib.sha256(), 0, bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        digest.update(chunk)
+        size += len(chunk)
+        if want_body and (response.status < 400 or size <= _MAX_ERROR_BYTES):
+            parts += chunk
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return ViaAnswer(response.status, headers, size, digest.hexdigest(), bytes(parts))

@@ -1,0 +1,65 @@
+"""The seam between files and pixels: `open` a body, `decode` it at least as large as it is needed.
+
+Everything behind the seam gets upright pictures in sRGB, mode L, RGB or RGBA (straight alpha), and never asks which
+library made them. Whatever a library raises becomes `DecodeFailed` or `TooManyPixels` in `faults.guarded`.
+Runs in render processes.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+from proxy.images.formats import PictureFacts
+from proxy.images.geometry import Size
+from proxy.images.structure import Structure
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of an animation, complete in itself (not a difference), or the only one."""
+
+    picture: Image.Image
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What was decoded. plays: how often an animation is shown, 0 for ever. exif: as it stood in the file."""
+
+    frames: tuple[Frame, ...]
+    plays: int = 0
+    exif: bytes = b""
+
+
+class Opened(Protocol):
+    """A body whose header was read; nothing is decoded yet."""
+
+    @property
+    def facts(self) -> PictureFacts:
+        """What the header says."""
+        ...
+
+    def decode(self, *, at_least: Size, frames: int) -> Decoded:
+        """Return the first `frames` frames, decoded completely, each at least `at_least` large (upright) or at its
+        own size where that is smaller. May be called once.
+
+        Raises:
+            DecodeFailed, TooManyPixels: the body cannot be decoded.
+        """
+        ...
+
+
+class Decoder(Protocol):
+    """A library that decodes."""
+
+    def open(self, path: str, structure: Structure, *, picture_format: str) -> AbstractContextManager[Opened]:
+        """Read the header of the body at `path`.
+
+        Raises:
+            DecodeFailed, TooManyPixels: already the header is unreadable or beyond what the library takes.
+        """
+        ...

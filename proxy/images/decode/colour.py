@@ -1,0 +1,88 @@
+"""From whatever a file holds to sRGB in mode L, RGB or RGBA. Pure; runs in render processes."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image, ImageChops, ImageCms
+
+_GREY_16 = {"I;16": "L;16", "I;16L": "L;16", "I;16N": "L;16", "I;16B": "L;16B"}
+_PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK"}
+
+
+def has_transparency(picture: Image.Image) -> bool:
+    """Tell whether pixels may be transparent, from the header alone."""
+    return picture.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in picture.info
+
+
+def plain(picture: Image.Image) -> Image.Image:
+    """Return `picture` in mode L, RGB, RGBA or CMYK, eight bits per channel, colours as they are."""
+    if picture.mode in _GREY_16:
+        return _from_16_bits(picture)
+    if picture.mode in {"I", "F"}:
+        return _from_wide_numbers(picture)
+    if has_transparency(picture):
+        return picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    if picture.mode == "1":
+        return picture.convert("L")
+    return picture if picture.mode in {"L", "RGB", "CMYK"} else picture.convert("RGB")
+
+
+def _from_16_bits(picture: Image.Image) -> Image.Image:
+    # convert("L") would clip: every value above 255 becomes white. The raw decoder takes the high byte.
+    grey = Image.frombytes("L", picture.size, picture.tobytes(), "raw", _GREY_16[picture.mode])
+    transparent = picture.info.get("transparency")
+    if not isinstance(transparent, int):
+        return grey
+    return Image.merge("RGBA", (grey, grey, grey, _differs(picture.convert("I"), transparent)))
+
+
+def _differs(wide: Image.Image, value: int) -> Image.Image:
+    """Return a mask: 0 where the 32-bit picture equals `value`, else 255 (clipping does the comparing)."""
+    above = wide.point(lambda number: number * 255 + -255 * value).convert("L")
+    below = wide.point(lambda number: number * -255 + 255 * value).convert("L")
+    return ImageChops.lighter(above, below)
+
+
+def _from_wide_numbers(picture: Image.Image) -> Image.Image:
+    extrema = picture.getextrema()
+    low, high = float(extrema[0]), float(extrema[1])  # type: ignore[arg-type] # one band: two numbers
+    if not (-1e30 < low <= high < 1e30):
+        raise ValueError("numbers without measure")
+    if low >= 0 and high <= 65535:
+        steps = 1.0 if picture.mode == "F" and high <= 1 else 255.0 if high <= 255 else 65535.0
+        low, high = 0.0, steps
+    scale = 255 / (high - low) if high > low else 0.0
+    return picture.point(lambda value: value * scale + -low * scale).convert("L")
+
+
+def to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Return `picture` (mode L, RGB, RGBA or CMYK) in sRGB; a profile that cannot be used is ignored."""
+    converted = _by_profile(picture, profile) if profile else None
+    if converted is not None:
+        return converted
+    return picture.convert("RGB") if picture.mode == "CMYK" else picture
+
+
+def _by_profile(picture: Image.Image, profile: bytes) -> Image.Image | None:
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space.strip() != _PROFILE_SPACES[picture.mode] or _is_srgb(source):
+            return None
+        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+        return ImageCms.profileToProfile(
+            picture,
+            source,
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode=mode,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError, UnicodeError, AttributeError):
+        # Browsers show such a picture as if it had no profile.
+        return None
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+    description = profile.profile.profile_description or ""
+    return description.startswith(("sRGB", "IEC 61966-2.1", "IEC61966-2.1", "c2"))

@@ -1,0 +1,225 @@
+"""Decoding with Pillow. Runs in render processes.
+
+The plugin is chosen by our own reading of the first bytes, not by Pillow's: `Image.open` would try formats that
+nobody needs (EPS calls Ghostscript) and JPEG variants with parsers of their own. Only these plugins are loaded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    IcoImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from proxy.errors import DecodeFailed
+from proxy.images.decode import Decoded, Frame
+from proxy.images.decode.colour import has_transparency, plain, to_srgb
+from proxy.images.decode.faults import guarded
+from proxy.images.formats import PictureFacts
+from proxy.images.geometry import Size
+from proxy.images.structure import Structure
+
+_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "avif": AvifImagePlugin.AvifImageFile,
+    "bmp": BmpImagePlugin.BmpImageFile,
+    "gif": GifImagePlugin.GifImageFile,
+    "ico": IcoImagePlugin.IcoImageFile,
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "png": PngImagePlugin.PngImageFile,
+    "tiff": TiffImagePlugin.TiffImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+}
+
+# EXIF 2.32 §4.6.4 A: tag 274, and what makes such a picture upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SPARE = 1.5
+"""How much larger than asked a picture stays after the quick box filter; below that the result gets softer."""
+_MAX_EXIF_BYTES = 1 << 20
+
+
+def prepare(*, max_pixels: int) -> None:
+    """Set Pillow's global switches: one thread per codec, our own limit as its last guard."""
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_ALWAYS
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    # Pillow raises above twice this number, and warns below; warnings are off in render processes.
+    Image.MAX_IMAGE_PIXELS = max(1, max_pixels // 2)
+
+
+class PillowDecoder:
+    """The decoder that is always there."""
+
+    @contextmanager
+    def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[PillowOpened]:
+        """Read the header of the body at `path`.
+
+        Raises:
+            DecodeFailed, TooManyPixels: it cannot be read.
+        """
+        with guarded():
+            image = _PLUGINS[picture_format](path)
+        try:
+            with guarded():
+                opened = PillowOpened(image, structure, picture_format=picture_format)
+            yield opened
+        finally:
+            image.close()
+
+
+class PillowOpened:
+    """A body opened by Pillow."""
+
+    def __init__(self, image: ImageFile.ImageFile, structure: Structure, *, picture_format: str) -> None:
+        self._image = image
+        self._format = picture_format
+        self._exif = structure.exif or _exif_bytes(image)
+        # Pillow turns TIFF upright by itself, and leaves the tag as it was.
+        self._turn = None if picture_format == "tiff" else _UPRIGHT.get(_orientation(self._exif))
+        self._facts = self._read_facts(structure)
+        if isinstance(image, WebPImagePlugin.WebPImageFile) and image.is_animated:
+            # RFC 9649 §2.7: the alpha flag is a hint. Frames that do not fill the canvas leave it transparent.
+            image.rawmode = image._mode = "RGBA"  # noqa: SLF001
+
+    @property
+    def facts(self) -> PictureFacts:
+        """What the header says."""
+        return self._facts
+
+    def _read_facts(self, structure: Structure) -> PictureFacts:
+        image = self._image
+        width, height = self._upright(image.size)
+        moving = self._format in {"gif", "webp", "avif", "png"}
+        frames = max(structure.frames, _moving_frames(image)) if moving else 1
+        return PictureFacts(
+            format=self._format,
+            width=width,
+            height=height,
+            frames=frames,
+            has_alpha=has_transparency(image) or self._format == "ico",
+            drawing=image.mode in {"1", "P", "PA"} or self._format in {"gif", "ico"},
+            bits=16 if image.mode.startswith(("I", "F")) else 8,
+        )
+
+    def _upright(self, size: Size) -> Size:
+        swapped = self._turn in {
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        }
+        return (size[1], size[0]) if swapped else (size[0], size[1])
+
+    def decode(self, *, at_least: Size, frames: int) -> Decoded:
+        """Return the first `frames` frames, completely decoded.
+
+        Raises:
+            DecodeFailed, TooManyPixels: the body cannot be decoded.
+        """
+        at_least = self._upright(at_least)
+        with guarded():
+            if self._format == "jpeg":
+                self._image.draft("", at_least)
+            decoded = tuple(self._frames(at_least, frames))
+        if len(decoded) < frames:
+            raise DecodeFailed(detail=f"{len(decoded)} frames instead of {frames}")
+        return Decoded(_alike(decoded), _plays(self._image, self._format), self._exif)
+
+    def _frames(self, at_least: Size, frames: int) -> Iterator[Frame]:
+        first = _first_moving_frame(self._image) if frames > 1 else 0
+        for number in range(first, first + frames):
+            if number:
+                self._image.seek(number)
+            self._image.load()
+            duration = self._image.info.get("duration", 0)
+            yield Frame(self._finished(at_least), max(0, round(float(duration))))
+
+    def _finished(self, at_least: Size) -> Image.Image:
+        picture = plain(self._image)
+        factor = math.floor(min(picture.width / at_least[0], picture.height / at_least[1]) / _SPARE)
+        if factor >= 2:
+            picture = picture.reduce(factor)
+        elif picture is self._image:
+            # The next frame is drawn over the same pixels, and closing the file takes them away.
+            picture = picture.copy()
+        picture = to_srgb(picture, self._image.info.get("icc_profile"))
+        if self._turn is not None:
+            picture = picture.transpose(self._turn)
+        # Pillow's writers take profiles, comments and transparency from here when they are not told otherwise.
+        picture.info = {}
+        return picture
+
+
+def _exif_bytes(image: Image.Image) -> bytes:
+    exif = image.info.get("exif", b"")
+    return exif if isinstance(exif, bytes) and len(exif) <= _MAX_EXIF_BYTES else b""
+
+
+def _orientation(exif: bytes) -> int:
+    if not exif:
+        return 1
+    reader = Image.Exif()
+    try:
+        reader.load(exif)
+        value = reader.get(ExifTags.Base.Orientation, 1)
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError):
+        # Damaged EXIF data does not make a damaged picture.
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _moving_frames(image: ImageFile.ImageFile) -> int:
+    # GIF frames are counted by our own reader, which stops at the limit; Pillow's count would read them all.
+    if isinstance(image, GifImagePlugin.GifImageFile):
+        return 1
+    return int(getattr(image, "n_frames", 1)) - _first_moving_frame(image)
+
+
+def _first_moving_frame(image: Image.Image) -> int:
+    # APNG §fdAT: the picture for old readers may stand outside the animation.
+    return 1 if getattr(image, "default_image", False) and getattr(image, "n_frames", 1) > 1 else 0
+
+
+def _plays(image: Image.Image, picture_format: str) -> int:
+    loop = image.info.get("loop")
+    if picture_format == "gif":
+        # The Netscape extension counts repetitions; without it a GIF plays once.
+        return 1 if loop is None else loop + 1 if loop else 0
+    return loop if isinstance(loop, int) else 0
+
+
+def _alike(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """Return frames that all have the mode and the size of the first, or RGBA when one of them needs it."""
+    modes = {frame.picture.mode for frame in frames}
+    size = frames[0].picture.size
+    if len(modes) == 1 and all(frame.picture.size == size for frame in frames):
+        return frames
+    mode = "RGBA" if "RGBA" in modes else "RGB"
+    return tuple(Frame(_as(frame.picture, mode, size), frame.duration_ms) for frame in frames)
+
+
+def _as(picture: Image.Image, mode: str, size: Size) -> Image.Image:
+    if picture.size != size:
+        # A later GIF frame outside of the screen makes Pillow's canvas grow; browsers cut it.
+        picture = picture.crop((0, 0, *size))
+    return picture if picture.mode == mode else picture.convert(mode)

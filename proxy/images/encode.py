@@ -1,0 +1,234 @@
+"""From pixels to bytes: one function per output format, settings by measurement. Runs in render processes.
+
+Deterministic: the same pixels and settings give the same bytes on the same libraries. Nothing of the original goes
+along but what `metadata` asks for.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from proxy.images.formats import PictureFacts
+from proxy.images.operations.background import WHITE, colour_of
+from proxy.images.resolved import Resolved
+
+RENDER_VERSION = "1"
+"""Part of every variant's name. Raise it with any change of a setting or an operation that changes bytes."""
+
+# Same look at `quality=auto`; figures and method in docs/architecture.md.
+_AUTO_QUALITY = {"jpeg": 80, "webp": 75, "avif": 65}
+_WEBP_METHOD = 2
+_WEBP_METHOD_MOVING = 1
+_AVIF_SPEED = 9
+_PNG_LEVEL = 4
+_FULL_CHROMA_FROM_QUALITY = 90
+_COPYRIGHT_TAGS = (int(ExifTags.Base.Artist), int(ExifTags.Base.Copyright))
+_OPAQUE_FROM = 128
+_PALETTE_SAMPLE_PIXELS = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is to be encoded. frames: (picture, milliseconds); more than one only for formats that move."""
+
+    frames: tuple[tuple[Image.Image, int], ...]
+    plays: int
+    exif: bytes
+    wanted: Resolved
+
+    @property
+    def picture(self) -> Image.Image:
+        """The first frame."""
+        return self.frames[0][0]
+
+    def quality(self, output_format: str) -> int:
+        """The quality for a lossy format, auto filled in."""
+        return self.wanted.quality or _AUTO_QUALITY[output_format]
+
+
+def encode(result: Result, output_format: str) -> bytes:
+    """Return the bytes of `result`."""
+    return _ENCODERS[output_format](result)
+
+
+def describe(result_size: tuple[int, int], facts: PictureFacts, file_size_bytes: int) -> bytes:
+    """Return the answer to format=json: the result and its original, as Cloudflare writes it."""
+    answer = {
+        "width": result_size[0],
+        "height": result_size[1],
+        "original": {
+            "file_size": file_size_bytes,
+            "width": facts.width,
+            "height": facts.height,
+            "format": f"image/{facts.format}",
+        },
+    }
+    return json.dumps(answer, separators=(",", ":")).encode("ascii")
+
+
+def _saved(picture: Image.Image, output_format: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, output_format, **options)
+    return buffer.getvalue()
+
+
+def _jpeg(result: Result) -> bytes:
+    quality = result.quality("jpeg")
+    subsampling = "4:4:4" if quality >= _FULL_CHROMA_FROM_QUALITY else "4:2:0"
+    picture = flattened(result.picture, result.wanted)
+    return _saved(
+        picture,
+        "JPEG",
+        quality=quality,
+        optimize=True,
+        progressive=False,
+        subsampling=subsampling,
+        **_exif(result),
+    )
+
+
+def _webp(result: Result) -> bytes:
+    quality = result.quality("webp")
+    if len(result.frames) == 1:
+        return _saved(result.picture, "WEBP", quality=quality, method=_WEBP_METHOD, **_exif(result))
+    return _saved(
+        Moving(result.frames),
+        "WEBP",
+        save_all=True,
+        quality=quality,
+        method=_WEBP_METHOD_MOVING,
+        duration=[duration for _, duration in result.frames],
+        loop=result.plays,
+        background=(0, 0, 0, 0),
+        **_exif(result),
+    )
+
+
+def _avif(result: Result) -> bytes:
+    return _saved(
+        result.picture,
+        "AVIF",
+        quality=result.quality("avif"),
+        speed=_AVIF_SPEED,
+        max_threads=1,
+        **_exif(result),
+    )
+
+
+def _png(result: Result) -> bytes:
+    return _saved(result.picture, "PNG", compress_level=_PNG_LEVEL, **_exif(result))
+
+
+def _gif(result: Result) -> bytes:
+    frames = tuple((_for_gif(picture), duration) for picture, duration in result.frames)
+    if len(frames) == 1:
+        return _saved(frames[0][0], "GIF")
+    options: dict[str, Any] = {"duration": [duration for _, duration in frames]}
+    if result.plays != 1:
+        options["loop"] = max(0, result.plays - 1)
+    if result.picture.mode == "RGBA":
+        # Each frame is complete; without clearing, the one before would shine through its holes.
+        options["disposal"] = 2
+    return _saved(Moving(frames), "GIF", save_all=True, optimize=False, **options)
+
+
+_ENCODERS: dict[str, Callable[[Result], bytes]] = {
+    "jpeg": _jpeg,
+    "webp": _webp,
+    "avif": _avif,
+    "png": _png,
+    "gif": _gif,
+}
+
+
+class Moving(Image.Image):
+    """Frames as Pillow's writers want an animation: one picture with `seek`."""
+
+    def __init__(self, frames: tuple[tuple[Image.Image, int], ...]) -> None:
+        super().__init__()
+        self._pictures = [picture for picture, _ in frames]
+        self.n_frames = len(frames)
+        self.is_animated = True
+        self._number = -1
+        self.seek(0)
+
+    def seek(self, frame: int) -> None:
+        """Show the frame with number `frame`."""
+        if not 0 <= frame < self.n_frames:
+            raise EOFError
+        if frame != self._number:
+            picture = self._pictures[frame]
+            picture.load()
+            self.im, self._mode, self._size = picture.im, picture.mode, picture.size
+            self._number = frame
+
+    def tell(self) -> int:
+        """Return the number of the frame shown."""
+        return self._number
+
+
+def flattened(picture: Image.Image, wanted: Resolved) -> Image.Image:
+    """Return `picture` without transparency, on the background asked for or on white."""
+    if picture.mode != "RGBA":
+        return picture
+    colour = colour_of(wanted.background) if wanted.background else WHITE
+    ground = Image.new("RGBA", picture.size, (*colour[:3], 255))
+    ground.alpha_composite(picture)
+    return ground.convert("RGB")
+
+
+def _for_gif(picture: Image.Image) -> Image.Image:
+    """Return `picture` as GIF can hold it: 256 colours, pixels either opaque or transparent."""
+    if picture.mode == "RGBA":
+        return _two_way_alpha(picture)
+    if picture.mode != "RGB":
+        return picture
+    # The median cut of all pixels takes fifteen times as long as that of a sample, and looks the same.
+    factor = max(1, math.isqrt(picture.width * picture.height // _PALETTE_SAMPLE_PIXELS))
+    palette = picture.reduce(factor).quantize(256, method=Image.Quantize.MEDIANCUT)
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE) if factor > 1 else palette
+
+
+def _two_way_alpha(picture: Image.Image) -> Image.Image:
+    alpha = picture.getchannel("A").point(lambda value: 255 if value >= _OPAQUE_FROM else 0)
+    hard = Image.new("RGBA", picture.size, (0, 0, 0, 0))
+    hard.paste(picture.convert("RGB"), (0, 0), alpha)
+    return hard
+
+
+def _exif(result: Result) -> dict[str, bytes]:
+    kept = _kept_exif(result.exif, result.wanted.metadata) if result.exif else b""
+    return {"exif": kept} if kept else {}
+
+
+def _kept_exif(exif: bytes, metadata: str) -> bytes:
+    if metadata == "none":
+        return b""
+    tags = Image.Exif()
+    try:
+        tags.load(exif)
+        if metadata == "copyright":
+            wanted = {tag: tags[tag] for tag in _COPYRIGHT_TAGS if isinstance(tags.get(tag), str)}
+            tags = Image.Exif()
+            tags.update(wanted)
+        # The pixels are upright now.
+        tags.pop(ExifTags.Base.Orientation, None)
+        return bytes(tags.tobytes()) if len(tags) else b""
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+        AttributeError,
+    ):
+        return b""

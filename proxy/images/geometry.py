@@ -1,0 +1,194 @@
+"""Sizes: from a picture's size and the wish to crop box, size and canvas. Pure mathematics; runs anywhere.
+
+With the picture W x H, the area w x h (after dpr), s = min(w/W, h/H) and S = max(w/W, h/H):
+
+    scale-down   scale min(s, 1)
+    contain      scale s, at most 1 unless upscale
+    cover        scale S, what hangs over is cut; without upscale the largest cut of the area's shape, at most w x h
+    crop         as cover; without upscale what is smaller than the area is as scale-down
+    pad          scale s (at most 1 unless upscale) on a canvas of w x h
+    squeeze      w x h, the shape changes; without upscale each side at most the picture's
+
+With one side only, every fit is contain with its own upscale rule. With none the picture keeps its size. What is
+asked beyond the limits is refused; what merely follows from the picture's shape is scaled down into them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy.errors import InvalidTransform
+
+if TYPE_CHECKING:
+    from proxy.images.resolved import Resolved
+
+Size = tuple[int, int]
+Box = tuple[float, float, float, float]
+
+FITS = ("scale-down", "contain", "cover", "crop", "pad", "squeeze")
+ENLARGING_FITS = frozenset({"cover", "crop", "pad", "squeeze"})
+"""Fits that may enlarge when nothing is said about upscale."""
+
+SIDES = {
+    "center": (0.5, 0.5),
+    "left": (0.0, 0.5),
+    "right": (1.0, 0.5),
+    "top": (0.5, 0.0),
+    "bottom": (0.5, 1.0),
+    "top-left": (0.0, 0.0),
+    "top-right": (1.0, 0.0),
+    "bottom-left": (0.0, 1.0),
+    "bottom-right": (1.0, 1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a result may be, after dpr."""
+
+    max_side: int = 8192
+    max_pixels: int = 40_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What resizing does: cut `crop` (left, top, right, bottom in pixels of `natural`), scale it to `size`,
+    put that on `canvas`. All sizes are (width, height)."""
+
+    natural: Size
+    crop: Box
+    size: Size
+    canvas: Size
+
+    @property
+    def scale(self) -> float:
+        """The larger of the two factors by which the cut changes its size."""
+        left, top, right, bottom = self.crop
+        return max(self.size[0] / (right - left), self.size[1] / (bottom - top))
+
+
+def focus_of(gravity: str) -> tuple[float, float]:
+    """Return the place in 0-1 that `gravity` means; `auto` is the centre until a picture has settled it."""
+    if gravity in SIDES:
+        return SIDES[gravity]
+    if gravity == "auto":
+        return SIDES["center"]
+    x, _, y = gravity.partition("x")
+    return float(x), float(y)
+
+
+def asked_area(wanted: Resolved) -> tuple[int | None, int | None]:
+    """Return the asked width and height in device pixels."""
+    return _times(wanted.width, wanted.dpr), _times(wanted.height, wanted.dpr)
+
+
+def _times(side: int | None, dpr: float) -> int | None:
+    return None if side is None else max(1, round(side * dpr))
+
+
+def require_within(wanted: Resolved, limits: Limits) -> None:
+    """Refuse a wish for more than `limits`.
+
+    Raises:
+        InvalidTransform: naming the option and what is allowed.
+    """
+    width, height = asked_area(wanted)
+    for name, side in (("width", width), ("height", height)):
+        if side is not None and side > limits.max_side:
+            raise InvalidTransform(
+                f"Option {name}: {side} px with dpr is more than the {limits.max_side} allowed."
+            )
+    if width and height and width * height > limits.max_pixels:
+        raise InvalidTransform(
+            f"Options width and height: {width} x {height} px with dpr is more than the {limits.max_pixels} allowed."
+        )
+
+
+def make_plan(natural: Size, wanted: Resolved, *, limits: Limits) -> Plan:
+    """Return what resizing a picture of `natural` size means.
+
+    Raises:
+        InvalidTransform: more is asked for than `limits` allow.
+    """
+    require_within(wanted, limits)
+    width, height = asked_area(wanted)
+    whole = (0.0, 0.0, float(natural[0]), float(natural[1]))
+    if width is None or height is None:
+        size = _one_sided(natural, width, height, upscale=_may_enlarge(wanted))
+        plan = Plan(natural, whole, size, size)
+    else:
+        plan = _in_area(natural, (width, height), wanted)
+    return _within(plan, limits)
+
+
+def _may_enlarge(wanted: Resolved) -> bool:
+    return wanted.upscale and wanted.fit != "scale-down"
+
+
+def _one_sided(natural: Size, width: int | None, height: int | None, *, upscale: bool) -> Size:
+    if width is None and height is None:
+        return natural
+    if width is not None and (upscale or width < natural[0]):
+        return width, _side(natural[1] * width / natural[0])
+    if height is not None and (upscale or height < natural[1]):
+        return _side(natural[0] * height / natural[1]), height
+    return natural
+
+
+def _in_area(natural: Size, area: Size, wanted: Resolved) -> Plan:
+    whole = (0.0, 0.0, float(natural[0]), float(natural[1]))
+    if wanted.fit in {"cover", "crop"}:
+        return _cut(natural, area, wanted)
+    if wanted.fit == "squeeze":
+        size = area if wanted.upscale else (min(area[0], natural[0]), min(area[1], natural[1]))
+        return Plan(natural, whole, size, size)
+    size = _inside(natural, area, upscale=_may_enlarge(wanted))
+    return Plan(natural, whole, size, area if wanted.fit == "pad" else size)
+
+
+def _inside(natural: Size, area: Size, *, upscale: bool) -> Size:
+    if not upscale and natural[0] <= area[0] and natural[1] <= area[1]:
+        return natural
+    # Compared as whole numbers: the side that binds is exactly the one asked for.
+    if area[0] * natural[1] <= area[1] * natural[0]:
+        return area[0], min(area[1], _side(natural[1] * area[0] / natural[0]))
+    return min(area[0], _side(natural[0] * area[1] / natural[1])), area[1]
+
+
+def _cut(natural: Size, area: Size, wanted: Resolved) -> Plan:
+    smaller = natural[0] < area[0] or natural[1] < area[1]
+    if smaller and not wanted.upscale:
+        if wanted.fit == "crop":
+            whole = (0.0, 0.0, float(natural[0]), float(natural[1]))
+            size = _inside(natural, area, upscale=False)
+            return Plan(natural, whole, size, size)
+        crop = _largest_cut(natural, area, focus_of(wanted.gravity))
+        size = _side(crop[2] - crop[0]), _side(crop[3] - crop[1])
+        return Plan(natural, crop, size, size)
+    return Plan(natural, _largest_cut(natural, area, focus_of(wanted.gravity)), area, area)
+
+
+def _largest_cut(natural: Size, area: Size, focus: tuple[float, float]) -> Box:
+    width = min(float(natural[0]), natural[1] * area[0] / area[1])
+    height = min(float(natural[1]), natural[0] * area[1] / area[0])
+    # A very flat area must not cut less than a pixel.
+    width, height = max(1.0, width), max(1.0, height)
+    left = (natural[0] - width) * focus[0]
+    top = (natural[1] - height) * focus[1]
+    return left, top, min(left + width, natural[0]), min(top + height, natural[1])
+
+
+def _within(plan: Plan, limits: Limits) -> Plan:
+    width, height = plan.canvas
+    factor = min(1.0, limits.max_side / max(width, height), math.sqrt(limits.max_pixels / (width * height)))
+    if factor == 1.0:
+        return plan
+    # Only sizes that nobody asked for come here: floor keeps both limits.
+    size = max(1, math.floor(width * factor)), max(1, math.floor(height * factor))
+    return Plan(plan.natural, plan.crop, size, size)
+
+
+def _side(length: float) -> int:
+    return max(1, round(length))

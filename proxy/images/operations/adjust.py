@@ -1,0 +1,70 @@
+"""Brightness, contrast, saturation and gamma: factors, 1 changes nothing. Runs in a render process.
+
+As with Cloudflare, 0 is ignored, but for saturation, where it means grey. Transparency is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageEnhance
+
+from proxy.images.options import Option, decimal
+
+if TYPE_CHECKING:
+    from proxy.images.operations import Scene
+    from proxy.images.resolved import Resolved
+
+_RANGE = "a number from 0 to 10 (1 changes nothing)"
+
+
+def _factor(name: str, meaning: str) -> Option:
+    return Option(name, decimal(0.0001, 10, zero_means=1.0), _RANGE, meaning, default=1.0)
+
+
+OPTIONS = (
+    _factor("brightness", "0.5 is half as bright, 2 twice as bright"),
+    _factor("contrast", "0.5 is half the contrast, 2 twice"),
+    Option("saturation", decimal(0, 10), _RANGE, "0 is grey, 2 twice as colourful", default=1.0),
+    _factor("gamma", "0.5 darkens, 2 lightens the middle tones"),
+)
+
+
+def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
+    """Return `picture` with its tones changed."""
+    steps = [step for step in _steps(wanted) if step is not None]
+    if not steps:
+        return picture
+    alpha = picture.getchannel("A") if picture.mode == "RGBA" else None
+    colours = picture.convert("RGB") if picture.mode == "RGBA" else picture
+    for step in steps:
+        colours = step(colours)
+    if alpha is not None:
+        colours = colours.convert("RGBA")
+        colours.putalpha(alpha)
+    return colours
+
+
+def _steps(wanted: Resolved) -> list[Callable[[Image.Image], Image.Image] | None]:
+    return [
+        _enhanced(ImageEnhance.Brightness, wanted.brightness),
+        _enhanced(ImageEnhance.Contrast, wanted.contrast),
+        _enhanced(ImageEnhance.Color, wanted.saturation),
+        _gamma(wanted.gamma),
+    ]
+
+
+def _enhanced(
+    kind: Callable[[Image.Image], ImageEnhance._Enhance], factor: float
+) -> Callable[[Image.Image], Image.Image] | None:
+    if factor == 1.0:
+        return None
+    return lambda picture: kind(picture).enhance(factor)
+
+
+def _gamma(gamma: float) -> Callable[[Image.Image], Image.Image] | None:
+    if gamma == 1.0:
+        return None
+    table = [round(255 * (step / 255) ** (1 / gamma)) for step in range(256)]
+    return lambda picture: picture.point(table * len(picture.getbands()))

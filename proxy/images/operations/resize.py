@@ -1,0 +1,158 @@
+"""Resize: width, height, fit, upscale, gravity and dpr are one operation. Pure; runs in a render process.
+
+The arithmetic stands in `geometry`; here a plan becomes pixels: crop and resample in one step, then the canvas.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageFilter
+
+from proxy.images.geometry import FITS, SIDES, focus_of, make_plan
+from proxy.images.operations.background import fill_colour
+from proxy.images.options import Option, Value, choice, decimal, flag, whole, word_for_none
+
+if TYPE_CHECKING:
+    from proxy.images.geometry import Plan
+    from proxy.images.operations import Scene
+    from proxy.images.resolved import Resolved
+
+MAX_ASKED_PX = 32767
+"""Widest anything can be asked for; the configuration sets the limit that counts (`render.max_output_side`)."""
+
+_POINT = re.compile(r"([01](?:\.[0-9]{1,4})?)x([01](?:\.[0-9]{1,4})?)")
+_REDUCING_GAP = 2.0
+"""How much larger than the result the box-filtered intermediate stays (Pillow's advice for LANCZOS: 2 to 3)."""
+_ATTENTION_PX = 96
+"""Longest side of the small grey picture in which gravity=auto looks for detail."""
+
+
+def read_gravity(text: str) -> Value:
+    """Read a side, a corner, `auto`, or a point such as `0.5x0.2`; equal places get one spelling."""
+    word = {"centre": "center"}.get(text, text)
+    if word == "auto" or word in SIDES:
+        return word
+    match = _POINT.fullmatch(text)
+    if match is None or float(match[1]) > 1 or float(match[2]) > 1:
+        raise ValueError
+    point = float(match[1]), float(match[2])
+    named = [name for name, place in SIDES.items() if place == point]
+    return named[0] if named else f"{_short(point[0])}x{_short(point[1])}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.4f}".rstrip("0").rstrip(".")
+
+
+OPTIONS = (
+    Option(
+        "width",
+        whole(1, MAX_ASKED_PX, unset="auto"),
+        f"a whole number of pixels from 1 to {MAX_ASKED_PX}, or auto",
+        "width in CSS pixels (multiplied by dpr)",
+        short="w",
+        write=word_for_none("auto"),
+    ),
+    Option(
+        "height",
+        whole(1, MAX_ASKED_PX, unset="auto"),
+        f"a whole number of pixels from 1 to {MAX_ASKED_PX}, or auto",
+        "height in CSS pixels (multiplied by dpr)",
+        short="h",
+        write=word_for_none("auto"),
+    ),
+    Option("dpr", decimal(1, 8), "a number from 1 to 8", "device pixels per CSS pixel", default=1.0),
+    Option(
+        "fit",
+        choice(*FITS),
+        f"one of {', '.join(FITS)}",
+        "how the picture meets the area",
+        default="scale-down",
+    ),
+    Option(
+        "upscale",
+        flag,
+        "true or false",
+        "whether contain, cover, crop, pad and squeeze may enlarge; false for contain, else true, when absent",
+    ),
+    Option(
+        "gravity",
+        read_gravity,
+        f"auto, {', '.join(SIDES)}, or a point XxY with X and Y from 0 to 1",
+        "what stays in sight when the picture is cut",
+        default="center",
+        short="g",
+    ),
+)
+
+
+def settle(picture: Image.Image, wanted: Resolved, scene: Scene) -> Resolved:
+    """Replace gravity=auto by the point that keeps most detail of `picture` in sight."""
+    if wanted.gravity != "auto":
+        return wanted
+    plan = make_plan(scene.natural_size(picture, wanted), wanted, limits=scene.limits)
+    return wanted.replaced(gravity=_liveliest(picture, plan))
+
+
+def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
+    """Return `picture` cut, resampled and put on its canvas."""
+    natural = scene.natural_size(picture, wanted)
+    plan = make_plan(natural, wanted, limits=scene.limits)
+    resized = _resampled(picture, plan, (picture.width / natural[0], picture.height / natural[1]))
+    if plan.canvas == plan.size:
+        return resized
+    return _on_canvas(resized, plan, wanted)
+
+
+def _resampled(picture: Image.Image, plan: Plan, scale: tuple[float, float]) -> Image.Image:
+    left, top, right, bottom = plan.crop
+    box = (
+        left * scale[0],
+        top * scale[1],
+        min(right * scale[0], picture.width),
+        min(bottom * scale[1], picture.height),
+    )
+    if plan.size == picture.size and box == (0.0, 0.0, float(picture.width), float(picture.height)):
+        return picture
+    return picture.resize(plan.size, Image.Resampling.LANCZOS, box=box, reducing_gap=_REDUCING_GAP)
+
+
+def _on_canvas(picture: Image.Image, plan: Plan, wanted: Resolved) -> Image.Image:
+    colour = fill_colour(wanted.background)
+    mode = "RGBA" if picture.mode == "RGBA" or colour[3] < 255 else "RGB"
+    canvas = Image.new(mode, plan.canvas, colour if mode == "RGBA" else colour[:3])
+    focus = focus_of(wanted.gravity)
+    place = tuple(
+        round((outer - inner) * at) for outer, inner, at in zip(plan.canvas, plan.size, focus, strict=True)
+    )
+    if picture.mode == "RGBA":
+        canvas.alpha_composite(picture, (place[0], place[1]))
+    else:
+        canvas.paste(picture, (place[0], place[1]))
+    return canvas
+
+
+def _liveliest(picture: Image.Image, plan: Plan) -> str:
+    """Return the point whose crop holds most edges: a cheap stand-in for saliency, and always the same."""
+    grey = picture.convert("RGBA").convert("L") if picture.mode == "RGBA" else picture.convert("L")
+    grey.thumbnail((_ATTENTION_PX, _ATTENTION_PX), Image.Resampling.BILINEAR)
+    edges = grey.filter(ImageFilter.FIND_EDGES)
+    edges.paste(0, (0, 0, edges.width, 1))
+    across = list(edges.resize((edges.width, 1), Image.Resampling.BOX).tobytes())
+    down = list(edges.resize((1, edges.height), Image.Resampling.BOX).tobytes())
+    share_x = (plan.crop[2] - plan.crop[0]) / plan.natural[0]
+    share_y = (plan.crop[3] - plan.crop[1]) / plan.natural[1]
+    return f"{_short(_best_offset(across, share_x))}x{_short(_best_offset(down, share_y))}"
+
+
+def _best_offset(energy: list[int], share: float) -> float:
+    window = max(1, min(len(energy), round(len(energy) * share)))
+    room = len(energy) - window
+    if room == 0:
+        return 0.5
+    sums = [sum(energy[start : start + window]) for start in range(room + 1)]
+    # Of equally lively places the most central one, so that a plain picture is cut in its middle.
+    best = max(range(room + 1), key=lambda start: (sums[start], -abs(start - room / 2)))
+    return best / room

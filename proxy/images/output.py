@@ -1,0 +1,57 @@
+"""Options of the answer: format, quality, metadata, animation, and what to do about errors and slow lines.
+
+Pure; runs anywhere. They change no pixels, so they are no operations.
+"""
+
+from __future__ import annotations
+
+from proxy.images.options import Option, Value, choice, flag, whole, word_for_none
+
+FORMATS = ("auto", "avif", "webp", "jpeg", "png", "gif", "json")
+
+
+def _read_metadata(text: str) -> Value:
+    return choice("none", "copyright", "keep")(text)
+
+
+OPTIONS = (
+    Option(
+        "format",
+        choice(*FORMATS, synonyms={"jpg": "jpeg"}),
+        f"one of {', '.join(FORMATS)}",
+        "format of the answer; auto is negotiated with the browser, json describes the result",
+        default="auto",
+        short="f",
+    ),
+    Option(
+        "quality",
+        whole(1, 100, unset="auto"),
+        "a whole number from 1 to 100, or auto",
+        "quality of JPEG, WebP and AVIF; auto gives all of them the same look",
+        short="q",
+        write=word_for_none("auto"),
+    ),
+    Option(
+        "metadata",
+        _read_metadata,
+        "none, copyright or keep",
+        "what is kept of the original's EXIF data: nothing, author and copyright, or all but the orientation",
+        default="none",
+    ),
+    Option("anim", flag, "true or false", "false shows only the first frame of an animation", default=True),
+    Option(
+        "onerror",
+        choice("redirect", "error"),
+        "redirect or error",
+        "redirect sends to the original when the picture cannot be rendered within the limits",
+        default="error",
+    ),
+    Option(
+        "slow-connection-quality",
+        whole(1, 100, unset="auto"),
+        "a whole number from 1 to 100, or auto",
+        "quality for browsers that announce a slow line",
+        short="scq",
+        write=word_for_none("auto"),
+    ),
+)

@@ -1,0 +1,220 @@
+"""The way of one job through a render process: look, limit, decode once, change, encode. Synchronous.
+
+1. The first bytes name the format: unknown, `not_an_image`; known but never decoded here, `unsupported_format`.
+2. The blocks of the file and its header give the facts. Nothing is decoded before the limits have been compared.
+3. Beyond the limits: `too_many_pixels`, `too_many_frames`. Wishes for the first frame alone may still be met.
+4. One decode, as small as the largest wish allows; with `check` of every frame. Damage: `decode_failed` for all.
+5. Each distinct look is made once, from the decoded frames, and encoded in each format wished for.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from proxy.errors import (
+    DecodeFailed,
+    InvalidTransform,
+    MirrorError,
+    NotAnImage,
+    PictureError,
+    TooManyFrames,
+    TooManyPixels,
+    UnsupportedFormat,
+)
+from proxy.images.decode import Decoded, Decoder, Opened
+from proxy.images.decode.faults import guarded
+from proxy.images.encode import Result, describe, encode
+from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, choose_output, sniff
+from proxy.images.geometry import Limits, Size, make_plan
+from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
+from proxy.images.operations import Scene, settled, transformed
+from proxy.images.probe import structure_of
+from proxy.images.resolved import Resolved
+from proxy.images.structure import Structure
+
+OnFacts = Callable[[PictureFacts], None]
+
+_MOVING_OUTPUTS = frozenset({"webp", "gif"})
+_SAME_LOOK = {
+    "format": "auto",
+    "quality": None,
+    "metadata": "none",
+    "onerror": "error",
+    "slow_connection_quality": None,
+}
+
+
+def inspect(job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts) -> Inspection:
+    """Return what `job` finds; `on_facts` is told before anything is decoded. Never raises because of input."""
+    try:
+        with warnings.catch_warnings():
+            # Libraries warn of what is wrong with a picture; whether it can be rendered is all that counts here.
+            warnings.simplefilter("ignore")
+            return _inspected(job, settings, decoder=decoder, on_facts=on_facts)
+    except (PictureError, InvalidTransform) as error:
+        return Inspection.failed(error, None, wishes=len(job.wishes))
+    except MemoryError:
+        return Inspection.failed(TooManyPixels(), None, wishes=len(job.wishes))
+    except OSError as error:
+        # The body was purged while its job waited in line.
+        return Inspection.failed(
+            DecodeFailed(detail=f"cannot be read: {error!r}"), None, wishes=len(job.wishes)
+        )
+
+
+def _inspected(job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts) -> Inspection:
+    picture_format = _format_of(job.path)
+    structure = structure_of(job.path, picture_format, max_frames=settings.max_frames)
+    with decoder.open(job.path, structure, picture_format=picture_format) as opened:
+        on_facts(opened.facts)
+        return _Rendering(job, settings, opened).run(structure)
+
+
+def _format_of(path: str) -> str:
+    with Path(path).open("rb") as file:
+        head = file.read(SNIFF_BYTES)
+    name = sniff(head)
+    if name is None:
+        raise NotAnImage
+    if name not in RENDERABLE:
+        raise UnsupportedFormat(detail=name)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A wish that can be met: in which format, from how many frames."""
+
+    number: int
+    wish: Wish
+    output_format: str
+    frames: int
+
+    @property
+    def look(self) -> tuple[Resolved, int]:
+        """What two wishes share when only their encoding differs."""
+        return self.wish.resolved.replaced(**_SAME_LOOK), self.frames
+
+
+class _Rendering:
+    """One job whose file is open."""
+
+    def __init__(self, job: Job, settings: Settings, opened: Opened) -> None:
+        self._job = job
+        self._settings = settings
+        self._opened = opened
+        self._facts = opened.facts
+        self._limits = Limits(settings.max_output_side, settings.max_output_pixels)
+        self._scene = Scene((self._facts.width, self._facts.height), self._limits)
+        self._outputs: dict[int, Output] = {}
+
+    def run(self, structure: Structure) -> Inspection:
+        """Return the inspection."""
+        error = self._limit(self._facts.frames)
+        if self._job.check and error is None and not _ends_well(self._facts, structure):
+            return self._failed(DecodeFailed(detail="the picture's end is missing"))
+        tasks = [task for number, wish in enumerate(self._job.wishes) if (task := self._task(number, wish))]
+        frames = max((task.frames for task in tasks), default=0)
+        if self._job.check and error is None:
+            frames = self._facts.frames
+        try:
+            if frames:
+                self._meet(tasks, self._opened.decode(at_least=self._size_for(tasks), frames=frames))
+        except PictureError as fault:
+            return self._failed(fault)
+        outputs = tuple(self._outputs[number] for number in range(len(self._job.wishes)))
+        return Inspection(self._facts, "beyond_limits" if error else "whole", error, outputs)
+
+    def _failed(self, error: PictureError) -> Inspection:
+        return Inspection.failed(error, self._facts, wishes=len(self._job.wishes))
+
+    def _limit(self, frames: int) -> PictureError | None:
+        if frames > self._settings.max_frames:
+            return TooManyFrames(f"The picture has more than {self._settings.max_frames} frames.")
+        if self._facts.width * self._facts.height * frames > self._settings.max_pixels:
+            return TooManyPixels(
+                f"The picture has more than {self._settings.max_pixels} pixels in all its frames."
+            )
+        return None
+
+    def _task(self, number: int, wish: Wish) -> _Task | None:
+        """Return the wish as a task, or note why it cannot be met."""
+        anim = wish.resolved.anim
+        output_format = choose_output(wish.acceptable, self._facts, anim=anim)
+        moves = self._facts.animated and anim and output_format in _MOVING_OUTPUTS
+        too_many = self._limit(self._facts.frames) if anim else None
+        error: MirrorError | None = too_many if isinstance(too_many, TooManyFrames) else None
+        frames = self._facts.frames if moves else 1
+        error = error or self._limit(frames)
+        try:
+            self._scale_for(wish.resolved)
+        except InvalidTransform as refusal:
+            error = refusal
+        if error is not None:
+            self._outputs[number] = error
+            return None
+        return _Task(number, wish, output_format, frames)
+
+    def _natural(self, wanted: Resolved) -> Size:
+        width, height = self._scene.original
+        return (height, width) if wanted.rotate in {90, 270} else (width, height)
+
+    def _scale_for(self, wanted: Resolved) -> float:
+        scale = make_plan(self._natural(wanted), wanted, limits=self._limits).scale
+        # What is trimmed is measured in pixels of the original.
+        return 1.0 if wanted.trim else min(1.0, scale)
+
+    def _size_for(self, tasks: list[_Task]) -> Size:
+        scale = max((self._scale_for(task.wish.resolved) for task in tasks), default=0.0)
+        width, height = self._scene.original
+        return max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale))
+
+    def _meet(self, tasks: list[_Task], decoded: Decoded) -> None:
+        looks: dict[tuple[Resolved, int], Result] = {}
+        for task in tasks:
+            try:
+                with guarded():
+                    if task.look not in looks:
+                        looks[task.look] = self._look(task, decoded)
+                    self._outputs[task.number] = self._encoded(task, looks[task.look])
+            except (PictureError, InvalidTransform) as error:
+                self._outputs[task.number] = error
+
+    def _look(self, task: _Task, decoded: Decoded) -> Result:
+        frames = decoded.frames[: task.frames]
+        wanted = settled(frames[0].picture, task.wish.resolved, self._scene)
+        made = tuple((transformed(frame.picture, wanted, self._scene), frame.duration_ms) for frame in frames)
+        return Result(_without_idle_alpha(made), decoded.plays, decoded.exif, wanted)
+
+    def _encoded(self, task: _Task, look: Result) -> Rendered:
+        result = Result(look.frames, look.plays, look.exif, task.wish.resolved)
+        size = result.picture.size
+        if task.output_format == "json":
+            body = describe(size, self._facts, Path(self._job.path).stat().st_size)
+        else:
+            body = encode(result, task.output_format)
+        return Rendered(body, task.output_format, *size)
+
+
+def _ends_well(facts: PictureFacts, structure: Structure) -> bool:
+    """Tell whether the file is not cut, where a full decode alone does not notice.
+
+    Pillow loads a PNG without its last chunks, an icon without the end of its PNG, and a GIF without its last
+    frames. A still GIF lacks nothing but its trailer then.
+    """
+    if facts.format in {"png", "ico"} or (facts.format == "gif" and facts.animated):
+        return structure.complete
+    return True
+
+
+def _without_idle_alpha(frames: tuple[tuple[Image.Image, int], ...]) -> tuple[tuple[Image.Image, int], ...]:
+    """Return frames without an alpha channel that says "opaque" everywhere."""
+    if any(picture.mode != "RGBA" or picture.getchannel("A").getextrema()[0] != 255 for picture, _ in frames):
+        return frames
+    return tuple((picture.convert("RGB"), duration) for picture, duration in frames)

@@ -1,0 +1,41 @@
+"""Looking at a picture before it is decoded: its structure by our own eyes, and whether it reaches its own end.
+
+Reads files; decodes nothing. Runs in threads of the service (`has_proper_end`) and in render processes.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from proxy.images import structure
+from proxy.images.structure import Buffer, Structure
+
+
+@contextmanager
+def mapped(path: str | Path) -> Iterator[Buffer]:
+    """Give the bytes of a file without reading them into memory; an empty file gives empty bytes."""
+    with Path(path).open("rb") as file:
+        try:
+            view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            yield b""
+            return
+        with view:
+            yield view
+
+
+def structure_of(path: str | Path, picture_format: str, *, max_frames: int) -> Structure:
+    """Return the structure of a file; frames are counted until just above `max_frames`."""
+    with mapped(path) as data:
+        return structure.walk(data, picture_format, max_frames=max_frames)
+
+
+def has_proper_end(path: str | Path, picture_format: str) -> bool:
+    """Tell whether the format's own end is found: the proof that a download without a length is complete.
+
+    False when the format has no end of its own, or none that can be found without decoding.
+    """
+    return structure_of(path, picture_format, max_frames=structure.MAX_STEPS).complete

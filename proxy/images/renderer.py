@@ -1,0 +1,158 @@
+"""The inside of a render process: `python -m proxy.images.renderer DESCRIPTOR MEMORY_BYTES`.
+
+It takes jobs from its socket, one at a time, and ends when the socket closes. It gives up what it does not need
+before it sees the first picture: environment, memory without end, core files, files to write. It dies with
+its parent, and by its own alarm when nobody is left to kill it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import _imaging
+
+from proxy.images import jobs
+from proxy.images.decode.pillow import PillowDecoder, prepare
+from proxy.images.formats import PictureFacts
+from proxy.images.jobs import LENGTH_BYTES, Settings
+from proxy.images.pipeline import inspect
+
+MAX_JOBS = 5_000
+"""After so many jobs a process makes room for a new one, whatever a library may have leaked."""
+MAX_RESIDENT_BYTES = 192 << 20
+"""What a process may keep between jobs. An idle one has about 40 MiB."""
+_ALARM_GRACE_SECONDS = 2.0
+_PR_SET_PDEATHSIG = 1
+_TRIM_FROM_PIXELS = 2_000_000
+
+
+def main() -> None:
+    """Serve jobs until the socket closes."""
+    descriptor, memory_max_bytes = int(sys.argv[1]), int(sys.argv[2])
+    parent = os.getppid()
+    _harden(memory_max_bytes, parent)
+    with socket.socket(fileno=descriptor) as connection:
+        connection.sendall(jobs.frame({"ready": True}))
+        _Server(connection).serve()
+
+
+def _harden(memory_max_bytes: int, parent: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # The service decides when its processes end: by closing their socket, or with SIGKILL.
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _die_with(parent)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_NOFILE, 32)
+    _limit(resource.RLIMIT_AS, memory_max_bytes)
+    logging.disable()
+
+
+def _limit(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    try:
+        resource.setrlimit(kind, (bound, bound))
+    except (OSError, ValueError):
+        # macOS knows no limit of the address space.
+        return
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+class _Server:
+    """Takes jobs and answers them."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._decoder = PillowDecoder()
+        self._done = 0
+
+    def serve(self) -> None:
+        """Answer jobs until the socket closes or this process should be replaced."""
+        while (header := self._next()) is not None:
+            job, settings = jobs.job_from_wire(header)
+            _set_alarm(settings.timeout_seconds + _ALARM_GRACE_SECONDS)
+            self._answer(job, settings)
+            _set_alarm(0)
+            if self._finished:
+                return
+
+    @property
+    def _finished(self) -> bool:
+        return self._done >= MAX_JOBS
+
+    def _next(self) -> dict[str, Any] | None:
+        length = int.from_bytes(self._read(LENGTH_BYTES), "big")
+        return jobs.read_header(self._read(length)) if length else None
+
+    def _read(self, size: int) -> bytes:
+        parts = bytearray()
+        while len(parts) < size:
+            part = self._connection.recv(size - len(parts))
+            if not part:
+                return b""
+            parts += part
+        return bytes(parts)
+
+    def _answer(self, job: jobs.Job, settings: Settings) -> None:
+        prepare(max_pixels=settings.max_pixels)
+        pixels = 0
+
+        def on_facts(facts: PictureFacts) -> None:
+            nonlocal pixels
+            pixels = facts.width * facts.height * facts.frames
+            self._connection.sendall(jobs.frame({"facts": facts.to_dict()}))
+
+        header, bodies = jobs.inspection_to_wire(
+            inspect(job, settings, decoder=self._decoder, on_facts=on_facts)
+        )
+        self._done += 1
+        if pixels >= _TRIM_FROM_PIXELS:
+            _give_back_memory()
+        if _resident_bytes() > MAX_RESIDENT_BYTES:
+            self._done = MAX_JOBS
+        self._connection.sendall(jobs.frame(header | {"finished": self._finished}))
+        for body in bodies:
+            self._connection.sendall(body)
+
+
+def _set_alarm(seconds: float) -> None:
+    # The kernel ends the process even while it is deep in a library (the default action of SIGALRM).
+    signal.setitimer(signal.ITIMER_REAL, seconds if seconds < 1e6 else 0)
+
+
+def _give_back_memory() -> None:
+    gc.collect()
+    _imaging.clear_cache()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _resident_bytes() -> int:
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main()

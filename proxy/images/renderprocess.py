@@ -1,0 +1,161 @@
+"""One render process as the event loop sees it: start it, give it a job, read its answer, kill it.
+
+Every process has a socket of its own. Processes that share a pipe (as those of multiprocessing and pebble pools do)
+can take the others down with them: killed in the middle of its answer, one leaves half a message in the shared pipe
+and the pool waits for ever. The child is a fresh interpreter with an empty environment, no descriptor but its
+socket, and a session of its own, so that Ctrl-C reaches the service only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from proxy.images import jobs
+from proxy.images.formats import PictureFacts
+from proxy.images.jobs import Inspection, WireError
+
+START_TIMEOUT_SECONDS = 30.0
+_STREAM_LIMIT_BYTES = 1 << 20
+_POLL_SECONDS = 0.005
+
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+"""Without these some interpreters do not start; nothing else of the environment reaches a decoder."""
+
+
+class ProcessDied(Exception):
+    """The process ended without an answer. `signal_number` is 0 when no signal ended it."""
+
+    def __init__(self, signal_number: int, status: int | None) -> None:
+        self.signal_number = signal_number
+        super().__init__(f"signal {signal_number}" if signal_number else f"exit status {status}")
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether somebody else ended it: an operator, or the kernel for want of memory."""
+        return self.signal_number in {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}
+
+
+class RenderProcess:
+    """A running render process. Whoever starts it kills it.
+
+    A job is sent and its answer read by `exchange`; when that does not return (timeout, cancellation, death), the
+    conversation is out of step and the process must be killed.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self.finished = False
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @classmethod
+    async def start(cls, *, memory_max_bytes: int) -> RenderProcess:
+        """Start a process and wait until it is ready.
+
+        Raises:
+            OSError, ProcessDied: it cannot be started.
+            TimeoutError: it does not get ready.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = _launch(theirs.fileno(), memory_max_bytes)
+            except BaseException:
+                ours.close()
+                raise
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT_BYTES)
+        started = cls(process, reader, writer)
+        try:
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                await started._header()
+        except BaseException:
+            await started.kill()
+            raise
+        return started
+
+    async def exchange(
+        self, header: dict[str, Any], *, on_facts: Callable[[PictureFacts | None], None]
+    ) -> Inspection:
+        """Give the process a job and return its answer; `on_facts` hears what is known before the decoding.
+
+        Raises:
+            ProcessDied: it ended instead.
+        """
+        try:
+            self._writer.write(jobs.frame(header))
+            answer = await self._header()
+            if "verdict" not in answer:
+                on_facts(jobs.facts_from_wire(answer))
+                answer = await self._header()
+            self.finished = bool(answer.get("finished"))
+            bodies = [await self._reader.readexactly(size) for size in jobs.body_sizes(answer)]
+            return jobs.inspection_from_wire(answer, bodies)
+        except (OSError, asyncio.IncompleteReadError, WireError, ValueError) as error:
+            raise await self._death() from error
+
+    async def _header(self) -> dict[str, Any]:
+        try:
+            length = jobs.header_length(await self._reader.readexactly(jobs.LENGTH_BYTES))
+            return jobs.read_header(await self._reader.readexactly(length))
+        except (OSError, asyncio.IncompleteReadError, WireError) as error:
+            raise await self._death() from error
+
+    async def _death(self) -> ProcessDied:
+        """Return why there is no answer; the process is gone afterwards."""
+        for _ in range(20):
+            # The socket closes a moment before the kernel knows how the process ended.
+            if self._process.poll() is not None:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        status = self._process.poll()
+        await self.kill()
+        return ProcessDied(-status if status is not None and status < 0 else 0, status)
+
+    async def kill(self) -> None:
+        """End the process at once and wait until it is gone, memory and all."""
+        self._writer.close()
+        if self._process.poll() is None:
+            self._process.kill()
+        # There is no event to wait for: asyncio's child watchers differ from loop to loop and need threads.
+        while self._process.poll() is None:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _launch(descriptor: int, memory_max_bytes: int) -> subprocess.Popen[bytes]:
+    # The start takes a millisecond (vfork). It happens on the loop's thread, because on Linux the child is told
+    # to die with the thread that started it.
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-P", "-m", "proxy.images.renderer", str(descriptor), str(memory_max_bytes)],
+        pass_fds=(descriptor,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env=_environment(),
+        start_new_session=True,
+    )
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path),  # noqa: PTH100 - keeps ".."
+        "PYTHONHASHSEED": "0",
+        "LC_ALL": "C.UTF-8",
+        # One malloc arena: every further one would take 64 MiB of the address space that is limited.
+        "MALLOC_ARENA_MAX": "1",
+    }

@@ -1,0 +1,105 @@
+"""Resolved transforms: the preset expanded and every option filled in. Pure; runs anywhere.
+
+This is what is rendered and what names a variant. `text` leaves out what changes no byte of a result: the format
+(negotiated, part of the key on its own), `onerror` and `slow-connection-quality`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from proxy.images.geometry import ENLARGING_FITS, Limits, require_within
+from proxy.images.operations import OPTIONS as OPERATION_OPTIONS
+from proxy.images.options import Option, Value
+from proxy.images.output import OPTIONS as OUTPUT_OPTIONS
+
+OnError = Literal["error", "original"]
+
+OPTIONS: dict[str, Option] = {option.name: option for option in (*OPERATION_OPTIONS, *OUTPUT_OPTIONS)}
+"""Every option by its long name."""
+
+_NOT_IN_TEXT = frozenset({"format", "onerror", "slow-connection-quality"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """One value for every option; sizes in CSS pixels, before dpr.
+
+    on_error: what to answer when the picture is beyond the render limits.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    dpr: float = 1.0
+    fit: str = "scale-down"
+    upscale: bool = False
+    gravity: str = "center"
+    trim: tuple[int, ...] = ()
+    flip: str | None = None
+    rotate: int = 0
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    gamma: float = 1.0
+    blur: int = 0
+    sharpen: float = 0.0
+    background: str | None = None
+    format: str = "auto"
+    quality: int | None = None
+    metadata: str = "none"
+    anim: bool = True
+    onerror: str = "error"
+    slow_connection_quality: int | None = None
+    on_error: OnError = "error"
+    text: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        wire = self.to_wire()
+        words = [f"{name}={text}" for name, text in sorted(wire.items()) if name not in _NOT_IN_TEXT]
+        object.__setattr__(self, "text", ",".join(words))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Value], *, on_error: OnError = "error") -> Resolved:
+        """Return the transform with `values` by long option name, and defaults for the rest."""
+        given: dict[str, Any] = {OPTIONS[name].attribute: value for name, value in values.items()}
+        if given.get("upscale") is None:
+            given["upscale"] = given.get("fit", "scale-down") in ENLARGING_FITS
+        if given.get("onerror") == "redirect":
+            on_error = "original"
+        return cls(**given, on_error=on_error)
+
+    def replaced(self, **changes: Any) -> Resolved:
+        """Return a copy with `changes` by attribute."""
+        return dataclasses.replace(self, **changes)
+
+    def for_slow_connection(self) -> Resolved:
+        """Return the transform for a browser that announced a slow line."""
+        if self.slow_connection_quality is None:
+            return self
+        return self.replaced(quality=self.slow_connection_quality)
+
+    def require_within(self, *, max_output_side: int, max_output_pixels: int) -> None:
+        """Refuse, before anything is fetched, what asks for too large a result.
+
+        Raises:
+            InvalidTransform: naming the option and the limit.
+        """
+        require_within(self, Limits(max_output_side, max_output_pixels))
+
+    def to_wire(self) -> dict[str, str]:
+        """Return the options that are not at their default as text by long name, for a render process."""
+        wire = {}
+        for name, option in OPTIONS.items():
+            value = getattr(self, option.attribute)
+            default = self.fit in ENLARGING_FITS if name == "upscale" else option.default
+            if value != default:
+                wire[name] = option.write(value)
+        return wire
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, str]) -> Resolved:
+        """Return what `to_wire` wrote."""
+        return cls.of({name: OPTIONS[name].read(text) for name, text in wire.items()})

@@ -1,0 +1,218 @@
+"""The outer structure of picture files: blocks, chunks and boxes, never pixels. Pure; runs anywhere.
+
+Answers how many frames there are and whether the file reaches its own end. Hostile input is the normal case: every
+loop moves forward and stops after `MAX_STEPS`, and what is read outside the file is empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from mmap import mmap
+
+Buffer = bytes | mmap
+
+MAX_STEPS = 1_000_000
+"""Blocks looked at. A 32 MiB GIF of full blocks has 131,072; one made of tiny blocks is not worth a second."""
+
+# Fill bytes (0xFF) may precede a marker; a pattern that eats them would take quadratic time on a file of them.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What the blocks say. complete: the format's own end was found.
+
+    frames: counted until just above the limit given. extent: the largest right and bottom edge of GIF frames.
+    exif: the bytes of a PNG eXIf chunk, wherever it stands.
+    """
+
+    complete: bool
+    frames: int = 1
+    extent: tuple[int, int] = (0, 0)
+    exif: bytes = b""
+
+
+def walk(data: Buffer, picture_format: str, *, max_frames: int) -> Structure:
+    """Return the structure of `data`; counting stops when there are more than `max_frames` frames."""
+    walker = _WALKERS.get(picture_format)
+    return walker(data, max_frames) if walker else Structure(False)
+
+
+def _big(data: Buffer, at: int, length: int) -> int:
+    return int.from_bytes(data[at : at + length], "big")
+
+
+def _little(data: Buffer, at: int, length: int) -> int:
+    return int.from_bytes(data[at : at + length], "little")
+
+
+def _jpeg(data: Buffer, _max_frames: int) -> Structure:
+    """ITU-T T.81 §B.1: marker segments, entropy-coded data behind each SOS, EOI."""
+    at, scanned = 2, False
+    for _ in range(MAX_STEPS):
+        found = _MARKER.search(data, at)
+        if found is None:
+            break
+        marker, at = data[found.end() - 1], found.end()
+        if marker == 0xD9:
+            return Structure(scanned)
+        if marker not in {0x01, 0xD8}:
+            at += max(2, _big(data, at, 2))
+            scanned |= marker == 0xDA
+    return Structure(False)
+
+
+def _png(data: Buffer, max_frames: int) -> Structure:
+    """PNG third edition §5.3, §11.3.6 (acTL, fcTL), §11.3.4.5 (eXIf)."""
+    at, frames, exif, data_seen = 8, 0, b"", False
+    for _ in range(MAX_STEPS):
+        length, kind = _big(data, at, 4), data[at + 4 : at + 8]
+        end = at + 12 + length
+        if len(kind) < 4 or end > len(data) or frames > max_frames:
+            break
+        frames += kind == b"fcTL"
+        data_seen |= kind == b"IDAT"
+        if kind == b"eXIf" and length <= 65536:
+            exif = data[at + 8 : end - 4]
+        if kind == b"IEND":
+            return Structure(data_seen, max(1, frames), exif=exif)
+        at = end
+    return Structure(False, max(1, frames), exif=exif)
+
+
+def _gif(data: Buffer, max_frames: int) -> Structure:
+    """GIF89a §18-27: screen descriptor, then extensions and pictures, each followed by sub-blocks, then 0x3B."""
+    at = 13 + _colour_table(data, 10)
+    frames, right, bottom, steps = 0, 0, 0, [0]
+    while at < len(data) and frames <= max_frames and steps[0] < MAX_STEPS:
+        introducer = data[at]
+        if introducer == 0x3B:
+            return Structure(frames > 0, max(1, frames), (right, bottom))
+        if introducer == 0x21:
+            at = _after_sub_blocks(data, at + 2, steps)
+        elif introducer == 0x2C:
+            frames += 1
+            right = max(right, _little(data, at + 1, 2) + _little(data, at + 5, 2))
+            bottom = max(bottom, _little(data, at + 3, 2) + _little(data, at + 7, 2))
+            at = _after_sub_blocks(data, at + 11 + _colour_table(data, at + 9), steps)
+        else:
+            # Decoders skip bytes that introduce nothing.
+            at += 1
+            steps[0] += 1
+    return Structure(False, max(1, frames), (right, bottom))
+
+
+def _colour_table(data: Buffer, at: int) -> int:
+    flags = _little(data, at, 1)
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _after_sub_blocks(data: Buffer, at: int, steps: list[int]) -> int:
+    size = len(data)
+    while at < size and data[at] and steps[0] < MAX_STEPS:
+        at += data[at] + 1
+        steps[0] += 1
+    return at + 1
+
+
+def _webp(data: Buffer, max_frames: int) -> Structure:
+    """RFC 9649 §2.3-2.7: RIFF chunks, padded to even sizes; ANMF holds a frame."""
+    end = _little(data, 4, 4) + 8
+    frames, at = 0, 12
+    for _ in range(MAX_STEPS):
+        if at + 8 > min(end, len(data)) or frames > max_frames:
+            break
+        frames += data[at : at + 4] == b"ANMF"
+        size = _little(data, at + 4, 4)
+        at += 8 + size + (size & 1)
+    # The last padding byte may be missing from the size that RIFF gives.
+    return Structure(end <= len(data) and at in {end, end + 1}, max(1, frames))
+
+
+def _boxes(data: Buffer, _max_frames: int) -> Structure:
+    """ISO/IEC 14496-12 §4.2: boxes up to the end of the file, with a description and data among them."""
+    at = 0
+    kinds: set[bytes] = set()
+    for _ in range(MAX_STEPS):
+        if at == len(data):
+            return Structure(b"mdat" in kinds and bool(kinds & {b"meta", b"moov"}))
+        size, kind, header = _big(data, at, 4), data[at + 4 : at + 8], 8
+        if size == 1:
+            size, header = _big(data, at + 8, 8), 16
+        kinds.add(kind)
+        if size < header or at + size > len(data):
+            # A size of 0 means "to the end of the file", which proves nothing.
+            break
+        at += size
+    return Structure(False)
+
+
+def _bmp(data: Buffer, _max_frames: int) -> Structure:
+    """BITMAPFILEHEADER: where the pixels begin; uncompressed ones fill rows of four-byte words."""
+    offset, width, height = _little(data, 10, 4), _little(data, 18, 4), _little(data, 22, 4)
+    bits, compression, size = _little(data, 28, 2), _little(data, 30, 4), _little(data, 34, 4)
+    if _little(data, 14, 4) == 12:
+        width, height = _little(data, 18, 2), _little(data, 20, 2)
+        bits, compression, size = _little(data, 24, 2), 0, 0
+    if height >= 2**31:
+        height = 2**32 - height
+    if compression in {0, 3, 6}:
+        size = (width * bits + 31) // 32 * 4 * height
+    return Structure(0 < size <= len(data) - offset)
+
+
+def _ico(data: Buffer, _max_frames: int) -> Structure:
+    """ICONDIR: every picture of the directory lies within the file."""
+    count = _little(data, 4, 2)
+    ends = [_little(data, at + 8, 4) + _little(data, at + 12, 4) for at in range(6, 6 + 16 * count, 16)]
+    return Structure(bool(ends) and 6 + 16 * count <= len(data) and max(ends) <= len(data))
+
+
+def _tiff(data: Buffer, _max_frames: int) -> Structure:
+    """TIFF 6.0 §2: strips (273, 279) or tiles (324, 325) of the first directory lie within the file."""
+    number = _little if data[:2] == b"II" else _big
+    if number(data, 2, 2) != 42:
+        return Structure(False)
+    at = number(data, 4, 4)
+    count = number(data, at, 2)
+    tags = {number(data, at + 2 + 12 * i, 2): at + 2 + 12 * i for i in range(count)}
+    if not count or at + 2 + 12 * count > len(data):
+        return Structure(False)
+    for offsets, counts in ((273, 279), (324, 325)):
+        if offsets in tags and counts in tags:
+            places = zip(
+                _values(data, tags[offsets], number), _values(data, tags[counts], number), strict=False
+            )
+            ends = [start + length for start, length in places]
+            return Structure(bool(ends) and max(ends) <= len(data))
+    return Structure(False)
+
+
+def _values(data: Buffer, at: int, number: Callable[[Buffer, int, int], int]) -> Iterator[int]:
+    size = {3: 2, 4: 4}.get(number(data, at + 2, 2), 0)
+    count = number(data, at + 4, 4)
+    if not size or count * size > len(data) or count > MAX_STEPS:
+        return
+    start = at + 8 if count * size <= 4 else number(data, at + 8, 4)
+    for index in range(count):
+        yield number(data, start + index * size, size)
+
+
+def _svg(data: Buffer, _max_frames: int) -> Structure:
+    return Structure(data[-256:].rstrip().endswith(b"</svg>"))
+
+
+_WALKERS: dict[str, Callable[[Buffer, int], Structure]] = {
+    "jpeg": _jpeg,
+    "png": _png,
+    "gif": _gif,
+    "webp": _webp,
+    "avif": _boxes,
+    "heic": _boxes,
+    "bmp": _bmp,
+    "ico": _ico,
+    "tiff": _tiff,
+    "svg": _svg,
+}

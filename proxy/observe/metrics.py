@@ -1,0 +1,113 @@
+"""Metrics in Prometheus' terms, summed over all worker processes.
+
+With `PROMETHEUS_MULTIPROC_DIR` set (the supervisor does so before workers start) every process writes its figures
+to a mapped file there and any of them can answer for all; without it the figures are those of this process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+HITS = ("memory", "store", "original")
+"""Results of `imgmirror_cache_requests` that count as hits."""
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
+
+
+class Metrics:
+    """The figures of one process. Names carry their unit, as Prometheus asks.
+
+    cache_requests: by result: memory, store, rendered, original, fetched, stale.
+    render_seconds: one observation per rendered variant. A job that makes several shares its time out.
+    """
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "imgmirror_requests", "Answers by status", ["route", "status"], registry=registry
+        )
+        self.errors = Counter("imgmirror_errors", "Error answers by code", ["code"], registry=registry)
+        self.cache_requests = Counter(
+            "imgmirror_cache_requests",
+            "Picture answers by where they came from",
+            ["result"],
+            registry=registry,
+        )
+        self.memory_hits = self.cache_requests.labels("memory")
+        self.request_seconds = Histogram(
+            "imgmirror_request_seconds",
+            "Time to answer, pictures that were not in memory",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.fetch_seconds = Histogram(
+            "imgmirror_fetch_seconds", "Fetches by outcome", ["outcome"], registry=registry, buckets=_SECONDS
+        )
+        self.render_seconds = Histogram(
+            "imgmirror_render_seconds", "Time to render one variant", registry=registry, buckets=_SECONDS
+        )
+        self.render_failures = Counter(
+            "imgmirror_render_failures", "Variants that could not be rendered", ["code"], registry=registry
+        )
+        self.fallbacks = Counter(
+            "imgmirror_fallbacks", "Kept originals answered because their refresh failed", registry=registry
+        )
+        self.redirects_to_original = Counter(
+            "imgmirror_redirects_to_original",
+            "Variants answered by a redirect to the original",
+            ["code"],
+            registry=registry,
+        )
+        self.not_kept = Counter("imgmirror_not_kept", "Originals served but not kept", registry=registry)
+        self.variant_store_faults = self._gauge(
+            "imgmirror_variant_store_faults", "Faults of the variant store", "livesum"
+        )
+        self.queue = self._gauge(
+            "imgmirror_render_queue", "Pictures waiting for or in a render process", "livesum"
+        )
+        self.memory_bytes = self._gauge("imgmirror_memory_bytes", "Variants held in memory", "livesum")
+        self.variants_bytes = self._gauge("imgmirror_variants_bytes", "Variants on disk", "mostrecent")
+        self.originals_bytes = self._gauge("imgmirror_originals_bytes", "Originals on disk", "mostrecent")
+        self.free_bytes = self._gauge("imgmirror_free_bytes", "Free disk below the store", "mostrecent")
+
+    def _gauge(self, name: str, text: str, mode: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]  # a Literal there
+
+    def observe_renders(self, outputs: Iterable[object], seconds: float) -> None:
+        """Count the results of one job that took `seconds`."""
+        results = list(outputs)
+        for output in results:
+            code = getattr(output, "code", None)
+            if code is None:
+                self.render_seconds.observe(seconds / len(results))
+            else:
+                self.render_failures.labels(code).inc()
+
+    def text(self) -> bytes:
+        """Return the exposition of all workers' figures."""
+        registry = self.registry
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry) + _hit_ratio(registry)
+
+
+def _hit_ratio(registry: CollectorRegistry) -> bytes:
+    """Return the share of picture answers that needed neither a fetch nor a render, as a gauge."""
+    counts = {
+        sample.labels["result"]: sample.value
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name == "imgmirror_cache_requests_total"
+    }
+    ratio = sum(counts.get(result, 0.0) for result in HITS) / (sum(counts.values()) or 1.0)
+    return (
+        "# HELP imgmirror_hit_ratio Share of picture answers that needed neither fetch nor render\n"
+        f"# TYPE imgmirror_hit_ratio gauge\nimgmirror_hit_ratio {ratio}\n"
+    ).encode()

@@ -1,0 +1,112 @@
+"""One article while it is rewritten: decisions in, bytes and lists out. Pure."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+
+from proxy.dialects.native import ORIGINAL
+from proxy.rewrite.classify import Address, Kind
+from proxy.rewrite.decide import Decision
+from proxy.rewrite.result import Left, Picture, Replacement
+from proxy.rewrite.spot import Use
+from proxy.source import Source
+
+_LINE_END = re.compile(r"\r\n?|\n")
+NewAddress = Callable[[Decision], tuple[Source, str] | None]
+
+
+class Article:
+    """Collects what is replaced, what stays and which pictures there are."""
+
+    def __init__(self, text: str, *, body_preset: str, new_address: NewAddress) -> None:
+        self._text = text
+        self._line_starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+        self._body_preset = body_preset
+        self._new_address = new_address
+        self._pictures: dict[Source, Picture] = {}
+        self._end = 0
+        self.replaced: list[Replacement] = []
+        self.left: list[Left] = []
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The pictures in order of their first appearance."""
+        return tuple(self._pictures.values())
+
+    def line_of(self, position: int) -> int:
+        """Return the number of the line, from 1."""
+        return bisect_right(self._line_starts, position)
+
+    def take(self, decisions: Iterable[Decision]) -> None:
+        """Work out each decision, in order of the article."""
+        for decision in decisions:
+            spot = decision.address.spot
+            if spot.start < self._end:
+                continue
+            self._end = spot.end
+            source = self._replace(decision) if decision.preset else None
+            if source is None and decision.reason:
+                self._leave(decision.address, decision.reason, on_purpose=decision.on_purpose)
+            self._keep_in_mind(decision, source)
+
+    def data(self) -> bytes:
+        """Return the article with the replacements made."""
+        original = self._text.encode("latin-1")
+        pieces: list[bytes] = []
+        position = 0
+        for item in self.replaced:
+            pieces += original[position : item.start], item.new
+            position = item.end
+        return b"".join((*pieces, original[position:]))
+
+    def _replace(self, decision: Decision) -> Source | None:
+        address, spot = decision.address, decision.address.spot
+        new = self._new_address(decision)
+        written = spot.write(new[1]) if new else None
+        if new is None or written is None:
+            self._leave(address, f"{spot.context}: this place cannot hold the new address", on_purpose=False)
+            return None
+        self.replaced.append(
+            Replacement(
+                spot.start,
+                spot.end,
+                self._text[spot.start : spot.end].encode("latin-1"),
+                written.encode("latin-1"),
+                new[0],
+                decision.preset,
+                spot.context,
+                self.line_of(spot.start),
+            )
+        )
+        return new[0]
+
+    def _leave(self, address: Address, reason: str, *, on_purpose: bool) -> None:
+        self.left.append(Left(self.line_of(address.spot.start), address.text, reason, on_purpose))
+
+    def _keep_in_mind(self, decision: Decision, replaced: Source | None) -> None:
+        address = decision.address
+        source = replaced or address.source
+        preset = self._picture_preset(decision)
+        if source is None or not preset:
+            return
+        wrapped = replaced is not None or address.kind is not Kind.DIRECT
+        known = self._pictures.get(source)
+        if known is None:
+            line = self.line_of(address.spot.start)
+            self._pictures[source] = Picture(source, (preset,), line, wrapped)
+        else:
+            presets = tuple(dict.fromkeys((*known.presets, preset)))
+            self._pictures[source] = Picture(source, presets, known.line, known.wrapped or wrapped)
+
+    def _picture_preset(self, decision: Decision) -> str:
+        """Return the preset a picture is shown in; empty when the place does not make it one."""
+        address = decision.address
+        if address.spot.use is Use.LEAVE:
+            return ""
+        if address.kind in (Kind.OURS, Kind.FORMER) and address.own is not None:
+            return address.own.preset
+        if address.spot.use is Use.SHOW:
+            return address.spot.preset or self._body_preset
+        return ORIGINAL if decision.preset else ""

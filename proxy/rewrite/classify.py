@@ -1,0 +1,104 @@
+"""What an address in an article is: ours, formerly ours, a wrapper, a picture's own, or none of these. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from proxy.config import RewriteConfig
+from proxy.dialects import Unwrapper
+from proxy.dialects.escapes import read_source
+from proxy.dialects.worker import looks_like_worker
+from proxy.errors import MirrorError
+from proxy.rewrite.own import OwnAddress, OwnBase
+from proxy.rewrite.spot import Spot, Use, address_text
+from proxy.source import Source
+
+_PICTURE_EXTENSION = re.compile(
+    r"\.(?:jpe?g|jfif|pjpeg|png|apng|gif|webp|avif|bmp|tiff?|ico|svgz?|heic|heif|jxl)\Z", re.IGNORECASE
+)
+
+
+class Kind(Enum):
+    """Whose address it is."""
+
+    OURS = "ours"
+    FORMER = "formerly ours"
+    WRAPPER = "a wrapper"
+    UNREADABLE = "a wrapper that cannot be opened"
+    DIRECT = "the picture's own"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address at its spot. `source` is None only when unreadable, and then `reason` says why."""
+
+    spot: Spot
+    kind: Kind
+    text: str
+    source: Source | None = None
+    own: OwnAddress | None = None
+    reason: str = ""
+
+    @property
+    def shown(self) -> bool:
+        """Whether the article shows it."""
+        return self.spot.use is Use.SHOW
+
+    @property
+    def is_picture_by_name(self) -> bool:
+        """Whether the source ends like a picture."""
+        path = self.source.target.partition("?")[0] if self.source else ""
+        return _PICTURE_EXTENSION.search(path) is not None
+
+
+class Classifier:
+    """Tells addresses apart for one configuration."""
+
+    def __init__(self, config: RewriteConfig, *, base_url: str) -> None:
+        former = [url.rstrip("/") for url in config.former_urls if url.rstrip("/") != base_url]
+        self._present = OwnBase(base_url) if base_url else None
+        self._bases = [*([self._present] if self._present else []), *map(OwnBase, former)]
+        self._unwrapper = Unwrapper(config.wrappers, own=(base_url, *former) if base_url else tuple(former))
+        self._wrappers = Unwrapper(config.wrappers)
+
+    def is_wrapper(self, text: str) -> bool:
+        """Tell whether an address is a wrapper, and not ours."""
+        return self._wrappers.is_wrapper(text)
+
+    def classify(self, spot: Spot, raw: str) -> Address | None:
+        """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle."""
+        text = address_text(spot.read(raw))
+        return self._own(spot, text) or self._foreign(spot, text)
+
+    def _own(self, spot: Spot, text: str) -> Address | None:
+        for base in self._bases:
+            own = base.read(text)
+            if own and not (own.worker_form and self._wrappers.is_wrapper(text)):
+                kind = Kind.OURS if base is self._present else Kind.FORMER
+                return Address(spot, kind, text, own.source, own)
+        return None
+
+    def _foreign(self, spot: Spot, text: str) -> Address | None:
+        try:
+            unwrapped = self._unwrapper.unwrap(text)
+        except MirrorError as error:
+            ours = self._present is not None and self._present.covers(text)
+            return None if ours else Address(spot, Kind.UNREADABLE, text, reason=error.message)
+        if unwrapped is not None:
+            return Address(spot, Kind.WRAPPER, text, unwrapped.source)
+        if looks_like_worker(text):
+            reason = "looks like a CORS worker: name its address in rewrite.wrappers"
+            return Address(spot, Kind.UNREADABLE, text, reason=reason)
+        if self._present and self._present.covers(text):
+            return None
+        return self._direct(spot, text)
+
+    def _direct(self, spot: Spot, text: str) -> Address | None:
+        # Without a scheme the page's own counts; articles are published by https.
+        try:
+            source = read_source("https:" + text if text.startswith("//") else text)
+        except MirrorError:
+            return None
+        return Address(spot, Kind.DIRECT, text, source)

@@ -1,0 +1,104 @@
+"""Spots of TOML and JSON front matter: strings under a known key. Pure.
+
+The library of each language says whether the whole is valid; where its strings stand is found by a tokenizer of
+a few lines, because neither library keeps positions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+
+from proxy.rewrite.html import ABSOLUTE
+from proxy.rewrite.layers import double_quoted
+from proxy.rewrite.spot import Layer, Spot, Use
+
+_TOML_TOKEN = re.compile(
+    r"""(?P<skip>\#[^\n]*+|\"{3}(?:[^"\\]++|\\.|"{1,2}(?!"))*+"{3,5}|'{3}(?:[^']++|'{1,2}(?!'))*+'{3,5})
+    |(?P<table>(?:(?<=\n)|\A)[ \t]*+\[++[^\]\n]*+\]++[ \t]*+(?=[\r\n#]|\Z))
+    |(?P<string>"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+')
+    |(?P<word>[A-Za-z0-9_-]++)|(?P<mark>[={}])""",
+    re.VERBOSE | re.DOTALL,
+)
+_BEFORE_EQUALS = re.compile(r"[ \t]*+[=.]")
+_JSON_TOKEN = re.compile(r"""(?P<string>"(?:[^"\\]++|\\.)*+")|(?P<mark>[{}\[\]:,])""", re.DOTALL)
+
+
+def toml_spots(text: str, start: int, fields: Mapping[str, str]) -> Iterator[Spot]:
+    """Yield the spots of `text`, TOML that stands at `start` of the article.
+
+    Raises:
+        ValueError: not TOML.
+    """
+    tomllib.loads(text.replace("\r\n", "\n"))
+    table: list[str] = []
+    keys = [""]
+    word = ""
+    for token in _TOML_TOKEN.finditer(text):
+        if token["table"]:
+            table, keys = re.findall(r"[\w-]+", token["table"]), [""]
+        elif token["mark"] == "=":
+            keys[-1] = word
+        elif token["mark"] == "{":
+            keys.append("")
+        elif token["mark"] == "}" and len(keys) > 1:
+            keys.pop()
+        elif token["word"]:
+            word = token["word"]
+        elif token["string"] and _BEFORE_EQUALS.match(text, token.end()):
+            word = token["string"][1:-1]
+        elif token["string"]:
+            yield from _string_spot(token, start, [*reversed(keys), *reversed(table)], fields)
+
+
+def json_spots(text: str, start: int, fields: Mapping[str, str], *, bare: bool) -> Iterator[Spot]:
+    """Yield the spots of `text`, JSON that stands at `start`; `bare` is an object without its braces.
+
+    Raises:
+        ValueError: not JSON.
+    """
+    json.loads(f"{{{text}}}" if bare else text)
+    keys: list[str] = [""]
+    last: re.Match[str] | None = None
+    for token in _JSON_TOKEN.finditer(text):
+        if token["string"]:
+            last = token
+            continue
+        mark = token["mark"]
+        if mark == ":":
+            keys[-1] = last[0][1:-1] if last else ""
+        elif last is not None:
+            yield from _string_spot(last, start, keys[::-1], fields)
+        last = None
+        if mark in "{[":
+            keys.append("")
+        elif mark in "}]" and len(keys) > 1:
+            keys.pop()
+    if last is not None:
+        yield from _string_spot(last, start, keys[::-1], fields)
+
+
+def _string_spot(
+    token: re.Match[str], start: int, keys: list[str], fields: Mapping[str, str]
+) -> Iterator[Spot]:
+    begin, end = token.start("string") + 1, token.end("string") - 1
+    raw = token["string"][1:-1]
+    layers: tuple[Layer, ...] = (double_quoted(raw),) if token["string"][0] == '"' else ()
+    name = next((key for key in keys if key in fields), None)
+    spot = Spot(
+        start + begin,
+        start + end,
+        Use.SHOW if name else Use.LEAVE,
+        f"front matter {name}" if name else "front matter, a key that rewrite.fields does not name",
+        layers,
+        _hold_quote if not layers else str,
+        preset=fields[name] if name else None,
+    )
+    if ABSOLUTE.match(spot.read(raw)):
+        yield spot
+
+
+def _hold_quote(url: str) -> str:
+    return url.replace("'", "%27")

@@ -1,0 +1,83 @@
+"""Front matter: where it stands, in which language, and its spots. Pure.
+
+It may follow a BOM and blank lines. `---` is YAML (Hexo, Jekyll, Hugo), `+++` TOML and `{` JSON (Hugo), `;;;`
+JSON without its braces (Hexo). Front matter that its own language's reader refuses is left as it is: a site
+generator refuses it too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.rewrite.datafront import json_spots, toml_spots
+from proxy.rewrite.spot import Spot
+from proxy.rewrite.yamlfront import yaml_spots
+
+MAX_BYTES = 256 * 1024
+"""Longest front matter that is read; PyYAML reads about 100 kB a second, and 4 kB are long already."""
+
+Language = Literal["yaml", "toml", "json", "bare json"]
+
+_BEFORE = re.compile(r"(?:\xef\xbb\xbf)?(?:[ \t]*+(?:\r\n|\n|\r))*+")
+_FENCE = re.compile(r"(-{3,}|;{3,}|\+{3})[ \t]*+(?:\r\n|\n|\r)")
+_LANGUAGES: dict[str, Language] = {"-": "yaml", "+": "toml", ";": "bare json"}
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMatter:
+    """The front matter stands at `start:end`, without its fences; the text of the article begins at `body`."""
+
+    start: int
+    end: int
+    body: int
+    language: Language
+
+
+def find_front_matter(text: str) -> FrontMatter | None:
+    """Return where the front matter of an article stands, None when it has none."""
+    before = _BEFORE.match(text)
+    begin = before.end() if before else 0
+    fence = _FENCE.match(text, begin)
+    if fence is None:
+        return _json_object(text, begin)
+    closing = re.compile(rf"(?:(?<=[\r\n])|\A){re.escape(fence[1])}[ \t]*+(?=[\r\n]|\Z)")
+    close = closing.search(text, fence.end())
+    if close is None:
+        return None
+    return FrontMatter(fence.end(), close.start(), close.end(), _LANGUAGES[fence[1][0]])
+
+
+def front_matter_spots(text: str, front: FrontMatter, fields: Mapping[str, str]) -> tuple[list[Spot], str]:
+    """Return the spots of the front matter, and why it could not be read (empty: it could).
+
+    `fields` maps a key to the preset of its pictures.
+    """
+    inside = text[front.start : front.end]
+    if "//" not in inside and "\\/" not in inside:
+        return [], ""
+    if len(inside) > MAX_BYTES:
+        return [], "the front matter is too long to be read"
+    try:
+        if front.language == "yaml":
+            return list(yaml_spots(inside, front.start, fields)), ""
+        if front.language == "toml":
+            return list(toml_spots(inside, front.start, fields)), ""
+        bare = front.language == "bare json"
+        return list(json_spots(inside, front.start, fields, bare=bare)), ""
+    except (ValueError, RecursionError):
+        return [], f"the front matter is not readable {front.language.upper()}"
+
+
+def _json_object(text: str, begin: int) -> FrontMatter | None:
+    # Hugo: the object ends the front matter by itself. A template tag begins with a brace too.
+    if not re.compile(r"\{[ \t\r\n]*+[\"}]").match(text, begin):
+        return None
+    try:
+        _, length = json.JSONDecoder().raw_decode(text[begin : begin + MAX_BYTES])
+    except (ValueError, RecursionError):
+        return None
+    return FrontMatter(begin, begin + length, begin + length, "json")

@@ -1,0 +1,106 @@
+"""Spots of HTML: the addresses in attributes and style sheets. Pure.
+
+Knows which places hold addresses (`contexts`) and how they spell them (`layers`); whether an address is a
+wrapper is not its business. `locate` maps positions of the text to the article: Markdown gives HTML in pieces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from proxy.rewrite.contexts import Rule, rule_for
+from proxy.rewrite.css import CssAddress, addresses
+from proxy.rewrite.htmlscan import Attribute, HtmlScanner, StyleSheet, Tag
+from proxy.rewrite.layers import attribute, attribute_map, css, decode_attribute, decode_css, percent
+from proxy.rewrite.spot import Layer, Spot, Use
+from proxy.rewrite.srcset import candidates
+
+Locate = Callable[[int, int], tuple[int, int] | None]
+
+ABSOLUTE = re.compile(r"(?:https?:)?[/\\]{2}[^/\\\s]|https?:", re.IGNORECASE)
+"""What an address of another site begins with; everything else is the site's own or no address."""
+
+_SPACE = "\t\n\f\r "
+_DECIDING = frozenset({"rel", "as", "type", "property", "name", "itemprop"})
+_hold_in_srcset = percent(r"\A,+|,+\Z")
+IN_CODE = "inside <pre> or <code>"
+
+
+def html_spots(
+    text: str, start: int, end: int, *, scanner: HtmlScanner, locate: Locate | None = None
+) -> Iterator[Spot]:
+    """Yield the spots of `text[start:end]`, in order."""
+    place = locate or _same_place
+    for token in scanner.scan(text, start, end):
+        if isinstance(token, StyleSheet):
+            for address in addresses(text, token.start, token.end):
+                yield from _css_spot(text, address, context="style sheet", place=place)
+        else:
+            yield from _tag_spots(text, token, place)
+
+
+def _tag_spots(text: str, tag: Tag, place: Locate) -> Iterator[Spot]:
+    values: dict[str, str] = {}
+    for item in tag.attributes:
+        if item.name in _DECIDING:
+            values.setdefault(item.name, decode_attribute(text[item.start : item.end]))
+    for item in tag.attributes:
+        rule = rule_for(tag.name, item.name, values)
+        if rule is None:
+            continue
+        context = f"{tag.name} {item.name}"
+        if tag.in_code:
+            rule, context = Rule(Use.LEAVE, rule.form), IN_CODE
+        yield from _attribute_spots(text, item, rule, context=context, place=place)
+
+
+def _attribute_spots(
+    text: str, item: Attribute, rule: Rule, *, context: str, place: Locate
+) -> Iterator[Spot]:
+    raw = text[item.start : item.end]
+    value, origins = attribute_map(raw)
+
+    def origin(start: int, end: int) -> tuple[int, int] | None:
+        if origins is not None:
+            start, end = origins[start], origins[end]
+        return place(item.start + start, item.start + end)
+
+    layer = attribute(raw, item.quote)
+    if rule.form == "css":
+        for address in addresses(value, 0, len(value)):
+            use = Use.LEAVE if rule.use is Use.LEAVE else address.use
+            yield from _css_spot(value, address, context=context, place=origin, use=use, outer=(layer,))
+        return
+    hold = _hold_in_srcset if rule.form == "srcset" else str
+    for start, end in candidates(value) if rule.form == "srcset" else _trimmed(value):
+        found = origin(start, end) if ABSOLUTE.match(value, start, end) else None
+        if found is not None:
+            yield Spot(*found, rule.use, context, (layer,), hold, media=rule.media)
+
+
+def _css_spot(  # noqa: PLR0913 - a place in a place
+    text: str,
+    address: CssAddress,
+    *,
+    context: str,
+    place: Locate,
+    use: Use | None = None,
+    outer: tuple[Layer, ...] = (),
+) -> Iterator[Spot]:
+    if ABSOLUTE.match(decode_css(text[address.start : address.end])):
+        found = place(address.start, address.end)
+        if found is not None:
+            layers = (*outer, css(address.quote))
+            yield Spot(*found, use or address.use, f"{context} url", layers, media=address.media)
+
+
+def _trimmed(value: str) -> Iterator[tuple[int, int]]:
+    start = len(value) - len(value.lstrip(_SPACE))
+    end = len(value.rstrip(_SPACE))
+    if start < end:
+        yield start, end
+
+
+def _same_place(start: int, end: int) -> tuple[int, int]:
+    return start, end

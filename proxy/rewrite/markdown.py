@@ -1,0 +1,177 @@
+"""Spots of Markdown: images, links, reference definitions, and the HTML in it. Pure.
+
+Blocks are read by markdown-it (what is code, what is HTML, what is a definition), lines of text by `inline`,
+HTML by `html`; its state goes through the whole article, because `<pre>` may be open over several blocks.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import normalizeReference
+from markdown_it.token import Token
+
+from proxy.rewrite.html import ABSOLUTE, IN_CODE, html_spots
+from proxy.rewrite.htmlscan import HtmlScanner
+from proxy.rewrite.inline import Found, InlineScanner, parse_destination
+from proxy.rewrite.layers import decode_markdown, markdown, markdown_angle, percent
+from proxy.rewrite.region import Lines, Region
+from proxy.rewrite.spot import Layer, Spot, Use
+from proxy.rewrite.templates import code_ranges, picture_address
+
+MAX_NESTING = 20
+"""Lists and quotes inside each other that are read, as CommonMark's readers do; deeper ones stay."""
+
+_WORTH_READING = re.compile(r"[\[<]|\{%")
+_DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)++\]:(?:[ \t]|(?:\r\n?|\n)[ \t>]*+)*+", re.DOTALL)
+_hold_in_autolink = percent(r"[<>]")
+_hold_in_tag = percent(r"[\"'%}](?=[\"'%}]|\Z)|[\"']")
+
+
+@dataclass(frozen=True, slots=True)
+class _Definition:
+    """A reference definition: its lines and its destination, decoded."""
+
+    first_line: int
+    last_line: int
+    address: str
+
+
+class MarkdownReader:
+    """Reads articles one after the other; keeps nothing of them."""
+
+    def __init__(self) -> None:
+        self._parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable("table")
+        self._parser.core.ruler.enableOnly(["normalize", "block"])
+        # Addresses are compared with what stands in the article: nothing may be normalized or refused.
+        self._parser.normalizeLink = _unchanged  # type: ignore[method-assign]
+        self._parser.validateLink = _admit_all  # type: ignore[method-assign]
+
+    def spots(self, text: str, start: int) -> list[Spot]:
+        """Return the spots of `text[start:]`; positions are those of `text`."""
+        text = text.replace("\0", "\ufffd")
+        environment: dict[str, object] = {}
+        tokens = self._parser.parse(text[start:], environment)
+        reading = _Reading(Lines(text, start), _definitions(environment))
+        found = [spot for token in tokens for spot in reading.block(token)]
+        found.extend(reading.definitions())
+        return _without_code(sorted(found, key=lambda spot: spot.start), list(code_ranges(text, start)))
+
+
+class _Reading:
+    """One article while it is read: where its lines are, which references were used how, the state of its HTML."""
+
+    def __init__(self, lines: Lines, definitions: dict[str, _Definition]) -> None:
+        self._lines = lines
+        self._definitions = definitions
+        self._shown: set[str] = set()
+        self._scanner = HtmlScanner()
+        self._in_cell = False
+
+    def block(self, token: Token) -> Iterator[Spot]:
+        """Yield the spots of a block token, but not those of definitions."""
+        if token.type != "inline":
+            self._in_cell = token.type in ("th_open", "td_open")
+        if token.type == "html_block" and token.map:
+            region = self._lines.region(token.map[0], token.content)
+            yield from self._html(region, 0, len(token.content))
+        elif token.type == "inline" and token.map and _WORTH_READING.search(token.content):
+            region = self._lines.region(token.map[0], token.content, cell=self._in_cell)
+            for found in InlineScanner(token.content, self._is_defined).scan():
+                yield from self._inline(region, found)
+
+    def definitions(self) -> Iterator[Spot]:
+        """Yield the destinations of the reference definitions, shown when an image uses them."""
+        for label, definition in self._definitions.items():
+            use = Use.SHOW if label in self._shown else Use.LINK
+            place = self._destination(definition)
+            if place is not None:
+                yield _destination_spot(self._lines.text, place, use, "markdown definition")
+
+    def _html(self, region: Region, start: int, end: int) -> Iterator[Spot]:
+        return html_spots(region.content, start, end, scanner=self._scanner, locate=region.locate)
+
+    def _inline(self, region: Region, found: Found) -> Iterator[Spot]:
+        if found.kind == "html":
+            yield from self._html(region, found.start, found.end)
+        elif found.kind == "reference image":
+            self._shown.add(normalizeReference(region.content[found.start : found.end]))
+        elif found.kind == "template":
+            yield from self._template(region, found)
+        elif found.kind != "reference link":
+            place = region.locate(found.start, found.end)
+            if place and ABSOLUTE.match(decode_markdown(region.content[found.start : found.end])):
+                yield self._allowed(_inline_spot(self._lines.text, place, found))
+
+    def _template(self, region: Region, found: Found) -> Iterator[Spot]:
+        address = picture_address(region.content[found.start : found.end])
+        place = region.locate(found.start + address[0], found.start + address[1]) if address else None
+        if place is not None:
+            yield self._allowed(Spot(*place, Use.SHOW, "template tag", hold=_hold_in_tag))
+
+    def _allowed(self, spot: Spot) -> Spot:
+        return spot if self._scanner.shows else replace(spot, use=Use.LEAVE, context=IN_CODE)
+
+    def _is_defined(self, label: str) -> bool:
+        return normalizeReference(label) in self._definitions
+
+    def _destination(self, definition: _Definition) -> tuple[int, int, bool] | None:
+        """Return where the destination of a definition stands, and whether in angle brackets."""
+        spans = self._lines.spans[definition.first_line : definition.last_line]
+        if not spans or not ABSOLUTE.match(definition.address):
+            return None
+        text = self._lines.text[: spans[-1][1]]
+        head = _DEFINITION.search(text, spans[0][0])
+        found = parse_destination(text, head.end()) if head else None
+        if head is None or found is None:
+            return None
+        start, end, _ = found
+        if decode_markdown(text[start:end]) != definition.address:
+            return None
+        return start, end, start > head.end()
+
+
+def _unchanged(url: str) -> str:
+    return url
+
+
+def _admit_all(url: str) -> bool:
+    return True
+
+
+def _inline_spot(text: str, place: tuple[int, int], found: Found) -> Spot:
+    if found.kind == "autolink":
+        return Spot(*place, Use.LINK, "markdown autolink", hold=_hold_in_autolink)
+    if found.kind == "image":
+        return _destination_spot(text, (*place, found.angle), Use.SHOW, "markdown image")
+    return _destination_spot(text, (*place, found.angle), Use.LINK, "markdown link")
+
+
+def _destination_spot(text: str, place: tuple[int, int, bool], use: Use, context: str) -> Spot:
+    start, end, angle = place
+    layer: Layer = markdown_angle() if angle else markdown(text[start:end])
+    return Spot(start, end, use, context, (layer,))
+
+
+def _definitions(environment: dict[str, object]) -> dict[str, _Definition]:
+    references = environment.get("references", {})
+    if not isinstance(references, dict):
+        return {}
+    return {
+        label: _Definition(reference["map"][0], reference["map"][1], reference["href"])
+        for label, reference in references.items()
+    }
+
+
+def _without_code(spots: list[Spot], ranges: list[tuple[int, int]]) -> list[Spot]:
+    starts = [start for start, _ in ranges]
+
+    def in_code(spot: Spot) -> bool:
+        index = bisect_right(starts, spot.start) - 1
+        return index >= 0 and spot.start < ranges[index][1]
+
+    return [replace(spot, use=Use.LEAVE, context=IN_CODE) if in_code(spot) else spot for spot in spots]

@@ -1,0 +1,41 @@
+"""Text whose structure can be read byte by byte, whatever its encoding. Pure.
+
+In UTF-8 no byte of a longer character looks like ASCII. In GBK, Big5 and Shift JIS the second byte may look like
+a backslash, a backtick or a bracket; such bytes are masked before the structure is read. Positions stay the same.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TWO_BYTES = {
+    "gb18030": re.compile(r"[\x81-\xfe][\x40-\x7e\x80-\xfe]"),
+    "big5": re.compile(r"[\x81-\xfe][\x40-\x7e\xa1-\xfe]"),
+    "cp932": re.compile(r"[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc]"),
+}
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def structure(data: bytes) -> str:
+    """Return `data` as byte text in which markup is markup; empty for UTF-16, which is not read."""
+    if data.startswith(_UTF_16_MARKS):
+        return ""
+    text = data.decode("latin-1")
+    if data.isascii() or _is(data, "utf-8"):
+        return text
+    encoding = next((name for name in _TWO_BYTES if _is(data, name)), None)
+    if encoding is None:
+        return text
+    return _TWO_BYTES[encoding].sub(_masked, text)
+
+
+def _masked(match: re.Match[str]) -> str:
+    return match[0] if match[0][1] >= "\x80" else match[0][0] + "x"
+
+
+def _is(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True

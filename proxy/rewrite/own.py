@@ -1,0 +1,54 @@
+"""Our own addresses in articles: those of the present base URL, which stay, and those of former ones. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from proxy.dialects import native, worker
+from proxy.errors import MirrorError
+from proxy.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddress:
+    """An address of ours: what it answers, and its length up to the end of the base URL.
+
+    `worker_form` is `/?URL`: at a host that is a known worker's, such an address is still a wrapper.
+    """
+
+    source: Source
+    preset: str
+    base_length: int
+    worker_form: bool = False
+
+
+class OwnBase:
+    """One base URL; scheme and case of the host are not compared, nor is the scheme's presence."""
+
+    def __init__(self, base_url: str) -> None:
+        bare = base_url.split("//", 1)[-1].rstrip("/")
+        host, slash, path = bare.partition("/")
+        self._pattern = re.compile(
+            rf"(?:https?:)?//(?i:{re.escape(host)}){re.escape(slash + path)}(?=[/?#]|\Z)", re.I
+        )
+
+    def covers(self, text: str) -> bool:
+        """Tell whether an address is below this base URL."""
+        return self._pattern.match(text) is not None
+
+    def read(self, text: str) -> OwnAddress | None:
+        """Return what an address of ours answers, None when it is no picture's."""
+        match = self._pattern.match(text)
+        if match is None:
+            return None
+        rest = text[match.end() :]
+        try:
+            if rest.startswith(native.MOUNT):
+                request = native.parse(rest)
+                return OwnAddress(request.source, request.options, match.end())
+            if rest.startswith("/?") and worker.is_worker(rest[2:]):
+                return OwnAddress(worker.parse(rest[2:]), native.ORIGINAL, match.end(), worker_form=True)
+        except MirrorError:
+            return None
+        return None

@@ -1,0 +1,89 @@
+"""Where a block's text stands in the article: markdown-it gives blocks without positions inside. Pure.
+
+A block's content is its lines without list indents, quote marks and outer spaces, so each content line is found
+again inside the article's line; table cells from left to right. A position that cannot be found exactly is
+answered with None: then the address stays.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+
+_BLANK = " \t"
+_LINE_END = re.compile(r"\r\n?|\n")
+
+
+class Lines:
+    """The lines of a text, as Markdown counts them (LF, CR or both), with their offsets."""
+
+    def __init__(self, text: str, start: int) -> None:
+        self.text = text
+        self.spans: list[tuple[int, int]] = []
+        self._cursors: dict[int, int] = {}
+        for line_end in _LINE_END.finditer(text, start):
+            self.spans.append((start, line_end.start()))
+            start = line_end.end()
+        self.spans.append((start, len(text)))
+
+    def region(self, first: int, content: str, *, cell: bool = False) -> Region:
+        """Return the region of a block that begins in line `first`; `cell`: one of several in a table row."""
+        segments: list[tuple[int, int, int]] = []
+        position = 0
+        for number, line in enumerate(content.split("\n"), first):
+            stripped = line.strip(_BLANK)
+            if stripped and number < len(self.spans):
+                lead = len(line) - len(line.lstrip(_BLANK))
+                segments.extend(self._segments(stripped, position + lead, number, cell=cell))
+            position += len(line) + 1
+        return Region(self.text, content, segments)
+
+    def _segments(self, line: str, position: int, number: int, *, cell: bool) -> list[tuple[int, int, int]]:
+        start, stop = self.spans[number]
+        if not cell:
+            found = self.text.rfind(line, start, stop)
+            return [(position, found, len(line))] if found >= 0 else []
+        cursor = self._cursors.get(number, start)
+        pieces = [line]
+        found = self.text.find(line, cursor, stop)
+        if found < 0:
+            # GFM tables: `\|` is a pipe inside a cell, and the content has lost the backslash.
+            pieces = line.split("|")
+            found = self.text.find("\\|".join(pieces), cursor, stop)
+        if found < 0:
+            return []
+        segments = []
+        for piece in pieces:
+            segments.append((position, found, len(piece)))
+            position += len(piece) + 1
+            found += len(piece) + 2
+        self._cursors[number] = found - 2
+        return segments
+
+
+class Region:
+    """The text of one block and where its pieces stand: (content offset, article offset, length)."""
+
+    def __init__(self, text: str, content: str, segments: list[tuple[int, int, int]]) -> None:
+        self._text = text
+        self.content = content
+        self._segments = segments
+        self._starts = [segment[0] for segment in segments]
+
+    def locate(self, start: int, end: int) -> tuple[int, int] | None:
+        """Return where `content[start:end]` stands in the article, None unless that is certain."""
+        first, last = self._origin(start), self._origin(end - 1)
+        if first is None or last is None or end <= start:
+            return None
+        found = self._text[first : last + 1]
+        wanted = self.content[start:end]
+        return (first, last + 1) if wanted in (found, found.replace("\\|", "|")) else None
+
+    def _origin(self, position: int) -> int | None:
+        index = bisect_right(self._starts, position) - 1
+        if index < 0:
+            return None
+        content_start, article_start, length = self._segments[index]
+        offset = position - content_start
+        # The pipe between two pieces of a cell belongs to the piece before it.
+        return article_start + offset if offset <= length else None

@@ -1,0 +1,54 @@
+"""What rewriting an article answers: values only. Offsets are bytes of the article as it was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """One address that was replaced: the bytes `start:end` of the original were `old` and are now `new`."""
+
+    start: int
+    end: int
+    old: bytes
+    new: bytes
+    source: Source
+    preset: str
+    context: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A wrapper that stays. `on_purpose` is false when a person has to look at it."""
+
+    line: int
+    text: str
+    reason: str
+    on_purpose: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of the article that a mirror can keep, and the presets it is shown in.
+
+    `wrapped` is true when a wrapper or our own address shows it, false when the article asks its origin.
+    """
+
+    source: Source
+    presets: tuple[str, ...]
+    line: int
+    wrapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteResult:
+    """The article as it should be, and what was found in it, in the order of the article."""
+
+    data: bytes
+    replaced: tuple[Replacement, ...]
+    left: tuple[Left, ...]
+    pictures: tuple[Picture, ...]

@@ -1,0 +1,121 @@
+"""Rewriting an article: the one way from its bytes to the bytes with our addresses. Pure; CPU-bound.
+
+Nothing but addresses changes: positions are byte offsets, whatever the encoding. What a place does with an
+address is decided by `frontmatter`, `markdown` and `html`; what an address wraps by `proxy.dialects`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Literal
+
+from proxy.config import RewriteConfig
+from proxy.rewrite.article import Article
+from proxy.rewrite.classify import Classifier, Kind
+from proxy.rewrite.decide import Decider, Decision
+from proxy.rewrite.frontmatter import find_front_matter, front_matter_spots
+from proxy.rewrite.html import html_spots
+from proxy.rewrite.htmlscan import HtmlScanner
+from proxy.rewrite.leftovers import leftovers
+from proxy.rewrite.markdown import MarkdownReader
+from proxy.rewrite.masking import structure
+from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
+from proxy.rewrite.spot import Spot
+from proxy.source import Source
+
+__all__ = ["ArticleKind", "Left", "Link", "Picture", "Replacement", "RewriteResult", "Rewriter", "kind_of"]
+
+ArticleKind = Literal["markdown", "html"]
+Link = Callable[[str, Source], str]
+"""Returns our address of a source in a preset."""
+
+_KINDS: dict[str, ArticleKind] = {
+    ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".txt": "markdown",
+    ".html": "html", ".htm": "html", ".xhtml": "html",
+}  # fmt: skip
+
+
+def kind_of(path: PurePath | str) -> ArticleKind | None:
+    """Return what kind of article a file is by its name, None when it is none.
+
+    A `.txt` file is Markdown; whether it is an article is told by its front matter.
+    """
+    return _KINDS.get(PurePath(path).suffix.lower())
+
+
+class Rewriter:
+    """Rewrites articles, one after the other; keeps nothing of them. Not for several threads at once.
+
+    1. Find the spots: front matter, then the text as Markdown or HTML.
+    2. Tell what each address is; one that cannot be read is left.
+    3. Decide with all of them in view: a bare address follows the wrapper that shows the same source.
+    4. Write the new addresses in the spelling of their places; one that its place cannot express is left.
+    """
+
+    def __init__(
+        self,
+        config: RewriteConfig,
+        *,
+        base_url: str,
+        link: Link | None = None,
+        all_images: bool = False,
+        types: tuple[str, ...] = ("image/*",),
+    ) -> None:
+        base_url = base_url.rstrip("/")
+        self._config = config
+        self._base_url = base_url
+        self._link = link or (lambda preset, source: f"{base_url}/image/{preset}/{source}")
+        self._all_images = all_images
+        self._types = types
+        self._classifier = Classifier(config, base_url=base_url)
+        self._markdown = MarkdownReader()
+
+    def rewrite(self, data: bytes, *, kind: ArticleKind) -> RewriteResult:
+        """Return the article with its pictures pointing at us, and what was found in it."""
+        text = data.decode("latin-1")
+        spots, problem = self.find(data, kind=kind)
+        article = Article(text, body_preset=self._config.body, new_address=self._new_address)
+        article.take(self._decisions(text, spots))
+        if problem:
+            article.left.append(Left(1, "", problem, on_purpose=False))
+        handled = [(spot.start, spot.end) for spot in spots]
+        others = leftovers(text, handled, is_wrapper=self._classifier.is_wrapper, line_of=article.line_of)
+        left = sorted((*article.left, *others), key=lambda item: item.line)
+        return RewriteResult(article.data(), tuple(article.replaced), tuple(left), article.pictures)
+
+    def find(self, data: bytes, *, kind: ArticleKind) -> tuple[list[Spot], str]:
+        """Return the spots of an article in order, and why its front matter could not be read (empty: it could)."""
+        text = structure(data)
+        front = find_front_matter(text)
+        body, problem = (3 if text.startswith("\xef\xbb\xbf") else 0), ""
+        spots: list[Spot] = []
+        if front is not None:
+            spots, problem = front_matter_spots(text, front, self._config.fields)
+            body = front.body
+        if kind == "html":
+            spots.extend(html_spots(text, body, len(text), scanner=HtmlScanner()))
+        else:
+            spots.extend(self._markdown.spots(text, body))
+        return spots, problem
+
+    def _decisions(self, text: str, spots: list[Spot]) -> list[Decision]:
+        """Return what becomes of each address of an article."""
+        found = (self._classifier.classify(spot, text[spot.start : spot.end]) for spot in spots)
+        decider = Decider(
+            (address for address in found if address is not None),
+            body=self._config.body,
+            all_images=self._all_images,
+            types=self._types,
+        )
+        return decider.decisions()
+
+    def _new_address(self, decision: Decision) -> tuple[Source, str] | None:
+        """Return the source as its place can hold it, and our address of it."""
+        address = decision.address
+        if address.source is None:
+            return None
+        if address.kind is Kind.FORMER and address.own is not None:
+            return address.source, self._base_url + address.text[address.own.base_length :]
+        source = Source.parse(address.spot.hold(address.source.url))
+        return source, self._link(decision.preset, source)

@@ -1,0 +1,30 @@
+"""The candidates of a `srcset` value (HTML §4.8.4.2.2, "parse a srcset attribute"). Pure.
+
+Commas inside an address belong to it (Cloudflare's and Photon's have many); only commas at its end separate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_BETWEEN = re.compile(r"[\t\n\f\r ,]*+")
+_ADDRESS = re.compile(r"[^\t\n\f\r ]++")
+_DESCRIPTORS = re.compile(r"(?:[^,()]++|\([^)]*+(?:\)|\Z)|\))*+")
+
+
+def candidates(value: str) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each address of `value`."""
+    position = 0
+    while True:
+        between = _BETWEEN.match(value, position)
+        position = between.end() if between else position
+        address = _ADDRESS.match(value, position)
+        if address is None:
+            return
+        position = address.end()
+        end = address.start() + len(address[0].rstrip(","))
+        yield address.start(), end
+        if end == position:
+            descriptors = _DESCRIPTORS.match(value, position)
+            position = descriptors.end() if descriptors else position

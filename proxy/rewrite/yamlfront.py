@@ -1,0 +1,181 @@
+"""Spots of YAML front matter: scalars under a known key, at any depth. Pure.
+
+PyYAML's events carry positions. It reads characters, so every byte above 0x7F and every control is given a
+private character of its own first: positions stay byte offsets, GBK and NUL survive.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+from proxy.rewrite.html import ABSOLUTE
+from proxy.rewrite.layers import double_quoted, percent, single_quoted
+from proxy.rewrite.spot import Layer, Spot, Use, byte_text
+
+MAX_DEPTH = 64
+"""Brackets inside each other; PyYAML takes quadratic time on more."""
+
+_PRIVATE = 0xE000
+_TO_PRIVATE = {
+    code: _PRIVATE + code for code in (*range(0x20), *range(0x7F, 0x100)) if code not in (9, 10, 13)
+}
+_QUESTION = chr(_PRIVATE + ord("?"))
+_QUESTION_IN_WORD = re.compile(r"(?<=\S)\?")
+_TABS_AT_START = re.compile(r"(?:(?<=[\r\n])|\A)\t+")
+_hold_plain = percent(r":\Z")
+_hold_in_flow = percent(r"[\[\]{},]|:\Z")
+
+
+@dataclass(slots=True)
+class _Container:
+    """An open mapping or sequence; `key` is the mapping's current key, None while a key comes next."""
+
+    mapping: bool
+    flow: bool
+    key: str | None = None
+
+
+@dataclass(slots=True)
+class _Walk:
+    fields: Mapping[str, str]
+    open: list[_Container] = field(default_factory=list)
+
+    def is_value(self, scalar: str) -> bool:
+        """Take a scalar; tell whether it is a value and not a key."""
+        top = self.open[-1] if self.open else None
+        if top is None or not top.mapping:
+            return True
+        if top.key is None:
+            top.key = scalar
+            return False
+        return True
+
+    def value_done(self) -> None:
+        """Go on behind a value."""
+        if self.open and self.open[-1].mapping:
+            top = self.open[-1]
+            # A collection as a key (`? [a]`) counts as a nameless one.
+            top.key = "" if top.key is None else None
+
+    def field(self) -> str | None:
+        """Return the nearest key above that has a preset."""
+        names = (item.key for item in reversed(self.open) if item.mapping and item.key)
+        return next((name for name in names if name in self.fields), None)
+
+    @property
+    def in_flow(self) -> bool:
+        """Whether commas and brackets end a plain scalar here."""
+        return any(item.flow for item in self.open)
+
+
+def yaml_spots(text: str, start: int, fields: Mapping[str, str]) -> Iterator[Spot]:
+    """Yield the spots of `text`, YAML that stands at `start` of the article.
+
+    Raises:
+        ValueError: not YAML, or nested too deeply.
+    """
+    if _depth(text) > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    walk = _Walk(fields)
+    try:
+        for event in yaml.parse(_readable(text), Loader=yaml.BaseLoader):
+            yield from _event_spots(event, walk, text, start)
+    except yaml.YAMLError as error:
+        raise ValueError("not YAML") from error
+
+
+def _event_spots(event: yaml.Event, walk: _Walk, text: str, start: int) -> Iterator[Spot]:
+    if isinstance(event, yaml.ScalarEvent):
+        if walk.is_value(event.value):
+            yield from _scalar_spots(event, walk, text, start)
+            walk.value_done()
+    elif isinstance(event, yaml.AliasEvent):
+        walk.value_done()
+    elif isinstance(event, yaml.CollectionStartEvent):
+        walk.open.append(_Container(isinstance(event, yaml.MappingStartEvent), bool(event.flow_style)))
+    elif isinstance(event, yaml.CollectionEndEvent):
+        walk.open.pop()
+        walk.value_done()
+
+
+def _scalar_spots(event: yaml.ScalarEvent, walk: _Walk, text: str, start: int) -> Iterator[Spot]:
+    place = _place(event, text)
+    if place is None:
+        return
+    begin, end = place
+    raw = text[begin:end]
+    layers: tuple[Layer, ...] = ()
+    hold: Callable[[str], str] = str
+    if event.style == "'":
+        layers = (single_quoted(),)
+    elif event.style == '"':
+        layers = (double_quoted(raw),)
+    elif event.style is None:
+        hold = _hold_in_flow if walk.in_flow else _hold_plain
+    name = walk.field()
+    spot = Spot(
+        start + begin,
+        start + end,
+        Use.SHOW if name else Use.LEAVE,
+        f"front matter {name}" if name else "front matter, a key that rewrite.fields does not name",
+        layers,
+        hold,
+        preset=walk.fields[name] if name else None,
+    )
+    if ABSOLUTE.match(spot.read(raw)):
+        yield spot
+
+
+def _place(event: yaml.ScalarEvent, text: str) -> tuple[int, int] | None:
+    """Return where the value of a scalar stands in one piece, without quotes and spaces around it."""
+    if event.start_mark is None or event.end_mark is None:
+        return None
+    begin, end = event.start_mark.index, event.end_mark.index
+    raw = text[begin:end]
+    value = _bytes_of(event.value).strip(" \t\r\n")
+    if event.style in ("'", '"'):
+        # An anchor or a tag may stand before the quote.
+        opening = raw.find(event.style)
+        inner = raw[opening + 1 : -1]
+        if "\n" in inner or "\r" in inner:
+            return None
+        return _trimmed(inner, begin + opening + 1)
+    if not value or re.search(r"\s", value) or raw.count(value) != 1:
+        return None
+    found = begin + raw.index(value)
+    return found, found + len(value)
+
+
+def _trimmed(inner: str, begin: int) -> tuple[int, int]:
+    start = begin + len(inner) - len(inner.lstrip(" "))
+    return start, max(start, begin + len(inner.rstrip(" ")))
+
+
+def _readable(text: str) -> str:
+    """Return the text as PyYAML reads it, with as many characters.
+
+    A question mark inside a word is none of YAML 1.2's indicators, but one of PyYAML's; tabs that indent are
+    replaced as Hexo does.
+    """
+    text = text.translate(_TO_PRIVATE)
+    text = _QUESTION_IN_WORD.sub(_QUESTION, text)
+    return _TABS_AT_START.sub(lambda match: " " * len(match[0]), text)
+
+
+def _bytes_of(value: str) -> str:
+    return "".join(
+        chr(ord(char) - _PRIVATE) if _PRIVATE <= ord(char) < _PRIVATE + 0x100 else byte_text(char)
+        for char in value
+    )
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest

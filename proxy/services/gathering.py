@@ -1,0 +1,88 @@
+"""Gathering: the pictures of many articles, each source once, with the presets and articles it stands in.
+
+Synchronous; reads files, writes nothing. What an article says is left to the rewriter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proxy.rewrite.files import find_articles
+from proxy.rewrite.result import Picture
+from proxy.rewrite.rewriter import ArticleKind, Rewriter
+from proxy.services.warming import Work
+from proxy.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An article that could not be read, and why."""
+
+    article: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What was found: the sources of each article by its name, the works, and what could not be read."""
+
+    articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    works: list[Work] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Found:
+    options: dict[str, None] = field(default_factory=dict)
+    articles: list[str] = field(default_factory=list)
+
+
+def gather(
+    paths: Iterable[Path],
+    rewriter: Rewriter,
+    *,
+    all_images: bool = False,
+    progress: Callable[[int], None] = lambda _done: None,
+) -> Gathered:
+    """Return the pictures that the articles show through a wrapper or through us; `all_images`: all of them.
+
+    Articles are named as `paths` name them. `progress` is told how many articles were read.
+
+    Raises:
+        FileNotFoundError, ValueError: a path does not exist, or is no article.
+    """
+    result = Gathered()
+    found: dict[Source, _Found] = {}
+    for number, (name, path, kind) in enumerate(_articles(paths), start=1):
+        progress(number)
+        try:
+            pictures = rewriter.rewrite(path.read_bytes(), kind=kind).pictures
+        except OSError as error:
+            result.unread.append(Unread(name, error.strerror or str(error)))
+            continue
+        wanted = [picture for picture in pictures if picture.wrapped or all_images]
+        result.articles[name] = tuple(picture.source.url for picture in wanted)
+        _note(found, wanted, name)
+    result.works = [
+        Work(source, tuple(entry.options), tuple(entry.articles)) for source, entry in found.items()
+    ]
+    return result
+
+
+def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -> None:
+    for picture in pictures:
+        entry = found.setdefault(picture.source, _Found())
+        entry.options.update(dict.fromkeys(picture.presets))
+        if name not in entry.articles:
+            entry.articles.append(name)
+
+
+def _articles(paths: Iterable[Path]) -> Iterator[tuple[str, Path, ArticleKind]]:
+    given = {Path(os.path.abspath(path)): path for path in paths}  # noqa: PTH100 - links keep their names
+    for article in find_articles(given):
+        own = given.get(article.path)
+        name = own if own is not None else given[article.root] / article.path.relative_to(article.root)
+        yield os.path.normpath(name), article.path, article.kind

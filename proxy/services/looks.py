@@ -1,0 +1,58 @@
+"""Looks: which variants a visitor may ask for, of each picture. Pure.
+
+Options stand in articles as presets (`content`) or as texts of their own (`headimg,width=800`); with
+`format=auto` each is answered differently to different browsers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.config import PresetOptions
+from proxy.errors import MirrorError
+from proxy.images.transform import Transform
+from proxy.services.warming import Browser, Failure, Look, Made, Work
+
+ORIGINAL = "original"
+
+
+class Looks:
+    """Knows presets and browsers; keeps what it worked out, for the same options stand at every picture."""
+
+    def __init__(self, presets: Mapping[str, PresetOptions], browsers: tuple[Browser, ...]) -> None:
+        self._presets = presets
+        self._browsers = browsers
+        self._known: dict[str, tuple[Look, ...] | MirrorError] = {}
+
+    def of(self, work: Work) -> tuple[tuple[Look, ...], tuple[Made, ...]]:
+        """Return the looks of a picture, and a failure for each of its options that cannot be read."""
+        looks: list[Look] = []
+        failed: list[Made] = []
+        for options in work.options:
+            found = self._of(options)
+            if isinstance(found, MirrorError):
+                failed.append(Made(options, "", failure=Failure.of(found)))
+            else:
+                looks.extend(found)
+        return tuple(looks), tuple(failed)
+
+    def _of(self, options: str) -> tuple[Look, ...] | MirrorError:
+        if options not in self._known:
+            self._known[options] = self._read(options)
+        return self._known[options]
+
+    def _read(self, options: str) -> tuple[Look, ...] | MirrorError:
+        if options == ORIGINAL:
+            return ()
+        try:
+            resolved = Transform.parse(options).resolved(self._presets)
+        except MirrorError as error:
+            return error
+        if resolved.format == "auto":
+            return tuple(Look(options, resolved, browser) for browser in self._browsers)
+        return (Look(options, resolved, Browser("*/*", (resolved.format,))),)
+
+
+def is_preset_only(options: str) -> bool:
+    """Tell whether options that can be read are a preset and nothing else; the original counts as one."""
+    return options == ORIGINAL or Transform.parse(options).is_preset_only

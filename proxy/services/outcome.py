@@ -1,0 +1,91 @@
+"""What the services answer: values that the web room turns into responses. No HTTP server here, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from cache.entry import Entry
+from proxy.images.workers import Output, Wish
+
+SHORT_SECONDS = 60.0
+"""How long a stale or fallback answer may be kept by browsers (product.md, section 4)."""
+
+Forward = Literal["", "uri-miss", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """How an answer came about, in the terms of RFC 9211 §2.
+
+    forward: why the origin was asked; empty when it was not. forward_status: what it answered, 0 when it gave
+    no answer. detail: our own word, such as `memory`, `rendered` or the code of a failed refresh.
+    """
+
+    forward: Forward = ""
+    forward_status: int = 0
+    stored: bool = False
+    detail: str = ""
+
+    def header(self, ttl_seconds: int) -> str:
+        """Return the value of `Cache-Status` for an answer that stays fresh for `ttl_seconds`."""
+        parts = ["imgmirror"]
+        if self.forward:
+            parts.append(f"fwd={self.forward}")
+            if self.forward_status:
+                parts.append(f"fwd-status={self.forward_status}")
+        else:
+            parts += ["hit", f"ttl={ttl_seconds}"]
+        if self.stored:
+            parts.append("stored")
+        if self.detail:
+            parts.append(f"detail={self.detail}")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """An original that can be served.
+
+    body: its bytes when they are not on disk (a store that is full keeps nothing), else None.
+    rendered: what was rendered on the way in, by wish. Whoever shares a fetch shares this too, so it may hold
+    the wishes of others and lack one's own; empty when nothing was fetched.
+    stamp: the generation of the source, read before the entry: a purge since then makes it differ.
+    fresh_until: unix seconds; `short` marks stale and fallback answers, whose browsers should ask again soon.
+    """
+
+    entry: Entry
+    state: CacheState
+    stamp: int
+    fresh_until: float
+    short: bool = False
+    body: bytes | None = None
+    rendered: Mapping[Wish, Output] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Bytes ready to be answered, with all that does not change from one hit to the next."""
+
+    body: bytes = field(repr=False)
+    media_type: str
+    etag: str
+    last_modified: str
+    language: str
+    fresh_until: float
+    stamp: int
+    state: CacheState
+    short: bool = False
+
+    def from_memory(self) -> Picture:
+        """Return this picture as a later request gets it: a hit, whatever the first one was."""
+        if self.short:
+            return self
+        return replace(self, state=NOT_KEPT_HIT if self.state.detail == "not_kept" else FROM_MEMORY)
+
+
+NOT_KEPT_HIT = CacheState(detail="not_kept")
+"""A hit in memory only: it says so, for whoever believes that a hit is safe on disk."""
+
+FROM_MEMORY = CacheState(detail="memory")

@@ -1,0 +1,286 @@
+"""Variants: from source and transform to bytes that a browser shows. Runs on the event loop.
+
+Knows memory, the variant store and the render pool; knows nothing of HTTP requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cache.entry import Entry
+from cache.keys import variant_key
+from cache.memory import MemoryTier
+from cache.originals import Originals as OriginalsStore
+from cache.singleflight import SingleFlight
+from cache.variants import Variants as VariantsStore
+from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError, UnsupportedFormat
+from proxy.images.encode import RENDER_VERSION
+from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
+from proxy.images.transform import Resolved
+from proxy.images.workers import Job, Output, Rendered, RenderPool, Wish
+from proxy.observe.metrics import Metrics
+from proxy.services.originals import Originals
+from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture
+from proxy.source import Source
+
+log = logging.getLogger(__name__)
+
+FAILURE_WEIGHT_BYTES = 512
+"""What a remembered failure counts for in the memory budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the service is made of; `app` puts it together."""
+
+    originals: Originals
+    kept: OriginalsStore
+    store: VariantsStore
+    memory: MemoryTier
+    pool: RenderPool
+    flight: SingleFlight
+    metrics: Metrics
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One variant as asked for: `acceptable` are the output formats in order of preference."""
+
+    source: Source
+    resolved: Resolved
+    acceptable: tuple[str, ...]
+
+    @property
+    def wish(self) -> Wish:
+        """The same, as render processes take it."""
+        return Wish(self.resolved, self.acceptable)
+
+    @property
+    def memory_key(self) -> tuple[str, str, tuple[str, ...]]:
+        """The name of the answer before anything about the original is known."""
+        return self.source.url, self.resolved.text, self.acceptable
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: MirrorError
+    fresh_until: float
+    stamp: int
+
+
+class Variants:
+    """Obtain a variant.
+
+    1. Memory: an answer that is fresh and whose source was not purged or changed since (one look at the
+       generations, which all processes share).
+    2. The original, by `Originals`. When it had to be fetched, the variant was rendered by the same decode.
+    3. The variant store, under a key made of the body's digest: a changed original cannot be mistaken.
+    4. A render process. A broken or full variant store costs the storing, never the answer.
+
+    A picture that cannot be rendered is remembered for a minute in memory, so that a page that shows it does
+    not occupy the render processes.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def from_memory(self, asked: Asked) -> Picture | None:
+        """Return the answer if it is at hand; never waits.
+
+        Raises:
+            PictureError: the remembered failure of this variant.
+        """
+        held = self._parts.memory.get(asked.memory_key)
+        if not isinstance(held, Picture | _Failure):
+            return None
+        current = self._parts.kept.generations.stamp(asked.source.url) == held.stamp
+        if not current or held.fresh_until <= self._parts.now():
+            return None
+        if isinstance(held, _Failure):
+            raise held.error
+        return held
+
+    async def obtain(self, asked: Asked) -> Picture:
+        """Return the variant, rendering and fetching what must be.
+
+        Raises:
+            MirrorError: of section 6.
+        """
+        begun = self._parts.kept.generations.stamp(asked.source.url)
+
+        async def peek() -> Picture | None:
+            return await self._from_store(asked)
+
+        async def work() -> Picture:
+            return await self._made(asked)
+
+        try:
+            picture = await self._parts.flight.run(f"variant {asked.memory_key}", peek=peek, work=work)
+        except PictureError as error:
+            failure = _Failure(error, self._parts.now() + SHORT_SECONDS, begun)
+            self._parts.memory.put(asked.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
+            raise
+        self._parts.memory.put(asked.memory_key, picture.from_memory(), size=len(picture.body))
+        return picture
+
+    async def _from_store(self, asked: Asked) -> Picture | None:
+        entry = await self._parts.originals.peek(asked.source)
+        if entry is None:
+            return None
+        obtained = await self._parts.originals.obtain(asked.source)
+        body = await self._stored(obtained.entry, asked)
+        return _picture(obtained, body, "store") if body else None
+
+    async def _made(self, asked: Asked) -> Picture:
+        wish = asked.wish
+        obtained = await self._parts.originals.obtain(asked.source, (wish,))
+        if wish not in obtained.rendered:
+            body = await self._stored(obtained.entry, asked)
+            if body:
+                return _picture(obtained, body, "store")
+            obtained = await self._rendered(obtained, asked.source, (wish,))
+        output = obtained.rendered[wish]
+        if isinstance(output, MirrorError):
+            raise output
+        await self._store(obtained, asked, output)
+        return _picture(obtained, output.body, "rendered")
+
+    async def _stored(self, entry: Entry, asked: Asked) -> bytes | None:
+        key = _key(entry, asked)
+        return await self._parts.store.get(key) if key else None
+
+    async def _rendered(
+        self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...], *, is_retry: bool = False
+    ) -> Obtained:
+        """Return `obtained` with `wishes` among what is rendered, all from one decode."""
+        refusal = _refusal(obtained.entry)
+        if refusal is not None:
+            outputs: Mapping[Wish, Output] = dict.fromkeys(wishes, refusal)
+        elif obtained.body is not None:
+            async with self._parts.kept.receive() as incoming:
+                await incoming.write(obtained.body)
+                await incoming.finish()
+                outputs = await self._run(incoming.path, wishes)
+        else:
+            path = self._parts.kept.body_path(obtained.entry.body_sha256)
+            outputs = await self._run(path, wishes)
+            if not is_retry and _has_damage(outputs) and not await asyncio.to_thread(path.exists):
+                return await self._rendered_again(obtained, source, wishes)
+        return replace(obtained, rendered={**obtained.rendered, **outputs})
+
+    async def _rendered_again(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
+        # Somebody deleted the body by hand. The origin may still have it.
+        again = await self._parts.originals.obtain_again(source, wishes)
+        again = replace(again, rendered={**obtained.rendered, **again.rendered})
+        missing = tuple(wish for wish in wishes if wish not in again.rendered)
+        return await self._rendered(again, source, missing, is_retry=True) if missing else again
+
+    async def _run(self, path: Path, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
+        begun = time.perf_counter()
+        inspection = await self._parts.pool.run(Job(str(path), wishes))
+        self._parts.metrics.observe_renders(inspection.outputs, time.perf_counter() - begun)
+        return dict(zip(wishes, inspection.outputs, strict=True))
+
+    async def _store(self, obtained: Obtained, asked: Asked, output: Rendered) -> None:
+        key = _key(obtained.entry, asked)
+        if key is None:
+            return
+        await self._parts.store.put(key, output.body, tag=obtained.entry.body_sha256)
+        if self._parts.kept.generations.stamp(asked.source.url) != obtained.stamp and not await self._still(
+            obtained
+        ):
+            # Purged while it was rendered: what has no original must not lie around.
+            await self._parts.store.delete(key)
+
+    async def _still(self, obtained: Obtained) -> bool:
+        entry = await self._parts.kept.get(obtained.entry.source)
+        return entry is not None and entry.body_sha256 == obtained.entry.body_sha256
+
+    async def warm(self, source: Source, wishes: tuple[Wish, ...]) -> tuple[Obtained, list[Output]]:
+        """Keep the original of `source` and store every wish, all from one decode.
+
+        Returns the original and one result for each wish, those found in the store included.
+
+        Raises:
+            MirrorError: when the original cannot be had at all.
+        """
+        obtained = await self._parts.originals.obtain(source, wishes, patient=True)
+        asked = {wish: Asked(source, wish.resolved, wish.acceptable) for wish in wishes}
+        missing = [wish for wish in wishes if wish not in obtained.rendered]
+        bodies = await asyncio.gather(*(self._stored(obtained.entry, asked[wish]) for wish in missing))
+        stored = {
+            wish: _found(body, obtained.entry, wish)
+            for wish, body in zip(missing, bodies, strict=True)
+            if body
+        }
+        left = tuple(wish for wish in missing if wish not in stored)
+        if left:
+            obtained = await self._rendered(obtained, source, left)
+        for wish, output in obtained.rendered.items():
+            if isinstance(output, Rendered) and wish in asked:
+                await self._store(obtained, asked[wish], output)
+        return obtained, [stored[wish] if wish in stored else obtained.rendered[wish] for wish in wishes]
+
+
+def _has_damage(outputs: Mapping[Wish, Output]) -> bool:
+    return any(isinstance(output, DecodeFailed) for output in outputs.values())
+
+
+def _refusal(entry: Entry) -> PictureError | None:
+    """Return why nothing can be rendered of an original, as far as its entry tells."""
+    if not entry.media_type.startswith("image/"):
+        return NotAnImage("The source is kept, but it is not a picture.")
+    if entry.damaged:
+        return DecodeFailed()
+    if entry.picture is None and entry.media_type == MEDIA_TYPES.get("svg"):
+        return UnsupportedFormat()
+    return None
+
+
+def _key(entry: Entry, asked: Asked) -> str | None:
+    if not entry.picture:
+        return None
+    return variant_key(
+        body_sha256=entry.body_sha256,
+        resolved=asked.resolved.text,
+        output_format=_output_format(entry.picture, asked.resolved, asked.acceptable),
+        render_version=RENDER_VERSION,
+    )
+
+
+def _found(body: bytes, entry: Entry, wish: Wish) -> Rendered:
+    # What is in the store under a key has facts: the key is made of them.
+    return Rendered(body, _output_format(entry.picture or {}, wish.resolved, wish.acceptable), 0, 0)
+
+
+def _output_format(picture: Mapping[str, Any], resolved: Resolved, acceptable: tuple[str, ...]) -> str:
+    return choose_output(acceptable, PictureFacts.from_dict(picture), anim=resolved.anim)
+
+
+def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
+    entry, state = obtained.entry, obtained.state
+    return Picture(
+        body=body,
+        media_type=_media_type(body),
+        etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+        last_modified=entry.last_modified or "",
+        language=entry.header("content-language") or "",
+        fresh_until=obtained.fresh_until,
+        stamp=obtained.stamp,
+        state=state if state.forward else CacheState(detail=detail),
+        short=obtained.short,
+    )
+
+
+def _media_type(body: bytes) -> str:
+    if body[:1] == b"{":
+        return "application/json"
+    return MEDIA_TYPES.get(sniff(body[:64]) or "", "application/octet-stream")

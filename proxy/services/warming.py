@@ -1,0 +1,174 @@
+"""Warming: every picture of a set of articles, once, before the first visitor comes. Runs on the event loop.
+
+Answers what became of each picture, in the order in which they are done. Refuses to know how a picture is
+warmed (a `Warmer` does: in this process, or a running service by HTTP), and what is printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from proxy.errors import MirrorError
+from proxy.images.resolved import Resolved
+from proxy.services.turns import Turns
+from proxy.source import Source
+
+NOT_KEPT = "not_kept"
+"""The code of an original that came and that the store did not take."""
+
+NOT_ABOUT_THE_PICTURE = frozenset({NOT_KEPT, "internal", "queue_full", "rate_limited", "unauthorized"})
+"""Codes that say nothing about the origin: the picture may live, it only could not be kept now."""
+
+MAX_TIMEOUTS = 10
+"""Timeouts in a row after which an origin is not asked any more in this run: a silent host with a thousand
+pictures would take hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A picture to warm: the options it is shown with, as our addresses name them, and where it stands."""
+
+    source: Source
+    options: tuple[str, ...]
+    articles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """A kind of browser: what it sends, and the output formats that are acceptable to it, best first."""
+
+    accept: str
+    acceptable: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The format it likes best: `avif`, `webp`, `fallback`, or the one format that was asked for."""
+        return self.acceptable[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One variant to make: options of a picture, as one kind of browser gets them."""
+
+    options: str
+    resolved: Resolved
+    browser: Browser
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something is not there; `code` of the contract, or `not_kept`."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: MirrorError) -> Failure:
+        """Return an error as a value."""
+        return cls(error.code, error.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A variant that is ready, or the failure that stands in its place.
+
+    `redirected`: visitors get the original instead, as the preset's `on_error` says.
+    """
+
+    options: str
+    browser: str
+    output_format: str = ""
+    size_bytes: int = 0
+    failure: Failure | None = None
+    redirected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOriginal:
+    """An original that is safe on disk. `stale` is the code of a refresh that failed, else empty."""
+
+    sha256: str
+    size_bytes: int
+    media_type: str
+    new: bool
+    damaged: bool = False
+    stale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a picture: kept, or a failure. Both when an older original is kept and a new one was not."""
+
+    work: Work
+    kept: KeptOriginal | None = None
+    failure: Failure | None = None
+    made: tuple[Made, ...] = field(default=())
+
+    @property
+    def dead(self) -> bool:
+        """Whether nothing is kept because the origin does not give the picture."""
+        return self.kept is None and self.failure is not None and not self.not_kept
+
+    @property
+    def not_kept(self) -> bool:
+        """Whether the picture is not dead, but could not be kept."""
+        return self.kept is None and self.failure is not None and self.failure.code in NOT_ABOUT_THE_PICTURE
+
+
+class Warmer(Protocol):
+    """Warms one picture."""
+
+    async def warm(self, work: Work, *, ask: bool) -> Outcome:
+        """Return what became of it; never raises because of an origin. Without `ask`, its origin is left alone."""
+
+
+class Warming:
+    """Warm many pictures.
+
+    1. Origins take turns; each has at most `per_origin` pictures under way, so that none holds up the others.
+    2. An origin that timed out gets one at a time and half of the places at most; after ten timeouts in a row
+       it is not asked any more.
+    3. Outcomes come as they are done. After `stop` nothing new begins, and what is under way is finished.
+    """
+
+    def __init__(self, warmer: Warmer, *, per_origin: int, concurrency: int) -> None:
+        self._warmer = warmer
+        self._concurrency = concurrency
+        self._turns: Turns[Work] = Turns(per_origin=per_origin, places=concurrency)
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        self._stopped = True
+
+    async def outcomes(self, works: Iterable[Work]) -> AsyncIterator[Outcome]:
+        """Warm `works`, yield what became of each."""
+        for work in works:
+            self._turns.add(work.source.origin, work)
+        running: set[asyncio.Task[Outcome]] = set()
+        try:
+            while self._begin(running) or running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield self._ended(task.result())
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _begin(self, running: set[asyncio.Task[Outcome]]) -> bool:
+        begun = False
+        while len(running) < self._concurrency and not self._stopped and (work := self._turns.take()):
+            ask = self._turns.timeouts(work.source.origin) < MAX_TIMEOUTS
+            running.add(asyncio.create_task(self._warmer.warm(work, ask=ask)))
+            begun = True
+        return begun
+
+    def _ended(self, outcome: Outcome) -> Outcome:
+        failure = outcome.failure.code if outcome.failure else ""
+        stale = outcome.kept.stale if outcome.kept else ""
+        self._turns.end(outcome.work.source.origin, timed_out="source_timeout" in (failure, stale))
+        return outcome

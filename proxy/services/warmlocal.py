@@ -1,0 +1,143 @@
+"""Warming in this process: the same services that answer visitors keep the original and store the variants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.entry import Entry
+from cache.errors import CacheError
+from cache.originals import Originals as OriginalsStore
+from proxy.errors import (
+    MirrorError,
+    RenderTimeout,
+    SourceTimeout,
+    TooManyFrames,
+    TooManyPixels,
+    UnsupportedFormat,
+)
+from proxy.images.workers import Rendered, Wish
+from proxy.services.looks import Looks, is_preset_only
+from proxy.services.originals import Originals
+from proxy.services.outcome import Obtained
+from proxy.services.variants import Variants
+from proxy.services.warming import NOT_KEPT, Failure, KeptOriginal, Look, Made, Outcome, Work
+from proxy.source import Source
+
+Admit = Callable[[Source, bool], None]
+"""Raises `SourceNotAllowed` when a source, or options that are not only a preset, are not served."""
+
+_BEYOND_LIMITS = (TooManyFrames, TooManyPixels, UnsupportedFormat, RenderTimeout)
+_REFRESHING = "refreshing"
+_MAX_WAITS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the warmer works with."""
+
+    originals: Originals
+    variants: Variants
+    kept: OriginalsStore
+    admit: Admit
+
+
+class LocalWarmer:
+    """Warm one picture.
+
+    1. A source that the policy does not serve is not fetched.
+    2. A kept original whose body has vanished from the disk is fetched again: it must not be said to be kept.
+    3. The original is obtained and all looks are made from one decode; what is stored already is not made again.
+    4. A refresh that takes longer than visitors wait for is waited for.
+    """
+
+    def __init__(self, parts: Parts, looks: Looks) -> None:
+        self._parts = parts
+        self._looks = looks
+
+    async def warm(self, work: Work, *, ask: bool) -> Outcome:
+        """Return what became of `work`; when not `ask`, only what is kept already is looked after."""
+        try:
+            return await self._warmed(work, ask=ask)
+        except MirrorError as error:
+            return Outcome(work, failure=Failure.of(error))
+        except (CacheError, OSError) as error:
+            return Outcome(work, failure=Failure(NOT_KEPT, f"The store cannot be used: {error}"))
+
+    async def _warmed(self, work: Work, *, ask: bool) -> Outcome:
+        self._parts.admit(work.source, True)
+        before = await self._before(work.source)
+        if before is None and not ask:
+            raise SourceTimeout("Not asked: its origin has timed out again and again.")
+        looks, failed = self._admitted(work)
+        obtained, made = await self._made(work.source, looks)
+        kept = await self._kept(work.source, obtained, before)
+        lost = kept is None or obtained.body is not None
+        return Outcome(work, kept, self._not_kept(obtained) if lost else None, (*made, *failed))
+
+    async def _before(self, source: Source) -> Entry | None:
+        entry = await self._parts.originals.peek(source)
+        if entry is None:
+            return None
+        if await self._is_whole(entry):
+            return entry
+        await self._parts.originals.obtain_again(source)
+        return None
+
+    def _admitted(self, work: Work) -> tuple[tuple[Look, ...], tuple[Made, ...]]:
+        looks, failed = self._looks.of(work)
+        refused: dict[str, Made] = {}
+        for options in {look.options for look in looks}:
+            try:
+                self._parts.admit(work.source, is_preset_only(options))
+            except MirrorError as error:
+                refused[options] = Made(options, "", failure=Failure.of(error))
+        return tuple(look for look in looks if look.options not in refused), (*failed, *refused.values())
+
+    async def _made(self, source: Source, looks: tuple[Look, ...]) -> tuple[Obtained, tuple[Made, ...]]:
+        wishes = tuple(Wish(look.resolved, look.browser.acceptable) for look in looks)
+        obtained, results = await self._parts.variants.warm(source, wishes)
+        for _ in range(_MAX_WAITS):
+            if obtained.state.detail != _REFRESHING:
+                break
+            # Each call waits a moment for the same refresh.
+            obtained, results = await self._parts.variants.warm(source, wishes)
+        pairs = zip(looks, results, strict=True)
+        return obtained, tuple(_made(look, result) for look, result in pairs)
+
+    async def _kept(self, source: Source, obtained: Obtained, before: Entry | None) -> KeptOriginal | None:
+        entry: Entry | None = obtained.entry
+        stale = obtained.state.detail if obtained.short else ""
+        if obtained.body is not None:
+            entry, stale = await self._parts.originals.peek(source), NOT_KEPT
+        if entry is None or not await self._is_whole(entry):
+            return None
+        new = before is None or before.body_sha256 != entry.body_sha256
+        return KeptOriginal(
+            entry.body_sha256, entry.body_size, entry.media_type, new, damaged=entry.damaged, stale=stale
+        )
+
+    async def _is_whole(self, entry: Entry) -> bool:
+        path = self._parts.kept.body_path(entry.body_sha256)
+        return await asyncio.to_thread(_has_size, path, entry.body_size)
+
+    def _not_kept(self, obtained: Obtained) -> Failure:
+        if self._parts.kept.room_for(obtained.entry.body_size):
+            return Failure(NOT_KEPT, "The store could not be written.")
+        return Failure(NOT_KEPT, "The store has no room (store.min_free or store.originals_max_bytes).")
+
+
+def _made(look: Look, result: Rendered | MirrorError) -> Made:
+    if isinstance(result, Rendered):
+        return Made(look.options, look.browser.name, result.output_format, len(result.body))
+    redirected = look.resolved.on_error == "original" and isinstance(result, _BEYOND_LIMITS)
+    return Made(look.options, look.browser.name, failure=Failure.of(result), redirected=redirected)
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False

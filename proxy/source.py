@@ -1,0 +1,206 @@
+"""Sources: canonical URLs of remote pictures. Pure; runs anywhere.
+
+Encoding contract: the input is what stood on the wire or in an article, never decoded before. Text may hold
+any character (non-ASCII is taken as UTF-8; surrogate escapes as the bytes they stand for). The output is
+printable ASCII. Escapes are never decoded, because `%CD%BC` (GBK) has no other spelling.
+
+    good   HTTP://例え.jp:80/a b.png#x   ->  http://xn--r8jz45g.jp/a%20b.png
+    good   http:/h/%CD%BC.png?u=%2F       ->  http://h/%CD%BC.png?u=%2F     (one slash is repaired)
+    bad    http://user@h/a.png            ->  InvalidSource (userinfo)
+    bad    ftp://h/a.png                  ->  SourceNotAllowed (scheme)
+
+The host is read by the WHATWG rules (library ada-url): IDNA, percent-escapes, numeric and hexadecimal IPv4.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+
+import ada_url
+
+from proxy.errors import InvalidSource, SourceNotAllowed
+
+MAX_URL_LENGTH = 8192
+"""Longest canonical URL. Servers and browsers stop between 2 and 64 KiB; nginx reads 8 KiB by default."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
+_HTTP = re.compile(r"(https?):[/\\]*", re.IGNORECASE)
+_ENCODED_HTTP = re.compile(r"https?%(25)?3A", re.IGNORECASE)
+_SCHEMELESS = re.compile(r"//[^/\\]")
+_PORT = re.compile(r":([0-9]*)\Z")
+_FORBIDDEN_AROUND = "".join(map(chr, range(0x21)))
+_SINGLE_DOT = {".", "%2e"}
+_DOUBLE_DOT = {"..", ".%2e", "%2e.", "%2e%2e"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A remote picture asked for.
+
+    `url` is canonical; two sources are the same picture exactly when their URLs are equal.
+    `host` is lower-case ASCII, IPv6 in brackets; `port` is the effective port.
+    """
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Source:
+        """Return the source that `text` names.
+
+        Raises:
+            InvalidSource: unreadable host, bad port, userinfo, too long, or no scheme.
+            SourceNotAllowed: a scheme other than http and https.
+        """
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogateescape")
+        return _parse(text)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port in one text (RFC 6454): the unit of politeness and allow-lists."""
+        if self.port == _DEFAULT_PORTS[self.scheme]:
+            return f"{self.scheme}://{self.host}"
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+    @property
+    def hostname(self) -> str:
+        """The host as policies compare it: without brackets and without a trailing dot."""
+        return self.host.strip("[]").rstrip(".")
+
+    @property
+    def target(self) -> str:
+        """Path and query, as sent in the request line."""
+        return self.url[len(self.origin) :]
+
+    def join(self, reference: str | bytes) -> Source:
+        """Return the source that a `Location` of this source names (RFC 9110 §10.2.2, RFC 3986 §5.2).
+
+        Raises:
+            InvalidSource, SourceNotAllowed: as `parse`.
+        """
+        text = reference.decode("utf-8", "surrogateescape") if isinstance(reference, bytes) else reference
+        text = _strip(text)
+        if _HTTP.match(text) or _SCHEME.match(text):
+            return _parse(text)
+        if text.startswith(("//", "\\\\", "/\\", "\\/")):
+            return _parse(f"{self.scheme}:{text}")
+        path = self.target.partition("?")[0]
+        if text.startswith(("/", "\\")):
+            return _parse(self.origin + text)
+        if text.startswith("?"):
+            return _parse(self.origin + path + text)
+        if not text or text.startswith("#"):
+            return self
+        return _parse(self.origin + path.rpartition("/")[0] + "/" + text)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def escape_bytes(text: str) -> str:
+    """Percent-encode controls, spaces and bytes above 0x7F, byte by byte; leave all else as it is."""
+    if text.isascii() and text.isprintable() and " " not in text:
+        return text
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        # Half of a surrogate pair, from JSON or YAML: it stands for no bytes at all.
+        raise InvalidSource("The address of the picture holds a character that is none.") from error
+    return "".join(chr(byte) if 0x20 < byte < 0x7F else f"%{byte:02X}" for byte in raw)
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse(text: str) -> Source:
+    text = _strip(text)
+    match = _HTTP.match(text)
+    if match is None:
+        raise _not_http(text)
+    scheme = match[1].lower()
+    rest = text[match.end() :].partition("#")[0]
+    authority, tail = _split_authority(rest)
+    host, port = _host_and_port(authority, scheme=scheme)
+    path, mark, query = tail.partition("?")
+    path = _without_dot_segments(escape_bytes(path.replace("\\", "/")))
+    netloc = host if port == _DEFAULT_PORTS[scheme] else f"{host}:{port}"
+    url = f"{scheme}://{netloc}{path}{mark}{escape_bytes(query)}"
+    if len(url) > MAX_URL_LENGTH:
+        raise InvalidSource(f"The address of the picture has more than {MAX_URL_LENGTH} characters.")
+    return Source(url, scheme, host, port)
+
+
+def _strip(text: str) -> str:
+    # WHATWG URL §4.4: controls and spaces around, tabs and line ends anywhere.
+    text = text.strip(_FORBIDDEN_AROUND)
+    return text.translate({9: None, 10: None, 13: None})
+
+
+def _not_http(text: str) -> Exception:
+    scheme = _SCHEME.match(text)
+    if scheme and not text[scheme.end() :][:1].isdigit() and "." not in scheme[1]:
+        return SourceNotAllowed("Only http and https sources are served.")
+    return InvalidSource("The address of the picture must begin with http:// or https://.")
+
+
+def _split_authority(rest: str) -> tuple[str, str]:
+    end = re.search(r"[/\\?]", rest)
+    if end is None:
+        return rest, "/"
+    tail = rest[end.start() :]
+    return rest[: end.start()], tail if tail[0] != "?" else "/" + tail
+
+
+def _host_and_port(authority: str, *, scheme: str) -> tuple[str, int]:
+    if "@" in authority:
+        raise InvalidSource("An address with a user name or password is not accepted.")
+    port = _DEFAULT_PORTS[scheme]
+    match = _PORT.search(authority)
+    if match:
+        authority = authority[: match.start()]
+        if match[1]:
+            port = int(match[1]) if len(match[1].lstrip("0")) <= 5 else 65536
+    if ":" in authority.rpartition("]")[2]:
+        # What is left would be read as a port once more: http://2001::1 is no address, and not 0.0.7.209.
+        raise InvalidSource("The host of the picture's address cannot be read.")
+    if not 0 < port < 65536:
+        raise InvalidSource("The port of the picture's address is not between 1 and 65535.")
+    return _host(authority), port
+
+
+def _host(text: str) -> str:
+    try:
+        # ada takes UTF-8 only; a surrogate (a byte that is no UTF-8) cannot be part of a host.
+        host = ada_url.URL(f"http://{text}/").hostname
+    except (ValueError, UnicodeError) as error:
+        raise InvalidSource("The host of the picture's address cannot be read.", detail=str(error)) from error
+    if not host or not host.isascii() or len(host) > 255:
+        raise InvalidSource("The host of the picture's address cannot be read.")
+    return host
+
+
+def _without_dot_segments(path: str) -> str:
+    """Resolve `.` and `..`, escaped ones too (WHATWG URL §4.4), so that prefix rules see what is fetched."""
+    if "/." not in path and "%2" not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for position, segment in enumerate(segments, 1):
+        lowered = segment.lower()
+        if lowered in _DOUBLE_DOT:
+            del kept[-1:]
+        elif lowered not in _SINGLE_DOT:
+            kept.append(segment)
+            continue
+        if position == len(segments):
+            kept.append("")
+    return "/" + "/".join(kept)
+
+
+def looks_encoded(text: str) -> bool:
+    """Tell whether `text` begins with `http%3A` or `http%253A`: a source that was escaped as a whole."""
+    return _ENCODED_HTTP.match(text) is not None

@@ -1,0 +1,60 @@
+"""Who may call the administrator's addresses (product.md, section 4): a token, or nobody but this machine."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+
+from aiohttp import web
+
+from proxy.errors import Unauthorized
+
+FORWARDING_HEADERS = (
+    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP",
+    "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Via",
+)  # fmt: skip
+
+
+def require_admin(request: web.Request, admin_token: str) -> None:
+    """Let the request pass or raise.
+
+    Without a token the peer must be loopback, no proxy may stand in between, and the request must not come from
+    a web page: a page of anybody's, open in a browser on this machine, can reach loopback too.
+
+    Raises:
+        Unauthorized: otherwise.
+    """
+    if admin_token:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        expected = admin_token.encode("utf-8")
+        if scheme.lower() == "bearer" and hmac.compare_digest(
+            given.strip().encode("utf-8", "replace"), expected
+        ):
+            return
+        raise Unauthorized
+    if any(name in request.headers for name in FORWARDING_HEADERS) or "Origin" in request.headers:
+        raise Unauthorized
+    if not _is_loopback(request.remote) or not _names_loopback(request.headers.get("Host", "")):
+        raise Unauthorized
+
+
+def _is_loopback(peer: str | None) -> bool:
+    try:
+        address = ipaddress.ip_address(peer or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _names_loopback(host: str) -> bool:
+    """Whether `Host` is a literal address or localhost: a name may be rebound to 127.0.0.1 by its owner."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    name = name.strip("[]").lower()
+    if name in {"", "localhost"}:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,56 @@
+"""What handlers need, in one typed place; `app` fills it. No state of a request lives here."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from cache.memory import MemoryTier
+from cache.originals import Originals as OriginalsStore
+from cache.variants import Variants as VariantsStore
+from proxy.config import Config
+from proxy.images.workers import RenderPool
+from proxy.observe.metrics import Metrics
+from proxy.policy import Policy
+from proxy.services.articles import Articles
+from proxy.services.originals import Originals
+from proxy.services.purging import Purging
+from proxy.services.variants import Variants
+from proxy.signing import Signer
+from proxy.web.plans import Plans
+
+
+@dataclass(slots=True)
+class Context:
+    """The parts of a running service. `config`, `policy`, `signer` and `plans` change together at a reload."""
+
+    config: Config
+    policy: Policy
+    signer: Signer | None
+    plans: Plans
+    originals: Originals
+    variants: Variants
+    purging: Purging
+    articles: Articles
+    kept: OriginalsStore
+    variant_store: VariantsStore
+    memory: MemoryTier
+    pool: RenderPool
+    metrics: Metrics
+    instance_id: str
+    now: Callable[[], float] = time.time
+    shutting_down: bool = False
+    _ids: itertools.count[int] = field(default_factory=itertools.count)
+    _id_prefix: str = field(default_factory=lambda: secrets.token_hex(5))
+
+    def next_request_id(self) -> str:
+        """Return an identifier that the log and the answer of one request share."""
+        return f"{self._id_prefix}{next(self._ids):06x}"
+
+
+CONTEXT = web.AppKey("context", Context)

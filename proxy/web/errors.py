@@ -1,0 +1,61 @@
+"""Errors as answers: the only place where an exception becomes a status, a header and a text."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+from proxy.errors import (
+    Internal,
+    MethodNotAllowed,
+    MirrorError,
+    QueueFull,
+    RangeNotSatisfiable,
+    RateLimited,
+    RequestTooLarge,
+    Unauthorized,
+)
+from proxy.web.negotiate import accepts_json
+
+_BRIEFLY_CACHEABLE = {404, 410, 422}
+_SHORT = "public, max-age=60"
+
+
+def error_response(error: MirrorError, *, request_id: str, accept: str | None) -> web.Response:
+    """Return the answer for `error`: JSON, or one line of text where JSON is not accepted."""
+    headers = {
+        "Access-Control-Allow-Origin": "*",
+        "Timing-Allow-Origin": "*",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        "Vary": "Accept",
+        "Cache-Control": _SHORT if error.status in _BRIEFLY_CACHEABLE else "no-store",
+        "X-Request-Id": request_id,
+    }
+    if isinstance(error, QueueFull | RateLimited):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="imgmirror"'
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allow
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size_bytes}"
+    if accepts_json(accept):
+        body = {"code": error.code, "message": error.message, "request_id": request_id}
+        return web.Response(
+            text=json.dumps(body, ensure_ascii=False),
+            status=error.status,
+            headers=headers,
+            content_type="application/json",
+        )
+    text = f"{error.code}: {error.message} (request {request_id})\n"
+    return web.Response(text=text, status=error.status, headers=headers, content_type="text/plain")
+
+
+def from_aiohttp(error: web.HTTPException) -> MirrorError:
+    """Return our error for one that aiohttp raised while it read the request."""
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return RequestTooLarge()
+    return Internal(detail=repr(error))

@@ -1,0 +1,115 @@
+"""`/explain/{address}`: what would happen to a request and why, without asking any origin.
+
+It never resolves a name: of a prohibited address it says what it says of one that cannot be reached.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from cache.entry import Entry
+from cache.freshness import remaining_seconds
+from proxy.errors import MirrorError
+from proxy.images.formats import PictureFacts, choose_output
+from proxy.web.admin import require_admin
+from proxy.web.context import CONTEXT, Context
+from proxy.web.plans import Plan
+
+EXPLAIN_MOUNT = "/explain/"
+
+
+async def explain(request: web.Request) -> web.Response:
+    """Answer the explanation of another address of this service, as JSON."""
+    context = request.app[CONTEXT]
+    require_admin(request, context.config.server.admin_token)
+    target = request.raw_path[request.raw_path.index(EXPLAIN_MOUNT) + len(EXPLAIN_MOUNT) - 1 :]
+    explanation = await _explained(context, target, request.headers.get("Accept"))
+    return web.json_response(explanation, headers={"Cache-Control": "no-store"})
+
+
+async def _explained(context: Context, target: str, accept: str | None) -> dict[str, Any]:
+    try:
+        plan = context.plans.read(target)
+    except MirrorError as error:
+        return {"target": target, "error": _error(error)}
+    entry = await context.kept.get(plan.source.url)
+    explanation = {
+        "target": target,
+        "kind": plan.kind,
+        "source": plan.source.url,
+        "unwrapped": list(plan.steps),
+        "transform": _transform(plan),
+        "policy": _policy(context, target, plan),
+        "blocked": await context.kept.is_blocked(plan.source.url),
+        "original": _original(context, plan, entry),
+    }
+    if plan.kind == "variant":
+        explanation["format"] = _format(context, plan, entry, accept)
+    return explanation
+
+
+def _transform(plan: Plan) -> dict[str, str] | None:
+    if plan.transform is None or plan.resolved is None:
+        return None
+    return {"canonical": plan.transform.canonical(), "resolved": plan.resolved.text}
+
+
+def _policy(context: Context, target: str, plan: Plan) -> dict[str, Any]:
+    preset_only = plan.transform is None or plan.transform.is_preset_only
+    try:
+        signed = context.plans.verified(plan, target, now=context.now())
+    except MirrorError:
+        signed = False
+    rules = context.policy.explain(plan.source, transform_is_preset_only=preset_only, signed=signed)
+    verdict: dict[str, Any] = {"admitted": True, "rules": [_plain(rule) for rule in rules]}
+    try:
+        context.plans.make(target, now=context.now())
+    except MirrorError as error:
+        verdict |= {"admitted": False, "error": _error(error)}
+    return verdict
+
+
+def _plain(rule: Any) -> Any:
+    return dataclasses.asdict(rule) if dataclasses.is_dataclass(rule) and not isinstance(rule, type) else rule
+
+
+def _original(context: Context, plan: Plan, entry: Entry | None) -> dict[str, Any]:
+    if entry is None:
+        return {"state": "absent", "next": "the origin is asked when this is requested"}
+    now = context.now()
+    remaining = remaining_seconds(entry, now=now, min_fresh_seconds=context.config.fetch.min_fresh)
+    failure = context.originals.failure_of(plan.source)
+    return {
+        "state": "fresh" if remaining > 0 else "stale",
+        "sha256": entry.body_sha256,
+        "bytes": entry.body_size,
+        "media_type": entry.media_type,
+        "damaged": entry.damaged,
+        "picture": dict(entry.picture) if entry.picture else None,
+        "validated_at": _date(entry.validated_at),
+        "next_revalidation": _date(now + max(remaining, 0.0)),
+        "last_refresh_failed": _error(failure) if failure else None,
+    }
+
+
+def _format(context: Context, plan: Plan, entry: Entry | None, accept: str | None) -> dict[str, Any]:
+    asked = plan.asked(accept, context.config.render.formats)
+    chosen = None
+    if entry is not None and entry.picture:
+        chosen = choose_output(asked.acceptable, PictureFacts.from_dict(entry.picture))
+    return {"acceptable": list(asked.acceptable), "chosen": chosen, "negotiated": plan.negotiated}
+
+
+def _error(error: MirrorError) -> dict[str, Any]:
+    return {"code": error.code, "status": error.status, "message": error.message}
+
+
+def _date(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return "never"

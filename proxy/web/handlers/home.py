@@ -1,0 +1,45 @@
+"""`/`: a page for people. One template, rendered once; its figures come from `/readyz` in the browser."""
+
+from __future__ import annotations
+
+import functools
+from importlib.resources import files
+
+import jinja2
+from aiohttp import web
+
+from proxy.version import __version__
+from proxy.web.context import CONTEXT
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(loader=jinja2.PackageLoader("proxy.web"), autoescape=True)
+
+
+@functools.cache
+def _script() -> str:
+    return (files("proxy.web") / "static" / "home.js").read_text(encoding="utf-8")
+
+
+async def script(_request: web.Request) -> web.Response:
+    """Answer the script of the page."""
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    return web.Response(text=_script(), content_type="text/javascript", headers=headers)
+
+
+async def home(request: web.Request) -> web.Response:
+    """Answer the page that says what this is and lets people try an address."""
+    config = request.app[CONTEXT].config
+    page = _environment().get_template("home.html").render(version=__version__, presets=config.presets)
+    return web.Response(text=page, content_type="text/html", headers=_HEADERS)

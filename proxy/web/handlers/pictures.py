@@ -1,0 +1,171 @@
+"""`/?URL`, `/image/original/…` and `/image/{options}/…`: everything that answers with a picture."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from proxy.errors import (
+    DecodeFailed,
+    InvalidSource,
+    PictureError,
+    RenderTimeout,
+    TooManyFrames,
+    TooManyPixels,
+    UnsupportedFormat,
+)
+from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture
+from proxy.services.variants import Asked
+from proxy.web.context import CONTEXT, Context
+from proxy.web.plans import IMAGE_MOUNT, Plan
+from proxy.web.responses import Moment, as_picture, original_response, picture_response, stream_original
+
+IN_MEMORY_BYTES = 1024 * 1024
+"""Originals up to this size are answered from memory; larger ones are streamed from their file."""
+
+_BEYOND_LIMITS = (TooManyFrames, TooManyPixels, UnsupportedFormat, RenderTimeout)
+_RESULTS = {"uri-miss": "fetched", "stale": "stale"}
+
+
+class PictureRequest:
+    """One request for a picture, from its target to its answer.
+
+    1. The plan of the target (remembered, or read and admitted now).
+    2. An answer in memory, when it is fresh.
+    3. The original or the variant from the services.
+    4. The answer: 200, 206, 304, or a redirect to the original where the transform allows that.
+    """
+
+    __slots__ = ("accept", "context", "plan", "request", "request_id", "target")
+
+    def __init__(self, request: web.Request, context: Context, target: str, request_id: str) -> None:
+        self.request = request
+        self.context = context
+        self.target = target
+        self.request_id = request_id
+        self.accept = request.headers.get("Accept")
+        self.plan = self._plan()
+
+    async def answer(self) -> web.StreamResponse:
+        """Return the answer.
+
+        Raises:
+            MirrorError: of section 6.
+        """
+        if self.plan.kind == "original":
+            return await self._original()
+        return await self._variant()
+
+    def _plan(self) -> Plan:
+        now = self.context.now()
+        plan = self.context.plans.known(self.target, now=now)
+        if plan is None:
+            _refuse_loops(self.request, self.context.instance_id)
+            plan = self.context.plans.make(self.target, now=now)
+        elif "CDN-Loop" in self.request.headers or "Via" in self.request.headers:
+            _refuse_loops(self.request, self.context.instance_id)
+        return plan
+
+    @property
+    def _moment(self) -> Moment:
+        config = self.context.config.server
+        return Moment(self.context.now(), self.request_id, config.min_max_age, self.plan.negotiated)
+
+    # Variants
+
+    async def _variant(self) -> web.StreamResponse:
+        asked = self.plan.asked(self.accept, self.context.config.render.formats)
+        try:
+            picture = self.context.variants.from_memory(asked)
+            if picture is not None:
+                return self._hit(picture)
+            return await self._rendered(asked)
+        except PictureError as error:
+            return self._redirected(error)
+
+    def _hit(self, picture: Picture) -> web.Response:
+        self.context.metrics.memory_hits.inc()
+        return picture_response(self.request, picture, self._moment)
+
+    async def _rendered(self, asked: Asked) -> web.Response:
+        begun = time.perf_counter()
+        picture = await self.context.variants.obtain(asked)
+        self.context.metrics.request_seconds.observe(time.perf_counter() - begun)
+        self._count(picture)
+        return picture_response(self.request, picture, self._moment)
+
+    def _count(self, picture: Picture) -> None:
+        result = _RESULTS.get(picture.state.forward, picture.state.detail)
+        self.context.metrics.cache_requests.labels(result).inc()
+
+    def _redirected(self, error: PictureError) -> web.Response:
+        """Redirect to the original where the preset or the request allows it; else the error stands."""
+        resolved = self.plan.resolved
+        if resolved is None or resolved.on_error != "original":
+            raise error
+        bare = self.plan.transform is not None and self.plan.transform.preset is None
+        if not isinstance(error, _BEYOND_LIMITS) and not (bare and isinstance(error, DecodeFailed)):
+            raise error
+        self.context.metrics.redirects_to_original.labels(error.code).inc()
+        options = "original"
+        if self.context.signer:
+            options += ",sig=" + self.context.signer.sign("original", self.plan.source.url)
+        headers = {
+            "Location": f"{IMAGE_MOUNT}{options}/{self.plan.source.url}",
+            "Cache-Control": f"public, max-age={int(SHORT_SECONDS)}",
+            "Access-Control-Allow-Origin": "*",
+            "Timing-Allow-Origin": "*",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Status": f"imgmirror; hit; detail={error.code}",
+            "X-Request-Id": self.request_id,
+        }
+        if self.plan.negotiated:
+            headers["Vary"] = "Accept"
+        return web.Response(status=302, headers=headers)
+
+    # Originals
+
+    async def _original(self) -> web.StreamResponse:
+        key = ("original", self.plan.source.url)
+        held = self.context.memory.get(key)
+        if isinstance(held, Picture) and self._still_true(held):
+            self.context.metrics.memory_hits.inc()
+            return original_response(self.request, held, self._moment)
+        obtained = await self.context.originals.obtain(self.plan.source)
+        try:
+            return await self._from_store(key, obtained)
+        except FileNotFoundError:
+            # Somebody deleted the body by hand. The origin may still have it.
+            obtained = await self.context.originals.obtain_again(self.plan.source)
+            return await self._from_store(key, obtained)
+
+    def _still_true(self, held: Picture) -> bool:
+        stamp = self.context.kept.generations.stamp(self.plan.source.url)
+        return stamp == held.stamp and held.fresh_until > self.context.now()
+
+    async def _from_store(self, key: tuple[str, str], obtained: Obtained) -> web.StreamResponse:
+        if obtained.body is None and obtained.entry.body_size > IN_MEMORY_BYTES:
+            path = self.context.kept.body_path(obtained.entry.body_sha256)
+            self._count(as_picture(obtained, b""))
+            return await stream_original(self.request, obtained, path, self._moment)
+        body = obtained.body
+        if body is None:
+            body = await self.context.kept.read_body(obtained.entry.body_sha256)
+        picture = as_picture(obtained, body)
+        self._count(picture)
+        self.context.memory.put(key, picture.from_memory(), size=len(body))
+        return original_response(self.request, picture, self._moment)
+
+
+def _refuse_loops(request: web.Request, instance_id: str) -> None:
+    """Refuse a request that we, or another mirror like us, have sent (RFC 8586, RFC 9110 §7.6.3)."""
+    looped = any("imgmirror" in value for value in request.headers.getall("CDN-Loop", ()))
+    looped = looped or any(instance_id in value for value in request.headers.getall("Via", ()))
+    if looped:
+        raise InvalidSource("This request comes from a mirror: the address leads in a circle.")
+
+
+async def answer_picture(request: web.Request, target: str, request_id: str) -> web.StreamResponse:
+    """Answer one request for a picture."""
+    return await PictureRequest(request, request.app[CONTEXT], target, request_id).answer()

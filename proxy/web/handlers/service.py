@@ -1,0 +1,96 @@
+"""`/healthz`, `/readyz`, `/metrics`: what monitors ask."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from proxy.observe.metrics import CONTENT_TYPE
+from proxy.version import __version__
+from proxy.web.admin import require_admin
+from proxy.web.context import CONTEXT, Context
+
+_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """Say that the process lives; touches nothing."""
+    return web.json_response({"status": "ok", "version": __version__}, headers=_NO_STORE)
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Say whether kept pictures can be answered, and what is not as it should be."""
+    context = request.app[CONTEXT]
+    figures = await _figures(context)
+    failed = _cannot_answer(context, figures)
+    worries = _worries(context, figures)
+    status = "unavailable" if failed else "degraded" if worries else "ok"
+    body = {"status": status, "reasons": failed + worries, "version": __version__, **figures}
+    return web.json_response(body, status=503 if failed else 200, headers=_NO_STORE)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Answer the figures of all workers as Prometheus text."""
+    context = request.app[CONTEXT]
+    require_admin(request, context.config.server.admin_token)
+    await _update_gauges(context)
+    text = await asyncio.to_thread(context.metrics.text)
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
+
+
+async def _figures(context: Context) -> dict[str, object]:
+    readable, writable, free = await asyncio.gather(
+        asyncio.to_thread(context.kept.readable),
+        asyncio.to_thread(context.kept.writable),
+        asyncio.to_thread(context.kept.free_bytes),
+    )
+    return {
+        "store_readable": readable,
+        "store_writable": writable,
+        "free_bytes": free,
+        "min_free_bytes": context.config.store.min_free,
+        "render_queue": context.pool.queued,
+        "last_fetch_ok": context.originals.last_fetch_ok,
+        "variant_store_faults": context.variant_store.faults,
+    }
+
+
+def _cannot_answer(context: Context, figures: dict[str, object]) -> list[str]:
+    reasons = []
+    if not figures["store_readable"]:
+        reasons.append("the store cannot be read")
+    if not context.pool.alive:
+        reasons.append("no render process is alive")
+    if context.shutting_down:
+        reasons.append("shutting down")
+    return reasons
+
+
+def _worries(context: Context, figures: dict[str, object]) -> list[str]:
+    free = figures["free_bytes"]
+    reasons = []
+    if isinstance(free, int) and free < context.config.store.min_free:
+        reasons.append("disk is low: new originals are served but not kept")
+    elif not context.kept.room_for(0):
+        reasons.append("store.originals_max_bytes is reached: new originals are served but not kept")
+    if not figures["store_writable"]:
+        reasons.append("the store cannot be written")
+    if context.pool.queued > context.config.render.queue // 2:
+        reasons.append("the render queue is deep")
+    if context.originals.last_fetch_ok is False:
+        reasons.append("the latest fetch failed")
+    return reasons
+
+
+async def _update_gauges(context: Context) -> None:
+    stat, free = await asyncio.gather(
+        context.variant_store.stat(), asyncio.to_thread(context.kept.free_bytes)
+    )
+    gauges = context.metrics
+    gauges.variants_bytes.set(stat.bytes)
+    gauges.originals_bytes.set(context.kept.kept_bytes())
+    gauges.free_bytes.set(free)
+    gauges.queue.set(context.pool.queued)
+    gauges.memory_bytes.set(context.memory.bytes)
+    gauges.variant_store_faults.set(context.variant_store.faults)

@@ -1,0 +1,61 @@
+"""Content negotiation (RFC 9110 §12.5.1): from `Accept` to output formats. Pure.
+
+The result is ordered by preference and never empty. `fallback` stands for JPEG, PNG or GIF, whichever suits the
+picture; which one is decided where the picture is known (`proxy.images.formats.choose_output`).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+_RANGE = re.compile(r"\s*([\w!#$&^.+*-]+)/([\w!#$&^.+*-]+)\s*(?:;(.*))?")
+_QUALITY = re.compile(r"(?:^|;)\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*(?:;|$)", re.IGNORECASE)
+_PLAIN = ("jpeg", "png", "gif")
+
+
+@functools.lru_cache(maxsize=512)
+def acceptable_formats(accept: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the formats to answer `format=auto` with, best first.
+
+    `offered` are the modern formats in order of preference (`render.formats`). They must be named, or
+    `image/*` be; `*/*` alone, which every client sends, admits only the formats that every client shows.
+    """
+    ranges = _parse(accept if accept is not None else "*/*")
+    weighted = [(_weight(ranges, f"image/{name}", wildcard=False), name) for name in offered]
+    plain = {name: _weight(ranges, f"image/{name}", wildcard=True) for name in _PLAIN}
+    if plain["jpeg"] == plain["png"]:
+        weighted.append((plain["jpeg"], "fallback"))
+    else:
+        weighted += [(weight, name) for name, weight in plain.items()]
+    chosen = [pair for pair in weighted if pair[0] > 0]
+    chosen.sort(key=lambda pair: -pair[0])  # stable: ties keep the order of preference
+    names = tuple(name for _, name in chosen)
+    return names if set(names) - set(offered) else (*names, "fallback")
+
+
+@functools.lru_cache(maxsize=512)
+def accepts_json(accept: str | None) -> bool:
+    """Tell whether an error may be answered as JSON."""
+    if accept is None:
+        return True
+    return _weight(_parse(accept), "application/json", wildcard=True) > 0
+
+
+def _parse(accept: str) -> dict[str, float]:
+    ranges: dict[str, float] = {}
+    for item in accept.split(","):
+        match = _RANGE.fullmatch(item)
+        if match:
+            quality = _QUALITY.search(match[3] or "")
+            ranges[f"{match[1]}/{match[2]}".lower()] = min(float(quality[1]), 1.0) if quality else 1.0
+    return ranges
+
+
+def _weight(ranges: dict[str, float], media_type: str, *, wildcard: bool) -> float:
+    # The most specific range decides (RFC 9110 §12.5.1): `image/avif;q=0, image/*` refuses AVIF.
+    main = media_type.partition("/")[0]
+    for name in (media_type, f"{main}/*", *(["*/*"] if wildcard else [])):
+        if name in ranges:
+            return ranges[name]
+    return 0.0

@@ -1,0 +1,158 @@
+"""Plans: what a request target means, worked out once for each distinct target. Pure but for its bounded memory.
+
+A hit then costs a look-up: parsing, unwrapping, policy and signature were settled the first time. A reload of the
+configuration makes new plans.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.config import Config
+from proxy.dialects import AmbiguousWrapper, Unwrapper
+from proxy.dialects.native import parse as parse_native
+from proxy.dialects.worker import is_worker
+from proxy.dialects.worker import parse as parse_worker
+from proxy.errors import InvalidSource, NotFound, SignatureExpired
+from proxy.images.transform import Resolved, Transform
+from proxy.policy import Policy
+from proxy.services.variants import Asked
+from proxy.signing import Signer
+from proxy.source import Source
+from proxy.web.negotiate import acceptable_formats
+
+IMAGE_MOUNT = "/image/"
+MAX_PLANS = 16_384
+MAX_ACCEPTS = 32
+
+PlanKind = Literal["original", "variant"]
+
+
+@dataclass(slots=True)
+class Plan:
+    """One admitted request target.
+
+    kind `original` has no transform. `steps` names the wrappers that were taken off. `expires_at` is the end of
+    the signature, unix seconds, or None.
+    """
+
+    kind: PlanKind
+    source: Source
+    steps: tuple[str, ...] = ()
+    transform: Transform | None = None
+    resolved: Resolved | None = None
+    expires_at: int | None = None
+    by_accept: dict[str | None, Asked] | None = None
+
+    @property
+    def negotiated(self) -> bool:
+        """Whether the answer depends on `Accept`."""
+        return self.resolved is not None and self.resolved.format == "auto"
+
+    def asked(self, accept: str | None, offered: tuple[str, ...]) -> Asked:
+        """Return the variant asked for by a client that sent `accept`."""
+        if self.by_accept is None:
+            self.by_accept = {}
+        known = self.by_accept.get(accept)
+        if known is None:
+            known = self._asked(accept, offered)
+            if len(self.by_accept) < MAX_ACCEPTS:
+                self.by_accept[accept] = known
+        return known
+
+    def _asked(self, accept: str | None, offered: tuple[str, ...]) -> Asked:
+        if self.resolved is None:
+            raise NotFound(detail="an original has no variant")
+        if self.negotiated:
+            return Asked(self.source, self.resolved, acceptable_formats(accept, offered))
+        return Asked(self.source, self.resolved, (self.resolved.format,))
+
+
+class Plans:
+    """The reader of request targets, with a bounded memory of the latest ones."""
+
+    def __init__(self, config: Config, policy: Policy, signer: Signer | None) -> None:
+        self._config = config
+        self._policy = policy
+        own_addresses = tuple(filter(None, (config.server.public_url, *config.rewrite.former_urls)))
+        self._signer = signer
+        self._unwrapper = Unwrapper(config.rewrite.wrappers, own=own_addresses)
+        self._known: OrderedDict[str, Plan] = OrderedDict()
+
+    def known(self, target: str, *, now: float) -> Plan | None:
+        """Return the plan of a target seen before, or None."""
+        plan = self._known.get(target)
+        if plan is not None and plan.expires_at is not None and plan.expires_at <= now:
+            raise SignatureExpired
+        return plan
+
+    def make(self, target: str, *, now: float) -> Plan:
+        """Return the plan of a raw request target (origin-form, not decoded).
+
+        Raises:
+            RequestError: what is wrong with it, or why it is not admitted.
+        """
+        plan = self.read(target)
+        self._admit(plan, target, now=now)
+        self._known[target] = plan
+        if len(self._known) > MAX_PLANS:
+            self._known.popitem(last=False)
+        return plan
+
+    def read(self, target: str) -> Plan:
+        """Return what `target` says, without asking whether it is admitted."""
+        path, _, query = target.partition("?")
+        if path == "/":
+            return self._worker(query)
+        if path.startswith(IMAGE_MOUNT):
+            return self._native(target)
+        raise NotFound
+
+    def _worker(self, query: str) -> Plan:
+        if not is_worker(query):
+            raise InvalidSource(
+                "Write the picture's address behind the question mark: /?http://host/picture.png"
+            )
+        source, steps = self._unwrapped(parse_worker(query))
+        return Plan("original", source, steps)
+
+    def _native(self, target: str) -> Plan:
+        asked = parse_native(target, mount=IMAGE_MOUNT)
+        source, steps = self._unwrapped(asked.source)
+        if asked.options == "original":
+            return Plan("original", source, steps, expires_at=asked.exp)
+        transform = Transform.parse(asked.options)
+        resolved = transform.resolved(self._config.presets)
+        resolved.require_within(
+            max_output_side=self._config.render.max_output_side,
+            max_output_pixels=self._config.render.max_output_pixels,
+        )
+        return Plan("variant", source, steps, transform, resolved, expires_at=asked.exp)
+
+    def _unwrapped(self, source: Source) -> tuple[Source, tuple[str, ...]]:
+        try:
+            unwrapped = self._unwrapper.unwrap(source.url)
+        except AmbiguousWrapper:
+            # Nobody can say what is inside; the address as it stands is still an address.
+            return source, ()
+        return (unwrapped.source, unwrapped.steps) if unwrapped else (source, ())
+
+    def _admit(self, plan: Plan, target: str, *, now: float) -> None:
+        signed = self.verified(plan, target, now=now)
+        preset_only = plan.transform is None or plan.transform.is_preset_only
+        self._policy.admit(plan.source, transform_is_preset_only=preset_only, signed=signed)
+
+    def verified(self, plan: Plan, target: str, *, now: float) -> bool | None:
+        """Return True for a good signature, None where there are no keys or the form carries no signature.
+
+        Raises:
+            SignatureMissing, SignatureMismatch, SignatureExpired: what is wrong with it.
+        """
+        if self._signer is None or not target.startswith(IMAGE_MOUNT):
+            return None
+        asked = parse_native(target, mount=IMAGE_MOUNT)
+        options = plan.transform.canonical() if plan.transform else "original"
+        self._signer.verify(options, asked.source.url, sig=asked.sig, exp=asked.exp, now=now)
+        return True

@@ -1,0 +1,187 @@
+"""Pictures as answers: headers, preconditions, ranges, streaming (RFC 9110 §8.8, §13, §14; RFC 9211)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from cache.entry import Entry
+from cache.validators import Range, evaluate, if_range_matches, parse_range
+from proxy.errors import RangeNotSatisfiable
+from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture
+
+CHUNK_BYTES = 256 * 1024
+
+SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox"
+"""An SVG or HTML original opened as a page may show itself and nothing else: no scripts, no requests."""
+
+_CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
+
+_BASE = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Cache-Status, Content-Length, Content-Range, ETag, X-Request-Id",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Timing-Allow-Origin": "*",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": SAFE_POLICY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What differs from one answer to the next of the same picture."""
+
+    now: float
+    request_id: str
+    min_max_age_seconds: float
+    negotiated: bool = False
+
+
+def original_etag(entry: Entry) -> str:
+    """Return the origin's entity tag when it is strong, else the digest of the body."""
+    etag = entry.etag
+    return etag if etag and etag.startswith('"') and etag.isascii() else f'"{entry.body_sha256[:32]}"'
+
+
+def picture_response(request: web.Request, picture: Picture, moment: Moment) -> web.Response:
+    """Return the answer for bytes in memory. Ranges are served for originals only, see `ranged`."""
+    headers = _headers(picture, moment)
+    if _not_modified(request, picture.etag, picture.last_modified):
+        return web.Response(status=304, headers=headers)
+    headers["Content-Type"] = picture.media_type
+    return web.Response(body=picture.body, headers=headers)
+
+
+def original_response(request: web.Request, picture: Picture, moment: Moment) -> web.Response:
+    """Return the answer for an original in memory, a part of it when a range is asked for."""
+    headers = _headers(picture, moment)
+    headers["Accept-Ranges"] = "bytes"
+    if _not_modified(request, picture.etag, picture.last_modified):
+        return web.Response(status=304, headers=headers)
+    headers["Content-Type"] = picture.media_type
+    part = _range(request, picture.etag, picture.last_modified, size=len(picture.body))
+    if part is None:
+        return web.Response(body=picture.body, headers=headers)
+    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(picture.body)}"
+    return web.Response(status=206, body=picture.body[part.start : part.stop], headers=headers)
+
+
+async def stream_original(
+    request: web.Request, obtained: Obtained, path: Path, moment: Moment
+) -> web.StreamResponse:
+    """Answer an original from its file, in pieces, without holding it in memory.
+
+    Raises:
+        FileNotFoundError: before anything was sent, when the body has vanished from the store.
+    """
+    picture = as_picture(obtained, b"")
+    size = obtained.entry.body_size
+    headers = _headers(picture, moment)
+    headers["Accept-Ranges"] = "bytes"
+    if _not_modified(request, picture.etag, picture.last_modified):
+        return web.Response(status=304, headers=headers)
+    headers["Content-Type"] = picture.media_type
+    part = _range(request, picture.etag, picture.last_modified, size=size)
+    if part is not None:
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    start, stop = (part.start, part.stop) if part else (0, size)
+    headers["Content-Length"] = str(stop - start)
+    return await _send_file(request, path, headers, start=start, stop=stop)
+
+
+def as_picture(obtained: Obtained, body: bytes) -> Picture:
+    """Return an original as a picture that can be answered from memory."""
+    entry = obtained.entry
+    return Picture(
+        body=body,
+        media_type=entry.media_type,
+        etag=original_etag(entry),
+        last_modified=entry.last_modified or "",
+        language=entry.header("content-language") or "",
+        fresh_until=obtained.fresh_until,
+        stamp=obtained.stamp,
+        state=obtained.state if obtained.state.forward else CacheState(detail="original"),
+        short=obtained.short,
+    )
+
+
+async def _send_file(
+    request: web.Request, path: Path, headers: Mapping[str, str], *, start: int, stop: int
+) -> web.StreamResponse:
+    descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        partial = "Content-Range" in headers
+        response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+        await response.prepare(request)
+        while start < stop and request.method != "HEAD":
+            chunk = await asyncio.to_thread(os.pread, descriptor, min(CHUNK_BYTES, stop - start), start)
+            if not chunk:
+                # Shorter than its entry says: breaking off is the only honest end (RFC 9112 §6.3).
+                response.force_close()
+                break
+            await response.write(chunk)
+            start += len(chunk)
+        await response.write_eof()
+        return response
+    finally:
+        os.close(descriptor)
+
+
+def _headers(picture: Picture, moment: Moment) -> dict[str, str]:
+    remaining = picture.fresh_until - moment.now
+    max_age = SHORT_SECONDS if picture.short else max(remaining, moment.min_max_age_seconds)
+    headers = _BASE.copy()
+    headers["ETag"] = picture.etag
+    headers["Cache-Control"] = f"public, max-age={int(min(max_age, 31_536_000))}"
+    headers["Cache-Status"] = picture.state.header(int(min(max(remaining, 0), 31_536_000)))
+    headers["X-Request-Id"] = moment.request_id
+    if picture.last_modified:
+        headers["Last-Modified"] = picture.last_modified
+    if picture.language:
+        headers["Content-Language"] = picture.language
+    if moment.negotiated:
+        headers["Vary"] = "Accept"
+    return headers
+
+
+def _not_modified(request: web.Request, etag: str, last_modified: str) -> bool:
+    given = request.headers
+    if not any(name in given for name in _CONDITIONS):
+        return False
+    # RFC 9110 §13.1.1: If-Match guards changes; a 412 for a picture would help nobody, so only "not modified" counts.
+    decision = evaluate(
+        request.method,
+        if_none_match=_joined(request, "If-None-Match"),
+        if_modified_since=given.get("If-Modified-Since"),
+        etag=etag,
+        last_modified=last_modified or None,
+    )
+    return decision == "not_modified"
+
+
+def _joined(request: web.Request, name: str) -> str | None:
+    # RFC 9110 §5.3: several lines of one list are one list.
+    values = request.headers.getall(name, ())
+    return ", ".join(values) if values else None
+
+
+def _range(request: web.Request, etag: str, last_modified: str, *, size: int) -> Range | None:
+    text = request.headers.get("Range")
+    if text is None or request.method != "GET":
+        return None
+    condition = request.headers.get("If-Range")
+    if condition is not None and not if_range_matches(
+        condition, etag=etag, last_modified=last_modified or None
+    ):
+        return None
+    part = parse_range(text, size)
+    if part is not None and not isinstance(part, Range):
+        error = RangeNotSatisfiable()
+        error.size_bytes = size
+        raise error
+    return part

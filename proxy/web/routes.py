@@ -1,0 +1,119 @@
+"""From a raw request target to a handler, and from an error to an answer: the only translator of errors.
+
+aiohttp's own router decodes and normalises paths (`%2F`, `%2C`, dot segments), which makes another picture of
+some. So one catch-all route leads here and the raw target decides.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+from cache.errors import CacheError, FlightClosed
+from proxy.errors import Internal, MethodNotAllowed, MirrorError, QueueFull
+from proxy.web.context import CONTEXT, Context
+from proxy.web.errors import error_response, from_aiohttp
+from proxy.web.handlers.admin import purge, rewrite
+from proxy.web.handlers.explain import EXPLAIN_MOUNT, explain
+from proxy.web.handlers.home import home, script
+from proxy.web.handlers.pictures import answer_picture
+from proxy.web.handlers.service import healthz, metrics, readyz
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_READ = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+_FIXED: dict[str, tuple[frozenset[str], Handler]] = {
+    "/static/home.js": (_READ, script),
+    "/healthz": (_READ, healthz),
+    "/readyz": (_READ, readyz),
+    "/metrics": (_READ, metrics),
+    "/rewrite": (frozenset({hdrs.METH_POST}), rewrite),
+    "/purge": (frozenset({hdrs.METH_POST}), purge),
+}
+
+
+def raw_target(request: web.Request) -> str:
+    """Return the request target in origin-form, as it stood on the wire (RFC 9112 §3.2)."""
+    target = request.raw_path
+    if target.startswith("/"):
+        return target
+    # Absolute-form: scheme and authority are the client's view of us.
+    _, mark, rest = target.partition("://")
+    if not mark:
+        return target
+    authority_end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
+    tail = rest[authority_end:]
+    return tail if tail.startswith("/") else "/" + tail
+
+
+async def dispatch(request: web.Request) -> web.StreamResponse:
+    """Answer one request, whatever happens."""
+    context = request.app[CONTEXT]
+    request_id = context.next_request_id()
+    try:
+        return await _handled(request, request_id)
+    except web.HTTPException as error:
+        return _failed(request, context, from_aiohttp(error), request_id)
+    except MirrorError as error:
+        return _failed(request, context, error, request_id)
+    except FlightClosed:
+        return _failed(request, context, QueueFull("This service is shutting down; try again."), request_id)
+    except CacheError as error:
+        # The disk under the originals is at fault; `/readyz` says so too.
+        return _failed(request, context, Internal(detail=repr(error)), request_id)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        log.exception("request %s failed", request_id)
+        return _failed(request, context, Internal(detail=repr(error)), request_id)
+
+
+async def _handled(request: web.Request, request_id: str) -> web.StreamResponse:
+    target = raw_target(request)
+    path, _, query = target.partition("?")
+    if path in _FIXED:
+        methods, handler = _FIXED[path]
+        return await _with_method(request, methods, handler)
+    if path.startswith(EXPLAIN_MOUNT):
+        return await _with_method(request, _READ, explain)
+    if request.method == hdrs.METH_OPTIONS:
+        return _preflight(request)
+    if request.method not in _READ:
+        raise MethodNotAllowed
+    if path == "/" and not query:
+        return await home(request)
+    return await answer_picture(request, target, request_id)
+
+
+async def _with_method(request: web.Request, methods: frozenset[str], handler: Handler) -> web.StreamResponse:
+    if request.method not in methods:
+        error = MethodNotAllowed()
+        error.allow = ", ".join(sorted(methods))
+        raise error
+    return await handler(request)
+
+
+def _preflight(request: web.Request) -> web.Response:
+    """Answer a CORS preflight (Fetch standard §3.2.2): pictures may be read from any site."""
+    headers = {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+        "Access-Control-Max-Age": "86400",
+        "Allow": "GET, HEAD, OPTIONS",
+        "Vary": "Access-Control-Request-Headers",
+    }
+    asked = request.headers.get("Access-Control-Request-Headers")
+    if asked:
+        headers["Access-Control-Allow-Headers"] = asked
+    return web.Response(status=204, headers=headers)
+
+
+def _failed(request: web.Request, context: Context, error: MirrorError, request_id: str) -> web.Response:
+    context.metrics.errors.labels(error.code).inc()
+    if error.detail or error.status >= 500:
+        log.warning("request %s: %s: %s", request_id, error.code, error.detail or error.message)
+    return error_response(error, request_id=request_id, accept=request.headers.get(hdrs.ACCEPT))

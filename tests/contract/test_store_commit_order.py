@@ -1,0 +1,162 @@
+"""The order of a commit: the product's promise to the letter, checked by recording system calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from keeping import keep
+
+from cache.originals import Originals
+
+URL = "http://h/a.png"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Originals]:
+    """A new store; it has nothing to count, so nothing runs beside the test."""
+    opened = await Originals.open(tmp_path / "store")
+    assert opened._counting is None
+    yield opened
+    await opened.close()
+
+
+class Recording:
+    """What was made, fsynced, renamed and deleted below a folder, in order, by kind of place."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steps: list[str] = []
+        self._root = root
+        replace, unlink, mkdir, fsync = Path.replace, Path.unlink, Path.mkdir, os.fsync
+
+        def replace_recorded(path: Path, target: Path) -> Path:
+            result = replace(path, target)
+            self.steps.append(f"rename {self._place(target)}")
+            return result
+
+        def unlink_recorded(path: Path, missing_ok: bool = False) -> None:
+            there = path.exists()
+            unlink(path, missing_ok=missing_ok)
+            if there:
+                self.steps.append(f"delete {self._place(path)}")
+
+        def mkdir_recorded(path: Path, *arguments: object, **named: object) -> None:
+            there = path.exists()
+            mkdir(path, *arguments, **named)  # type: ignore[arg-type]
+            if not there:
+                self.steps.append(f"mkdir {self._place(path)}")
+
+        def fsync_recorded(descriptor: int) -> None:
+            fsync(descriptor)
+            self.steps.append(f"fsync {self._place(Path(f'/proc/self/fd/{descriptor}').readlink())}")
+
+        monkeypatch.setattr(Path, "replace", replace_recorded)
+        monkeypatch.setattr(Path, "unlink", unlink_recorded)
+        monkeypatch.setattr(Path, "mkdir", mkdir_recorded)
+        monkeypatch.setattr("cache.durable.os.fsync", fsync_recorded)
+
+    def _place(self, path: Path) -> str:
+        parts = path.relative_to(self._root).parts
+        names = {1: parts[0], 2: f"{parts[0]}/ab" if parts[0] != "incoming" else "incoming/file"}
+        return names.get(len(parts), f"{parts[0]}/ab/file")
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="names of open files are read from /proc"
+)
+
+
+@needs_proc
+async def test_first_commit_makes_everything_last_in_order(
+    store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Body: fsync, (folder, fsync of its parent), rename, fsync of the folder. Then the entry, the same way."""
+    recording = Recording(tmp_path / "store", monkeypatch)
+    await keep(store, URL, b"one")
+    steps = [step for step in recording.steps if "refs" not in step and step != "delete incoming/file"]
+    assert steps == [
+        "fsync incoming/file",
+        "mkdir bodies/ab",
+        "fsync bodies",
+        "rename bodies/ab/file",
+        "fsync bodies/ab",
+        "fsync incoming/file",
+        "mkdir entries/ab",
+        "fsync entries",
+        "rename entries/ab/file",
+        "fsync entries/ab",
+    ]
+    assert recording.steps.index("rename refs/ab/file") < recording.steps.index("rename entries/ab/file")
+
+
+@needs_proc
+async def test_commit_of_shared_bytes_makes_the_index_last_before_the_entry(
+    store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of users is durable before the entry that it names, and the body's folder is fsynced again."""
+    await keep(store, URL, b"one")
+    recording = Recording(tmp_path / "store", monkeypatch)
+    await keep(store, "http://h/b.png", b"one")
+    steps = recording.steps
+    renamed = steps.index("rename refs/ab/file")
+    assert "fsync bodies/ab" in steps[:renamed]
+    assert steps[renamed - 1] == "fsync incoming/file" or steps[renamed - 2] == "fsync incoming/file"
+    assert "fsync refs/ab" in steps[renamed : steps.index("rename entries/ab/file")]
+    assert "rename bodies/ab/file" not in steps
+
+
+@needs_proc
+async def test_folder_that_another_process_made_is_made_to_last(
+    store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have died before its own fsync of the parent."""
+    other = await Originals.open(tmp_path / "store")
+    await keep(other, URL, b"one")
+    await other.close()
+    recording = Recording(tmp_path / "store", monkeypatch)
+    await keep(store, URL, b"one")
+    assert "fsync bodies" in recording.steps
+    assert "fsync entries" in recording.steps
+
+
+@needs_proc
+async def test_purge_deletes_the_entry_before_its_body(
+    store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in between leaves a body without an entry, never an entry without a body."""
+    await keep(store, URL, b"one")
+    recording = Recording(tmp_path / "store", monkeypatch)
+    await store.purge(URL)
+    assert recording.steps == [
+        "delete entries/ab/file",
+        "fsync entries/ab",
+        "delete bodies/ab/file",
+        "fsync bodies/ab",
+        "delete refs/ab/file",
+        "fsync refs/ab",
+    ]
+
+
+@needs_proc
+async def test_generation_changes_after_the_entry_is_there(
+    store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads the stamp first and the entry then can only be too careful."""
+    await keep(store, URL, b"one")
+    recording = Recording(tmp_path / "store", monkeypatch)
+    bump = store.generations.bump
+
+    def bump_recorded(url: str) -> None:
+        recording.steps.append("bump")
+        bump(url)
+
+    monkeypatch.setattr(store.generations, "bump", bump_recorded)
+    await keep(store, URL, b"two")
+    assert recording.steps.index("bump") > max(
+        number for number, step in enumerate(recording.steps) if step == "fsync entries/ab"
+    )
+    recording.steps.clear()
+    await store.purge(URL)
+    assert recording.steps[-1] == "bump"

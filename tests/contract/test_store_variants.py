@@ -1,0 +1,364 @@
+"""What a bounded tier promises: bytes or nothing, whatever happens to its folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from keeping import finished, run_program
+
+from cache.errors import StoreRefused
+from cache.layout import CACHE_TAG
+from cache.originals import Originals
+from cache.sweep import MIN_AGE_SECONDS, sweep
+from cache.variants import LARGEST_SHARE, Variants
+
+BUDGET = 16 << 20
+SMALL, LARGE = b"s" * 10_000, b"l" * 100_000
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.time = 1e9
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+async def variants(tmp_path: Path) -> AsyncIterator[Variants]:
+    """An empty tier."""
+    opened = await Variants.open(tmp_path / "variants", max_bytes=BUDGET)
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"x", SMALL, LARGE])
+async def test_variant_put_comes_back(variants: Variants, body: bytes) -> None:
+    """In a row or in a file of its own."""
+    assert await variants.put("key", body, tag="t")
+    assert await variants.get("key") == body
+    assert await variants.get("other") is None
+    assert variants.faults == 0
+
+
+async def test_variant_is_found_by_another_process(variants: Variants, tmp_path: Path) -> None:
+    """What one worker rendered, the others need not."""
+    await variants.put("key", SMALL, tag="t")
+    program = (
+        "import asyncio, sys; from pathlib import Path; from cache.variants import Variants\n"
+        "async def main():\n"
+        "    variants = await Variants.open(Path(sys.argv[1]), max_bytes=1 << 24)\n"
+        "    print(len(await variants.get('key')), await variants.put('theirs', b'x', tag='t'))\n"
+        "    await variants.close()\n"
+        "asyncio.run(main())"
+    )
+    assert await finished(run_program(program, tmp_path / "variants")) == "10000 True\n"
+    assert await variants.get("theirs") == b"x"
+
+
+async def test_variant_survives_a_restart(variants: Variants, tmp_path: Path) -> None:
+    """It is a disk tier."""
+    await variants.put("key", SMALL, tag="t")
+    again = await Variants.open(tmp_path / "variants", max_bytes=BUDGET)
+    assert await again.get("key") == SMALL
+    await again.close()
+
+
+async def test_variants_are_forgotten_by_tag(variants: Variants, tmp_path: Path) -> None:
+    """A purge of an original takes all that was made of it, files too."""
+    for number in range(150):
+        await variants.put(f"a{number}", SMALL if number % 10 else LARGE, tag="a")
+    await variants.put("b", LARGE, tag="b")
+    assert await variants.evict("a") == 150
+    assert await variants.get("a1") is None
+    assert await variants.get("b") == LARGE
+    assert len(list((tmp_path / "variants").rglob("*.val"))) == 1
+
+
+async def test_variant_deleted_is_gone(variants: Variants) -> None:
+    """One of them, and the answer says whether it was there."""
+    await variants.put("key", SMALL, tag="t")
+    assert await variants.delete("key")
+    assert not await variants.delete("key")
+    assert await variants.get("key") is None
+
+
+async def test_variants_stay_within_their_budget(variants: Variants) -> None:
+    """Four times the budget leaves no more than it; the last one is there."""
+    for number in range(4 * BUDGET // len(LARGE)):
+        await variants.put(f"key{number}", LARGE, tag="t")
+    found = await variants.stat()
+    assert BUDGET // 2 < found.bytes <= BUDGET + len(LARGE)
+    assert await variants.get(f"key{4 * BUDGET // len(LARGE) - 1}") == LARGE
+    assert await variants.get("key0") is None
+
+
+async def test_variant_that_is_asked_for_outlives_those_that_are_not(tmp_path: Path) -> None:
+    """Least recently used, not least recently stored."""
+    clock = Clock()
+    variants = await Variants.open(tmp_path / "variants", max_bytes=BUDGET, now=clock)
+    await variants.put("wanted", LARGE, tag="t")
+    for number in range(2 * BUDGET // len(LARGE)):
+        await variants.put(f"key{number}", LARGE, tag="t")
+        clock.time += 4000
+        assert await variants.get("wanted") == LARGE
+    assert await variants.get("key0") is None
+    await variants.close()
+
+
+async def test_variant_larger_than_its_share_is_not_kept(variants: Variants) -> None:
+    """One picture must not push out all others."""
+    assert not await variants.put("key", b"x" * (BUDGET // LARGEST_SHARE + 1), tag="t")
+    assert await variants.get("key") is None
+
+
+async def test_folder_is_ours_alone_and_not_backed_up(variants: Variants, tmp_path: Path) -> None:
+    """Mode 0700 and a CACHEDIR.TAG, also when the folder was there before."""
+    folder = tmp_path / "variants"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert (folder / "CACHEDIR.TAG").read_bytes() == CACHE_TAG
+    (tmp_path / "open").mkdir(mode=0o755)
+    other = await Variants.open(tmp_path / "open", max_bytes=BUDGET)
+    assert stat.S_IMODE((tmp_path / "open").stat().st_mode) == 0o700
+    await other.close()
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "pkg/__init__.py", "thesis.tex"])
+async def test_foreign_folder_is_refused(tmp_path: Path, name: str) -> None:
+    """A slip in the configuration does not mix variants into something else."""
+    path = tmp_path / "theirs" / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(StoreRefused):
+        await Variants.open(tmp_path / "theirs", max_bytes=BUDGET)
+
+
+# Trouble
+
+
+def _wiped(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def _emptied(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _database_deleted(folder: Path) -> None:
+    for path in folder.glob("cache.db*"):
+        path.unlink()
+
+
+def _database_replaced_by_rubbish(folder: Path) -> None:
+    _database_deleted(folder)
+    (folder / "cache.db").write_bytes(b"this is not a database" * 1000)
+
+
+def _database_overwritten(folder: Path) -> None:
+    with (folder / "cache.db").open("r+b") as file:
+        file.write(os.urandom(16384))
+
+
+def _table_dropped(folder: Path) -> None:
+    connection = sqlite3.connect(folder / "cache.db")
+    connection.execute("DROP TABLE Cache")
+    connection.close()
+
+
+def _settings_planted(folder: Path) -> None:
+    connection = sqlite3.connect(folder / "cache.db")
+    with connection:
+        connection.execute("UPDATE Settings SET value = 'rubbish'")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _wiped,
+        _emptied,
+        _database_deleted,
+        _database_replaced_by_rubbish,
+        _database_overwritten,
+        _table_dropped,
+        _settings_planted,
+    ],
+)
+async def test_tier_damaged_while_open_works_again(
+    variants: Variants, tmp_path: Path, damage: object
+) -> None:
+    """No operation raises; after a few it stores and finds again."""
+    for number in range(5):
+        await variants.put(f"key{number}", LARGE if number % 2 else SMALL, tag="t")
+    damage(tmp_path / "variants")  # type: ignore[operator]
+    for _ in range(3):
+        assert await variants.get("key1") in {None, LARGE}
+        await variants.put("new", SMALL, tag="t")
+        await variants.evict("other")
+        await variants.stat()
+    assert await variants.put("new", LARGE, tag="t")
+    assert await variants.get("new") == LARGE
+    again = await Variants.open(tmp_path / "variants", max_bytes=BUDGET)
+    assert await again.get("new") == LARGE
+    await again.close()
+
+
+async def test_tier_wiped_while_open_counts_a_fault(
+    variants: Variants, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An open connection to a deleted file keeps "succeeding"; it is noticed all the same."""
+    await variants.put("key", SMALL, tag="t")
+    shutil.rmtree(tmp_path / "variants")
+    assert await variants.get("key") is None
+    assert variants.faults > 0
+    assert "deleted or replaced" in caplog.text
+
+
+async def test_folder_replaced_by_a_file_costs_the_storing_only(variants: Variants, tmp_path: Path) -> None:
+    """Nothing can be stored, nothing raises; when the way is free again it works again."""
+    shutil.rmtree(tmp_path / "variants")
+    (tmp_path / "variants").touch()
+    assert await variants.get("key") is None
+    assert not await variants.put("key", SMALL, tag="t")
+    assert await variants.evict("t") == 0
+    assert (await variants.stat()).entries == 0
+    (tmp_path / "variants").unlink()
+    assert await variants.put("key", SMALL, tag="t")
+    assert await variants.get("key") == SMALL
+
+
+@pytest.mark.parametrize("body", [SMALL, LARGE])
+async def test_altered_variant_is_a_miss(variants: Variants, tmp_path: Path, body: bytes) -> None:
+    """Bytes that are not what was stored are forgotten, not served."""
+    await variants.put("key", body, tag="t")
+    files = list((tmp_path / "variants").rglob("*.val"))
+    if files:
+        files[0].write_bytes(files[0].read_bytes()[:-1] + b"?")
+    else:
+        connection = sqlite3.connect(tmp_path / "variants" / "cache.db")
+        with connection:
+            connection.execute("UPDATE Cache SET value = ?", (b"?" * 1000,))
+        connection.close()
+    assert await variants.get("key") is None
+    assert variants.faults == 1
+    assert (await variants.stat()).entries == 0
+
+
+async def test_variant_moved_to_another_key_is_a_miss(variants: Variants, tmp_path: Path) -> None:
+    """The check covers the key: a swapped row is not another picture."""
+    await variants.put("key", SMALL, tag="t")
+    connection = sqlite3.connect(tmp_path / "variants" / "cache.db")
+    with connection:
+        connection.execute("UPDATE Cache SET key = 'other'")
+    connection.close()
+    assert await variants.get("other") is None
+
+
+@pytest.mark.parametrize("columns", ["mode = 4", "mode = 4, value = NULL", "value = 5", "value = NULL", "mode = 9",
+                                     "mode = 2, filename = '../../x'", "mode = 'x'", "raw = 0"])  # fmt: skip
+async def test_planted_row_is_a_miss(variants: Variants, tmp_path: Path, columns: str) -> None:
+    """Whatever a row says, it is a miss, and the next storing replaces it."""
+    await variants.put("key", SMALL, tag="t")
+    connection = sqlite3.connect(tmp_path / "variants" / "cache.db")
+    with connection:
+        connection.execute(f"UPDATE Cache SET {columns}")  # noqa: S608
+    connection.close()
+    assert await variants.get("key") is None
+    assert await variants.put("key", SMALL, tag="t")
+    assert await variants.get("key") == SMALL
+
+
+@pytest.mark.parametrize("body", [SMALL, LARGE])
+async def test_full_disk_costs_the_storing_only(
+    variants: Variants, tmp_path: Path, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither SQLite's "disk is full" nor the kernel's comes out."""
+
+    def full(*_: object) -> None:
+        raise (
+            OSError(28, "No space left on device")
+            if body is LARGE
+            else sqlite3.OperationalError("disk is full")
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cache.safe_disk.SafeDisk.store", full)
+        assert not await variants.put("key", body, tag="t")
+    assert variants.faults == 2
+    assert await variants.get("key") is None
+    assert await variants.put("key", body, tag="t")
+
+
+async def test_tier_that_hangs_is_a_miss_in_time(variants: Variants, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk or a lock that does not answer costs a visitor no more than our patience."""
+    go = threading.Event()
+    await variants.put("key", SMALL, tag="t")
+    with monkeypatch.context() as patch:
+        patch.setattr("cache.variants.PATIENCE_SECONDS", 0)
+        patch.setattr("cache.shelf.Shelf.use", lambda *_: go.wait(60))
+        assert await variants.get("key") is None
+        assert not await variants.put("other", SMALL, tag="t")
+        patch.setattr("cache.variants.MAX_QUEUED", 1)
+        assert await variants.get("key") is None
+        go.set()
+    assert await variants.put("key", SMALL, tag="t")
+    assert await variants.get("key") == SMALL
+
+
+async def test_database_held_by_another_is_a_miss_in_time(variants: Variants, tmp_path: Path) -> None:
+    """Somebody's long transaction makes us wait a little, then answer without storing; reads go on."""
+    await variants.put("key", SMALL, tag="t")
+    connection = sqlite3.connect(tmp_path / "variants" / "cache.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    assert await variants.get("key") == SMALL
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert await variants.put("other", SMALL, tag="t")
+
+
+# Sweeping
+
+
+async def test_sweep_removes_files_that_no_row_names(variants: Variants, tmp_path: Path) -> None:
+    """What a killed process left; not what is in use, not what is on its way, and not in a dry run."""
+    originals = await Originals.open(tmp_path / "store")
+    await variants.put("key", LARGE, tag="t")
+    orphan = tmp_path / "variants" / "ab" / "cd" / f"{'0' * 28}.val"
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(LARGE)
+    foreign = orphan.with_name("keep.txt")
+    foreign.touch()
+    written = orphan.stat().st_mtime
+    assert (await sweep(originals, variants, now=lambda: written)).orphans == 0
+    later = written + MIN_AGE_SECONDS + 1
+    dry = await sweep(originals, variants, dry_run=True, now=lambda: later)
+    assert (dry.orphans, dry.orphan_bytes, dry.dry_run) == (1, len(LARGE), True)
+    assert orphan.exists()
+    assert (await sweep(originals, variants, now=lambda: later)).orphans == 1
+    assert not orphan.exists()
+    assert foreign.exists()
+    assert await variants.get("key") == LARGE
+    await originals.close()
+
+
+async def test_sweep_holds_the_budget_when_it_was_made_smaller(variants: Variants, tmp_path: Path) -> None:
+    """A new, smaller budget is kept after a sweep."""
+    for number in range(100):
+        await variants.put(f"key{number}", LARGE, tag="t")
+    originals = await Originals.open(tmp_path / "store")
+    smaller = await Variants.open(tmp_path / "variants", max_bytes=1 << 20)
+    assert (await sweep(originals, smaller, dry_run=True)).over_budget_bytes > 0
+    assert (await sweep(originals, smaller)).culled > 0
+    assert (await smaller.stat()).bytes <= 1 << 20
+    await smaller.close()
+    await originals.close()

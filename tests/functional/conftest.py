@@ -1,0 +1,44 @@
+"""What functional tests stand on: a scripted origin in the test's loop and a real service in its own process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from http_client import Client
+from scripted_origin import ScriptedOrigin
+from service import Service, write_config
+
+
+@pytest.fixture(scope="session")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for all tests that only add to it."""
+    with Service(write_config(tmp_path_factory.mktemp("service"))) as service:
+        yield service
+        assert "Traceback" not in service.log(), service.log()
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[ScriptedOrigin]:
+    async with ScriptedOrigin() as origin:
+        yield origin
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        yield session
+
+
+@pytest.fixture
+def client(http: aiohttp.ClientSession, shared_service: Service) -> Client:
+    """A client of the shared service."""
+    return Client(http, shared_service.base)
+
+
+@pytest.fixture
+def own_config(tmp_path: Path) -> Path:
+    """The configuration of a service of the test's own."""
+    return write_config(tmp_path)

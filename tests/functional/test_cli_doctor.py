@@ -1,0 +1,92 @@
+"""`imgmirror doctor`: findings with advice; it makes nothing and survives whatever is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import invoke
+from service import write_config
+from stub_resolver import StubResolver
+
+from proxy.cli.checks import network
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGMIRROR_LOG", "info")
+
+
+def examined(
+    config: Path, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Return the exit code and the worst finding about each subject."""
+    code = invoke("doctor", "--json", *words, config=config)
+    findings = json.loads(capsys.readouterr().out)
+    ranked = sorted(findings, key=lambda finding: ("ok", "note", "care").index(finding["level"]))
+    return code, {finding["subject"]: finding for finding in ranked}
+
+
+def test_good_installation_needs_no_care_and_nothing_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, findings = examined(write_config(tmp_path), capsys, "--offline")
+    assert code == 0
+    assert {findings[name]["level"] for name in ("AVIF", "WebP", "JPEG", "PNG", "GIF", "render process")} == {
+        "ok"
+    }
+    assert "DNS" not in findings
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(("names", "code"), [({"images.test": [["192.0.2.1"]]}, 0), ({}, 1)])
+def test_dns_is_asked_and_its_silence_is_a_finding(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    names: dict[str, Any],
+    code: int,
+) -> None:
+    monkeypatch.setattr(network, "make_resolver", lambda: StubResolver(names))
+    exit_code, findings = examined(write_config(tmp_path), capsys, "--host", "images.test")
+    assert exit_code == code
+    assert bool(findings["DNS"]["advice"]) == bool(code)
+
+
+def test_folder_of_somebody_else_needs_care(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "thesis.txt").write_text("mine")
+    code, findings = examined(write_config(tmp_path), capsys, "--offline")
+    assert (code, findings["store"]["level"]) == (1, "care")
+    assert "store.dir" in findings["store"]["advice"]
+
+
+def test_full_disk_needs_care(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path, {"store": {"min_free": "900 TiB"}})
+    code, findings = examined(config, capsys, "--offline")
+    assert (code, findings["disk"]["level"]) == (1, "care")
+
+
+def test_open_service_in_public_needs_care(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path, {"server": {"host": "0.0.0.0"}})
+    code, findings = examined(config, capsys, "--offline")
+    assert (code, findings["configuration"]["level"]) == (1, "care")
+
+
+def test_kept_store_is_opened_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path)
+    (tmp_path / "a.md").write_text("nothing\n")
+    invoke("warm", tmp_path / "a.md", config=config)
+    capsys.readouterr()
+    code, findings = examined(config, capsys, "--offline")
+    assert code == 0
+    assert "0 originals" in findings["store"]["found"]
+
+
+def test_findings_are_lines_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke("doctor", "--offline", config=write_config(tmp_path)) == 0
+    out = capsys.readouterr().out
+    assert "ok   AVIF: can be written and read" in out
+    assert out.rstrip().endswith("everything is as it should be")

@@ -1,0 +1,226 @@
+"""The command `imgmirror rewrite` on real files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from rewriting import BASE, SOURCE, WRAPPED, ours
+
+from proxy.cli import build_parser
+from proxy.cli.rewrite import run
+from proxy.config import Config, RewriteConfig, ServerConfig, SourcesConfig
+
+SEED = Path(__file__).parents[1] / "golden" / "articles" / "ofweek.txt"
+ARTICLE = f"![图]({WRAPPED})\r\n"
+CODE = f"```\n![]({WRAPPED})\n```\n"
+
+
+def call(*arguments: str | Path, config: Config | None = None) -> int:
+    """Run the command with its own parser."""
+    args = build_parser("rewrite").parse_args(["rewrite", *map(str, arguments)])
+    return run(args, config or Config())
+
+
+@pytest.fixture(autouse=True)
+def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the sample article, one of ours, and one with nothing but code."""
+    (tmp_path / "posts").mkdir()
+    shutil.copy(SEED, tmp_path / "posts" / "seed.txt")
+    (tmp_path / "posts" / "a.md").write_bytes(ARTICLE.encode())
+    (tmp_path / "code.md").write_bytes(CODE.encode())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_summary_changes_nothing(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By default the command says what it would do, in plain and stable lines."""
+    before = digests(site)
+    assert call(".") == 0
+    assert digests(site) == before
+    assert capsys.readouterr().out.splitlines() == [
+        "code.md: 0 to replace, 1 left",
+        f"  code.md:2: left, in code, a comment, a script or plain text: {WRAPPED}",
+        "posts/a.md: 1 to replace",
+        "posts/seed.txt: 7 to replace",
+        "3 articles, 8 addresses to replace, 1 left",
+    ]
+
+
+def test_write_and_undo_give_the_same_digests(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After undo every file is as before, and no journal remains."""
+    before = digests(site)
+    assert call("--write", "--base-url", BASE, ".") == 0
+    assert (site / "posts" / "a.md").read_bytes() == f"![图]({ours()})\r\n".encode()
+    assert (site / ".imgmirror" / "rewrite" / "posts" / "seed.txt.json").is_file()
+    assert call("--undo", ".") == 0
+    assert digests(site) == before
+    assert not (site / ".imgmirror").exists()
+    assert capsys.readouterr().out.endswith("3 articles, 8 addresses put back, 0 left\n")
+
+
+def test_write_twice_is_write_once(site: Path) -> None:
+    """The second run finds nothing to do and leaves the journal alone."""
+    assert call("--write", "--base-url", BASE, ".") == 0
+    once = digests(site)
+    assert call("--write", "--base-url", BASE, ".") == 0
+    assert digests(site) == once
+
+
+def test_journal_of_a_named_file_lies_beside_it(site: Path) -> None:
+    """PATH is a file: the journal is in its folder; undoing the whole site finds it there."""
+    assert call("--write", "--base-url", BASE, "posts/a.md") == 0
+    assert (site / "posts" / ".imgmirror" / "rewrite" / "a.md.json").is_file()
+    assert call("--undo", ".") == 0
+    assert (site / "posts" / "a.md").read_bytes() == ARTICLE.encode()
+
+
+def test_check_tells_whether_work_is_left(site: Path) -> None:
+    """1 with something to rewrite, 0 without; what is left on purpose does not count, what needs a person does."""
+    assert call("--check", ".") == 1
+    assert call("--check", "code.md") == 0
+    assert call("--write", "--base-url", BASE, ".") == 0
+    assert call("--check", "--base-url", BASE, ".") == 0
+    (site / "b.md").write_text("![](https://wsrv.nl/?url=http://h/a?x=1&file=2)\n")
+    assert call("--check", "--base-url", BASE, ".") == 1
+
+
+def test_diff_can_be_applied(site: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """What `--diff` prints, `patch` makes of the articles what `--write` makes of them."""
+    assert call("--diff", "--base-url", BASE, ".") == 0
+    diff = capfdbinary.readouterr().out
+    removed = [line for line in diff.split(b"\n") if line.startswith(b"-") and not line.startswith(b"---")]
+    assert len(removed) == 4
+    patch = shutil.which("patch")
+    if patch is None:
+        pytest.skip("patch is not installed")
+    subprocess.run([patch, "-p1", "--binary", "--silent"], input=diff, check=True, cwd=site)
+    patched = digests(site)
+    shutil.copy(SEED, site / "posts" / "seed.txt")
+    (site / "posts" / "a.md").write_bytes(ARTICLE.encode())
+    assert call("--write", "--base-url", BASE, ".") == 0
+    written = {name: digest for name, digest in digests(site).items() if ".imgmirror" not in name}
+    assert {name: digest for name, digest in patched.items() if not name.endswith(".orig")} == written
+
+
+def test_json_names_every_address(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object, made for programs."""
+    assert call("--json", "--base-url", BASE, "posts/a.md", "code.md") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["to_replace"], report["left"], report["failed"]) == (1, 1, 0)
+    assert report["articles"][0]["replaced"] == [
+        {
+            "line": 1,
+            "context": "markdown image",
+            "preset": "content",
+            "source": SOURCE,
+            "old": WRAPPED,
+            "new": ours(),
+        }
+    ]
+    assert report["articles"][1]["left"][0]["on_purpose"] is True
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--write", "posts/a.md"],
+        ["missing.md"],
+        ["--base-url", "img.example.org", "."],
+        ["--base-url", "https://img.example.org/?x", "."],
+        ["--base-url", 'https://img.example.org/"', "."],
+        ["--base-url", "javascript:alert(1)", "."],
+    ],
+)
+def test_wrong_use_is_refused(site: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and one line, before anything is read or written."""
+    before = digests(site)
+    assert call(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("imgmirror: ")
+    assert captured.out == ""
+    assert digests(site) == before
+
+
+def test_public_url_of_the_configuration_is_the_base(site: Path) -> None:
+    """With `server.public_url` no option is needed; with keys the addresses are signed."""
+    config = Config(
+        server=ServerConfig(public_url=BASE),
+        sources=SourcesConfig(keys=("0123456789abcdef",)),
+        rewrite=RewriteConfig(former_urls=("https://old.example",)),
+    )
+    assert call("--write", "posts/a.md", config=config) == 0
+    written = (site / "posts" / "a.md").read_text()
+    assert f"]({BASE}/image/content,sig=" in written
+    assert call("--check", "posts/a.md", config=config) == 0
+
+
+def test_undo_reports_what_is_gone(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An address that was edited away is named, exit 1; it stays in the journal."""
+    assert call("--write", "--base-url", BASE, "posts/a.md") == 0
+    (site / "posts" / "a.md").write_text("nothing here\n")
+    capsys.readouterr()
+    assert call("--undo", "posts/a.md") == 1
+    assert f"no longer in the article: {ours()}" in capsys.readouterr().out
+    assert call("--undo", "posts/a.md") == 1
+    assert (site / "posts" / "a.md").read_text() == "nothing here\n"
+
+
+def test_undo_can_be_looked_at_first(site: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """`--undo --diff` shows and changes nothing."""
+    assert call("--write", "--base-url", BASE, "posts/a.md") == 0
+    written = digests(site)
+    capsysbinary.readouterr()
+    assert call("--undo", "--diff", "posts/a.md") == 0
+    assert f"+![图]({WRAPPED})".encode() in capsysbinary.readouterr().out
+    assert digests(site) == written
+
+
+def test_damaged_journal_stops_its_article_only(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The article whose way back is unreadable is not written; the others are; exit 1."""
+    journal = site / ".imgmirror" / "rewrite" / "posts" / "a.md.json"
+    journal.parent.mkdir(parents=True)
+    journal.write_text("{")
+    assert call("--write", "--base-url", BASE, ".") == 1
+    assert "a.md.json" in capsys.readouterr().err
+    assert (site / "posts" / "a.md").read_bytes() == ARTICLE.encode()
+    assert BASE.encode() in (site / "posts" / "seed.txt").read_bytes()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_article_that_cannot_be_read_stops_nothing(site: Path) -> None:
+    """Permission denied is said, exit 1, and the other articles are written."""
+    (site / "posts" / "a.md").chmod(0)
+    assert call("--write", "--base-url", BASE, ".") == 1
+    assert BASE.encode() in (site / "posts" / "seed.txt").read_bytes()
+
+
+def test_hostile_names_and_addresses_do_not_reach_the_terminal(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Control characters in a file name or an address are shown escaped."""
+    (site / "\x1b[31mred.md").write_bytes(b"`" + WRAPPED.encode() + b"\x9b1m\xff`")
+    assert call(".") == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\x9b" not in out

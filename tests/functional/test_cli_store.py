@@ -1,0 +1,154 @@
+"""`imgmirror store`: counting, verifying, sweeping and purging, beside a running service too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import invoke, markdown
+from pictures import photo, saved
+from scripted_origin import ScriptedOrigin, run_in_thread
+from service import Service, write_config
+
+ONE, TWO = saved(photo(64, 48), "PNG"), saved(photo(48, 64), "PNG")
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGMIRROR_LOG", "info")
+
+
+@pytest.fixture
+def origin() -> Iterator[ScriptedOrigin]:
+    with run_in_thread() as origin:
+        origin.serve("/one.png", ONE)
+        origin.serve("/same.png", ONE)
+        origin.serve("/two.png", TWO)
+        yield origin
+
+
+@pytest.fixture
+def config(tmp_path: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The configuration of a store that holds three sources with two bodies."""
+    config = write_config(tmp_path)
+    article = tmp_path / "a.md"
+    article.write_text(markdown(*(origin.url(f"/{name}.png") for name in ("one", "same", "two"))))
+    assert invoke("warm", article, config=config) == 0
+    capsys.readouterr()
+    return config
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict)
+    return found
+
+
+def bodies(config: Path) -> list[Path]:
+    return [path for path in (config.parent / "store" / "bodies").rglob("*") if path.is_file()]
+
+
+def test_stat_counts_what_is_kept(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke("store", "stat", "--json", config=config) == 0
+    figures = told(capsys)
+    assert (figures["originals"], figures["bodies"], figures["articles"]) == (3, 2, 1)
+    assert figures["bodies_bytes"] == len(ONE) + len(TWO)
+    assert figures["shared_bytes"] == len(ONE)
+    assert figures["variants"] == 6
+
+
+def test_verify_finds_nothing_wrong_with_a_good_store(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke("store", "verify", config=config) == 0
+    assert "wrong: 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_verify_exits_1_when_a_body_has_changed(
+    config: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    victim = bodies(config)[0]
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    assert invoke("store", "verify", *words, config=config) == 1
+    out = capsys.readouterr().out
+    assert "body_damaged" in out
+    assert victim.name in out
+
+
+def test_dry_run_deletes_nothing(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke("store", "purge", "--origin", origin.url("/"), "--dry-run", "--json", config=config) == 0
+    assert len(told(capsys)["purged"]) == 3  # type: ignore[arg-type]
+    assert invoke("store", "sweep", "--dry-run", config=config) == 0
+    assert len(bodies(config)) == 2
+
+
+def test_purge_of_a_source_keeps_bytes_that_another_source_has(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke("store", "purge", "--source", origin.url("/one.png"), "--json", config=config) == 0
+    assert told(capsys)["purged"] == [origin.url("/one.png")]
+    assert len(bodies(config)) == 2
+    assert invoke("store", "purge", "--source", origin.url("/same.png"), config=config) == 0
+    assert len(bodies(config)) == 1
+    assert invoke("store", "verify", config=config) == 0
+
+
+def test_purge_is_true_in_a_running_service_at_once(config: Path, origin: ScriptedOrigin) -> None:
+    """The picture is in the service's memory when the command deletes it; with block, it is refused for good."""
+    source = origin.url("/two.png")
+    with Service(config) as service:
+
+        def status() -> int:
+            request = urllib.request.Request(service.url(f"/image/content/{source}"))  # noqa: S310 - loopback
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - loopback
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code
+
+        assert [status(), status(), origin.count("/two.png")] == [200, 200, 1]
+        assert invoke("store", "purge", "--source", source, config=config) == 0
+        assert [status(), origin.count("/two.png")] == [200, 2]
+        assert invoke("store", "purge", "--source", source, "--block", config=config) == 0
+        assert [status(), origin.count("/two.png")] == [403, 2]
+
+
+def test_sweep_removes_what_a_killed_process_left(config: Path) -> None:
+    left = config.parent / "store" / "incoming" / "0123.part"
+    left.write_bytes(b"half a picture")
+    assert invoke("store", "sweep", config=config) == 0
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("purge",),
+        ("purge", "--source", "http://h/a.png", "--origin", "http://h"),
+        ("purge", "--source", "no address"),
+        ("purge", "--origin", "ftp://h"),
+        ("stat", "--source", "http://h/a.png"),
+        ("verify", "--dry-run"),
+        ("sweep", "--block"),
+    ],
+)
+def test_wrong_use_exits_2(config: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke("store", *words, config=config) == 2
+    assert capsys.readouterr().err.startswith("imgmirror: ")
+    assert len(bodies(config)) == 2
+
+
+def test_missing_store_is_said_and_not_made(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(config.parent / "store")
+    assert invoke("store", "verify", config=config) == 2
+    assert "no store" in capsys.readouterr().err
+    assert not (config.parent / "store").exists()

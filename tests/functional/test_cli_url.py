@@ -1,0 +1,112 @@
+"""The command `imgmirror url`: addresses built, signed, unwrapped and explained without any service."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from proxy.cli import build_parser
+from proxy.cli.url import run
+from proxy.config import Config, ServerConfig, SourcesConfig
+from proxy.signing import Signer
+
+KEY = "0123456789abcdef"
+SIGNED = Config(
+    server=ServerConfig(public_url="https://img.example.org/blog"), sources=SourcesConfig(keys=(KEY,))
+)
+SOURCE = "http://h.example/a.png"
+
+
+def call(*arguments: str, config: Config | None = None) -> int:
+    """Run the command with its own parser."""
+    return run(build_parser("url").parse_args(["url", *arguments]), config or Config())
+
+
+@pytest.mark.parametrize(
+    ("options", "source", "built"),
+    [
+        ("headimg", "HTTP://H.example:80/a b.png", "/image/headimg/http://h.example/a%20b.png"),
+        ("h=5,w=640", f"{SOURCE}?x=1", "/image/height=5,width=640/http://h.example/a.png?x=1"),
+        ("original", SOURCE, f"/image/original/{SOURCE}"),
+    ],
+)
+def test_build_prints_our_address(
+    options: str, source: str, built: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Options and source are canonical in what is printed; without a base it is a path."""
+    assert call("build", options, source) == 0
+    assert call("build", options, source, "--base-url", "https://img.example.org/") == 0
+    assert capsys.readouterr().out.splitlines() == [built, f"https://img.example.org{built}"]
+
+
+def test_build_signs_when_there_is_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """The signature is the signer's, `sign` prints the same one, and `explain` accepts it."""
+    expected = Signer((KEY,)).sign("width=5", SOURCE, exp=99999999999)
+    assert call("build", "w=5", SOURCE, "--exp", "99999999999", config=SIGNED) == 0
+    built = capsys.readouterr().out.strip()
+    assert built == f"https://img.example.org/blog/image/width=5,sig={expected},exp=99999999999/{SOURCE}"
+    assert call("sign", "w=5", SOURCE, "--exp", "99999999999", config=SIGNED) == 0
+    assert capsys.readouterr().out.strip() == expected
+    assert call("explain", built, config=SIGNED) == 0
+    assert "admitted: yes" in capsys.readouterr().out
+
+
+def test_unwrap_prints_sources_and_what_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    """One source a line; options that are dropped go to standard error."""
+    assert call("unwrap", f"https://cors.io/?{SOURCE}", "//wsrv.nl/?url=h.example/b&w=5") == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [SOURCE, "http://h.example/b"]
+    assert captured.err == "imgmirror: dropped: w\n"
+
+
+def test_unwrap_of_something_else_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no wrapper, or would have to be guessed, is said; the others still are printed."""
+    urls = ["https://h.example/\x1b", "https://wsrv.nl/?url=http://h/a?b=1&x=2", f"https://cors.io/?{SOURCE}"]
+    assert call("unwrap", *urls) == 1
+    captured = capsys.readouterr()
+    assert captured.out == f"{SOURCE}\n"
+    assert "\x1b" not in captured.err
+    assert call("unwrap", "--json", *urls) == 1
+    assert ["source" in answer for answer in json.loads(capsys.readouterr().out)] == [False, False, True]
+
+
+def test_explain_says_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Source, unwrapping, options as written and as they are rendered."""
+    url = f"http://localhost:8080/image/headimg,w=5/https://cors.io/?{SOURCE}"
+    assert call("explain", "--json", url) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["kind"], answer["source"], answer["options"]) == ("variant", SOURCE, "headimg,width=5")
+    assert "height=630" in answer["resolved"]
+    assert answer["unwrapped"] == "worker cors.io"
+    assert call("explain", f"/?{SOURCE}") == 0
+    assert f"source: {SOURCE}" in capsys.readouterr().out
+
+
+def test_explain_of_a_refused_address_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
+    """The rule that refuses is named."""
+    config = Config(sources=SourcesConfig(deny=("h.example",)))
+    assert call("explain", f"/?{SOURCE}", config=config) == 1
+    assert "error: source_not_allowed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", "nonsense=1", SOURCE],
+        ["build", "nopreset", SOURCE],
+        ["build", "w=5", "h.example/a.png"],
+        ["build", "w=5", "ftp://h.example/"],
+        ["build", "w=5", SOURCE, "--base-url", "img.example.org"],
+        ["build", "w=5", SOURCE, "--exp", "-1"],
+        ["sign", "w=5", SOURCE],
+        ["explain", "/image/http://h/"],
+        ["explain", "/nowhere"],
+    ],
+)
+def test_wrong_use_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and a line that says what is wrong."""
+    assert call(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("imgmirror: ")
+    assert captured.out == ""

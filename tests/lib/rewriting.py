@@ -1,0 +1,29 @@
+"""Articles for the tests of rewriting: one rewriter, and helpers to say what is expected in a line."""
+
+from __future__ import annotations
+
+from proxy.config import RewriteConfig
+from proxy.rewrite.rewriter import ArticleKind, Rewriter, RewriteResult
+
+BASE = "https://img.example.org"
+WORKER = "https://cors.zfour.workers.dev/?"
+SOURCE = "http://h.example/a.png"
+WRAPPED = WORKER + SOURCE
+
+
+def rewrite(article: str | bytes, *, kind: ArticleKind = "markdown", **options: object) -> RewriteResult:
+    """Rewrite an article; `options` are the rewriter's, or `config`."""
+    data = article.encode() if isinstance(article, str) else article
+    config = options.pop("config", RewriteConfig())
+    rewriter = Rewriter(config, base_url=BASE, **options)  # type: ignore[arg-type]
+    return rewriter.rewrite(data, kind=kind)
+
+
+def text(article: str, *, kind: ArticleKind = "markdown", **options: object) -> str:
+    """Return the rewritten article."""
+    return rewrite(article, kind=kind, **options).data.decode()
+
+
+def ours(source: str = SOURCE, preset: str = "content") -> str:
+    """Return our address of a source."""
+    return f"{BASE}/image/{preset}/{source}"

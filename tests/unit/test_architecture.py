@@ -1,0 +1,128 @@
+"""The rooms and the direction of imports between them (docs/architecture.md), held by walking the imports."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+LAYERS = {
+    "cache": set(),
+    "proxy.version": set(),
+    "proxy.errors": set(),
+    "proxy.source": {"proxy.errors"},
+    "proxy.config": {"proxy.version", "proxy.policy", "proxy.images"},
+    "proxy.configfile": {"proxy.config"},
+    "proxy.policy": {"proxy.errors", "proxy.source", "proxy.config", "proxy.configfile"},
+    "proxy.signing": {"proxy.errors"},
+    "proxy.observe": set(),
+    "proxy.fetch": {"proxy.errors", "proxy.source", "proxy.config", "proxy.policy", "proxy.version"},
+    "proxy.images": {"proxy.errors", "proxy.config"},
+    "proxy.dialects": {"proxy.errors", "proxy.source"},
+    "proxy.rewrite": {"proxy.errors", "proxy.source", "proxy.config", "proxy.dialects"},
+    "proxy.services": {
+        "cache", "proxy.errors", "proxy.source", "proxy.config", "proxy.signing", "proxy.fetch", "proxy.images",
+        "proxy.rewrite", "proxy.dialects", "proxy.observe",
+    },
+}  # fmt: skip
+"""Room -> what it may import besides itself. Rooms that are not named (app, web, cli, supervisor) are on top."""
+
+TOP = {"proxy.app", "proxy.web", "proxy.cli", "proxy.supervisor", "proxy.__main__"}
+
+ONE_IMPORTER = {
+    "PIL": "proxy.images",
+    "pyvips": "proxy.images",
+    "diskcache": "cache",
+    "aiohttp.web": "proxy.web",
+    "prometheus_client": "proxy.observe",
+}
+
+PURE = (
+    "proxy/source.py", "proxy/signing.py", "proxy/errors.py", "proxy/web/negotiate.py", "cache/freshness.py",
+    "cache/keys.py", "cache/validators.py", "proxy/dialects", "proxy/rewrite", "proxy/images",
+)  # fmt: skip
+PURE_EXCEPT = {"proxy/images/workers.py", "proxy/images/renderprocess.py"}
+
+
+def modules() -> Iterator[tuple[Path, ast.Module]]:
+    for package in ("cache", "proxy"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(name: str) -> str | None:
+    parts = name.split(".")
+    if parts[0] == "cache":
+        return "cache"
+    return ".".join(parts[:2]) if parts[0] == "proxy" and len(parts) > 1 else None
+
+
+def test_every_room_is_in_the_plan() -> None:
+    rooms = {room_of(name_of(path)) for path, _ in modules()} - {None}
+    assert rooms <= LAYERS.keys() | TOP
+
+
+@pytest.mark.parametrize("room", LAYERS)
+def test_room_imports_only_what_lies_below_it(room: str) -> None:
+    for path, tree in modules():
+        if room_of(name_of(path)) != room:
+            continue
+        used = {room_of(name) for name in imports(tree)} - {None, room}
+        assert used <= LAYERS[room], f"{path.relative_to(ROOT)} imports {used - LAYERS[room]}"
+
+
+@pytest.mark.parametrize("library", ONE_IMPORTER)
+def test_library_has_one_importing_room(library: str) -> None:
+    users = {
+        room_of(name_of(path))
+        for path, tree in modules()
+        for name in imports(tree)
+        if name == library or name.startswith(library + ".")
+    }
+    allowed = {ONE_IMPORTER[library]}
+    # The supervisor tells the metrics library which workers have died; it knows no metric.
+    allowed |= {"proxy.supervisor"} if library == "prometheus_client" else set()
+    assert users <= allowed
+
+
+def test_aiohttp_client_is_used_by_fetch_alone() -> None:
+    for path, tree in modules():
+        users = {name for name in imports(tree) if name.startswith("aiohttp")}
+        room = room_of(name_of(path))
+        if room != "proxy.web":
+            assert not users or room == "proxy.fetch", path
+
+
+@pytest.mark.parametrize("place", PURE)
+def test_pure_room_has_no_event_loop_and_no_clock(place: str) -> None:
+    for path, tree in modules():
+        relative = str(path.relative_to(ROOT))
+        if not relative.startswith(place) or relative in PURE_EXCEPT or "/operations/_" in relative:
+            continue
+        forbidden = {
+            name for name in imports(tree) if name.split(".")[0] in {"asyncio", "aiohttp", "aiofiles"}
+        }
+        clock = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "time"
+            and node.attr in {"time", "monotonic", "sleep", "perf_counter"}
+        }
+        assert not forbidden, (relative, forbidden)
+        assert not clock, (relative, clock)

@@ -1,0 +1,210 @@
+"""Freshness, RFC 9111 §4.2."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keeping import NOW, make_entry
+
+from cache.entry import Entry
+from cache.freshness import (
+    HEURISTIC_MAX_SECONDS,
+    MAX_DELTA_SECONDS,
+    cache_control,
+    current_age,
+    freshness_lifetime,
+    is_fresh,
+    remaining_seconds,
+)
+from cache.httpdate import format_http_date
+
+DAY = 86400.0
+
+
+def lifetime(**headers: str) -> float:
+    pairs = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    return freshness_lifetime(pairs, response_time=NOW)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("max-age=60", 60),
+        ("MAX-AGE=60", 60),
+        ('max-age="60"', 60),
+        ("max-age=60, s-maxage=10", 10),
+        ("s-maxage=0, max-age=60", 0),
+        ("public,max-age=60,immutable", 60),
+        ("max-age=60, max-age=90", 60),
+        ("max-age", 0),
+        ("max-age=", 0),
+        ("max-age=-1", 0),
+        ("max-age=1.5", 0),
+        ("max-age=x", 0),
+        ("max-age=" + "9" * 5000, MAX_DELTA_SECONDS),
+        ("max-age=99999999999", MAX_DELTA_SECONDS),
+        ("max-age=60, no-cache", 0),
+        ("max-age=60, no-store", 0),
+        ("max-age=60, private", 0),
+        ('max-age=60, no-cache="set-cookie"', 60),
+        ('max-age=60, private="set-cookie"', 60),
+        ("max-age=60, must-revalidate, proxy-revalidate", 60),
+        ('ext="max-age=5, no-cache", max-age=60', 60),
+        (", ,;=", 0),
+        ("", 0),
+    ],
+)
+def test_lifetime_of_cache_control(value: str, seconds: float) -> None:
+    """§4.2.1 and §5.2.2, as a mirror reads them."""
+    assert lifetime(cache_control=value) == seconds
+
+
+def test_lifetime_of_several_lines_is_that_of_one_list() -> None:
+    """RFC 9110 §5.3: lines of one name are one list."""
+    headers = (("cache-control", "public"), ("cache-control", "max-age=60"))
+    assert freshness_lifetime(headers, response_time=NOW) == 60
+
+
+def test_lifetime_by_expires_counts_from_date() -> None:
+    """§4.2.1: Expires minus Date, whatever our clock says."""
+    date, expires = format_http_date(NOW - 5000), format_http_date(NOW - 4900)
+    assert lifetime(date=date, expires=expires) == 100
+
+
+def test_lifetime_by_max_age_wins_over_expires() -> None:
+    """§5.3: Expires is ignored beside max-age."""
+    assert lifetime(cache_control="max-age=7", expires=format_http_date(NOW + 100)) == 7
+
+
+@pytest.mark.parametrize("expires", ["0", "-1", "", "tomorrow"])
+def test_lifetime_by_an_invalid_expires_is_over(expires: str) -> None:
+    """§5.3: above all "0" means already expired, and no heuristic makes up for it."""
+    assert lifetime(expires=expires, last_modified=format_http_date(NOW - 100 * DAY)) == 0
+
+
+def test_lifetime_by_heuristic_is_a_tenth_since_the_last_change() -> None:
+    """§4.2.2."""
+    assert lifetime(last_modified=format_http_date(NOW - 10 * DAY)) == pytest.approx(DAY)
+
+
+def test_lifetime_by_heuristic_ends_after_a_week() -> None:
+    """A very old picture is asked about all the same."""
+    assert lifetime(last_modified=format_http_date(0)) == HEURISTIC_MAX_SECONDS
+
+
+@pytest.mark.parametrize("modified", [format_http_date(NOW + DAY), "0", "yesterday"])
+def test_lifetime_by_a_senseless_last_modified_is_none(modified: str) -> None:
+    """A change in the future, or at no time, says nothing."""
+    assert lifetime(last_modified=modified) == 0
+
+
+def test_lifetime_without_any_word_is_none() -> None:
+    """Silence is not freshness."""
+    assert lifetime() == 0
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [({"pragma": "no-cache"}, 0), ({"pragma": "x"}, DAY)])
+def test_lifetime_with_pragma_alone(headers: dict[str, str], seconds: float) -> None:
+    """§5.4: Pragma counts where Cache-Control is absent."""
+    assert lifetime(**headers, expires=format_http_date(NOW + DAY)) == seconds
+
+
+def age(*, now: float = NOW, request_time: float = NOW, **headers: str) -> float:
+    return current_age(tuple(headers.items()), request_time=request_time, response_time=NOW, now=now)
+
+
+def test_age_is_the_larger_of_both_measures() -> None:
+    """§4.2.3: apparent age by Date, corrected age by Age and the time on the way."""
+    date = format_http_date(NOW - 30)
+    assert age(date=date) == 30
+    assert age(date=date, age="100") == 100
+    assert age(date=date, age="100", request_time=NOW - 5) == 105
+    assert age(date=date, age="100", request_time=NOW - 5, now=NOW + 7) == 112
+
+
+@pytest.mark.parametrize("text", ["x", "-5", "1, 2", "", "1e3"])
+def test_age_that_is_no_number_is_ignored(text: str) -> None:
+    """RFC 9111 §5.1."""
+    assert age(age=text) == 0
+
+
+def test_age_with_a_date_in_the_future_is_not_negative() -> None:
+    """An origin with a wrong clock does not make its answers younger than now."""
+    assert age(date=format_http_date(NOW + DAY)) == 0
+
+
+def kept(control: str = "max-age=100") -> Entry:
+    return make_entry("http://h/a", headers={"cache-control": control})
+
+
+@pytest.mark.parametrize(("passed", "fresh"), [(0, True), (99.9, True), (100, False), (101, False)])
+def test_entry_is_fresh_until_its_lifetime_is_over(passed: float, fresh: bool) -> None:
+    """§4.2: fresh means that the lifetime exceeds the age."""
+    assert is_fresh(kept(), now=NOW + passed, min_fresh_seconds=0) is fresh
+
+
+@pytest.mark.parametrize("control", ["no-store", "no-cache", "max-age=0", "private", ""])
+def test_entry_is_fresh_as_long_as_the_operator_says(control: str) -> None:
+    """`min_fresh` stands above the origin's word."""
+    assert remaining_seconds(kept(control), now=NOW + 40, min_fresh_seconds=100) == 60
+    assert not is_fresh(kept(control), now=NOW + 100, min_fresh_seconds=100)
+    assert not is_fresh(kept(control), now=NOW, min_fresh_seconds=0)
+
+
+def test_entry_is_fresh_by_whichever_lasts_longer() -> None:
+    """A long lifetime of the origin is not cut short by `min_fresh`."""
+    assert remaining_seconds(kept("max-age=1000"), now=NOW, min_fresh_seconds=10) == 1000
+
+
+def test_entry_can_be_fresh_for_ever() -> None:
+    """An operator who never wants to ask again may say so."""
+    assert remaining_seconds(kept(), now=NOW + 1e9, min_fresh_seconds=math.inf) == math.inf
+
+
+def test_entry_from_the_future_is_stale() -> None:
+    """After the clock was set back, what came by the wrong clock is asked about, not trusted for years."""
+    entry = dataclasses.replace(
+        kept("max-age=99999"), response_time=NOW + 10 * DAY, validated_at=NOW + 10 * DAY
+    )
+    assert not is_fresh(entry, now=NOW, min_fresh_seconds=DAY)
+
+
+def test_entry_from_some_seconds_ahead_is_fresh() -> None:
+    """Two machines' clocks differ a little; that is no reason to ask."""
+    assert remaining_seconds(kept(), now=NOW - 5, min_fresh_seconds=0) == 100
+
+
+@given(st.text(max_size=60), st.text(max_size=40), st.floats(-1e12, 1e12), st.floats(0, 1e9))
+def test_entry_of_any_headers_at_any_time_has_a_remaining_time(
+    control: str, other: str, now: float, min_fresh: float
+) -> None:
+    """Whatever an origin says and whatever the clock shows: a number that is not negative, and finite."""
+    headers = {
+        "cache-control": control,
+        "expires": other,
+        "age": other,
+        "date": other,
+        "last-modified": other,
+    }
+    remaining = remaining_seconds(
+        make_entry("http://h/a", headers=headers), now=now, min_fresh_seconds=min_fresh
+    )
+    assert 0 <= remaining < math.inf
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_entry_never_becomes_fresher_by_waiting(max_age: int, passed: int, more: int) -> None:
+    """Remaining freshness falls as time goes on."""
+    entry = kept(f"max-age={max_age}")
+    sooner = remaining_seconds(entry, now=NOW + passed, min_fresh_seconds=50)
+    assert remaining_seconds(entry, now=NOW + passed + more, min_fresh_seconds=50) <= sooner
+
+
+@given(st.text())
+def test_directives_of_any_text_are_read(text: str) -> None:
+    """A header may hold anything."""
+    assert all(name == name.lower() for name in cache_control([("cache-control", text)]))

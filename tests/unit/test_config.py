@@ -1,0 +1,215 @@
+"""The configuration file: what it takes, what it refuses, and that its comments tell the truth."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from proxy.config import FOREVER, Config, parse_duration, parse_size
+from proxy.configfile import ConfigError, changed_restart_keys, keep_restart_keys, key_names, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def problems_of(path: str, environ: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, environ or {})
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("32 MiB", 32 * 2**20), ("1.5GB", 1_500_000_000), ("7", 7), (9, 9), ("500 kB", 500_000)],
+)
+def test_size_written_with_unit_is_bytes(text: object, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1 XB", "MiB", True, 1.5, None])
+def test_size_unreadable_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10s", 10.0),
+        ("500ms", 0.5),
+        ("1d", 86400.0),
+        (0, 0.0),
+        ("0", 0.0),
+        ("forever", FOREVER),
+        ("2 h", 7200.0),
+    ],
+)
+def test_duration_written_with_unit_is_seconds(text: object, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+def test_shipped_file_holds_the_built_in_defaults() -> None:
+    """Deleting a line of config.toml changes nothing, so its comments can be believed."""
+    shipped = load(str(ROOT / "config.toml"), {}).config
+    defaults = Config()
+    for section in Config.model_fields.keys() - {"presets"}:
+        for key, value in getattr(shipped, section):
+            if (section, key) in {("store", "dir"), ("fetch", "user_agent")}:
+                continue
+            assert value == getattr(getattr(defaults, section), key), f"{section}.{key}"
+    assert shipped.presets == defaults.presets
+    assert shipped.store.dir == ROOT / "var/store"
+
+
+def test_shipped_file_names_every_key() -> None:
+    """Every key of the program stands in config.toml with a comment, as a value or commented out."""
+    text = (ROOT / "config.toml").read_text(encoding="utf-8")
+    for name in key_names():
+        section, key = name.split(".")[:2]
+        if key == "<name>":
+            assert f"[{section}." in text
+            continue
+        body = text.split(f"[{section}]", 1)[1].split("\n[", 1)[0] if f"[{section}]" in text else ""
+        line = re.search(rf"^(?:# )?{key} = .*#.*$", body, re.MULTILINE)
+        assert line or f"[{section}.{key}" in text, f"{name} is not documented"
+
+
+def test_shipped_file_has_no_unknown_key() -> None:
+    known = set(key_names())
+    tables = tomllib.loads((ROOT / "config.toml").read_text(encoding="utf-8"))
+    for section, keys in tables.items():
+        for key in keys:
+            assert {f"{section}.{key}", f"{section}.{key}.<name>", f"{section}.<name>"} & known
+
+
+def test_unknown_keys_are_all_reported_with_the_nearest_name(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "[server]\nprot = 1\n[store]\nmax_byte = 2\n[sorces]\nopen = true\n[fetch]\nport = 1\n"
+    )
+    found = "\n".join(problems_of(path))
+    assert "server.prot: unknown key; did you mean server.port?" in found
+    assert "store.max_byte: unknown key" in found
+    assert "sorces: unknown key; did you mean sources?" in found
+    assert "fetch.port: unknown key; did you mean" in found
+
+
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        '[server]\nport = 99999\npublic_url = "img.example.org"\n[fetch]\nmax_bytes = "many"\n'
+        '[sources]\nallow = ["http://h/a"]\nkeys = ["short"]\n[rewrite]\nbody = "nosuch"\n',
+    )
+    found = problems_of(path, {"IMGMIRROR_FETCH_TIMEOUT": "soon"})
+    for key in (
+        "server.port",
+        "server.public_url",
+        "fetch.max_bytes",
+        "fetch.timeout",
+        "sources.allow",
+        "sources.keys",
+    ):
+        assert any(line.startswith(key) for line in found), (key, found)
+
+
+def test_presets_named_by_rewrite_must_exist(tmp_path: Path) -> None:
+    assert "nosuch" in problems_of(write(tmp_path, '[rewrite]\nbody = "nosuch"\n'))[0]
+
+
+def test_preset_with_bad_option_is_refused(tmp_path: Path) -> None:
+    found = problems_of(write(tmp_path, "[presets.hero]\nwidht = 5\n[presets.Bad]\nwidth = 5\n"))
+    assert any("widht" in line for line in found)
+    assert any("Bad" in line for line in found)
+
+
+def test_own_preset_stands_beside_the_shipped_ones(tmp_path: Path) -> None:
+    presets = load(write(tmp_path, "[presets.hero]\nwidth = 5\n"), {}).config.presets
+    assert presets["hero"] == {"width": 5}
+    assert {"headimg", "thumbnail", "content"} <= presets.keys()
+
+
+def test_environment_overrides_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "[server]\nport = 1\n")
+    config = load(
+        path,
+        {
+            "IMGMIRROR_SERVER_PORT": "2",
+            "IMGMIRROR_SOURCES_ALLOW": '["h.example"]',
+            "IMGMIRROR_SOURCES_OPEN": "false",
+            "IMGMIRROR_FETCH_MIN_FRESH": "0",
+            "IMGMIRROR_PRESETS_HERO": '{"width": 7}',
+        },
+    ).config
+    assert config.server.port == 2
+    assert config.sources.allow == ("h.example",)
+    assert config.sources.open is False
+    assert config.fetch.min_fresh == 0
+    assert config.presets["hero"] == {"width": 7}
+
+
+def test_secret_in_file_named_by_environment_is_read(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
+    (tmp_path / "keys").write_text("first-key-of-sixteen\nsecond-key-of-sixteen\n")
+    environ = {
+        "IMGMIRROR_SERVER_ADMIN_TOKEN_FILE": str(tmp_path / "token"),
+        "IMGMIRROR_SOURCES_KEYS_FILE": str(tmp_path / "keys"),
+    }
+    config = load(write(tmp_path, ""), environ).config
+    assert config.server.admin_token == "s3cret"
+    assert config.sources.keys == ("first-key-of-sixteen", "second-key-of-sixteen")
+    assert "s3cret" not in repr(config)
+    assert "first-key" not in repr(config)
+
+
+def test_unknown_environment_name_is_refused(tmp_path: Path) -> None:
+    found = problems_of(write(tmp_path, ""), {"IMGMIRROR_SERVER_PROT": "1", "IMGMIRROR_SOURCES_ALLOW": "h"})
+    assert any("server.prot" in line for line in found)
+    assert any("IMGMIRROR_SOURCES_ALLOW" in line and "JSON" in line for line in found)
+
+
+def test_names_that_container_platforms_invent_are_ignored(tmp_path: Path) -> None:
+    environ = {"IMGMIRROR_PORT": "tcp://10.0.0.1:80", "IMGMIRROR_SERVICE_HOST": "10.0.0.1"}
+    assert load(write(tmp_path, ""), environ).config.server.port == 8080
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = load(write(tmp_path, '[store]\ndir = "kept"\n[sources]\nmanifest = "m.txt"\n'), {}).config
+    assert config.store.dir == tmp_path / "kept"
+    assert config.store.variants_path == tmp_path / "kept/variants"
+    assert config.sources.manifest == tmp_path / "m.txt"
+
+
+@pytest.mark.parametrize("text", ["[server", "server = 1", "\xff"])
+def test_file_that_cannot_be_read_is_a_problem(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(text.encode("latin-1"))
+    assert problems_of(str(path))
+
+
+def test_missing_file_named_by_hand_is_a_problem(tmp_path: Path) -> None:
+    assert "cannot be read" in problems_of(str(tmp_path / "none.toml"))[0]
+
+
+def test_keys_that_need_a_restart_are_named_and_kept(tmp_path: Path) -> None:
+    old = Config()
+    new = load(write(tmp_path, "[server]\nport = 9\nmin_max_age = 5\n"), {}).config
+    assert changed_restart_keys(old, new) == ["server.port"]
+    merged = keep_restart_keys(old, new)
+    assert merged.server.port == 8080
+    assert merged.server.min_max_age == 5
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "any_transform"),
+    [("127.0.0.1", (), True), ("::1", (), True), ("0.0.0.0", (), False), ("0.0.0.0", ("k" * 16,), True)],
+)
+def test_transforms_are_bounded_off_loopback_unless_signed(
+    host: str, keys: tuple[str, ...], any_transform: bool
+) -> None:
+    config = Config.model_validate({"server": {"host": host}, "sources": {"keys": keys}})
+    assert config.any_transform is any_transform

@@ -1,0 +1,134 @@
+"""Recognising formats, the facts, and the choice of the answer's format."""
+
+from __future__ import annotations
+
+import pictures
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.images.formats import (
+    FORMAT_OF_MEDIA_TYPE,
+    MEDIA_TYPES,
+    RENDERABLE,
+    PictureFacts,
+    choose_output,
+    sniff,
+)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "ICO"])
+def test_rendered_formats_are_recognised(name: str) -> None:
+    """Every format that Pillow writes here is recognised from its first bytes."""
+    assert sniff(pictures.saved(pictures.quarters(), name)[:64]) == name.lower()
+    assert name.lower() in RENDERABLE
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"<svg xmlns='http://www.w3.org/2000/svg'>", "svg"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- x -->\n<svg>", "svg"),
+        (b'<?xml version="1.0"?><!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "x.dtd"><svg>', "svg"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "heic"),
+        (b"\x00\x00\x00\x20ftypmif1\x00\x00\x00\x00mif1avifmiaf", "avif"),
+        (b"\x00\x00\x00\x20ftypavis\x00\x00\x00\x00msf1", "avif"),
+        (b"\x00\x00\x00\x20ftypisom\x00\x00\x00\x00mp42", None),
+        (b"\xff\x0a\xfa\x1f", "jxl"),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "jxl"),
+        (b"MM\x00\x2a\x00\x00\x00\x08", "tiff"),
+        (b"\x00\x00\x02\x00\x01\x00", "ico"),
+        (b"8BPS\x00\x01", "psd"),
+        (b"BMW drivers read this text", None),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", None),
+        (b"<!DOCTYPE html><html><svg>", None),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", None),
+        (b"GIF88a", None),
+        (b"\xff\xd8", None),
+        (b"", None),
+    ],
+)
+def test_first_bytes_decide(head: bytes, name: str | None) -> None:
+    """A signature decides, never a name; what is no picture has none."""
+    assert sniff(head) == name
+
+
+@pytest.mark.parametrize(
+    "part", [b"<!---->", b"<!-- -->\n", b"<!DOCTYPE svg>", b"<!DOCTYPE svg[]>", b" ", b"<?xml?>"]
+)
+def test_row_of_preambles_is_read_in_one_go(part: bytes) -> None:
+    """Nothing that may stand before an SVG takes more than one look, however often it is repeated."""
+    assert sniff(part * 400) is None
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_can_be_sniffed(head: bytes) -> None:
+    """The answer is a known format or None."""
+    assert sniff(head) in {None, *MEDIA_TYPES}
+
+
+def test_media_types_go_both_ways() -> None:
+    """Every format's media type leads back to it."""
+    assert all(FORMAT_OF_MEDIA_TYPE[media_type] == name for name, media_type in MEDIA_TYPES.items())
+
+
+@given(
+    st.builds(
+        PictureFacts,
+        format=st.sampled_from(sorted(RENDERABLE)),
+        width=st.integers(1, 99999),
+        height=st.integers(1, 99999),
+        frames=st.integers(1, 300),
+        has_alpha=st.booleans(),
+        drawing=st.booleans(),
+        bits=st.sampled_from([8, 16]),
+    )
+)
+def test_facts_survive_storing(facts: PictureFacts) -> None:
+    """`from_dict(to_dict)` is the same, and names of later versions do no harm."""
+    assert PictureFacts.from_dict(facts.to_dict() | {"later": 1}) == facts
+
+
+@pytest.mark.parametrize("stored", [{}, {"format": "png"}, {"format": "png", "width": "x", "height": 1}])
+def test_broken_facts_are_refused(stored: dict[str, object]) -> None:
+    """What is no record of a picture is a ValueError."""
+    with pytest.raises(ValueError, match="facts"):
+        PictureFacts.from_dict(stored)
+
+
+PHOTO = PictureFacts("jpeg", 10, 10)
+CHART = PictureFacts("png", 10, 10, drawing=True)
+DISC = PictureFacts("png", 10, 10, has_alpha=True)
+MOVING = PictureFacts("gif", 10, 10, frames=5, drawing=True)
+
+
+@pytest.mark.parametrize(
+    ("acceptable", "facts", "anim", "chosen"),
+    [
+        (("avif", "webp", "fallback"), PHOTO, True, "avif"),
+        (("webp", "avif", "fallback"), DISC, True, "webp"),
+        (("fallback",), PHOTO, True, "jpeg"),
+        (("fallback", "webp"), PHOTO, True, "jpeg"),
+        (("fallback",), CHART, True, "png"),
+        (("fallback",), DISC, True, "png"),
+        ((), PHOTO, True, "jpeg"),
+        (("avif", "webp", "fallback"), MOVING, True, "webp"),
+        (("avif", "fallback"), MOVING, True, "gif"),
+        (("fallback",), MOVING, True, "gif"),
+        (("avif", "webp", "fallback"), MOVING, False, "avif"),
+        (("fallback",), MOVING, False, "png"),
+        (("png",), PHOTO, True, "png"),
+        (("jpeg",), DISC, True, "jpeg"),
+        (("jpeg",), MOVING, True, "jpeg"),
+        (("gif",), MOVING, True, "gif"),
+        (("json",), MOVING, True, "json"),
+    ],
+)
+def test_output_follows_acceptance_and_facts(
+    acceptable: tuple[str, ...],
+    facts: PictureFacts,
+    anim: bool,
+    chosen: str,
+) -> None:
+    """The preferred format wins; an animation prefers one that moves; JPEG never for drawings or transparency."""
+    assert choose_output(acceptable, facts, anim=anim) == chosen

@@ -1,0 +1,167 @@
+"""Sizes and crops of every fit, as laws and as examples."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import InvalidTransform
+from proxy.images.geometry import FITS, SIDES, Limits, Plan, make_plan, require_within
+from proxy.images.resolved import Resolved
+
+LIMITS = Limits()
+sides = st.integers(1, 5000)
+sizes = st.tuples(sides, sides)
+optional = st.none() | st.integers(1, 4000)
+gravities = st.sampled_from(["auto", "0.3x0.9", *SIDES])
+
+
+@st.composite
+def wishes(draw: st.DrawFn) -> Resolved:
+    return Resolved(
+        width=draw(optional),
+        height=draw(optional),
+        dpr=draw(st.sampled_from([1.0, 1.5, 2.0])),
+        fit=draw(st.sampled_from(FITS)),
+        upscale=draw(st.booleans()),
+        gravity=draw(gravities),
+    )
+
+
+def planned(natural: tuple[int, int], **options: object) -> Plan:
+    return make_plan(natural, Resolved(**options), limits=LIMITS)  # type: ignore[arg-type]
+
+
+@given(sizes, wishes())
+def test_plan_stays_within_everything_asked(natural: tuple[int, int], wanted: Resolved) -> None:
+    """No result is larger than asked for or than the limits; no crop leaves the picture; nothing is empty."""
+    try:
+        plan = make_plan(natural, wanted, limits=LIMITS)
+    except InvalidTransform:
+        return
+    for side, asked in zip(plan.canvas, (wanted.width, wanted.height), strict=True):
+        if asked is not None and (wanted.width and wanted.height):
+            assert side <= round(asked * wanted.dpr)
+        assert 1 <= side <= LIMITS.max_side
+    assert plan.canvas[0] * plan.canvas[1] <= LIMITS.max_pixels
+    left, top, right, bottom = plan.crop
+    assert 0 <= left < right <= natural[0]
+    assert 0 <= top < bottom <= natural[1]
+
+
+@given(sizes, wishes())
+def test_only_squeeze_changes_the_shape(natural: tuple[int, int], wanted: Resolved) -> None:
+    """The cut and its scaled size have one shape, to half a pixel."""
+    try:
+        plan = make_plan(natural, wanted, limits=LIMITS)
+    except InvalidTransform:
+        return
+    if wanted.fit == "squeeze" or 1 in plan.size:
+        return
+    width, height = plan.crop[2] - plan.crop[0], plan.crop[3] - plan.crop[1]
+    assert abs(plan.size[0] - plan.size[1] * width / height) <= 0.51 * max(1, width / height) + 1
+    assert abs(plan.size[1] - plan.size[0] * height / width) <= 0.51 * max(1, height / width) + 1
+
+
+@given(sizes, wishes())
+def test_without_upscale_nothing_grows(natural: tuple[int, int], wanted: Resolved) -> None:
+    """The scaled picture is never larger than what was cut out of the original."""
+    try:
+        plan = make_plan(natural, wanted.replaced(upscale=False), limits=LIMITS)
+    except InvalidTransform:
+        return
+    assert plan.size[0] <= plan.crop[2] - plan.crop[0] + 1
+    assert plan.size[1] <= plan.crop[3] - plan.crop[1] + 1
+
+
+@given(sizes, sides, sides, gravities)
+def test_cover_fills_the_area_exactly(
+    natural: tuple[int, int], width: int, height: int, gravity: str
+) -> None:
+    """cover with upscale is exactly as large as asked, whatever the picture."""
+    plan = planned(natural, width=width, height=height, fit="cover", upscale=True, gravity=gravity)
+    if width * height <= LIMITS.max_pixels:
+        assert plan.canvas == plan.size == (width, height)
+
+
+@pytest.mark.parametrize(
+    ("natural", "options", "size", "canvas"),
+    [
+        ((2000, 1000), {"width": 500}, (500, 250), (500, 250)),
+        ((2000, 1000), {"height": 100}, (200, 100), (200, 100)),
+        ((200, 100), {"width": 500}, (200, 100), (200, 100)),
+        ((200, 100), {"width": 500, "upscale": True}, (200, 100), (200, 100)),
+        ((200, 100), {"width": 500, "fit": "contain"}, (200, 100), (200, 100)),
+        ((200, 100), {"width": 500, "fit": "contain", "upscale": True}, (500, 250), (500, 250)),
+        ((200, 100), {"width": 300, "fit": "cover", "upscale": True}, (300, 150), (300, 150)),
+        ((2000, 1000), {"width": 500, "height": 500}, (500, 250), (500, 250)),
+        (
+            (2000, 1000),
+            {"width": 500, "height": 500, "fit": "cover", "upscale": True},
+            (500, 500),
+            (500, 500),
+        ),
+        ((100, 50), {"width": 400, "height": 400, "fit": "cover", "upscale": True}, (400, 400), (400, 400)),
+        ((100, 50), {"width": 400, "height": 400, "fit": "cover"}, (50, 50), (50, 50)),
+        ((100, 50), {"width": 400, "height": 400, "fit": "crop"}, (100, 50), (100, 50)),
+        ((1000, 50), {"width": 400, "height": 400, "fit": "crop"}, (400, 20), (400, 20)),
+        ((1000, 500), {"width": 400, "height": 400, "fit": "crop"}, (400, 400), (400, 400)),
+        ((2000, 1000), {"width": 500, "height": 500, "fit": "pad", "upscale": True}, (500, 250), (500, 500)),
+        ((100, 50), {"width": 400, "height": 400, "fit": "pad", "upscale": True}, (400, 200), (400, 400)),
+        ((100, 50), {"width": 400, "height": 400, "fit": "pad"}, (100, 50), (400, 400)),
+        (
+            (2000, 1000),
+            {"width": 300, "height": 700, "fit": "squeeze", "upscale": True},
+            (300, 700),
+            (300, 700),
+        ),
+        ((200, 100), {"width": 300, "height": 70, "fit": "squeeze"}, (200, 70), (200, 70)),
+        ((2000, 1000), {"width": 500, "dpr": 2.0}, (1000, 500), (1000, 500)),
+        ((2000, 1000), {"dpr": 2.0}, (2000, 1000), (2000, 1000)),
+        ((3, 2000), {"width": 1}, (1, 667), (1, 667)),
+        ((5000, 1), {"width": 10}, (10, 1), (10, 1)),
+        ((20000, 100), {}, (8192, 40), (8192, 40)),
+        ((100, 30000), {"width": 100}, (27, 8192), (27, 8192)),
+    ],
+)
+def test_fit_gives_documented_size(
+    natural: tuple[int, int], options: dict[str, object], size: tuple[int, int], canvas: tuple[int, int]
+) -> None:
+    """The examples of the documentation."""
+    plan = planned(natural, **options)
+    assert (plan.size, plan.canvas) == (size, canvas)
+
+
+@pytest.mark.parametrize(
+    ("gravity", "crop"),
+    [
+        ("center", (500, 0, 1500, 1000)),
+        ("auto", (500, 0, 1500, 1000)),
+        ("left", (0, 0, 1000, 1000)),
+        ("right", (1000, 0, 2000, 1000)),
+        ("top", (500, 0, 1500, 1000)),
+        ("0.25x1", (250, 0, 1250, 1000)),
+    ],
+)
+def test_gravity_decides_what_stays(gravity: str, crop: tuple[float, ...]) -> None:
+    """A side, a point or the centre of the room that is left."""
+    assert planned((2000, 1000), width=100, height=100, fit="cover", gravity=gravity).crop == crop
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"width": 8193},
+        {"height": 5000, "dpr": 2.0},
+        {"width": 8000, "height": 8000},
+        {"width": 8192, "dpr": 1.1},
+    ],
+)
+def test_more_than_the_limits_is_refused(options: dict[str, object]) -> None:
+    """What is asked for beyond the limits is refused whatever the picture, before it is even fetched."""
+    wanted = Resolved(**options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidTransform, match="allowed"):
+        make_plan((10, 10), wanted, limits=LIMITS)
+    with pytest.raises(InvalidTransform, match="allowed"):
+        require_within(wanted, LIMITS)

@@ -1,0 +1,292 @@
+"""The text of transforms: reading, refusing, and the one canonical spelling."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.config import Config
+from proxy.errors import InvalidTransform
+from proxy.images.geometry import FITS, SIDES
+from proxy.images.resolved import Resolved
+from proxy.images.transform import OPTIONS, Transform, options_table, preset_problems
+
+PRESETS = Config().presets
+
+VALUES: dict[str, st.SearchStrategy[str]] = {
+    "width": st.one_of(st.just("auto"), st.integers(1, 32767).map(str)),
+    "height": st.one_of(st.just("auto"), st.integers(1, 32767).map(str)),
+    "dpr": st.decimals(1, 8, places=3).map(str),
+    "fit": st.sampled_from(FITS),
+    "upscale": st.sampled_from(["true", "false"]),
+    "gravity": st.one_of(
+        st.sampled_from(["auto", "centre", *SIDES]),
+        st.tuples(st.decimals(0, 1, places=4), st.decimals(0, 1, places=4)).map(lambda p: f"{p[0]}x{p[1]}"),
+    ),
+    "trim": st.one_of(
+        st.sampled_from(["true", "false"]),
+        st.integers(0, 255).map(str),
+        st.tuples(*[st.integers(0, 500)] * 4).map(lambda n: ";".join(map(str, n))),
+    ),
+    "flip": st.sampled_from(["h", "v", "hv"]),
+    "rotate": st.sampled_from(["0", "90", "180", "270"]),
+    "brightness": st.decimals(0, 10, places=2).map(str),
+    "contrast": st.decimals(0, 10, places=4).map(str),
+    "saturation": st.decimals(0, 10, places=1).map(str),
+    "gamma": st.decimals(0, 10, places=1).map(str),
+    "blur": st.integers(0, 250).map(str),
+    "sharpen": st.decimals(0, 10, places=2).map(str),
+    "background": st.sampled_from(["red", "%23fff", "%23a1b2c3d4", "rgb(1%2C2%2C3)", "hsl(9%2050%25%209%25)"]),
+    "format": st.sampled_from(["auto", "avif", "webp", "jpeg", "jpg", "png", "gif", "json"]),
+    "quality": st.one_of(st.just("auto"), st.integers(1, 100).map(str)),
+    "metadata": st.sampled_from(["none", "copyright", "keep"]),
+    "anim": st.sampled_from(["true", "false"]),
+    "onerror": st.sampled_from(["redirect", "error"]),
+    "slow-connection-quality": st.integers(1, 100).map(str),
+}  # fmt: skip
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> str:
+    names = draw(st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=8))
+    words = [
+        f"{draw(st.sampled_from([name, OPTIONS[name].short or name]))}={draw(VALUES[name])}" for name in names
+    ]
+    preset = draw(st.sampled_from(["", "headimg", "content"]))
+    return ",".join([preset, *words] if preset else words or ["width=1"])
+
+
+def test_every_option_is_generated() -> None:
+    """The laws below are tried on every option there is."""
+    assert VALUES.keys() == OPTIONS.keys()
+
+
+@given(texts())
+def test_canonical_text_reads_back_as_the_same_transform(text: str) -> None:
+    """`parse(t.canonical()) == t`, and canonical text is its own canonical text."""
+    transform = Transform.parse(text)
+    again = Transform.parse(transform.canonical())
+    assert again == transform
+    assert again.canonical() == transform.canonical()
+
+
+@given(texts())
+def test_canonical_text_fits_into_a_url_segment(text: str) -> None:
+    """Nothing in canonical text ends a path segment or starts a query, and all of it is printable ASCII."""
+    canonical = Transform.parse(text).canonical()
+    assert not set("/?# ") & set(canonical)
+    assert canonical.isascii()
+    assert canonical.isprintable()
+
+
+@given(texts())
+def test_resolved_transform_survives_wire_and_pickle(text: str) -> None:
+    """What a render process gets is what was asked for."""
+    resolved = Transform.parse(text).resolved(PRESETS)
+    wired = Resolved.from_wire(resolved.to_wire())
+    assert wired.replaced(on_error=resolved.on_error) == resolved
+    assert wired.text == resolved.text
+    assert pickle.loads(pickle.dumps(resolved)) == resolved  # noqa: S301 - our own bytes
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """No text ends in anything but a transform or `InvalidTransform`."""
+    try:
+        Transform.parse(text).resolved(PRESETS)
+    except InvalidTransform as error:
+        assert error.message.isprintable()  # noqa: PT017 - both outcomes are right
+
+
+@given(st.sampled_from(sorted(OPTIONS)), st.text(max_size=30))
+def test_any_value_is_read_or_refused_by_name(name: str, value: str) -> None:
+    """A refusal names the option."""
+    try:
+        Transform.parse(f"{name}={value}")
+    except InvalidTransform as error:
+        assert name in error.message or "," in value  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("w=640,f=auto", "width=640"),
+        ("f=auto", "format=auto"),
+        ("height=5,width=3", "height=5,width=3"),
+        ("headimg", "headimg"),
+        ("headimg,fit=scale-down", "headimg,fit=scale-down"),
+        ("headimg,w=auto", "headimg,width=auto"),
+        ("w=10,background=%23FFF", "background=%23ffffff,width=10"),
+        ("w=10,background=white", "background=%23ffffff,width=10"),
+        ("w=10,g=0.50x1.0", "gravity=bottom,width=10"),
+        ("w=10,g=centre", "width=10"),
+        ("w=%36%34", "width=64"),
+        ("dpr=2.0,w=1", "dpr=2,width=1"),
+        ("brightness=0,w=1", "width=1"),
+        ("f=jpg", "format=jpeg"),
+        ("trim=true", "trim=10"),
+    ],
+)
+def test_spellings_have_one_canonical_text(text: str, canonical: str) -> None:
+    """Short names, other orders and other spellings come out alike."""
+    assert Transform.parse(text).canonical() == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no options"),
+        ("widht=3", "did you mean width"),
+        ("width=0", "width"),
+        ("width=1.5", "width"),
+        ("width=-3", "width"),
+        ("width=1e3", "width"),
+        ("width=٣", "width"),
+        ("width=", "width"),
+        ("width=1,w=2", "twice"),
+        ("w=1,w=1", "twice"),
+        ("w=1,,h=1", "empty option"),
+        ("w=1,", "empty option"),
+        ("w=1,headimg", "comes first"),
+        ("width%3D640", "neither a preset"),
+        ("width", "needs a value"),
+        ("original", "original"),
+        ("Headimg", "neither a preset"),
+        ("quality=0", "from 1 to 100"),
+        ("quality=101", "from 1 to 100"),
+        ("quality=%FF", "quality"),
+        ("dpr=9", "dpr"),
+        ("dpr=nan", "dpr"),
+        ("fit=stretch", "scale-down, contain"),
+        ("gravity=1.1x0", "gravity"),
+        ("rotate=45", "90, 180 or 270"),
+        ("blur=251", "blur"),
+        ("sharpen=11", "sharpen"),
+        ("background=nocolour", "background"),
+        ("background=%2523fff", "background"),
+        ("trim=1;2;3", "trim"),
+        ("anim=yes", "true or false"),
+        ("onerror=original", "onerror"),
+        ("sig=abc", "no option 'sig'"),
+        ("w=1," + "x" * 3000, "characters"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(text: str, said: str) -> None:
+    """The message names the option and what is allowed."""
+    with pytest.raises(InvalidTransform) as caught:
+        Transform.parse(text)
+    assert said in caught.value.message
+
+
+def test_unknown_preset_is_refused_with_the_nearest() -> None:
+    """A mistyped preset is answered with the one probably meant."""
+    with pytest.raises(InvalidTransform, match="did you mean headimg"):
+        Transform.parse("hedimg").resolved(PRESETS)
+
+
+def test_preset_is_expanded_and_overridden() -> None:
+    """What is written behind a preset wins, a global default included."""
+    resolved = Transform.parse("headimg,w=800,fit=scale-down").resolved(PRESETS)
+    assert (resolved.width, resolved.height, resolved.fit, resolved.upscale) == (
+        800,
+        630,
+        "scale-down",
+        False,
+    )
+    assert resolved.on_error == "original"
+
+
+@pytest.mark.parametrize(
+    ("text", "on_error"),
+    [
+        ("w=1", "error"),
+        ("w=1,onerror=redirect", "original"),
+        ("headimg", "original"),
+        ("headimg,w=1", "original"),
+    ],
+)
+def test_on_error_comes_from_preset_or_option(text: str, on_error: str) -> None:
+    """Bare options answer errors; the shipped presets and onerror=redirect send to the original."""
+    assert Transform.parse(text).resolved(PRESETS).on_error == on_error
+
+
+@pytest.mark.parametrize(
+    ("text", "upscale"),
+    [
+        ("fit=contain", False),
+        ("fit=cover", True),
+        ("fit=pad", True),
+        ("fit=squeeze", True),
+        ("fit=crop", True),
+    ],
+)
+def test_upscale_default_depends_on_fit(text: str, upscale: bool) -> None:
+    """contain does not enlarge by itself; the fits that fill an area do."""
+    assert Transform.parse(text + ",w=9,h=9").resolved({}).upscale is upscale
+
+
+def test_key_text_leaves_out_what_changes_no_bytes() -> None:
+    """Format, onerror and the slow-line quality do not make another variant; a quality does."""
+    plain = Transform.parse("w=9").resolved({}).text
+    assert Transform.parse("w=9,f=webp,onerror=redirect,scq=40,upscale=false").resolved({}).text == plain
+    assert Transform.parse("w=9,q=40").resolved({}).text != plain
+
+
+def test_slow_connection_takes_its_own_quality() -> None:
+    """The quality for slow lines replaces the other only when it was given."""
+    resolved = Transform.parse("w=9,q=80,scq=40").resolved({})
+    assert resolved.for_slow_connection().quality == 40
+    assert Transform.parse("w=9,q=80").resolved({}).for_slow_connection().quality == 80
+
+
+def test_preset_only_means_nothing_besides() -> None:
+    """Policy asks whether a request stays within a preset."""
+    assert Transform.parse("headimg").is_preset_only
+    assert not Transform.parse("headimg,w=1").is_preset_only
+    assert not Transform.parse("w=1").is_preset_only
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("original", {"width": 1}, "reserved"),
+        ("width", {"width": 1}, "reserved"),
+        ("Big", {"width": 1}, "small letters"),
+        ("x", {"widht": 1}, "did you mean width"),
+        ("x", {"width": 0}, "from 1 to"),
+        ("x", {"width": 1, "w": 2}, "twice"),
+        ("x", {"width": [1]}, "no text"),
+        ("x", {"on_error": "redirect"}, "on_error"),
+        ("x", ["width"], "no table"),
+        ("x", {"background": "#12"}, "background"),
+    ],
+)
+def test_wrong_preset_is_told(name: str, options: Any, said: str) -> None:
+    """The configuration learns all that is wrong with a preset."""
+    assert said in " ".join(preset_problems(name, options))
+
+
+def test_right_presets_have_no_problems() -> None:
+    """Short and long names, numbers, texts and truth values are taken as TOML gives them."""
+    options = {
+        "w": 10,
+        "height": 20,
+        "dpr": 1.5,
+        "anim": False,
+        "background": "#fff",
+        "trim": "1;2;3;4",
+        "on_error": "error",
+    }
+    assert preset_problems("card_2-x", options) == []
+    resolved = Transform.parse("card").resolved({"card": options})
+    assert (resolved.width, resolved.dpr, resolved.anim, resolved.trim) == (10, 1.5, False, (1, 2, 3, 4))
+
+
+def test_options_table_lists_every_option() -> None:
+    """The documentation's table is made from the options themselves."""
+    table = options_table()
+    assert all(f"`{name}`" in table for name in OPTIONS)

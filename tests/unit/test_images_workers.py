@@ -1,0 +1,317 @@
+"""The pool: answers, limits of the line, and what becomes of jobs whose process dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pictures
+import psutil
+import pytest
+
+from proxy.config import RenderConfig
+from proxy.errors import Internal, InvalidTransform, QueueFull, RenderTimeout, TooManyPixels
+from proxy.images import jobs, renderer
+from proxy.images.formats import PictureFacts
+from proxy.images.jobs import Settings, WireError
+from proxy.images.transform import Transform
+from proxy.images.workers import Inspection, Job, Rendered, RenderPool, Wish
+
+
+def wish(text: str, *acceptable: str) -> Wish:
+    return Wish(Transform.parse(text).resolved({}), acceptable or ("webp", "fallback"))
+
+
+@pytest.fixture(name="pool")
+async def _pool() -> AsyncIterator[RenderPool]:
+    pool = RenderPool(RenderConfig(queue=2), processes=1)
+    await pool.start()
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture(name="picture")
+def _picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture"
+    path.write_bytes(pictures.saved(pictures.photo(), "JPEG"))
+    return path
+
+
+@pytest.fixture(name="slow", scope="session")
+def _slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("slow") / "picture"
+    path.write_bytes(pictures.slow_picture())
+    return path
+
+
+async def begun(pool: RenderPool) -> None:
+    """Wait until nothing waits in line: the job given before is in a process."""
+    while pool.queued:  # noqa: ASYNC110 - what is waited for happens in the pool, which knows no events
+        await asyncio.sleep(0)
+
+
+async def test_job_is_rendered_in_another_process(pool: RenderPool, picture: Path) -> None:
+    """Facts, verdict and results come back from a process that is not ours."""
+    inspection = await pool.run(Job(str(picture), (wish("width=64"), wish("width=32", "jpeg")), check=True))
+    assert inspection.verdict == "whole"
+    assert inspection.facts == PictureFacts("jpeg", 320, 240)
+    sizes = [(o.output_format, o.width, o.height) for o in inspection.outputs if isinstance(o, Rendered)]
+    assert sizes == [("webp", 64, 48), ("jpeg", 32, 24)]
+    assert pool.pids != (os.getpid(),)
+
+
+async def test_relative_path_is_found(
+    pool: RenderPool, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Render processes stand elsewhere; the path is made absolute before it is sent."""
+    monkeypatch.chdir(picture.parent)
+    assert (await pool.run(Job(picture.name, check=True))).verdict == "whole"
+
+
+async def test_refused_wish_comes_back_as_its_error(pool: RenderPool, picture: Path) -> None:
+    """A transform beyond the limits is `invalid_transform`, not a damaged picture."""
+    inspection = await pool.run(Job(str(picture), (wish("width=9000"),)))
+    assert isinstance(inspection.outputs[0], InvalidTransform)
+    assert "8192" in inspection.outputs[0].message
+
+
+async def test_new_limits_hold_for_the_next_job(pool: RenderPool, picture: Path) -> None:
+    """A reload needs no new processes."""
+    before = pool.pids
+    pool.reconfigure(RenderConfig(max_pixels=100))
+    inspection = await pool.run(Job(str(picture), (wish("width=64"),)))
+    assert isinstance(inspection.outputs[0], TooManyPixels)
+    assert pool.pids == before
+
+
+async def test_timeout_costs_one_job_and_one_process(pool: RenderPool, picture: Path, slow: Path) -> None:
+    """The slow picture's process is gone, its facts are kept, and the next job is answered by another process."""
+    (before,) = pool.pids
+    pool.reconfigure(RenderConfig(timeout=0.1))
+    inspection = await pool.run(Job(str(slow), (wish("width=64"),), check=True))
+    assert inspection.verdict == "beyond_limits"
+    assert isinstance(inspection.error, RenderTimeout)
+    assert isinstance(inspection.outputs[0], RenderTimeout)
+    assert inspection.facts is not None
+    assert inspection.facts.width == 7000
+    assert not psutil.pid_exists(before)
+    pool.reconfigure(RenderConfig())
+    assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
+
+
+async def test_job_of_a_killed_process_is_tried_again(pool: RenderPool, slow: Path) -> None:
+    """Whoever kills a process from outside costs nobody a picture."""
+    running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
+    await asyncio.sleep(0)
+    await begun(pool)
+    os.kill(pool.pids[0], signal.SIGKILL)
+    assert (await running).verdict == "whole"
+
+
+async def test_job_that_is_killed_twice_needs_too_much(pool: RenderPool, slow: Path, picture: Path) -> None:
+    """The kernel kills for want of memory; the picture is not marked damaged for that."""
+    running = asyncio.ensure_future(pool.run(Job(str(slow), (wish("width=64"),), check=True)))
+    await asyncio.sleep(0)
+    await begun(pool)
+    (first,) = pool.pids
+    os.kill(first, signal.SIGKILL)
+    while pool.pids in {(first,), ()}:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+    os.kill(pool.pids[0], signal.SIGKILL)
+    inspection = await running
+    assert inspection.verdict == "beyond_limits"
+    assert isinstance(inspection.error, TooManyPixels)
+    assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
+
+
+async def test_crash_is_the_picture_s_fault(pool: RenderPool, slow: Path, picture: Path) -> None:
+    """A segmentation fault is answered `decode_failed` and costs this one job."""
+    running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
+    await asyncio.sleep(0)
+    await begun(pool)
+    os.kill(pool.pids[0], signal.SIGSEGV)
+    assert (await running).verdict == "damaged"
+    assert pool.alive
+    assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
+
+
+async def test_idle_process_that_dies_is_replaced(pool: RenderPool, picture: Path) -> None:
+    """A process killed between two jobs costs none of them."""
+    os.kill(pool.pids[0], signal.SIGKILL)
+    assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
+
+
+async def test_too_little_memory_is_too_many_pixels(picture: Path, slow: Path) -> None:
+    """A picture that does not fit into the allowed memory is refused; the process goes on."""
+    pool = RenderPool(RenderConfig(memory_max_bytes=220 * 2**20), processes=1)
+    await pool.start()
+    before = pool.pids
+    inspection = await pool.run(Job(str(slow), (wish("width=64"),), check=True))
+    assert inspection.verdict == "beyond_limits"
+    assert isinstance(inspection.outputs[0], TooManyPixels)
+    assert (await pool.run(Job(str(picture), (wish("width=64"),), check=True))).verdict == "whole"
+    assert pool.pids == before
+    await pool.close()
+
+
+async def test_longer_line_than_allowed_is_refused(pool: RenderPool, slow: Path, picture: Path) -> None:
+    """One runs, two wait, the fourth is told to come back; all that were taken are answered."""
+    taken = [asyncio.ensure_future(pool.run(Job(str(slow))))]
+    await asyncio.sleep(0)
+    await begun(pool)
+    taken += [asyncio.ensure_future(pool.run(Job(str(picture)))) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert pool.queued == 2
+    with pytest.raises(QueueFull) as caught:
+        await pool.run(Job(str(picture)))
+    assert caught.value.retry_after_seconds > 0
+    assert [inspection.verdict for inspection in await asyncio.gather(*taken)] == ["whole"] * 3
+
+
+async def test_caller_that_goes_away_harms_nobody(pool: RenderPool, slow: Path, picture: Path) -> None:
+    """A cancelled job, running or waiting, neither blocks the line nor answers somebody else."""
+    running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
+    await asyncio.sleep(0)
+    await begun(pool)
+    waiting = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
+    await asyncio.sleep(0)
+    running.cancel()
+    waiting.cancel()
+    inspection = await pool.run(Job(str(picture), check=True))
+    assert inspection.facts == PictureFacts("jpeg", 320, 240)
+
+
+async def test_closed_pool_leaves_nothing(picture: Path, slow: Path) -> None:
+    """After closing no process is left, waiting jobs are told, and new ones are refused."""
+    pool = RenderPool(RenderConfig(), processes=2)
+    await pool.start()
+    assert pool.alive
+    pids = pool.pids
+    running = [asyncio.ensure_future(pool.run(Job(str(slow)))) for _ in range(4)]
+    await asyncio.sleep(0)
+    await pool.close()
+    results = await asyncio.gather(*running, return_exceptions=True)
+    assert all(isinstance(result, QueueFull) for result in results)
+    assert not pool.alive
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    with pytest.raises(Internal):
+        await pool.run(Job(str(picture)))
+
+
+async def test_vanished_file_costs_one_job(pool: RenderPool, picture: Path) -> None:
+    """A body purged while its job waited is an error of that job, the process stays."""
+    before = pool.pids
+    inspection = await pool.run(Job(str(picture.parent / "gone"), (wish("width=9"),), check=True))
+    assert inspection.verdict != "whole"
+    assert pool.pids == before
+
+
+async def test_process_has_given_up_what_it_does_not_need(pool: RenderPool) -> None:
+    """No environment, no descriptors but its socket, no core files, no memory without end, no Ctrl-C."""
+    process = psutil.Process(pool.pids[0])
+    environment = process.environ()
+    assert set(environment) <= {
+        "PYTHONPATH",
+        "PYTHONHASHSEED",
+        "LC_ALL",
+        "MALLOC_ARENA_MAX",
+        "LD_LIBRARY_PATH",
+    }
+    assert process.num_fds() <= 4
+    assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    assert process.rlimit(psutil.RLIMIT_AS)[0] == RenderConfig().memory_max_bytes
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert process.is_running()
+    assert os.getsid(process.pid) != os.getsid(0)
+
+
+@pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false"])
+async def test_pool_that_cannot_start_says_so(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that do not start or end at once make no pool, and `start` tells."""
+    monkeypatch.setattr("sys.executable", program)
+    pool = RenderPool(RenderConfig(), processes=2)
+    with pytest.raises(Internal):
+        await pool.start()
+    assert not pool.alive
+
+
+def test_worn_out_process_says_so_and_ends(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its last job a process announces that it ends, so that the pool replaces it between two jobs."""
+    monkeypatch.setattr(renderer, "MAX_JOBS", 2)
+    monkeypatch.setattr(renderer, "_set_alarm", lambda _seconds: None)
+    # The process is this one, which may have become large by all the other tests.
+    monkeypatch.setattr(renderer, "_resident_bytes", lambda: 0)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        served = threading.Thread(target=renderer._Server(theirs).serve)
+        served.start()
+        said = []
+        for _ in range(2):
+            ours.sendall(jobs.frame(jobs.job_to_wire(Job(str(picture)), Settings())))
+            answers = [_read_frame(ours), _read_frame(ours)]
+            said.append(answers[1]["finished"])
+        served.join(timeout=10)
+        assert said == [False, True]
+        assert not served.is_alive()
+
+
+def _read_frame(connection: socket.socket) -> dict[str, Any]:
+    prefix = connection.recv(jobs.LENGTH_BYTES, socket.MSG_WAITALL)
+    return jobs.read_header(connection.recv(jobs.header_length(prefix), socket.MSG_WAITALL))
+
+
+# The wire
+
+
+def test_job_survives_the_wire(tmp_path: Path) -> None:
+    """What a render process reads is what was written."""
+    job = Job(str(tmp_path / "x"), (wish("w=10,h=20,fit=cover,g=top"), wish("f=json", "json")), check=True)
+    settings = Settings(timeout_seconds=1.5, max_frames=7)
+    header = jobs.read_header(jobs.frame(jobs.job_to_wire(job, settings))[jobs.LENGTH_BYTES :])
+    assert jobs.job_from_wire(header) == (job, settings)
+
+
+def test_inspection_survives_the_wire() -> None:
+    """Results, errors with their messages, and facts come out as they went in."""
+    facts = PictureFacts("png", 3, 4)
+    whole = Inspection(
+        facts, "whole", None, (Rendered(b"abc", "png", 1, 2), TooManyPixels("Too big.", detail="x"))
+    )
+    header, bodies = jobs.inspection_to_wire(whole)
+    again = jobs.inspection_from_wire(jobs.read_header(jobs.frame(header)[jobs.LENGTH_BYTES :]), bodies)
+    assert (again.facts, again.verdict, again.outputs[0]) == (facts, "whole", whole.outputs[0])
+    assert isinstance(again.outputs[1], TooManyPixels)
+    assert (again.outputs[1].message, again.outputs[1].detail) == ("Too big.", "x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"\xff",
+        b'{"verdict":"fine","facts":null,"error":null,"outputs":[]}',
+        b'{"verdict":"whole"}',
+    ],
+)
+def test_answer_that_is_none_is_refused(text: bytes) -> None:
+    """A process that was taken over can send anything; it is a dead process then, not an exception of ours."""
+    with pytest.raises(WireError):
+        jobs.inspection_from_wire(jobs.read_header(text), [])
+
+
+def test_bodies_beyond_measure_are_refused() -> None:
+    """Nobody is made to wait for a body that no picture has."""
+    for size in (-1, jobs.MAX_BODIES_BYTES + 1, "x", None):
+        with pytest.raises(WireError):
+            jobs.body_sizes({"outputs": [{"size": size}]})
+    with pytest.raises(WireError):
+        jobs.header_length(b"\xff\xff\xff\xff")

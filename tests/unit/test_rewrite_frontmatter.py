@@ -1,0 +1,138 @@
+"""Front matter: YAML, TOML and JSON; fields and their presets; spellings."""
+
+from __future__ import annotations
+
+import pytest
+from rewriting import SOURCE, WRAPPED, ours, rewrite, text
+
+from proxy.config import RewriteConfig
+
+HEAD = ours(preset="headimg")
+THUMB = ours(preset="thumbnail")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"headimg: '{WRAPPED}'", f"headimg: '{HEAD}'"),
+        (f'headimg: "{WRAPPED}"', f'headimg: "{HEAD}"'),
+        (f"headimg: {WRAPPED}", f"headimg: {HEAD}"),
+        (f"headimg: {WRAPPED} # why", f"headimg: {HEAD} # why"),
+        (f"thumbnail: {WRAPPED}\ncover: {WRAPPED}", f"thumbnail: {THUMB}\ncover: {HEAD}"),
+        (f"banner: >-\n  {WRAPPED}\ntop_img: |\n  {WRAPPED}", f"banner: >-\n  {HEAD}\ntop_img: |\n  {HEAD}"),
+        (f"cover:\n  - {WRAPPED}\n  - '{WRAPPED}'", f"cover:\n  - {HEAD}\n  - '{HEAD}'"),
+        (f"cover:\n  image: {WRAPPED}\n  alt: x", f"cover:\n  image: {HEAD}\n  alt: x"),
+        (f"a:\n  b:\n    thumbnail: {WRAPPED}", f"a:\n  b:\n    thumbnail: {THUMB}"),
+        (f"cover: {{image: '{WRAPPED}', x: 1}}", f"cover: {{image: '{HEAD}', x: 1}}"),
+        (f"cover: [{WRAPPED}, {WRAPPED}]", f"cover: [{HEAD}, {HEAD}]"),
+        (f"? headimg\n: {WRAPPED}", f"? headimg\n: {HEAD}"),
+        (f"cover: &a {WRAPPED}\nbanner: *a", f"cover: &a {HEAD}\nbanner: *a"),
+        (f"cover: !!str '{WRAPPED}'", f"cover: !!str '{HEAD}'"),
+        (f"headimg: '{WRAPPED}?it''s'", f"headimg: '{HEAD}?it''s'"),
+        (f'headimg: "{WRAPPED}?\\"\\x41\\u56fe"', f'headimg: "{HEAD}?\\"A%E5%9B%BE"'),
+        (f"headimg: ' {WRAPPED} '", f"headimg: ' {HEAD} '"),
+        (f"headimg: {WRAPPED}?图", f"headimg: {HEAD}?%E5%9B%BE"),
+        (f"标题: 图\nheadimg: {WRAPPED}", f"标题: 图\nheadimg: {HEAD}"),
+        (f"a:\n\t- b\nheadimg: {WRAPPED}", f"a:\n\t- b\nheadimg: {HEAD}"),
+        (f"headimg: //cors.zfour.workers.dev/?{SOURCE}", f"headimg: {HEAD}"),
+        (
+            "cover: [https://cors.io/?http%3A%2F%2Fh.example%2Fa%2Cb]",
+            f"cover: [{ours('http://h.example/a%2Cb', 'headimg')}]",
+        ),
+    ],
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_yaml_field_takes_its_preset(before: str, after: str, line_end: str) -> None:
+    """A field of the configuration, at any depth and in any style, takes its preset and keeps its spelling."""
+    article, expected = (f"---\n{front}\n---\nText\n".replace("\n", line_end) for front in (before, after))
+    assert text(article) == expected
+    assert text(article, kind="html") == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"+++\ncover = '{WRAPPED}'\n+++\n", f"+++\ncover = '{HEAD}'\n+++\n"),
+        (f'+++\n[params.cover]\nimage = "{WRAPPED}" # x\n+++\n', f'+++\n[params.cover]\nimage = "{HEAD}" # x\n+++\n'),
+        (f'+++\nx = """\n"{WRAPPED}"\n"""\ncover = ["{WRAPPED}"]\n+++\n',
+         f'+++\nx = """\n"{WRAPPED}"\n"""\ncover = ["{HEAD}"]\n+++\n'),
+        (f'+++\n"cover" = {{ image = "{WRAPPED}?\\"" }}\n+++\n', f'+++\n"cover" = {{ image = "{HEAD}?\\"" }}\n+++\n'),
+        (f'{{\n "cover": "{WRAPPED}", "x": [1]\n}}\n\ntext', f'{{\n "cover": "{HEAD}", "x": [1]\n}}\n\ntext'),
+        (f'{{ "cover": {{"a": ["{WRAPPED}"]}} }}\ntext', f'{{ "cover": {{"a": ["{HEAD}"]}} }}\ntext'),
+        (f';;;\n"title": "x",\n"cover": "{WRAPPED}"\n;;;\ntext', f';;;\n"title": "x",\n"cover": "{HEAD}"\n;;;\ntext'),
+        ('{"cover": "' + WRAPPED.replace("/", "\\/") + '"}\n', '{"cover": "' + HEAD.replace("/", "\\/") + '"}\n'),
+    ],
+)  # fmt: skip
+def test_toml_and_json_fields_take_their_preset(before: str, after: str) -> None:
+    """Hugo's and Hexo's other front matters are read by their own rules."""
+    assert text(before) == after
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", "\n", "\ufeff\n \n\t\r\n", "\r\n\r\n"])
+def test_front_matter_may_follow_a_mark_and_blank_lines(before: str) -> None:
+    """A byte order mark and blank lines before the fence do not hide the front matter."""
+    article = f"{before}---\nheadimg: '{WRAPPED}'\n---\n![]({WRAPPED})\n"
+    assert text(article) == f"{before}---\nheadimg: '{HEAD}'\n---\n![]({ours()})\n"
+
+
+@pytest.mark.parametrize(
+    "article",
+    [
+        f"---\nheadimg: '{WRAPPED}'\n",
+        f"text\n---\nheadimg: '{WRAPPED}'\n---\n",
+        f"----\nheadimg: '{WRAPPED}'\n---\n",
+    ],
+)
+def test_what_is_no_front_matter_is_text(article: str) -> None:
+    """Without a fence at the beginning and at the end there is no front matter; text keeps bare addresses."""
+    assert text(article) == article
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        f"photos:\n  - {WRAPPED}",
+        f"description: '<img src={WRAPPED}>'",
+        f"headimg: 'see {WRAPPED}'",
+        f"{WRAPPED}: headimg",
+        f"# headimg: {WRAPPED}",
+        f'headimg: "{WRAPPED}?a\\\n  b"',
+    ],
+)
+def test_other_values_are_left_and_reported(front: str) -> None:
+    """A key without a preset, an address in a sentence, a key, a comment: left on purpose."""
+    result = rewrite(f"---\n{front}\n---\n")
+    assert not result.replaced
+    assert [item.on_purpose for item in result.left] == [True]
+
+
+@pytest.mark.parametrize(
+    "article",
+    [
+        f"---\na: b: c\nheadimg: '{WRAPPED}'\n---\n",
+        f"---\nheadimg: '{WRAPPED}\n---\n",
+        f"---\nheadimg: {'[' * 100}'{WRAPPED}'\n---\n",
+        f"+++\ncover = {WRAPPED}\n+++\n",
+        f';;;\n"cover" = "{WRAPPED}"\n;;;\n',
+        f"---\na: '{'x' * 300_000}'\nheadimg: '{WRAPPED}'\n---\n",
+    ],
+)
+def test_front_matter_that_cannot_be_read_is_left_for_a_person(article: str) -> None:
+    """Broken front matter is not touched, and said to need somebody's eye; the text still is rewritten."""
+    result = rewrite(article + f"![]({WRAPPED})\n")
+    assert result.data == (article + f"![]({ours()})\n").encode()
+    assert [item.on_purpose for item in result.left].count(False) == 1
+
+
+def test_fields_of_the_configuration_decide() -> None:
+    """A key that the configuration names is a picture; one that it no longer names is not."""
+    config = RewriteConfig(fields={"photos": "thumbnail"})
+    article = f"---\nphotos: [{WRAPPED}]\nheadimg: {WRAPPED}\n---\n"
+    assert text(article, config=config) == f"---\nphotos: [{THUMB}]\nheadimg: {WRAPPED}\n---\n"
+
+
+def test_yaml_keeps_bytes_that_are_no_utf8() -> None:
+    """GBK, controls and NUL in front matter keep their bytes and their places."""
+    article = b"---\ntitle: '\xcd\xbc \x00\x01'\nheadimg: " + WRAPPED.encode() + b"?\xcd\xbc\n---\n"
+    expected = b"---\ntitle: '\xcd\xbc \x00\x01'\nheadimg: " + HEAD.encode() + b"?%CD%BC\n---\n"
+    assert rewrite(article).data == expected

@@ -1,0 +1,110 @@
+"""Laws of rewriting, on generated articles: nothing else changes, twice is once, undo gives the bytes back."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rewriting import BASE, SOURCE, WRAPPED, ours, rewrite
+
+from proxy.rewrite.journal import merged, undo
+from proxy.rewrite.layers import attribute, css, double_quoted, markdown, markdown_angle, single_quoted
+from proxy.rewrite.rewriter import ArticleKind
+from proxy.rewrite.srcset import candidates
+
+KINDS = st.sampled_from(["markdown", "html"])
+ADDRESSES = st.sampled_from(
+    [
+        WRAPPED, WRAPPED + "?x=1&y=2", WRAPPED + "?a=1&amp;b", WRAPPED + "?(", WRAPPED + ",", SOURCE, ours(),
+        "//cors.io/?" + SOURCE, "https://cors.io/?http%3A%2F%2Fh%2F%2C%28%29%5B%22%27%7C%CD", "/local.png",
+        "https://wsrv.nl/?url=http://h/a&b=1", f"{BASE}/image/w=5/http://h/", "data:image/png;base64,AA",
+    ]
+)  # fmt: skip
+PIECES = st.sampled_from(
+    [
+        "![", "[", "](", ")", "](<", ">)", "<", ">", '<img src="', "<img src='", "<img src=", '"', "'", " ", "\n",
+        "\r\n", "\n\n", '<img srcset="', " 1x, ", '<p style="url(', ')">', "<style>", "</style>", "<!--", "-->",
+        "`", "```\n", "    ", "> ", "- ", "|", "|-|\n", "\\", "&amp;", "---\n", "headimg: ", "cover: [", "]",
+        "[a]: ", "![a]", "<pre>", "</pre>", "{% img ", " %}", "{% codeblock %}", "{% endcodeblock %}", "\ufeff", "图",
+        "\0", "<a href=", "+++\n", 'cover = "', '{"cover": "', '"}', "<![CDATA[", "]]>", "<script>", "</script>",
+        "alt", "=", "\t", "#",
+    ]
+)  # fmt: skip
+ARTICLES = st.lists(PIECES | ADDRESSES, max_size=25).map(lambda pieces: "".join(pieces).encode())
+NOISY = st.tuples(ARTICLES, st.binary(max_size=4), ARTICLES).map(b"".join)
+PRINTABLE = st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30)
+
+
+@given(NOISY, KINDS, st.booleans())
+@settings(max_examples=300)
+def test_bytes_outside_of_replacements_stay(article: bytes, kind: ArticleKind, all_images: bool) -> None:
+    """The result is the article with exactly the listed ranges exchanged."""
+    result = rewrite(article, kind=kind, all_images=all_images)
+    pieces, position = [], 0
+    for item in result.replaced:
+        assert item.start >= position
+        assert article[item.start : item.end] == item.old
+        pieces += [article[position : item.start], item.new]
+        position = item.end
+    assert b"".join([*pieces, article[position:]]) == result.data
+
+
+@given(NOISY, KINDS, st.booleans())
+@settings(max_examples=300)
+def test_rewriting_twice_is_rewriting_once(article: bytes, kind: ArticleKind, all_images: bool) -> None:
+    """What was rewritten is ours, and ours is not touched."""
+    once = rewrite(article, kind=kind, all_images=all_images)
+    twice = rewrite(once.data, kind=kind, all_images=all_images)
+    assert twice.data == once.data
+    assert twice.replaced == ()
+
+
+@given(NOISY, KINDS)
+@settings(max_examples=300)
+def test_undo_of_rewrite_gives_the_bytes_back(article: bytes, kind: ArticleKind) -> None:
+    """The journal of a run leads back to the original bytes."""
+    result = rewrite(article, kind=kind)
+    entries = merged([], article, replaced=result.replaced, new_data=result.data)
+    assert undo(result.data, entries) == (article, [])
+
+
+@given(NOISY, KINDS)
+@settings(max_examples=100)
+def test_undo_of_two_runs_gives_the_first_bytes_back(article: bytes, kind: ArticleKind) -> None:
+    """A second run with more pictures is merged into the journal of the first."""
+    first = rewrite(article, kind=kind)
+    entries = merged([], article, replaced=first.replaced, new_data=first.data)
+    second = rewrite(first.data, kind=kind, all_images=True)
+    entries = merged(entries, first.data, replaced=second.replaced, new_data=second.data)
+    assert undo(second.data, entries) == (article, [])
+
+
+@given(PRINTABLE, st.sampled_from(["", "&amp;", "&#038;", "&#x26;"]), st.sampled_from(["", '"', "'"]))
+def test_attribute_spelling_keeps_the_address(address: str, found: str, quote: str) -> None:
+    """decode(encode(address)) == address, in every entity style, without the characters that end the value."""
+    layer = attribute(found, quote)
+    spelled = layer.encode(address)
+    assert layer.decode(spelled) == address
+    assert not set(spelled) & set(quote or "\"'<>=` ")
+
+
+@given(PRINTABLE, st.sampled_from(["", "\\(", "|", "\\/"]))
+def test_other_spellings_keep_the_address(address: str, found: str) -> None:
+    """decode(encode(address)) == address in Markdown, CSS and quoted strings."""
+    for layer in (
+        markdown(found),
+        markdown_angle(),
+        css(""),
+        css("'"),
+        css('"'),
+        single_quoted(),
+        double_quoted(found),
+    ):
+        assert layer.decode(layer.encode(address)) == address
+
+
+@given(st.text(alphabet="a,( )\t:", max_size=40))
+def test_srcset_addresses_are_words_without_commas_around(value: str) -> None:
+    """Every candidate is a word of the value, and neither begins nor ends with a comma."""
+    for start, end in candidates(value):
+        address = value[start:end]
+        assert address == address.strip(", \t")

@@ -1,0 +1,180 @@
+"""The order of warming: turns of origins, bounds, origins that keep silent; and what a report adds up to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.cli.warm import browsers_of
+from proxy.services.turns import Turns
+from proxy.services.warming import (
+    MAX_TIMEOUTS,
+    Failure,
+    KeptOriginal,
+    Made,
+    Outcome,
+    Warming,
+    Work,
+)
+from proxy.services.warmreport import WarmReport
+from proxy.source import Source
+
+
+def work(number: int, host: str = "h") -> Work:
+    return Work(Source.parse(f"http://{host}/{number}.png"), ("content",), ("a.md",))
+
+
+def kept(item: Work, **words: object) -> Outcome:
+    return Outcome(item, KeptOriginal("0" * 64, 1000, "image/png", new=True), **words)  # type: ignore[arg-type]
+
+
+def failed(item: Work, code: str) -> Outcome:
+    return Outcome(item, failure=Failure(code, "no"))
+
+
+class ScriptedWarmer:
+    """Keeps everything but what `silent` hosts have; those wait for `release` and time out."""
+
+    def __init__(self, silent: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+        self.silent = silent
+        self.release = asyncio.Event()
+        self.asked: list[tuple[str, bool]] = []
+        self.active: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+
+    async def warm(self, item: Work, *, ask: bool) -> Outcome:
+        host = item.source.host
+        self.asked.append((host, ask))
+        for name in (host, "all"):
+            self.active[name] += 1
+            self.most[name] = max(self.most[name], self.active[name])
+        try:
+            if host in self.silent:
+                await self.release.wait()
+                return failed(item, "source_timeout")
+            await asyncio.sleep(0)
+            return kept(item)
+        finally:
+            self.active.subtract((host, "all"))
+
+
+async def test_silent_origin_does_not_hold_up_the_others() -> None:
+    """All pictures of the living origin are done while the silent one still keeps its places."""
+    warmer = ScriptedWarmer({"silent"})
+    warming = Warming(warmer, per_origin=2, concurrency=4)
+    works = [work(n, "silent") for n in range(5)] + [work(n, "alive") for n in range(20)]
+    outcomes = warming.outcomes(works)
+    first = [await anext(outcomes) for _ in range(20)]
+    assert {one.work.source.host for one in first} == {"alive"}
+    warmer.release.set()
+    assert len([one async for one in outcomes]) == 5
+
+
+async def test_bounds_are_kept_for_each_origin_and_in_all() -> None:
+    warmer = ScriptedWarmer()
+    warming = Warming(warmer, per_origin=3, concurrency=7)
+    works = [work(n, f"h{n % 5}") for n in range(60)]
+    outcomes = [one async for one in warming.outcomes(works)]
+    assert {one.work.source.url for one in outcomes} == {item.source.url for item in works}
+    assert warmer.most.pop("all") <= 7
+    assert max(warmer.most.values()) <= 3
+
+
+async def test_origin_is_left_alone_after_many_timeouts_in_a_row() -> None:
+    warmer = ScriptedWarmer({"silent"})
+    warmer.release.set()
+    works = [work(n, "silent") for n in range(MAX_TIMEOUTS + 5)]
+    outcomes = [one async for one in Warming(warmer, per_origin=1, concurrency=4).outcomes(works)]
+    assert len(outcomes) == len(works)
+    assert [ask for _, ask in warmer.asked] == [True] * MAX_TIMEOUTS + [False] * 5
+
+
+async def test_stop_finishes_what_is_under_way_and_begins_nothing() -> None:
+    warmer = ScriptedWarmer()
+    warming = Warming(warmer, per_origin=2, concurrency=2)
+    outcomes = warming.outcomes([work(n) for n in range(10)])
+    done = [await anext(outcomes)]
+    begun = len(warmer.asked)
+    warming.stop()
+    done += [one async for one in outcomes]
+    assert len(done) == len(warmer.asked) == begun
+
+
+async def test_closing_early_cancels_what_is_under_way() -> None:
+    """A reader of the lines that goes away leaves no task behind."""
+    warmer = ScriptedWarmer({"silent"})
+    outcomes = Warming(warmer, per_origin=4, concurrency=4).outcomes([work(0, "alive"), work(1, "silent")])
+    await anext(outcomes)
+    await outcomes.aclose()  # type: ignore[attr-defined]
+    assert warmer.active["all"] == 0
+
+
+@given(
+    pieces=st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=60),
+    per_origin=st.integers(1, 4),
+    places=st.integers(1, 6),
+    choices=st.lists(st.integers(0, 5), max_size=60),
+)
+def test_turns_give_every_work_once_within_bounds(
+    pieces: list[tuple[str, bool]], per_origin: int, places: int, choices: list[int]
+) -> None:
+    """Whatever ends in whatever order, timed out or not, nothing is lost, doubled or stuck."""
+    turns: Turns[tuple[int, str, bool]] = Turns(per_origin=per_origin, places=places)
+    for number, (origin, timed_out) in enumerate(pieces):
+        turns.add(origin, (number, origin, timed_out))
+    picks, running, done = iter(choices), [], []
+    active: dict[str, int] = defaultdict(int)
+    while True:
+        while len(running) < places and (item := turns.take()):
+            running.append(item)
+            active[item[1]] += 1
+            assert active[item[1]] <= per_origin
+        if not running:
+            break
+        number, origin, timed_out = running.pop(next(picks, 0) % len(running))
+        active[origin] -= 1
+        turns.end(origin, timed_out=timed_out)
+        done.append(number)
+    assert sorted(done) == list(range(len(pieces)))
+
+
+def test_browsers_cover_every_format_in_any_order_of_preference() -> None:
+    for offered in (("avif", "webp"), ("webp", "avif"), ("webp",), ()):
+        assert [browser.name for browser in browsers_of(offered)] == [*offered, "fallback"]
+    assert browsers_of(("avif", "webp"))[0].acceptable == ("avif", "webp", "fallback")
+
+
+def test_report_tells_dead_from_not_kept() -> None:
+    report = WarmReport(articles=1, wanted=5)
+    outcomes = [
+        failed(work(0), "source_not_found"),
+        failed(work(1), "not_kept"),
+        failed(work(2), "queue_full"),
+        kept(work(3)),
+    ]
+    for one in outcomes:
+        report.add(one)
+    assert [one.work for one in report.dead] == [work(0)]
+    assert [one.work for one in report.not_kept] == [work(1), work(2)]
+    assert report.left == 1
+    assert not report.complete
+
+
+def test_saved_bytes_count_the_original_where_a_variant_is_missing() -> None:
+    """A picture whose variant is redirected to the original saves nothing."""
+    report = WarmReport(articles=1, wanted=2)
+    report.add(
+        kept(work(0), made=(Made("content", "avif", "avif", 100), Made("content", "webp", "webp", 200)))
+    )
+    report.add(
+        kept(
+            work(1),
+            made=(Made("content", "avif", failure=Failure("too_many_pixels", "no"), redirected=True),),
+        )
+    )
+    avif, webp = report.weights()
+    assert (avif.before_bytes, avif.after_bytes) == (2000, 1100)
+    assert (webp.before_bytes, webp.after_bytes, webp.saved_share) == (1000, 200, 0.8)
