@@ -93,6 +93,15 @@ def remaining_seconds(entry: Entry, *, now: float, min_fresh_seconds: float) -> 
     return max(0.0, _by_operator(entry, now=now, policy=policy), _by_origin(entry, now=now, policy=policy))
 
 
+def stale_seconds(entry: Entry, *, now: float, min_fresh_seconds: float) -> float:
+    """Return for how many seconds until `now` the entry has been stale (RFC 5861 §4); 0 while it is fresh."""
+    policy = Policy(min_fresh_seconds=min_fresh_seconds)
+    remaining = _by_origin(entry, now=now, policy=policy)
+    if min_fresh_seconds > 0:
+        remaining = max(remaining, _by_operator(entry, now=now, policy=policy))
+    return max(0.0, -remaining)
+
+
 def is_fresh(entry: Entry, *, now: float, min_fresh_seconds: float) -> bool:
     """Whether the entry may be served without asking its origin."""
     return remaining_seconds(entry, now=now, min_fresh_seconds=min_fresh_seconds) > 0

@@ -11,6 +11,7 @@ Read the stamp *before* the entry it vouches for: then a change in between makes
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import mmap
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SLOTS = 65_536
 _SLOT_BYTES = 8
+_REMEMBERED_LENGTH = 1024
 _FILE_BYTES = SLOTS * _SLOT_BYTES
 
 
@@ -56,8 +58,7 @@ class Generations:
     @staticmethod
     def slot(url: str) -> int:
         """Return the slot of a source."""
-        digest = hashlib.sha256(url.encode("ascii", "surrogatepass")).digest()
-        return digest[0] << 8 | digest[1]
+        return _remembered_slot(url) if len(url) <= _REMEMBERED_LENGTH else _slot(url)
 
     def stamp_at(self, slot: int) -> int:
         """Return the present number of a slot."""
@@ -65,8 +66,7 @@ class Generations:
 
     def stamp(self, url: str) -> int:
         """Return the present number of a source."""
-        digest = hashlib.sha256(url.encode("ascii", "surrogatepass")).digest()
-        return self._numbers[digest[0] << 8 | digest[1]]
+        return self._numbers[self.slot(url)]
 
     def bump(self, url: str) -> None:
         """Give the source a number it never had; every process sees it at once.
@@ -135,6 +135,15 @@ class Generations:
         except OSError:
             raise StoreUnreadable(f"other processes cannot be told of a purge: {error}") from error
         self._remap()
+
+
+def _slot(url: str) -> int:
+    digest = hashlib.sha256(url.encode("ascii", "surrogatepass")).digest()
+    return digest[0] << 8 | digest[1]
+
+
+# Every hit in memory asks for the slot of its source.
+_remembered_slot = functools.lru_cache(maxsize=8192)(_slot)
 
 
 def _another(number: int) -> int:

@@ -33,7 +33,7 @@ BLOCK_BYTES = 256 * 1024
 class Incoming:
     """A body being received.
 
-    1. `write` collects blocks, hashes and appends them.
+    1. `write` collects blocks, hashes and appends them; the first block makes the file.
     2. `finish` flushes: from here on `path` can be read by anyone, and `sha256` is known.
     3. `sync` has the disk write it out; readers need not wait for that.
     4. `Originals.commit` renames it. Leaving the block removes what was not committed.
@@ -68,11 +68,7 @@ class Incoming:
         return self._sha256
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._threads.write(self._open)
-        except asyncio.CancelledError:
-            await self._threads.write(self._discard)
-            raise
+        # Nothing is opened yet: many may wait for their origin at once, and descriptors are few.
         return self
 
     async def __aexit__(
@@ -129,6 +125,8 @@ class Incoming:
             self._synced = True
 
     async def _flush(self) -> None:
+        if self._file is None:
+            await self._threads.write(self._open)
         block, self._pending = bytes(self._pending), bytearray()
         if block:
             await self._threads.read(self._digest.update, block)

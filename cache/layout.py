@@ -169,6 +169,19 @@ def _is_ours_already(path: Path) -> bool:
         return False
 
 
+def mark_again(layout: Layout) -> None:
+    """Write the marker of a store that was opened and whose folder was deleted since, so that it opens again.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if size_of(layout.marker) is None:
+        log.warning("the store in %s was deleted while it was open; it is begun anew", layout.root)
+        layout.root.mkdir(parents=True, exist_ok=True)
+        _make_folders(layout)
+        Durable(layout.incoming).write(layout.marker, _MARKER_TEXT.encode())
+
+
 def _make_folders(layout: Layout) -> None:
     for name in FOLDERS:
         try:

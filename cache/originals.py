@@ -20,14 +20,14 @@ import aiofiles
 from cache.articles import ArticleIndex
 from cache.blocks import Blocks
 from cache.census import Census, StoreStat, count_shard, shards_of
-from cache.durable import Durable, abandoned, create_aside
+from cache.durable import Durable, abandoned, create_aside, refusal
 from cache.entry import Entry
 from cache.errors import SourceBlocked, StoreFull, StoreUnwritable, Superseded
 from cache.generations import Generations
 from cache.incoming import Incoming
 from cache.keeper import Arrived, Done, Keeper, Purged
 from cache.keys import source_key
-from cache.layout import Layout, is_digest, is_folder_readable, prepare, size_of
+from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
 from cache.locks import KeyLocks
 from cache.refs import Refs
 from cache.threads import StoreThreads
@@ -107,6 +107,14 @@ class Originals:
     async def get(self, url: str) -> Entry | None:
         """Return the entry of a source; None when there is none, or it is damaged (which is logged)."""
         return await self._threads.read(self._keeper.entry, source_key(url))
+
+    async def look_up(self, url: str) -> tuple[bool, Entry | None]:
+        """Return `is_blocked` and `get` of a source, at the price of one.
+
+        Raises:
+            StoreUnreadable: nobody can tell whether it is blocked.
+        """
+        return await self._threads.read(self._looked_up, url)
 
     def body_path(self, sha256: str) -> Path:
         """Return where the body with this digest lies, if it is kept."""
@@ -268,6 +276,9 @@ class Originals:
 
     # Inside
 
+    def _looked_up(self, url: str) -> tuple[bool, Entry | None]:
+        return self._blocks.contains(url), self._keeper.entry(source_key(url))
+
     async def _kept(self, entry: Entry, incoming: Incoming | None) -> Done:
         if incoming is None:
             return await self._threads.write(self._keeper.update, entry)
@@ -275,6 +286,10 @@ class Originals:
             raise StoreFull("min_free or originals_max_bytes is reached")
         arrived = Arrived(incoming.path, incoming.sha256, incoming.size)
         body = self._layout.body(entry.body_sha256)
+        try:
+            await self._threads.write(mark_again, self._layout)
+        except OSError as error:
+            raise refusal(error) from error
         try:
             done = await self._threads.write(self._keeper.keep, entry, arrived)
         except BaseException:

@@ -79,7 +79,7 @@ class _Lane:
     async def use(self, operation: Callable[[Any], R], *, otherwise: R) -> R:
         """Run an operation; `otherwise` when the shelf cannot."""
         try:
-            return await self._running(operation)
+            return await self._begun(operation)
         except ShelfFault:
             return otherwise
 
@@ -88,16 +88,14 @@ class _Lane:
         if self._queued >= MAX_QUEUED:
             return otherwise
         self._queued += 1
-        running = asyncio.ensure_future(self._running(operation))
+        running = self._begun(operation)
         running.add_done_callback(self._ended)
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await asyncio.shield(running)
-        except (ShelfFault, TimeoutError):
-            return otherwise
+        # `wait` neither cancels what runs nor makes a task of it, which would cost as much as the read.
+        await asyncio.wait((running,), timeout=PATIENCE_SECONDS)
+        return running.result() if running.done() and running.exception() is None else otherwise
 
-    async def _running(self, operation: Callable[[Any], R]) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._shelf.use, operation)
+    def _begun(self, operation: Callable[[Any], R]) -> asyncio.Future[R]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, self._shelf.use, operation)
 
     def _ended(self, running: asyncio.Future[Any]) -> None:
         self._queued -= 1

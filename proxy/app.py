@@ -23,7 +23,7 @@ from proxy.observe.metrics import Metrics
 from proxy.policy import Policy, load_manifest
 from proxy.services import originals as originals_service
 from proxy.services import variants as variants_service
-from proxy.services.articles import Articles
+from proxy.services.articles import Articles, unwrapper_of
 from proxy.services.originals import Originals
 from proxy.services.purging import Purging
 from proxy.services.variants import Variants
@@ -69,13 +69,8 @@ class Engine:
     metrics: Metrics
     flight: SingleFlight
 
-    def reconfigure(self, config: Config) -> None:
-        """Take a new configuration for what begins from now on.
-
-        Raises:
-            OSError, ValueError: the manifest cannot be read; nothing was changed then.
-        """
-        policy = make_policy(config)
+    def reconfigure(self, config: Config, policy: Policy) -> None:
+        """Take a new configuration, and the policy made of it, for what begins from now on."""
         self.config, self.policy, self.signer = config, policy, make_signer(config)
         self.fetcher.reconfigure(config.fetch, check_hop=policy.check_hop)
         self.originals.reconfigure(config.fetch)
@@ -83,10 +78,15 @@ class Engine:
             min_free_bytes=config.store.min_free, max_bytes=config.store.originals_max_bytes
         )
         self.pool.reconfigure(config.render)
+        self.purging.unwrapper = unwrapper_of(config)
 
 
 def make_policy(config: Config) -> Policy:
-    """Return the admission rules of a configuration, its manifest read."""
+    """Return the admission rules of a configuration, its manifest read; a long one takes seconds.
+
+    Raises:
+        ConfigError: the manifest cannot be read.
+    """
     manifest = load_manifest(config.sources.manifest) if config.sources.manifest else None
     return Policy(config.sources, any_transform=config.any_transform, manifest=manifest)
 
@@ -175,7 +175,7 @@ def _assembled(
         fetcher=opened.fetcher,
         originals=originals,
         variants=variants,
-        purging=Purging(opened.kept, opened.variant_store, opened.index),
+        purging=Purging(opened.kept, opened.variant_store, opened.index, unwrapper=unwrapper_of(config)),
         articles=Articles(opened.index),
         article_index=opened.index,
         metrics=metrics,

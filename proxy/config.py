@@ -302,6 +302,19 @@ class Config(Section):
             return False
 
     @property
+    def not_followed(self) -> tuple[str, ...]:
+        """The keys that are set to something this version reads and checks, but does not do yet."""
+        return tuple(
+            key
+            for key, is_set in (
+                ("server.trusted_proxies", bool(self.server.trusted_proxies)),
+                ("fetch.wayback", bool(self.fetch.wayback)),
+                ("render.decoder", self.render.decoder == "libvips"),
+            )
+            if is_set
+        )
+
+    @property
     def any_transform(self) -> bool:
         """Whether a request may ask for any options, not only for presets."""
         if self.sources.transforms:

@@ -89,6 +89,12 @@ class SourceNotAllowed(RequestError):
     public_message = "This source is not served here."
 
 
+class SourceRemoved(SourceNotAllowed):
+    """Purged with a block: nothing that was kept may answer in its place."""
+
+    public_message = "This source was removed from this mirror for good."
+
+
 class NotFound(RequestError):
     code, status = "not_found", 404
     public_message = "There is nothing at this address."

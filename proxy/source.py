@@ -25,6 +25,8 @@ from proxy.errors import InvalidSource, SourceNotAllowed
 MAX_URL_LENGTH = 8192
 """Longest canonical URL. Servers and browsers stop between 2 and 64 KiB; nginx reads 8 KiB by default."""
 
+MAX_REMEMBERED_LENGTH = 1024
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _HTTP = re.compile(r"(https?):[/\\]*", re.IGNORECASE)
@@ -115,8 +117,17 @@ def escape_bytes(text: str) -> str:
     return "".join(chr(byte) if 0x20 < byte < 0x7F else f"%{byte:02X}" for byte in raw)
 
 
-@functools.lru_cache(maxsize=4096)
 def _parse(text: str) -> Source:
+    # Long ones are read each time: what clients can make up must not fill the memory.
+    return _remembered(text) if len(text) <= MAX_REMEMBERED_LENGTH else _read(text)
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered(text: str) -> Source:
+    return _read(text)
+
+
+def _read(text: str) -> Source:
     text = _strip(text)
     match = _HTTP.match(text)
     if match is None:

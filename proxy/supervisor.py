@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -20,13 +21,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from types import FrameType
 
-from proxy.app import Place
+from cache.layout import prepare
+from proxy.app import Place, make_policy
 from proxy.config import Config
-from proxy.configfile import load
+from proxy.configfile import ConfigError, keep_restart_keys, load
 
 log = logging.getLogger(__name__)
+
+SILENT_READER_MILLISECONDS = 60_000
+
+START_SECONDS = 60.0
 
 RESTART_PAUSE_SECONDS = 1.0
 """Between the death of a worker and its successor, so that one that cannot start does not spin."""
@@ -62,38 +69,64 @@ def bind(config: Config) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.server.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Accepted connections inherit it: the kernel hangs up on clients that do not read what they asked for.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_READER_MILLISECONDS)
     listener.bind((config.server.host.strip("[]"), config.server.port))
     listener.listen(1024)
     listener.setblocking(False)
     return listener
 
 
-def serve(serving: Serving, *, announce: Callable[[str], None]) -> int:
-    """Run the service until a signal ends it; return the exit code."""
-    config = serving.read()
+def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) -> int:
+    """Run the service until a signal ends it; return the exit code: 2 when a worker could not start.
+
+    Raises:
+        CacheError, ConfigError, OSError: the address, the stores or the manifest cannot be used.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody can reload
+    _raise_descriptor_limit()
+    _require_startable(config)
     listener = bind(config)
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if config.server.workers == 1:
-        run_worker(serving, listener, Place(), announce=lambda: announce(address))
+        run_worker(serving, config, listener, Place(), announce=lambda: announce(address))
         return 0
     with _metrics_folder():
-        return _Supervisor(serving, listener, config.server.workers).run(lambda: announce(address))
+        return _Supervisor(serving, config, listener).run(lambda: announce(address))
 
 
 def run_worker(
-    serving: Serving, listener: socket.socket, place: Place, *, announce: Callable[[], None] = lambda: None
+    serving: Serving,
+    config: Config,
+    listener: socket.socket,
+    place: Place,
+    *,
+    announce: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve in this process until a signal, or the end of the parent, ends it."""
-    from proxy.web.application import make_app, run  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
+    from proxy.web.application import Start, run  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
 
     async def main() -> None:
         _end_with_parent()
-        app = make_app(serving.read(), place=place)
-        await run(app, listener, read=serving.read, ready=announce)
+        await run(Start(config, serving.read, place, announce), listener)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
+
+
+def _require_startable(config: Config) -> None:
+    # What would make every worker fail is said once, before there are any.
+    make_policy(config)
+    prepare(config.store.dir)
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -128,54 +161,64 @@ def _metrics_folder() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _worker_main(serving: Serving, listener: socket.socket, place: Place, ready: object) -> None:
+def _worker_main(
+    serving: Serving, config: Config, listener: socket.socket, place: Place, ready: Event
+) -> None:
     from proxy.observe.logs import set_up  # noqa: PLC0415
 
-    set_up()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can reload
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the group; the parent passes on SIGTERM
-    run_worker(serving, listener, place, announce=getattr(ready, "set"))  # noqa: B009 - Event has no picklable type
+    set_up()
+    run_worker(serving, config, listener, place, announce=ready.set)
 
 
 class _Supervisor:
     """Start workers, replace those that die, pass signals on, and end when told to."""
 
-    def __init__(self, serving: Serving, listener: socket.socket, workers: int) -> None:
+    def __init__(self, serving: Serving, config: Config, listener: socket.socket) -> None:
+        workers = config.server.workers
+        shared_id = Place().instance_id
         self._serving = serving
+        self._config = config
         self._listener = listener
-        self._places = [Place(worker=number, workers=workers) for number in range(workers)]
-        shared_id = self._places[0].instance_id
-        self._places = [Place(shared_id, place.worker, place.workers) for place in self._places]
+        self._places = [Place(shared_id, number, workers) for number in range(workers)]
         self._context = multiprocessing.get_context("spawn")
         self._processes: dict[int, BaseProcess] = {}
+        # A worker that starts late still needs its event: dropped here, it would be gone.
+        self._ready: dict[int, Event] = {}
         self._stopping = False
+        self._reloading = False
 
     def run(self, announce: Callable[[], None]) -> int:
         """Supervise until SIGTERM or SIGINT; return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._pass_on)
-        events = [self._start(place) for place in self._places]
-        if self._wait_ready(events):
-            announce()
+        signal.signal(signal.SIGHUP, self._reload_soon)
+        for place in self._places:
+            self._start(place)
+        if not self._wait_ready():
+            self._end()
+            return 0 if self._stopping else 2
+        announce()
         while not self._stopping:
             self._replace_dead()
+            self._reload()
         return self._end()
 
-    def _start(self, place: Place) -> object:
-        ready = self._context.Event()
+    def _start(self, place: Place) -> None:
+        ready = self._ready[place.worker] = self._context.Event()
         process = self._context.Process(
             target=_worker_main,
-            args=(self._serving, self._listener, place, ready),
+            args=(self._serving, self._config, self._listener, place, ready),
             name=f"worker-{place.worker}",
         )
         process.start()
         self._processes[place.worker] = process
-        return ready
 
-    def _wait_ready(self, events: list[object]) -> bool:
-        deadline = time.monotonic() + 60.0
+    def _wait_ready(self) -> bool:
+        deadline = time.monotonic() + START_SECONDS
         while not self._stopping and time.monotonic() < deadline:
-            if all(getattr(event, "is_set")() for event in events):  # noqa: B009
+            if all(event.is_set() for event in self._ready.values()):
                 return True
             if any(not process.is_alive() for process in self._processes.values()):
                 return False
@@ -184,7 +227,8 @@ class _Supervisor:
 
     def _replace_dead(self) -> None:
         sentinels = [process.sentinel for process in self._processes.values()]
-        multiprocessing.connection.wait(sentinels, timeout=0.5)
+        # A signal does not end the wait (PEP 475), so it is short.
+        multiprocessing.connection.wait(sentinels, timeout=0.25)
         for number, process in list(self._processes.items()):
             if process.is_alive() or self._stopping:
                 continue
@@ -196,15 +240,27 @@ class _Supervisor:
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
 
-    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+    def _reload_soon(self, _number: int, _frame: FrameType | None) -> None:
+        self._reloading = True
+
+    def _reload(self) -> None:
+        """Have every worker read the configuration again, and those that start later begin with it."""
+        if not self._reloading:
+            return
+        self._reloading = False
+        self._pass_on(signal.SIGHUP)
+        with contextlib.suppress(ConfigError):  # the workers say what is wrong with it
+            self._config = keep_restart_keys(self._config, self._serving.read())
+
+    def _pass_on(self, number: int) -> None:
         for process in self._processes.values():
             if process.pid and process.is_alive():
                 os.kill(process.pid, number)
 
     def _end(self) -> int:
-        self._pass_on(signal.SIGTERM, None)
+        self._pass_on(signal.SIGTERM)
         # Workers bound their own shutdown; what is left after that long is stuck.
-        deadline = time.monotonic() + self._serving.read().server.shutdown_timeout + 15.0
+        deadline = time.monotonic() + self._config.server.shutdown_timeout + 15.0
         for process in self._processes.values():
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 from cache.errors import CacheError
 from proxy.config import Config
+from proxy.configfile import ConfigError
 from proxy.policy import listen_problem
 from proxy.supervisor import Serving, serve
+
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,17 +25,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, _config: Config) -> int:
     """Serve; exit 2 when the configuration does not allow it."""
     serving = Serving(args.config, args.host, args.port, args.workers)
-    problem = listen_problem(serving.read())
+    config = serving.read()
+    for key in config.not_followed:
+        log.warning("%s is set, but this version does not follow it yet", key)
+    problem = listen_problem(config)
     if problem:
         print(f"imgmirror: {problem}", file=sys.stderr)
         return 2
     try:
-        return serve(
-            serving, announce=lambda address: print(f"imgmirror is listening on {address}", flush=True)
-        )
+        return serve(serving, config, announce=_announce)
+    except ConfigError as error:
+        for line in error.problems:
+            print(f"imgmirror: {line}", file=sys.stderr)
+        return 2
     except (CacheError, OSError) as error:
         print(f"imgmirror: cannot serve: {error}", file=sys.stderr)
         return 2
+
+
+def _announce(address: str) -> None:
+    print(f"imgmirror is listening on {address}", flush=True)
 
 
 def _port(text: str) -> int:

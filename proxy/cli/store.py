@@ -22,13 +22,14 @@ from proxy.app import open_stores
 from proxy.cli.terminal import complain, progress_bar, quiet_log, readable, safe, say, show_rows
 from proxy.config import Config
 from proxy.errors import MirrorError
+from proxy.services.articles import unwrapper_of
 from proxy.services.purging import Purging, Wanted
 
 MARKER = "imgmirror-store"
 _MAX_LINES = 1000
 
 Stores = tuple[Originals, Variants, ArticleIndex]
-Action = Callable[[argparse.Namespace, Stores], Awaitable[int]]
+Action = Callable[[argparse.Namespace, Stores, Config], Awaitable[int]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,10 +71,10 @@ def _misuse(args: argparse.Namespace) -> str:
 
 async def _run(args: argparse.Namespace, config: Config) -> int:
     async with open_stores(config) as stores:
-        return await ACTIONS[args.action](args, stores)
+        return await ACTIONS[args.action](args, stores, config)
 
 
-async def _stat(args: argparse.Namespace, stores: Stores) -> int:
+async def _stat(args: argparse.Namespace, stores: Stores, _config: Config) -> int:
     originals, variants, index = stores
     with progress_bar("Counting") as progress:
         stat = await originals.stat(progress)
@@ -89,7 +90,7 @@ async def _stat(args: argparse.Namespace, stores: Stores) -> int:
     return 0
 
 
-async def _verify(args: argparse.Namespace, stores: Stores) -> int:
+async def _verify(args: argparse.Namespace, stores: Stores, _config: Config) -> int:
     with progress_bar("Verifying") as progress:
         report = await stores[0].verify(progress)
     if args.json:
@@ -106,17 +107,18 @@ async def _verify(args: argparse.Namespace, stores: Stores) -> int:
     return int(bool(report.wrong))
 
 
-async def _sweep(args: argparse.Namespace, stores: Stores) -> int:
+async def _sweep(args: argparse.Namespace, stores: Stores, _config: Config) -> int:
     report = await sweep(stores[0], stores[1], dry_run=args.dry_run)
     _show(args, dataclasses.asdict(report), title="Would be swept" if args.dry_run else "Swept")
     return 0
 
 
-async def _purge(args: argparse.Namespace, stores: Stores) -> int:
+async def _purge(args: argparse.Namespace, stores: Stores, config: Config) -> int:
     originals, variants, index = stores
     article = await _known_name(index, args.article) if args.article is not None else None
     wanted = Wanted(args.source, args.origin, article, dry_run=args.dry_run, block=args.block)
-    report = await Purging(originals, variants, index).purge(wanted)
+    purging = Purging(originals, variants, index, unwrapper=unwrapper_of(config))
+    report = await purging.purge(wanted)
     if args.json:
         say(json.dumps(dataclasses.asdict(report), indent=1))
         return 0

@@ -88,6 +88,19 @@ class Unwrapper:
             return None
         return Unwrapped(read_source(text), tuple(steps), tuple(dict.fromkeys(dropped)))
 
+    def opened(self, source: Source) -> tuple[Source, tuple[str, ...]]:
+        """Return what a source wraps and the steps to it; the source itself when it wraps nothing.
+
+        Raises:
+            InvalidSource, SourceNotAllowed: as `unwrap`.
+        """
+        try:
+            unwrapped = self.unwrap(source.url)
+        except AmbiguousWrapper:
+            # Nobody can say what is inside; the address as it stands is still an address.
+            return source, ()
+        return (unwrapped.source, unwrapped.steps) if unwrapped else (source, ())
+
     def is_wrapper(self, text: str) -> bool:
         """Tell whether `text` is a wrapper, one that cannot be opened included."""
         try:

@@ -146,6 +146,7 @@ class Fetcher:
 
         Raises:
             SourceNotAllowed: a redirect to where the policy forbids.
+            QueueFull: too many wait for this origin already.
             SourceError: as the table of docs/api.md says.
         """
         if self._rules is None:
@@ -153,7 +154,7 @@ class Fetcher:
         exchange = _Exchange(self._rules, source, sink, validators)
         if not patient:
             return await exchange.run()
-        async with self._turns.turn(source.origin):
+        async with self._turns.turn(source.origin, patient=True):
             return await exchange.run(has_turn=True)
 
     def _new_client(self, names: Names) -> Client:

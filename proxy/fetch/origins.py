@@ -10,6 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from proxy.errors import QueueFull
+
+MAX_WAITING = 256
+"""Fetches that may wait for one origin. An origin that stalls must not gather visitors without end."""
+
 
 @dataclass(slots=True)
 class _Slots:
@@ -26,9 +31,15 @@ class OriginTurns:
         self._slots: dict[str, _Slots] = {}
 
     @asynccontextmanager
-    async def turn(self, origin: str) -> AsyncIterator[None]:
-        """Wait for a turn at `origin` and hold it for the block."""
+    async def turn(self, origin: str, *, patient: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn at `origin` and hold it for the block.
+
+        Raises:
+            QueueFull: `MAX_WAITING` wait there already, and this one is not `patient`.
+        """
         slots = self._slots.setdefault(origin, _Slots(asyncio.Semaphore(self.limit)))
+        if not patient and slots.users >= self.limit + MAX_WAITING:
+            raise QueueFull("Too many pictures of this origin are waiting; try again soon.")
         slots.users += 1
         try:
             async with slots.free:

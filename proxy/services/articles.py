@@ -6,9 +6,16 @@ from collections.abc import Iterable
 
 from cache.articles import ArticleIndex
 from proxy.config import Config
+from proxy.dialects import Unwrapper
 from proxy.rewrite.rewriter import Rewriter, RewriteResult
 from proxy.signing import Signer
 from proxy.source import Source
+
+
+def unwrapper_of(config: Config) -> Unwrapper:
+    """Return the reader of wrappers: the built-in ones, the configured ones and our own addresses."""
+    own = tuple(filter(None, (config.server.public_url, *config.rewrite.former_urls)))
+    return Unwrapper(config.rewrite.wrappers, own=own)
 
 
 def make_rewriter(config: Config, *, base_url: str, all_images: bool = False) -> Rewriter:

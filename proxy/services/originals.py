@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cache.entry import Entry
-from cache.errors import NotKept, SourceBlocked, StoreFull, Superseded
-from cache.freshness import is_fresh, remaining_seconds
+from cache.errors import CacheError, NotKept, SourceBlocked, StoreFull, StoreUnwritable, Superseded
+from cache.freshness import is_fresh, remaining_seconds, stale_seconds
 from cache.originals import Incoming
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
@@ -23,8 +24,11 @@ from proxy.errors import (
     DecodeFailed,
     MirrorError,
     NotAnImage,
+    QueueFull,
     SourceError,
-    SourceNotAllowed,
+    SourceFailed,
+    SourceRemoved,
+    SourceTimeout,
     SourceUnreachable,
 )
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
@@ -44,7 +48,10 @@ SNIFF_BYTES = 4096
 REFRESH_GRACE_SECONDS = 1.0
 """How long a visitor waits for the refresh of a stale original before the kept one is answered."""
 
-REMOVED = "This source was removed from this mirror for good."
+LATELY_SECONDS = 300.0
+
+MAX_ENTRIES = 4096
+"""Entries in memory, 2 to 4 KB each, so that a hit in the variant store need not read one from the disk."""
 
 KEPT_HEADERS = frozenset(
     {
@@ -97,8 +104,9 @@ class Originals:
     def __init__(self, parts: Parts, config: FetchConfig) -> None:
         self._parts = parts
         self._config = config
+        self._entries: OrderedDict[str, tuple[int, Entry]] = OrderedDict()
         self._failures: dict[str, tuple[float, MirrorError]] = {}
-        self.last_fetch_ok: bool | None = None
+        self._last_good_fetch = self._last_bad_fetch = float("-inf")
 
     def reconfigure(self, config: FetchConfig) -> None:
         """Take new settings for the fetches that begin from now on."""
@@ -115,14 +123,25 @@ class Originals:
             MirrorError: of section 6, when the source was never kept and cannot be had now.
         """
         stamp = self._parts.store.generations.stamp(source.url)
-        if await self._parts.store.is_blocked(source.url):
-            raise SourceNotAllowed(REMOVED)
-        entry = await self._parts.store.get(source.url)
+        entry = await self._looked_up(source, stamp)
+        errand = _Errand(source, entry, wishes, stamp, patient)
         if entry is None:
-            return await self._fetch_once(_Errand(source, None, wishes, patient))
+            return await self._fetch_once(errand)
         if self._is_fresh(entry):
             return self._kept(entry, CacheState(), stamp=stamp)
-        return await self._refreshed(_Errand(source, entry, wishes, patient), entry, stamp=stamp)
+        return await self._refreshed(errand, entry)
+
+    async def obtain_kept(self, source: Source) -> Obtained | None:
+        """Return the original of `source` if it is kept and fresh.
+
+        Raises:
+            SourceNotAllowed: it was purged with a block.
+        """
+        stamp = self._parts.store.generations.stamp(source.url)
+        entry = await self._looked_up(source, stamp)
+        if entry is None or not self._is_fresh(entry):
+            return None
+        return self._kept(entry, CacheState(), stamp=stamp)
 
     async def obtain_again(self, source: Source, wishes: tuple[Wish, ...] = ()) -> Obtained:
         """Fetch the original of a source whose kept body has vanished from the disk.
@@ -131,13 +150,16 @@ class Originals:
             MirrorError: of section 6.
         """
 
+        stamp = self._parts.store.generations.stamp(source.url)
+        errand = _Errand(source, None, wishes, stamp)
+
         async def nothing() -> None:
             return None
 
         async def work() -> Obtained:
-            return await self._fetch(_Errand(source, None, wishes))
+            return await self._fetch(errand)
 
-        return await self._parts.flight.run(f"source {source.url}", peek=nothing, work=work)
+        return await self._parts.flight.run(f"again {errand.flight_key}", peek=nothing, work=work)
 
     async def peek(self, source: Source) -> Entry | None:
         """Return what is kept of `source` without asking its origin."""
@@ -147,6 +169,31 @@ class Originals:
         """Return why the last refresh of a kept source failed, while that is remembered."""
         until, error = self._failures.get(source.url, (0.0, None))
         return error if until > self._parts.now() else None
+
+    async def _looked_up(self, source: Source, stamp: int) -> Entry | None:
+        """Return the entry of a source whose stamp was read before.
+
+        What was read under the same stamp is still true while it is fresh: a block, a purge or other bytes change
+        the stamp, and a refresh only makes it fresh for longer.
+        """
+        known = self._entries.get(source.url)
+        if known is not None and known[0] == stamp and self._is_fresh(known[1]):
+            return known[1]
+        is_blocked, entry = await self._parts.store.look_up(source.url)
+        if is_blocked:
+            raise SourceRemoved
+        self._entries.pop(source.url, None)
+        if entry is not None:
+            self._entries[source.url] = (stamp, entry)
+            if len(self._entries) > MAX_ENTRIES:
+                self._entries.popitem(last=False)
+        return entry
+
+    @property
+    def fetches_fail(self) -> bool:
+        """Whether of the fetches of the last minutes some failed and none went well."""
+        since = self._parts.now() - LATELY_SECONDS
+        return self._last_bad_fetch > since >= self._last_good_fetch
 
     # Freshness
 
@@ -158,18 +205,21 @@ class Originals:
         remaining = remaining_seconds(entry, now=now, min_fresh_seconds=self._config.min_fresh)
         return Obtained(entry, state, stamp, fresh_until=now + remaining)
 
-    def _fallback(self, entry: Entry, error: MirrorError | None, *, stamp: int) -> Obtained:
+    def _fallback(self, entry: Entry, error: Exception | None, *, stamp: int) -> Obtained:
+        detail = "refreshing"
+        if error:
+            self._parts.metrics.fallbacks.inc()
+            detail = error.code if isinstance(error, MirrorError) else "store_failed"
         state = CacheState(
-            "stale",
-            error.origin_status if isinstance(error, SourceError) else 0,
-            detail=error.code if error else "refreshing",
+            "stale", error.origin_status if isinstance(error, SourceError) else 0, detail=detail
         )
         now = self._parts.now()
         return Obtained(entry, state, stamp, fresh_until=now + SHORT_SECONDS, short=True)
 
-    async def _refreshed(self, errand: _Errand, entry: Entry, *, stamp: int) -> Obtained:
-        if error := self.failure_of(errand.source):
-            return self._or_raise(entry, error, stamp=stamp)
+    async def _refreshed(self, errand: _Errand, entry: Entry) -> Obtained:
+        known = self.failure_of(errand.source)
+        if known and self._may_fall_back(entry):
+            return self._fallback(entry, known, stamp=errand.stamp)
         refresh = asyncio.ensure_future(self._fetch_once(errand))
         # `min_fresh = 0` is the operator's wish to follow the origin to the letter: then every visitor waits.
         grace = REFRESH_GRACE_SECONDS if self._config.min_fresh else None
@@ -177,27 +227,32 @@ class Originals:
             return await asyncio.wait_for(asyncio.shield(refresh), grace)
         except TimeoutError:
             refresh.add_done_callback(self._note_late_refresh(errand.source))
-            return self._fallback(entry, None, stamp=stamp)
-        except MirrorError as error:
+            return self._fallback(entry, None, stamp=errand.stamp)
+        except SourceRemoved:
+            raise
+        except (MirrorError, CacheError, OSError) as error:
             self._remember_failure(errand.source, error)
-            return self._or_raise(entry, error, stamp=stamp)
+            if not self._may_fall_back(entry):
+                raise
+            return self._fallback(entry, error, stamp=errand.stamp)
 
-    def _or_raise(self, entry: Entry, error: MirrorError, *, stamp: int) -> Obtained:
-        stale_for = self._parts.now() - entry.validated_at - self._config.min_fresh
-        if stale_for > self._config.stale_if_error:
-            raise error
-        self._parts.metrics.fallbacks.inc()
-        return self._fallback(entry, error, stamp=stamp)
+    def _may_fall_back(self, entry: Entry) -> bool:
+        stale = stale_seconds(entry, now=self._parts.now(), min_fresh_seconds=self._config.min_fresh)
+        return stale <= self._config.stale_if_error
 
     def _note_late_refresh(self, source: Source) -> Callable[[asyncio.Future[Obtained]], None]:
         def note(done: asyncio.Future[Obtained]) -> None:
             error = None if done.cancelled() else done.exception()
-            if isinstance(error, MirrorError):
+            if isinstance(error, Exception):
                 self._remember_failure(source, error)
 
         return note
 
-    def _remember_failure(self, source: Source, error: MirrorError) -> None:
+    def _remember_failure(self, source: Source, error: Exception) -> None:
+        if not isinstance(error, MirrorError) or isinstance(error, QueueFull):
+            # Our own trouble, not the origin's: the next visitor may have more luck.
+            log.warning("refresh of %s failed: %r", source, error)
+            return
         now = self._parts.now()
         if len(self._failures) > 10_000:
             self._failures = {url: item for url, item in self._failures.items() if item[0] > now}
@@ -218,17 +273,21 @@ class Originals:
         async def work() -> Obtained:
             return await self._fetch(errand)
 
-        return await self._parts.flight.run(f"source {source.url}", peek=peek, work=work)
+        return await self._parts.flight.run(errand.flight_key, peek=peek, work=work)
 
     async def _fetch(self, errand: _Errand) -> Obtained:
         source, entry = errand.source, errand.entry
         stamp = self._parts.store.generations.stamp(source.url)
         async with self._parts.store.receive() as incoming:
             sink = _HeadKeeper(incoming)
-            answer = await self._ask(errand, sink)
-            if isinstance(answer, NotModified):
-                return await self._unchanged(entry, answer, stamp=stamp)
-            await incoming.finish()
+            try:
+                answer = await self._ask(errand, sink)
+                if isinstance(answer, NotModified):
+                    return await self._unchanged(entry, answer, stamp=stamp)
+                await incoming.finish()
+            except StoreUnwritable as error:
+                # Neither the store nor the temporary folder takes a byte: disk or descriptors are used up.
+                raise QueueFull("There is no room to receive the picture; try again soon.") from error
             return await self._admit(
                 _Arrival(source, entry, answer, incoming, sink.head, stamp), errand.wishes
             )
@@ -243,10 +302,11 @@ class Originals:
                 errand.source, sink, validators=validators, patient=errand.patient
             )
             outcome = "not_modified" if isinstance(answer, NotModified) else "ok"
-            self.last_fetch_ok = True
+            self._last_good_fetch = self._parts.now()
         except MirrorError as error:
             outcome = error.code
-            self.last_fetch_ok = False
+            if isinstance(error, SourceUnreachable | SourceTimeout | SourceFailed):
+                self._last_bad_fetch = self._parts.now()
             raise
         finally:
             self._parts.metrics.fetch_seconds.labels(outcome).observe(time.perf_counter() - begun)
@@ -338,7 +398,7 @@ class Originals:
         try:
             await self._parts.store.commit(entry, incoming, stamp=stamp)
         except SourceBlocked as error:
-            raise SourceNotAllowed(REMOVED) from error
+            raise SourceRemoved from error
         except Superseded:
             log.info("%s was purged or changed while it was fetched", entry.source)
             return False
@@ -360,7 +420,13 @@ class _Errand:
     source: Source
     entry: Entry | None
     wishes: tuple[Wish, ...]
+    stamp: int
     patient: bool = False
+
+    @property
+    def flight_key(self) -> str:
+        """What is shared: whoever asks after a purge does not get what was asked for before it."""
+        return f"source {self.source.url} {self.stamp}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,5 +462,12 @@ class _Arrival:
         )
 
 
+_CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F))) - {"\t"}
+
+
 def _kept_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, value) for name, value in headers if name in KEPT_HEADERS))
+    return tuple(
+        sorted(
+            (name, value) for name, value in headers if name in KEPT_HEADERS and _CONTROLS.isdisjoint(value)
+        )
+    )

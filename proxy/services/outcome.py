@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cache.entry import Entry
+from cache.httpdate import format_http_date, parse_http_date
 from proxy.images.workers import Output, Wish
 
 SHORT_SECONDS = 60.0
 """How long a stale or fallback answer may be kept by browsers (product.md, section 4)."""
+
+_LANGUAGES = re.compile(r"[A-Za-z0-9, \-]{1,200}")
 
 Forward = Literal["", "uri-miss", "stale"]
 
@@ -83,6 +87,18 @@ class Picture:
         if self.short:
             return self
         return replace(self, state=NOT_KEPT_HIT if self.state.detail == "not_kept" else FROM_MEMORY)
+
+
+def last_modified(entry: Entry) -> str:
+    """Return `Last-Modified` for an answer: the origin's where it can be read, else when the bytes came."""
+    seconds = parse_http_date(entry.last_modified)
+    return format_http_date(entry.fetched_at if seconds is None else seconds)
+
+
+def language(entry: Entry) -> str:
+    """Return `Content-Language` for an answer; empty when the origin gave none that can be passed on."""
+    text = entry.header("content-language") or ""
+    return text if _LANGUAGES.fullmatch(text) else ""
 
 
 NOT_KEPT_HIT = CacheState(detail="not_kept")

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from cache.articles import ArticleIndex
 from cache.originals import Originals as OriginalsStore
 from cache.variants import Variants as VariantsStore
-from proxy.errors import InvalidRequest
+from proxy.dialects import Unwrapper
+from proxy.errors import InvalidRequest, InvalidSource
 from proxy.source import Source
 
 
@@ -46,7 +47,15 @@ class Purging:
     3. Its entry goes, its body with the last entry that has it, then the variants of that body.
     """
 
-    def __init__(self, kept: OriginalsStore, variants: VariantsStore, articles: ArticleIndex) -> None:
+    def __init__(
+        self,
+        kept: OriginalsStore,
+        variants: VariantsStore,
+        articles: ArticleIndex,
+        *,
+        unwrapper: Unwrapper,
+    ) -> None:
+        self.unwrapper = unwrapper
         self._kept = kept
         self._variants = variants
         self._articles = articles
@@ -67,9 +76,9 @@ class Purging:
 
     async def _sources(self, wanted: Wanted, report: PurgeReport) -> AsyncIterator[str]:
         if wanted.source is not None:
-            yield Source.parse(wanted.source).url
+            yield self.unwrapper.opened(Source.parse(wanted.source))[0].url
         elif wanted.origin is not None:
-            origin = Source.parse(wanted.origin).origin
+            origin = _origin(wanted.origin)
             async for entry in self._kept.entries():
                 if Source.parse(entry.source).origin == origin:
                     yield entry.source
@@ -95,3 +104,11 @@ class Purging:
             report.freed_bytes += purged.freed_bytes
         for sha256 in purged.bodies:
             await self._variants.evict(sha256)
+
+
+def _origin(text: str) -> str:
+    source = Source.parse(text)
+    if source.target != "/":
+        # Whoever writes a path means less than the whole origin, and what is purged may be the only copy.
+        raise InvalidSource("An origin has no path and no query: write https://host or https://host:port.")
+    return source.origin

@@ -16,6 +16,7 @@ from typing import Any
 
 from cache.entry import Entry
 from cache.keys import variant_key
+from cache.layout import size_of
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
@@ -27,7 +28,7 @@ from proxy.images.transform import Resolved
 from proxy.images.workers import Job, Output, Rendered, RenderPool, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.originals import Originals
-from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture
+from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture, language, last_modified
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -116,14 +117,9 @@ class Variants:
         """
         begun = self._parts.kept.generations.stamp(asked.source.url)
 
-        async def peek() -> Picture | None:
-            return await self._from_store(asked)
-
-        async def work() -> Picture:
-            return await self._made(asked)
-
         try:
-            picture = await self._parts.flight.run(f"variant {asked.memory_key}", peek=peek, work=work)
+            # What is stored needs no exclusion, which costs four system calls.
+            picture = await self._from_store(asked) or await self._made_once(asked, begun)
         except PictureError as error:
             failure = _Failure(error, self._parts.now() + SHORT_SECONDS, begun)
             self._parts.memory.put(asked.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
@@ -131,11 +127,19 @@ class Variants:
         self._parts.memory.put(asked.memory_key, picture.from_memory(), size=len(picture.body))
         return picture
 
+    async def _made_once(self, asked: Asked, stamp: int) -> Picture:
+        async def peek() -> Picture | None:
+            return await self._from_store(asked)
+
+        async def work() -> Picture:
+            return await self._made(asked)
+
+        return await self._parts.flight.run(f"variant {asked.memory_key} {stamp}", peek=peek, work=work)
+
     async def _from_store(self, asked: Asked) -> Picture | None:
-        entry = await self._parts.originals.peek(asked.source)
-        if entry is None:
+        obtained = await self._parts.originals.obtain_kept(asked.source)
+        if obtained is None:
             return None
-        obtained = await self._parts.originals.obtain(asked.source)
         body = await self._stored(obtained.entry, asked)
         return _picture(obtained, body, "store") if body else None
 
@@ -172,16 +176,20 @@ class Variants:
         else:
             path = self._parts.kept.body_path(obtained.entry.body_sha256)
             outputs = await self._run(path, wishes)
-            if not is_retry and _has_damage(outputs) and not await asyncio.to_thread(path.exists):
+            if not is_retry and _has_damage(outputs) and not await self._is_whole(obtained.entry):
                 return await self._rendered_again(obtained, source, wishes)
         return replace(obtained, rendered={**obtained.rendered, **outputs})
 
     async def _rendered_again(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
-        # Somebody deleted the body by hand. The origin may still have it.
+        # Somebody deleted or cut the body by hand. The origin may still have it.
         again = await self._parts.originals.obtain_again(source, wishes)
         again = replace(again, rendered={**obtained.rendered, **again.rendered})
         missing = tuple(wish for wish in wishes if wish not in again.rendered)
         return await self._rendered(again, source, missing, is_retry=True) if missing else again
+
+    async def _is_whole(self, entry: Entry) -> bool:
+        path = self._parts.kept.body_path(entry.body_sha256)
+        return await asyncio.to_thread(size_of, path) == entry.body_size
 
     async def _run(self, path: Path, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
         begun = time.perf_counter()
@@ -271,8 +279,8 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
         body=body,
         media_type=_media_type(body),
         etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"',
-        last_modified=entry.last_modified or "",
-        language=entry.header("content-language") or "",
+        last_modified=last_modified(entry),
+        language=language(entry),
         fresh_until=obtained.fresh_until,
         stamp=obtained.stamp,
         state=state if state.forward else CacheState(detail=detail),

@@ -9,13 +9,14 @@ from aiohttp import web
 
 from proxy.errors import Unauthorized
 
-FORWARDING_HEADERS = (
-    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP",
-    "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Via",
-)  # fmt: skip
+FORWARDING_HEADERS = frozenset({
+    "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip", "via",
+    "x-envoy-external-address", "fastly-client-ip", "fly-client-ip", "cdn-loop",
+})  # fmt: skip
+FORWARDING_PREFIXES = ("x-forwarded", "x-original-")
 
 
-def require_admin(request: web.Request, admin_token: str) -> None:
+def require_admin(request: web.BaseRequest, admin_token: str) -> None:
     """Let the request pass or raise.
 
     Without a token the peer must be loopback, no proxy may stand in between, and the request must not come from
@@ -32,10 +33,15 @@ def require_admin(request: web.Request, admin_token: str) -> None:
         ):
             return
         raise Unauthorized
-    if any(name in request.headers for name in FORWARDING_HEADERS) or "Origin" in request.headers:
+    if _is_forwarded(request) or "Origin" in request.headers:
         raise Unauthorized
     if not _is_loopback(request.remote) or not _names_loopback(request.headers.get("Host", "")):
         raise Unauthorized
+
+
+def _is_forwarded(request: web.BaseRequest) -> bool:
+    names = [name.lower() for name in request.headers]
+    return any(name in FORWARDING_HEADERS or name.startswith(FORWARDING_PREFIXES) for name in names)
 
 
 def _is_loopback(peer: str | None) -> bool:

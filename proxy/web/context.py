@@ -27,7 +27,10 @@ from proxy.web.plans import Plans
 
 @dataclass(slots=True)
 class Context:
-    """The parts of a running service. `config`, `policy`, `signer` and `plans` change together at a reload."""
+    """The parts of a running service. `config`, `policy`, `signer` and `plans` change together at a reload.
+
+    `unheard` are the connections whose first request has not come yet, with the loop time when we hang up.
+    """
 
     config: Config
     policy: Policy
@@ -45,12 +48,15 @@ class Context:
     instance_id: str
     now: Callable[[], float] = time.time
     shutting_down: bool = False
+    unheard: dict[web.RequestHandler, float] = field(default_factory=dict)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _id_prefix: str = field(default_factory=lambda: secrets.token_hex(5))
+
+    def reconfigure(self, config: Config, policy: Policy, signer: Signer | None) -> None:
+        """Take a new configuration for the requests that come from now on."""
+        self.config, self.policy, self.signer = config, policy, signer
+        self.plans = Plans(config, policy, signer)
 
     def next_request_id(self) -> str:
         """Return an identifier that the log and the answer of one request share."""
         return f"{self._id_prefix}{next(self._ids):06x}"
-
-
-CONTEXT = web.AppKey("context", Context)

@@ -11,17 +11,28 @@ import re
 
 _RANGE = re.compile(r"\s*([\w!#$&^.+*-]+)/([\w!#$&^.+*-]+)\s*(?:;(.*))?")
 _QUALITY = re.compile(r"(?:^|;)\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*(?:;|$)", re.IGNORECASE)
+MAX_REMEMBERED_LENGTH = 256
 _PLAIN = ("jpeg", "png", "gif")
 
 
-@functools.lru_cache(maxsize=512)
 def acceptable_formats(accept: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
     """Return the formats to answer `format=auto` with, best first.
 
     `offered` are the modern formats in order of preference (`render.formats`). They must be named, or
     `image/*` be; `*/*` alone, which every client sends, admits only the formats that every client shows.
     """
-    ranges = _parse(accept if accept is not None else "*/*")
+    accept = "*/*" if accept is None else accept
+    # Long ones are read each time: what clients can make up must not fill the memory.
+    return _remembered(accept, offered) if len(accept) <= MAX_REMEMBERED_LENGTH else _read(accept, offered)
+
+
+@functools.lru_cache(maxsize=512)
+def _remembered(accept: str, offered: tuple[str, ...]) -> tuple[str, ...]:
+    return _read(accept, offered)
+
+
+def _read(accept: str, offered: tuple[str, ...]) -> tuple[str, ...]:
+    ranges = _parse(accept)
     weighted = [(_weight(ranges, f"image/{name}", wildcard=False), name) for name in offered]
     plain = {name: _weight(ranges, f"image/{name}", wildcard=True) for name in _PLAIN}
     if plain["jpeg"] == plain["png"]:
@@ -34,7 +45,6 @@ def acceptable_formats(accept: str | None, offered: tuple[str, ...]) -> tuple[st
     return names if set(names) - set(offered) else (*names, "fallback")
 
 
-@functools.lru_cache(maxsize=512)
 def accepts_json(accept: str | None) -> bool:
     """Tell whether an error may be answered as JSON."""
     if accept is None:

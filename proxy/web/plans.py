@@ -7,25 +7,26 @@ configuration makes new plans.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from proxy.config import Config
-from proxy.dialects import AmbiguousWrapper, Unwrapper
 from proxy.dialects.native import parse as parse_native
 from proxy.dialects.worker import is_worker
 from proxy.dialects.worker import parse as parse_worker
 from proxy.errors import InvalidSource, NotFound, SignatureExpired
 from proxy.images.transform import Resolved, Transform
 from proxy.policy import Policy
+from proxy.services.articles import unwrapper_of
 from proxy.services.variants import Asked
 from proxy.signing import Signer
 from proxy.source import Source
 from proxy.web.negotiate import acceptable_formats
 
 IMAGE_MOUNT = "/image/"
-MAX_PLANS = 16_384
-MAX_ACCEPTS = 32
+MAX_PLANS = 8_192
+MAX_REMEMBERED_LENGTH = 1_024
+"""Longer targets are read each time: what clients can make up must not fill the memory."""
 
 PlanKind = Literal["original", "variant"]
 
@@ -44,7 +45,7 @@ class Plan:
     transform: Transform | None = None
     resolved: Resolved | None = None
     expires_at: int | None = None
-    by_accept: dict[str | None, Asked] | None = None
+    by_formats: dict[tuple[str, ...], Asked] = field(default_factory=dict)
 
     @property
     def negotiated(self) -> bool:
@@ -53,21 +54,13 @@ class Plan:
 
     def asked(self, accept: str | None, offered: tuple[str, ...]) -> Asked:
         """Return the variant asked for by a client that sent `accept`."""
-        if self.by_accept is None:
-            self.by_accept = {}
-        known = self.by_accept.get(accept)
-        if known is None:
-            known = self._asked(accept, offered)
-            if len(self.by_accept) < MAX_ACCEPTS:
-                self.by_accept[accept] = known
-        return known
-
-    def _asked(self, accept: str | None, offered: tuple[str, ...]) -> Asked:
         if self.resolved is None:
             raise NotFound(detail="an original has no variant")
-        if self.negotiated:
-            return Asked(self.source, self.resolved, acceptable_formats(accept, offered))
-        return Asked(self.source, self.resolved, (self.resolved.format,))
+        formats = acceptable_formats(accept, offered) if self.negotiated else (self.resolved.format,)
+        known = self.by_formats.get(formats)
+        if known is None:
+            known = self.by_formats[formats] = Asked(self.source, self.resolved, formats)
+        return known
 
 
 class Plans:
@@ -76,9 +69,8 @@ class Plans:
     def __init__(self, config: Config, policy: Policy, signer: Signer | None) -> None:
         self._config = config
         self._policy = policy
-        own_addresses = tuple(filter(None, (config.server.public_url, *config.rewrite.former_urls)))
         self._signer = signer
-        self._unwrapper = Unwrapper(config.rewrite.wrappers, own=own_addresses)
+        self._unwrapper = unwrapper_of(config)
         self._known: OrderedDict[str, Plan] = OrderedDict()
 
     def known(self, target: str, *, now: float) -> Plan | None:
@@ -96,7 +88,8 @@ class Plans:
         """
         plan = self.read(target)
         self._admit(plan, target, now=now)
-        self._known[target] = plan
+        if len(target) <= MAX_REMEMBERED_LENGTH:
+            self._known[target] = plan
         if len(self._known) > MAX_PLANS:
             self._known.popitem(last=False)
         return plan
@@ -115,29 +108,23 @@ class Plans:
             raise InvalidSource(
                 "Write the picture's address behind the question mark: /?http://host/picture.png"
             )
-        source, steps = self._unwrapped(parse_worker(query))
+        source, steps = self._unwrapper.opened(parse_worker(query))
         return Plan("original", source, steps)
 
     def _native(self, target: str) -> Plan:
         asked = parse_native(target, mount=IMAGE_MOUNT)
-        source, steps = self._unwrapped(asked.source)
+        source, steps = self._unwrapper.opened(asked.source)
+        # Where nothing is signed, `exp` says nothing.
+        expires_at = asked.exp if self._signer else None
         if asked.options == "original":
-            return Plan("original", source, steps, expires_at=asked.exp)
+            return Plan("original", source, steps, expires_at=expires_at)
         transform = Transform.parse(asked.options)
         resolved = transform.resolved(self._config.presets)
         resolved.require_within(
             max_output_side=self._config.render.max_output_side,
             max_output_pixels=self._config.render.max_output_pixels,
         )
-        return Plan("variant", source, steps, transform, resolved, expires_at=asked.exp)
-
-    def _unwrapped(self, source: Source) -> tuple[Source, tuple[str, ...]]:
-        try:
-            unwrapped = self._unwrapper.unwrap(source.url)
-        except AmbiguousWrapper:
-            # Nobody can say what is inside; the address as it stands is still an address.
-            return source, ()
-        return (unwrapped.source, unwrapped.steps) if unwrapped else (source, ())
+        return Plan("variant", source, steps, transform, resolved, expires_at=expires_at)
 
     def _admit(self, plan: Plan, target: str, *, now: float) -> None:
         signed = self.verified(plan, target, now=now)

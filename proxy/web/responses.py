@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +15,17 @@ from aiohttp import web
 from cache.entry import Entry
 from cache.validators import Range, evaluate, if_range_matches, parse_range
 from proxy.errors import RangeNotSatisfiable
-from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture
+from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture, language, last_modified
+
+log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 256 * 1024
 
 SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox"
 """An SVG or HTML original opened as a page may show itself and nothing else: no scripts, no requests."""
 
-_CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
+_STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
+"""An entity tag (RFC 9110 §8.8.3) that is strong and holds nothing that another server might trip over."""
 
 _BASE = {
     "Access-Control-Allow-Origin": "*",
@@ -34,21 +39,22 @@ _BASE = {
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What differs from one answer to the next of the same picture."""
+    """What differs from one answer to the next of the same picture. `expires_at`: the end of the signature."""
 
     now: float
     request_id: str
     min_max_age_seconds: float
     negotiated: bool = False
+    expires_at: float | None = None
 
 
 def original_etag(entry: Entry) -> str:
     """Return the origin's entity tag when it is strong, else the digest of the body."""
     etag = entry.etag
-    return etag if etag and etag.startswith('"') and etag.isascii() else f'"{entry.body_sha256[:32]}"'
+    return etag if etag and _STRONG.fullmatch(etag) else f'"{entry.body_sha256[:32]}"'
 
 
-def picture_response(request: web.Request, picture: Picture, moment: Moment) -> web.Response:
+def picture_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
     """Return the answer for bytes in memory. Ranges are served for originals only, see `ranged`."""
     headers = _headers(picture, moment)
     if _not_modified(request, picture.etag, picture.last_modified):
@@ -57,7 +63,7 @@ def picture_response(request: web.Request, picture: Picture, moment: Moment) -> 
     return web.Response(body=picture.body, headers=headers)
 
 
-def original_response(request: web.Request, picture: Picture, moment: Moment) -> web.Response:
+def original_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
     """Return the answer for an original in memory, a part of it when a range is asked for."""
     headers = _headers(picture, moment)
     headers["Accept-Ranges"] = "bytes"
@@ -72,12 +78,12 @@ def original_response(request: web.Request, picture: Picture, moment: Moment) ->
 
 
 async def stream_original(
-    request: web.Request, obtained: Obtained, path: Path, moment: Moment
+    request: web.BaseRequest, obtained: Obtained, path: Path, moment: Moment
 ) -> web.StreamResponse:
     """Answer an original from its file, in pieces, without holding it in memory.
 
     Raises:
-        FileNotFoundError: before anything was sent, when the body has vanished from the store.
+        OSError: before anything was sent, when the body is not in the store as its entry says.
     """
     picture = as_picture(obtained, b"")
     size = obtained.entry.body_size
@@ -89,9 +95,10 @@ async def stream_original(
     part = _range(request, picture.etag, picture.last_modified, size=size)
     if part is not None:
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
-    start, stop = (part.start, part.stop) if part else (0, size)
-    headers["Content-Length"] = str(stop - start)
-    return await _send_file(request, path, headers, start=start, stop=stop)
+    else:
+        part = Range(0, size)
+    headers["Content-Length"] = str(part.stop - part.start)
+    return await _send_file(request, path, headers, part=part, size=size)
 
 
 def as_picture(obtained: Obtained, body: bytes) -> Picture:
@@ -101,8 +108,8 @@ def as_picture(obtained: Obtained, body: bytes) -> Picture:
         body=body,
         media_type=entry.media_type,
         etag=original_etag(entry),
-        last_modified=entry.last_modified or "",
-        language=entry.header("content-language") or "",
+        last_modified=last_modified(entry),
+        language=language(entry),
         fresh_until=obtained.fresh_until,
         stamp=obtained.stamp,
         state=obtained.state if obtained.state.forward else CacheState(detail="original"),
@@ -111,19 +118,21 @@ def as_picture(obtained: Obtained, body: bytes) -> Picture:
 
 
 async def _send_file(
-    request: web.Request, path: Path, headers: Mapping[str, str], *, start: int, stop: int
+    request: web.BaseRequest, path: Path, headers: Mapping[str, str], *, part: Range, size: int
 ) -> web.StreamResponse:
-    descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+    start, stop = part.start, part.stop
+    descriptor = await asyncio.to_thread(_opened, path, size)
     try:
         partial = "Content-Range" in headers
         response = web.StreamResponse(status=206 if partial else 200, headers=headers)
         await response.prepare(request)
         while start < stop and request.method != "HEAD":
-            chunk = await asyncio.to_thread(os.pread, descriptor, min(CHUNK_BYTES, stop - start), start)
+            chunk = await asyncio.to_thread(_read, descriptor, min(CHUNK_BYTES, stop - start), start)
             if not chunk:
-                # Shorter than its entry says: breaking off is the only honest end (RFC 9112 §6.3).
-                response.force_close()
-                break
+                # The head is sent: breaking off is the only honest end (RFC 9112 §6.3).
+                if request.transport is not None:
+                    request.transport.abort()
+                return response
             await response.write(chunk)
             start += len(chunk)
         await response.write_eof()
@@ -132,9 +141,27 @@ async def _send_file(
         os.close(descriptor)
 
 
+def _opened(path: Path, size: int) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if os.fstat(descriptor).st_size != size:
+        os.close(descriptor)
+        raise FileNotFoundError(f"{path} has not the {size} bytes of its entry")
+    return descriptor
+
+
+def _read(descriptor: int, size: int, offset: int) -> bytes:
+    try:
+        return os.pread(descriptor, size, offset)
+    except OSError as error:
+        log.error("a kept original cannot be read: %s", error)
+        return b""
+
+
 def _headers(picture: Picture, moment: Moment) -> dict[str, str]:
     remaining = picture.fresh_until - moment.now
     max_age = SHORT_SECONDS if picture.short else max(remaining, moment.min_max_age_seconds)
+    if moment.expires_at is not None:
+        max_age = min(max_age, max(moment.expires_at - moment.now, 0))
     headers = _BASE.copy()
     headers["ETag"] = picture.etag
     headers["Cache-Control"] = f"public, max-age={int(min(max_age, 31_536_000))}"
@@ -149,14 +176,14 @@ def _headers(picture: Picture, moment: Moment) -> dict[str, str]:
     return headers
 
 
-def _not_modified(request: web.Request, etag: str, last_modified: str) -> bool:
+def _not_modified(request: web.BaseRequest, etag: str, last_modified: str) -> bool:
     given = request.headers
-    if not any(name in given for name in _CONDITIONS):
+    if "If-None-Match" not in given and "If-Modified-Since" not in given:
         return False
     # RFC 9110 §13.1.1: If-Match guards changes; a 412 for a picture would help nobody, so only "not modified" counts.
     decision = evaluate(
         request.method,
-        if_none_match=_joined(request, "If-None-Match"),
+        if_none_match=joined(request, "If-None-Match"),
         if_modified_since=given.get("If-Modified-Since"),
         etag=etag,
         last_modified=last_modified or None,
@@ -164,13 +191,13 @@ def _not_modified(request: web.Request, etag: str, last_modified: str) -> bool:
     return decision == "not_modified"
 
 
-def _joined(request: web.Request, name: str) -> str | None:
-    # RFC 9110 §5.3: several lines of one list are one list.
+def joined(request: web.BaseRequest, name: str) -> str | None:
+    """Return a header of the request; several lines of one list are one list (RFC 9110 §5.3)."""
     values = request.headers.getall(name, ())
     return ", ".join(values) if values else None
 
 
-def _range(request: web.Request, etag: str, last_modified: str, *, size: int) -> Range | None:
+def _range(request: web.BaseRequest, etag: str, last_modified: str, *, size: int) -> Range | None:
     text = request.headers.get("Range")
     if text is None or request.method != "GET":
         return None

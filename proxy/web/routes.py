@@ -1,7 +1,7 @@
 """From a raw request target to a handler, and from an error to an answer: the only translator of errors.
 
 aiohttp's own router decodes and normalises paths (`%2F`, `%2C`, dot segments), which makes another picture of
-some. So one catch-all route leads here and the raw target decides.
+some. So there is none: the raw target decides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from cache.errors import CacheError, FlightClosed
 from proxy.errors import Internal, MethodNotAllowed, MirrorError, QueueFull
-from proxy.web.context import CONTEXT, Context
+from proxy.web.context import Context
 from proxy.web.errors import error_response, from_aiohttp
 from proxy.web.handlers.admin import purge, rewrite
 from proxy.web.handlers.explain import EXPLAIN_MOUNT, explain
@@ -23,7 +23,7 @@ from proxy.web.handlers.service import healthz, metrics, readyz
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[Context, web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _READ = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _FIXED: dict[str, tuple[frozenset[str], Handler]] = {
@@ -36,7 +36,7 @@ _FIXED: dict[str, tuple[frozenset[str], Handler]] = {
 }
 
 
-def raw_target(request: web.Request) -> str:
+def raw_target(request: web.BaseRequest) -> str:
     """Return the request target in origin-form, as it stood on the wire (RFC 9112 §3.2)."""
     target = request.raw_path
     if target.startswith("/"):
@@ -50,12 +50,12 @@ def raw_target(request: web.Request) -> str:
     return tail if tail.startswith("/") else "/" + tail
 
 
-async def dispatch(request: web.Request) -> web.StreamResponse:
+async def dispatch(context: Context, request: web.BaseRequest) -> web.StreamResponse:
     """Answer one request, whatever happens."""
-    context = request.app[CONTEXT]
     request_id = context.next_request_id()
+    context.unheard.pop(request.protocol, None)
     try:
-        return await _handled(request, request_id)
+        return await _handled(context, request, request_id)
     except web.HTTPException as error:
         return _failed(request, context, from_aiohttp(error), request_id)
     except MirrorError as error:
@@ -72,32 +72,34 @@ async def dispatch(request: web.Request) -> web.StreamResponse:
         return _failed(request, context, Internal(detail=repr(error)), request_id)
 
 
-async def _handled(request: web.Request, request_id: str) -> web.StreamResponse:
+async def _handled(context: Context, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
     target = raw_target(request)
     path, _, query = target.partition("?")
     if path in _FIXED:
         methods, handler = _FIXED[path]
-        return await _with_method(request, methods, handler)
+        return await _with_method(context, request, methods, handler)
     if path.startswith(EXPLAIN_MOUNT):
-        return await _with_method(request, _READ, explain)
+        return await _with_method(context, request, _READ, explain)
     if request.method == hdrs.METH_OPTIONS:
         return _preflight(request)
     if request.method not in _READ:
         raise MethodNotAllowed
     if path == "/" and not query:
-        return await home(request)
-    return await answer_picture(request, target, request_id)
+        return await home(context, request)
+    return await answer_picture(context, request, target, request_id)
 
 
-async def _with_method(request: web.Request, methods: frozenset[str], handler: Handler) -> web.StreamResponse:
+async def _with_method(
+    context: Context, request: web.BaseRequest, methods: frozenset[str], handler: Handler
+) -> web.StreamResponse:
     if request.method not in methods:
         error = MethodNotAllowed()
         error.allow = ", ".join(sorted(methods))
         raise error
-    return await handler(request)
+    return await handler(context, request)
 
 
-def _preflight(request: web.Request) -> web.Response:
+def _preflight(request: web.BaseRequest) -> web.Response:
     """Answer a CORS preflight (Fetch standard §3.2.2): pictures may be read from any site."""
     headers = {
         "Access-Control-Allow-Origin": "*",
@@ -112,7 +114,7 @@ def _preflight(request: web.Request) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-def _failed(request: web.Request, context: Context, error: MirrorError, request_id: str) -> web.Response:
+def _failed(request: web.BaseRequest, context: Context, error: MirrorError, request_id: str) -> web.Response:
     context.metrics.errors.labels(error.code).inc()
     if error.detail or error.status >= 500:
         log.warning("request %s: %s: %s", request_id, error.code, error.detail or error.message)

@@ -62,7 +62,7 @@ class SampleOrigin:
             await self._runner.cleanup()
             self._runner = None
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         self.requests[request.path] += 1
         file = self.files.get(request.path)
         if file is None:

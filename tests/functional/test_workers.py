@@ -82,16 +82,20 @@ async def test_killed_worker_is_replaced(tmp_path: Path, origin: ScriptedOrigin)
     origin.serve("/k.png", chart_png(20, 20))
     with Service(write_config(tmp_path), workers=2) as service:
         assert service.process is not None
-        victim = _a_worker(service.process.pid)
+        supervisor = service.process.pid
+        victim = _workers(supervisor)[0]
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: "starting another" in service.log())
+        wait_until(lambda: len(_workers(supervisor)) == 2)
         for _ in range(10):
             assert (await fresh_get(service.base, "/?" + origin.url("/k.png"))).status == 200
 
 
-def _a_worker(supervisor: int) -> int:
+def _workers(supervisor: int) -> list[int]:
+    """Return the workers that have started their render processes, which they do before they serve."""
     children = psutil.Process(supervisor).children()
-    return next(child.pid for child in children if any("spawn_main" in part for part in child.cmdline()))
+    spawned = [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+    return [child.pid for child in spawned if child.children()]
 
 
 async def test_reload_reaches_every_worker_and_a_bad_file_changes_nothing(

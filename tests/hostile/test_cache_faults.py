@@ -201,9 +201,10 @@ async def test_body_that_nothing_takes_is_an_error_of_the_store(store: Originals
     """No disk at all: one error that callers know, and nothing open."""
     with pytest.MonkeyPatch.context() as patch:
         break_step(patch, "create", at=0, code=errno.ENOSPC, for_ever=True)
-        with pytest.raises(StoreUnwritable):
-            async with store.receive():
-                pass
+        async with store.receive() as incoming:
+            await incoming.write(b"x")
+            with pytest.raises(StoreUnwritable):
+                await incoming.finish()
 
 
 async def test_store_that_cannot_be_locked_keeps_nothing(store: Originals) -> None:

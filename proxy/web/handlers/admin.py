@@ -6,20 +6,19 @@ import asyncio
 import dataclasses
 import json
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from proxy.services.purging import Wanted
 from proxy.web.admin import require_admin
-from proxy.web.context import CONTEXT
+from proxy.web.context import Context
 
 _KINDS = {"text/html": "html", "text/markdown": "markdown"}
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-async def rewrite(request: web.Request) -> web.Response:
+async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
     """Answer the article that was sent, its pictures pointing at this service; nothing else in it changes."""
-    context = request.app[CONTEXT]
     require_admin(request, context.config.server.admin_token)
     kind = _KINDS.get(request.content_type)
     if kind is None:
@@ -40,18 +39,18 @@ async def rewrite(request: web.Request) -> web.Response:
     return web.Response(body=result.data, headers=headers)
 
 
-async def purge(request: web.Request) -> web.Response:
+async def purge(context: Context, request: web.BaseRequest) -> web.Response:
     """Delete kept originals; true in every worker when the answer comes."""
-    context = request.app[CONTEXT]
     require_admin(request, context.config.server.admin_token)
     wanted = _wanted(await _body(request, context.config.server.read_timeout))
     report = await context.purging.purge(wanted)
     return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
 
 
-async def _body(request: web.Request, timeout_seconds: float) -> bytes:
+async def _body(request: web.BaseRequest, timeout_seconds: float) -> bytes:
     try:
         async with asyncio.timeout(timeout_seconds):
+            await _invite(request)
             return await request.read()
     except TimeoutError as error:
         raise InvalidRequest("The body of the request did not arrive in time.") from error
@@ -59,6 +58,14 @@ async def _body(request: web.Request, timeout_seconds: float) -> bytes:
         raise RequestTooLarge from error
     except (web.RequestPayloadError, ConnectionError) as error:
         raise InvalidRequest("The body of the request cannot be read.", detail=repr(error)) from error
+
+
+async def _invite(request: web.BaseRequest) -> None:
+    """Tell a client that waits to be told (RFC 9110 §10.1.1) to send its body."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # Not a part of the answer that is still to come.
+        request.writer.output_size = 0
 
 
 def _wanted(data: bytes) -> Wanted:

@@ -16,18 +16,18 @@ from cache.freshness import remaining_seconds
 from proxy.errors import MirrorError
 from proxy.images.formats import PictureFacts, choose_output
 from proxy.web.admin import require_admin
-from proxy.web.context import CONTEXT, Context
+from proxy.web.context import Context
 from proxy.web.plans import Plan
+from proxy.web.responses import joined
 
 EXPLAIN_MOUNT = "/explain/"
 
 
-async def explain(request: web.Request) -> web.Response:
+async def explain(context: Context, request: web.BaseRequest) -> web.Response:
     """Answer the explanation of another address of this service, as JSON."""
-    context = request.app[CONTEXT]
     require_admin(request, context.config.server.admin_token)
     target = request.raw_path[request.raw_path.index(EXPLAIN_MOUNT) + len(EXPLAIN_MOUNT) - 1 :]
-    explanation = await _explained(context, target, request.headers.get("Accept"))
+    explanation = await _explained(context, target, joined(request, "Accept"))
     return web.json_response(explanation, headers={"Cache-Control": "no-store"})
 
 

@@ -9,7 +9,7 @@ import jinja2
 from aiohttp import web
 
 from proxy.version import __version__
-from proxy.web.context import CONTEXT
+from proxy.web.context import Context
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -32,14 +32,15 @@ def _script() -> str:
     return (files("proxy.web") / "static" / "home.js").read_text(encoding="utf-8")
 
 
-async def script(_request: web.Request) -> web.Response:
+async def script(_context: Context, _request: web.BaseRequest) -> web.Response:
     """Answer the script of the page."""
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
     return web.Response(text=_script(), content_type="text/javascript", headers=headers)
 
 
-async def home(request: web.Request) -> web.Response:
+async def home(context: Context, _request: web.BaseRequest) -> web.Response:
     """Answer the page that says what this is and lets people try an address."""
-    config = request.app[CONTEXT].config
-    page = _environment().get_template("home.html").render(version=__version__, presets=config.presets)
+    page = (
+        _environment().get_template("home.html").render(version=__version__, presets=context.config.presets)
+    )
     return web.Response(text=page, content_type="text/html", headers=_HEADERS)

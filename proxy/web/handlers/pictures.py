@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from aiohttp import web
@@ -17,9 +18,18 @@ from proxy.errors import (
 )
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture
 from proxy.services.variants import Asked
-from proxy.web.context import CONTEXT, Context
+from proxy.web.context import Context
 from proxy.web.plans import IMAGE_MOUNT, Plan
-from proxy.web.responses import Moment, as_picture, original_response, picture_response, stream_original
+from proxy.web.responses import (
+    Moment,
+    as_picture,
+    joined,
+    original_response,
+    picture_response,
+    stream_original,
+)
+
+log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 1024 * 1024
 """Originals up to this size are answered from memory; larger ones are streamed from their file."""
@@ -39,12 +49,12 @@ class PictureRequest:
 
     __slots__ = ("accept", "context", "plan", "request", "request_id", "target")
 
-    def __init__(self, request: web.Request, context: Context, target: str, request_id: str) -> None:
+    def __init__(self, request: web.BaseRequest, context: Context, target: str, request_id: str) -> None:
         self.request = request
         self.context = context
         self.target = target
         self.request_id = request_id
-        self.accept = request.headers.get("Accept")
+        self.accept = joined(request, "Accept")
         self.plan = self._plan()
 
     async def answer(self) -> web.StreamResponse:
@@ -70,7 +80,10 @@ class PictureRequest:
     @property
     def _moment(self) -> Moment:
         config = self.context.config.server
-        return Moment(self.context.now(), self.request_id, config.min_max_age, self.plan.negotiated)
+        plan = self.plan
+        return Moment(
+            self.context.now(), self.request_id, config.min_max_age, plan.negotiated, plan.expires_at
+        )
 
     # Variants
 
@@ -108,9 +121,11 @@ class PictureRequest:
         if not isinstance(error, _BEYOND_LIMITS) and not (bare and isinstance(error, DecodeFailed)):
             raise error
         self.context.metrics.redirects_to_original.labels(error.code).inc()
-        options = "original"
+        options, expires_at = "original", self.plan.expires_at
         if self.context.signer:
-            options += ",sig=" + self.context.signer.sign("original", self.plan.source.url)
+            options += ",sig=" + self.context.signer.sign(options, self.plan.source.url, exp=expires_at)
+            # No longer than the address that leads here.
+            options += f",exp={expires_at}" if expires_at is not None else ""
         headers = {
             "Location": f"{IMAGE_MOUNT}{options}/{self.plan.source.url}",
             "Cache-Control": f"public, max-age={int(SHORT_SECONDS)}",
@@ -135,8 +150,9 @@ class PictureRequest:
         obtained = await self.context.originals.obtain(self.plan.source)
         try:
             return await self._from_store(key, obtained)
-        except FileNotFoundError:
-            # Somebody deleted the body by hand. The origin may still have it.
+        except OSError as error:
+            # Somebody deleted or cut the body by hand, or the disk is going. The origin may still have it.
+            log.warning("the body of %s is not as it was kept: %s", self.plan.source, error)
             obtained = await self.context.originals.obtain_again(self.plan.source)
             return await self._from_store(key, obtained)
 
@@ -152,13 +168,15 @@ class PictureRequest:
         body = obtained.body
         if body is None:
             body = await self.context.kept.read_body(obtained.entry.body_sha256)
+            if len(body) != obtained.entry.body_size:
+                raise FileNotFoundError("it has not the size of its entry")
         picture = as_picture(obtained, body)
         self._count(picture)
         self.context.memory.put(key, picture.from_memory(), size=len(body))
         return original_response(self.request, picture, self._moment)
 
 
-def _refuse_loops(request: web.Request, instance_id: str) -> None:
+def _refuse_loops(request: web.BaseRequest, instance_id: str) -> None:
     """Refuse a request that we, or another mirror like us, have sent (RFC 8586, RFC 9110 §7.6.3)."""
     looped = any("imgmirror" in value for value in request.headers.getall("CDN-Loop", ()))
     looped = looped or any(instance_id in value for value in request.headers.getall("Via", ()))
@@ -166,6 +184,8 @@ def _refuse_loops(request: web.Request, instance_id: str) -> None:
         raise InvalidSource("This request comes from a mirror: the address leads in a circle.")
 
 
-async def answer_picture(request: web.Request, target: str, request_id: str) -> web.StreamResponse:
+async def answer_picture(
+    context: Context, request: web.BaseRequest, target: str, request_id: str
+) -> web.StreamResponse:
     """Answer one request for a picture."""
-    return await PictureRequest(request, request.app[CONTEXT], target, request_id).answer()
+    return await PictureRequest(request, context, target, request_id).answer()

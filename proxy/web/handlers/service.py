@@ -9,19 +9,18 @@ from aiohttp import web
 from proxy.observe.metrics import CONTENT_TYPE
 from proxy.version import __version__
 from proxy.web.admin import require_admin
-from proxy.web.context import CONTEXT, Context
+from proxy.web.context import Context
 
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-async def healthz(_request: web.Request) -> web.Response:
+async def healthz(_context: Context, _request: web.BaseRequest) -> web.Response:
     """Say that the process lives; touches nothing."""
     return web.json_response({"status": "ok", "version": __version__}, headers=_NO_STORE)
 
 
-async def readyz(request: web.Request) -> web.Response:
+async def readyz(context: Context, _request: web.BaseRequest) -> web.Response:
     """Say whether kept pictures can be answered, and what is not as it should be."""
-    context = request.app[CONTEXT]
     figures = await _figures(context)
     failed = _cannot_answer(context, figures)
     worries = _worries(context, figures)
@@ -30,9 +29,8 @@ async def readyz(request: web.Request) -> web.Response:
     return web.json_response(body, status=503 if failed else 200, headers=_NO_STORE)
 
 
-async def metrics(request: web.Request) -> web.Response:
+async def metrics(context: Context, request: web.BaseRequest) -> web.Response:
     """Answer the figures of all workers as Prometheus text."""
-    context = request.app[CONTEXT]
     require_admin(request, context.config.server.admin_token)
     await _update_gauges(context)
     text = await asyncio.to_thread(context.metrics.text)
@@ -51,7 +49,7 @@ async def _figures(context: Context) -> dict[str, object]:
         "free_bytes": free,
         "min_free_bytes": context.config.store.min_free,
         "render_queue": context.pool.queued,
-        "last_fetch_ok": context.originals.last_fetch_ok,
+        "fetches_fail": context.originals.fetches_fail,
         "variant_store_faults": context.variant_store.faults,
     }
 
@@ -78,8 +76,8 @@ def _worries(context: Context, figures: dict[str, object]) -> list[str]:
         reasons.append("the store cannot be written")
     if context.pool.queued > context.config.render.queue // 2:
         reasons.append("the render queue is deep")
-    if context.originals.last_fetch_ok is False:
-        reasons.append("the latest fetch failed")
+    if context.originals.fetches_fail:
+        reasons.append("no fetch went well lately")
     return reasons
 
 

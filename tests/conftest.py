@@ -1,4 +1,4 @@
-"""What functional tests stand on: a scripted origin in the test's loop and a real service in its own process."""
+"""What tests stand on: a scripted origin in the test's loop and a real service in its own process."""
 
 from __future__ import annotations
 

@@ -1,0 +1,69 @@
+"""What the documents say is true: tables, signatures, commands, targets and links are compared with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from proxy import errors
+from proxy.cli import COMMANDS
+from proxy.images.transform import Transform, options_table
+from proxy.signing import Signer
+
+ROOT = Path(__file__).parents[2]
+API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "changes").glob("*.md"))]
+
+
+def rows(section: str) -> list[list[str]]:
+    """Return the cells of the table under a heading of docs/api.md, without its head."""
+    text = re.split(r"^## ", API.split(f"## {section}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def every_error(kind: type[errors.MirrorError] = errors.MirrorError) -> list[type[errors.MirrorError]]:
+    own = [kind] if "code" in vars(kind) else []
+    return [*own, *(found for child in kind.__subclasses__() for found in every_error(child))]
+
+
+def test_options_table_is_the_one_of_the_code() -> None:
+    assert f"<!-- options -->\n{options_table()}\n<!-- /options -->" in API
+
+
+def test_errors_table_has_every_code_with_its_status_and_no_other() -> None:
+    documented = {code: int(status) for code, status, *_ in rows("Errors")}
+    coded = {kind.code: kind.status for kind in every_error()}
+    assert documented == coded
+
+
+@pytest.mark.parametrize("row", rows("Signatures"), ids=lambda row: row[1])
+def test_signature_vector_verifies(row: list[str]) -> None:
+    key, options, source, exp, signature = row
+    canonical = options if options == "original" else Transform.parse(options).canonical()
+    assert Signer((key,)).sign(canonical, source, exp=int(exp) if exp else None) == signature
+
+
+def test_three_signature_vectors_are_given() -> None:
+    assert len(rows("Signatures")) >= 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_page_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_targets_of_page_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    # In running text, `make` and `imgmirror` also are plain words: only code is looked at.
+    code = re.findall(r"`([^`\n]+)`", text) + re.findall(r"^    (.+)$", text, re.MULTILINE)
+    for line in code:
+        for command in re.findall(r"\bimgmirror ([a-z]+)\b", line):
+            assert command in COMMANDS, line
+        for target in re.findall(r"^make ([a-z-]+)\b", line):
+            assert target in targets, line
