@@ -178,10 +178,17 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(
-    width: int, height: int, compressed: bytes, *, bits: int = 8, colour: int = 2, extra: bytes = b""
+    width: int,
+    height: int,
+    compressed: bytes,
+    *,
+    bits: int = 8,
+    colour: int = 2,
+    extra: bytes = b"",
+    interlaced: bool = False,
 ) -> bytes:
     """A PNG from compressed rows; `extra` are chunks before the data."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -205,6 +212,25 @@ def png_bomb(width: int = 40_000, height: int = 40_000) -> bytes:
 def slow_picture(side: int = 7000) -> bytes:
     """A valid PNG within the pixel limit whose decoding takes some tenths of a second."""
     return png(side, side, _zeros(side * 3, side))
+
+
+def very_slow_picture(side: int = 7000) -> bytes:
+    """A valid PNG within the pixel limit: 16 bits in four channels, interlaced, seconds of decoding."""
+    passes = (
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    )
+    packer = zlib.compressobj(1)
+    data = b""
+    for left, top, across, down in passes:
+        row = bytes(len(range(left, side, across)) * 8 + 1)
+        data += b"".join(packer.compress(row) for _ in range(top, side, down))
+    return png(side, side, data + packer.flush(), bits=16, colour=6, interlaced=True)
 
 
 def long_gif(frames: int = 5_000) -> bytes:
