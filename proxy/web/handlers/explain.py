@@ -21,6 +21,7 @@ from proxy.web.plans import Plan
 from proxy.web.responses import joined
 
 EXPLAIN_MOUNT = "/explain/"
+SERVICE_ADDRESSES = frozenset({"/healthz", "/readyz", "/metrics", "/rewrite", "/purge"})
 
 
 async def explain(context: Context, request: web.BaseRequest) -> web.Response:
@@ -32,6 +33,13 @@ async def explain(context: Context, request: web.BaseRequest) -> web.Response:
 
 
 async def _explained(context: Context, target: str, accept: str | None) -> dict[str, Any]:
+    path = target.partition("?")[0]
+    if path in SERVICE_ADDRESSES or path.startswith(EXPLAIN_MOUNT) or target == "/":
+        return {
+            "target": target,
+            "kind": "service",
+            "note": "answered by the service itself; no source is asked",
+        }
     try:
         plan = context.plans.read(target)
     except MirrorError as error:
