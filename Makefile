@@ -32,7 +32,7 @@ bench: $(VENV)/.installed-dev ## hits, cold thumbnails and warm pictures per sec
 	$(BIN)/python benchmarks/service.py
 
 kill: $(VENV)/.installed-dev ## kill -9 a warm of 200 pictures, again and again (ROUNDS=50)
-	$(BIN)/python -m pytest -q -m kill --timeout=3600 tests/hostile/test_kill.py
+	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py
 
 lock: ## write requirements.lock and requirements-dev.lock anew
 	$(PIP) install uv
