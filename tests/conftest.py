@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 from http_client import Client
+from hypothesis import settings
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
+
+# Machines are shared: how long an example takes says nothing. With CI set, Hypothesis takes its own profile, which
+# tries the same examples each time; `--hypothesis-profile=deep` looks further.
+settings.register_profile("local", deadline=None)
+settings.register_profile("deep", deadline=None, max_examples=3000)
+if "CI" not in os.environ:
+    settings.load_profile("local")
 
 
 @pytest.fixture(scope="session")

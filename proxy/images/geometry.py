@@ -185,8 +185,13 @@ def _within(plan: Plan, limits: Limits) -> Plan:
     factor = min(1.0, limits.max_side / max(width, height), math.sqrt(limits.max_pixels / (width * height)))
     if factor == 1.0:
         return plan
-    # Only sizes that nobody asked for come here: floor keeps both limits.
-    size = max(1, math.floor(width * factor)), max(1, math.floor(height * factor))
+    # Only sizes that nobody asked for come here.
+    size = min(limits.max_side, _side(width * factor)), min(limits.max_side, _side(height * factor))
+    if size[0] * size[1] > limits.max_pixels:
+        # Rounding went over the limit: the shape is that of the shorter side, rounded down.
+        short = max(1, math.floor(min(width, height) * factor))
+        long = max(1, math.floor(short * max(width, height) / min(width, height)))
+        size = (short, long) if width <= height else (long, short)
     return Plan(plan.natural, plan.crop, size, size)
 
 

