@@ -210,7 +210,8 @@ def test_looks_encoded_tells_escaped_sources(text: str, *, encoded: bool) -> Non
 
 HOSTS = st.sampled_from(["h", "h.example", "例え.jp", "127.1", "[::1]", "h.", "0x7f.1", "%68", "H"])
 PORTS = st.sampled_from(["", ":", ":80", ":443", ":8080", ":065", ":65535"])
-TAILS = st.text(st.characters(codec=None, exclude_characters="\t\r\n"), max_size=40)
+BYTES = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"])
+TAILS = st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]) | BYTES, max_size=40)
 
 
 @given(scheme=st.sampled_from(["http", "https", "HTTP"]), host=HOSTS, port=PORTS, tail=TAILS)
@@ -223,6 +224,12 @@ def test_source_parsed_again_is_the_same(scheme: str, host: str, port: str, tail
     assert " " not in source.url
     assert source.origin + source.target == source.url
     assert source.target.startswith("/")
+
+
+def test_source_with_half_a_surrogate_pair_is_refused() -> None:
+    """From JSON or YAML: it stands for no bytes, unlike the escapes of bytes that are no UTF-8."""
+    with pytest.raises(InvalidSource):
+        Source.parse("http://h/\ud800.png")
 
 
 @given(text=st.text(max_size=60))
