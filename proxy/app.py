@@ -21,7 +21,7 @@ from proxy.fetch.fetcher import Fetcher
 from proxy.images.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy, load_manifest
-from proxy.services import originals as originals_service
+from proxy.services import intake
 from proxy.services import variants as variants_service
 from proxy.services.articles import Articles, unwrapper_of
 from proxy.services.originals import Originals
@@ -155,7 +155,7 @@ def _assembled(
     metrics = Metrics()
     memory = MemoryTier(place.share(config.store.memory_max_bytes))
     originals = Originals(
-        originals_service.Parts(opened.kept, opened.fetcher, opened.pool, opened.flight, metrics, now),
+        intake.Parts(opened.kept, opened.fetcher, opened.pool, opened.flight, metrics, now),
         config.fetch,
     )
     variants = Variants(

@@ -1,0 +1,308 @@
+"""Intake: the way of an original from its origin onto the disk. Runs on the event loop.
+
+Knows fetching, checking and keeping; what is fresh, and what answers when this fails, is for `Originals`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from cache.entry import Entry
+from cache.errors import NotKept, SourceBlocked, StoreFull, StoreUnwritable, Superseded
+from cache.freshness import remaining_seconds
+from cache.originals import Incoming
+from cache.originals import Originals as OriginalsStore
+from cache.singleflight import SingleFlight
+from proxy.config import FetchConfig
+from proxy.errors import (
+    DecodeFailed,
+    MirrorError,
+    NotAnImage,
+    QueueFull,
+    SourceFailed,
+    SourceRemoved,
+    SourceTimeout,
+    SourceUnreachable,
+)
+from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
+from proxy.fetch.media import admitted, decide
+from proxy.images.formats import sniff
+from proxy.images.probe import has_proper_end
+from proxy.images.workers import Inspection, Job, Output, RenderPool, Wish
+from proxy.observe.metrics import Metrics
+from proxy.services.outcome import CacheState, Obtained
+from proxy.source import Source
+
+log = logging.getLogger(__name__)
+
+SNIFF_BYTES = 4096
+"""Enough for every signature and for the start of an HTML or SVG document (WHATWG MIME Sniffing: 1445)."""
+
+LATELY_SECONDS = 300.0
+
+
+KEPT_HEADERS = frozenset(
+    {
+        "age", "cache-control", "content-language", "content-type", "date", "etag", "expires",
+        "last-modified", "pragma", "vary",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the service is made of; `app` puts it together."""
+
+    store: OriginalsStore
+    fetcher: Fetcher
+    pool: RenderPool
+    flight: SingleFlight
+    metrics: Metrics
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What to ask an origin for: `entry` is what is kept already, `wishes` what to render on the way in."""
+
+    source: Source
+    entry: Entry | None
+    wishes: tuple[Wish, ...]
+    stamp: int
+    patient: bool = False
+
+    @property
+    def flight_key(self) -> str:
+        """What is shared: whoever asks after a purge does not get what was asked for before it."""
+        return f"source {self.source.url} {self.stamp}"
+
+
+class _HeadKeeper:
+    """A sink that passes everything on and remembers the first bytes, which decide the type."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self.head = b""
+        self._incoming = incoming
+
+    async def write(self, chunk: bytes) -> None:
+        if len(self.head) < SNIFF_BYTES:
+            self.head += chunk[: SNIFF_BYTES - len(self.head)]
+        await self._incoming.write(chunk)
+
+
+class Intake:
+    """Fetch, check, keep.
+
+    1. The bytes go to a file aside while they come, and are hashed; the first ones decide the type.
+    2. 304: the entry is brought up to date (RFC 9111 §4.3.4).
+    3. A picture is decoded fully in a render process, together with what is wished to be seen of it: one decode.
+       The disk writes the body out meanwhile.
+    4. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
+    """
+
+    def __init__(self, parts: Parts, config: FetchConfig) -> None:
+        self.config = config
+        self._parts = parts
+        self._last_good_fetch = self._last_bad_fetch = float("-inf")
+
+    @property
+    def fetches_fail(self) -> bool:
+        """Whether of the fetches of the last minutes some failed and none went well."""
+        since = self._parts.now() - LATELY_SECONDS
+        return self._last_bad_fetch > since >= self._last_good_fetch
+
+    def kept(self, entry: Entry, state: CacheState, *, stamp: int) -> Obtained:
+        """Return a kept original as an answer, fresh for as long as it is."""
+        now = self._parts.now()
+        remaining = remaining_seconds(entry, now=now, min_fresh_seconds=self.config.min_fresh)
+        return Obtained(entry, state, stamp, fresh_until=now + remaining)
+
+    async def fetch(self, errand: Errand) -> Obtained:
+        """Fetch what `errand` names, and keep it.
+
+        Raises:
+            MirrorError: of section 6.
+        """
+        source, entry = errand.source, errand.entry
+        stamp = self._parts.store.generations.stamp(source.url)
+        async with self._parts.store.receive() as incoming:
+            sink = _HeadKeeper(incoming)
+            try:
+                answer = await self._ask(errand, sink)
+                if isinstance(answer, NotModified):
+                    return await self._unchanged(entry, answer, stamp=stamp)
+                await incoming.finish()
+            except StoreUnwritable as error:
+                # Neither the store nor the temporary folder takes a byte: disk or descriptors are used up.
+                raise QueueFull("There is no room to receive the picture; try again soon.") from error
+            return await self._admit(
+                _Arrival(source, entry, answer, incoming, sink.head, stamp), errand.wishes
+            )
+
+    async def _ask(self, errand: Errand, sink: _HeadKeeper) -> Fetched | NotModified:
+        entry = errand.entry
+        validators = Validators(entry.etag, entry.last_modified, entry.final_url) if entry else None
+        begun = time.perf_counter()
+        outcome = "internal"
+        try:
+            answer = await self._parts.fetcher.fetch(
+                errand.source, sink, validators=validators, patient=errand.patient
+            )
+            outcome = "not_modified" if isinstance(answer, NotModified) else "ok"
+            self._last_good_fetch = self._parts.now()
+        except MirrorError as error:
+            outcome = error.code
+            if isinstance(error, SourceUnreachable | SourceTimeout | SourceFailed):
+                self._last_bad_fetch = self._parts.now()
+            raise
+        finally:
+            self._parts.metrics.fetch_seconds.labels(outcome).observe(time.perf_counter() - begun)
+        return answer
+
+    async def _unchanged(self, entry: Entry | None, answer: NotModified, *, stamp: int) -> Obtained:
+        # RFC 9111 §4.3.4: the 304's headers update the stored ones; the body stays.
+        if entry is None:
+            raise SourceUnreachable(detail="304 to a request without validators")
+        new = _kept_headers(answer.headers)
+        replaced = {name for name, _ in new}
+        updated = replace(
+            entry,
+            headers=tuple(sorted([*new, *(item for item in entry.headers if item[0] not in replaced)])),
+            request_time=answer.request_time,
+            response_time=answer.response_time,
+            validated_at=answer.response_time,
+        )
+        await self._commit(updated, None, stamp=stamp)
+        return self.kept(updated, CacheState("stale", 304), stamp=stamp)
+
+    # Checking and keeping
+
+    async def _admit(self, arrival: _Arrival, wishes: tuple[Wish, ...]) -> Obtained:
+        media_type = self._decided_type(arrival)
+        await self._require_end(arrival, media_type)
+        if not media_type.startswith("image/"):
+            return await self._keep(arrival, media_type, None, {})
+        checking = asyncio.ensure_future(self._check(arrival.incoming, wishes))
+        try:
+            # The disk writes the body out while the render process looks at it.
+            await self._synced(arrival.incoming)
+        finally:
+            inspection = await checking
+        if inspection.verdict == "not_an_image":
+            raise inspection.error or NotAnImage()
+        rendered = dict(zip(wishes, inspection.outputs, strict=True))
+        return await self._keep(arrival, media_type, inspection, rendered)
+
+    def _decided_type(self, arrival: _Arrival) -> str:
+        if arrival.answer.size == 0:
+            raise NotAnImage("The origin gave an empty body.")
+        claimed = dict(arrival.answer.headers).get("content-type")
+        media_type = decide(arrival.head, claimed)
+        if not admitted(media_type, self.config.types):
+            raise NotAnImage(detail=f"{media_type} (the origin said {claimed!r})")
+        return media_type
+
+    async def _require_end(self, arrival: _Arrival, media_type: str) -> None:
+        if arrival.answer.framing != "close":
+            return
+        picture_format = sniff(arrival.head) if media_type.startswith("image/") else None
+        path = str(arrival.incoming.path)
+        if not picture_format or not await asyncio.to_thread(has_proper_end, path, picture_format):
+            raise SourceUnreachable(detail="a body without a length that ends early")
+
+    async def _check(self, incoming: Incoming, wishes: tuple[Wish, ...]) -> Inspection:
+        begun = time.perf_counter()
+        inspection = await self._parts.pool.run(Job(str(incoming.path), wishes, check=True))
+        self._parts.metrics.observe_renders(inspection.outputs, time.perf_counter() - begun)
+        return inspection
+
+    async def _synced(self, incoming: Incoming) -> None:
+        # Whatever it is will be met again, counted and answered when the original is committed.
+        with contextlib.suppress(NotKept):
+            await incoming.sync()
+
+    async def _keep(
+        self,
+        arrival: _Arrival,
+        media_type: str,
+        inspection: Inspection | None,
+        rendered: Mapping[Wish, Output],
+    ) -> Obtained:
+        entry = arrival.entry(media_type, inspection)
+        stored = await self._commit(entry, arrival.incoming, stamp=arrival.stamp)
+        state = CacheState(
+            "stale" if arrival.previous else "uri-miss",
+            arrival.answer.status,
+            stored=stored,
+            detail="" if stored else "not_kept",
+        )
+        body = None if stored else await asyncio.to_thread(arrival.incoming.path.read_bytes)
+        # The stamp from before the fetch: a purge that came in between must not be outlived by a memory.
+        obtained = self.kept(entry, state, stamp=arrival.stamp)
+        return replace(obtained, body=body, rendered=rendered)
+
+    async def _commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int) -> bool:
+        try:
+            await self._parts.store.commit(entry, incoming, stamp=stamp)
+        except SourceBlocked as error:
+            raise SourceRemoved from error
+        except Superseded:
+            log.info("%s was purged or changed while it was fetched", entry.source)
+            return False
+        except StoreFull:
+            log.warning("no room to keep %s", entry.source)
+        except NotKept as error:
+            log.error("cannot keep %s: %s", entry.source, error)
+        else:
+            return True
+        self._parts.metrics.not_kept.inc()
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A complete download that has not been judged yet."""
+
+    source: Source
+    previous: Entry | None
+    answer: Fetched
+    incoming: Incoming
+    head: bytes
+    stamp: int
+
+    def entry(self, media_type: str, inspection: Inspection | None) -> Entry:
+        """Return the entry that keeps this download."""
+        answer, previous = self.answer, self.previous
+        same = previous is not None and previous.body_sha256 == self.incoming.sha256
+        facts = inspection.facts if inspection else None
+        return Entry(
+            source=self.source.url,
+            status=answer.status,
+            headers=_kept_headers(answer.headers),
+            body_sha256=self.incoming.sha256,
+            body_size=answer.size,
+            media_type=media_type,
+            final_url=answer.final_url,
+            request_time=answer.request_time,
+            response_time=answer.response_time,
+            fetched_at=previous.fetched_at if previous and same else answer.response_time,
+            validated_at=answer.response_time,
+            damaged=inspection is not None and isinstance(inspection.error, DecodeFailed),
+            picture=facts.to_dict() if facts else None,
+        )
+
+
+_CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F))) - {"\t"}
+
+
+def _kept_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        sorted(
+            (name, value) for name, value in headers if name in KEPT_HEADERS and _CONTROLS.isdisjoint(value)
+        )
+    )
