@@ -11,12 +11,11 @@ import ipaddress
 import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-
-from proxy.version import __version__
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB|KB|kB|MB|GB|TB)?\s*")
 _SIZE_UNITS = {
@@ -30,6 +29,18 @@ _TIME_UNITS = {
 }  # fmt: skip
 
 FOREVER = math.inf
+
+_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s\x00-\x20\x7f/?#\"'<>()\\@:\[\]]+)(?::[0-9]{1,5})?"
+_REST = r"[^\s\x00-\x20\x7f\"'<>()\\#]*"
+_BASE_URL = re.compile(rf"https?://{_HOST}(?:/[^\s\x00-\x20\x7f?#\"'<>()\\]*)?", re.IGNORECASE)
+_WRAPPER = re.compile(rf"(?:(?:https?:)?//{_HOST}|(?=[^/?]*\.){_HOST})(?:[/?]{_REST})?", re.IGNORECASE)
+
+
+def base_url_problem(text: str) -> str:
+    """Return what is wrong with an address that others are appended to, and written into articles; else nothing."""
+    if _BASE_URL.fullmatch(text):
+        return ""
+    return "must be an http(s) address without a query or quotes, such as https://img.example.org"
 
 
 def parse_size(value: object) -> int:
@@ -101,8 +112,8 @@ class ServerConfig(Section):
     @field_validator("public_url")
     @classmethod
     def _absolute(cls, value: str) -> str:
-        if value and not re.match(r"https?://[^/]", value):
-            raise ValueError("must begin with http:// or https://")
+        if value and (problem := base_url_problem(value)):
+            raise ValueError(problem)
         return value.rstrip("/")
 
 
@@ -201,7 +212,7 @@ class FetchConfig(Section):
     max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
     per_origin: Count = 4
     max_connections: Count = 128
-    user_agent: str = f"imgmirror/{__version__} (+https://imgmirror.example/contact)"
+    user_agent: str = "imgmirror (+https://imgmirror.example/contact)"
     types: tuple[str, ...] = ("image/*",)
     min_fresh: Duration = 86400.0
     stale_if_error: Duration = FOREVER
@@ -259,6 +270,34 @@ class RewriteConfig(Section):
     body: str = "content"
     former_urls: tuple[str, ...] = ()
 
+    @field_validator("former_urls")
+    @classmethod
+    def _absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if problem := base_url_problem(url):
+                raise ValueError(f"{url!r} {problem}")
+        return value
+
+    @field_validator("wrappers")
+    @classmethod
+    def _prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            if not _WRAPPER.fullmatch(prefix.strip()):
+                raise ValueError(f"{prefix!r} is not the beginning of an http(s) address")
+        return value
+
+
+def preset_problems_of_rewrite(body: object, fields: object, presets: Mapping[str, object]) -> list[str]:
+    """Return a line for each preset that `rewrite.body` and `rewrite.fields` name and that does not exist."""
+    named = {"rewrite.body": body}
+    if isinstance(fields, dict):
+        named |= {f"rewrite.fields.{key}": preset for key, preset in fields.items()}
+    return [
+        f"{key}: there is no preset {preset!r}"
+        for key, preset in named.items()
+        if isinstance(preset, str) and preset != "original" and preset not in presets
+    ]
+
 
 class Config(Section):
     """Everything that `config.toml` can say. `Config()` holds the built-in defaults."""
@@ -285,10 +324,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _presets_named_exist(self) -> Config:
-        named = {self.rewrite.body, *self.rewrite.fields.values()}
-        missing = sorted(named - self.presets.keys() - {"original"})
-        if missing:
-            raise ValueError(f"rewrite names presets that do not exist: {', '.join(missing)}")
+        problems = preset_problems_of_rewrite(self.rewrite.body, self.rewrite.fields, self.presets)
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @property

@@ -17,7 +17,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from proxy.config import Config
+from proxy.config import Config, preset_problems_of_rewrite
 
 ENVIRONMENT_PREFIX = "IMGMIRROR_"
 DEFAULT_FILE = "config.toml"
@@ -28,6 +28,24 @@ RESTART_KEYS = (
     "fetch.max_connections", "render.processes", "render.memory_max_bytes", "render.decoder",
 )  # fmt: skip
 """Keys that SIGHUP cannot change: sockets, folders and processes are made once."""
+
+_PLAIN_WORDS = {
+    "tuple_type": "must be a list in brackets",
+    "model_type": "must be a table",
+    "dict_type": "must be a table",
+    "missing": "must be set",
+    "string_type": "must be text in quotes",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "path_type": "must be a path in quotes",
+}
+"""What is said instead of pydantic's words, by its type of error; its names of types mean nothing to a reader."""
 
 _PATHS = ("store.dir", "store.variants_dir", "sources.manifest")
 
@@ -188,16 +206,28 @@ def _anchor_paths(tables: dict[str, Any], folder: Path) -> None:
             table[name] = str(folder / table[name])
 
 
-def _nearest(where: str) -> str:
-    """Return a hint for an unknown key: one spelled alike in its section, or the same word elsewhere."""
-    section, _, key = where.partition(".")
-    names = list(key_names())
-    siblings = (
-        [name for name in names if name.startswith(f"{section}.")] if key else list(Config.model_fields)
-    )
-    close = difflib.get_close_matches(where, siblings, n=1, cutoff=0.6)
-    close = close or [name for name in names if name.split(".")[1] == (key or section)]
+def _nearest(where: tuple[str, ...]) -> str:
+    """Return a hint for an unknown key: one spelled alike beside it, or the same word elsewhere."""
+    *tables, key = where
+    siblings = [".".join((*tables, name)) for name in _keys_of(tables)]
+    close = difflib.get_close_matches(".".join(where), siblings, n=1, cutoff=0.6)
+    close = close or [name for name in key_names() if name.split(".")[1] == key]
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def _keys_of(tables: list[str]) -> Iterator[str]:
+    """Yield the keys that a table may hold."""
+    model: type[BaseModel] | None = Config
+    free: FieldInfo | None = None
+    for name in tables:
+        if free is not None:
+            model, free = get_args(free.annotation)[1], None
+            continue
+        field = model.model_fields.get(name) if model else None
+        free = field if field is not None and _is_free_table(field) else None
+        model = _model_of(field)
+    if model is not None:
+        yield from model.model_fields
 
 
 def _validated(tables: dict[str, Any], problems: list[str]) -> Config | None:
@@ -207,15 +237,32 @@ def _validated(tables: dict[str, Any], problems: list[str]) -> Config | None:
     try:
         return Config.model_validate(tables)
     except ValidationError as error:
-        problems.extend(_line(item) for item in error.errors())
+        # What has no place in the file comes from checks over several tables. They run only when all else is
+        # right, so they are made here once more, on the tables as they were read.
+        problems.extend(_line(item) for item in error.errors() if item["loc"])
+        problems.extend(_across(tables))
     return None
 
 
+def _across(tables: dict[str, Any]) -> list[str]:
+    rewrite, presets = tables.get("rewrite", {}), tables.get("presets", Config().presets)
+    if not isinstance(rewrite, dict) or not isinstance(presets, dict):
+        return []
+    default = Config().rewrite
+    return preset_problems_of_rewrite(
+        rewrite.get("body", default.body), rewrite.get("fields", default.fields), presets
+    )
+
+
 def _line(item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "configuration"
+    where = tuple(str(part) for part in item["loc"])
+    name = ".".join(where)
     if item["type"] == "extra_forbidden":
-        return f"{where}: unknown key{_nearest(where)}"
-    return f"{where}: {str(item['msg']).removeprefix('Value error, ')}"
+        return f"{name}: unknown key{_nearest(where)}"
+    words = _PLAIN_WORDS.get(item["type"])
+    if words is not None:
+        return f"{name}: {words.format(**item.get('ctx', {}))}"
+    return f"{name}: {str(item['msg']).removeprefix('Value error, ')}"
 
 
 def _value(config: Config, key: str) -> object:

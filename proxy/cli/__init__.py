@@ -55,10 +55,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"imgmirror: {problem}", file=sys.stderr)
         return 2
     try:
-        return int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
+        code = int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
+        print(end="", flush=True)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does; nothing is left to say, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone, as `| head` does; nothing is left to say.
+        _say_nothing_more()
         return 0
+    except OSError as error:
+        # A full disk under our output, for instance; what a command expects it has caught itself.
+        print(f"imgmirror: {error}", file=sys.stderr)
+        _say_nothing_more()
+        return 1
+    return code
+
+
+def _say_nothing_more() -> None:
+    """Send what is still to be printed nowhere: Python would try, and complain, at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

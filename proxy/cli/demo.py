@@ -48,6 +48,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
     quiet_log()
     try:
         return asyncio.run(_demo(preferred_port=config.server.port, once=args.once))
+    except BrokenPipeError:
+        raise
     except (OSError, ServiceFailed, ServiceUnreachable) as error:
         complain(error)
         return 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,14 +18,16 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
-from proxy.config import Config
-from proxy.rewrite.apply import Rewritten, Undone, rewrite_file, undo_file
-from proxy.rewrite.files import ArticleFile, find_articles, unified_diff
-from proxy.rewrite.journal import JournalError
+from proxy.cli.terminal import complain, safe, say
+from proxy.config import Config, base_url_problem
+from proxy.rewrite.apply import Rewritten, Undone, journaled_elsewhere, rewrite_file, undo_file
+from proxy.rewrite.diff import unified_diff
+from proxy.rewrite.files import ArticleFile, find_articles
+from proxy.rewrite.journal import Entry, Journal, JournalError
+from proxy.rewrite.rewriter import Rewriter, kind_of
 from proxy.rewrite.spot import address_text
 from proxy.services.articles import make_rewriter
 
-_BASE_URL = re.compile(r"https?://[^\s/?#\"'<>()\\@]+(?:/[^\s?#\"'<>()\\]*)?", re.IGNORECASE)
 Done = TypeVar("Done", Rewritten, Undone)
 _DIFF_STYLES = {b"@": b"\x1b[36m", b"-": b"\x1b[31m", b"+": b"\x1b[32m"}
 
@@ -62,21 +63,36 @@ class _Report:
     unfinished: int = 0
     failed: int = 0
 
+    def add_diff(self, done: Rewritten | Undone, new_data: bytes) -> None:
+        """Keep what changes in an article; a link is shown as its target, which is what changes."""
+        name = _label(done.article.path.resolve())
+        self.diffs.append(unified_diff(done.data, new_data, name=name))
+
+    def fail(self, problem: object) -> None:
+        """Say why an article or folder cannot be done; the others are not affected."""
+        self.failed += 1
+        say(f"imgmirror: {safe(str(problem))}", error=True)
+
 
 def run(args: argparse.Namespace, config: Config) -> int:
     """Rewrite, show, check or undo."""
     base_url = (args.base_url or config.server.public_url).rstrip("/")
-    if args.base_url and not _BASE_URL.fullmatch(args.base_url):
-        return _misuse(
-            "--base-url must be an http(s) address without a query, such as https://img.example.org"
-        )
+    if args.base_url and (problem := base_url_problem(args.base_url)):
+        return complain(f"--base-url {problem}")
     if args.write and not args.undo and not base_url:
-        return _misuse("--write needs --base-url or server.public_url: what shall the articles point at?")
+        return complain("--write needs --base-url or server.public_url: what shall the articles point at?")
+    shown_url = base_url or f"http://{config.server.host}:{config.server.port}"
+    rewriter = make_rewriter(config, base_url=shown_url, all_images=args.all_images)
+    report = _Report(_verb(args))
     try:
-        articles = list(find_articles(args.paths))
+        paths = _remembered(args.paths) if args.undo else args.paths
+        articles = list(find_articles(paths, unreadable=report.fail))
     except (OSError, ValueError) as error:
-        return _misuse(str(error))
-    report = _undo(articles, args) if args.undo else _rewrite(articles, args, config, base_url)
+        return complain(error)
+    if args.undo:
+        _undo(articles, args, rewriter, report)
+    else:
+        _rewrite(articles, args, rewriter, report)
     _print(report, args)
     if report.failed:
         return 1
@@ -85,10 +101,20 @@ def run(args: argparse.Namespace, config: Config) -> int:
     return 1 if args.check and (report.replaced or report.unfinished) else 0
 
 
-def _rewrite(articles: list[ArticleFile], args: argparse.Namespace, config: Config, base_url: str) -> _Report:
-    shown_url = base_url or f"http://{config.server.host}:{config.server.port}"
-    rewriter = make_rewriter(config, base_url=shown_url, all_images=args.all_images)
-    report = _Report("replaced" if args.write else "to replace")
+def _verb(args: argparse.Namespace) -> str:
+    if args.undo:
+        return "to put back" if args.diff or args.check else "put back"
+    return "replaced" if args.write else "to replace"
+
+
+def _remembered(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths without those of articles that are gone but have a journal: these are reported."""
+    return [path for path in paths if path.exists() or not any(journaled_elsewhere([_absolute(path)], ()))]
+
+
+def _rewrite(
+    articles: list[ArticleFile], args: argparse.Namespace, rewriter: Rewriter, report: _Report
+) -> None:
     for done in _each(articles, lambda article: rewrite_file(article, rewriter, write=args.write), report):
         result = done.result
         report.replaced += len(result.replaced)
@@ -96,20 +122,33 @@ def _rewrite(articles: list[ArticleFile], args: argparse.Namespace, config: Conf
         report.unfinished += sum(not item.on_purpose for item in result.left)
         report.articles.append(_rewritten(done))
         if args.diff:
-            report.diffs.append(unified_diff(done.data, result.data, name=_label(done.article.path)))
-    return report
+            report.add_diff(done, result.data)
 
 
-def _undo(articles: list[ArticleFile], args: argparse.Namespace) -> _Report:
+def _undo(articles: list[ArticleFile], args: argparse.Namespace, rewriter: Rewriter, report: _Report) -> None:
     write = not (args.diff or args.check)
-    report = _Report("put back" if write else "to put back")
-    for done in _each(articles, lambda article: undo_file(article, write=write), report):
+    for journal, name in list(journaled_elsewhere(map(_absolute, args.paths), articles)):
+        if name.is_file():
+            # It does not look like an article any more, as a text file without front matter, but it was one.
+            articles.append(ArticleFile(name, journal.root, kind_of(name) or "markdown", known_as=name))
+        else:
+            _report_gone(journal, name, report)
+    for done in _each(articles, lambda article: undo_file(article, rewriter, write=write), report):
         report.replaced += done.count
         report.left += len(done.missing)
         report.articles.append(_undone(done))
         if args.diff:
-            report.diffs.append(unified_diff(done.data, done.new_data, name=_label(done.article.path)))
-    return report
+            report.add_diff(done, done.new_data)
+
+
+def _report_gone(journal: Journal, name: Path, report: _Report) -> None:
+    try:
+        entries = journal.read(name)
+    except JournalError as error:
+        report.fail(error)
+        return
+    report.left += len(entries)
+    report.articles.append(_put_back(name, 0, entries, reason="the article is no longer there"))
 
 
 def _each(
@@ -124,8 +163,7 @@ def _each(
         try:
             yield work(article)
         except (OSError, JournalError) as error:
-            report.failed += 1
-            print(f"imgmirror: {error}", file=sys.stderr)
+            report.fail(error)
 
 
 def _rewritten(done: Rewritten) -> dict[str, Any]:
@@ -139,6 +177,7 @@ def _rewritten(done: Rewritten) -> dict[str, Any]:
                 "source": item.source.url,
                 "old": address_text(item.old.decode("latin-1")),
                 "new": address_text(item.new.decode("latin-1")),
+                "dropped": list(item.dropped),
             }
             for item in done.result.replaced
         ],
@@ -150,11 +189,12 @@ def _rewritten(done: Rewritten) -> dict[str, Any]:
 
 
 def _undone(done: Undone) -> dict[str, Any]:
-    missing = [
-        {"address": entry.new.decode("utf-8", "replace"), "reason": "no longer in the article"}
-        for entry in done.missing
-    ]
-    return {"path": _label(done.article.path), "replaced": done.count, "left": missing}
+    return _put_back(done.article.path, done.count, done.missing, reason="no longer in the article")
+
+
+def _put_back(path: Path, count: int, missing: Iterable[Entry], *, reason: str) -> dict[str, Any]:
+    left = [{"address": entry.new.decode("utf-8", "replace"), "reason": reason} for entry in missing]
+    return {"path": _label(path), "replaced": count, "left": left}
 
 
 def _print(report: _Report, args: argparse.Namespace) -> None:
@@ -172,24 +212,33 @@ def _print(report: _Report, args: argparse.Namespace) -> None:
 
 
 def _print_summary(report: _Report) -> None:
-    """Print a line for each article with something to say, one for each address that is left, and the sums.
-
-    Piped output is stable: no colour, no wrapping.
-    """
-    console = Console(highlight=False, soft_wrap=True)
+    """Print a line for each article with something to say, one for each address that is left, and the sums."""
+    tell = _teller()
     for article in report.articles:
-        count = article["replaced"] if isinstance(article["replaced"], int) else len(article["replaced"])
+        replaced = article["replaced"] if isinstance(article["replaced"], list) else []
+        count = article["replaced"] if isinstance(article["replaced"], int) else len(replaced)
         if count or article["left"]:
             left = f", {len(article['left'])} left" if article["left"] else ""
-            console.print(_printable(f"{article['path']}: {count} {report.verb}{left}"), markup=False)
+            tell(f"{article['path']}: {count} {report.verb}{left}", "")
+        for item in replaced:
+            if item["dropped"]:
+                lost = f"the wrapper's options are lost: {', '.join(item['dropped'])}: {item['old']}"
+                tell(f"  {article['path']}:{item['line']}: {lost}", "yellow")
         for item in article["left"]:
             place = f"{article['path']}:{item['line']}" if "line" in item else article["path"]
-            style = "dim" if item.get("on_purpose") else "yellow"
             text = f"  {place}: left, {item['reason']}: {item['address']}".rstrip(": ")
-            console.print(_printable(text), markup=False, style=style)
+            tell(text, "dim" if item.get("on_purpose") else "yellow")
     sums = f"{len(report.articles)} articles, {report.replaced} addresses {report.verb}, {report.left} left"
-    failed = f", {report.failed} articles failed" if report.failed else ""
-    console.print(sums + failed, markup=False, style="bold")
+    failed = f", {report.failed} failed" if report.failed else ""
+    tell(sums + failed, "bold")
+
+
+def _teller() -> Callable[[str, str], None]:
+    """Return what prints a line in a style: with colour on a terminal, plain and stable in a pipe."""
+    if not sys.stdout.isatty():
+        return lambda text, _style: say(_printable(text))
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
+    return lambda text, style: console.print(_printable(text), markup=False, style=style or None)
 
 
 def _print_diffs(diffs: Iterable[bytes]) -> None:
@@ -217,11 +266,10 @@ def _printable(value: Any) -> Any:
     return {key: _printable(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+
+
 def _label(path: Path) -> str:
     relative = os.path.relpath(path)
     return str(path).lstrip("/") if relative.startswith("..") else relative
-
-
-def _misuse(message: str) -> int:
-    print(f"imgmirror: {message}", file=sys.stderr)
-    return 2

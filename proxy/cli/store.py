@@ -1,6 +1,7 @@
 """`imgmirror store stat|verify|sweep|purge`: look after what is kept; all safe beside a running service.
 
-Exit codes: 0 done; 1 `verify` found something wrong; 2 wrong use, no store, or a store that cannot be used.
+Exit codes: 0 done; 1 `verify` found something wrong, or the article to purge is not known; 2 wrong use, no store,
+or a store that cannot be used.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
         return complain(f"there is no store in {config.store.dir} (store.dir)")
     try:
         return asyncio.run(_run(args, config))
+    except BrokenPipeError:
+        raise
     except (CacheError, OSError, MirrorError) as error:
         return complain(error)
 
@@ -116,6 +119,9 @@ async def _sweep(args: argparse.Namespace, stores: Stores, _config: Config) -> i
 async def _purge(args: argparse.Namespace, stores: Stores, config: Config) -> int:
     originals, variants, index = stores
     article = await _known_name(index, args.article) if args.article is not None else None
+    if args.article is not None and article is None:
+        say(f"imgmirror: no such article is known: {safe(args.article)}", error=True)
+        return 1
     wanted = Wanted(args.source, args.origin, article, dry_run=args.dry_run, block=args.block)
     purging = Purging(originals, variants, index, unwrapper=unwrapper_of(config))
     report = await purging.purge(wanted)
@@ -126,6 +132,8 @@ async def _purge(args: argparse.Namespace, stores: Stores, config: Config) -> in
     for word, sources in ((verb, report.purged), ("stays, another article uses it", report.shared)):
         for source in sources:
             say(f"{word}: {source}")
+    if args.source is not None and not report.purged:
+        say(f"not kept: {safe(args.source)}")
     figures = {
         "purged": len(report.purged),
         "blocked": len(report.blocked),
@@ -135,10 +143,10 @@ async def _purge(args: argparse.Namespace, stores: Stores, config: Config) -> in
     return 0
 
 
-async def _known_name(index: ArticleIndex, given: str) -> str:
+async def _known_name(index: ArticleIndex, given: str) -> str | None:
     """Return the name an article was recorded under: as it was given to `warm`, relative or absolute."""
     known = set(await index.articles())
-    return next((name for name in _spellings(given) if name in known), given)
+    return next((name for name in _spellings(given) if name in known), None)
 
 
 def _spellings(path: str) -> tuple[str, ...]:

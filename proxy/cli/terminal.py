@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
@@ -42,6 +43,21 @@ def complain(problem: object) -> int:
     """Print why a command cannot do its work; return the exit code for wrong use."""
     say(f"imgmirror: {safe(str(problem))}", error=True)
     return 2
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Return a type of argparse: a whole number from `low` to `high`."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number between {low} and {high}")
+        return number
+
+    return read
 
 
 def quiet_log() -> None:

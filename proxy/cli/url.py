@@ -17,7 +17,8 @@ import time
 from typing import Any
 
 from proxy.app import make_policy, make_signer
-from proxy.config import Config
+from proxy.cli.terminal import complain, say
+from proxy.config import Config, base_url_problem
 from proxy.dialects import Unwrapper
 from proxy.dialects.address import Address
 from proxy.dialects.escapes import read_source
@@ -51,8 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unwrap.add_argument("urls", nargs="+", metavar="URL")
     explain = commands.add_parser("explain", help="say what an address of ours asks for")
     explain.add_argument("url", metavar="URL", help="an address of ours, with or without scheme and host")
-    for command in (unwrap, explain):
+    for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print the result as JSON")
+        # Also behind the action; there its absence must not hide the one that was given before.
+        command.add_argument("--config", metavar="F", default=argparse.SUPPRESS, help="configuration file")
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
@@ -61,29 +64,39 @@ def run(args: argparse.Namespace, config: Config) -> int:
     try:
         return actions[args.action](args, config)
     except MirrorError as error:
-        print(f"imgmirror: {error.message}", file=sys.stderr)
-    except (OSError, ValueError) as error:
-        # The manifest that the configuration names.
-        print(f"imgmirror: {error}", file=sys.stderr)
-    return 2
+        return complain(error.message)
+    except ValueError as error:
+        return complain(error)
 
 
 def _build(args: argparse.Namespace, config: Config) -> int:
     base_url = (args.base_url or config.server.public_url).rstrip("/")
-    if base_url and Address.parse(base_url) is None:
-        raise InvalidRequest("--base-url must begin with http:// or https://.")
+    if args.base_url and (problem := base_url_problem(args.base_url)):
+        return complain(f"--base-url {problem}")
     options, source = _canonical(args.options, config), read_source(args.source)
     sig = _signature(options, source, args, config)
-    print(build(base_url, options, source, sig=sig, exp=args.exp))
+    url = build(base_url, options, source, sig=sig, exp=args.exp)
+    if args.json:
+        say(json.dumps({"url": url} | _signed(options, source, sig, args.exp), indent=1))
+    else:
+        say(url)
     return 0
 
 
 def _sign(args: argparse.Namespace, config: Config) -> int:
-    sig = _signature(_canonical(args.options, config), read_source(args.source), args, config)
+    options, source = _canonical(args.options, config), read_source(args.source)
+    sig = _signature(options, source, args, config)
     if sig is None:
         raise InvalidRequest("There is no key to sign with: set sources.keys.")
-    print(sig)
+    if args.json:
+        say(json.dumps(_signed(options, source, sig, args.exp), indent=1))
+    else:
+        say(sig)
     return 0
+
+
+def _signed(options: str, source: Source, sig: str | None, exp: int | None) -> dict[str, Any]:
+    return {"options": options, "source": source.url, "sig": sig, "exp": exp}
 
 
 def _unwrap(args: argparse.Namespace, config: Config) -> int:
@@ -124,7 +137,12 @@ def _print_unwrapped(answer: dict[str, Any]) -> None:
 
 def _explain(args: argparse.Namespace, config: Config) -> int:
     target = _target(args.url, config)
-    plans = Plans(config, make_policy(config), make_signer(config))
+    try:
+        policy = make_policy(config)
+    except OSError as error:
+        # The manifest that the configuration names.
+        return complain(error)
+    plans = Plans(config, policy, make_signer(config))
     plan = plans.read(target)
     explanation = _explanation(plan)
     try:

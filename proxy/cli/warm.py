@@ -16,8 +16,8 @@ from pathlib import Path
 from cache.errors import CacheError
 from proxy.app import Engine, open_engine
 from proxy.cli.reports import report_problem, show_summary, write_report
-from proxy.cli.terminal import complain, progress_bar, quiet_log, say
-from proxy.config import Config
+from proxy.cli.terminal import complain, progress_bar, quiet_log, say, whole_number
+from proxy.config import Config, base_url_problem
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
@@ -44,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="articles, or folders of them")
     parser.add_argument("--report", metavar="F.html|F.json", type=Path, help="write a report")
     parser.add_argument(
-        "--concurrency", metavar="N", type=_count, default=CONCURRENCY, help="pictures under way at a time"
+        "--concurrency",
+        metavar="N",
+        type=whole_number(1, 1024),
+        default=CONCURRENCY,
+        help="pictures under way at a time",
     )
     parser.add_argument(
         "--formats", metavar="F,F", help="only these of avif, webp and jpeg (stands for JPEG, PNG and GIF)"
@@ -62,16 +66,24 @@ def run(args: argparse.Namespace, config: Config) -> int:
     quiet_log()
     try:
         browsers = browsers_of(config.render.formats, only=args.formats)
-        problem = report_problem(args.report) if args.report else ""
-        if problem:
+        if problem := _misuse(args):
             return complain(problem)
         gathered = _gathered(args, config)
     except (OSError, ValueError, MirrorError) as error:
         return complain(error)
     try:
         return asyncio.run(_Run(args, config, gathered, browsers).run())
+    except BrokenPipeError:
+        raise
     except (CacheError, OSError, ServiceUnreachable, MirrorError) as error:
         return complain(getattr(error, "detail", "") or error)
+
+
+def _misuse(args: argparse.Namespace) -> str:
+    for name, url in (("--via", args.via), ("--base-url", args.base_url)):
+        if url and (problem := base_url_problem(url)):
+            return f"{name} {problem}"
+    return report_problem(args.report) if args.report else ""
 
 
 def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[Browser, ...]:
@@ -220,10 +232,3 @@ async def _require_service(via: Via) -> None:
         raise ServiceUnreachable(
             f"{via.base_url} is no imgmirror service (/healthz answered {answer.status})"
         )
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 1024:
-        raise argparse.ArgumentTypeError("between 1 and 1024")
-    return count

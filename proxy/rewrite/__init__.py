@@ -3,5 +3,5 @@
 rewriter     the use: bytes of an article in, bytes and a list of replacements out
 frontmatter, markdown, inline, html, css, srcset    where addresses stand (spots)
 layers       how a place spells an address (entities, quotes, backslashes)
-journal, files, undo    the way back, and files on disk
+journal, files, apply, diff    the way back, files on disk, and changes as patches
 """

@@ -5,10 +5,12 @@ What cannot be read or written raises OSError or JournalError for that article; 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from proxy.rewrite.files import ArticleFile, write_article
-from proxy.rewrite.journal import journal_for, merged, undo
+from proxy.rewrite.journal import Journal, journal_for, journals_of, lost, merged, undo
 from proxy.rewrite.occurrences import Entry
 from proxy.rewrite.result import RewriteResult
 from proxy.rewrite.rewriter import Rewriter
@@ -44,26 +46,45 @@ def rewrite_file(article: ArticleFile, rewriter: Rewriter, *, write: bool) -> Re
     data = article.path.read_bytes()
     result = rewriter.rewrite(data, kind=article.kind)
     if write and result.replaced:
-        journal = journal_for(article.path, article.root)
-        entries = merged(journal.read(article.path), data, replaced=result.replaced, new_data=result.data)
-        journal.write(article.path, entries)
-        write_article(article.path, result.data, expected=data)
+        journal, name = journal_for(article.target, article.root), article.target
+        entries = merged(journal.read(name), data, replaced=result.replaced, new_data=result.data)
+        journal.write(name, entries)
+        write_article(article.path, result.data, expected=data, aside=journal.folder)
     return Rewritten(article, data, result)
 
 
-def undo_file(article: ArticleFile, *, write: bool) -> Undone:
+def undo_file(article: ArticleFile, rewriter: Rewriter, *, write: bool) -> Undone:
     """Put the original addresses of one article back; what was not found stays in the journal.
 
     Raises:
         OSError, JournalError: as `rewrite_file`.
     """
     data = article.path.read_bytes()
-    journal = journal_for(article.path, article.root)
-    entries = journal.read(article.path)
+    journal, name = journal_for(article.target, article.root), article.target
+    entries = journal.read(name)
     new_data, missing = undo(data, entries)
+    count = len(entries) - len(missing)
+    if missing:
+        missing = lost(entries, missing, rewriter.addresses(new_data, kind=article.kind))
     if write and entries:
         if new_data != data:
-            write_article(article.path, new_data, expected=data)
+            write_article(article.path, new_data, expected=data, aside=journal.folder)
         # Last: after a crash before this, undoing again finds everything already put back.
-        journal.write(article.path, missing)
-    return Undone(article, data, new_data, len(entries) - len(missing), tuple(missing))
+        journal.write(name, missing)
+    return Undone(article, data, new_data, count, tuple(missing))
+
+
+def journaled_elsewhere(
+    paths: Iterable[Path], articles: Iterable[ArticleFile]
+) -> Iterator[tuple[Journal, Path]]:
+    """Yield the articles at or below `paths`, absolute, that have a journal and are not among `articles`.
+
+    They were renamed or deleted since they were rewritten, or do not look like articles any more.
+    """
+    seen = {article.target for article in articles}
+    for path in paths:
+        for journal in journals_of(path):
+            for name in journal.articles(path):
+                if name not in seen:
+                    seen.add(name)
+                    yield journal, name

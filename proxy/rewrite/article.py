@@ -78,6 +78,7 @@ class Article:
                 decision.preset,
                 spot.context,
                 self.line_of(spot.start),
+                address.dropped,
             )
         )
         return new[0]

@@ -32,7 +32,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address at its spot. `source` is None only when unreadable, and then `reason` says why."""
+    """An address at its spot. `source` is None only when unreadable, and then `reason` says why.
+
+    `dropped` names the options of a wrapper that are lost with it.
+    """
 
     spot: Spot
     kind: Kind
@@ -40,6 +43,7 @@ class Address:
     source: Source | None = None
     own: OwnAddress | None = None
     reason: str = ""
+    dropped: tuple[str, ...] = ()
 
     @property
     def shown(self) -> bool:
@@ -49,8 +53,11 @@ class Address:
     @property
     def is_picture_by_name(self) -> bool:
         """Whether the source ends like a picture."""
-        path = self.source.target.partition("?")[0] if self.source else ""
-        return _PICTURE_EXTENSION.search(path) is not None
+        return self.source is not None and _is_picture_by_name(self.source)
+
+
+def _is_picture_by_name(source: Source) -> bool:
+    return _PICTURE_EXTENSION.search(source.target.partition("?")[0]) is not None
 
 
 class Classifier:
@@ -63,9 +70,13 @@ class Classifier:
         self._unwrapper = Unwrapper(config.wrappers, own=(base_url, *former) if base_url else tuple(former))
         self._wrappers = Unwrapper(config.wrappers)
 
-    def is_wrapper(self, text: str) -> bool:
-        """Tell whether an address is a wrapper, and not ours."""
-        return self._wrappers.is_wrapper(text)
+    def wraps_picture(self, text: str) -> bool | None:
+        """Tell whether a wrapper holds a picture by its name; one that cannot be opened may. None: no wrapper."""
+        try:
+            unwrapped = self._wrappers.unwrap(text)
+        except MirrorError:
+            return True
+        return _is_picture_by_name(unwrapped.source) if unwrapped else None
 
     def classify(self, spot: Spot, raw: str) -> Address | None:
         """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle."""
@@ -87,7 +98,7 @@ class Classifier:
             ours = self._present is not None and self._present.covers(text)
             return None if ours else Address(spot, Kind.UNREADABLE, text, reason=error.message)
         if unwrapped is not None:
-            return Address(spot, Kind.WRAPPER, text, unwrapped.source)
+            return Address(spot, Kind.WRAPPER, text, unwrapped.source, dropped=unwrapped.dropped)
         if looks_like_worker(text):
             reason = "looks like a CORS worker: name its address in rewrite.wrappers"
             return Address(spot, Kind.UNREADABLE, text, reason=reason)

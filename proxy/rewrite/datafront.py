@@ -16,7 +16,8 @@ from proxy.rewrite.layers import double_quoted
 from proxy.rewrite.spot import Layer, Spot, Use
 
 _TOML_TOKEN = re.compile(
-    r"""(?P<skip>\#[^\n]*+|\"{3}(?:[^"\\]++|\\.|"{1,2}(?!"))*+"{3,5}|'{3}(?:[^']++|'{1,2}(?!'))*+'{3,5})
+    r"""(?P<skip>\#[^\n]*+)
+    |(?P<long>\"{3}(?:[^"\\]++|\\.|"{1,2}(?!"))*+"{3,5}|'{3}(?:[^']++|'{1,2}(?!'))*+'{3,5})
     |(?P<table>(?:(?<=\n)|\A)[ \t]*+\[++[^\]\n]*+\]++[ \t]*+(?=[\r\n#]|\Z))
     |(?P<string>"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+')
     |(?P<word>[A-Za-z0-9_-]++)|(?P<mark>[={}])""",
@@ -34,23 +35,27 @@ def toml_spots(text: str, start: int, fields: Mapping[str, str]) -> Iterator[Spo
     """
     tomllib.loads(text.replace("\r\n", "\n"))
     table: list[str] = []
-    keys = [""]
-    word = ""
+    keys: list[list[str]] = [[]]
+    parts: list[str] = []
     for token in _TOML_TOKEN.finditer(text):
+        names = [*(name for key in reversed(keys) for name in reversed(key)), *reversed(table)]
         if token["table"]:
-            table, keys = re.findall(r"[\w-]+", token["table"]), [""]
+            table, keys = re.findall(r"[\w-]+", token["table"]), [[]]
         elif token["mark"] == "=":
-            keys[-1] = word
+            keys[-1], parts = parts, []
         elif token["mark"] == "{":
-            keys.append("")
+            keys.append([])
         elif token["mark"] == "}" and len(keys) > 1:
             keys.pop()
+        elif token["long"]:
+            yield from _string_spot(token.span("long"), text, start, names, fields)
+        elif (token["word"] or token["string"]) and _BEFORE_EQUALS.match(text, token.end()):
+            # A part of a key, as `cover` and `src` in `cover."src" = …`; the parts of a number mean nothing.
+            parts.append(token["word"] or token["string"][1:-1])
         elif token["word"]:
-            word = token["word"]
-        elif token["string"] and _BEFORE_EQUALS.match(text, token.end()):
-            word = token["string"][1:-1]
+            parts = []
         elif token["string"]:
-            yield from _string_spot(token, start, [*reversed(keys), *reversed(table)], fields)
+            yield from _string_spot(token.span("string"), text, start, names, fields)
 
 
 def json_spots(text: str, start: int, fields: Mapping[str, str], *, bare: bool) -> Iterator[Spot]:
@@ -70,22 +75,25 @@ def json_spots(text: str, start: int, fields: Mapping[str, str], *, bare: bool) 
         if mark == ":":
             keys[-1] = last[0][1:-1] if last else ""
         elif last is not None:
-            yield from _string_spot(last, start, keys[::-1], fields)
+            yield from _string_spot(last.span("string"), text, start, keys[::-1], fields)
         last = None
         if mark in "{[":
             keys.append("")
         elif mark in "}]" and len(keys) > 1:
             keys.pop()
     if last is not None:
-        yield from _string_spot(last, start, keys[::-1], fields)
+        yield from _string_spot(last.span("string"), text, start, keys[::-1], fields)
 
 
 def _string_spot(
-    token: re.Match[str], start: int, keys: list[str], fields: Mapping[str, str]
+    place: tuple[int, int], text: str, start: int, keys: list[str], fields: Mapping[str, str]
 ) -> Iterator[Spot]:
-    begin, end = token.start("string") + 1, token.end("string") - 1
-    raw = token["string"][1:-1]
-    layers: tuple[Layer, ...] = (double_quoted(raw),) if token["string"][0] == '"' else ()
+    quotes = 3 if text.startswith(('"""', "'''"), place[0]) else 1
+    begin, end = place[0] + quotes, place[1] - quotes
+    raw = text[begin:end]
+    if "\n" in raw:
+        return
+    layers: tuple[Layer, ...] = (double_quoted(raw),) if text[place[0]] == '"' else ()
     name = next((key for key in keys if key in fields), None)
     spot = Spot(
         start + begin,

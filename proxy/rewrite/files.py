@@ -1,14 +1,16 @@
-"""Articles on disk: which files they are, how they are written, how a change is shown. Synchronous.
+"""Articles on disk: which files they are, and how they are written. Synchronous.
 
-Writing goes by rename beside the file, keeps its mode, and writes through symbolic links to their target.
+Writing goes by rename, keeps the file's mode, and writes through symbolic links to their target.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,35 +18,59 @@ from proxy.rewrite.frontmatter import find_front_matter
 from proxy.rewrite.rewriter import ArticleKind, kind_of
 
 SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".imgmirror", "__pycache__", ".venv"})
-CONTEXT_LINES = 3
+TEMPORARY = "*.tmp"
 _HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ArticleFile:
-    """An article, and the PATH it was found under: the folder, or the folder of the file."""
+    """An article, and the PATH it was found under: the folder, or the folder of the file.
+
+    `known_as` is the name its journal has, when it was found by its journal.
+    """
 
     path: Path
     root: Path
     kind: ArticleKind
+    known_as: Path | None = None
+
+    @property
+    def target(self) -> Path:
+        """The name its journal has: a link below the root and its target are one article."""
+        if self.known_as is not None:
+            return self.known_as
+        real, root = self.path.resolve(), self.root.resolve()
+        return self.root / real.relative_to(root) if real.is_relative_to(root) else self.path
 
 
-def find_articles(paths: Iterable[Path]) -> Iterator[ArticleFile]:
-    """Yield the articles of files and folders, sorted, each once.
+def _say_nothing(_error: OSError) -> None:
+    pass
+
+
+def find_articles(
+    paths: Iterable[Path], *, unreadable: Callable[[OSError], None] = _say_nothing
+) -> Iterator[ArticleFile]:
+    """Yield the articles of files and folders, sorted, each once, by its own name when it has one.
+
+    `unreadable` is told of folders and files below a PATH that cannot be looked at.
 
     Raises:
         FileNotFoundError: a path that does not exist.
         ValueError: a file that is no article by its name.
     """
-    seen: set[Path] = set()
+    found: list[ArticleFile] = []
     for path in paths:
         # Symbolic links keep their names: the journal lies where the user's path leads.
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
-        for article in _below(absolute) if absolute.is_dir() else [_named(absolute)]:
-            real = article.path.resolve()
-            if real not in seen:
-                seen.add(real)
-                yield article
+        found.extend(_below(absolute, unreadable) if absolute.is_dir() else [_named(absolute)])
+    seen = {article.path.resolve() for article in found if not article.path.is_symlink()}
+    named: set[Path] = set()
+    for article in found:
+        real = article.path.resolve()
+        if real in named or (article.path.is_symlink() and real in seen):
+            continue
+        named.add(real)
+        yield article
 
 
 def _named(path: Path) -> ArticleFile:
@@ -56,30 +82,36 @@ def _named(path: Path) -> ArticleFile:
     return ArticleFile(path, path.parent, kind)
 
 
-def _below(root: Path) -> Iterator[ArticleFile]:
-    for folder, folders, names in os.walk(root):
+def _below(root: Path, unreadable: Callable[[OSError], None]) -> Iterator[ArticleFile]:
+    for folder, folders, names in os.walk(root, onerror=unreadable):
         folders[:] = sorted(name for name in folders if name not in SKIPPED)
         for name in sorted(names):
             path = Path(folder, name)
             kind = kind_of(name)
-            if (
-                kind is not None
-                and path.is_file()
-                and (path.suffix.lower() != ".txt" or _has_front_matter(path))
-            ):
-                yield ArticleFile(path, root, kind)
+            try:
+                if kind is not None and _is_article(path):
+                    yield ArticleFile(path, root, kind)
+            except OSError as error:
+                unreadable(error)
+
+
+def _is_article(path: Path) -> bool:
+    try:
+        # Not is_file(), which takes some failures for an answer.
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        # A link that leads nowhere, or a file that has just gone.
+        return False
+    return regular and (path.suffix.lower() != ".txt" or _has_front_matter(path))
 
 
 def _has_front_matter(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except OSError:
-        return False
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
     return find_front_matter(head.decode("latin-1")) is not None
 
 
-def write_article(path: Path, data: bytes, *, expected: bytes) -> None:
+def write_article(path: Path, data: bytes, *, expected: bytes, aside: Path | None = None) -> None:
     """Replace an article by rename; it must still hold `expected`.
 
     Raises:
@@ -88,23 +120,46 @@ def write_article(path: Path, data: bytes, *, expected: bytes) -> None:
     target = path.resolve()
     if target.read_bytes() != expected:
         raise OSError(f"{path}: changed while it was read; run again")
-    write_durably(target, data)
+    write_durably(target, data, aside=aside)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file so that it is either the old one or the new one, whatever happens."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".imgmirror-", suffix=".tmp")
+def write_durably(path: Path, data: bytes, *, aside: Path | None = None) -> None:
+    """Write a file so that it is either the old one or the new one, whatever happens.
+
+    The temporary file is made in the folder `aside`, when that is on the same disk, else beside the file.
+    """
+    descriptor, temporary = tempfile.mkstemp(
+        dir=_same_disk(aside, path.parent), prefix=".imgmirror-", suffix=".tmp"
+    )
     try:
         with os.fdopen(descriptor, "wb") as file:
+            with contextlib.suppress(OSError):
+                # Held until the file is closed or we are killed: tells `remove_stale` that somebody writes.
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(data)
             file.flush()
             _copy_rights(path, file.fileno())
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+            Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove the temporary files in `folder` whose writer was killed."""
+    for path in folder.glob(TEMPORARY):
+        # No lock is to be had on a file that is being written; on disks without locks, nothing is removed.
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _same_disk(aside: Path | None, beside: Path) -> Path:
+    if aside is None or not aside.is_dir() or aside.stat().st_dev != beside.stat().st_dev:
+        return beside
+    return aside
 
 
 def make_folder_durably(folder: Path) -> None:
@@ -136,52 +191,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def unified_diff(old: bytes, new: bytes, *, name: str) -> bytes:
-    """Return the change of an article as git shows it; empty when there is none.
-
-    Rewriting never adds or removes a line end, so lines are compared pair by pair; bytes of any encoding.
-    """
-    before, after = old.split(b"\n"), new.split(b"\n")
-    changed = [number for number, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
-    if not changed:
-        return b""
-    last = len(before) - 1
-    label = name.encode("utf-8", "surrogateescape")
-    pieces = [b"--- a/" + label + b"\n+++ b/" + label + b"\n"]
-    for first, stop in _hunks(changed, len(before) - (before[-1] == b"")):
-        count = stop - first
-        pieces.append(b"@@ -%d,%d +%d,%d @@\n" % (first + 1, count, first + 1, count))
-        pieces.extend(_hunk_lines(before, after, first, stop, last))
-    return b"".join(pieces)
-
-
-def _hunks(changed: list[int], lines: int) -> Iterator[tuple[int, int]]:
-    first, stop = changed[0], changed[0] + 1
-    for number in changed[1:]:
-        if number - stop > 2 * CONTEXT_LINES:
-            yield max(0, first - CONTEXT_LINES), min(lines, stop + CONTEXT_LINES)
-            first = number
-        stop = number + 1
-    yield max(0, first - CONTEXT_LINES), min(lines, stop + CONTEXT_LINES)
-
-
-def _hunk_lines(before: list[bytes], after: list[bytes], first: int, stop: int, last: int) -> Iterator[bytes]:
-    number = first
-    while number < stop:
-        run = number
-        while run < stop and before[run] != after[run]:
-            run += 1
-        if run == number:
-            yield _line(b" ", before, number, last)
-            number += 1
-            continue
-        yield from (_line(b"-", before, index, last) for index in range(number, run))
-        yield from (_line(b"+", after, index, last) for index in range(number, run))
-        number = run
-
-
-def _line(sign: bytes, lines: list[bytes], number: int, last: int) -> bytes:
-    ending = b"\n\\ No newline at end of file\n" if number == last else b"\n"
-    return sign + lines[number] + ending

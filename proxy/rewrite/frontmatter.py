@@ -23,6 +23,7 @@ MAX_BYTES = 256 * 1024
 Language = Literal["yaml", "toml", "json", "bare json"]
 
 _BEFORE = re.compile(r"(?:\xef\xbb\xbf)?(?:[ \t]*+(?:\r\n|\n|\r))*+")
+_COMMENT = re.compile(r"(?:(?<=[\r\n])|\A)[ \t]*+#[^\r\n]*+")
 _FENCE = re.compile(r"(-{3,}|;{3,}|\+{3})[ \t]*+(?:\r\n|\n|\r)")
 _LANGUAGES: dict[str, Language] = {"-": "yaml", "+": "toml", ";": "bare json"}
 
@@ -70,6 +71,13 @@ def front_matter_spots(text: str, front: FrontMatter, fields: Mapping[str, str])
         return list(json_spots(inside, front.start, fields, bare=bare)), ""
     except (ValueError, RecursionError):
         return [], f"the front matter is not readable {front.language.upper()}"
+
+
+def comments(text: str, front: FrontMatter) -> list[tuple[int, int]]:
+    """Return the lines of the front matter that are comments."""
+    if front.language not in ("yaml", "toml"):
+        return []
+    return [match.span() for match in _COMMENT.finditer(text, front.start, front.end)]
 
 
 def _json_object(text: str, begin: int) -> FrontMatter | None:

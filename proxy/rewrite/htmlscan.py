@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _OPENING = re.compile(r"<(?:!--|!\[CDATA\[|[!?]|/?[a-zA-Z]|/)")
+_NO_TAGS = frozenset({"<!--", "<![CDATA[", "<!", "<?", "</"})
 _TAG_NAME = re.compile(r"[^\t\n\f\r />]++")
 _BEFORE_ATTRIBUTE = re.compile(r"[\t\n\f\r /]*+")
 _ATTRIBUTE_NAME = re.compile(r"[^\t\n\f\r />][^\t\n\f\r />=]*+")
@@ -63,11 +64,13 @@ class HtmlScanner:
     """Reads HTML, piece by piece.
 
     `raw` is the element whose raw text is open, `comment` whether a comment is; both stay open over pieces.
+    `quiet` are the ranges of the latest piece that show nothing: comments, raw text, what is in `<pre>` or `<code>`.
     """
 
     def __init__(self) -> None:
         self.raw = ""
         self.comment = False
+        self.quiet: list[tuple[int, int]] = []
         self._depths = dict.fromkeys([*_CODE, *_FOREIGN], 0)
         self._no_cdata_end_from = -1
 
@@ -85,21 +88,28 @@ class HtmlScanner:
         """Yield the start tags and style sheets of `text[start:end]`."""
         position = start
         self._no_cdata_end_from = -1
+        self.quiet = []
         while position < end:
+            begin, quiet = position, not self.shows
             if self.comment:
                 position = self._rest_of_comment(text, position, end)
             elif self.raw:
-                name, begin = self.raw, position
+                name = self.raw
                 position = self._rest_of_raw_text(text, position, end)
                 if name == "style":
                     yield StyleSheet(begin, position)
             else:
                 opening = _OPENING.search(text, position, end)
                 if opening is None:
-                    return
-                tag, position = self._markup(text, opening, end)
-                if tag is not None:
-                    yield tag
+                    position = end
+                else:
+                    tag, position = self._markup(text, opening, end)
+                    if not quiet and opening[0] in _NO_TAGS:
+                        begin, quiet = opening.start(), True
+                    if tag is not None:
+                        yield tag
+            if quiet:
+                self.quiet.append((begin, position))
 
     def _markup(self, text: str, opening: re.Match[str], end: int) -> tuple[Tag | None, int]:
         start, inside = opening.start(), opening.end()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-_SPECIAL = re.compile(r"[\\`<!\[\]{]")
+_SPECIAL = re.compile(r"[\\`<!\[\]{]|(?<![A-Za-z0-9%/?=&#+@$.<\"'-])[hH][tT][tT][pP][sS]?://")
 _BACKTICKS = re.compile(r"`+")
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _AUTOLINK = re.compile(r"<([A-Za-z][A-Za-z0-9+.\-]{1,31}:[^<>\x00-\x20]*)>")
@@ -31,9 +31,15 @@ _BARE = re.compile(r"(?:[^\\()\x00-\x20\x7f]++|\\[^\x00-\x20\x7f]?)++")
 _TITLE = re.compile(r""""(?:[^"\\]++|\\.)*+"|'(?:[^'\\]++|\\.)*+'|\((?:[^()\\]++|\\.)*+\)""", re.DOTALL)
 _LABEL = re.compile(r"\[((?:[^\[\]\\]|\\.){0,999}+)\]", re.DOTALL)
 _MAX_PARENTHESES = 32
+_STANDING_BARE = re.compile(r"[!#$%&()*+,\-./0-9:;=?@A-Za-z_~]++")
+_ENTITY_AFTER = re.compile(r"&[A-Za-z0-9]{1,32}+;\Z")
+_BARE_ENDS = re.compile(r"[\"'\])]*+(?:[\s<]|\Z)|\xe3\x80|\xef\xbc[\x80-\x8f\x9a-\xa0]|\xe2\x80")
+"""Behind a bare address: space, quotes before space, or punctuation of Chinese and typography, in UTF-8."""
+
+_ANCHOR = re.compile(r"<(/?)a[\s>]", re.IGNORECASE)
 _ENDS = {"<!--": "-->", "<?": "?>", "<![CDATA[": "]]>", "<!": ">", "{%": "%}", "{{": "}}", "{#": "#}"}
 
-Kind = Literal["image", "link", "autolink", "html", "template", "reference image", "reference link"]
+Kind = Literal["image", "link", "autolink", "bare", "html", "template", "reference image", "reference link"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,8 @@ class _Opener:
 class InlineScanner:
     """Reads one block.
 
-    `is_reference(label)` tells whether the article defines the label.
+    `is_reference(label)` tells whether the article defines the label. After the scan, `quiet` are the ranges that
+    are text and nothing else: code spans, template comments, the text of links.
     1. Go from one special character to the next; a backslash takes the next one out.
     2. Code spans, autolinks, HTML and template tags are passed over as a whole.
     3. `[` and `![` are remembered; at `]` the latest is tried as inline link, then as reference.
@@ -71,6 +78,9 @@ class InlineScanner:
     def __init__(self, text: str, is_reference: Callable[[str], bool]) -> None:
         self._text = text
         self._is_reference = is_reference
+        self.quiet: list[tuple[int, int]] = []
+        self._in_anchor = False
+        self._unclear_until = 0
         self._openers: list[_Opener] = []
         self._inactive_below = 0
         self._found: list[Found] = []
@@ -91,9 +101,29 @@ class InlineScanner:
             position = self._step(special[0], special.start())
         return self._found
 
-    def _step(self, char: str, at: int) -> int:
-        handler = self._handlers.get(char, self._open)
+    def _step(self, special: str, at: int) -> int:
+        if len(special) > 1:
+            return self._bare(at)
+        handler = self._handlers.get(special, self._open)
         return handler(at)
+
+    def _bare(self, at: int) -> int:
+        """Take an address that stands in the text by itself, which GFM, Hexo and others make a link of.
+
+        What ends it is punctuation, as in GFM's extended autolinks; one that ends in a way they differ on stays.
+        """
+        match = _STANDING_BARE.match(self._text, at) if at >= self._unclear_until else None
+        if match is None:
+            return at + 1
+        if not _BARE_ENDS.match(self._text, match.end()):
+            self._unclear_until = match.end()
+            return at + 1
+        end = _without_punctuation(self._text, at, match.end())
+        if self._in_anchor:
+            self.quiet.append((at, end))
+        else:
+            self._found.append(Found("bare", at, end, at))
+        return end
 
     def _escape(self, at: int) -> int:
         return at + (2 if self._text[at + 1 : at + 2] in _PUNCTUATION else 1)
@@ -117,7 +147,11 @@ class InlineScanner:
         after = match.end() if match else at + 1
         closers = self._runs.get(after - at, [])
         index = bisect_left(closers, after)
-        return closers[index] + after - at if index < len(closers) else after
+        if index == len(closers):
+            return after
+        end = closers[index] + after - at
+        self.quiet.append((at, end))
+        return end
 
     def _angle_bracket(self, at: int) -> int:
         if match := _AUTOLINK.match(self._text, at):
@@ -128,6 +162,8 @@ class InlineScanner:
         if end < 0:
             return at + 1
         self._found.append(Found("html", at, end, at))
+        if anchor := _ANCHOR.match(self._text, at):
+            self._in_anchor = not anchor[1]
         return end
 
     def _special_markup(self, at: int) -> int:
@@ -148,7 +184,9 @@ class InlineScanner:
         end = self._behind(opening, at)
         if end < 0:
             return at + 1
-        if opening == "{%":
+        if opening == "{#" or self._text.startswith("{{/*", at):
+            self.quiet.append((at, end))
+        elif opening == "{%" or self._text[at + 2] in "<%":
             self._found.append(Found("template", at, end, at))
         return end
 
@@ -176,11 +214,14 @@ class InlineScanner:
         if result is None:
             return at + 1
         found, end = result
-        if opener.image:
-            while self._found and self._found[-1].opened_at > opener.position:
-                self._found.pop()
-        else:
+        inside: list[Found] = []
+        while self._found and self._found[-1].opened_at > opener.position:
+            inside.append(self._found.pop())
+        if not opener.image:
             self._inactive_below = index
+            self._found.extend(item for item in reversed(inside) if item.kind != "bare")
+        if opener.image or not any(item.kind == "html" for item in inside):
+            self.quiet.append((opener.position, at))
         self._found.append(found)
         return end
 
@@ -231,6 +272,22 @@ def parse_destination(text: str, start: int) -> tuple[int, int, int] | None:
             break
         position += 1
     return None if depth or text[position : position + 1] == "(" else (start, position, position)
+
+
+def _without_punctuation(text: str, start: int, end: int) -> int:
+    """Return where a bare address ends before the punctuation that belongs to the sentence (GFM §6.9)."""
+    surplus = text.count(")", start, end) - text.count("(", start, end)
+    while end > start:
+        last = text[end - 1]
+        if last == ";" and (entity := _ENTITY_AFTER.search(text, max(start, end - 34), end)):
+            end = entity.start()
+            continue
+        if last == ")" and surplus > 0:
+            surplus -= 1
+        elif last not in "?!.,:;*_~":
+            break
+        end -= 1
+    return end
 
 
 def _skip_space(text: str, position: int) -> int:

@@ -8,11 +8,12 @@ runs are merged, and the first original spelling wins.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from proxy.rewrite.files import make_folder_durably, write_durably
+from proxy.rewrite.files import SKIPPED, make_folder_durably, remove_stale, write_durably
 from proxy.rewrite.occurrences import Entry, Occurrence, around, locate
 from proxy.rewrite.result import Replacement
 
@@ -49,18 +50,31 @@ def merged(
 
 
 def undo(data: bytes, entries: Sequence[Entry]) -> tuple[bytes, list[Entry]]:
-    """Return the article with the original spellings put back, and the entries that were not found.
-
-    An entry whose original spelling already stands in the article is not missing: it was put back by hand, or
-    the run that wanted to replace it never wrote the article.
-    """
+    """Return the article with the original spellings put back, and the entries that were not found."""
     found, missing = locate(data, entries)
     pieces: list[bytes] = []
     position = 0
     for occurrence in found:
         pieces += data[position : occurrence.start], occurrence.entry.old
         position = occurrence.end
-    return b"".join((*pieces, data[position:])), [entry for entry in missing if entry.old not in data]
+    return b"".join((*pieces, data[position:])), missing
+
+
+def lost(entries: Sequence[Entry], missing: Sequence[Entry], addresses: Iterable[bytes]) -> list[Entry]:
+    """Return the `missing` ones of `entries` whose original spelling does not stand in the article either.
+
+    One that does was put back by hand, or the run that wanted to replace it never wrote the article. `addresses`
+    are all that the article holds after undo; those that were put back just now answer for themselves only.
+    """
+    free = Counter(addresses)
+    free.subtract(entry.old for entry in entries)
+    free.update(entry.old for entry in missing)
+    result = []
+    for entry in missing:
+        free[entry.old] -= 1
+        if free[entry.old] < 0:
+            result.append(entry)
+    return result
 
 
 class Journal:
@@ -68,16 +82,23 @@ class Journal:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.folder = root / FOLDER
 
     def read(self, article: Path) -> list[Entry]:
         """Return the entries of an article; none when it was never rewritten.
 
         Raises:
-            JournalError: the file is damaged.
+            JournalError: the file is damaged, or of a newer version of this program.
         """
         path = self._path(article)
         try:
-            return [_entry(item) for item in json.loads(path.read_bytes())["replaced"]]
+            content = json.loads(path.read_bytes())
+            if content["version"] > VERSION:
+                version = content["version"]
+                raise JournalError(
+                    f"{path}: of a newer imgmirror (version {version}); this one reads {VERSION}"
+                )
+            return [_entry(item) for item in content["replaced"]]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -86,17 +107,27 @@ class Journal:
     def write(self, article: Path, entries: Sequence[Entry]) -> None:
         """Keep the entries of an article; when there are none, forget it."""
         path = self._path(article)
+        remove_stale(self.folder)
         if not entries:
             path.unlink(missing_ok=True)
             self._remove_empty_folders(path)
             return
         content = {"version": VERSION, "replaced": [_json(entry) for entry in entries]}
         make_folder_durably(path.parent)
-        write_durably(path, _dump(content))
+        write_durably(path, _dump(content), aside=self.folder)
 
     def holds(self, article: Path) -> bool:
         """Tell whether there is a journal of the article."""
         return self._path(article).is_file()
+
+    def articles(self, below: Path) -> Iterator[Path]:
+        """Yield the articles at or below the path `below` that have a journal here, in order."""
+        base = self.folder / "rewrite"
+        inside = below.relative_to(self.root) if below.is_relative_to(self.root) else Path()
+        if inside.name and self.holds(below):
+            yield below
+        for path in sorted((base / inside).rglob("*.json")):
+            yield self.root / path.relative_to(base).with_suffix("")
 
     def _remove_empty_folders(self, path: Path) -> None:
         for folder in path.parents:
@@ -109,7 +140,7 @@ class Journal:
 
     def _path(self, article: Path) -> Path:
         relative = article.relative_to(self.root)
-        return self.root / FOLDER / "rewrite" / relative.parent / f"{relative.name}.json"
+        return self.folder / "rewrite" / relative.parent / f"{relative.name}.json"
 
 
 def journal_for(article: Path, root: Path) -> Journal:
@@ -122,6 +153,17 @@ def journal_for(article: Path, root: Path) -> Journal:
         if journal.holds(article):
             return journal
     return Journal(root)
+
+
+def journals_of(path: Path) -> Iterator[Journal]:
+    """Yield every journal that may know articles at or below `path`: those above it, and those below."""
+    for folder in path.parents:
+        if (folder / FOLDER).is_dir():
+            yield Journal(folder)
+    for name, folders, _ in os.walk(path):
+        if FOLDER in folders:
+            yield Journal(Path(name))
+        folders[:] = sorted(folder for folder in folders if folder not in SKIPPED)
 
 
 def _with_text_around(
@@ -161,4 +203,6 @@ def _dump(content: object) -> bytes:
         return (json.dumps(content, indent=1) + "\n").encode("ascii")
 
 
-__all__ = ["FOLDER", "Entry", "Journal", "JournalError", "Occurrence", "journal_for", "merged", "undo"]
+__all__ = [
+    "FOLDER", "Entry", "Journal", "JournalError", "Occurrence", "journal_for", "journals_of", "lost", "merged", "undo",
+]  # fmt: skip

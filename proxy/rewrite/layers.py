@@ -19,6 +19,7 @@ _ATTRIBUTE_ENTITY = re.compile(
 )
 _MARKDOWN_ENTITY = r"&(?:#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})|[A-Za-z][A-Za-z0-9]{1,31});"
 _MARKDOWN_ESCAPE = re.compile(rf"\\([{_PUNCTUATION}])|{_MARKDOWN_ENTITY}")
+_MARKDOWN_AMPERSAND = re.compile(r"(?<!\\)&(?:amp|#0{0,5}38|#[xX]0{0,4}26);")
 _AMPERSAND = re.compile(r"&(?:amp;?|#0*38;?|#[xX]0*26;?)", re.IGNORECASE)
 _CSS_ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})(?:\r\n|[ \t\r\n\f])?|(\r\n|[\r\n\f])|(.))", re.DOTALL)
 _DOUBLE_QUOTED_ESCAPE = re.compile(
@@ -35,13 +36,18 @@ def attribute(raw: str, quote: str) -> Layer:
     """Return the layer of an HTML attribute value, with the ampersand's spelling found in `raw`."""
     found = _AMPERSAND.search(raw)
     ampersand = found[0] if found else "&"
+    unsafe = quote or "\"'<>=` "
+    if not quote and "=" in raw[1:]:
+        # The article's reader took one; Markdown's does not, and there it is spelled `&#61;` unless it stood there.
+        unsafe = unsafe.replace("=", "")
+
+    def spelled(text: str, ampersand: str) -> str:
+        text = text.replace("&", ampersand)
+        return "".join(f"&#{ord(char)};" if char in unsafe else char for char in text)
 
     def encode(text: str) -> str:
-        spelled = text.replace("&", ampersand)
-        if decode_attribute(spelled) != text:
-            spelled = text.replace("&", "&amp;")
-        unsafe = quote or "\"'<>=` "
-        return "".join(f"&#{ord(char)};" if char in unsafe else char for char in spelled)
+        result = spelled(text, ampersand)
+        return result if decode_attribute(result) == text else spelled(text, "&amp;")
 
     return Layer(decode_attribute, encode)
 
@@ -81,21 +87,23 @@ def markdown(raw: str) -> Layer:
     """Return the layer of a bare Markdown destination (CommonMark 0.31 §6.3)."""
     escapes_parentheses = "\\(" in raw or "\\)" in raw
     plain_pipe = re.search(r"(?<!\\)\|", raw) is not None
+    escape = _markdown_escapes(raw)
 
     def encode(text: str) -> str:
-        spelled = _escape_backslashes_and_entities(text)
-        if escapes_parentheses or not _balanced(text):
+        spelled = escape(text)
+        if escapes_parentheses or not balanced(text):
             spelled = spelled.replace("(", "\\(").replace(")", "\\)")
         return spelled if plain_pipe else spelled.replace("|", "\\|")
 
     return Layer(decode_markdown, encode)
 
 
-def markdown_angle() -> Layer:
+def markdown_angle(raw: str) -> Layer:
     """Return the layer of a Markdown destination between `<` and `>`."""
+    escape = _markdown_escapes(raw)
 
     def encode(text: str) -> str:
-        return _escape_backslashes_and_entities(text).replace("<", "\\<").replace(">", "\\>")
+        return escape(text).replace("<", "\\<").replace(">", "\\>")
 
     return Layer(decode_markdown, encode)
 
@@ -107,12 +115,42 @@ def decode_markdown(raw: str) -> str:
     return _MARKDOWN_ESCAPE.sub(lambda match: match[1] or _entity(match), raw)
 
 
-def _escape_backslashes_and_entities(text: str) -> str:
-    text = re.sub(rf"\\(?=[{_PUNCTUATION}])|\\\Z", r"\\\\", text)
-    return re.sub(rf"(?={_MARKDOWN_ENTITY})&", r"\\&", text)
+def bare(raw: str) -> Layer:
+    """Return the layer of an address that stands in the text by itself: entities, but no backslashes."""
+    found = _MARKDOWN_AMPERSAND.search(raw)
+
+    def decode(text: str) -> str:
+        return re.sub(_MARKDOWN_ENTITY, _entity, text)
+
+    def encode(text: str) -> str:
+        if found:
+            return text.replace("&", found[0])
+        return text if decode(text) == text else text.replace("&", "&amp;")
+
+    return Layer(decode, encode)
 
 
-def _balanced(text: str) -> bool:
+def hold_bare(url: str) -> str:
+    """Percent-encode what would end an address that stands in the text by itself."""
+    url = _hold_bare(url)
+    return url if balanced(url) or not url.endswith(")") else url[:-1] + "%29"
+
+
+def _markdown_escapes(raw: str) -> Callable[[str], str]:
+    """Return what escapes backslashes and entities; ampersands are spelled as `raw` does, if it has an entity."""
+    found = _MARKDOWN_AMPERSAND.search(raw)
+
+    def escape(text: str) -> str:
+        text = re.sub(rf"\\(?=[{_PUNCTUATION}])|\\\Z", r"\\\\", text)
+        if found:
+            return text.replace("&", found[0])
+        return re.sub(rf"(?={_MARKDOWN_ENTITY})&", r"\\&", text)
+
+    return escape
+
+
+def balanced(text: str) -> bool:
+    """Tell whether parentheses are paired, as deep as CommonMark follows them."""
     depth = 0
     for char in re.findall(r"[()]", text):
         depth += 1 if char == "(" else -1
@@ -192,3 +230,6 @@ def percent(forbidden: str) -> Callable[[str], str]:
         return pattern.sub(lambda match: "".join(f"%{ord(char):02X}" for char in match[0]), url)
 
     return hold
+
+
+_hold_bare = percent(r"[^!#$%&()*+,\-./0-9:;=?@A-Za-z_~]|[?!.,:;*_~]\Z")

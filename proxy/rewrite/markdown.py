@@ -18,18 +18,18 @@ from markdown_it.token import Token
 from proxy.rewrite.html import ABSOLUTE, IN_CODE, html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
 from proxy.rewrite.inline import Found, InlineScanner, parse_destination
-from proxy.rewrite.layers import decode_markdown, markdown, markdown_angle, percent
+from proxy.rewrite.layers import bare, decode_markdown, hold_bare, markdown, markdown_angle, percent
 from proxy.rewrite.region import Lines, Region
 from proxy.rewrite.spot import Layer, Spot, Use
-from proxy.rewrite.templates import code_ranges, picture_address
+from proxy.rewrite.templates import code_ranges, tag_addresses
 
 MAX_NESTING = 20
 """Lists and quotes inside each other that are read, as CommonMark's readers do; deeper ones stay."""
 
-_WORTH_READING = re.compile(r"[\[<]|\{%")
+_WORTH_READING = re.compile(r"[\[<]|\{[%{]|://")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)++\]:(?:[ \t]|(?:\r\n?|\n)[ \t>]*+)*+", re.DOTALL)
 _hold_in_autolink = percent(r"[<>]")
-_hold_in_tag = percent(r"[\"'%}](?=[\"'%}]|\Z)|[\"']")
+_hold_in_tag = percent(r"[\"'%}](?=[\"'%}]|\Z)|[\"'`\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,16 @@ class MarkdownReader:
         self._parser.normalizeLink = _unchanged  # type: ignore[method-assign]
         self._parser.validateLink = _admit_all  # type: ignore[method-assign]
 
-    def spots(self, text: str, start: int) -> list[Spot]:
-        """Return the spots of `text[start:]`; positions are those of `text`."""
+    def spots(self, text: str, start: int) -> tuple[list[Spot], list[tuple[int, int]]]:
+        """Return the spots of `text[start:]` and the ranges of code and comments; positions are those of `text`."""
         text = text.replace("\0", "\ufffd")
         environment: dict[str, object] = {}
         tokens = self._parser.parse(text[start:], environment)
         reading = _Reading(Lines(text, start), _definitions(environment))
         found = [spot for token in tokens for spot in reading.block(token)]
         found.extend(reading.definitions())
-        return _without_code(sorted(found, key=lambda spot: spot.start), list(code_ranges(text, start)))
+        code = list(code_ranges(text, start))
+        return _without_code(sorted(found, key=lambda spot: spot.start), code), [*code, *reading.quiet]
 
 
 class _Reading:
@@ -71,18 +72,38 @@ class _Reading:
         self._shown: set[str] = set()
         self._scanner = HtmlScanner()
         self._in_cell = False
+        self.quiet: list[tuple[int, int]] = []
 
     def block(self, token: Token) -> Iterator[Spot]:
         """Yield the spots of a block token, but not those of definitions."""
         if token.type != "inline":
             self._in_cell = token.type in ("th_open", "td_open")
-        if token.type == "html_block" and token.map:
+        if token.map is None:
+            return
+        if token.type == "html_block":
             region = self._lines.region(token.map[0], token.content)
             yield from self._html(region, 0, len(token.content))
-        elif token.type == "inline" and token.map and _WORTH_READING.search(token.content):
+        elif token.type in ("fence", "code_block"):
+            spans = self._lines.spans[token.map[0] : token.map[1]]
+            self.quiet.append((spans[0][0], spans[-1][1]))
+        elif token.type == "inline" and _WORTH_READING.search(token.content):
             region = self._lines.region(token.map[0], token.content, cell=self._in_cell)
-            for found in InlineScanner(token.content, self._is_defined).scan():
-                yield from self._inline(region, found)
+            yield from self._text(region)
+
+    def _text(self, region: Region) -> Iterator[Spot]:
+        scanner = InlineScanner(region.content, self._is_defined)
+        position = 0
+        for found in scanner.scan():
+            self._hush(region, position, found.start)
+            position = found.end
+            yield from self._inline(region, found)
+        self._hush(region, position, len(region.content))
+        self.quiet.extend(region.span(*part) for part in scanner.quiet)
+
+    def _hush(self, region: Region, start: int, end: int) -> None:
+        """Note text that is inside `<pre>` or a comment, opened further up."""
+        if start < end and not self._scanner.shows:
+            self.quiet.append(region.span(start, end))
 
     def definitions(self) -> Iterator[Spot]:
         """Yield the destinations of the reference definitions, shown when an image uses them."""
@@ -93,7 +114,8 @@ class _Reading:
                 yield _destination_spot(self._lines.text, place, use, "markdown definition")
 
     def _html(self, region: Region, start: int, end: int) -> Iterator[Spot]:
-        return html_spots(region.content, start, end, scanner=self._scanner, locate=region.locate)
+        yield from html_spots(region.content, start, end, scanner=self._scanner, locate=region.locate)
+        self.quiet.extend(region.span(*part) for part in self._scanner.quiet)
 
     def _inline(self, region: Region, found: Found) -> Iterator[Spot]:
         if found.kind == "html":
@@ -108,10 +130,10 @@ class _Reading:
                 yield self._allowed(_inline_spot(self._lines.text, place, found))
 
     def _template(self, region: Region, found: Found) -> Iterator[Spot]:
-        address = picture_address(region.content[found.start : found.end])
-        place = region.locate(found.start + address[0], found.start + address[1]) if address else None
-        if place is not None:
-            yield self._allowed(Spot(*place, Use.SHOW, "template tag", hold=_hold_in_tag))
+        for address in tag_addresses(region.content[found.start : found.end]):
+            place = region.locate(found.start + address.start, found.start + address.end)
+            if place is not None:
+                yield self._allowed(Spot(*place, address.use, "template tag", hold=_hold_in_tag))
 
     def _allowed(self, spot: Spot) -> Spot:
         return spot if self._scanner.shows else replace(spot, use=Use.LEAVE, context=IN_CODE)
@@ -146,6 +168,8 @@ def _admit_all(url: str) -> bool:
 def _inline_spot(text: str, place: tuple[int, int], found: Found) -> Spot:
     if found.kind == "autolink":
         return Spot(*place, Use.LINK, "markdown autolink", hold=_hold_in_autolink)
+    if found.kind == "bare":
+        return Spot(*place, Use.LINK, "bare address", (bare(text[place[0] : place[1]]),), hold_bare)
     if found.kind == "image":
         return _destination_spot(text, (*place, found.angle), Use.SHOW, "markdown image")
     return _destination_spot(text, (*place, found.angle), Use.LINK, "markdown link")
@@ -153,7 +177,7 @@ def _inline_spot(text: str, place: tuple[int, int], found: Found) -> Spot:
 
 def _destination_spot(text: str, place: tuple[int, int, bool], use: Use, context: str) -> Spot:
     start, end, angle = place
-    layer: Layer = markdown_angle() if angle else markdown(text[start:end])
+    layer: Layer = markdown_angle(text[start:end]) if angle else markdown(text[start:end])
     return Spot(start, end, use, context, (layer,))
 
 

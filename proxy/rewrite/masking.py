@@ -13,12 +13,18 @@ _TWO_BYTES = {
     "big5": re.compile(r"[\x81-\xfe][\x40-\x7e\xa1-\xfe]"),
     "cp932": re.compile(r"[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc]"),
 }
-_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_WIDE = re.compile(rb"\xff\xfe|\xfe\xff|(?:\0[^\0]|[^\0]\0){2}|\0\0\0[^\0]|[^\0]\0\0\0")
+"""A byte order mark, or letters of two or four bytes."""
+
+
+def is_wide(data: bytes) -> bool:
+    """Tell whether an article is in UTF-16 or UTF-32, which cannot be read byte by byte."""
+    return _WIDE.match(data) is not None
 
 
 def structure(data: bytes) -> str:
-    """Return `data` as byte text in which markup is markup; empty for UTF-16, which is not read."""
-    if data.startswith(_UTF_16_MARKS):
+    """Return `data` as byte text in which markup is markup; empty when it is wide."""
+    if is_wide(data):
         return ""
     text = data.decode("latin-1")
     if data.isascii() or _is(data, "utf-8"):

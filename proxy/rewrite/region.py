@@ -79,6 +79,17 @@ class Region:
         wanted = self.content[start:end]
         return (first, last + 1) if wanted in (found, found.replace("\\|", "|")) else None
 
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return the range of the article that holds `content[start:end]` and whatever stands in between."""
+        return self._nearest(start), self._nearest(end)
+
+    def _nearest(self, position: int) -> int:
+        if not self._segments:
+            return 0
+        index = max(0, bisect_right(self._starts, position) - 1)
+        content_start, article_start, length = self._segments[index]
+        return article_start + min(max(position - content_start, 0), length)
+
     def _origin(self, position: int) -> int | None:
         index = bisect_right(self._starts, position) - 1
         if index < 0:

@@ -9,7 +9,10 @@ from proxy.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """One address that was replaced: the bytes `start:end` of the original were `old` and are now `new`."""
+    """One address that was replaced: the bytes `start:end` of the original were `old` and are now `new`.
+
+    `dropped` names the options of the wrapper that our address does not carry.
+    """
 
     start: int
     end: int
@@ -19,6 +22,7 @@ class Replacement:
     preset: str
     context: str
     line: int
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

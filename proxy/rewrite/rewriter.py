@@ -7,6 +7,7 @@ address is decided by `frontmatter`, `markdown` and `html`; what an address wrap
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
@@ -14,14 +15,14 @@ from proxy.config import RewriteConfig
 from proxy.rewrite.article import Article
 from proxy.rewrite.classify import Classifier, Kind
 from proxy.rewrite.decide import Decider, Decision
-from proxy.rewrite.frontmatter import find_front_matter, front_matter_spots
+from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
 from proxy.rewrite.html import html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
 from proxy.rewrite.leftovers import leftovers
 from proxy.rewrite.markdown import MarkdownReader
-from proxy.rewrite.masking import structure
+from proxy.rewrite.masking import is_wide, structure
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
-from proxy.rewrite.spot import Spot
+from proxy.rewrite.spot import Spot, Use
 from proxy.source import Source
 
 __all__ = ["ArticleKind", "Left", "Link", "Picture", "Replacement", "RewriteResult", "Rewriter", "kind_of"]
@@ -34,6 +35,19 @@ _KINDS: dict[str, ArticleKind] = {
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".txt": "markdown",
     ".html": "html", ".htm": "html", ".xhtml": "html",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What stands where in an article.
+
+    The spots in order, the ranges that are code or comments, and why its front matter, or all of it, could not be
+    read (empty: it could).
+    """
+
+    spots: list[Spot]
+    quiet: list[tuple[int, int]]
+    problem: str
 
 
 def kind_of(path: PurePath | str) -> ArticleKind | None:
@@ -74,30 +88,47 @@ class Rewriter:
     def rewrite(self, data: bytes, *, kind: ArticleKind) -> RewriteResult:
         """Return the article with its pictures pointing at us, and what was found in it."""
         text = data.decode("latin-1")
-        spots, problem = self.find(data, kind=kind)
+        reading = self.read(data, kind=kind)
         article = Article(text, body_preset=self._config.body, new_address=self._new_address)
-        article.take(self._decisions(text, spots))
-        if problem:
-            article.left.append(Left(1, "", problem, on_purpose=False))
-        handled = [(spot.start, spot.end) for spot in spots]
-        others = leftovers(text, handled, is_wrapper=self._classifier.is_wrapper, line_of=article.line_of)
+        article.take(self._decisions(text, reading.spots))
+        if reading.problem:
+            article.left.append(Left(1, "", reading.problem, on_purpose=False))
+        others = leftovers(
+            text,
+            [(spot.start, spot.end) for spot in reading.spots],
+            quiet=reading.quiet,
+            wraps_picture=self._classifier.wraps_picture,
+            line_of=article.line_of,
+        )
         left = sorted((*article.left, *others), key=lambda item: item.line)
         return RewriteResult(article.data(), tuple(article.replaced), tuple(left), article.pictures)
 
-    def find(self, data: bytes, *, kind: ArticleKind) -> tuple[list[Spot], str]:
-        """Return the spots of an article in order, and why its front matter could not be read (empty: it could)."""
+    def addresses(self, data: bytes, *, kind: ArticleKind) -> list[bytes]:
+        """Return the addresses of an article as they are spelled, of all places that may be rewritten."""
+        spots = self.read(data, kind=kind).spots
+        return [data[spot.start : spot.end] for spot in spots if spot.use is not Use.LEAVE]
+
+    def read(self, data: bytes, *, kind: ArticleKind) -> Reading:
+        """Return what stands where in an article."""
+        if is_wide(data):
+            return Reading([], [], "the article is UTF-16 or UTF-32 and was not read; save it as UTF-8")
         text = structure(data)
         front = find_front_matter(text)
-        body, problem = (3 if text.startswith("\xef\xbb\xbf") else 0), ""
-        spots: list[Spot] = []
+        body = 3 if text.startswith("\xef\xbb\xbf") else 0
+        reading = Reading([], [], "")
         if front is not None:
             spots, problem = front_matter_spots(text, front, self._config.fields)
+            reading = Reading(spots, comments(text, front), problem)
             body = front.body
         if kind == "html":
-            spots.extend(html_spots(text, body, len(text), scanner=HtmlScanner()))
+            scanner = HtmlScanner()
+            reading.spots.extend(html_spots(text, body, len(text), scanner=scanner))
+            reading.quiet.extend(scanner.quiet)
         else:
-            spots.extend(self._markdown.spots(text, body))
-        return spots, problem
+            spots, quiet = self._markdown.spots(text, body)
+            reading.spots.extend(spots)
+            reading.quiet.extend(quiet)
+        return reading
 
     def _decisions(self, text: str, spots: list[Spot]) -> list[Decision]:
         """Return what becomes of each address of an article."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.rewrite.files import find_articles
+from proxy.rewrite.masking import is_wide
 from proxy.rewrite.result import Picture
 from proxy.rewrite.rewriter import ArticleKind, Rewriter
 from proxy.services.warming import Work
@@ -56,13 +57,21 @@ def gather(
     """
     result = Gathered()
     found: dict[Source, _Found] = {}
-    for number, (name, path, kind) in enumerate(_articles(paths), start=1):
+
+    def unreadable(error: OSError) -> None:
+        result.unread.append(Unread(str(error.filename or ""), error.strerror or str(error)))
+
+    for number, (name, path, kind) in enumerate(_articles(paths, unreadable), start=1):
         progress(number)
         try:
-            pictures = rewriter.rewrite(path.read_bytes(), kind=kind).pictures
+            data = path.read_bytes()
         except OSError as error:
             result.unread.append(Unread(name, error.strerror or str(error)))
             continue
+        if is_wide(data):
+            result.unread.append(Unread(name, "it is UTF-16 or UTF-32; save it as UTF-8"))
+            continue
+        pictures = rewriter.rewrite(data, kind=kind).pictures
         wanted = [picture for picture in pictures if picture.wrapped or all_images]
         result.articles[name] = tuple(picture.source.url for picture in wanted)
         _note(found, wanted, name)
@@ -80,9 +89,11 @@ def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -
             entry.articles.append(name)
 
 
-def _articles(paths: Iterable[Path]) -> Iterator[tuple[str, Path, ArticleKind]]:
+def _articles(
+    paths: Iterable[Path], unreadable: Callable[[OSError], None]
+) -> Iterator[tuple[str, Path, ArticleKind]]:
     given = {Path(os.path.abspath(path)): path for path in paths}  # noqa: PTH100 - links keep their names
-    for article in find_articles(given):
+    for article in find_articles(given, unreadable=unreadable):
         own = given.get(article.path)
         name = own if own is not None else given[article.root] / article.path.relative_to(article.root)
         yield os.path.normpath(name), article.path, article.kind

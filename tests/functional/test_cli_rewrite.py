@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rewriting import BASE, SOURCE, WRAPPED, ours
@@ -60,7 +62,7 @@ def test_summary_changes_nothing(site: Path, capsys: pytest.CaptureFixture[str])
     assert digests(site) == before
     assert capsys.readouterr().out.splitlines() == [
         "code.md: 0 to replace, 1 left",
-        f"  code.md:2: left, in code, a comment, a script or plain text: {WRAPPED}",
+        f"  code.md:2: left, in code, a comment, a script or the text of a link: {WRAPPED}",
         "posts/a.md: 1 to replace",
         "posts/seed.txt: 7 to replace",
         "3 articles, 8 addresses to replace, 1 left",
@@ -136,6 +138,7 @@ def test_json_names_every_address(site: Path, capsys: pytest.CaptureFixture[str]
             "source": SOURCE,
             "old": WRAPPED,
             "new": ours(),
+            "dropped": [],
         }
     ]
     assert report["articles"][1]["left"][0]["on_purpose"] is True
@@ -207,12 +210,184 @@ def test_damaged_journal_stops_its_article_only(site: Path, capsys: pytest.Captu
     assert BASE.encode() in (site / "posts" / "seed.txt").read_bytes()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_article_that_cannot_be_read_stops_nothing(site: Path) -> None:
+def refuse(monkeypatch: pytest.MonkeyPatch, owner: object, attribute: str, name: str) -> None:
+    """Let a function fail for one path: permissions do not bind root."""
+    function = getattr(owner, attribute)
+
+    def guarded(path: Any, *words: Any, **options: Any) -> Any:
+        if str(path).endswith(name):
+            raise PermissionError(13, "Permission denied", str(path))
+        return function(path, *words, **options)
+
+    monkeypatch.setattr(owner, attribute, guarded)
+
+
+def test_article_that_cannot_be_read_stops_nothing(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Permission denied is said, exit 1, and the other articles are written."""
-    (site / "posts" / "a.md").chmod(0)
+    refuse(monkeypatch, Path, "read_bytes", "a.md")
     assert call("--write", "--base-url", BASE, ".") == 1
+    monkeypatch.undo()
+    assert "a.md" in capsys.readouterr().err
     assert BASE.encode() in (site / "posts" / "seed.txt").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("owner", "attribute", "name"),
+    [(os, "scandir", "posts"), (Path, "stat", "a.md"), (Path, "open", "seed.txt")],
+)
+def test_check_of_what_cannot_be_looked_at_exits_1(
+    site: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    owner: object,
+    attribute: str,
+    name: str,
+) -> None:
+    """A folder or file that cannot be read may hold anything; it is said, and the rest is looked at."""
+    (site / "posts" / "a.md").write_text("nothing\n")
+    shutil.move(site / "posts" / "seed.txt", site / "seed.txt") if name == "posts" else None
+    (site / "z.md").write_text("nothing\n")
+    refuse(monkeypatch, owner, attribute, name)
+    code = call("--check", "--json", ".")
+    monkeypatch.undo()
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert (code, report["failed"]) == (1, 1)
+    assert "z.md" in [article["path"] for article in report["articles"]]
+    assert f"Permission denied: '{site}" in captured.err
+    assert name in captured.err
+
+
+def test_check_of_a_wide_article_exits_1(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """UTF-16 is not read, which is said."""
+    (site / "wide.md").write_bytes(ARTICLE.encode("utf-16"))
+    assert call("--check", "wide.md") == 1
+    assert "UTF-16" in capsys.readouterr().out
+
+
+def test_check_of_a_place_that_nobody_knows_exits_1(site: Path) -> None:
+    """A picture may be shown there; only what is known to be code or a comment is ignored."""
+    (site / "b.md").write_text(f"<div markdown='1'>\n![a]({WRAPPED})\n</div>\n")
+    assert call("--check", "b.md") == 1
+
+
+def test_summary_and_json_name_the_options_that_are_lost(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a wrapper did to the picture and our address does not."""
+    (site / "b.md").write_text("![a](https://wsrv.nl/?url=h.example/30.png&w=100&output=webp)\n")
+    assert call("b.md") == 0
+    assert "b.md:1: the wrapper's options are lost: w, output: https://wsrv.nl/" in capsys.readouterr().out
+    assert call("--json", "b.md") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["articles"][0]["replaced"][0]["dropped"] == ["w", "output"]
+
+
+def test_undo_of_a_renamed_article_reports_its_addresses(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under its new name it has no journal; the journal of the old name says what cannot be put back."""
+    assert call("--write", "--base-url", BASE, ".") == 0
+    (site / "posts" / "a.md").rename(site / "posts" / "b.md")
+    for path in (".", "posts", "posts/a.md"):
+        capsys.readouterr()
+        assert call("--undo", path) == 1, path
+        assert f"posts/a.md: left, the article is no longer there: {ours()}" in capsys.readouterr().out
+    assert (site / ".imgmirror" / "rewrite" / "posts" / "a.md.json").is_file()
+
+
+def test_undo_of_a_deleted_article_with_a_damaged_journal_fails(site: Path) -> None:
+    """Even what cannot be put back cannot be told."""
+    assert call("--write", "--base-url", BASE, "posts/a.md") == 0
+    (site / "posts" / "a.md").unlink()
+    (site / "posts" / ".imgmirror" / "rewrite" / "a.md.json").write_text("{")
+    assert call("--undo", ".") == 1
+
+
+def test_undo_of_a_text_file_that_lost_its_front_matter_puts_back(site: Path) -> None:
+    """It was an article when it was rewritten, and its journal says so."""
+    (site / "t.txt").write_text(f"---\na: b\n---\n![]({WRAPPED})\n")
+    assert call("--write", "--base-url", BASE, ".") == 0
+    (site / "t.txt").write_text(f"![]({ours()})\n")
+    assert call("--undo", ".") == 0
+    assert (site / "t.txt").read_text() == f"![]({WRAPPED})\n"
+
+
+def test_undo_by_the_target_of_a_link_puts_back(site: Path) -> None:
+    """The link sorts first; the journal is the target's all the same."""
+    before = digests(site)
+    (site / "posts" / "0.md").symlink_to("a.md")
+    assert call("--write", "--base-url", BASE, ".") == 0
+    assert call("--undo", "posts/a.md", "posts/seed.txt") == 0
+    (site / "posts" / "0.md").unlink()
+    assert digests(site) == before
+
+
+def test_undo_of_an_article_that_became_a_link_puts_back(site: Path) -> None:
+    """Its journal has the old name, by which the file is still reached."""
+    assert call("--write", "--base-url", BASE, ".") == 0
+    (site / "posts" / "a.md").rename(site / "posts" / "b.md")
+    (site / "posts" / "a.md").symlink_to("b.md")
+    assert call("--undo", ".") == 0
+    assert (site / "posts" / "b.md").read_bytes() == ARTICLE.encode()
+    assert not (site / ".imgmirror").exists()
+
+
+def test_diff_of_a_link_names_its_target(site: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Git does not patch links."""
+    (site / "link.md").symlink_to("posts/a.md")
+    assert call("--diff", "--base-url", BASE, "link.md") == 0
+    assert capfdbinary.readouterr().out.startswith(b"--- a/posts/a.md\n+++ b/posts/a.md\n")
+
+
+def program(*words: str, folder: Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run the whole program as a process."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONIOENCODING": "ascii"}
+    return subprocess.run(
+        [sys.executable, "-m", "proxy", *words], cwd=folder, env=environment, check=False, **options
+    )
+
+
+def test_names_outside_of_the_output_encoding_are_escaped(site: Path) -> None:
+    """A Chinese name in an ASCII pipe, and one with colons, which is no emoji."""
+    (site / "文章:100:.md").write_bytes(ARTICLE.encode())
+    done = program("rewrite", "--write", "--base-url", BASE, ".", folder=site, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\n\\u6587\\u7ae0:100:.md: 1 replaced\n" in done.stdout
+
+
+def test_name_with_colons_is_no_emoji_on_a_terminal(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rich would print a picture of the number."""
+    (site / ":100:.md").write_bytes(ARTICLE.encode())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert call(":100:.md") == 0
+    assert ":100:.md: 1 to replace" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [(), ("--json",), ("--diff",)])
+def test_reader_of_the_output_that_has_gone_is_no_fault(site: Path, words: tuple[str, ...]) -> None:
+    """As with `| head -1`: exit 0, and nothing is said."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = program("rewrite", *words, ".", folder=site, stdout=writing, stderr=subprocess.PIPE)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("words", [("rewrite", "."), ("rewrite", "--json", "."), ("rewrite", "--diff", "."),
+                                   ("url", "build", "headimg", SOURCE)])  # fmt: skip
+def test_full_disk_under_the_output_is_said_in_one_line(site: Path, words: tuple[str, ...]) -> None:
+    """Exit 1, no traceback."""
+    with Path("/dev/full").open("wb") as full:
+        done = program(*words, folder=site, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr == b"imgmirror: [Errno 28] No space left on device\n"
 
 
 def test_hostile_names_and_addresses_do_not_reach_the_terminal(

@@ -101,6 +101,33 @@ def test_purge_of_a_source_keeps_bytes_that_another_source_has(
     assert invoke("store", "verify", config=config) == 0
 
 
+def test_purge_of_an_unknown_article_exits_1(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke("store", "purge", "--article", "nosuch.md", config=config) == 1
+    assert capsys.readouterr().err == "imgmirror: no such article is known: nosuch.md\n"
+    assert len(bodies(config)) == 2
+
+
+def test_purge_of_a_known_article_deletes_its_pictures(config: Path) -> None:
+    assert invoke("store", "purge", "--article", config.parent / "a.md", config=config) == 0
+    assert bodies(config) == []
+
+
+def test_purge_of_a_source_that_is_not_kept_says_so(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke("store", "purge", "--source", "http://h.example/never.png", config=config) == 0
+    assert "not kept: http://h.example/never.png\n" in capsys.readouterr().out
+
+
+def test_reader_that_has_gone_is_not_taken_for_a_broken_store(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_words: object, **_options: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("proxy.cli.store.say", gone)
+    with pytest.raises(BrokenPipeError):
+        invoke("store", "stat", "--json", config=config)
+
+
 def test_purge_is_true_in_a_running_service_at_once(config: Path, origin: ScriptedOrigin) -> None:
     """The picture is in the service's memory when the command deletes it; with block, it is refused for good."""
     source = origin.url("/two.png")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from proxy.cli import build_parser
+from proxy.cli import build_parser, main
 from proxy.cli.url import run
 from proxy.config import Config, ServerConfig, SourcesConfig
 from proxy.signing import Signer
@@ -98,6 +99,7 @@ def test_explain_of_a_refused_address_exits_1(capsys: pytest.CaptureFixture[str]
         ["build", "w=5", "h.example/a.png"],
         ["build", "w=5", "ftp://h.example/"],
         ["build", "w=5", SOURCE, "--base-url", "img.example.org"],
+        ["build", "w=5", SOURCE, "--base-url", 'https://img.example.org/"'],
         ["build", "w=5", SOURCE, "--exp", "-1"],
         ["sign", "w=5", SOURCE],
         ["explain", "/image/http://h/"],
@@ -110,3 +112,32 @@ def test_wrong_use_is_refused(arguments: list[str], capsys: pytest.CaptureFixtur
     captured = capsys.readouterr()
     assert captured.err.startswith("imgmirror: ")
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config", "{}", "build", "w=5", SOURCE],
+        ["build", "w=5", SOURCE, "--config", "{}"],
+        ["build", "--config", "{}", "w=5", SOURCE],
+    ],
+)
+def test_config_before_and_behind_the_action_is_read(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command takes it, wherever it stands."""
+    path = tmp_path / "r.toml"
+    path.write_text('[server]\npublic_url = "https://img.example.org"\n')
+    assert main(["url", *(word.format(path) for word in words)]) == 0
+    assert capsys.readouterr().out == f"https://img.example.org/image/width=5/{SOURCE}\n"
+
+
+def test_build_and_sign_as_json_name_every_part(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object, made for programs."""
+    sig = Signer((KEY,)).sign("width=5", SOURCE, exp=99)
+    parts = {"options": "width=5", "source": SOURCE, "sig": sig, "exp": 99}
+    assert call("build", "w=5", SOURCE, "--exp", "99", "--json", config=SIGNED) == 0
+    url = f"https://img.example.org/blog/image/width=5,sig={sig},exp=99/{SOURCE}"
+    assert json.loads(capsys.readouterr().out) == {"url": url} | parts
+    assert call("sign", "w=5", SOURCE, "--exp", "99", "--json", config=SIGNED) == 0
+    assert json.loads(capsys.readouterr().out) == parts

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from proxy.cli.demo import run
 from proxy.cli.story.article import picture_paths, sample_text
 from proxy.cli.story.page import Line, article_page
+from proxy.config import Config
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "articles" / "ofweek.txt"
 
@@ -54,3 +59,17 @@ def test_page_shows_the_rewritten_article() -> None:
     assert page.count("http://mirror.test/image/content/http://mp.ofweek.com/") == 7
     assert "2021年中国政府云计算行业市场发展趋势分析" in page
     assert "&lt;all&gt;" in page
+
+
+def test_demo_whose_reader_has_gone_does_not_complain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`demo --once | head -1`: `main` ends the program as others end; nothing is said."""
+
+    async def gone(**_options: object) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("proxy.cli.demo._demo", gone)
+    with pytest.raises(BrokenPipeError):
+        run(argparse.Namespace(once=True), Config())
+    assert capsys.readouterr().err == ""

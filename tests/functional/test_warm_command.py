@@ -289,6 +289,14 @@ def test_direct_pictures_are_warmed_with_all_images_only(
     assert warmed(article, "--all-images", config=config)[1]["summary"]["kept"] == 1
 
 
+def test_article_that_cannot_be_read_is_listed_and_the_others_are_warmed(posts: Path, config: Path) -> None:
+    (posts / "wide.md").write_bytes("# UTF-16".encode("utf-16"))
+    code, report = warmed(posts, config=config)
+    assert code == 1
+    assert [Path(item["article"]).name for item in report["unread"]] == ["wide.md"]
+    assert len(report["kept"]) == 2
+
+
 def test_html_report_shows_hostile_text_as_text(tmp_path: Path, origin: ScriptedOrigin, config: Path) -> None:
     """Sources and names of articles come from strangers; the page is one file and needs nothing else."""
     folder = tmp_path / "posts <b>"
@@ -338,3 +346,41 @@ def test_warm_remembers_which_article_uses_what(
     report = json.loads(capsys.readouterr().out)
     assert report["purged"] == [origin.url("/drawing.png")]
     assert report["shared"] == [origin.url("/photo.jpg")]
+
+
+def test_warm_whose_reader_has_gone_does_not_complain(
+    posts: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`warm --json | head -1`: the program ends as others do, which `main` looks after."""
+
+    def gone(*_words: object, **_options: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("builtins.print", gone)
+    with pytest.raises(BrokenPipeError):
+        invoke("warm", posts, "--json", config=config)
+    monkeypatch.undo()
+    assert "Broken pipe" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--via", "notaurl"), "--via must be an http(s) address"),
+        (("--base-url", "https://h/?x"), "--base-url must be an http(s) address"),
+    ],
+)
+def test_warm_with_an_address_that_is_none_exits_2(
+    posts: Path, config: Path, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke("warm", posts, *words, config=config) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["x", "0", "1025", "1.5"])
+def test_warm_with_a_concurrency_that_is_none_says_what_is_allowed(
+    posts: Path, config: Path, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        invoke("warm", posts, "--concurrency", number, config=config)
+    assert f"'{number}' is not a whole number between 1 and 1024" in capsys.readouterr().err

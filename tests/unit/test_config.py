@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import FOREVER, Config, parse_duration, parse_size
+from proxy.config import FOREVER, Config, base_url_problem, parse_duration, parse_size
 from proxy.configfile import ConfigError, changed_restart_keys, keep_restart_keys, key_names, load
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_shipped_file_holds_the_built_in_defaults() -> None:
     defaults = Config()
     for section in Config.model_fields.keys() - {"presets"}:
         for key, value in getattr(shipped, section):
-            if (section, key) in {("store", "dir"), ("fetch", "user_agent")}:
+            if (section, key) == ("store", "dir"):
                 continue
             assert value == getattr(getattr(defaults, section), key), f"{section}.{key}"
     assert shipped.presets == defaults.presets
@@ -113,12 +113,95 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         "fetch.timeout",
         "sources.allow",
         "sources.keys",
+        "rewrite.body",
     ):
         assert any(line.startswith(key) for line in found), (key, found)
 
 
 def test_presets_named_by_rewrite_must_exist(tmp_path: Path) -> None:
     assert "nosuch" in problems_of(write(tmp_path, '[rewrite]\nbody = "nosuch"\n'))[0]
+
+
+def test_presets_of_broken_tables_are_reported_with_the_rest(tmp_path: Path) -> None:
+    found = problems_of(
+        write(
+            tmp_path,
+            '[server]\nport = 0.5\n[presets]\nhero = 5\n[rewrite.fields]\ncover = "gone"\nb = "hero"\n',
+        )
+    )
+    assert "rewrite.fields.cover: there is no preset 'gone'" in found
+    assert not any("hero'" in line for line in found)
+
+
+def test_presets_cannot_be_compared_with_what_is_no_table(tmp_path: Path) -> None:
+    assert problems_of(write(tmp_path, "rewrite = 1\n")) == ["rewrite: must be a table"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[render]\nformats = 'avif'", "render.formats: must be a list in brackets"),
+        ("server = 1", "server: must be a table"),
+        ("[fetch.profiles]\nx = 1", "fetch.profiles.x: must be a table"),
+        ("[fetch.profiles.x]\nreferer = 'r'", "fetch.profiles.x.hosts: must be set"),
+        ("[server]\nport = 'x'", "server.port: must be a whole number"),
+        ("[server]\nport = 70000", "server.port: must be at most 65535"),
+        ("[server]\nworkers = 0", "server.workers: must be at least 1"),
+        ("[sources]\nopen = 'perhaps'", "sources.open: must be true or false"),
+        ("[rewrite]\nbody = 1", "rewrite.body: must be text in quotes"),
+        ("[render]\ndecoder = 'x'", "render.decoder: must be 'auto', 'pillow' or 'libvips'"),
+    ],
+)
+def test_value_of_the_wrong_kind_is_refused_in_plain_words(tmp_path: Path, text: str, line: str) -> None:
+    assert problems_of(write(tmp_path, text + "\n")) == [line]
+
+
+def test_unknown_key_of_a_profile_is_reported_with_the_nearest_name(tmp_path: Path) -> None:
+    found = problems_of(write(tmp_path, '[fetch.profiles.x]\nhosts = ["h.example"]\nrefrer = "r"\n'))
+    assert found == ["fetch.profiles.x.refrer: unknown key; did you mean fetch.profiles.x.referer?"]
+
+
+@pytest.mark.parametrize("key", ["server.public_url", "rewrite.former_urls"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        'https://img.example.org/x?a=\\" onerror=\\"y',
+        "https://img.example.org/?x",
+        "https://img.example.org/#x",
+        "https://img.example.org:port",
+        "https://user@img.example.org",
+        "https://img.example.org/a b",
+        "https://img.example.org/<",
+        "img.example.org",
+        "javascript:alert(1)",
+        "https:///x",
+    ],
+)
+def test_base_url_that_an_article_cannot_hold_is_refused(tmp_path: Path, key: str, url: str) -> None:
+    section, name = key.split(".")
+    value = f'["{url}"]' if name == "former_urls" else f'"{url}"'
+    found = problems_of(write(tmp_path, f"[{section}]\n{name} = {value}\n"))
+    assert [line.startswith(f"{key}: ") and "http(s) address" in line for line in found] == [True]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1]:8080", "https://img.example.org/blog/", "HTTPS://例え.jp", "http://127.0.0.1:80/a"]
+)
+def test_base_url_of_any_host_and_path_is_accepted(url: str) -> None:
+    assert base_url_problem(url) == ""
+
+
+@pytest.mark.parametrize(
+    "prefix", ["ftp://h.example/", "nonsense", "https://", "https://h/ x", "javascript:a", ""]
+)
+def test_wrapper_that_is_no_address_is_refused(tmp_path: Path, prefix: str) -> None:
+    found = problems_of(write(tmp_path, f'[rewrite]\nwrappers = ["https://a.example/?", "{prefix}"]\n'))
+    assert [line.startswith("rewrite.wrappers: ") for line in found] == [True]
+
+
+def test_wrapper_with_and_without_scheme_is_accepted(tmp_path: Path) -> None:
+    prefixes = '["https://a.example/?", "//b.example/get?u=", "c.example", "http://localhost:8080/x/"]'
+    assert len(load(write(tmp_path, f"[rewrite]\nwrappers = {prefixes}\n"), {}).config.rewrite.wrappers) == 4
 
 
 def test_preset_with_bad_option_is_refused(tmp_path: Path) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import stat
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from proxy.rewrite.files import find_articles, unified_diff, write_article, write_durably
+from proxy.rewrite.diff import unified_diff
+from proxy.rewrite.files import find_articles, remove_stale, write_article, write_durably
 
 
 def make(root: Path, *names: str) -> None:
@@ -50,6 +57,44 @@ def test_article_is_found_once_by_all_its_names(tmp_path: Path) -> None:
     (tmp_path / "b.md").symlink_to("a.md")
     (tmp_path / "loop").symlink_to(tmp_path)
     assert len(list(find_articles([tmp_path, tmp_path / "a.md", tmp_path / "b.md"]))) == 1
+
+
+def test_article_with_links_is_found_by_its_own_name(tmp_path: Path) -> None:
+    """A link that sorts before its target does not hide it, nor does one in another folder."""
+    make(tmp_path, "z/m.md")
+    (tmp_path / "z" / "a.md").symlink_to("m.md")
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "b.md").symlink_to(tmp_path / "z" / "m.md")
+    found = list(find_articles([tmp_path / "y", tmp_path / "z"]))
+    assert [article.path for article in found] == [tmp_path / "z" / "m.md"]
+
+
+def failing(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return a function that may not touch paths that end in `name`: permissions do not bind root."""
+
+    def guarded(path: Any, *words: Any, **options: Any) -> Any:
+        if str(path).endswith(name):
+            raise PermissionError(13, "Permission denied", str(path))
+        return function(path, *words, **options)
+
+    return guarded
+
+
+@pytest.mark.parametrize(
+    ("owner", "attribute", "name"),
+    [(os, "scandir", "closed"), (Path, "stat", "secret.md"), (Path, "open", "secret.txt")],
+)
+def test_article_that_cannot_be_looked_at_is_told_and_the_others_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, attribute: str, name: str
+) -> None:
+    """A folder, a file, and a text file whose front matter would have to be read."""
+    make(tmp_path, "closed/a.md", "secret.md", "secret.txt", "z.md")
+    told: list[OSError] = []
+    monkeypatch.setattr(owner, attribute, failing(getattr(owner, attribute), name))
+    found = {article.path.name for article in find_articles([tmp_path], unreadable=told.append)}
+    monkeypatch.undo()
+    assert [Path(str(error.filename)).name for error in told] == [name]
+    assert found == {"a.md", "secret.md", "secret.txt", "z.md"} - ({"a.md"} if name == "closed" else {name})
 
 
 def test_named_file_has_its_folder_as_root(tmp_path: Path) -> None:
@@ -101,6 +146,87 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(
     with pytest.raises(OSError, match="no rename"):
         write_durably(tmp_path / "a.md", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.md"]
+
+
+KILLED = """
+import os, pathlib, sys
+from proxy.rewrite.files import write_durably
+pathlib.Path.replace = lambda *_: os.kill(os.getpid(), 9)
+write_durably(pathlib.Path(sys.argv[1], "a.md"), b"new", aside=pathlib.Path(sys.argv[1], ".imgmirror"))
+"""
+
+
+def test_writing_that_is_killed_leaves_nothing_among_the_articles(tmp_path: Path) -> None:
+    """What it leaves lies aside, and the next run removes it; a file that is being written stays."""
+    make(tmp_path, "a.md")
+    aside = tmp_path / ".imgmirror"
+    aside.mkdir()
+    root = Path(__file__).parents[2]
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False, cwd=root)
+    assert killed.returncode == -signal.SIGKILL
+    assert {path.name for path in tmp_path.iterdir()} == {"a.md", ".imgmirror"}
+    assert len(list(aside.iterdir())) == 1
+    remove_stale(aside)
+    assert list(aside.iterdir()) == []
+
+
+def test_stale_files_are_told_from_those_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run beside this one does not lose its file."""
+    make(tmp_path, "a.md")
+    replace = Path.replace
+
+    def after_cleaning(self: Path, target: Path) -> Path:
+        remove_stale(self.parent)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", after_cleaning)
+    write_durably(tmp_path / "a.md", b"new", aside=tmp_path)
+    assert (tmp_path / "a.md").read_bytes() == b"new"
+
+
+def test_writing_aside_on_another_disk_is_writing_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename does not go from one disk to another."""
+    make(tmp_path, "posts/a.md")
+    used: list[Path] = []
+    replace = Path.replace
+
+    def noted(self: Path, target: Path) -> Path:
+        used.append(self.parent)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    for aside in (tmp_path, Path("/proc"), tmp_path / "missing"):
+        write_durably(tmp_path / "posts" / "a.md", b"new", aside=aside)
+    assert used == [tmp_path, tmp_path / "posts", tmp_path / "posts"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain.md", "with space.md", "tab\there.md", 'quo"te.md', "back\\slash.md", "文章 1.md", "a\nb.md"],
+)
+@pytest.mark.parametrize(
+    "command", [("git", "apply", "-p1"), ("patch", "-p1", "--binary")], ids=lambda c: c[0]
+)
+def test_diff_of_any_name_can_be_applied(tmp_path: Path, name: str, command: tuple[str, ...]) -> None:
+    """By git and by patch; names with spaces end with a TAB, others are quoted as git quotes them."""
+    program = shutil.which(command[0])
+    assert program, f"{command[0]} is not installed"
+    (tmp_path / name).write_bytes(b"old\r\n")
+    diff = unified_diff(b"old\r\n", b"new\r\n", name=name)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GIT_CEILING_DIRECTORIES": str(tmp_path.parent),
+        "LC_ALL": "C.UTF-8",
+    }
+    done = subprocess.run(
+        [program, *command[1:]], input=diff, cwd=tmp_path, env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / name).read_bytes() == b"new\r\n"
 
 
 def test_diff_of_equal_articles_is_empty() -> None:

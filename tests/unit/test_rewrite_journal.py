@@ -9,6 +9,8 @@ import pytest
 from rewriting import BASE, SOURCE, WRAPPED, ours, rewrite
 
 from proxy.config import RewriteConfig
+from proxy.rewrite.apply import journaled_elsewhere, rewrite_file, undo_file
+from proxy.rewrite.files import ArticleFile, find_articles
 from proxy.rewrite.journal import Entry, Journal, JournalError, journal_for, merged, undo
 from proxy.rewrite.rewriter import Rewriter
 
@@ -65,10 +67,82 @@ def test_undo_does_not_mistake_a_longer_address() -> None:
     assert undo(longer, entries)[0] == longer
 
 
-def test_undo_of_an_article_that_was_never_written_is_no_fault() -> None:
-    """The journal is written first; after a crash the original is found as it was, and nothing is missing."""
-    _, entries = run(ARTICLE)
-    assert undo(ARTICLE, entries) == (ARTICLE, [])
+REWRITER = Rewriter(RewriteConfig(), base_url=BASE)
+
+
+def written(root: Path, article: str) -> ArticleFile:
+    """Rewrite an article on disk."""
+    path = root / "a.md"
+    path.write_text(article)
+    (found,) = find_articles([path])
+    rewrite_file(found, REWRITER, write=True)
+    return found
+
+
+def test_undo_of_an_article_that_was_never_written_finds_nothing_missing(tmp_path: Path) -> None:
+    """The journal is written first; after a crash the original is found as it was, and counts as nothing."""
+    article = written(tmp_path, ARTICLE.decode())
+    article.path.write_bytes(ARTICLE)
+    undone = undo_file(article, REWRITER, write=True)
+    assert (undone.new_data, undone.count, undone.missing) == (ARTICLE, 0, ())
+
+
+def test_undo_of_a_bare_address_that_was_edited_away_is_missing(tmp_path: Path) -> None:
+    """The bare source is a part of every address of ours; that is no place where it stands."""
+    article = written(tmp_path, f"![a]({WRAPPED}) [x]({SOURCE})\n")
+    article.path.write_text(f"![a]({ours()})\n")
+    undone = undo_file(article, REWRITER, write=True)
+    assert undone.new_data == f"![a]({WRAPPED})\n".encode()
+    assert (undone.count, [entry.old for entry in undone.missing]) == (1, [SOURCE.encode()])
+    assert len(undo_file(article, REWRITER, write=True).missing) == 1
+
+
+def test_undo_of_a_picture_that_stands_in_code_only_is_missing(tmp_path: Path) -> None:
+    """Code was never rewritten, so it is not what was put back."""
+    article = written(tmp_path, f"![a]({WRAPPED})\n\n`{WRAPPED}`\n")
+    article.path.write_text(f"`{WRAPPED}`\n")
+    undone = undo_file(article, REWRITER, write=True)
+    assert (undone.count, len(undone.missing)) == (0, 1)
+
+
+def test_undo_of_an_address_put_back_by_hand_counts_the_others(tmp_path: Path) -> None:
+    """Two of the same, one put back by hand: one is put back, none is missing."""
+    article = written(tmp_path, f"![a]({WRAPPED})\n\n![b]({WRAPPED})\n")
+    article.path.write_text(f"![a]({WRAPPED})\n\n![b]({ours()})\n")
+    undone = undo_file(article, REWRITER, write=True)
+    assert (undone.count, undone.missing) == (1, ())
+    assert not Journal(tmp_path).holds(article.path)
+
+
+@pytest.mark.parametrize("link", ["0.md", "z.md"])
+def test_journal_of_a_link_is_the_one_of_its_target(tmp_path: Path, link: str) -> None:
+    """By whichever name an article is rewritten, it can be undone by the other."""
+    article = written(tmp_path, ARTICLE.decode())
+    undo_file(article, REWRITER, write=True)
+    (tmp_path / link).symlink_to("a.md")
+    (by_link,) = find_articles([tmp_path / link])
+    rewrite_file(by_link, REWRITER, write=True)
+    (undone,) = (undo_file(found, REWRITER, write=True) for found in find_articles([tmp_path]))
+    assert (undone.new_data, undone.count) == (ARTICLE, 4)
+
+
+def test_journal_without_its_article_is_found_from_every_folder(tmp_path: Path) -> None:
+    """From the root of the site, from the folder of the article, and by the article's own name."""
+    gone = tmp_path / "posts" / "a.md"
+    Journal(tmp_path).write(gone, [Entry(b"old", b"new")])
+    gone.parent.mkdir()
+    for path in (tmp_path, gone.parent, gone):
+        assert [name for _, name in journaled_elsewhere([path], [])] == [gone]
+    assert not list(journaled_elsewhere([tmp_path / "other"], []))
+
+
+def test_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """What it means is not known, so nothing is undone by it."""
+    path = tmp_path / ".imgmirror" / "rewrite" / "a.md.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"version": 2, "replaced": []}')
+    with pytest.raises(JournalError, match="newer imgmirror"):
+        Journal(tmp_path).read(tmp_path / "a.md")
 
 
 def test_second_run_after_a_crash_does_not_double_the_journal() -> None:
@@ -121,9 +195,10 @@ def test_journal_without_entries_is_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"[]", b"{}", b'{"replaced": [1]}', b'{"replaced": [{"old": "x"}]}',
-        b'{"replaced": [{"old": "", "new": ""}]}',
-        b'{"replaced": [{"old": 1, "new": 2}]}', b"\xff", b"[" * 100_000, b'{"replaced": null}',
+        b"", b"[]", b"{}", b'{"version": 1, "replaced": [1]}', b'{"version": 1, "replaced": [{"old": "x"}]}',
+        b'{"version": 1, "replaced": [{"old": "", "new": ""}]}', b'{"replaced": []}',
+        b'{"version": 1, "replaced": [{"old": 1, "new": 2}]}', b"\xff", b"[" * 100_000,
+        b'{"version": 1, "replaced": null}', b'{"version": "1", "replaced": []}',
     ],
 )  # fmt: skip
 def test_damaged_journal_is_said_to_be_damaged(tmp_path: Path, content: bytes) -> None:
@@ -141,3 +216,12 @@ def test_journal_is_found_from_file_and_from_folder(tmp_path: Path) -> None:
     assert journal_for(article, tmp_path).root == tmp_path
     Journal(tmp_path / "posts").write(article, [Entry(b"old", b"new")])
     assert journal_for(article, tmp_path).root == tmp_path / "posts"
+
+
+def test_temporary_file_of_a_killed_run_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    """The next run that writes a journal cleans up behind the one that was killed."""
+    article = written(tmp_path, ARTICLE.decode())
+    stale = tmp_path / ".imgmirror" / ".imgmirror-abcd.tmp"
+    stale.write_bytes(b"half")
+    undo_file(article, REWRITER, write=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.md"]

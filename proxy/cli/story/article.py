@@ -64,7 +64,7 @@ class SampleArticle:
     def undo_and_again(self) -> Undo:
         """Undo the rewriting, then do it again."""
         rewritten = self.path.read_bytes()
-        undo_file(self._file, write=True)
+        undo_file(self._file, self._rewriter, write=True)
         undone = self.path.read_bytes()
         self.rewrite()
         again = self.path.read_bytes() == rewritten
