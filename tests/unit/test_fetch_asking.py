@@ -65,7 +65,7 @@ def test_profile_of_other_hosts_is_not_used() -> None:
     assert headers(**keys)["User-Agent"] == "yes"
     assert headers(hop=Source.parse("http://img.h.example/"), **keys)["User-Agent"] == "late"
     assert headers(hop=Source.parse("http://elsewhere.example/"), **keys)["User-Agent"].startswith(
-        "imgmirror/"
+        "imgmirror "
     )
 
 
