@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types package bench kill lock clean
+.PHONY: help run demo test check lint types package bench bench-images kill lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ package: $(VENV)/.installed-dev ## build the wheel and look into it
 
 bench: $(VENV)/.installed-dev ## hits, cold thumbnails and warm pictures per second
 	$(BIN)/python benchmarks/service.py
+
+bench-images: $(VENV)/.installed-dev ## cold thumbnails beside thumbor, ipx, nginx (ARGS="--install --photos FOLDER")
+	$(BIN)/python benchmarks/images.py $(ARGS)
 
 kill: $(VENV)/.installed-dev ## kill -9 a warm of 200 pictures, again and again (ROUNDS=50)
 	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py

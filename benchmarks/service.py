@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=60)
     args = parser.parse_args()
     bodies = [path.read_bytes() for path in sorted(args.photos.glob("*.jpg"))] if args.photos else []
-    print(f"imgmirror benchmark, {datetime.now(UTC):%Y-%m-%d}, {_machine()}")
+    print(f"imgmirror benchmark, {datetime.now(UTC):%Y-%m-%d}, {machine()}")
     print(f"photos: {args.photos or 'generated, 2040x1360'}")
     with origin(bodies or [photo(seed) for seed in range(4)]) as base:
         hits(base, rounds=args.rounds, seconds=args.seconds)
@@ -187,7 +187,8 @@ def main() -> None:
         warm(base, pictures=args.pictures)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Return CPU, cores and Python in words."""
     cpu = platform.processor() or platform.machine()
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

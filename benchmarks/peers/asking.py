@@ -1,0 +1,103 @@
+"""Ask a running peer: some clients, each on a connection of its own, taking the next picture when one is answered."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from peers import Running
+
+TIMEOUT_SECONDS = 120.0
+ACCEPT = "image/avif,image/webp,image/png,image/jpeg,*/*"
+
+
+@dataclass(slots=True)
+class Answers:
+    """What came of a turn. bodies: by the number of the question, only when they were to be kept."""
+
+    seconds: float = 0.0
+    asked: int = 0
+    latencies: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    bodies: dict[int, bytes] = field(default_factory=dict)
+
+
+def ask(
+    running: Running, *, clients: int, questions: Callable[[int], str | None], keep: bool = False
+) -> Answers:
+    """Ask for `questions(0)`, `questions(1)`, … until it returns None; each is the path of an address."""
+    answers = Answers()
+    lock = threading.Lock()
+    ended = threading.Event()
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=TIMEOUT_SECONDS)
+        while not ended.is_set():
+            with lock:
+                number, path = answers.asked, questions(answers.asked)
+                if path is None:
+                    ended.set()
+                    break
+                answers.asked += 1
+            begun = time.perf_counter()
+            status, body = _one(connection, path)
+            seconds = time.perf_counter() - begun
+            with lock:
+                if status == 200:
+                    answers.latencies.append(seconds)
+                else:
+                    answers.failures.append(f"{status} {body[:100].decode('utf-8', 'replace')} for {path}")
+                if keep and status == 200:
+                    answers.bodies[number] = body
+        connection.close()
+
+    begun = time.perf_counter()
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    answers.seconds = time.perf_counter() - begun
+    return answers
+
+
+def _one(connection: http.client.HTTPConnection, path: str) -> tuple[int, bytes]:
+    try:
+        connection.request("GET", path, headers={"Accept": ACCEPT})
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        return 0, repr(error).encode()
+
+
+def in_whole_passes(
+    paths: Callable[[int], str], *, pictures: int, seconds: float
+) -> Callable[[int], str | None]:
+    """Return questions that run through all pictures until `seconds` are over, and end only after the last one."""
+    deadline = time.perf_counter() + seconds
+
+    def question(number: int) -> str | None:
+        over = number and number % pictures == 0 and time.perf_counter() >= deadline
+        return None if over else paths(number)
+
+    return question
+
+
+def wrong_sizes(bodies: Sequence[bytes], *, output_format: str, side: int) -> list[str]:
+    """Return what is wrong with answers that ought to be of `output_format` and fit a square of `side` px."""
+    wrong = []
+    for number, body in enumerate(bodies):
+        with Image.open(io.BytesIO(body)) as picture:
+            if (picture.format or "").lower() != output_format:
+                wrong.append(f"picture {number} is {picture.format}, not {output_format}")
+            # Some peers round the longer side down.
+            if not side - 1 <= max(picture.size) <= side:
+                wrong.append(f"picture {number} is {picture.width}x{picture.height}, longest side not {side}")
+    return wrong
