@@ -7,7 +7,6 @@ along but what `metadata` asks for.
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +14,10 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-from proxy.images.formats import PictureFacts
 from proxy.images.operations.background import WHITE, colour_of
 from proxy.images.resolved import Resolved
 
-RENDER_VERSION = "1"
+RENDER_VERSION = "2"
 """Part of every variant's name. Raise it with any change of a setting or an operation that changes bytes."""
 
 # Same look at `quality=auto`; figures and method in docs/architecture.md.
@@ -56,21 +54,6 @@ class Result:
 def encode(result: Result, output_format: str) -> bytes:
     """Return the bytes of `result`."""
     return _ENCODERS[output_format](result)
-
-
-def describe(result_size: tuple[int, int], facts: PictureFacts, file_size_bytes: int) -> bytes:
-    """Return the answer to format=json: the result and its original, as Cloudflare writes it."""
-    answer = {
-        "width": result_size[0],
-        "height": result_size[1],
-        "original": {
-            "file_size": file_size_bytes,
-            "width": facts.width,
-            "height": facts.height,
-            "format": f"image/{facts.format}",
-        },
-    }
-    return json.dumps(answer, separators=(",", ":")).encode("ascii")
 
 
 def _saved(picture: Image.Image, output_format: str, **options: Any) -> bytes:

@@ -29,7 +29,8 @@ from proxy.errors import (
 )
 from proxy.images.decode import Decoded, Decoder, Opened
 from proxy.images.decode.faults import guarded
-from proxy.images.encode import Result, describe, encode
+from proxy.images.describe import describe
+from proxy.images.encode import Result, encode
 from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, choose_output, sniff
 from proxy.images.geometry import Limits, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
@@ -196,7 +197,8 @@ class _Rendering:
         result = Result(look.frames, look.plays, look.exif, task.wish.resolved)
         size = result.picture.size
         if task.output_format == "json":
-            body = describe(size, self._facts, Path(self._job.path).stat().st_size)
+            file_size = Path(self._job.path).stat().st_size
+            body = describe(result.picture, self._facts, result.exif, file_size_bytes=file_size)
         else:
             body = encode(result, task.output_format)
         return Rendered(body, task.output_format, *size)

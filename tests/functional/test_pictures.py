@@ -351,3 +351,40 @@ async def test_client_cache_control_never_makes_us_fetch(client: Client, origin:
     for _ in range(2):
         await client.get(target, headers={"Cache-Control": "no-cache", "Pragma": "no-cache"})
     assert origin.count() == 1
+
+
+@pytest.mark.parametrize("hint", [{"Save-Data": "on"}, {"ECT": "3g"}, {"Downlink": "0.6"}])
+async def test_slow_line_gets_its_own_quality(
+    client: Client, origin: ScriptedOrigin, hint: dict[str, str]
+) -> None:
+    """Fewer bytes, a variant of its own in memory and store, and caches are told what it depends on."""
+    origin.serve("/slow.jpg", photo_jpeg(800, 500), content_type="image/jpeg")
+    target = "/image/width=400,quality=90,scq=20/" + origin.url("/slow.jpg")
+    fast = await client.get(target, headers=WEBP)
+    slow = await client.get(target, headers=WEBP | hint)
+    assert len(slow.body) < len(fast.body)
+    assert opened(slow.body).size == (400, 250)
+    assert fast.headers["Vary"] == slow.headers["Vary"] == "Accept, Save-Data, ECT, Downlink"
+    assert fast.headers["ETag"] != slow.headers["ETag"]
+    assert (await client.get(target, headers=WEBP)).body == fast.body
+    again = await client.get(target, headers=WEBP | hint)
+    assert (again.body, "detail=memory" in again.cache_status) == (slow.body, True)
+    asked_so = await client.get(target.replace("quality=90", "quality=20"), headers=WEBP)
+    assert asked_so.body == slow.body
+
+
+async def test_slow_line_changes_nothing_where_no_quality_is_named_for_it(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    origin.serve("/same.jpg", photo_jpeg(800, 500), content_type="image/jpeg")
+    target = "/image/width=400/" + origin.url("/same.jpg")
+    fast, slow = await client.get(target), await client.get(target, headers={"Save-Data": "on"})
+    assert (slow.body, slow.headers["Vary"]) == (fast.body, "Accept")
+
+
+async def test_slow_line_varies_alone_where_the_format_is_fixed(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    origin.serve("/fixed.jpg", photo_jpeg(200, 100), content_type="image/jpeg")
+    answer = await client.get("/image/width=40,format=webp,scq=20/" + origin.url("/fixed.jpg"))
+    assert answer.headers["Vary"] == "Save-Data, ECT, Downlink"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -365,15 +366,31 @@ def test_quality_decides_the_size(look: Inspect) -> None:
 
 
 def test_json_describes_result_and_original(look: Inspect) -> None:
-    """format=json answers what Cloudflare answers."""
-    body = pictures.saved(pictures.quarters(), "PNG")
+    """format=json answers what Cloudflare answers, and what keeps the place of a picture."""
+    body = pictures.turned(6, "JPEG")
     output = look(body, "width=60,format=json>json").outputs[0]
     assert isinstance(output, Rendered)
-    assert json.loads(output.body) == {
+    answer = json.loads(output.body)
+    assert answer.pop("dominant_colour") == "#ffffff"
+    assert len(base64.b64decode(answer.pop("thumbhash"))) == 21
+    assert answer == {
         "width": 60,
         "height": 40,
-        "original": {"file_size": len(body), "width": 120, "height": 80, "format": "image/png"},
+        "original": {
+            "file_size": len(body),
+            "width": 120,
+            "height": 80,
+            "format": "image/jpeg",
+            "frames": 1,
+            "orientation": 6,
+        },
     }
+
+
+def test_json_counts_the_frames_of_an_animation(look: Inspect) -> None:
+    output = look(pictures.moving("GIF", 4), "format=json>json").outputs[0]
+    assert isinstance(output, Rendered)
+    assert json.loads(output.body)["original"]["frames"] == 4
 
 
 # Metadata
