@@ -52,7 +52,7 @@ def test_plan_stays_within_everything_asked(natural: tuple[int, int], wanted: Re
 
 @given(sizes, wishes())
 def test_only_squeeze_changes_the_shape(natural: tuple[int, int], wanted: Resolved) -> None:
-    """The cut and its scaled size have one shape, to half a pixel."""
+    """The cut and its scaled size have one shape: to a pixel."""
     try:
         plan = make_plan(natural, wanted, limits=LIMITS)
     except InvalidTransform:
@@ -60,8 +60,13 @@ def test_only_squeeze_changes_the_shape(natural: tuple[int, int], wanted: Resolv
     if wanted.fit == "squeeze" or 1 in plan.size:
         return
     width, height = plan.crop[2] - plan.crop[0], plan.crop[3] - plan.crop[1]
-    assert abs(plan.size[0] - plan.size[1] * width / height) <= 0.51 * max(1, width / height) + 1
-    assert abs(plan.size[1] - plan.size[0] * height / width) <= 0.51 * max(1, height / width) + 1
+    assert abs(plan.size[0] - plan.size[1] * width / height) <= 1.01 * max(1, width / height) + 1
+    assert abs(plan.size[1] - plan.size[0] * height / width) <= 1.01 * max(1, height / width) + 1
+
+
+def test_shape_is_kept_to_a_pixel_where_the_limits_cut_in() -> None:
+    """Both sides are rounded down there, so that neither limit is passed."""
+    assert planned((2, 1821), width=10, fit="contain", upscale=True).size == (8, 8192)
 
 
 @given(sizes, wishes())
