@@ -7,23 +7,22 @@ along but what `metadata` asks for.
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import ExifTags, Image
 
-from proxy.images.formats import PictureFacts
+from proxy.images.autoquality import lowest_quality
 from proxy.images.operations.background import WHITE, colour_of
 from proxy.images.resolved import Resolved
 
-RENDER_VERSION = "1"
+RENDER_VERSION = "2"
 """Part of every variant's name. Raise it with any change of a setting or an operation that changes bytes."""
 
-# Same look at `quality=auto`; figures and method in docs/architecture.md.
-_AUTO_QUALITY = {"jpeg": 80, "webp": 75, "avif": 65}
+# The same look in all three; figures and method in docs/architecture.md.
+_USUAL_QUALITY = {"jpeg": 80, "webp": 75, "avif": 65}
 _WEBP_METHOD = 2
 _WEBP_METHOD_MOVING = 1
 _AVIF_SPEED = 9
@@ -49,28 +48,25 @@ class Result:
         return self.frames[0][0]
 
     def quality(self, output_format: str) -> int:
-        """The quality for a lossy format, auto filled in."""
-        return self.wanted.quality or _AUTO_QUALITY[output_format]
+        """The quality for a lossy format. What is to be found by trying is settled before (`encode`)."""
+        asked = self.wanted.quality
+        return asked if isinstance(asked, int) else _USUAL_QUALITY[output_format]
+
+    def still(self, quality: int) -> Result:
+        """The first frame alone, at one quality."""
+        return Result(self.frames[:1], self.plays, self.exif, self.wanted.replaced(quality=quality))
 
 
 def encode(result: Result, output_format: str) -> bytes:
     """Return the bytes of `result`."""
-    return _ENCODERS[output_format](result)
-
-
-def describe(result_size: tuple[int, int], facts: PictureFacts, file_size_bytes: int) -> bytes:
-    """Return the answer to format=json: the result and its original, as Cloudflare writes it."""
-    answer = {
-        "width": result_size[0],
-        "height": result_size[1],
-        "original": {
-            "file_size": file_size_bytes,
-            "width": facts.width,
-            "height": facts.height,
-            "format": f"image/{facts.format}",
-        },
-    }
-    return json.dumps(answer, separators=(",", ":")).encode("ascii")
+    write = _ENCODERS[output_format]
+    if result.wanted.quality != "auto" or output_format not in _USUAL_QUALITY:
+        return write(result)
+    quality, body = lowest_quality(result.picture, lambda tried: write(result.still(tried)))
+    if len(result.frames) == 1:
+        return body
+    # An animation takes the quality that suits its first frame.
+    return write(replace(result, wanted=result.wanted.replaced(quality=quality)))
 
 
 def _saved(picture: Image.Image, output_format: str, **options: Any) -> bytes:

@@ -10,6 +10,10 @@ from proxy.images.options import Option, Value, choice, flag, whole, word_for_no
 FORMATS = ("auto", "avif", "webp", "jpeg", "png", "gif", "json")
 
 
+def _read_quality(text: str) -> Value:
+    return text if text == "auto" else whole(1, 100)(text)
+
+
 def _read_metadata(text: str) -> Value:
     return choice("none", "copyright", "keep")(text)
 
@@ -25,11 +29,10 @@ OPTIONS = (
     ),
     Option(
         "quality",
-        whole(1, 100, unset="auto"),
+        _read_quality,
         "a whole number from 1 to 100, or auto",
-        "quality of JPEG, WebP and AVIF; auto gives all of them the same look",
+        "quality of JPEG, WebP and AVIF, 80, 75 and 65 when absent; auto: the lowest that looks like the original",
         short="q",
-        write=word_for_none("auto"),
     ),
     Option(
         "metadata",

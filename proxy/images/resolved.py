@@ -48,7 +48,7 @@ class Resolved:
     sharpen: float = 0.0
     background: str | None = None
     format: str = "auto"
-    quality: int | None = None
+    quality: int | Literal["auto"] | None = None
     metadata: str = "none"
     anim: bool = True
     onerror: str = "error"

@@ -21,6 +21,7 @@ from proxy.services.articles import unwrapper_of
 from proxy.services.variants import Asked
 from proxy.signing import Signer
 from proxy.source import Source
+from proxy.web.hints import CONNECTION_HINTS
 from proxy.web.negotiate import acceptable_formats
 
 IMAGE_MOUNT = "/image/"
@@ -45,21 +46,33 @@ class Plan:
     transform: Transform | None = None
     resolved: Resolved | None = None
     expires_at: int | None = None
-    by_formats: dict[tuple[str, ...], Asked] = field(default_factory=dict)
+    asked_before: dict[tuple[tuple[str, ...], bool], Asked] = field(default_factory=dict)
 
     @property
     def negotiated(self) -> bool:
         """Whether the answer depends on `Accept`."""
         return self.resolved is not None and self.resolved.format == "auto"
 
-    def asked(self, accept: str | None, offered: tuple[str, ...]) -> Asked:
-        """Return the variant asked for by a client that sent `accept`."""
+    @property
+    def minds_connection(self) -> bool:
+        """Whether the answer depends on how fast the client's line is."""
+        return self.resolved is not None and self.resolved.slow_connection_quality is not None
+
+    @property
+    def vary(self) -> str:
+        """The request headers that the answer depends on, empty when on none."""
+        names = ("Accept",) if self.negotiated else ()
+        return ", ".join(names + CONNECTION_HINTS if self.minds_connection else names)
+
+    def asked(self, accept: str | None, offered: tuple[str, ...], *, slow: bool = False) -> Asked:
+        """Return the variant asked for by a client that sent `accept`, over a `slow` line or not."""
         if self.resolved is None:
             raise NotFound(detail="an original has no variant")
         formats = acceptable_formats(accept, offered) if self.negotiated else (self.resolved.format,)
-        known = self.by_formats.get(formats)
+        known = self.asked_before.get((formats, slow))
         if known is None:
-            known = self.by_formats[formats] = Asked(self.source, self.resolved, formats)
+            resolved = self.resolved.for_slow_connection() if slow else self.resolved
+            known = self.asked_before[formats, slow] = Asked(self.source, resolved, formats)
         return known
 
 

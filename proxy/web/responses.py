@@ -39,12 +39,15 @@ _BASE = {
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What differs from one answer to the next of the same picture. `expires_at`: the end of the signature."""
+    """What differs from one answer to the next of the same picture.
+
+    vary: the request headers that it depends on. expires_at: the end of the signature.
+    """
 
     now: float
     request_id: str
     min_max_age_seconds: float
-    negotiated: bool = False
+    vary: str = ""
     expires_at: float | None = None
 
 
@@ -171,8 +174,8 @@ def _headers(picture: Picture, moment: Moment) -> dict[str, str]:
         headers["Last-Modified"] = picture.last_modified
     if picture.language:
         headers["Content-Language"] = picture.language
-    if moment.negotiated:
-        headers["Vary"] = "Accept"
+    if moment.vary:
+        headers["Vary"] = moment.vary
     return headers
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 from scripted_origin import ScriptedOrigin, cut_short
 from service import Service
 
+from proxy.images.svg import DRAW
+
 AVIF = {"Accept": "image/avif,image/webp,*/*;q=0.8"}
 WEBP = {"Accept": "image/webp,*/*;q=0.8"}
 ANY = {"Accept": "*/*"}
@@ -350,4 +352,57 @@ async def test_client_cache_control_never_makes_us_fetch(client: Client, origin:
     target = "/?" + origin.url("/cc.png")
     for _ in range(2):
         await client.get(target, headers={"Cache-Control": "no-cache", "Pragma": "no-cache"})
+    assert origin.count() == 1
+
+
+@pytest.mark.parametrize("hint", [{"Save-Data": "on"}, {"ECT": "3g"}, {"Downlink": "0.6"}])
+async def test_slow_line_gets_its_own_quality(
+    client: Client, origin: ScriptedOrigin, hint: dict[str, str]
+) -> None:
+    """Fewer bytes, a variant of its own in memory and store, and caches are told what it depends on."""
+    origin.serve("/slow.jpg", photo_jpeg(800, 500), content_type="image/jpeg")
+    target = "/image/width=400,quality=90,scq=20/" + origin.url("/slow.jpg")
+    fast = await client.get(target, headers=WEBP)
+    slow = await client.get(target, headers=WEBP | hint)
+    assert len(slow.body) < len(fast.body)
+    assert opened(slow.body).size == (400, 250)
+    assert fast.headers["Vary"] == slow.headers["Vary"] == "Accept, Save-Data, ECT, Downlink"
+    assert fast.headers["ETag"] != slow.headers["ETag"]
+    assert (await client.get(target, headers=WEBP)).body == fast.body
+    again = await client.get(target, headers=WEBP | hint)
+    assert (again.body, "detail=memory" in again.cache_status) == (slow.body, True)
+    asked_so = await client.get(target.replace("quality=90", "quality=20"), headers=WEBP)
+    assert asked_so.body == slow.body
+
+
+async def test_slow_line_changes_nothing_where_no_quality_is_named_for_it(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    origin.serve("/same.jpg", photo_jpeg(800, 500), content_type="image/jpeg")
+    target = "/image/width=400/" + origin.url("/same.jpg")
+    fast, slow = await client.get(target), await client.get(target, headers={"Save-Data": "on"})
+    assert (slow.body, slow.headers["Vary"]) == (fast.body, "Accept")
+
+
+async def test_slow_line_varies_alone_where_the_format_is_fixed(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    origin.serve("/fixed.jpg", photo_jpeg(200, 100), content_type="image/jpeg")
+    answer = await client.get("/image/width=40,format=webp,scq=20/" + origin.url("/fixed.jpg"))
+    assert answer.headers["Vary"] == "Save-Data, ECT, Downlink"
+
+
+@pytest.mark.skipif(DRAW is None, reason="resvg-py is not installed")
+async def test_svg_is_drawn_as_variant_and_kept_as_original(client: Client, origin: ScriptedOrigin) -> None:
+    head, path = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 12">', b'<path d="M0 0H9V9z"/>'
+    body = head + b"<script>alert(1)</script>" + path + b"</svg>"
+    origin.serve("/icon.svg", body, content_type="image/svg+xml")
+    address = origin.url("/icon.svg")
+    for headers, name in ((AVIF, "AVIF"), (WEBP, "WEBP"), (ANY, "PNG")):
+        answer = await client.get("/image/w=480,h=240,fit=cover/" + address, headers=headers)
+        assert (opened(answer.body).format, opened(answer.body).size) == (name, (480, 240))
+    for target in ("/?" + address, "/image/original/" + address):
+        kept = await client.get(target)
+        assert (kept.body, kept.headers["Content-Type"]) == (body, "image/svg+xml")
+        assert "sandbox" in kept.headers["Content-Security-Policy"]
     assert origin.count() == 1

@@ -129,6 +129,7 @@ def test_any_value_is_read_or_refused_by_name(name: str, value: str) -> None:
         ("brightness=0,w=1", "width=1"),
         ("f=jpg", "format=jpeg"),
         ("trim=true", "trim=10"),
+        ("trim=border", "trim=10"),
     ],
 )
 def test_spellings_have_one_canonical_text(text: str, canonical: str) -> None:

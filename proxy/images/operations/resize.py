@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from proxy.images.geometry import FITS, SIDES, focus_of, make_plan
+from proxy.images.operations import attention
 from proxy.images.operations.background import fill_colour
 from proxy.images.options import Option, Value, choice, decimal, flag, whole, word_for_none
 
@@ -25,8 +26,6 @@ MAX_ASKED_PX = 32767
 _POINT = re.compile(r"([01](?:\.[0-9]{1,4})?)x([01](?:\.[0-9]{1,4})?)")
 _REDUCING_GAP = 2.0
 """How much larger than the result the box-filtered intermediate stays (Pillow's advice for LANCZOS: 2 to 3)."""
-_ATTENTION_PX = 96
-"""Longest side of the small grey picture in which gravity=auto looks for detail."""
 
 
 def read_gravity(text: str) -> Value:
@@ -81,7 +80,7 @@ OPTIONS = (
         "gravity",
         read_gravity,
         f"auto, {', '.join(SIDES)}, or a point XxY with X and Y from 0 to 1",
-        "what stays in sight when the picture is cut",
+        "what stays in sight when the picture is cut; auto: what draws attention by edges, colours and skin",
         default="center",
         short="g",
     ),
@@ -89,11 +88,13 @@ OPTIONS = (
 
 
 def settle(picture: Image.Image, wanted: Resolved, scene: Scene) -> Resolved:
-    """Replace gravity=auto by the point that keeps most detail of `picture` in sight."""
+    """Replace gravity=auto by the point that keeps in sight what draws attention in `picture`."""
     if wanted.gravity != "auto":
         return wanted
     plan = make_plan(scene.natural_size(picture, wanted), wanted, limits=scene.limits)
-    return wanted.replaced(gravity=_liveliest(picture, plan))
+    left, top, right, bottom = plan.crop
+    x, y = attention.focus(picture, (right - left) / plan.natural[0], (bottom - top) / plan.natural[1])
+    return wanted.replaced(gravity=f"{_short(x)}x{_short(y)}")
 
 
 def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
@@ -132,27 +133,3 @@ def _on_canvas(picture: Image.Image, plan: Plan, wanted: Resolved) -> Image.Imag
     else:
         canvas.paste(picture, (place[0], place[1]))
     return canvas
-
-
-def _liveliest(picture: Image.Image, plan: Plan) -> str:
-    """Return the point whose crop holds most edges: a cheap stand-in for saliency, and always the same."""
-    grey = picture.convert("RGBA").convert("L") if picture.mode == "RGBA" else picture.convert("L")
-    grey.thumbnail((_ATTENTION_PX, _ATTENTION_PX), Image.Resampling.BILINEAR)
-    edges = grey.filter(ImageFilter.FIND_EDGES)
-    edges.paste(0, (0, 0, edges.width, 1))
-    across = list(edges.resize((edges.width, 1), Image.Resampling.BOX).tobytes())
-    down = list(edges.resize((1, edges.height), Image.Resampling.BOX).tobytes())
-    share_x = (plan.crop[2] - plan.crop[0]) / plan.natural[0]
-    share_y = (plan.crop[3] - plan.crop[1]) / plan.natural[1]
-    return f"{_short(_best_offset(across, share_x))}x{_short(_best_offset(down, share_y))}"
-
-
-def _best_offset(energy: list[int], share: float) -> float:
-    window = max(1, min(len(energy), round(len(energy) * share)))
-    room = len(energy) - window
-    if room == 0:
-        return 0.5
-    sums = [sum(energy[start : start + window]) for start in range(room + 1)]
-    # Of equally lively places the most central one, so that a plain picture is cut in its middle.
-    best = max(range(room + 1), key=lambda start: (sums[start], -abs(start - room / 2)))
-    return best / room

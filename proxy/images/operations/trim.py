@@ -20,9 +20,12 @@ _MAX_BORDER_PX = 32767
 
 
 def read_trim(text: str) -> Value:
-    """Read `true`, a tolerance, or four borders; return (), (tolerance,) or (top, right, bottom, left)."""
-    if text in {"true", "false"}:
-        return (DEFAULT_TOLERANCE,) if text == "true" else ()
+    """Read `true`, Cloudflare's word `border`, a tolerance or four borders.
+
+    Return (), (tolerance,) or (top, right, bottom, left).
+    """
+    if text in {"true", "border", "false"}:
+        return () if text == "false" else (DEFAULT_TOLERANCE,)
     parts = text.split(";")
     if len(parts) not in {1, 4} or not all(
         part.isascii() and part.isdigit() and len(part) <= 5 for part in parts
@@ -42,7 +45,7 @@ OPTIONS = (
     Option(
         "trim",
         read_trim,
-        "true, false, a tolerance from 0 to 255, or top;right;bottom;left in pixels of the original",
+        "true or border, false, a tolerance from 0 to 255, or top;right;bottom;left in pixels of the original",
         "cuts the border",
         default=(),
         write=_write,

@@ -109,7 +109,7 @@ def _format(context: Context, plan: Plan, entry: Entry | None, accept: str | Non
     chosen = None
     if entry is not None and entry.picture:
         chosen = choose_output(asked.acceptable, PictureFacts.from_dict(entry.picture))
-    return {"acceptable": list(asked.acceptable), "chosen": chosen, "negotiated": plan.negotiated}
+    return {"acceptable": list(asked.acceptable), "chosen": chosen, "varies_by": plan.vary}
 
 
 def _error(error: MirrorError) -> dict[str, Any]:

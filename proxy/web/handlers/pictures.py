@@ -19,6 +19,7 @@ from proxy.errors import (
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture
 from proxy.services.variants import Asked
 from proxy.web.context import Context
+from proxy.web.hints import is_slow
 from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import (
     Moment,
@@ -81,14 +82,13 @@ class PictureRequest:
     def _moment(self) -> Moment:
         config = self.context.config.server
         plan = self.plan
-        return Moment(
-            self.context.now(), self.request_id, config.min_max_age, plan.negotiated, plan.expires_at
-        )
+        return Moment(self.context.now(), self.request_id, config.min_max_age, plan.vary, plan.expires_at)
 
     # Variants
 
     async def _variant(self) -> web.StreamResponse:
-        asked = self.plan.asked(self.accept, self.context.config.render.formats)
+        slow = self.plan.minds_connection and is_slow(self.request.headers)
+        asked = self.plan.asked(self.accept, self.context.config.render.formats, slow=slow)
         try:
             picture = self.context.variants.from_memory(asked)
             if picture is not None:
@@ -135,8 +135,8 @@ class PictureRequest:
             "Cache-Status": f"imgmirror; hit; detail={error.code}",
             "X-Request-Id": self.request_id,
         }
-        if self.plan.negotiated:
-            headers["Vary"] = "Accept"
+        if self.plan.vary:
+            headers["Vary"] = self.plan.vary
         return web.Response(status=302, headers=headers)
 
     # Originals
