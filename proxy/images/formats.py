@@ -38,8 +38,8 @@ FORMAT_OF_MEDIA_TYPE: dict[str, str] = {
     "image/heif": "heic",
 }
 
-RENDERABLE = frozenset({"jpeg", "png", "gif", "webp", "avif", "bmp", "tiff", "ico"})
-"""Formats that are decoded. Everything else is kept and served as it is, never opened."""
+RENDERABLE = frozenset({"jpeg", "png", "gif", "webp", "avif", "bmp", "tiff", "ico", "svg"})
+"""Formats that are decoded (SVG where its library is there). Everything else is kept and served as it is."""
 
 FALLBACK = "fallback"
 """What every browser takes: JPEG, PNG or GIF, whichever suits the picture."""
@@ -70,7 +70,7 @@ _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 _SVG = re.compile(
     rb"""\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?
     (?:(?><!--.{0,1000}?-->|<!DOCTYPE\ svg[^>\[]{0,400}+(?:\[.{0,800}?\])?\s*+>)\s*+)*+
-    <svg[\s>/]""",
+    <(?:\w{1,40}:)?svg[\s>/]""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 
@@ -123,6 +123,11 @@ class PictureFacts:
     def animated(self) -> bool:
         """Whether there is more than one frame."""
         return self.frames > 1
+
+    @property
+    def scalable(self) -> bool:
+        """Whether it is drawn at any size, so that enlarging costs no sharpness."""
+        return self.format == "svg"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON can hold them."""

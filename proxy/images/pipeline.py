@@ -32,12 +32,13 @@ from proxy.images.decode.faults import guarded
 from proxy.images.describe import describe
 from proxy.images.encode import Result, encode
 from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, choose_output, sniff
-from proxy.images.geometry import Limits, Size, make_plan
+from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.operations import Scene, settled, transformed
 from proxy.images.probe import structure_of
 from proxy.images.resolved import Resolved
 from proxy.images.structure import Structure
+from proxy.images.svg import SvgDecoder
 
 OnFacts = Callable[[PictureFacts], None]
 
@@ -72,6 +73,8 @@ def inspect(job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts
 def _inspected(job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts) -> Inspection:
     picture_format = _format_of(job.path)
     structure = structure_of(job.path, picture_format, max_frames=settings.max_frames)
+    if picture_format == "svg":
+        decoder = SvgDecoder()
     with decoder.open(job.path, structure, picture_format=picture_format) as opened:
         on_facts(opened.facts)
         return _Rendering(job, settings, opened).run(structure)
@@ -172,9 +175,30 @@ class _Rendering:
         return 1.0 if wanted.trim else min(1.0, scale)
 
     def _size_for(self, tasks: list[_Task]) -> Size:
+        if self._facts.scalable:
+            return self._drawn_size(tasks)
         scale = max((self._scale_for(task.wish.resolved) for task in tasks), default=0.0)
         width, height = self._scene.original
         return max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale))
+
+    def _drawn_size(self, tasks: list[_Task]) -> Size:
+        """Return how large to draw what can be drawn at any size: as wished, so that nothing is enlarged after."""
+        sizes = [self._drawn_for(task.wish.resolved) for task in tasks] or [(1, 1)]
+        width, height = max(size[0] for size in sizes), max(size[1] for size in sizes)
+        # A narrow cut of a long picture may be a small part of a vast drawing.
+        factor = min(
+            1.0,
+            self._limits.max_side / max(width, height),
+            math.sqrt(self._limits.max_pixels / (width * height)),
+        )
+        return max(1, math.floor(width * factor)), max(1, math.floor(height * factor))
+
+    def _drawn_for(self, wanted: Resolved) -> Size:
+        width, height = self._natural(wanted)
+        plan = make_plan((width, height), wanted, limits=self._limits)
+        if not wanted.trim:
+            width, height = plan.size if plan.crop == (0, 0, width, height) else _scaled(plan)
+        return (height, width) if wanted.rotate in {90, 270} else (width, height)
 
     def _meet(self, tasks: list[_Task], decoded: Decoded) -> None:
         looks: dict[tuple[Resolved, int], Result] = {}
@@ -202,6 +226,11 @@ class _Rendering:
         else:
             body = encode(result, task.output_format)
         return Rendered(body, task.output_format, *size)
+
+
+def _scaled(plan: Plan) -> Size:
+    """Return how large the whole picture is when its cut has the size wished for."""
+    return math.ceil(plan.natural[0] * plan.scale), math.ceil(plan.natural[1] * plan.scale)
 
 
 def _ends_well(facts: PictureFacts, structure: Structure) -> bool:

@@ -21,7 +21,7 @@ from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
 from cache.variants import Variants as VariantsStore
-from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError, UnsupportedFormat
+from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
 from proxy.images.transform import Resolved
@@ -248,8 +248,6 @@ def _refusal(entry: Entry) -> PictureError | None:
         return NotAnImage("The source is kept, but it is not a picture.")
     if entry.damaged:
         return DecodeFailed()
-    if entry.picture is None and entry.media_type == MEDIA_TYPES.get("svg"):
-        return UnsupportedFormat()
     return None
 
 

@@ -34,6 +34,7 @@ TOP = {"proxy.app", "proxy.web", "proxy.cli", "proxy.supervisor", "proxy.__main_
 ONE_IMPORTER = {
     "PIL": "proxy.images",
     "pyvips": "proxy.images",
+    "resvg_py": "proxy.images",
     "diskcache": "cache",
     "aiohttp.web": "proxy.web",
     "prometheus_client": "proxy.observe",

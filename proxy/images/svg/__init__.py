@@ -1,0 +1,91 @@
+"""SVG sources: rasterised by resvg at the size that is needed. Runs in render processes.
+
+Behind the same seam as other pictures (`proxy.images.decode`): `open` reads and measures, `decode` draws. Without the
+library (`resvg-py`) they stay what they were, `unsupported_format`. What a document can do to time and memory (filters
+of any radius, uses of uses) is bounded by the render process: its alarm, its limit of memory, its death.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import PngImagePlugin
+
+from proxy.errors import DecodeFailed, UnsupportedFormat
+from proxy.images.decode import Decoded, Frame
+from proxy.images.decode.faults import guarded
+from proxy.images.formats import PictureFacts
+from proxy.images.geometry import Size
+from proxy.images.structure import Structure
+from proxy.images.svg.document import SvgDocument, read
+from proxy.images.svg.fonts import families
+
+Draw = Callable[..., bytes]
+
+
+def _library() -> Draw | None:
+    try:
+        from resvg_py import svg_to_bytes  # noqa: PLC0415 - there are machines without a wheel
+    except ImportError:
+        return None
+    draw: Draw = svg_to_bytes
+    return draw
+
+
+DRAW = _library()
+MAX_SIDE_PX = 1 << 30
+"""Where a size stops to be counted: far beyond every limit, and still a number of pixels."""
+
+
+class SvgDecoder:
+    """The decoder of SVG, whatever decodes the rest."""
+
+    @contextmanager
+    def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:
+        """Read the document at `path`.
+
+        Raises:
+            DecodeFailed: it is no SVG.
+            UnsupportedFormat: it is more than we draw, or nothing here draws.
+        """
+        if DRAW is None:
+            raise UnsupportedFormat(detail="resvg-py is not installed")
+        yield SvgOpened(read(Path(path).read_bytes()), DRAW)
+
+
+class SvgOpened:
+    """A document that was read and measured."""
+
+    def __init__(self, document: SvgDocument, draw: Draw) -> None:
+        self._document = document
+        self._draw = draw
+
+    @property
+    def facts(self) -> PictureFacts:
+        """What the root says."""
+        width, height = (
+            max(1, round(min(side, MAX_SIDE_PX))) for side in (self._document.width, self._document.height)
+        )
+        return PictureFacts("svg", width, height, has_alpha=True, drawing=True)
+
+    def decode(self, *, at_least: Size, frames: int) -> Decoded:
+        """Return the document drawn exactly `at_least` large: there is nothing to gain from more.
+
+        Raises:
+            DecodeFailed, TooManyPixels: it cannot be drawn.
+        """
+        with guarded():
+            body = self._drawn(self._document.at(*at_least))
+            picture = PngImagePlugin.PngImageFile(io.BytesIO(body)).convert("RGBA")
+        if picture.size != at_least:
+            raise DecodeFailed(detail=f"drawn {picture.size} instead of {at_least}")
+        picture.info = {}
+        return Decoded((Frame(picture),))
+
+    def _drawn(self, text: str) -> bytes:
+        if not self._document.has_text:
+            return self._draw(svg_string=text, skip_system_fonts=True)
+        return self._draw(svg_string=text, **families(self._draw))
