@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from cache.entry import Entry
 from cache.errors import CacheError
-from cache.freshness import is_fresh, stale_seconds
+from cache.freshness import stale_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
     MirrorError,
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 REFRESH_GRACE_SECONDS = 1.0
 """How long a visitor waits for the refresh of a stale original before the kept one is answered."""
 
-MAX_ENTRIES = 4096
+MAX_KNOWN = 4096
 """Entries in memory, 2 to 4 KB each, so that a hit in the variant store need not read one from the disk."""
 
 
@@ -51,12 +51,13 @@ class Originals:
     def __init__(self, parts: Parts, config: FetchConfig) -> None:
         self._parts = parts
         self._intake = Intake(parts, config)
-        self._entries: OrderedDict[str, tuple[int, Entry]] = OrderedDict()
+        self._known: OrderedDict[str, Obtained] = OrderedDict()
         self._failures: dict[str, tuple[float, MirrorError]] = {}
 
     def reconfigure(self, config: FetchConfig) -> None:
         """Take new settings for the fetches that begin from now on."""
         self._intake.config = config
+        self._known.clear()
 
     async def obtain(
         self, source: Source, wishes: tuple[Wish, ...] = (), *, patient: bool = False
@@ -69,13 +70,12 @@ class Originals:
             MirrorError: of section 6, when the source was never kept and cannot be had now.
         """
         stamp = self._parts.store.generations.stamp(source.url)
-        entry = await self._looked_up(source, stamp)
-        errand = Errand(source, entry, wishes, stamp, patient)
-        if entry is None:
-            return await self._fetch_once(errand)
-        if self._is_fresh(entry):
-            return self._intake.kept(entry, CacheState(), stamp=stamp)
-        return await self._refreshed(errand, entry)
+        known = await self._looked_up(source, stamp)
+        if known is None:
+            return await self._fetch_once(Errand(source, None, wishes, stamp, patient))
+        if known.fresh_until > self._parts.now():
+            return known
+        return await self._refreshed(Errand(source, known.entry, wishes, stamp, patient), known.entry)
 
     async def obtain_kept(self, source: Source) -> Obtained | None:
         """Return the original of `source` if it is kept and fresh.
@@ -84,10 +84,8 @@ class Originals:
             SourceNotAllowed: it was purged with a block.
         """
         stamp = self._parts.store.generations.stamp(source.url)
-        entry = await self._looked_up(source, stamp)
-        if entry is None or not self._is_fresh(entry):
-            return None
-        return self._intake.kept(entry, CacheState(), stamp=stamp)
+        known = await self._looked_up(source, stamp)
+        return known if known and known.fresh_until > self._parts.now() else None
 
     async def obtain_again(self, source: Source, wishes: tuple[Wish, ...] = ()) -> Obtained:
         """Fetch the original of a source whose kept body has vanished from the disk.
@@ -116,24 +114,25 @@ class Originals:
         until, error = self._failures.get(source.url, (0.0, None))
         return error if until > self._parts.now() else None
 
-    async def _looked_up(self, source: Source, stamp: int) -> Entry | None:
-        """Return the entry of a source whose stamp was read before.
+    async def _looked_up(self, source: Source, stamp: int) -> Obtained | None:
+        """Return what is kept of a source whose stamp was read before, fresh or not.
 
         What was read under the same stamp is still true while it is fresh: a block, a purge or other bytes change
         the stamp, and a refresh only makes it fresh for longer.
         """
-        known = self._entries.get(source.url)
-        if known is not None and known[0] == stamp and self._is_fresh(known[1]):
-            return known[1]
+        known = self._known.get(source.url)
+        if known is not None and known.stamp == stamp and known.fresh_until > self._parts.now():
+            return known
         is_blocked, entry = await self._parts.store.look_up(source.url)
         if is_blocked:
             raise SourceRemoved
-        self._entries.pop(source.url, None)
-        if entry is not None:
-            self._entries[source.url] = (stamp, entry)
-            if len(self._entries) > MAX_ENTRIES:
-                self._entries.popitem(last=False)
-        return entry
+        self._known.pop(source.url, None)
+        if entry is None:
+            return None
+        known = self._known[source.url] = self._intake.kept(entry, CacheState(), stamp=stamp)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+        return known
 
     @property
     def fetches_fail(self) -> bool:
@@ -141,9 +140,6 @@ class Originals:
         return self._intake.fetches_fail
 
     # Freshness
-
-    def _is_fresh(self, entry: Entry) -> bool:
-        return is_fresh(entry, now=self._parts.now(), min_fresh_seconds=self._intake.config.min_fresh)
 
     def _fallback(self, entry: Entry, error: Exception | None, *, stamp: int) -> Obtained:
         detail = "refreshing"
