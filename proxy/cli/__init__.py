@@ -50,12 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up()
     try:
         config = load(args.config, os.environ).config
+        return int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
     except ConfigError as error:
+        # Not only of the file's text: a manifest or a decoder it names may be absent.
         for problem in error.problems:
             print(f"imgmirror: {problem}", file=sys.stderr)
         return 2
-    try:
-        return int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
