@@ -17,7 +17,9 @@ from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
 from cache.variants import Variants as VariantsStore
 from proxy.config import Config
+from proxy.configfile import ConfigError
 from proxy.fetch.fetcher import Fetcher
+from proxy.images.libvips import decoder_problem
 from proxy.images.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy, load_manifest
@@ -118,8 +120,15 @@ async def open_stores(config: Config) -> AsyncIterator[tuple[OriginalsStore, Var
 async def open_engine(
     config: Config, *, place: Place | None = None, now: Callable[[], float] = time.time
 ) -> AsyncIterator[Engine]:
-    """Open the stores, start the render processes and the fetcher; close all of it at the end, in turn."""
+    """Open the stores, start the render processes and the fetcher; close all of it at the end, in turn.
+
+    Raises:
+        ConfigError: the manifest cannot be read, or the decoder is not installed.
+        CacheError, OSError: the folders cannot be used.
+    """
     place = place or Place()
+    if problem := decoder_problem(config.render.decoder):
+        raise ConfigError([problem])
     async with AsyncExitStack() as stack:
         kept, variant_store, index = await stack.enter_async_context(open_stores(config))
         policy = make_policy(config)

@@ -347,7 +347,6 @@ class Config(Section):
             for key, is_set in (
                 ("server.trusted_proxies", bool(self.server.trusted_proxies)),
                 ("fetch.wayback", bool(self.fetch.wayback)),
-                ("render.decoder", self.render.decoder == "libvips"),
             )
             if is_set
         )

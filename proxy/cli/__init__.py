@@ -50,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up()
     try:
         config = load(args.config, os.environ).config
+        code = int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
+        print(end="", flush=True)
     except ConfigError as error:
+        # Not only of the file's text: a manifest or a decoder it names may be absent.
         for problem in error.problems:
             print(f"imgmirror: {problem}", file=sys.stderr)
         return 2
-    try:
-        code = int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
-        print(end="", flush=True)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

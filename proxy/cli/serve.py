@@ -9,6 +9,7 @@ import sys
 from cache.errors import CacheError
 from proxy.config import Config
 from proxy.configfile import ConfigError
+from proxy.images.libvips import decoder_problem
 from proxy.policy import listen_problem
 from proxy.supervisor import Serving, serve
 
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace, _config: Config) -> int:
     config = serving.read()
     for key in config.not_followed:
         log.warning("%s is set, but this version does not follow it yet", key)
-    problem = listen_problem(config)
+    problem = listen_problem(config) or decoder_problem(config.render.decoder)
     if problem:
         print(f"imgmirror: {problem}", file=sys.stderr)
         return 2

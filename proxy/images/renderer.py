@@ -21,7 +21,8 @@ from typing import Any
 from PIL import _imaging
 
 from proxy.images import jobs
-from proxy.images.decode.pillow import PillowDecoder, prepare
+from proxy.images.decode.choice import decoder_for
+from proxy.images.decode.pillow import prepare
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import LENGTH_BYTES, Settings
 from proxy.images.pipeline import inspect
@@ -80,7 +81,6 @@ class _Server:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._decoder = PillowDecoder()
         self._done = 0
 
     def serve(self) -> None:
@@ -120,7 +120,7 @@ class _Server:
             self._connection.sendall(jobs.frame({"facts": facts.to_dict()}))
 
         header, bodies = jobs.inspection_to_wire(
-            inspect(job, settings, decoder=self._decoder, on_facts=on_facts)
+            inspect(job, settings, decoder=decoder_for(settings.decoder), on_facts=on_facts)
         )
         self._done += 1
         if pixels >= _TRIM_FROM_PIXELS:

@@ -158,4 +158,6 @@ def _environment() -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         # One malloc arena: every further one would take 64 MiB of the address space that is limited.
         "MALLOC_ARENA_MAX": "1",
+        # One thread for libvips too: the processes are what runs side by side.
+        "VIPS_CONCURRENCY": "1",
     }

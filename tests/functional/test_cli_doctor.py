@@ -11,6 +11,7 @@ from commands import invoke
 from service import write_config
 from stub_resolver import StubResolver
 
+from proxy.cli import main
 from proxy.cli.checks import network
 
 
@@ -73,6 +74,21 @@ def test_open_service_in_public_needs_care(tmp_path: Path, capsys: pytest.Captur
     config = write_config(tmp_path, {"server": {"host": "0.0.0.0"}})
     code, findings = examined(config, capsys, "--offline")
     assert (code, findings["configuration"]["level"]) == (1, "care")
+
+
+def test_decoder_that_is_not_installed_needs_care_and_nothing_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong configuration for every command that renders; `auto` works without libvips."""
+    monkeypatch.setattr("proxy.images.libvips.has_libvips", lambda: False)
+    (tmp_path / "a.md").write_text("nothing\n")
+    config = write_config(tmp_path, {"render": {"decoder": "libvips"}})
+    code, findings = examined(config, capsys, "--offline")
+    assert (code, findings["decoder"]["level"]) == (1, "care")
+    for command in (["serve", "--port", "0"], ["warm", str(tmp_path / "a.md")]):
+        assert main([command[0], "--config", str(config), *command[1:]]) == 2
+        assert "imgmirror[vips]" in capsys.readouterr().err
+    assert invoke("warm", tmp_path / "a.md", config=write_config(tmp_path)) == 0
 
 
 def test_kept_store_is_opened_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from proxy.errors import Internal, InvalidTransform, QueueFull, RenderTimeout, T
 from proxy.images import jobs, renderer
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Settings, WireError
+from proxy.images.libvips import has_libvips
 from proxy.images.transform import Transform
 from proxy.images.workers import Inspection, Job, Rendered, RenderPool, Wish
 
@@ -149,7 +150,7 @@ async def test_idle_process_that_dies_is_replaced(pool: RenderPool, picture: Pat
 
 async def test_too_little_memory_is_too_many_pixels(picture: Path, slow: Path) -> None:
     """A picture that does not fit into the allowed memory is refused; the process goes on."""
-    pool = RenderPool(RenderConfig(memory_max_bytes=220 * 2**20), processes=1)
+    pool = RenderPool(RenderConfig(memory_max_bytes=220 * 2**20, decoder="pillow"), processes=1)
     await pool.start()
     before = pool.pids
     inspection = await pool.run(Job(str(slow), (wish("width=64"),), check=True))
@@ -157,6 +158,17 @@ async def test_too_little_memory_is_too_many_pixels(picture: Path, slow: Path) -
     assert isinstance(inspection.outputs[0], TooManyPixels)
     assert (await pool.run(Job(str(picture), (wish("width=64"),), check=True))).verdict == "whole"
     assert pool.pids == before
+    await pool.close()
+
+
+@pytest.mark.skipif(not has_libvips(), reason="libvips is not installed (imgmirror[vips])")
+async def test_libvips_needs_little_memory(slow: Path) -> None:
+    """A large PNG is decoded strip by strip: what Pillow refuses in that space is rendered."""
+    pool = RenderPool(RenderConfig(memory_max_bytes=220 * 2**20, decoder="libvips"), processes=1)
+    await pool.start()
+    inspection = await pool.run(Job(str(slow), (wish("width=64"),), check=True))
+    assert inspection.verdict == "whole"
+    assert isinstance(inspection.outputs[0], Rendered)
     await pool.close()
 
 
@@ -221,6 +233,7 @@ async def test_process_has_given_up_what_it_does_not_need(pool: RenderPool) -> N
         "PYTHONHASHSEED",
         "LC_ALL",
         "MALLOC_ARENA_MAX",
+        "VIPS_CONCURRENCY",
         "LD_LIBRARY_PATH",
     }
     assert process.num_fds() <= 4

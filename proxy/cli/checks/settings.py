@@ -12,6 +12,7 @@ from pathlib import Path
 from proxy.cli.checks.finding import Finding
 from proxy.config import Config
 from proxy.configfile import ConfigError
+from proxy.images.libvips import decoder_problem, has_libvips
 from proxy.policy import listen_problem, load_manifest
 from proxy.version import __version__
 
@@ -32,6 +33,7 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
         yield Finding(
             "care", "configuration", problem, "`imgmirror serve` refuses to start until this is settled"
         )
+    yield from _decoder(config)
     yield from _manifest(config)
     if not config.on_loopback and not config.server.admin_token:
         advice = "set server.admin_token; until then only this machine can purge and read metrics"
@@ -62,6 +64,16 @@ def machine_findings(config: Config) -> Iterator[Finding]:
     else:
         yield Finding("ok", "open files", f"a process may open {allowed}")
     yield from _clock(config, now=time.time())
+
+
+def _decoder(config: Config) -> Iterator[Finding]:
+    wanted = config.render.decoder
+    if problem := decoder_problem(wanted):
+        yield Finding("care", "decoder", problem, "`imgmirror serve` refuses to start until this is settled")
+    elif wanted == "auto" and not has_libvips():
+        yield Finding("note", "decoder", "Pillow; libvips is faster for PNG", "install imgmirror[vips]")
+    else:
+        yield Finding("ok", "decoder", {"auto": "Pillow, and libvips for PNG"}.get(wanted, wanted))
 
 
 def _manifest(config: Config) -> Iterator[Finding]:

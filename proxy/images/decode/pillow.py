@@ -97,6 +97,7 @@ class PillowOpened:
         # Pillow turns TIFF upright by itself, and leaves the tag as it was.
         self._turn = None if picture_format == "tiff" else _UPRIGHT.get(_orientation(self._exif))
         self._facts = self._read_facts(structure)
+        _scale_transparent_grey(image)
         if isinstance(image, WebPImagePlugin.WebPImageFile) and image.is_animated:
             # RFC 9649 §2.7: the alpha flag is a hint. Frames that do not fill the canvas leave it transparent.
             image.rawmode = image._mode = "RGBA"  # noqa: SLF001
@@ -105,6 +106,25 @@ class PillowOpened:
     def facts(self) -> PictureFacts:
         """What the header says."""
         return self._facts
+
+    @property
+    def header(self) -> ImageFile.ImageFile:
+        """Pillow's own view of the file. Nothing is decoded while `decode` was not called."""
+        return self._image
+
+    @property
+    def exif(self) -> bytes:
+        """EXIF data as they stand in the file."""
+        return self._exif
+
+    @property
+    def turn(self) -> Image.Transpose | None:
+        """What makes the pixels of the file upright."""
+        return self._turn
+
+    def stored(self, size: Size) -> Size:
+        """Return an upright size as it lies in the file, and the other way round."""
+        return self._upright(size)
 
     def _read_facts(self, structure: Structure) -> PictureFacts:
         image = self._image
@@ -156,23 +176,41 @@ class PillowOpened:
 
     def _finished(self, at_least: Size) -> Image.Image:
         picture = plain(self._image)
-        factor = math.floor(min(picture.width / at_least[0], picture.height / at_least[1]) / _SPARE)
+        factor = quick_factor(picture.size, at_least)
         if factor >= 2:
             picture = picture.reduce(factor)
         elif picture is self._image:
             # The next frame is drawn over the same pixels, and closing the file takes them away.
             picture = picture.copy()
-        picture = to_srgb(picture, self._image.info.get("icc_profile"))
-        if self._turn is not None:
-            picture = picture.transpose(self._turn)
-        # Pillow's writers take profiles, comments and transparency from here when they are not told otherwise.
-        picture.info = {}
-        return picture
+        return finished(picture, self._image.info.get("icc_profile"), self._turn)
+
+
+def quick_factor(size: Size, at_least: Size) -> int:
+    """Return by which whole number a picture is made smaller with a box filter, before the fine resize."""
+    return max(1, math.floor(min(size[0] / at_least[0], size[1] / at_least[1]) / _SPARE))
+
+
+def finished(picture: Image.Image, profile: bytes | None, turn: Image.Transpose | None) -> Image.Image:
+    """Return a plain picture upright and in sRGB, with nothing of its file clinging to it."""
+    picture = to_srgb(picture, profile)
+    if turn is not None:
+        picture = picture.transpose(turn)
+    # Pillow's writers take profiles, comments and transparency from here when they are not told otherwise.
+    picture.info = {}
+    return picture
 
 
 def _exif_bytes(image: Image.Image) -> bytes:
     exif = image.info.get("exif", b"")
     return exif if isinstance(exif, bytes) and len(exif) <= _MAX_EXIF_BYTES else b""
+
+
+def _scale_transparent_grey(image: ImageFile.ImageFile) -> None:
+    """Make the transparent value of a 2- or 4-bit grey PNG one of 8 bits, as the pixels will be; Pillow forgets to."""
+    value = image.info.get("transparency")
+    step = {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args)) if image.tile else None
+    if step and isinstance(value, int):
+        image.info["transparency"] = value * step
 
 
 def _orientation(exif: bytes) -> int:

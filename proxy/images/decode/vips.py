@@ -1,0 +1,181 @@
+"""Decoding with libvips, the optional extra `imgmirror[vips]`. Runs in render processes.
+
+libvips fills the pixels of the formats in which it is at least as strict as Pillow. Pillow reads every header first,
+so the facts are the same ones, and whatever libvips refuses is decoded by Pillow: the verdict is Pillow's. Colours,
+orientation and the box filter are the same code, strip by strip, so a large picture never lies in memory as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import pyvips
+from PIL import Image
+
+from proxy.errors import PictureError
+from proxy.images.decode import Decoded, Frame, Opened
+from proxy.images.decode.colour import plain
+from proxy.images.decode.faults import guarded
+from proxy.images.decode.pillow import PillowDecoder, PillowOpened, finished, quick_factor
+from proxy.images.formats import PictureFacts
+from proxy.images.geometry import Size
+from proxy.images.libvips import OLDEST
+from proxy.images.structure import Structure
+
+_LOADERS = {
+    "avif": "VipsForeignLoadHeif",
+    "jpeg": "VipsForeignLoadJpeg",
+    "png": "VipsForeignLoadPng",
+    "webp": "VipsForeignLoadWebp",
+}
+FORMATS = frozenset(_LOADERS)
+"""Formats that libvips may decode; every other loader is blocked. GIF, TIFF, BMP and ICO stay with Pillow."""
+
+# CMYK is left out, because Adobe's inverted ink is Pillow's to read; so are 16-bit grey and other wide numbers.
+_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
+_BANDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_STRIP_PIXELS = 1 << 17
+"""A strip stays in the processor's second-level cache."""
+
+
+class _Unsuited(Exception):
+    """libvips sees another picture than Pillow does."""
+
+
+def _tame() -> None:
+    """Leave libvips its four loaders, one thread and no memory of what it has done."""
+    if not pyvips.at_least_libvips(*OLDEST):
+        raise ImportError(f"libvips is older than {OLDEST[0]}.{OLDEST[1]}")
+    pyvips.block_untrusted_set(True)
+    pyvips.operation_block_set("VipsForeignLoad", True)
+    for loader in _LOADERS.values():
+        pyvips.operation_block_set(loader, False)
+    pyvips.concurrency_set(1)
+    pyvips.cache_set_max(0)
+    pyvips.cache_set_max_mem(0)
+    pyvips.cache_set_max_files(0)
+
+
+_tame()
+
+
+class VipsDecoder:
+    """libvips for `formats`, Pillow for the others. picky: only for those pictures where libvips is faster."""
+
+    def __init__(self, formats: Collection[str] = FORMATS, *, picky: bool = False) -> None:
+        self._formats = FORMATS & frozenset(formats)
+        self._picky = picky
+        self._pillow = PillowDecoder()
+
+    @contextmanager
+    def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[Opened]:
+        """Read the header of the body at `path`.
+
+        Raises:
+            DecodeFailed, TooManyPixels: it cannot be read.
+        """
+        with self._pillow.open(path, structure, picture_format=picture_format) as opened:
+            suited = picture_format in self._formats and structure.complete and _suits(opened)
+            if suited and not (self._picky and _faster_with_pillow(opened)):
+                yield VipsOpened(path, opened)
+            else:
+                yield opened
+
+
+def _suits(opened: PillowOpened) -> bool:
+    """Tell whether libvips gives what Pillow gives: a still in a mode that both understand alike."""
+    # An APNG may hold a single frame, and may be damaged where a reader of stills does not look.
+    moves = opened.facts.animated or opened.header.custom_mimetype == "image/apng"
+    return not moves and opened.header.mode in _MODES
+
+
+def _faster_with_pillow(opened: PillowOpened) -> bool:
+    # Measured for PNG: palettes and two tones are expanded before they are made smaller, interlacing has no strips.
+    return opened.header.mode in {"1", "P"} or bool(opened.header.info.get("interlace"))
+
+
+class VipsOpened:
+    """A still that libvips decodes."""
+
+    def __init__(self, path: str, opened: PillowOpened) -> None:
+        self._path = path
+        self._opened = opened
+        # libheif applies irot and imir itself.
+        self._turn = None if opened.facts.format == "avif" else opened.turn
+
+    @property
+    def facts(self) -> PictureFacts:
+        """What the header says."""
+        return self._opened.facts
+
+    def decode(self, *, at_least: Size, frames: int) -> Decoded:
+        """Return the picture, completely decoded.
+
+        Raises:
+            DecodeFailed, TooManyPixels: the body cannot be decoded.
+        """
+        try:
+            with guarded():
+                picture = self._picture(at_least)
+        except (pyvips.Error, _Unsuited, PictureError):
+            # libvips is the stricter one here and there, and does not say why. Pillow judges.
+            return self._opened.decode(at_least=at_least, frames=frames)
+        return Decoded((Frame(picture),), 0, self._opened.exif)
+
+    def _picture(self, at_least: Size) -> Image.Image:
+        facts = self._opened.facts
+        size = (facts.width, facts.height)
+        if self._turn is not None:
+            size, at_least = self._opened.stored(size), self._opened.stored(at_least)
+        image, shrunk = self._loaded(size, at_least)
+        if (image.width, image.height) != shrunk or image.bands not in _BANDS:
+            raise _Unsuited
+        if image.format == "ushort":
+            image = (image >> 8).cast("uchar")
+        if image.format != "uchar":
+            raise _Unsuited
+        picture = _small(image, at_least)
+        return finished(picture, self._opened.header.info.get("icc_profile"), self._turn)
+
+    def _loaded(self, size: Size, at_least: Size) -> tuple[pyvips.Image, Size]:
+        """Return the picture, made smaller on the way where its format allows it, and the size it should have."""
+        options = {"access": "sequential", "fail_on": "warning"}
+        kind = self._opened.facts.format
+        room = min(size[0] // at_least[0], size[1] // at_least[1])
+        if kind == "jpeg":
+            # The inverse transform gives fewer pixels; every coefficient is read all the same.
+            factor = next(step for step in (8, 4, 2, 1) if step <= max(1, room))
+            image = pyvips.Image.jpegload(self._path, shrink=factor, **options)
+            return image, (-(-size[0] // factor), -(-size[1] // factor))
+        if kind == "webp":
+            # libwebp decodes all and makes rows smaller as they come.
+            factor = quick_factor(size, at_least)
+            image = pyvips.Image.webpload(self._path, scale=1 / factor, **options)
+            near = (
+                abs(image.width * factor - size[0]) <= factor
+                and abs(image.height * factor - size[1]) <= factor
+            )
+            return image, (image.width, image.height) if near else size
+        load = pyvips.Image.pngload if kind == "png" else pyvips.Image.heifload
+        return load(self._path, **options), size
+
+
+def _small(image: pyvips.Image, at_least: Size) -> Image.Image:
+    """Return the pixels in a plain mode, made smaller by a whole number; strip by strip, in the order of the file."""
+    width, height, mode = image.width, image.height, _BANDS[image.bands]
+    factor = quick_factor((width, height), at_least)
+    rows = max(1, _STRIP_PIXELS // width // factor) * factor
+    region = pyvips.Region.new(image)
+    picture: Image.Image | None = None
+    for top in range(0, height, rows):
+        size = (width, min(rows, height - top))
+        pixels = region.fetch(0, top, *size)
+        strip = plain(Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1))
+        if factor > 1:
+            strip = strip.reduce(factor)
+        if picture is None:
+            picture = Image.new(strip.mode, (-(-width // factor), -(-height // factor)))
+        picture.paste(strip, (0, top // factor))
+    assert picture is not None  # noqa: S101 - a picture has rows
+    return picture

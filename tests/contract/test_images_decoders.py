@@ -1,0 +1,283 @@
+"""What every decoder behind the seam must do, whichever library it is: Pillow, libvips, or `auto`, which has both."""
+
+from __future__ import annotations
+
+import random
+import warnings
+import zlib
+from pathlib import Path
+
+import pictures
+import pytest
+from pictures import BLUE, GREEN, RED, WHITE, colour_at, distance, looks_like
+from PIL import Image
+
+from proxy.errors import DecodeFailed, PictureError
+from proxy.images.decode import Decoded, Decoder
+from proxy.images.decode.choice import decoder_for
+from proxy.images.decode.pillow import PillowDecoder, prepare
+from proxy.images.formats import PictureFacts
+from proxy.images.libvips import has_libvips
+from proxy.images.probe import structure_of
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF")
+needs_libvips = pytest.mark.skipif(not has_libvips(), reason="libvips is not installed (imgmirror[vips])")
+
+
+def opened_and_decoded(
+    decoder: Decoder, folder: Path, body: bytes, name: str, *, at_least: tuple[int, int], frames: int = 1
+) -> tuple[PictureFacts, Decoded]:
+    prepare(max_pixels=50_000_000)
+    path = folder / "body"
+    path.write_bytes(body)
+    structure = structure_of(path, name, max_frames=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as the pipeline does
+        with decoder.open(str(path), structure, picture_format=name) as opened:
+            return opened.facts, opened.decode(at_least=at_least, frames=frames)
+
+
+def on_chequers(picture: Image.Image) -> Image.Image:
+    """Return it over two colours, side by side: transparency counts as it is seen."""
+    both = Image.new("RGB", (picture.width * 2, picture.height), WHITE)
+    both.paste((0, 0, 0), (picture.width, 0, picture.width * 2, picture.height))
+    for left in (0, picture.width):
+        both.paste(picture.convert("RGB"), (left, 0), picture.convert("RGBA").getchannel("A"))
+    return both
+
+
+def _half(left: tuple[int, ...], right: tuple[int, ...], size: tuple[int, int] = (64, 64)) -> Image.Image:
+    made = Image.new("RGBA" if len(left) == 4 else "RGB", size, right)
+    made.paste(left, (0, 0, size[0] // 2, size[1]))
+    return made
+
+
+def _grey_4_bit() -> bytes:
+    """Left half black, right half white; white is the transparent value."""
+    rows = (b"\0" + b"\0" * 16 + b"\xff" * 16) * 64
+    return pictures.png(
+        64, 64, zlib.compress(rows), bits=4, colour=0, extra=pictures.chunk(b"tRNS", b"\0\x0f")
+    )
+
+
+_RAMP = Image.new("L", (64, 16))
+_RAMP.putdata([round(x * 255 / 63) for _ in range(16) for x in range(64)])
+_SEE_THROUGH = _half((200, 40, 40, 255), (40, 40, 200, 90))
+HARD: dict[str, tuple[str, bytes, Image.Image]] = {
+    "16-bit grey": ("png", pictures.grey_16_bit(), _RAMP),
+    "4-bit grey with a transparent value": ("png", _grey_4_bit(), _half((0, 0, 0, 255), (0, 0, 0, 0))),
+    "inverted CMYK": ("jpeg", pictures.adobe_cmyk(), _half((255, 0, 0), WHITE)),
+    "palette": ("png", pictures.saved(pictures.chart(), "PNG"), pictures.chart().convert("RGB")),
+    "two tones": (
+        "png",
+        pictures.saved(_half((0, 0, 0), WHITE).convert("1"), "PNG"),
+        _half((0, 0, 0), WHITE),
+    ),
+    "straight alpha": ("png", pictures.saved(_SEE_THROUGH, "PNG"), _SEE_THROUGH),
+    "grey with alpha": (
+        "png",
+        pictures.saved(_SEE_THROUGH.convert("LA"), "PNG"),
+        _SEE_THROUGH.convert("LA").convert("RGBA"),
+    ),
+    "palette with alpha": ("png", pictures.saved(_SEE_THROUGH.quantize(8), "PNG"), _SEE_THROUGH),
+    "WebP with alpha": (
+        "webp",
+        pictures.saved(_SEE_THROUGH, "WEBP", lossless=True, exact=True),
+        _SEE_THROUGH,
+    ),
+    "AVIF with alpha": ("avif", pictures.saved(_SEE_THROUGH, "AVIF", quality=95), _SEE_THROUGH),
+    "progressive": (
+        "jpeg",
+        pictures.saved(pictures.photo(), "JPEG", quality=95, progressive=True),
+        pictures.photo(),
+    ),
+    "grey JPEG": ("jpeg", pictures.saved(_RAMP, "JPEG", quality=95), _RAMP),
+}
+
+
+class DecoderContract:
+    """Derive a class, give it the value of `render.decoder`."""
+
+    name: str
+
+    def decode(
+        self, path: Path, body: bytes, name: str, *, at_least: tuple[int, int] = (1, 1), frames: int = 1
+    ) -> tuple[PictureFacts, Decoded]:
+        return opened_and_decoded(decoder_for(self.name), path, body, name, at_least=at_least, frames=frames)
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_decoded_is_at_least_as_large_as_asked(self, tmp_path: Path, name: str) -> None:
+        """Never smaller than asked, never larger than the original, in its shape, in a plain mode."""
+        body = pictures.saved(pictures.photo(640, 480), name)
+        for wanted in ((640, 480), (300, 225), (33, 25), (1, 1)):
+            facts, decoded = self.decode(tmp_path, body, name.lower(), at_least=wanted)
+            picture = decoded.frames[0].picture
+            assert (facts.width, facts.height) == (640, 480)
+            assert wanted[0] <= picture.width <= 640
+            assert wanted[1] <= picture.height <= 480
+            assert abs(picture.width / picture.height - 4 / 3) < 0.4
+            assert picture.mode in {"L", "RGB", "RGBA"}
+
+    @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+    @pytest.mark.parametrize("orientation", [3, 5, 6, 7, 8])
+    def test_decoded_is_upright(self, tmp_path: Path, name: str, orientation: int) -> None:
+        """Sizes are upright ones, on the way in and out."""
+        facts, decoded = self.decode(
+            tmp_path, pictures.turned(orientation, name), name.lower(), at_least=(120, 80)
+        )
+        picture = decoded.frames[0].picture
+        assert (facts.width, facts.height) == picture.size == (120, 80)
+        assert looks_like(colour_at(picture, 0.2, 0.2), RED)
+        assert looks_like(colour_at(picture, 0.8, 0.2), GREEN)
+        assert looks_like(colour_at(picture, 0.2, 0.8), BLUE)
+
+    def test_decoded_is_srgb(self, tmp_path: Path) -> None:
+        """The profile is applied, and nothing of the file clings to the picture."""
+        body = pictures.saved(pictures.quarters(), "PNG", icc_profile=pictures.swapped_profile())
+        _, decoded = self.decode(tmp_path, body, "png", at_least=(120, 80))
+        picture = decoded.frames[0].picture
+        assert looks_like(colour_at(picture, 0.2, 0.2), GREEN, within=40)
+        assert not picture.info
+
+    @pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG"])
+    def test_all_frames_are_decoded_alike(self, tmp_path: Path, name: str) -> None:
+        """Frames are complete pictures of one size and mode, with their delays."""
+        facts, decoded = self.decode(
+            tmp_path, pictures.moving(name, 4), name.lower(), at_least=(60, 40), frames=4
+        )
+        assert facts.frames == len(decoded.frames) == 4
+        assert len({(frame.picture.mode, frame.picture.size) for frame in decoded.frames}) == 1
+        assert [frame.duration_ms for frame in decoded.frames] == [50, 60, 70, 80]
+        assert decoded.plays == 0
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_cut_body_is_damaged_even_when_decoded_small(self, tmp_path: Path, name: str) -> None:
+        """A decode is a full one, at whatever size: half a file never passes."""
+        body = pictures.cut(pictures.saved(pictures.photo(640, 480), name))
+        with pytest.raises(DecodeFailed):
+            self.decode(tmp_path, body, name.lower())
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_garbage_behind_a_signature_is_a_picture_error(self, tmp_path: Path, name: str) -> None:
+        """Nothing but an error of the contract leaves the seam."""
+        body = pictures.saved(pictures.quarters(), name)
+        for size in (0, 4, 12, 40):
+            with pytest.raises(PictureError):
+                self.decode(tmp_path, body[:size] + b"\xa5\x00\xff" * 50, name.lower())
+
+    @pytest.mark.parametrize("name", HARD)
+    def test_hard_picture_has_its_colours(self, tmp_path: Path, name: str) -> None:
+        """Grey of 16 and 4 bits, inverted ink, palettes, transparency, interlacing: within a perceptual distance."""
+        picture_format, body, right = HARD[name]
+        facts, decoded = self.decode(tmp_path, body, picture_format, at_least=right.size)
+        picture = decoded.frames[0].picture
+        assert (facts.width, facts.height) == picture.size == right.size
+        assert distance(on_chequers(picture), on_chequers(right)) < 3
+        assert facts.has_alpha or picture.mode in {"L", "RGB"}
+
+    def test_small_transparent_edges_are_not_dark(self, tmp_path: Path) -> None:
+        """Transparent pixels have no colour to give: the disc stays pure red when it is made smaller."""
+        _, decoded = self.decode(tmp_path, pictures.disc_png(203, 201), "png", at_least=(40, 40))
+        picture = decoded.frames[0].picture
+        assert picture.mode == "RGBA"
+        assert picture.width < 203
+        seen = [pixel for pixel in picture.get_flattened_data() if pixel[3] > 8]
+        assert seen
+        assert min(pixel[0] for pixel in seen) > 240
+
+    @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF"])
+    def test_damage_in_the_last_rows_is_seen_however_small(self, tmp_path: Path, name: str) -> None:
+        """The last bytes count, also with an end put back: shrinking on the way reads them all."""
+        body = pictures.saved(pictures.photo(641, 479), name)
+        for missing in (40, 200, 900):
+            cut = body[:-missing] + (b"\xff\xd9" if name == "JPEG" else b"")
+            expected = verdict(PillowDecoder(), tmp_path, cut, name.lower())
+            found = verdict(decoder_for(self.name), tmp_path, cut, name.lower())
+            assert found == expected
+            assert name == "JPEG" or found == "decode_failed"
+
+    @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "GIF"])
+    def test_verdict_and_facts_are_those_of_pillow(self, tmp_path: Path, name: str) -> None:
+        """Whatever is changed or cut in a file: one verdict, whichever decoder renders it."""
+        body = pictures.saved(pictures.photo(90, 70), name)
+        rng = random.Random(7)  # noqa: S311 - damage, not a secret
+        for _ in range(120):
+            changed = bytearray(body)
+            for _ in range(rng.choice((1, 1, 3))):
+                changed[rng.randrange(len(changed))] = rng.randrange(256)
+            damaged = bytes(changed[: rng.choice((len(changed), rng.randrange(len(changed))))])
+            found = verdict(decoder_for(self.name), tmp_path, damaged, name.lower())
+            assert found == verdict(PillowDecoder(), tmp_path, damaged, name.lower())
+
+
+def verdict(decoder: Decoder, folder: Path, body: bytes, name: str) -> str | PictureFacts:
+    try:
+        return opened_and_decoded(decoder, folder, body, name, at_least=(9, 9))[0]
+    except PictureError as error:
+        return error.code
+
+
+class TestPillow(DecoderContract):
+    """Pillow, which is always there."""
+
+    name = "pillow"
+
+
+@needs_libvips
+class TestLibvips(DecoderContract):
+    """libvips wherever it may, and Pillow for the rest."""
+
+    name = "libvips"
+
+
+@needs_libvips
+class TestAuto(DecoderContract):
+    """Whichever is faster."""
+
+    name = "auto"
+
+
+@needs_libvips
+@pytest.mark.parametrize("at_least", [(1021, 679), (510, 339), (100, 66)])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_decoders_show_the_same_picture(tmp_path: Path, name: str, at_least: tuple[int, int]) -> None:
+    """Made equally large, nobody can tell who decoded it; PNG has equal bytes, so `auto` changes no variant."""
+    body = pictures.saved(pictures.photo(1021, 679), name)
+    (first, second) = (
+        opened_and_decoded(decoder_for(who), tmp_path, body, name.lower(), at_least=at_least)[1]
+        .frames[0]
+        .picture
+        for who in ("pillow", "libvips")
+    )
+    assert distance(first.resize(at_least), second.resize(at_least)) < 1.5
+    assert name != "PNG" or first.tobytes() == second.tobytes()
+
+
+@needs_libvips
+def test_libvips_really_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow stands behind it and would hide that it does nothing."""
+    monkeypatch.setattr(
+        "proxy.images.decode.pillow.PillowOpened.decode", lambda *_, **__: pytest.fail("Pillow decoded")
+    )
+    for name in ("JPEG", "PNG", "WEBP", "AVIF"):
+        body = pictures.saved(pictures.photo(64, 48), name)
+        opened_and_decoded(decoder_for("libvips"), tmp_path, body, name.lower(), at_least=(64, 48))
+    body = pictures.saved(pictures.photo(64, 48), "PNG")
+    opened_and_decoded(decoder_for("auto"), tmp_path, body, "png", at_least=(64, 48))
+
+
+@needs_libvips
+def test_libvips_has_no_other_loaders(tmp_path: Path) -> None:
+    """What nobody asked for cannot be reached: SVG, PDF, matrices, its own format."""
+    decoder_for("libvips")
+    pyvips = pytest.importorskip("pyvips")
+    for name, body in {
+        "a.svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>',
+        "a.mat": b"2 1\n1 2\n",
+        "a.ppm": b"P6 1 1 255 abc",
+        "a.gif": pictures.saved(pictures.quarters(), "GIF"),
+        "a.tif": pictures.saved(pictures.quarters(), "TIFF"),
+    }.items():
+        (tmp_path / name).write_bytes(body)
+        with pytest.raises(pyvips.Error):
+            pyvips.Image.new_from_file(str(tmp_path / name)).avg()
