@@ -1,4 +1,4 @@
-"""The inside of a render process: `python -m proxy.images.renderer DESCRIPTOR MEMORY_BYTES`.
+"""The inside of a render process: `python -m proxy.images.renderer DESCRIPTOR MEMORY_BYTES DECODER`.
 
 It takes jobs from its socket, one at a time, and ends when the socket closes. It gives up what it does not need
 before it sees the first picture: environment, memory without end, core files, files to write. It dies with
@@ -7,8 +7,10 @@ its parent, and by its own alarm when nobody is left to kill it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
+import io
 import logging
 import os
 import resource
@@ -18,14 +20,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from PIL import _imaging
+from PIL import Image, _imaging
 
 from proxy.images import jobs
 from proxy.images.decode.choice import decoder_for
 from proxy.images.decode.pillow import prepare
+from proxy.images.encode import Result, encode
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import LENGTH_BYTES, Settings
 from proxy.images.pipeline import inspect
+from proxy.images.resolved import Resolved
 
 MAX_JOBS = 5_000
 """After so many jobs a process makes room for a new one, whatever a library may have leaked."""
@@ -38,9 +42,10 @@ _TRIM_FROM_PIXELS = 2_000_000
 
 def main() -> None:
     """Serve jobs until the socket closes."""
-    descriptor, memory_max_bytes = int(sys.argv[1]), int(sys.argv[2])
+    descriptor, memory_max_bytes, decoder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     parent = os.getppid()
     _harden(memory_max_bytes, parent)
+    _practise(decoder)
     with socket.socket(fileno=descriptor) as connection:
         connection.sendall(jobs.frame({"ready": True}))
         _Server(connection).serve()
@@ -57,6 +62,16 @@ def _harden(memory_max_bytes: int, parent: int) -> None:
     _limit(resource.RLIMIT_NOFILE, 32)
     _limit(resource.RLIMIT_AS, memory_max_bytes)
     logging.disable()
+
+
+def _practise(decoder: str) -> None:
+    """Do everything once: libraries are loaded and memory is taken before a visitor waits for it."""
+    # A process that is given little memory may fail here; it will say so of the picture for which it matters.
+    with contextlib.suppress(MemoryError, OSError, ValueError):
+        decoder_for(decoder)
+        result = Result(frames=((Image.new("RGB", (256, 256)), 0),), plays=0, exif=b"", wanted=Resolved())
+        for output_format in ("avif", "webp", "jpeg", "png"):
+            Image.open(io.BytesIO(encode(result, output_format))).load()
 
 
 def _limit(kind: int, value: int) -> None:

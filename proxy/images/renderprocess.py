@@ -63,7 +63,7 @@ class RenderProcess:
         return self._process.pid
 
     @classmethod
-    async def start(cls, *, memory_max_bytes: int) -> RenderProcess:
+    async def start(cls, *, memory_max_bytes: int, decoder: str) -> RenderProcess:
         """Start a process and wait until it is ready.
 
         Raises:
@@ -73,7 +73,7 @@ class RenderProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = _launch(theirs.fileno(), memory_max_bytes)
+                process = _launch(theirs.fileno(), str(memory_max_bytes), decoder)
             except BaseException:
                 ours.close()
                 raise
@@ -135,11 +135,11 @@ class RenderProcess:
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def _launch(descriptor: int, memory_max_bytes: int) -> subprocess.Popen[bytes]:
+def _launch(descriptor: int, *arguments: str) -> subprocess.Popen[bytes]:
     # The start takes a millisecond (vfork). It happens on the loop's thread, because on Linux the child is told
     # to die with the thread that started it.
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-P", "-m", "proxy.images.renderer", str(descriptor), str(memory_max_bytes)],
+        [sys.executable, "-P", "-m", "proxy.images.renderer", str(descriptor), *arguments],
         pass_fds=(descriptor,),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

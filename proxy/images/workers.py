@@ -189,7 +189,9 @@ class RenderPool:
         return Inspection.failed(error, waiting.facts, wishes=len(waiting.job.wishes))
 
     async def _fill(self, slot: _Slot) -> None:
-        slot.process = await RenderProcess.start(memory_max_bytes=self._config.memory_max_bytes)
+        slot.process = await RenderProcess.start(
+            memory_max_bytes=self._config.memory_max_bytes, decoder=self._config.decoder
+        )
 
     async def _refill(self, slot: _Slot) -> None:
         try:
