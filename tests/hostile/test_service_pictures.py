@@ -141,7 +141,9 @@ async def test_renderer_killed_in_the_middle_costs_one_answer_and_nobody_else(
 ) -> None:
     origin.serve("/slow.png", slow_picture(6_000))
     origin.serve("/good.png", chart_png(100, 100))
-    with Service(write_config(tmp_path, {"render": {"processes": 2}})) as service:
+    # Pillow holds the whole picture, so a large process is one that is at work.
+    config = write_config(tmp_path, {"render": {"processes": 2, "decoder": "pillow"}})
+    with Service(config) as service:
         client = Client(http, service.base)
         assert service.process is not None
         rendering = asyncio.create_task(client.get("/image/width=100,blur=200/" + origin.url("/slow.png")))
