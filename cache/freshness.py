@@ -102,11 +102,6 @@ def stale_seconds(entry: Entry, *, now: float, min_fresh_seconds: float) -> floa
     return max(0.0, -remaining)
 
 
-def is_fresh(entry: Entry, *, now: float, min_fresh_seconds: float) -> bool:
-    """Whether the entry may be served without asking its origin."""
-    return remaining_seconds(entry, now=now, min_fresh_seconds=min_fresh_seconds) > 0
-
-
 def _by_operator(entry: Entry, *, now: float, policy: Policy) -> float:
     since = now - entry.validated_at
     if since < -CLOCK_TOLERANCE_SECONDS:

@@ -17,8 +17,8 @@ from cache.freshness import (
     cache_control,
     current_age,
     freshness_lifetime,
-    is_fresh,
     remaining_seconds,
+    stale_seconds,
 )
 from cache.httpdate import format_http_date
 
@@ -144,15 +144,23 @@ def kept(control: str = "max-age=100") -> Entry:
 @pytest.mark.parametrize(("passed", "fresh"), [(0, True), (99.9, True), (100, False), (101, False)])
 def test_entry_is_fresh_until_its_lifetime_is_over(passed: float, fresh: bool) -> None:
     """§4.2: fresh means that the lifetime exceeds the age."""
-    assert is_fresh(kept(), now=NOW + passed, min_fresh_seconds=0) is fresh
+    assert (remaining_seconds(kept(), now=NOW + passed, min_fresh_seconds=0) > 0) is fresh
 
 
 @pytest.mark.parametrize("control", ["no-store", "no-cache", "max-age=0", "private", ""])
 def test_entry_is_fresh_as_long_as_the_operator_says(control: str) -> None:
     """`min_fresh` stands above the origin's word."""
     assert remaining_seconds(kept(control), now=NOW + 40, min_fresh_seconds=100) == 60
-    assert not is_fresh(kept(control), now=NOW + 100, min_fresh_seconds=100)
-    assert not is_fresh(kept(control), now=NOW, min_fresh_seconds=0)
+    assert remaining_seconds(kept(control), now=NOW + 100, min_fresh_seconds=100) == 0
+    assert remaining_seconds(kept(control), now=NOW, min_fresh_seconds=0) == 0
+
+
+def test_entry_is_stale_since_the_later_of_both_ends() -> None:
+    """RFC 5861 §4 counts from the end of freshness, not from the last answer of the origin."""
+    assert stale_seconds(kept(), now=NOW + 99, min_fresh_seconds=0) == 0
+    assert stale_seconds(kept(), now=NOW + 130, min_fresh_seconds=0) == 30
+    assert stale_seconds(kept(), now=NOW + 130, min_fresh_seconds=120) == 10
+    assert stale_seconds(kept("no-store"), now=NOW + 130, min_fresh_seconds=0) == 130
 
 
 def test_entry_is_fresh_by_whichever_lasts_longer() -> None:
@@ -170,7 +178,7 @@ def test_entry_from_the_future_is_stale() -> None:
     entry = dataclasses.replace(
         kept("max-age=99999"), response_time=NOW + 10 * DAY, validated_at=NOW + 10 * DAY
     )
-    assert not is_fresh(entry, now=NOW, min_fresh_seconds=DAY)
+    assert remaining_seconds(entry, now=NOW, min_fresh_seconds=DAY) == 0
 
 
 def test_entry_from_some_seconds_ahead_is_fresh() -> None:
