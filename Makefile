@@ -39,8 +39,8 @@ kill: $(VENV)/.installed-dev ## kill -9 a warm of 200 pictures, again and again 
 
 lock: ## write requirements.lock and requirements-dev.lock anew
 	$(PIP) install uv
-	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade -o requirements.lock
-	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade -o requirements-dev.lock
+	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group build --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements.lock
+	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group dev --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements-dev.lock
 
 clean: ## remove what was installed, built and kept by the demo
 	rm -rf $(VENV) dist build var .mypy_cache .ruff_cache .pytest_cache .hypothesis
