@@ -24,7 +24,7 @@ _FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val\Z")
 _PLAIN = (str, bytes, float, int)
 
 
-class SafeDisk(diskcache.Disk):  # type: ignore[misc]
+class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     """Store exact `str`, `bytes`, `int` and `float` only; `bool` and subclasses would be pickled."""
 
     def put(self, key: Any) -> tuple[Any, bool]:

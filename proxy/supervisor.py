@@ -164,7 +164,7 @@ def _metrics_folder() -> Iterator[None]:
 def _worker_main(
     serving: Serving, config: Config, listener: socket.socket, place: Place, ready: Event
 ) -> None:
-    from proxy.observe.logs import set_up  # noqa: PLC0415
+    from proxy.observe.logs import set_up  # noqa: PLC0415 - see run_worker
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can reload
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the group; the parent passes on SIGTERM
@@ -272,4 +272,4 @@ def _forget_metrics(pid: int | None) -> None:
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - see run_worker
 
     if pid is not None:
-        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]  # untyped there

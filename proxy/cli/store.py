@@ -150,7 +150,7 @@ async def _known_name(index: ArticleIndex, given: str) -> str | None:
 
 
 def _spellings(path: str) -> tuple[str, ...]:
-    return path, os.path.normpath(path), os.path.abspath(path), os.path.relpath(path)  # noqa: PTH100
+    return path, os.path.normpath(path), os.path.abspath(path), os.path.relpath(path)  # noqa: PTH100 - as text
 
 
 def _show(args: argparse.Namespace, figures: dict[str, Any], *, title: str) -> None:

@@ -131,7 +131,7 @@ class RenderProcess:
         if self._process.poll() is None:
             self._process.kill()
         # There is no event to wait for: asyncio's child watchers differ from loop to loop and need threads.
-        while self._process.poll() is None:  # noqa: ASYNC110
+        while self._process.poll() is None:  # noqa: ASYNC110 - see above
             await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -48,8 +48,8 @@ class MarkdownReader:
         self._parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable("table")
         self._parser.core.ruler.enableOnly(["normalize", "block"])
         # Addresses are compared with what stands in the article: nothing may be normalized or refused.
-        self._parser.normalizeLink = _unchanged  # type: ignore[method-assign]
-        self._parser.validateLink = _admit_all  # type: ignore[method-assign]
+        self._parser.normalizeLink = _unchanged  # type: ignore[method-assign]  # its documented way
+        self._parser.validateLink = _admit_all  # type: ignore[method-assign]  # its documented way
 
     def spots(self, text: str, start: int) -> tuple[list[Spot], list[tuple[int, int]]]:
         """Return the spots of `text[start:]` and the ranges of code and comments; positions are those of `text`."""

@@ -18,7 +18,7 @@ def decoder_for(name: str) -> Decoder:
         return PillowDecoder()
     try:
         # Only a render process loads the library, and only when it is wanted.
-        from proxy.images.decode.vips import VipsDecoder  # noqa: PLC0415
+        from proxy.images.decode.vips import VipsDecoder  # noqa: PLC0415 - an extra
     except (ImportError, OSError, AttributeError):
         # Without its binary wheel pyvips may find no library, or an old one.
         return PillowDecoder()

@@ -100,7 +100,7 @@ class PillowOpened:
         _scale_transparent_grey(image)
         if isinstance(image, WebPImagePlugin.WebPImageFile) and image.is_animated:
             # RFC 9649 §2.7: the alpha flag is a hint. Frames that do not fill the canvas leave it transparent.
-            image.rawmode = image._mode = "RGBA"  # noqa: SLF001
+            image.rawmode = image._mode = "RGBA"  # noqa: SLF001 - as its own loaders do
 
     @property
     def facts(self) -> PictureFacts:
