@@ -31,7 +31,7 @@ OPTIONS = (
         "quality",
         _read_quality,
         "a whole number from 1 to 100, or auto",
-        "quality of JPEG, WebP and AVIF, 80, 75 and 65 when absent; auto: the lowest that looks like the original",
+        "quality of JPEG, WebP and AVIF, 80, 75 and 54 when absent; auto: the lowest that looks like the original",
         short="q",
     ),
     Option(

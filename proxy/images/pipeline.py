@@ -36,6 +36,7 @@ from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.operations import Scene, settled, transformed
 from proxy.images.probe import structure_of
+from proxy.images.resampling import Resample
 from proxy.images.resolved import Resolved
 from proxy.images.structure import Structure
 from proxy.images.svg import SvgDecoder
@@ -74,10 +75,10 @@ def _inspected(job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFa
     picture_format = _format_of(job.path)
     structure = structure_of(job.path, picture_format, max_frames=settings.max_frames)
     if picture_format == "svg":
-        decoder = SvgDecoder()
+        decoder = SvgDecoder(decoder.resample)
     with decoder.open(job.path, structure, picture_format=picture_format) as opened:
         on_facts(opened.facts)
-        return _Rendering(job, settings, opened).run(structure)
+        return _Rendering(job, settings, opened, decoder.resample).run(structure)
 
 
 def _format_of(path: str) -> str:
@@ -109,13 +110,13 @@ class _Task:
 class _Rendering:
     """One job whose file is open."""
 
-    def __init__(self, job: Job, settings: Settings, opened: Opened) -> None:
+    def __init__(self, job: Job, settings: Settings, opened: Opened, resample: Resample) -> None:
         self._job = job
         self._settings = settings
         self._opened = opened
         self._facts = opened.facts
         self._limits = Limits(settings.max_output_side, settings.max_output_pixels)
-        self._scene = Scene((self._facts.width, self._facts.height), self._limits)
+        self._scene = Scene((self._facts.width, self._facts.height), self._limits, resample)
         self._outputs: dict[int, Output] = {}
 
     def run(self, structure: Structure) -> Inspection:

@@ -158,6 +158,9 @@ def _environment() -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         # One malloc arena: every further one would take 64 MiB of the address space that is limited.
         "MALLOC_ARENA_MAX": "1",
+        # Pages stay for the next picture; the process itself gives them back (`renderer`).
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
         # One thread for libvips too: the processes are what runs side by side.
         "VIPS_CONCURRENCY": "1",
     }

@@ -177,7 +177,7 @@ class DecoderContract:
 
     def test_small_transparent_edges_are_not_dark(self, tmp_path: Path) -> None:
         """Transparent pixels have no colour to give: the disc stays pure red when it is made smaller."""
-        _, decoded = self.decode(tmp_path, pictures.disc_png(203, 201), "png", at_least=(40, 40))
+        _, decoded = self.decode(tmp_path, pictures.disc_png(203, 201), "png", at_least=(20, 20))
         picture = decoded.frames[0].picture
         assert picture.mode == "RGBA"
         assert picture.width < 203
@@ -241,16 +241,15 @@ class TestAuto(DecoderContract):
 @pytest.mark.parametrize("at_least", [(1021, 679), (510, 339), (100, 66)])
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_decoders_show_the_same_picture(tmp_path: Path, name: str, at_least: tuple[int, int]) -> None:
-    """Made equally large, nobody can tell who decoded it; PNG has equal bytes, so `auto` changes no variant."""
+    """Made equally large by its own resampling, nobody can tell who decoded it; a whole PNG has equal bytes."""
     body = pictures.saved(pictures.photo(1021, 679), name)
-    (first, second) = (
-        opened_and_decoded(decoder_for(who), tmp_path, body, name.lower(), at_least=at_least)[1]
-        .frames[0]
-        .picture
-        for who in ("pillow", "libvips")
-    )
-    assert distance(first.resize(at_least), second.resize(at_least)) < 1.5
-    assert name != "PNG" or first.tobytes() == second.tobytes()
+    made = []
+    for decoder in map(decoder_for, ("pillow", "libvips")):
+        _, decoded = opened_and_decoded(decoder, tmp_path, body, name.lower(), at_least=at_least)
+        picture = decoded.frames[0].picture
+        made.append(decoder.resample(picture, at_least, (0, 0, *picture.size)))
+    assert distance(*made) < 1.5
+    assert name != "PNG" or at_least[0] < 1021 or made[0].tobytes() == made[1].tobytes()
 
 
 @needs_libvips

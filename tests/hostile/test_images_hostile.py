@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from service import wait_until
 
 from proxy.config import RenderConfig
 from proxy.images.decode.pillow import PillowDecoder, prepare
@@ -94,7 +96,9 @@ async def test_memory_comes_back_after_hostile_pictures(pool: RenderPool, tmp_pa
         await pool.run(Job(str(path), (WISH, STILL), check=True))
     assert isinstance((await pool.run(Job(str(largest), (WISH,), check=True))).outputs[0], Rendered)
     assert isinstance((await pool.run(Job(str(good), (WISH,), check=True))).outputs[0], Rendered)
-    assert psutil.Process(pool.pids[0]).memory_info().rss < before * 1.2
+    # A process keeps its pages while jobs follow one another.
+    process = psutil.Process(pool.pids[0])
+    await asyncio.to_thread(wait_until, lambda: process.memory_info().rss < before * 1.2)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -233,6 +233,8 @@ async def test_process_has_given_up_what_it_does_not_need(pool: RenderPool) -> N
         "PYTHONHASHSEED",
         "LC_ALL",
         "MALLOC_ARENA_MAX",
+        "MALLOC_MMAP_THRESHOLD_",
+        "MALLOC_TRIM_THRESHOLD_",
         "VIPS_CONCURRENCY",
         "LD_LIBRARY_PATH",
     }

@@ -15,6 +15,7 @@ from PIL import Image
 
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
+from proxy.images.resampling import Resample
 from proxy.images.structure import Structure
 
 
@@ -54,7 +55,12 @@ class Opened(Protocol):
 
 
 class Decoder(Protocol):
-    """A library that decodes."""
+    """A library that decodes, and resamples what it decoded."""
+
+    @property
+    def resample(self) -> Resample:
+        """The library's way from the decoded size to the one wanted."""
+        ...
 
     def open(self, path: str, structure: Structure, *, picture_format: str) -> AbstractContextManager[Opened]:
         """Read the header of the body at `path`.

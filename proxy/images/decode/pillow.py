@@ -30,6 +30,7 @@ from proxy.images.decode.colour import has_transparency, plain, to_srgb
 from proxy.images.decode.faults import guarded
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
+from proxy.images.resampling import Resample, by_pillow
 from proxy.images.structure import Structure
 
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
@@ -54,7 +55,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SPARE = 1.5
-"""How much larger than asked a picture stays after the quick box filter; below that the result gets softer."""
+"""How much larger than asked a picture stays after the quick box filter, when resampling is what costs."""
 _MAX_EXIF_BYTES = 1 << 20
 
 
@@ -68,7 +69,11 @@ def prepare(*, max_pixels: int) -> None:
 
 
 class PillowDecoder:
-    """The decoder that is always there."""
+    """The decoder that is always there. spare: how many times larger than asked a picture stays (`quick_factor`)."""
+
+    def __init__(self, *, spare: float = _SPARE, resample: Resample = by_pillow) -> None:
+        self.resample = resample
+        self._spare = spare
 
     @contextmanager
     def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[PillowOpened]:
@@ -81,7 +86,7 @@ class PillowDecoder:
             image = _PLUGINS[picture_format](path)
         try:
             with guarded():
-                opened = PillowOpened(image, structure, picture_format=picture_format)
+                opened = PillowOpened(image, structure, picture_format=picture_format, spare=self._spare)
             yield opened
         finally:
             image.close()
@@ -90,8 +95,11 @@ class PillowDecoder:
 class PillowOpened:
     """A body opened by Pillow."""
 
-    def __init__(self, image: ImageFile.ImageFile, structure: Structure, *, picture_format: str) -> None:
+    def __init__(
+        self, image: ImageFile.ImageFile, structure: Structure, *, picture_format: str, spare: float
+    ) -> None:
         self._image = image
+        self._spare = spare
         self._format = picture_format
         self._exif = structure.exif or _exif_bytes(image)
         # Pillow turns TIFF upright by itself, and leaves the tag as it was.
@@ -172,22 +180,25 @@ class PillowOpened:
                 self._image.seek(number)
             self._image.load()
             duration = self._image.info.get("duration", 0)
-            yield Frame(self._finished(at_least), max(0, round(float(duration))))
+            yield Frame(self._finished(at_least, frames), max(0, round(float(duration))))
 
-    def _finished(self, at_least: Size) -> Image.Image:
+    def _finished(self, at_least: Size, frames: int) -> Image.Image:
         picture = plain(self._image)
-        factor = quick_factor(picture.size, at_least)
+        factor = quick_factor(picture.size, at_least, self._spare)
         if factor >= 2:
             picture = picture.reduce(factor)
         elif picture is self._image:
-            # The next frame is drawn over the same pixels, and closing the file takes them away.
-            picture = picture.copy()
+            # Closing the file takes the pixels from it, and the next frame is drawn over them.
+            picture = picture.copy() if frames > 1 else picture._new(picture.im)  # noqa: SLF001 - no copy
         return finished(picture, self._image.info.get("icc_profile"), self._turn)
 
 
-def quick_factor(size: Size, at_least: Size) -> int:
-    """Return by which whole number a picture is made smaller with a box filter, before the fine resize."""
-    return max(1, math.floor(min(size[0] / at_least[0], size[1] / at_least[1]) / _SPARE))
+def quick_factor(size: Size, at_least: Size, spare: float) -> int:
+    """Return by which whole number a picture is made smaller with a box filter, before the fine resize.
+
+    It stays `spare` times larger than asked: the less, the faster, and the softer the result.
+    """
+    return max(1, math.floor(min(size[0] / at_least[0], size[1] / at_least[1]) / spare))
 
 
 def finished(picture: Image.Image, profile: bytes | None, turn: Image.Transpose | None) -> Image.Image:

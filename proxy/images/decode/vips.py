@@ -21,6 +21,8 @@ from proxy.images.decode.pillow import PillowDecoder, PillowOpened, finished, qu
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.libvips import OLDEST
+from proxy.images.resampling import Resample
+from proxy.images.resampling_vips import by_libvips
 from proxy.images.structure import Structure
 
 _LOADERS = {
@@ -35,6 +37,8 @@ FORMATS = frozenset(_LOADERS)
 # CMYK is left out, because Adobe's inverted ink is Pillow's to read; so are 16-bit grey and other wide numbers.
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 _BANDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_SPARE = 3.0
+"""How much larger than asked a picture stays after the quick box filter: as good as none, as resampling is cheap."""
 _STRIP_PIXELS = 1 << 17
 """A strip stays in the processor's second-level cache."""
 
@@ -66,7 +70,12 @@ class VipsDecoder:
     def __init__(self, formats: Collection[str] = FORMATS, *, picky: bool = False) -> None:
         self._formats = FORMATS & frozenset(formats)
         self._picky = picky
-        self._pillow = PillowDecoder()
+        self._pillow = PillowDecoder(spare=_SPARE, resample=by_libvips)
+
+    @property
+    def resample(self) -> Resample:
+        """The library's way from the decoded size to the one wanted."""
+        return by_libvips
 
     @contextmanager
     def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[Opened]:
@@ -150,7 +159,7 @@ class VipsOpened:
             return image, (-(-size[0] // factor), -(-size[1] // factor))
         if kind == "webp":
             # libwebp decodes all and makes rows smaller as they come.
-            factor = quick_factor(size, at_least)
+            factor = quick_factor(size, at_least, _SPARE)
             image = pyvips.Image.webpload(self._path, scale=1 / factor, **options)
             near = (
                 abs(image.width * factor - size[0]) <= factor
@@ -164,7 +173,7 @@ class VipsOpened:
 def _small(image: pyvips.Image, at_least: Size) -> Image.Image:
     """Return the pixels in a plain mode, made smaller by a whole number; strip by strip, in the order of the file."""
     width, height, mode = image.width, image.height, _BANDS[image.bands]
-    factor = quick_factor((width, height), at_least)
+    factor = quick_factor((width, height), at_least, _SPARE)
     rows = max(1, _STRIP_PIXELS // width // factor) * factor
     region = pyvips.Region.new(image)
     picture: Image.Image | None = None

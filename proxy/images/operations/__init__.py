@@ -15,6 +15,7 @@ from PIL import Image
 from proxy.images.geometry import Limits, Size
 from proxy.images.operations import adjust, background, focus, orient, resize, trim
 from proxy.images.options import Option
+from proxy.images.resampling import Resample, by_pillow
 
 if TYPE_CHECKING:
     from proxy.images.resolved import Resolved
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a step may know besides the picture: the original's upright size and the limits of results."""
+    """What a step may know besides the picture: the original's upright size, the limits of results, and how to
+    resample.
+    """
 
     original: Size
     limits: Limits
+    resample: Resample = by_pillow
 
     def natural_size(self, picture: Image.Image, wanted: Resolved) -> Size:
         """Return the size that `picture` stands for, before resizing.

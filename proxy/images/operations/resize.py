@@ -18,14 +18,13 @@ from proxy.images.options import Option, Value, choice, decimal, flag, whole, wo
 if TYPE_CHECKING:
     from proxy.images.geometry import Plan
     from proxy.images.operations import Scene
+    from proxy.images.resampling import Resample
     from proxy.images.resolved import Resolved
 
 MAX_ASKED_PX = 32767
 """Widest anything can be asked for; the configuration sets the limit that counts (`render.max_output_side`)."""
 
 _POINT = re.compile(r"([01](?:\.[0-9]{1,4})?)x([01](?:\.[0-9]{1,4})?)")
-_REDUCING_GAP = 2.0
-"""How much larger than the result the box-filtered intermediate stays (Pillow's advice for LANCZOS: 2 to 3)."""
 
 
 def read_gravity(text: str) -> Value:
@@ -101,13 +100,16 @@ def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
     """Return `picture` cut, resampled and put on its canvas."""
     natural = scene.natural_size(picture, wanted)
     plan = make_plan(natural, wanted, limits=scene.limits)
-    resized = _resampled(picture, plan, (picture.width / natural[0], picture.height / natural[1]))
+    scale = (picture.width / natural[0], picture.height / natural[1])
+    resized = _resampled(picture, plan, scale, scene.resample)
     if plan.canvas == plan.size:
         return resized
     return _on_canvas(resized, plan, wanted)
 
 
-def _resampled(picture: Image.Image, plan: Plan, scale: tuple[float, float]) -> Image.Image:
+def _resampled(
+    picture: Image.Image, plan: Plan, scale: tuple[float, float], resample: Resample
+) -> Image.Image:
     left, top, right, bottom = plan.crop
     box = (
         left * scale[0],
@@ -117,7 +119,7 @@ def _resampled(picture: Image.Image, plan: Plan, scale: tuple[float, float]) -> 
     )
     if plan.size == picture.size and box == (0.0, 0.0, float(picture.width), float(picture.height)):
         return picture
-    return picture.resize(plan.size, Image.Resampling.LANCZOS, box=box, reducing_gap=_REDUCING_GAP)
+    return resample(picture, plan.size, box)
 
 
 def _on_canvas(picture: Image.Image, plan: Plan, wanted: Resolved) -> Image.Image:

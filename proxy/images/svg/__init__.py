@@ -19,6 +19,7 @@ from proxy.images.decode import Decoded, Frame
 from proxy.images.decode.faults import guarded
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
+from proxy.images.resampling import Resample, by_pillow
 from proxy.images.structure import Structure
 from proxy.images.svg.document import SvgDocument, read
 from proxy.images.svg.fonts import families
@@ -42,6 +43,9 @@ MAX_SIDE_PX = 1 << 30
 
 class SvgDecoder:
     """The decoder of SVG, whatever decodes the rest."""
+
+    def __init__(self, resample: Resample = by_pillow) -> None:
+        self.resample = resample
 
     @contextmanager
     def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:

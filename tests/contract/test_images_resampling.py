@@ -1,0 +1,95 @@
+"""What every resampling must do: Pillow's, and the one by libvips, which leaves to Pillow what it cannot do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pictures
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pictures import distance
+from PIL import Image, ImageDraw
+
+from proxy.images.libvips import has_libvips
+from proxy.images.resampling import Box, Resample, by_pillow
+
+PHOTO = pictures.photo(1021, 679)
+WHOLE: Box = (0, 0, 1021, 679)
+
+
+def _by_libvips() -> Resample:
+    if not has_libvips():
+        pytest.skip("libvips is not installed (imgmirror[vips])")
+    from proxy.images.resampling_vips import by_libvips  # noqa: PLC0415 - an extra
+
+    return by_libvips
+
+
+WAYS = pytest.mark.parametrize("way", [lambda: by_pillow, _by_libvips], ids=["pillow", "libvips"])
+
+
+def plainly(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+    """Return what the filter gives without any shortcut."""
+    return picture.resize(size, Image.Resampling.LANCZOS, box=box)
+
+
+@WAYS
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1021, 679), (512, 341), (300, 300), (64, 40), (8, 679), (1500, 900)])
+def test_resampled_picture_is_what_lanczos_gives(
+    way: Callable[[], Resample], mode: str, size: tuple[int, int]
+) -> None:
+    """Smaller, larger, squeezed."""
+    picture = PHOTO.convert(mode)
+    made = way()(picture, size, WHOLE)
+    assert (made.mode, made.size) == (mode, size)
+    assert distance(made.convert("RGB"), plainly(picture, size, WHOLE).convert("RGB")) < 1.5
+
+
+@WAYS
+def test_picture_can_become_a_single_pixel(way: Callable[[], Resample]) -> None:
+    """Its mean colour, near enough."""
+    made = way()(PHOTO, (1, 1), WHOLE)
+    assert made.size == (1, 1)
+    assert distance(made, PHOTO.resize((1, 1), Image.Resampling.BOX)) < 8
+
+
+@WAYS
+@given(
+    width=st.integers(20, 800),
+    height=st.integers(20, 600),
+    corner=st.tuples(st.floats(0, 200), st.floats(0, 60)),
+    part=st.tuples(st.floats(60, 821), st.floats(60, 619)),
+)
+def test_any_part_in_any_size_is_what_lanczos_gives(
+    way: Callable[[], Resample],
+    width: int,
+    height: int,
+    corner: tuple[float, float],
+    part: tuple[float, float],
+) -> None:
+    """Boxes that cut through pixels may be moved by half a pixel of the source, no further."""
+    box = (*corner, min(1021.0, corner[0] + part[0]), min(679.0, corner[1] + part[1]))
+    made = way()(PHOTO, (width, height), box)
+    assert made.size == (width, height)
+    assert distance(made, plainly(PHOTO, (width, height), box)) < 3
+
+
+@WAYS
+def test_transparent_colours_do_not_shine_through(way: Callable[[], Resample]) -> None:
+    """Green that nobody sees leaves no fringe around red that everybody sees."""
+    picture = Image.new("RGBA", (900, 900), (0, 255, 0, 0))
+    ImageDraw.Draw(picture).ellipse((150, 150, 750, 750), fill=(255, 0, 0, 255))
+    made = way()(picture, (211, 211), (0, 0, 900, 900))
+    red, green, _, alpha = (made.getchannel(name).tobytes() for name in "RGBA")
+    seen = [number for number, value in enumerate(alpha) if value > 8]
+    assert max(green[number] for number in seen) <= 16
+    assert min(red[number] for number in seen) >= 239
+
+
+@WAYS
+def test_resampling_twice_gives_equal_bytes(way: Callable[[], Resample]) -> None:
+    """What is not deterministic cannot be cached under a name made of its input."""
+    first, second = (way()(PHOTO, (512, 341), WHOLE).tobytes() for _ in range(2))
+    assert first == second
