@@ -1,7 +1,7 @@
 """Incoming: a body on its way in, written aside and hashed while it comes.
 
-Knows bytes; what they are and whether they are kept is for others. Runs on the event loop, files by aiofiles
-in the store's threads. When the store's disk takes nothing more, the body moves to the system's temporary
+Knows bytes; what they are and whether they are kept is for others. Runs on the event loop, files in the
+store's threads. When the store's disk takes nothing more, the body moves to the system's temporary
 folder: it can then be read and served, but not kept.
 """
 
@@ -18,16 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from aiofiles.threadpool import wrap
-
 from cache.durable import create_aside, refusal, sync_descriptor
 from cache.errors import NotKept, StoreUnwritable
 from cache.threads import StoreThreads
 
 log = logging.getLogger(__name__)
 
-BLOCK_BYTES = 256 * 1024
-"""What is collected before a thread writes it: a change of threads costs more than copying a few KB."""
+BLOCK_BYTES = 512 * 1024
+"""What is collected before a thread hashes and writes it: changing threads costs as much as some hundred KB."""
 
 
 class Incoming:
@@ -50,7 +48,8 @@ class Incoming:
         self._threads = threads
         self._digest = hashlib.sha256()
         self._sha256: str | None = None
-        self._pending = bytearray()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._file: io.BufferedWriter | None = None
         self._temporary: Path | None = None
         self._synced = False
@@ -84,9 +83,10 @@ class Incoming:
         """
         if self._sha256 is not None:
             raise ValueError("the body is finished")
-        self._pending += chunk
+        self._pending.append(chunk)
+        self._pending_bytes += len(chunk)
         self.size += len(chunk)
-        if len(self._pending) >= BLOCK_BYTES:
+        if self._pending_bytes >= BLOCK_BYTES:
             await self._flush()
 
     async def finish(self) -> None:
@@ -125,36 +125,39 @@ class Incoming:
             self._synced = True
 
     async def _flush(self) -> None:
-        if self._file is None:
-            await self._threads.write(self._open)
-        block, self._pending = bytes(self._pending), bytearray()
-        if block:
-            await self._threads.read(self._digest.update, block)
-        try:
-            await self._append(block)
-        except OSError as error:
-            await self._move_elsewhere(error, block)
+        block, self._pending, self._pending_bytes = self._pending, [], 0
+        # The page cache takes a block whatever fsync the disk is busy with; but the file is made, and then known.
+        run = self._threads.write if self._file is None else self._threads.read
+        await run(self._take, block)
 
-    async def _append(self, block: bytes) -> None:
+    # In threads
+
+    def _take(self, block: list[bytes]) -> None:
+        if self._file is None:
+            self._open()
+        for chunk in block:
+            self._digest.update(chunk)
+        try:
+            self._append(block)
+        except OSError as error:
+            self._move_elsewhere(error, block)
+
+    def _append(self, block: list[bytes]) -> None:
         if self._file is None:
             raise StoreUnwritable("the body is not open")
-        file = wrap(self._file, executor=self._threads.executor)
-        if block:
-            await file.write(block)
-        await file.flush()
+        self._file.writelines(block)
+        self._file.flush()
 
-    async def _move_elsewhere(self, error: OSError, block: bytes) -> None:
+    def _move_elsewhere(self, error: OSError, block: list[bytes]) -> None:
         if self.refusal is not None:
             raise StoreUnwritable(f"nothing takes the body: {error.strerror}") from error
         log.warning("the store takes no more bytes: %s", error)
         self.refusal = refusal(error)
-        await self._threads.write(self._move, self.size - len(block))
+        self._move(self.size - sum(map(len, block)))
         try:
-            await self._append(block)
+            self._append(block)
         except OSError as again:
             raise StoreUnwritable(f"nothing takes the body: {again.strerror}") from again
-
-    # In threads
 
     def _open(self) -> None:
         try:

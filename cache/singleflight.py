@@ -26,42 +26,65 @@ class SingleFlight:
        to none of them: when a waiter is cancelled the others are not, and work without waiters still ends.
     2. The task takes the key's lock, which excludes the other processes, then peeks: while it waited,
        another process may have made the thing. Only if not, it works.
-    3. Every waiter gets the result, or an exception of its own with the traceback of the work.
+    3. Every waiter gets the result, or an exception of its own with the traceback of the work. A waiter that
+       accepts what the work announced before its end gets that, and the work goes on. Whoever comes after the
+       announcement waits for the end and begins anew: his answer must not be older than his question.
        Without a lock file (read-only disk) the work is done unshared between processes.
     """
 
     def __init__(self, locks: KeyLocks) -> None:
         self._locks = locks
-        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._flights: dict[str, _Flight] = {}
         self._closed = False
 
     @property
     def in_flight(self) -> int:
         """Number of keys being worked on."""
-        return len(self._tasks)
+        return len(self._flights)
 
     async def run(
-        self, key: str, *, peek: Callable[[], Awaitable[T | None]], work: Callable[[], Awaitable[T]]
+        self,
+        key: str,
+        *,
+        peek: Callable[[], Awaitable[T | None]],
+        work: Callable[[], Awaitable[T]],
+        accept: Callable[[T], bool] | None = None,
     ) -> T:
-        """Return what `peek` finds or else `work` makes.
+        """Return what `peek` finds or else `work` makes; or what it announced, if `accept` says so.
 
         Raises:
             FlightClosed: nothing new is begun after `close`.
         """
-        task = cast("asyncio.Task[T] | None", self._tasks.get(key))
-        if task is None:
+        await self.landed(key)
+        flight = self._flights.get(key)
+        if flight is None:
             if self._closed:
                 raise FlightClosed
-            task = asyncio.create_task(self._alone(key, peek, work))
-            self._tasks[key] = task
-            task.add_done_callback(lambda done: self._landed(key, done))
-        await asyncio.wait((task,))
-        return _outcome(task)
+            flight = self._flights[key] = _Flight(asyncio.create_task(self._alone(key, peek, work)))
+            flight.task.add_done_callback(lambda done: self._landed(key, done))
+        if accept is not None:
+            await asyncio.wait((flight.announced, flight.task), return_when=asyncio.FIRST_COMPLETED)
+            if flight.announced.done() and accept(flight.announced.result()):
+                return cast("T", flight.announced.result())
+        await asyncio.wait((flight.task,))
+        return cast("T", _outcome(flight.task))
+
+    def announce(self, key: str, value: object) -> None:
+        """Say what the work on `key` will come to, before its end; for those who accept it."""
+        flight = self._flights.get(key)
+        if flight is not None and not flight.announced.done():
+            flight.announced.set_result(value)
+
+    async def landed(self, key: str) -> None:
+        """Wait for the work on `key` if it has announced what it comes to, so that all can see what it did."""
+        while (flight := self._flights.get(key)) is not None and flight.announced.done():
+            await asyncio.wait((flight.task,))
+            self._landed(key, flight.task)
 
     async def close(self, timeout_seconds: float = 30.0) -> None:
         """Begin nothing new, wait for what is running, and cancel what takes longer than the timeout."""
         self._closed = True
-        running = tuple(self._tasks.values())
+        running = tuple(flight.task for flight in self._flights.values())
         if not running:
             return
         _, late = await asyncio.wait(running, timeout=timeout_seconds)
@@ -87,11 +110,22 @@ class SingleFlight:
             await hold.__aexit__(None, None, None)
 
     def _landed(self, key: str, task: asyncio.Task[Any]) -> None:
-        if self._tasks.get(key) is task:
-            del self._tasks[key]
+        flight = self._flights.get(key)
+        if flight is not None and flight.task is task:
+            del self._flights[key]
         # Looked at even when nobody waits any more: asyncio would complain of an exception never retrieved.
         if not task.cancelled():
             task.exception()
+
+
+class _Flight:
+    """One computation under way."""
+
+    __slots__ = ("announced", "task")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self.announced: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
 def _outcome(task: asyncio.Task[T]) -> T:

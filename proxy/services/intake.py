@@ -102,7 +102,8 @@ class Intake:
     2. 304: the entry is brought up to date (RFC 9111 §4.3.4).
     3. A picture is decoded fully in a render process, together with what is wished to be seen of it: one decode.
        The disk writes the body out meanwhile.
-    4. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
+    4. What was rendered is announced: a visitor need not wait for the disk.
+    5. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
     """
 
     def __init__(self, parts: Parts, config: FetchConfig) -> None:
@@ -140,9 +141,7 @@ class Intake:
             except StoreUnwritable as error:
                 # Neither the store nor the temporary folder takes a byte: disk or descriptors are used up.
                 raise QueueFull("There is no room to receive the picture; try again soon.") from error
-            return await self._admit(
-                _Arrival(source, entry, answer, incoming, sink.head, stamp), errand.wishes
-            )
+            return await self._admit(_Arrival(source, entry, answer, incoming, sink.head, stamp), errand)
 
     async def _ask(self, errand: Errand, sink: _HeadKeeper) -> Fetched | NotModified:
         entry = errand.entry
@@ -182,21 +181,32 @@ class Intake:
 
     # Checking and keeping
 
-    async def _admit(self, arrival: _Arrival, wishes: tuple[Wish, ...]) -> Obtained:
+    async def _admit(self, arrival: _Arrival, errand: Errand) -> Obtained:
         media_type = self._decided_type(arrival)
         await self._require_end(arrival, media_type)
         if not media_type.startswith("image/"):
             return await self._keep(arrival, media_type, None, {})
-        checking = asyncio.ensure_future(self._check(arrival.incoming, wishes))
+        # The disk writes the body out while the render process looks at it.
+        syncing = asyncio.ensure_future(self._synced(arrival.incoming))
         try:
-            # The disk writes the body out while the render process looks at it.
-            await self._synced(arrival.incoming)
+            inspection = await self._check(arrival.incoming, errand.wishes)
+            if inspection.verdict == "not_an_image":
+                raise inspection.error or NotAnImage()
+            rendered = dict(zip(errand.wishes, inspection.outputs, strict=True))
+            self._announce(arrival, arrival.entry(media_type, inspection), rendered, errand)
         finally:
-            inspection = await checking
-        if inspection.verdict == "not_an_image":
-            raise inspection.error or NotAnImage()
-        rendered = dict(zip(wishes, inspection.outputs, strict=True))
+            await syncing
         return await self._keep(arrival, media_type, inspection, rendered)
+
+    def _announce(
+        self, arrival: _Arrival, entry: Entry, rendered: Mapping[Wish, Output], errand: Errand
+    ) -> None:
+        if arrival.incoming.refusal is None and self._parts.store.room_for(0):
+            obtained = self.kept(entry, arrival.state(stored=True), stamp=arrival.stamp)
+            ending = asyncio.current_task()
+            self._parts.flight.announce(
+                errand.flight_key, replace(obtained, rendered=rendered, ending=ending)
+            )
 
     def _decided_type(self, arrival: _Arrival) -> str:
         if arrival.answer.size == 0:
@@ -235,12 +245,7 @@ class Intake:
     ) -> Obtained:
         entry = arrival.entry(media_type, inspection)
         stored = await self._commit(entry, arrival.incoming, stamp=arrival.stamp)
-        state = CacheState(
-            "stale" if arrival.previous else "uri-miss",
-            arrival.answer.status,
-            stored=stored,
-            detail="" if stored else "not_kept",
-        )
+        state = arrival.state(stored=stored)
         body = None if stored else await asyncio.to_thread(arrival.incoming.path.read_bytes)
         # The stamp from before the fetch: a purge that came in between must not be outlived by a memory.
         obtained = self.kept(entry, state, stamp=arrival.stamp)
@@ -274,6 +279,15 @@ class _Arrival:
     incoming: Incoming
     head: bytes
     stamp: int
+
+    def state(self, *, stored: bool) -> CacheState:
+        """Return how this download came about."""
+        return CacheState(
+            "stale" if self.previous else "uri-miss",
+            self.answer.status,
+            stored=stored,
+            detail="" if stored else "not_kept",
+        )
 
     def entry(self, media_type: str, inspection: Inspection | None) -> Entry:
         """Return the entry that keeps this download."""

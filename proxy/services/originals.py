@@ -60,11 +60,17 @@ class Originals:
         self._known.clear()
 
     async def obtain(
-        self, source: Source, wishes: tuple[Wish, ...] = (), *, patient: bool = False
+        self,
+        source: Source,
+        wishes: tuple[Wish, ...] = (),
+        *,
+        patient: bool = False,
+        accept: Callable[[Obtained], bool] | None = None,
     ) -> Obtained:
         """Return the original of `source`, fetching it when it must be.
 
         `patient`: wait for the origin's turn as long as it takes; for warming, where no visitor waits.
+        `accept`: take an original that is still on its way to the disk (`Obtained.ending`) when this says so.
 
         Raises:
             MirrorError: of section 6, when the source was never kept and cannot be had now.
@@ -72,7 +78,7 @@ class Originals:
         stamp = self._parts.store.generations.stamp(source.url)
         known = await self._looked_up(source, stamp)
         if known is None:
-            return await self._fetch_once(Errand(source, None, wishes, stamp, patient))
+            return await self._fetch_once(Errand(source, None, wishes, stamp, patient), accept)
         if known.fresh_until > self._parts.now():
             return known
         return await self._refreshed(Errand(source, known.entry, wishes, stamp, patient), known.entry)
@@ -106,7 +112,9 @@ class Originals:
         return await self._parts.flight.run(f"again {errand.flight_key}", peek=nothing, work=work)
 
     async def peek(self, source: Source) -> Entry | None:
-        """Return what is kept of `source` without asking its origin."""
+        """Return what is kept of `source` without asking its origin; what was answered before counts as kept."""
+        stamp = self._parts.store.generations.stamp(source.url)
+        await self._parts.flight.landed(Errand(source, None, (), stamp).flight_key)
         return await self._parts.store.get(source.url)
 
     def failure_of(self, source: Source) -> MirrorError | None:
@@ -197,7 +205,7 @@ class Originals:
 
     # Fetching
 
-    async def _fetch_once(self, errand: Errand) -> Obtained:
+    async def _fetch_once(self, errand: Errand, accept: Callable[[Obtained], bool] | None = None) -> Obtained:
         source, entry = errand.source, errand.entry
 
         async def peek() -> Obtained | None:
@@ -211,4 +219,4 @@ class Originals:
             self._failures.pop(source.url, None)
             return obtained
 
-        return await self._parts.flight.run(errand.flight_key, peek=peek, work=work)
+        return await self._parts.flight.run(errand.flight_key, peek=peek, work=work, accept=accept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -57,6 +58,8 @@ class Obtained:
     the wishes of others and lack one's own; empty when nothing was fetched.
     stamp: the generation of the source, read before the entry: a purge since then makes it differ.
     fresh_until: unix seconds; `short` marks stale and fallback answers, whose browsers should ask again soon.
+    ending: set while the original is still on its way to the disk; its result says whether it was kept. Until
+    then there is no body at its place: what is not in `rendered` must wait for it.
     """
 
     entry: Entry
@@ -66,6 +69,7 @@ class Obtained:
     short: bool = False
     body: bytes | None = None
     rendered: Mapping[Wish, Output] = field(default_factory=dict, repr=False)
+    ending: asyncio.Task[Obtained] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,17 +124,22 @@ class Variants:
             failure = _Failure(error, self._parts.now() + SHORT_SECONDS, begun)
             self._parts.memory.put(asked.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
             raise
-        self._parts.memory.put(asked.memory_key, picture.from_memory(), size=len(picture.body))
+        self._remember(asked, picture)
         return picture
 
+    def _remember(self, asked: Asked, picture: Picture) -> None:
+        self._parts.memory.put(asked.memory_key, picture.from_memory(), size=len(picture.body))
+
     async def _made_once(self, asked: Asked, stamp: int) -> Picture:
+        key = f"variant {asked.memory_key} {stamp}"
+
         async def peek() -> Picture | None:
             return await self._from_store(asked)
 
         async def work() -> Picture:
-            return await self._made(asked)
+            return await self._made(asked, key)
 
-        return await self._parts.flight.run(f"variant {asked.memory_key} {stamp}", peek=peek, work=work)
+        return await self._parts.flight.run(key, peek=peek, work=work, accept=lambda _: True)
 
     async def _from_store(self, asked: Asked) -> Picture | None:
         obtained = await self._parts.originals.obtain_kept(asked.source)
@@ -143,9 +148,11 @@ class Variants:
         body = await self._stored(obtained.entry, asked)
         return _picture(obtained, body, "store") if body else None
 
-    async def _made(self, asked: Asked) -> Picture:
+    async def _made(self, asked: Asked, key: str) -> Picture:
         wish = asked.wish
-        obtained = await self._parts.originals.obtain(asked.source, (wish,))
+        obtained = await self._parts.originals.obtain(
+            asked.source, (wish,), accept=lambda early: wish in early.rendered
+        )
         if wish not in obtained.rendered:
             body = await self._stored(obtained.entry, asked)
             if body:
@@ -154,8 +161,15 @@ class Variants:
         output = obtained.rendered[wish]
         if isinstance(output, MirrorError):
             raise output
+        picture = _picture(obtained, output.body, "rendered")
+        if obtained.ending is not None:
+            self._parts.flight.announce(key, picture)
+            obtained = await asyncio.shield(obtained.ending)
+            picture = _picture(obtained, output.body, "rendered")
+            # Whether it was kept is known only now.
+            self._remember(asked, picture)
         await self._store(obtained, asked, output)
-        return _picture(obtained, output.body, "rendered")
+        return picture
 
     async def _stored(self, entry: Entry, asked: Asked) -> bytes | None:
         key = _key(entry, asked)

@@ -139,6 +139,8 @@ async def test_metrics_have_names_with_units_and_the_figures_of_a_visit(
         client = Client(http, service.base)
         for _ in range(3):
             await client.get("/image/width=10/" + origin.url("/m.png"))
+        # A visitor's answer does not wait for the disk; the explanation does.
+        await client.get("/explain/image/width=10/" + origin.url("/m.png"))
         figures = service.metrics()
     assert figures["imgmirror_render_seconds_count"] == 1
     assert figures['imgmirror_fetch_seconds_count{outcome="ok"}'] == 1

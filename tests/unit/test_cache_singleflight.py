@@ -230,3 +230,44 @@ async def test_two_processes_compute_once(tmp_path: Path) -> None:
     outputs = await asyncio.gather(*(finished(process) for process in processes))
     assert outputs == ["['it']\n"] * 2
     assert (tmp_path / "effects").read_text() == "worked\n"
+
+
+class Announcing(Work):
+    """A computation that says what it will come to before its end."""
+
+    def __init__(self, flight: SingleFlight, key: str) -> None:
+        super().__init__()
+        self._announce = lambda: flight.announce(key, f"early {self.begun}")
+
+    async def __call__(self) -> str:
+        self._announce()
+        return await super().__call__()
+
+
+async def test_announced_result_is_taken_by_those_who_accept_it(flight: SingleFlight) -> None:
+    """They go on while the work goes on; the others wait for its end."""
+    work = Announcing(flight, "a")
+    early = asyncio.create_task(flight.run("a", peek=nothing, work=work, accept=lambda _: True))
+    picky = asyncio.create_task(
+        flight.run("a", peek=nothing, work=work, accept=lambda value: "never" in value)
+    )
+    patient = asyncio.create_task(flight.run("a", peek=nothing, work=work))
+    assert await early == "early 0"
+    assert flight.in_flight == 1
+    assert not picky.done()
+    assert not patient.done()
+    work.go.set()
+    assert await picky == await patient == "result 1"
+
+
+async def test_whoever_comes_after_an_announcement_gets_an_answer_of_his_own(flight: SingleFlight) -> None:
+    """An answer made before the question was asked may be too old."""
+    work = Announcing(flight, "a")
+    assert await flight.run("a", peek=nothing, work=work, accept=lambda _: True) == "early 0"
+    late = asyncio.create_task(flight.run("a", peek=nothing, work=work, accept=lambda _: True))
+    await until_begun(work)
+    assert work.begun == 1
+    work.go.set()
+    assert await late == "early 1"
+    await flight.landed("a")
+    assert (work.begun, flight.in_flight) == (2, 0)

@@ -44,7 +44,7 @@ async def _explained(context: Context, target: str, accept: str | None) -> dict[
         plan = context.plans.read(target)
     except MirrorError as error:
         return {"target": target, "error": _error(error)}
-    entry = await context.kept.get(plan.source.url)
+    entry = await context.originals.peek(plan.source)
     explanation = {
         "target": target,
         "kind": plan.kind,
