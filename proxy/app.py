@@ -19,6 +19,7 @@ from cache.variants import Variants as VariantsStore
 from proxy.config import Config
 from proxy.configfile import ConfigError
 from proxy.fetch.fetcher import Fetcher
+from proxy.images.batches import Batches
 from proxy.images.libvips import decoder_problem
 from proxy.images.workers import RenderPool
 from proxy.observe.metrics import Metrics
@@ -62,6 +63,7 @@ class Engine:
     variant_store: VariantsStore
     memory: MemoryTier
     pool: RenderPool
+    batches: Batches
     fetcher: Fetcher
     originals: Originals
     variants: Variants
@@ -162,14 +164,15 @@ def _assembled(
     config: Config, place: Place, policy: Policy, opened: _Opened, now: Callable[[], float]
 ) -> Engine:
     metrics = Metrics()
+    batches = Batches(opened.pool)
     memory = MemoryTier(place.share(config.store.memory_max_bytes))
     originals = Originals(
-        intake.Parts(opened.kept, opened.fetcher, opened.pool, opened.flight, metrics, now),
+        intake.Parts(opened.kept, opened.fetcher, batches, opened.flight, metrics, now),
         config.fetch,
     )
     variants = Variants(
         variants_service.Parts(
-            originals, opened.kept, opened.variant_store, memory, opened.pool, opened.flight, metrics, now
+            originals, opened.kept, opened.variant_store, memory, batches, opened.flight, metrics, now
         )
     )
     return Engine(
@@ -181,6 +184,7 @@ def _assembled(
         variant_store=opened.variant_store,
         memory=memory,
         pool=opened.pool,
+        batches=batches,
         fetcher=opened.fetcher,
         originals=originals,
         variants=variants,

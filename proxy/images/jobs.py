@@ -106,12 +106,16 @@ Output = Rendered | MirrorError
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a job found. `outputs` stand in the order of the wishes; `error` says what is wrong with the original."""
+    """What a job found. `outputs` stand in the order of the wishes; `error` says what is wrong with the original.
+
+    killed: the process did not survive it.
+    """
 
     facts: PictureFacts | None
     verdict: Verdict
     error: MirrorError | None = None
     outputs: tuple[Output, ...] = ()
+    killed: bool = False
 
     @classmethod
     def failed(cls, error: MirrorError, facts: PictureFacts | None, *, wishes: int) -> Inspection:

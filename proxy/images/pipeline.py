@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -27,6 +27,7 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
+from proxy.images.bare import bare
 from proxy.images.decode import Decoded, Decoder, Opened
 from proxy.images.decode.faults import guarded
 from proxy.images.describe import describe
@@ -34,23 +35,21 @@ from proxy.images.encode import Result, encode
 from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, choose_output, sniff
 from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
-from proxy.images.operations import Scene, settled, transformed
+from proxy.images.operations import Scene, resize, settled, transformed
 from proxy.images.probe import structure_of
 from proxy.images.resampling import Resample
 from proxy.images.resolved import Resolved
 from proxy.images.structure import Structure
 from proxy.images.svg import SvgDecoder
 
+_UNCHANGED = Resolved()
+_ANY_SIZE = {option.attribute: getattr(_UNCHANGED, option.attribute) for option in resize.OPTIONS} | {
+    "anim": _UNCHANGED.anim,
+    "on_error": _UNCHANGED.on_error,
+}
 OnFacts = Callable[[PictureFacts], None]
 
 _MOVING_OUTPUTS = frozenset({"webp", "gif"})
-_SAME_LOOK = {
-    "format": "auto",
-    "quality": None,
-    "metadata": "none",
-    "onerror": "error",
-    "slow_connection_quality": None,
-}
 
 
 def inspect(job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts) -> Inspection:
@@ -104,7 +103,7 @@ class _Task:
     @property
     def look(self) -> tuple[Resolved, int]:
         """What two wishes share when only their encoding differs."""
-        return self.wish.resolved.replaced(**_SAME_LOOK), self.frames
+        return self.wish.resolved.look, self.frames
 
 
 class _Rendering:
@@ -208,7 +207,8 @@ class _Rendering:
                 with guarded():
                     if task.look not in looks:
                         looks[task.look] = self._look(task, decoded)
-                    self._outputs[task.number] = self._encoded(task, looks[task.look])
+                    made = self._encoded(task, looks[task.look])
+                    self._outputs[task.number] = self._smaller(task, made, decoded)
             except (PictureError, InvalidTransform) as error:
                 self._outputs[task.number] = error
 
@@ -227,6 +227,27 @@ class _Rendering:
         else:
             body = encode(result, task.output_format)
         return Rendered(body, task.output_format, *size)
+
+    def _smaller(self, task: _Task, made: Rendered, decoded: Decoded) -> Rendered:
+        """Return the original's own bytes instead of larger ones that show nothing else."""
+        facts = self._facts
+        same = (
+            decoded.as_in_file
+            and task.output_format == facts.format
+            and task.frames == facts.frames
+            and (made.width, made.height) == (facts.width, facts.height)
+            and task.wish.resolved.look.replaced(**_ANY_SIZE) == _UNCHANGED
+        )
+        if not same or len(made.body) <= Path(self._job.path).stat().st_size:
+            return made
+        body = _with_metadata(Path(self._job.path).read_bytes(), facts.format, task.wish.resolved.metadata)
+        return made if body is None else replace(made, body=body)
+
+
+def _with_metadata(data: bytes, picture_format: str, metadata: str) -> bytes | None:
+    if metadata == "keep":
+        return data
+    return bare(data, picture_format) if metadata == "none" else None
 
 
 def _scaled(plan: Plan) -> Size:

@@ -21,6 +21,7 @@ OnError = Literal["error", "original"]
 OPTIONS: dict[str, Option] = {option.name: option for option in (*OPERATION_OPTIONS, *OUTPUT_OPTIONS)}
 """Every option by its long name."""
 
+_ENCODING_DEFAULTS = {option.attribute: option.default for option in OUTPUT_OPTIONS if option.name != "anim"}
 _NOT_IN_TEXT = frozenset({"format", "onerror", "slow-connection-quality"})
 
 
@@ -74,6 +75,11 @@ class Resolved:
     def replaced(self, **changes: Any) -> Resolved:
         """Return a copy with `changes` by attribute."""
         return dataclasses.replace(self, **changes)
+
+    @property
+    def look(self) -> Resolved:
+        """The transform without what decides about the encoding only: equal looks have equal pixels."""
+        return self.replaced(**_ENCODING_DEFAULTS)
 
     def for_slow_connection(self) -> Resolved:
         """Return the transform for a browser that announced a slow line."""

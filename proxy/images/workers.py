@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, Internal, QueueFull, RenderTimeout, TooManyPixels
@@ -79,6 +79,16 @@ class RenderPool:
     def alive(self) -> bool:
         """Whether jobs are taken and processes can be started."""
         return self._open and self._failed_starts < MAX_FAILED_STARTS
+
+    @property
+    def processes(self) -> int:
+        """How many jobs can run at once."""
+        return len(self._slots)
+
+    @property
+    def queue_max(self) -> int:
+        """How many jobs may wait for a process."""
+        return self._config.queue
 
     @property
     def queued(self) -> int:
@@ -186,7 +196,7 @@ class RenderPool:
         return inspection
 
     def _failure(self, waiting: _Waiting, error: DecodeFailed | RenderTimeout | TooManyPixels) -> Inspection:
-        return Inspection.failed(error, waiting.facts, wishes=len(waiting.job.wishes))
+        return replace(Inspection.failed(error, waiting.facts, wishes=len(waiting.job.wishes)), killed=True)
 
     async def _fill(self, slot: _Slot) -> None:
         slot.process = await RenderProcess.start(

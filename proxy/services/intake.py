@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cache.entry import Entry
 from cache.errors import NotKept, SourceBlocked, StoreFull, StoreUnwritable, Superseded
@@ -31,9 +31,10 @@ from proxy.errors import (
 )
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
 from proxy.fetch.media import admitted, decide
+from proxy.images.batches import Batches
 from proxy.images.formats import sniff
 from proxy.images.probe import has_proper_end
-from proxy.images.workers import Inspection, Job, Output, RenderPool, Wish
+from proxy.images.workers import Inspection, Job, Output, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.outcome import CacheState, Obtained
 from proxy.source import Source
@@ -60,7 +61,7 @@ class Parts:
 
     store: OriginalsStore
     fetcher: Fetcher
-    pool: RenderPool
+    batches: Batches
     flight: SingleFlight
     metrics: Metrics
     now: Callable[[], float] = time.time
@@ -68,13 +69,17 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What to ask an origin for: `entry` is what is kept already, `wishes` what to render on the way in."""
+    """What to ask an origin for: `entry` is what is kept already, `wishes` what to render on the way in.
+
+    `wanted`: the wishes of all who wait for this original, each caller's together; it grows while they come.
+    """
 
     source: Source
     entry: Entry | None
     wishes: tuple[Wish, ...]
     stamp: int
     patient: bool = False
+    wanted: Mapping[tuple[Wish, ...], None] = field(default_factory=dict)
 
     @property
     def flight_key(self) -> str:
@@ -188,25 +193,46 @@ class Intake:
             return await self._keep(arrival, media_type, None, {})
         # The disk writes the body out while the render process looks at it.
         syncing = asyncio.ensure_future(self._synced(arrival.incoming))
+        wishes, *more = self._parts_of(errand)
+        others = {group: asyncio.ensure_future(self._render(arrival.incoming, group)) for group in more}
         try:
-            inspection = await self._check(arrival.incoming, errand.wishes)
+            inspection = await self._inspect(Job(str(arrival.incoming.path), wishes, check=True))
             if inspection.verdict == "not_an_image":
                 raise inspection.error or NotAnImage()
-            rendered = dict(zip(errand.wishes, inspection.outputs, strict=True))
-            self._announce(arrival, arrival.entry(media_type, inspection), rendered, errand)
+            rendered = dict(zip(wishes, inspection.outputs, strict=True))
+            rendering = {wish: done for group, done in others.items() for wish in group}
+            self._announce(arrival, arrival.entry(media_type, inspection), errand, rendered, rendering)
         finally:
-            await syncing
+            # Until all have ended the body must stay where it is.
+            await asyncio.gather(syncing, *others.values(), return_exceptions=True)
+        for done in others.values():
+            rendered |= {} if done.exception() else done.result()
         return await self._keep(arrival, media_type, inspection, rendered)
 
+    def _parts_of(self, errand: Errand) -> list[tuple[Wish, ...]]:
+        """Return what to render, in parts that are rendered side by side: one decode for each."""
+        groups = [group for group in errand.wanted if group]
+        if len(groups) < 2:
+            # One caller, one decode: warming has other pictures for the other processes.
+            return groups or [()]
+        return self._parts.batches.dealt(tuple(dict.fromkeys(wish for group in groups for wish in group)))
+
     def _announce(
-        self, arrival: _Arrival, entry: Entry, rendered: Mapping[Wish, Output], errand: Errand
+        self,
+        arrival: _Arrival,
+        entry: Entry,
+        errand: Errand,
+        rendered: Mapping[Wish, Output],
+        rendering: Mapping[Wish, asyncio.Future[Mapping[Wish, Output]]],
     ) -> None:
         if arrival.incoming.refusal is None and self._parts.store.room_for(0):
-            obtained = self.kept(entry, arrival.state(stored=True), stamp=arrival.stamp)
-            ending = asyncio.current_task()
-            self._parts.flight.announce(
-                errand.flight_key, replace(obtained, rendered=rendered, ending=ending)
+            obtained = replace(
+                self.kept(entry, arrival.state(stored=True), stamp=arrival.stamp),
+                rendered=rendered,
+                rendering=rendering,
+                ending=asyncio.current_task(),
             )
+            self._parts.flight.announce(errand.flight_key, obtained)
 
     def _decided_type(self, arrival: _Arrival) -> str:
         if arrival.answer.size == 0:
@@ -225,9 +251,13 @@ class Intake:
         if not picture_format or not await asyncio.to_thread(has_proper_end, path, picture_format):
             raise SourceUnreachable(detail="a body without a length that ends early")
 
-    async def _check(self, incoming: Incoming, wishes: tuple[Wish, ...]) -> Inspection:
+    async def _render(self, incoming: Incoming, wishes: tuple[Wish, ...]) -> Mapping[Wish, Output]:
+        inspection = await self._inspect(Job(str(incoming.path), wishes))
+        return dict(zip(wishes, inspection.outputs, strict=True))
+
+    async def _inspect(self, job: Job) -> Inspection:
         begun = time.perf_counter()
-        inspection = await self._parts.pool.run(Job(str(incoming.path), wishes, check=True))
+        inspection = await self._parts.batches.run(job)
         self._parts.metrics.observe_renders(inspection.outputs, time.perf_counter() - begun)
         return inspection
 

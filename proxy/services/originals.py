@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from cache.entry import Entry
 from cache.errors import CacheError
@@ -53,6 +54,7 @@ class Originals:
         self._intake = Intake(parts, config)
         self._known: OrderedDict[str, Obtained] = OrderedDict()
         self._failures: dict[str, tuple[float, MirrorError]] = {}
+        self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
 
     def reconfigure(self, config: FetchConfig) -> None:
         """Take new settings for the fetches that begin from now on."""
@@ -206,7 +208,10 @@ class Originals:
     # Fetching
 
     async def _fetch_once(self, errand: Errand, accept: Callable[[Obtained], bool] | None = None) -> Obtained:
-        source, entry = errand.source, errand.entry
+        source, entry, key = errand.source, errand.entry, errand.flight_key
+        wanted = self._wanted.setdefault(key, {})
+        wanted[errand.wishes] = None
+        errand = replace(errand, wanted=wanted)
 
         async def peek() -> Obtained | None:
             stamp = self._parts.store.generations.stamp(source.url)
@@ -219,4 +224,7 @@ class Originals:
             self._failures.pop(source.url, None)
             return obtained
 
-        return await self._parts.flight.run(errand.flight_key, peek=peek, work=work, accept=accept)
+        try:
+            return await self._parts.flight.run(key, peek=peek, work=work, accept=accept)
+        finally:
+            self._wanted.pop(key, None)

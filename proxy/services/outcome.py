@@ -59,7 +59,8 @@ class Obtained:
     stamp: the generation of the source, read before the entry: a purge since then makes it differ.
     fresh_until: unix seconds; `short` marks stale and fallback answers, whose browsers should ask again soon.
     ending: set while the original is still on its way to the disk; its result says whether it was kept. Until
-    then there is no body at its place: what is not in `rendered` must wait for it.
+    then there is no body at its place: what is neither in `rendered` nor in `rendering` must wait for it.
+    rendering: what is being rendered meanwhile, by wish; the results by wish.
     """
 
     entry: Entry
@@ -69,6 +70,9 @@ class Obtained:
     short: bool = False
     body: bytes | None = None
     rendered: Mapping[Wish, Output] = field(default_factory=dict, repr=False)
+    rendering: Mapping[Wish, asyncio.Future[Mapping[Wish, Output]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     ending: asyncio.Task[Obtained] | None = field(default=None, repr=False, compare=False)
 
 

@@ -22,10 +22,11 @@ from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
 from cache.variants import Variants as VariantsStore
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError
+from proxy.images.batches import Batches
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
 from proxy.images.transform import Resolved
-from proxy.images.workers import Job, Output, Rendered, RenderPool, Wish
+from proxy.images.workers import Job, Output, Rendered, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.originals import Originals
 from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture, language, last_modified
@@ -45,7 +46,7 @@ class Parts:
     kept: OriginalsStore
     store: VariantsStore
     memory: MemoryTier
-    pool: RenderPool
+    batches: Batches
     flight: SingleFlight
     metrics: Metrics
     now: Callable[[], float] = time.time
@@ -151,8 +152,10 @@ class Variants:
     async def _made(self, asked: Asked, key: str) -> Picture:
         wish = asked.wish
         obtained = await self._parts.originals.obtain(
-            asked.source, (wish,), accept=lambda early: wish in early.rendered
+            asked.source, (wish,), accept=lambda early: wish in early.rendered or wish in early.rendering
         )
+        if wish in obtained.rendering:
+            obtained = replace(obtained, rendered=await asyncio.shield(obtained.rendering[wish]))
         if wish not in obtained.rendered:
             body = await self._stored(obtained.entry, asked)
             if body:
@@ -207,7 +210,7 @@ class Variants:
 
     async def _run(self, path: Path, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
         begun = time.perf_counter()
-        inspection = await self._parts.pool.run(Job(str(path), wishes))
+        inspection = await self._parts.batches.run(Job(str(path), wishes))
         self._parts.metrics.observe_renders(inspection.outputs, time.perf_counter() - begun)
         return dict(zip(wishes, inspection.outputs, strict=True))
 

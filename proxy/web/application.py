@@ -163,6 +163,7 @@ def _context(engine: Engine) -> Context:
         variant_store=engine.variant_store,
         memory=engine.memory,
         pool=engine.pool,
+        batches=engine.batches,
         metrics=engine.metrics,
         instance_id=engine.place.instance_id,
     )

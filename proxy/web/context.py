@@ -14,6 +14,7 @@ from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.variants import Variants as VariantsStore
 from proxy.config import Config
+from proxy.images.batches import Batches
 from proxy.images.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
@@ -44,6 +45,7 @@ class Context:
     variant_store: VariantsStore
     memory: MemoryTier
     pool: RenderPool
+    batches: Batches
     metrics: Metrics
     instance_id: str
     now: Callable[[], float] = time.time

@@ -29,11 +29,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What was decoded. plays: how often an animation is shown, 0 for ever. exif: as it stood in the file."""
+    """What was decoded. plays: how often an animation is shown, 0 for ever. exif: as it stood in the file.
+
+    as_in_file: the file itself shows these pixels, upright and in these colours, wherever it is shown.
+    """
 
     frames: tuple[Frame, ...]
     plays: int = 0
     exif: bytes = b""
+    as_in_file: bool = False
 
 
 class Opened(Protocol):

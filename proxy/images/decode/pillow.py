@@ -126,6 +126,12 @@ class PillowOpened:
         return self._exif
 
     @property
+    def as_in_file(self) -> bool:
+        """Whether the file shows what is decoded of it: no turn, no profile, no ink."""
+        image = self._image
+        return self._turn is None and not image.info.get("icc_profile") and image.mode != "CMYK"
+
+    @property
     def turn(self) -> Image.Transpose | None:
         """What makes the pixels of the file upright."""
         return self._turn
@@ -171,7 +177,7 @@ class PillowOpened:
             decoded = tuple(self._frames(at_least, frames))
         if len(decoded) < frames:
             raise DecodeFailed(detail=f"{len(decoded)} frames instead of {frames}")
-        return Decoded(_alike(decoded), _plays(self._image, self._format), self._exif)
+        return Decoded(_alike(decoded), _plays(self._image, self._format), self._exif, self.as_in_file)
 
     def _frames(self, at_least: Size, frames: int) -> Iterator[Frame]:
         first = _first_moving_frame(self._image) if frames > 1 else 0

@@ -130,7 +130,7 @@ class VipsOpened:
         except (pyvips.Error, _Unsuited, PictureError):
             # libvips is the stricter one here and there, and does not say why. Pillow judges.
             return self._opened.decode(at_least=at_least, frames=frames)
-        return Decoded((Frame(picture),), 0, self._opened.exif)
+        return Decoded((Frame(picture),), 0, self._opened.exif, self._opened.as_in_file)
 
     def _picture(self, at_least: Size) -> Image.Image:
         facts = self._opened.facts

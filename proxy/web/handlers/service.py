@@ -48,7 +48,7 @@ async def _figures(context: Context) -> dict[str, object]:
         "store_writable": writable,
         "free_bytes": free,
         "min_free_bytes": context.config.store.min_free,
-        "render_queue": context.pool.queued,
+        "render_queue": context.batches.queued,
         "fetches_fail": context.originals.fetches_fail,
         "variant_store_faults": context.variant_store.faults,
     }
@@ -74,7 +74,7 @@ def _worries(context: Context, figures: dict[str, object]) -> list[str]:
         reasons.append("store.originals_max_bytes is reached: new originals are served but not kept")
     if not figures["store_writable"]:
         reasons.append("the store cannot be written")
-    if context.pool.queued > context.config.render.queue // 2:
+    if context.batches.queued > context.config.render.queue // 2:
         reasons.append("the render queue is deep")
     if context.originals.fetches_fail:
         reasons.append("no fetch went well lately")
@@ -89,6 +89,6 @@ async def _update_gauges(context: Context) -> None:
     gauges.variants_bytes.set(stat.bytes)
     gauges.originals_bytes.set(context.kept.kept_bytes())
     gauges.free_bytes.set(free)
-    gauges.queue.set(context.pool.queued)
+    gauges.queue.set(context.batches.queued)
     gauges.memory_bytes.set(context.memory.bytes)
     gauges.variant_store_faults.set(context.variant_store.faults)
