@@ -44,7 +44,11 @@ PURE = (
     "proxy/source.py", "proxy/signing.py", "proxy/errors.py", "proxy/web/negotiate.py", "cache/freshness.py",
     "cache/keys.py", "cache/validators.py", "proxy/dialects", "proxy/rewrite", "proxy/images",
 )  # fmt: skip
-PURE_EXCEPT = {"proxy/images/workers.py", "proxy/images/renderprocess.py"}
+PURE_EXCEPT = {
+    "proxy/images/batches.py",
+    "proxy/images/renderprocess.py",
+    "proxy/images/workers.py",
+}
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
