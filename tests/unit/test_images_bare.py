@@ -50,7 +50,11 @@ def screenshot(size: tuple[int, int] = (400, 300)) -> Image.Image:
     picture = Image.new("RGB", size, (250, 250, 252))
     draw = ImageDraw.Draw(picture)
     for row in range(0, size[1], 14):
-        draw.text((8, row), f"line {row} of a terminal: $ make check", fill=(20, 40, 90) if row % 28 else (160, 30, 30))
+        draw.text(
+            (8, row),
+            f"line {row} of a terminal: $ make check",
+            fill=(20, 40, 90) if row % 28 else (160, 30, 30),
+        )
     return picture
 
 
