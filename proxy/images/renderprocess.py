@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,7 @@ class RenderProcess:
         self._reader = reader
         self._writer = writer
         self.finished = False
+        self.walls: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -80,8 +81,10 @@ class RenderProcess:
         return self._process.pid
 
     @classmethod
-    async def start(cls, *, memory_max_bytes: int, decoder: str) -> RenderProcess:
-        """Start a process and wait until it is ready.
+    async def start(
+        cls, *, memory_max_bytes: int, decoder: str, readable: Sequence[str] = ("/",)
+    ) -> RenderProcess:
+        """Start a process and wait until it is ready. It may read below `readable`, and where its libraries lie.
 
         Raises:
             OSError, ProcessDied: it cannot be started.
@@ -90,7 +93,7 @@ class RenderProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = _launch(theirs.fileno(), str(memory_max_bytes), decoder)
+                process = _launch(theirs.fileno(), str(memory_max_bytes), decoder, *readable)
             except BaseException:
                 ours.close()
                 raise
@@ -98,7 +101,8 @@ class RenderProcess:
         started = cls(process, reader, writer)
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                await started._header()
+                ready = await started._header()
+            started.walls = tuple(map(str, ready.get(jobs.WALLS, ())))
         except BaseException:
             await started.kill()
             raise

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, Internal, QueueFull, RenderTimeout, TooManyPixels
@@ -68,11 +70,20 @@ class RenderPool:
        then was too much for memory or stack.
     5. A caller that goes away leaves its job running when it has begun, else the job is dropped.
 
-    workers: how many pools like this one the machine's memory is shared with.
+    workers: how many pools like this one the machine's memory is shared with. readable: the folders below which
+    the files of jobs lie; where the kernel can, the processes may read nothing else but their libraries and fonts.
     """
 
-    def __init__(self, config: RenderConfig, *, processes: int, workers: int = 1) -> None:
+    def __init__(
+        self,
+        config: RenderConfig,
+        *,
+        processes: int,
+        workers: int = 1,
+        readable: Sequence[Path] = (Path("/"),),
+    ) -> None:
         self._config = config
+        self._readable = tuple(str(path.absolute()) for path in readable)
         self._workers = workers
         self._slots = [_Slot() for _ in range(processes)]
         self._line: Line[_Waiting] = Line(_budget_bytes(config) // workers)
@@ -111,6 +122,12 @@ class RenderPool:
     def pids(self) -> tuple[int, ...]:
         """The ids of the processes that run now."""
         return tuple(slot.process.pid for slot in self._slots if slot.process is not None)
+
+    @property
+    def walls(self) -> tuple[str, ...]:
+        """The parts of the cage that stand around every process (`proxy.images.cage`)."""
+        found = [slot.process.walls for slot in self._slots if slot.process is not None]
+        return tuple(wall for wall in found[0] if all(wall in walls for walls in found)) if found else ()
 
     async def start(self) -> None:
         """Start the processes and wait until all are ready.
@@ -237,7 +254,9 @@ class RenderPool:
 
     async def _fill(self, slot: _Slot) -> None:
         slot.process = await RenderProcess.start(
-            memory_max_bytes=self._config.memory_max_bytes, decoder=self._config.decoder
+            memory_max_bytes=self._config.memory_max_bytes,
+            decoder=self._config.decoder,
+            readable=self._readable,
         )
 
     async def _refill(self, slot: _Slot) -> None:
