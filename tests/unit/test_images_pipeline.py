@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pictures
@@ -23,7 +23,7 @@ Inspect = Callable[..., Inspection]
 
 
 @pytest.fixture(name="look")
-def _look(tmp_path: Path) -> Inspect:
+def _look(tmp_path: Path) -> Iterator[Inspect]:
     """Inspect a body with wishes written as `options` or `options>format,format`."""
     path = tmp_path / "body"
 
@@ -37,7 +37,9 @@ def _look(tmp_path: Path) -> Inspect:
         assert not told or inspection.facts == told[0]
         return inspection
 
-    return look
+    yield look
+    # Pillow's limit is global.
+    prepare(max_pixels=Settings().max_pixels)
 
 
 def wish(text: str) -> Wish:
@@ -183,7 +185,7 @@ def test_palette_with_transparency_keeps_it(look: Inspect) -> None:
 
 def test_opaque_alpha_channel_is_left_out(look: Inspect) -> None:
     """An alpha channel that says nothing costs nothing."""
-    body = pictures.saved(pictures.quarters().convert("RGBA"), "PNG")
+    body = pictures.saved(pictures.photo().convert("RGBA"), "PNG")
     assert result(look(body, "width=50>png")).mode == "RGB"
 
 
