@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types package bench bench-images bench-crowd kill lock clean
+.PHONY: help run demo test check lint types package bench bench-images bench-crowd bench-million kill lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ bench-images: $(VENV)/.installed-dev ## cold thumbnails beside thumbor, ipx, ngi
 
 bench-crowd: $(VENV)/.installed-dev ## a thousand clients on one cold picture whose origin stalls
 	$(BIN)/python benchmarks/crowd.py $(ARGS)
+
+bench-million: $(VENV)/.installed-dev ## a store of a million entries beside one of a thousand
+	$(BIN)/python benchmarks/million.py $(ARGS)
 
 kill: $(VENV)/.installed-dev ## kill -9 a warm of 200 pictures, again and again (ROUNDS=50)
 	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py
