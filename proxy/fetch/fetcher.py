@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from proxy.config import FetchConfig
-from proxy.errors import InvalidSource, SourceNotAllowed, SourceTimeout, SourceUnreachable
+from proxy.errors import AnswerHead, InvalidSource, SourceNotAllowed, SourceTimeout, SourceUnreachable
 from proxy.fetch.asking import Asking, Validators, wire_url
 from proxy.fetch.body import Body, Framing, Headers
 from proxy.fetch.connector import Client
@@ -29,6 +29,8 @@ from proxy.source import Source
 __all__ = ["Fetched", "Fetcher", "NotModified", "Sink", "Validators"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_COMPLETE = frozenset({200, 203})
+"""The picture as a whole; 203 says that a proxy changed it on the way (RFC 9110 §15.3.4), and it is all there is."""
 
 
 class Sink(Protocol):
@@ -247,8 +249,10 @@ class _Exchange:
             return _join(answer.hop, answer.location)
         if answer.status == 304 and conditional:
             return NotModified(answer.headers, answer.request_time, answer.response_time)
-        if answer.status != 200:
-            raise status_failure(answer.status)
+        if answer.status not in _COMPLETE:
+            error = status_failure(answer.status)
+            error.answer = AnswerHead(answer.headers, answer.request_time, answer.response_time)
+            raise error
         return await self._keep(answer)
 
     async def _keep(self, answer: _Answer) -> Fetched:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 
 from cache.entry import Entry
 from cache.errors import NotKept, SourceBlocked, StoreFull, StoreUnwritable, Superseded
-from cache.freshness import remaining_seconds
+from cache.fields import kept_fields, merged_fields
+from cache.freshness import kept_against_wish, remaining_seconds
 from cache.originals import Incoming
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
@@ -45,14 +46,6 @@ SNIFF_BYTES = 4096
 """Enough for every signature and for the start of an HTML or SVG document (WHATWG MIME Sniffing: 1445)."""
 
 LATELY_SECONDS = 300.0
-
-
-KEPT_HEADERS = frozenset(
-    {
-        "age", "cache-control", "content-language", "content-type", "date", "etag", "expires",
-        "last-modified", "pragma", "vary",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +98,9 @@ class Intake:
 
     1. The bytes go to a file aside while they come, and are hashed; the first ones decide the type.
     2. 304: the entry is brought up to date (RFC 9111 §4.3.4).
-    3. A picture is decoded fully in a render process, together with what is wished to be seen of it: one decode.
-       The disk writes the body out meanwhile.
+    3. Bytes that are the kept ones need no second look, and their variants stay. Another picture is decoded fully
+       in a render process, together with what is wished to be seen of it: one decode. The disk writes the body out
+       meanwhile.
     4. What was rendered is announced: a visitor need not wait for the disk.
     5. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
     """
@@ -134,6 +128,13 @@ class Intake:
         Raises:
             MirrorError: of section 6.
         """
+        try:
+            return await self._fetched(errand)
+        except MirrorError as error:
+            error.forward = "stale" if errand.entry else "uri-miss"
+            raise
+
+    async def _fetched(self, errand: Errand) -> Obtained:
         source, entry = errand.source, errand.entry
         stamp = self._parts.store.generations.stamp(source.url)
         async with self._parts.store.receive() as incoming:
@@ -172,11 +173,9 @@ class Intake:
         # RFC 9111 §4.3.4: the 304's headers update the stored ones; the body stays.
         if entry is None:
             raise SourceUnreachable(detail="304 to a request without validators")
-        new = _kept_headers(answer.headers)
-        replaced = {name for name, _ in new}
         updated = replace(
             entry,
-            headers=tuple(sorted([*new, *(item for item in entry.headers if item[0] not in replaced)])),
+            headers=merged_fields(entry.headers, answer.headers),
             request_time=answer.request_time,
             response_time=answer.response_time,
             validated_at=answer.response_time,
@@ -189,7 +188,7 @@ class Intake:
     async def _admit(self, arrival: _Arrival, errand: Errand) -> Obtained:
         media_type = self._decided_type(arrival)
         await self._require_end(arrival, media_type)
-        if not media_type.startswith("image/"):
+        if not media_type.startswith("image/") or arrival.is_unchanged:
             return await self._keep(arrival, media_type, None, {})
         # The disk writes the body out while the render process looks at it.
         syncing = asyncio.ensure_future(self._synced(arrival.incoming))
@@ -310,43 +309,39 @@ class _Arrival:
     head: bytes
     stamp: int
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether these are the bytes that are kept already."""
+        return self.previous is not None and self.previous.body_sha256 == self.incoming.sha256
+
     def state(self, *, stored: bool) -> CacheState:
         """Return how this download came about."""
+        wish = kept_against_wish(self.answer.headers)
         return CacheState(
             "stale" if self.previous else "uri-miss",
             self.answer.status,
             stored=stored,
-            detail="" if stored else "not_kept",
+            detail=(f"kept_despite_{wish}" if wish else "") if stored else "not_kept",
         )
 
     def entry(self, media_type: str, inspection: Inspection | None) -> Entry:
         """Return the entry that keeps this download."""
-        answer, previous = self.answer, self.previous
-        same = previous is not None and previous.body_sha256 == self.incoming.sha256
+        answer, previous = self.answer, self.previous if self.is_unchanged else None
         facts = inspection.facts if inspection else None
         return Entry(
             source=self.source.url,
             status=answer.status,
-            headers=_kept_headers(answer.headers),
+            headers=kept_fields(answer.headers),
             body_sha256=self.incoming.sha256,
             body_size=answer.size,
             media_type=media_type,
             final_url=answer.final_url,
             request_time=answer.request_time,
             response_time=answer.response_time,
-            fetched_at=previous.fetched_at if previous and same else answer.response_time,
+            fetched_at=previous.fetched_at if previous else answer.response_time,
             validated_at=answer.response_time,
-            damaged=inspection is not None and isinstance(inspection.error, DecodeFailed),
-            picture=facts.to_dict() if facts else None,
+            damaged=isinstance(inspection.error, DecodeFailed)
+            if inspection
+            else bool(previous and previous.damaged),
+            picture=facts.to_dict() if facts else (previous.picture if previous else None),
         )
-
-
-_CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F))) - {"\t"}
-
-
-def _kept_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        sorted(
-            (name, value) for name, value in headers if name in KEPT_HEADERS and _CONTROLS.isdisjoint(value)
-        )
-    )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
 from cache.entry import Entry
 from cache.errors import CacheError
-from cache.freshness import stale_seconds
+from cache.freshness import may_refresh_behind, stale_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
     MirrorError,
@@ -23,6 +24,7 @@ from proxy.errors import (
     SourceRemoved,
 )
 from proxy.images.workers import Wish
+from proxy.services.erroranswers import ErrorAnswers
 from proxy.services.intake import Errand, Intake, Parts
 from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained
 from proxy.source import Source
@@ -43,8 +45,10 @@ class Originals:
     2. A fresh entry is used; the origin is not asked.
     3. A stale entry is refreshed with its validators. Whatever fails (network, status, type, size, check), the
        kept original is answered and the failure remembered for a minute, so that a dead origin is not asked by
-       every visitor. A refresh that takes long goes on behind the answer.
-    4. An absent source is fetched, checked and kept (`Intake`).
+       every visitor. A refresh that takes long goes on behind the answer; one that the origin allows to
+       (stale-while-revalidate) from the beginning.
+    4. An absent source is fetched, checked and kept (`Intake`), unless its origin's last answer was an error that
+       the origin called fresh (`ErrorAnswers`).
 
     One fetch per source at a time, across tasks and worker processes.
     """
@@ -53,12 +57,14 @@ class Originals:
         self._parts = parts
         self._intake = Intake(parts, config)
         self._known: OrderedDict[str, Obtained] = OrderedDict()
+        self._error_answers = ErrorAnswers()
         self._failures: dict[str, tuple[float, MirrorError]] = {}
         self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
 
     def reconfigure(self, config: FetchConfig) -> None:
         """Take new settings for the fetches that begin from now on."""
         self._intake.config = config
+        self._error_answers = ErrorAnswers()
         self._known.clear()
 
     async def obtain(
@@ -80,6 +86,8 @@ class Originals:
         stamp = self._parts.store.generations.stamp(source.url)
         known = await self._looked_up(source, stamp)
         if known is None:
+            if not patient:
+                self._require_no_error_answer(source, stamp)
             return await self._fetch_once(Errand(source, None, wishes, stamp, patient), accept)
         if known.fresh_until > self._parts.now():
             return known
@@ -167,6 +175,9 @@ class Originals:
         if known and self._may_fall_back(entry):
             return self._fallback(entry, known, stamp=errand.stamp)
         refresh = asyncio.ensure_future(self._fetch_once(errand))
+        if self._may_refresh_behind(entry):
+            refresh.add_done_callback(self._note_late_refresh(errand.source))
+            return self._stale_hit(entry, stamp=errand.stamp)
         # `min_fresh = 0` is the operator's wish to follow the origin to the letter: then every visitor waits.
         grace = REFRESH_GRACE_SECONDS if self._intake.config.min_fresh else None
         try:
@@ -181,6 +192,18 @@ class Originals:
             if not self._may_fall_back(entry):
                 raise
             return self._fallback(entry, error, stamp=errand.stamp)
+
+    def _may_refresh_behind(self, entry: Entry) -> bool:
+        return may_refresh_behind(
+            entry, now=self._parts.now(), min_fresh_seconds=self._intake.config.min_fresh
+        )
+
+    def _stale_hit(self, entry: Entry, *, stamp: int) -> Obtained:
+        """Answer a stale entry whose origin allows that; the next request is to see what the refresh brought."""
+        now = self._parts.now()
+        stale = stale_seconds(entry, now=now, min_fresh_seconds=self._intake.config.min_fresh)
+        state = CacheState(detail="refreshing", stale_seconds=math.ceil(stale) or 1)
+        return Obtained(entry, state, stamp, fresh_until=now, short=True)
 
     def _may_fall_back(self, entry: Entry) -> bool:
         stale = stale_seconds(entry, now=self._parts.now(), min_fresh_seconds=self._intake.config.min_fresh)
@@ -205,6 +228,12 @@ class Originals:
         self._failures[source.url] = (now + SHORT_SECONDS, error)
         log.info("refresh of %s failed: %s %s", source, error.code, error.detail)
 
+    def _require_no_error_answer(self, source: Source, stamp: int) -> None:
+        """Raise the error that the origin of a source never kept has answered with, while that is fresh."""
+        error = self._error_answers.of(source, stamp=stamp, now=self._parts.now())
+        if error is not None:
+            raise error
+
     # Fetching
 
     async def _fetch_once(self, errand: Errand, accept: Callable[[Obtained], bool] | None = None) -> Obtained:
@@ -220,7 +249,11 @@ class Originals:
             return self._intake.kept(found, CacheState(), stamp=stamp) if found and newer else None
 
         async def work() -> Obtained:
-            obtained = await self._intake.fetch(errand)
+            try:
+                obtained = await self._intake.fetch(errand)
+            except SourceError as error:
+                self._error_answers.note(source, error, stamp=errand.stamp, now=self._parts.now())
+                raise
             self._failures.pop(source.url, None)
             return obtained
 

@@ -109,7 +109,8 @@ class PictureRequest:
         return picture_response(self.request, picture, self._moment)
 
     def _count(self, picture: Picture) -> None:
-        result = _RESULTS.get(picture.state.forward, picture.state.detail)
+        forward = "stale" if picture.state.stale_seconds else picture.state.forward
+        result = _RESULTS.get(forward, picture.state.detail)
         self.context.metrics.cache_requests.labels(result).inc()
 
     def _redirected(self, error: PictureError) -> web.Response:
@@ -133,6 +134,7 @@ class PictureRequest:
             "Timing-Allow-Origin": "*",
             "X-Content-Type-Options": "nosniff",
             "Cache-Status": f"imgmirror; hit; detail={error.code}",
+            "Proxy-Status": "imgmirror",
             "X-Request-Id": self.request_id,
         }
         if self.plan.vary:
