@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 Fields = tuple[tuple[str, str], ...]
 
-MAX_BYTES = 16 * 1024
+MAX_BYTES = 8 * 1024
 """Names and values of one entry. What freshness and validation need comes first."""
 
 NEEDED = frozenset(

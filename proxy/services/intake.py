@@ -98,7 +98,7 @@ class Intake:
 
     1. The bytes go to a file aside while they come, and are hashed; the first ones decide the type.
     2. 304: the entry is brought up to date (RFC 9111 §4.3.4).
-    3. Bytes that are the kept ones need no second look, and their variants stay. Another picture is decoded fully
+    3. A good picture that is kept already needs no second look, and its variants stay. Another one is decoded fully
        in a render process, together with what is wished to be seen of it: one decode. The disk writes the body out
        meanwhile.
     4. What was rendered is announced: a visitor need not wait for the disk.
@@ -188,7 +188,7 @@ class Intake:
     async def _admit(self, arrival: _Arrival, errand: Errand) -> Obtained:
         media_type = self._decided_type(arrival)
         await self._require_end(arrival, media_type)
-        if not media_type.startswith("image/") or arrival.is_unchanged:
+        if not media_type.startswith("image/") or arrival.is_known(media_type):
             return await self._keep(arrival, media_type, None, {})
         # The disk writes the body out while the render process looks at it.
         syncing = asyncio.ensure_future(self._synced(arrival.incoming))
@@ -314,6 +314,17 @@ class _Arrival:
         """Whether these are the bytes that are kept already."""
         return self.previous is not None and self.previous.body_sha256 == self.incoming.sha256
 
+    def is_known(self, media_type: str) -> bool:
+        """Whether these bytes were looked at before, as what they are, and found to be a good picture."""
+        known = self.previous
+        return (
+            known is not None
+            and self.is_unchanged
+            and known.picture is not None
+            and known.media_type == media_type
+            and not known.damaged
+        )
+
     def state(self, *, stored: bool) -> CacheState:
         """Return how this download came about."""
         wish = kept_against_wish(self.answer.headers)
@@ -328,6 +339,7 @@ class _Arrival:
         """Return the entry that keeps this download."""
         answer, previous = self.answer, self.previous if self.is_unchanged else None
         facts = inspection.facts if inspection else None
+        known = previous.picture if previous and not inspection else None
         return Entry(
             source=self.source.url,
             status=answer.status,
@@ -340,8 +352,6 @@ class _Arrival:
             response_time=answer.response_time,
             fetched_at=previous.fetched_at if previous else answer.response_time,
             validated_at=answer.response_time,
-            damaged=isinstance(inspection.error, DecodeFailed)
-            if inspection
-            else bool(previous and previous.damaged),
-            picture=facts.to_dict() if facts else (previous.picture if previous else None),
+            damaged=inspection is not None and isinstance(inspection.error, DecodeFailed),
+            picture=facts.to_dict() if facts else known,
         )
