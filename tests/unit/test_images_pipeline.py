@@ -183,7 +183,7 @@ def test_palette_with_transparency_keeps_it(look: Inspect) -> None:
 
 def test_opaque_alpha_channel_is_left_out(look: Inspect) -> None:
     """An alpha channel that says nothing costs nothing."""
-    body = pictures.saved(pictures.quarters().convert("RGBA"), "PNG")
+    body = pictures.saved(pictures.photo().convert("RGBA"), "PNG")
     assert result(look(body, "width=50>png")).mode == "RGB"
 
 
