@@ -216,6 +216,7 @@ class FetchConfig(Section):
     types: tuple[str, ...] = ("image/*",)
     min_fresh: Duration = 86400.0
     stale_if_error: Duration = FOREVER
+    remember_failures: Duration = 3600.0
     wayback: str = ""
     profiles: dict[str, ProfileConfig] = {}
 

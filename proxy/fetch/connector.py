@@ -49,22 +49,9 @@ class Client:
         self._idle.set()
         self.session = _session(_connector(config, names, ssl_context))
 
-    @asynccontextmanager
-    async def connection(self, hop: Source) -> AsyncIterator[aiohttp.ClientSession]:
-        """Wait until one of `fetch.max_connections` is free for `hop`; the session makes it.
-
-        The name is resolved before: names that nobody answers for must not use connections up.
-
-        Raises:
-            SourceUnreachable: there is no such name.
-        """
-        with self._in_use():
-            await self._know(hop)
-            async with self._free:
-                yield self.session
-
     @contextmanager
-    def _in_use(self) -> Iterator[None]:
+    def in_use(self) -> Iterator[None]:
+        """Keep the client open for the block."""
         self._users += 1
         self._idle.clear()
         try:
@@ -74,10 +61,21 @@ class Client:
             if not self._users:
                 self._idle.set()
 
-    async def _know(self, hop: Source) -> None:
+    async def know(self, hop: Source) -> None:
+        """Resolve the name of `hop` before a connection is waited for: dead names must not use connections up.
+
+        Raises:
+            SourceUnreachable: there is no such name.
+        """
         if not is_address(hop.host):
-            with network_failures():
+            with network_failures(failure="dns"):
                 await self._names.resolve(hop.host, hop.port)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Wait until one of `fetch.max_connections` is free; the session makes it."""
+        async with self._free:
+            yield self.session
 
     async def close_when_idle(self) -> None:
         """Wait for the fetches under way, then close the session."""

@@ -17,9 +17,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from proxy.config import FetchConfig
-from proxy.errors import InvalidSource, SourceNotAllowed, SourceTimeout, SourceUnreachable
+from proxy.errors import InvalidSource, SourceError, SourceNotAllowed, SourceTimeout, SourceUnreachable
 from proxy.fetch.asking import Asking, Validators, wire_url
 from proxy.fetch.body import Body, Framing, Headers
+from proxy.fetch.breaker import Breaker
 from proxy.fetch.connector import Client
 from proxy.fetch.failures import network_failures, status_failure
 from proxy.fetch.names import Names, make_resolver
@@ -29,6 +30,11 @@ from proxy.source import Source
 __all__ = ["Fetched", "Fetcher", "NotModified", "Sink", "Validators"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+# Where a fetch is, for what its failure says about the origin.
+_WAITING = ""
+_ASKING = "no answer yet"
+_READING = "reading"
 
 
 class Sink(Protocol):
@@ -75,6 +81,7 @@ class _Rules:
     asking: Asking
     client: Client
     turns: OriginTurns
+    breaker: Breaker
     clock: Callable[[], float]
 
 
@@ -100,6 +107,7 @@ class Fetcher:
         self._clock = clock
         self._asking = Asking(config, instance_id=instance_id)
         self._turns = OriginTurns(config.per_origin)
+        self._breaker = Breaker(clock=clock)
         self._rules: _Rules | None = None
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -161,7 +169,9 @@ class Fetcher:
         return Client(self._config, names=names, ssl_context=self._ssl_context)
 
     def _make_rules(self, client: Client) -> _Rules:
-        return _Rules(self._config, self._check_hop, self._asking, client, self._turns, self._clock)
+        return _Rules(
+            self._config, self._check_hop, self._asking, client, self._turns, self._breaker, self._clock
+        )
 
     def _retire(self, client: Client) -> None:
         task = asyncio.get_running_loop().create_task(client.close_when_idle())
@@ -173,7 +183,8 @@ class _Exchange:
     """The facts of one fetch, and its steps.
 
     1. The deadline begins. Over: `SourceTimeout`.
-    2. Wait for a turn at the hop's origin; ask it. No address, no connection, no answer: `SourceUnreachable`.
+    2. An origin whose circuit is open is not asked: the error it failed with before.
+       Wait for a turn at the hop's origin; ask it. No address, no connection, no answer: `SourceUnreachable`.
     3. A redirect: read its Location, check it, go to 2. Unreadable, a loop, too many: `SourceUnreachable`;
        against the policy: `SourceNotAllowed`.
     4. 304 to our validators: `NotModified`. Not 200: the error of its status.
@@ -187,16 +198,26 @@ class _Exchange:
         self._validators = validators
         self._seen = {source.url}
         self._has_turn = False
+        self._stage = _WAITING
+        self._deadline: asyncio.Timeout | None = None
 
     async def run(self, *, has_turn: bool = False) -> Fetched | NotModified:
         self._has_turn = has_turn
         try:
-            async with asyncio.timeout(self._rules.config.timeout) as deadline:
+            async with asyncio.timeout(self._rules.config.timeout) as self._deadline:
                 return await self._follow()
         except TimeoutError as error:
-            if deadline.expired():
-                raise SourceTimeout(detail=f"not done in {self._rules.config.timeout:g} s") from error
+            if self._deadline is not None and self._deadline.expired():
+                raise self._too_late() from error
             raise
+
+    def _too_late(self) -> SourceTimeout:
+        error = SourceTimeout(
+            detail=f"not done in {self._rules.config.timeout:g} s ({self._stage or 'waiting'})"
+        )
+        # Whoever only waited for others learnt nothing about the source.
+        error.failure = "timeout" if self._stage else ""
+        return error
 
     async def _follow(self) -> Fetched | NotModified:
         hop = self._source
@@ -216,25 +237,67 @@ class _Exchange:
         self._seen.add(hop.url)
 
     async def _ask_in_turn(self, hop: Source) -> Fetched | NotModified | Source:
+        self._rules.breaker.require(hop.origin)
         if self._has_turn:
             self._has_turn = False
-            return await self._ask(hop)
+            return await self._watched(hop)
+        self._stage = _WAITING
         async with self._rules.turns.turn(hop.origin):
-            return await self._ask(hop)
+            return await self._watched(hop)
+
+    async def _watched(self, hop: Source) -> Fetched | NotModified | Source:
+        """Ask `hop`, and let the breaker know what that says about its origin."""
+        breaker = self._rules.breaker
+        breaker.begin(hop.origin)
+        self._stage = _ASKING
+        try:
+            outcome = await self._ask(hop)
+        except SourceError as error:
+            self._tell(hop.origin, error)
+            raise
+        except asyncio.CancelledError:
+            if self._stage == _ASKING and self._deadline is not None and self._deadline.expired():
+                breaker.failed(hop.origin, self._too_late())
+            elif self._stage == _READING:
+                breaker.answered(hop.origin)
+            else:
+                breaker.left(hop.origin)
+            raise
+        except BaseException:
+            breaker.left(hop.origin)
+            raise
+        breaker.answered(hop.origin)
+        return outcome
+
+    def _tell(self, origin: str, error: SourceError) -> None:
+        if self._stage == _ASKING or error.failure in {"busy", "failed"}:
+            self._rules.breaker.failed(origin, error)
+        else:
+            # There was an answer, whatever is wrong with it.
+            self._rules.breaker.answered(origin)
 
     async def _ask(self, hop: Source) -> Fetched | NotModified | Source:
+        client = self._rules.client
+        with client.in_use():
+            await client.know(hop)
+            self._stage = _WAITING
+            async with client.connection() as session:
+                self._stage = _ASKING
+                return await self._ask_by(session, hop)
+
+    async def _ask_by(self, session: aiohttp.ClientSession, hop: Source) -> Fetched | NotModified | Source:
         validators = self._validators_for(hop)
         headers = self._rules.asking.headers(hop, validators)
-        async with self._rules.client.connection(hop) as session:
-            request_time = self._rules.clock()
-            with network_failures():
-                response = await session.get(wire_url(hop), headers=headers, allow_redirects=False)
-            try:
-                answer = _Answer(response, hop, request_time, self._rules.clock())
-                return await self._read(answer, conditional=validators is not None)
-            finally:
-                # A body read to its end has already given the connection back.
-                response.close()
+        request_time = self._rules.clock()
+        with network_failures():
+            response = await session.get(wire_url(hop), headers=headers, allow_redirects=False)
+        self._stage = _READING
+        try:
+            answer = _Answer(response, hop, request_time, self._rules.clock())
+            return await self._read(answer, conditional=validators is not None)
+        finally:
+            # A body read to its end has already given the connection back.
+            response.close()
 
     def _validators_for(self, hop: Source) -> Validators | None:
         found = self._validators
@@ -248,7 +311,9 @@ class _Exchange:
         if answer.status == 304 and conditional:
             return NotModified(answer.headers, answer.request_time, answer.response_time)
         if answer.status != 200:
-            raise status_failure(answer.status)
+            raise status_failure(
+                answer.status, retry_after=answer.header("retry-after"), now=answer.response_time
+            )
         return await self._keep(answer)
 
     async def _keep(self, answer: _Answer) -> Fetched:
@@ -284,6 +349,10 @@ class _Answer:
         )
         self.request_time = request_time
         self.response_time = response_time
+
+    def header(self, name: str) -> str | None:
+        """Return the first header of that name in lower case."""
+        return next((value for known, value in self.headers if known == name), None)
 
     @property
     def location(self) -> bytes | None:
