@@ -108,6 +108,8 @@ class ServerConfig(Section):
     shutdown_timeout: Duration = 30.0
     max_body: Size = 16 * 2**20
     min_max_age: Duration = 3600.0
+    client_rate: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
+    client_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
 
     @field_validator("public_url")
     @classmethod
@@ -211,6 +213,8 @@ class FetchConfig(Section):
     max_bytes: Size = 32 * 2**20
     max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
     per_origin: Count = 4
+    origin_rate: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
+    queue: Count = 1024
     max_connections: Count = 128
     user_agent: str = "imgmirror (+https://imgmirror.example/contact)"
     types: tuple[str, ...] = ("image/*",)
@@ -343,14 +347,7 @@ class Config(Section):
     @property
     def not_followed(self) -> tuple[str, ...]:
         """The keys that are set to something this version reads and checks, but does not do yet."""
-        return tuple(
-            key
-            for key, is_set in (
-                ("server.trusted_proxies", bool(self.server.trusted_proxies)),
-                ("fetch.wayback", bool(self.fetch.wayback)),
-            )
-            if is_set
-        )
+        return tuple(key for key, is_set in (("fetch.wayback", bool(self.fetch.wayback)),) if is_set)
 
     @property
     def any_transform(self) -> bool:

@@ -207,7 +207,8 @@ class _Run:
         def admit(source: Source, preset_only: bool) -> None:
             engine.policy.admit(source, transform_is_preset_only=preset_only, signed=signed)
 
-        return LocalWarmer(Parts(engine.originals, engine.variants, engine.kept, admit), self._looks)
+        parts = Parts(engine.originals, engine.variants, engine.kept, admit, engine.fetcher.wants_pauses)
+        return LocalWarmer(parts, self._looks)
 
     async def _record(self, engine: Engine) -> None:
         """Note which article uses what, for purges by article; a store that cannot be written is no reason to stop."""

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -36,6 +37,9 @@ class Client:
 
     A connection that is kept alive was checked when it was made, against the networks of that moment. So a
     change of `fetch.allow_networks` makes a new client, and the old one is closed when its last fetch ends.
+
+    `fetch.max_connections` bounds the connections in use and, once more, those that idle: aiohttp counts only
+    the first. While there are that many, new ones are made for one request and closed behind it.
     """
 
     def __init__(
@@ -43,11 +47,19 @@ class Client:
     ) -> None:
         self.allow_networks = config.allow_networks
         self._names = names
+        self._max_connections = config.max_connections
         self._free = asyncio.Semaphore(config.max_connections)
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._users = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self.session = _session(_connector(config, names, ssl_context))
+        self._lasting = _session(_connector(config, names, ssl_context, self._sockets, lasting=True))
+        self._passing = _session(_connector(config, names, ssl_context, self._sockets, lasting=False))
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are, in use or idle."""
+        return sum(found.fileno() >= 0 for found in self._sockets)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -75,7 +87,7 @@ class Client:
     async def connection(self) -> AsyncIterator[aiohttp.ClientSession]:
         """Wait until one of `fetch.max_connections` is free; the session makes it."""
         async with self._free:
-            yield self.session
+            yield self._passing if self.open_connections >= self._max_connections else self._lasting
 
     async def close_when_idle(self) -> None:
         """Wait for the fetches under way, then close the session."""
@@ -86,24 +98,33 @@ class Client:
 
     async def close(self) -> None:
         """Close the session and all its connections, used or not."""
-        await self.session.close()
+        await self._lasting.close()
+        await self._passing.close()
 
 
 def _connector(
-    config: FetchConfig, names: AbstractResolver, ssl_context: ssl.SSLContext | None
+    config: FetchConfig,
+    names: AbstractResolver,
+    ssl_context: ssl.SSLContext | None,
+    sockets: weakref.WeakSet[socket.socket],
+    *,
+    lasting: bool,
 ) -> aiohttp.TCPConnector:
     def make_socket(info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _name, address = info
         if prohibited_text(str(address[0]), config.allow_networks):
             raise ProhibitedAddressError(errno.EACCES, f"{address[0]} may not be connected to")
-        return socket.socket(family, kind, protocol)
+        made = socket.socket(family, kind, protocol)
+        sockets.add(made)
+        return made
 
     return aiohttp.TCPConnector(
         resolver=names,
         socket_factory=make_socket,
         limit=0,  # counted by Client, names not included
         use_dns_cache=False,  # proxy.fetch.names remembers
-        keepalive_timeout=_KEEPALIVE_SECONDS,
+        keepalive_timeout=_KEEPALIVE_SECONDS if lasting else None,
+        force_close=not lasting,
         ssl=ssl_context if ssl_context is not None else True,
     )
 

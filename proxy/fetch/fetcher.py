@@ -7,6 +7,7 @@ what is kept, what the bytes mean, and who asked.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Callable
@@ -17,7 +18,15 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from proxy.config import FetchConfig
-from proxy.errors import InvalidSource, SourceError, SourceNotAllowed, SourceTimeout, SourceUnreachable
+from proxy.errors import (
+    InvalidSource,
+    MirrorError,
+    QueueFull,
+    SourceError,
+    SourceNotAllowed,
+    SourceTimeout,
+    SourceUnreachable,
+)
 from proxy.fetch.asking import Asking, Validators, wire_url
 from proxy.fetch.body import Body, Framing, Headers
 from proxy.fetch.breaker import Breaker
@@ -25,7 +34,12 @@ from proxy.fetch.connector import Client
 from proxy.fetch.failures import network_failures, status_failure
 from proxy.fetch.names import Names, make_resolver
 from proxy.fetch.origins import OriginTurns
+from proxy.fetch.pace import Pace
+from proxy.fetch.robots import MAX_BYTES as MAX_ROBOTS_BYTES
+from proxy.fetch.robots import Robots
 from proxy.source import Source
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Fetched", "Fetcher", "NotModified", "Sink", "Validators"]
 
@@ -82,13 +96,14 @@ class _Rules:
     client: Client
     turns: OriginTurns
     breaker: Breaker
+    pace: Pace
     clock: Callable[[], float]
 
 
 class Fetcher:
     """Fetches for one process. `start` and `close` belong to the event loop that fetches."""
 
-    def __init__(  # noqa: PLR0913 - what a test replaces: names, certificates, time
+    def __init__(  # noqa: PLR0913 - what a test replaces: names, certificates, time, waiting
         self,
         config: FetchConfig,
         *,
@@ -97,6 +112,7 @@ class Fetcher:
         resolver: AbstractResolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
+        pace: Pace | None = None,
     ) -> None:
         self._config = config
         self._check_hop = check_hop
@@ -106,8 +122,10 @@ class Fetcher:
         self._ssl_context = ssl_context
         self._clock = clock
         self._asking = Asking(config, instance_id=instance_id)
-        self._turns = OriginTurns(config.per_origin)
+        self._turns = OriginTurns(config.per_origin, queue=config.queue)
         self._breaker = Breaker(clock=clock)
+        self._pace = Pace() if pace is None else pace
+        self._robots = Robots(self._read_robots)
         self._rules: _Rules | None = None
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -119,6 +137,7 @@ class Fetcher:
     async def close(self) -> None:
         """Close every connection. Fetches still under way end as `SourceUnreachable`."""
         rules, self._rules = self._rules, None
+        await self._robots.close()
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -135,7 +154,7 @@ class Fetcher:
         """
         asking = Asking(config, instance_id=self._instance_id)
         self._config, self._check_hop, self._asking = config, check_hop, asking
-        self._turns.limit = config.per_origin
+        self._turns.limit, self._turns.queue = config.per_origin, config.queue
         if self._rules is None or self._names is None:
             return
         client = self._rules.client
@@ -150,11 +169,11 @@ class Fetcher:
         """Fetch `source`; its bytes are written to `sink`, which stays open and may hold a part on errors.
 
         `fetch.timeout` bounds all of it, the wait for the origin's turn included; a `patient` fetch (warming)
-        waits for its turn as long as it takes.
+        waits for its turn as long as it takes, and as long between two requests as the origin's robots.txt asks.
 
         Raises:
             SourceNotAllowed: a redirect to where the policy forbids.
-            QueueFull: too many wait for this origin already.
+            QueueFull: too many wait already, for this origin or in all.
             SourceError: as the table of docs/api.md says.
         """
         if self._rules is None:
@@ -163,14 +182,45 @@ class Fetcher:
         if not patient:
             return await exchange.run()
         async with self._turns.turn(source.origin, patient=True):
+            self._breaker.require(source.origin)
+            await self._pace.keep(source.origin, await self.crawl_delay(source.origin))
             return await exchange.run(has_turn=True)
+
+    async def crawl_delay(self, origin: str) -> float:
+        """Return the seconds between two patient requests to `origin`, by its robots.txt and `fetch.origin_rate`."""
+        asked = await self._robots.delay(origin, user_agent=self._config.user_agent)
+        return max(asked, _interval(self._config))
+
+    def wants_pauses(self, origin: str) -> bool:
+        """Tell whether the robots.txt of `origin`, if it was read, asks for pauses between requests."""
+        return self._robots.known_delay(origin) > 0
+
+    async def _read_robots(self, origin: str) -> bytes:
+        if self._rules is None:
+            return b""
+        sink = _Beginning(MAX_ROBOTS_BYTES)
+        source = Source.parse(f"{origin}/robots.txt")
+        try:
+            # Its turn is that of the picture for which it is read.
+            await _Exchange(self._rules, source, sink, None).run(has_turn=True)
+        except (MirrorError, _Enough) as error:
+            log.debug("no robots.txt of %s: %s", origin, error)
+            return bytes(sink.data) if isinstance(error, _Enough) else b""
+        return bytes(sink.data)
 
     def _new_client(self, names: Names) -> Client:
         return Client(self._config, names=names, ssl_context=self._ssl_context)
 
     def _make_rules(self, client: Client) -> _Rules:
         return _Rules(
-            self._config, self._check_hop, self._asking, client, self._turns, self._breaker, self._clock
+            self._config,
+            self._check_hop,
+            self._asking,
+            client,
+            self._turns,
+            self._breaker,
+            self._pace,
+            self._clock,
         )
 
     def _retire(self, client: Client) -> None:
@@ -243,7 +293,16 @@ class _Exchange:
             return await self._watched(hop)
         self._stage = _WAITING
         async with self._rules.turns.turn(hop.origin):
+            await self._keep_pace(hop)
             return await self._watched(hop)
+
+    async def _keep_pace(self, hop: Source) -> None:
+        interval = _interval(self._rules.config)
+        if not interval:
+            return
+        if self._rules.pace.seconds_until(hop.origin, interval) > self._rules.config.timeout:
+            raise QueueFull
+        await self._rules.pace.keep(hop.origin, interval)
 
     async def _watched(self, hop: Source) -> Fetched | NotModified | Source:
         """Ask `hop`, and let the breaker know what that says about its origin."""
@@ -358,6 +417,27 @@ class _Answer:
     def location(self) -> bytes | None:
         """The Location as bytes: a path in GBK is no text."""
         return next((value for name, value in self.response.raw_headers if name.lower() == b"location"), None)
+
+
+class _Enough(Exception):
+    """The beginning of a body was all that is wanted."""
+
+
+class _Beginning:
+    """A sink in memory that takes `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray()
+        self._size = size
+
+    async def write(self, chunk: bytes) -> None:
+        self.data += chunk[: self._size - len(self.data)]
+        if len(self.data) >= self._size:
+            raise _Enough
+
+
+def _interval(config: FetchConfig) -> float:
+    return 1 / config.origin_rate if config.origin_rate else 0.0
 
 
 def _join(hop: Source, location: bytes) -> Source:

@@ -42,6 +42,7 @@ class Parts:
     variants: Variants
     kept: OriginalsStore
     admit: Admit
+    wants_pauses: Callable[[str], bool]
 
 
 class LocalWarmer:
@@ -65,6 +66,10 @@ class LocalWarmer:
             return Outcome(work, failure=Failure.of(error))
         except (CacheError, OSError) as error:
             return Outcome(work, failure=Failure(NOT_KEPT, f"The store cannot be used: {error}"))
+
+    def wants_pauses(self, origin: str) -> bool:
+        """Tell whether the robots.txt of `origin`, if it was read, asks for pauses."""
+        return self._parts.wants_pauses(origin)
 
     async def _warmed(self, work: Work, *, ask: bool) -> Outcome:
         self._parts.admit(work.source, True)

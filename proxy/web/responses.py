@@ -16,6 +16,7 @@ from cache.entry import Entry
 from cache.validators import Range, evaluate, if_range_matches, parse_range
 from proxy.errors import RangeNotSatisfiable
 from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture, language, last_modified
+from proxy.web.clients import RATE_LIMIT
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,9 @@ async def _send_file(
     descriptor = await asyncio.to_thread(_opened, path, size)
     try:
         partial = "Content-Range" in headers
-        response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+        response = web.StreamResponse(
+            status=206 if partial else 200, headers={**headers, **request.get(RATE_LIMIT, {})}
+        )
         await response.prepare(request)
         while start < stop and request.method != "HEAD":
             chunk = await asyncio.to_thread(_read, descriptor, min(CHUNK_BYTES, stop - start), start)
