@@ -222,6 +222,7 @@ class FetchConfig(Section):
     stale_if_error: Duration = FOREVER
     remember_failures: Duration = 3600.0
     wayback: str = ""
+    recover_wrappers: tuple[str, ...] = ()
     profiles: dict[str, ProfileConfig] = {}
 
     @field_validator("types")
@@ -231,6 +232,21 @@ class FetchConfig(Section):
             if not re.fullmatch(r"(\*/\*|[\w.+-]+/(\*|[\w.+-]+))", text):
                 raise ValueError(f"{text!r} is not a media type such as image/* or text/css")
         return tuple(text.lower() for text in value)
+
+    @field_validator("wayback")
+    @classmethod
+    def _base(cls, value: str) -> str:
+        if value and (problem := base_url_problem(value)):
+            raise ValueError(problem)
+        return value.rstrip("/")
+
+    @field_validator("recover_wrappers")
+    @classmethod
+    def _absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            if not _WRAPPER.fullmatch(prefix) or not prefix.lower().startswith(("http://", "https://")):
+                raise ValueError(f"{prefix!r} is not the beginning of an http(s) address")
+        return value
 
     @field_validator("user_agent")
     @classmethod
@@ -343,11 +359,6 @@ class Config(Section):
             return ipaddress.ip_address(self.server.host.strip("[]")).is_loopback
         except ValueError:
             return False
-
-    @property
-    def not_followed(self) -> tuple[str, ...]:
-        """The keys that are set to something this version reads and checks, but does not do yet."""
-        return tuple(key for key, is_set in (("fetch.wayback", bool(self.fetch.wayback)),) if is_set)
 
     @property
     def any_transform(self) -> bool:

@@ -11,7 +11,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import aiohttp
@@ -164,12 +164,19 @@ class Fetcher:
         self._rules = self._make_rules(client)
 
     async def fetch(
-        self, source: Source, sink: Sink, *, validators: Validators | None = None, patient: bool = False
+        self,
+        source: Source,
+        sink: Sink,
+        *,
+        validators: Validators | None = None,
+        patient: bool = False,
+        check_hop: Callable[[Source], None] | None = None,
     ) -> Fetched | NotModified:
         """Fetch `source`; its bytes are written to `sink`, which stays open and may hold a part on errors.
 
         `fetch.timeout` bounds all of it, the wait for the origin's turn included; a `patient` fetch (warming)
         waits for its turn as long as it takes, and as long between two requests as the origin's robots.txt asks.
+        `check_hop` judges redirects in the place of the policy.
 
         Raises:
             SourceNotAllowed: a redirect to where the policy forbids.
@@ -178,7 +185,8 @@ class Fetcher:
         """
         if self._rules is None:
             raise SourceUnreachable(detail="the fetcher is closed")
-        exchange = _Exchange(self._rules, source, sink, validators)
+        rules = replace(self._rules, check_hop=check_hop) if check_hop else self._rules
+        exchange = _Exchange(rules, source, sink, validators)
         if not patient:
             return await exchange.run()
         async with self._turns.turn(source.origin, patient=True):

@@ -25,6 +25,7 @@ from proxy.images.workers import Wish
 from proxy.services.intake import Errand, Intake, Parts
 from proxy.services.negatives import Negatives
 from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained
+from proxy.services.recovery import Recovery
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Originals:
        kept original is answered and the failure remembered (`Negatives`), so that a dead origin is not asked by
        every visitor. A refresh that takes long goes on behind the answer.
     4. An absent source is fetched, checked and kept (`Intake`), unless it failed again and again a while ago.
+       One that is dead is looked for elsewhere (`Recovery`).
 
     One fetch per source at a time, across tasks and worker processes.
     """
@@ -52,6 +54,8 @@ class Originals:
     def __init__(self, parts: Parts, config: FetchConfig) -> None:
         self._parts = parts
         self._intake = Intake(parts, config)
+        self._recovery = Recovery(parts.fetcher, parts.store.articles, parts.metrics, now=parts.now)
+        self._recovery.reconfigure(config)
         self._known: OrderedDict[str, Obtained] = OrderedDict()
         self._negatives = Negatives(parts.store.failures, config, now=parts.now)
         self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
@@ -60,6 +64,7 @@ class Originals:
         """Take new settings for the fetches that begin from now on."""
         self._intake.config = config
         self._negatives.reconfigure(config)
+        self._recovery.reconfigure(config)
         self._known.clear()
 
     async def obtain(
@@ -68,6 +73,7 @@ class Originals:
         wishes: tuple[Wish, ...] = (),
         *,
         patient: bool = False,
+        date: float | None = None,
         accept: Callable[[Obtained], bool] | None = None,
     ) -> Obtained:
         """Return the original of `source`, fetching it when it must be.
@@ -82,7 +88,7 @@ class Originals:
         stamp = self._parts.store.generations.stamp(source.url)
         known = await self._looked_up(source, stamp)
         if known is None:
-            errand = Errand(source, None, wishes, stamp, patient)
+            errand = Errand(source, None, wishes, stamp, patient, date)
             if not patient:
                 await self._require_no_failure(errand)
             return await self._fetch_once(errand, accept)
@@ -219,6 +225,8 @@ class Originals:
             obtained = await self._intake.fetch(errand)
         except MirrorError as error:
             kept = errand.entry is not None
+            if not kept and (recovered := await self._recovery.recover(errand, error, self._intake)):
+                return recovered
             await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=kept)
             raise
         if errand.entry is not None:

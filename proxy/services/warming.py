@@ -29,11 +29,15 @@ pictures would take hours."""
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A picture to warm: the options it is shown with, as our addresses name them, and where it stands."""
+    """A picture to warm: the options it is shown with, as our addresses name them, and where it stands.
+
+    date: when the first of its articles was written, unix seconds; None when none of them says so.
+    """
 
     source: Source
     options: tuple[str, ...]
     articles: tuple[str, ...]
+    date: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,11 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class KeptOriginal:
-    """An original that is safe on disk. `stale` is the code of a refresh that failed, else empty."""
+    """An original that is safe on disk.
+
+    stale: the code of a refresh that failed, else empty. recovered: the address of the copy it was recovered
+    from, else empty.
+    """
 
     sha256: str
     size_bytes: int
@@ -96,6 +104,7 @@ class KeptOriginal:
     new: bool
     damaged: bool = False
     stale: str = ""
+    recovered: str = ""
 
 
 @dataclass(frozen=True, slots=True)

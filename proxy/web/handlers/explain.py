@@ -106,6 +106,7 @@ async def _original(context: Context, plan: Plan, entry: Entry | None) -> dict[s
         "media_type": entry.media_type,
         "damaged": entry.damaged,
         "picture": dict(entry.picture) if entry.picture else None,
+        "recovered": dict(entry.recovered) if entry.recovered else None,
         "validated_at": _date(entry.validated_at),
         "next_revalidation": _date(now + max(remaining, 0.0)),
         "last_refresh_failed": _error(failure) if failure else None,
