@@ -14,7 +14,7 @@ from fetching import MemorySink, body_of, fetch_config, fetching
 from http_client import Client
 from pictures import chart_png, saved
 from PIL import Image
-from scripted_origin import ScriptedOrigin, raw, stall
+from scripted_origin import Request, ScriptedOrigin, head, raw, stall
 from service import Service, wait_until, write_config
 
 from proxy.errors import QueueFull
@@ -222,3 +222,28 @@ async def test_connection_that_was_closed_behind_an_answer_costs_nothing(origin:
     async with fetching() as fetcher:
         for _ in range(5):
             assert await body_of(fetcher, origin.url("/a")) == b"a"
+
+
+async def test_profile_is_extended_without_a_restart_and_refusals_before_it_are_forgotten(
+    tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
+) -> None:
+    """A host that wants its own pages: 403 twice, then the operator writes a profile and reloads."""
+    body = chart_png(30, 30)
+
+    async def guarded(request: Request, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        known = request.header("Referer") == "https://forum.example/"
+        status, page = (200, body) if known else (403, b"no strangers")
+        writer.write(head(status, [("Content-Length", str(len(page)))]) + page)
+
+    origin.script("/a.png", guarded)
+    with Service(write_config(tmp_path)) as service:
+        client = Client(http, service.base)
+        for _ in range(3):
+            assert (await client.get("/?" + origin.url("/a.png"))).code == "source_refused"
+        assert origin.count() == 2
+        assert service.process is not None
+        forum = {"hosts": ["127.0.0.1"], "referer": "https://forum.example/"}
+        write_config(tmp_path, {"fetch": {"profiles": {"forum": forum}}})
+        os.kill(service.process.pid, signal.SIGHUP)
+        await asyncio.to_thread(wait_until, lambda: "was reloaded" in service.log())
+        assert (await client.get("/?" + origin.url("/a.png"))).body == body
