@@ -6,7 +6,7 @@ the contract; refuses to know sources (`proxy.services.negatives` remembers thos
 
 Why not a library: purgatory, pybreaker, aiobreaker and circuitbreaker each count one kind of failure against
 one threshold, take the time from the system and a fixed pause, let everybody through when it is over, and keep
-every circuit for ever; an origin here is text that a client may make up (docs/decisions/0009-manners.md).
+every circuit for ever; an origin here is text that a client may make up (docs/decisions/0010-manners.md).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Client:
     change of `fetch.allow_networks` makes a new client, and the old one is closed when its last fetch ends.
 
     `fetch.max_connections` bounds the connections in use and, once more, those that idle: aiohttp counts only
-    the first. While there are that many, new ones are made for one request and closed behind it.
+    the first. While that many idle, a connection is made for one request and closed behind it.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Client:
         self._free = asyncio.Semaphore(config.max_connections)
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._users = 0
+        self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._lasting = _session(_connector(config, names, ssl_context, self._sockets, lasting=True))
@@ -87,7 +88,12 @@ class Client:
     async def connection(self) -> AsyncIterator[aiohttp.ClientSession]:
         """Wait until one of `fetch.max_connections` is free; the session makes it."""
         async with self._free:
-            yield self._passing if self.open_connections >= self._max_connections else self._lasting
+            idle = self.open_connections - self._active
+            self._active += 1
+            try:
+                yield self._passing if idle >= self._max_connections else self._lasting
+            finally:
+                self._active -= 1
 
     async def close_when_idle(self) -> None:
         """Wait for the fetches under way, then close the session."""
