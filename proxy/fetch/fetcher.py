@@ -255,12 +255,14 @@ class _Exchange:
         self._sink = sink
         self._validators = validators
         self._seen = {source.url}
-        self._has_turn = False
+        self._held = ""
         self._stage = _WAITING
         self._deadline: asyncio.Timeout | None = None
 
     async def run(self, *, has_turn: bool = False) -> Fetched | NotModified:
-        self._has_turn = has_turn
+        # A turn that the caller holds is good for every hop at that origin: waiting for a second one there, while
+        # others do the same, would be waiting for oneself.
+        self._held = self._source.origin if has_turn else ""
         try:
             async with asyncio.timeout(self._rules.config.timeout) as self._deadline:
                 return await self._follow()
@@ -296,8 +298,7 @@ class _Exchange:
 
     async def _ask_in_turn(self, hop: Source) -> Fetched | NotModified | Source:
         self._rules.breaker.require(hop.origin)
-        if self._has_turn:
-            self._has_turn = False
+        if hop.origin == self._held:
             return await self._watched(hop)
         self._stage = _WAITING
         async with self._rules.turns.turn(hop.origin):

@@ -381,7 +381,7 @@ class _Arrival:
 
 def _require_good_copy(inspection: Inspection) -> None:
     # An origin's damaged picture is the one there is; of copies there may be better ones.
-    if inspection.error is not None:
+    if isinstance(inspection.error, DecodeFailed):
         raise inspection.error
     facts = inspection.facts
     if facts is not None and max(facts.width, facts.height) <= 2:

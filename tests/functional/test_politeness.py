@@ -109,6 +109,19 @@ async def test_warming_waits_as_robots_txt_asks_and_visitors_do_not(origin: Scri
     assert origin.count("/robots.txt") == 1
 
 
+async def test_redirects_at_one_origin_do_not_wait_for_the_turn_they_hold(origin: ScriptedOrigin) -> None:
+    """One request at a time, and picture and robots.txt both redirect where they are."""
+    origin.redirect("/moved", "/a")
+    origin.redirect("/robots.txt", "/rules")
+    origin.serve("/rules", b"User-agent: *\nCrawl-delay: 4\n", content_type="text/plain")
+    origin.serve("/a", b"x")
+    watch = Watch()
+    async with fetching(fetch_config(per_origin=1), pace=watch.pace) as fetcher:
+        await asyncio.gather(*(patiently(fetcher, origin.url("/moved")) for _ in range(3)))
+    assert watch.slept == [4.0, 8.0]
+    assert origin.count("/a") == 3
+
+
 @pytest.mark.parametrize("status", [404, 500, 302])
 async def test_robots_txt_that_cannot_be_had_is_no_delay(origin: ScriptedOrigin, status: int) -> None:
     origin.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 9\n", status=status)
