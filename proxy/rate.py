@@ -6,8 +6,8 @@ holds all there is to know; an old one says the same as none.
     good   Rate(per_second=10, burst=20).take(0.0, now=t)   ->  allowed, 19 remaining
     bad    the 21st at the same moment                      ->  refused, wait 0.1 s
 
-Why not a library: aiolimiter and pyrate-limiter make the caller wait, limits counts in windows and starts a
-thread; none tells exactly what remains and when, which the RateLimit header must.
+Why not a library: aiolimiter makes the caller wait and tells no more than whether there is room; the RateLimit
+header must say what remains and when there is more (docs/decisions/0010-manners.md).
 """
 
 from __future__ import annotations

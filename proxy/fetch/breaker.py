@@ -4,9 +4,9 @@ Counts only what speaks of the origin as a whole. A picture that is absent, cut,
 nothing about its neighbours: an origin that answered anything else is well. Knows origins as text and errors of
 the contract; refuses to know sources (`proxy.services.negatives` remembers those) and who waits.
 
-Why not a library: purgatory, pybreaker, aiobreaker and circuitbreaker each count one kind of failure against
-one threshold, take the time from the system and a fixed pause, let everybody through when it is over, and keep
-every circuit for ever; an origin here is text that a client may make up (docs/decisions/0010-manners.md).
+Why not a library: purgatory, pybreaker, aiobreaker and circuitbreaker count against one threshold, take the time
+from the system, pause for a fixed time and bound no number of circuits; an origin here is text that a client may
+make up (docs/decisions/0010-manners.md).
 """
 
 from __future__ import annotations
