@@ -16,6 +16,7 @@ from cache.entry import Entry
 from cache.validators import Range, evaluate, if_range_matches, parse_range
 from proxy.errors import RangeNotSatisfiable
 from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture, language, last_modified
+from proxy.web.clients import RATE_LIMIT
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,14 @@ SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inlin
 _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
 """An entity tag (RFC 9110 §8.8.3) that is strong and holds nothing that another server might trip over."""
 
+_NO_FALLBACK = frozenset({"", "refreshing"})
+"""Details of a short-lived answer that say nothing of a failure."""
+
 _BASE = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Cache-Status, Content-Length, Content-Range, ETag, X-Request-Id",
+    "Access-Control-Expose-Headers": (
+        "Cache-Status, Content-Length, Content-Range, ETag, X-Imgmirror-Fallback, X-Request-Id"
+    ),
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",
     "X-Content-Type-Options": "nosniff",
@@ -127,7 +133,9 @@ async def _send_file(
     descriptor = await asyncio.to_thread(_opened, path, size)
     try:
         partial = "Content-Range" in headers
-        response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+        response = web.StreamResponse(
+            status=206 if partial else 200, headers={**headers, **request.get(RATE_LIMIT, {})}
+        )
         await response.prepare(request)
         while start < stop and request.method != "HEAD":
             chunk = await asyncio.to_thread(_read, descriptor, min(CHUNK_BYTES, stop - start), start)
@@ -170,6 +178,8 @@ def _headers(picture: Picture, moment: Moment) -> dict[str, str]:
     headers["Cache-Control"] = f"public, max-age={int(min(max_age, 31_536_000))}"
     headers["Cache-Status"] = picture.state.header(int(min(max(remaining, 0), 31_536_000)))
     headers["X-Request-Id"] = moment.request_id
+    if picture.short and picture.state.detail not in _NO_FALLBACK:
+        headers["X-Imgmirror-Fallback"] = picture.state.detail
     if picture.last_modified:
         headers["Last-Modified"] = picture.last_modified
     if picture.language:
