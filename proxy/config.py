@@ -267,6 +267,7 @@ class RenderConfig(Section):
     max_output_pixels: Count = 40_000_000
     memory_max_bytes: Size = 2 * 2**30
     formats: tuple[Literal["avif", "webp"], ...] = ("avif", "webp")
+    client_hints: bool = False
 
 
 PresetOptions = dict[str, Any]
