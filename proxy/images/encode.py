@@ -14,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from PIL import ExifTags, Image, ImageChops
+from PIL import Image, ImageChops
 
 from proxy.images.autoquality import lowest_quality
+from proxy.images.exif import kept
 from proxy.images.operations.background import WHITE, colour_of
 from proxy.images.resolved import Resolved
 
@@ -43,7 +44,6 @@ _PNG_DRAWING = {"compress_level": 6, "compress_type": zlib.Z_FILTERED}
 _PNG_PALETTE = {"compress_level": 6}
 _DRAWING_COLOURS = 4096
 _FULL_CHROMA_FROM_QUALITY = 90
-_COPYRIGHT_TAGS = (int(ExifTags.Base.Artist), int(ExifTags.Base.Copyright))
 _OPAQUE_FROM = 128
 _PALETTE_SAMPLE_PIXELS = 16_000
 
@@ -251,31 +251,5 @@ def _two_way_alpha(picture: Image.Image) -> Image.Image:
 
 
 def _exif(result: Result) -> dict[str, bytes]:
-    kept = _kept_exif(result.exif, result.wanted.metadata) if result.exif else b""
-    return {"exif": kept} if kept else {}
-
-
-def _kept_exif(exif: bytes, metadata: str) -> bytes:
-    if metadata == "none":
-        return b""
-    tags = Image.Exif()
-    try:
-        tags.load(exif)
-        if metadata == "copyright":
-            wanted = {tag: tags[tag] for tag in _COPYRIGHT_TAGS if isinstance(tags.get(tag), str)}
-            tags = Image.Exif()
-            tags.update(wanted)
-        # The pixels are upright now.
-        tags.pop(ExifTags.Base.Orientation, None)
-        return bytes(tags.tobytes()) if len(tags) else b""
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        LookupError,
-        ArithmeticError,
-        RuntimeError,
-        AttributeError,
-    ):
-        return b""
+    left = kept(result.exif, result.wanted.metadata)
+    return {"exif": left} if left else {}

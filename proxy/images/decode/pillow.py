@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
-    ExifTags,
     GifImagePlugin,
     IcoImagePlugin,
     Image,
@@ -28,6 +27,7 @@ from proxy.errors import DecodeFailed
 from proxy.images.decode import Decoded, Frame
 from proxy.images.decode.colour import has_transparency, plain, to_srgb
 from proxy.images.decode.faults import guarded
+from proxy.images.exif import orientation_of
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.resampling import Resample, by_pillow
@@ -103,7 +103,9 @@ class PillowOpened:
         self._format = picture_format
         self._exif = structure.exif or _exif_bytes(image)
         # Pillow turns TIFF upright by itself, and leaves the tag as it was.
-        self._turn = None if picture_format == "tiff" else _UPRIGHT.get(_orientation(self._exif))
+        self._turn = None if picture_format == "tiff" else _UPRIGHT.get(orientation_of(self._exif))
+        # There is no transform that could give fewer pixels; libjpeg fails over it in the midst of the picture.
+        self._lossless = structure.lossless
         self._facts = self._read_facts(structure)
         _scale_transparent_grey(image)
         if isinstance(image, WebPImagePlugin.WebPImageFile) and image.is_animated:
@@ -172,7 +174,7 @@ class PillowOpened:
         """
         at_least = self._upright(at_least)
         with guarded():
-            if self._format == "jpeg":
+            if self._format == "jpeg" and not self._lossless:
                 self._image.draft("", at_least)
             decoded = tuple(self._frames(at_least, frames))
         if len(decoded) < frames:
@@ -228,19 +230,6 @@ def _scale_transparent_grey(image: ImageFile.ImageFile) -> None:
     step = {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args)) if image.tile else None
     if step and isinstance(value, int):
         image.info["transparency"] = value * step
-
-
-def _orientation(exif: bytes) -> int:
-    if not exif:
-        return 1
-    reader = Image.Exif()
-    try:
-        reader.load(exif)
-        value = reader.get(ExifTags.Base.Orientation, 1)
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError):
-        # Damaged EXIF data does not make a damaged picture.
-        return 1
-    return value if isinstance(value, int) else 1
 
 
 def _moving_frames(image: ImageFile.ImageFile) -> int:
