@@ -203,7 +203,7 @@ class PillowOpened:
         return Decoded(_alike(decoded), _plays(self._image, self._format), self._exif, self.as_in_file)
 
     def _frames(self, at_least: Size, frames: int) -> Iterator[Frame]:
-        first = _first_moving_frame(self._image) if frames > 1 else 0
+        first = _first_moving_frame(self._image)
         screen = _Screen(self._image.size) if isinstance(self._image, GifImagePlugin.GifImageFile) else None
         for number in range(first, first + frames):
             if number:
