@@ -76,12 +76,21 @@ def to_srgb(picture: Image.Image, info: Mapping[str | tuple[int, int], Any]) -> 
     return picture.convert("RGB") if picture.mode == "CMYK" else picture
 
 
-def _by_gamma(picture: Image.Image, info: Mapping[str | tuple[int, int], Any]) -> Image.Image | None:
-    """PNG third edition §11.3.2.2: gAMA counts where neither a profile nor sRGB stands; cHRM is not asked."""
+def unusual_gamma(info: Mapping[str | tuple[int, int], Any]) -> float | None:
+    """Return the gamma that a file's numbers have, None where they are to be taken for sRGB.
+
+    PNG third edition §11.3.2.2: gAMA counts where neither a profile nor sRGB stands. cHRM is not asked.
+    """
     gamma = info.get("gamma")
-    if not isinstance(gamma, float) or "srgb" in info or picture.mode == "CMYK":
+    if not isinstance(gamma, float) or "srgb" in info or info.get("icc_profile"):
         return None
-    if not _LEAST_GAMMA <= gamma <= 1 / _LEAST_GAMMA or abs(gamma * _USUAL_EXPONENT - 1) < _SAME_GAMMA:
+    usual = abs(gamma * _USUAL_EXPONENT - 1) < _SAME_GAMMA
+    return gamma if _LEAST_GAMMA <= gamma <= 1 / _LEAST_GAMMA and not usual else None
+
+
+def _by_gamma(picture: Image.Image, info: Mapping[str | tuple[int, int], Any]) -> Image.Image | None:
+    gamma = unusual_gamma(info)
+    if gamma is None or picture.mode == "CMYK":
         return None
     table = [round(255 * _srgb_encoded((step / 255) ** (1 / gamma))) for step in range(256)]
     alpha = list(range(256)) if picture.mode == "RGBA" else []

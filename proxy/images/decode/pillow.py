@@ -27,7 +27,7 @@ from PIL import (
 
 from proxy.errors import DecodeFailed, UnsupportedFormat
 from proxy.images.decode import Decoded, Frame
-from proxy.images.decode.colour import has_transparency, plain, to_srgb
+from proxy.images.decode.colour import has_transparency, plain, to_srgb, unusual_gamma
 from proxy.images.decode.faults import guarded
 from proxy.images.exif import orientation_of
 from proxy.images.formats import PictureFacts
@@ -150,9 +150,10 @@ class PillowOpened:
 
     @property
     def as_in_file(self) -> bool:
-        """Whether the file shows what is decoded of it: no turn, no profile, no ink."""
+        """Whether the file shows what is decoded of it: no turn, no profile, no gamma, no ink, nothing left out."""
         image = self._image
-        return self._turn is None and not image.info.get("icc_profile") and image.mode != "CMYK"
+        coloured = image.info.get("icc_profile") or image.mode == "CMYK" or unusual_gamma(image.info)
+        return self._turn is None and not coloured and not self._lossless and not _first_moving_frame(image)
 
     @property
     def turn(self) -> Image.Transpose | None:
