@@ -6,7 +6,7 @@ was being written while it is read fails its checksum, and counts as none.
 
 Refuses to know what a failure means: `kind` is a word of the caller's. Losing the file loses nothing but time.
 Why not diskcache: a look must not wait for a database, and the store's folder may lie on a network disk, where
-SQLite's WAL does not work (docs/decisions/0010-manners.md).
+SQLite's WAL does not work (docs/decisions/0011-manners.md).
 """
 
 from __future__ import annotations

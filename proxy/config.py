@@ -266,6 +266,7 @@ class RenderConfig(Section):
     max_output_side: Count = 8192
     max_output_pixels: Count = 40_000_000
     memory_max_bytes: Size = 2 * 2**30
+    decoded_max_bytes: OptionalSize = None
     formats: tuple[Literal["avif", "webp"], ...] = ("avif", "webp")
     client_hints: bool = False
 

@@ -7,7 +7,7 @@ holds all there is to know; an old one says the same as none.
     bad    the 21st at the same moment                      ->  refused, wait 0.1 s
 
 Why not a library: aiolimiter makes the caller wait and tells no more than whether there is room; the RateLimit
-header must say what remains and when there is more (docs/decisions/0010-manners.md).
+header must say what remains and when there is more (docs/decisions/0011-manners.md).
 """
 
 from __future__ import annotations

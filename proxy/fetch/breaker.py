@@ -6,7 +6,7 @@ the contract; refuses to know sources (`proxy.services.negatives` remembers thos
 
 Why not a library: purgatory, pybreaker, aiobreaker and circuitbreaker count against one threshold, take the time
 from the system, pause for a fixed time and bound no number of circuits; an origin here is text that a client may
-make up (docs/decisions/0010-manners.md).
+make up (docs/decisions/0011-manners.md).
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ class Structure:
 
     frames: counted until just above the limit given. extent: the largest right and bottom edge of GIF frames.
     exif: the bytes of a PNG eXIf chunk, wherever it stands. lossless: a JPEG of the lossless process.
+    scans: of a JPEG; more than one are held as a whole.
     """
 
     complete: bool
@@ -37,6 +38,7 @@ class Structure:
     extent: tuple[int, int] = (0, 0)
     exif: bytes = b""
     lossless: bool = False
+    scans: int = 1
 
 
 def walk(data: Buffer, picture_format: str, *, max_frames: int) -> Structure:
@@ -55,19 +57,19 @@ def _little(data: Buffer, at: int, length: int) -> int:
 
 def _jpeg(data: Buffer, _max_frames: int) -> Structure:
     """ITU-T T.81 §B.1: marker segments, entropy-coded data behind each SOS, EOI."""
-    at, scanned, lossless = 2, False, False
+    at, scans, lossless = 2, 0, False
     for _ in range(MAX_STEPS):
         found = _MARKER.search(data, at)
         if found is None:
             break
         marker, at = data[found.end() - 1], found.end()
         if marker == 0xD9:
-            return Structure(scanned, lossless=lossless)
+            return Structure(scans > 0, scans=scans, lossless=lossless)
         if marker not in {0x01, 0xD8}:
             at += max(2, _big(data, at, 2))
-            scanned |= marker == 0xDA
+            scans += marker == 0xDA
             lossless |= marker in _LOSSLESS_FRAMES
-    return Structure(False, lossless=lossless)
+    return Structure(False, scans=scans, lossless=lossless)
 
 
 def _png(data: Buffer, max_frames: int) -> Structure:

@@ -26,6 +26,7 @@ from PIL import (
 )
 
 from proxy.errors import DecodeFailed, UnsupportedFormat
+from proxy.images import demand
 from proxy.images.decode import Decoded, Frame
 from proxy.images.decode.colour import has_transparency, plain, to_srgb, unusual_gamma
 from proxy.images.decode.faults import guarded
@@ -126,6 +127,7 @@ class PillowOpened:
         # There is no transform that could give fewer pixels; libjpeg fails over it in the midst of the picture.
         self._lossless = structure.lossless
         self._facts = self._read_facts(structure)
+        self._scans = structure.scans
         _scale_transparent_grey(image)
         if picture_format == "tiff":
             _refuse_separate_planes(image)
@@ -188,6 +190,31 @@ class PillowOpened:
         }
         return (size[1], size[0]) if swapped else (size[0], size[1])
 
+    def memory(self, *, at_least: Size, frames: int) -> int:
+        """Return how many bytes `decode` takes at its peak, estimated from above."""
+        at_least, full = self._upright(at_least), self._image.size
+        decoded, more = full, 0
+        if self._format == "jpeg":
+            decoded = full if self._lossless else drafted(full, at_least)
+            more = self.scans_memory()
+        factor = quick_factor(decoded, at_least, self._spare)
+        return more + demand.pillow(
+            demand.pillow_bytes_per_pixel(self._format, self._image.mode, transparent=self._facts.has_alpha),
+            decoded=decoded,
+            left=(-(-decoded[0] // factor), -(-decoded[1] // factor)),
+            frames=frames,
+        )
+
+    def scans_memory(self) -> int:
+        """Return how many bytes a JPEG of several scans takes besides its pixels, whoever decodes it."""
+        layers = getattr(self._image, "layer", ())
+        if self._scans < 2 or not layers:
+            return 0
+        most = max(layer[1] * layer[2] for layer in layers)
+        return demand.coefficients(
+            self._image.size, sum(layer[1] * layer[2] for layer in layers) / max(1, most)
+        )
+
     def decode(self, *, at_least: Size, frames: int) -> Decoded:
         """Return the first `frames` frames, completely decoded.
 
@@ -226,6 +253,13 @@ class PillowOpened:
             # Closing the file takes the pixels from it, and the next frame is drawn over them.
             picture = picture.copy() if frames > 1 else picture._new(picture.im)  # noqa: SLF001 - no copy
         return finished(picture, self._image.info, self._turn)
+
+
+def drafted(size: Size, at_least: Size) -> Size:
+    """Return the size that `draft` makes of a JPEG."""
+    room = min(size[0] // at_least[0], size[1] // at_least[1])
+    scale = next(step for step in (8, 4, 2, 1) if step <= max(1, room))
+    return -(-size[0] // scale), -(-size[1] // scale)
 
 
 def quick_factor(size: Size, at_least: Size, spare: float) -> int:
