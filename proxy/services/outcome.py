@@ -78,7 +78,10 @@ class Obtained:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Bytes ready to be answered, with all that does not change from one hit to the next."""
+    """Bytes ready to be answered, with all that does not change from one hit to the next.
+
+    original_size: upright, in pixels, of the original that a variant was made from; None where nobody knows.
+    """
 
     body: bytes = field(repr=False)
     media_type: str
@@ -89,6 +92,7 @@ class Picture:
     stamp: int
     state: CacheState
     short: bool = False
+    original_size: tuple[int, int] | None = None
 
     def from_memory(self) -> Picture:
         """Return this picture as a later request gets it: a hit, whatever the first one was."""

@@ -304,7 +304,15 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
         stamp=obtained.stamp,
         state=state if state.forward else CacheState(detail=detail),
         short=obtained.short,
+        original_size=_size(entry),
     )
+
+
+def _size(entry: Entry) -> tuple[int, int] | None:
+    if not entry.picture:
+        return None
+    facts = PictureFacts.from_dict(entry.picture)
+    return facts.width, facts.height
 
 
 def _media_type(body: bytes) -> str:

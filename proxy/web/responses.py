@@ -47,13 +47,13 @@ _BASE = {
 class Moment:
     """What differs from one answer to the next of the same picture.
 
-    vary: the request headers that it depends on. expires_at: the end of the signature.
+    headers: those of the address, such as `Vary`. expires_at: the end of the signature.
     """
 
     now: float
     request_id: str
     min_max_age_seconds: float
-    vary: str = ""
+    headers: Mapping[str, str]
     expires_at: float | None = None
 
 
@@ -184,8 +184,7 @@ def _headers(picture: Picture, moment: Moment) -> dict[str, str]:
         headers["Last-Modified"] = picture.last_modified
     if picture.language:
         headers["Content-Language"] = picture.language
-    if moment.vary:
-        headers["Vary"] = moment.vary
+    headers.update(moment.headers)
     return headers
 
 
