@@ -25,10 +25,11 @@ MAX_ARTICLE_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """An article by the name it was recorded under, and the sources it uses."""
+    """An article by the name it was recorded under, the sources it uses, and when it was written (unix seconds)."""
 
     name: str
     sources: tuple[str, ...]
+    date: float | None = None
 
 
 class ArticleIndex:
@@ -39,13 +40,13 @@ class ArticleIndex:
         self._durable = durable
         self._threads = threads
 
-    async def record(self, article: str, sources: Iterable[str]) -> None:
-        """Note that `article` uses `sources`, instead of those it was known to use.
+    async def record(self, article: str, sources: Iterable[str], *, date: float | None = None) -> None:
+        """Note that `article` uses `sources`, instead of those it was known to use, and its date.
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused.
         """
-        await self._threads.write(self._record, Article(article, tuple(sorted(set(sources)))))
+        await self._threads.write(self._record, Article(article, tuple(sorted(set(sources))), date))
 
     async def forget(self, article: str) -> bool:
         """Forget an article; return whether it was known."""
@@ -66,6 +67,11 @@ class ArticleIndex:
             item.name for item in await self._threads.read(lambda: list(self._all())) if url in item.sources
         )
 
+    async def date_of(self, url: str) -> float | None:
+        """Return when the first article that uses a source was written, unix seconds; None when nobody knows."""
+        found = await self._threads.read(lambda: [item for item in self._all() if url in item.sources])
+        return min((item.date for item in found if item.date is not None), default=None)
+
     async def sources_only_in(self, article: str) -> tuple[list[str], list[str]]:
         """Return the sources that only this article uses, and those that others use as well."""
         return await self._threads.read(self._parted, article)
@@ -83,7 +89,8 @@ class ArticleIndex:
         path = self._path(item.name)
         if _read(path) == item:
             return
-        text = json.dumps({"article": item.name, "sources": item.sources}, indent=2)
+        known = {"article": item.name, "sources": item.sources, "date": item.date}
+        text = json.dumps(known, indent=2)
         try:
             self._durable.write(path, text.encode("ascii") + b"\n")
         except OSError as error:
@@ -113,7 +120,7 @@ def _read(path: Path) -> Article | None:
             case {"article": str(name), "sources": [*sources]} if all(
                 isinstance(url, str) for url in sources
             ):
-                return Article(name, tuple(sources))
+                return Article(name, tuple(sources), _date(known.get("date")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -121,3 +128,7 @@ def _read(path: Path) -> Article | None:
         return None
     log.warning("the article file %s holds something else", path)
     return None
+
+
+def _date(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and abs(value) < 1 << 53 else None

@@ -29,6 +29,7 @@ class StoreStat:
     shared_bytes: int = 0
     damaged: int = 0
     blocked: int = 0
+    recovered: int = 0
 
     @property
     def bytes(self) -> int:
@@ -58,6 +59,7 @@ class Census:
         self._layout = layout
         self._named_bytes = 0
         self._damaged = 0
+        self._recovered = 0
         self._seen: dict[bytes, int] = {}
         self._counts = Counts()
         self._entry_bytes = 0
@@ -83,6 +85,7 @@ class Census:
             shared_bytes=self._named_bytes - sum(self._seen.values()),
             damaged=self._damaged,
             blocked=sum(len(sized_files(path)) for path in self._layout.root.glob("blocked/??")),
+            recovered=self._recovered,
         )
         return stat, counts
 
@@ -90,6 +93,7 @@ class Census:
         self._entry_bytes += size
         self._named_bytes += entry.body_size
         self._damaged += entry.damaged
+        self._recovered += entry.recovered is not None
         self._seen[bytes.fromhex(entry.body_sha256)] = entry.body_size
 
 

@@ -45,7 +45,8 @@ class Entry:
     `media_type` was decided from the bytes. Times are unix seconds: `request_time` and `response_time` as in
     RFC 9111 §4.2.3, `fetched_at` when these bytes first came, `validated_at` when the origin last confirmed
     them. `picture` holds facts such as format, width and height; None for what is not a picture.
-    `history` names the bytes the source had before, newest first.
+    `history` names the bytes the source had before, newest first. `recovered` says where the bytes came from
+    when it was not the origin: `from`, `url`, `captured_at`; None for what the origin gave.
     """
 
     source: str
@@ -62,6 +63,7 @@ class Entry:
     damaged: bool = False
     picture: Mapping[str, Any] | None = None
     history: tuple[Former, ...] = ()
+    recovered: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -112,6 +114,7 @@ class Entry:
             {field.name: getattr(item, field.name) for field in fields(item)} for item in self.history
         ]
         known["picture"] = None if self.picture is None else dict(self.picture)
+        known["recovered"] = None if self.recovered is None else dict(self.recovered)
         # ASCII, because header values may hold bytes that are no UTF-8 (lone surrogates).
         return json.dumps(known, indent=2, allow_nan=False).encode("ascii") + b"\n"
 
@@ -142,6 +145,7 @@ class Entry:
                 damaged=known.flag("damaged"),
                 picture=known.mapping("picture"),
                 history=tuple(_former(item) for item in known.items("history")),
+                recovered=known.mapping("recovered"),
             )
         except KeyError as error:
             raise EntryUnreadable(f"{error.args[0]} is missing") from None

@@ -23,6 +23,7 @@ from cache.census import Census, StoreStat, count_shard, shards_of
 from cache.durable import Durable, abandoned, create_aside, refusal
 from cache.entry import Entry
 from cache.errors import SourceBlocked, StoreFull, StoreUnwritable, Superseded
+from cache.failures import Failures
 from cache.generations import Generations
 from cache.incoming import Incoming
 from cache.keeper import Arrived, Done, Keeper, Purged
@@ -71,6 +72,7 @@ class Originals:
         self.locks = KeyLocks(layout.root / "locks")
         self.generations = Generations(layout.root / "generations")
         self.articles = ArticleIndex(layout, durable, self._threads)
+        self.failures = Failures(layout.root / "failures", self._threads)
 
     @classmethod
     async def open(

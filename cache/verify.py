@@ -22,7 +22,7 @@ from cache.layout import FOLDERS, MARKER, Layout, is_digest, size_of
 Progress = Callable[[int, int], None]
 """Called with the number of folders done and to do."""
 
-_KNOWN = {*FOLDERS, MARKER, "generations", "usage", "locks", "variants", "lost+found"}
+_KNOWN = {*FOLDERS, MARKER, "generations", "failures", "usage", "locks", "variants", "lost+found"}
 
 
 @dataclass(frozen=True, slots=True)

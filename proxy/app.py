@@ -134,7 +134,9 @@ async def open_engine(
     async with AsyncExitStack() as stack:
         kept, variant_store, index = await stack.enter_async_context(open_stores(config))
         policy = make_policy(config)
-        pool = RenderPool(config.render, processes=place.share(config.render.processes))
+        pool = RenderPool(
+            config.render, processes=place.share(config.render.processes), workers=place.workers
+        )
         await pool.start()
         stack.push_async_callback(pool.close)
         fetcher = Fetcher(config.fetch, check_hop=policy.check_hop, instance_id=place.instance_id)

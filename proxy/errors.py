@@ -149,11 +149,17 @@ class AnswerHead:
 class SourceError(MirrorError):
     """The origin did not give an original that may be kept.
 
-    `origin_status` is what it answered (RFC 9211 `fwd-status`), 0 when no answer came; `answer` its head.
+    `origin_status` is what it answered (RFC 9211 `fwd-status`), 0 when no answer came; `answer` the head of that
+    answer. The others are private, as `detail` is: `failure` is the kind in finer words than the code, empty when it
+    is not worth remembering; `retry_after_seconds` is the origin's wish; `not_asked` says that the origin was left
+    alone this time.
     """
 
     origin_status: int = 0
     answer: AnswerHead | None = None
+    failure: str = ""
+    retry_after_seconds: float | None = None
+    not_asked: bool = False
 
 
 class SourceUnreachable(SourceError):
@@ -161,37 +167,44 @@ class SourceUnreachable(SourceError):
 
     code, status = "source_unreachable", 502
     public_message = "The origin of the picture cannot be reached."
+    failure = "unreachable"
 
 
 class SourceTimeout(SourceError):
     code, status = "source_timeout", 504
     public_message = "The origin of the picture took too long."
+    failure = "timeout"
 
 
 class SourceNotFound(SourceError):
     code, status = "source_not_found", 404
     public_message = "The origin has no such picture."
+    failure = "not_found"
 
 
 class SourceGone(SourceNotFound):
     """The origin said 410; the code stays `source_not_found`."""
 
     status = 410
+    failure = "gone"
 
 
 class SourceRefused(SourceError):
     code, status = "source_refused", 502
     public_message = "The origin refuses to give the picture."
+    failure = "refused"
 
 
 class SourceFailed(SourceError):
     code, status = "source_failed", 502
     public_message = "The origin of the picture is out of order."
+    failure = "unusable"
 
 
 class SourceTooLarge(SourceError):
     code, status = "source_too_large", 422
     public_message = "The original has more bytes than this service takes."
+    failure = "too_large"
 
 
 class PictureError(MirrorError):

@@ -85,6 +85,7 @@ async def _stat(args: argparse.Namespace, stores: Stores, _config: Config) -> in
     figures = {
         "originals": stat.entries, "bodies": stat.bodies, "bodies_bytes": stat.body_bytes,
         "entries_bytes": stat.entry_bytes, "shared_bytes": stat.shared_bytes, "damaged": stat.damaged,
+        "recovered": stat.recovered,
         "blocked": stat.blocked, "articles": len(articles), "variants": rendered.entries,
         "variants_bytes": rendered.bytes, "variants_max_bytes": rendered.max_bytes,
         "free_bytes": originals.free_bytes(),

@@ -53,6 +53,8 @@ _ERRORS: dict[str, type[MirrorError]] = {
 MAX_HEADER_BYTES = 1 << 20
 MAX_BODIES_BYTES = 1 << 30
 LENGTH_BYTES = 4
+NEEDS, LEAVE, GRANTED = "needs", "leave", "granted"
+"""Headers about memory: what a process needs for its job, the answer, and what it may take without asking."""
 
 
 class WireError(Exception):
@@ -222,6 +224,18 @@ def facts_from_wire(header: Mapping[str, Any]) -> PictureFacts | None:
     """Return the facts in a header, None when they are not known."""
     facts = header.get("facts")
     return PictureFacts.from_dict(facts) if isinstance(facts, dict) else None
+
+
+def needs_from_wire(header: Mapping[str, Any]) -> int:
+    """Return how many bytes a process asks for.
+
+    Raises:
+        WireError: it does not say so.
+    """
+    needs = header[NEEDS]
+    if not isinstance(needs, int) or needs < 0:
+        raise WireError("a need that is no number of bytes")
+    return needs
 
 
 def _error_to_wire(error: MirrorError) -> dict[str, str]:

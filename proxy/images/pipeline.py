@@ -27,8 +27,9 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
+from proxy.images import demand
 from proxy.images.bare import bare
-from proxy.images.decode import Decoded, Decoder, Opened
+from proxy.images.decode import Decoded, Decoder, Opened, decode
 from proxy.images.decode.faults import guarded
 from proxy.images.describe import describe
 from proxy.images.encode import Result, encode
@@ -48,17 +49,28 @@ _ANY_SIZE = {option.attribute: getattr(_UNCHANGED, option.attribute) for option 
     "on_error": _UNCHANGED.on_error,
 }
 OnFacts = Callable[[PictureFacts], None]
+AskLeave = Callable[[int], None]
+"""Told how many bytes a job will take, before it takes them; raises what ends the job when it may not."""
 
 _MOVING_OUTPUTS = frozenset({"webp", "gif"})
 
 
-def inspect(job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts) -> Inspection:
-    """Return what `job` finds; `on_facts` is told before anything is decoded. Never raises because of input."""
+def _unasked(_needs: int) -> None:
+    """Whoever runs alone needs no leave."""
+
+
+def inspect(
+    job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts, ask_leave: AskLeave = _unasked
+) -> Inspection:
+    """Return what `job` finds; `on_facts` and `ask_leave` are told before anything is decoded.
+
+    Never raises because of input.
+    """
     try:
         with warnings.catch_warnings():
             # Libraries warn of what is wrong with a picture; whether it can be rendered is all that counts here.
             warnings.simplefilter("ignore")
-            return _inspected(job, settings, decoder=decoder, on_facts=on_facts)
+            return _inspected(job, settings, decoder=decoder, on_facts=on_facts, ask_leave=ask_leave)
     except (PictureError, InvalidTransform) as error:
         return Inspection.failed(error, None, wishes=len(job.wishes))
     except MemoryError:
@@ -70,14 +82,16 @@ def inspect(job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts
         )
 
 
-def _inspected(job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts) -> Inspection:
+def _inspected(
+    job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts, ask_leave: AskLeave
+) -> Inspection:
     picture_format = _format_of(job.path)
     structure = structure_of(job.path, picture_format, max_frames=settings.max_frames)
     if picture_format == "svg":
         decoder = SvgDecoder(decoder.resample)
     with decoder.open(job.path, structure, picture_format=picture_format) as opened:
         on_facts(opened.facts)
-        return _Rendering(job, settings, opened, decoder.resample).run(structure)
+        return _Rendering(job, settings, opened, decoder.resample, ask_leave).run(structure)
 
 
 def _format_of(path: str) -> str:
@@ -109,8 +123,11 @@ class _Task:
 class _Rendering:
     """One job whose file is open."""
 
-    def __init__(self, job: Job, settings: Settings, opened: Opened, resample: Resample) -> None:
+    def __init__(
+        self, job: Job, settings: Settings, opened: Opened, resample: Resample, ask_leave: AskLeave
+    ) -> None:
         self._job = job
+        self._ask_leave = ask_leave
         self._settings = settings
         self._opened = opened
         self._facts = opened.facts
@@ -129,11 +146,26 @@ class _Rendering:
             frames = self._facts.frames
         try:
             if frames:
-                self._meet(tasks, self._opened.decode(at_least=self._size_for(tasks), frames=frames))
+                self._meet(tasks, self._decoded(tasks, frames))
         except PictureError as fault:
             return self._failed(fault)
         outputs = tuple(self._outputs[number] for number in range(len(self._job.wishes)))
         return Inspection(self._facts, "beyond_limits" if error else "whole", error, outputs)
+
+    def _decoded(self, tasks: list[_Task], frames: int) -> Decoded:
+        results = demand.results([self._wanted(task) for task in tasks])
+        return decode(
+            self._opened,
+            at_least=self._size_for(tasks),
+            frames=frames,
+            before=lambda needs: self._ask_leave(needs + results),
+        )
+
+    def _wanted(self, task: _Task) -> demand.Wanted:
+        wanted = task.wish.resolved
+        plan = make_plan(self._natural(wanted), wanted, limits=self._limits)
+        size = (max(plan.size[0], plan.canvas[0]), max(plan.size[1], plan.canvas[1]))
+        return demand.Wanted(size, task.output_format, task.frames, tried=wanted.quality == "auto")
 
     def _failed(self, error: PictureError) -> Inspection:
         return Inspection.failed(error, self._facts, wishes=len(self._job.wishes))

@@ -98,6 +98,10 @@ def _die_with(parent: int) -> None:
         sys.exit(1)
 
 
+class _PutOff(Exception):
+    """There is no room for the job now; the service keeps it."""
+
+
 class _Server:
     """Takes jobs and answers them."""
 
@@ -110,7 +114,8 @@ class _Server:
         while (header := self._next()) is not None:
             job, settings = jobs.job_from_wire(header)
             _set_alarm(settings.timeout_seconds + _ALARM_GRACE_SECONDS)
-            self._answer(job, settings)
+            with contextlib.suppress(_PutOff):
+                self._answer(job, settings, granted_bytes=int(header.get(jobs.GRANTED, 0)))
             _set_alarm(0)
             if self._finished:
                 return
@@ -119,9 +124,17 @@ class _Server:
     def _finished(self) -> bool:
         return self._done >= MAX_JOBS
 
+    def _has_leave(self, needs: int) -> bool:
+        self._connection.sendall(jobs.frame({jobs.NEEDS: needs}))
+        answer = self._header()
+        return answer is not None and bool(answer.get(jobs.LEAVE))
+
     def _next(self) -> dict[str, Any] | None:
         if self._done and not select.select([self._connection], [], [], _IDLE_SECONDS)[0]:
             _give_back_memory()
+        return self._header()
+
+    def _header(self) -> dict[str, Any] | None:
         length = int.from_bytes(self._read(LENGTH_BYTES), "big")
         return jobs.read_header(self._read(length)) if length else None
 
@@ -134,14 +147,19 @@ class _Server:
             parts += part
         return bytes(parts)
 
-    def _answer(self, job: jobs.Job, settings: Settings) -> None:
+    def _answer(self, job: jobs.Job, settings: Settings, *, granted_bytes: int) -> None:
         prepare(max_pixels=settings.max_pixels)
 
         def on_facts(facts: PictureFacts) -> None:
             self._connection.sendall(jobs.frame({"facts": facts.to_dict()}))
 
+        def ask_leave(needs: int) -> None:
+            if needs > granted_bytes and not self._has_leave(needs):
+                raise _PutOff
+
+        decoder = decoder_for(settings.decoder)
         header, bodies = jobs.inspection_to_wire(
-            inspect(job, settings, decoder=decoder_for(settings.decoder), on_facts=on_facts)
+            inspect(job, settings, decoder=decoder, on_facts=on_facts, ask_leave=ask_leave)
         )
         self._done += 1
         if _resident_bytes() > _MAX_KEPT_BYTES:

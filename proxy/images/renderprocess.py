@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from proxy.images import jobs
@@ -29,6 +30,17 @@ _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 """Without these some interpreters do not start; nothing else of the environment reaches a decoder."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears what a process says before it answers: the facts, and how many bytes it is about to take.
+
+    ask_leave: returns whether it may; when not, the process gives the job back.
+    """
+
+    note_facts: Callable[[PictureFacts | None], None]
+    ask_leave: Callable[[int], bool]
+
+
 class ProcessDied(Exception):
     """The process ended without an answer. `signal_number` is 0 when no signal ended it."""
 
@@ -40,6 +52,11 @@ class ProcessDied(Exception):
     def from_outside(self) -> bool:
         """Whether somebody else ended it: an operator, or the kernel for want of memory."""
         return self.signal_number in {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}
+
+    @property
+    def overdue(self) -> bool:
+        """Whether its own alarm ended it, because the service was too busy to do so."""
+        return self.signal_number == signal.SIGALRM
 
 
 class RenderProcess:
@@ -72,12 +89,13 @@ class RenderProcess:
         """
         ours, theirs = socket.socketpair()
         with theirs:
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT_BYTES)
+            # Nothing is awaited from here to the `try`: whoever is cancelled would leave a process behind.
             try:
                 process = _launch(theirs.fileno(), str(memory_max_bytes), decoder)
             except BaseException:
-                ours.close()
+                writer.close()
                 raise
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT_BYTES)
         started = cls(process, reader, writer)
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
@@ -87,10 +105,8 @@ class RenderProcess:
             raise
         return started
 
-    async def exchange(
-        self, header: dict[str, Any], *, on_facts: Callable[[PictureFacts | None], None]
-    ) -> Inspection:
-        """Give the process a job and return its answer; `on_facts` hears what is known before the decoding.
+    async def exchange(self, header: dict[str, Any], listener: Listener) -> Inspection | None:
+        """Give the process a job and return its answer, None when it had no leave to take the memory it needs.
 
         Raises:
             ProcessDied: it ended instead.
@@ -98,14 +114,24 @@ class RenderProcess:
         try:
             self._writer.write(jobs.frame(header))
             answer = await self._header()
-            if "verdict" not in answer:
-                on_facts(jobs.facts_from_wire(answer))
+            while "verdict" not in answer:
+                if not self._heard(answer, listener):
+                    return None
                 answer = await self._header()
             self.finished = bool(answer.get("finished"))
             bodies = [await self._reader.readexactly(size) for size in jobs.body_sizes(answer)]
             return jobs.inspection_from_wire(answer, bodies)
         except (OSError, asyncio.IncompleteReadError, WireError, ValueError) as error:
             raise await self._death() from error
+
+    def _heard(self, message: dict[str, Any], listener: Listener) -> bool:
+        """Pass on what the process says meanwhile; return whether it goes on with the job."""
+        if jobs.NEEDS not in message:
+            listener.note_facts(jobs.facts_from_wire(message))
+            return True
+        may = listener.ask_leave(jobs.needs_from_wire(message))
+        self._writer.write(jobs.frame({jobs.LEAVE: may}))
+        return may
 
     async def _header(self) -> dict[str, Any]:
         try:

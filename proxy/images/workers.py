@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, Internal, QueueFull, RenderTimeout, TooManyPixels
-from proxy.images import jobs
+from proxy.images import jobs, machine
+from proxy.images.admission import Line
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Verdict, Wish
-from proxy.images.renderprocess import ProcessDied, RenderProcess
+from proxy.images.renderprocess import Listener, ProcessDied, RenderProcess
 
 __all__ = ["Inspection", "Job", "Output", "RenderPool", "Rendered", "Settings", "Verdict", "Wish"]
 
@@ -24,9 +25,12 @@ log = logging.getLogger(__name__)
 MAX_FAILED_STARTS = 3
 """Starts that may fail in a row before the pool counts as dead; it goes on trying."""
 _MAX_PAUSE_SECONDS = 5.0
+_BUDGET_SHARE = 3, 8
+"""How much of the memory there is may be pictures: the rest is the service, hot answers, idle processes, the system."""
+_LEAST_BUDGET_BYTES = 64 << 20
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     job: Job
     done: asyncio.Future[Inspection]
@@ -57,16 +61,22 @@ class RenderPool:
 
     1. A job waits in line; when more wait than the configuration allows, `QueueFull`.
     2. The next free process gets it and the configuration's time. What it finds out before decoding is kept.
+       A picture that needs more memory than there is room for goes back into the line (`proxy.images.admission`).
     3. Out of time: the process is killed, the answer is `RenderTimeout`, a new process takes the place.
     4. The process dies: by a signal from outside (an operator; the kernel, when memory ran out) the job is tried
-       once more; the second time the picture needs too much memory. By its own fault: `DecodeFailed`.
+       once more; the second time the picture needs too much memory. By its own fault: `DecodeFailed`; a drawing
+       then was too much for memory or stack.
     5. A caller that goes away leaves its job running when it has begun, else the job is dropped.
+
+    workers: how many pools like this one the machine's memory is shared with.
     """
 
-    def __init__(self, config: RenderConfig, *, processes: int) -> None:
+    def __init__(self, config: RenderConfig, *, processes: int, workers: int = 1) -> None:
         self._config = config
+        self._workers = workers
         self._slots = [_Slot() for _ in range(processes)]
-        self._line: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._line: Line[_Waiting] = Line(_budget_bytes(config) // workers)
+        self._line_moved = asyncio.Event()
         self._running = 0
         self._failed_starts = 0
         self._open = False
@@ -74,6 +84,8 @@ class RenderPool:
     def reconfigure(self, config: RenderConfig) -> None:
         """Take new limits for the jobs that begin from now on; memory holds for processes started from now on."""
         self._config = config
+        self._line.budget_bytes = _budget_bytes(config) // self._workers
+        self._line_moved.set()
 
     @property
     def alive(self) -> bool:
@@ -93,7 +105,7 @@ class RenderPool:
     @property
     def queued(self) -> int:
         """How many jobs wait for a process."""
-        return self._line.qsize()
+        return len(self._line)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -135,39 +147,62 @@ class RenderPool:
         """
         if not self.alive:
             raise Internal(detail="the render pool is not alive")
-        if self._running + self._line.qsize() >= len(self._slots) + self._config.queue:
+        if self._running + len(self._line) >= len(self._slots) + self._config.queue:
             raise QueueFull
         waiting = _Waiting(job, asyncio.get_running_loop().create_future())
-        self._line.put_nowait(waiting)
-        return await waiting.done
+        self._line.put(waiting)
+        self._line_moved.set()
+        try:
+            return await waiting.done
+        finally:
+            # A caller that goes away leaves nothing in the line.
+            self._line.drop(waiting)
 
     async def _serve(self, slot: _Slot) -> None:
         while True:
             if slot.process is None:
                 await self._refill(slot)
                 continue
-            waiting = await self._line.get()
-            if waiting.done.done():
-                continue
+            waiting = await self._next()
             self._running += 1
             try:
                 await self._work(slot, waiting)
+            except BaseException:
+                waiting.fail(QueueFull("The service is shutting down."))
+                raise
             finally:
                 self._running -= 1
-                waiting.fail(QueueFull("The service is shutting down."))
+                self._line.end(waiting)
+                if waiting.done.done():
+                    self._line.drop(waiting)
+                self._line_moved.set()
+
+    async def _next(self) -> _Waiting:
+        """Return the job to run now; it holds its share until `Line.end`."""
+        while True:
+            waiting = self._line.take()
+            if waiting is None:
+                self._line_moved.clear()
+                await self._line_moved.wait()
+            elif waiting.done.done():
+                self._line.end(waiting)
+            else:
+                return waiting
 
     async def _work(self, slot: _Slot, waiting: _Waiting) -> None:
+        """Settle a job, or let it go back into the line."""
         try:
             inspection = await self._attempt(slot, waiting)
         except ProcessDied as death:
-            if not death.from_outside:
+            if death.from_outside:
+                inspection = await self._second_attempt(slot, waiting, death)
+            else:
                 log.warning("a render process died of a picture: %s, %s", death, waiting.job.path)
-                waiting.settle(self._failure(waiting, DecodeFailed(detail=str(death))))
-                return
-            inspection = await self._second_attempt(slot, waiting, death)
-        waiting.settle(inspection)
+                inspection = self._failure(waiting, _fault(death, waiting.facts))
+        if inspection is not None:
+            waiting.settle(inspection)
 
-    async def _second_attempt(self, slot: _Slot, waiting: _Waiting, death: ProcessDied) -> Inspection:
+    async def _second_attempt(self, slot: _Slot, waiting: _Waiting, death: ProcessDied) -> Inspection | None:
         log.warning("a render process was killed: %s; trying %s once more", death, waiting.job.path)
         try:
             await self._fill(slot)
@@ -178,13 +213,15 @@ class RenderPool:
         except (OSError, TimeoutError) as error:
             return self._failure(waiting, RenderTimeout(detail=f"no process: {error!r}"))
 
-    async def _attempt(self, slot: _Slot, waiting: _Waiting) -> Inspection:
+    async def _attempt(self, slot: _Slot, waiting: _Waiting) -> Inspection | None:
         process, config = slot.process, self._config
         assert process is not None  # noqa: S101 - _serve fills the slot first
         header = jobs.job_to_wire(waiting.job, _settings(config))
+        header[jobs.GRANTED] = self._line.granted(waiting)
+        listener = Listener(waiting.note_facts, lambda needs: self._line.ask(waiting, needs))
         try:
             async with asyncio.timeout(config.timeout if math.isfinite(config.timeout) else None):
-                inspection = await process.exchange(header, on_facts=waiting.note_facts)
+                inspection = await process.exchange(header, listener)
         except TimeoutError:
             await self._empty(slot)
             return self._failure(waiting, RenderTimeout(detail=f"killed after {config.timeout} s"))
@@ -216,13 +253,32 @@ class RenderPool:
             self._failed_starts = 0
 
     async def _empty(self, slot: _Slot) -> None:
-        process, slot.process = slot.process, None
-        if process is not None:
-            await process.kill()
+        if slot.process is not None:
+            # It keeps its place until it is gone: whoever is cancelled meanwhile leaves the rest to `close`.
+            await slot.process.kill()
+            slot.process = None
 
     def _drop_line(self, error: Exception) -> None:
-        while not self._line.empty():
-            self._line.get_nowait().fail(error)
+        for waiting in self._line.clear():
+            waiting.fail(error)
+
+
+def _fault(death: ProcessDied, facts: PictureFacts | None) -> DecodeFailed | RenderTimeout | TooManyPixels:
+    """Return what the death of its process says of a picture."""
+    if death.overdue:
+        return RenderTimeout(detail=str(death))
+    if facts is not None and facts.scalable:
+        # It was read whole, so it is not damaged; what ends the rasteriser is memory, or the stack.
+        return TooManyPixels("Drawing the picture takes more memory than there is.", detail=str(death))
+    return DecodeFailed(detail=str(death))
+
+
+def _budget_bytes(config: RenderConfig) -> int:
+    """Return what the pictures that are rendered at once may take together, in all workers."""
+    if config.decoded_max_bytes is not None:
+        return config.decoded_max_bytes
+    share, whole = _BUDGET_SHARE
+    return max(_LEAST_BUDGET_BYTES, machine.memory_bytes() * share // whole)
 
 
 def _settings(config: RenderConfig) -> Settings:

@@ -58,6 +58,12 @@ class Metrics:
         self.fallbacks = Counter(
             "imgmirror_fallbacks", "Kept originals answered because their refresh failed", registry=registry
         )
+        self.not_asked = Counter(
+            "imgmirror_not_asked", "Fetches spared because a failure was remembered", registry=registry
+        )
+        self.recovered = Counter(
+            "imgmirror_recovered", "Dead sources recovered from elsewhere", ["place"], registry=registry
+        )
         self.redirects_to_original = Counter(
             "imgmirror_redirects_to_original",
             "Variants answered by a redirect to the original",

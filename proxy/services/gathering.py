@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from proxy.rewrite.dates import article_date
 from proxy.rewrite.files import find_articles
 from proxy.rewrite.masking import is_wide
 from proxy.rewrite.result import Picture
@@ -28,11 +29,16 @@ class Unread:
 
 @dataclass(slots=True)
 class Gathered:
-    """What was found: the sources of each article by its name, the works, and what could not be read."""
+    """What was found: sources and date of each article by its name, the works, and what could not be read."""
 
     articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    dates: dict[str, float] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
+
+    def first_date(self, articles: Iterable[str]) -> float | None:
+        """Return when the first of some articles was written."""
+        return min((self.dates[name] for name in articles if name in self.dates), default=None)
 
 
 @dataclass(slots=True)
@@ -74,9 +80,12 @@ def gather(
         pictures = rewriter.rewrite(data, kind=kind).pictures
         wanted = [picture for picture in pictures if picture.wrapped or all_images]
         result.articles[name] = tuple(picture.source.url for picture in wanted)
+        if (date := article_date(data, name=name)) is not None:
+            result.dates[name] = date
         _note(found, wanted, name)
     result.works = [
-        Work(source, tuple(entry.options), tuple(entry.articles)) for source, entry in found.items()
+        Work(source, tuple(entry.options), tuple(entry.articles), date=result.first_date(entry.articles))
+        for source, entry in found.items()
     ]
     return result
 

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cache.entry import Entry
 from cache.errors import NotKept, SourceBlocked, StoreFull, StoreUnwritable, Superseded
@@ -32,6 +33,7 @@ from proxy.errors import (
 )
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
 from proxy.fetch.media import admitted, decide
+from proxy.fetch.wayback import Copy
 from proxy.images.batches import Batches
 from proxy.images.formats import sniff
 from proxy.images.probe import has_proper_end
@@ -65,6 +67,7 @@ class Errand:
     """What to ask an origin for: `entry` is what is kept already, `wishes` what to render on the way in.
 
     `wanted`: the wishes of all who wait for this original, each caller's together; it grows while they come.
+    date: when the article was written, unix seconds, for recovering it near that day; None when nobody says.
     """
 
     source: Source
@@ -72,6 +75,7 @@ class Errand:
     wishes: tuple[Wish, ...]
     stamp: int
     patient: bool = False
+    date: float | None = None
     wanted: Mapping[tuple[Wish, ...], None] = field(default_factory=dict)
 
     @property
@@ -149,6 +153,35 @@ class Intake:
                 raise QueueFull("There is no room to receive the picture; try again soon.") from error
             return await self._admit(_Arrival(source, entry, answer, incoming, sink.head, stamp), errand)
 
+    async def fetch_copy(
+        self, errand: Errand, copy: Copy, *, downloaded: Callable[[], None] = lambda: None
+    ) -> Obtained:
+        """Fetch a copy of what `errand` names from where its origin is not, and keep it with its provenance.
+
+        `downloaded` is called before the copy is checked: from then on it depends on nobody else.
+
+        Raises:
+            MirrorError: of section 6; also when the copy is damaged, or no picture to look at.
+        """
+        stamp = self._parts.store.generations.stamp(errand.source.url)
+        async with self._parts.store.receive() as incoming:
+            sink = _HeadKeeper(incoming)
+            try:
+                answer = await self._parts.fetcher.fetch(
+                    copy.source, sink, patient=errand.patient, check_hop=copy.check_hop
+                )
+                if isinstance(answer, NotModified):
+                    raise SourceUnreachable(detail="304 to a request without validators")
+                await incoming.finish()
+            except StoreUnwritable as error:
+                raise QueueFull("There is no room to receive the picture; try again soon.") from error
+            downloaded()
+            provenance = copy.provenance(answer.final_url)
+            arrival = _Arrival(
+                errand.source, None, _as_original(answer), incoming, sink.head, stamp, provenance
+            )
+            return await self._admit(arrival, errand)
+
     async def _ask(self, errand: Errand, sink: _HeadKeeper) -> Fetched | NotModified:
         entry = errand.entry
         validators = Validators(entry.etag, entry.last_modified, entry.final_url) if entry else None
@@ -198,6 +231,8 @@ class Intake:
             inspection = await self._inspect(Job(str(arrival.incoming.path), wishes, check=True))
             if inspection.verdict == "not_an_image":
                 raise inspection.error or NotAnImage()
+            if arrival.recovered is not None:
+                _require_good_copy(inspection)
             rendered = dict(zip(wishes, inspection.outputs, strict=True))
             rendering = {wish: done for group, done in others.items() for wish in group}
             self._announce(arrival, arrival.entry(media_type, inspection), errand, rendered, rendering)
@@ -308,6 +343,7 @@ class _Arrival:
     incoming: Incoming
     head: bytes
     stamp: int
+    recovered: Mapping[str, Any] | None = None
 
     @property
     def is_unchanged(self) -> bool:
@@ -328,11 +364,12 @@ class _Arrival:
     def state(self, *, stored: bool) -> CacheState:
         """Return how this download came about."""
         wish = kept_against_wish(self.answer.headers)
+        said = "recovered" if self.recovered else f"kept_despite_{wish}" if wish else ""
         return CacheState(
             "stale" if self.previous else "uri-miss",
             self.answer.status,
             stored=stored,
-            detail=(f"kept_despite_{wish}" if wish else "") if stored else "not_kept",
+            detail=said if stored else "not_kept",
         )
 
     def entry(self, media_type: str, inspection: Inspection | None) -> Entry:
@@ -354,4 +391,29 @@ class _Arrival:
             validated_at=answer.response_time,
             damaged=inspection is not None and isinstance(inspection.error, DecodeFailed),
             picture=facts.to_dict() if facts else known,
+            recovered=self.recovered,
         )
+
+
+def _require_good_copy(inspection: Inspection) -> None:
+    # An origin's damaged picture is the one there is; of copies there may be better ones.
+    if isinstance(inspection.error, DecodeFailed):
+        raise inspection.error
+    facts = inspection.facts
+    if facts is not None and max(facts.width, facts.height) <= 2:
+        raise NotAnImage(detail="a pixel in the place of a picture")
+
+
+def _as_original(answer: Fetched) -> Fetched:
+    """Return an archive's answer with the headers that were the origin's; its own speak of the archive.
+
+    None of them says for how long the picture is fresh: `fetch.min_fresh` does, then the origin is tried again.
+    """
+    known = dict(answer.headers)
+    kept = {
+        "cache-control": "max-age=0",
+        "content-type": known.get("x-archive-orig-content-type") or known.get("content-type"),
+        "content-language": known.get("x-archive-orig-content-language"),
+        "last-modified": known.get("x-archive-orig-last-modified"),
+    }
+    return replace(answer, headers=tuple((name, value) for name, value in kept.items() if value))

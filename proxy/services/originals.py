@@ -19,14 +19,14 @@ from cache.freshness import may_refresh_behind, stale_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
     MirrorError,
-    QueueFull,
     SourceError,
     SourceRemoved,
 )
 from proxy.images.workers import Wish
-from proxy.services.erroranswers import ErrorAnswers
 from proxy.services.intake import Errand, Intake, Parts
+from proxy.services.negatives import Negatives
 from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained
+from proxy.services.recovery import Recovery
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -45,11 +45,11 @@ class Originals:
     1. A source blocked by a purge is refused.
     2. A fresh entry is used; the origin is not asked.
     3. A stale entry is refreshed with its validators. Whatever fails (network, status, type, size, check), the
-       kept original is answered and the failure remembered for a minute, so that a dead origin is not asked by
+       kept original is answered and the failure remembered (`Negatives`), so that a dead origin is not asked by
        every visitor. A refresh that takes long goes on behind the answer; one that the origin allows to
        (stale-while-revalidate) from the beginning.
-    4. An absent source is fetched, checked and kept (`Intake`), unless its origin's last answer was an error that
-       the origin called fresh (`ErrorAnswers`).
+    4. An absent source is fetched, checked and kept (`Intake`), unless it failed again and again a while ago, or
+       with an answer that the origin called fresh. One that is dead is looked for elsewhere (`Recovery`).
 
     One fetch per source at a time, across tasks and worker processes.
     """
@@ -57,15 +57,17 @@ class Originals:
     def __init__(self, parts: Parts, config: FetchConfig) -> None:
         self._parts = parts
         self._intake = Intake(parts, config)
+        self._recovery = Recovery(parts.fetcher, parts.store.articles, parts.metrics, now=parts.now)
+        self._recovery.reconfigure(config)
         self._known: OrderedDict[str, Obtained] = OrderedDict()
-        self._error_answers = ErrorAnswers()
-        self._failures: dict[str, tuple[float, MirrorError]] = {}
+        self._negatives = Negatives(parts.store.failures, config, now=parts.now)
         self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
 
     def reconfigure(self, config: FetchConfig) -> None:
         """Take new settings for the fetches that begin from now on."""
         self._intake.config = config
-        self._error_answers = ErrorAnswers()
+        self._negatives.reconfigure(config)
+        self._recovery.reconfigure(config)
         self._known.clear()
 
     async def obtain(
@@ -74,11 +76,13 @@ class Originals:
         wishes: tuple[Wish, ...] = (),
         *,
         patient: bool = False,
+        date: float | None = None,
         accept: Callable[[Obtained], bool] | None = None,
     ) -> Obtained:
         """Return the original of `source`, fetching it when it must be.
 
-        `patient`: wait for the origin's turn as long as it takes; for warming, where no visitor waits.
+        `patient`: wait for the origin's turn as long as it takes, and ask for what was never kept whatever is
+        remembered of it; for warming, where no visitor waits.
         `accept`: take an original that is still on its way to the disk (`Obtained.ending`) when this says so.
 
         Raises:
@@ -87,9 +91,10 @@ class Originals:
         stamp = self._parts.store.generations.stamp(source.url)
         known = await self._looked_up(source, stamp)
         if known is None:
+            errand = Errand(source, None, wishes, stamp, patient, date)
             if not patient:
-                self._require_no_error_answer(source, stamp)
-            return await self._fetch_once(Errand(source, None, wishes, stamp, patient), accept)
+                await self._require_no_failure(errand)
+            return await self._fetch_once(errand, accept)
         if known.fresh_until > self._parts.now():
             return known
         return await self._refreshed(Errand(source, known.entry, wishes, stamp, patient), known.entry)
@@ -128,10 +133,10 @@ class Originals:
         await self._parts.flight.landed(Errand(source, None, (), stamp).flight_key)
         return await self._parts.store.get(source.url)
 
-    def failure_of(self, source: Source) -> MirrorError | None:
-        """Return why the last refresh of a kept source failed, while that is remembered."""
-        until, error = self._failures.get(source.url, (0.0, None))
-        return error if until > self._parts.now() else None
+    async def failure_of(self, source: Source) -> MirrorError | None:
+        """Return why a source could not be had, while that is remembered and it is not asked for again."""
+        stamp = self._parts.store.generations.stamp(source.url)
+        return await self._negatives.remembered(source, stamp=stamp)
 
     async def _looked_up(self, source: Source, stamp: int) -> Obtained | None:
         """Return what is kept of a source whose stamp was read before, fresh or not.
@@ -172,25 +177,27 @@ class Originals:
         return Obtained(entry, state, stamp, fresh_until=now + SHORT_SECONDS, short=True)
 
     async def _refreshed(self, errand: Errand, entry: Entry) -> Obtained:
-        known = self.failure_of(errand.source)
-        if known and self._may_fall_back(entry):
-            return self._fallback(entry, known, stamp=errand.stamp)
+        if self._may_fall_back(entry):
+            known = await self._negatives.remembered(errand.source, stamp=errand.stamp)
+            if known:
+                self._parts.metrics.not_asked.inc()
+                return self._fallback(entry, known, stamp=errand.stamp)
         refresh = asyncio.ensure_future(self._fetch_once(errand))
         # Whoever warms wants what the origin has now.
         if not errand.patient and self._may_refresh_behind(entry):
-            refresh.add_done_callback(self._note_late_refresh(errand.source))
+            refresh.add_done_callback(self._log_late_refresh(errand.source))
             return self._stale_hit(entry, stamp=errand.stamp)
         # `min_fresh = 0` is the operator's wish to follow the origin to the letter: then every visitor waits.
         grace = REFRESH_GRACE_SECONDS if self._intake.config.min_fresh else None
         try:
             return await asyncio.wait_for(asyncio.shield(refresh), grace)
         except TimeoutError:
-            refresh.add_done_callback(self._note_late_refresh(errand.source))
+            refresh.add_done_callback(self._log_late_refresh(errand.source))
             return self._fallback(entry, None, stamp=errand.stamp)
         except SourceRemoved:
             raise
         except (MirrorError, CacheError, OSError) as error:
-            self._remember_failure(errand.source, error)
+            _log_failure(errand.source, error)
             if not self._may_fall_back(entry):
                 raise
             return self._fallback(entry, error, stamp=errand.stamp)
@@ -211,30 +218,39 @@ class Originals:
         stale = stale_seconds(entry, now=self._parts.now(), min_fresh_seconds=self._intake.config.min_fresh)
         return stale <= self._intake.config.stale_if_error
 
-    def _note_late_refresh(self, source: Source) -> Callable[[asyncio.Future[Obtained]], None]:
-        def note(done: asyncio.Future[Obtained]) -> None:
+    def _log_late_refresh(self, source: Source) -> Callable[[asyncio.Future[Obtained]], None]:
+        def log_it(done: asyncio.Future[Obtained]) -> None:
             error = None if done.cancelled() else done.exception()
             if isinstance(error, Exception):
-                self._remember_failure(source, error)
+                _log_failure(source, error)
 
-        return note
+        return log_it
 
-    def _remember_failure(self, source: Source, error: Exception) -> None:
-        if not isinstance(error, MirrorError) or isinstance(error, QueueFull):
-            # Our own trouble, not the origin's: the next visitor may have more luck.
-            log.warning("refresh of %s failed: %r", source, error)
-            return
-        now = self._parts.now()
-        if len(self._failures) > 10_000:
-            self._failures = {url: item for url, item in self._failures.items() if item[0] > now}
-        self._failures[source.url] = (now + SHORT_SECONDS, error)
-        log.info("refresh of %s failed: %s %s", source, error.code, error.detail)
+    # Failures
 
-    def _require_no_error_answer(self, source: Source, stamp: int) -> None:
-        """Raise the error that the origin of a source never kept has answered with, while that is fresh."""
-        error = self._error_answers.of(source, stamp=stamp, now=self._parts.now())
-        if error is not None:
-            raise error
+    async def _require_no_failure(self, errand: Errand) -> None:
+        """Raise the failure of a source that is still believed."""
+        known = await self._negatives.remembered(errand.source, stamp=errand.stamp)
+        if known:
+            self._parts.metrics.not_asked.inc()
+            raise known
+
+    async def _fetched_or_noted(self, errand: Errand, begun: float) -> Obtained:
+        # While we waited for our turn another process may have found out.
+        known = await self._negatives.since(errand.source, stamp=errand.stamp, moment=begun)
+        if known:
+            raise known
+        try:
+            obtained = await self._intake.fetch(errand)
+        except MirrorError as error:
+            kept = errand.entry is not None
+            if not kept and (recovered := await self._recovery.recover(errand, error, self._intake)):
+                return recovered
+            await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=kept)
+            raise
+        if errand.entry is not None:
+            await self._negatives.forget(errand.source, stamp=errand.stamp)
+        return obtained
 
     # Fetching
 
@@ -250,16 +266,20 @@ class Originals:
             newer = found is not None and (entry is None or found.validated_at > entry.validated_at)
             return self._intake.kept(found, CacheState(), stamp=stamp) if found and newer else None
 
+        begun = self._parts.now()
+
         async def work() -> Obtained:
-            try:
-                obtained = await self._intake.fetch(errand)
-            except SourceError as error:
-                self._error_answers.note(source, error, stamp=errand.stamp, now=self._parts.now())
-                raise
-            self._failures.pop(source.url, None)
-            return obtained
+            return await self._fetched_or_noted(errand, begun)
 
         try:
             return await self._parts.flight.run(key, peek=peek, work=work, accept=accept)
         finally:
             self._wanted.pop(key, None)
+
+
+def _log_failure(source: Source, error: Exception) -> None:
+    if isinstance(error, MirrorError):
+        log.info("refresh of %s failed: %s %s", source, error.code, error.detail)
+    else:
+        # Our own trouble, not the origin's: the next visitor may have more luck.
+        log.warning("refresh of %s failed: %r", source, error)

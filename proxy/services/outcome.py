@@ -129,6 +129,7 @@ class Obtained:
 class Picture:
     """Bytes ready to be answered, with all that does not change from one hit to the next.
 
+    original_size: upright, in pixels, of the original that a variant was made from; None where nobody knows.
     weak_etag: the origin's entity tag when it is weak. It is not ours to give, but whoever has it from the origin or
     from the worker that was here before us has these bytes, or as good.
     """
@@ -142,6 +143,7 @@ class Picture:
     stamp: int
     state: CacheState
     short: bool = False
+    original_size: tuple[int, int] | None = None
     weak_etag: str = ""
 
     def from_memory(self) -> Picture:

@@ -229,15 +229,19 @@ class Variants:
         entry = await self._parts.kept.get(obtained.entry.source)
         return entry is not None and entry.body_sha256 == obtained.entry.body_sha256
 
-    async def warm(self, source: Source, wishes: tuple[Wish, ...]) -> tuple[Obtained, list[Output]]:
+    async def warm(
+        self, source: Source, wishes: tuple[Wish, ...], *, date: float | None = None
+    ) -> tuple[Obtained, list[Output]]:
         """Keep the original of `source` and store every wish, all from one decode.
+
+        `date`: when its article was written, unix seconds, if that is known.
 
         Returns the original and one result for each wish, those found in the store included.
 
         Raises:
             MirrorError: when the original cannot be had at all.
         """
-        obtained = await self._parts.originals.obtain(source, wishes, patient=True)
+        obtained = await self._parts.originals.obtain(source, wishes, patient=True, date=date)
         asked = {wish: Asked(source, wish.resolved, wish.acceptable) for wish in wishes}
         missing = [wish for wish in wishes if wish not in obtained.rendered]
         bodies = await asyncio.gather(*(self._stored(obtained.entry, asked[wish]) for wish in missing))
@@ -300,7 +304,15 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
         stamp=obtained.stamp,
         state=state.or_hit(detail),
         short=obtained.short,
+        original_size=_size(entry),
     )
+
+
+def _size(entry: Entry) -> tuple[int, int] | None:
+    if not entry.picture:
+        return None
+    facts = PictureFacts.from_dict(entry.picture)
+    return facts.width, facts.height
 
 
 def _media_type(body: bytes) -> str:

@@ -17,6 +17,7 @@ from proxy.app import Engine, Place, make_policy, open_engine
 from proxy.config import Config
 from proxy.configfile import ConfigError, changed_restart_keys, keep_restart_keys
 from proxy.policy import Policy, listen_problem
+from proxy.web.clients import clients_of
 from proxy.web.context import Context
 from proxy.web.plans import Plans
 from proxy.web.routes import dispatch
@@ -166,4 +167,5 @@ def _context(engine: Engine) -> Context:
         batches=engine.batches,
         metrics=engine.metrics,
         instance_id=engine.place.instance_id,
+        clients=clients_of(engine.config.server),
     )

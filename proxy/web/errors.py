@@ -24,7 +24,13 @@ _BRIEFLY_CACHEABLE = {404, 410, 422}
 _SHORT = "public, max-age=60"
 
 
-def error_response(error: MirrorError, *, request_id: str, accept: str | None) -> web.Response:
+VARIES_BY = "varies by"
+"""Under this name a request holds the headers that what became an error depended on, as in `Vary`."""
+
+
+def error_response(
+    error: MirrorError, *, request_id: str, accept: str | None, varies_by: str = ""
+) -> web.Response:
     """Return the answer for `error`: JSON, or one line of text where JSON is not accepted."""
     headers = {
         "Access-Control-Allow-Origin": "*",
@@ -32,7 +38,7 @@ def error_response(error: MirrorError, *, request_id: str, accept: str | None) -
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Cross-Origin-Resource-Policy": "cross-origin",
-        "Vary": "Accept",
+        "Vary": ", ".join(dict.fromkeys(["Accept", *filter(None, varies_by.split(", "))])),
         "Cache-Control": _SHORT if error.status in _BRIEFLY_CACHEABLE else "no-store",
         "Cache-Status": _cache_status(error),
         "Proxy-Status": proxy_status(error.code, _received_status(error)) + f'; details="{error.code}"',

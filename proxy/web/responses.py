@@ -16,6 +16,7 @@ from cache.entry import Entry
 from cache.validators import Range, evaluate, if_range_matches, parse_etag, parse_range
 from proxy.errors import RangeNotSatisfiable
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, content_type, language, last_modified
+from proxy.web.clients import RATE_LIMIT
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,14 @@ SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inlin
 _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
 """An entity tag (RFC 9110 §8.8.3) that is strong and holds nothing that another server might trip over."""
 
+_NO_FALLBACK = frozenset({"", "refreshing"})
+"""Details of a short-lived answer that say nothing of a failure."""
+
 _BASE = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Cache-Status, Content-Length, Content-Range, ETag, Proxy-Status, X-Request-Id",
+    "Access-Control-Expose-Headers": (
+        "Cache-Status, Content-Length, Content-Range, ETag, Proxy-Status, X-Imgmirror-Fallback, X-Request-Id"
+    ),
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",
     "X-Content-Type-Options": "nosniff",
@@ -41,13 +47,13 @@ _BASE = {
 class Moment:
     """What differs from one answer to the next of the same picture.
 
-    vary: the request headers that it depends on. expires_at: the end of the signature.
+    headers: those of the address, such as `Vary`. expires_at: the end of the signature.
     """
 
     now: float
     request_id: str
     min_max_age_seconds: float
-    vary: str = ""
+    headers: Mapping[str, str]
     expires_at: float | None = None
 
 
@@ -133,7 +139,9 @@ async def _send_file(
     descriptor = await asyncio.to_thread(_opened, path, size)
     try:
         partial = "Content-Range" in headers
-        response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+        response = web.StreamResponse(
+            status=206 if partial else 200, headers={**headers, **request.get(RATE_LIMIT, {})}
+        )
         await response.prepare(request)
         while start < stop and request.method != "HEAD":
             chunk = await asyncio.to_thread(_read, descriptor, min(CHUNK_BYTES, stop - start), start)
@@ -177,12 +185,13 @@ def _headers(picture: Picture, moment: Moment) -> dict[str, str]:
     headers["Cache-Status"] = picture.state.header(int(min(max(remaining, 0), 31_536_000)))
     headers["Proxy-Status"] = picture.state.proxy_header()
     headers["X-Request-Id"] = moment.request_id
+    if picture.short and picture.state.detail not in _NO_FALLBACK:
+        headers["X-Imgmirror-Fallback"] = picture.state.detail
     if picture.last_modified:
         headers["Last-Modified"] = picture.last_modified
     if picture.language:
         headers["Content-Language"] = picture.language
-    if moment.vary:
-        headers["Vary"] = moment.vary
+    headers.update(moment.headers)
     return headers
 
 

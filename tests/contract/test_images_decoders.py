@@ -14,6 +14,7 @@ from PIL import Image
 
 from proxy.errors import DecodeFailed, PictureError
 from proxy.images.decode import Decoded, Decoder
+from proxy.images.decode import decode as decode_opened
 from proxy.images.decode.choice import decoder_for
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.formats import PictureFacts
@@ -34,7 +35,9 @@ def opened_and_decoded(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as the pipeline does
         with decoder.open(str(path), structure, picture_format=name) as opened:
-            return opened.facts, opened.decode(at_least=at_least, frames=frames)
+            return opened.facts, decode_opened(
+                opened, at_least=at_least, frames=frames, before=lambda _: None
+            )
 
 
 def on_chequers(picture: Image.Image) -> Image.Image:

@@ -12,6 +12,7 @@ LAYERS = {
     "cache": set(),
     "proxy.version": set(),
     "proxy.errors": set(),
+    "proxy.rate": set(),
     "proxy.source": {"proxy.errors"},
     "proxy.config": {"proxy.version", "proxy.policy", "proxy.images"},
     "proxy.configfile": {"proxy.config"},
@@ -41,8 +42,9 @@ ONE_IMPORTER = {
 }
 
 PURE = (
-    "proxy/source.py", "proxy/signing.py", "proxy/errors.py", "proxy/web/negotiate.py", "cache/freshness.py",
-    "cache/fields.py", "cache/keys.py", "cache/validators.py", "proxy/dialects", "proxy/rewrite", "proxy/images",
+    "proxy/source.py", "proxy/rate.py", "proxy/signing.py", "proxy/errors.py", "proxy/web/negotiate.py",
+    "cache/freshness.py", "cache/fields.py", "cache/keys.py", "cache/validators.py", "proxy/dialects",
+    "proxy/rewrite", "proxy/images",
 )  # fmt: skip
 PURE_EXCEPT = {
     "proxy/images/batches.py",

@@ -10,6 +10,7 @@ import pytest
 from proxy import errors
 from proxy.cli import COMMANDS
 from proxy.images.transform import Transform, options_table
+from proxy.services.negatives import KINDS
 from proxy.services.outcome import PROXY_ERRORS
 from proxy.signing import Signer
 
@@ -49,6 +50,17 @@ def test_signature_vector_verifies(row: list[str]) -> None:
 
 def test_three_signature_vectors_are_given() -> None:
     assert len(rows("Signatures")) >= 3
+
+
+def test_kinds_of_failure_have_the_times_of_the_code() -> None:
+    text = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
+    table = text.split("<!-- kinds -->\n", 1)[1].split("<!-- /kinds -->", 1)[0].splitlines()[2:]
+    cells = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in table]
+    units = {"s": 1, "min": 60}
+    documented = {
+        kind: (code, int(time.split()[0]) * units[time.split()[1]]) for kind, code, time, _when in cells
+    }
+    assert documented == {kind: (found.error.code, found.seconds) for kind, found in KINDS.items()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

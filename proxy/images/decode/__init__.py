@@ -7,6 +7,7 @@ Runs in render processes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,6 +41,14 @@ class Decoded:
     as_in_file: bool = False
 
 
+class OtherDecoderNeeded(Exception):
+    """The library refuses the body; `opened` may still decode it, and takes memory of its own for that."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        super().__init__()
+
+
 class Opened(Protocol):
     """A body whose header was read; nothing is decoded yet."""
 
@@ -48,14 +57,37 @@ class Opened(Protocol):
         """What the header says."""
         ...
 
+    def memory(self, *, at_least: Size, frames: int) -> int:
+        """Return how many bytes `decode` takes at its peak, estimated from above."""
+        ...
+
     def decode(self, *, at_least: Size, frames: int) -> Decoded:
         """Return the first `frames` frames, decoded completely, each at least `at_least` large (upright) or at its
         own size where that is smaller. May be called once.
 
         Raises:
             DecodeFailed, TooManyPixels: the body cannot be decoded.
+            OtherDecoderNeeded: not by this library.
         """
         ...
+
+
+def decode(opened: Opened, *, at_least: Size, frames: int, before: Callable[[int], None]) -> Decoded:
+    """Decode with the library that opened the body, or with the other one when that refuses it.
+
+    before: told how many bytes will be taken, before each attempt.
+
+    Raises:
+        DecodeFailed, TooManyPixels: the body cannot be decoded.
+    """
+    try:
+        before(opened.memory(at_least=at_least, frames=frames))
+        return opened.decode(at_least=at_least, frames=frames)
+    except OtherDecoderNeeded as refused:
+        other = refused.opened
+    # Outside of the handler, so that nothing of the first attempt is held any more.
+    before(other.memory(at_least=at_least, frames=frames))
+    return other.decode(at_least=at_least, frames=frames)
 
 
 class Decoder(Protocol):

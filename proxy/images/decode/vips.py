@@ -14,10 +14,11 @@ import pyvips
 from PIL import Image
 
 from proxy.errors import PictureError
-from proxy.images.decode import Decoded, Frame, Opened
+from proxy.images import demand
+from proxy.images.decode import Decoded, Frame, Opened, OtherDecoderNeeded
 from proxy.images.decode.colour import plain
 from proxy.images.decode.faults import guarded
-from proxy.images.decode.pillow import PillowDecoder, PillowOpened, finished, quick_factor
+from proxy.images.decode.pillow import PillowDecoder, PillowOpened, drafted, finished, quick_factor
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.libvips import OLDEST
@@ -118,18 +119,29 @@ class VipsOpened:
         """What the header says."""
         return self._opened.facts
 
+    def memory(self, *, at_least: Size, frames: int) -> int:
+        """Return how many bytes `decode` takes at its peak, estimated from above."""
+        full = (self.facts.width, self.facts.height)
+        # Both are upright, which changes no area.
+        decoded, more = full, 0
+        if self.facts.format == "jpeg":
+            decoded, more = drafted(full, at_least), self._opened.scans_memory()
+        factor = quick_factor(decoded, at_least, _SPARE)
+        left = (-(-decoded[0] // factor), -(-decoded[1] // factor))
+        return more + demand.libvips(self.facts.format, decoded=decoded, left=left)
+
     def decode(self, *, at_least: Size, frames: int) -> Decoded:
         """Return the picture, completely decoded.
 
         Raises:
-            DecodeFailed, TooManyPixels: the body cannot be decoded.
+            OtherDecoderNeeded: libvips refuses it.
         """
         try:
             with guarded():
                 picture = self._picture(at_least)
-        except (pyvips.Error, _Unsuited, PictureError):
+        except (pyvips.Error, _Unsuited, PictureError) as error:
             # libvips is the stricter one here and there, and does not say why. Pillow judges.
-            return self._opened.decode(at_least=at_least, frames=frames)
+            raise OtherDecoderNeeded(self._opened) from error
         return Decoded((Frame(picture),), 0, self._opened.exif, self._opened.as_in_file)
 
     def _picture(self, at_least: Size) -> Image.Image:
@@ -145,7 +157,7 @@ class VipsOpened:
         if image.format != "uchar":
             raise _Unsuited
         picture = _small(image, at_least)
-        return finished(picture, self._opened.header.info.get("icc_profile"), self._turn)
+        return finished(picture, self._opened.header.info, self._turn)
 
     def _loaded(self, size: Size, at_least: Size) -> tuple[pyvips.Image, Size]:
         """Return the picture, made smaller on the way where its format allows it, and the size it should have."""

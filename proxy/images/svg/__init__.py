@@ -14,7 +14,8 @@ from pathlib import Path
 
 from PIL import PngImagePlugin
 
-from proxy.errors import DecodeFailed, UnsupportedFormat
+from proxy.errors import DecodeFailed, TooManyPixels, UnsupportedFormat
+from proxy.images import demand
 from proxy.images.decode import Decoded, Frame
 from proxy.images.decode.faults import guarded
 from proxy.images.formats import PictureFacts
@@ -75,6 +76,10 @@ class SvgOpened:
         )
         return PictureFacts("svg", width, height, has_alpha=True, drawing=True)
 
+    def memory(self, *, at_least: Size, frames: int) -> int:
+        """Return how many bytes `decode` takes, but for what layers and masks without measure would add."""
+        return demand.drawing(at_least)
+
     def decode(self, *, at_least: Size, frames: int) -> Decoded:
         """Return the document drawn exactly `at_least` large: there is nothing to gain from more.
 
@@ -90,6 +95,11 @@ class SvgOpened:
         return Decoded((Frame(picture),))
 
     def _drawn(self, text: str) -> bytes:
-        if not self._document.has_text:
-            return self._draw(svg_string=text, skip_system_fonts=True)
-        return self._draw(svg_string=text, **families(self._draw))
+        fonts = families(self._draw) if self._document.has_text else {"skip_system_fonts": True}
+        try:
+            return self._draw(svg_string=text, **fonts)
+        except ValueError as error:
+            if "limit reached" in str(error):
+                # The rasteriser counts what uses of uses come to. Such a drawing is whole.
+                raise TooManyPixels("The drawing has too many parts.", detail=str(error)) from error
+            raise
