@@ -56,6 +56,10 @@ class ArticleIndex:
         """Return the names of all known articles, sorted."""
         return sorted(item.name for item in await self._threads.read(lambda: list(self._all())))
 
+    async def everything(self) -> dict[str, tuple[str, ...]]:
+        """Return the sources of every known article by its name."""
+        return {item.name: item.sources for item in await self._threads.read(lambda: list(self._all()))}
+
     async def sources_of(self, article: str) -> tuple[str, ...]:
         """Return the sources of an article, sorted; none when it is not known."""
         found = await self._threads.read(_read, self._path(article))

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from re import compile as pattern
 
 from cache.durable import Durable, refusal, sync_folder
-from cache.entry import MAX_ENTRY_BYTES, Entry
+from cache.entry import MAX_ENTRY_BYTES, Entry, Former
 from cache.errors import EntryUnreadable, Superseded
 from cache.layout import Layout, size_of
 from cache.refs import Refs
@@ -47,13 +48,17 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What a purge did, or would do: `body_deleted` and `body_sha256` speak of the present body."""
+    """What a purge did, or would do: `body_deleted` and `body_sha256` speak of the present body.
+
+    `bodies` are those deleted; `versions` those that the entry does not name any more, others may.
+    """
 
     found: bool
     body_deleted: bool = False
     body_sha256: str | None = None
     freed_bytes: int = 0
     bodies: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
 
 
 class Keeper:
@@ -130,6 +135,41 @@ class Keeper:
             change = self._write_entry(entry.replacing(previous))
         return Done(change, bytes_changed=False, body_moved=False)
 
+    def set_aside(self, key: str, other: Former, arrived: Arrived) -> Counts:
+        """Keep a body as history of a source whose present bytes stay; return the change of counts.
+
+        Raises:
+            Superseded: the source was purged, or these bytes are its present ones.
+            StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
+        """
+        known = self.entry(key)
+        if known is None or known.body_sha256 == other.body_sha256:
+            raise Superseded("the source was purged or changed")
+        with _refusals():
+            added = self._place_body(arrived)
+            try:
+                self._refs.add(other.body_sha256, key, body_is_new=added is not None)
+                change = self._write_entry(known.having(other))
+            except OSError:
+                self._put_back(arrived, added, key=key)
+                raise
+        if added is not None:
+            change += Counts(bytes=added, bodies=1 if added == arrived.size else 0)
+        return change
+
+    def revise(self, key: str, change: Callable[[Entry], Entry]) -> tuple[Entry, Counts]:
+        """Write an entry anew; return it and the change of counts. It must name no body it did not name before.
+
+        Raises:
+            Superseded: the source was purged.
+            OSError: the disk refused.
+        """
+        known = self.entry(key)
+        if known is None:
+            raise Superseded("the source was purged")
+        revised = change(known)
+        return revised, self._write_entry(revised)
+
     def _place_body(self, arrived: Arrived) -> int | None:
         """Rename the body to its place; return how many bytes the store grew, None when it was there."""
         target = self._layout.body(arrived.sha256)
@@ -166,8 +206,7 @@ class Keeper:
         if entry is not None:
             return entry.digests
         with contextlib.suppress(OSError):
-            found = _ANY_DIGEST.findall(read_bounded(self._layout.entry(key)))
-            return tuple(dict.fromkeys(digest.decode("ascii") for digest in found))
+            return named_in(read_bounded(self._layout.entry(key)))
         return ()
 
     def purge(self, key: str, bodies: tuple[str, ...]) -> tuple[Purged, Counts]:
@@ -187,6 +226,43 @@ class Keeper:
         unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=False)]
         freed = {sha256: size_of(self._layout.body(sha256)) or 0 for sha256 in unused}
         return _purged(self._layout.entry(key).exists(), bodies, freed)
+
+    def trim(self, key: str, bodies: tuple[str, ...]) -> tuple[Purged, Counts]:
+        """Take `bodies` out of the history of an entry, then delete those that no other entry names."""
+        with _refusals():
+            _, change = self.revise(key, lambda known: known.without(bodies))
+            unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=True)]
+            freed = {sha256: self._delete_body(sha256) for sha256 in unused}
+        change += Counts(-sum(freed.values()), -sum(map(bool, freed.values())))
+        return Purged(
+            found=True, freed_bytes=sum(freed.values()), bodies=tuple(freed), versions=bodies
+        ), change
+
+    def trim_preview(self, key: str, bodies: tuple[str, ...]) -> Purged:
+        """Return what `trim` would do now."""
+        unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=False)]
+        freed = sum(size_of(self._layout.body(sha256)) or 0 for sha256 in unused)
+        return Purged(found=True, freed_bytes=freed, bodies=tuple(unused), versions=bodies)
+
+    def delete_orphan(self, sha256: str) -> int | None:
+        """Delete a body that no entry named a moment ago; return its size, None when an entry names it by now.
+
+        The caller has read every entry after the body was there, and excludes others from the body. Whoever
+        commits notes the entry in the list of users before it is written, so the list shows who came since.
+        """
+        users = self._refs.users(sha256)
+        since = users.keys if users is not None else self._all_users(sha256)
+        if any(self._names(key, sha256) for key in since):
+            return None
+        with _refusals():
+            return self._delete_body(sha256)
+
+    def users(self, sha256: str, most: int) -> list[Entry]:
+        """Return entries that name a body, as far as the index knows them."""
+        users = self._refs.users(sha256)
+        entries = (self.entry(key) for key in sorted(users.keys)) if users else iter(())
+        named = (entry for entry in entries if entry is not None and sha256 in entry.digests)
+        return list(itertools.islice(named, most))
 
     def _delete_body(self, sha256: str) -> int:
         path = self._layout.body(sha256)
@@ -226,6 +302,11 @@ def read_bounded(path: Path) -> bytes:
     """Return the bytes of an entry file; one byte more than an entry may have is enough to know."""
     with path.open("rb") as reader:
         return reader.read(MAX_ENTRY_BYTES + 1)
+
+
+def named_in(text: bytes) -> tuple[str, ...]:
+    """Return every digest in the text of an entry, whether it can be read or not."""
+    return tuple(dict.fromkeys(digest.decode("ascii") for digest in _ANY_DIGEST.findall(text)))
 
 
 def digest_of(path: Path) -> str:

@@ -221,6 +221,7 @@ class FetchConfig(Section):
     min_fresh: Duration = 86400.0
     stale_if_error: Duration = FOREVER
     remember_failures: Duration = 3600.0
+    stable_after: Duration = 7 * 86400.0
     wayback: str = ""
     recover_wrappers: tuple[str, ...] = ()
     profiles: dict[str, ProfileConfig] = {}

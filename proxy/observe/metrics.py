@@ -70,6 +70,12 @@ class Metrics:
             ["code"],
             registry=registry,
         )
+        self.set_aside = Counter(
+            "imgmirror_set_aside",
+            "Refreshes whose bytes were set aside instead of replacing a kept original",
+            ["reason"],
+            registry=registry,
+        )
         self.not_kept = Counter("imgmirror_not_kept", "Originals served but not kept", registry=registry)
         self.variant_store_faults = self._gauge(
             "imgmirror_variant_store_faults", "Faults of the variant store", "livesum"

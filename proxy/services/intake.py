@@ -27,6 +27,7 @@ from proxy.errors import (
     QueueFull,
     SourceFailed,
     SourceRemoved,
+    SourceReplaced,
     SourceTimeout,
     SourceUnreachable,
 )
@@ -39,6 +40,7 @@ from proxy.images.probe import has_proper_end
 from proxy.images.workers import Inspection, Job, Output, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.outcome import CacheState, Obtained
+from proxy.services.replacing import PLACEHOLDER, Replacing, as_set_aside
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -112,12 +114,14 @@ class Intake:
     3. A picture is decoded fully in a render process, together with what is wished to be seen of it: one decode.
        The disk writes the body out meanwhile.
     4. What was rendered is announced: a visitor need not wait for the disk.
-    5. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
+    5. Bytes that look like a placeholder for the picture that is kept are set aside (`Replacing`).
+    6. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
     """
 
     def __init__(self, parts: Parts, config: FetchConfig) -> None:
         self.config = config
         self._parts = parts
+        self._replacing = Replacing(parts.store, now=parts.now)
         self._last_good_fetch = self._last_bad_fetch = float("-inf")
 
     @property
@@ -260,7 +264,8 @@ class Intake:
         rendered: Mapping[Wish, Output],
         rendering: Mapping[Wish, asyncio.Future[Mapping[Wish, Output]]],
     ) -> None:
-        if arrival.incoming.refusal is None and self._parts.store.room_for(0):
+        # What is to replace a kept original is judged first.
+        if arrival.previous is None and arrival.incoming.refusal is None and self._parts.store.room_for(0):
             obtained = replace(
                 self.kept(entry, arrival.state(stored=True), stamp=arrival.stamp),
                 rendered=rendered,
@@ -309,12 +314,37 @@ class Intake:
         rendered: Mapping[Wish, Output],
     ) -> Obtained:
         entry = arrival.entry(media_type, inspection)
+        await self._refuse_placeholder(entry, arrival)
         stored = await self._commit(entry, arrival.incoming, stamp=arrival.stamp)
         state = arrival.state(stored=stored)
         body = None if stored else await asyncio.to_thread(arrival.incoming.path.read_bytes)
         # The stamp from before the fetch: a purge that came in between must not be outlived by a memory.
         obtained = self.kept(entry, state, stamp=arrival.stamp)
         return replace(obtained, body=body, rendered=rendered)
+
+    async def _refuse_placeholder(self, entry: Entry, arrival: _Arrival) -> None:
+        """Set bytes aside that must not take the place of the kept ones, and fail as a refusal of the origin does."""
+        if arrival.previous is None:
+            return
+        reason = await self._replacing.objection(
+            entry, arrival.previous, stable_after_seconds=self.config.stable_after
+        )
+        if not reason:
+            return
+        self._parts.metrics.set_aside.labels(reason).inc()
+        log.warning("%s gives other bytes that are set aside: %s", entry.source, reason)
+        try:
+            former = as_set_aside(entry, reason)
+            await self._parts.store.history.set_aside(
+                entry.source, former, arrival.incoming, stamp=arrival.stamp
+            )
+            if reason == PLACEHOLDER:
+                await self._replacing.put_back(entry.body_sha256, arrival.source.origin)
+        except NotKept as refused:
+            log.info("what %s gave could not be set aside: %s", entry.source, refused)
+        error = SourceReplaced(detail=f"set aside: {reason}")
+        error.origin_status = arrival.answer.status
+        raise error
 
     async def _commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int) -> bool:
         try:

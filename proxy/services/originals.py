@@ -18,6 +18,7 @@ from cache.freshness import stale_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
     MirrorError,
+    NotFound,
     SourceError,
     SourceRemoved,
 )
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 REFRESH_GRACE_SECONDS = 1.0
 """How long a visitor waits for the refresh of a stale original before the kept one is answered."""
+
+VERSION_SECONDS = 86400.0
+"""How long browsers may keep a version by its digest: it never changes, but it may be purged."""
 
 MAX_KNOWN = 4096
 """Entries in memory, 2 to 4 KB each, so that a hit in the variant store need not read one from the disk."""
@@ -123,6 +127,23 @@ class Originals:
             return await self._intake.fetch(errand)
 
         return await self._parts.flight.run(f"again {errand.flight_key}", peek=nothing, work=work)
+
+    async def obtain_version(self, source: Source, sha256: str) -> Obtained:
+        """Return the bytes with a digest that came from `source` at some time; no origin is asked.
+
+        Raises:
+            SourceNotAllowed: it was purged with a block.
+            NotFound: these bytes are not kept of it.
+        """
+        stamp = self._parts.store.generations.stamp(source.url)
+        is_blocked, entry = await self._parts.store.look_up(source.url)
+        if is_blocked:
+            raise SourceRemoved
+        if entry is None or sha256 not in entry.digests:
+            raise NotFound("This version of the picture is not kept.")
+        version = entry if entry.body_sha256 == sha256 else entry.promoting(sha256)
+        fresh_until = self._parts.now() + VERSION_SECONDS
+        return Obtained(version, CacheState(detail="original"), stamp, fresh_until=fresh_until)
 
     async def peek(self, source: Source) -> Entry | None:
         """Return what is kept of `source` without asking its origin; what was answered before counts as kept."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import invoke, markdown
+from keeping import files_below
 from pictures import photo, saved
 from scripted_origin import ScriptedOrigin, run_in_thread
 from service import Service, write_config
@@ -123,7 +124,7 @@ def test_reader_that_has_gone_is_not_taken_for_a_broken_store(
     def gone(*_words: object, **_options: object) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("proxy.cli.store.say", gone)
+    monkeypatch.setattr("proxy.cli.keeping.common.say", gone)
     with pytest.raises(BrokenPipeError):
         invoke("store", "stat", "--json", config=config)
 
@@ -156,6 +157,81 @@ def test_sweep_removes_what_a_killed_process_left(config: Path) -> None:
     assert not left.exists()
 
 
+def test_dry_run_of_sweep_leaves_what_a_killed_process_left(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = config.parent / "store" / "incoming" / "0123.part"
+    left.write_bytes(b"half a picture")
+    assert invoke("store", "sweep", "--dry-run", "--json", config=config) == 0
+    assert told(capsys)["leftovers"] == 1
+    assert left.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("stat",), ("verify",), ("purge", "--before", "2020-01-01"), ("purge", "--orphans", "--dry-run")],
+)
+def test_look_at_a_store_leaves_every_file_as_it_is(config: Path, words: tuple[str, ...]) -> None:
+    (config.parent / "store" / "incoming" / "0123.part").write_bytes(b"half a picture")
+    rooms = [
+        config.parent / "store" / name for name in ("entries", "bodies", "incoming", "articles", "blocked")
+    ]
+    before = {path: path.read_bytes() for room in rooms for path in files_below(room)}
+    assert invoke("store", *words, config=config) == 0
+    assert {path: path.read_bytes() for room in rooms for path in files_below(room)} == before
+
+
+def test_stat_tells_shares_of_origins_and_articles(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config.parent / "b.md").write_text(markdown(origin.url("/two.png"), origin.url("/dead.png")))
+    assert invoke("warm", config.parent / "b.md", config=config) == 1
+    capsys.readouterr()
+    assert invoke("store", "stat", "--json", config=config) == 0
+    figures = told(capsys)
+    (share,) = figures["origins"]  # type: ignore[misc]
+    assert (share["name"], share["originals"], share["bytes"]) == (origin.url(""), 3, 2 * len(ONE) + len(TWO))
+    articles = {item["name"].rpartition("/")[2]: item for item in figures["by_article"]}  # type: ignore[attr-defined]
+    assert (articles["a.md"]["originals"], articles["a.md"]["missing"]) == (3, 0)
+    assert (articles["b.md"]["bytes"], articles["b.md"]["missing"]) == (len(TWO), 1)
+    assert figures["freed_by_purge_orphans_bytes"] == 0
+    assert invoke("store", "stat", config=config) == 0
+    assert "By origin" in capsys.readouterr().out
+
+
+def test_repair_fetches_what_is_damaged_missing_or_unreadable(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One body changed, one gone, and one entry cut so that only its source can still be read."""
+    (same,) = [path for path in bodies(config) if path.read_bytes() == ONE]
+    (other,) = [path for path in bodies(config) if path.read_bytes() == TWO]
+    same.write_bytes(ONE[:-1] + b"?")
+    other.unlink()
+    entries = files_below(config.parent / "store" / "entries")
+    (two,) = [path for path in entries if b"/two.png" in path.read_bytes()]
+    two.write_bytes(two.read_bytes()[:-30])
+    assert invoke("store", "verify", "--json", config=config) == 1
+    assert sorted(item["kind"] for item in told(capsys)["wrong"]) == ["body_damaged", "entry_unreadable"]  # type: ignore[attr-defined]
+    assert invoke("store", "verify", "--repair", "--json", config=config) == 0
+    repair = told(capsys)["repair"]
+    assert (len(repair["repaired"]), repair["failed"], repair["left"]) == (3, {}, [])  # type: ignore[index]
+    assert sorted(path.read_bytes() for path in bodies(config)) == sorted([ONE, TWO])
+    assert invoke("store", "verify", config=config) == 0
+
+
+def test_repair_leaves_and_tells_what_the_origin_does_not_give(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (other,) = [path for path in bodies(config) if path.read_bytes() == TWO]
+    other.write_bytes(TWO[:-1] + b"?")
+    origin.serve("/two.png", b"gone", status=404)
+    assert invoke("store", "verify", "--repair", "--json", config=config) == 1
+    repair = told(capsys)["repair"]
+    assert repair["failed"] == {origin.url("/two.png"): "source_not_found"}  # type: ignore[index]
+    assert [item["kind"] for item in repair["left"]] == ["body_damaged"]  # type: ignore[index]
+    assert other.read_bytes() == TWO[:-1] + b"?"
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -166,6 +242,13 @@ def test_sweep_removes_what_a_killed_process_left(config: Path) -> None:
         ("stat", "--source", "http://h/a.png"),
         ("verify", "--dry-run"),
         ("sweep", "--block"),
+        ("purge", "--history"),
+        ("purge", "--source", "http://h/a.png", "--keep", "1"),
+        ("purge", "--before", "yesterday"),
+        ("purge", "--orphans", "--origin", "http://h"),
+        ("stat", "--keep", "0"),
+        ("show",),
+        ("accept", "--source", "http://h/a.png", "--version", "abc"),
     ],
 )
 def test_wrong_use_exits_2(config: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
