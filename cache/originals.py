@@ -33,6 +33,7 @@ from cache.keys import source_key
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
 from cache.locks import KeyLocks
 from cache.refs import Refs
+from cache.scrub import Scrub
 from cache.threads import StoreThreads
 from cache.usage import Counts, Usage
 from cache.verify import Finding, Progress, Verification, VerifyReport
@@ -76,6 +77,7 @@ class Originals:
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = Failures(layout.root / "failures", self._threads)
         self._exclusion = Exclusion(self.locks)
+        self.scrub = Scrub(layout, durable, self._threads, self.locks)
         self.history = History(
             Parts(
                 layout,

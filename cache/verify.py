@@ -78,7 +78,7 @@ class Verification:
         for shard in shards_of(self._layout.bodies):
             yield functools.partial(self._bodies, shard)
         for shard in shards_of(self._layout.entries):
-            yield functools.partial(self._entries, shard)
+            yield functools.partial(self.entries_of, shard)
         yield self._finish
 
     def _bodies(self, shard: str) -> None:
@@ -104,7 +104,8 @@ class Verification:
             self.report.hurt[path.name] = []
             self._wrong("body_damaged", path, f"its bytes have the digest {digest}")
 
-    def _entries(self, shard: str) -> None:
+    def entries_of(self, shard: str) -> None:
+        """Look at the entries of one folder, and whether the bodies they name are there."""
         for name, _ in sized_files(self._layout.entries / shard):
             path = self._layout.entries / shard / name
             if not is_digest(name.removesuffix(".json")) or name[:2] != shard or not name.endswith(".json"):

@@ -77,6 +77,17 @@ class Metrics:
             registry=registry,
         )
         self.not_kept = Counter("imgmirror_not_kept", "Originals served but not kept", registry=registry)
+        self.scrub_bytes = Counter(
+            "imgmirror_scrub_bytes", "Bytes of originals compared with their digests", registry=registry
+        )
+        self.scrub_damaged = self._gauge(
+            "imgmirror_scrub_damaged", "Originals found damaged or missing", "mostrecent"
+        )
+        self.scrub_finished = self._gauge(
+            "imgmirror_scrub_finished_timestamp_seconds",
+            "When all originals were compared last",
+            "mostrecent",
+        )
         self.variant_store_faults = self._gauge(
             "imgmirror_variant_store_faults", "Faults of the variant store", "livesum"
         )

@@ -113,6 +113,21 @@ def test_purge_of_a_known_article_deletes_its_pictures(config: Path) -> None:
     assert bodies(config) == []
 
 
+def test_rewriting_an_article_records_what_it_uses(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an article uses is known before it is warmed, so a purge by another article spares it."""
+    article = config.parent / "b.md"
+    article.write_text(markdown(origin.url("/two.png")))
+    assert invoke("rewrite", article, "--base-url", "http://m.example", config=config) == 0
+    assert invoke("store", "purge", "--article", article, config=config) == 1
+    assert invoke("rewrite", article, "--base-url", "http://m.example", "--write", config=config) == 0
+    capsys.readouterr()
+    assert invoke("store", "purge", "--article", config.parent / "a.md", "--json", config=config) == 0
+    assert told(capsys)["shared"] == [origin.url("/two.png")]
+    assert [path.read_bytes() for path in bodies(config)] == [TWO]
+
+
 def test_purge_of_a_source_that_is_not_kept_says_so(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke("store", "purge", "--source", "http://h.example/never.png", config=config) == 0
     assert "not kept: http://h.example/never.png\n" in capsys.readouterr().out

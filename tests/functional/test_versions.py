@@ -13,7 +13,7 @@ from commands import invoke
 from http_client import Client
 from pictures import chart_png
 from scripted_origin import ScriptedOrigin
-from service import Service, write_config
+from service import Service, wait_until, write_config
 
 OLD, NEW = chart_png(60, 40, seed=1), chart_png(60, 40, seed=2)
 FORBIDDEN = chart_png(90, 30, seed=9)
@@ -170,3 +170,32 @@ async def test_purge_by_date_deletes_what_came_then(
         assert await purged(since="2020-01-01", dry_run=True) == [source]
         assert await purged(since="2020-01-01", source=source) == [source]
         assert await purged(since="2020-01-01") == []
+
+
+async def test_scrub_of_a_running_service_finds_a_changed_body(
+    own_config: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
+) -> None:
+    """Found at the next start, told by readiness and metrics, and untold once the body is well again."""
+    origin.serve("/a.png", OLD)
+    with Service(own_config) as service:
+        await Client(http, service.base).get("/?" + origin.url("/a.png"))
+    (body,) = [path for path in (own_config.parent / "store" / "bodies").rglob("*") if path.is_file()]
+    body.write_bytes(OLD[:-1] + b"?")
+    (own_config.parent / "store" / "scrub").unlink(missing_ok=True)
+    with Service(own_config, workers=2) as service:
+        client = Client(http, service.base)
+
+        async def ready() -> dict[str, object]:
+            found = json.loads((await client.get("/readyz")).body)
+            assert isinstance(found, dict)
+            return found
+
+        await asyncio.to_thread(wait_until, lambda: service.metrics().get("imgmirror_scrub_damaged") == 1.0)
+        found = await ready()
+        assert (found["status"], found["scrub_damaged"]) == ("degraded", 1)
+        await asyncio.to_thread(
+            wait_until, lambda: service.metrics()["imgmirror_scrub_finished_timestamp_seconds"] > 0
+        )
+        assert service.metrics()["imgmirror_scrub_bytes_total"] == len(OLD)
+        body.write_bytes(OLD)
+        assert (await ready())["status"] == "ok"
