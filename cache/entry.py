@@ -31,8 +31,8 @@ _SOURCE = re.compile(r"[\x21-\x7e]+\Z")
 class Former:
     """Other bytes of the source: kept until it, or its history, is purged.
 
-    `note` is empty for bytes that were the present ones once. Else it says why they never were: `placeholder`
-    or `another_size` (set aside when they came), `older` (brought in from elsewhere).
+    `note` is empty for bytes that were the present ones once. Else it says why they are not to be: `placeholder` or
+    `another_size` (set aside when they came), `rolled_back` (by the operator).
     """
 
     body_sha256: str
@@ -92,6 +92,11 @@ class Entry:
     def digests(self) -> tuple[str, ...]:
         """Every body this entry names, the present one first."""
         return (self.body_sha256, *(former.body_sha256 for former in self.history))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size of every body this entry names, by its digest."""
+        return {item.body_sha256: item.body_size for item in (*self.history, self.as_former())}
 
     def header(self, name: str) -> str | None:
         """Return the first value of a kept header; `name` in lower case."""

@@ -6,7 +6,7 @@ uses a body. Refuses to know why: what a placeholder looks like is for others to
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cache.durable import refusal
@@ -120,6 +120,33 @@ class History:
                 purged, change = await parts.threads.write(parts.keeper.trim, key, named)
                 await parts.threads.read(parts.usage.add, change)
         return purged
+
+    async def restore(
+        self, theirs: Entry, arrived: Mapping[str, Arrived], *, may_displace: bool
+    ) -> tuple[Entry, Entry | None]:
+        """Bring in an entry from elsewhere, its bodies fsynced aside; return it as it is now, and as it was before.
+
+        Raises:
+            NotKept: SourceBlocked, StoreFull, StoreUnwritable; Superseded when its present body did not come along.
+        """
+        parts = self._parts
+        async with parts.exclusion.source(theirs.key, theirs.digests):
+            if await parts.threads.read(parts.blocked, theirs.source):
+                raise SourceBlocked(f"{theirs.source} was blocked by a purge")
+            new = [item for item in arrived.values() if size_of(parts.layout.body(item.sha256)) != item.size]
+            if new and not parts.room(sum(item.size for item in new)):
+                raise StoreFull("min_free or originals_max_bytes is reached")
+            now, before, change = await parts.threads.write(
+                parts.keeper.restore, theirs, arrived, may_displace=may_displace
+            )
+            if before is not None and before.body_sha256 != now.body_sha256:
+                parts.generations.bump(now.source)
+            await parts.threads.read(parts.usage.add, change)
+        return now, before
+
+    def is_shared(self, sha256: str) -> bool:
+        """Whether more than one entry may name a body. Blocking."""
+        return self._parts.keeper.is_shared(sha256)
 
     async def users_of(self, sha256: str, *, most: int) -> list[Entry]:
         """Return entries that name a body as their present or former one, `most` at most.

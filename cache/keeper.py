@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from re import compile as pattern
@@ -20,6 +20,7 @@ from cache.durable import Durable, refusal, sync_folder
 from cache.entry import MAX_ENTRY_BYTES, Entry, Former
 from cache.errors import EntryUnreadable, Superseded
 from cache.layout import Layout, size_of
+from cache.merging import merged
 from cache.refs import Refs
 from cache.usage import Counts
 
@@ -157,6 +158,39 @@ class Keeper:
             change += Counts(bytes=added, bodies=1 if added == arrived.size else 0)
         return change
 
+    def restore(
+        self, theirs: Entry, arrived: Mapping[str, Arrived], *, may_displace: bool
+    ) -> tuple[Entry, Entry | None, Counts]:
+        """Bring in an entry with its bodies; return it as it is now, what was there before, the change of counts.
+
+        Bodies that neither came along nor are here are left out of its history.
+
+        Raises:
+            Superseded: its present body is one of those.
+            StoreFull, StoreUnwritable: nothing was kept but bodies that no entry names.
+        """
+        before = self.entry(theirs.key)
+        absent = {
+            digest
+            for digest, size in theirs.sizes.items()
+            if digest not in arrived and size_of(self._layout.body(digest)) != size
+        }
+        if theirs.body_sha256 in absent:
+            raise Superseded(f"the body of {theirs.source} did not come along")
+        now = merged(before, theirs.without(absent), may_displace=may_displace)
+        if now == before:
+            return now, before, Counts()
+        change = Counts()
+        with _refusals():
+            # Of ours, the users are noted already, and their locks are not held.
+            for digest in (digest for digest in now.digests if digest in theirs.sizes):
+                added = self._place_body(arrived[digest]) if digest in arrived else None
+                self._refs.add(digest, now.key, body_is_new=added is not None)
+                if added is not None:
+                    change += Counts(bytes=added, bodies=1 if added == arrived[digest].size else 0)
+            change += self._write_entry(now)
+        return now, before, change
+
     def revise(self, key: str, change: Callable[[Entry], Entry]) -> tuple[Entry, Counts]:
         """Write an entry anew; return it and the change of counts. It must name no body it did not name before.
 
@@ -256,6 +290,11 @@ class Keeper:
             return None
         with _refusals():
             return self._delete_body(sha256)
+
+    def is_shared(self, sha256: str) -> bool:
+        """Whether more than one entry may name a body."""
+        users = self._refs.users(sha256)
+        return users is None or not users.complete or len(users.keys) > 1
 
     def users(self, sha256: str, most: int) -> list[Entry]:
         """Return entries that name a body, as far as the index knows them."""

@@ -30,6 +30,7 @@ from cache.history import History, Parts
 from cache.incoming import Incoming
 from cache.keeper import Arrived, Done, Keeper, Purged
 from cache.keys import source_key
+from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
 from cache.locks import KeyLocks
 from cache.refs import Refs
@@ -157,6 +158,10 @@ class Originals:
             for entry in await self._threads.read(self._entries_of, shard):
                 yield entry
 
+    async def blocks(self) -> list[tuple[str, str]]:
+        """Return every blocked source with the reason, sorted."""
+        return await self._threads.read(self._blocks.everything)
+
     async def is_blocked(self, url: str) -> bool:
         """Whether a purge said that the source is never to be kept again.
 
@@ -166,6 +171,10 @@ class Originals:
         return await self._threads.read(self._blocks.contains, url)
 
     # Keeping
+
+    def land(self) -> Landing:
+        """Return a body to be written by a thread; use it as `with store.land() as landing`."""
+        return Landing(self._layout.incoming)
 
     def receive(self) -> Incoming:
         """Return a body to be received; use it as `async with store.receive() as incoming`."""

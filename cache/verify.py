@@ -129,8 +129,7 @@ class Verification:
             self._wrong("misnamed", path, f"it is the entry of {entry.source}")
         for digest in entry.digests:
             self._unnamed.pop(digest, None)
-        sizes = {item.body_sha256: item.body_size for item in (*entry.history, entry.as_former())}
-        for digest, size in sizes.items():
+        for digest, size in entry.sizes.items():
             self._named(entry, path, digest, size=size)
 
     def _named(self, entry: Entry, path: Path, digest: str, *, size: int) -> None:

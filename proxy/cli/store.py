@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from pathlib import Path
 
 from cache.errors import CacheError
 from cache.layout import MARKER
 from proxy.cli.keeping.common import Action
 from proxy.cli.keeping.looking import show, show_misuse, stat, sweep_variants, verify
+from proxy.cli.keeping.moving import pack, pack_misuse, unpack, unpack_misuse
 from proxy.cli.keeping.removing import accept_misuse, accept_version, purge, purge_misuse
 from proxy.cli.terminal import complain, quiet_log, whole_number
 from proxy.config import Config
@@ -25,13 +27,33 @@ ACTIONS: dict[str, Action] = {
     "sweep": sweep_variants,
     "purge": purge,
     "accept": accept_version,
+    "pack": pack,
+    "unpack": unpack,
+}
+_HELP = {
+    "stat": "count what is kept, by origin and article, and what could be freed",
+    "show": "show one picture, its versions and the articles that use it",
+    "verify": "compare everything with its digest",
+    "sweep": "hold the variants to their budget",
+    "purge": "delete on request",
+    "accept": "serve what was set aside, or an older version",
+    "pack": "write everything into a WARC file or a folder",
+    "unpack": "bring in WARC files or folders",
 }
 _MOST = 1_000_000
 
+_MISUSE = {
+    "show": show_misuse,
+    "purge": purge_misuse,
+    "accept": accept_misuse,
+    "pack": pack_misuse,
+    "unpack": unpack_misuse,
+}
 _OPTIONS_OF = {
-    "source": {"show", "purge", "accept"},
-    "origin": {"purge"},
-    "article": {"purge"},
+    "paths": {"pack", "unpack"},
+    "source": {"show", "purge", "accept", "pack"},
+    "origin": {"purge", "pack"},
+    "article": {"purge", "pack"},
     "before": {"purge"},
     "since": {"purge"},
     "history": {"purge"},
@@ -47,17 +69,35 @@ _OPTIONS_OF = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    parser.add_argument("action", choices=sorted(ACTIONS), help="count, check, tidy up, delete on request")
+    """Add the command's options; they may stand before the action and after it."""
+    _add_options(parser)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in _HELP.items():
+        # What is not given after the action must not undo what was given before it.
+        action = actions.add_parser(name, help=text, argument_default=argparse.SUPPRESS)
+        if name in _OPTIONS_OF["paths"]:
+            count = 1 if name == "pack" else "+"
+            action.add_argument(
+                "paths", nargs=count, metavar="PATH", type=Path, help="a WARC file or a folder"
+            )
+        _add_options(action)
+    parser.set_defaults(paths=[])
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--dry-run", action="store_true", help="sweep, purge: say what would be deleted")
     wanted = parser.add_argument_group("which pictures")
-    wanted.add_argument("--source", metavar="URL", help="show, purge, accept: one picture")
+    wanted.add_argument("--source", metavar="URL", help="show, purge, accept, pack: one picture")
     wanted.add_argument(
-        "--origin", metavar="URL", help="purge: every picture of an origin, such as https://img.example.org"
+        "--origin",
+        metavar="URL",
+        help="purge, pack: every picture of an origin, such as https://img.example.org",
     )
     wanted.add_argument(
-        "--article", metavar="PATH", help="purge: the pictures that no other known article uses"
+        "--article",
+        metavar="PATH",
+        help="purge: its pictures that no other known article uses; pack: its pictures",
     )
     wanted.add_argument("--before", metavar="DATE", help="purge: only bytes that came before that day (UTC)")
     wanted.add_argument("--since", metavar="DATE", help="purge: only bytes that came on that day or later")
@@ -85,7 +125,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     quiet_log()
     if problem := _misuse(args):
         return complain(problem)
-    if not (config.store.dir / MARKER).is_file():
+    if args.action != "unpack" and not (config.store.dir / MARKER).is_file():
         # Nothing is made here: a store that the wrong user makes is one that the service cannot write.
         return complain(f"there is no store in {config.store.dir} (store.dir)")
     try:
@@ -100,7 +140,7 @@ def _misuse(args: argparse.Namespace) -> str:
     for option, actions in _OPTIONS_OF.items():
         # 0 is a number that was given; False and None are not.
         given = getattr(args, option)
-        if given is not None and given is not False and args.action not in actions:
-            return f"--{option.replace('_', '-')} belongs to {' and '.join(sorted(actions))}"
-    special = {"purge": purge_misuse, "accept": accept_misuse, "show": show_misuse}.get(args.action)
-    return special(args) if special else ""
+        if given is not None and given is not False and given != [] and args.action not in actions:
+            name = "a path" if option == "paths" else f"--{option.replace('_', '-')}"
+            return f"{name} belongs to {' and '.join(sorted(actions))}"
+    return _MISUSE[args.action](args) if args.action in _MISUSE else ""
