@@ -143,6 +143,7 @@ class Entry:
             body_sha256=chosen.body_sha256,
             body_size=chosen.body_size,
             media_type=chosen.media_type,
+            final_url=_final_url(self, chosen),
             fetched_at=chosen.fetched_at,
             damaged=chosen.damaged,
             picture=chosen.picture,
@@ -204,6 +205,13 @@ class Entry:
             )
         except KeyError as error:
             raise EntryUnreadable(f"{error.args[0]} is missing") from None
+
+
+def _final_url(present: Entry, chosen: Former) -> str:
+    """Return where a version came from in the end, as far as it is remembered."""
+    if chosen.recovered is not None:
+        return str(chosen.recovered.get("url", present.source))
+    return present.final_url if present.recovered is None else present.source
 
 
 def _with_history(entry: Entry, history: tuple[Former, ...]) -> Entry:

@@ -103,9 +103,15 @@ class Keeper:
         """Keep an original whose body arrived.
 
         Raises:
+            Superseded: it was recovered from elsewhere, and the source has bytes of its own by now.
             StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
         """
         previous = self.entry(entry.key)
+        if entry.recovered is not None and previous is not None and self._stands(previous, entry):
+            raise Superseded(f"{entry.source} is kept")
+        if entry.recovered is not None and previous is not None and previous.body_sha256 == entry.body_sha256:
+            # The lost bytes themselves: what the origin said of them still holds.
+            entry = previous
         with _refusals():
             added = self._place_body(arrived)
             try:
@@ -203,6 +209,15 @@ class Keeper:
             raise Superseded("the source was purged")
         revised = change(known)
         return revised, self._write_entry(revised)
+
+    def _stands(self, kept: Entry, recovered: Entry) -> bool:
+        """Whether what is kept is whole, and not what was recovered."""
+        if kept.body_sha256 == recovered.body_sha256:
+            return False
+        try:
+            return digest_of(self._layout.body(kept.body_sha256)) == kept.body_sha256
+        except OSError:
+            return False
 
     def _place_body(self, arrived: Arrived) -> int | None:
         """Rename the body to its place; return how many bytes the store grew, None when it was there."""

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from cache.articles import Article
 from cache.durable import sync_descriptor, sync_folder
 from cache.entry import MAX_ENTRY_BYTES, Entry
 from cache.errors import EntryUnreadable
@@ -76,9 +77,9 @@ class FolderWriter:
         self._line({"entry": json.loads(entry.to_json()), "files": files})
         return count
 
-    def article(self, name: str, sources: tuple[str, ...]) -> None:
-        """Write which sources an article uses."""
-        self._line({"article": name, "sources": sources})
+    def article(self, article: Article) -> None:
+        """Write which sources an article uses, and its date."""
+        self._line({"article": article.name, "sources": article.sources, "date": article.date})
 
     def block(self, url: str, reason: str) -> None:
         """Write that a source is refused for good."""

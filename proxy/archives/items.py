@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from cache.articles import Article
 from cache.entry import Entry
 from cache.landing import Landed, Landing
 
@@ -89,10 +90,11 @@ class Revisit:
 
 @dataclass(frozen=True, slots=True)
 class PackedArticle:
-    """An article and the sources it uses."""
+    """An article, the sources it uses, and when it was written (unix seconds)."""
 
     name: str
     sources: tuple[str, ...]
+    date: float | None = None
 
     def close(self) -> None:
         """Nothing came along."""
@@ -156,8 +158,8 @@ class ArchiveWriter(Protocol):
     def entry(self, entry: Entry, bodies: Mapping[str, OpenBody]) -> int:
         """Write an entry with those bodies that were not written before; return how many were."""
 
-    def article(self, name: str, sources: tuple[str, ...]) -> None:
-        """Write which sources an article uses."""
+    def article(self, article: Article) -> None:
+        """Write which sources an article uses, and its date."""
 
     def block(self, url: str, reason: str) -> None:
         """Write that a source is refused for good."""

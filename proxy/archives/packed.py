@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from cache.articles import moment_or_none
 from proxy.archives.items import PackedArticle, PackedBlock, Refused
 
 
@@ -14,8 +15,8 @@ def article_of(text: bytes) -> PackedArticle:
         Refused: it cannot be read.
     """
     match _parsed(text):
-        case {"article": str(name), "sources": [*sources]} if all(_is_url(url) for url in sources):
-            return PackedArticle(name, tuple(sources))
+        case {"article": str(name), "sources": [*sources], **more} if all(_is_url(url) for url in sources):
+            return PackedArticle(name, tuple(sources), moment_or_none(more.get("date")))
     raise Refused("unreadable")
 
 

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from cache.articles import Article
 from cache.durable import abandoned, create_aside, sync_descriptor, sync_folder
 from cache.entry import Entry, Former
 from proxy.archives.items import ARTICLE_TYPE, BLOCK_TYPE, ENTRY_TYPE, OpenBody, entry_uri
@@ -77,9 +78,10 @@ class WarcWriter:
                 count += 1
         return count
 
-    def article(self, name: str, sources: tuple[str, ...]) -> None:
-        """Write which sources an article uses."""
-        self._json("urn:imgmirror:article", ARTICLE_TYPE, {"article": name, "sources": sources})
+    def article(self, article: Article) -> None:
+        """Write which sources an article uses, and its date."""
+        known = {"article": article.name, "sources": article.sources, "date": article.date}
+        self._json("urn:imgmirror:article", ARTICLE_TYPE, known)
 
     def block(self, url: str, reason: str) -> None:
         """Write that a source is refused for good."""
@@ -111,9 +113,9 @@ class WarcWriter:
 
     def _response(self, entry: Entry, version: Former, body: OpenBody) -> None:
         raw = _http_head(entry, version)
-        date = _warc_date(version.fetched_at)
+        moments = _moments(version)
         headers = {
-            "WARC-Date": date,
+            **moments,
             "WARC-Payload-Digest": _digest_field(bytes.fromhex(body.sha256)),
             "WARC-Block-Digest": _block_digest(raw, body.reader),
         }
@@ -128,7 +130,7 @@ class WarcWriter:
             )
         )
         if body.is_shared:
-            self._written[body.sha256] = (entry.source, date)
+            self._written[body.sha256] = (entry.source, moments["WARC-Date"])
 
     def _revisit(self, entry: Entry, version: Former) -> None:
         first_url, first_date = self._written[version.body_sha256]
@@ -139,7 +141,7 @@ class WarcWriter:
                 first_url,
                 first_date,
                 http_headers=_RawHeaders(_http_head(entry, version)),
-                warc_headers_dict={"WARC-Date": _warc_date(version.fetched_at)},
+                warc_headers_dict=_moments(version),
             )
         )
 
@@ -165,6 +167,20 @@ def _http_head(entry: Entry, version: Former) -> bytes:
         lines += [f"{name}: {value}" for name, value in entry.headers if name not in ours]
     safe = (line for line in lines if "\r" not in line and "\n" not in line)
     return "\r\n".join([*safe, "", ""]).encode("utf-8", "surrogateescape")
+
+
+def _moments(version: Former) -> dict[str, str]:
+    """Return when the bytes were captured; of those recovered from another archive also where from, and when.
+
+    The last two fields are not of ISO 28500, but what pywb writes when it takes a capture over.
+    """
+    came = _warc_date(version.fetched_at)
+    if version.recovered is None:
+        return {"WARC-Date": came}
+    captured_at, url = version.recovered.get("captured_at"), str(version.recovered.get("url", ""))
+    captured = _warc_date(captured_at) if isinstance(captured_at, int | float) else came
+    source = {"WARC-Source-URI": url} if url.isascii() and url.isprintable() and url else {}
+    return {"WARC-Date": captured, **source, "WARC-Creation-Date": came}
 
 
 def _block_digest(head: bytes, reader: BinaryIO) -> str:

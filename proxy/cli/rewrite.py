@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from cache.originals import Originals
 from proxy.cli.terminal import complain, safe, say
 from proxy.config import Config, base_url_problem
 from proxy.rewrite.apply import Rewritten, Undone, journaled_elsewhere, rewrite_file, undo_file
+from proxy.rewrite.dates import article_date
 from proxy.rewrite.diff import unified_diff
 from proxy.rewrite.files import ArticleFile, find_articles
 from proxy.rewrite.journal import Entry, Journal, JournalError
@@ -67,6 +68,7 @@ class _Report:
     unfinished: int = 0
     failed: int = 0
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    dates: dict[str, float | None] = field(default_factory=dict)
 
     def add_diff(self, done: Rewritten | Undone, new_data: bytes) -> None:
         """Keep what changes in an article; a link is shown as its target, which is what changes."""
@@ -99,7 +101,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     else:
         _rewrite(articles, args, rewriter, report)
     if args.write and not args.undo:
-        _record(report.sources, config)
+        _record(report, config)
     _print(report, args)
     if report.failed:
         return 1
@@ -108,7 +110,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     return 1 if args.check and (report.replaced or report.unfinished) else 0
 
 
-def _record(sources: Mapping[str, tuple[str, ...]], config: Config) -> None:
+def _record(report: _Report, config: Config) -> None:
     """Note in the store which article uses what, as `warm` does; where there is no store, none is made."""
     if not (config.store.dir / MARKER).is_file():
         return
@@ -116,8 +118,8 @@ def _record(sources: Mapping[str, tuple[str, ...]], config: Config) -> None:
     async def record() -> None:
         kept = await Originals.open(config.store.dir, tidy=False)
         try:
-            for name, urls in sources.items():
-                await kept.articles.record(name, urls)
+            for name, urls in report.sources.items():
+                await kept.articles.record(name, urls, date=report.dates.get(name))
         finally:
             await kept.close()
 
@@ -148,7 +150,9 @@ def _rewrite(
         report.unfinished += sum(not item.on_purpose for item in result.left)
         report.articles.append(_rewritten(done))
         wanted = (item for item in result.pictures if item.wrapped or args.all_images)
-        report.sources[os.path.normpath(done.article.path)] = tuple(item.source.url for item in wanted)
+        name = os.path.normpath(done.article.path)
+        report.sources[name] = tuple(item.source.url for item in wanted)
+        report.dates[name] = article_date(done.data, name=name)
         if args.diff:
             report.add_diff(done, result.data)
 

@@ -61,7 +61,9 @@ class Originals:
         self._recovery = Recovery(parts.fetcher, parts.store.articles, parts.metrics, now=parts.now)
         self._recovery.reconfigure(config)
         self._known: OrderedDict[str, Obtained] = OrderedDict()
-        self._negatives = Negatives(parts.store.failures, config, now=parts.now)
+        self._negatives = Negatives(
+            parts.store.failures, config, now=parts.now, stamp_of=parts.store.generations.stamp
+        )
         self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
 
     def reconfigure(self, config: FetchConfig) -> None:
@@ -110,21 +112,33 @@ class Originals:
         known = await self._looked_up(source, stamp)
         return known if known and known.fresh_until > self._parts.now() else None
 
-    async def obtain_again(self, source: Source, wishes: tuple[Wish, ...] = ()) -> Obtained:
-        """Fetch the original of a source whose kept body has vanished from the disk.
+    async def obtain_again(
+        self,
+        source: Source,
+        wishes: tuple[Wish, ...] = (),
+        *,
+        patient: bool = False,
+        date: float | None = None,
+    ) -> Obtained:
+        """Fetch the original of a source whose kept body has vanished from the disk, as if it were not kept.
+
+        `patient`, `date`: as `obtain` has them.
 
         Raises:
             MirrorError: of section 6.
         """
-
         stamp = self._parts.store.generations.stamp(source.url)
-        errand = Errand(source, None, wishes, stamp)
+        lost = await self._parts.store.get(source.url)
+        errand = Errand(source, None, wishes, stamp, patient, date, lost=lost)
+        if not patient:
+            await self._require_no_failure(errand)
+        begun = self._parts.now()
 
         async def nothing() -> None:
             return None
 
         async def work() -> Obtained:
-            return await self._intake.fetch(errand)
+            return await self._fetched_or_noted(errand, begun)
 
         return await self._parts.flight.run(f"again {errand.flight_key}", peek=nothing, work=work)
 
@@ -250,7 +264,7 @@ class Originals:
                 return recovered
             await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=kept)
             raise
-        if errand.entry is not None:
+        if errand.entry is not None or errand.lost is not None:
             await self._negatives.forget(errand.source, stamp=errand.stamp)
         return obtained
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from cache.articles import Article
 from cache.entry import Entry
 from cache.originals import Originals
 from proxy.archives.folders import FolderWriter
@@ -47,10 +48,10 @@ class PackReport:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to pack: with `wants`, only sources it is true for; articles by name; blocks, or none."""
+    """What to pack: with `wants`, only sources it is true for; which articles; blocks, or none."""
 
     wants: Callable[[str], bool] | None = None
-    articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    articles: tuple[Article, ...] = ()
     blocks: bool = True
 
 
@@ -88,8 +89,8 @@ class Packing:
                     await self._one(entry, writer, report)
                 done += 1
                 progress(done, max(done, total))
-            for name, sources in selection.articles.items():
-                await asyncio.to_thread(writer.article, name, sources)
+            for article in selection.articles:
+                await asyncio.to_thread(writer.article, article)
                 report.articles += 1
             for url, reason in await self._kept.blocks() if selection.blocks else ():
                 await asyncio.to_thread(writer.block, url, reason)

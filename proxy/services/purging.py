@@ -121,6 +121,7 @@ class Purging:
        all of them; those of a wrong date are left out.
     2. Each is blocked first when that is asked for, so that nothing fetches it again in between.
     3. Its entry goes, its body with the last entry that has it, then the variants of that body.
+    4. Remembered failures are forgotten as well: who purges wants the next request to ask.
     With `history` 2. and 3. are: older versions leave the entry, then the bodies that no other entry has.
     """
 
@@ -160,6 +161,8 @@ class Purging:
                     await self._forget_variants(purged)
             done += 1
             progress(done)
+        if not wanted.dry_run and not wanted.history:
+            await self._forget_failures(wanted)
         return report
 
     async def _sources(self, wanted: Wanted, report: PurgeReport) -> AsyncIterator[str]:
@@ -187,6 +190,16 @@ class Purging:
             await self._kept.block(url, "purged with block")
             report.blocked.append(url)
         return await self._kept.purge(url)
+
+    async def _forget_failures(self, wanted: Wanted) -> None:
+        """Forget the failures of sources that are in no list because nothing of them is kept.
+
+        Those of a source and of an article are forgotten with its purge.
+        """
+        if wanted.origin is not None:
+            self._kept.generations.bump(_origin(wanted.origin))
+        elif wanted.has_date and wanted.source is None and wanted.article is None:
+            await self._kept.failures.forget_where(lambda failure: wanted.came_then(failure.at))
 
     async def _trim(self, url: str, wanted: Wanted, _report: PurgeReport) -> Purged | None:
         now = self._now()

@@ -1,7 +1,7 @@
 """Repairing: fetch again what a verification found wrong. Runs on the event loop of the command.
 
-An origin is the only other copy there is: what it does not give any more, and what only a history names, stays wrong
-and is said.
+An origin, or where `Recovery` may look when it is dead, has the only other copy there is: what neither gives, and what
+only a history names, stays wrong and is said. Origins are asked as `warm` asks them: in turn, with their pauses.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ IN_HISTORY = "in_history"
 
 @dataclass(slots=True)
 class Repair:
-    """repaired: sources fetched again. failed: by source, the code that says why not. left: what is wrong still."""
+    """repaired: sources fetched again. failed: by source, the code that says why not. left: what is wrong still.
+
+    recovered: by source, the address of the copy, of those repaired that their origin does not give any more.
+    """
 
     repaired: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     left: list[Finding] = field(default_factory=list)
+    recovered: dict[str, str] = field(default_factory=dict)
 
 
 class Repairing:
@@ -43,7 +47,7 @@ class Repairing:
         repair = Repair()
         named = dict.fromkeys(url for sources in report.hurt.values() for url in sources)
         for number, url in enumerate([*dict.fromkeys([*report.lost, *named])], start=1):
-            code = await self._fetched_again(url, report)
+            code = await self._fetched_again(url, report, repair)
             if code:
                 repair.failed[url] = code
             else:
@@ -52,16 +56,20 @@ class Repairing:
         repair.left = await self._kept.still_wrong(report)
         return repair
 
-    async def _fetched_again(self, url: str, report: VerifyReport) -> str:
+    async def _fetched_again(self, url: str, report: VerifyReport, repair: Repair) -> str:
         entry = await self._kept.get(url)
         if entry is not None and entry.body_sha256 not in report.hurt:
             return IN_HISTORY
         try:
             source = Source.parse(url)
             self._admit(source)
-            obtained = await self._originals.obtain_again(source)
+            obtained = await self._originals.obtain_again(source, patient=True)
         except MirrorError as error:
             return error.code
         except CacheError:
             return NOT_KEPT
-        return NOT_KEPT if obtained.body is not None else ""
+        if obtained.body is not None:
+            return NOT_KEPT
+        if obtained.entry.recovered:
+            repair.recovered[url] = str(obtained.entry.recovered.get("url", ""))
+        return ""

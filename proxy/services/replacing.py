@@ -8,7 +8,8 @@ the answer says so; two things around it do:
                    dimensions all at once
 
 Both are set aside as history: kept, counted, shown and open to be accepted by the operator, never served
-in place of the good ones. Only pictures are judged.
+in place of the good ones. Only pictures are judged. Once known, a placeholder is not taken for the picture of a
+source that was never kept either, nor from an archive that was given it: the origin refuses, in other words.
 """
 
 from __future__ import annotations
@@ -57,6 +58,16 @@ class Replacing:
         if self._was_stable(kept, stable_after_seconds) and _size(fresh) != _size(kept):
             return "" if await self._is_placeholder(kept.body_sha256) else ANOTHER_SIZE
         return ""
+
+    async def is_known_placeholder(self, sha256: str, url: str) -> bool:
+        """Whether these bytes were set aside before as a placeholder of the origin that `url` is of."""
+        origin = origin_of(url)
+        return any(
+            item.body_sha256 == sha256 and item.note == PLACEHOLDER
+            for entry in await self._store.history.users_of(sha256, most=MAX_USERS)
+            if origin_of(entry.source) == origin
+            for item in entry.history
+        )
 
     async def put_back(self, sha256: str, origin: str) -> int:
         """Give sources of `origin` back what a placeholder displaced before it was known as one; return how many."""

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cache.articles import Article
 from cache.entry import Entry
 from cache.errors import SourceBlocked, Superseded
 from cache.originals import Originals
@@ -189,8 +190,9 @@ class Unpacking:
         self._count(now, before, sum(body.size for body in arrived.values()))
 
     async def _article(self, item: PackedArticle) -> None:
-        known = await self._parts.kept.articles.sources_of(item.name)
-        await self._parts.kept.articles.record(item.name, {*known, *item.sources})
+        known = await self._parts.kept.articles.get(item.name) or Article(item.name, ())
+        date = item.date if known.date is None else known.date
+        await self._parts.kept.articles.record(item.name, {*known.sources, *item.sources}, date=date)
         self._report.articles += 1
 
     async def _block(self, item: PackedBlock) -> None:

@@ -113,7 +113,7 @@ async def fill(store: Originals) -> None:
         await incoming.finish()
         former = Former(incoming.sha256, incoming.size, "image/png", NOW + 5, note="placeholder")
         await store.history.set_aside(URL, former, incoming, stamp=store.generations.stamp(URL))
-    await store.articles.record("posts/图.md", [URL, "http://h.example/dead.png"])
+    await store.articles.record("posts/图.md", [URL, "http://h.example/dead.png"], date=NOW - 86400.5)
     await store.articles.record("bad \udcff name.md", [])
     await store.block("http://h.example/blocked.png", "asked for")
 
@@ -261,6 +261,85 @@ def test_newer_pack_displaces_what_is_kept_and_an_older_one_becomes_history(
 
 
 # Others' archives
+
+
+CAPTURE = {
+    "from": "wayback",
+    "url": f"http://archive.example/web/20120601000000id_/{URL}",
+    "captured_at": 1338508800.0,
+}
+
+
+async def keep_with(config: Path, body: bytes, **facts: Any) -> None:
+    store = await Originals.open(config.parent / "store")
+    async with store.receive() as incoming:
+        await incoming.write(body)
+        await incoming.finish()
+        entry = make_entry(URL, sha256=incoming.sha256, size=incoming.size)
+        await store.commit(dataclasses.replace(entry, **facts), incoming)
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recovered_picture_is_packed_with_its_provenance(
+    here: Path, there: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(keep_with(here, PNG, recovered=CAPTURE))
+    assert invoke("store", "pack", tmp_path / kind, config=here) == 0
+    assert unpacked(there, capsys, tmp_path / kind)["new"] == 1
+    assert entries_in(there) == entries_in(here)
+    assert entries_in(there)[URL].recovered == CAPTURE
+    assert invoke("store", "show", "--source", URL, config=there) == 0
+    assert f"recovered from wayback, captured 2012-06-01 00:00: {CAPTURE['url']}" in capsys.readouterr().out
+
+
+def test_recovered_picture_is_a_capture_of_its_day_to_other_archives(here: Path, tmp_path: Path) -> None:
+    """As pywb writes a capture that it took over from another archive."""
+    asyncio.run(keep_with(here, PNG, recovered=CAPTURE))
+    assert invoke("store", "pack", tmp_path / "pack.warc", config=here) == 0
+    with (tmp_path / "pack.warc").open("rb") as stream:
+        (found,) = [item.rec_headers for item in ArchiveIterator(stream) if item.rec_type == "response"]
+    assert found.get_header("WARC-Date") == "2012-06-01T00:00:00.000000Z"
+    assert found.get_header("WARC-Source-URI") == CAPTURE["url"]
+    assert found.get_header("WARC-Creation-Date") == "2023-11-14T22:13:20.000000Z"
+
+
+@pytest.mark.parametrize("origin_was_there", [True, False], ids=["the origin's first", "the copy first"])
+def test_recovered_picture_in_a_pack_never_displaces_what_the_origin_gave(
+    here: Path, there: Path, tmp_path: Path, origin_was_there: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever was confirmed last: the copy is history, and says what it is."""
+    own, copy = (there, here) if origin_was_there else (here, there)
+    asyncio.run(keep_with(own, OTHER))
+    asyncio.run(keep_with(copy, PNG, recovered=CAPTURE, validated_at=NOW + 1000))
+    assert invoke("store", "pack", tmp_path / "pack.warc", config=here) == 0
+    assert unpacked(there, capsys, tmp_path / "pack.warc")["changed"] == 1
+    entry = entries_in(there)[URL]
+    assert (entry.body_size, entry.recovered) == (len(OTHER), None)
+    assert [item.recovered for item in entry.history] == [CAPTURE]
+
+
+def test_dates_of_articles_outlive_a_pack_that_does_not_know_them(
+    here: Path, there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def dated(config: Path, date: float | None) -> float | None:
+        store = await Originals.open(config.parent / "store")
+        if date is not None:
+            await store.articles.record("a.md", [URL], date=date)
+        found = await store.articles.date_of(URL)
+        await store.close()
+        return found
+
+    (tmp_path / "by-hand").mkdir()
+    (tmp_path / "by-hand" / "manifest.jsonl").write_text(
+        json.dumps({"article": "a.md", "sources": [URL]}) + "\n"
+    )
+    asyncio.run(dated(here, NOW))
+    assert unpacked(here, capsys, tmp_path / "by-hand")["articles"] == 1
+    assert asyncio.run(dated(here, None)) == NOW
+    assert invoke("store", "pack", tmp_path / "pack.warc", config=here) == 0
+    assert unpacked(there, capsys, tmp_path / "pack.warc")["articles"] == 1
+    assert asyncio.run(dated(there, None)) == NOW
 
 
 def test_pictures_of_another_archive_come_in_and_the_rest_is_counted(

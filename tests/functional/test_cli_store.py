@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import shutil
+import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,10 +16,12 @@ from pathlib import Path
 
 import pytest
 from commands import invoke, markdown
-from keeping import files_below
+from keeping import files_below, keep
 from pictures import photo, saved
 from scripted_origin import ScriptedOrigin, run_in_thread
 from service import Service, write_config
+
+from cache.originals import Originals
 
 ONE, TWO = saved(photo(64, 48), "PNG"), saved(photo(48, 64), "PNG")
 
@@ -277,3 +284,101 @@ def test_missing_store_is_said_and_not_made(config: Path, capsys: pytest.Capture
     assert invoke("store", "verify", config=config) == 2
     assert "no store" in capsys.readouterr().err
     assert not (config.parent / "store").exists()
+
+
+def test_rewriting_an_article_keeps_the_date_that_pictures_are_recovered_near(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    article = config.parent / "b.md"
+    article.write_text("---\ndate: 2012-05-07\n---\n" + markdown(origin.url("/two.png")))
+    words = ("rewrite", article, "--base-url", "http://m.example", "--write")
+
+    def dates() -> list[float | None]:
+        files = files_below(config.parent / "store" / "articles")
+        return [json.loads(path.read_bytes())["date"] for path in files if b"b.md" in path.read_bytes()]
+
+    assert invoke(words[0], *words[1:], config=config) == 0
+    assert dates() == [1336348800.0]
+    assert invoke("warm", article, config=config) == 0
+    assert dates() == [1336348800.0]
+    assert invoke(words[0], *words[1:], config=config) == 0
+    assert dates() == [1336348800.0]
+
+
+@pytest.mark.parametrize(
+    ("words", "forgotten"),
+    [
+        (("--origin", "{origin}"), True),
+        (("--origin", "{origin}", "--dry-run"), False),
+        (("--origin", "http://elsewhere.example"), False),
+        (("--source", "{origin}/dead.png"), True),
+        (("--before", "2100-01-01"), True),
+        (("--before", "2100-01-01", "--dry-run"), False),
+        (("--before", "2020-01-01"), False),
+        (("--history", "--keep", "0"), False),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_purge_forgets_failures_of_sources_that_are_not_kept(
+    config: Path,
+    origin: ScriptedOrigin,
+    words: tuple[str, ...],
+    forgotten: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In a running service, by the command: the next request asks the origin again."""
+    url = origin.url("/dead.png")
+    origin.serve("/dead.png", b"gone", status=410)
+
+    with Service(config) as service:
+
+        def ask() -> int:
+            with pytest.raises(urllib.error.HTTPError) as raised:
+                urllib.request.urlopen(service.url("/?" + url), timeout=20)  # noqa: S310 - loopback
+            with raised.value:
+                return origin.count("/dead.png")
+
+        assert [ask() for _ in range(4)] == [1, 2, 2, 2]
+        capsys.readouterr()
+        assert invoke("store", "stat", "--json", config=config) == 0
+        figures = told(capsys)
+        assert (figures["failures_remembered"], figures["failures"]) == (1, {"gone": 1})
+        chosen = [word.format(origin=origin.url("")) for word in words]
+        assert invoke("store", "purge", *chosen, config=config) == 0
+        assert ask() == (3 if forgotten else 2)
+
+
+def test_repair_leaves_an_origin_alone_that_does_not_answer(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its circuit opens as for visitors: five questions, not one for each picture."""
+    connections = 0
+
+    def deaf(listener: socket.socket) -> None:
+        nonlocal connections
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connections += 1
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        urls = [f"{base}/{number}.png" for number in range(12)]
+
+        async def lose() -> None:
+            store = await Originals.open(config.parent / "store")
+            for url in urls:
+                entry = await keep(store, url, url.encode())
+                store.body_path(entry.body_sha256).unlink()
+            await store.close()
+
+        asyncio.run(lose())
+        thread = threading.Thread(target=deaf, args=(listener,), daemon=True)
+        thread.start()
+        assert invoke("store", "verify", "--repair", "--json", config=config) == 1
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert told(capsys)["repair"]["failed"] == dict.fromkeys(urls, "source_unreachable")  # type: ignore[index]
+    assert 0 < connections <= 15

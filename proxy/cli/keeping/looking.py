@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,12 +30,15 @@ _LARGEST = 20
 async def stat(args: argparse.Namespace, config: Config) -> int:
     """Count what is kept, and what could be freed."""
     async with opened(config) as stores:
-        tally = Tally(await stores.articles.everything())
+        known = await stores.articles.everything()
+        tally = Tally({name: item.sources for name, item in known.items()})
         with progress_bar("Counting") as progress:
             counted = await stores.originals.stat(progress, note=tally.note)
         figures = await _figures(stores, counted, articles=len(tally.articles))
+        failures = await stores.originals.failures.counts(now=time.time())
+    figures["failures_remembered"] = sum(failures.values())
     if args.json:
-        show_json(figures | _lists(tally))
+        show_json(figures | _lists(tally) | {"failures": failures})
         return 0
     show_figures(args, figures, title="Kept")
     _show_shares("By origin", "origin", tally.by_origin())
@@ -56,8 +61,8 @@ async def _figures(stores: Stores, counted: StoreStat, *, articles: int) -> dict
     leftovers = await stores.originals.remove_leftovers(dry_run=True)
     return {
         "originals": counted.entries, "bodies": counted.bodies, "bodies_bytes": counted.body_bytes,
-        "entries_bytes": counted.entry_bytes, "shared_bytes": counted.shared_bytes, "damaged": counted.damaged, "recovered": counted.recovered,
-        "blocked": counted.blocked, "articles": articles, "versions": counted.former,
+        "entries_bytes": counted.entry_bytes, "shared_bytes": counted.shared_bytes, "damaged": counted.damaged,
+        "recovered": counted.recovered, "blocked": counted.blocked, "articles": articles, "versions": counted.former,
         "set_aside": counted.set_aside, "variants": rendered.entries, "variants_bytes": rendered.bytes,
         "variants_max_bytes": rendered.max_bytes, "free_bytes": stores.originals.free_bytes(),
         "freed_by_sweep_files": len(leftovers), "freed_by_purge_history_bytes": counted.former_bytes,
@@ -102,7 +107,15 @@ async def show(args: argparse.Namespace, config: Config) -> int:
             f"{_day(version['fetched_at'])}  {version['media_type']}  {readable(version['body_size'])}{note}  "
             f"{version['address']}"
         )
+        if version["recovered"]:
+            say(f"  recovered from {safe(_provenance(version['recovered']))}")
     return int(entry is None)
+
+
+def _provenance(recovered: Mapping[str, Any]) -> str:
+    captured_at = recovered.get("captured_at")
+    when = f", captured {_day(captured_at)}" if isinstance(captured_at, int | float) else ""
+    return f"{recovered.get('from')}{when}: {recovered.get('url')}"
 
 
 def _plain(entry: Entry | None) -> dict[str, Any] | None:
@@ -110,7 +123,8 @@ def _plain(entry: Entry | None) -> dict[str, Any] | None:
         return None
     return {
         "status": entry.status, "final_url": entry.final_url, "validated_at": entry.validated_at,
-        "headers": [list(pair) for pair in entry.headers], "damaged": entry.damaged, "versions": _versions(entry),
+        "headers": [list(pair) for pair in entry.headers], "damaged": entry.damaged,
+        "recovered": dict(entry.recovered) if entry.recovered else None, "versions": _versions(entry),
     }  # fmt: skip
 
 
@@ -120,7 +134,10 @@ def _versions(entry: Entry) -> list[dict[str, Any]]:
     for item in (entry.as_former(note="present"), *entry.history):
         address = f"{IMAGE_MOUNT}{VERSION_MARK}{item.body_sha256}/{entry.source}"
         picture = dict(item.picture) if item.picture else None
-        found.append(dataclasses.asdict(item) | {"picture": picture, "address": address})
+        recovered = dict(item.recovered) if item.recovered else None
+        found.append(
+            dataclasses.asdict(item) | {"picture": picture, "recovered": recovered, "address": address}
+        )
     return found
 
 
@@ -150,6 +167,8 @@ async def verify(args: argparse.Namespace, config: Config) -> int:
         "wrong": len(report.wrong), "notes": len(report.notes),
     }  # fmt: skip
     if repair is not None:
+        for url, copy in repair.recovered.items():
+            say(f"recovered: {safe(url)}: {safe(copy)}")
         for url, code in repair.failed.items():
             say(f"not repaired: {code}: {url}")
         figures |= {"repaired": len(repair.repaired), "still_wrong": len(repair.left)}

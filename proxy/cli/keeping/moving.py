@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cache.articles import Article
 from proxy.app import open_engine
 from proxy.archives.items import is_warc
 from proxy.cli.keeping.common import MAX_LINES, Stores, known_article, opened, show_figures, show_json
@@ -66,10 +67,11 @@ async def _selected(args: argparse.Namespace, stores: Stores, config: Config) ->
         name = await known_article(stores.articles, args.article)
         if name is None:
             return None
-        sources = await stores.articles.sources_of(name)
-        wanted = frozenset(sources)
-        return Selection(wanted.__contains__, {name: sources}, blocks=False)
-    return Selection(articles=await stores.articles.everything())
+        article = await stores.articles.get(name) or Article(name, ())
+        wanted = frozenset(article.sources)
+        return Selection(wanted.__contains__, (article,), blocks=False)
+    known = await stores.articles.everything()
+    return Selection(articles=tuple(known.values()))
 
 
 async def unpack(args: argparse.Namespace, config: Config) -> int:

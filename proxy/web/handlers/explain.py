@@ -122,6 +122,7 @@ def _former(plan: Plan, item: Former) -> dict[str, Any]:
         "media_type": item.media_type,
         "fetched_at": _date(item.fetched_at),
         "set_aside": item.note or None,
+        "recovered": dict(item.recovered) if item.recovered else None,
         "address": f"{IMAGE_MOUNT}{VERSION_MARK}{item.body_sha256}/{plan.source.url}",
     }
 
