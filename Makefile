@@ -28,6 +28,10 @@ types: $(VENV)/.installed-dev ## mypy, strict
 package: $(VENV)/.installed-dev ## build the wheel and look into it
 	$(BIN)/python -m pytest -q tests/functional/test_package.py
 
+.PHONY: cache-tests
+cache-tests: $(VENV)/.installed-dev ## the public HTTP cache test suite against a service of ours (needs node; ARGS="--floor N,N")
+	PYTHONPATH=.:tests/lib $(BIN)/python tests/cache_suite/run.py $(ARGS)
+
 bench: $(VENV)/.installed-dev ## hits, cold thumbnails and warm pictures per second
 	$(BIN)/python benchmarks/service.py
 

@@ -270,6 +270,7 @@ class RenderConfig(Section):
     memory_max_bytes: Size = 2 * 2**30
     decoded_max_bytes: OptionalSize = None
     formats: tuple[Literal["avif", "webp"], ...] = ("avif", "webp")
+    client_hints: bool = False
 
 
 PresetOptions = dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,6 +21,14 @@ settings.register_profile("local", deadline=None)
 settings.register_profile("deep", deadline=None, max_examples=3000)
 if "CI" not in os.environ:
     settings.load_profile("local")
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Commands that run in the test's process quieten the log; the next test hears it again."""
+    before = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(before)
 
 
 @pytest.fixture(scope="session")

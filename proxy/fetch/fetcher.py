@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractResolver
 
 from proxy.config import FetchConfig
 from proxy.errors import (
+    AnswerHead,
     InvalidSource,
     MirrorError,
     QueueFull,
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 __all__ = ["Fetched", "Fetcher", "NotModified", "Sink", "Validators"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_COMPLETE = frozenset({200, 203})
+"""The picture as a whole; 203 says that a proxy changed it on the way (RFC 9110 §15.3.4), and it is all there is."""
 
 # Where a fetch is, for what its failure says about the origin.
 _WAITING = ""
@@ -257,6 +260,7 @@ class _Exchange:
         self._seen = {source.url}
         self._held = ""
         self._stage = _WAITING
+        self._first_asked_at = self._asked_at = 0.0
         self._deadline: asyncio.Timeout | None = None
 
     async def run(self, *, has_turn: bool = False) -> Fetched | NotModified:
@@ -275,9 +279,16 @@ class _Exchange:
         error = SourceTimeout(
             detail=f"not done in {self._rules.config.timeout:g} s ({self._stage or 'waiting'})"
         )
-        # Whoever only waited for others learnt nothing about the source.
-        error.failure = "timeout" if self._stage else ""
+        # Whoever only waited for others, or asked at the last moment, learnt nothing about the source.
+        error.failure = "timeout" if self._stage and self._is_long_ago(self._first_asked_at) else ""
         return error
+
+    def _is_overdue(self) -> bool:
+        return self._stage == _ASKING and self._deadline is not None and self._deadline.expired()
+
+    def _is_long_ago(self, asked_at: float) -> bool:
+        """Tell whether whoever was asked then had half of the time that a fetch may take."""
+        return asyncio.get_running_loop().time() - asked_at >= self._rules.config.timeout / 2
 
     async def _follow(self) -> Fetched | NotModified:
         hop = self._source
@@ -317,14 +328,15 @@ class _Exchange:
         """Ask `hop`, and let the breaker know what that says about its origin."""
         breaker = self._rules.breaker
         breaker.begin(hop.origin)
-        self._stage = _ASKING
+        self._stage, self._asked_at = _ASKING, asyncio.get_running_loop().time()
+        self._first_asked_at = self._first_asked_at or self._asked_at
         try:
             outcome = await self._ask(hop)
         except SourceError as error:
             self._tell(hop.origin, error)
             raise
         except asyncio.CancelledError:
-            if self._stage == _ASKING and self._deadline is not None and self._deadline.expired():
+            if self._is_overdue() and self._is_long_ago(self._asked_at):
                 breaker.failed(hop.origin, self._too_late())
             elif self._stage == _READING:
                 breaker.answered(hop.origin)
@@ -378,10 +390,12 @@ class _Exchange:
             return _join(answer.hop, answer.location)
         if answer.status == 304 and conditional:
             return NotModified(answer.headers, answer.request_time, answer.response_time)
-        if answer.status != 200:
-            raise status_failure(
+        if answer.status not in _COMPLETE:
+            error = status_failure(
                 answer.status, retry_after=answer.header("retry-after"), now=answer.response_time
             )
+            error.answer = AnswerHead(answer.headers, answer.request_time, answer.response_time)
+            raise error
         return await self._keep(answer)
 
     async def _keep(self, answer: _Answer) -> Fetched:

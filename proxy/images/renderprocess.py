@@ -89,12 +89,13 @@ class RenderProcess:
         """
         ours, theirs = socket.socketpair()
         with theirs:
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT_BYTES)
+            # Nothing is awaited from here to the `try`: whoever is cancelled would leave a process behind.
             try:
                 process = _launch(theirs.fileno(), str(memory_max_bytes), decoder)
             except BaseException:
-                ours.close()
+                writer.close()
                 raise
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT_BYTES)
         started = cls(process, reader, writer)
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):

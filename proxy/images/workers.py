@@ -253,9 +253,10 @@ class RenderPool:
             self._failed_starts = 0
 
     async def _empty(self, slot: _Slot) -> None:
-        process, slot.process = slot.process, None
-        if process is not None:
-            await process.kill()
+        if slot.process is not None:
+            # It keeps its place until it is gone: whoever is cancelled meanwhile leaves the rest to `close`.
+            await slot.process.kill()
+            slot.process = None
 
     def _drop_line(self, error: Exception) -> None:
         for waiting in self._line.clear():

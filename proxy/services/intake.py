@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 
 from cache.entry import Entry
 from cache.errors import NotKept, SourceBlocked, StoreFull, StoreUnwritable, Superseded
-from cache.freshness import remaining_seconds
+from cache.fields import kept_fields, merged_fields
+from cache.freshness import kept_against_wish, remaining_seconds
 from cache.originals import Incoming
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
@@ -50,14 +51,6 @@ SNIFF_BYTES = 4096
 """Enough for every signature and for the start of an HTML or SVG document (WHATWG MIME Sniffing: 1445)."""
 
 LATELY_SECONDS = 300.0
-
-
-KEPT_HEADERS = frozenset(
-    {
-        "age", "cache-control", "content-language", "content-type", "date", "etag", "expires",
-        "last-modified", "pragma", "vary",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +107,9 @@ class Intake:
 
     1. The bytes go to a file aside while they come, and are hashed; the first ones decide the type.
     2. 304: the entry is brought up to date (RFC 9111 §4.3.4).
-    3. A picture is decoded fully in a render process, together with what is wished to be seen of it: one decode.
-       The disk writes the body out meanwhile.
+    3. A good picture that is kept already needs no second look, and its variants stay. Another one is decoded fully
+       in a render process, together with what is wished to be seen of it: one decode. The disk writes the body out
+       meanwhile.
     4. Bytes that look like a placeholder for the picture that is kept are set aside; those that are known as one
        are not taken from where nothing is kept either (`Replacing`).
     5. What was rendered is announced: a visitor need not wait for the disk.
@@ -146,6 +140,13 @@ class Intake:
         Raises:
             MirrorError: of section 6.
         """
+        try:
+            return await self._fetched(errand)
+        except MirrorError as error:
+            error.forward = "stale" if errand.entry else "uri-miss"
+            raise
+
+    async def _fetched(self, errand: Errand) -> Obtained:
         source, entry = errand.source, errand.entry
         stamp = self._parts.store.generations.stamp(source.url)
         async with self._parts.store.receive() as incoming:
@@ -214,11 +215,9 @@ class Intake:
         # RFC 9111 §4.3.4: the 304's headers update the stored ones; the body stays.
         if entry is None:
             raise SourceUnreachable(detail="304 to a request without validators")
-        new = _kept_headers(answer.headers)
-        replaced = {name for name, _ in new}
         updated = replace(
             entry,
-            headers=tuple(sorted([*new, *(item for item in entry.headers if item[0] not in replaced)])),
+            headers=merged_fields(entry.headers, answer.headers),
             request_time=answer.request_time,
             response_time=answer.response_time,
             validated_at=answer.response_time,
@@ -231,7 +230,7 @@ class Intake:
     async def _admit(self, arrival: _Arrival, errand: Errand) -> Obtained:
         media_type = self._decided_type(arrival)
         await self._require_end(arrival, media_type)
-        if not media_type.startswith("image/"):
+        if not media_type.startswith("image/") or arrival.is_known(media_type):
             return await self._keep(arrival, media_type, None, {})
         # The disk writes the body out while the render process looks at it.
         syncing = asyncio.ensure_future(self._synced(arrival.incoming))
@@ -397,9 +396,26 @@ class _Arrival:
     lost: Entry | None = None
     recovered: Mapping[str, Any] | None = None
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether these are the bytes that are kept already."""
+        return self.previous is not None and self.previous.body_sha256 == self.incoming.sha256
+
+    def is_known(self, media_type: str) -> bool:
+        """Whether these bytes were looked at before, as what they are, and found to be a good picture."""
+        known = self.previous
+        return (
+            known is not None
+            and self.is_unchanged
+            and known.picture is not None
+            and known.media_type == media_type
+            and not known.damaged
+        )
+
     def state(self, *, stored: bool) -> CacheState:
         """Return how this download came about."""
-        said = "recovered" if self.recovered else ""
+        wish = kept_against_wish(self.answer.headers)
+        said = "recovered" if self.recovered else f"kept_despite_{wish}" if wish else ""
         return CacheState(
             "stale" if self.previous else "uri-miss",
             self.answer.status,
@@ -409,23 +425,25 @@ class _Arrival:
 
     def entry(self, media_type: str, inspection: Inspection | None) -> Entry:
         """Return the entry that keeps this download."""
-        answer, known = self.answer, self.previous or self.lost
-        same = known is not None and known.body_sha256 == self.incoming.sha256
+        answer, before = self.answer, self.previous or self.lost
+        if before is not None and before.body_sha256 != self.incoming.sha256:
+            before = None
         facts = inspection.facts if inspection else None
+        known = before.picture if before and not inspection else None
         return Entry(
             source=self.source.url,
             status=answer.status,
-            headers=_kept_headers(answer.headers),
+            headers=kept_fields(answer.headers),
             body_sha256=self.incoming.sha256,
             body_size=answer.size,
             media_type=media_type,
             final_url=answer.final_url,
             request_time=answer.request_time,
             response_time=answer.response_time,
-            fetched_at=known.fetched_at if known and same else answer.response_time,
+            fetched_at=before.fetched_at if before else answer.response_time,
             validated_at=answer.response_time,
             damaged=inspection is not None and isinstance(inspection.error, DecodeFailed),
-            picture=facts.to_dict() if facts else None,
+            picture=facts.to_dict() if facts else known,
             recovered=self.recovered,
         )
 
@@ -452,14 +470,3 @@ def _as_original(answer: Fetched) -> Fetched:
         "last-modified": known.get("x-archive-orig-last-modified"),
     }
     return replace(answer, headers=tuple((name, value) for name, value in kept.items() if value))
-
-
-_CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F))) - {"\t"}
-
-
-def _kept_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        sorted(
-            (name, value) for name, value in headers if name in KEPT_HEADERS and _CONTROLS.isdisjoint(value)
-        )
-    )

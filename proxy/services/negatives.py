@@ -2,7 +2,8 @@
 
 Each kind of failure has its own time. The first one is not believed for long: a source never kept is asked for
 again by the next request, a kept one (whose visitors lose nothing) within a minute. Only the second in a row is
-remembered for the whole time of its kind. A `Retry-After` is taken at its word at once.
+remembered for the whole time of its kind. What the origin itself says is taken at its word at once, within bounds: a
+`Retry-After`, and for how long an error answer is fresh (RFC 9111 §4 sees no difference between a picture and a 404).
 
 Shared by the processes of a store as far as it can be written (`cache.failures`). Refuses to know origins:
 those have their circuit breakers in `proxy.fetch`. Runs on the event loop.
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cache.failures import Failure, Failures
+from cache.freshness import reusable_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
     MirrorError,
@@ -36,7 +38,10 @@ from proxy.source import Source
 log = logging.getLogger(__name__)
 
 MAX_ASKED_SECONDS = 3600.0
-"""The longest `Retry-After` that is believed."""
+"""The longest `Retry-After` and freshness of a 4xx that is believed: a year is a slip, a picture may come back."""
+
+MAX_OUTAGE_SECONDS = 60.0
+"""The longest freshness of a 5xx that is believed; it speaks of the origin's health."""
 
 JITTER = 0.1
 """Times differ by up to this share, so that the pictures of one page are not asked for again all at once."""
@@ -135,12 +140,23 @@ class Negatives:
         seconds = KINDS[kind].seconds * self._chance(1 - JITTER, 1 + JITTER)
         if count == 1:
             seconds = min(seconds, SHORT_SECONDS) if kept else 0.0
-        asked = error.retry_after_seconds if isinstance(error, SourceError) else None
-        return min(max(seconds, min(asked or 0.0, MAX_ASKED_SECONDS)), self._longest)
+        asked = _asked_seconds(error, now=self._now()) if isinstance(error, SourceError) else 0.0
+        return min(max(seconds, asked), self._longest)
 
     def _key(self, source: Source, stamp: int) -> str:
         # A purge by origin changes the stamp of the origin: who is not kept is in no list of what to forget.
         return f"{self._mark} {stamp} {self._stamp_of(source.origin)} {source.url}"
+
+
+def _asked_seconds(error: SourceError, *, now: float) -> float:
+    """Return for how long the origin wants to be left alone, as far as it is believed."""
+    asked = min(error.retry_after_seconds or 0.0, MAX_ASKED_SECONDS)
+    answer = error.answer
+    if answer is None:
+        return asked
+    times = {"request_time": answer.request_time, "response_time": answer.response_time}
+    fresh = reusable_seconds(answer.headers, status=error.origin_status, now=now, **times)
+    return max(asked, min(fresh, MAX_OUTAGE_SECONDS if error.origin_status >= 500 else MAX_ASKED_SECONDS))
 
 
 def kind_of(error: MirrorError) -> str:

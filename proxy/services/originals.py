@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
 from cache.entry import Entry
 from cache.errors import CacheError
-from cache.freshness import stale_seconds
+from cache.freshness import may_refresh_behind, stale_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
     MirrorError,
@@ -38,7 +39,8 @@ VERSION_SECONDS = 86400.0
 """How long browsers may keep a version by its digest: it never changes, but it may be purged."""
 
 MAX_KNOWN = 4096
-"""Entries in memory, 2 to 4 KB each, so that a hit in the variant store need not read one from the disk."""
+"""Entries in memory, 3 to 5 KB each, 12 KB where an origin talks too much, so that a hit in the variant store need not
+read one from the disk."""
 
 
 class Originals:
@@ -48,9 +50,10 @@ class Originals:
     2. A fresh entry is used; the origin is not asked.
     3. A stale entry is refreshed with its validators. Whatever fails (network, status, type, size, check), the
        kept original is answered and the failure remembered (`Negatives`), so that a dead origin is not asked by
-       every visitor. A refresh that takes long goes on behind the answer.
-    4. An absent source is fetched, checked and kept (`Intake`), unless it failed again and again a while ago.
-       One that is dead is looked for elsewhere (`Recovery`).
+       every visitor. A refresh that takes long goes on behind the answer; one that the origin allows to
+       (stale-while-revalidate) from the beginning.
+    4. An absent source is fetched, checked and kept (`Intake`), unless it failed again and again a while ago, or
+       with an answer that the origin called fresh. One that is dead is looked for elsewhere (`Recovery`).
 
     One fetch per source at a time, across tasks and worker processes.
     """
@@ -215,6 +218,10 @@ class Originals:
                 self._parts.metrics.not_asked.inc()
                 return self._fallback(entry, known, stamp=errand.stamp)
         refresh = asyncio.ensure_future(self._fetch_once(errand))
+        # Whoever warms wants what the origin has now.
+        if not errand.patient and self._may_refresh_behind(entry):
+            refresh.add_done_callback(self._log_late_refresh(errand.source))
+            return self._stale_hit(entry, stamp=errand.stamp)
         # `min_fresh = 0` is the operator's wish to follow the origin to the letter: then every visitor waits.
         grace = REFRESH_GRACE_SECONDS if self._intake.config.min_fresh else None
         try:
@@ -229,6 +236,18 @@ class Originals:
             if not self._may_fall_back(entry):
                 raise
             return self._fallback(entry, error, stamp=errand.stamp)
+
+    def _may_refresh_behind(self, entry: Entry) -> bool:
+        return may_refresh_behind(
+            entry, now=self._parts.now(), min_fresh_seconds=self._intake.config.min_fresh
+        )
+
+    def _stale_hit(self, entry: Entry, *, stamp: int) -> Obtained:
+        """Answer a stale entry whose origin allows that; the next request is to see what the refresh brought."""
+        now = self._parts.now()
+        stale = stale_seconds(entry, now=now, min_fresh_seconds=self._intake.config.min_fresh)
+        state = CacheState(detail="refreshing", stale_seconds=math.ceil(stale) or 1)
+        return Obtained(entry, state, stamp, fresh_until=now, short=True)
 
     def _may_fall_back(self, entry: Entry) -> bool:
         stale = stale_seconds(entry, now=self._parts.now(), min_fresh_seconds=self._intake.config.min_fresh)

@@ -20,6 +20,7 @@ from pathlib import Path
 from cache.articles import Article
 from cache.entry import Entry
 from cache.errors import SourceBlocked, Superseded
+from cache.fields import kept_fields
 from cache.originals import Originals
 from proxy.archives.folders import MANIFEST, FolderReader
 from proxy.archives.items import (
@@ -43,7 +44,6 @@ from proxy.fetch.media import admitted, decide
 from proxy.images.formats import sniff
 from proxy.images.probe import has_proper_end
 from proxy.images.workers import Job, RenderPool
-from proxy.services.intake import KEPT_HEADERS
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -233,7 +233,7 @@ class Unpacking:
         return Entry(
             source=source.url,
             status=item.status,
-            headers=_kept(item.headers),
+            headers=kept_fields(item.headers),
             body_sha256=item.body.arrived.sha256,
             body_size=item.body.arrived.size,
             media_type=media_type,
@@ -266,7 +266,7 @@ class Unpacking:
         theirs = replace(
             version,
             source=url,
-            headers=_kept(item.headers) or version.headers,
+            headers=kept_fields(item.headers) or version.headers,
             final_url=url,
             request_time=moment,
             response_time=moment,
@@ -334,7 +334,3 @@ def _require_sound(entry: Entry) -> None:
 def _is_kind_of(found: str, said: str) -> bool:
     """Whether bytes that look like `found` may be called `said`: programs of other versions may know finer types."""
     return found == said or (found.partition("/")[0] == said.partition("/")[0] and found != "text/html")
-
-
-def _kept(headers: Headers) -> Headers:
-    return tuple(sorted(pair for pair in headers if pair[0] in KEPT_HEADERS))

@@ -29,7 +29,7 @@ from proxy.images.transform import Resolved
 from proxy.images.workers import Job, Output, Rendered, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.originals import Originals
-from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture, language, last_modified
+from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -302,9 +302,17 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
         language=language(entry),
         fresh_until=obtained.fresh_until,
         stamp=obtained.stamp,
-        state=state if state.forward else CacheState(detail=detail),
+        state=state.or_hit(detail),
         short=obtained.short,
+        original_size=_size(entry),
     )
+
+
+def _size(entry: Entry) -> tuple[int, int] | None:
+    if not entry.picture:
+        return None
+    facts = PictureFacts.from_dict(entry.picture)
+    return facts.width, facts.height
 
 
 def _media_type(body: bytes) -> str:

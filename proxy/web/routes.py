@@ -15,7 +15,7 @@ from cache.errors import CacheError, FlightClosed
 from proxy.errors import Internal, MethodNotAllowed, MirrorError, QueueFull
 from proxy.web.clients import RATE_LIMIT
 from proxy.web.context import Context
-from proxy.web.errors import error_response, from_aiohttp
+from proxy.web.errors import VARIES_BY, error_response, from_aiohttp
 from proxy.web.handlers.admin import purge, rewrite
 from proxy.web.handlers.explain import EXPLAIN_MOUNT, explain
 from proxy.web.handlers.home import home, script
@@ -131,4 +131,9 @@ def _failed(request: web.BaseRequest, context: Context, error: MirrorError, requ
     context.metrics.errors.labels(error.code).inc()
     if error.detail or error.status >= 500:
         log.warning("request %s: %s: %s", request_id, error.code, error.detail or error.message)
-    return error_response(error, request_id=request_id, accept=request.headers.get(hdrs.ACCEPT))
+    return error_response(
+        error,
+        request_id=request_id,
+        accept=request.headers.get(hdrs.ACCEPT),
+        varies_by=request.get(VARIES_BY, ""),
+    )

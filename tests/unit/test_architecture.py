@@ -45,7 +45,8 @@ ONE_IMPORTER = {
 
 PURE = (
     "proxy/source.py", "proxy/rate.py", "proxy/signing.py", "proxy/errors.py", "proxy/web/negotiate.py",
-    "cache/freshness.py", "cache/keys.py", "cache/validators.py", "proxy/dialects", "proxy/rewrite", "proxy/images",
+    "cache/freshness.py", "cache/fields.py", "cache/keys.py", "cache/validators.py", "proxy/dialects",
+    "proxy/rewrite", "proxy/images",
 )  # fmt: skip
 PURE_EXCEPT = {
     "proxy/images/batches.py",

@@ -86,10 +86,21 @@ def test_orientation_and_shrinking_go_together(look: Inspect) -> None:
     assert looks_like(colour_at(result(inspection), 0.2, 0.8), BLUE)
 
 
-def test_broken_exif_leaves_picture_whole(look: Inspect) -> None:
-    """Damaged EXIF data is no damage of the picture."""
-    body = pictures.saved(pictures.quarters(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
-    assert look(body, "width=50", check=True).verdict == "whole"
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0II*\0"])
+def test_broken_exif_leaves_picture_whole(look: Inspect, exif: bytes) -> None:
+    """Damaged EXIF data is no damage of the picture, whatever is asked of it."""
+    body = pictures.saved(pictures.quarters(), "JPEG", exif=exif)
+    inspection = look(body, "width=50", "width=50,metadata=keep>jpeg", "format=json>json", check=True)
+    assert inspection.verdict == "whole"
+    assert all(isinstance(output, Rendered) for output in inspection.outputs)
+
+
+def test_lossless_jpeg_is_decoded_whole_for_a_small_result(look: Inspect) -> None:
+    """It has no cosines, so libjpeg cannot give it smaller, and breaks off where that is asked for."""
+    body = pictures.lossless_jpeg(160, 120)
+    inspection = look(body, "width=10", check=True)
+    assert inspection.verdict == "whole"
+    assert looks_like(colour_at(result(inspection), 0.1, 0.1), (128, 128, 128), within=2)
 
 
 def test_sixteen_bits_are_scaled_not_clipped(look: Inspect) -> None:

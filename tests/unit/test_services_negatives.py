@@ -13,6 +13,7 @@ from cache.failures import Failures
 from cache.threads import StoreThreads
 from proxy.config import FetchConfig
 from proxy.errors import (
+    AnswerHead,
     DecodeFailed,
     MirrorError,
     NotAnImage,
@@ -22,7 +23,7 @@ from proxy.errors import (
     SourceTimeout,
 )
 from proxy.fetch.failures import status_failure, wished_seconds
-from proxy.services.negatives import KINDS, MAX_ASKED_SECONDS, Negatives, kind_of
+from proxy.services.negatives import KINDS, MAX_ASKED_SECONDS, MAX_OUTAGE_SECONDS, Negatives, kind_of
 from proxy.services.outcome import SHORT_SECONDS
 from proxy.source import Source
 
@@ -215,4 +216,40 @@ async def test_failures_of_an_origin_are_forgotten_when_its_stamp_changes(memory
     memory.origin_stamps["http://elsewhere.example"] += 1
     assert await memory.known() is not None
     memory.origin_stamps["http://h.example"] += 1
+    assert await memory.known() is None
+
+
+def answered(status: int, control: str | None) -> SourceError:
+    error = status_failure(status)
+    headers = (("cache-control", control),) if control else ()
+    error.answer = AnswerHead(headers, 1_700_000_000.0, 1_700_000_000.0)
+    return error
+
+
+async def test_error_answer_holds_for_as_long_as_its_origin_calls_it_fresh(memory: Memory) -> None:
+    """RFC 9111 §4.2, from the first one on; the error that is raised says that nobody was asked."""
+    await memory.fail(answered(404, "max-age=60"))
+    memory.now += 59
+    held = await memory.known()
+    assert isinstance(held, SourceError)
+    assert (held.code, held.origin_status, held.not_asked) == ("source_not_found", 404, True)
+    memory.now += 1
+    assert await memory.known() is None
+
+
+@pytest.mark.parametrize("control", [None, "no-store, max-age=60", "private, max-age=60", "max-age=0"])
+async def test_error_answer_without_freshness_is_asked_for_again(memory: Memory, control: str | None) -> None:
+    await memory.fail(answered(404, control))
+    assert await memory.known() is None
+
+
+@pytest.mark.parametrize(("status", "longest"), [(404, MAX_ASKED_SECONDS), (503, MAX_OUTAGE_SECONDS)])
+async def test_error_page_with_a_year_of_freshness_holds_for_our_longest(
+    memory: Memory, status: int, longest: float
+) -> None:
+    """A slip in an origin's configuration does not make a picture vanish for a year."""
+    await memory.fail(answered(status, "max-age=31536000"))
+    memory.now += longest - 1
+    assert await memory.known() is not None
+    memory.now += 1
     assert await memory.known() is None
