@@ -27,7 +27,6 @@ from proxy.archives.items import (
     ArchiveReader,
     BadArchive,
     Capture,
-    Headers,
     Item,
     PackedArticle,
     PackedBlock,
