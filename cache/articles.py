@@ -56,9 +56,17 @@ class ArticleIndex:
         """Return the names of all known articles, sorted."""
         return sorted(item.name for item in await self._threads.read(lambda: list(self._all())))
 
+    async def everything(self) -> dict[str, Article]:
+        """Return every known article by its name."""
+        return {item.name: item for item in await self._threads.read(lambda: list(self._all()))}
+
+    async def get(self, article: str) -> Article | None:
+        """Return what is known of an article; None when it is not."""
+        return await self._threads.read(_read, self._path(article))
+
     async def sources_of(self, article: str) -> tuple[str, ...]:
         """Return the sources of an article, sorted; none when it is not known."""
-        found = await self._threads.read(_read, self._path(article))
+        found = await self.get(article)
         return found.sources if found else ()
 
     async def articles_of(self, url: str) -> list[str]:
@@ -120,7 +128,7 @@ def _read(path: Path) -> Article | None:
             case {"article": str(name), "sources": [*sources]} if all(
                 isinstance(url, str) for url in sources
             ):
-                return Article(name, tuple(sources), _date(known.get("date")))
+                return Article(name, tuple(sources), moment_or_none(known.get("date")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -130,5 +138,8 @@ def _read(path: Path) -> Article | None:
     return None
 
 
-def _date(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and abs(value) < 1 << 53 else None
+def moment_or_none(value: object) -> float | None:
+    """Return a date as a file may give it, unix seconds; None for what is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) < 1 << 53 else None

@@ -17,7 +17,8 @@ import logging
 import os
 import struct
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,15 @@ class Failures:
         """Remember nothing under `key`."""
         await self._threads.read(self._forget, _digest(key))
 
+    async def forget_where(self, gone: Callable[[Failure], bool]) -> int:
+        """Forget the failures for which `gone` is true, whatever their key; return how many."""
+        return await self._threads.read(self._forget_where, gone)
+
+    async def counts(self, *, now: float) -> dict[str, int]:
+        """Return how many failures are believed now, by kind; those of other stamps and settings included."""
+        found = await self._threads.read(self._everything)
+        return dict(sorted(Counter(item.kind for _, item in found if item.until > now).items()))
+
     def _read(self, digest: bytes) -> Failure | None:
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
@@ -102,6 +112,25 @@ class Failures:
             # Nothing can be lost but time.
             with contextlib.suppress(OSError):
                 self._write_record(digest, bytes(RECORD_BYTES))
+
+    def _forget_where(self, gone: Callable[[Failure], bool]) -> int:
+        chosen = [digest for digest, item in self._everything() if gone(item)]
+        for digest in chosen:
+            self._forget(digest)
+        return len(chosen)
+
+    def _everything(self) -> list[tuple[bytes, Failure]]:
+        found = dict(self._private)
+        try:
+            data = self._path.read_bytes()[: SLOTS * RECORD_BYTES]
+        except OSError:
+            data = b""
+        for offset in range(0, len(data), RECORD_BYTES):
+            record = data[offset : offset + RECORD_BYTES]
+            # A digest that is none is found nowhere.
+            if any(record) and (item := _unpacked(record, record[:_DIGEST_BYTES])):
+                found[record[:_DIGEST_BYTES]] = item
+        return list(found.items())
 
     def _write_record(self, digest: bytes, record: bytes) -> None:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -2,7 +2,7 @@
 
     imgmirror-store          marker with the format version
     entries/ab/<key>.json    bodies/ab/<sha256>      articles/ab/<key>.json      blocked/ab/<key>.json
-    refs/ab/<sha256>         generations   usage   locks   failures   incoming/  may be deleted at any time
+    refs/ab/<sha256>   generations   usage   locks   failures   scrub   incoming/    may be deleted at any time
     variants/                only by default; a room of its own (`variants.py`)
 
 Names come from digests only, so no text of a client can become a path.
@@ -86,8 +86,8 @@ def is_digest(text: str) -> bool:
     return _DIGEST.match(text) is not None
 
 
-def prepare(root: Path) -> Layout:
-    """Make or recognise the store in `root` and return its layout.
+def prepare(root: Path, *, tidy: bool = True) -> Layout:
+    """Make or recognise the store in `root` and return its layout; `tidy` removes what dead processes left behind.
 
     A store on a full or read-only disk is fine as long as it was made before.
 
@@ -102,6 +102,8 @@ def prepare(root: Path) -> Layout:
     except OSError as error:
         raise StoreUnreadable(f"{root} cannot be used: {error.strerror or error}") from error
     _make_folders(layout)
+    if tidy:
+        _tidy_up(layout)
     return layout
 
 
@@ -188,6 +190,9 @@ def _make_folders(layout: Layout) -> None:
             (layout.root / name).mkdir(exist_ok=True)
         except OSError as error:
             log.warning("the store has no folder %r and none can be made: %s", name, error)
+
+
+def _tidy_up(layout: Layout) -> None:
     try:
         removed = abandoned(layout.incoming, remove=True)
     except OSError as error:

@@ -82,6 +82,28 @@ class KeyLocks:
             if not waiters.count:
                 self._waiters.pop(key, None)
 
+    @contextlib.asynccontextmanager
+    async def held_if_free(self, key: str) -> AsyncIterator[bool]:
+        """Exclude every other holder of `key` and yield True; yield False at once when there is one."""
+        waiters = self._waiters.setdefault(key, _Waiters())
+        waiters.count += 1
+        try:
+            if waiters.lock.locked():
+                yield False
+                return
+            async with waiters.lock:
+                offset = offset_of(key)
+                file = self._try(offset)
+                try:
+                    yield file is not None
+                finally:
+                    if file is not None:
+                        self._let_go(file, offset)
+        finally:
+            waiters.count -= 1
+            if not waiters.count:
+                self._waiters.pop(key, None)
+
     def close(self) -> None:
         """Close the file as soon as nothing is held."""
         self._retire()

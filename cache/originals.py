@@ -19,21 +19,25 @@ import aiofiles
 
 from cache.articles import ArticleIndex
 from cache.blocks import Blocks
-from cache.census import Census, StoreStat, count_shard, shards_of
+from cache.census import Census, Note, StoreStat, count_shard, shards_of
 from cache.durable import Durable, abandoned, create_aside, refusal
 from cache.entry import Entry
-from cache.errors import SourceBlocked, StoreFull, StoreUnwritable, Superseded
+from cache.errors import SourceBlocked, StoreFull, StoreUnreadable, Superseded
+from cache.exclusion import Exclusion
 from cache.failures import Failures
 from cache.generations import Generations
+from cache.history import History, Parts
 from cache.incoming import Incoming
 from cache.keeper import Arrived, Done, Keeper, Purged
 from cache.keys import source_key
+from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
 from cache.locks import KeyLocks
 from cache.refs import Refs
+from cache.scrub import Scrub
 from cache.threads import StoreThreads
 from cache.usage import Counts, Usage
-from cache.verify import Progress, Verification, VerifyReport
+from cache.verify import Finding, Progress, Verification, VerifyReport
 
 __all__ = ["Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
 
@@ -73,6 +77,20 @@ class Originals:
         self.generations = Generations(layout.root / "generations")
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = Failures(layout.root / "failures", self._threads)
+        self._exclusion = Exclusion(self.locks)
+        self.scrub = Scrub(layout, durable, self._threads, self.locks)
+        self.history = History(
+            Parts(
+                layout,
+                self._threads,
+                self._keeper,
+                self._exclusion,
+                self._usage,
+                self.generations,
+                self._blocks.contains,
+                self._has_room_for,
+            )
+        )
 
     @classmethod
     async def open(
@@ -81,15 +99,18 @@ class Originals:
         *,
         min_free_bytes: int = 0,
         max_bytes: int | None = None,
+        tidy: bool = True,
         now: Callable[[], float] = time.time,
     ) -> Originals:
         """Open the store in a folder, making it when there is none.
+
+        With `tidy`, temporary files of processes that are gone are removed; a look at a store changes nothing.
 
         Raises:
             StoreRefused: the folder holds code or foreign files.
             StoreUnreadable: it cannot be looked at or made.
         """
-        layout = await asyncio.to_thread(prepare, folder)
+        layout = await asyncio.to_thread(prepare, folder, tidy=tidy)
         store = cls(layout, Limits(min_free_bytes, max_bytes), now=now)
         if not await store._threads.read(store._count_is_right):
             store._counting = asyncio.create_task(store._count_anew())
@@ -137,6 +158,10 @@ class Originals:
             for entry in await self._threads.read(self._entries_of, shard):
                 yield entry
 
+    async def blocks(self) -> list[tuple[str, str]]:
+        """Return every blocked source with the reason, sorted."""
+        return await self._threads.read(self._blocks.everything)
+
     async def is_blocked(self, url: str) -> bool:
         """Whether a purge said that the source is never to be kept again.
 
@@ -146,6 +171,10 @@ class Originals:
         return await self._threads.read(self._blocks.contains, url)
 
     # Keeping
+
+    def land(self) -> Landing:
+        """Return a body to be written by a thread; use it as `with store.land() as landing`."""
+        return Landing(self._layout.incoming)
 
     def receive(self) -> Incoming:
         """Return a body to be received; use it as `async with store.receive() as incoming`."""
@@ -163,7 +192,7 @@ class Originals:
         if incoming is not None:
             _require_agreement(entry, incoming)
             await incoming.sync()
-        async with self._excluded(entry.key, (entry.body_sha256,)):
+        async with self._exclusion.source(entry.key, (entry.body_sha256,)):
             await self._require_welcome(entry.source, stamp)
             done = await self._kept(entry, incoming)
             if done.bytes_changed:
@@ -179,9 +208,9 @@ class Originals:
             StoreUnwritable: the disk refused.
         """
         key = source_key(url)
-        async with self._excluded(key, ()):
+        async with self._exclusion.source(key):
             bodies = await self._threads.read(self._keeper.named_bodies, key)
-            async with self._bodies_excluded(bodies):
+            async with self._exclusion.bodies(bodies):
                 try:
                     purged, change = await self._threads.write(self._keeper.purge, key, bodies)
                 finally:
@@ -195,7 +224,7 @@ class Originals:
 
     async def block(self, url: str, reason: str) -> None:
         """Never keep this source again; what is kept of it stays until it is purged."""
-        async with self._excluded(source_key(url), ()):
+        async with self._exclusion.source(source_key(url)):
             try:
                 await self._threads.write(self._blocks.add, url, reason, now=self._now())
             finally:
@@ -203,7 +232,7 @@ class Originals:
 
     async def unblock(self, url: str) -> bool:
         """Lift a block; return whether there was one."""
-        async with self._excluded(source_key(url), ()):
+        async with self._exclusion.source(source_key(url)):
             return await self._threads.write(self._blocks.remove, url)
 
     # Looking after
@@ -250,18 +279,43 @@ class Originals:
             path.unlink(missing_ok=True)
         return True
 
-    async def stat(self, progress: Progress | None = None) -> StoreStat:
-        """Count what is kept, looking at every file, and put the running count right."""
-        async with self._held("count"):
-            census, before = Census(self._layout), self._usage.read()
-            shards = await self._threads.read(shards_of, self._layout.entries, self._layout.bodies)
-            for number, shard in enumerate(shards, start=1):
-                await self._threads.read(census.take, shard)
-                if progress:
-                    progress(number, len(shards))
+    async def stat(self, progress: Progress | None = None, note: Note | None = None) -> StoreStat:
+        """Count what is kept, looking at every file, and put the running count right.
+
+        `note` is called with every entry, in a thread of the store.
+        """
+        async with self._exclusion.held("count"):
+            before = self._usage.read()
+            census = await self._counted(progress, note)
             stat, counts = census.result()
             await self._threads.read(self._usage.settle, counts, before=before)
         return stat
+
+    async def purge_orphans(
+        self, progress: Progress | None = None, *, dry_run: bool = False
+    ) -> tuple[int, int]:
+        """Delete bodies that no entry names; return how many and how many bytes they had.
+
+        They are what a crash, or the end of the longest history, leaves; nobody was told that they are kept.
+
+        Raises:
+            StoreUnreadable: an entry could not be read, so nothing was deleted.
+            StoreUnwritable: the disk refused.
+        """
+        census = await self._counted(progress, None)
+        if dry_run:
+            stat, _ = census.result()
+            return stat.orphans, stat.orphan_bytes
+        if not census.is_sure:
+            raise StoreUnreadable("entries cannot be read, so nobody knows which bodies have no name")
+        count = freed = 0
+        for sha256 in census.orphans:
+            async with self._exclusion.bodies((sha256,)):
+                size = await self._threads.write(self._keeper.delete_orphan, sha256)
+            if size is not None:
+                await self._threads.read(self._usage.add, Counts(-size, bodies=-1))
+                count, freed = count + 1, freed + size
+        return count, freed
 
     async def verify(self, progress: Progress | None = None) -> VerifyReport:
         """Compare everything kept with its digest; changes nothing."""
@@ -272,11 +326,28 @@ class Originals:
                 progress(number, max(number, verification.total))
         return verification.report
 
+    async def still_wrong(self, report: VerifyReport) -> list[Finding]:
+        """Return what is wrong still of what a verification found, looking again at that alone."""
+        verification = await self._threads.read(Verification, self._layout, report)
+        return [item for item in report.wrong if await self._threads.read(verification.is_still_wrong, item)]
+
     async def remove_leftovers(self, *, dry_run: bool = False) -> list[Path]:
         """Remove temporary files whose owner is gone; return them."""
         return await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
 
     # Inside
+
+    async def _counted(self, progress: Progress | None, note: Note | None) -> Census:
+        census = Census(self._layout, note)
+        bodies = await self._threads.read(shards_of, self._layout.bodies)
+        entries = await self._threads.read(shards_of, self._layout.entries)
+        steps = [*((census.take_bodies, shard) for shard in bodies)]
+        steps += [*((census.take_entries, shard) for shard in entries)]
+        for number, (step, shard) in enumerate(steps, start=1):
+            await self._threads.read(step, shard)
+            if progress:
+                progress(number, len(steps))
+        return census
 
     def _looked_up(self, url: str) -> tuple[bool, Entry | None]:
         return self._blocks.contains(url), self._keeper.entry(source_key(url))
@@ -316,28 +387,6 @@ class Originals:
             raise SourceBlocked(f"{url} was blocked by a purge")
         if stamp is not None and self.generations.stamp(url) != stamp:
             raise Superseded(f"{url} was purged or changed meanwhile")
-
-    @contextlib.asynccontextmanager
-    async def _excluded(self, key: str, bodies: tuple[str, ...]) -> AsyncIterator[None]:
-        async with self._held(f"entry {key}"), self._bodies_excluded(bodies):
-            yield
-
-    @contextlib.asynccontextmanager
-    async def _bodies_excluded(self, bodies: tuple[str, ...]) -> AsyncIterator[None]:
-        # Always in the same order, and after the source: nobody waits in a circle.
-        async with contextlib.AsyncExitStack() as stack:
-            for sha256 in sorted(set(bodies)):
-                await stack.enter_async_context(self._held(f"body {sha256}"))
-            yield
-
-    @contextlib.asynccontextmanager
-    async def _held(self, key: str) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self.locks.hold(key))
-            except OSError as error:
-                raise StoreUnwritable(f"the store cannot be locked: {error.strerror or error}") from error
-            yield
 
     def _entries_of(self, shard: str) -> list[Entry]:
         names = (path.stem for path in sorted((self._layout.entries / shard).glob("*.json")))

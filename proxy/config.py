@@ -126,6 +126,7 @@ class StoreConfig(Section):
     variants_dir: Path | None = None
     variants_max_bytes: Size = 2 * 2**30
     memory_max_bytes: Size = 128 * 2**20
+    scrub_rate: Size = 2**20
 
     @field_validator("variants_dir", mode="before")
     @classmethod
@@ -221,6 +222,7 @@ class FetchConfig(Section):
     min_fresh: Duration = 86400.0
     stale_if_error: Duration = FOREVER
     remember_failures: Duration = 3600.0
+    stable_after: Duration = 7 * 86400.0
     wayback: str = ""
     recover_wrappers: tuple[str, ...] = ()
     profiles: dict[str, ProfileConfig] = {}

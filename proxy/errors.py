@@ -195,6 +195,10 @@ class SourceRefused(SourceError):
     failure = "refused"
 
 
+class SourceReplaced(SourceRefused):
+    """The origin said 200 and gave a placeholder: a refusal in the clothes of a picture. The code stays."""
+
+
 class SourceFailed(SourceError):
     code, status = "source_failed", 502
     public_message = "The origin of the picture is out of order."

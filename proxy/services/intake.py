@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from cache.entry import Entry
 from cache.errors import NotKept, SourceBlocked, StoreFull, StoreUnwritable, Superseded
@@ -28,6 +29,7 @@ from proxy.errors import (
     QueueFull,
     SourceFailed,
     SourceRemoved,
+    SourceReplaced,
     SourceTimeout,
     SourceUnreachable,
 )
@@ -40,6 +42,7 @@ from proxy.images.probe import has_proper_end
 from proxy.images.workers import Inspection, Job, Output, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.outcome import CacheState, Obtained
+from proxy.services.replacing import PLACEHOLDER, Replacing, as_set_aside
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -68,6 +71,7 @@ class Errand:
 
     `wanted`: the wishes of all who wait for this original, each caller's together; it grows while they come.
     date: when the article was written, unix seconds, for recovering it near that day; None when nobody says.
+    lost: what is kept when its body is gone from the disk: its validators must not be sent, the bytes are needed.
     """
 
     source: Source
@@ -77,6 +81,7 @@ class Errand:
     patient: bool = False
     date: float | None = None
     wanted: Mapping[tuple[Wish, ...], None] = field(default_factory=dict)
+    lost: Entry | None = None
 
     @property
     def flight_key(self) -> str:
@@ -105,13 +110,16 @@ class Intake:
     3. A good picture that is kept already needs no second look, and its variants stay. Another one is decoded fully
        in a render process, together with what is wished to be seen of it: one decode. The disk writes the body out
        meanwhile.
-    4. What was rendered is announced: a visitor need not wait for the disk.
-    5. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
+    4. Bytes that look like a placeholder for the picture that is kept are set aside; those that are known as one
+       are not taken from where nothing is kept either (`Replacing`).
+    5. What was rendered is announced: a visitor need not wait for the disk.
+    6. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
     """
 
     def __init__(self, parts: Parts, config: FetchConfig) -> None:
         self.config = config
         self._parts = parts
+        self._replacing = Replacing(parts.store, now=parts.now)
         self._last_good_fetch = self._last_bad_fetch = float("-inf")
 
     @property
@@ -151,7 +159,8 @@ class Intake:
             except StoreUnwritable as error:
                 # Neither the store nor the temporary folder takes a byte: disk or descriptors are used up.
                 raise QueueFull("There is no room to receive the picture; try again soon.") from error
-            return await self._admit(_Arrival(source, entry, answer, incoming, sink.head, stamp), errand)
+            arrival = _Arrival(source, entry, answer, incoming, sink.head, stamp, errand.lost)
+            return await self._admit(arrival, errand)
 
     async def fetch_copy(
         self, errand: Errand, copy: Copy, *, downloaded: Callable[[], None] = lambda: None
@@ -178,7 +187,7 @@ class Intake:
             downloaded()
             provenance = copy.provenance(answer.final_url)
             arrival = _Arrival(
-                errand.source, None, _as_original(answer), incoming, sink.head, stamp, provenance
+                errand.source, None, _as_original(answer), incoming, sink.head, stamp, errand.lost, provenance
             )
             return await self._admit(arrival, errand)
 
@@ -233,12 +242,17 @@ class Intake:
                 raise inspection.error or NotAnImage()
             if arrival.recovered is not None:
                 _require_good_copy(inspection)
+            entry = arrival.entry(media_type, inspection)
+            objection = await self._objection(entry, arrival)
             rendered = dict(zip(wishes, inspection.outputs, strict=True))
             rendering = {wish: done for group, done in others.items() for wish in group}
-            self._announce(arrival, arrival.entry(media_type, inspection), errand, rendered, rendering)
+            if not objection:
+                self._announce(arrival, entry, errand, rendered, rendering)
         finally:
             # Until all have ended the body must stay where it is.
             await asyncio.gather(syncing, *others.values(), return_exceptions=True)
+        if objection:
+            await self._refuse(entry, arrival, objection)
         for done in others.values():
             rendered |= {} if done.exception() else done.result()
         return await self._keep(arrival, media_type, inspection, rendered)
@@ -259,7 +273,8 @@ class Intake:
         rendered: Mapping[Wish, Output],
         rendering: Mapping[Wish, asyncio.Future[Mapping[Wish, Output]]],
     ) -> None:
-        if arrival.incoming.refusal is None and self._parts.store.room_for(0):
+        # What is to replace a kept original is judged first.
+        if arrival.previous is None and arrival.incoming.refusal is None and self._parts.store.room_for(0):
             obtained = replace(
                 self.kept(entry, arrival.state(stored=True), stamp=arrival.stamp),
                 rendered=rendered,
@@ -315,6 +330,41 @@ class Intake:
         obtained = self.kept(entry, state, stamp=arrival.stamp)
         return replace(obtained, body=body, rendered=rendered)
 
+    async def _objection(self, entry: Entry, arrival: _Arrival) -> str:
+        """Return why bytes must not be the present ones of their source; empty when they may."""
+        if arrival.previous is not None:
+            return await self._replacing.objection(
+                entry, arrival.previous, stable_after_seconds=self.config.stable_after
+            )
+        reason = ""
+        if arrival.lost is not None:
+            # No picture is left to be displaced; but what was turned down before is turned down again.
+            reason = await self._replacing.objection(entry, arrival.lost, stable_after_seconds=math.inf)
+        if not reason and await self._replacing.is_known_placeholder(entry.body_sha256, entry.source):
+            reason = PLACEHOLDER
+        return reason
+
+    async def _refuse(self, entry: Entry, arrival: _Arrival, reason: str) -> NoReturn:
+        """Fail as a refusal of the origin does; where something is kept of the source, set the bytes aside."""
+        if arrival.recovered is None and (arrival.previous or arrival.lost):
+            await self._set_aside(entry, arrival, reason)
+        error = SourceReplaced(detail=f"not taken: {reason}")
+        error.origin_status = arrival.answer.status
+        raise error
+
+    async def _set_aside(self, entry: Entry, arrival: _Arrival, reason: str) -> None:
+        self._parts.metrics.set_aside.labels(reason).inc()
+        log.warning("%s gives other bytes that are set aside: %s", entry.source, reason)
+        try:
+            former = as_set_aside(entry, reason)
+            await self._parts.store.history.set_aside(
+                entry.source, former, arrival.incoming, stamp=arrival.stamp
+            )
+            if reason == PLACEHOLDER:
+                await self._replacing.put_back(entry.body_sha256, arrival.source.origin)
+        except NotKept as refused:
+            log.info("what %s gave could not be set aside: %s", entry.source, refused)
+
     async def _commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int) -> bool:
         try:
             await self._parts.store.commit(entry, incoming, stamp=stamp)
@@ -343,6 +393,7 @@ class _Arrival:
     incoming: Incoming
     head: bytes
     stamp: int
+    lost: Entry | None = None
     recovered: Mapping[str, Any] | None = None
 
     @property
@@ -374,9 +425,11 @@ class _Arrival:
 
     def entry(self, media_type: str, inspection: Inspection | None) -> Entry:
         """Return the entry that keeps this download."""
-        answer, previous = self.answer, self.previous if self.is_unchanged else None
+        answer, before = self.answer, self.previous or self.lost
+        if before is not None and before.body_sha256 != self.incoming.sha256:
+            before = None
         facts = inspection.facts if inspection else None
-        known = previous.picture if previous and not inspection else None
+        known = before.picture if before and not inspection else None
         return Entry(
             source=self.source.url,
             status=answer.status,
@@ -387,7 +440,7 @@ class _Arrival:
             final_url=answer.final_url,
             request_time=answer.request_time,
             response_time=answer.response_time,
-            fetched_at=previous.fetched_at if previous else answer.response_time,
+            fetched_at=before.fetched_at if before else answer.response_time,
             validated_at=answer.response_time,
             damaged=inspection is not None and isinstance(inspection.error, DecodeFailed),
             picture=facts.to_dict() if facts else known,

@@ -74,7 +74,7 @@ KINDS: dict[str, Kind] = {
 
 
 class Negatives:
-    """The memory of failures under one configuration."""
+    """The memory of failures under one configuration. `stamp_of` gives the generation of an origin."""
 
     def __init__(
         self,
@@ -82,10 +82,12 @@ class Negatives:
         config: FetchConfig,
         *,
         now: Callable[[], float],
+        stamp_of: Callable[[str], int],
         chance: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._failures = failures
         self._now = now
+        self._stamp_of = stamp_of
         self._chance = chance
         self._longest, self._mark = 0.0, ""
         self.reconfigure(config)
@@ -142,7 +144,8 @@ class Negatives:
         return min(max(seconds, asked), self._longest)
 
     def _key(self, source: Source, stamp: int) -> str:
-        return f"{self._mark} {stamp} {source.url}"
+        # A purge by origin changes the stamp of the origin: who is not kept is in no list of what to forget.
+        return f"{self._mark} {stamp} {self._stamp_of(source.origin)} {source.url}"
 
 
 def _asked_seconds(error: SourceError, *, now: float) -> float:

@@ -19,6 +19,7 @@ from cache.freshness import may_refresh_behind, stale_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
     MirrorError,
+    NotFound,
     SourceError,
     SourceRemoved,
 )
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 REFRESH_GRACE_SECONDS = 1.0
 """How long a visitor waits for the refresh of a stale original before the kept one is answered."""
+
+VERSION_SECONDS = 86400.0
+"""How long browsers may keep a version by its digest: it never changes, but it may be purged."""
 
 MAX_KNOWN = 4096
 """Entries in memory, 3 to 5 KB each, 12 KB where an origin talks too much, so that a hit in the variant store need not
@@ -60,7 +64,9 @@ class Originals:
         self._recovery = Recovery(parts.fetcher, parts.store.articles, parts.metrics, now=parts.now)
         self._recovery.reconfigure(config)
         self._known: OrderedDict[str, Obtained] = OrderedDict()
-        self._negatives = Negatives(parts.store.failures, config, now=parts.now)
+        self._negatives = Negatives(
+            parts.store.failures, config, now=parts.now, stamp_of=parts.store.generations.stamp
+        )
         self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
 
     def reconfigure(self, config: FetchConfig) -> None:
@@ -109,23 +115,52 @@ class Originals:
         known = await self._looked_up(source, stamp)
         return known if known and known.fresh_until > self._parts.now() else None
 
-    async def obtain_again(self, source: Source, wishes: tuple[Wish, ...] = ()) -> Obtained:
-        """Fetch the original of a source whose kept body has vanished from the disk.
+    async def obtain_again(
+        self,
+        source: Source,
+        wishes: tuple[Wish, ...] = (),
+        *,
+        patient: bool = False,
+        date: float | None = None,
+    ) -> Obtained:
+        """Fetch the original of a source whose kept body has vanished from the disk, as if it were not kept.
+
+        `patient`, `date`: as `obtain` has them.
 
         Raises:
             MirrorError: of section 6.
         """
-
         stamp = self._parts.store.generations.stamp(source.url)
-        errand = Errand(source, None, wishes, stamp)
+        lost = await self._parts.store.get(source.url)
+        errand = Errand(source, None, wishes, stamp, patient, date, lost=lost)
+        if not patient:
+            await self._require_no_failure(errand)
+        begun = self._parts.now()
 
         async def nothing() -> None:
             return None
 
         async def work() -> Obtained:
-            return await self._intake.fetch(errand)
+            return await self._fetched_or_noted(errand, begun)
 
         return await self._parts.flight.run(f"again {errand.flight_key}", peek=nothing, work=work)
+
+    async def obtain_version(self, source: Source, sha256: str) -> Obtained:
+        """Return the bytes with a digest that came from `source` at some time; no origin is asked.
+
+        Raises:
+            SourceNotAllowed: it was purged with a block.
+            NotFound: these bytes are not kept of it.
+        """
+        stamp = self._parts.store.generations.stamp(source.url)
+        is_blocked, entry = await self._parts.store.look_up(source.url)
+        if is_blocked:
+            raise SourceRemoved
+        if entry is None or sha256 not in entry.digests:
+            raise NotFound("This version of the picture is not kept.")
+        version = entry if entry.body_sha256 == sha256 else entry.promoting(sha256)
+        fresh_until = self._parts.now() + VERSION_SECONDS
+        return Obtained(version, CacheState(detail="original"), stamp, fresh_until=fresh_until)
 
     async def peek(self, source: Source) -> Entry | None:
         """Return what is kept of `source` without asking its origin; what was answered before counts as kept."""
@@ -248,7 +283,7 @@ class Originals:
                 return recovered
             await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=kept)
             raise
-        if errand.entry is not None:
+        if errand.entry is not None or errand.lost is not None:
             await self._negatives.forget(errand.source, stamp=errand.stamp)
         return obtained
 

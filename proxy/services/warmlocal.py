@@ -73,22 +73,24 @@ class LocalWarmer:
 
     async def _warmed(self, work: Work, *, ask: bool) -> Outcome:
         self._parts.admit(work.source, True)
-        before = await self._before(work.source)
+        before = await self._before(work, ask=ask)
         if before is None and not ask:
-            raise SourceTimeout("Not asked: its origin has timed out again and again.")
+            raise _not_asked()
         looks, failed = self._admitted(work)
         obtained, made = await self._made(work, looks)
         kept = await self._kept(work.source, obtained, before)
         lost = kept is None or obtained.body is not None
         return Outcome(work, kept, self._not_kept(obtained) if lost else None, (*made, *failed))
 
-    async def _before(self, source: Source) -> Entry | None:
-        entry = await self._parts.originals.peek(source)
+    async def _before(self, work: Work, *, ask: bool) -> Entry | None:
+        entry = await self._parts.originals.peek(work.source)
         if entry is None:
             return None
         if await self._is_whole(entry):
             return entry
-        await self._parts.originals.obtain_again(source)
+        if not ask:
+            raise _not_asked()
+        await self._parts.originals.obtain_again(work.source, patient=True, date=work.date)
         return None
 
     def _admitted(self, work: Work) -> tuple[tuple[Look, ...], tuple[Made, ...]]:
@@ -138,6 +140,10 @@ class LocalWarmer:
         if self._parts.kept.room_for(obtained.entry.body_size):
             return Failure(NOT_KEPT, "The store could not be written.")
         return Failure(NOT_KEPT, "The store has no room (store.min_free or store.originals_max_bytes).")
+
+
+def _not_asked() -> SourceTimeout:
+    return SourceTimeout("Not asked: its origin has timed out again and again.")
 
 
 def _made(look: Look, result: Rendered | MirrorError) -> Made:

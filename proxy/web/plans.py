@@ -37,9 +37,10 @@ PlanKind = Literal["original", "variant"]
 class Plan:
     """One admitted request target.
 
-    kind `original` has no transform. `steps` names the wrappers that were taken off. `expires_at` is the end of
-    the signature, unix seconds, or None. `minded` are the hints that the answer depends on, None when on none;
-    those of a picture's place count only with `client_hints`. `headers` are the same in every answer.
+    kind `original` has no transform; `version` is the digest when bytes of its history are asked for. `steps`
+    names the wrappers that were taken off. `expires_at` is the end of the signature, unix seconds, or None. `minded`
+    are the hints that the answer depends on, None when on none; those of a picture's place count only with
+    `client_hints`. `headers` are the same in every answer.
     """
 
     kind: PlanKind
@@ -48,6 +49,7 @@ class Plan:
     transform: Transform | None = None
     resolved: Resolved | None = None
     expires_at: int | None = None
+    version: str = ""
     limits: Limits = field(default_factory=Limits)
     client_hints: InitVar[bool] = False
     minded: Minded | None = field(init=False)
@@ -163,8 +165,8 @@ class Plans:
         source, steps = self._unwrapper.opened(asked.source)
         # Where nothing is signed, `exp` says nothing.
         expires_at = asked.exp if self._signer else None
-        if asked.options == "original":
-            return Plan("original", source, steps, expires_at=expires_at)
+        if asked.is_original:
+            return Plan("original", source, steps, expires_at=expires_at, version=asked.version)
         transform = Transform.parse(asked.options)
         resolved = transform.resolved(self._config.presets)
         render = self._config.render
@@ -195,6 +197,6 @@ class Plans:
         if self._signer is None or not target.startswith(IMAGE_MOUNT):
             return None
         asked = parse_native(target, mount=IMAGE_MOUNT)
-        options = plan.transform.canonical() if plan.transform else "original"
+        options = plan.transform.canonical() if plan.transform else asked.options
         self._signer.verify(options, asked.source.url, sig=asked.sig, exp=asked.exp, now=now)
         return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,30 +21,6 @@ from service import Service, write_config
 
 OLD, NEW = chart_png(60, 40), chart_png(90, 70)
 HTML = b"<!doctype html><html><title>parked</title></html>"
-
-
-@pytest.fixture(scope="module")
-def archive() -> Iterator[ScriptedWayback]:
-    """A Wayback Machine in a thread of its own: commands, and services of many tests, have other loops."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    found = ScriptedWayback()
-    try:
-        asyncio.run_coroutine_threadsafe(found.start(), loop).result()
-        yield found
-    finally:
-        asyncio.run_coroutine_threadsafe(found.stop(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-@pytest.fixture
-def wayback(archive: ScriptedWayback) -> ScriptedWayback:
-    """The archive, empty and well."""
-    archive.reset()
-    return archive
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,10 @@ LAYERS = {
     "proxy.images": {"proxy.errors", "proxy.config"},
     "proxy.dialects": {"proxy.errors", "proxy.source"},
     "proxy.rewrite": {"proxy.errors", "proxy.source", "proxy.config", "proxy.dialects"},
+    "proxy.archives": {"cache", "proxy.errors", "proxy.fetch", "proxy.version"},
     "proxy.services": {
-        "cache", "proxy.errors", "proxy.source", "proxy.config", "proxy.signing", "proxy.fetch", "proxy.images",
-        "proxy.rewrite", "proxy.dialects", "proxy.observe",
+        "cache", "proxy.archives", "proxy.errors", "proxy.source", "proxy.config", "proxy.signing", "proxy.fetch",
+        "proxy.images", "proxy.rewrite", "proxy.dialects", "proxy.observe",
     },
 }  # fmt: skip
 """Room -> what it may import besides itself. Rooms that are not named (app, web, cli, supervisor) are on top."""
@@ -37,6 +38,7 @@ ONE_IMPORTER = {
     "pyvips": "proxy.images",
     "resvg_py": "proxy.images",
     "diskcache": "cache",
+    "warcio": "proxy.archives",
     "aiohttp.web": "proxy.web",
     "prometheus_client": "proxy.observe",
 }

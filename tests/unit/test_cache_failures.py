@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -97,3 +98,30 @@ async def test_odd_texts_and_numbers_are_taken(failures: Failures) -> None:
     await failures.put("http://h/\udcff", Failure("k" * 99, 70_000, 99_999, 1.0, 2.0))
     found = await failures.get("http://h/\udcff")
     assert found == Failure("k" * 24, 70_000 & 0xFFFF, 0xFFFF, 1.0, 2.0)
+
+
+async def test_failures_are_counted_by_kind_while_they_are_believed(failures: Failures) -> None:
+    late = dataclasses.replace(GONE, kind="dns", at=GONE.at + 50, until=GONE.until + 100)
+    await failures.put("a", GONE)
+    await failures.put("b", GONE)
+    await failures.put("c", late)
+    assert await failures.counts(now=GONE.at) == {"dns": 1, "gone": 2}
+    assert await failures.counts(now=GONE.until) == {"dns": 1}
+    assert await failures.counts(now=late.until) == {}
+
+
+async def test_failures_of_a_time_are_forgotten_and_others_stay(failures: Failures) -> None:
+    late = dataclasses.replace(GONE, at=GONE.at + 50)
+    await failures.put("a", GONE)
+    await failures.put("b", late)
+    assert await failures.forget_where(lambda item: item.at < late.at) == 1
+    assert await failures.get("a") is None
+    assert await failures.get("b") == late
+    assert await failures.forget_where(lambda item: item.at < late.at) == 0
+
+
+async def test_file_of_failures_that_is_broken_counts_nothing(failures: Failures, tmp_path: Path) -> None:
+    assert await failures.counts(now=0) == {}
+    (tmp_path / "failures").write_bytes(b"\x01" * (RECORD_BYTES * 3 + 5))
+    assert await failures.counts(now=0) == {}
+    assert await failures.forget_where(lambda _: True) == 0

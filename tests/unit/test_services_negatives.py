@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -36,11 +37,16 @@ class Memory:
     def __init__(self, failures: Failures) -> None:
         self.now = 1_700_000_000.0
         self.failures = failures
+        self.origin_stamps: dict[str, int] = defaultdict(int)
         self.negatives = self.make(fetch_config())
 
     def make(self, config: FetchConfig) -> Negatives:
         return Negatives(
-            self.failures, config, now=lambda: self.now, chance=lambda low, high: (low + high) / 2
+            self.failures,
+            config,
+            now=lambda: self.now,
+            stamp_of=lambda origin: self.origin_stamps[origin],
+            chance=lambda low, high: (low + high) / 2,
         )
 
     async def fail(self, error: MirrorError, *, times: int = 1, kept: bool = False) -> None:
@@ -202,6 +208,15 @@ async def test_clock_that_was_put_back_forgets(memory: Memory) -> None:
 def test_retry_after_is_read_as_seconds_or_date(text: str | None, seconds: float | None) -> None:
     """RFC 9110 §10.2.3."""
     assert wished_seconds(text, now=1_700_000_000.0) == seconds
+
+
+async def test_failures_of_an_origin_are_forgotten_when_its_stamp_changes(memory: Memory) -> None:
+    """A purge by origin: nobody has a list of the sources of which nothing is kept."""
+    await memory.fail(error_of("gone"), times=2)
+    memory.origin_stamps["http://elsewhere.example"] += 1
+    assert await memory.known() is not None
+    memory.origin_stamps["http://h.example"] += 1
+    assert await memory.known() is None
 
 
 def answered(status: int, control: str | None) -> SourceError:

@@ -11,13 +11,14 @@ from typing import Any
 
 from aiohttp import web
 
-from cache.entry import Entry
+from cache.entry import Entry, Former
 from cache.freshness import remaining_seconds
+from proxy.dialects.native import VERSION_MARK
 from proxy.errors import MirrorError
 from proxy.images.formats import PictureFacts, choose_output
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
-from proxy.web.plans import Plan
+from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import joined
 
 EXPLAIN_MOUNT = "/explain/"
@@ -107,9 +108,22 @@ async def _original(context: Context, plan: Plan, entry: Entry | None) -> dict[s
         "damaged": entry.damaged,
         "picture": dict(entry.picture) if entry.picture else None,
         "recovered": dict(entry.recovered) if entry.recovered else None,
+        "history": [_former(plan, item) for item in entry.history],
         "validated_at": _date(entry.validated_at),
         "next_revalidation": _date(now + max(remaining, 0.0)),
         "last_refresh_failed": _error(failure) if failure else None,
+    }
+
+
+def _former(plan: Plan, item: Former) -> dict[str, Any]:
+    return {
+        "sha256": item.body_sha256,
+        "bytes": item.body_size,
+        "media_type": item.media_type,
+        "fetched_at": _date(item.fetched_at),
+        "set_aside": item.note or None,
+        "recovered": dict(item.recovered) if item.recovered else None,
+        "address": f"{IMAGE_MOUNT}{VERSION_MARK}{item.body_sha256}/{plan.source.url}",
     }
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from proxy.errors import (
     DecodeFailed,
     InvalidSource,
+    NotFound,
     PictureError,
     RenderTimeout,
     TooManyFrames,
@@ -151,7 +152,21 @@ class PictureRequest:
 
     # Originals
 
+    async def _version(self) -> web.StreamResponse:
+        """Answer bytes of the history. Few ask for them: never from memory, so a purge needs no telling."""
+        obtained = await self.context.originals.obtain_version(self.plan.source, self.plan.version)
+        path = self.context.kept.body_path(obtained.entry.body_sha256)
+        self._count(as_picture(obtained, b""))
+        try:
+            return await stream_original(self.request, obtained, path, self._moment)
+        except ConnectionError:
+            raise
+        except OSError as error:
+            raise NotFound("This version of the picture is not kept.", detail=str(error)) from error
+
     async def _original(self) -> web.StreamResponse:
+        if self.plan.version:
+            return await self._version()
         key = ("original", self.plan.source.url)
         held = self.context.memory.get(key)
         if isinstance(held, Picture) and self._still_true(held):
@@ -160,6 +175,8 @@ class PictureRequest:
         obtained = await self.context.originals.obtain(self.plan.source)
         try:
             return await self._from_store(key, obtained)
+        except ConnectionError:
+            raise  # the client hung up in the middle; the body is well
         except OSError as error:
             # Somebody deleted or cut the body by hand, or the disk is going. The origin may still have it.
             log.warning("the body of %s is not as it was kept: %s", self.plan.source, error)
