@@ -63,7 +63,9 @@ class Originals:
     Purge: the same locks, the reverse order, and always a new generation.
     """
 
-    def __init__(self, layout: Layout, limits: Limits, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self, layout: Layout, limits: Limits, *, now: Callable[[], float], look: bool = False
+    ) -> None:
         durable = Durable(layout.incoming)
         self._layout = layout
         self._limits = limits
@@ -74,7 +76,7 @@ class Originals:
         self._usage = Usage(layout.root / "usage")
         self._counting: asyncio.Task[None] | None = None
         self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(layout.root / "generations")
+        self.generations = Generations(layout.root / "generations", make=not look)
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = Failures(layout.root / "failures", self._threads)
         self._exclusion = Exclusion(self.locks)
@@ -93,26 +95,28 @@ class Originals:
         )
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913 - limits, and what opening may do
         cls,
         folder: Path,
         *,
         min_free_bytes: int = 0,
         max_bytes: int | None = None,
         tidy: bool = True,
+        look: bool = False,
         now: Callable[[], float] = time.time,
     ) -> Originals:
         """Open the store in a folder, making it when there is none.
 
-        With `tidy`, temporary files of processes that are gone are removed; a look at a store changes nothing.
+        With `tidy`, temporary files of processes that are gone are removed. With `look`, nothing is made, removed or
+        put right, unless a method is called that does.
 
         Raises:
             StoreRefused: the folder holds code or foreign files.
             StoreUnreadable: it cannot be looked at or made.
         """
-        layout = await asyncio.to_thread(prepare, folder, tidy=tidy)
-        store = cls(layout, Limits(min_free_bytes, max_bytes), now=now)
-        if not await store._threads.read(store._count_is_right):
+        layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look)
+        store = cls(layout, Limits(min_free_bytes, max_bytes), now=now, look=look)
+        if not look and not await store._threads.read(store._count_is_right):
             store._counting = asyncio.create_task(store._count_anew())
         return store
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.originals import Originals
-from cache.shelf import DATABASE
+from cache.shelf import DATABASE, looked_into
 from cache.variants import Variants
 
 MIN_AGE_SECONDS = 600.0
@@ -60,20 +60,18 @@ def orphans(folder: Path, *, older_than: float) -> list[tuple[Path, int]]:
             if _VALUE.match(path.name) and status.st_mtime < older_than:
                 candidates[path.relative_to(folder).as_posix()] = status.st_size
     # The rows are read after the files: what is noted in between is not an orphan.
-    named = _named(folder / DATABASE)
+    named = _named(folder)
     if named is None:
         return []
     return [(folder / name, size) for name, size in sorted(candidates.items()) if name not in named]
 
 
-def _named(database: Path) -> set[str] | None:
+def _named(folder: Path) -> set[str] | None:
     """Return the files that rows name; None when that cannot be known."""
-    if not database.exists():
+    if not (folder / DATABASE).exists():
         return set()
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=2.0)
-        ) as connection:
+        with looked_into(folder) as connection:
             rows = connection.execute("SELECT filename FROM Cache WHERE filename IS NOT NULL")
             return {str(name) for (name,) in rows}
     except sqlite3.Error:

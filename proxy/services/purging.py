@@ -121,7 +121,8 @@ class Purging:
        all of them; those of a wrong date are left out.
     2. Each is blocked first when that is asked for, so that nothing fetches it again in between.
     3. Its entry goes, its body with the last entry that has it, then the variants of that body.
-    4. Remembered failures are forgotten as well: who purges wants the next request to ask.
+    4. Remembered failures are forgotten as well: who purges wants the next request to ask. So is an article whose
+       pictures were purged, until `warm` or `rewrite` meets it again.
     With `history` 2. and 3. are: older versions leave the entry, then the bodies that no other entry has.
     """
 
@@ -162,7 +163,7 @@ class Purging:
             done += 1
             progress(done)
         if not wanted.dry_run and not wanted.history:
-            await self._forget_failures(wanted)
+            await self._forget(wanted)
         return report
 
     async def _sources(self, wanted: Wanted, report: PurgeReport) -> AsyncIterator[str]:
@@ -191,11 +192,14 @@ class Purging:
             report.blocked.append(url)
         return await self._kept.purge(url)
 
-    async def _forget_failures(self, wanted: Wanted) -> None:
-        """Forget the failures of sources that are in no list because nothing of them is kept.
+    async def _forget(self, wanted: Wanted) -> None:
+        """Forget the failures of sources that are in no list because nothing of them is kept, and what an article used.
 
-        Those of a source and of an article are forgotten with its purge.
+        Failures of a source and of an article's sources are forgotten with their purge.
         """
+        if wanted.article is not None and not wanted.has_date:
+            # Else what two articles share could never be purged with the second one.
+            await self._articles.forget(wanted.article)
         if wanted.origin is not None:
             self._kept.generations.bump(_origin(wanted.origin))
         elif wanted.has_date and wanted.source is None and wanted.article is None:

@@ -32,9 +32,9 @@ class Stores:
 
 
 @asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[Stores]:
-    """Open what is kept. Nothing is tidied up: that is for `sweep` and the service, and a look changes nothing."""
-    async with open_stores(config, tidy=False) as (originals, variants, articles):
+async def opened(config: Config, *, look: bool = False) -> AsyncIterator[Stores]:
+    """Open what is kept. Nothing is tidied up: that is for `sweep` and the service. A `look` changes nothing at all."""
+    async with open_stores(config, tidy=False, look=look) as (originals, variants, articles):
         yield Stores(originals, variants, articles)
 
 
