@@ -149,7 +149,10 @@ async def open_engine(
         kept, variant_store, index = await stack.enter_async_context(open_stores(config, tidy=tidy))
         policy = make_policy(config)
         pool = RenderPool(
-            config.render, processes=place.share(config.render.processes), workers=place.workers
+            config.render,
+            processes=place.share(config.render.processes),
+            workers=place.workers,
+            readable=(config.store.dir,),
         )
         await pool.start()
         stack.push_async_callback(pool.close)

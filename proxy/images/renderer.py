@@ -1,8 +1,8 @@
-"""The inside of a render process: `python -m proxy.images.renderer DESCRIPTOR MEMORY_BYTES DECODER`.
+"""The inside of a render process: `python -m proxy.images.renderer DESCRIPTOR MEMORY_BYTES DECODER [READABLE...]`.
 
 It takes jobs from its socket, one at a time, and ends when the socket closes. It gives up what it does not need
-before it sees the first picture: environment, memory without end, core files, files to write. It dies with
-its parent, and by its own alarm when nobody is left to kill it.
+before it sees the first picture: environment, memory without end, core files, files to write, and on Linux what
+`proxy.images.cage` takes from it. It dies with its parent, and by its own alarm when nobody is left to kill it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from typing import Any
 
 from PIL import Image, _imaging
 
-from proxy.images import jobs
+from proxy.images import cage, jobs
 from proxy.images.decode.choice import decoder_for
 from proxy.images.decode.pillow import prepare
 from proxy.images.encode import Result, encode
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import LENGTH_BYTES, Settings
 from proxy.images.pipeline import inspect
+from proxy.images.registered import register_only_ours
 from proxy.images.resolved import Resolved
 
 MAX_JOBS = 5_000
@@ -49,9 +50,12 @@ def main() -> None:
     descriptor, memory_max_bytes, decoder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     parent = os.getppid()
     _harden(memory_max_bytes, parent)
+    # Before the libraries wake up, so that their threads are inside too.
+    walls = cage.shut([Path(path) for path in sys.argv[4:]])
+    register_only_ours()
     _practise(decoder)
     with socket.socket(fileno=descriptor) as connection:
-        connection.sendall(jobs.frame({"ready": True}))
+        connection.sendall(jobs.frame({jobs.WALLS: walls}))
         # What was loaded stays: no collection needs to look at it again.
         gc.collect()
         gc.freeze()
@@ -158,9 +162,11 @@ class _Server:
                 raise _PutOff
 
         decoder = decoder_for(settings.decoder)
-        header, bodies = jobs.inspection_to_wire(
-            inspect(job, settings, decoder=decoder, on_facts=on_facts, ask_leave=ask_leave)
-        )
+        try:
+            inspection = inspect(job, settings, decoder=decoder, on_facts=on_facts, ask_leave=ask_leave)
+        except PermissionError:
+            sys.exit(jobs.SHUT_OUT)
+        header, bodies = jobs.inspection_to_wire(inspection)
         self._done += 1
         if _resident_bytes() > _MAX_KEPT_BYTES:
             _give_back_memory()

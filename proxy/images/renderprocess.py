@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,10 +42,14 @@ class Listener:
 
 
 class ProcessDied(Exception):
-    """The process ended without an answer. `signal_number` is 0 when no signal ended it."""
+    """The process ended without an answer. `signal_number` is 0 when no signal ended it.
+
+    shut_out: it may not read the body.
+    """
 
     def __init__(self, signal_number: int, status: int | None) -> None:
         self.signal_number = signal_number
+        self.shut_out = status == jobs.SHUT_OUT
         super().__init__(f"signal {signal_number}" if signal_number else f"exit status {status}")
 
     @property
@@ -73,6 +77,7 @@ class RenderProcess:
         self._reader = reader
         self._writer = writer
         self.finished = False
+        self.walls: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -80,8 +85,10 @@ class RenderProcess:
         return self._process.pid
 
     @classmethod
-    async def start(cls, *, memory_max_bytes: int, decoder: str) -> RenderProcess:
-        """Start a process and wait until it is ready.
+    async def start(
+        cls, *, memory_max_bytes: int, decoder: str, readable: Sequence[str] = ("/",)
+    ) -> RenderProcess:
+        """Start a process and wait until it is ready. It may read below `readable`, and where its libraries lie.
 
         Raises:
             OSError, ProcessDied: it cannot be started.
@@ -92,14 +99,15 @@ class RenderProcess:
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT_BYTES)
             # Nothing is awaited from here to the `try`: whoever is cancelled would leave a process behind.
             try:
-                process = _launch(theirs.fileno(), str(memory_max_bytes), decoder)
+                process = _launch(theirs.fileno(), str(memory_max_bytes), decoder, *readable)
             except BaseException:
                 writer.close()
                 raise
         started = cls(process, reader, writer)
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                await started._header()
+                ready = await started._header()
+            started.walls = tuple(map(str, ready.get(jobs.WALLS, ())))
         except BaseException:
             await started.kill()
             raise

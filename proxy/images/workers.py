@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, Internal, QueueFull, RenderTimeout, TooManyPixels
@@ -64,15 +66,25 @@ class RenderPool:
        A picture that needs more memory than there is room for goes back into the line (`proxy.images.admission`).
     3. Out of time: the process is killed, the answer is `RenderTimeout`, a new process takes the place.
     4. The process dies: by a signal from outside (an operator; the kernel, when memory ran out) the job is tried
-       once more; the second time the picture needs too much memory. By its own fault: `DecodeFailed`; a drawing
+       once more; the second time the picture needs too much memory. One that may not read the body, because the
+       folder was made anew after the cage was shut, is replaced too. By its own fault: `DecodeFailed`; a drawing
        then was too much for memory or stack.
     5. A caller that goes away leaves its job running when it has begun, else the job is dropped.
 
-    workers: how many pools like this one the machine's memory is shared with.
+    workers: how many pools like this one the machine's memory is shared with. readable: the folders below which
+    the files of jobs lie; where the kernel can, the processes may read nothing else but their libraries and fonts.
     """
 
-    def __init__(self, config: RenderConfig, *, processes: int, workers: int = 1) -> None:
+    def __init__(
+        self,
+        config: RenderConfig,
+        *,
+        processes: int,
+        workers: int = 1,
+        readable: Sequence[Path] = (Path("/"),),
+    ) -> None:
         self._config = config
+        self._readable = tuple(str(path.absolute()) for path in readable)
         self._workers = workers
         self._slots = [_Slot() for _ in range(processes)]
         self._line: Line[_Waiting] = Line(_budget_bytes(config) // workers)
@@ -111,6 +123,12 @@ class RenderPool:
     def pids(self) -> tuple[int, ...]:
         """The ids of the processes that run now."""
         return tuple(slot.process.pid for slot in self._slots if slot.process is not None)
+
+    @property
+    def walls(self) -> tuple[str, ...]:
+        """The parts of the cage that stand around every process (`proxy.images.cage`)."""
+        found = [slot.process.walls for slot in self._slots if slot.process is not None]
+        return tuple(wall for wall in found[0] if all(wall in walls for walls in found)) if found else ()
 
     async def start(self) -> None:
         """Start the processes and wait until all are ready.
@@ -194,7 +212,7 @@ class RenderPool:
         try:
             inspection = await self._attempt(slot, waiting)
         except ProcessDied as death:
-            if death.from_outside:
+            if death.from_outside or death.shut_out:
                 inspection = await self._second_attempt(slot, waiting, death)
             else:
                 log.warning("a render process died of a picture: %s, %s", death, waiting.job.path)
@@ -203,11 +221,15 @@ class RenderPool:
             waiting.settle(inspection)
 
     async def _second_attempt(self, slot: _Slot, waiting: _Waiting, death: ProcessDied) -> Inspection | None:
-        log.warning("a render process was killed: %s; trying %s once more", death, waiting.job.path)
+        log.warning("a render process ended: %s; trying %s once more", death, waiting.job.path)
         try:
             await self._fill(slot)
             return await self._attempt(slot, waiting)
         except ProcessDied as again:
+            if again.shut_out:
+                return self._failure(
+                    waiting, RenderTimeout("The picture cannot be read now.", detail=str(again))
+                )
             error = TooManyPixels("Rendering the picture takes more memory than there is.", detail=str(again))
             return self._failure(waiting, error)
         except (OSError, TimeoutError) as error:
@@ -237,7 +259,9 @@ class RenderPool:
 
     async def _fill(self, slot: _Slot) -> None:
         slot.process = await RenderProcess.start(
-            memory_max_bytes=self._config.memory_max_bytes, decoder=self._config.decoder
+            memory_max_bytes=self._config.memory_max_bytes,
+            decoder=self._config.decoder,
+            readable=self._readable,
         )
 
     async def _refill(self, slot: _Slot) -> None:

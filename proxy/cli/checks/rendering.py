@@ -9,6 +9,7 @@ from pathlib import Path
 from proxy.cli.checks.finding import Finding
 from proxy.config import Config
 from proxy.errors import MirrorError
+from proxy.images.cage import WALLS
 from proxy.images.formats import sniff
 from proxy.images.resolved import Resolved
 from proxy.images.samples import small_picture
@@ -32,10 +33,20 @@ async def render_findings(config: Config) -> list[Finding]:
         return [Finding("care", "render process", f"does not start: {detail}", advice)]
     try:
         with tempfile.TemporaryDirectory(prefix="imgmirror-doctor-") as folder:
+            walls = pool.walls
             codecs = [await _codec(pool, Path(folder), name) for name in FORMATS]
     finally:
         await pool.close()
-    return [Finding("ok", "render process", f"starts; {config.render.processes} in all"), *codecs]
+    started = Finding("ok", "render process", f"starts; {config.render.processes} in all")
+    return [started, _cage(walls), *codecs]
+
+
+def _cage(walls: tuple[str, ...]) -> Finding:
+    if len(walls) == len(WALLS):
+        return Finding("ok", "cage", f"on: {' and '.join(walls)}")
+    missing = " and ".join(wall for wall in WALLS if wall not in walls)
+    advice = "it works without; a kernel of 5.13 or newer has both, and a container may forbid them"
+    return Finding("note", "cage", f"render processes run without {missing}", advice)
 
 
 async def _codec(pool: RenderPool, folder: Path, name: str) -> Finding:
