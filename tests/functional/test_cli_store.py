@@ -441,3 +441,23 @@ def test_shared_picture_goes_with_the_last_article_that_uses_it(
     assert bodies(config) == []
     assert invoke("store", "stat", "--json", config=config) == 0
     assert told(capsys)["articles"] == 0
+
+
+def test_rewrite_and_warm_know_an_article_by_the_same_name(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the user's path leads to it; else its pictures would be shared with itself, and never purged."""
+    posts = config.parent / "posts" / "deep"
+    posts.mkdir(parents=True)
+    (posts / "c.md").write_text(markdown(origin.url("/dead.png")))
+    monkeypatch.chdir(config.parent)
+    assert invoke("warm", "posts", config=config) == 1
+    assert invoke("rewrite", "posts", "--base-url", "http://m.example", "--write", config=config) == 0
+    assert (
+        invoke("rewrite", "./posts/deep/c.md", "--base-url", "http://m.example", "--write", config=config)
+        == 0
+    )
+    capsys.readouterr()
+    assert invoke("store", "stat", "--json", config=config) == 0
+    names = [item["name"] for item in told(capsys)["by_article"]]  # type: ignore[attr-defined]
+    assert sorted(names) == [str(config.parent / "a.md"), "posts/deep/c.md"]
