@@ -28,7 +28,7 @@ from cache.failures import Failures
 from cache.generations import Generations
 from cache.history import History, Parts
 from cache.incoming import Incoming
-from cache.keeper import Arrived, Done, Keeper, Purged
+from cache.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.keys import source_key
 from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
@@ -39,7 +39,7 @@ from cache.threads import StoreThreads
 from cache.usage import Counts, Usage
 from cache.verify import Finding, Progress, Verification, VerifyReport
 
-__all__ = ["Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
+__all__ = ["Gone", "Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
 
 log = logging.getLogger(__name__)
 
@@ -222,9 +222,9 @@ class Originals:
                 await self._threads.read(self._usage.add, change)
         return purged
 
-    async def purge_preview(self, url: str) -> Purged:
-        """Return what `purge` would do."""
-        return await self._threads.read(self._keeper.preview, source_key(url))
+    async def purge_preview(self, url: str, gone: Gone | None = None) -> Purged:
+        """Return what `purge` would do; one `gone` for several is what they would do one after the other."""
+        return await self._threads.read(self._keeper.preview, source_key(url), {} if gone is None else gone)
 
     async def block(self, url: str, reason: str) -> None:
         """Never keep this source again; what is kept of it stays until it is purged."""

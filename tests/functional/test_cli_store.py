@@ -461,3 +461,28 @@ def test_rewrite_and_warm_know_an_article_by_the_same_name(
     assert invoke("store", "stat", "--json", config=config) == 0
     names = [item["name"] for item in told(capsys)["by_article"]]  # type: ignore[attr-defined]
     assert sorted(names) == [str(config.parent / "a.md"), "posts/deep/c.md"]
+
+
+@pytest.mark.parametrize(
+    "words", [("--origin", "{origin}"), ("--since", "2020-01-01"), ("--article", "a.md")]
+)
+def test_dry_run_of_a_purge_tells_what_the_purge_then_does(
+    config: Path,
+    origin: ScriptedOrigin,
+    words: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two of the three sources share their bytes, which go with the second of them."""
+    monkeypatch.chdir(config.parent)
+    assert invoke("warm", "a.md", config=config) == 0
+    assert invoke("store", "purge", "--article", str(config.parent / "a.md"), config=config) == 0
+    assert invoke("warm", "a.md", config=config) == 0
+    capsys.readouterr()
+    command = ("purge", *(word.format(origin=origin.url("")) for word in words), "--block", "--json")
+    assert invoke("store", *command, "--dry-run", config=config) == 0
+    dry = told(capsys)
+    assert invoke("store", *command, config=config) == 0
+    assert told(capsys) == dry | {"dry_run": False}
+    assert dry["freed_bytes"] == len(ONE) + len(TWO)
+    assert len(dry["blocked"]) == 3  # type: ignore[arg-type]
