@@ -19,6 +19,7 @@ from pathlib import Path
 from cache.originals import Originals
 from cache.shelf import DATABASE, looked_into
 from cache.variants import Variants
+from cache.verify import Progress
 
 MIN_AGE_SECONDS = 600.0
 """A file younger than this may be on its way into the database."""
@@ -38,16 +39,28 @@ class SweepReport:
     dry_run: bool = False
 
 
+def _show_nothing(_done: int, _total: int) -> None:
+    pass
+
+
 async def sweep(
-    originals: Originals, variants: Variants, *, dry_run: bool = False, now: Callable[[], float] = time.time
+    originals: Originals,
+    variants: Variants,
+    *,
+    dry_run: bool = False,
+    now: Callable[[], float] = time.time,
+    progress: Progress = _show_nothing,
 ) -> SweepReport:
-    """Remove leftovers and orphans, then hold the variants to their budget."""
+    """Remove leftovers and orphans, then hold the variants to their budget; with `dry_run` only say so."""
     leftovers = await originals.remove_leftovers(dry_run=dry_run)
+    progress(1, 3)
     found = await asyncio.to_thread(orphans, variants.folder, older_than=now() - MIN_AGE_SECONDS)
     if not dry_run:
         await asyncio.to_thread(_remove, [path for path, _ in found])
+    progress(2, 3)
     over = max(0, (await variants.stat()).bytes - variants.max_bytes)
     culled = 0 if dry_run or not over else await variants.cull()
+    progress(3, 3)
     return SweepReport(len(leftovers), len(found), sum(size for _, size in found), culled, over, dry_run)
 
 

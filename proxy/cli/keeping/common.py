@@ -62,6 +62,7 @@ def show_figures(args: argparse.Namespace, figures: Mapping[str, Any], *, title:
     for name, value in figures.items():
         words = name.removesuffix("_bytes").replace("_", " ")
         shown = readable(value) if name.endswith("_bytes") else str(value)
-        has_twin = name.endswith("_bytes") and name.removesuffix("_bytes") in figures
+        base = name.removesuffix("_bytes")
+        has_twin = name.endswith("_bytes") and not figures.keys().isdisjoint({base, f"{base}s"})
         rows.append((f"{words} size" if has_twin or name == "entries_bytes" else words, shown))
     show_rows(rows, title=title)

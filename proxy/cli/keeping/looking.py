@@ -188,15 +188,15 @@ async def _repaired(report: VerifyReport, config: Config) -> Repair:
     if not report.wrong:
         return Repair()
     async with open_engine(config, tidy=False) as engine:
-        with progress_bar("Fetching again", total=len(report.hurt)) as progress:
-            return await Repairing(engine.originals, engine.kept, engine.policy.check_hop).repair(
-                report, progress
-            )
+        repairing = Repairing(engine.originals, engine.kept, engine.policy.check_hop)
+        with progress_bar("Fetching again", total=len(report.sources)) as progress:
+            return await repairing.repair(report, progress)
 
 
 async def sweep_variants(args: argparse.Namespace, config: Config) -> int:
     """Hold the variants to their budget, and remove what killed processes left behind."""
     async with opened(config, look=args.dry_run) as stores:
-        report = await sweep(stores.originals, stores.variants, dry_run=args.dry_run)
+        with progress_bar("Sweeping") as progress:
+            report = await sweep(stores.originals, stores.variants, dry_run=args.dry_run, progress=progress)
     show_figures(args, dataclasses.asdict(report), title="Would be swept" if args.dry_run else "Swept")
     return 0
