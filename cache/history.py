@@ -64,9 +64,7 @@ class History:
             try:
                 change = await parts.threads.write(parts.keeper.set_aside, key, other, arrived)
             finally:
-                body = parts.layout.body(incoming.sha256)
-                if size_of(incoming.path) is None and size_of(body) is not None:
-                    incoming.moved(body)
+                incoming.follow(parts.layout.body(incoming.sha256))
             await parts.threads.read(parts.usage.add, change)
 
     async def promote(self, url: str, sha256: str, *, note: str = "") -> Entry | None:

@@ -24,7 +24,7 @@ from cache.durable import Durable, abandoned, create_aside, refusal
 from cache.entry import Entry
 from cache.errors import SourceBlocked, StoreFull, StoreUnreadable, Superseded
 from cache.exclusion import Exclusion
-from cache.failures import Failures
+from cache.failures import Failure, Failures
 from cache.generations import Generations
 from cache.history import History, Parts
 from cache.incoming import Incoming
@@ -143,6 +143,10 @@ class Originals:
         """
         return await self._threads.read(self._looked_up, url)
 
+    async def get_and_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
+        """Return `get` of a source and what is remembered under `failure_key`, at the price of one."""
+        return await self._threads.read(self._got_with_failure, url, failure_key)
+
     def body_path(self, sha256: str) -> Path:
         """Return where the body with this digest lies, if it is kept."""
         return self._layout.body(sha256)
@@ -197,11 +201,18 @@ class Originals:
             _require_agreement(entry, incoming)
             await incoming.sync()
         async with self._exclusion.source(entry.key, (entry.body_sha256,)):
-            await self._require_welcome(entry.source, stamp)
-            done = await self._kept(entry, incoming)
-            if done.bytes_changed:
+            if incoming is not None and not self._has_room_for(incoming.size):
+                raise StoreFull("min_free or originals_max_bytes is reached")
+            try:
+                bytes_changed = await self._threads.write(self._commit, entry, incoming, stamp)
+            except BaseException as error:
+                # When this is cancelled the thread comes to its end; when it fails, the body may lie in its place.
+                followed = incoming is not None and incoming.follow(self._layout.body(entry.body_sha256))
+                if followed or isinstance(error, asyncio.CancelledError):
+                    self.generations.bump(entry.source)
+                raise
+            if bytes_changed:
                 self.generations.bump(entry.source)
-            await self._threads.read(self._usage.add, done.change)
 
     async def purge(self, url: str) -> Purged:
         """Delete what is kept of a source; true in every process when this returns.
@@ -353,30 +364,28 @@ class Originals:
                 progress(number, len(steps))
         return census
 
+    def _got_with_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
+        failure = self.failures.read(failure_key) if failure_key else None
+        return self._keeper.entry(source_key(url)), failure
+
     def _looked_up(self, url: str) -> tuple[bool, Entry | None]:
         return self._blocks.contains(url), self._keeper.entry(source_key(url))
 
-    async def _kept(self, entry: Entry, incoming: Incoming | None) -> Done:
-        if incoming is None:
-            return await self._threads.write(self._keeper.update, entry)
-        if not self._has_room_for(incoming.size):
-            raise StoreFull("min_free or originals_max_bytes is reached")
-        arrived = Arrived(incoming.path, incoming.sha256, incoming.size)
-        body = self._layout.body(entry.body_sha256)
+    def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
+        """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
+        self._require_welcome(entry.source, stamp)
+        done = self._keeper.update(entry) if incoming is None else self._kept(entry, incoming)
+        self._usage.add(done.change)
+        return done.bytes_changed
+
+    def _kept(self, entry: Entry, incoming: Incoming) -> Done:
         try:
-            await self._threads.write(mark_again, self._layout)
+            mark_again(self._layout)
         except OSError as error:
             raise refusal(error) from error
-        try:
-            done = await self._threads.write(self._keeper.keep, entry, arrived)
-        except BaseException:
-            # Also when cancelled: the thread came to its end, and the body may lie in its place.
-            if size_of(incoming.path) is None and size_of(body) is not None:
-                incoming.moved(body)
-                self.generations.bump(entry.source)
-            raise
+        done = self._keeper.keep(entry, Arrived(incoming.path, incoming.sha256, incoming.size))
         if done.body_moved:
-            incoming.moved(body)
+            incoming.settle(self._layout.body(entry.body_sha256))
         return done
 
     def _has_room_for(self, size: int) -> bool:
@@ -386,8 +395,8 @@ class Originals:
     def _within_budget(self, size: int) -> bool:
         return self._limits.max_bytes is None or self.kept_bytes() + size <= self._limits.max_bytes
 
-    async def _require_welcome(self, url: str, stamp: int | None) -> None:
-        if await self.is_blocked(url):
+    def _require_welcome(self, url: str, stamp: int | None) -> None:
+        if self._blocks.contains(url):
             raise SourceBlocked(f"{url} was blocked by a purge")
         if stamp is not None and self.generations.stamp(url) != stamp:
             raise Superseded(f"{url} was purged or changed meanwhile")
