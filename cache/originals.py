@@ -28,7 +28,7 @@ from cache.failures import Failure, Failures
 from cache.generations import Generations
 from cache.history import History, Parts
 from cache.incoming import Incoming
-from cache.keeper import Arrived, Done, Keeper, Purged
+from cache.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.keys import source_key
 from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
@@ -39,7 +39,7 @@ from cache.threads import StoreThreads
 from cache.usage import Counts, Usage
 from cache.verify import Finding, Progress, Verification, VerifyReport
 
-__all__ = ["Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
+__all__ = ["Gone", "Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,9 @@ class Originals:
     Purge: the same locks, the reverse order, and always a new generation.
     """
 
-    def __init__(self, layout: Layout, limits: Limits, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self, layout: Layout, limits: Limits, *, now: Callable[[], float], look: bool = False
+    ) -> None:
         durable = Durable(layout.incoming)
         self._layout = layout
         self._limits = limits
@@ -74,7 +76,7 @@ class Originals:
         self._usage = Usage(layout.root / "usage")
         self._counting: asyncio.Task[None] | None = None
         self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(layout.root / "generations")
+        self.generations = Generations(layout.root / "generations", make=not look)
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = Failures(layout.root / "failures", self._threads)
         self._exclusion = Exclusion(self.locks)
@@ -93,26 +95,28 @@ class Originals:
         )
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913 - limits, and what opening may do
         cls,
         folder: Path,
         *,
         min_free_bytes: int = 0,
         max_bytes: int | None = None,
         tidy: bool = True,
+        look: bool = False,
         now: Callable[[], float] = time.time,
     ) -> Originals:
         """Open the store in a folder, making it when there is none.
 
-        With `tidy`, temporary files of processes that are gone are removed; a look at a store changes nothing.
+        With `tidy`, temporary files of processes that are gone are removed. With `look`, nothing is made, removed or
+        put right, unless a method is called that does.
 
         Raises:
             StoreRefused: the folder holds code or foreign files.
             StoreUnreadable: it cannot be looked at or made.
         """
-        layout = await asyncio.to_thread(prepare, folder, tidy=tidy)
-        store = cls(layout, Limits(min_free_bytes, max_bytes), now=now)
-        if not await store._threads.read(store._count_is_right):
+        layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look)
+        store = cls(layout, Limits(min_free_bytes, max_bytes), now=now, look=look)
+        if not look and not await store._threads.read(store._count_is_right):
             store._counting = asyncio.create_task(store._count_anew())
         return store
 
@@ -229,9 +233,9 @@ class Originals:
                 await self._threads.read(self._usage.add, change)
         return purged
 
-    async def purge_preview(self, url: str) -> Purged:
-        """Return what `purge` would do."""
-        return await self._threads.read(self._keeper.preview, source_key(url))
+    async def purge_preview(self, url: str, gone: Gone | None = None) -> Purged:
+        """Return what `purge` would do; one `gone` for several is what they would do one after the other."""
+        return await self._threads.read(self._keeper.preview, source_key(url), {} if gone is None else gone)
 
     async def block(self, url: str, reason: str) -> None:
         """Never keep this source again; what is kept of it stays until it is purged."""

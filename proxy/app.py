@@ -102,9 +102,11 @@ def make_signer(config: Config) -> Signer | None:
 
 @asynccontextmanager
 async def open_stores(
-    config: Config, *, tidy: bool = True
+    config: Config, *, tidy: bool = True, look: bool = False
 ) -> AsyncIterator[tuple[OriginalsStore, VariantsStore, ArticleIndex]]:
     """Open what is kept, without anything that fetches or renders; `tidy` removes what dead processes left.
+
+    With `look`, no file is made or changed by that.
 
     Raises:
         CacheError, OSError: the folders cannot be used.
@@ -112,10 +114,16 @@ async def open_stores(
     store = config.store
     async with AsyncExitStack() as stack:
         kept = await OriginalsStore.open(
-            store.dir, min_free_bytes=store.min_free, max_bytes=store.originals_max_bytes, tidy=tidy
+            store.dir,
+            min_free_bytes=store.min_free,
+            max_bytes=store.originals_max_bytes,
+            tidy=tidy,
+            look=look,
         )
         stack.push_async_callback(kept.close)
-        variants = await VariantsStore.open(store.variants_path, max_bytes=store.variants_max_bytes)
+        variants = await VariantsStore.open(
+            store.variants_path, max_bytes=store.variants_max_bytes, look=look
+        )
         stack.push_async_callback(variants.close)
         yield kept, variants, kept.articles
 

@@ -167,6 +167,7 @@ async def test_stale_answer_comes_at_once_where_the_origin_allows_it(
     assert answer.cache_status.startswith("imgmirror; hit; ttl=-")
     assert answer.cache_status.endswith("detail=refreshing")
     assert answer.headers["Cache-Control"] == "public, max-age=60"
+    # The origin answers in this loop.
     await asyncio.to_thread(wait_until, lambda: origin.count("/a.png") == 2)
 
 
