@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types package bench bench-images bench-crowd kill lock clean
+.PHONY: help run demo test check lint types package bench bench-images bench-crowd bench-million kill lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,10 @@ types: $(VENV)/.installed-dev ## mypy, strict
 package: $(VENV)/.installed-dev ## build the wheel and look into it
 	$(BIN)/python -m pytest -q tests/functional/test_package.py
 
+.PHONY: cache-tests
+cache-tests: $(VENV)/.installed-dev ## the public HTTP cache test suite against a service of ours (needs node; ARGS="--floor N,N")
+	PYTHONPATH=.:tests/lib $(BIN)/python tests/cache_suite/run.py $(ARGS)
+
 bench: $(VENV)/.installed-dev ## hits, cold thumbnails and warm pictures per second
 	$(BIN)/python benchmarks/service.py
 
@@ -37,8 +41,11 @@ bench-images: $(VENV)/.installed-dev ## cold thumbnails beside thumbor, ipx, ngi
 bench-crowd: $(VENV)/.installed-dev ## a thousand clients on one cold picture whose origin stalls
 	$(BIN)/python benchmarks/crowd.py $(ARGS)
 
-kill: $(VENV)/.installed-dev ## kill -9 a warm of 200 pictures, again and again (ROUNDS=50)
-	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py
+bench-million: $(VENV)/.installed-dev ## a store of a million entries beside one of a thousand
+	$(BIN)/python benchmarks/million.py $(ARGS)
+
+kill: $(VENV)/.installed-dev ## kill -9 a warm of 200 pictures, again and again (ROUNDS=50); packing and unpacking
+	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py tests/hostile/test_moving_kill.py
 
 lock: ## write requirements.lock and requirements-dev.lock anew
 	$(PIP) install uv

@@ -25,10 +25,11 @@ MAX_ARTICLE_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """An article by the name it was recorded under, and the sources it uses."""
+    """An article by the name it was recorded under, the sources it uses, and when it was written (unix seconds)."""
 
     name: str
     sources: tuple[str, ...]
+    date: float | None = None
 
 
 class ArticleIndex:
@@ -39,13 +40,13 @@ class ArticleIndex:
         self._durable = durable
         self._threads = threads
 
-    async def record(self, article: str, sources: Iterable[str]) -> None:
-        """Note that `article` uses `sources`, instead of those it was known to use.
+    async def record(self, article: str, sources: Iterable[str], *, date: float | None = None) -> None:
+        """Note that `article` uses `sources`, instead of those it was known to use, and its date.
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused.
         """
-        await self._threads.write(self._record, Article(article, tuple(sorted(set(sources)))))
+        await self._threads.write(self._record, Article(article, tuple(sorted(set(sources))), date))
 
     async def forget(self, article: str) -> bool:
         """Forget an article; return whether it was known."""
@@ -55,9 +56,17 @@ class ArticleIndex:
         """Return the names of all known articles, sorted."""
         return sorted(item.name for item in await self._threads.read(lambda: list(self._all())))
 
+    async def everything(self) -> dict[str, Article]:
+        """Return every known article by its name."""
+        return {item.name: item for item in await self._threads.read(lambda: list(self._all()))}
+
+    async def get(self, article: str) -> Article | None:
+        """Return what is known of an article; None when it is not."""
+        return await self._threads.read(_read, self._path(article))
+
     async def sources_of(self, article: str) -> tuple[str, ...]:
         """Return the sources of an article, sorted; none when it is not known."""
-        found = await self._threads.read(_read, self._path(article))
+        found = await self.get(article)
         return found.sources if found else ()
 
     async def articles_of(self, url: str) -> list[str]:
@@ -65,6 +74,11 @@ class ArticleIndex:
         return sorted(
             item.name for item in await self._threads.read(lambda: list(self._all())) if url in item.sources
         )
+
+    async def date_of(self, url: str) -> float | None:
+        """Return when the first article that uses a source was written, unix seconds; None when nobody knows."""
+        found = await self._threads.read(lambda: [item for item in self._all() if url in item.sources])
+        return min((item.date for item in found if item.date is not None), default=None)
 
     async def sources_only_in(self, article: str) -> tuple[list[str], list[str]]:
         """Return the sources that only this article uses, and those that others use as well."""
@@ -83,7 +97,8 @@ class ArticleIndex:
         path = self._path(item.name)
         if _read(path) == item:
             return
-        text = json.dumps({"article": item.name, "sources": item.sources}, indent=2)
+        known = {"article": item.name, "sources": item.sources, "date": item.date}
+        text = json.dumps(known, indent=2)
         try:
             self._durable.write(path, text.encode("ascii") + b"\n")
         except OSError as error:
@@ -113,7 +128,7 @@ def _read(path: Path) -> Article | None:
             case {"article": str(name), "sources": [*sources]} if all(
                 isinstance(url, str) for url in sources
             ):
-                return Article(name, tuple(sources))
+                return Article(name, tuple(sources), moment_or_none(known.get("date")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -121,3 +136,10 @@ def _read(path: Path) -> Article | None:
         return None
     log.warning("the article file %s holds something else", path)
     return None
+
+
+def moment_or_none(value: object) -> float | None:
+    """Return a date as a file may give it, unix seconds; None for what is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) < 1 << 53 else None

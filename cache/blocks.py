@@ -10,6 +10,7 @@ from cache.errors import StoreUnreadable
 from cache.keys import source_key
 from cache.layout import Layout
 
+MAX_BLOCK_BYTES = 64 * 1024
 _ABSENT = {errno.ENOENT, errno.ENOTDIR}
 
 
@@ -41,6 +42,19 @@ class Blocks:
             self._durable.write(self._layout.blocked(source_key(url)), text.encode("ascii") + b"\n")
         except OSError as error:
             raise refusal(error) from error
+
+    def everything(self) -> list[tuple[str, str]]:
+        """Return every blocked source that its file still names, with the reason; sorted."""
+        found = []
+        for path in self._layout.root.glob("blocked/??/*.json"):
+            try:
+                known = json.loads(path.read_bytes()[:MAX_BLOCK_BYTES])
+            except (OSError, ValueError, RecursionError):
+                continue  # the block itself holds: its file is there
+            match known:
+                case {"source": str(url), "reason": str(reason)} if url.isascii():
+                    found.append((url, reason))
+        return sorted(found)
 
     def remove(self, url: str) -> bool:
         """Lift a block; return whether there was one."""

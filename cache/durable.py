@@ -59,10 +59,12 @@ def create_aside(folder: Path, *, suffix: str) -> tuple[int, Path]:
     raise OSError(errno.EBUSY, "temporary files are removed as fast as they are made", str(folder))
 
 
-def abandoned(folder: Path, *, remove: bool) -> list[Path]:
-    """Return the temporary files whose owner is gone, removing them when asked to."""
+def abandoned(folder: Path, *, remove: bool, suffix: str = "") -> list[Path]:
+    """Return the temporary files whose owner is gone, removing them when asked to; `suffix`: only names that end so."""
     found = []
     for path in files_in(folder):
+        if not path.name.endswith(suffix):
+            continue
         with contextlib.suppress(OSError), _owner_gone(path) as gone:
             if gone:
                 if remove:

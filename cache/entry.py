@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 from cache.errors import EntryUnreadable
 from cache.keys import source_key
 
 MAX_ENTRY_BYTES = 1 << 20
-"""An entry is 1 to 3 KB; one with the longest history stays below 100 KB. More is not an entry."""
+"""An entry is 1 to 3 KB; one with the longest history stays below 200 KB. More is not an entry."""
 
 MAX_HISTORY = 256
 """Former bodies remembered in one entry. Older ones stay on disk, but no entry names them any more."""
@@ -29,12 +29,20 @@ _SOURCE = re.compile(r"[\x21-\x7e]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """Bytes that the source had before: kept until the source is purged."""
+    """Other bytes of the source: kept until it, or its history, is purged.
+
+    `note` is empty for bytes that were the present ones once. Else it says why they are not to be: `placeholder` or
+    `another_size` (set aside when they came), `rolled_back` (by the operator).
+    """
 
     body_sha256: str
     body_size: int
     media_type: str
     fetched_at: float
+    damaged: bool = False
+    picture: Mapping[str, Any] | None = None
+    note: str = ""
+    recovered: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,8 @@ class Entry:
     `media_type` was decided from the bytes. Times are unix seconds: `request_time` and `response_time` as in
     RFC 9111 §4.2.3, `fetched_at` when these bytes first came, `validated_at` when the origin last confirmed
     them. `picture` holds facts such as format, width and height; None for what is not a picture.
-    `history` names the bytes the source had before, newest first.
+    `history` names the other bytes that came from the source, newest first. `recovered` says where the bytes came
+    from when it was not the origin: `from`, `url`, `captured_at`; None for what the origin gave.
     """
 
     source: str
@@ -62,6 +71,7 @@ class Entry:
     damaged: bool = False
     picture: Mapping[str, Any] | None = None
     history: tuple[Former, ...] = ()
+    recovered: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -83,6 +93,11 @@ class Entry:
         """Every body this entry names, the present one first."""
         return (self.body_sha256, *(former.body_sha256 for former in self.history))
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size of every body this entry names, by its digest."""
+        return {item.body_sha256: item.body_size for item in (*self.history, self.as_former())}
+
     def header(self, name: str) -> str | None:
         """Return the first value of a kept header; `name` in lower case."""
         return next((value for known, value in self.headers if known == name), None)
@@ -101,17 +116,61 @@ class Entry:
         items.pop(self.body_sha256, None)
         return _with_history(self, tuple(items.values())[:MAX_HISTORY])
 
-    def as_former(self) -> Former:
+    def having(self, other: Former) -> Entry:
+        """Return this entry with `other` as the newest of its history."""
+        rest = (item for item in self.history if item.body_sha256 != other.body_sha256)
+        return _with_history(self, (other, *rest)[:MAX_HISTORY])
+
+    def without(self, digests: Collection[str]) -> Entry:
+        """Return this entry with those of its history left out that have one of `digests`."""
+        return _with_history(self, tuple(item for item in self.history if item.body_sha256 not in digests))
+
+    def promoting(self, sha256: str, *, note: str = "") -> Entry:
+        """Return the entry whose present bytes are those of its history with this digest.
+
+        The present ones become history, under `note`. Headers are not remembered of other bytes, so there are no
+        validators either: the next refresh asks for the whole.
+
+        Raises:
+            KeyError: the history does not name these bytes.
+        """
+        chosen = next((item for item in self.history if item.body_sha256 == sha256), None)
+        if chosen is None:
+            raise KeyError(sha256)
+        promoted = replace(
+            self,
+            headers=(("content-type", chosen.media_type),),
+            body_sha256=chosen.body_sha256,
+            body_size=chosen.body_size,
+            media_type=chosen.media_type,
+            final_url=_final_url(self, chosen),
+            fetched_at=chosen.fetched_at,
+            damaged=chosen.damaged,
+            picture=chosen.picture,
+            history=tuple(item for item in self.history if item is not chosen),
+            recovered=chosen.recovered,
+        )
+        return promoted.having(self.as_former(note=note))
+
+    def as_former(self, *, note: str = "") -> Former:
         """Return what a later entry remembers of this one."""
-        return Former(self.body_sha256, self.body_size, self.media_type, self.fetched_at)
+        return Former(
+            self.body_sha256,
+            self.body_size,
+            self.media_type,
+            self.fetched_at,
+            damaged=self.damaged,
+            picture=self.picture,
+            note=note,
+            recovered=self.recovered,
+        )
 
     def to_json(self) -> bytes:
         """Return the text of the entry file."""
         known = {field.name: getattr(self, field.name) for field in fields(self)}
-        known["history"] = [
-            {field.name: getattr(item, field.name) for field in fields(item)} for item in self.history
-        ]
+        known["history"] = [_plain(item) for item in self.history]
         known["picture"] = None if self.picture is None else dict(self.picture)
+        known["recovered"] = None if self.recovered is None else dict(self.recovered)
         # ASCII, because header values may hold bytes that are no UTF-8 (lone surrogates).
         return json.dumps(known, indent=2, allow_nan=False).encode("ascii") + b"\n"
 
@@ -142,14 +201,28 @@ class Entry:
                 damaged=known.flag("damaged"),
                 picture=known.mapping("picture"),
                 history=tuple(_former(item) for item in known.items("history")),
+                recovered=known.mapping("recovered"),
             )
         except KeyError as error:
             raise EntryUnreadable(f"{error.args[0]} is missing") from None
 
 
+def _final_url(present: Entry, chosen: Former) -> str:
+    """Return where a version came from in the end, as far as it is remembered."""
+    if chosen.recovered is not None:
+        return str(chosen.recovered.get("url", present.source))
+    return present.final_url if present.recovered is None else present.source
+
+
 def _with_history(entry: Entry, history: tuple[Former, ...]) -> Entry:
-    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
-    return Entry(**{**values, "history": history})
+    return replace(entry, history=history)
+
+
+def _plain(item: Former) -> dict[str, Any]:
+    known = {field.name: getattr(item, field.name) for field in fields(item)}
+    known["picture"] = None if item.picture is None else dict(item.picture)
+    known["recovered"] = None if item.recovered is None else dict(item.recovered)
+    return known
 
 
 def _parsed(text: bytes) -> Mapping[str, object]:
@@ -188,6 +261,10 @@ def _former(item: object) -> Former:
         known.whole("body_size"),
         known.text("media_type"),
         known.moment("fetched_at"),
+        damaged=known.flag("damaged"),
+        picture=known.mapping("picture"),
+        note=known.text_or_none("note") or "",
+        recovered=known.mapping("recovered"),
     )
 
 
@@ -205,6 +282,9 @@ class _Reader:
         if not isinstance(value, str):
             raise EntryUnreadable(f"{name} is not a text")
         return value
+
+    def text_or_none(self, name: str) -> str | None:
+        return None if self._known.get(name) is None else self.text(name)
 
     def digest(self, name: str) -> str:
         value = self.text(name)

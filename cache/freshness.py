@@ -5,9 +5,16 @@ be kept: a mirror keeps for good. So the directives mean here:
 
     s-maxage, max-age, Expires, heuristic   the lifetime, in this order (§4.2.1); ours is a shared cache
     no-cache, no-store, private             lifetime 0: kept, but asked about each time (unless `min_fresh` is set)
-    must-revalidate, proxy-revalidate       nothing: a kept original wins over a failed refresh (stale-if-error)
-    immutable, public, stale-*, others      nothing: what is fresh is never asked about anyway
+    no-store with must-understand           no-store does not count: the statuses we keep are understood (§5.2.2.3)
+    stale-while-revalidate                  answered at once for so long after, and refreshed behind (RFC 5861 §3)
+    must-revalidate, proxy-revalidate       no stale-while-revalidate; and against stale-if-error nothing: a kept
+                                            original wins over a failed refresh
+    immutable, public, stale-if-error       nothing: what is fresh is never asked about anyway, and how long a kept
+                                            original wins is the operator's to say
+    Vary: *                                 lifetime 0: what it depends on cannot be known (§4.1)
+    Vary with names                         nothing: we send every origin the same fields at all times
 
+A valid `CDN-Cache-Control` takes the place of Cache-Control, Expires and Pragma (RFC 9213).
 `min_fresh_seconds` is the operator's word and stands above all of these.
 """
 
@@ -16,6 +23,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from typing import cast
+
+import http_sf
 
 from cache.entry import Entry
 from cache.httpdate import parse_http_date
@@ -31,11 +42,22 @@ HEURISTIC_MAX_SECONDS = 7 * 86400.0
 CLOCK_TOLERANCE_SECONDS = 60.0
 """An answer that came later than now by more than this came by a wrong clock: it is stale, not fresh for ever."""
 
+HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
+"""RFC 9110 §15.1, without 206."""
+
+_NEVER_REUSED = frozenset({206, 304})
+"""A part of something, and an answer to a condition: neither stands for itself."""
+
+_UNDERSTOOD = frozenset(map(int, HTTPStatus))
+"""Statuses of IANA's registry: what must-understand asks about (§5.2.2.3)."""
+
 MAX_DELTA_SECONDS = 1 << 31
 """RFC 9111 §1.2.2: a larger number counts as this one."""
 
 _DIRECTIVE = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*)))?')
 _NUMBER = re.compile(r"[0-9]+\Z", re.ASCII)
+_LIFETIMES = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
+_NEVER_STALE = frozenset({"must-revalidate", "proxy-revalidate", "s-maxage", "no-cache"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +71,10 @@ class Policy:
 
 def cache_control(headers: Headers) -> Mapping[str, str | None]:
     """Return the directives of all `Cache-Control` lines, names in lower case; the first of a name counts."""
+    headers = tuple(headers)
+    targeted = _cdn_cache_control(headers)
+    if targeted is not None:
+        return targeted
     found: dict[str, str | None] = {}
     for name, value in headers:
         if name == "cache-control":
@@ -62,17 +88,17 @@ def freshness_lifetime(headers: Headers, *, response_time: float, policy: Policy
     """Return for how many seconds after its generation the answer is fresh (§4.2.1)."""
     headers = tuple(headers)
     directives = cache_control(headers)
-    if _asks_each_time(headers, directives):
+    if _asks_each_time(headers, directives) or _varies_unknowably(headers):
         return 0.0
     for name in ("s-maxage", "max-age"):
         if name in directives:
             # §4.2.1: invalid freshness information counts as stale.
             return _delta_seconds(directives[name]) or 0.0
     date = _date(headers, response_time=response_time)
-    expires = _first(headers, "expires")
-    if expires is not None:
-        # §5.3: an invalid date, "0" above all, lies in the past.
-        moment = parse_http_date(expires)
+    expires = [value for name, value in headers if name == "expires"]
+    if expires and _cdn_cache_control(headers) is None:
+        # §5.3: an invalid date, "0" above all, lies in the past; so do several that are not the same (§4.2.1).
+        moment = parse_http_date(expires[0]) if len(set(expires)) == 1 else None
         return 0.0 if moment is None else max(0.0, moment - date)
     return _heuristic(headers, date=date, policy=policy or Policy())
 
@@ -82,7 +108,9 @@ def current_age(headers: Headers, *, request_time: float, response_time: float, 
     headers = tuple(headers)
     apparent_age = max(0.0, response_time - _date(headers, response_time=response_time))
     response_delay = max(0.0, response_time - request_time)
-    corrected_age = (_delta_seconds(_first(headers, "age")) or 0.0) + response_delay
+    # §5.1: of a list, or of several lines, the first counts; what is no number is ignored.
+    age_value = _delta_seconds((_first(headers, "age") or "").split(",")[0]) or 0.0
+    corrected_age = age_value + response_delay
     resident = max(0.0, now - response_time)
     return max(apparent_age, corrected_age) + resident
 
@@ -102,6 +130,49 @@ def stale_seconds(entry: Entry, *, now: float, min_fresh_seconds: float) -> floa
     return max(0.0, -remaining)
 
 
+def reusable_seconds(
+    headers: Headers, *, status: int, request_time: float, response_time: float, now: float
+) -> float:
+    """Return for how many seconds from `now` an answer with another status than 200 may be given again (§3, §4.2).
+
+    Without explicit freshness only statuses that are heuristically cacheable, or an answer called public, have any.
+    """
+    headers = tuple(headers)
+    directives = cache_control(headers)
+    if kept_against_wish(headers) or not (200 <= status < 600) or status in _NEVER_REUSED:
+        return 0.0
+    if status not in _UNDERSTOOD and "must-understand" in directives:
+        return 0.0
+    explicit = (
+        not directives.keys().isdisjoint({"max-age", "s-maxage"}) or _first(headers, "expires") is not None
+    )
+    if not (explicit or status in HEURISTICALLY_CACHEABLE or "public" in directives):
+        return 0.0
+    age = current_age(headers, request_time=request_time, response_time=response_time, now=now)
+    return max(0.0, freshness_lifetime(headers, response_time=response_time) - age)
+
+
+def may_refresh_behind(entry: Entry, *, now: float, min_fresh_seconds: float) -> bool:
+    """Whether a stale entry may be answered while it is refreshed (RFC 5861 §3, stale-while-revalidate)."""
+    directives = cache_control(entry.headers)
+    window = _delta_seconds(directives.get("stale-while-revalidate")) or 0.0
+    # RFC 9111 §4.2.4: not where a directive prohibits stale answers; s-maxage implies proxy-revalidate (§5.2.2.10).
+    if not window or not directives.keys().isdisjoint(_NEVER_STALE):
+        return False
+    return stale_seconds(entry, now=now, min_fresh_seconds=min_fresh_seconds) < window
+
+
+def kept_against_wish(headers: Headers) -> str:
+    """Return the directive by which the origin asked shared caches not to keep the answer; empty when it did not.
+
+    A mirror keeps it all the same: that is what it is for. It says so in `Cache-Status`.
+    """
+    directives = cache_control(headers)
+    if "no-store" in directives and "must-understand" not in directives:
+        return "no-store"
+    return "private" if "private" in directives and not directives["private"] else ""
+
+
 def _by_operator(entry: Entry, *, now: float, policy: Policy) -> float:
     since = now - entry.validated_at
     if since < -CLOCK_TOLERANCE_SECONDS:
@@ -119,12 +190,39 @@ def _by_origin(entry: Entry, *, now: float, policy: Policy) -> float:
 
 def _asks_each_time(headers: Headers, directives: Mapping[str, str | None]) -> bool:
     # §5.2.2.4, §5.2.2.7: the forms with field names speak of those fields only, and we pass none of them down.
-    if "no-store" in directives or any(
-        name in directives and not directives[name] for name in ("no-cache", "private")
-    ):
+    if kept_against_wish(headers) or ("no-cache" in directives and not directives["no-cache"]):
         return True
     # §5.4: Pragma counts only where Cache-Control is absent.
     return not directives and "no-cache" in (_first(headers, "pragma") or "").lower()
+
+
+def _varies_unknowably(headers: Headers) -> bool:
+    listed = ",".join(value for name, value in headers if name == "vary")
+    return "*" in (member.strip(" \t") for member in listed.split(","))
+
+
+def _cdn_cache_control(headers: Headers) -> Mapping[str, str | None] | None:
+    """Return the directives of `CDN-Cache-Control`; None when there is none that is valid (RFC 9213 §2.1)."""
+    lines = [value for name, value in headers if name == "cdn-cache-control"]
+    if not lines:
+        return None
+    try:
+        text = ",".join(lines).encode("latin-1")
+        members = cast("Mapping[str, object]", http_sf.parse(text, tltype="dictionary"))
+    except ValueError:
+        return None
+    found = {name: _argument(member) for name, member in members.items()}
+    # "caches MUST ignore" directives with the wrong type: a lifetime is a whole number.
+    return {
+        name: argument
+        for name, argument in found.items()
+        if name not in _LIFETIMES or (argument and _NUMBER.match(argument))
+    } or None
+
+
+def _argument(member: object) -> str | None:
+    value = member[0] if isinstance(member, tuple) else member
+    return None if value is True else repr(value) if isinstance(value, str) else str(value)
 
 
 def _heuristic(headers: Headers, *, date: float, policy: Policy) -> float:

@@ -1,7 +1,8 @@
 """HTTP dates: text to unix seconds and back (RFC 9110 §5.6.7). Pure.
 
 Answers what moment a `Date`, `Last-Modified`, `Expires` or `If-Modified-Since` names. Strict: what is none
-of the three formats is None, never a guess; the callers ignore such dates as the RFC tells them to.
+of the three formats is None, never a guess; the callers ignore such dates as the RFC tells them to. Only upper and
+lower case do not matter (RFC 9111 §4.2).
 
     good   Sun, 06 Nov 1994 08:49:37 GMT      Sunday, 06-Nov-94 08:49:37 GMT      Sun Nov  6 08:49:37 1994
     bad    0      1994-11-06T08:49:37Z
@@ -18,10 +19,10 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _FORMATS = (
     re.compile(
-        rf"[A-Za-z]{{3}}, (?P<day>[0-9]{{2}}) (?P<month>[A-Za-z]{{3}}) (?P<year>[0-9]{{4}}) {_TIME} GMT"
+        rf"[A-Za-z]{{3}}, (?P<day>[0-9]{{2}}) (?P<month>[A-Za-z]{{3}}) (?P<year>[0-9]{{4}}) {_TIME} (?i:GMT)"
     ),
     re.compile(
-        rf"[A-Za-z]{{6,9}}, (?P<day>[0-9]{{2}})-(?P<month>[A-Za-z]{{3}})-(?P<year>[0-9]{{2}}) {_TIME} GMT"
+        rf"[A-Za-z]{{6,9}}, (?P<day>[0-9]{{2}})-(?P<month>[A-Za-z]{{3}})-(?P<year>[0-9]{{2}}) {_TIME} (?i:GMT)"
     ),
     re.compile(rf"[A-Za-z]{{3}} (?P<month>[A-Za-z]{{3}}) (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
 )

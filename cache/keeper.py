@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from re import compile as pattern
 
 from cache.durable import Durable, refusal, sync_folder
-from cache.entry import MAX_ENTRY_BYTES, Entry
+from cache.entry import MAX_ENTRY_BYTES, Entry, Former
 from cache.errors import EntryUnreadable, Superseded
 from cache.layout import Layout, size_of
+from cache.merging import merged
 from cache.refs import Refs
 from cache.usage import Counts
 
 log = logging.getLogger(__name__)
 
 _ANY_DIGEST = pattern(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+
+
+Gone = dict[str, set[str]]
+"""Of bodies with several users, by digest: the entries that a dry run has passed as if they were gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +53,17 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What a purge did, or would do: `body_deleted` and `body_sha256` speak of the present body."""
+    """What a purge did, or would do: `body_deleted` and `body_sha256` speak of the present body.
+
+    `bodies` are those deleted; `versions` those that the entry does not name any more, others may.
+    """
 
     found: bool
     body_deleted: bool = False
     body_sha256: str | None = None
     freed_bytes: int = 0
     bodies: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
 
 
 class Keeper:
@@ -97,9 +107,15 @@ class Keeper:
         """Keep an original whose body arrived.
 
         Raises:
+            Superseded: it was recovered from elsewhere, and the source has bytes of its own by now.
             StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
         """
         previous = self.entry(entry.key)
+        if entry.recovered is not None and previous is not None and self._stands(previous, entry):
+            raise Superseded(f"{entry.source} is kept")
+        if entry.recovered is not None and previous is not None and previous.body_sha256 == entry.body_sha256:
+            # The lost bytes themselves: what the origin said of them still holds.
+            entry = previous
         with _refusals():
             added = self._place_body(arrived)
             try:
@@ -129,6 +145,83 @@ class Keeper:
         with _refusals():
             change = self._write_entry(entry.replacing(previous))
         return Done(change, bytes_changed=False, body_moved=False)
+
+    def set_aside(self, key: str, other: Former, arrived: Arrived) -> Counts:
+        """Keep a body as history of a source whose present bytes stay; return the change of counts.
+
+        Raises:
+            Superseded: the source was purged, or these bytes are its present ones.
+            StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
+        """
+        known = self.entry(key)
+        if known is None or known.body_sha256 == other.body_sha256:
+            raise Superseded("the source was purged or changed")
+        with _refusals():
+            added = self._place_body(arrived)
+            try:
+                self._refs.add(other.body_sha256, key, body_is_new=added is not None)
+                change = self._write_entry(known.having(other))
+            except OSError:
+                self._put_back(arrived, added, key=key)
+                raise
+        if added is not None:
+            change += Counts(bytes=added, bodies=1 if added == arrived.size else 0)
+        return change
+
+    def restore(
+        self, theirs: Entry, arrived: Mapping[str, Arrived], *, may_displace: bool
+    ) -> tuple[Entry, Entry | None, Counts]:
+        """Bring in an entry with its bodies; return it as it is now, what was there before, the change of counts.
+
+        Bodies that neither came along nor are here are left out of its history.
+
+        Raises:
+            Superseded: its present body is one of those.
+            StoreFull, StoreUnwritable: nothing was kept but bodies that no entry names.
+        """
+        before = self.entry(theirs.key)
+        absent = {
+            digest
+            for digest, size in theirs.sizes.items()
+            if digest not in arrived and size_of(self._layout.body(digest)) != size
+        }
+        if theirs.body_sha256 in absent:
+            raise Superseded(f"the body of {theirs.source} did not come along")
+        now = merged(before, theirs.without(absent), may_displace=may_displace)
+        if now == before:
+            return now, before, Counts()
+        change = Counts()
+        with _refusals():
+            # Of ours, the users are noted already, and their locks are not held.
+            for digest in (digest for digest in now.digests if digest in theirs.sizes):
+                added = self._place_body(arrived[digest]) if digest in arrived else None
+                self._refs.add(digest, now.key, body_is_new=added is not None)
+                if added is not None:
+                    change += Counts(bytes=added, bodies=1 if added == arrived[digest].size else 0)
+            change += self._write_entry(now)
+        return now, before, change
+
+    def revise(self, key: str, change: Callable[[Entry], Entry]) -> tuple[Entry, Counts]:
+        """Write an entry anew; return it and the change of counts. It must name no body it did not name before.
+
+        Raises:
+            Superseded: the source was purged.
+            OSError: the disk refused.
+        """
+        known = self.entry(key)
+        if known is None:
+            raise Superseded("the source was purged")
+        revised = change(known)
+        return revised, self._write_entry(revised)
+
+    def _stands(self, kept: Entry, recovered: Entry) -> bool:
+        """Whether what is kept is whole, and not what was recovered."""
+        if kept.body_sha256 == recovered.body_sha256:
+            return False
+        try:
+            return digest_of(self._layout.body(kept.body_sha256)) == kept.body_sha256
+        except OSError:
+            return False
 
     def _place_body(self, arrived: Arrived) -> int | None:
         """Rename the body to its place; return how many bytes the store grew, None when it was there."""
@@ -166,8 +259,7 @@ class Keeper:
         if entry is not None:
             return entry.digests
         with contextlib.suppress(OSError):
-            found = _ANY_DIGEST.findall(read_bounded(self._layout.entry(key)))
-            return tuple(dict.fromkeys(digest.decode("ascii") for digest in found))
+            return named_in(read_bounded(self._layout.entry(key)))
         return ()
 
     def purge(self, key: str, bodies: tuple[str, ...]) -> tuple[Purged, Counts]:
@@ -181,12 +273,61 @@ class Keeper:
         change = Counts(-(size or 0) - sum(freed.values()), -sum(map(bool, freed.values())), -int(found))
         return _purged(found, bodies, freed), change
 
-    def preview(self, key: str) -> Purged:
-        """Return what `purge` would do now."""
+    def preview(self, key: str, gone: Gone) -> Purged:
+        """Return what `purge` would do after those that `gone` remembers; it remembers this one."""
         bodies = self.named_bodies(key)
-        unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=False)]
-        freed = {sha256: size_of(self._layout.body(sha256)) or 0 for sha256 in unused}
-        return _purged(self._layout.entry(key).exists(), bodies, freed)
+        return _purged(self._layout.entry(key).exists(), bodies, self._would_free(key, bodies, gone))
+
+    def trim(self, key: str, bodies: tuple[str, ...]) -> tuple[Purged, Counts]:
+        """Take `bodies` out of the history of an entry, then delete those that no other entry names."""
+        with _refusals():
+            _, change = self.revise(key, lambda known: known.without(bodies))
+            unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=True)]
+            freed = {sha256: self._delete_body(sha256) for sha256 in unused}
+        change += Counts(-sum(freed.values()), -sum(map(bool, freed.values())))
+        return Purged(
+            found=True, freed_bytes=sum(freed.values()), bodies=tuple(freed), versions=bodies
+        ), change
+
+    def trim_preview(self, key: str, bodies: tuple[str, ...], gone: Gone) -> Purged:
+        """Return what `trim` would do after those that `gone` remembers; it remembers this one."""
+        freed = self._would_free(key, bodies, gone)
+        return Purged(found=True, freed_bytes=sum(freed.values()), bodies=tuple(freed), versions=bodies)
+
+    def _would_free(self, key: str, bodies: tuple[str, ...], gone: Gone) -> dict[str, int]:
+        """Return the sizes of those bodies that would have no user left."""
+        freed = {}
+        for sha256 in bodies:
+            if self._others(sha256, key, remember=False) <= gone.get(sha256, set()):
+                freed[sha256] = size_of(self._layout.body(sha256)) or 0
+            else:
+                gone.setdefault(sha256, set()).add(key)
+        return freed
+
+    def delete_orphan(self, sha256: str) -> int | None:
+        """Delete a body that no entry named a moment ago; return its size, None when an entry names it by now.
+
+        The caller has read every entry after the body was there, and excludes others from the body. Whoever
+        commits notes the entry in the list of users before it is written, so the list shows who came since.
+        """
+        users = self._refs.users(sha256)
+        since = users.keys if users is not None else self._all_users(sha256)
+        if any(self._names(key, sha256) for key in since):
+            return None
+        with _refusals():
+            return self._delete_body(sha256)
+
+    def is_shared(self, sha256: str) -> bool:
+        """Whether more than one entry may name a body."""
+        users = self._refs.users(sha256)
+        return users is None or not users.complete or len(users.keys) > 1
+
+    def users(self, sha256: str, most: int) -> list[Entry]:
+        """Return entries that name a body, as far as the index knows them."""
+        users = self._refs.users(sha256)
+        entries = (self.entry(key) for key in sorted(users.keys)) if users else iter(())
+        named = (entry for entry in entries if entry is not None and sha256 in entry.digests)
+        return list(itertools.islice(named, most))
 
     def _delete_body(self, sha256: str) -> int:
         path = self._layout.body(sha256)
@@ -226,6 +367,11 @@ def read_bounded(path: Path) -> bytes:
     """Return the bytes of an entry file; one byte more than an entry may have is enough to know."""
     with path.open("rb") as reader:
         return reader.read(MAX_ENTRY_BYTES + 1)
+
+
+def named_in(text: bytes) -> tuple[str, ...]:
+    """Return every digest in the text of an entry, whether it can be read or not."""
+    return tuple(dict.fromkeys(digest.decode("ascii") for digest in _ANY_DIGEST.findall(text)))
 
 
 def digest_of(path: Path) -> str:

@@ -2,7 +2,7 @@
 
     imgmirror-store          marker with the format version
     entries/ab/<key>.json    bodies/ab/<sha256>      articles/ab/<key>.json      blocked/ab/<key>.json
-    refs/ab/<sha256>         generations   usage   locks   incoming/             may be deleted at any time
+    refs/ab/<sha256>   generations   usage   locks   failures   scrub   incoming/    may be deleted at any time
     variants/                only by default; a room of its own (`variants.py`)
 
 Names come from digests only, so no text of a client can become a path.
@@ -86,9 +86,10 @@ def is_digest(text: str) -> bool:
     return _DIGEST.match(text) is not None
 
 
-def prepare(root: Path) -> Layout:
-    """Make or recognise the store in `root` and return its layout.
+def prepare(root: Path, *, tidy: bool = True, look: bool = False) -> Layout:
+    """Make or recognise the store in `root` and return its layout; `tidy` removes what dead processes left behind.
 
+    With `look`, nothing is made in a store that is there, nor removed.
     A store on a full or read-only disk is fine as long as it was made before.
 
     Raises:
@@ -101,7 +102,10 @@ def prepare(root: Path) -> Layout:
         _recognise_or_mark(layout)
     except OSError as error:
         raise StoreUnreadable(f"{root} cannot be used: {error.strerror or error}") from error
-    _make_folders(layout)
+    if not look:
+        _make_folders(layout)
+    if tidy and not look:
+        _tidy_up(layout)
     return layout
 
 
@@ -188,6 +192,9 @@ def _make_folders(layout: Layout) -> None:
             (layout.root / name).mkdir(exist_ok=True)
         except OSError as error:
             log.warning("the store has no folder %r and none can be made: %s", name, error)
+
+
+def _tidy_up(layout: Layout) -> None:
     try:
         removed = abandoned(layout.incoming, remove=True)
     except OSError as error:

@@ -19,22 +19,27 @@ import aiofiles
 
 from cache.articles import ArticleIndex
 from cache.blocks import Blocks
-from cache.census import Census, StoreStat, count_shard, shards_of
+from cache.census import Census, Note, StoreStat, count_shard, shards_of
 from cache.durable import Durable, abandoned, create_aside, refusal
 from cache.entry import Entry
-from cache.errors import SourceBlocked, StoreFull, StoreUnwritable, Superseded
+from cache.errors import SourceBlocked, StoreFull, StoreUnreadable, Superseded
+from cache.exclusion import Exclusion
+from cache.failures import Failure, Failures
 from cache.generations import Generations
+from cache.history import History, Parts
 from cache.incoming import Incoming
-from cache.keeper import Arrived, Done, Keeper, Purged
+from cache.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.keys import source_key
+from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
 from cache.locks import KeyLocks
 from cache.refs import Refs
+from cache.scrub import Scrub
 from cache.threads import StoreThreads
 from cache.usage import Counts, Usage
-from cache.verify import Progress, Verification, VerifyReport
+from cache.verify import Finding, Progress, Verification, VerifyReport
 
-__all__ = ["Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
+__all__ = ["Gone", "Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +63,9 @@ class Originals:
     Purge: the same locks, the reverse order, and always a new generation.
     """
 
-    def __init__(self, layout: Layout, limits: Limits, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self, layout: Layout, limits: Limits, *, now: Callable[[], float], look: bool = False
+    ) -> None:
         durable = Durable(layout.incoming)
         self._layout = layout
         self._limits = limits
@@ -69,27 +76,47 @@ class Originals:
         self._usage = Usage(layout.root / "usage")
         self._counting: asyncio.Task[None] | None = None
         self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(layout.root / "generations")
+        self.generations = Generations(layout.root / "generations", make=not look)
         self.articles = ArticleIndex(layout, durable, self._threads)
+        self.failures = Failures(layout.root / "failures", self._threads)
+        self._exclusion = Exclusion(self.locks)
+        self.scrub = Scrub(layout, durable, self._threads, self.locks)
+        self.history = History(
+            Parts(
+                layout,
+                self._threads,
+                self._keeper,
+                self._exclusion,
+                self._usage,
+                self.generations,
+                self._blocks.contains,
+                self._has_room_for,
+            )
+        )
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913 - limits, and what opening may do
         cls,
         folder: Path,
         *,
         min_free_bytes: int = 0,
         max_bytes: int | None = None,
+        tidy: bool = True,
+        look: bool = False,
         now: Callable[[], float] = time.time,
     ) -> Originals:
         """Open the store in a folder, making it when there is none.
+
+        With `tidy`, temporary files of processes that are gone are removed. With `look`, nothing is made, removed or
+        put right, unless a method is called that does.
 
         Raises:
             StoreRefused: the folder holds code or foreign files.
             StoreUnreadable: it cannot be looked at or made.
         """
-        layout = await asyncio.to_thread(prepare, folder)
-        store = cls(layout, Limits(min_free_bytes, max_bytes), now=now)
-        if not await store._threads.read(store._count_is_right):
+        layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look)
+        store = cls(layout, Limits(min_free_bytes, max_bytes), now=now, look=look)
+        if not look and not await store._threads.read(store._count_is_right):
             store._counting = asyncio.create_task(store._count_anew())
         return store
 
@@ -116,6 +143,10 @@ class Originals:
         """
         return await self._threads.read(self._looked_up, url)
 
+    async def get_and_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
+        """Return `get` of a source and what is remembered under `failure_key`, at the price of one."""
+        return await self._threads.read(self._got_with_failure, url, failure_key)
+
     def body_path(self, sha256: str) -> Path:
         """Return where the body with this digest lies, if it is kept."""
         return self._layout.body(sha256)
@@ -135,6 +166,10 @@ class Originals:
             for entry in await self._threads.read(self._entries_of, shard):
                 yield entry
 
+    async def blocks(self) -> list[tuple[str, str]]:
+        """Return every blocked source with the reason, sorted."""
+        return await self._threads.read(self._blocks.everything)
+
     async def is_blocked(self, url: str) -> bool:
         """Whether a purge said that the source is never to be kept again.
 
@@ -144,6 +179,10 @@ class Originals:
         return await self._threads.read(self._blocks.contains, url)
 
     # Keeping
+
+    def land(self) -> Landing:
+        """Return a body to be written by a thread; use it as `with store.land() as landing`."""
+        return Landing(self._layout.incoming)
 
     def receive(self) -> Incoming:
         """Return a body to be received; use it as `async with store.receive() as incoming`."""
@@ -161,12 +200,19 @@ class Originals:
         if incoming is not None:
             _require_agreement(entry, incoming)
             await incoming.sync()
-        async with self._excluded(entry.key, (entry.body_sha256,)):
-            await self._require_welcome(entry.source, stamp)
-            done = await self._kept(entry, incoming)
-            if done.bytes_changed:
+        async with self._exclusion.source(entry.key, (entry.body_sha256,)):
+            if incoming is not None and not self._has_room_for(incoming.size):
+                raise StoreFull("min_free or originals_max_bytes is reached")
+            try:
+                bytes_changed = await self._threads.write(self._commit, entry, incoming, stamp)
+            except BaseException as error:
+                # When this is cancelled the thread comes to its end; when it fails, the body may lie in its place.
+                followed = incoming is not None and incoming.follow(self._layout.body(entry.body_sha256))
+                if followed or isinstance(error, asyncio.CancelledError):
+                    self.generations.bump(entry.source)
+                raise
+            if bytes_changed:
                 self.generations.bump(entry.source)
-            await self._threads.read(self._usage.add, done.change)
 
     async def purge(self, url: str) -> Purged:
         """Delete what is kept of a source; true in every process when this returns.
@@ -177,9 +223,9 @@ class Originals:
             StoreUnwritable: the disk refused.
         """
         key = source_key(url)
-        async with self._excluded(key, ()):
+        async with self._exclusion.source(key):
             bodies = await self._threads.read(self._keeper.named_bodies, key)
-            async with self._bodies_excluded(bodies):
+            async with self._exclusion.bodies(bodies):
                 try:
                     purged, change = await self._threads.write(self._keeper.purge, key, bodies)
                 finally:
@@ -187,13 +233,13 @@ class Originals:
                 await self._threads.read(self._usage.add, change)
         return purged
 
-    async def purge_preview(self, url: str) -> Purged:
-        """Return what `purge` would do."""
-        return await self._threads.read(self._keeper.preview, source_key(url))
+    async def purge_preview(self, url: str, gone: Gone | None = None) -> Purged:
+        """Return what `purge` would do; one `gone` for several is what they would do one after the other."""
+        return await self._threads.read(self._keeper.preview, source_key(url), {} if gone is None else gone)
 
     async def block(self, url: str, reason: str) -> None:
         """Never keep this source again; what is kept of it stays until it is purged."""
-        async with self._excluded(source_key(url), ()):
+        async with self._exclusion.source(source_key(url)):
             try:
                 await self._threads.write(self._blocks.add, url, reason, now=self._now())
             finally:
@@ -201,7 +247,7 @@ class Originals:
 
     async def unblock(self, url: str) -> bool:
         """Lift a block; return whether there was one."""
-        async with self._excluded(source_key(url), ()):
+        async with self._exclusion.source(source_key(url)):
             return await self._threads.write(self._blocks.remove, url)
 
     # Looking after
@@ -248,18 +294,43 @@ class Originals:
             path.unlink(missing_ok=True)
         return True
 
-    async def stat(self, progress: Progress | None = None) -> StoreStat:
-        """Count what is kept, looking at every file, and put the running count right."""
-        async with self._held("count"):
-            census, before = Census(self._layout), self._usage.read()
-            shards = await self._threads.read(shards_of, self._layout.entries, self._layout.bodies)
-            for number, shard in enumerate(shards, start=1):
-                await self._threads.read(census.take, shard)
-                if progress:
-                    progress(number, len(shards))
+    async def stat(self, progress: Progress | None = None, note: Note | None = None) -> StoreStat:
+        """Count what is kept, looking at every file, and put the running count right.
+
+        `note` is called with every entry, in a thread of the store.
+        """
+        async with self._exclusion.held("count"):
+            before = self._usage.read()
+            census = await self._counted(progress, note)
             stat, counts = census.result()
             await self._threads.read(self._usage.settle, counts, before=before)
         return stat
+
+    async def purge_orphans(
+        self, progress: Progress | None = None, *, dry_run: bool = False
+    ) -> tuple[int, int]:
+        """Delete bodies that no entry names; return how many and how many bytes they had.
+
+        They are what a crash, or the end of the longest history, leaves; nobody was told that they are kept.
+
+        Raises:
+            StoreUnreadable: an entry could not be read, so nothing was deleted.
+            StoreUnwritable: the disk refused.
+        """
+        census = await self._counted(progress, None)
+        if dry_run:
+            stat, _ = census.result()
+            return stat.orphans, stat.orphan_bytes
+        if not census.is_sure:
+            raise StoreUnreadable("entries cannot be read, so nobody knows which bodies have no name")
+        count = freed = 0
+        for sha256 in census.orphans:
+            async with self._exclusion.bodies((sha256,)):
+                size = await self._threads.write(self._keeper.delete_orphan, sha256)
+            if size is not None:
+                await self._threads.read(self._usage.add, Counts(-size, bodies=-1))
+                count, freed = count + 1, freed + size
+        return count, freed
 
     async def verify(self, progress: Progress | None = None) -> VerifyReport:
         """Compare everything kept with its digest; changes nothing."""
@@ -270,36 +341,51 @@ class Originals:
                 progress(number, max(number, verification.total))
         return verification.report
 
+    async def still_wrong(self, report: VerifyReport) -> list[Finding]:
+        """Return what is wrong still of what a verification found, looking again at that alone."""
+        verification = await self._threads.read(Verification, self._layout, report)
+        return [item for item in report.wrong if await self._threads.read(verification.is_still_wrong, item)]
+
     async def remove_leftovers(self, *, dry_run: bool = False) -> list[Path]:
         """Remove temporary files whose owner is gone; return them."""
         return await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
 
     # Inside
 
+    async def _counted(self, progress: Progress | None, note: Note | None) -> Census:
+        census = Census(self._layout, note)
+        bodies = await self._threads.read(shards_of, self._layout.bodies)
+        entries = await self._threads.read(shards_of, self._layout.entries)
+        steps = [*((census.take_bodies, shard) for shard in bodies)]
+        steps += [*((census.take_entries, shard) for shard in entries)]
+        for number, (step, shard) in enumerate(steps, start=1):
+            await self._threads.read(step, shard)
+            if progress:
+                progress(number, len(steps))
+        return census
+
+    def _got_with_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
+        failure = self.failures.read(failure_key) if failure_key else None
+        return self._keeper.entry(source_key(url)), failure
+
     def _looked_up(self, url: str) -> tuple[bool, Entry | None]:
         return self._blocks.contains(url), self._keeper.entry(source_key(url))
 
-    async def _kept(self, entry: Entry, incoming: Incoming | None) -> Done:
-        if incoming is None:
-            return await self._threads.write(self._keeper.update, entry)
-        if not self._has_room_for(incoming.size):
-            raise StoreFull("min_free or originals_max_bytes is reached")
-        arrived = Arrived(incoming.path, incoming.sha256, incoming.size)
-        body = self._layout.body(entry.body_sha256)
+    def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
+        """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
+        self._require_welcome(entry.source, stamp)
+        done = self._keeper.update(entry) if incoming is None else self._kept(entry, incoming)
+        self._usage.add(done.change)
+        return done.bytes_changed
+
+    def _kept(self, entry: Entry, incoming: Incoming) -> Done:
         try:
-            await self._threads.write(mark_again, self._layout)
+            mark_again(self._layout)
         except OSError as error:
             raise refusal(error) from error
-        try:
-            done = await self._threads.write(self._keeper.keep, entry, arrived)
-        except BaseException:
-            # Also when cancelled: the thread came to its end, and the body may lie in its place.
-            if size_of(incoming.path) is None and size_of(body) is not None:
-                incoming.moved(body)
-                self.generations.bump(entry.source)
-            raise
+        done = self._keeper.keep(entry, Arrived(incoming.path, incoming.sha256, incoming.size))
         if done.body_moved:
-            incoming.moved(body)
+            incoming.settle(self._layout.body(entry.body_sha256))
         return done
 
     def _has_room_for(self, size: int) -> bool:
@@ -309,33 +395,11 @@ class Originals:
     def _within_budget(self, size: int) -> bool:
         return self._limits.max_bytes is None or self.kept_bytes() + size <= self._limits.max_bytes
 
-    async def _require_welcome(self, url: str, stamp: int | None) -> None:
-        if await self.is_blocked(url):
+    def _require_welcome(self, url: str, stamp: int | None) -> None:
+        if self._blocks.contains(url):
             raise SourceBlocked(f"{url} was blocked by a purge")
         if stamp is not None and self.generations.stamp(url) != stamp:
             raise Superseded(f"{url} was purged or changed meanwhile")
-
-    @contextlib.asynccontextmanager
-    async def _excluded(self, key: str, bodies: tuple[str, ...]) -> AsyncIterator[None]:
-        async with self._held(f"entry {key}"), self._bodies_excluded(bodies):
-            yield
-
-    @contextlib.asynccontextmanager
-    async def _bodies_excluded(self, bodies: tuple[str, ...]) -> AsyncIterator[None]:
-        # Always in the same order, and after the source: nobody waits in a circle.
-        async with contextlib.AsyncExitStack() as stack:
-            for sha256 in sorted(set(bodies)):
-                await stack.enter_async_context(self._held(f"body {sha256}"))
-            yield
-
-    @contextlib.asynccontextmanager
-    async def _held(self, key: str) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self.locks.hold(key))
-            except OSError as error:
-                raise StoreUnwritable(f"the store cannot be locked: {error.strerror or error}") from error
-            yield
 
     def _entries_of(self, shard: str) -> list[Entry]:
         names = (path.stem for path in sorted((self._layout.entries / shard).glob("*.json")))

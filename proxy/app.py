@@ -101,8 +101,12 @@ def make_signer(config: Config) -> Signer | None:
 
 
 @asynccontextmanager
-async def open_stores(config: Config) -> AsyncIterator[tuple[OriginalsStore, VariantsStore, ArticleIndex]]:
-    """Open what is kept, without anything that fetches or renders.
+async def open_stores(
+    config: Config, *, tidy: bool = True, look: bool = False
+) -> AsyncIterator[tuple[OriginalsStore, VariantsStore, ArticleIndex]]:
+    """Open what is kept, without anything that fetches or renders; `tidy` removes what dead processes left.
+
+    With `look`, no file is made or changed by that.
 
     Raises:
         CacheError, OSError: the folders cannot be used.
@@ -110,17 +114,27 @@ async def open_stores(config: Config) -> AsyncIterator[tuple[OriginalsStore, Var
     store = config.store
     async with AsyncExitStack() as stack:
         kept = await OriginalsStore.open(
-            store.dir, min_free_bytes=store.min_free, max_bytes=store.originals_max_bytes
+            store.dir,
+            min_free_bytes=store.min_free,
+            max_bytes=store.originals_max_bytes,
+            tidy=tidy,
+            look=look,
         )
         stack.push_async_callback(kept.close)
-        variants = await VariantsStore.open(store.variants_path, max_bytes=store.variants_max_bytes)
+        variants = await VariantsStore.open(
+            store.variants_path, max_bytes=store.variants_max_bytes, look=look
+        )
         stack.push_async_callback(variants.close)
         yield kept, variants, kept.articles
 
 
 @asynccontextmanager
 async def open_engine(
-    config: Config, *, place: Place | None = None, now: Callable[[], float] = time.time
+    config: Config,
+    *,
+    place: Place | None = None,
+    tidy: bool = True,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Engine]:
     """Open the stores, start the render processes and the fetcher; close all of it at the end, in turn.
 
@@ -132,7 +146,7 @@ async def open_engine(
     if problem := decoder_problem(config.render.decoder):
         raise ConfigError([problem])
     async with AsyncExitStack() as stack:
-        kept, variant_store, index = await stack.enter_async_context(open_stores(config))
+        kept, variant_store, index = await stack.enter_async_context(open_stores(config, tidy=tidy))
         policy = make_policy(config)
         pool = RenderPool(
             config.render,
@@ -193,7 +207,9 @@ def _assembled(
         fetcher=opened.fetcher,
         originals=originals,
         variants=variants,
-        purging=Purging(opened.kept, opened.variant_store, opened.index, unwrapper=unwrapper_of(config)),
+        purging=Purging(
+            opened.kept, opened.variant_store, opened.index, unwrapper=unwrapper_of(config), now=now
+        ),
         articles=Articles(opened.index),
         article_index=opened.index,
         metrics=metrics,

@@ -108,6 +108,8 @@ class ServerConfig(Section):
     shutdown_timeout: Duration = 30.0
     max_body: Size = 16 * 2**20
     min_max_age: Duration = 3600.0
+    client_rate: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
+    client_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
 
     @field_validator("public_url")
     @classmethod
@@ -124,6 +126,7 @@ class StoreConfig(Section):
     variants_dir: Path | None = None
     variants_max_bytes: Size = 2 * 2**30
     memory_max_bytes: Size = 128 * 2**20
+    scrub_rate: Size = 2**20
 
     @field_validator("variants_dir", mode="before")
     @classmethod
@@ -211,12 +214,17 @@ class FetchConfig(Section):
     max_bytes: Size = 32 * 2**20
     max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
     per_origin: Count = 4
+    origin_rate: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
+    queue: Count = 1024
     max_connections: Count = 128
     user_agent: str = "imgmirror (+https://imgmirror.example/contact)"
     types: tuple[str, ...] = ("image/*",)
     min_fresh: Duration = 86400.0
     stale_if_error: Duration = FOREVER
+    remember_failures: Duration = 3600.0
+    stable_after: Duration = 7 * 86400.0
     wayback: str = ""
+    recover_wrappers: tuple[str, ...] = ()
     profiles: dict[str, ProfileConfig] = {}
 
     @field_validator("types")
@@ -226,6 +234,21 @@ class FetchConfig(Section):
             if not re.fullmatch(r"(\*/\*|[\w.+-]+/(\*|[\w.+-]+))", text):
                 raise ValueError(f"{text!r} is not a media type such as image/* or text/css")
         return tuple(text.lower() for text in value)
+
+    @field_validator("wayback")
+    @classmethod
+    def _base(cls, value: str) -> str:
+        if value and (problem := base_url_problem(value)):
+            raise ValueError(problem)
+        return value.rstrip("/")
+
+    @field_validator("recover_wrappers")
+    @classmethod
+    def _absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            if not _WRAPPER.fullmatch(prefix) or not prefix.lower().startswith(("http://", "https://")):
+                raise ValueError(f"{prefix!r} is not the beginning of an http(s) address")
+        return value
 
     @field_validator("user_agent")
     @classmethod
@@ -247,6 +270,7 @@ class RenderConfig(Section):
     memory_max_bytes: Size = 2 * 2**30
     decoded_max_bytes: OptionalSize = None
     formats: tuple[Literal["avif", "webp"], ...] = ("avif", "webp")
+    client_hints: bool = False
 
 
 PresetOptions = dict[str, Any]
@@ -339,18 +363,6 @@ class Config(Section):
             return ipaddress.ip_address(self.server.host.strip("[]")).is_loopback
         except ValueError:
             return False
-
-    @property
-    def not_followed(self) -> tuple[str, ...]:
-        """The keys that are set to something this version reads and checks, but does not do yet."""
-        return tuple(
-            key
-            for key, is_set in (
-                ("server.trusted_proxies", bool(self.server.trusted_proxies)),
-                ("fetch.wayback", bool(self.fetch.wayback)),
-            )
-            if is_set
-        )
 
     @property
     def any_transform(self) -> bool:

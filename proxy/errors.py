@@ -11,6 +11,7 @@ people. `detail` is private (resolved address, library message) and goes to the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -18,12 +19,14 @@ class MirrorError(Exception):
     """Base of all errors that have an answer in the contract.
 
     `message` may replace the class's public message; it is shown to the client, so it never carries
-    addresses, paths or library text. Those go into `detail`.
+    addresses, paths or library text. Those go into `detail`. `forward` says why an origin was asked (RFC 9211
+    §2.2); whoever asked one sets it, empty means that none was.
     """
 
     code: ClassVar[str] = "internal"
     status: int = 500
     public_message: ClassVar[str] = "Something went wrong on our side."
+    forward: str = ""
 
     def __init__(self, message: str | None = None, *, detail: str = "") -> None:
         self.message = message or self.public_message
@@ -134,13 +137,29 @@ class RateLimited(RequestError):
     retry_after_seconds: int = 10
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """The fields of an origin's answer, names in lower case, and the unix seconds around it (RFC 9111 §4.2.3)."""
+
+    headers: tuple[tuple[str, str], ...]
+    request_time: float
+    response_time: float
+
+
 class SourceError(MirrorError):
     """The origin did not give an original that may be kept.
 
-    `origin_status` is what it answered (RFC 9211 `fwd-status`), 0 when no answer came.
+    `origin_status` is what it answered (RFC 9211 `fwd-status`), 0 when no answer came; `answer` the head of that
+    answer. The others are private, as `detail` is: `failure` is the kind in finer words than the code, empty when it
+    is not worth remembering; `retry_after_seconds` is the origin's wish; `not_asked` says that the origin was left
+    alone this time.
     """
 
     origin_status: int = 0
+    answer: AnswerHead | None = None
+    failure: str = ""
+    retry_after_seconds: float | None = None
+    not_asked: bool = False
 
 
 class SourceUnreachable(SourceError):
@@ -148,37 +167,48 @@ class SourceUnreachable(SourceError):
 
     code, status = "source_unreachable", 502
     public_message = "The origin of the picture cannot be reached."
+    failure = "unreachable"
 
 
 class SourceTimeout(SourceError):
     code, status = "source_timeout", 504
     public_message = "The origin of the picture took too long."
+    failure = "timeout"
 
 
 class SourceNotFound(SourceError):
     code, status = "source_not_found", 404
     public_message = "The origin has no such picture."
+    failure = "not_found"
 
 
 class SourceGone(SourceNotFound):
     """The origin said 410; the code stays `source_not_found`."""
 
     status = 410
+    failure = "gone"
 
 
 class SourceRefused(SourceError):
     code, status = "source_refused", 502
     public_message = "The origin refuses to give the picture."
+    failure = "refused"
+
+
+class SourceReplaced(SourceRefused):
+    """The origin said 200 and gave a placeholder: a refusal in the clothes of a picture. The code stays."""
 
 
 class SourceFailed(SourceError):
     code, status = "source_failed", 502
     public_message = "The origin of the picture is out of order."
+    failure = "unusable"
 
 
 class SourceTooLarge(SourceError):
     code, status = "source_too_large", 422
     public_message = "The original has more bytes than this service takes."
+    failure = "too_large"
 
 
 class PictureError(MirrorError):

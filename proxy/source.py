@@ -105,6 +105,14 @@ class Source:
         return self.url
 
 
+def origin_of(url: str) -> str:
+    """Return the origin of a kept source; empty when the text is none, as in an entry that somebody edited."""
+    try:
+        return Source.parse(url).origin
+    except (InvalidSource, SourceNotAllowed):
+        return ""
+
+
 def escape_bytes(text: str) -> str:
     """Percent-encode controls, spaces and bytes above 0x7F, byte by byte; leave all else as it is."""
     if text.isascii() and text.isprintable() and " " not in text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ import aiohttp
 import pytest
 from http_client import Client
 from hypothesis import settings
-from scripted_origin import ScriptedOrigin
+from scripted_origin import ScriptedOrigin, running_in_thread
+from scripted_wayback import ScriptedWayback
 from service import Service, write_config
 
 # Machines are shared: how long an example takes says nothing. With CI set, Hypothesis takes its own profile, which
@@ -19,6 +21,14 @@ settings.register_profile("local", deadline=None)
 settings.register_profile("deep", deadline=None, max_examples=3000)
 if "CI" not in os.environ:
     settings.load_profile("local")
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Commands that run in the test's process quieten the log; the next test hears it again."""
+    before = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(before)
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +43,20 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
 async def origin() -> AsyncIterator[ScriptedOrigin]:
     async with ScriptedOrigin() as origin:
         yield origin
+
+
+@pytest.fixture(scope="module")
+def archive() -> Iterator[ScriptedWayback]:
+    """A Wayback Machine in a thread of its own: commands, and services of many tests, have other loops."""
+    with running_in_thread(ScriptedWayback()) as archive:
+        yield archive
+
+
+@pytest.fixture
+def wayback(archive: ScriptedWayback) -> ScriptedWayback:
+    """The archive, empty and well."""
+    archive.reset()
+    return archive
 
 
 @pytest.fixture

@@ -65,6 +65,8 @@ def show_summary(report: WarmReport, *, error: bool = False) -> None:
     """Show the figures, then what somebody should look at."""
     _list("dead", report.dead, error=error)
     _list("not kept", report.not_kept, error=error)
+    for one in [one for one in report.recovered if one.kept and one.kept.new][:_MAX_LINES]:
+        say(f"recovered: {one.work.source.url} from {one.kept.recovered if one.kept else ''}", error=error)
     for one, made in list(report.troubled())[:_MAX_LINES]:
         word = "original instead of" if made.redirected else "no"
         code = made.failure.code if made.failure else ""
@@ -85,7 +87,14 @@ def summary_rows(report: WarmReport) -> list[tuple[str, str]]:
     rows.append(("dead", f"{counts['dead']} ({codes})" if codes else "0"))
     rows += [
         (name.replace("_", " "), str(counts[name]))
-        for name in ("not_kept", "damaged", "variants_failed", "variants_redirected", "not_begun")
+        for name in (
+            "not_kept",
+            "damaged",
+            "recovered",
+            "variants_failed",
+            "variants_redirected",
+            "not_begun",
+        )
         if counts[name]
     ]
     rows.append(("originals", readable(counts["originals_bytes"])))

@@ -7,6 +7,7 @@ not be put back (`--undo`), or an article could not be read or written; 2 wrong 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import sys
@@ -18,11 +19,15 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
+from cache.errors import CacheError
+from cache.layout import MARKER
+from cache.originals import Originals
 from proxy.cli.terminal import complain, safe, say
 from proxy.config import Config, base_url_problem
 from proxy.rewrite.apply import Rewritten, Undone, journaled_elsewhere, rewrite_file, undo_file
+from proxy.rewrite.dates import article_date
 from proxy.rewrite.diff import unified_diff
-from proxy.rewrite.files import ArticleFile, find_articles
+from proxy.rewrite.files import ArticleFile, article_names, find_articles
 from proxy.rewrite.journal import Entry, Journal, JournalError
 from proxy.rewrite.rewriter import Rewriter, kind_of
 from proxy.rewrite.spot import address_text
@@ -62,6 +67,8 @@ class _Report:
     left: int = 0
     unfinished: int = 0
     failed: int = 0
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    dates: dict[str, float | None] = field(default_factory=dict)
 
     def add_diff(self, done: Rewritten | Undone, new_data: bytes) -> None:
         """Keep what changes in an article; a link is shown as its target, which is what changes."""
@@ -93,12 +100,33 @@ def run(args: argparse.Namespace, config: Config) -> int:
         _undo(articles, args, rewriter, report)
     else:
         _rewrite(articles, args, rewriter, report)
+    if args.write and not args.undo:
+        _record(report, config)
     _print(report, args)
     if report.failed:
         return 1
     if args.undo:
         return 1 if report.left else 0
     return 1 if args.check and (report.replaced or report.unfinished) else 0
+
+
+def _record(report: _Report, config: Config) -> None:
+    """Note in the store which article uses what, as `warm` does; where there is no store, none is made."""
+    if not (config.store.dir / MARKER).is_file():
+        return
+
+    async def record() -> None:
+        kept = await Originals.open(config.store.dir, tidy=False)
+        try:
+            for name, urls in report.sources.items():
+                await kept.articles.record(name, urls, date=report.dates.get(name))
+        finally:
+            await kept.close()
+
+    try:
+        asyncio.run(record())
+    except (CacheError, OSError) as error:
+        say(f"imgmirror: the articles cannot be recorded: {safe(str(error))}", error=True)
 
 
 def _verb(args: argparse.Namespace) -> str:
@@ -115,12 +143,17 @@ def _remembered(paths: Iterable[Path]) -> list[Path]:
 def _rewrite(
     articles: list[ArticleFile], args: argparse.Namespace, rewriter: Rewriter, report: _Report
 ) -> None:
+    name_of = article_names(args.paths)
     for done in _each(articles, lambda article: rewrite_file(article, rewriter, write=args.write), report):
         result = done.result
         report.replaced += len(result.replaced)
         report.left += len(result.left)
         report.unfinished += sum(not item.on_purpose for item in result.left)
         report.articles.append(_rewritten(done))
+        wanted = (item for item in result.pictures if item.wrapped or args.all_images)
+        name = name_of(done.article)
+        report.sources[name] = tuple(item.source.url for item in wanted)
+        report.dates[name] = article_date(done.data, name=name)
         if args.diff:
             report.add_diff(done, result.data)
 

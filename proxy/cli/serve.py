@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 
 from cache.errors import CacheError
@@ -12,8 +11,6 @@ from proxy.configfile import ConfigError
 from proxy.images.libvips import decoder_problem
 from proxy.policy import listen_problem
 from proxy.supervisor import Serving, serve
-
-log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +24,6 @@ def run(args: argparse.Namespace, _config: Config) -> int:
     """Serve; exit 2 when the configuration does not allow it."""
     serving = Serving(args.config, args.host, args.port, args.workers)
     config = serving.read()
-    for key in config.not_followed:
-        log.warning("%s is set, but this version does not follow it yet", key)
     problem = listen_problem(config) or decoder_problem(config.render.decoder)
     if problem:
         print(f"imgmirror: {problem}", file=sys.stderr)

@@ -1,50 +1,124 @@
-"""`imgmirror store stat|verify|sweep|purge`: look after what is kept; all safe beside a running service.
+"""`imgmirror store`: look after what is kept; all of it safe beside a running service.
 
-Exit codes: 0 done; 1 `verify` found something wrong, or the article to purge is not known; 2 wrong use, no store,
-or a store that cannot be used.
+Exit codes: 0 done; 1 `verify` found something wrong, or what was named is not known; 2 wrong use, no store, or a
+store that cannot be used.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
-import json
-import os
-from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
 
-from cache.articles import ArticleIndex
 from cache.errors import CacheError
-from cache.originals import Originals
-from cache.sweep import sweep
-from cache.variants import Variants
-from proxy.app import open_stores
-from proxy.cli.terminal import complain, progress_bar, quiet_log, readable, safe, say, show_rows
+from cache.layout import MARKER
+from proxy.cli.keeping.common import Action
+from proxy.cli.keeping.looking import show, show_misuse, stat, sweep_variants, verify
+from proxy.cli.keeping.moving import pack, pack_misuse, unpack, unpack_misuse
+from proxy.cli.keeping.removing import accept_misuse, accept_version, purge, purge_misuse
+from proxy.cli.terminal import complain, quiet_log, whole_number
 from proxy.config import Config
 from proxy.errors import MirrorError
-from proxy.services.articles import unwrapper_of
-from proxy.services.purging import Purging, Wanted
 
-MARKER = "imgmirror-store"
-_MAX_LINES = 1000
+ACTIONS: dict[str, Action] = {
+    "stat": stat,
+    "show": show,
+    "verify": verify,
+    "sweep": sweep_variants,
+    "purge": purge,
+    "accept": accept_version,
+    "pack": pack,
+    "unpack": unpack,
+}
+_HELP = {
+    "stat": "count what is kept, by origin and article, and what could be freed",
+    "show": "show one picture, its versions and the articles that use it",
+    "verify": "compare everything with its digest",
+    "sweep": "hold the variants to their budget",
+    "purge": "delete on request",
+    "accept": "serve what was set aside, or an older version",
+    "pack": "write everything into a WARC file or a folder",
+    "unpack": "bring in WARC files or folders",
+}
+_MOST = 1_000_000
 
-Stores = tuple[Originals, Variants, ArticleIndex]
-Action = Callable[[argparse.Namespace, Stores, Config], Awaitable[int]]
+_MISUSE = {
+    "show": show_misuse,
+    "purge": purge_misuse,
+    "accept": accept_misuse,
+    "pack": pack_misuse,
+    "unpack": unpack_misuse,
+}
+_OPTIONS_OF = {
+    "paths": {"pack", "unpack"},
+    "source": {"show", "purge", "accept", "pack"},
+    "origin": {"purge", "pack"},
+    "article": {"purge", "pack"},
+    "before": {"purge"},
+    "since": {"purge"},
+    "history": {"purge"},
+    "older_than": {"purge"},
+    "keep": {"purge"},
+    "orphans": {"purge"},
+    "block": {"purge"},
+    "dry_run": {"sweep", "purge"},
+    "repair": {"verify"},
+    "version": {"accept"},
+}
+"""Option -> the actions that take it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    parser.add_argument("action", choices=sorted(ACTIONS), help="count, check, tidy up, or delete on request")
+    """Add the command's options; they may stand before the action and after it."""
+    _add_options(parser)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in _HELP.items():
+        # What is not given after the action must not undo what was given before it.
+        action = actions.add_parser(name, help=text, argument_default=argparse.SUPPRESS)
+        if name in _OPTIONS_OF["paths"]:
+            count = 1 if name == "pack" else "+"
+            action.add_argument(
+                "paths", nargs=count, metavar="PATH", type=Path, help="a WARC file or a folder"
+            )
+        action.add_argument("--config", metavar="F", help=argparse.SUPPRESS)
+        _add_options(action)
+    parser.set_defaults(paths=[])
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--dry-run", action="store_true", help="sweep, purge: say what would be deleted")
-    wanted = parser.add_argument_group("purge, one of")
-    wanted.add_argument("--source", metavar="URL", help="one picture")
+    wanted = parser.add_argument_group("which pictures")
+    wanted.add_argument("--source", metavar="URL", help="show, purge, accept, pack: one picture")
     wanted.add_argument(
-        "--origin", metavar="URL", help="every picture of an origin, such as https://img.example.org"
+        "--origin",
+        metavar="URL",
+        help="purge, pack: every picture of an origin, such as https://img.example.org",
     )
-    wanted.add_argument("--article", metavar="PATH", help="the pictures that no other known article uses")
-    parser.add_argument("--block", action="store_true", help="purge: refuse the pictures for good")
+    wanted.add_argument(
+        "--article",
+        metavar="PATH",
+        help="purge: its pictures that no other known article uses; pack: its pictures",
+    )
+    wanted.add_argument("--before", metavar="DATE", help="purge: only bytes that came before that day (UTC)")
+    wanted.add_argument("--since", metavar="DATE", help="purge: only bytes that came on that day or later")
+    purging = parser.add_argument_group("purge")
+    purging.add_argument("--block", action="store_true", help="refuse the pictures for good")
+    purging.add_argument("--history", action="store_true", help="older versions only; the present ones stay")
+    purging.add_argument(
+        "--older-than", metavar="AGE", help="with --history: displaced that long ago, as 90d"
+    )
+    purging.add_argument(
+        "--keep", metavar="N", type=whole_number(0, _MOST), help="with --history: the newest N of each stay"
+    )
+    purging.add_argument(
+        "--orphans", action="store_true", help="bodies that no entry names, as crashes leave them"
+    )
+    others = parser.add_argument_group("others")
+    others.add_argument("--repair", action="store_true", help="verify: fetch again what is wrong")
+    others.add_argument(
+        "--version", metavar="SHA256", help="accept: this one, not the newest that was set aside"
+    )
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
@@ -52,11 +126,11 @@ def run(args: argparse.Namespace, config: Config) -> int:
     quiet_log()
     if problem := _misuse(args):
         return complain(problem)
-    if not (config.store.dir / MARKER).is_file():
+    if args.action != "unpack" and not (config.store.dir / MARKER).is_file():
         # Nothing is made here: a store that the wrong user makes is one that the service cannot write.
         return complain(f"there is no store in {config.store.dir} (store.dir)")
     try:
-        return asyncio.run(_run(args, config))
+        return asyncio.run(ACTIONS[args.action](args, config))
     except BrokenPipeError:
         raise
     except (CacheError, OSError, MirrorError) as error:
@@ -64,107 +138,10 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 
 def _misuse(args: argparse.Namespace) -> str:
-    named = [name for name in ("source", "origin", "article") if getattr(args, name) is not None]
-    if args.action == "purge":
-        return "" if len(named) == 1 else "purge takes exactly one of --source, --origin and --article"
-    if named or args.block:
-        return f"--{named[0] if named else 'block'} belongs to purge"
-    return "--dry-run belongs to sweep and purge" if args.dry_run and args.action != "sweep" else ""
-
-
-async def _run(args: argparse.Namespace, config: Config) -> int:
-    async with open_stores(config) as stores:
-        return await ACTIONS[args.action](args, stores, config)
-
-
-async def _stat(args: argparse.Namespace, stores: Stores, _config: Config) -> int:
-    originals, variants, index = stores
-    with progress_bar("Counting") as progress:
-        stat = await originals.stat(progress)
-    rendered, articles = await variants.stat(), await index.articles()
-    figures = {
-        "originals": stat.entries, "bodies": stat.bodies, "bodies_bytes": stat.body_bytes,
-        "entries_bytes": stat.entry_bytes, "shared_bytes": stat.shared_bytes, "damaged": stat.damaged,
-        "blocked": stat.blocked, "articles": len(articles), "variants": rendered.entries,
-        "variants_bytes": rendered.bytes, "variants_max_bytes": rendered.max_bytes,
-        "free_bytes": originals.free_bytes(),
-    }  # fmt: skip
-    _show(args, figures, title="Kept")
-    return 0
-
-
-async def _verify(args: argparse.Namespace, stores: Stores, _config: Config) -> int:
-    with progress_bar("Verifying") as progress:
-        report = await stores[0].verify(progress)
-    if args.json:
-        say(json.dumps(dataclasses.asdict(report), indent=1))
-        return int(bool(report.wrong))
-    for word, findings in (("wrong", report.wrong), ("note", report.notes)):
-        for finding in findings[:_MAX_LINES]:
-            say(f"{word}: {finding.kind}: {safe(finding.path)}: {safe(finding.detail)}")
-    figures = {
-        "entries": report.entries, "bodies": report.bodies, "bodies_bytes": report.body_bytes,
-        "wrong": len(report.wrong), "notes": len(report.notes),
-    }  # fmt: skip
-    _show(args, figures, title="Verified")
-    return int(bool(report.wrong))
-
-
-async def _sweep(args: argparse.Namespace, stores: Stores, _config: Config) -> int:
-    report = await sweep(stores[0], stores[1], dry_run=args.dry_run)
-    _show(args, dataclasses.asdict(report), title="Would be swept" if args.dry_run else "Swept")
-    return 0
-
-
-async def _purge(args: argparse.Namespace, stores: Stores, config: Config) -> int:
-    originals, variants, index = stores
-    article = await _known_name(index, args.article) if args.article is not None else None
-    if args.article is not None and article is None:
-        say(f"imgmirror: no such article is known: {safe(args.article)}", error=True)
-        return 1
-    wanted = Wanted(args.source, args.origin, article, dry_run=args.dry_run, block=args.block)
-    purging = Purging(originals, variants, index, unwrapper=unwrapper_of(config))
-    report = await purging.purge(wanted)
-    if args.json:
-        say(json.dumps(dataclasses.asdict(report), indent=1))
-        return 0
-    verb = "would be purged" if args.dry_run else "purged"
-    for word, sources in ((verb, report.purged), ("stays, another article uses it", report.shared)):
-        for source in sources:
-            say(f"{word}: {source}")
-    if args.source is not None and not report.purged:
-        say(f"not kept: {safe(args.source)}")
-    figures = {
-        "purged": len(report.purged),
-        "blocked": len(report.blocked),
-        "freed_bytes": report.freed_bytes,
-    }
-    _show(args, figures, title="Purged")
-    return 0
-
-
-async def _known_name(index: ArticleIndex, given: str) -> str | None:
-    """Return the name an article was recorded under: as it was given to `warm`, relative or absolute."""
-    known = set(await index.articles())
-    return next((name for name in _spellings(given) if name in known), None)
-
-
-def _spellings(path: str) -> tuple[str, ...]:
-    return path, os.path.normpath(path), os.path.abspath(path), os.path.relpath(path)  # noqa: PTH100 - as text
-
-
-def _show(args: argparse.Namespace, figures: dict[str, Any], *, title: str) -> None:
-    if args.json:
-        say(json.dumps(figures, indent=1))
-        return
-    rows = []
-    for name, value in figures.items():
-        words = name.removesuffix("_bytes").replace("_", " ")
-        shown = readable(value) if name.endswith("_bytes") else str(value)
-        rows.append(
-            (f"{words} size" if name in {"bodies_bytes", "entries_bytes", "variants_bytes"} else words, shown)
-        )
-    show_rows(rows, title=title)
-
-
-ACTIONS: dict[str, Action] = {"stat": _stat, "verify": _verify, "sweep": _sweep, "purge": _purge}
+    for option, actions in _OPTIONS_OF.items():
+        # 0 is a number that was given; False and None are not.
+        given = getattr(args, option)
+        if given is not None and given is not False and given != [] and args.action not in actions:
+            name = "a path" if option == "paths" else f"--{option.replace('_', '-')}"
+            return f"{name} belongs to {' and '.join(sorted(actions))}"
+    return _MISUSE[args.action](args) if args.action in _MISUSE else ""

@@ -22,7 +22,7 @@ from proxy.config import Config, base_url_problem
 from proxy.dialects import Unwrapper
 from proxy.dialects.address import Address
 from proxy.dialects.escapes import read_source
-from proxy.dialects.native import ORIGINAL, build
+from proxy.dialects.native import ORIGINAL, VERSION_MARK, build, require_version
 from proxy.errors import InvalidRequest, MirrorError
 from proxy.images.transform import Transform
 from proxy.source import Source
@@ -170,8 +170,9 @@ def _explanation(plan: Plan) -> dict[str, Any]:
 
 
 def _canonical(options: str, config: Config) -> str:
-    if options == ORIGINAL:
-        return ORIGINAL
+    require_version(options)
+    if options == ORIGINAL or options.startswith(VERSION_MARK):
+        return options
     transform = Transform.parse(options)
     transform.resolved(config.presets)
     return transform.canonical()

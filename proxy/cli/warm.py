@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base-url", metavar="U", help="what rewritten articles point at (server.public_url)"
     )
     parser.add_argument("--all-images", action="store_true", help="also pictures that no wrapper carries")
+    parser.add_argument(
+        "--recover",
+        action="store_true",
+        help="look dead pictures up in the archive (fetch.wayback) near the date of their article",
+    )
     parser.add_argument("--json", action="store_true", help="a line for each kept original, once it is safe")
 
 
@@ -66,7 +71,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     quiet_log()
     try:
         browsers = browsers_of(config.render.formats, only=args.formats)
-        if problem := _misuse(args):
+        if problem := _misuse(args, config):
             return complain(problem)
         gathered = _gathered(args, config)
     except (OSError, ValueError, MirrorError) as error:
@@ -79,7 +84,11 @@ def run(args: argparse.Namespace, config: Config) -> int:
         return complain(getattr(error, "detail", "") or error)
 
 
-def _misuse(args: argparse.Namespace) -> str:
+def _misuse(args: argparse.Namespace, config: Config) -> str:
+    if args.recover and args.via:
+        return "--recover fills this store; over --via the service recovers by its own fetch.wayback"
+    if args.recover and not (config.fetch.wayback or config.fetch.recover_wrappers):
+        return 'with --recover, set fetch.wayback, such as "https://web.archive.org"'
     for name, url in (("--via", args.via), ("--base-url", args.base_url)):
         if url and (problem := base_url_problem(url)):
             return f"{name} {problem}"
@@ -148,7 +157,7 @@ class _Run:
         self, args: argparse.Namespace, config: Config, gathered: Gathered, browsers: tuple[Browser, ...]
     ) -> None:
         self._args = args
-        self._config = config
+        self._config = config if args.recover else _without_recovery(config)
         self._gathered = gathered
         self._looks = Looks(config.presets, browsers)
         self._signer = Signer(config.sources.keys) if config.sources.keys else None
@@ -207,13 +216,14 @@ class _Run:
         def admit(source: Source, preset_only: bool) -> None:
             engine.policy.admit(source, transform_is_preset_only=preset_only, signed=signed)
 
-        return LocalWarmer(Parts(engine.originals, engine.variants, engine.kept, admit), self._looks)
+        parts = Parts(engine.originals, engine.variants, engine.kept, admit, engine.fetcher.wants_pauses)
+        return LocalWarmer(parts, self._looks)
 
     async def _record(self, engine: Engine) -> None:
         """Note which article uses what, for purges by article; a store that cannot be written is no reason to stop."""
         for name, sources in self._gathered.articles.items():
             try:
-                await engine.articles.record(name, sources)
+                await engine.articles.record(name, sources, date=self._gathered.dates.get(name))
             except CacheError as error:
                 say(f"imgmirror: the articles cannot be recorded: {error}", error=True)
                 return
@@ -224,6 +234,12 @@ class _Run:
         if self._signer:
             options += ",sig=" + self._signer.sign(options, source.url)
         return f"/image/{options}/{source.url}"
+
+
+def _without_recovery(config: Config) -> Config:
+    """Return the configuration with nowhere to look for dead pictures: a plain warm says which are dead."""
+    fetch = config.fetch.model_copy(update={"wayback": "", "recover_wrappers": ()})
+    return config.model_copy(update={"fetch": fetch})
 
 
 async def _require_service(via: Via) -> None:

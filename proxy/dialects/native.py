@@ -20,7 +20,9 @@ from proxy.source import Source, escape_bytes, looks_encoded
 
 MOUNT = "/image/"
 ORIGINAL = "original"
+VERSION_MARK = "original@"
 BASE64_MARK = "b64:"
+_VERSION = re.compile(r"original@[0-9a-f]{64}")
 _UNIX_TIME = re.compile(r"[0-9]{1,12}")
 _NOT_OPTIONS = re.compile(r"(?:https?|ftp|file|data):|https?%(?:25)?3A|b64:", re.IGNORECASE)
 _RESERVED = {ord(char): f"%{ord(char):02X}" for char in "/?# "}
@@ -28,7 +30,10 @@ _RESERVED = {ord(char): f"%{ord(char):02X}" for char in "/?# "}
 
 @dataclass(frozen=True, slots=True)
 class NativeRequest:
-    """What a native address says. `options` is the text as written, without `sig` and `exp`."""
+    """What a native address says. `options` is the text as written, without `sig` and `exp`.
+
+    `original@<SHA-256>` asks for the bytes with that digest that came from the source at some time.
+    """
 
     options: str
     source: Source
@@ -37,8 +42,13 @@ class NativeRequest:
 
     @property
     def is_original(self) -> bool:
-        """Whether the untouched original is asked for."""
-        return self.options == ORIGINAL
+        """Whether untouched bytes are asked for: the present original, or a version of it."""
+        return self.options == ORIGINAL or bool(self.version)
+
+    @property
+    def version(self) -> str:
+        """The digest of the version that is asked for; empty for the present one."""
+        return self.options.removeprefix(VERSION_MARK) if self.options.startswith(VERSION_MARK) else ""
 
 
 def parse(raw_path: str, *, mount: str = MOUNT) -> NativeRequest:
@@ -80,9 +90,16 @@ def split_options(segment: str) -> tuple[str, str | None, int | None]:
             taken[name] = escape_bytes(percent_decode(value))
     if not kept:
         raise InvalidTransform(f"Options are missing: write {MOUNT}{{options}}/{{source}}.")
-    if ORIGINAL in kept and len(kept) > 1:
+    if len(kept) > 1 and any(item == ORIGINAL or item.startswith(VERSION_MARK) for item in kept):
         raise InvalidTransform("original takes no other options: it is the untouched original.")
+    require_version(kept[0])
     return ",".join(kept), taken.get("sig"), _expiry(taken.get("exp"))
+
+
+def require_version(options: str) -> None:
+    """Raise InvalidTransform when `options` means a version of an original and its digest cannot be read."""
+    if options.startswith(VERSION_MARK) and not _VERSION.fullmatch(options):
+        raise InvalidTransform("original@ takes the SHA-256 of a version: 64 digits of 0-9 and a-f.")
 
 
 def parse_source(text: str) -> Source:

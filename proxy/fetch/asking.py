@@ -1,6 +1,7 @@
 """What is sent to an origin: the address as it stands, our own headers, nothing of the client's. Pure.
 
-Answers which headers a hop gets, by `fetch.profiles`. Refuses to know connections and answers.
+Answers which headers a hop gets, by `fetch.profiles` and the profiles that are shipped. Refuses to know
+connections and answers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.config import FetchConfig, ProfileConfig
+from proxy.fetch.profiles import in_order
 from proxy.policy import Pattern
 from proxy.source import Source
 
@@ -44,7 +46,7 @@ class Asking:
         )
         self._profiles = [
             (tuple(Pattern.parse(text) for text in profile.hosts), profile)
-            for profile in config.profiles.values()
+            for profile in in_order(config.profiles)
         ]
 
     def headers(self, hop: Source, validators: Validators | None) -> CIMultiDict[str]:

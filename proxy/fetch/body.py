@@ -99,7 +99,7 @@ class Body:
         self._closed = _end_of(response) if self.framing == "close" else None
         self._max_bytes = max_bytes
         self._idle_seconds = idle_seconds
-        self._decoders = [_decoder(coding) for coding in reversed(_codings(headers))]
+        self._decoders = decoders_of(headers)
         self._refuse_declared(headers)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -109,7 +109,7 @@ class Body:
             received += len(data)
             # What unpacks to nothing is bounded as well.
             self._check(received)
-            for piece in _decode(data, self._decoders):
+            for piece in decode(data, self._decoders):
                 self.size += len(piece)
                 self._check(self.size)
                 yield piece
@@ -187,7 +187,16 @@ def _decoder(coding: str) -> Decoder:
     return Inflate(name)
 
 
-def _decode(data: bytes, decoders: list[Decoder]) -> Iterator[bytes]:
+def decoders_of(headers: Headers) -> list[Decoder]:
+    """Return what takes the content codings off, the outermost first.
+
+    Raises:
+        SourceFailed: too many codings, or one that is not known.
+    """
+    return [_decoder(coding) for coding in reversed(_codings(headers))]
+
+
+def decode(data: bytes, decoders: list[Decoder]) -> Iterator[bytes]:
     pieces: Iterable[bytes] = (data,)
     for decoder in decoders:
         pieces = _through(decoder, pieces)

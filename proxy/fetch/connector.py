@@ -10,6 +10,7 @@ import asyncio
 import errno
 import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -36,6 +37,9 @@ class Client:
 
     A connection that is kept alive was checked when it was made, against the networks of that moment. So a
     change of `fetch.allow_networks` makes a new client, and the old one is closed when its last fetch ends.
+
+    `fetch.max_connections` bounds the connections in use and, once more, those that idle: aiohttp counts only
+    the first. While that many idle, a connection is made for one request and closed behind it.
     """
 
     def __init__(
@@ -43,28 +47,24 @@ class Client:
     ) -> None:
         self.allow_networks = config.allow_networks
         self._names = names
+        self._max_connections = config.max_connections
         self._free = asyncio.Semaphore(config.max_connections)
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._users = 0
+        self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self.session = _session(_connector(config, names, ssl_context))
+        self._lasting = _session(_connector(config, names, ssl_context, self._sockets, lasting=True))
+        self._passing = _session(_connector(config, names, ssl_context, self._sockets, lasting=False))
 
-    @asynccontextmanager
-    async def connection(self, hop: Source) -> AsyncIterator[aiohttp.ClientSession]:
-        """Wait until one of `fetch.max_connections` is free for `hop`; the session makes it.
-
-        The name is resolved before: names that nobody answers for must not use connections up.
-
-        Raises:
-            SourceUnreachable: there is no such name.
-        """
-        with self._in_use():
-            await self._know(hop)
-            async with self._free:
-                yield self.session
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are, in use or idle."""
+        return sum(found.fileno() >= 0 for found in self._sockets)
 
     @contextmanager
-    def _in_use(self) -> Iterator[None]:
+    def in_use(self) -> Iterator[None]:
+        """Keep the client open for the block."""
         self._users += 1
         self._idle.clear()
         try:
@@ -74,10 +74,26 @@ class Client:
             if not self._users:
                 self._idle.set()
 
-    async def _know(self, hop: Source) -> None:
+    async def know(self, hop: Source) -> None:
+        """Resolve the name of `hop` before a connection is waited for: dead names must not use connections up.
+
+        Raises:
+            SourceUnreachable: there is no such name.
+        """
         if not is_address(hop.host):
-            with network_failures():
+            with network_failures(failure="dns"):
                 await self._names.resolve(hop.host, hop.port)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Wait until one of `fetch.max_connections` is free; the session makes it."""
+        async with self._free:
+            idle = self.open_connections - self._active
+            self._active += 1
+            try:
+                yield self._passing if idle >= self._max_connections else self._lasting
+            finally:
+                self._active -= 1
 
     async def close_when_idle(self) -> None:
         """Wait for the fetches under way, then close the session."""
@@ -88,24 +104,33 @@ class Client:
 
     async def close(self) -> None:
         """Close the session and all its connections, used or not."""
-        await self.session.close()
+        await self._lasting.close()
+        await self._passing.close()
 
 
 def _connector(
-    config: FetchConfig, names: AbstractResolver, ssl_context: ssl.SSLContext | None
+    config: FetchConfig,
+    names: AbstractResolver,
+    ssl_context: ssl.SSLContext | None,
+    sockets: weakref.WeakSet[socket.socket],
+    *,
+    lasting: bool,
 ) -> aiohttp.TCPConnector:
     def make_socket(info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _name, address = info
         if prohibited_text(str(address[0]), config.allow_networks):
             raise ProhibitedAddressError(errno.EACCES, f"{address[0]} may not be connected to")
-        return socket.socket(family, kind, protocol)
+        made = socket.socket(family, kind, protocol)
+        sockets.add(made)
+        return made
 
     return aiohttp.TCPConnector(
         resolver=names,
         socket_factory=make_socket,
         limit=0,  # counted by Client, names not included
         use_dns_cache=False,  # proxy.fetch.names remembers
-        keepalive_timeout=_KEEPALIVE_SECONDS,
+        keepalive_timeout=_KEEPALIVE_SECONDS if lasting else None,
+        force_close=not lasting,
         ssl=ssl_context if ssl_context is not None else True,
     )
 

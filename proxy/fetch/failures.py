@@ -6,8 +6,11 @@ happened stands in `detail`, for the log.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -35,28 +38,66 @@ _UNREACHABLE = (
 # validators must not be answered with (204, 206, 304, a redirect without Location).
 _STATUS_ERRORS: dict[int, type[SourceError]] = {404: SourceNotFound, 410: SourceGone}
 
+_BUSY = 429
+_TLS = (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError, ssl.SSLError, ssl.CertificateError)
+_LONGEST_WISH_SECONDS = 86_400.0
+
 
 @contextmanager
-def network_failures() -> Iterator[None]:
+def network_failures(*, failure: str = "") -> Iterator[None]:
     """Turn what the network raises inside the block into `SourceTimeout` or `SourceUnreachable`.
 
-    The block holds network calls only: a full disk is not the origin's fault.
+    The block holds network calls only: a full disk is not the origin's fault. `failure` names the kind where the
+    block knows it better than the exception.
     """
     try:
         yield
     except TimeoutError as error:
         raise SourceTimeout(detail=_describe(error)) from error
     except _UNREACHABLE as error:
-        raise SourceUnreachable(detail=_describe(error)) from error
+        unreachable = SourceUnreachable(detail=_describe(error))
+        unreachable.failure = failure or _kind(error)
+        raise unreachable from error
 
 
-def status_failure(status: int) -> SourceError:
-    """Return the error that a final status other than 200 means (docs/api.md, "Errors")."""
+def status_failure(status: int, *, retry_after: str | None = None, now: float = 0.0) -> SourceError:
+    """Return the error that a final status other than 200 means (docs/api.md, "Errors").
+
+    `retry_after` is that header's value (RFC 9110 §10.2.3), `now` unix seconds: it may be a date.
+    """
     error = _STATUS_ERRORS.get(status, SourceRefused if 400 <= status < 500 else SourceFailed)(
         detail=f"the origin answered {status}"
     )
     error.origin_status = status
+    if status == _BUSY or status >= 500:
+        error.failure = "busy" if status == _BUSY else "failed"
+        error.retry_after_seconds = wished_seconds(retry_after, now=now)
     return error
+
+
+def wished_seconds(retry_after: str | None, *, now: float) -> float | None:
+    """Return the seconds that a `Retry-After` asks for, a day at most; None when it cannot be read."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        # Not int() of any length: thousands of digits are an attack of their own.
+        return min(float(text[:18]), _LONGEST_WISH_SECONDS) if len(text) < 18 else _LONGEST_WISH_SECONDS
+    try:
+        moment = parsedate_to_datetime(text)
+        # RFC 5322: "-0000" and obsolete zones leave no zone; HTTP's dates are in GMT.
+        seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), _LONGEST_WISH_SECONDS)
+
+
+def _kind(error: BaseException) -> str:
+    """Return what kept us from an answer, as far as the exception tells."""
+    if isinstance(error, _TLS):
+        return "tls"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "dns"
+    # Prohibited addresses are among these, and last as long: what differs could be measured from outside.
+    return "connect" if isinstance(error, aiohttp.ClientConnectorError) else "unreachable"
 
 
 def _describe(error: BaseException) -> str:

@@ -7,28 +7,51 @@ what is kept, what the bytes mean, and who asked.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from proxy.config import FetchConfig
-from proxy.errors import InvalidSource, SourceNotAllowed, SourceTimeout, SourceUnreachable
+from proxy.errors import (
+    AnswerHead,
+    InvalidSource,
+    MirrorError,
+    QueueFull,
+    SourceError,
+    SourceNotAllowed,
+    SourceTimeout,
+    SourceUnreachable,
+)
 from proxy.fetch.asking import Asking, Validators, wire_url
 from proxy.fetch.body import Body, Framing, Headers
+from proxy.fetch.breaker import Breaker
 from proxy.fetch.connector import Client
 from proxy.fetch.failures import network_failures, status_failure
 from proxy.fetch.names import Names, make_resolver
 from proxy.fetch.origins import OriginTurns
+from proxy.fetch.pace import Pace
+from proxy.fetch.robots import MAX_BYTES as MAX_ROBOTS_BYTES
+from proxy.fetch.robots import Robots
 from proxy.source import Source
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Fetched", "Fetcher", "NotModified", "Sink", "Validators"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_COMPLETE = frozenset({200, 203})
+"""The picture as a whole; 203 says that a proxy changed it on the way (RFC 9110 §15.3.4), and it is all there is."""
+
+# Where a fetch is, for what its failure says about the origin.
+_WAITING = ""
+_ASKING = "no answer yet"
+_READING = "reading"
 
 
 class Sink(Protocol):
@@ -75,13 +98,15 @@ class _Rules:
     asking: Asking
     client: Client
     turns: OriginTurns
+    breaker: Breaker
+    pace: Pace
     clock: Callable[[], float]
 
 
 class Fetcher:
     """Fetches for one process. `start` and `close` belong to the event loop that fetches."""
 
-    def __init__(  # noqa: PLR0913 - what a test replaces: names, certificates, time
+    def __init__(  # noqa: PLR0913 - what a test replaces: names, certificates, time, waiting
         self,
         config: FetchConfig,
         *,
@@ -90,6 +115,7 @@ class Fetcher:
         resolver: AbstractResolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
+        pace: Pace | None = None,
     ) -> None:
         self._config = config
         self._check_hop = check_hop
@@ -99,7 +125,10 @@ class Fetcher:
         self._ssl_context = ssl_context
         self._clock = clock
         self._asking = Asking(config, instance_id=instance_id)
-        self._turns = OriginTurns(config.per_origin)
+        self._turns = OriginTurns(config.per_origin, queue=config.queue)
+        self._breaker = Breaker(clock=clock)
+        self._pace = Pace() if pace is None else pace
+        self._robots = Robots(self._read_robots)
         self._rules: _Rules | None = None
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -111,6 +140,7 @@ class Fetcher:
     async def close(self) -> None:
         """Close every connection. Fetches still under way end as `SourceUnreachable`."""
         rules, self._rules = self._rules, None
+        await self._robots.close()
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -127,7 +157,7 @@ class Fetcher:
         """
         asking = Asking(config, instance_id=self._instance_id)
         self._config, self._check_hop, self._asking = config, check_hop, asking
-        self._turns.limit = config.per_origin
+        self._turns.limit, self._turns.queue = config.per_origin, config.queue
         if self._rules is None or self._names is None:
             return
         client = self._rules.client
@@ -137,31 +167,72 @@ class Fetcher:
         self._rules = self._make_rules(client)
 
     async def fetch(
-        self, source: Source, sink: Sink, *, validators: Validators | None = None, patient: bool = False
+        self,
+        source: Source,
+        sink: Sink,
+        *,
+        validators: Validators | None = None,
+        patient: bool = False,
+        check_hop: Callable[[Source], None] | None = None,
     ) -> Fetched | NotModified:
         """Fetch `source`; its bytes are written to `sink`, which stays open and may hold a part on errors.
 
         `fetch.timeout` bounds all of it, the wait for the origin's turn included; a `patient` fetch (warming)
-        waits for its turn as long as it takes.
+        waits for its turn as long as it takes, and as long between two requests as the origin's robots.txt asks.
+        `check_hop` judges redirects in the place of the policy.
 
         Raises:
             SourceNotAllowed: a redirect to where the policy forbids.
-            QueueFull: too many wait for this origin already.
+            QueueFull: too many wait already, for this origin or in all.
             SourceError: as the table of docs/api.md says.
         """
         if self._rules is None:
             raise SourceUnreachable(detail="the fetcher is closed")
-        exchange = _Exchange(self._rules, source, sink, validators)
+        rules = replace(self._rules, check_hop=check_hop) if check_hop else self._rules
+        exchange = _Exchange(rules, source, sink, validators)
         if not patient:
             return await exchange.run()
         async with self._turns.turn(source.origin, patient=True):
+            self._breaker.require(source.origin)
+            await self._pace.keep(source.origin, await self.crawl_delay(source.origin))
             return await exchange.run(has_turn=True)
+
+    async def crawl_delay(self, origin: str) -> float:
+        """Return the seconds between two patient requests to `origin`, by its robots.txt and `fetch.origin_rate`."""
+        asked = await self._robots.delay(origin, user_agent=self._config.user_agent)
+        return max(asked, _interval(self._config))
+
+    def wants_pauses(self, origin: str) -> bool:
+        """Tell whether the robots.txt of `origin`, if it was read, asks for pauses between requests."""
+        return self._robots.known_delay(origin) > 0
+
+    async def _read_robots(self, origin: str) -> bytes:
+        if self._rules is None:
+            return b""
+        sink = _Beginning(MAX_ROBOTS_BYTES)
+        source = Source.parse(f"{origin}/robots.txt")
+        try:
+            # Its turn is that of the picture for which it is read.
+            await _Exchange(self._rules, source, sink, None).run(has_turn=True)
+        except (MirrorError, _Enough) as error:
+            log.debug("no robots.txt of %s: %s", origin, error)
+            return bytes(sink.data) if isinstance(error, _Enough) else b""
+        return bytes(sink.data)
 
     def _new_client(self, names: Names) -> Client:
         return Client(self._config, names=names, ssl_context=self._ssl_context)
 
     def _make_rules(self, client: Client) -> _Rules:
-        return _Rules(self._config, self._check_hop, self._asking, client, self._turns, self._clock)
+        return _Rules(
+            self._config,
+            self._check_hop,
+            self._asking,
+            client,
+            self._turns,
+            self._breaker,
+            self._pace,
+            self._clock,
+        )
 
     def _retire(self, client: Client) -> None:
         task = asyncio.get_running_loop().create_task(client.close_when_idle())
@@ -173,7 +244,8 @@ class _Exchange:
     """The facts of one fetch, and its steps.
 
     1. The deadline begins. Over: `SourceTimeout`.
-    2. Wait for a turn at the hop's origin; ask it. No address, no connection, no answer: `SourceUnreachable`.
+    2. An origin whose circuit is open is not asked: the error it failed with before.
+       Wait for a turn at the hop's origin; ask it. No address, no connection, no answer: `SourceUnreachable`.
     3. A redirect: read its Location, check it, go to 2. Unreadable, a loop, too many: `SourceUnreachable`;
        against the policy: `SourceNotAllowed`.
     4. 304 to our validators: `NotModified`. Not 200: the error of its status.
@@ -186,17 +258,37 @@ class _Exchange:
         self._sink = sink
         self._validators = validators
         self._seen = {source.url}
-        self._has_turn = False
+        self._held = ""
+        self._stage = _WAITING
+        self._first_asked_at = self._asked_at = 0.0
+        self._deadline: asyncio.Timeout | None = None
 
     async def run(self, *, has_turn: bool = False) -> Fetched | NotModified:
-        self._has_turn = has_turn
+        # A turn that the caller holds is good for every hop at that origin: waiting for a second one there, while
+        # others do the same, would be waiting for oneself.
+        self._held = self._source.origin if has_turn else ""
         try:
-            async with asyncio.timeout(self._rules.config.timeout) as deadline:
+            async with asyncio.timeout(self._rules.config.timeout) as self._deadline:
                 return await self._follow()
         except TimeoutError as error:
-            if deadline.expired():
-                raise SourceTimeout(detail=f"not done in {self._rules.config.timeout:g} s") from error
+            if self._deadline is not None and self._deadline.expired():
+                raise self._too_late() from error
             raise
+
+    def _too_late(self) -> SourceTimeout:
+        error = SourceTimeout(
+            detail=f"not done in {self._rules.config.timeout:g} s ({self._stage or 'waiting'})"
+        )
+        # Whoever only waited for others, or asked at the last moment, learnt nothing about the source.
+        error.failure = "timeout" if self._stage and self._is_long_ago(self._first_asked_at) else ""
+        return error
+
+    def _is_overdue(self) -> bool:
+        return self._stage == _ASKING and self._deadline is not None and self._deadline.expired()
+
+    def _is_long_ago(self, asked_at: float) -> bool:
+        """Tell whether whoever was asked then had half of the time that a fetch may take."""
+        return asyncio.get_running_loop().time() - asked_at >= self._rules.config.timeout / 2
 
     async def _follow(self) -> Fetched | NotModified:
         hop = self._source
@@ -216,25 +308,76 @@ class _Exchange:
         self._seen.add(hop.url)
 
     async def _ask_in_turn(self, hop: Source) -> Fetched | NotModified | Source:
-        if self._has_turn:
-            self._has_turn = False
-            return await self._ask(hop)
+        self._rules.breaker.require(hop.origin)
+        if hop.origin == self._held:
+            return await self._watched(hop)
+        self._stage = _WAITING
         async with self._rules.turns.turn(hop.origin):
-            return await self._ask(hop)
+            await self._keep_pace(hop)
+            return await self._watched(hop)
+
+    async def _keep_pace(self, hop: Source) -> None:
+        interval = _interval(self._rules.config)
+        if not interval:
+            return
+        if self._rules.pace.seconds_until(hop.origin, interval) > self._rules.config.timeout:
+            raise QueueFull
+        await self._rules.pace.keep(hop.origin, interval)
+
+    async def _watched(self, hop: Source) -> Fetched | NotModified | Source:
+        """Ask `hop`, and let the breaker know what that says about its origin."""
+        breaker = self._rules.breaker
+        breaker.begin(hop.origin)
+        self._stage, self._asked_at = _ASKING, asyncio.get_running_loop().time()
+        self._first_asked_at = self._first_asked_at or self._asked_at
+        try:
+            outcome = await self._ask(hop)
+        except SourceError as error:
+            self._tell(hop.origin, error)
+            raise
+        except asyncio.CancelledError:
+            if self._is_overdue() and self._is_long_ago(self._asked_at):
+                breaker.failed(hop.origin, self._too_late())
+            elif self._stage == _READING:
+                breaker.answered(hop.origin)
+            else:
+                breaker.left(hop.origin)
+            raise
+        except BaseException:
+            breaker.left(hop.origin)
+            raise
+        breaker.answered(hop.origin)
+        return outcome
+
+    def _tell(self, origin: str, error: SourceError) -> None:
+        if self._stage == _ASKING or error.failure in {"busy", "failed"}:
+            self._rules.breaker.failed(origin, error)
+        else:
+            # There was an answer, whatever is wrong with it.
+            self._rules.breaker.answered(origin)
 
     async def _ask(self, hop: Source) -> Fetched | NotModified | Source:
+        client = self._rules.client
+        with client.in_use():
+            await client.know(hop)
+            self._stage = _WAITING
+            async with client.connection() as session:
+                self._stage = _ASKING
+                return await self._ask_by(session, hop)
+
+    async def _ask_by(self, session: aiohttp.ClientSession, hop: Source) -> Fetched | NotModified | Source:
         validators = self._validators_for(hop)
         headers = self._rules.asking.headers(hop, validators)
-        async with self._rules.client.connection(hop) as session:
-            request_time = self._rules.clock()
-            with network_failures():
-                response = await session.get(wire_url(hop), headers=headers, allow_redirects=False)
-            try:
-                answer = _Answer(response, hop, request_time, self._rules.clock())
-                return await self._read(answer, conditional=validators is not None)
-            finally:
-                # A body read to its end has already given the connection back.
-                response.close()
+        request_time = self._rules.clock()
+        with network_failures():
+            response = await session.get(wire_url(hop), headers=headers, allow_redirects=False)
+        self._stage = _READING
+        try:
+            answer = _Answer(response, hop, request_time, self._rules.clock())
+            return await self._read(answer, conditional=validators is not None)
+        finally:
+            # A body read to its end has already given the connection back.
+            response.close()
 
     def _validators_for(self, hop: Source) -> Validators | None:
         found = self._validators
@@ -247,8 +390,12 @@ class _Exchange:
             return _join(answer.hop, answer.location)
         if answer.status == 304 and conditional:
             return NotModified(answer.headers, answer.request_time, answer.response_time)
-        if answer.status != 200:
-            raise status_failure(answer.status)
+        if answer.status not in _COMPLETE:
+            error = status_failure(
+                answer.status, retry_after=answer.header("retry-after"), now=answer.response_time
+            )
+            error.answer = AnswerHead(answer.headers, answer.request_time, answer.response_time)
+            raise error
         return await self._keep(answer)
 
     async def _keep(self, answer: _Answer) -> Fetched:
@@ -285,10 +432,35 @@ class _Answer:
         self.request_time = request_time
         self.response_time = response_time
 
+    def header(self, name: str) -> str | None:
+        """Return the first header of that name in lower case."""
+        return next((value for known, value in self.headers if known == name), None)
+
     @property
     def location(self) -> bytes | None:
         """The Location as bytes: a path in GBK is no text."""
         return next((value for name, value in self.response.raw_headers if name.lower() == b"location"), None)
+
+
+class _Enough(Exception):
+    """The beginning of a body was all that is wanted."""
+
+
+class _Beginning:
+    """A sink in memory that takes `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray()
+        self._size = size
+
+    async def write(self, chunk: bytes) -> None:
+        self.data += chunk[: self._size - len(self.data)]
+        if len(self.data) >= self._size:
+            raise _Enough
+
+
+def _interval(config: FetchConfig) -> float:
+    return 1 / config.origin_rate if config.origin_rate else 0.0
 
 
 def _join(hop: Source, location: bytes) -> Source:

@@ -15,6 +15,9 @@ from proxy.errors import QueueFull
 MAX_WAITING = 256
 """Fetches that may wait for one origin. An origin that stalls must not gather visitors without end."""
 
+MAX_QUEUE = 1024
+"""Fetches that may wait in all, unless the configuration says otherwise."""
+
 
 @dataclass(slots=True)
 class _Slots:
@@ -25,27 +28,34 @@ class _Slots:
 class OriginTurns:
     """Turns at origins, first come, first served; at most `limit` at once for each."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, queue: int = MAX_QUEUE) -> None:
         self.limit = limit
         """May be changed; holds for origins that are idle now."""
+        self.queue = queue
+        """How many may wait or be under way in all; may be changed."""
         self._slots: dict[str, _Slots] = {}
+        self._users = 0
 
     @asynccontextmanager
     async def turn(self, origin: str, *, patient: bool = False) -> AsyncIterator[None]:
         """Wait for a turn at `origin` and hold it for the block.
 
         Raises:
-            QueueFull: `MAX_WAITING` wait there already, and this one is not `patient`.
+            QueueFull: `MAX_WAITING` wait there already, or `queue` in all, and this one is not `patient`.
         """
+        if not patient and self._users >= self.queue:
+            raise QueueFull
         slots = self._slots.setdefault(origin, _Slots(asyncio.Semaphore(self.limit)))
         if not patient and slots.users >= self.limit + MAX_WAITING:
             raise QueueFull("Too many pictures of this origin are waiting; try again soon.")
         slots.users += 1
+        self._users += not patient
         try:
             async with slots.free:
                 yield
         finally:
             slots.users -= 1
+            self._users -= not patient
             if not slots.users and self._slots.get(origin) is slots:
                 del self._slots[origin]
 

@@ -10,8 +10,9 @@ import base64
 import json
 from collections import Counter
 
-from PIL import ExifTags, Image
+from PIL import Image
 
+from proxy.images.exif import orientation_of
 from proxy.images.formats import MEDIA_TYPES, PictureFacts
 from proxy.images.thumbhash import thumbhash
 
@@ -54,17 +55,6 @@ def dominant_colour(picture: Image.Image) -> str:
     common = max(shades, key=lambda shade: (shades[shade], shade))
     members = [pixel for pixel in seen if tuple(value // _SHADES for value in pixel) == common]
     return "#" + "".join(f"{round(sum(band) / len(members)):02x}" for band in zip(*members, strict=True))
-
-
-def orientation_of(exif: bytes) -> int:
-    """Return the orientation (1-8) that EXIF data name, 1 when they name none."""
-    tags = Image.Exif()
-    try:
-        tags.load(exif)
-        value = tags.get(ExifTags.Base.Orientation, 1)
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError):
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _hash_of(picture: Image.Image) -> bytes:

@@ -85,6 +85,15 @@ def decimal(low: float, high: float, *, zero_means: float | None = None) -> Read
     return read
 
 
+def word_or(word: str, reader: Reader) -> Reader:
+    """Return a reader of `word`, which stands for itself, and of what `reader` takes."""
+
+    def read(text: str) -> Value:
+        return text if text == word else reader(text)
+
+    return read
+
+
 def choice(*words: str, synonyms: dict[str, str] | None = None) -> Reader:
     """Return a reader of one of `words`."""
 

@@ -5,17 +5,9 @@ Pure; runs anywhere. They change no pixels, so they are no operations.
 
 from __future__ import annotations
 
-from proxy.images.options import Option, Value, choice, flag, whole, word_for_none
+from proxy.images.options import Option, choice, flag, whole, word_for_none, word_or
 
 FORMATS = ("auto", "avif", "webp", "jpeg", "png", "gif", "json")
-
-
-def _read_quality(text: str) -> Value:
-    return text if text == "auto" else whole(1, 100)(text)
-
-
-def _read_metadata(text: str) -> Value:
-    return choice("none", "copyright", "keep")(text)
 
 
 OPTIONS = (
@@ -29,14 +21,14 @@ OPTIONS = (
     ),
     Option(
         "quality",
-        _read_quality,
+        word_or("auto", whole(1, 100)),
         "a whole number from 1 to 100, or auto",
         "quality of JPEG, WebP and AVIF, 80, 75 and 54 when absent; auto: the lowest that looks like the original",
         short="q",
     ),
     Option(
         "metadata",
-        _read_metadata,
+        choice("none", "copyright", "keep"),
         "none, copyright or keep",
         "what is kept of the original's EXIF data: nothing, author and copyright, or all but the orientation",
         default="none",

@@ -65,6 +65,9 @@ def inspect(
     """Return what `job` finds; `on_facts` and `ask_leave` are told before anything is decoded.
 
     Never raises because of input.
+
+    Raises:
+        PermissionError: this process may not read the body.
     """
     try:
         with warnings.catch_warnings():
@@ -75,6 +78,9 @@ def inspect(
         return Inspection.failed(error, None, wishes=len(job.wishes))
     except MemoryError:
         return Inspection.failed(TooManyPixels(), None, wishes=len(job.wishes))
+    except PermissionError:
+        # Nothing is known of the picture, so nothing may be said of it.
+        raise
     except OSError as error:
         # The body was purged while its job waited in line.
         return Inspection.failed(

@@ -162,9 +162,11 @@ class _Server:
                 raise _PutOff
 
         decoder = decoder_for(settings.decoder)
-        header, bodies = jobs.inspection_to_wire(
-            inspect(job, settings, decoder=decoder, on_facts=on_facts, ask_leave=ask_leave)
-        )
+        try:
+            inspection = inspect(job, settings, decoder=decoder, on_facts=on_facts, ask_leave=ask_leave)
+        except PermissionError:
+            sys.exit(jobs.SHUT_OUT)
+        header, bodies = jobs.inspection_to_wire(inspection)
         self._done += 1
         if _resident_bytes() > _MAX_KEPT_BYTES:
             _give_back_memory()

@@ -42,10 +42,14 @@ class Listener:
 
 
 class ProcessDied(Exception):
-    """The process ended without an answer. `signal_number` is 0 when no signal ended it."""
+    """The process ended without an answer. `signal_number` is 0 when no signal ended it.
+
+    shut_out: it may not read the body.
+    """
 
     def __init__(self, signal_number: int, status: int | None) -> None:
         self.signal_number = signal_number
+        self.shut_out = status == jobs.SHUT_OUT
         super().__init__(f"signal {signal_number}" if signal_number else f"exit status {status}")
 
     @property
@@ -92,12 +96,13 @@ class RenderProcess:
         """
         ours, theirs = socket.socketpair()
         with theirs:
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT_BYTES)
+            # Nothing is awaited from here to the `try`: whoever is cancelled would leave a process behind.
             try:
                 process = _launch(theirs.fileno(), str(memory_max_bytes), decoder, *readable)
             except BaseException:
-                ours.close()
+                writer.close()
                 raise
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT_BYTES)
         started = cls(process, reader, writer)
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from proxy.images.geometry import ENLARGING_FITS, Limits, require_within
+from proxy.images.geometry import ENLARGING_FITS
 from proxy.images.operations import OPTIONS as OPERATION_OPTIONS
+from proxy.images.operations.resize import AUTO
 from proxy.images.options import Option, Value
 from proxy.images.output import OPTIONS as OUTPUT_OPTIONS
 
@@ -22,6 +23,9 @@ OPTIONS: dict[str, Option] = {option.name: option for option in (*OPERATION_OPTI
 """Every option by its long name."""
 
 _ENCODING_DEFAULTS = {option.attribute: option.default for option in OUTPUT_OPTIONS if option.name != "anim"}
+HINTABLE = ("width", "dpr")
+"""Options that take the word `auto` for "as the browser says"."""
+
 _NOT_IN_TEXT = frozenset({"format", "onerror", "slow-connection-quality"})
 
 
@@ -29,7 +33,8 @@ _NOT_IN_TEXT = frozenset({"format", "onerror", "slow-connection-quality"})
 class Resolved:
     """One value for every option; sizes in CSS pixels, before dpr.
 
-    on_error: what to answer when the picture is beyond the render limits.
+    on_error: what to answer when the picture is beyond the render limits. hinted: the options that were left to
+    the hints of a request; they hold what counts without one.
     """
 
     width: int | None = None
@@ -55,6 +60,7 @@ class Resolved:
     onerror: str = "error"
     slow_connection_quality: int | None = None
     on_error: OnError = "error"
+    hinted: frozenset[str] = field(default=frozenset(), compare=False)
     text: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +76,9 @@ class Resolved:
             given["upscale"] = given.get("fit", "scale-down") in ENLARGING_FITS
         if given.get("onerror") == "redirect":
             on_error = "original"
-        return cls(**given, on_error=on_error)
+        hinted = frozenset(name for name in HINTABLE if given.get(name) == AUTO)
+        given = {name: value for name, value in given.items() if name not in hinted}
+        return cls(**given, on_error=on_error, hinted=hinted)
 
     def replaced(self, **changes: Any) -> Resolved:
         """Return a copy with `changes` by attribute."""
@@ -87,13 +95,16 @@ class Resolved:
             return self
         return self.replaced(quality=self.slow_connection_quality)
 
-    def require_within(self, *, max_output_side: int, max_output_pixels: int) -> None:
-        """Refuse, before anything is fetched, what asks for too large a result.
-
-        Raises:
-            InvalidTransform: naming the option and the limit.
-        """
-        require_within(self, Limits(max_output_side, max_output_pixels))
+    def for_hints(self, *, width_px: int | None, dpr: float | None) -> Resolved:
+        """Return the transform for a browser that lays the picture out `width_px` device pixels wide, at `dpr`."""
+        changes: dict[str, Any] = {}
+        if dpr is not None and "dpr" in self.hinted:
+            changes["dpr"] = dpr
+        if width_px is not None and "width" in self.hinted:
+            density = changes.get("dpr", self.dpr)
+            height = None if self.height is None else max(1, round(self.height * density))
+            changes = {"width": width_px, "height": height, "dpr": 1.0}
+        return self.replaced(**changes) if changes else self
 
     def to_wire(self) -> dict[str, str]:
         """Return the options that are not at their default as text by long name, for a render process."""

@@ -20,18 +20,24 @@ MAX_STEPS = 1_000_000
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
+# ITU-T T.81 table B.1: SOF3, SOF7, SOF11, SOF15.
+_LOSSLESS_FRAMES = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+
+
 @dataclass(frozen=True, slots=True)
 class Structure:
     """What the blocks say. complete: the format's own end was found.
 
     frames: counted until just above the limit given. extent: the largest right and bottom edge of GIF frames.
-    exif: the bytes of a PNG eXIf chunk, wherever it stands. scans: of a JPEG; more than one are held as a whole.
+    exif: the bytes of a PNG eXIf chunk, wherever it stands. lossless: a JPEG of the lossless process.
+    scans: of a JPEG; more than one are held as a whole.
     """
 
     complete: bool
     frames: int = 1
     extent: tuple[int, int] = (0, 0)
     exif: bytes = b""
+    lossless: bool = False
     scans: int = 1
 
 
@@ -51,18 +57,19 @@ def _little(data: Buffer, at: int, length: int) -> int:
 
 def _jpeg(data: Buffer, _max_frames: int) -> Structure:
     """ITU-T T.81 §B.1: marker segments, entropy-coded data behind each SOS, EOI."""
-    at, scans = 2, 0
+    at, scans, lossless = 2, 0, False
     for _ in range(MAX_STEPS):
         found = _MARKER.search(data, at)
         if found is None:
             break
         marker, at = data[found.end() - 1], found.end()
         if marker == 0xD9:
-            return Structure(scans > 0, scans=scans)
+            return Structure(scans > 0, scans=scans, lossless=lossless)
         if marker not in {0x01, 0xD8}:
             at += max(2, _big(data, at, 2))
             scans += marker == 0xDA
-    return Structure(False, scans=scans)
+            lossless |= marker in _LOSSLESS_FRAMES
+    return Structure(False, scans=scans, lossless=lossless)
 
 
 def _png(data: Buffer, max_frames: int) -> Structure:

@@ -66,7 +66,8 @@ class RenderPool:
        A picture that needs more memory than there is room for goes back into the line (`proxy.images.admission`).
     3. Out of time: the process is killed, the answer is `RenderTimeout`, a new process takes the place.
     4. The process dies: by a signal from outside (an operator; the kernel, when memory ran out) the job is tried
-       once more; the second time the picture needs too much memory. By its own fault: `DecodeFailed`; a drawing
+       once more; the second time the picture needs too much memory. One that may not read the body, because the
+       folder was made anew after the cage was shut, is replaced too. By its own fault: `DecodeFailed`; a drawing
        then was too much for memory or stack.
     5. A caller that goes away leaves its job running when it has begun, else the job is dropped.
 
@@ -211,7 +212,7 @@ class RenderPool:
         try:
             inspection = await self._attempt(slot, waiting)
         except ProcessDied as death:
-            if death.from_outside:
+            if death.from_outside or death.shut_out:
                 inspection = await self._second_attempt(slot, waiting, death)
             else:
                 log.warning("a render process died of a picture: %s, %s", death, waiting.job.path)
@@ -220,11 +221,15 @@ class RenderPool:
             waiting.settle(inspection)
 
     async def _second_attempt(self, slot: _Slot, waiting: _Waiting, death: ProcessDied) -> Inspection | None:
-        log.warning("a render process was killed: %s; trying %s once more", death, waiting.job.path)
+        log.warning("a render process ended: %s; trying %s once more", death, waiting.job.path)
         try:
             await self._fill(slot)
             return await self._attempt(slot, waiting)
         except ProcessDied as again:
+            if again.shut_out:
+                return self._failure(
+                    waiting, RenderTimeout("The picture cannot be read now.", detail=str(again))
+                )
             error = TooManyPixels("Rendering the picture takes more memory than there is.", detail=str(again))
             return self._failure(waiting, error)
         except (OSError, TimeoutError) as error:
@@ -272,9 +277,10 @@ class RenderPool:
             self._failed_starts = 0
 
     async def _empty(self, slot: _Slot) -> None:
-        process, slot.process = slot.process, None
-        if process is not None:
-            await process.kill()
+        if slot.process is not None:
+            # It keeps its place until it is gone: whoever is cancelled meanwhile leaves the rest to `close`.
+            await slot.process.kill()
+            slot.process = None
 
     def _drop_line(self, error: Exception) -> None:
         for waiting in self._line.clear():

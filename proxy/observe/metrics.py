@@ -58,13 +58,36 @@ class Metrics:
         self.fallbacks = Counter(
             "imgmirror_fallbacks", "Kept originals answered because their refresh failed", registry=registry
         )
+        self.not_asked = Counter(
+            "imgmirror_not_asked", "Fetches spared because a failure was remembered", registry=registry
+        )
+        self.recovered = Counter(
+            "imgmirror_recovered", "Dead sources recovered from elsewhere", ["place"], registry=registry
+        )
         self.redirects_to_original = Counter(
             "imgmirror_redirects_to_original",
             "Variants answered by a redirect to the original",
             ["code"],
             registry=registry,
         )
+        self.set_aside = Counter(
+            "imgmirror_set_aside",
+            "Refreshes whose bytes were set aside instead of replacing a kept original",
+            ["reason"],
+            registry=registry,
+        )
         self.not_kept = Counter("imgmirror_not_kept", "Originals served but not kept", registry=registry)
+        self.scrub_bytes = Counter(
+            "imgmirror_scrub_bytes", "Bytes of originals compared with their digests", registry=registry
+        )
+        self.scrub_damaged = self._gauge(
+            "imgmirror_scrub_damaged", "Originals found damaged or missing", "mostrecent"
+        )
+        self.scrub_finished = self._gauge(
+            "imgmirror_scrub_finished_timestamp_seconds",
+            "When all originals were compared last",
+            "mostrecent",
+        )
         self.variant_store_faults = self._gauge(
             "imgmirror_variant_store_faults", "Faults of the variant store", "livesum"
         )

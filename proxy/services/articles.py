@@ -45,6 +45,6 @@ class Articles:
             data, kind="html" if kind == "html" else "markdown"
         )
 
-    async def record(self, article: str, sources: Iterable[str]) -> None:
-        """Remember that `article` uses `sources`, instead of those it was known to use."""
-        await self._index.record(article, sources)
+    async def record(self, article: str, sources: Iterable[str], *, date: float | None = None) -> None:
+        """Remember that `article` uses `sources`, instead of those it was known to use, and its date."""
+        await self._index.record(article, sources, date=date)

@@ -5,12 +5,12 @@ Synchronous; reads files, writes nothing. What an article says is left to the re
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.rewrite.files import find_articles
+from proxy.rewrite.dates import article_date
+from proxy.rewrite.files import article_names, find_articles
 from proxy.rewrite.masking import is_wide
 from proxy.rewrite.result import Picture
 from proxy.rewrite.rewriter import ArticleKind, Rewriter
@@ -28,11 +28,16 @@ class Unread:
 
 @dataclass(slots=True)
 class Gathered:
-    """What was found: the sources of each article by its name, the works, and what could not be read."""
+    """What was found: sources and date of each article by its name, the works, and what could not be read."""
 
     articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    dates: dict[str, float] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
+
+    def first_date(self, articles: Iterable[str]) -> float | None:
+        """Return when the first of some articles was written."""
+        return min((self.dates[name] for name in articles if name in self.dates), default=None)
 
 
 @dataclass(slots=True)
@@ -74,9 +79,12 @@ def gather(
         pictures = rewriter.rewrite(data, kind=kind).pictures
         wanted = [picture for picture in pictures if picture.wrapped or all_images]
         result.articles[name] = tuple(picture.source.url for picture in wanted)
+        if (date := article_date(data, name=name)) is not None:
+            result.dates[name] = date
         _note(found, wanted, name)
     result.works = [
-        Work(source, tuple(entry.options), tuple(entry.articles)) for source, entry in found.items()
+        Work(source, tuple(entry.options), tuple(entry.articles), date=result.first_date(entry.articles))
+        for source, entry in found.items()
     ]
     return result
 
@@ -92,8 +100,7 @@ def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -
 def _articles(
     paths: Iterable[Path], unreadable: Callable[[OSError], None]
 ) -> Iterator[tuple[str, Path, ArticleKind]]:
-    given = {Path(os.path.abspath(path)): path for path in paths}  # noqa: PTH100 - links keep their names
-    for article in find_articles(given, unreadable=unreadable):
-        own = given.get(article.path)
-        name = own if own is not None else given[article.root] / article.path.relative_to(article.root)
-        yield os.path.normpath(name), article.path, article.kind
+    paths = list(paths)
+    name = article_names(paths)
+    for article in find_articles(paths, unreadable=unreadable):
+        yield name(article), article.path, article.kind

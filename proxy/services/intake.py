@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
 
 from cache.entry import Entry
 from cache.errors import NotKept, SourceBlocked, StoreFull, StoreUnwritable, Superseded
-from cache.freshness import remaining_seconds
+from cache.fields import kept_fields, merged_fields
+from cache.freshness import kept_against_wish, remaining_seconds
 from cache.originals import Incoming
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
@@ -26,17 +29,20 @@ from proxy.errors import (
     QueueFull,
     SourceFailed,
     SourceRemoved,
+    SourceReplaced,
     SourceTimeout,
     SourceUnreachable,
 )
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
 from proxy.fetch.media import admitted, decide
+from proxy.fetch.wayback import Copy
 from proxy.images.batches import Batches
 from proxy.images.formats import sniff
 from proxy.images.probe import has_proper_end
 from proxy.images.workers import Inspection, Job, Output, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.outcome import CacheState, Obtained
+from proxy.services.replacing import PLACEHOLDER, Replacing, as_set_aside
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -45,14 +51,6 @@ SNIFF_BYTES = 4096
 """Enough for every signature and for the start of an HTML or SVG document (WHATWG MIME Sniffing: 1445)."""
 
 LATELY_SECONDS = 300.0
-
-
-KEPT_HEADERS = frozenset(
-    {
-        "age", "cache-control", "content-language", "content-type", "date", "etag", "expires",
-        "last-modified", "pragma", "vary",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +70,8 @@ class Errand:
     """What to ask an origin for: `entry` is what is kept already, `wishes` what to render on the way in.
 
     `wanted`: the wishes of all who wait for this original, each caller's together; it grows while they come.
+    date: when the article was written, unix seconds, for recovering it near that day; None when nobody says.
+    lost: what is kept when its body is gone from the disk: its validators must not be sent, the bytes are needed.
     """
 
     source: Source
@@ -79,7 +79,9 @@ class Errand:
     wishes: tuple[Wish, ...]
     stamp: int
     patient: bool = False
+    date: float | None = None
     wanted: Mapping[tuple[Wish, ...], None] = field(default_factory=dict)
+    lost: Entry | None = None
 
     @property
     def flight_key(self) -> str:
@@ -105,15 +107,19 @@ class Intake:
 
     1. The bytes go to a file aside while they come, and are hashed; the first ones decide the type.
     2. 304: the entry is brought up to date (RFC 9111 §4.3.4).
-    3. A picture is decoded fully in a render process, together with what is wished to be seen of it: one decode.
-       The disk writes the body out meanwhile.
-    4. What was rendered is announced: a visitor need not wait for the disk.
-    5. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
+    3. A good picture that is kept already needs no second look, and its variants stay. Another one is decoded fully
+       in a render process, together with what is wished to be seen of it: one decode. The disk writes the body out
+       meanwhile.
+    4. Bytes that look like a placeholder for the picture that is kept are set aside; those that are known as one
+       are not taken from where nothing is kept either (`Replacing`).
+    5. What was rendered is announced: a visitor need not wait for the disk.
+    6. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
     """
 
     def __init__(self, parts: Parts, config: FetchConfig) -> None:
         self.config = config
         self._parts = parts
+        self._replacing = Replacing(parts.store, now=parts.now)
         self._last_good_fetch = self._last_bad_fetch = float("-inf")
 
     @property
@@ -134,6 +140,13 @@ class Intake:
         Raises:
             MirrorError: of section 6.
         """
+        try:
+            return await self._fetched(errand)
+        except MirrorError as error:
+            error.forward = "stale" if errand.entry else "uri-miss"
+            raise
+
+    async def _fetched(self, errand: Errand) -> Obtained:
         source, entry = errand.source, errand.entry
         stamp = self._parts.store.generations.stamp(source.url)
         async with self._parts.store.receive() as incoming:
@@ -146,7 +159,37 @@ class Intake:
             except StoreUnwritable as error:
                 # Neither the store nor the temporary folder takes a byte: disk or descriptors are used up.
                 raise QueueFull("There is no room to receive the picture; try again soon.") from error
-            return await self._admit(_Arrival(source, entry, answer, incoming, sink.head, stamp), errand)
+            arrival = _Arrival(source, entry, answer, incoming, sink.head, stamp, errand.lost)
+            return await self._admit(arrival, errand)
+
+    async def fetch_copy(
+        self, errand: Errand, copy: Copy, *, downloaded: Callable[[], None] = lambda: None
+    ) -> Obtained:
+        """Fetch a copy of what `errand` names from where its origin is not, and keep it with its provenance.
+
+        `downloaded` is called before the copy is checked: from then on it depends on nobody else.
+
+        Raises:
+            MirrorError: of section 6; also when the copy is damaged, or no picture to look at.
+        """
+        stamp = self._parts.store.generations.stamp(errand.source.url)
+        async with self._parts.store.receive() as incoming:
+            sink = _HeadKeeper(incoming)
+            try:
+                answer = await self._parts.fetcher.fetch(
+                    copy.source, sink, patient=errand.patient, check_hop=copy.check_hop
+                )
+                if isinstance(answer, NotModified):
+                    raise SourceUnreachable(detail="304 to a request without validators")
+                await incoming.finish()
+            except StoreUnwritable as error:
+                raise QueueFull("There is no room to receive the picture; try again soon.") from error
+            downloaded()
+            provenance = copy.provenance(answer.final_url)
+            arrival = _Arrival(
+                errand.source, None, _as_original(answer), incoming, sink.head, stamp, errand.lost, provenance
+            )
+            return await self._admit(arrival, errand)
 
     async def _ask(self, errand: Errand, sink: _HeadKeeper) -> Fetched | NotModified:
         entry = errand.entry
@@ -172,11 +215,9 @@ class Intake:
         # RFC 9111 §4.3.4: the 304's headers update the stored ones; the body stays.
         if entry is None:
             raise SourceUnreachable(detail="304 to a request without validators")
-        new = _kept_headers(answer.headers)
-        replaced = {name for name, _ in new}
         updated = replace(
             entry,
-            headers=tuple(sorted([*new, *(item for item in entry.headers if item[0] not in replaced)])),
+            headers=merged_fields(entry.headers, answer.headers),
             request_time=answer.request_time,
             response_time=answer.response_time,
             validated_at=answer.response_time,
@@ -189,7 +230,7 @@ class Intake:
     async def _admit(self, arrival: _Arrival, errand: Errand) -> Obtained:
         media_type = self._decided_type(arrival)
         await self._require_end(arrival, media_type)
-        if not media_type.startswith("image/"):
+        if not media_type.startswith("image/") or arrival.is_known(media_type):
             return await self._keep(arrival, media_type, None, {})
         # The disk writes the body out while the render process looks at it.
         syncing = asyncio.ensure_future(self._synced(arrival.incoming))
@@ -199,12 +240,19 @@ class Intake:
             inspection = await self._inspect(Job(str(arrival.incoming.path), wishes, check=True))
             if inspection.verdict == "not_an_image":
                 raise inspection.error or NotAnImage()
+            if arrival.recovered is not None:
+                _require_good_copy(inspection)
+            entry = arrival.entry(media_type, inspection)
+            objection = await self._objection(entry, arrival)
             rendered = dict(zip(wishes, inspection.outputs, strict=True))
             rendering = {wish: done for group, done in others.items() for wish in group}
-            self._announce(arrival, arrival.entry(media_type, inspection), errand, rendered, rendering)
+            if not objection:
+                self._announce(arrival, entry, errand, rendered, rendering)
         finally:
             # Until all have ended the body must stay where it is.
             await asyncio.gather(syncing, *others.values(), return_exceptions=True)
+        if objection:
+            await self._refuse(entry, arrival, objection)
         for done in others.values():
             rendered |= {} if done.exception() else done.result()
         return await self._keep(arrival, media_type, inspection, rendered)
@@ -225,7 +273,8 @@ class Intake:
         rendered: Mapping[Wish, Output],
         rendering: Mapping[Wish, asyncio.Future[Mapping[Wish, Output]]],
     ) -> None:
-        if arrival.incoming.refusal is None and self._parts.store.room_for(0):
+        # What is to replace a kept original is judged first.
+        if arrival.previous is None and arrival.incoming.refusal is None and self._parts.store.room_for(0):
             obtained = replace(
                 self.kept(entry, arrival.state(stored=True), stamp=arrival.stamp),
                 rendered=rendered,
@@ -281,6 +330,41 @@ class Intake:
         obtained = self.kept(entry, state, stamp=arrival.stamp)
         return replace(obtained, body=body, rendered=rendered)
 
+    async def _objection(self, entry: Entry, arrival: _Arrival) -> str:
+        """Return why bytes must not be the present ones of their source; empty when they may."""
+        if arrival.previous is not None:
+            return await self._replacing.objection(
+                entry, arrival.previous, stable_after_seconds=self.config.stable_after
+            )
+        reason = ""
+        if arrival.lost is not None:
+            # No picture is left to be displaced; but what was turned down before is turned down again.
+            reason = await self._replacing.objection(entry, arrival.lost, stable_after_seconds=math.inf)
+        if not reason and await self._replacing.is_known_placeholder(entry.body_sha256, entry.source):
+            reason = PLACEHOLDER
+        return reason
+
+    async def _refuse(self, entry: Entry, arrival: _Arrival, reason: str) -> NoReturn:
+        """Fail as a refusal of the origin does; where something is kept of the source, set the bytes aside."""
+        if arrival.recovered is None and (arrival.previous or arrival.lost):
+            await self._set_aside(entry, arrival, reason)
+        error = SourceReplaced(detail=f"not taken: {reason}")
+        error.origin_status = arrival.answer.status
+        raise error
+
+    async def _set_aside(self, entry: Entry, arrival: _Arrival, reason: str) -> None:
+        self._parts.metrics.set_aside.labels(reason).inc()
+        log.warning("%s gives other bytes that are set aside: %s", entry.source, reason)
+        try:
+            former = as_set_aside(entry, reason)
+            await self._parts.store.history.set_aside(
+                entry.source, former, arrival.incoming, stamp=arrival.stamp
+            )
+            if reason == PLACEHOLDER:
+                await self._replacing.put_back(entry.body_sha256, arrival.source.origin)
+        except NotKept as refused:
+            log.info("what %s gave could not be set aside: %s", entry.source, refused)
+
     async def _commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int) -> bool:
         try:
             await self._parts.store.commit(entry, incoming, stamp=stamp)
@@ -309,44 +393,80 @@ class _Arrival:
     incoming: Incoming
     head: bytes
     stamp: int
+    lost: Entry | None = None
+    recovered: Mapping[str, Any] | None = None
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether these are the bytes that are kept already."""
+        return self.previous is not None and self.previous.body_sha256 == self.incoming.sha256
+
+    def is_known(self, media_type: str) -> bool:
+        """Whether these bytes were looked at before, as what they are, and found to be a good picture."""
+        known = self.previous
+        return (
+            known is not None
+            and self.is_unchanged
+            and known.picture is not None
+            and known.media_type == media_type
+            and not known.damaged
+        )
 
     def state(self, *, stored: bool) -> CacheState:
         """Return how this download came about."""
+        wish = kept_against_wish(self.answer.headers)
+        said = "recovered" if self.recovered else f"kept_despite_{wish}" if wish else ""
         return CacheState(
             "stale" if self.previous else "uri-miss",
             self.answer.status,
             stored=stored,
-            detail="" if stored else "not_kept",
+            detail=said if stored else "not_kept",
         )
 
     def entry(self, media_type: str, inspection: Inspection | None) -> Entry:
         """Return the entry that keeps this download."""
-        answer, previous = self.answer, self.previous
-        same = previous is not None and previous.body_sha256 == self.incoming.sha256
+        answer, before = self.answer, self.previous or self.lost
+        if before is not None and before.body_sha256 != self.incoming.sha256:
+            before = None
         facts = inspection.facts if inspection else None
+        known = before.picture if before and not inspection else None
         return Entry(
             source=self.source.url,
             status=answer.status,
-            headers=_kept_headers(answer.headers),
+            headers=kept_fields(answer.headers),
             body_sha256=self.incoming.sha256,
             body_size=answer.size,
             media_type=media_type,
             final_url=answer.final_url,
             request_time=answer.request_time,
             response_time=answer.response_time,
-            fetched_at=previous.fetched_at if previous and same else answer.response_time,
+            fetched_at=before.fetched_at if before else answer.response_time,
             validated_at=answer.response_time,
             damaged=inspection is not None and isinstance(inspection.error, DecodeFailed),
-            picture=facts.to_dict() if facts else None,
+            picture=facts.to_dict() if facts else known,
+            recovered=self.recovered,
         )
 
 
-_CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F))) - {"\t"}
+def _require_good_copy(inspection: Inspection) -> None:
+    # An origin's damaged picture is the one there is; of copies there may be better ones.
+    if isinstance(inspection.error, DecodeFailed):
+        raise inspection.error
+    facts = inspection.facts
+    if facts is not None and max(facts.width, facts.height) <= 2:
+        raise NotAnImage(detail="a pixel in the place of a picture")
 
 
-def _kept_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        sorted(
-            (name, value) for name, value in headers if name in KEPT_HEADERS and _CONTROLS.isdisjoint(value)
-        )
-    )
+def _as_original(answer: Fetched) -> Fetched:
+    """Return an archive's answer with the headers that were the origin's; its own speak of the archive.
+
+    None of them says for how long the picture is fresh: `fetch.min_fresh` does, then the origin is tried again.
+    """
+    known = dict(answer.headers)
+    kept = {
+        "cache-control": "max-age=0",
+        "content-type": known.get("x-archive-orig-content-type") or known.get("content-type"),
+        "content-language": known.get("x-archive-orig-content-language"),
+        "last-modified": known.get("x-archive-orig-last-modified"),
+    }
+    return replace(answer, headers=tuple((name, value) for name, value in kept.items() if value))

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cache.entry import Entry
 from cache.errors import CacheError
-from cache.freshness import stale_seconds
+from cache.failures import Failure
+from cache.freshness import may_refresh_behind, stale_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
     MirrorError,
-    QueueFull,
+    NotFound,
     SourceError,
     SourceRemoved,
 )
 from proxy.images.workers import Wish
 from proxy.services.intake import Errand, Intake, Parts
+from proxy.services.negatives import Negatives
 from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained
+from proxy.services.recovery import Recovery
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -32,8 +36,20 @@ log = logging.getLogger(__name__)
 REFRESH_GRACE_SECONDS = 1.0
 """How long a visitor waits for the refresh of a stale original before the kept one is answered."""
 
+VERSION_SECONDS = 86400.0
+"""How long browsers may keep a version by its digest: it never changes, but it may be purged."""
+
 MAX_KNOWN = 4096
-"""Entries in memory, 2 to 4 KB each, so that a hit in the variant store need not read one from the disk."""
+"""Entries in memory, 3 to 5 KB each, 12 KB where an origin talks too much, so that a hit in the variant store need not
+read one from the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was kept of a source when its stamp was `stamp`: `known`, fresh or not."""
+
+    stamp: int
+    known: Obtained | None
 
 
 class Originals:
@@ -42,9 +58,11 @@ class Originals:
     1. A source blocked by a purge is refused.
     2. A fresh entry is used; the origin is not asked.
     3. A stale entry is refreshed with its validators. Whatever fails (network, status, type, size, check), the
-       kept original is answered and the failure remembered for a minute, so that a dead origin is not asked by
-       every visitor. A refresh that takes long goes on behind the answer.
-    4. An absent source is fetched, checked and kept (`Intake`).
+       kept original is answered and the failure remembered (`Negatives`), so that a dead origin is not asked by
+       every visitor. A refresh that takes long goes on behind the answer; one that the origin allows to
+       (stale-while-revalidate) from the beginning.
+    4. An absent source is fetched, checked and kept (`Intake`), unless it failed again and again a while ago, or
+       with an answer that the origin called fresh. One that is dead is looked for elsewhere (`Recovery`).
 
     One fetch per source at a time, across tasks and worker processes.
     """
@@ -52,66 +70,105 @@ class Originals:
     def __init__(self, parts: Parts, config: FetchConfig) -> None:
         self._parts = parts
         self._intake = Intake(parts, config)
+        self._recovery = Recovery(parts.fetcher, parts.store.articles, parts.metrics, now=parts.now)
+        self._recovery.reconfigure(config)
         self._known: OrderedDict[str, Obtained] = OrderedDict()
-        self._failures: dict[str, tuple[float, MirrorError]] = {}
+        self._negatives = Negatives(
+            parts.store.failures, config, now=parts.now, stamp_of=parts.store.generations.stamp
+        )
         self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
 
     def reconfigure(self, config: FetchConfig) -> None:
         """Take new settings for the fetches that begin from now on."""
         self._intake.config = config
+        self._negatives.reconfigure(config)
+        self._recovery.reconfigure(config)
         self._known.clear()
 
-    async def obtain(
+    async def obtain(  # noqa: PLR0913 - what callers differ in
         self,
         source: Source,
         wishes: tuple[Wish, ...] = (),
         *,
         patient: bool = False,
+        date: float | None = None,
         accept: Callable[[Obtained], bool] | None = None,
+        look: Look | None = None,
     ) -> Obtained:
         """Return the original of `source`, fetching it when it must be.
 
-        `patient`: wait for the origin's turn as long as it takes; for warming, where no visitor waits.
+        `patient`: wait for the origin's turn as long as it takes, and ask for what was never kept whatever is
+        remembered of it; for warming, where no visitor waits.
         `accept`: take an original that is still on its way to the disk (`Obtained.ending`) when this says so.
+        `look`: what the caller has just found out.
 
         Raises:
             MirrorError: of section 6, when the source was never kept and cannot be had now.
         """
-        stamp = self._parts.store.generations.stamp(source.url)
-        known = await self._looked_up(source, stamp)
+        if look is None or look.stamp != self._parts.store.generations.stamp(source.url):
+            look = await self.look(source)
+        stamp, known = look.stamp, look.known
         if known is None:
-            return await self._fetch_once(Errand(source, None, wishes, stamp, patient), accept)
+            return await self._fetch_once(Errand(source, None, wishes, stamp, patient, date), accept)
         if known.fresh_until > self._parts.now():
             return known
         return await self._refreshed(Errand(source, known.entry, wishes, stamp, patient), known.entry)
 
-    async def obtain_kept(self, source: Source) -> Obtained | None:
-        """Return the original of `source` if it is kept and fresh.
+    async def look(self, source: Source) -> Look:
+        """Return what is kept of `source`; what was answered before counts as kept, once the disk has it.
 
         Raises:
             SourceNotAllowed: it was purged with a block.
         """
         stamp = self._parts.store.generations.stamp(source.url)
-        known = await self._looked_up(source, stamp)
-        return known if known and known.fresh_until > self._parts.now() else None
+        await self._parts.flight.landed(Errand(source, None, (), stamp).flight_key)
+        return Look(stamp, await self._looked_up(source, stamp))
 
-    async def obtain_again(self, source: Source, wishes: tuple[Wish, ...] = ()) -> Obtained:
-        """Fetch the original of a source whose kept body has vanished from the disk.
+    async def obtain_again(
+        self,
+        source: Source,
+        wishes: tuple[Wish, ...] = (),
+        *,
+        patient: bool = False,
+        date: float | None = None,
+    ) -> Obtained:
+        """Fetch the original of a source whose kept body has vanished from the disk, as if it were not kept.
+
+        `patient`, `date`: as `obtain` has them.
 
         Raises:
             MirrorError: of section 6.
         """
-
         stamp = self._parts.store.generations.stamp(source.url)
-        errand = Errand(source, None, wishes, stamp)
+        lost = await self._parts.store.get(source.url)
+        errand = Errand(source, None, wishes, stamp, patient, date, lost=lost)
+        if not patient:
+            await self._require_no_failure(errand)
 
         async def nothing() -> None:
             return None
 
         async def work() -> Obtained:
-            return await self._intake.fetch(errand)
+            return await self._fetched_or_noted(errand)
 
         return await self._parts.flight.run(f"again {errand.flight_key}", peek=nothing, work=work)
+
+    async def obtain_version(self, source: Source, sha256: str) -> Obtained:
+        """Return the bytes with a digest that came from `source` at some time; no origin is asked.
+
+        Raises:
+            SourceNotAllowed: it was purged with a block.
+            NotFound: these bytes are not kept of it.
+        """
+        stamp = self._parts.store.generations.stamp(source.url)
+        is_blocked, entry = await self._parts.store.look_up(source.url)
+        if is_blocked:
+            raise SourceRemoved
+        if entry is None or sha256 not in entry.digests:
+            raise NotFound("This version of the picture is not kept.")
+        version = entry if entry.body_sha256 == sha256 else entry.promoting(sha256)
+        fresh_until = self._parts.now() + VERSION_SECONDS
+        return Obtained(version, CacheState(detail="original"), stamp, fresh_until=fresh_until)
 
     async def peek(self, source: Source) -> Entry | None:
         """Return what is kept of `source` without asking its origin; what was answered before counts as kept."""
@@ -119,10 +176,10 @@ class Originals:
         await self._parts.flight.landed(Errand(source, None, (), stamp).flight_key)
         return await self._parts.store.get(source.url)
 
-    def failure_of(self, source: Source) -> MirrorError | None:
-        """Return why the last refresh of a kept source failed, while that is remembered."""
-        until, error = self._failures.get(source.url, (0.0, None))
-        return error if until > self._parts.now() else None
+    async def failure_of(self, source: Source) -> MirrorError | None:
+        """Return why a source could not be had, while that is remembered and it is not asked for again."""
+        stamp = self._parts.store.generations.stamp(source.url)
+        return await self._negatives.remembered(source, stamp=stamp)
 
     async def _looked_up(self, source: Source, stamp: int) -> Obtained | None:
         """Return what is kept of a source whose stamp was read before, fresh or not.
@@ -163,47 +220,85 @@ class Originals:
         return Obtained(entry, state, stamp, fresh_until=now + SHORT_SECONDS, short=True)
 
     async def _refreshed(self, errand: Errand, entry: Entry) -> Obtained:
-        known = self.failure_of(errand.source)
-        if known and self._may_fall_back(entry):
-            return self._fallback(entry, known, stamp=errand.stamp)
+        if self._may_fall_back(entry):
+            known = await self._negatives.remembered(errand.source, stamp=errand.stamp)
+            if known:
+                self._parts.metrics.not_asked.inc()
+                return self._fallback(entry, known, stamp=errand.stamp)
         refresh = asyncio.ensure_future(self._fetch_once(errand))
+        # Whoever warms wants what the origin has now.
+        if not errand.patient and self._may_refresh_behind(entry):
+            refresh.add_done_callback(self._log_late_refresh(errand.source))
+            return self._stale_hit(entry, stamp=errand.stamp)
         # `min_fresh = 0` is the operator's wish to follow the origin to the letter: then every visitor waits.
         grace = REFRESH_GRACE_SECONDS if self._intake.config.min_fresh else None
         try:
             return await asyncio.wait_for(asyncio.shield(refresh), grace)
         except TimeoutError:
-            refresh.add_done_callback(self._note_late_refresh(errand.source))
+            refresh.add_done_callback(self._log_late_refresh(errand.source))
             return self._fallback(entry, None, stamp=errand.stamp)
         except SourceRemoved:
             raise
         except (MirrorError, CacheError, OSError) as error:
-            self._remember_failure(errand.source, error)
+            _log_failure(errand.source, error)
             if not self._may_fall_back(entry):
                 raise
             return self._fallback(entry, error, stamp=errand.stamp)
+
+    def _may_refresh_behind(self, entry: Entry) -> bool:
+        return may_refresh_behind(
+            entry, now=self._parts.now(), min_fresh_seconds=self._intake.config.min_fresh
+        )
+
+    def _stale_hit(self, entry: Entry, *, stamp: int) -> Obtained:
+        """Answer a stale entry whose origin allows that; the next request is to see what the refresh brought."""
+        now = self._parts.now()
+        stale = stale_seconds(entry, now=now, min_fresh_seconds=self._intake.config.min_fresh)
+        state = CacheState(detail="refreshing", stale_seconds=math.ceil(stale) or 1)
+        return Obtained(entry, state, stamp, fresh_until=now, short=True)
 
     def _may_fall_back(self, entry: Entry) -> bool:
         stale = stale_seconds(entry, now=self._parts.now(), min_fresh_seconds=self._intake.config.min_fresh)
         return stale <= self._intake.config.stale_if_error
 
-    def _note_late_refresh(self, source: Source) -> Callable[[asyncio.Future[Obtained]], None]:
-        def note(done: asyncio.Future[Obtained]) -> None:
+    def _log_late_refresh(self, source: Source) -> Callable[[asyncio.Future[Obtained]], None]:
+        def log_it(done: asyncio.Future[Obtained]) -> None:
             error = None if done.cancelled() else done.exception()
             if isinstance(error, Exception):
-                self._remember_failure(source, error)
+                _log_failure(source, error)
 
-        return note
+        return log_it
 
-    def _remember_failure(self, source: Source, error: Exception) -> None:
-        if not isinstance(error, MirrorError) or isinstance(error, QueueFull):
-            # Our own trouble, not the origin's: the next visitor may have more luck.
-            log.warning("refresh of %s failed: %r", source, error)
-            return
-        now = self._parts.now()
-        if len(self._failures) > 10_000:
-            self._failures = {url: item for url, item in self._failures.items() if item[0] > now}
-        self._failures[source.url] = (now + SHORT_SECONDS, error)
-        log.info("refresh of %s failed: %s %s", source, error.code, error.detail)
+    # Failures
+
+    async def _require_no_failure(self, errand: Errand) -> None:
+        """Raise the failure of a source that is still believed."""
+        known = await self._negatives.remembered(errand.source, stamp=errand.stamp)
+        if known:
+            self._parts.metrics.not_asked.inc()
+            raise known
+
+    def _require_none_of(self, errand: Errand, failure: Failure | None, *, begun: float) -> None:
+        """Raise what is remembered of a source, as far as it keeps this errand from being run."""
+        if errand.entry is None and not errand.patient and (known := self._negatives.believed(failure)):
+            self._parts.metrics.not_asked.inc()
+            raise known
+        # While we waited for our turn another process may have found out.
+        if known := self._negatives.since(failure, begun):
+            raise known
+
+    async def _fetched_or_noted(self, errand: Errand) -> Obtained:
+        try:
+            obtained = await self._intake.fetch(errand)
+        except MirrorError as error:
+            kept = errand.entry is not None
+            if not kept and (recovered := await self._recovery.recover(errand, error, self._intake)):
+                return recovered
+            await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=kept)
+            raise
+        if errand.entry is not None or errand.lost is not None:
+            await self._negatives.forget(errand.source, stamp=errand.stamp)
+        return obtained
 
     # Fetching
 
@@ -213,18 +308,29 @@ class Originals:
         wanted[errand.wishes] = None
         errand = replace(errand, wanted=wanted)
 
+        begun = self._parts.now()
+
         async def peek() -> Obtained | None:
             stamp = self._parts.store.generations.stamp(source.url)
-            found = await self._parts.store.get(source.url)
-            newer = found is not None and (entry is None or found.validated_at > entry.validated_at)
-            return self._intake.kept(found, CacheState(), stamp=stamp) if found and newer else None
+            failure_key = self._negatives.key(source, stamp=errand.stamp)
+            found, failure = await self._parts.store.get_and_failure(source.url, failure_key)
+            if found is not None and (entry is None or found.validated_at > entry.validated_at):
+                return self._intake.kept(found, CacheState(), stamp=stamp)
+            self._require_none_of(errand, failure, begun=begun)
+            return None
 
         async def work() -> Obtained:
-            obtained = await self._intake.fetch(errand)
-            self._failures.pop(source.url, None)
-            return obtained
+            return await self._fetched_or_noted(errand)
 
         try:
             return await self._parts.flight.run(key, peek=peek, work=work, accept=accept)
         finally:
             self._wanted.pop(key, None)
+
+
+def _log_failure(source: Source, error: Exception) -> None:
+    if isinstance(error, MirrorError):
+        log.info("refresh of %s failed: %s %s", source, error.code, error.detail)
+    else:
+        # Our own trouble, not the origin's: the next visitor may have more luck.
+        log.warning("refresh of %s failed: %r", source, error)

@@ -15,7 +15,35 @@ from proxy.images.workers import Output, Wish
 SHORT_SECONDS = 60.0
 """How long a stale or fallback answer may be kept by browsers (product.md, section 4)."""
 
+PROXY_ERRORS = {
+    "source_unreachable": "destination_unavailable",
+    "source_timeout": "http_response_timeout",
+    "source_too_large": "http_response_body_size",
+    "queue_full": "connection_limit_reached",
+    "rate_limited": "http_request_denied",
+    "unauthorized": "http_request_denied",
+    "signature_missing": "http_request_denied",
+    "signature_mismatch": "http_request_denied",
+    "signature_expired": "http_request_denied",
+    "source_not_allowed": "http_request_denied",
+    "invalid_request": "http_request_error",
+    "invalid_transform": "http_request_error",
+    "invalid_source": "http_request_error",
+    "not_found": "http_request_error",
+    "method_not_allowed": "http_request_error",
+    "request_too_large": "http_request_error",
+    "unsupported_media_type": "http_request_error",
+    "range_not_satisfiable": "http_request_error",
+    "internal": "proxy_internal_error",
+    "render_timeout": "proxy_internal_error",
+}
+"""RFC 9209 §2.3 by code. One type for all that cannot be reached, so that the service is no oracle of the inner
+network. What is not here is an answer of the origin's: `received-status` and `details` tell of it."""
+
 _LANGUAGES = re.compile(r"[A-Za-z0-9, \-]{1,200}")
+_CHARSET = re.compile(
+    r'([a-z0-9.+/-]{1,100}) ?; ?charset=(?:[\w.:-]{1,40}|"[\w.:-]{1,40}")', re.IGNORECASE | re.ASCII
+)
 
 Forward = Literal["", "uri-miss", "stale"]
 
@@ -25,13 +53,19 @@ class CacheState:
     """How an answer came about, in the terms of RFC 9211 §2.
 
     forward: why the origin was asked; empty when it was not. forward_status: what it answered, 0 when it gave
-    no answer. detail: our own word, such as `memory`, `rendered` or the code of a failed refresh.
+    no answer. detail: our own word, such as `memory`, `rendered` or the code of a failed refresh. stale_seconds:
+    for how long a hit has been stale that is refreshed behind the answer; 0 for a fresh one.
     """
 
     forward: Forward = ""
     forward_status: int = 0
     stored: bool = False
     detail: str = ""
+    stale_seconds: int = 0
+
+    def or_hit(self, detail: str) -> CacheState:
+        """Return this state if it tells how the answer came about, else a hit of the kind `detail`."""
+        return self if self.forward or self.stale_seconds else CacheState(detail=detail)
 
     def header(self, ttl_seconds: int) -> str:
         """Return the value of `Cache-Status` for an answer that stays fresh for `ttl_seconds`."""
@@ -41,12 +75,27 @@ class CacheState:
             if self.forward_status:
                 parts.append(f"fwd-status={self.forward_status}")
         else:
-            parts += ["hit", f"ttl={ttl_seconds}"]
+            # §2.3: a stale hit has a negative time to live.
+            parts += ["hit", f"ttl={-self.stale_seconds or ttl_seconds}"]
         if self.stored:
             parts.append("stored")
         if self.detail:
             parts.append(f"detail={self.detail}")
         return "; ".join(parts)
+
+    def proxy_header(self) -> str:
+        """Return the value of `Proxy-Status` (RFC 9209): what the origin answered, what went wrong with it."""
+        return proxy_status(self.detail, self.forward_status) if self.forward else "imgmirror"
+
+
+def proxy_status(code: str, received_status: int) -> str:
+    """Return the value of `Proxy-Status` for the error `code`; an empty or other word is no error."""
+    parts = ["imgmirror"]
+    if code in PROXY_ERRORS:
+        parts.append(f"error={PROXY_ERRORS[code]}")
+    if received_status:
+        parts.append(f"received-status={received_status}")
+    return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +127,12 @@ class Obtained:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Bytes ready to be answered, with all that does not change from one hit to the next."""
+    """Bytes ready to be answered, with all that does not change from one hit to the next.
+
+    original_size: upright, in pixels, of the original that a variant was made from; None where nobody knows.
+    weak_etag: the origin's entity tag when it is weak. It is not ours to give, but whoever has it from the origin or
+    from the worker that was here before us has these bytes, or as good.
+    """
 
     body: bytes = field(repr=False)
     media_type: str
@@ -89,6 +143,8 @@ class Picture:
     stamp: int
     state: CacheState
     short: bool = False
+    original_size: tuple[int, int] | None = None
+    weak_etag: str = ""
 
     def from_memory(self) -> Picture:
         """Return this picture as a later request gets it: a hit, whatever the first one was."""
@@ -101,6 +157,13 @@ def last_modified(entry: Entry) -> str:
     """Return `Last-Modified` for an answer: the origin's where it can be read, else when the bytes came."""
     seconds = parse_http_date(entry.last_modified)
     return format_http_date(entry.fetched_at if seconds is None else seconds)
+
+
+def content_type(entry: Entry) -> str:
+    """Return `Content-Type` for an original: the type as decided, with the charset the origin gave for that type."""
+    claimed = (entry.header("content-type") or "").strip(" \t")
+    match = _CHARSET.fullmatch(claimed)
+    return claimed if match and match[1].lower() == entry.media_type else entry.media_type
 
 
 def language(entry: Entry) -> str:

@@ -19,7 +19,12 @@ class _Origin(Generic[T]):
     waiting: deque[T] = field(default_factory=deque)
     active: int = 0
     timeouts: int = 0
+    paced: bool = False
     queued: bool = False
+
+    @property
+    def slow(self) -> bool:
+        return self.paced or bool(self.timeouts)
 
 
 class Turns(Generic[T]):
@@ -38,7 +43,7 @@ class Turns(Generic[T]):
         """Let `work` wait for its turn."""
         place = self._origins.setdefault(origin, _Origin(origin))
         place.waiting.append(work)
-        self._left_well += not place.timeouts
+        self._left_well += not place.slow
         self._queue(place)
 
     def take(self) -> T | None:
@@ -50,15 +55,15 @@ class Turns(Generic[T]):
             return self._take_from(self._slow.popleft())
         return None
 
-    def end(self, origin: str, *, timed_out: bool) -> None:
-        """Note that a work of `origin` has ended, and whether the origin kept silent."""
+    def end(self, origin: str, *, timed_out: bool, paced: bool = False) -> None:
+        """Note that a work of `origin` has ended, and whether the origin kept silent or wants pauses."""
         place = self._origins[origin]
         place.active -= 1
-        self._slow_active -= bool(place.timeouts)
-        self._note(place, timed_out=timed_out)
+        self._slow_active -= place.slow
+        self._note(place, timed_out=timed_out, paced=paced)
         if place.waiting:
             self._queue(place)
-        elif not place.active and not place.timeouts:
+        elif not place.active and not place.slow:
             del self._origins[origin]
 
     def timeouts(self, origin: str) -> int:
@@ -70,19 +75,20 @@ class Turns(Generic[T]):
         place.queued = False
         work = place.waiting.popleft()
         place.active += 1
-        if place.timeouts:
+        if place.slow:
             self._slow_active += 1
         else:
             self._left_well -= 1
         self._queue(place)
         return work
 
-    def _note(self, place: _Origin[T], *, timed_out: bool) -> None:
-        before = bool(place.timeouts)
+    def _note(self, place: _Origin[T], *, timed_out: bool, paced: bool) -> None:
+        before = place.slow
         place.timeouts = place.timeouts + 1 if timed_out else 0
-        if bool(place.timeouts) == before:
+        place.paced = paced
+        if place.slow == before:
             return
-        sign = 1 if place.timeouts else -1
+        sign = 1 if place.slow else -1
         self._slow_active += sign * place.active
         self._left_well -= sign * len(place.waiting)
         if place.queued:
@@ -90,7 +96,7 @@ class Turns(Generic[T]):
             place.queued = False
 
     def _queue(self, place: _Origin[T]) -> None:
-        limit = 1 if place.timeouts else self._per_origin
+        limit = 1 if place.slow else self._per_origin
         if place.waiting and place.active < limit and not place.queued:
             place.queued = True
-            (self._slow if place.timeouts else self._well).append(place)
+            (self._slow if place.slow else self._well).append(place)

@@ -28,8 +28,8 @@ from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
 from proxy.images.transform import Resolved
 from proxy.images.workers import Job, Output, Rendered, Wish
 from proxy.observe.metrics import Metrics
-from proxy.services.originals import Originals
-from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture, language, last_modified
+from proxy.services.originals import Look, Originals
+from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -116,13 +116,12 @@ class Variants:
         Raises:
             MirrorError: of section 6.
         """
-        begun = self._parts.kept.generations.stamp(asked.source.url)
-
+        look = await self._parts.originals.look(asked.source)
         try:
             # What is stored needs no exclusion, which costs four system calls.
-            picture = await self._from_store(asked) or await self._made_once(asked, begun)
+            picture = await self._from_store(asked, look) or await self._made_once(asked, look)
         except PictureError as error:
-            failure = _Failure(error, self._parts.now() + SHORT_SECONDS, begun)
+            failure = _Failure(error, self._parts.now() + SHORT_SECONDS, look.stamp)
             self._parts.memory.put(asked.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
             raise
         self._remember(asked, picture)
@@ -131,28 +130,31 @@ class Variants:
     def _remember(self, asked: Asked, picture: Picture) -> None:
         self._parts.memory.put(asked.memory_key, picture.from_memory(), size=len(picture.body))
 
-    async def _made_once(self, asked: Asked, stamp: int) -> Picture:
-        key = f"variant {asked.memory_key} {stamp}"
+    async def _made_once(self, asked: Asked, look: Look) -> Picture:
+        key = f"variant {asked.memory_key} {look.stamp}"
 
         async def peek() -> Picture | None:
-            return await self._from_store(asked)
+            return await self._from_store(asked, await self._parts.originals.look(asked.source))
 
         async def work() -> Picture:
-            return await self._made(asked, key)
+            return await self._made(asked, key, look)
 
-        return await self._parts.flight.run(key, peek=peek, work=work, accept=lambda _: True)
+        return await self._parts.flight.run(key, peek=peek, work=work, accept=lambda _: True, looked=True)
 
-    async def _from_store(self, asked: Asked) -> Picture | None:
-        obtained = await self._parts.originals.obtain_kept(asked.source)
-        if obtained is None:
+    async def _from_store(self, asked: Asked, look: Look) -> Picture | None:
+        obtained = look.known
+        if obtained is None or obtained.fresh_until <= self._parts.now():
             return None
         body = await self._stored(obtained.entry, asked)
         return _picture(obtained, body, "store") if body else None
 
-    async def _made(self, asked: Asked, key: str) -> Picture:
+    async def _made(self, asked: Asked, key: str, look: Look) -> Picture:
         wish = asked.wish
         obtained = await self._parts.originals.obtain(
-            asked.source, (wish,), accept=lambda early: wish in early.rendered or wish in early.rendering
+            asked.source,
+            (wish,),
+            accept=lambda early: wish in early.rendered or wish in early.rendering,
+            look=look,
         )
         if wish in obtained.rendering:
             obtained = replace(obtained, rendered=await asyncio.shield(obtained.rendering[wish]))
@@ -229,15 +231,19 @@ class Variants:
         entry = await self._parts.kept.get(obtained.entry.source)
         return entry is not None and entry.body_sha256 == obtained.entry.body_sha256
 
-    async def warm(self, source: Source, wishes: tuple[Wish, ...]) -> tuple[Obtained, list[Output]]:
+    async def warm(
+        self, source: Source, wishes: tuple[Wish, ...], *, date: float | None = None
+    ) -> tuple[Obtained, list[Output]]:
         """Keep the original of `source` and store every wish, all from one decode.
+
+        `date`: when its article was written, unix seconds, if that is known.
 
         Returns the original and one result for each wish, those found in the store included.
 
         Raises:
             MirrorError: when the original cannot be had at all.
         """
-        obtained = await self._parts.originals.obtain(source, wishes, patient=True)
+        obtained = await self._parts.originals.obtain(source, wishes, patient=True, date=date)
         asked = {wish: Asked(source, wish.resolved, wish.acceptable) for wish in wishes}
         missing = [wish for wish in wishes if wish not in obtained.rendered]
         bodies = await asyncio.gather(*(self._stored(obtained.entry, asked[wish]) for wish in missing))
@@ -298,9 +304,17 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
         language=language(entry),
         fresh_until=obtained.fresh_until,
         stamp=obtained.stamp,
-        state=state if state.forward else CacheState(detail=detail),
+        state=state.or_hit(detail),
         short=obtained.short,
+        original_size=_size(entry),
     )
+
+
+def _size(entry: Entry) -> tuple[int, int] | None:
+    if not entry.picture:
+        return None
+    facts = PictureFacts.from_dict(entry.picture)
+    return facts.width, facts.height
 
 
 def _media_type(body: bytes) -> str:

@@ -29,11 +29,15 @@ pictures would take hours."""
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A picture to warm: the options it is shown with, as our addresses name them, and where it stands."""
+    """A picture to warm: the options it is shown with, as our addresses name them, and where it stands.
+
+    date: when the first of its articles was written, unix seconds; None when none of them says so.
+    """
 
     source: Source
     options: tuple[str, ...]
     articles: tuple[str, ...]
+    date: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,11 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class KeptOriginal:
-    """An original that is safe on disk. `stale` is the code of a refresh that failed, else empty."""
+    """An original that is safe on disk.
+
+    stale: the code of a refresh that failed, else empty. recovered: the address of the copy it was recovered
+    from, else empty.
+    """
 
     sha256: str
     size_bytes: int
@@ -96,6 +104,7 @@ class KeptOriginal:
     new: bool
     damaged: bool = False
     stale: str = ""
+    recovered: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +133,16 @@ class Warmer(Protocol):
     async def warm(self, work: Work, *, ask: bool) -> Outcome:
         """Return what became of it; never raises because of an origin. Without `ask`, its origin is left alone."""
 
+    def wants_pauses(self, origin: str) -> bool:
+        """Tell whether `origin` is known to want pauses between requests."""
+
 
 class Warming:
     """Warm many pictures.
 
     1. Origins take turns; each has at most `per_origin` pictures under way, so that none holds up the others.
-    2. An origin that timed out gets one at a time and half of the places at most; after ten timeouts in a row
-       it is not asked any more.
+    2. An origin that timed out, or that wants pauses between requests (robots.txt), gets one at a time and half
+       of the places at most; after ten timeouts in a row it is not asked any more.
     3. Outcomes come as they are done. After `stop` nothing new begins, and what is under way is finished.
     """
 
@@ -170,5 +182,7 @@ class Warming:
     def _ended(self, outcome: Outcome) -> Outcome:
         failure = outcome.failure.code if outcome.failure else ""
         stale = outcome.kept.stale if outcome.kept else ""
-        self._turns.end(outcome.work.source.origin, timed_out="source_timeout" in (failure, stale))
+        origin = outcome.work.source.origin
+        timed_out = "source_timeout" in (failure, stale)
+        self._turns.end(origin, timed_out=timed_out, paced=self._warmer.wants_pauses(origin))
         return outcome

@@ -42,6 +42,7 @@ class Parts:
     variants: Variants
     kept: OriginalsStore
     admit: Admit
+    wants_pauses: Callable[[str], bool]
 
 
 class LocalWarmer:
@@ -66,24 +67,30 @@ class LocalWarmer:
         except (CacheError, OSError) as error:
             return Outcome(work, failure=Failure(NOT_KEPT, f"The store cannot be used: {error}"))
 
+    def wants_pauses(self, origin: str) -> bool:
+        """Tell whether the robots.txt of `origin`, if it was read, asks for pauses."""
+        return self._parts.wants_pauses(origin)
+
     async def _warmed(self, work: Work, *, ask: bool) -> Outcome:
         self._parts.admit(work.source, True)
-        before = await self._before(work.source)
+        before = await self._before(work, ask=ask)
         if before is None and not ask:
-            raise SourceTimeout("Not asked: its origin has timed out again and again.")
+            raise _not_asked()
         looks, failed = self._admitted(work)
-        obtained, made = await self._made(work.source, looks)
+        obtained, made = await self._made(work, looks)
         kept = await self._kept(work.source, obtained, before)
         lost = kept is None or obtained.body is not None
         return Outcome(work, kept, self._not_kept(obtained) if lost else None, (*made, *failed))
 
-    async def _before(self, source: Source) -> Entry | None:
-        entry = await self._parts.originals.peek(source)
+    async def _before(self, work: Work, *, ask: bool) -> Entry | None:
+        entry = await self._parts.originals.peek(work.source)
         if entry is None:
             return None
         if await self._is_whole(entry):
             return entry
-        await self._parts.originals.obtain_again(source)
+        if not ask:
+            raise _not_asked()
+        await self._parts.originals.obtain_again(work.source, patient=True, date=work.date)
         return None
 
     def _admitted(self, work: Work) -> tuple[tuple[Look, ...], tuple[Made, ...]]:
@@ -96,14 +103,14 @@ class LocalWarmer:
                 refused[options] = Made(options, "", failure=Failure.of(error))
         return tuple(look for look in looks if look.options not in refused), (*failed, *refused.values())
 
-    async def _made(self, source: Source, looks: tuple[Look, ...]) -> tuple[Obtained, tuple[Made, ...]]:
+    async def _made(self, work: Work, looks: tuple[Look, ...]) -> tuple[Obtained, tuple[Made, ...]]:
         wishes = tuple(Wish(look.resolved, look.browser.acceptable) for look in looks)
-        obtained, results = await self._parts.variants.warm(source, wishes)
+        obtained, results = await self._parts.variants.warm(work.source, wishes, date=work.date)
         for _ in range(_MAX_WAITS):
             if obtained.state.detail != _REFRESHING:
                 break
             # Each call waits a moment for the same refresh.
-            obtained, results = await self._parts.variants.warm(source, wishes)
+            obtained, results = await self._parts.variants.warm(work.source, wishes, date=work.date)
         pairs = zip(looks, results, strict=True)
         return obtained, tuple(_made(look, result) for look, result in pairs)
 
@@ -116,7 +123,13 @@ class LocalWarmer:
             return None
         new = before is None or before.body_sha256 != entry.body_sha256
         return KeptOriginal(
-            entry.body_sha256, entry.body_size, entry.media_type, new, damaged=entry.damaged, stale=stale
+            entry.body_sha256,
+            entry.body_size,
+            entry.media_type,
+            new,
+            damaged=entry.damaged,
+            stale=stale,
+            recovered=str(entry.recovered.get("url", "")) if entry.recovered else "",
         )
 
     async def _is_whole(self, entry: Entry) -> bool:
@@ -127,6 +140,10 @@ class LocalWarmer:
         if self._parts.kept.room_for(obtained.entry.body_size):
             return Failure(NOT_KEPT, "The store could not be written.")
         return Failure(NOT_KEPT, "The store has no room (store.min_free or store.originals_max_bytes).")
+
+
+def _not_asked() -> SourceTimeout:
+    return SourceTimeout("Not asked: its origin has timed out again and again.")
 
 
 def _made(look: Look, result: Rendered | MirrorError) -> Made:

@@ -66,6 +66,11 @@ class WarmReport:
         return [one for one in self.kept if one.kept and one.kept.stale]
 
     @property
+    def recovered(self) -> list[Outcome]:
+        """Pictures whose originals came from an archive or another wrapper, now or before."""
+        return [one for one in self.kept if one.kept and one.kept.recovered]
+
+    @property
     def left(self) -> int:
         """How many pictures were not begun."""
         return self.wanted - len(self.outcomes)
@@ -87,6 +92,7 @@ class WarmReport:
             "dead": len(self.dead),
             "not_kept": len(self.not_kept),
             "damaged": len(self.damaged),
+            "recovered": len(self.recovered),
             "not_begun": self.left,
             "variants": sum(1 for one in made if not one.failure),
             "variants_failed": sum(1 for one in made if one.failure and not one.redirected),
@@ -144,6 +150,11 @@ class WarmReport:
             "not_kept": [_failure(one) for one in self.not_kept],
             "damaged": [_place(one) for one in self.damaged],
             "stale": [{**_place(one), "code": one.kept.stale} for one in self.stale if one.kept],
+            "recovered": [
+                {**_place(one), "url": one.kept.recovered, "new": one.kept.new}
+                for one in self.recovered
+                if one.kept
+            ],
             "variants_failed": [_troubled(one, made) for one, made in self.troubled() if not made.redirected],
             "variants_redirected": [_troubled(one, made) for one, made in self.troubled() if made.redirected],
             "kept": [_kept(one) for one in self.kept],

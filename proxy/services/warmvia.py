@@ -48,6 +48,10 @@ class ViaWarmer:
         except ServiceUnreachable as error:
             return Outcome(work, failure=Failure(NOT_KEPT, f"The service cannot be reached: {error}"))
 
+    def wants_pauses(self, origin: str) -> bool:
+        """The service asks the origins, not we."""
+        return False
+
     async def _warmed(self, work: Work) -> Outcome:
         looks, failed = self._looks.of(work)
         answer = await self._via.get(self._path(ORIGINAL, work.source))

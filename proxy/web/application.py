@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from cache.errors import CacheError
 from proxy.app import Engine, Place, make_policy, open_engine
 from proxy.config import Config
 from proxy.configfile import ConfigError, changed_restart_keys, keep_restart_keys
 from proxy.policy import Policy, listen_problem
+from proxy.web.clients import clients_of
 from proxy.web.context import Context
 from proxy.web.plans import Plans
 from proxy.web.routes import dispatch
@@ -27,6 +29,7 @@ MAX_LINE_BYTES = 16 * 1024
 """Request line: a canonical source of 8 KiB with options before it."""
 
 _SWEEP_SECONDS = 5.0
+_SCRUB_PAUSE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,30 @@ async def run(start: Start, listener: socket.socket) -> None:
         server = _Server(context)
         runner = web.ServerRunner(server, shutdown_timeout=config.server.shutdown_timeout)
         await runner.setup()
-        overdue = asyncio.create_task(server.hang_up_on_overdue())
+        behind = [asyncio.create_task(server.hang_up_on_overdue())]
+        if place.worker == 0:
+            behind.append(asyncio.create_task(_scrub(engine)))
         try:
             await web.SockSite(runner, listener, backlog=1024).start()
             await _until_told(_Reloader(engine, context, start.read), start.ready)
             context.shutting_down = True
         finally:
-            overdue.cancel()
+            for task in behind:
+                task.cancel()
             await runner.cleanup()
+            await asyncio.wait(behind)
+
+
+async def _scrub(engine: Engine) -> None:
+    """Compare what is kept with its digests, slowly, until cancelled; a fault of it is no fault of the service."""
+    while True:
+        try:
+            await engine.kept.scrub.run(
+                lambda: engine.config.store.scrub_rate, engine.metrics.scrub_bytes.inc
+            )
+        except (CacheError, OSError) as error:
+            log.warning("the scrub was interrupted: %s", error)
+            await asyncio.sleep(_SCRUB_PAUSE_SECONDS)
 
 
 async def _until_told(reloader: _Reloader, ready: Callable[[], None]) -> None:
@@ -166,4 +185,5 @@ def _context(engine: Engine) -> Context:
         batches=engine.batches,
         metrics=engine.metrics,
         instance_id=engine.place.instance_id,
+        clients=clients_of(engine.config.server),
     )

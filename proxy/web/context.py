@@ -23,12 +23,13 @@ from proxy.services.originals import Originals
 from proxy.services.purging import Purging
 from proxy.services.variants import Variants
 from proxy.signing import Signer
+from proxy.web.clients import Clients, clients_of
 from proxy.web.plans import Plans
 
 
 @dataclass(slots=True)
 class Context:
-    """The parts of a running service. `config`, `policy`, `signer` and `plans` change together at a reload.
+    """The parts of a running service. `config`, `policy`, `signer`, `plans` and `clients` change together at a reload.
 
     `unheard` are the connections whose first request has not come yet, with the loop time when we hang up.
     """
@@ -48,6 +49,7 @@ class Context:
     batches: Batches
     metrics: Metrics
     instance_id: str
+    clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False
     unheard: dict[web.RequestHandler, float] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Context:
 
     def reconfigure(self, config: Config, policy: Policy, signer: Signer | None) -> None:
         """Take a new configuration for the requests that come from now on."""
+        self.clients = clients_of(config.server, self.clients)
         self.config, self.policy, self.signer = config, policy, signer
         self.plans = Plans(config, policy, signer)
 

@@ -14,15 +14,23 @@ from proxy.errors import (
     RangeNotSatisfiable,
     RateLimited,
     RequestTooLarge,
+    SourceError,
     Unauthorized,
 )
+from proxy.services.outcome import proxy_status
 from proxy.web.negotiate import accepts_json
 
 _BRIEFLY_CACHEABLE = {404, 410, 422}
 _SHORT = "public, max-age=60"
 
 
-def error_response(error: MirrorError, *, request_id: str, accept: str | None) -> web.Response:
+VARIES_BY = "varies by"
+"""Under this name a request holds the headers that what became an error depended on, as in `Vary`."""
+
+
+def error_response(
+    error: MirrorError, *, request_id: str, accept: str | None, varies_by: str = ""
+) -> web.Response:
     """Return the answer for `error`: JSON, or one line of text where JSON is not accepted."""
     headers = {
         "Access-Control-Allow-Origin": "*",
@@ -30,8 +38,10 @@ def error_response(error: MirrorError, *, request_id: str, accept: str | None) -
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Cross-Origin-Resource-Policy": "cross-origin",
-        "Vary": "Accept",
+        "Vary": ", ".join(dict.fromkeys(["Accept", *filter(None, varies_by.split(", "))])),
         "Cache-Control": _SHORT if error.status in _BRIEFLY_CACHEABLE else "no-store",
+        "Cache-Status": _cache_status(error),
+        "Proxy-Status": proxy_status(error.code, _received_status(error)) + f'; details="{error.code}"',
         "X-Request-Id": request_id,
     }
     if isinstance(error, QueueFull | RateLimited):
@@ -52,6 +62,22 @@ def error_response(error: MirrorError, *, request_id: str, accept: str | None) -
         )
     text = f"{error.code}: {error.message} (request {request_id})\n"
     return web.Response(text=text, status=error.status, headers=headers, content_type="text/plain")
+
+
+def _cache_status(error: MirrorError) -> str:
+    """RFC 9211: whether an origin was asked, and what it answered; a remembered failure is a hit."""
+    parts = ["imgmirror"]
+    if error.forward:
+        parts.append(f"fwd={error.forward}")
+        status = _received_status(error)
+        parts += [f"fwd-status={status}"] if status else []
+    elif isinstance(error, SourceError):
+        parts.append("hit")
+    return "; ".join([*parts, f"detail={error.code}"])
+
+
+def _received_status(error: MirrorError) -> int:
+    return error.origin_status if isinstance(error, SourceError) else 0
 
 
 def from_aiohttp(error: web.HTTPException) -> MirrorError:

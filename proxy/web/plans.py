@@ -7,21 +7,22 @@ configuration makes new plans.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Literal
 
 from proxy.config import Config
 from proxy.dialects.native import parse as parse_native
 from proxy.dialects.worker import is_worker
 from proxy.dialects.worker import parse as parse_worker
-from proxy.errors import InvalidSource, NotFound, SignatureExpired
+from proxy.errors import InvalidSource, InvalidTransform, NotFound, SignatureExpired
+from proxy.images.geometry import Limits, Size, make_plan, require_within
 from proxy.images.transform import Resolved, Transform
 from proxy.policy import Policy
 from proxy.services.articles import unwrapper_of
 from proxy.services.variants import Asked
 from proxy.signing import Signer
 from proxy.source import Source
-from proxy.web.hints import CONNECTION_HINTS
+from proxy.web.hints import NO_HINTS, Hints, Minded
 from proxy.web.negotiate import acceptable_formats
 
 IMAGE_MOUNT = "/image/"
@@ -36,8 +37,10 @@ PlanKind = Literal["original", "variant"]
 class Plan:
     """One admitted request target.
 
-    kind `original` has no transform. `steps` names the wrappers that were taken off. `expires_at` is the end of
-    the signature, unix seconds, or None.
+    kind `original` has no transform; `version` is the digest when bytes of its history are asked for. `steps`
+    names the wrappers that were taken off. `expires_at` is the end of the signature, unix seconds, or None. `minded`
+    are the hints that the answer depends on, None when on none; those of a picture's place count only with
+    `client_hints`. `headers` are the same in every answer.
     """
 
     kind: PlanKind
@@ -46,7 +49,21 @@ class Plan:
     transform: Transform | None = None
     resolved: Resolved | None = None
     expires_at: int | None = None
-    asked_before: dict[tuple[tuple[str, ...], bool], Asked] = field(default_factory=dict)
+    version: str = ""
+    limits: Limits = field(default_factory=Limits)
+    client_hints: InitVar[bool] = False
+    minded: Minded | None = field(init=False)
+    headers: dict[str, str] = field(init=False)
+    asked_before: dict[tuple[tuple[str, ...], Hints], Asked] = field(default_factory=dict)
+
+    def __post_init__(self, client_hints: bool) -> None:
+        hinted = self.resolved.hinted if self.resolved is not None and client_hints else frozenset()
+        slow = self.resolved is not None and self.resolved.slow_connection_quality is not None
+        minded = Minded(slow, "width" in hinted, "dpr" in hinted)
+        self.minded = minded if any(minded) else None
+        vary = (("Accept",) if self.negotiated else ()) + minded.vary
+        headers = {"Vary": vary, "Accept-CH": minded.accept_ch}
+        self.headers = {name: ", ".join(words) for name, words in headers.items() if words}
 
     @property
     def negotiated(self) -> bool:
@@ -54,26 +71,45 @@ class Plan:
         return self.resolved is not None and self.resolved.format == "auto"
 
     @property
-    def minds_connection(self) -> bool:
-        """Whether the answer depends on how fast the client's line is."""
-        return self.resolved is not None and self.resolved.slow_connection_quality is not None
-
-    @property
     def vary(self) -> str:
         """The request headers that the answer depends on, empty when on none."""
-        names = ("Accept",) if self.negotiated else ()
-        return ", ".join(names + CONNECTION_HINTS if self.minds_connection else names)
+        return self.headers.get("Vary", "")
 
-    def asked(self, accept: str | None, offered: tuple[str, ...], *, slow: bool = False) -> Asked:
-        """Return the variant asked for by a client that sent `accept`, over a `slow` line or not."""
+    def asked(self, accept: str | None, offered: tuple[str, ...], *, hints: Hints = NO_HINTS) -> Asked:
+        """Return the variant asked for by a client that sent `accept` and `hints`."""
         if self.resolved is None:
             raise NotFound(detail="an original has no variant")
         formats = acceptable_formats(accept, offered) if self.negotiated else (self.resolved.format,)
-        known = self.asked_before.get((formats, slow))
+        known = self.asked_before.get((formats, hints))
         if known is None:
-            resolved = self.resolved.for_slow_connection() if slow else self.resolved
-            known = self.asked_before[formats, slow] = Asked(self.source, resolved, formats)
+            resolved = self._hinted(self.resolved, hints)
+            known = self.asked_before[formats, hints] = Asked(self.source, resolved, formats)
         return known
+
+    def density(self, asked: Asked, original: Size) -> float | None:
+        """Return how many pixels of the answer stand for one CSS pixel of what is asked for without hints.
+
+        None where no DPR hint acted: a width from a hint is the page's own, and needs no words. `original` is the
+        upright size of the original.
+        """
+        if self.resolved is None or self.resolved.trim or asked.resolved.dpr == self.resolved.dpr:
+            return None
+        natural = original[::-1] if self.resolved.rotate in {90, 270} else original
+        plans = [make_plan(natural, wanted, limits=self.limits) for wanted in (asked.resolved, self.resolved)]
+        return plans[0].canvas[0] / plans[1].canvas[0]
+
+    def _hinted(self, resolved: Resolved, hints: Hints) -> Resolved:
+        if hints.slow:
+            resolved = resolved.for_slow_connection()
+        for smaller in hints.downwards():
+            wanted = resolved.for_hints(width_px=smaller.width_px, dpr=smaller.dpr)
+            try:
+                require_within(wanted, self.limits)
+            except InvalidTransform:
+                # Nobody wrote this width or density into an address: there is no one to be told.
+                continue
+            return wanted
+        return resolved
 
 
 class Plans:
@@ -129,15 +165,23 @@ class Plans:
         source, steps = self._unwrapper.opened(asked.source)
         # Where nothing is signed, `exp` says nothing.
         expires_at = asked.exp if self._signer else None
-        if asked.options == "original":
-            return Plan("original", source, steps, expires_at=expires_at)
+        if asked.is_original:
+            return Plan("original", source, steps, expires_at=expires_at, version=asked.version)
         transform = Transform.parse(asked.options)
         resolved = transform.resolved(self._config.presets)
-        resolved.require_within(
-            max_output_side=self._config.render.max_output_side,
-            max_output_pixels=self._config.render.max_output_pixels,
+        render = self._config.render
+        limits = Limits(render.max_output_side, render.max_output_pixels)
+        require_within(resolved, limits)
+        return Plan(
+            "variant",
+            source,
+            steps,
+            transform,
+            resolved,
+            expires_at=expires_at,
+            limits=limits,
+            client_hints=render.client_hints,
         )
-        return Plan("variant", source, steps, transform, resolved, expires_at=expires_at)
 
     def _admit(self, plan: Plan, target: str, *, now: float) -> None:
         signed = self.verified(plan, target, now=now)
@@ -153,6 +197,6 @@ class Plans:
         if self._signer is None or not target.startswith(IMAGE_MOUNT):
             return None
         asked = parse_native(target, mount=IMAGE_MOUNT)
-        options = plan.transform.canonical() if plan.transform else "original"
+        options = plan.transform.canonical() if plan.transform else asked.options
         self._signer.verify(options, asked.source.url, sig=asked.sig, exp=asked.exp, now=now)
         return True

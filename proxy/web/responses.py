@@ -13,9 +13,10 @@ from pathlib import Path
 from aiohttp import web
 
 from cache.entry import Entry
-from cache.validators import Range, evaluate, if_range_matches, parse_range
+from cache.validators import Range, evaluate, if_range_matches, parse_etag, parse_range
 from proxy.errors import RangeNotSatisfiable
-from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained, Picture, language, last_modified
+from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, content_type, language, last_modified
+from proxy.web.clients import RATE_LIMIT
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,14 @@ SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inlin
 _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
 """An entity tag (RFC 9110 §8.8.3) that is strong and holds nothing that another server might trip over."""
 
+_NO_FALLBACK = frozenset({"", "refreshing"})
+"""Details of a short-lived answer that say nothing of a failure."""
+
 _BASE = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Cache-Status, Content-Length, Content-Range, ETag, X-Request-Id",
+    "Access-Control-Expose-Headers": (
+        "Cache-Status, Content-Length, Content-Range, ETag, Proxy-Status, X-Imgmirror-Fallback, X-Request-Id"
+    ),
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",
     "X-Content-Type-Options": "nosniff",
@@ -41,13 +47,13 @@ _BASE = {
 class Moment:
     """What differs from one answer to the next of the same picture.
 
-    vary: the request headers that it depends on. expires_at: the end of the signature.
+    headers: those of the address, such as `Vary`. expires_at: the end of the signature.
     """
 
     now: float
     request_id: str
     min_max_age_seconds: float
-    vary: str = ""
+    headers: Mapping[str, str]
     expires_at: float | None = None
 
 
@@ -57,10 +63,15 @@ def original_etag(entry: Entry) -> str:
     return etag if etag and _STRONG.fullmatch(etag) else f'"{entry.body_sha256[:32]}"'
 
 
+def _weak_etag(entry: Entry) -> str:
+    tag = parse_etag(entry.etag)
+    return entry.etag or "" if tag and tag.weak else ""
+
+
 def picture_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
     """Return the answer for bytes in memory. Ranges are served for originals only, see `ranged`."""
     headers = _headers(picture, moment)
-    if _not_modified(request, picture.etag, picture.last_modified):
+    if _not_modified(request, picture):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = picture.media_type
     return web.Response(body=picture.body, headers=headers)
@@ -70,7 +81,7 @@ def original_response(request: web.BaseRequest, picture: Picture, moment: Moment
     """Return the answer for an original in memory, a part of it when a range is asked for."""
     headers = _headers(picture, moment)
     headers["Accept-Ranges"] = "bytes"
-    if _not_modified(request, picture.etag, picture.last_modified):
+    if _not_modified(request, picture):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = picture.media_type
     part = _range(request, picture.etag, picture.last_modified, size=len(picture.body))
@@ -92,7 +103,7 @@ async def stream_original(
     size = obtained.entry.body_size
     headers = _headers(picture, moment)
     headers["Accept-Ranges"] = "bytes"
-    if _not_modified(request, picture.etag, picture.last_modified):
+    if _not_modified(request, picture):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = picture.media_type
     part = _range(request, picture.etag, picture.last_modified, size=size)
@@ -109,14 +120,15 @@ def as_picture(obtained: Obtained, body: bytes) -> Picture:
     entry = obtained.entry
     return Picture(
         body=body,
-        media_type=entry.media_type,
+        media_type=content_type(entry),
         etag=original_etag(entry),
         last_modified=last_modified(entry),
         language=language(entry),
         fresh_until=obtained.fresh_until,
         stamp=obtained.stamp,
-        state=obtained.state if obtained.state.forward else CacheState(detail="original"),
+        state=obtained.state.or_hit("original"),
         short=obtained.short,
+        weak_etag=_weak_etag(entry),
     )
 
 
@@ -127,7 +139,9 @@ async def _send_file(
     descriptor = await asyncio.to_thread(_opened, path, size)
     try:
         partial = "Content-Range" in headers
-        response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+        response = web.StreamResponse(
+            status=206 if partial else 200, headers={**headers, **request.get(RATE_LIMIT, {})}
+        )
         await response.prepare(request)
         while start < stop and request.method != "HEAD":
             chunk = await asyncio.to_thread(_read, descriptor, min(CHUNK_BYTES, stop - start), start)
@@ -169,29 +183,30 @@ def _headers(picture: Picture, moment: Moment) -> dict[str, str]:
     headers["ETag"] = picture.etag
     headers["Cache-Control"] = f"public, max-age={int(min(max_age, 31_536_000))}"
     headers["Cache-Status"] = picture.state.header(int(min(max(remaining, 0), 31_536_000)))
+    headers["Proxy-Status"] = picture.state.proxy_header()
     headers["X-Request-Id"] = moment.request_id
+    if picture.short and picture.state.detail not in _NO_FALLBACK:
+        headers["X-Imgmirror-Fallback"] = picture.state.detail
     if picture.last_modified:
         headers["Last-Modified"] = picture.last_modified
     if picture.language:
         headers["Content-Language"] = picture.language
-    if moment.vary:
-        headers["Vary"] = moment.vary
+    headers.update(moment.headers)
     return headers
 
 
-def _not_modified(request: web.BaseRequest, etag: str, last_modified: str) -> bool:
+def _not_modified(request: web.BaseRequest, picture: Picture) -> bool:
     given = request.headers
     if "If-None-Match" not in given and "If-Modified-Since" not in given:
         return False
     # RFC 9110 §13.1.1: If-Match guards changes; a 412 for a picture would help nobody, so only "not modified" counts.
-    decision = evaluate(
-        request.method,
-        if_none_match=joined(request, "If-None-Match"),
-        if_modified_since=given.get("If-Modified-Since"),
-        etag=etag,
-        last_modified=last_modified or None,
-    )
-    return decision == "not_modified"
+    conditions = {
+        "if_none_match": joined(request, "If-None-Match"),
+        "if_modified_since": given.get("If-Modified-Since"),
+        "last_modified": picture.last_modified or None,
+    }
+    tags = (picture.etag, picture.weak_etag) if picture.weak_etag else (picture.etag,)
+    return any(evaluate(request.method, etag=tag, **conditions) == "not_modified" for tag in tags)
 
 
 def joined(request: web.BaseRequest, name: str) -> str | None:

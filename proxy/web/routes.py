@@ -13,8 +13,9 @@ from aiohttp import hdrs, web
 
 from cache.errors import CacheError, FlightClosed
 from proxy.errors import Internal, MethodNotAllowed, MirrorError, QueueFull
+from proxy.web.clients import RATE_LIMIT
 from proxy.web.context import Context
-from proxy.web.errors import error_response, from_aiohttp
+from proxy.web.errors import VARIES_BY, error_response, from_aiohttp
 from proxy.web.handlers.admin import purge, rewrite
 from proxy.web.handlers.explain import EXPLAIN_MOUNT, explain
 from proxy.web.handlers.home import home, script
@@ -52,6 +53,16 @@ def raw_target(request: web.BaseRequest) -> str:
 
 async def dispatch(context: Context, request: web.BaseRequest) -> web.StreamResponse:
     """Answer one request, whatever happens."""
+    if context.clients is None:
+        return await _answered(context, request)
+    response = await _answered(context, request)
+    if not response.prepared:
+        # A streamed original has taken them with its head.
+        response.headers.update(request.get(RATE_LIMIT, {}))
+    return response
+
+
+async def _answered(context: Context, request: web.BaseRequest) -> web.StreamResponse:
     request_id = context.next_request_id()
     context.unheard.pop(request.protocol, None)
     try:
@@ -75,6 +86,8 @@ async def dispatch(context: Context, request: web.BaseRequest) -> web.StreamResp
 async def _handled(context: Context, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
     target = raw_target(request)
     path, _, query = target.partition("?")
+    if context.clients is not None:
+        context.clients.admit(request, path, now=context.now())
     if path in _FIXED:
         methods, handler = _FIXED[path]
         return await _with_method(context, request, methods, handler)
@@ -118,4 +131,9 @@ def _failed(request: web.BaseRequest, context: Context, error: MirrorError, requ
     context.metrics.errors.labels(error.code).inc()
     if error.detail or error.status >= 500:
         log.warning("request %s: %s: %s", request_id, error.code, error.detail or error.message)
-    return error_response(error, request_id=request_id, accept=request.headers.get(hdrs.ACCEPT))
+    return error_response(
+        error,
+        request_id=request_id,
+        accept=request.headers.get(hdrs.ACCEPT),
+        varies_by=request.get(VARIES_BY, ""),
+    )

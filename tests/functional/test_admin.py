@@ -191,3 +191,24 @@ async def test_purge_by_origin_dry_run_deletes_nothing_and_then_it_does(
         assert (sorted(done["purged"]), done["freed_bytes"]) == (sorted(urls), would["freed_bytes"])  # type: ignore[call-overload]
         await origin.stop()
         assert [(await client.get("/?" + url)).code for url in urls] == ["source_unreachable"] * 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"history": True}, "history needs"),
+        ({"history": True, "keep": True}, "keep must be a whole number"),
+        ({"history": True, "keep": -1}, "keep is a whole number"),
+        ({"history": True, "keep": 0, "block": True}, "block"),
+        ({"origin": "http://h.example", "keep": 1}, "belong to history"),
+        ({"before": "yesterday"}, "before is a date"),
+        ({"history": True, "older_than": "long"}, "a time is written like"),
+        ({"source": "http://h/a", "article": "b.md"}, "only one"),
+    ],
+)
+async def test_purge_that_cannot_be_meant_is_refused(
+    client: Client, asked: dict[str, object], reason: str
+) -> None:
+    answer = await client.get("/purge", method="POST", data=json.dumps(asked))
+    assert (answer.status, answer.code) == (400, "invalid_request")
+    assert reason in json.loads(answer.body)["message"]

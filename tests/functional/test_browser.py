@@ -14,6 +14,7 @@ from browser import open_browser
 from http_client import Client
 from pictures import chart_png, photo_jpeg
 from scripted_origin import ScriptedOrigin
+from service import Service, write_config
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -119,3 +120,44 @@ _LOADED = """new Promise((done, failed) => {
   picture.onerror = failed;
   picture.src = %s;
 })"""
+
+
+@pytest.fixture(scope="module")
+def hinting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("hinting")
+    with Service(write_config(folder, {"render": {"client_hints": True}})) as service:
+        yield service
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        '<meta http-equiv="delegate-ch" content="sec-ch-width {mirror}; sec-ch-dpr {mirror}">',
+        'Accept-CH: Sec-CH-Width, Sec-CH-DPR\nPermissions-Policy: ch-width=("{mirror}"), ch-dpr=("{mirror}")',
+    ],
+    ids=["meta", "headers"],
+)
+async def test_page_of_another_site_gets_pictures_of_the_width_they_are_shown_in(
+    hinting: Service, origin: ScriptedOrigin, asking: str
+) -> None:
+    """As docs/api.md tells the page's owner to ask: 300 CSS pixels on a screen of two make 640, drawn as 200 is 200."""
+    origin.serve("/p.jpg", photo_jpeg(1600, 1000), content_type="image/jpeg")
+    source = origin.url("/p.jpg")
+    wide, dense = (
+        f"{hinting.base}/image/{options}/{source}" for options in ("width=auto", "width=200,dpr=auto")
+    )
+    page_text = f'<!doctype html><img sizes="300px" src="{wide}"><img src="{dense}">'
+    asking = asking.format(mirror=hinting.base)
+    if asking.startswith("<"):
+        origin.serve("/page.html", (asking + page_text).encode(), content_type="text/html")
+    else:
+        headers = dict(line.split(": ", 1) for line in asking.splitlines())
+        origin.serve("/page.html", page_text.encode(), content_type="text/html", headers=headers)
+    async with open_browser() as page:
+        await page.call(
+            "Emulation.setDeviceMetricsOverride", width=900, height=700, deviceScaleFactor=2, mobile=False
+        )
+        await page.open(origin.url("/page.html"))
+        shown = await page.evaluate("[...document.images].map(i => [i.naturalWidth, i.naturalHeight])")
+    # The second is 400 x 250 in pixels: Content-DPR tells the browser that two of them make one.
+    assert shown == [[640, 400], [200, 125]]

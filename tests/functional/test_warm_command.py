@@ -256,6 +256,19 @@ def test_kept_picture_of_a_dead_origin_is_kept_and_not_dead(
     ]
 
 
+def test_warm_waits_for_the_refresh_that_a_visitor_need_not_wait_for(
+    posts: Path, tmp_path: Path, origin: ScriptedOrigin
+) -> None:
+    """stale-while-revalidate is for visitors: whoever warms wants what the origin has now, and asks once."""
+    config = write_config(tmp_path, {"fetch": {"min_fresh": "0"}})
+    control = {"Cache-Control": "max-age=0, stale-while-revalidate=86400"}
+    origin.serve("/photo.jpg", PHOTO, content_type="image/jpeg", headers=control, etag='"v1"')
+    warmed(posts, config=config)
+    asked = origin.count("/photo.jpg")
+    code, report = warmed(posts, config=config)
+    assert (code, report["stale"], origin.count("/photo.jpg")) == (0, [], asked * 2)
+
+
 def test_formats_limits_what_is_rendered(posts: Path, config: Path) -> None:
     _, report = warmed(posts, "--formats", "webp,jpeg", config=config)
     formats = {made["format"] for one in report["kept"] for made in one["variants"]}

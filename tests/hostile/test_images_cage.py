@@ -15,6 +15,7 @@ import pictures
 import pytest
 
 from proxy.config import RenderConfig
+from proxy.errors import RenderTimeout
 from proxy.images import svg
 from proxy.images.cage import WALLS, landlock, seccomp
 from proxy.images.formats import RENDERABLE
@@ -254,14 +255,35 @@ async def test_letters_are_drawn_inside_the_cage(tmp_path: Path) -> None:
 
 
 async def test_file_outside_of_what_may_be_read_is_not(tmp_path: Path) -> None:
-    """A job that names another file gets nothing of it; the process lives on."""
+    """A job that names another file gets nothing of it, and nothing is said against the picture."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.write_bytes(SOURCES["PNG"])
     pool = RenderPool(RenderConfig(), processes=1, readable=(inside,))
     await pool.start()
+    walls = pool.walls
     inspection = await pool.run(Job(str(outside), check=True))
-    assert (inspection.verdict == "whole") == ("landlock" not in pool.walls)
+    if "landlock" in walls:
+        assert isinstance(inspection.error, RenderTimeout)
+        assert "cannot be read" in inspection.error.message
+    else:
+        assert inspection.verdict == "whole"
+    await pool.close()
+
+
+async def test_folder_made_anew_is_read_by_a_new_process(tmp_path: Path) -> None:
+    """The cage knows folders, not their names: whoever replaces the store's must not find every picture damaged."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    pool = RenderPool(RenderConfig(), processes=1, readable=(folder,))
+    await pool.start()
+    before, walls = pool.pids, pool.walls
+    folder.rename(tmp_path / "away")
+    folder.mkdir()
+    (folder / "body").write_bytes(SOURCES["PNG"])
+    for _ in range(2):
+        assert (await pool.run(Job(str(folder / "body"), check=True))).verdict == "whole"
+    assert (pool.pids != before) == ("landlock" in walls)
     await pool.close()
 
 

@@ -130,6 +130,18 @@ def adobe_cmyk(width: int = 64, height: int = 64) -> bytes:
     return saved(picture.convert("CMYK"), "JPEG", quality=95)
 
 
+def lossless_jpeg(width: int = 64, height: int = 64) -> bytes:
+    """A JPEG of the lossless process (T.81 Annex H): every sample equals the one before, so all of it is mid-grey."""
+    sizes = struct.pack(">BHHB", 8, height, width, 1) + b"\x01\x11\0"
+    only_zero = bytes([0, 1, *[0] * 15, 0])  # one code of one bit: a difference of nothing
+
+    def segment(marker: int, data: bytes) -> bytes:
+        return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
+
+    head = segment(0xC3, sizes) + segment(0xC4, only_zero) + segment(0xDA, b"\x01\x01\0\x01\0\0")
+    return b"\xff\xd8" + head + bytes(-(-width * height // 8)) + b"\xff\xd9"
+
+
 def with_profile(picture: Image.Image, profile: str) -> bytes:
     """A PNG with one of the profiles that Pillow can make: sRGB, LAB, XYZ."""
     made = ImageCms.ImageCmsProfile(ImageCms.createProfile(profile))

@@ -18,6 +18,9 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeVar
+
+_Origin = TypeVar("_Origin", bound="ScriptedOrigin")
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -180,13 +183,17 @@ class ScriptedOrigin:
         return self._handlers.get(target) or self._handlers.get(path) or _not_found
 
 
-@contextlib.contextmanager
-def run_in_thread() -> Iterator[ScriptedOrigin]:
+def run_in_thread() -> contextlib.AbstractContextManager[ScriptedOrigin]:
     """Run an origin in a thread of its own; `serve`, `count` and `requests` may be used from outside."""
+    return running_in_thread(ScriptedOrigin())
+
+
+@contextlib.contextmanager
+def running_in_thread(origin: _Origin) -> Iterator[_Origin]:
+    """Run an origin of any kind in a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="scripted-origin", daemon=True)
     thread.start()
-    origin = ScriptedOrigin()
     try:
         asyncio.run_coroutine_threadsafe(origin.start(), loop).result()
         yield origin

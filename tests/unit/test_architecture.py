@@ -12,6 +12,7 @@ LAYERS = {
     "cache": set(),
     "proxy.version": set(),
     "proxy.errors": set(),
+    "proxy.rate": set(),
     "proxy.source": {"proxy.errors"},
     "proxy.config": {"proxy.version", "proxy.policy", "proxy.images"},
     "proxy.configfile": {"proxy.config"},
@@ -22,9 +23,10 @@ LAYERS = {
     "proxy.images": {"proxy.errors", "proxy.config"},
     "proxy.dialects": {"proxy.errors", "proxy.source"},
     "proxy.rewrite": {"proxy.errors", "proxy.source", "proxy.config", "proxy.dialects"},
+    "proxy.archives": {"cache", "proxy.errors", "proxy.fetch", "proxy.version"},
     "proxy.services": {
-        "cache", "proxy.errors", "proxy.source", "proxy.config", "proxy.signing", "proxy.fetch", "proxy.images",
-        "proxy.rewrite", "proxy.dialects", "proxy.observe",
+        "cache", "proxy.archives", "proxy.errors", "proxy.source", "proxy.config", "proxy.signing", "proxy.fetch",
+        "proxy.images", "proxy.rewrite", "proxy.dialects", "proxy.observe",
     },
 }  # fmt: skip
 """Room -> what it may import besides itself. Rooms that are not named (app, web, cli, supervisor) are on top."""
@@ -36,13 +38,15 @@ ONE_IMPORTER = {
     "pyvips": "proxy.images",
     "resvg_py": "proxy.images",
     "diskcache": "cache",
+    "warcio": "proxy.archives",
     "aiohttp.web": "proxy.web",
     "prometheus_client": "proxy.observe",
 }
 
 PURE = (
-    "proxy/source.py", "proxy/signing.py", "proxy/errors.py", "proxy/web/negotiate.py", "cache/freshness.py",
-    "cache/keys.py", "cache/validators.py", "proxy/dialects", "proxy/rewrite", "proxy/images",
+    "proxy/source.py", "proxy/rate.py", "proxy/signing.py", "proxy/errors.py", "proxy/web/negotiate.py",
+    "cache/freshness.py", "cache/fields.py", "cache/keys.py", "cache/validators.py", "proxy/dialects",
+    "proxy/rewrite", "proxy/images",
 )  # fmt: skip
 PURE_EXCEPT = {
     "proxy/images/batches.py",

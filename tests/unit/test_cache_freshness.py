@@ -17,7 +17,10 @@ from cache.freshness import (
     cache_control,
     current_age,
     freshness_lifetime,
+    kept_against_wish,
+    may_refresh_behind,
     remaining_seconds,
+    reusable_seconds,
     stale_seconds,
 )
 from cache.httpdate import format_http_date
@@ -53,6 +56,8 @@ def lifetime(**headers: str) -> float:
         ('max-age=60, no-cache="set-cookie"', 60),
         ('max-age=60, private="set-cookie"', 60),
         ("max-age=60, must-revalidate, proxy-revalidate", 60),
+        ("max-age=60, no-store, must-understand", 60),
+        ("max-age=60, private, must-understand", 0),
         ('ext="max-age=5, no-cache", max-age=60', 60),
         (", ,;=", 0),
         ("", 0),
@@ -84,6 +89,54 @@ def test_lifetime_by_max_age_wins_over_expires() -> None:
 def test_lifetime_by_an_invalid_expires_is_over(expires: str) -> None:
     """§5.3: above all "0" means already expired, and no heuristic makes up for it."""
     assert lifetime(expires=expires, last_modified=format_http_date(NOW - 100 * DAY)) == 0
+
+
+def test_lifetime_by_two_different_expires_is_over() -> None:
+    """§4.2.1: when the freshness information of several lines does not agree, the answer is stale."""
+    later, sooner = format_http_date(NOW + 200), format_http_date(NOW + 100)
+    assert freshness_lifetime((("expires", later), ("expires", sooner)), response_time=NOW) == 0
+    assert freshness_lifetime((("expires", later), ("expires", later)), response_time=NOW) == 200
+
+
+@pytest.mark.parametrize(
+    ("vary", "seconds"),
+    [
+        (("*",), 0),
+        (("Foo, *",), 0),
+        (("*, Foo",), 0),
+        (("Foo", " * "), 0),
+        (("Foo*",), 60),
+        (("Accept, Origin",), 60),
+    ],
+)
+def test_lifetime_with_vary_ends_only_for_a_star(vary: tuple[str, ...], seconds: float) -> None:
+    """§4.1: `*` never matches; names do, for every origin gets the same fields at all times."""
+    headers = (("cache-control", "max-age=60"), *(("vary", value) for value in vary))
+    assert freshness_lifetime(headers, response_time=NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("targeted", "seconds"),
+    [
+        ("max-age=100", 100),
+        ("s-maxage=5, max-age=100", 5),
+        ("no-store", 0),
+        ("private", 0),
+        ("max-age=100, no-cache", 0),
+        ("max-age=100;x=1, ext=(a b)", 100),
+        ("max-age=100, &&&&&", 7),
+        ('max-age="100"', 7),
+        ("max-age=1.5", 7),
+        ("MAX-AGE=100", 7),
+        ("max-age=-1", 7),
+        ("", 7),
+        ("\u0100", 7),
+    ],
+)
+def test_lifetime_by_a_valid_cdn_cache_control_wins_over_all_else(targeted: str, seconds: float) -> None:
+    """RFC 9213 §2.1: a structured field; one that is invalid or empty, or of the wrong type, is as if absent."""
+    assert lifetime(cdn_cache_control=targeted, cache_control="max-age=7") == seconds
+    assert lifetime(cdn_cache_control="foo", expires=format_http_date(NOW + 100)) == 0
 
 
 def test_lifetime_by_heuristic_is_a_tenth_since_the_last_change() -> None:
@@ -126,10 +179,18 @@ def test_age_is_the_larger_of_both_measures() -> None:
     assert age(date=date, age="100", request_time=NOW - 5, now=NOW + 7) == 112
 
 
-@pytest.mark.parametrize("text", ["x", "-5", "1, 2", "", "1e3"])
+@pytest.mark.parametrize("text", ["x", "-5", "5.0", "5;a=b", ", 2", "", "1e3"])
 def test_age_that_is_no_number_is_ignored(text: str) -> None:
     """RFC 9111 §5.1."""
     assert age(age=text) == 0
+
+
+def test_age_of_a_list_or_of_several_lines_is_the_first() -> None:
+    """RFC 9111 §5.1."""
+    times = {"request_time": NOW, "response_time": NOW, "now": NOW}
+    assert age(age="7200, 0") == 7200
+    assert current_age((("age", "7200"), ("age", "0")), **times) == 7200
+    assert current_age((("age", "0"), ("age", "7200")), **times) == 0
 
 
 def test_age_with_a_date_in_the_future_is_not_negative() -> None:
@@ -161,6 +222,66 @@ def test_entry_is_stale_since_the_later_of_both_ends() -> None:
     assert stale_seconds(kept(), now=NOW + 130, min_fresh_seconds=0) == 30
     assert stale_seconds(kept(), now=NOW + 130, min_fresh_seconds=120) == 10
     assert stale_seconds(kept("no-store"), now=NOW + 130, min_fresh_seconds=0) == 130
+
+
+@pytest.mark.parametrize(
+    ("control", "passed", "allowed"),
+    [
+        ("max-age=100, stale-while-revalidate=30", 129, True),
+        ("max-age=100, stale-while-revalidate=30", 130, False),
+        ("max-age=100, stale-while-revalidate=x", 101, False),
+        ("max-age=100", 101, False),
+        ("max-age=100, stale-while-revalidate=30, must-revalidate", 101, False),
+        ("max-age=100, stale-while-revalidate=30, proxy-revalidate", 101, False),
+        ("s-maxage=100, stale-while-revalidate=30", 101, False),
+        ("no-cache, stale-while-revalidate=30", 1, False),
+    ],
+)
+def test_entry_is_refreshed_behind_the_answer_as_its_origin_allows(
+    control: str, passed: float, allowed: bool
+) -> None:
+    """RFC 5861 §3, within RFC 9111 §4.2.4."""
+    assert may_refresh_behind(kept(control), now=NOW + passed, min_fresh_seconds=0) is allowed
+
+
+@pytest.mark.parametrize(
+    ("control", "wish"),
+    [
+        ("no-store", "no-store"), ("max-age=9, private", "private"), ('private="set-cookie"', ""),
+        ("no-store, must-understand", ""), ("no-cache", ""), ("public", ""),
+    ],
+)  # fmt: skip
+def test_wish_not_to_be_kept_is_told(control: str, wish: str) -> None:
+    """§5.2.2.5, §5.2.2.7: a mirror keeps, and says against which directive."""
+    assert kept_against_wish((("cache-control", control),)) == wish
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (404, {"cache-control": "max-age=60"}, 50),
+        (503, {"cache-control": "s-maxage=60"}, 50),
+        (599, {"cache-control": "max-age=60"}, 50),
+        (404, {"expires": format_http_date(NOW + 60)}, 50),
+        (404, {"last-modified": format_http_date(NOW - 600)}, 50),
+        (403, {"last-modified": format_http_date(NOW - 600)}, 0),
+        (599, {"last-modified": format_http_date(NOW - 600), "cache-control": "public"}, 50),
+        (404, {"cache-control": "max-age=60, no-store"}, 0),
+        (404, {"cache-control": "max-age=5"}, 0),
+        (404, {}, 0),
+        (599, {"cache-control": "max-age=60, no-store, must-understand"}, 0),
+        (404, {"cache-control": "max-age=60, no-store, must-understand"}, 50),
+        (206, {"cache-control": "max-age=60"}, 0),
+        (304, {"cache-control": "max-age=60"}, 0),
+    ],
+)
+def test_answer_of_another_status_is_reusable_as_its_fields_say(
+    status: int, headers: dict[str, str], seconds: float
+) -> None:
+    """§3, §4.2.2: explicit freshness counts for every status, the heuristic for those of RFC 9110 §15.1 only."""
+    fields = (("date", format_http_date(NOW)), *headers.items())
+    times = {"request_time": NOW, "response_time": NOW, "now": NOW + 10}
+    assert reusable_seconds(fields, status=status, **times) == pytest.approx(seconds)
 
 
 def test_entry_is_fresh_by_whichever_lasts_longer() -> None:
@@ -197,6 +318,8 @@ def test_entry_of_any_headers_at_any_time_has_a_remaining_time(
         "age": other,
         "date": other,
         "last-modified": other,
+        "cdn-cache-control": other,
+        "vary": other,
     }
     remaining = remaining_seconds(
         make_entry("http://h/a", headers=headers), now=now, min_fresh_seconds=min_fresh

@@ -18,7 +18,8 @@ MOMENT = 784111777.0
         "Sunday, 06-Nov-94 08:49:37 GMT",
         "Sun Nov  6 08:49:37 1994",
         "  Sun, 06 Nov 1994 08:49:37 GMT\t",
-        "sun, 06 nov 1994 08:49:37 GMT",
+        "sun, 06 nov 1994 08:49:37 gMT",
+        "SUNDAY, 06-NOV-94 08:49:37 gmt",
     ],
 )
 def test_date_in_any_of_the_three_formats_is_read(text: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 from proxy import errors
 from proxy.cli import COMMANDS
 from proxy.images.transform import Transform, options_table
+from proxy.services.negatives import KINDS
+from proxy.services.outcome import PROXY_ERRORS
 from proxy.signing import Signer
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +52,17 @@ def test_three_signature_vectors_are_given() -> None:
     assert len(rows("Signatures")) >= 3
 
 
+def test_kinds_of_failure_have_the_times_of_the_code() -> None:
+    text = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
+    table = text.split("<!-- kinds -->\n", 1)[1].split("<!-- /kinds -->", 1)[0].splitlines()[2:]
+    cells = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in table]
+    units = {"s": 1, "min": 60}
+    documented = {
+        kind: (code, int(time.split()[0]) * units[time.split()[1]]) for kind, code, time, _when in cells
+    }
+    assert documented == {kind: (found.error.code, found.seconds) for kind, found in KINDS.items()}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_of_page_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
@@ -67,3 +80,32 @@ def test_commands_and_targets_of_page_exist(page: Path) -> None:
             assert command in COMMANDS, line
         for target in re.findall(r"^make ([a-z-]+)\b", line):
             assert target in targets, line
+
+
+CACHING = (ROOT / "docs" / "caching.md").read_text(encoding="utf-8")
+RULES = [
+    line for line in CACHING.partition("## Rules")[2].partition("\n## ")[0].splitlines() if "`test_" in line
+]
+
+
+def names_below(folder: str) -> set[str]:
+    texts = (path.read_text(encoding="utf-8") for path in (ROOT / "tests" / folder).glob("test_*.py"))
+    return {name for text in texts for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
+
+
+def test_rules_of_caching_are_shown_by_tests_that_exist() -> None:
+    """Every name is a test, and a rule has one of a pure function or one through a real service, most have both."""
+    unit, functional = names_below("unit"), names_below("functional")
+    named = {row: set(re.findall(r"`(test_\w+)`", row)) for row in RULES}
+    assert len(named) > 30
+    assert not {name for names in named.values() for name in names} - unit - functional
+    assert sum(bool(names & unit and names & functional) for names in named.values()) > len(named) / 2
+
+
+def test_every_code_is_an_error_of_the_proxy_or_an_answer_of_the_origin() -> None:
+    """RFC 9209: what has no error type in Proxy-Status is told by `received-status` and `details`."""
+    of_the_origin = {"source_not_found", "source_refused", "source_failed"}
+    of_the_picture = {kind.code for kind in every_error(errors.PictureError)} - {"render_timeout"}
+    codes = {kind.code for kind in every_error()}
+    assert codes - PROXY_ERRORS.keys() == of_the_origin | of_the_picture
+    assert codes >= PROXY_ERRORS.keys()

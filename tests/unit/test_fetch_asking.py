@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import RequestError
 from proxy.fetch.asking import Asking, Validators, wire_url
+from proxy.fetch.profiles import shipped
 from proxy.source import Source
 
 HOP = Source.parse("https://img.h.example:8443/a/b.png")
@@ -98,3 +99,39 @@ def test_wire_url_carries_the_target_unchanged(tail: str) -> None:
         assert wire.scheme == source.scheme
         assert wire.raw_host == source.host.strip("[]")
         assert wire.user is None
+
+
+@pytest.mark.parametrize(
+    ("url", "referer"),
+    [
+        ("https://wx3.sinaimg.cn/large/a.jpg", "https://weibo.com/"),
+        ("https://mmbiz.qpic.cn/mmbiz_png/a/640?wx_fmt=png", None),
+        ("https://pic1.zhimg.com/80/a.jpg", "https://www.zhihu.com/"),
+        ("https://upload-images.jianshu.io/upload_images/a.png", None),
+        ("https://i-blog.csdnimg.cn/a.png", "https://blog.csdn.net/"),
+        ("https://i0.hdslb.com/bfs/a.jpg", "https://www.bilibili.com/"),
+        ("https://i.pximg.net/img-original/a.png", "https://www.pixiv.net/"),
+        ("https://img9.doubanio.com/a.jpg", "https://www.douban.com/"),
+        ("http://img3.ph.126.net/a.jpg", "http://img3.ph.126.net/"),
+        ("https://evilsinaimg.cn/a.jpg", None),
+        ("https://pximg.net.h.example/a.jpg", None),
+    ],
+)
+def test_well_known_hosts_get_the_referer_they_want(url: str, referer: str | None) -> None:
+    assert headers(hop=Source.parse(url)).get("Referer") == referer
+
+
+def test_shipped_profiles_can_be_read_and_name_each_host_once() -> None:
+    hosts = [host for profile in shipped().values() for host in profile.hosts]
+    assert len(hosts) == len(set(hosts)) >= 20
+    assert all(profile.referer for profile in shipped().values())
+
+
+def test_own_profiles_come_before_the_shipped_ones_and_replace_those_of_their_name() -> None:
+    pixiv = Source.parse("https://i.pximg.net/a.png")
+    mine = {"mine": {"hosts": ["i.pximg.net"], "referer": "https://mine.example/"}}
+    assert headers(hop=pixiv, profiles=mine)["Referer"] == "https://mine.example/"
+    assert "Referer" not in headers(hop=pixiv, profiles={"pixiv": {"hosts": []}})
+    assert headers(hop=pixiv, profiles={"pixiv": {"hosts": ["*.pximg.net"], "referer": "own"}})[
+        "Referer"
+    ] == ("https://i.pximg.net/")

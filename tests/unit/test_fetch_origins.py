@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from proxy.errors import QueueFull
 from proxy.fetch.origins import OriginTurns
 
 
@@ -79,3 +80,20 @@ async def test_turns_take_a_new_limit_when_idle() -> None:
     assert visits.now == 3
     visits.release.set()
     await asyncio.gather(*tasks)
+
+
+async def test_more_than_the_queue_is_refused_whatever_the_origins() -> None:
+    """Each origin has room; all of them together do not. Who is patient is not counted."""
+    turns = OriginTurns(1, queue=5)
+    visits = Visits(turns)
+    tasks = [asyncio.create_task(visits.visit(f"http://h{number}")) for number in range(5)]
+    await settle()
+    with pytest.raises(QueueFull):
+        async with turns.turn("http://another"):
+            pass
+    async with turns.turn("http://another", patient=True):
+        pass
+    visits.release.set()
+    await asyncio.gather(*tasks)
+    async with turns.turn("http://another"):
+        assert len(turns) == 1

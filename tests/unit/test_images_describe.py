@@ -1,15 +1,14 @@
-"""format=json: dominant colour, orientation, ThumbHash."""
+"""format=json: dominant colour, ThumbHash."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable
 
-import pictures
 import pytest
 from PIL import Image
 
-from proxy.images.describe import dominant_colour, orientation_of
+from proxy.images.describe import dominant_colour
 from proxy.images.thumbhash import thumbhash
 
 Pixel = Callable[[int, int], tuple[int, int, int, int]]
@@ -50,12 +49,3 @@ def test_dominant_colour_ignores_what_is_transparent() -> None:
 
 def test_dominant_colour_of_nothing_is_white() -> None:
     assert dominant_colour(Image.new("RGBA", (4, 4), (9, 9, 9, 0))) == "#ffffff"
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-@pytest.mark.parametrize(
-    ("exif", "orientation"),
-    [(b"", 1), (pictures.exif(6), 6), (pictures.exif(9), 1), (b"Exif\0\0II*\0\xff\xff\xff\xff", 1)],
-)
-def test_orientation_is_read_or_upright(exif: bytes, orientation: int) -> None:
-    assert orientation_of(exif) == orientation

@@ -218,7 +218,7 @@ def test_size_of_result_is_the_one_of_any_picture(look: Look, options: str, size
 def test_rounded_size_leaves_no_gap_at_the_rim(look: Look) -> None:
     body = document('<rect width="300" height="200" fill="#1ec81e"/>', 'viewBox="0 0 300 200"')
     picture = opened(body_of(look(body, "width=100")))
-    assert picture.mode == "RGB"
+    assert picture.convert("RGBA").getchannel("A").getextrema() == (255, 255)
     assert all(looks_like(colour_at(picture, x, y), GREEN) for x in (0, 1) for y in (0, 1))
 
 

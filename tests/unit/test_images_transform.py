@@ -20,7 +20,7 @@ PRESETS = Config().presets
 VALUES: dict[str, st.SearchStrategy[str]] = {
     "width": st.one_of(st.just("auto"), st.integers(1, 32767).map(str)),
     "height": st.one_of(st.just("auto"), st.integers(1, 32767).map(str)),
-    "dpr": st.decimals(1, 8, places=3).map(str),
+    "dpr": st.one_of(st.just("auto"), st.decimals(1, 8, places=3).map(str)),
     "fit": st.sampled_from(FITS),
     "upscale": st.sampled_from(["true", "false"]),
     "gravity": st.one_of(
@@ -120,6 +120,9 @@ def test_any_value_is_read_or_refused_by_name(name: str, value: str) -> None:
         ("headimg", "headimg"),
         ("headimg,fit=scale-down", "headimg,fit=scale-down"),
         ("headimg,w=auto", "headimg,width=auto"),
+        ("w=auto", "width=auto"),
+        ("dpr=auto,w=9", "dpr=auto,width=9"),
+        ("h=auto", "format=auto"),
         ("w=10,background=%23FFF", "background=%23ffffff,width=10"),
         ("w=10,background=white", "background=%23ffffff,width=10"),
         ("w=10,g=0.50x1.0", "gravity=bottom,width=10"),
@@ -242,6 +245,33 @@ def test_slow_connection_takes_its_own_quality() -> None:
     resolved = Transform.parse("w=9,q=80,scq=40").resolved({})
     assert resolved.for_slow_connection().quality == 40
     assert Transform.parse("w=9,q=80").resolved({}).for_slow_connection().quality == 80
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("w=auto", (640, None, 1.0)),
+        ("w=auto,h=300", (640, 300, 1.0)),
+        ("w=auto,h=300,dpr=auto", (640, 450, 1.0)),
+        ("w=auto,h=301,dpr=2", (640, 602, 1.0)),
+        ("w=400,h=300,dpr=auto", (400, 300, 1.5)),
+        ("headimg,dpr=auto", (1200, 630, 1.5)),
+        ("w=400,h=300,dpr=2", (400, 300, 2.0)),
+        ("h=300", (None, 300, 1.0)),
+    ],
+)
+def test_hints_fill_in_what_was_left_to_them(text: str, size: tuple[int | None, int | None, float]) -> None:
+    """A width from a hint is one of device pixels already; what is written in the address stays."""
+    plain = Transform.parse(text).resolved(PRESETS)
+    hinted = plain.for_hints(width_px=640, dpr=1.5)
+    assert (hinted.width, hinted.height, hinted.dpr) == size
+    assert plain.for_hints(width_px=None, dpr=None) == plain
+
+
+def test_auto_without_a_hint_is_the_same_variant_as_nothing() -> None:
+    """The word asks for hints and changes no pixel by itself; the signature tells it apart all the same."""
+    assert Transform.parse("w=auto,h=9,dpr=auto").resolved({}) == Transform.parse("h=9").resolved({})
+    assert Transform.parse("w=auto").canonical() != Transform.parse("f=auto").canonical()
 
 
 def test_preset_only_means_nothing_besides() -> None:

@@ -40,10 +40,14 @@ class ScriptedWarmer:
 
     def __init__(self, silent: set[str] = frozenset()) -> None:  # type: ignore[assignment]
         self.silent = silent
+        self.paced: set[str] = set()
         self.release = asyncio.Event()
         self.asked: list[tuple[str, bool]] = []
         self.active: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
+
+    def wants_pauses(self, origin: str) -> bool:
+        return origin.removeprefix("http://") in self.paced
 
     async def warm(self, item: Work, *, ask: bool) -> Outcome:
         host = item.source.host
@@ -71,6 +75,23 @@ async def test_silent_origin_does_not_hold_up_the_others() -> None:
     assert {one.work.source.host for one in first} == {"alive"}
     warmer.release.set()
     assert len([one async for one in outcomes]) == 5
+
+
+async def test_origin_that_wants_pauses_gets_one_place_at_a_time() -> None:
+    """Its pictures wait for each other; more of them under way would only hold places."""
+    warmer = ScriptedWarmer()
+    warmer.paced = {"paced"}
+    works = [work(n, "paced") for n in range(12)] + [work(n, "well") for n in range(30)]
+    outcomes = Warming(warmer, per_origin=4, concurrency=8).outcomes(works)
+    seen = [await anext(outcomes)]
+    while seen[-1].work.source.host != "paced":
+        seen.append(await anext(outcomes))
+    for _ in range(4):
+        seen.append(await anext(outcomes))  # those that were under way before it was known
+    warmer.most.clear()
+    seen += [one async for one in outcomes]
+    assert len({one.work.source.url for one in seen}) == len(works)
+    assert warmer.most["paced"] == 1
 
 
 async def test_bounds_are_kept_for_each_origin_and_in_all() -> None:

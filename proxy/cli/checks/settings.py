@@ -38,8 +38,6 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
     if not config.on_loopback and not config.server.admin_token:
         advice = "set server.admin_token; until then only this machine can purge and read metrics"
         yield Finding("note", "configuration", "no server.admin_token", advice)
-    for key in config.not_followed:
-        yield Finding("note", "configuration", f"{key} is set", "this version does not follow it yet")
     if not config.server.public_url:
         advice = "set server.public_url, or give `rewrite` a --base-url"
         yield Finding("note", "configuration", "no server.public_url", advice)

@@ -1,6 +1,6 @@
 """What a render process gives up on Linux before it sees a picture. Runs in render processes.
 
-Two walls, each without a library and without privileges (docs/decisions/0011-cage.md):
+Two walls, each without a library and without privileges (docs/decisions/0013-cage.md):
 
     seccomp     system calls by a list of what a decoder needs: no file is opened to be written, no socket is made,
                 no program run, no process made, none looked into. What is not on the list fails with ENOSYS.

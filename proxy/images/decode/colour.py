@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from typing import Any
 
 from PIL import Image, ImageChops, ImageCms
 
 _GREY_16 = {"I;16": "L;16", "I;16L": "L;16", "I;16N": "L;16", "I;16B": "L;16B"}
+_USUAL_EXPONENT = 2.2
+_SAME_GAMMA = 0.05
+"""libpng's threshold (PNG_GAMMA_THRESHOLD): below it two gammas look alike."""
+_LEAST_GAMMA = 0.05
+"""Less, or its inverse, is a mistake: hardly anything but black or white would be left."""
 _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK"}
 
 
@@ -21,6 +28,9 @@ def plain(picture: Image.Image) -> Image.Image:
         return _from_16_bits(picture)
     if picture.mode in {"I", "F"}:
         return _from_wide_numbers(picture)
+    if picture.mode == "La":
+        # Pillow knows one way out of it.
+        picture = picture.convert("LA")
     if has_transparency(picture):
         return picture if picture.mode == "RGBA" else picture.convert("RGBA")
     if picture.mode == "1":
@@ -56,18 +66,52 @@ def _from_wide_numbers(picture: Image.Image) -> Image.Image:
     return picture.point(lambda value: value * scale + -low * scale).convert("L")
 
 
-def to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return `picture` (mode L, RGB, RGBA or CMYK) in sRGB; a profile that cannot be used is ignored."""
-    converted = _by_profile(picture, profile) if profile else None
+def to_srgb(picture: Image.Image, info: Mapping[str | tuple[int, int], Any]) -> Image.Image:
+    """Return `picture` (mode L, RGB, RGBA or CMYK) in sRGB.
+
+    `info` is what Pillow read from the file: its profile, else its gamma, tell what the numbers mean. A profile that
+    cannot be used is ignored.
+    """
+    profile = info.get("icc_profile")
+    converted = _by_profile(picture, profile) if profile else _by_gamma(picture, info)
     if converted is not None:
         return converted
     return picture.convert("RGB") if picture.mode == "CMYK" else picture
 
 
+def unusual_gamma(info: Mapping[str | tuple[int, int], Any]) -> float | None:
+    """Return the gamma that a file's numbers have, None where they are to be taken for sRGB.
+
+    PNG third edition §11.3.2.2: gAMA counts where neither a profile nor sRGB stands. cHRM is not asked.
+    """
+    gamma = info.get("gamma")
+    if not isinstance(gamma, float) or "srgb" in info or info.get("icc_profile"):
+        return None
+    usual = abs(gamma * _USUAL_EXPONENT - 1) < _SAME_GAMMA
+    return gamma if _LEAST_GAMMA <= gamma <= 1 / _LEAST_GAMMA and not usual else None
+
+
+def _by_gamma(picture: Image.Image, info: Mapping[str | tuple[int, int], Any]) -> Image.Image | None:
+    gamma = unusual_gamma(info)
+    if gamma is None or picture.mode == "CMYK":
+        return None
+    table = [round(255 * _srgb_encoded((step / 255) ** (1 / gamma))) for step in range(256)]
+    alpha = list(range(256)) if picture.mode == "RGBA" else []
+    return picture.point(table * (1 if picture.mode == "L" else 3) + alpha)
+
+
+def _srgb_encoded(light: float) -> float:
+    """IEC 61966-2-1: the number (0-1) for an amount of light (0-1)."""
+    return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
+
+
 def _by_profile(picture: Image.Image, profile: bytes) -> Image.Image | None:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if source.profile.xcolor_space.strip() != _PROFILE_SPACES[picture.mode] or _is_srgb(source):
+        space = source.profile.xcolor_space.strip()
+        if space == "GRAY" and picture.mode == "RGBA":
+            return _grey_with_alpha(picture, profile)
+        if space != _PROFILE_SPACES[picture.mode] or _is_srgb(source):
             return None
         mode = "RGBA" if picture.mode == "RGBA" else "RGB"
         return ImageCms.profileToProfile(
@@ -81,6 +125,17 @@ def _by_profile(picture: Image.Image, profile: bytes) -> Image.Image | None:
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError, UnicodeError, AttributeError):
         # Browsers show such a picture as if it had no profile.
         return None
+
+
+def _grey_with_alpha(picture: Image.Image, profile: bytes) -> Image.Image | None:
+    """Grey with transparency lies in three equal channels by now; its profile knows but one."""
+    red, green, blue, alpha = picture.split()
+    if red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes():
+        return None
+    converted = _by_profile(red, profile)
+    if converted is not None:
+        converted.putalpha(alpha)
+    return converted
 
 
 def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:

@@ -7,16 +7,17 @@ nobody needs (EPS calls Ghostscript) and JPEG variants with parsers of their own
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
-    ExifTags,
     GifImagePlugin,
     IcoImagePlugin,
     Image,
+    ImageChops,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
@@ -24,21 +25,37 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from proxy.errors import DecodeFailed
+from proxy.errors import DecodeFailed, UnsupportedFormat
 from proxy.images import demand
 from proxy.images.decode import Decoded, Frame
-from proxy.images.decode.colour import has_transparency, plain, to_srgb
+from proxy.images.decode.colour import has_transparency, plain, to_srgb, unusual_gamma
 from proxy.images.decode.faults import guarded
+from proxy.images.exif import orientation_of
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.resampling import Resample, by_pillow
 from proxy.images.structure import Structure
 
+Box = tuple[int, int, int, int]
+
+
+class _Icon(IcoImagePlugin.IcoImageFile):
+    """An icon whose best picture is the largest and, of equally large ones, that with the most colours.
+
+    Pillow takes the one with the fewest.
+    """
+
+    def load(self) -> Any:
+        if self._im is None:
+            self.ico.entry.sort(key=lambda entry: (entry.square, entry.color_depth), reverse=True)
+        return super().load()
+
+
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "avif": AvifImagePlugin.AvifImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
     "gif": GifImagePlugin.GifImageFile,
-    "ico": IcoImagePlugin.IcoImageFile,
+    "ico": _Icon,
     "jpeg": JpegImagePlugin.JpegImageFile,
     "png": PngImagePlugin.PngImageFile,
     "tiff": TiffImagePlugin.TiffImageFile,
@@ -55,6 +72,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# GIF89a §23.c.iv: what becomes of a frame before the next one.
+_TO_BACKGROUND, _TO_PREVIOUS = 2, 3
 _SPARE = 1.5
 """How much larger than asked a picture stays after the quick box filter, when resampling is what costs."""
 _MAX_EXIF_BYTES = 1 << 20
@@ -104,10 +123,14 @@ class PillowOpened:
         self._format = picture_format
         self._exif = structure.exif or _exif_bytes(image)
         # Pillow turns TIFF upright by itself, and leaves the tag as it was.
-        self._turn = None if picture_format == "tiff" else _UPRIGHT.get(_orientation(self._exif))
+        self._turn = None if picture_format == "tiff" else _UPRIGHT.get(orientation_of(self._exif))
+        # There is no transform that could give fewer pixels; libjpeg fails over it in the midst of the picture.
+        self._lossless = structure.lossless
         self._facts = self._read_facts(structure)
         self._scans = structure.scans
         _scale_transparent_grey(image)
+        if picture_format == "tiff":
+            _refuse_separate_planes(image)
         if isinstance(image, WebPImagePlugin.WebPImageFile) and image.is_animated:
             # RFC 9649 §2.7: the alpha flag is a hint. Frames that do not fill the canvas leave it transparent.
             image.rawmode = image._mode = "RGBA"  # noqa: SLF001 - as its own loaders do
@@ -129,9 +152,10 @@ class PillowOpened:
 
     @property
     def as_in_file(self) -> bool:
-        """Whether the file shows what is decoded of it: no turn, no profile, no ink."""
+        """Whether the file shows what is decoded of it: no turn, no profile, no gamma, no ink, nothing left out."""
         image = self._image
-        return self._turn is None and not image.info.get("icc_profile") and image.mode != "CMYK"
+        coloured = image.info.get("icc_profile") or image.mode == "CMYK" or unusual_gamma(image.info)
+        return self._turn is None and not coloured and not self._lossless and not _first_moving_frame(image)
 
     @property
     def turn(self) -> Image.Transpose | None:
@@ -152,7 +176,7 @@ class PillowOpened:
             width=width,
             height=height,
             frames=frames,
-            has_alpha=has_transparency(image) or self._format == "ico",
+            has_alpha=has_transparency(image) or self._format == "ico" or _leaves_room(image),
             drawing=image.mode in {"1", "P", "PA"} or self._format in {"gif", "ico"},
             bits=16 if image.mode.startswith(("I", "F")) else 8,
         )
@@ -171,7 +195,8 @@ class PillowOpened:
         at_least, full = self._upright(at_least), self._image.size
         decoded, more = full, 0
         if self._format == "jpeg":
-            decoded, more = drafted(full, at_least), self.scans_memory()
+            decoded = full if self._lossless else drafted(full, at_least)
+            more = self.scans_memory()
         factor = quick_factor(decoded, at_least, self._spare)
         return more + demand.pillow(
             demand.pillow_bytes_per_pixel(self._format, self._image.mode, transparent=self._facts.has_alpha),
@@ -198,7 +223,7 @@ class PillowOpened:
         """
         at_least = self._upright(at_least)
         with guarded():
-            if self._format == "jpeg":
+            if self._format == "jpeg" and not self._lossless:
                 self._image.draft("", at_least)
             decoded = tuple(self._frames(at_least, frames))
         if len(decoded) < frames:
@@ -206,23 +231,28 @@ class PillowOpened:
         return Decoded(_alike(decoded), _plays(self._image, self._format), self._exif, self.as_in_file)
 
     def _frames(self, at_least: Size, frames: int) -> Iterator[Frame]:
-        first = _first_moving_frame(self._image) if frames > 1 else 0
+        first = _first_moving_frame(self._image)
+        screen = _Screen(self._image.size) if isinstance(self._image, GifImagePlugin.GifImageFile) else None
         for number in range(first, first + frames):
             if number:
                 self._image.seek(number)
+            if screen:
+                screen.draw(self._image)
             self._image.load()
             duration = self._image.info.get("duration", 0)
-            yield Frame(self._finished(at_least, frames), max(0, round(float(duration))))
+            yield Frame(self._finished(at_least, frames, screen), max(0, round(float(duration))))
 
-    def _finished(self, at_least: Size, frames: int) -> Image.Image:
+    def _finished(self, at_least: Size, frames: int, screen: _Screen | None) -> Image.Image:
         picture = plain(self._image)
+        if screen:
+            picture = screen.seen(picture)
         factor = quick_factor(picture.size, at_least, self._spare)
         if factor >= 2:
             picture = picture.reduce(factor)
         elif picture is self._image:
             # Closing the file takes the pixels from it, and the next frame is drawn over them.
             picture = picture.copy() if frames > 1 else picture._new(picture.im)  # noqa: SLF001 - no copy
-        return finished(picture, self._image.info.get("icc_profile"), self._turn)
+        return finished(picture, self._image.info, self._turn)
 
 
 def drafted(size: Size, at_least: Size) -> Size:
@@ -240,9 +270,11 @@ def quick_factor(size: Size, at_least: Size, spare: float) -> int:
     return max(1, math.floor(min(size[0] / at_least[0], size[1] / at_least[1]) / spare))
 
 
-def finished(picture: Image.Image, profile: bytes | None, turn: Image.Transpose | None) -> Image.Image:
-    """Return a plain picture upright and in sRGB, with nothing of its file clinging to it."""
-    picture = to_srgb(picture, profile)
+def finished(
+    picture: Image.Image, info: Mapping[str | tuple[int, int], Any], turn: Image.Transpose | None
+) -> Image.Image:
+    """Return a plain picture upright and in sRGB, with nothing of its file (`info`) clinging to it."""
+    picture = to_srgb(picture, info)
     if turn is not None:
         picture = picture.transpose(turn)
     # Pillow's writers take profiles, comments and transparency from here when they are not told otherwise.
@@ -250,9 +282,68 @@ def finished(picture: Image.Image, profile: bytes | None, turn: Image.Transpose 
     return picture
 
 
+class _Screen:
+    """The screen of a GIF: where frames were drawn. Browsers show what is below as transparent (GIF89a §23.c.iv says
+    background, which nobody follows any more), Pillow in the first colour.
+
+    `draw` comes before a frame is loaded, `seen` after it.
+    """
+
+    def __init__(self, size: Size) -> None:
+        self._drawn = Image.new("L", size)
+        self._kept = self._drawn
+        self._last: tuple[Box, int] | None = None
+
+    def draw(self, image: ImageFile.ImageFile) -> None:
+        """Do away with the frame before as it said, and note where this one is drawn."""
+        box = _frame_box(image)
+        if self._last is not None:
+            last_box, disposal = self._last
+            if disposal == _TO_BACKGROUND:
+                self._drawn.paste(0, last_box)
+            elif disposal == _TO_PREVIOUS:
+                self._drawn = self._kept
+        self._last = box, getattr(image, "disposal_method", 0)
+        if self._last[1] == _TO_PREVIOUS:
+            self._kept = self._drawn.copy()
+        self._drawn.paste(255, box)
+
+    def seen(self, picture: Image.Image) -> Image.Image:
+        """Return the frame with transparency where nothing was drawn."""
+        if self._drawn.getextrema()[0] == 255:
+            return picture
+        picture = picture.convert("RGBA")
+        drawn = self._drawn.crop((0, 0, *picture.size))
+        picture.putalpha(ImageChops.multiply(picture.getchannel("A"), drawn))
+        return picture
+
+
+def _frame_box(image: ImageFile.ImageFile) -> Box:
+    extents = image.tile[0].extents if image.tile else None
+    return extents or (0, 0, *image.size)
+
+
+def _leaves_room(image: ImageFile.ImageFile) -> bool:
+    """Tell whether the first frame of a GIF does not cover the screen."""
+    return isinstance(image, GifImagePlugin.GifImageFile) and _frame_box(image) != (0, 0, *image.size)
+
+
 def _exif_bytes(image: Image.Image) -> bytes:
     exif = image.info.get("exif", b"")
     return exif if isinstance(exif, bytes) and len(exif) <= _MAX_EXIF_BYTES else b""
+
+
+def _refuse_separate_planes(image: ImageFile.ImageFile) -> None:
+    """Refuse an uncompressed TIFF of 16-bit planes: Pillow reads them as if they had 8 bits, which is noise.
+
+    Raises:
+        UnsupportedFormat: it is such a one.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+    planes = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 and len(bits) > 1  # TIFF 6.0: 2 is planar
+    if planes and max(bits) > 8 and any(tile.codec_name == "raw" for tile in image.tile):
+        raise UnsupportedFormat(detail="16-bit planes")
 
 
 def _scale_transparent_grey(image: ImageFile.ImageFile) -> None:
@@ -261,19 +352,6 @@ def _scale_transparent_grey(image: ImageFile.ImageFile) -> None:
     step = {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args)) if image.tile else None
     if step and isinstance(value, int):
         image.info["transparency"] = value * step
-
-
-def _orientation(exif: bytes) -> int:
-    if not exif:
-        return 1
-    reader = Image.Exif()
-    try:
-        reader.load(exif)
-        value = reader.get(ExifTags.Base.Orientation, 1)
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError):
-        # Damaged EXIF data does not make a damaged picture.
-        return 1
-    return value if isinstance(value, int) else 1
 
 
 def _moving_frames(image: ImageFile.ImageFile) -> int:

@@ -157,7 +157,7 @@ class VipsOpened:
         if image.format != "uchar":
             raise _Unsuited
         picture = _small(image, at_least)
-        return finished(picture, self._opened.header.info.get("icc_profile"), self._turn)
+        return finished(picture, self._opened.header.info, self._turn)
 
     def _loaded(self, size: Size, at_least: Size) -> tuple[pyvips.Image, Size]:
         """Return the picture, made smaller on the way where its format allows it, and the size it should have."""

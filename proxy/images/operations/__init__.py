@@ -1,7 +1,7 @@
 """The operations on pixels, in the order in which they are done. Pure; runs in a render process.
 
-A new operation takes three edits: its file (options and `apply`), its line in `STEPS` below, and its fields in
-`proxy.images.resolved.Resolved`.
+A new operation takes three edits: its file (`OPTIONS` and `apply`), its name in `OPERATIONS` below, and its fields in
+`proxy.images.resolved.Resolved`; see docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -45,22 +45,13 @@ class Scene:
 Step = Callable[[Image.Image, "Resolved", Scene], Image.Image]
 Settling = Callable[[Image.Image, "Resolved", Scene], "Resolved"]
 
-STEPS: tuple[Step, ...] = (
-    trim.apply,
-    orient.apply,
-    resize.apply,
-    adjust.apply,
-    focus.apply,
-    background.apply,
-)
-
-OPTIONS: tuple[Option, ...] = (
-    *resize.OPTIONS,
-    *trim.OPTIONS,
-    *orient.OPTIONS,
-    *adjust.OPTIONS,
-    *focus.OPTIONS,
-    *background.OPTIONS,
+OPERATIONS = (trim, orient, resize, adjust, focus, background)
+STEPS: tuple[Step, ...] = tuple(operation.apply for operation in OPERATIONS)
+# Everybody looks for width first.
+OPTIONS: tuple[Option, ...] = tuple(
+    option
+    for operation in sorted(OPERATIONS, key=lambda operation: operation is not resize)
+    for option in operation.OPTIONS
 )
 
 

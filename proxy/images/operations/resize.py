@@ -13,7 +13,7 @@ from PIL import Image
 from proxy.images.geometry import FITS, SIDES, focus_of, make_plan
 from proxy.images.operations import attention
 from proxy.images.operations.background import fill_colour
-from proxy.images.options import Option, Value, choice, decimal, flag, whole, word_for_none
+from proxy.images.options import Option, Value, choice, decimal, flag, whole, word_for_none, word_or
 
 if TYPE_CHECKING:
     from proxy.images.geometry import Plan
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from proxy.images.resampling import Resample
     from proxy.images.resolved import Resolved
 
+AUTO = "auto"
+"""What width and dpr say to be filled in from the hints of a request; see `proxy.images.resolved`."""
 MAX_ASKED_PX = 32767
 """Widest anything can be asked for; the configuration sets the limit that counts (`render.max_output_side`)."""
 
@@ -47,11 +49,10 @@ def _short(number: float) -> str:
 OPTIONS = (
     Option(
         "width",
-        whole(1, MAX_ASKED_PX, unset="auto"),
+        word_or(AUTO, whole(1, MAX_ASKED_PX)),
         f"a whole number of pixels from 1 to {MAX_ASKED_PX}, or auto",
-        "width in CSS pixels (multiplied by dpr)",
+        "width in CSS pixels (multiplied by dpr); auto: the browser's hint, where hints count, else as absent",
         short="w",
-        write=word_for_none("auto"),
     ),
     Option(
         "height",
@@ -61,7 +62,13 @@ OPTIONS = (
         short="h",
         write=word_for_none("auto"),
     ),
-    Option("dpr", decimal(1, 8), "a number from 1 to 8", "device pixels per CSS pixel", default=1.0),
+    Option(
+        "dpr",
+        word_or(AUTO, decimal(1, 8)),
+        "a number from 1 to 8, or auto",
+        "device pixels per CSS pixel; auto: the browser's hint, where hints count, else 1",
+        default=1.0,
+    ),
     Option(
         "fit",
         choice(*FITS),

@@ -9,11 +9,16 @@ import json
 from aiohttp import HttpVersion11, web
 
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
-from proxy.services.purging import Wanted
+from proxy.services.purging import Wanted, wanted
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
 
 _KINDS = {"text/html": "html", "text/markdown": "markdown"}
+_FIELDS: dict[str, type] = {
+    "source": str, "origin": str, "article": str, "before": str, "since": str, "history": bool, "older_than": str,
+    "keep": int, "dry_run": bool, "block": bool,
+}  # fmt: skip
+_WORDS = {str: "text", bool: "boolean", int: "whole number"}
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -42,8 +47,8 @@ async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
 async def purge(context: Context, request: web.BaseRequest) -> web.Response:
     """Delete kept originals; true in every worker when the answer comes."""
     require_admin(request, context.config.server.admin_token)
-    wanted = _wanted(await _body(request, context.config.server.read_timeout))
-    report = await context.purging.purge(wanted)
+    request_of = _wanted(await _body(request, context.config.server.read_timeout))
+    report = await context.purging.purge(request_of)
     return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
 
 
@@ -69,7 +74,6 @@ async def _invite(request: web.BaseRequest) -> None:
 
 
 def _wanted(data: bytes) -> Wanted:
-    kinds = {"source": str, "origin": str, "article": str, "dry_run": bool, "block": bool}
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -77,8 +81,12 @@ def _wanted(data: bytes) -> Wanted:
     if not isinstance(fields, dict):
         raise InvalidRequest("Send a JSON object.")
     for name, value in fields.items():
-        if name not in kinds:
-            raise InvalidRequest(f"Unknown key {name!r}; known are {', '.join(kinds)}.")
-        if not isinstance(value, kinds[name]):
-            raise InvalidRequest(f"{name} must be a {'text' if kinds[name] is str else 'boolean'}.")
-    return Wanted(**fields)
+        if name not in _FIELDS:
+            raise InvalidRequest(f"Unknown key {name!r}; known are {', '.join(_FIELDS)}.")
+        # A boolean is a whole number to Python.
+        if type(value) is not _FIELDS[name]:
+            raise InvalidRequest(f"{name} must be a {_WORDS[_FIELDS[name]]}.")
+    try:
+        return wanted(**fields)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error

@@ -11,13 +11,14 @@ from typing import Any
 
 from aiohttp import web
 
-from cache.entry import Entry
+from cache.entry import Entry, Former
 from cache.freshness import remaining_seconds
+from proxy.dialects.native import VERSION_MARK
 from proxy.errors import MirrorError
 from proxy.images.formats import PictureFacts, choose_output
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
-from proxy.web.plans import Plan
+from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import joined
 
 EXPLAIN_MOUNT = "/explain/"
@@ -53,7 +54,7 @@ async def _explained(context: Context, target: str, accept: str | None) -> dict[
         "transform": _transform(plan),
         "policy": _policy(context, target, plan),
         "blocked": await context.kept.is_blocked(plan.source.url),
-        "original": _original(context, plan, entry),
+        "original": await _original(context, plan, entry),
     }
     if plan.kind == "variant":
         explanation["format"] = _format(context, plan, entry, accept)
@@ -85,12 +86,20 @@ def _plain(rule: Any) -> Any:
     return dataclasses.asdict(rule) if dataclasses.is_dataclass(rule) and not isinstance(rule, type) else rule
 
 
-def _original(context: Context, plan: Plan, entry: Entry | None) -> dict[str, Any]:
+async def _original(context: Context, plan: Plan, entry: Entry | None) -> dict[str, Any]:
+    failure = await context.originals.failure_of(plan.source)
     if entry is None:
-        return {"state": "absent", "next": "the origin is asked when this is requested"}
+        # For how long is not said: it differs where what is said of a prohibited address must not.
+        later = (
+            "a failure is remembered: the origin is asked again after a while, or when the source was purged"
+        )
+        return {
+            "state": "absent",
+            "next": later if failure else "the origin is asked when this is requested",
+            "last_fetch_failed": _error(failure) if failure else None,
+        }
     now = context.now()
     remaining = remaining_seconds(entry, now=now, min_fresh_seconds=context.config.fetch.min_fresh)
-    failure = context.originals.failure_of(plan.source)
     return {
         "state": "fresh" if remaining > 0 else "stale",
         "sha256": entry.body_sha256,
@@ -98,9 +107,23 @@ def _original(context: Context, plan: Plan, entry: Entry | None) -> dict[str, An
         "media_type": entry.media_type,
         "damaged": entry.damaged,
         "picture": dict(entry.picture) if entry.picture else None,
+        "recovered": dict(entry.recovered) if entry.recovered else None,
+        "history": [_former(plan, item) for item in entry.history],
         "validated_at": _date(entry.validated_at),
         "next_revalidation": _date(now + max(remaining, 0.0)),
         "last_refresh_failed": _error(failure) if failure else None,
+    }
+
+
+def _former(plan: Plan, item: Former) -> dict[str, Any]:
+    return {
+        "sha256": item.body_sha256,
+        "bytes": item.body_size,
+        "media_type": item.media_type,
+        "fetched_at": _date(item.fetched_at),
+        "set_aside": item.note or None,
+        "recovered": dict(item.recovered) if item.recovered else None,
+        "address": f"{IMAGE_MOUNT}{VERSION_MARK}{item.body_sha256}/{plan.source.url}",
     }
 
 

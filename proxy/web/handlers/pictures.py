@@ -10,6 +10,7 @@ from aiohttp import web
 from proxy.errors import (
     DecodeFailed,
     InvalidSource,
+    NotFound,
     PictureError,
     RenderTimeout,
     TooManyFrames,
@@ -19,7 +20,8 @@ from proxy.errors import (
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture
 from proxy.services.variants import Asked
 from proxy.web.context import Context
-from proxy.web.hints import is_slow
+from proxy.web.errors import VARIES_BY
+from proxy.web.hints import NO_HINTS
 from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import (
     Moment,
@@ -82,34 +84,43 @@ class PictureRequest:
     def _moment(self) -> Moment:
         config = self.context.config.server
         plan = self.plan
-        return Moment(self.context.now(), self.request_id, config.min_max_age, plan.vary, plan.expires_at)
+        return Moment(self.context.now(), self.request_id, config.min_max_age, plan.headers, plan.expires_at)
+
+    def _answered(self, picture: Picture, asked: Asked) -> web.Response:
+        response = picture_response(self.request, picture, self._moment)
+        if self.plan.minded is not None and self.plan.minded.dpr and picture.original_size:
+            density = self.plan.density(asked, picture.original_size)
+            if density is not None:
+                # Browsers divide the picture's own size by it; without, `dpr=auto` would make it larger on the page.
+                response.headers["Content-DPR"] = f"{density:.4f}".rstrip("0").rstrip(".")
+        return response
 
     # Variants
 
     async def _variant(self) -> web.StreamResponse:
-        slow = self.plan.minds_connection and is_slow(self.request.headers)
-        asked = self.plan.asked(self.accept, self.context.config.render.formats, slow=slow)
+        minded = self.plan.minded
+        hints = NO_HINTS if minded is None else minded.read(self.request.headers)
+        asked = self.plan.asked(self.accept, self.context.config.render.formats, hints=hints)
         try:
             picture = self.context.variants.from_memory(asked)
             if picture is not None:
-                return self._hit(picture)
+                self.context.metrics.memory_hits.inc()
+                return self._answered(picture, asked)
             return await self._rendered(asked)
         except PictureError as error:
+            self.request[VARIES_BY] = self.plan.vary
             return self._redirected(error)
-
-    def _hit(self, picture: Picture) -> web.Response:
-        self.context.metrics.memory_hits.inc()
-        return picture_response(self.request, picture, self._moment)
 
     async def _rendered(self, asked: Asked) -> web.Response:
         begun = time.perf_counter()
         picture = await self.context.variants.obtain(asked)
         self.context.metrics.request_seconds.observe(time.perf_counter() - begun)
         self._count(picture)
-        return picture_response(self.request, picture, self._moment)
+        return self._answered(picture, asked)
 
     def _count(self, picture: Picture) -> None:
-        result = _RESULTS.get(picture.state.forward, picture.state.detail)
+        forward = "stale" if picture.state.stale_seconds else picture.state.forward
+        result = _RESULTS.get(forward, picture.state.detail)
         self.context.metrics.cache_requests.labels(result).inc()
 
     def _redirected(self, error: PictureError) -> web.Response:
@@ -133,15 +144,29 @@ class PictureRequest:
             "Timing-Allow-Origin": "*",
             "X-Content-Type-Options": "nosniff",
             "Cache-Status": f"imgmirror; hit; detail={error.code}",
+            "Proxy-Status": "imgmirror",
             "X-Request-Id": self.request_id,
         }
-        if self.plan.vary:
-            headers["Vary"] = self.plan.vary
+        headers.update(self.plan.headers)
         return web.Response(status=302, headers=headers)
 
     # Originals
 
+    async def _version(self) -> web.StreamResponse:
+        """Answer bytes of the history. Few ask for them: never from memory, so a purge needs no telling."""
+        obtained = await self.context.originals.obtain_version(self.plan.source, self.plan.version)
+        path = self.context.kept.body_path(obtained.entry.body_sha256)
+        self._count(as_picture(obtained, b""))
+        try:
+            return await stream_original(self.request, obtained, path, self._moment)
+        except ConnectionError:
+            raise
+        except OSError as error:
+            raise NotFound("This version of the picture is not kept.", detail=str(error)) from error
+
     async def _original(self) -> web.StreamResponse:
+        if self.plan.version:
+            return await self._version()
         key = ("original", self.plan.source.url)
         held = self.context.memory.get(key)
         if isinstance(held, Picture) and self._still_true(held):
@@ -150,6 +175,8 @@ class PictureRequest:
         obtained = await self.context.originals.obtain(self.plan.source)
         try:
             return await self._from_store(key, obtained)
+        except ConnectionError:
+            raise  # the client hung up in the middle; the body is well
         except OSError as error:
             # Somebody deleted or cut the body by hand, or the disk is going. The origin may still have it.
             log.warning("the body of %s is not as it was kept: %s", self.plan.source, error)

@@ -38,10 +38,11 @@ async def metrics(context: Context, request: web.BaseRequest) -> web.Response:
 
 
 async def _figures(context: Context) -> dict[str, object]:
-    readable, writable, free = await asyncio.gather(
+    readable, writable, free, scrub = await asyncio.gather(
         asyncio.to_thread(context.kept.readable),
         asyncio.to_thread(context.kept.writable),
         asyncio.to_thread(context.kept.free_bytes),
+        asyncio.to_thread(context.kept.scrub.state),
     )
     return {
         "store_readable": readable,
@@ -51,6 +52,8 @@ async def _figures(context: Context) -> dict[str, object]:
         "render_queue": context.batches.queued,
         "fetches_fail": context.originals.fetches_fail,
         "variant_store_faults": context.variant_store.faults,
+        "scrub_damaged": len(scrub.damage),
+        "scrub_finished_at": int(scrub.finished_at),
     }
 
 
@@ -76,19 +79,27 @@ def _worries(context: Context, figures: dict[str, object]) -> list[str]:
         reasons.append("the store cannot be written")
     if context.batches.queued > context.config.render.queue // 2:
         reasons.append("the render queue is deep")
+    if figures["scrub_damaged"]:
+        reasons.append(
+            f"{figures['scrub_damaged']} kept originals are damaged or missing: see `imgmirror store verify`"
+        )
     if context.originals.fetches_fail:
         reasons.append("no fetch went well lately")
     return reasons
 
 
 async def _update_gauges(context: Context) -> None:
-    stat, free = await asyncio.gather(
-        context.variant_store.stat(), asyncio.to_thread(context.kept.free_bytes)
+    stat, free, scrub = await asyncio.gather(
+        context.variant_store.stat(),
+        asyncio.to_thread(context.kept.free_bytes),
+        asyncio.to_thread(context.kept.scrub.state),
     )
     gauges = context.metrics
     gauges.variants_bytes.set(stat.bytes)
     gauges.originals_bytes.set(context.kept.kept_bytes())
     gauges.free_bytes.set(free)
+    gauges.scrub_damaged.set(len(scrub.damage))
+    gauges.scrub_finished.set(scrub.finished_at)
     gauges.queue.set(context.batches.queued)
     gauges.memory_bytes.set(context.memory.bytes)
     gauges.variant_store_faults.set(context.variant_store.faults)

@@ -1,0 +1,1 @@
+"""The actions of `imgmirror store`, one file for each kind."""

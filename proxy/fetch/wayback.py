@@ -1,0 +1,242 @@
+"""Copies of dead sources: captures of a Wayback Machine near a day, and other wrappers' caches. Event loop.
+
+Speaks what web.archive.org speaks: the availability answer (`/wayback/available`), the CDX server
+(`/cdx/search/cdx`, JSON) and unchanged playback (`/web/<timestamp>id_/<url>`). Only captures of status 200 are
+offered, and revisits (`warc/revisit`, status "-"), which play back what they repeat. Refuses to know whether a
+copy is the picture: its bytes decide, as those of an origin do.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from proxy.config import FetchConfig
+from proxy.errors import MirrorError, RequestError, SourceError, SourceNotAllowed
+from proxy.fetch.fetcher import Fetcher
+from proxy.fetch.media import admitted
+from proxy.source import Source
+
+log = logging.getLogger(__name__)
+
+MAX_ANSWER_BYTES = 1 << 20
+MAX_CAPTURES = 100
+"""Captures asked for; a picture rarely has more, and the nearest come first where the server sorts."""
+MAX_TRIES = 5
+"""Copies offered for one source."""
+BUSY_SECONDS = 60.0
+MAX_BUSY_SECONDS = 3600.0
+
+_PLAYBACK = re.compile(r"/web/([0-9]{4,14})(?:[a-z]{2}_)?/(.+)", re.DOTALL)
+_UNCHANGED = re.compile(r"/web/[0-9]{4,14}id_/")
+_TIMESTAMP = re.compile(r"[0-9]{14}\Z")
+_AVAILABILITY_HOSTS = {"web.archive.org": "https://archive.org"}
+"""The Internet Archive answers that question on another host than the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Where a source can be had when its origin is dead.
+
+    place: `wayback` or `wrapper`. captured_at: when the copy was taken, unix seconds, None when nobody knows.
+    check_hop: what redirects may lead to.
+    """
+
+    place: str
+    source: Source
+    captured_at: float | None
+    check_hop: Callable[[Source], None]
+
+    def provenance(self, final_url: str) -> dict[str, Any]:
+        """Return what an entry says of a copy that was found at `final_url` in the end."""
+        match = _PLAYBACK.search(final_url) if self.place == "wayback" else None
+        captured_at = (_moment(match[1]) if match else None) or self.captured_at
+        return {"from": self.place, "url": final_url, "captured_at": captured_at}
+
+
+@dataclass(frozen=True, slots=True)
+class _Capture:
+    timestamp: str
+    original: str
+    digest: str = ""
+
+    @property
+    def moment(self) -> float:
+        return _moment(self.timestamp) or 0.0
+
+
+class Wayback:
+    """One Wayback Machine. After it said that it is busy (429), it is not asked for as long as it wants."""
+
+    def __init__(self, fetcher: Fetcher, config: FetchConfig, *, now: Callable[[], float]) -> None:
+        base = Source.parse(config.wayback)
+        self._fetcher = fetcher
+        self._types = config.types
+        self._now = now
+        self._busy_until = 0.0
+        self._base = base.origin + base.target.partition("?")[0].rstrip("/").removesuffix("/web")
+        self._origin = base.origin
+        self._path = self._base.removeprefix(base.origin)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it asked to be left alone for now."""
+        return self._now() < self._busy_until
+
+    async def copies(
+        self, source: Source, *, near: float | None, patient: bool
+    ) -> AsyncGenerator[Copy, None]:
+        """Yield captures of `source`, the nearest to `near` (unix seconds) first; the newest without a date.
+
+        The availability answer comes first, the CDX server is asked when that one was not good enough.
+        """
+        seen: set[str] = set()
+        tries = 0
+        for find in (self._available, self._listed):
+            for capture in await find(source, near, patient):
+                if self.busy or tries == MAX_TRIES:
+                    return
+                # The same bytes of another day are no better.
+                marks = {capture.timestamp, capture.digest} - {""}
+                if marks.isdisjoint(seen) and (copy := self._copy(capture)):
+                    seen |= marks
+                    tries += 1
+                    yield copy
+
+    def note(self, error: MirrorError) -> None:
+        """Take note of an error that asking here ended in."""
+        if isinstance(error, SourceError) and error.failure == "busy":
+            wish = min(error.retry_after_seconds or BUSY_SECONDS, MAX_BUSY_SECONDS)
+            self._busy_until = self._now() + wish
+            log.warning("%s is busy: left alone for %.0f s", self._origin, wish)
+
+    def _copy(self, capture: _Capture) -> Copy | None:
+        try:
+            source = Source.parse(f"{self._base}/web/{capture.timestamp}id_/{capture.original}")
+        except RequestError:
+            return None
+        return Copy("wayback", source, capture.moment, self._check_hop)
+
+    def _check_hop(self, hop: Source) -> None:
+        path = hop.target.removeprefix(self._path)
+        if hop.origin != self._origin or not _UNCHANGED.match(path):
+            raise SourceNotAllowed(detail=f"the archive sends to {hop}, which is no unchanged capture")
+
+    async def _available(self, source: Source, near: float | None, patient: bool) -> list[_Capture]:
+        host = Source.parse(self._base).host
+        base = _AVAILABILITY_HOSTS.get(host, self._base)
+        query = f"url={quote(source.url, safe='')}"
+        if near is not None:
+            query += f"&timestamp={_timestamp(near)}"
+        answer = await self._ask(f"{base}/wayback/available?{query}", patient)
+        return list(closest_available(answer))
+
+    async def _listed(self, source: Source, near: float | None, patient: bool) -> list[_Capture]:
+        query = (
+            f"url={quote(source.url, safe='')}&output=json&fl=timestamp,original,mimetype,statuscode,digest"
+        )
+        # `limit` takes from the end when it is negative; `closest` counts only where it is sorted by.
+        wanted = f"&sort=closest&closest={_timestamp(near)}&limit=" if near is not None else "&limit=-"
+        answer = await self._ask(f"{self._base}/cdx/search/cdx?{query}{wanted}{MAX_CAPTURES}", patient)
+        found = captures_listed(answer, types=self._types)
+        if near is None:
+            return sorted(found, key=lambda capture: -capture.moment)
+        return sorted(found, key=lambda capture: abs(capture.moment - near))
+
+    async def _ask(self, url: str, patient: bool) -> object:
+        """Return the JSON at `url`; None when it cannot be had or read."""
+        if self.busy:
+            return None
+        sink = _Text()
+        try:
+            await self._fetcher.fetch(Source.parse(url), sink, patient=patient, check_hop=_same_origin(url))
+            return json.loads(sink.data)
+        except MirrorError as error:
+            self.note(error)
+            log.info("the archive did not answer %s: %s", url, error.detail or error.code)
+        except (ValueError, RecursionError) as error:
+            log.info("the archive's answer to %s cannot be read: %s", url, error)
+        return None
+
+
+def wrapper_copies(source: Source, prefixes: Iterable[str]) -> list[Copy]:
+    """Return the addresses under which other wrappers may still have `source`."""
+    found = []
+    for prefix in prefixes:
+        # As a value of a query it is escaped; as the rest of an address it is written plainly.
+        text = quote(source.url, safe="") if prefix.endswith("=") else source.url
+        try:
+            found.append(Copy("wrapper", Source.parse(prefix + text), None, _same_origin(prefix)))
+        except RequestError:
+            continue
+    return found
+
+
+def closest_available(answer: object) -> Iterable[_Capture]:
+    """Yield the capture that an availability answer names, when it is one of status 200."""
+    match answer:
+        case {"archived_snapshots": {"closest": {"url": str(url), "status": "200", "available": True}}}:
+            found = _PLAYBACK.search(url)
+            if found and _TIMESTAMP.match(found[1]):
+                yield _Capture(found[1], found[2])
+
+
+def captures_listed(answer: object, *, types: Iterable[str]) -> list[_Capture]:
+    """Return the captures of a CDX answer (a list of rows, the first one names the fields) that may be a picture."""
+    if not isinstance(answer, list) or not answer or not isinstance(answer[0], list):
+        return []
+    names = answer[0]
+    rows = [dict(zip(names, row, strict=False)) for row in answer[1:] if isinstance(row, list)]
+    return [capture for row in rows if (capture := _capture(row, types))]
+
+
+def _capture(row: dict[Any, Any], types: Iterable[str]) -> _Capture | None:
+    timestamp, original = row.get("timestamp"), row.get("original")
+    mime, status, digest = row.get("mimetype"), row.get("statuscode"), row.get("digest")
+    if not (isinstance(timestamp, str) and isinstance(original, str) and _TIMESTAMP.match(timestamp)):
+        return None
+    is_revisit = mime == "warc/revisit" and status in {"-", "0", ""}
+    # A page captured under the address of a picture: the site was gone by then.
+    is_page = mime == "text/html" and not admitted("text/html", types)
+    if is_page or (str(status) != "200" and not is_revisit):
+        return None
+    # A revisit may fail to play back where what it repeats does not: it does not stand for its digest.
+    return _Capture(timestamp, original, digest if isinstance(digest, str) and not is_revisit else "")
+
+
+class _Text:
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    async def write(self, chunk: bytes) -> None:
+        self.data += chunk
+        if len(self.data) > MAX_ANSWER_BYTES:
+            raise ValueError("too long for an answer")
+
+
+def _same_origin(url: str) -> Callable[[Source], None]:
+    origin = Source.parse(url).origin
+
+    def check(hop: Source) -> None:
+        if hop.origin != origin:
+            raise SourceNotAllowed(detail=f"{origin} sends to {hop}")
+
+    return check
+
+
+def _timestamp(moment: float) -> str:
+    return time.strftime("%Y%m%d%H%M%S", time.gmtime(moment))
+
+
+def _moment(timestamp: str) -> float | None:
+    try:
+        return float(calendar.timegm(time.strptime(timestamp, "%Y%m%d%H%M%S")))
+    except ValueError:
+        return None

@@ -1,0 +1,253 @@
+"""History: versions beside the present bytes, by the store alone; what crashes and other processes may find."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from keeping import NOW, files_below, keep, make_entry
+
+from cache.entry import Entry, Former
+from cache.errors import StoreFull, StoreUnwritable, Superseded
+from cache.keeper import Gone
+from cache.originals import Originals
+from cache.variants import Variants
+from proxy.dialects import Unwrapper
+from proxy.services.purging import Purging, Wanted
+
+URL = "http://h/a.png"
+DAY = 86400.0
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Originals]:
+    opened = await Originals.open(tmp_path / "store")
+    yield opened
+    await opened.close()
+
+
+async def set_aside(store: Originals, body: bytes, *, note: str = "another_size", url: str = URL) -> str:
+    async with store.receive() as incoming:
+        await incoming.write(body)
+        await incoming.finish()
+        former = Former(incoming.sha256, incoming.size, "image/png", NOW, note=note)
+        await store.history.set_aside(url, former, incoming, stamp=store.generations.stamp(url))
+        return incoming.sha256
+
+
+def bodies(tmp_path: Path) -> list[str]:
+    return [path.name for path in files_below(tmp_path / "store" / "bodies")]
+
+
+async def kept(store: Originals) -> Entry:
+    entry = await store.get(URL)
+    assert entry is not None
+    return entry
+
+
+async def test_bytes_set_aside_are_kept_and_the_present_ones_stay(store: Originals, tmp_path: Path) -> None:
+    good = await keep(store, URL, b"good")
+    stamp = store.generations.stamp(URL)
+    aside = await set_aside(store, b"forbidden")
+    entry = await kept(store)
+    assert entry.body_sha256 == good.body_sha256
+    assert [(item.body_sha256, item.note) for item in entry.history] == [(aside, "another_size")]
+    assert store.generations.stamp(URL) == stamp
+    assert sorted(bodies(tmp_path)) == sorted([good.body_sha256, aside])
+    report = await store.verify()
+    assert (report.wrong, report.notes) == ([], [])
+    assert (await store.stat()).set_aside == 1
+    assert store.kept().bodies == 2
+
+
+async def test_bytes_of_a_purged_source_are_not_set_aside(store: Originals, tmp_path: Path) -> None:
+    await keep(store, URL, b"good")
+    async with store.receive() as incoming:
+        await incoming.write(b"forbidden")
+        await incoming.finish()
+        stamp = store.generations.stamp(URL)
+        await store.purge(URL)
+        former = Former(incoming.sha256, incoming.size, "image/png", NOW)
+        with pytest.raises(Superseded):
+            await store.history.set_aside(URL, former, incoming, stamp=stamp)
+    assert files_below(tmp_path / "store" / "bodies") == []
+    assert files_below(tmp_path / "store" / "incoming") == []
+
+
+async def test_bytes_are_not_set_aside_when_there_is_no_room(tmp_path: Path) -> None:
+    store = await Originals.open(tmp_path / "store", max_bytes=10_000)
+    await keep(store, URL, b"good")
+    with pytest.raises(StoreFull):
+        await set_aside(store, b"x" * 20_000)
+    assert (await kept(store)).history == ()
+    await store.close()
+
+
+async def test_promoted_bytes_are_the_present_ones_in_every_process(store: Originals, tmp_path: Path) -> None:
+    good = await keep(store, URL, b"good")
+    aside = await set_aside(store, b"other")
+    other = await Originals.open(tmp_path / "store")
+    stamp = other.generations.stamp(URL)
+    promoted = await store.history.promote(URL, aside)
+    assert promoted is not None
+    assert promoted.body_sha256 == aside
+    assert [(item.body_sha256, item.note) for item in promoted.history] == [(good.body_sha256, "")]
+    assert other.generations.stamp(URL) != stamp
+    assert await other.get(URL) == promoted
+    await other.close()
+
+
+async def test_version_without_its_body_is_not_promoted(store: Originals) -> None:
+    good = await keep(store, URL, b"good")
+    aside = await set_aside(store, b"other")
+    store.body_path(aside).unlink()
+    assert await store.history.promote(URL, aside) is None
+    assert await store.history.promote(URL, "0" * 64) is None
+    assert (await kept(store)).body_sha256 == good.body_sha256
+
+
+async def test_purge_of_history_keeps_bodies_that_others_name(store: Originals, tmp_path: Path) -> None:
+    old = await keep(store, URL, b"old")
+    shared = await keep(store, URL, b"shared")
+    await keep(store, "http://h/b.png", b"shared")
+    present = await keep(store, URL, b"present")
+    purged = await store.history.purge(
+        URL, lambda entry: frozenset(entry.digests)
+    )  # the present one is never meant
+    assert sorted(purged.versions) == sorted([old.body_sha256, shared.body_sha256])
+    assert purged.bodies == (old.body_sha256,)
+    assert purged.freed_bytes == 3
+    assert sorted(bodies(tmp_path)) == sorted([shared.body_sha256, present.body_sha256])
+    assert (await store.verify()).wrong == []
+    before = store.kept()
+    await store.stat()
+    assert store.kept() == before
+
+
+async def test_history_leaves_the_entry_before_its_bodies_go(
+    store: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in between leaves a body without a name, never a name without a body."""
+    await keep(store, URL, b"old")
+    await keep(store, URL, b"new")
+
+    def refuse(_path: Path, missing_ok: bool = False) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        with pytest.raises(StoreUnwritable):
+            await store.history.purge(URL, lambda entry: frozenset(entry.digests))
+    assert (await kept(store)).history == ()
+    report = await store.verify()
+    assert report.wrong == []
+    assert {finding.kind for finding in report.notes} >= {"orphan"}
+
+
+async def test_orphans_go_on_request_and_nothing_else(store: Originals, tmp_path: Path) -> None:
+    await keep(store, URL, b"old")
+    await keep(store, URL, b"new")
+    damaged = await keep(store, "http://h/damaged.png", b"damaged")
+    path = tmp_path / "store" / "entries" / damaged.key[:2] / f"{damaged.key}.json"
+    path.write_bytes(path.read_bytes()[:-40])
+    await keep(store, "http://h/crashed.png", b"orphan")
+    (crashed,) = [
+        path for path in files_below(tmp_path / "store" / "entries") if b"crashed" in path.read_bytes()
+    ]
+    crashed.unlink()
+    assert (await store.stat()).orphan_bytes == len(b"orphan")
+    assert await store.purge_orphans(dry_run=True) == (1, len(b"orphan"))
+    assert len(bodies(tmp_path)) == 4
+    assert await store.purge_orphans() == (1, len(b"orphan"))
+    assert damaged.body_sha256 in bodies(tmp_path)
+    assert len(bodies(tmp_path)) == 3
+
+
+async def test_body_that_found_a_name_meanwhile_is_no_orphan(
+    store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(store, URL, b"bytes")
+    path = files_below(tmp_path / "store" / "entries")[0]
+    path.unlink()
+    counted = store._counted
+
+    async def counted_late(*arguments: object) -> object:
+        census = await counted(*arguments)  # type: ignore[arg-type]
+        await keep(store, "http://h/late.png", b"bytes")
+        return census
+
+    monkeypatch.setattr(store, "_counted", counted_late)
+    assert await store.purge_orphans() == (0, 0)
+    assert (await store.verify()).wrong == []
+
+
+def test_entry_of_the_first_format_is_read() -> None:
+    """History items had four members; what came since has its defaults."""
+    entry = make_entry(URL)
+    old = json.loads(entry.to_json())
+    old["history"] = [
+        {"body_sha256": "1" * 64, "body_size": 3, "media_type": "image/png", "fetched_at": NOW - 5}
+    ]
+    read = Entry.from_json(json.dumps(old).encode())
+    assert read.history == (Former("1" * 64, 3, "image/png", NOW - 5),)
+    assert Entry.from_json(read.to_json()) == read
+
+
+async def purging(store: Originals, tmp_path: Path, now: float) -> tuple[Purging, Variants]:
+    variants = await Variants.open(tmp_path / "variants", max_bytes=1 << 20)
+    return Purging(
+        store, variants, store.articles, unwrapper=Unwrapper((), own=()), now=lambda: now
+    ), variants
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left"),
+    [
+        ({"keep": 0}, [""]),
+        ({"keep": 1}, ["c", ""]),
+        ({"keep": 9}, ["c", "b", "a", ""]),
+        # `c` came on day 2 and was displaced on day 3; it is day 10.
+        ({"older_than_seconds": 7 * DAY}, [""]),
+        ({"older_than_seconds": 7.5 * DAY}, ["c", ""]),
+        ({"older_than_seconds": 9.5 * DAY}, ["c", "b", "a", ""]),
+        ({"older_than_seconds": 0.0, "keep": 2}, ["c", "b", ""]),
+        ({"before": NOW + 0.5 * DAY}, ["c", "b", ""]),
+        ({"since": NOW + 0.5 * DAY}, ["a", ""]),
+    ],
+)
+async def test_history_is_purged_by_age_count_and_date(
+    store: Originals, tmp_path: Path, wanted: dict[str, float], left: list[str]
+) -> None:
+    """Versions a, b, c came on days 0, 1, 2; the present one on day 3. Age counts from when one was displaced."""
+    names = {}
+    for day, body in enumerate((b"a", b"b", b"c", b"present")):
+        async with store.receive() as incoming:
+            await incoming.write(body)
+            await incoming.finish()
+            entry = make_entry(URL, sha256=incoming.sha256, size=incoming.size)
+            names[incoming.sha256] = body.decode()
+            await store.commit(dataclasses.replace(entry, fetched_at=NOW + day * DAY), incoming)
+    purger, variants = await purging(store, tmp_path, NOW + 10 * DAY)
+    await purger.purge(Wanted(history=True, **wanted))  # type: ignore[arg-type]
+    entry = await kept(store)
+    assert [*(names[item.body_sha256] for item in entry.history), ""] == left
+    assert len(bodies(tmp_path)) == len(left)
+    await variants.close()
+
+
+async def test_dry_run_over_histories_that_share_bytes_counts_them_with_the_last(store: Originals) -> None:
+    for url in (URL, "http://h/b.png"):
+        await keep(store, url, b"old and shared")
+        await keep(store, url, url.encode())
+
+    def everything(entry: Entry) -> frozenset[str]:
+        return frozenset(entry.digests)
+
+    gone: Gone = {}
+    urls = (URL, "http://h/b.png")
+    dry = [await store.history.purge(url, everything, would_go=gone) for url in urls]
+    assert [await store.history.purge(url, everything) for url in urls] == dry
+    assert [item.freed_bytes for item in dry] == [0, len(b"old and shared")]

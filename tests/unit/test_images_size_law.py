@@ -1,0 +1,100 @@
+"""The size of a result is the one of the formula in docs/api.md, in pixels, for every fit, size and orientation."""
+
+from __future__ import annotations
+
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import pictures
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from proxy.images.decode.pillow import PillowDecoder, prepare
+from proxy.images.geometry import ENLARGING_FITS, FITS
+from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
+from proxy.images.pipeline import inspect
+from proxy.images.transform import Transform
+
+Size = tuple[int, int]
+
+natural_sides = st.integers(1, 70)
+asked_sides = st.none() | st.integers(1, 90)
+
+
+def nearest(side: Fraction | int) -> int:
+    return max(1, round(side))
+
+
+def inside(picture: Size, area: Size, *, enlarge: bool) -> Size:
+    (width, height), (w, h) = picture, area
+    scale = min(Fraction(w, width), Fraction(h, height))
+    scale = scale if enlarge else min(scale, Fraction(1))
+    return nearest(width * scale), nearest(height * scale)
+
+
+def documented(picture: Size, w: int | None, h: int | None, *, fit: str, enlarge: bool) -> Size:
+    """The table of docs/api.md, row by row."""
+    width, height = picture
+    enlarge = enlarge and fit != "scale-down"
+    if w is None or h is None:
+        scale = Fraction(w, width) if w else Fraction(h, height) if h else Fraction(1)
+        scale = scale if enlarge else min(scale, Fraction(1))
+        return nearest(width * scale), nearest(height * scale)
+    if fit in {"scale-down", "contain"}:
+        return inside(picture, (w, h), enlarge=enlarge)
+    if fit == "squeeze" and not enlarge:
+        return min(w, width), min(h, height)
+    if fit in {"pad", "squeeze"} or enlarge or (width >= w and height >= h):
+        return w, h
+    if fit == "crop":
+        return inside(picture, (w, h), enlarge=False)
+    return nearest(min(width, Fraction(height * w, h))), nearest(min(height, Fraction(width * h, w)))
+
+
+def looked(body: bytes, text: str) -> Inspection:
+    prepare(max_pixels=50_000_000)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "body"
+        path.write_bytes(body)
+        job = Job(str(path), (Wish(Transform.parse(text).resolved({}), ("png",)),))
+        return inspect(
+            job, Settings(max_output_side=32_767), decoder=PillowDecoder(), on_facts=lambda _: None
+        )
+
+
+@given(
+    stored=st.tuples(natural_sides, natural_sides),
+    asked=st.tuples(asked_sides, asked_sides),
+    fit=st.sampled_from(FITS),
+    upscale=st.sampled_from(["", "true", "false"]),
+    dpr=st.sampled_from(["1", "1.5", "2.25"]),
+    orientation=st.integers(1, 8),
+    rotate=st.sampled_from([0, 90, 180, 270]),
+)
+def test_size_of_a_result_is_the_documented_one(
+    stored: Size,
+    asked: tuple[int | None, int | None],
+    fit: str,
+    upscale: str,
+    dpr: str,
+    orientation: int,
+    rotate: int,
+) -> None:
+    """Never above the asked size, and the same bytes when it is rendered again."""
+    body = pictures.saved(Image.new("RGB", stored, (9, 99, 199)), "PNG", exif=pictures.exif(orientation))
+    words = [f"{name}={side}" for name, side in zip(("width", "height"), asked, strict=True) if side]
+    words += [f"upscale={upscale}"] if upscale else []
+    text = ",".join([*words, f"fit={fit}", f"dpr={dpr}", f"rotate={rotate}"])
+    output = looked(body, text).outputs[0]
+    assert isinstance(output, Rendered)
+    natural = stored[::-1] if (orientation > 4) != (rotate in {90, 270}) else stored
+    w, h = (side and max(1, round(side * float(dpr))) for side in asked)
+    enlarge = upscale == "true" or (not upscale and fit in ENLARGING_FITS)
+    size = documented(natural, w, h, fit=fit, enlarge=enlarge)
+    assert pictures.opened(output.body).size == (output.width, output.height) == size
+    if w and h:
+        assert size[0] <= w
+        assert size[1] <= h
+    assert looked(body, text).outputs[0] == output
