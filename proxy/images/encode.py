@@ -151,14 +151,16 @@ def _avif_tuning() -> dict[str, str]:
 
 def _avif(result: Result) -> bytes:
     width, height = result.picture.size
+    quality = result.quality("avif")
     return _saved(
         result.picture,
         "AVIF",
-        quality=result.quality("avif"),
+        quality=quality,
         speed=_AVIF_SPEED if width * height < _AVIF_LARGE_FROM_PIXELS else _AVIF_SPEED_LARGE,
         subsampling="4:4:4",
         max_threads=1,
-        advanced=_avif_tuning(),
+        # 100 is lossless, where libaom refuses any tuning but its own.
+        advanced=_avif_tuning() if quality < 100 else {},
         **_exif(result),
     )
 
@@ -227,6 +229,8 @@ class Moving(Image.Image):
             picture = self._pictures[frame]
             picture.load()
             self.im, self._mode, self._size = picture.im, picture.mode, picture.size
+            # Asked for where frames turn out to be equal and one is written instead.
+            self.palette = picture.palette
             self._number = frame
 
     def tell(self) -> int:
