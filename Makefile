@@ -45,7 +45,7 @@ bench-million: $(VENV)/.installed-dev ## a store of a million entries beside one
 	$(BIN)/python benchmarks/million.py $(ARGS)
 
 kill: $(VENV)/.installed-dev ## kill -9 a warm of 200 pictures, again and again (ROUNDS=50); packing and unpacking
-	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py tests/hostile/test_moving_kill.py
+	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py tests/hostile/test_moving_kill.py tests/hostile/test_crash_*.py
 
 lock: ## write requirements.lock and requirements-dev.lock anew
 	$(PIP) install uv

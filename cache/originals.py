@@ -74,7 +74,7 @@ class Originals:
         self._usage = Usage(layout.root / "usage")
         self._counting: asyncio.Task[None] | None = None
         self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(layout.root / "generations")
+        self.generations = Generations(layout.root / "generations", aside=layout.incoming)
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = Failures(layout.root / "failures", self._threads)
         self._exclusion = Exclusion(self.locks)
@@ -130,6 +130,16 @@ class Originals:
     async def get(self, url: str) -> Entry | None:
         """Return the entry of a source; None when there is none, or it is damaged (which is logged)."""
         return await self._threads.read(self._keeper.entry, source_key(url))
+
+    async def confirm(self, url: str) -> Entry | None:
+        """Return the entry of a source once it is sure to survive kill -9 and power loss; None as `get`.
+
+        An entry that can be read may be that of a process which died before its last fsync.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk reported an error.
+        """
+        return await self._threads.write(self._keeper.confirmed, source_key(url))
 
     async def look_up(self, url: str) -> tuple[bool, Entry | None]:
         """Return `is_blocked` and `get` of a source, at the price of one.
