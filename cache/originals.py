@@ -63,6 +63,10 @@ class Originals:
     Purge: the same locks, the reverse order, and always a new generation.
     """
 
+    elsewhere: Path | None = None
+    """Where bodies go that this disk does not take, so that they can be served: made when it is needed, removed by
+    whoever named it. None: the system's temporary folder."""
+
     def __init__(self, layout: Layout, limits: Limits, *, now: Callable[[], float]) -> None:
         durable = Durable(layout.incoming)
         self._layout = layout
@@ -188,7 +192,7 @@ class Originals:
 
     def receive(self) -> Incoming:
         """Return a body to be received; use it as `async with store.receive() as incoming`."""
-        return Incoming(self._layout.incoming, self._threads)
+        return Incoming(self._layout.incoming, self._threads, self.elsewhere)
 
     async def commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int | None = None) -> None:
         """Keep an original; it survives kill -9 and power loss when this returns.

@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import shutil
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cache.articles import ArticleIndex
 from cache.memory import MemoryTier
@@ -102,9 +105,11 @@ def make_signer(config: Config) -> Signer | None:
 
 @asynccontextmanager
 async def open_stores(
-    config: Config, *, tidy: bool = True
+    config: Config, *, tidy: bool = True, elsewhere: Path | None = None
 ) -> AsyncIterator[tuple[OriginalsStore, VariantsStore, ArticleIndex]]:
     """Open what is kept, without anything that fetches or renders; `tidy` removes what dead processes left.
+
+    `elsewhere`: where bodies go that the disk of the store does not take.
 
     Raises:
         CacheError, OSError: the folders cannot be used.
@@ -112,12 +117,28 @@ async def open_stores(
     store = config.store
     async with AsyncExitStack() as stack:
         kept = await OriginalsStore.open(
-            store.dir, min_free_bytes=store.min_free, max_bytes=store.originals_max_bytes, tidy=tidy
+            store.dir,
+            min_free_bytes=store.min_free,
+            max_bytes=store.originals_max_bytes,
+            tidy=tidy,
         )
+        kept.elsewhere = elsewhere
         stack.push_async_callback(kept.close)
         variants = await VariantsStore.open(store.variants_path, max_bytes=store.variants_max_bytes)
         stack.push_async_callback(variants.close)
         yield kept, variants, kept.articles
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[Path | None]:
+    """Give the name of a folder for what the store's disk does not take, not made yet; None when there is no place."""
+    try:
+        folder = Path(tempfile.gettempdir()) / f"imgmirror-{secrets.token_hex(8)}"
+    except OSError:
+        yield None
+        return
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @asynccontextmanager
@@ -138,13 +159,17 @@ async def open_engine(
     if problem := decoder_problem(config.render.decoder):
         raise ConfigError([problem])
     async with AsyncExitStack() as stack:
-        kept, variant_store, index = await stack.enter_async_context(open_stores(config, tidy=tidy))
+        elsewhere = stack.enter_context(_elsewhere())
+        kept, variant_store, index = await stack.enter_async_context(
+            open_stores(config, tidy=tidy, elsewhere=elsewhere)
+        )
         policy = make_policy(config)
         pool = RenderPool(
             config.render,
             processes=place.share(config.render.processes),
             workers=place.workers,
-            readable=(config.store.dir,),
+            # What is not there yet is let in by the next process, which the pool starts when one is shut out.
+            readable=(config.store.dir, *([elsewhere] if elsewhere else ())),
         )
         await pool.start()
         stack.push_async_callback(pool.close)

@@ -12,6 +12,7 @@ import errno
 import functools
 import io
 import os
+import random
 import signal
 import threading
 from collections.abc import Callable
@@ -45,8 +46,8 @@ REAL_OPEN = io.open
 class Step:
     """One change of the disk.
 
-    kind: create, write, sync, sync_folder, rename, link, delete, rmdir, mkdir, truncate. node: the file's number while
-    it lives. offset: of the first byte written; of a truncation the size.
+    kind: create, write, sync, sync_failed, sync_folder, rename, link, delete, rmdir, mkdir, truncate. node: the
+    file's number while it lives. offset: of the first byte written; of a truncation the size.
     """
 
     kind: str
@@ -59,7 +60,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a call: it fails with `error`, takes only `takes` bytes, or is the last one, made or not (`death`)."""
+    """What becomes of a call: it fails with `error`, takes only `takes` bytes, or is the last one.
+
+    death: `before` or `after`.
+    """
 
     error: int = 0
     takes: int | None = None
@@ -209,6 +213,8 @@ class Watch:
             if fate.death == "before":
                 _die()
             if fate.error:
+                if step.kind == "sync":
+                    self._told(replace(step, kind="sync_failed"))
                 raise OSError(fate.error, os.strerror(fate.error), step.path)
             result = call()
             if numbered:
@@ -224,7 +230,7 @@ class Watch:
             if fate.death == "before":
                 _die()
             takes = len(step.data) if fate.takes is None else min(fate.takes, len(step.data))
-            if (fate.error and not takes) or (fate.error and fate.takes is None):
+            if fate.error:
                 raise OSError(fate.error, os.strerror(fate.error), step.path)
             taken = int(call(step.data[:takes]))
             self._told(replace(step, data=step.data[:taken]))
@@ -288,4 +294,27 @@ def _die() -> None:
     signal.pause()
 
 
-NO_ROOM = Fate(error=errno.ENOSPC)
+ERRORS = {
+    "write": (errno.ENOSPC, errno.EIO, errno.EDQUOT),
+    "create": (errno.ENOSPC, errno.EMFILE, errno.EROFS, errno.EACCES),
+    "mkdir": (errno.ENOSPC, errno.EROFS),
+    "sync": (errno.EIO, errno.ENOSPC),
+    "sync_folder": (errno.EIO,),
+    "rename": (errno.EIO, errno.ENOSPC, errno.EROFS),
+    "link": (errno.EIO, errno.EROFS),
+    "delete": (errno.EIO, errno.EROFS),
+}
+"""What disks answer to which call."""
+
+
+def faulty(rng: random.Random, share: float, *, kinds: frozenset[str] = frozenset(ERRORS)) -> Plot:
+    """Return the plot in which this share of calls fails, and some writes take less than they were given."""
+
+    def plot(step: Step) -> Fate:
+        if step.kind not in kinds or rng.random() >= share:
+            return PASS
+        if step.kind == "write" and rng.random() < 0.3:
+            return Fate(takes=max(1, rng.randrange(len(step.data) or 1)))
+        return Fate(error=rng.choice(ERRORS[step.kind]))
+
+    return plot

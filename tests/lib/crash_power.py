@@ -23,10 +23,14 @@ from crash_files import Step
 
 @dataclass(slots=True, eq=False)
 class File:
-    """`synced` is what the last fsync made sure of, `versions` what the file was like since, oldest first."""
+    """`synced` is what the last fsync made sure of, `versions` what the file was like since, oldest first.
+
+    After an fsync that failed the next one may succeed and lie: `lost` says that nothing is sure any more.
+    """
 
     synced: bytes = b""
     versions: list[bytes] = field(default_factory=list)
+    lost: bool = False
 
     @property
     def content(self) -> bytes:
@@ -40,7 +44,11 @@ class File:
         self.versions.append(self.content[:size].ljust(size, b"\0"))
 
     def sync(self) -> None:
-        self.synced, self.versions = self.content, []
+        if not self.lost:
+            self.synced, self.versions = self.content, []
+
+    def lose(self) -> None:
+        self.lost = True
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +108,8 @@ class Disk:
                 self._files[step.node].truncate(step.offset)
             case "sync":
                 self._files[step.node].sync()
+            case "sync_failed":
+                self._files[step.node].lose()
             case "sync_folder":
                 self._folder(step.path).sync()
             case "mkdir":

@@ -294,7 +294,7 @@ async def _lane(store: Originals, shift: Shift, lane: int, tell: Callable[[objec
             await OPERATIONS[job.name].do(store, job)
         except NotKept as error:
             tell((job.number, type(error).__name__))
-        except (CacheError, OSError) as error:
+        except CacheError as error:
             tell((job.number, f"failed: {error!r}"))
         else:
             tell((job.number, ""))
