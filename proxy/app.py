@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache.articles import ArticleIndex
+from cache.freshness import CLOCK_TOLERANCE_SECONDS
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
@@ -173,7 +174,7 @@ async def open_engine(
         )
         await pool.start()
         stack.push_async_callback(pool.close)
-        fetcher = Fetcher(config.fetch, check_hop=policy.check_hop, instance_id=place.instance_id)
+        fetcher = Fetcher(config.fetch, check_hop=policy.check_hop, instance_id=place.instance_id, clock=now)
         await fetcher.start()
         stack.push_async_callback(fetcher.close)
         flight = SingleFlight(kept.locks)
@@ -181,7 +182,7 @@ async def open_engine(
         engine = _assembled(
             config, place, policy, _Opened(kept, variant_store, index, pool, fetcher, flight), now
         )
-        watch = asyncio.create_task(_watch_generations(kept))
+        watch = asyncio.create_task(_watch(engine, now))
         stack.push_async_callback(_cancelled, watch)
         yield engine
 
@@ -234,11 +235,20 @@ def _assembled(
     )
 
 
-async def _watch_generations(kept: OriginalsStore) -> None:
+async def _watch(engine: Engine, now: Callable[[], float]) -> None:
+    """Distrust memory when what it is compared with was replaced, or the clock was put back."""
+    before = now()
     while True:
         await asyncio.sleep(CHECK_SECONDS)
+        moment = now()
+        if moment < before - CLOCK_TOLERANCE_SECONDS:
+            # What was fresh for a day of that time may be fresh for years of this one.
+            log.warning("the clock was put back by %.0f s; memory is distrusted once", before - moment)
+            engine.memory.clear()
+            engine.originals.forget_known()
+        before = moment
         try:
-            kept.generations.check()
+            engine.kept.generations.check()
         except OSError as error:
             log.warning("the generations of the store cannot be read: %s", error)
 

@@ -74,6 +74,10 @@ class Originals:
         self._intake.config = config
         self._negatives.reconfigure(config)
         self._recovery.reconfigure(config)
+        self.forget_known()
+
+    def forget_known(self) -> None:
+        """Forget the entries in memory: they are read from the disk again when they are asked for."""
         self._known.clear()
 
     async def obtain(
@@ -298,8 +302,9 @@ class Originals:
         async def peek() -> Obtained | None:
             stamp = self._parts.store.generations.stamp(source.url)
             found = await self._parts.store.get(source.url)
-            newer = found is not None and (entry is None or found.validated_at > entry.validated_at)
-            return self._intake.kept(found, CacheState(), stamp=stamp) if found and newer else None
+            # Whoever refreshed it did so after us, whatever the clocks say.
+            changed = found is not None and (entry is None or found.validated_at != entry.validated_at)
+            return self._intake.kept(found, CacheState(), stamp=stamp) if found and changed else None
 
         begun = self._parts.now()
 

@@ -1,4 +1,4 @@
-"""A running service whose disk fails: pictures all the same, nothing kept is lost, and it recovers when the disk does."""
+"""A running service whose disk fails: pictures all the same, nothing kept is lost, and it recovers with the disk."""
 
 from __future__ import annotations
 
