@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import hashlib
 import itertools
+import os
 import random
 import statistics
 import sys
@@ -138,23 +139,28 @@ def median_look_up(root: Path, *, entries: int) -> float:
     return asyncio.run(run())
 
 
-def measure(folder: Path, *, entries: int, rounds: int) -> Measured:
-    """Return what the store in `folder` costs."""
-    starts, hits = [], []
-    visited = random.Random(2).sample(range(entries), min(entries, VISITED))  # noqa: S311 - which, not a secret
-    for _ in range(rounds):
+def measured_in_turns(folders: dict[int, Path], *, rounds: int) -> list[Measured]:
+    """Return what the stores in `folders` cost, by their number of entries; whatever disturbs meets all of them."""
+    starts: dict[int, list[float]] = {entries: [] for entries in folders}
+    look_ups: dict[int, list[float]] = {entries: [] for entries in folders}
+    hits: dict[int, list[float]] = {entries: [] for entries in folders}
+    for _, (entries, folder) in itertools.product(range(rounds), folders.items()):
+        visited = random.Random(2).sample(range(entries), min(entries, VISITED))  # noqa: S311 - which, not a secret
         begun = time.perf_counter()
         with service(folder) as port:
-            starts.append(time.perf_counter() - begun)
+            starts[entries].append(time.perf_counter() - begun)
             paths = [f"/?{source(number)}" for number in visited]
             load(port, paths, seconds=1)
-            hits.append(load(port, paths, seconds=2)["per_second"])
-    look_up = median_look_up(folder / "store", entries=entries)
-    return Measured(statistics.median(starts), look_up, statistics.median(hits))
+            hits[entries].append(load(port, paths, seconds=2)["per_second"])
+        look_ups[entries].append(median_look_up(folder / "store", entries=entries))
+    return [
+        Measured(*(statistics.median(found[entries]) for found in (starts, look_ups, hits)))
+        for entries in folders
+    ]
 
 
 def main() -> None:
-    """Fill both stores, measure, print."""
+    """Fill both stores, measure them in turns, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -163,20 +169,22 @@ def main() -> None:
     )
     args = parser.parse_args()
     print(f"imgmirror, many entries, {machine()}")
-    measured = []
-    for entries in (1_000, args.entries):
-        with tempfile.TemporaryDirectory(dir=args.folder) as name:
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        folders = {entries: Path(name, str(entries)) for entries in (1_000, args.entries)}
+        for entries, folder in folders.items():
             begun = time.perf_counter()
-            fill(Path(name) / "store", entries=entries)
+            fill(folder / "store", entries=entries)
+            seconds = time.perf_counter() - begun
             print(
-                f"{entries} entries over {entries // PER_BODY} bodies, written in {time.perf_counter() - begun:.0f} s"
+                f"{entries} entries over {entries // PER_BODY} bodies, written in {seconds:.0f} s", flush=True
             )
-            one = measure(Path(name), entries=entries, rounds=args.rounds)
-            print(
-                f"  start {one.start:.2f} s, look-up {one.look_up * 1e6:.0f} us, hits {one.hits:.0f} /s",
-                flush=True,
-            )
-            measured.append(one)
+        # A million dirty inodes on their way to the disk would slow down whoever comes next.
+        os.sync()
+        measured = measured_in_turns(folders, rounds=args.rounds)
+    for entries, one in zip(folders, measured, strict=True):
+        print(
+            f"{entries}: start {one.start:.2f} s, look-up {one.look_up * 1e6:.0f} us, hits {one.hits:.0f} /s"
+        )
     small, large = measured
     print(
         f"large : small: start {large.start / small.start:.2f}, look-up {large.look_up / small.look_up:.2f}, "

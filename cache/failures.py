@@ -64,6 +64,10 @@ class Failures:
         """Return what was last put under `key`, however old; None when nothing is known."""
         return await self._threads.read(self._read, _digest(key))
 
+    def read(self, key: str) -> Failure | None:
+        """Return the same as `get`. Blocking: for what is in one of the store's threads already."""
+        return self._read(_digest(key))
+
     async def put(self, key: str, failure: Failure) -> None:
         """Remember a failure. Never raises: what cannot be written is remembered by this process alone."""
         await self._threads.read(self._write, _digest(key), failure)

@@ -41,12 +41,14 @@ class Generations:
        kill the process (SIGBUS) where `pwrite` reports an error.
     3. `check`, called now and then by the owner, notices a deleted or replaced file and maps the new one. All
        stamps differ then, so memory is distrusted once, and a purge in between is not missed for longer.
-    4. Where no file can be made (read-only disk), the stamps are this process's own until `check` succeeds.
+    4. Where no file can be made (read-only disk), or with `make` False there is none, the stamps are this process's
+       own until `check` succeeds.
     """
 
-    def __init__(self, path: Path, *, aside: Path | None = None) -> None:
+    def __init__(self, path: Path, *, aside: Path | None = None, make: bool = True) -> None:
         self._path = path
         self._aside = aside or path.parent
+        self._make = make
         self._identity: tuple[int, int] | None = None
         self._descriptor = -1
         self._map: mmap.mmap | None = None
@@ -106,7 +108,7 @@ class Generations:
     def _remap(self) -> None:
         self.close()
         try:
-            descriptor = _opened(self._path, self._aside)
+            descriptor = _opened(self._path, self._aside, make=self._make)
         except OSError as error:
             log.warning("generations are not shared between processes: %s", error)
             return
@@ -166,7 +168,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if status.st_size == _FILE_BYTES else None
 
 
-def _opened(path: Path, aside: Path) -> int:
+def _opened(path: Path, aside: Path, *, make: bool) -> int:
+    if not make:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     with contextlib.suppress(FileNotFoundError):
         if _identity(path) is None:
             # Too short to be mapped: reading it would kill the process.

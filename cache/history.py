@@ -15,7 +15,7 @@ from cache.errors import SourceBlocked, StoreFull, Superseded
 from cache.exclusion import Exclusion
 from cache.generations import Generations
 from cache.incoming import Incoming
-from cache.keeper import Arrived, Keeper, Purged
+from cache.keeper import Arrived, Gone, Keeper, Purged
 from cache.keys import source_key
 from cache.layout import Layout, size_of
 from cache.threads import StoreThreads
@@ -64,9 +64,7 @@ class History:
             try:
                 change = await parts.threads.write(parts.keeper.set_aside, key, other, arrived)
             finally:
-                body = parts.layout.body(incoming.sha256)
-                if size_of(incoming.path) is None and size_of(body) is not None:
-                    incoming.moved(body)
+                incoming.follow(parts.layout.body(incoming.sha256))
             await parts.threads.read(parts.usage.add, change)
 
     async def promote(self, url: str, sha256: str, *, note: str = "") -> Entry | None:
@@ -99,8 +97,10 @@ class History:
             await parts.threads.read(parts.usage.add, change)
         return promoted
 
-    async def purge(self, url: str, choose: Choice, *, dry_run: bool = False) -> Purged:
+    async def purge(self, url: str, choose: Choice, *, would_go: Gone | None = None) -> Purged:
         """Delete the versions that `choose` names, never the present one; true everywhere when this returns.
+
+        With `would_go` only say what that would do after those it remembers.
 
         Raises:
             StoreUnwritable: the disk refused.
@@ -115,12 +115,12 @@ class History:
                 else ()
             )
             if not named:
-                if not dry_run:
-                    await parts.threads.write(parts.keeper.confirmed, key)
+                # Perhaps because somebody did just that, and died before the disk knew.
+                await parts.threads.write(parts.keeper.confirmed, key)
                 return Purged(found=False)
             async with parts.exclusion.bodies(named):
-                if dry_run:
-                    return await parts.threads.read(parts.keeper.trim_preview, key, named)
+                if would_go is not None:
+                    return await parts.threads.read(parts.keeper.trim_preview, key, named, would_go)
                 purged, change = await parts.threads.write(parts.keeper.trim, key, named)
                 await parts.threads.read(parts.usage.add, change)
         return purged

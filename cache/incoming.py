@@ -22,6 +22,7 @@ from typing import Self
 
 from cache.durable import create_aside, refusal, sync_descriptor
 from cache.errors import NotKept, StoreUnwritable
+from cache.layout import size_of
 from cache.threads import StoreThreads
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,8 @@ class Incoming:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._threads.write(self._discard)
+        if self._file is not None or self._temporary is not None:
+            await self._threads.write(self._discard)
 
     async def write(self, chunk: bytes) -> None:
         """Append bytes.
@@ -109,12 +111,17 @@ class Incoming:
         if self.refusal is not None:
             raise self.refusal
 
-    def moved(self, path: Path | None) -> None:
-        """Note that the file now lies at `path` for good; None: it is back where it was."""
-        if path is None and self._temporary is not None:
-            self.path = self._temporary
-        elif path is not None:
-            self.path, self._temporary = path, None
+    def settle(self, path: Path) -> None:
+        """Note that the file lies at `path` for good, and close it. Blocking: in one of the store's threads."""
+        self.path, self._temporary = path, None
+        self._close()
+
+    def follow(self, path: Path) -> bool:
+        """Note that the file lies at `path` if it is gone from where it was; return whether."""
+        if self.path != path and (size_of(self.path) is not None or size_of(path) is None):
+            return False
+        self.path, self._temporary = path, None
+        return True
 
     async def _sync_once(self) -> None:
         if self._file is None:
@@ -196,12 +203,15 @@ class Incoming:
         except OSError as error:
             raise StoreUnwritable(f"nothing takes the body: {error.strerror}") from error
 
-    def _discard(self) -> None:
+    def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             # What a full disk did not take is still buffered, and closing tries again.
             with contextlib.suppress(OSError):
                 file.close()
+
+    def _discard(self) -> None:
+        self._close()
         if self._temporary is not None:
             with contextlib.suppress(OSError):
                 self._temporary.unlink(missing_ok=True)

@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 _ANY_DIGEST = pattern(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
+Gone = dict[str, set[str]]
+"""Of bodies with several users, by digest: the entries that a dry run has passed as if they were gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """A finished, fsynced body that lies aside."""
@@ -280,12 +284,10 @@ class Keeper:
         change = Counts(-(size or 0) - sum(freed.values()), -sum(map(bool, freed.values())), -int(found))
         return _purged(found, bodies, freed), change
 
-    def preview(self, key: str) -> Purged:
-        """Return what `purge` would do now."""
+    def preview(self, key: str, gone: Gone) -> Purged:
+        """Return what `purge` would do after those that `gone` remembers; it remembers this one."""
         bodies = self.named_bodies(key)
-        unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=False)]
-        freed = {sha256: size_of(self._layout.body(sha256)) or 0 for sha256 in unused}
-        return _purged(self._layout.entry(key).exists(), bodies, freed)
+        return _purged(self._layout.entry(key).exists(), bodies, self._would_free(key, bodies, gone))
 
     def trim(self, key: str, bodies: tuple[str, ...]) -> tuple[Purged, Counts]:
         """Take `bodies` out of the history of an entry, then delete those that no other entry names."""
@@ -298,11 +300,20 @@ class Keeper:
             found=True, freed_bytes=sum(freed.values()), bodies=tuple(freed), versions=bodies
         ), change
 
-    def trim_preview(self, key: str, bodies: tuple[str, ...]) -> Purged:
-        """Return what `trim` would do now."""
-        unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=False)]
-        freed = sum(size_of(self._layout.body(sha256)) or 0 for sha256 in unused)
-        return Purged(found=True, freed_bytes=freed, bodies=tuple(unused), versions=bodies)
+    def trim_preview(self, key: str, bodies: tuple[str, ...], gone: Gone) -> Purged:
+        """Return what `trim` would do after those that `gone` remembers; it remembers this one."""
+        freed = self._would_free(key, bodies, gone)
+        return Purged(found=True, freed_bytes=sum(freed.values()), bodies=tuple(freed), versions=bodies)
+
+    def _would_free(self, key: str, bodies: tuple[str, ...], gone: Gone) -> dict[str, int]:
+        """Return the sizes of those bodies that would have no user left."""
+        freed = {}
+        for sha256 in bodies:
+            if self._others(sha256, key, remember=False) <= gone.get(sha256, set()):
+                freed[sha256] = size_of(self._layout.body(sha256)) or 0
+            else:
+                gone.setdefault(sha256, set()).add(key)
+        return freed
 
     def delete_orphan(self, sha256: str) -> int | None:
         """Delete a body that no entry named a moment ago; return its size, None when an entry names it by now.

@@ -87,9 +87,10 @@ def is_digest(text: str) -> bool:
     return _DIGEST.match(text) is not None
 
 
-def prepare(root: Path, *, tidy: bool = True) -> Layout:
+def prepare(root: Path, *, tidy: bool = True, look: bool = False) -> Layout:
     """Make or recognise the store in `root` and return its layout; `tidy` removes what dead processes left behind.
 
+    With `look`, nothing is made in a store that is there, nor removed.
     A store on a full or read-only disk is fine as long as it was made before.
 
     Raises:
@@ -102,8 +103,9 @@ def prepare(root: Path, *, tidy: bool = True) -> Layout:
         _recognise_or_mark(layout)
     except OSError as error:
         raise StoreUnreadable(f"{root} cannot be used: {error.strerror or error}") from error
-    _make_folders(layout)
-    if tidy:
+    if not look:
+        _make_folders(layout)
+    if tidy and not look:
         _tidy_up(layout)
     return layout
 

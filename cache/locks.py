@@ -65,16 +65,19 @@ class KeyLocks:
         self._waiters: dict[str, _Waiters] = {}
 
     @contextlib.asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[None]:
-        """Exclude every other holder of `key` on this machine. Not re-entrant."""
+    async def hold(self, key: str) -> AsyncIterator[bool]:
+        """Exclude every other holder of `key` on this machine; yield whether somebody held it. Not re-entrant."""
         waiters = self._waiters.setdefault(key, _Waiters())
         waiters.count += 1
+        waits = waiters.lock.locked()
         try:
             async with waiters.lock:
                 offset = offset_of(key)
-                file = await self._acquired(offset)
+                file = self._try(offset)
+                if file is None:
+                    waits, file = True, await self._acquired(offset)
                 try:
-                    yield
+                    yield waits
                 finally:
                     self._let_go(file, offset)
         finally:
@@ -110,10 +113,12 @@ class KeyLocks:
 
     async def _acquired(self, offset: int) -> _LockFile:
         wait = FIRST_WAIT_SECONDS
-        while (file := self._try(offset)) is None:
+        while True:
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            file = self._try(offset)
+            if file is not None:
+                return file
             wait = min(wait * 1.6, LONGEST_WAIT_SECONDS)
-        return file
 
     def _try(self, offset: int) -> _LockFile | None:
         file = self._current()

@@ -24,11 +24,11 @@ from cache.durable import Durable, abandoned, create_aside, refusal
 from cache.entry import Entry
 from cache.errors import SourceBlocked, StoreFull, StoreUnreadable, Superseded
 from cache.exclusion import Exclusion
-from cache.failures import Failures
+from cache.failures import Failure, Failures
 from cache.generations import Generations
 from cache.history import History, Parts
 from cache.incoming import Incoming
-from cache.keeper import Arrived, Done, Keeper, Purged
+from cache.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.keys import source_key
 from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
@@ -39,7 +39,7 @@ from cache.threads import StoreThreads
 from cache.usage import Counts, Usage
 from cache.verify import Finding, Progress, Verification, VerifyReport
 
-__all__ = ["Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
+__all__ = ["Gone", "Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,9 @@ class Originals:
     """Where bodies go that this disk does not take, so that they can be served: made when it is needed, removed by
     whoever named it. None: the system's temporary folder."""
 
-    def __init__(self, layout: Layout, limits: Limits, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self, layout: Layout, limits: Limits, *, now: Callable[[], float], look: bool = False
+    ) -> None:
         durable = Durable(layout.incoming)
         self._layout = layout
         self._limits = limits
@@ -78,7 +80,7 @@ class Originals:
         self._usage = Usage(layout.root / "usage")
         self._counting: asyncio.Task[None] | None = None
         self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(layout.root / "generations", aside=layout.incoming)
+        self.generations = Generations(layout.root / "generations", aside=layout.incoming, make=not look)
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = Failures(layout.root / "failures", self._threads)
         self._exclusion = Exclusion(self.locks)
@@ -97,26 +99,28 @@ class Originals:
         )
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913 - limits, and what opening may do
         cls,
         folder: Path,
         *,
         min_free_bytes: int = 0,
         max_bytes: int | None = None,
         tidy: bool = True,
+        look: bool = False,
         now: Callable[[], float] = time.time,
     ) -> Originals:
         """Open the store in a folder, making it when there is none.
 
-        With `tidy`, temporary files of processes that are gone are removed; a look at a store changes nothing.
+        With `tidy`, temporary files of processes that are gone are removed. With `look`, nothing is made, removed or
+        put right, unless a method is called that does.
 
         Raises:
             StoreRefused: the folder holds code or foreign files.
             StoreUnreadable: it cannot be looked at or made.
         """
-        layout = await asyncio.to_thread(prepare, folder, tidy=tidy)
-        store = cls(layout, Limits(min_free_bytes, max_bytes), now=now)
-        if not await store._threads.read(store._count_is_right):
+        layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look)
+        store = cls(layout, Limits(min_free_bytes, max_bytes), now=now, look=look)
+        if not look and not await store._threads.read(store._count_is_right):
             store._counting = asyncio.create_task(store._count_anew())
         return store
 
@@ -152,6 +156,10 @@ class Originals:
             StoreUnreadable: nobody can tell whether it is blocked.
         """
         return await self._threads.read(self._looked_up, url)
+
+    async def get_and_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
+        """Return `get` of a source and what is remembered under `failure_key`, at the price of one."""
+        return await self._threads.read(self._got_with_failure, url, failure_key)
 
     def body_path(self, sha256: str) -> Path:
         """Return where the body with this digest lies, if it is kept."""
@@ -207,11 +215,18 @@ class Originals:
             _require_agreement(entry, incoming)
             await incoming.sync()
         async with self._exclusion.source(entry.key, (entry.body_sha256,)):
-            await self._require_welcome(entry.source, stamp)
-            done = await self._kept(entry, incoming)
-            if done.bytes_changed:
+            if incoming is not None and not self._has_room_for(incoming.size):
+                raise StoreFull("min_free or originals_max_bytes is reached")
+            try:
+                bytes_changed = await self._threads.write(self._commit, entry, incoming, stamp)
+            except BaseException as error:
+                # When this is cancelled the thread comes to its end; when it fails, the body may lie in its place.
+                followed = incoming is not None and incoming.follow(self._layout.body(entry.body_sha256))
+                if followed or isinstance(error, asyncio.CancelledError):
+                    self.generations.bump(entry.source)
+                raise
+            if bytes_changed:
                 self.generations.bump(entry.source)
-            await self._threads.read(self._usage.add, done.change)
 
     async def purge(self, url: str) -> Purged:
         """Delete what is kept of a source; true in every process when this returns.
@@ -232,9 +247,9 @@ class Originals:
                 await self._threads.read(self._usage.add, change)
         return purged
 
-    async def purge_preview(self, url: str) -> Purged:
-        """Return what `purge` would do."""
-        return await self._threads.read(self._keeper.preview, source_key(url))
+    async def purge_preview(self, url: str, gone: Gone | None = None) -> Purged:
+        """Return what `purge` would do; one `gone` for several is what they would do one after the other."""
+        return await self._threads.read(self._keeper.preview, source_key(url), {} if gone is None else gone)
 
     async def block(self, url: str, reason: str) -> None:
         """Never keep this source again; what is kept of it stays until it is purged."""
@@ -363,30 +378,28 @@ class Originals:
                 progress(number, len(steps))
         return census
 
+    def _got_with_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
+        failure = self.failures.read(failure_key) if failure_key else None
+        return self._keeper.entry(source_key(url)), failure
+
     def _looked_up(self, url: str) -> tuple[bool, Entry | None]:
         return self._blocks.contains(url), self._keeper.entry(source_key(url))
 
-    async def _kept(self, entry: Entry, incoming: Incoming | None) -> Done:
-        if incoming is None:
-            return await self._threads.write(self._keeper.update, entry)
-        if not self._has_room_for(incoming.size):
-            raise StoreFull("min_free or originals_max_bytes is reached")
-        arrived = Arrived(incoming.path, incoming.sha256, incoming.size)
-        body = self._layout.body(entry.body_sha256)
+    def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
+        """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
+        self._require_welcome(entry.source, stamp)
+        done = self._keeper.update(entry) if incoming is None else self._kept(entry, incoming)
+        self._usage.add(done.change)
+        return done.bytes_changed
+
+    def _kept(self, entry: Entry, incoming: Incoming) -> Done:
         try:
-            await self._threads.write(mark_again, self._layout)
+            mark_again(self._layout)
         except OSError as error:
             raise refusal(error) from error
-        try:
-            done = await self._threads.write(self._keeper.keep, entry, arrived)
-        except BaseException:
-            # Also when cancelled: the thread came to its end, and the body may lie in its place.
-            if size_of(incoming.path) is None and size_of(body) is not None:
-                incoming.moved(body)
-                self.generations.bump(entry.source)
-            raise
+        done = self._keeper.keep(entry, Arrived(incoming.path, incoming.sha256, incoming.size))
         if done.body_moved:
-            incoming.moved(body)
+            incoming.settle(self._layout.body(entry.body_sha256))
         return done
 
     def _has_room_for(self, size: int) -> bool:
@@ -396,8 +409,8 @@ class Originals:
     def _within_budget(self, size: int) -> bool:
         return self._limits.max_bytes is None or self.kept_bytes() + size <= self._limits.max_bytes
 
-    async def _require_welcome(self, url: str, stamp: int | None) -> None:
-        if await self.is_blocked(url):
+    def _require_welcome(self, url: str, stamp: int | None) -> None:
+        if self._blocks.contains(url):
             raise SourceBlocked(f"{url} was blocked by a purge")
         if stamp is not None and self.generations.stamp(url) != stamp:
             raise Superseded(f"{url} was purged or changed meanwhile")

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,6 +118,23 @@ class Shelf:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 database.with_name(DATABASE + suffix).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def looked_into(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database of a shelf to read it, changing no file.
+
+    Raises:
+        sqlite3.Error: there is none, or it cannot be read.
+    """
+    database = (folder / DATABASE).absolute()
+    # Where nobody has it open there is no log of changes, and to read with one SQLite would make it.
+    has_log = database.with_name(f"{DATABASE}-wal").exists()
+    mode = "mode=ro" if has_log else "immutable=1"
+    with contextlib.closing(
+        sqlite3.connect(f"{database.as_uri()}?{mode}", uri=True, timeout=BUSY_SECONDS)
+    ) as connection:
+        yield connection
 
 
 def make_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ Knows keys and coroutines, not what they make. Runs on the event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 from collections.abc import Awaitable, Callable
@@ -25,11 +26,12 @@ class SingleFlight:
     1. The first to ask for a key starts a task; all others of this process wait for the same task. It belongs
        to none of them: when a waiter is cancelled the others are not, and work without waiters still ends.
     2. The task takes the key's lock, which excludes the other processes, then peeks: while it waited,
-       another process may have made the thing. Only if not, it works.
+       another process may have made the thing. Only if not, it works. One that `looked` before and finds the lock
+       free need not look again: to make a thing twice once in a blue moon is cheaper.
     3. Every waiter gets the result, or an exception of its own with the traceback of the work. A waiter that
        accepts what the work announced before its end gets that, and the work goes on. Whoever comes after the
        announcement waits for the end and begins anew: his answer must not be older than his question.
-       Without a lock file (read-only disk) the work is done unshared between processes.
+       Without a lock file (read-only disk) nothing is shared between processes.
     """
 
     def __init__(self, locks: KeyLocks) -> None:
@@ -49,6 +51,7 @@ class SingleFlight:
         peek: Callable[[], Awaitable[T | None]],
         work: Callable[[], Awaitable[T]],
         accept: Callable[[T], bool] | None = None,
+        looked: bool = False,
     ) -> T:
         """Return what `peek` finds or else `work` makes; or what it announced, if `accept` says so.
 
@@ -60,7 +63,7 @@ class SingleFlight:
         if flight is None:
             if self._closed:
                 raise FlightClosed
-            flight = self._flights[key] = _Flight(asyncio.create_task(self._alone(key, peek, work)))
+            flight = self._flights[key] = _Flight(asyncio.create_task(self._alone(key, peek, work, looked)))
             flight.task.add_done_callback(lambda done: self._landed(key, done))
         if accept is not None:
             await asyncio.wait((flight.announced, flight.task), return_when=asyncio.FIRST_COMPLETED)
@@ -95,19 +98,20 @@ class SingleFlight:
             await asyncio.wait(late)
 
     async def _alone(
-        self, key: str, peek: Callable[[], Awaitable[T | None]], work: Callable[[], Awaitable[T]]
+        self,
+        key: str,
+        peek: Callable[[], Awaitable[T | None]],
+        work: Callable[[], Awaitable[T]],
+        looked: bool,
     ) -> T:
-        hold = self._locks.hold(key)
-        try:
-            await hold.__aenter__()
-        except OSError as error:
-            log.warning("no exclusion between processes: %s", error)
-            return await work()
-        try:
-            found = await peek()
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                waited = await stack.enter_async_context(self._locks.hold(key))
+            except OSError as error:
+                log.warning("no exclusion between processes: %s", error)
+                waited = False
+            found = await peek() if waited or not looked else None
             return found if found is not None else await work()
-        finally:
-            await hold.__aexit__(None, None, None)
 
     def _landed(self, key: str, task: asyncio.Task[Any]) -> None:
         flight = self._flights.get(key)

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.originals import Originals
-from cache.shelf import DATABASE
+from cache.shelf import DATABASE, looked_into
 from cache.variants import Variants
+from cache.verify import Progress
 
 MIN_AGE_SECONDS = 600.0
 """A file younger than this may be on its way into the database."""
@@ -38,16 +39,28 @@ class SweepReport:
     dry_run: bool = False
 
 
+def _show_nothing(_done: int, _total: int) -> None:
+    pass
+
+
 async def sweep(
-    originals: Originals, variants: Variants, *, dry_run: bool = False, now: Callable[[], float] = time.time
+    originals: Originals,
+    variants: Variants,
+    *,
+    dry_run: bool = False,
+    now: Callable[[], float] = time.time,
+    progress: Progress = _show_nothing,
 ) -> SweepReport:
-    """Remove leftovers and orphans, then hold the variants to their budget."""
+    """Remove leftovers and orphans, then hold the variants to their budget; with `dry_run` only say so."""
     leftovers = await originals.remove_leftovers(dry_run=dry_run)
+    progress(1, 3)
     found = await asyncio.to_thread(orphans, variants.folder, older_than=now() - MIN_AGE_SECONDS)
     if not dry_run:
         await asyncio.to_thread(_remove, [path for path, _ in found])
+    progress(2, 3)
     over = max(0, (await variants.stat()).bytes - variants.max_bytes)
     culled = 0 if dry_run or not over else await variants.cull()
+    progress(3, 3)
     return SweepReport(len(leftovers), len(found), sum(size for _, size in found), culled, over, dry_run)
 
 
@@ -60,20 +73,18 @@ def orphans(folder: Path, *, older_than: float) -> list[tuple[Path, int]]:
             if _VALUE.match(path.name) and status.st_mtime < older_than:
                 candidates[path.relative_to(folder).as_posix()] = status.st_size
     # The rows are read after the files: what is noted in between is not an orphan.
-    named = _named(folder / DATABASE)
+    named = _named(folder)
     if named is None:
         return []
     return [(folder / name, size) for name, size in sorted(candidates.items()) if name not in named]
 
 
-def _named(database: Path) -> set[str] | None:
+def _named(folder: Path) -> set[str] | None:
     """Return the files that rows name; None when that cannot be known."""
-    if not database.exists():
+    if not (folder / DATABASE).exists():
         return set()
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=2.0)
-        ) as connection:
+        with looked_into(folder) as connection:
             rows = connection.execute("SELECT filename FROM Cache WHERE filename IS NOT NULL")
             return {str(name) for (name,) in rows}
     except sqlite3.Error:

@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import sqlite3
 import stat
 import time
 from collections import deque
@@ -30,7 +31,7 @@ from typing import Any, TypeVar, cast
 
 from cache.errors import StoreRefused
 from cache.layout import refuse_code
-from cache.shelf import DATABASE, Shelf, ShelfFault, make_folder
+from cache.shelf import DATABASE, Shelf, ShelfFault, looked_into, make_folder
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +159,7 @@ class Variants:
         self.folder = folder
         self.max_bytes = max_bytes
         self.faults = 0
+        self._looks = False
         self._now = now
         self._touched: dict[str, float] = {}
         self._touching: set[asyncio.Task[None]] = set()
@@ -167,16 +169,22 @@ class Variants:
         )
 
     @classmethod
-    async def open(cls, folder: Path, *, max_bytes: int, now: Callable[[], float] = time.time) -> Variants:
+    async def open(
+        cls, folder: Path, *, max_bytes: int, look: bool = False, now: Callable[[], float] = time.time
+    ) -> Variants:
         """Open the tier in a folder, making it when there is none.
 
         A folder or database that cannot be used now is a fault, not an error: it is tried again at each use.
+        With `look` nothing is made, and `stat` changes no file: not even diskcache's settings in the database.
 
         Raises:
             StoreRefused: the folder holds code or foreign files.
         """
-        await asyncio.to_thread(_prepare, folder)
         variants = cls(folder, max_bytes=max_bytes, now=now)
+        variants._looks = look
+        if look:
+            return variants
+        await asyncio.to_thread(_prepare, folder)
         for lane in (variants._writes, variants._reads):
             await lane.use(bool, otherwise=False)
         return variants
@@ -229,7 +237,10 @@ class Variants:
 
     async def stat(self) -> VariantsStat:
         """Return what lies in the tier; zeros when it cannot be asked."""
-        count, size = await self._reads.use(lambda cache: (len(cache), cache.volume()), otherwise=(0, 0))
+        if self._looks:
+            count, size = await asyncio.to_thread(_counted, self.folder)
+        else:
+            count, size = await self._reads.use(lambda cache: (len(cache), cache.volume()), otherwise=(0, 0))
         return VariantsStat(count, size, self.max_bytes, self.faults)
 
     def _shelf(self, settings: dict[str, object]) -> Shelf:
@@ -252,6 +263,19 @@ class Variants:
     async def _touch(self, key: str) -> None:
         # Reading through the lane that writes makes diskcache note the time.
         await self._writes.use(lambda cache: cache.get(key) is not None, otherwise=False)
+
+
+def _counted(folder: Path) -> tuple[int, int]:
+    """Return what diskcache's `len` and `volume` would, read from the database without opening it for more."""
+    try:
+        with looked_into(folder) as connection:
+            known = dict(connection.execute("SELECT key, value FROM Settings WHERE key IN ('count', 'size')"))
+            ((pages,),) = connection.execute("PRAGMA page_count")
+            ((page_bytes,),) = connection.execute("PRAGMA page_size")
+            return int(known["count"]), pages * page_bytes + int(known["size"])
+    except (sqlite3.Error, LookupError, ValueError, TypeError) as error:
+        log.debug("the variants in %s cannot be counted: %s", folder, error)
+        return 0, 0
 
 
 def _check(key: str, body: bytes) -> bytes:

@@ -23,7 +23,7 @@ from cache.keys import source_key
 from cache.layout import FOLDERS, MARKER, Layout, is_digest, size_of
 
 Progress = Callable[[int, int], None]
-"""Called with the number of folders done and to do."""
+"""Called with the number of folders, or of other steps, done and to do."""
 
 _KNOWN = {*FOLDERS, MARKER, "generations", "failures", "usage", "locks", "scrub", "variants", "lost+found"}
 _SOURCE = re.compile(rb'"source"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]+)"')
@@ -53,6 +53,12 @@ class VerifyReport:
     notes: list[Finding] = field(default_factory=list)
     hurt: dict[str, list[str]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+
+    @property
+    def sources(self) -> list[str]:
+        """Every source that misses something, each once."""
+        named = (url for sources in self.hurt.values() for url in sources)
+        return list(dict.fromkeys([*self.lost, *named]))
 
     @property
     def problems(self) -> list[Finding]:

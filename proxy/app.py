@@ -106,11 +106,11 @@ def make_signer(config: Config) -> Signer | None:
 
 @asynccontextmanager
 async def open_stores(
-    config: Config, *, tidy: bool = True, elsewhere: Path | None = None
+    config: Config, *, tidy: bool = True, look: bool = False, elsewhere: Path | None = None
 ) -> AsyncIterator[tuple[OriginalsStore, VariantsStore, ArticleIndex]]:
     """Open what is kept, without anything that fetches or renders; `tidy` removes what dead processes left.
 
-    `elsewhere`: where bodies go that the disk of the store does not take.
+    With `look`, no file is made or changed by that. `elsewhere`: where bodies go that the store's disk does not take.
 
     Raises:
         CacheError, OSError: the folders cannot be used.
@@ -122,10 +122,13 @@ async def open_stores(
             min_free_bytes=store.min_free,
             max_bytes=store.originals_max_bytes,
             tidy=tidy,
+            look=look,
         )
         kept.elsewhere = elsewhere
         stack.push_async_callback(kept.close)
-        variants = await VariantsStore.open(store.variants_path, max_bytes=store.variants_max_bytes)
+        variants = await VariantsStore.open(
+            store.variants_path, max_bytes=store.variants_max_bytes, look=look
+        )
         stack.push_async_callback(variants.close)
         yield kept, variants, kept.articles
 

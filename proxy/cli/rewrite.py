@@ -27,7 +27,7 @@ from proxy.config import Config, base_url_problem
 from proxy.rewrite.apply import Rewritten, Undone, journaled_elsewhere, rewrite_file, undo_file
 from proxy.rewrite.dates import article_date
 from proxy.rewrite.diff import unified_diff
-from proxy.rewrite.files import ArticleFile, find_articles
+from proxy.rewrite.files import ArticleFile, article_names, find_articles
 from proxy.rewrite.journal import Entry, Journal, JournalError
 from proxy.rewrite.rewriter import Rewriter, kind_of
 from proxy.rewrite.spot import address_text
@@ -143,6 +143,7 @@ def _remembered(paths: Iterable[Path]) -> list[Path]:
 def _rewrite(
     articles: list[ArticleFile], args: argparse.Namespace, rewriter: Rewriter, report: _Report
 ) -> None:
+    name_of = article_names(args.paths)
     for done in _each(articles, lambda article: rewrite_file(article, rewriter, write=args.write), report):
         result = done.result
         report.replaced += len(result.replaced)
@@ -150,7 +151,7 @@ def _rewrite(
         report.unfinished += sum(not item.on_purpose for item in result.left)
         report.articles.append(_rewritten(done))
         wanted = (item for item in result.pictures if item.wrapped or args.all_images)
-        name = os.path.normpath(done.article.path)
+        name = name_of(done.article)
         report.sources[name] = tuple(item.source.url for item in wanted)
         report.dates[name] = article_date(done.data, name=name)
         if args.diff:

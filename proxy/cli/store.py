@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "paths", nargs=count, metavar="PATH", type=Path, help="a WARC file or a folder"
             )
+        action.add_argument("--config", metavar="F", help=argparse.SUPPRESS)
         _add_options(action)
     parser.set_defaults(paths=[])
 

@@ -73,6 +73,22 @@ def find_articles(
         yield article
 
 
+def article_names(paths: Iterable[Path]) -> Callable[[ArticleFile], str]:
+    """Return what gives the name of an article that `find_articles` found: as the user's PATH leads to it.
+
+    Relative where that is: an index of names can be used on another machine, and by `warm` and `rewrite` alike.
+    """
+    given = {Path(os.path.abspath(path)): path for path in paths}  # noqa: PTH100 - links keep their names
+
+    def name(article: ArticleFile) -> str:
+        own = given.get(article.path)
+        if own is None:
+            own = given[article.root] / article.path.relative_to(article.root)
+        return os.path.normpath(own)
+
+    return name
+
+
 def _named(path: Path) -> ArticleFile:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")

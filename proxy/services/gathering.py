@@ -5,13 +5,12 @@ Synchronous; reads files, writes nothing. What an article says is left to the re
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.rewrite.dates import article_date
-from proxy.rewrite.files import find_articles
+from proxy.rewrite.files import article_names, find_articles
 from proxy.rewrite.masking import is_wide
 from proxy.rewrite.result import Picture
 from proxy.rewrite.rewriter import ArticleKind, Rewriter
@@ -101,8 +100,7 @@ def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -
 def _articles(
     paths: Iterable[Path], unreadable: Callable[[OSError], None]
 ) -> Iterator[tuple[str, Path, ArticleKind]]:
-    given = {Path(os.path.abspath(path)): path for path in paths}  # noqa: PTH100 - links keep their names
-    for article in find_articles(given, unreadable=unreadable):
-        own = given.get(article.path)
-        name = own if own is not None else given[article.root] / article.path.relative_to(article.root)
-        yield os.path.normpath(name), article.path, article.kind
+    paths = list(paths)
+    name = article_names(paths)
+    for article in find_articles(paths, unreadable=unreadable):
+        yield name(article), article.path, article.kind

@@ -102,20 +102,23 @@ class Negatives:
 
         `stamp`: the generation of the source; a purge makes all failures before it forgotten.
         """
-        if not self._longest:
-            return None
-        found = await self._failures.get(self._key(source, stamp))
+        key = self.key(source, stamp=stamp)
+        return self.believed(await self._failures.get(key)) if key else None
+
+    def key(self, source: Source, *, stamp: int) -> str | None:
+        """Return the name under which the failures of a source are remembered; None when they are not."""
+        return self._key(source, stamp) if self._longest else None
+
+    def believed(self, found: Failure | None) -> MirrorError | None:
+        """Return the failure that was remembered, if it is believed still."""
         now = self._now()
         # A clock that was put back must not make a failure last for years.
         if found is None or not found.at <= now + MAX_ASKED_SECONDS or found.until <= now:
             return None
         return _as_error(found)
 
-    async def since(self, source: Source, *, stamp: int, moment: float) -> MirrorError | None:
-        """Return the failure that another process had with a source after `moment`, unix seconds."""
-        if not self._longest:
-            return None
-        found = await self._failures.get(self._key(source, stamp))
+    def since(self, found: Failure | None, moment: float) -> MirrorError | None:
+        """Return the failure that was remembered, if another process had it after `moment`, unix seconds."""
         return _as_error(found) if found and moment < found.at <= self._now() else None
 
     async def note(self, source: Source, error: MirrorError, *, stamp: int, kept: bool) -> None:

@@ -11,10 +11,11 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cache.entry import Entry
 from cache.errors import CacheError
+from cache.failures import Failure
 from cache.freshness import may_refresh_behind, stale_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
@@ -41,6 +42,14 @@ VERSION_SECONDS = 86400.0
 MAX_KNOWN = 4096
 """Entries in memory, 3 to 5 KB each, 12 KB where an origin talks too much, so that a hit in the variant store need not
 read one from the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was kept of a source when its stamp was `stamp`: `known`, fresh or not."""
+
+    stamp: int
+    known: Obtained | None
 
 
 class Originals:
@@ -80,7 +89,7 @@ class Originals:
         """Forget the entries in memory: they are read from the disk again when they are asked for."""
         self._known.clear()
 
-    async def obtain(
+    async def obtain(  # noqa: PLR0913 - what callers differ in
         self,
         source: Source,
         wishes: tuple[Wish, ...] = (),
@@ -88,36 +97,36 @@ class Originals:
         patient: bool = False,
         date: float | None = None,
         accept: Callable[[Obtained], bool] | None = None,
+        look: Look | None = None,
     ) -> Obtained:
         """Return the original of `source`, fetching it when it must be.
 
         `patient`: wait for the origin's turn as long as it takes, and ask for what was never kept whatever is
         remembered of it; for warming, where no visitor waits.
         `accept`: take an original that is still on its way to the disk (`Obtained.ending`) when this says so.
+        `look`: what the caller has just found out.
 
         Raises:
             MirrorError: of section 6, when the source was never kept and cannot be had now.
         """
-        stamp = self._parts.store.generations.stamp(source.url)
-        known = await self._looked_up(source, stamp)
+        if look is None or look.stamp != self._parts.store.generations.stamp(source.url):
+            look = await self.look(source)
+        stamp, known = look.stamp, look.known
         if known is None:
-            errand = Errand(source, None, wishes, stamp, patient, date)
-            if not patient:
-                await self._require_no_failure(errand)
-            return await self._fetch_once(errand, accept)
+            return await self._fetch_once(Errand(source, None, wishes, stamp, patient, date), accept)
         if known.fresh_until > self._parts.now():
             return known
         return await self._refreshed(Errand(source, known.entry, wishes, stamp, patient), known.entry)
 
-    async def obtain_kept(self, source: Source) -> Obtained | None:
-        """Return the original of `source` if it is kept and fresh.
+    async def look(self, source: Source) -> Look:
+        """Return what is kept of `source`; what was answered before counts as kept, once the disk has it.
 
         Raises:
             SourceNotAllowed: it was purged with a block.
         """
         stamp = self._parts.store.generations.stamp(source.url)
-        known = await self._looked_up(source, stamp)
-        return known if known and known.fresh_until > self._parts.now() else None
+        await self._parts.flight.landed(Errand(source, None, (), stamp).flight_key)
+        return Look(stamp, await self._looked_up(source, stamp))
 
     async def obtain_again(
         self,
@@ -139,13 +148,12 @@ class Originals:
         errand = Errand(source, None, wishes, stamp, patient, date, lost=lost)
         if not patient:
             await self._require_no_failure(errand)
-        begun = self._parts.now()
 
         async def nothing() -> None:
             return None
 
         async def work() -> Obtained:
-            return await self._fetched_or_noted(errand, begun)
+            return await self._fetched_or_noted(errand)
 
         return await self._parts.flight.run(f"again {errand.flight_key}", peek=nothing, work=work)
 
@@ -274,11 +282,16 @@ class Originals:
             self._parts.metrics.not_asked.inc()
             raise known
 
-    async def _fetched_or_noted(self, errand: Errand, begun: float) -> Obtained:
-        # While we waited for our turn another process may have found out.
-        known = await self._negatives.since(errand.source, stamp=errand.stamp, moment=begun)
-        if known:
+    def _require_none_of(self, errand: Errand, failure: Failure | None, *, begun: float) -> None:
+        """Raise what is remembered of a source, as far as it keeps this errand from being run."""
+        if errand.entry is None and not errand.patient and (known := self._negatives.believed(failure)):
+            self._parts.metrics.not_asked.inc()
             raise known
+        # While we waited for our turn another process may have found out.
+        if known := self._negatives.since(failure, begun):
+            raise known
+
+    async def _fetched_or_noted(self, errand: Errand) -> Obtained:
         try:
             obtained = await self._intake.fetch(errand)
         except MirrorError as error:
@@ -299,17 +312,20 @@ class Originals:
         wanted[errand.wishes] = None
         errand = replace(errand, wanted=wanted)
 
-        async def peek() -> Obtained | None:
-            stamp = self._parts.store.generations.stamp(source.url)
-            found = await self._parts.store.get(source.url)
-            # Whoever refreshed it did so after us, whatever the clocks say.
-            changed = found is not None and (entry is None or found.validated_at != entry.validated_at)
-            return self._intake.kept(found, CacheState(), stamp=stamp) if found and changed else None
-
         begun = self._parts.now()
 
+        async def peek() -> Obtained | None:
+            stamp = self._parts.store.generations.stamp(source.url)
+            failure_key = self._negatives.key(source, stamp=errand.stamp)
+            found, failure = await self._parts.store.get_and_failure(source.url, failure_key)
+            # Whoever refreshed it did so after us, whatever the clocks say.
+            if found is not None and (entry is None or found.validated_at != entry.validated_at):
+                return self._intake.kept(found, CacheState(), stamp=stamp)
+            self._require_none_of(errand, failure, begun=begun)
+            return None
+
         async def work() -> Obtained:
-            return await self._fetched_or_noted(errand, begun)
+            return await self._fetched_or_noted(errand)
 
         try:
             return await self._parts.flight.run(key, peek=peek, work=work, accept=accept)

@@ -13,7 +13,7 @@ from typing import Any
 
 from cache.articles import ArticleIndex
 from cache.entry import Entry
-from cache.keeper import Purged
+from cache.keeper import Gone, Purged
 from cache.originals import Originals as OriginalsStore
 from cache.variants import Variants as VariantsStore
 from proxy.config import parse_duration
@@ -121,7 +121,8 @@ class Purging:
        all of them; those of a wrong date are left out.
     2. Each is blocked first when that is asked for, so that nothing fetches it again in between.
     3. Its entry goes, its body with the last entry that has it, then the variants of that body.
-    4. Remembered failures are forgotten as well: who purges wants the next request to ask.
+    4. Remembered failures are forgotten as well: who purges wants the next request to ask. So is an article whose
+       pictures were purged, until `warm` or `rewrite` meets it again.
     With `history` 2. and 3. are: older versions leave the entry, then the bodies that no other entry has.
     """
 
@@ -150,9 +151,10 @@ class Purging:
         if problem := wanted.problem():
             raise InvalidRequest(problem)
         report = PurgeReport(dry_run=wanted.dry_run)
+        would_go: Gone | None = {} if wanted.dry_run else None
         done = 0
         async for url in self._sources(wanted, report):
-            purged = await (self._trim if wanted.history else self._purge_one)(url, wanted, report)
+            purged = await (self._trim if wanted.history else self._purge_one)(url, wanted, report, would_go)
             if purged is not None and purged.found:
                 report.purged.append(url)
                 report.freed_bytes += purged.freed_bytes
@@ -162,7 +164,7 @@ class Purging:
             done += 1
             progress(done)
         if not wanted.dry_run and not wanted.history:
-            await self._forget_failures(wanted)
+            await self._forget(wanted)
         return report
 
     async def _sources(self, wanted: Wanted, report: PurgeReport) -> AsyncIterator[str]:
@@ -179,32 +181,42 @@ class Purging:
                 if origin is None or origin_of(entry.source) == origin:
                     yield entry.source
 
-    async def _purge_one(self, url: str, wanted: Wanted, report: PurgeReport) -> Purged | None:
+    async def _purge_one(
+        self, url: str, wanted: Wanted, report: PurgeReport, would_go: Gone | None
+    ) -> Purged | None:
         if wanted.has_date:
             entry = await self._kept.get(url)
             if entry is None or not wanted.came_then(entry.fetched_at):
                 return None
-        if wanted.dry_run:
-            return await self._kept.purge_preview(url)
+        if wanted.block:
+            report.blocked.append(url)
+        if would_go is not None:
+            return await self._kept.purge_preview(url, would_go)
         if wanted.block:
             await self._kept.block(url, "purged with block")
-            report.blocked.append(url)
         return await self._kept.purge(url)
 
-    async def _forget_failures(self, wanted: Wanted) -> None:
-        """Forget the failures of sources that are in no list because nothing of them is kept.
+    async def _forget(self, wanted: Wanted) -> None:
+        """Forget the failures of sources that are in no list because nothing of them is kept, and what an article used.
 
-        Those of a source and of an article are forgotten with its purge.
+        Failures of a source and of an article's sources are forgotten with their purge.
         """
+        if wanted.article is not None and not wanted.has_date:
+            # Else what two articles share could never be purged with the second one.
+            await self._articles.forget(wanted.article)
         if wanted.origin is not None:
             self._kept.generations.bump(_origin(wanted.origin))
         elif wanted.has_date and wanted.source is None and wanted.article is None:
             await self._kept.failures.forget_where(lambda failure: wanted.came_then(failure.at))
 
-    async def _trim(self, url: str, wanted: Wanted, _report: PurgeReport) -> Purged | None:
+    async def _trim(
+        self, url: str, wanted: Wanted, _report: PurgeReport, would_go: Gone | None
+    ) -> Purged | None:
         now = self._now()
         return await self._kept.history.purge(
-            url, lambda entry: _versions_to_go(entry, wanted, now=now), dry_run=wanted.dry_run
+            url,
+            lambda entry: _versions_to_go(entry, wanted, now=now),
+            would_go=would_go,
         )
 
     async def _forget_variants(self, purged: Purged) -> None:

@@ -45,8 +45,7 @@ class Repairing:
     async def repair(self, report: VerifyReport, progress: Callable[[int], None]) -> Repair:
         """Fetch again what `report` names, then look at it again."""
         repair = Repair()
-        named = dict.fromkeys(url for sources in report.hurt.values() for url in sources)
-        for number, url in enumerate([*dict.fromkeys([*report.lost, *named])], start=1):
+        for number, url in enumerate(report.sources, start=1):
             code = await self._fetched_again(url, report, repair)
             if code:
                 repair.failed[url] = code

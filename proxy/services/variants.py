@@ -28,7 +28,7 @@ from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
 from proxy.images.transform import Resolved
 from proxy.images.workers import Job, Output, Rendered, Wish
 from proxy.observe.metrics import Metrics
-from proxy.services.originals import Originals
+from proxy.services.originals import Look, Originals
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
 from proxy.source import Source
 
@@ -116,13 +116,12 @@ class Variants:
         Raises:
             MirrorError: of section 6.
         """
-        begun = self._parts.kept.generations.stamp(asked.source.url)
-
+        look = await self._parts.originals.look(asked.source)
         try:
             # What is stored needs no exclusion, which costs four system calls.
-            picture = await self._from_store(asked) or await self._made_once(asked, begun)
+            picture = await self._from_store(asked, look) or await self._made_once(asked, look)
         except PictureError as error:
-            failure = _Failure(error, self._parts.now() + SHORT_SECONDS, begun)
+            failure = _Failure(error, self._parts.now() + SHORT_SECONDS, look.stamp)
             self._parts.memory.put(asked.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
             raise
         self._remember(asked, picture)
@@ -131,28 +130,31 @@ class Variants:
     def _remember(self, asked: Asked, picture: Picture) -> None:
         self._parts.memory.put(asked.memory_key, picture.from_memory(), size=len(picture.body))
 
-    async def _made_once(self, asked: Asked, stamp: int) -> Picture:
-        key = f"variant {asked.memory_key} {stamp}"
+    async def _made_once(self, asked: Asked, look: Look) -> Picture:
+        key = f"variant {asked.memory_key} {look.stamp}"
 
         async def peek() -> Picture | None:
-            return await self._from_store(asked)
+            return await self._from_store(asked, await self._parts.originals.look(asked.source))
 
         async def work() -> Picture:
-            return await self._made(asked, key)
+            return await self._made(asked, key, look)
 
-        return await self._parts.flight.run(key, peek=peek, work=work, accept=lambda _: True)
+        return await self._parts.flight.run(key, peek=peek, work=work, accept=lambda _: True, looked=True)
 
-    async def _from_store(self, asked: Asked) -> Picture | None:
-        obtained = await self._parts.originals.obtain_kept(asked.source)
-        if obtained is None:
+    async def _from_store(self, asked: Asked, look: Look) -> Picture | None:
+        obtained = look.known
+        if obtained is None or obtained.fresh_until <= self._parts.now():
             return None
         body = await self._stored(obtained.entry, asked)
         return _picture(obtained, body, "store") if body else None
 
-    async def _made(self, asked: Asked, key: str) -> Picture:
+    async def _made(self, asked: Asked, key: str, look: Look) -> Picture:
         wish = asked.wish
         obtained = await self._parts.originals.obtain(
-            asked.source, (wish,), accept=lambda early: wish in early.rendered or wish in early.rendering
+            asked.source,
+            (wish,),
+            accept=lambda early: wish in early.rendered or wish in early.rendering,
+            look=look,
         )
         if wish in obtained.rendering:
             obtained = replace(obtained, rendered=await asyncio.shield(obtained.rendering[wish]))

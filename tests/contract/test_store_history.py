@@ -12,6 +12,7 @@ from keeping import NOW, files_below, keep, make_entry
 
 from cache.entry import Entry, Former
 from cache.errors import StoreFull, StoreUnwritable, Superseded
+from cache.keeper import Gone
 from cache.originals import Originals
 from cache.variants import Variants
 from proxy.dialects import Unwrapper
@@ -235,3 +236,18 @@ async def test_history_is_purged_by_age_count_and_date(
     assert [*(names[item.body_sha256] for item in entry.history), ""] == left
     assert len(bodies(tmp_path)) == len(left)
     await variants.close()
+
+
+async def test_dry_run_over_histories_that_share_bytes_counts_them_with_the_last(store: Originals) -> None:
+    for url in (URL, "http://h/b.png"):
+        await keep(store, url, b"old and shared")
+        await keep(store, url, url.encode())
+
+    def everything(entry: Entry) -> frozenset[str]:
+        return frozenset(entry.digests)
+
+    gone: Gone = {}
+    urls = (URL, "http://h/b.png")
+    dry = [await store.history.purge(url, everything, would_go=gone) for url in urls]
+    assert [await store.history.purge(url, everything) for url in urls] == dry
+    assert [item.freed_bytes for item in dry] == [0, len(b"old and shared")]

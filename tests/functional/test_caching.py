@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -166,7 +167,8 @@ async def test_stale_answer_comes_at_once_where_the_origin_allows_it(
     assert answer.cache_status.startswith("imgmirror; hit; ttl=-")
     assert answer.cache_status.endswith("detail=refreshing")
     assert answer.headers["Cache-Control"] == "public, max-age=60"
-    wait_until(lambda: origin.count("/a.png") == 2)
+    # The origin answers in this loop.
+    await asyncio.to_thread(wait_until, lambda: origin.count("/a.png") == 2)
 
 
 async def test_stale_answer_waits_where_the_origin_forbids_it(letter: Client, origin: ScriptedOrigin) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import socket
 import struct
@@ -191,16 +192,53 @@ def test_dry_run_of_sweep_leaves_what_a_killed_process_left(
 
 @pytest.mark.parametrize(
     "words",
-    [("stat",), ("verify",), ("purge", "--before", "2020-01-01"), ("purge", "--orphans", "--dry-run")],
+    [
+        ("verify",),
+        ("show", "--source", "{origin}/one.png"),
+        ("sweep", "--dry-run"),
+        ("purge", "--origin", "{origin}", "--dry-run"),
+        ("purge", "--article", "a.md", "--block", "--dry-run"),
+        ("purge", "--before", "2100-01-01", "--dry-run"),
+        ("purge", "--history", "--keep", "0", "--dry-run"),
+        ("purge", "--orphans", "--dry-run"),
+    ],
+    ids=" ".join,
 )
-def test_look_at_a_store_leaves_every_file_as_it_is(config: Path, words: tuple[str, ...]) -> None:
-    (config.parent / "store" / "incoming" / "0123.part").write_bytes(b"half a picture")
-    rooms = [
-        config.parent / "store" / name for name in ("entries", "bodies", "incoming", "articles", "blocked")
-    ]
-    before = {path: path.read_bytes() for room in rooms for path in files_below(room)}
-    assert invoke("store", *words, config=config) == 0
-    assert {path: path.read_bytes() for room in rooms for path in files_below(room)} == before
+def test_look_at_a_store_leaves_everything_as_it_is(
+    config: Path, origin: ScriptedOrigin, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file and its time, the database of variants too; and what may be absent is not made."""
+    monkeypatch.chdir(config.parent)
+    store = config.parent / "store"
+    (store / "incoming" / "0123.part").write_bytes(b"half a picture")
+    value = store / "variants" / "aa" / "bb" / ("0" * 28 + ".val")
+    value.parent.mkdir(parents=True)
+    value.write_bytes(b"no row names it")
+    os.utime(value, (0, 0))
+    (store / "generations").unlink()
+    (store / "blocked").rmdir()
+
+    def everything() -> dict[Path, tuple[int, bytes]]:
+        return {
+            path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+            for path in (store, *store.rglob("*"))
+        }
+
+    before = everything()
+    assert invoke("store", *(word.format(origin=origin.url("")) for word in words), config=config) == 0
+    assert everything() == before
+
+
+def test_look_at_a_store_beside_a_service_counts_what_that_has_just_rendered(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Service(config) as service:
+        for width in (11, 12, 13):
+            url = service.url(f"/image/width={width},format=png/{origin.url('/one.png')}")
+            with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - loopback
+                assert answer.status == 200
+        assert invoke("store", "stat", "--json", config=config) == 0
+        assert told(capsys)["variants"] == 6 + 3
 
 
 def test_stat_tells_shares_of_origins_and_articles(
@@ -382,3 +420,69 @@ def test_repair_leaves_an_origin_alone_that_does_not_answer(
         thread.join()
     assert told(capsys)["repair"]["failed"] == dict.fromkeys(urls, "source_unreachable")  # type: ignore[index]
     assert 0 < connections <= 15
+
+
+def test_shared_picture_goes_with_the_last_article_that_uses_it(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = config.parent / "b.md"
+    other.write_text(markdown(origin.url("/two.png")))
+    assert invoke("warm", other, config=config) == 0
+    words = ("purge", "--article", other, "--json")
+    for extra in (("--dry-run",), ("--before", "2020-01-01")):
+        capsys.readouterr()
+        assert invoke("store", *words, *extra, config=config) == 0
+        assert told(capsys)["shared"] == [origin.url("/two.png")]
+    assert invoke("store", "purge", "--article", config.parent / "a.md", config=config) == 0
+    assert [path.read_bytes() for path in bodies(config)] == [TWO]
+    capsys.readouterr()
+    assert invoke("store", *words, config=config) == 0
+    assert told(capsys)["purged"] == [origin.url("/two.png")]
+    assert bodies(config) == []
+    assert invoke("store", "stat", "--json", config=config) == 0
+    assert told(capsys)["articles"] == 0
+
+
+def test_rewrite_and_warm_know_an_article_by_the_same_name(
+    config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the user's path leads to it; else its pictures would be shared with itself, and never purged."""
+    posts = config.parent / "posts" / "deep"
+    posts.mkdir(parents=True)
+    (posts / "c.md").write_text(markdown(origin.url("/dead.png")))
+    monkeypatch.chdir(config.parent)
+    assert invoke("warm", "posts", config=config) == 1
+    assert invoke("rewrite", "posts", "--base-url", "http://m.example", "--write", config=config) == 0
+    assert (
+        invoke("rewrite", "./posts/deep/c.md", "--base-url", "http://m.example", "--write", config=config)
+        == 0
+    )
+    capsys.readouterr()
+    assert invoke("store", "stat", "--json", config=config) == 0
+    names = [item["name"] for item in told(capsys)["by_article"]]  # type: ignore[attr-defined]
+    assert sorted(names) == [str(config.parent / "a.md"), "posts/deep/c.md"]
+
+
+@pytest.mark.parametrize(
+    "words", [("--origin", "{origin}"), ("--since", "2020-01-01"), ("--article", "a.md")]
+)
+def test_dry_run_of_a_purge_tells_what_the_purge_then_does(
+    config: Path,
+    origin: ScriptedOrigin,
+    words: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two of the three sources share their bytes, which go with the second of them."""
+    monkeypatch.chdir(config.parent)
+    assert invoke("warm", "a.md", config=config) == 0
+    assert invoke("store", "purge", "--article", str(config.parent / "a.md"), config=config) == 0
+    assert invoke("warm", "a.md", config=config) == 0
+    capsys.readouterr()
+    command = ("purge", *(word.format(origin=origin.url("")) for word in words), "--block", "--json")
+    assert invoke("store", *command, "--dry-run", config=config) == 0
+    dry = told(capsys)
+    assert invoke("store", *command, config=config) == 0
+    assert told(capsys) == dry | {"dry_run": False}
+    assert dry["freed_bytes"] == len(ONE) + len(TWO)
+    assert len(dry["blocked"]) == 3  # type: ignore[arg-type]

@@ -241,7 +241,11 @@ async def test_known_placeholder_is_not_kept_as_the_picture_of_a_new_source(
 
 
 async def test_picture_behind_a_known_placeholder_is_recovered_and_stays(
-    config: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin, wayback: ScriptedWayback
+    config: Path,
+    http: aiohttp.ClientSession,
+    origin: ScriptedOrigin,
+    wayback: ScriptedWayback,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The archive was given the placeholder too, later on; a refresh that meets it does not displace the copy."""
     url = origin.url("/new.png")
@@ -260,4 +264,7 @@ async def test_picture_behind_a_known_placeholder_is_recovered_and_stays(
         assert [(item.body_sha256, item.note) for item in entry.history] == [
             (digest(FORBIDDEN), "placeholder")
         ]
-    assert await asyncio.to_thread(invoke, "store", "verify", config=config) == 0
+    capsys.readouterr()
+    assert await asyncio.to_thread(invoke, "store", "verify", "--json", config=config) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["wrong"], report["notes"]) == ([], []), "every file that all of this made is known"

@@ -128,7 +128,7 @@ async def test_purge_and_block_hold_whatever_the_clock_does(
     await engine.kept.block(blocked.url, "a test")
     await engine.kept.purge(blocked.url)
     clock.time += seconds
-    assert await engine.originals.obtain_kept(purged) is None
+    assert await engine.originals.peek(purged) is None
     with pytest.raises(MirrorError) as refused:
         await engine.originals.obtain(blocked)
     assert refused.value.code == "source_not_allowed"

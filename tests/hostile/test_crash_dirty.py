@@ -130,6 +130,11 @@ def pipe(layout: Layout) -> None:
     os.mkfifo(layout.incoming / "1-00000000000000ff.part")
 
 
+def garbage_variants(layout: Layout) -> None:
+    for path in (layout.root / "variants").glob("cache.db*"):
+        path.write_bytes(b"SQLite format 3\0garbage")
+
+
 MESSES: dict[str, Mess] = {
     "leftovers": leftovers,
     "unknown files": unknown_files,
@@ -145,13 +150,7 @@ MESSES: dict[str, Mess] = {
     "body is zeros": lambda layout: body(layout).write_bytes(bytes(len(OTHER))),
     "body is gone": lambda layout: body(layout).unlink(),
     "body is a folder": lambda layout: replaced_by_folder(body(layout)),
-    "body's folder is a file": lambda layout: (
-        (
-            shutil.rmtree(body(layout).parent),
-            body(layout).parent.write_bytes(b"x"),
-        )
-        and None
-    ),
+    "body's folder is a file": lambda layout: replaced_by_file(body(layout).parent),
     "indexes are garbage": garbage_indexes,
     "indexes are empty": empty_indexes,
     "indexes are folders": folders_for_indexes,
@@ -161,20 +160,8 @@ MESSES: dict[str, Mess] = {
     "everything is executable": executable,
     "links": links,
     "pipe": pipe,
-    "variants are garbage": lambda layout: (
-        [
-            path.write_bytes(b"SQLite format 3\0garbage")
-            for path in (layout.root / "variants").glob("cache.db*")
-        ]
-        and None
-    ),
-    "variants are a file": lambda layout: (
-        (
-            shutil.rmtree(layout.root / "variants"),
-            (layout.root / "variants").write_bytes(b"x"),
-        )
-        and None
-    ),
+    "variants are garbage": garbage_variants,
+    "variants are a file": lambda layout: replaced_by_file(layout.root / "variants"),
 }
 
 

@@ -31,7 +31,7 @@ from colour_science import (
     to_light,
 )
 from pictures import BLUE, GREEN, RED, WHITE, chunk, saved
-from PIL import Image
+from PIL import Image, ImageChops
 
 EXACT = 1.0
 """Mean CIE76 distance left for rounding, where nothing lossy lies between."""
@@ -194,6 +194,8 @@ def _seen_through() -> Iterator[tuple[str, Hard]]:
     grey = patches(GREYS)
     grey.putalpha(alpha)
     yield "grey with alpha (LA), PNG", _still("png", saved(grey.convert("LA"), "PNG"), grey)
+    body = _associated(grey.convert("LA"))
+    yield "grey with associated alpha, TIFF", _still("tiff", body, grey, within=JUST_NOTICEABLE)
     hole = patches(COLOURS).convert("RGBA")
     hole.paste((0, 0, 0, 0), (0, 0, 32, 32))
     marked = chunk(b"tRNS", struct.pack(">HHH", *COLOURS[0]))
@@ -204,6 +206,15 @@ def _seen_through() -> Iterator[tuple[str, Hard]]:
     part.paste((*BLUE, 255), (10, 10, 30, 30))
     body = _gif((60, 40), [_Draw((10, 10, 30, 30), 2, 0, 0)], plays=1)
     yield "GIF that leaves room on its screen", _still("gif", body, part)
+
+
+def _associated(picture: Image.Image) -> bytes:
+    """Return a TIFF whose grey values are multiplied by alpha (TIFF 6.0, ExtraSamples 1), which Pillow cannot write."""
+    grey, alpha = picture.split()
+    body = saved(Image.merge("LA", (ImageChops.multiply(grey, alpha), alpha)), "TIFF")
+    unassociated = struct.pack("<HHIH", 338, 3, 1, 2)
+    assert body.count(unassociated) == 1
+    return body.replace(unassociated, struct.pack("<HHIH", 338, 3, 1, 1))
 
 
 def _scanned() -> Iterator[tuple[str, Hard]]:

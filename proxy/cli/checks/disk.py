@@ -91,7 +91,7 @@ def _existing(config: Config, folder: Path) -> Iterator[Finding]:
 async def _opened(config: Config, folder: Path) -> list[Finding]:
     limits = config.store
     originals = await Originals.open(
-        folder, min_free_bytes=limits.min_free, max_bytes=limits.originals_max_bytes
+        folder, min_free_bytes=limits.min_free, max_bytes=limits.originals_max_bytes, look=True
     )
     try:
         kept = originals.kept()

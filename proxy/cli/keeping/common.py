@@ -32,9 +32,9 @@ class Stores:
 
 
 @asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[Stores]:
-    """Open what is kept. Nothing is tidied up: that is for `sweep` and the service, and a look changes nothing."""
-    async with open_stores(config, tidy=False) as (originals, variants, articles):
+async def opened(config: Config, *, look: bool = False) -> AsyncIterator[Stores]:
+    """Open what is kept. Nothing is tidied up: that is for `sweep` and the service. A `look` changes nothing at all."""
+    async with open_stores(config, tidy=False, look=look) as (originals, variants, articles):
         yield Stores(originals, variants, articles)
 
 
@@ -62,6 +62,7 @@ def show_figures(args: argparse.Namespace, figures: Mapping[str, Any], *, title:
     for name, value in figures.items():
         words = name.removesuffix("_bytes").replace("_", " ")
         shown = readable(value) if name.endswith("_bytes") else str(value)
-        has_twin = name.endswith("_bytes") and name.removesuffix("_bytes") in figures
+        base = name.removesuffix("_bytes")
+        has_twin = name.endswith("_bytes") and not figures.keys().isdisjoint({base, f"{base}s"})
         rows.append((f"{words} size" if has_twin or name == "entries_bytes" else words, shown))
     show_rows(rows, title=title)

@@ -29,7 +29,7 @@ _LARGEST = 20
 
 async def stat(args: argparse.Namespace, config: Config) -> int:
     """Count what is kept, and what could be freed."""
-    async with opened(config) as stores:
+    async with opened(config, look=True) as stores:
         known = await stores.articles.everything()
         tally = Tally({name: item.sources for name, item in known.items()})
         with progress_bar("Counting") as progress:
@@ -75,10 +75,18 @@ def _show_shares(title: str, name: str, shares: list[Share]) -> None:
         return
     say()
     rows = [
-        [safe(share.name), str(share.originals), readable(share.bytes), str(share.former), str(share.missing)]
+        [
+            safe(share.name),
+            str(share.originals),
+            readable(share.bytes),
+            str(share.former),
+            str(share.set_aside),
+        ]
+        + ([str(share.missing)] if name == "article" else [])
         for share in shares[:_LARGEST]
     ]
-    show_table(title, (name, "originals", "size", "versions", "missing"), rows)
+    columns = (name, "originals", "size", "versions", "set aside")
+    show_table(title, (*columns, "missing") if name == "article" else columns, rows)
     if len(shares) > _LARGEST:
         say(f"{len(shares) - _LARGEST} more; --json lists them all")
 
@@ -90,7 +98,7 @@ def show_misuse(args: argparse.Namespace) -> str:
 
 async def show(args: argparse.Namespace, config: Config) -> int:
     """Show what is known of one picture, its versions with their addresses; exit 1 when it is not kept."""
-    async with opened(config) as stores:
+    async with opened(config, look=True) as stores:
         url = unwrapper_of(config).opened(Source.parse(args.source))[0].url
         entry = await stores.originals.get(url)
         used_by = await stores.articles.articles_of(url)
@@ -150,7 +158,7 @@ def _day(seconds: float) -> str:
 
 async def verify(args: argparse.Namespace, config: Config) -> int:
     """Compare what is kept with its digests; with --repair, fetch again what is wrong."""
-    async with opened(config) as stores:
+    async with opened(config, look=True) as stores:
         with progress_bar("Verifying") as progress:
             report = await stores.originals.verify(progress)
     repair = await _repaired(report, config) if args.repair else None
@@ -180,15 +188,15 @@ async def _repaired(report: VerifyReport, config: Config) -> Repair:
     if not report.wrong:
         return Repair()
     async with open_engine(config, tidy=False) as engine:
-        with progress_bar("Fetching again", total=len(report.hurt)) as progress:
-            return await Repairing(engine.originals, engine.kept, engine.policy.check_hop).repair(
-                report, progress
-            )
+        repairing = Repairing(engine.originals, engine.kept, engine.policy.check_hop)
+        with progress_bar("Fetching again", total=len(report.sources)) as progress:
+            return await repairing.repair(report, progress)
 
 
 async def sweep_variants(args: argparse.Namespace, config: Config) -> int:
     """Hold the variants to their budget, and remove what killed processes left behind."""
-    async with opened(config) as stores:
-        report = await sweep(stores.originals, stores.variants, dry_run=args.dry_run)
+    async with opened(config, look=args.dry_run) as stores:
+        with progress_bar("Sweeping") as progress:
+            report = await sweep(stores.originals, stores.variants, dry_run=args.dry_run, progress=progress)
     show_figures(args, dataclasses.asdict(report), title="Would be swept" if args.dry_run else "Swept")
     return 0

@@ -39,7 +39,7 @@ def unpack_misuse(args: argparse.Namespace) -> str:
 
 async def pack(args: argparse.Namespace, config: Config) -> int:
     """Write what is kept into a WARC file or a folder; exit 1 when something of it is damaged and left out."""
-    async with opened(config) as stores:
+    async with opened(config, look=True) as stores:
         selection = await _selected(args, stores, config)
         if selection is None:
             say(f"imgmirror: no such article is known: {safe(args.article)}", error=True)

@@ -51,7 +51,7 @@ def _wanted(args: argparse.Namespace, article: str | None) -> Wanted:
 
 async def purge(args: argparse.Namespace, config: Config) -> int:
     """Delete what is named, or say what would be deleted."""
-    async with opened(config) as stores:
+    async with opened(config, look=args.dry_run) as stores:
         if args.orphans:
             return await _purge_orphans(args, stores)
         article = await known_article(stores.articles, args.article) if args.article is not None else None

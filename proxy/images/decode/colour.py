@@ -28,6 +28,9 @@ def plain(picture: Image.Image) -> Image.Image:
         return _from_16_bits(picture)
     if picture.mode in {"I", "F"}:
         return _from_wide_numbers(picture)
+    if picture.mode == "La":
+        # Pillow knows one way out of it.
+        picture = picture.convert("LA")
     if has_transparency(picture):
         return picture if picture.mode == "RGBA" else picture.convert("RGBA")
     if picture.mode == "1":
