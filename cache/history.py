@@ -115,8 +115,9 @@ class History:
                 else ()
             )
             if not named:
-                # Perhaps because somebody did just that, and died before the disk knew.
-                await parts.threads.write(parts.keeper.confirmed, key)
+                if would_go is None:
+                    # Perhaps because somebody did just that, and died before the disk knew.
+                    await parts.threads.write(parts.keeper.confirmed, key)
                 return Purged(found=False)
             async with parts.exclusion.bodies(named):
                 if would_go is not None:
