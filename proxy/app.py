@@ -141,8 +141,10 @@ def _elsewhere() -> Iterator[Path | None]:
     except OSError:
         yield None
         return
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @asynccontextmanager
