@@ -20,6 +20,8 @@ _DRAWN = 64
 _WHOLE = {"avif": 16, "gif": 10, "tiff": 6, "webp": 17}
 """Formats whose libraries hold the picture more than once, whatever the mode: planes, canvases, rows."""
 _WHOLE_LIBVIPS = {"avif": 20, "webp": 12}
+_CANVASES = 8
+"""Of a WebP: Pillow opens each as an animation, for which libwebp takes two canvases at once."""
 _STRIPS = 2
 """Of a picture that is decoded strip by strip; the file is mapped, the window of deflate is small."""
 _COEFFICIENT = 2
@@ -72,6 +74,11 @@ def libvips(picture_format: str, *, decoded: Size, left: Size) -> int:
 def coefficients(full: Size, samples_per_pixel: float) -> int:
     """Return what libjpeg takes for a file of several scans, besides the pixels."""
     return round(pixels(full) * samples_per_pixel * _COEFFICIENT)
+
+
+def canvases(size: Size) -> int:
+    """Return what opening a WebP takes."""
+    return pixels(size) * _CANVASES
 
 
 def drawing(size: Size) -> int:

@@ -55,6 +55,8 @@ MAX_BODIES_BYTES = 1 << 30
 LENGTH_BYTES = 4
 WALLS = "walls"
 """What a process says when it is ready: the parts of its cage that stand."""
+TIGHT = "tight"
+"""Header of a process that may not have the memory its job needs: how it fares says nothing of the picture then."""
 SHUT_OUT = 77
 """The exit status of a process that may not read a body: its cage was shut before the body's folder was made."""
 NEEDS, LEAVE, GRANTED = "needs", "leave", "granted"

@@ -23,7 +23,7 @@ OPTIONS = (
         "quality",
         word_or("auto", whole(1, 100)),
         "a whole number from 1 to 100, or auto",
-        "quality of JPEG, WebP and AVIF, 80, 75 and 54 when absent; auto: the lowest that looks like the original",
+        "quality of JPEG, WebP and AVIF, 80, 78 and 50 when absent; auto: the lowest that looks like the original",
         short="q",
     ),
     Option(

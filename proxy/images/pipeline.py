@@ -9,9 +9,12 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,22 +52,47 @@ _ANY_SIZE = {option.attribute: getattr(_UNCHANGED, option.attribute) for option 
     "on_error": _UNCHANGED.on_error,
 }
 OnFacts = Callable[[PictureFacts], None]
-AskLeave = Callable[[int], None]
-"""Told how many bytes a job will take, before it takes them; raises what ends the job when it may not."""
+AskLeave = Callable[[int, bool], None]
+"""Told how many bytes a job will take, before it takes them, and whether that may be more than the process can have;
+raises what ends the job when it may not."""
+Room = Callable[[], int]
+"""Returns how many bytes the process can still take."""
 
+_SLACK_BYTES = 48 << 20
+"""What a job may take besides its pixels: the file itself, libraries' tables, stacks of their threads."""
 _MOVING_OUTPUTS = frozenset({"webp", "gif"})
 
 
-def _unasked(_needs: int) -> None:
+def _unasked(_needs: int, _tight: bool) -> None:
     """Whoever runs alone needs no leave."""
 
 
-def inspect(
-    job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts, ask_leave: AskLeave = _unasked
-) -> Inspection:
-    """Return what `job` finds; `on_facts` and `ask_leave` are told before anything is decoded.
+def _endless() -> int:
+    return sys.maxsize
 
-    Never raises because of input.
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a job may take; by default all there is."""
+
+    ask_leave: AskLeave = _unasked
+    room: Room = _endless
+
+
+_ALL = Memory()
+
+
+def inspect(
+    job: Job,
+    settings: Settings,
+    *,
+    decoder: Decoder,
+    on_facts: OnFacts,
+    memory: Memory = _ALL,
+) -> Inspection:
+    """Return what `job` finds; `on_facts` and `memory.ask_leave` are told before anything is decoded.
+
+    Never raises because of input. Where the job may need more than there is room for, no failure counts as damage.
 
     Raises:
         PermissionError: this process may not read the body.
@@ -73,7 +101,7 @@ def inspect(
         with warnings.catch_warnings():
             # Libraries warn of what is wrong with a picture; whether it can be rendered is all that counts here.
             warnings.simplefilter("ignore")
-            return _inspected(job, settings, decoder=decoder, on_facts=on_facts, ask_leave=ask_leave)
+            return _inspected(job, settings, decoder=decoder, on_facts=on_facts, memory=memory)
     except (PictureError, InvalidTransform) as error:
         return Inspection.failed(error, None, wishes=len(job.wishes))
     except MemoryError:
@@ -82,22 +110,34 @@ def inspect(
         # Nothing is known of the picture, so nothing may be said of it.
         raise
     except OSError as error:
-        # The body was purged while its job waited in line.
-        return Inspection.failed(
-            DecodeFailed(detail=f"cannot be read: {error!r}"), None, wishes=len(job.wishes)
-        )
+        # The body was purged while its job waited in line, or there was no memory to read it into.
+        kind = TooManyPixels if error.errno == errno.ENOMEM else DecodeFailed
+        return Inspection.failed(kind(detail=f"cannot be read: {error!r}"), None, wishes=len(job.wishes))
 
 
 def _inspected(
-    job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts, ask_leave: AskLeave
+    job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts, memory: Memory
 ) -> Inspection:
     picture_format = _format_of(job.path)
     structure = structure_of(job.path, picture_format, max_frames=settings.max_frames)
     if picture_format == "svg":
         decoder = SvgDecoder(decoder.resample)
-    with decoder.open(job.path, structure, picture_format=picture_format) as opened:
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(decoder.open(job.path, structure, picture_format=picture_format))
+        except DecodeFailed as fault:
+            # Pillow makes libwebp's decoder here, and is not told what was wrong.
+            tight = demand.canvases(structure.canvas) + _SLACK_BYTES > memory.room()
+            raise _judged(fault, tight=tight) from fault
         on_facts(opened.facts)
-        return _Rendering(job, settings, opened, decoder.resample, ask_leave).run(structure)
+        return _Rendering(job, settings, opened, decoder.resample, memory).run(structure)
+
+
+def _judged(error: PictureError, *, tight: bool) -> PictureError:
+    """Return what a failure is: what fails where memory is short is not damaged for that."""
+    if tight and isinstance(error, DecodeFailed):
+        return TooManyPixels("Rendering the picture takes more memory than there is.", detail=error.detail)
+    return error
 
 
 def _format_of(path: str) -> str:
@@ -130,10 +170,16 @@ class _Rendering:
     """One job whose file is open."""
 
     def __init__(
-        self, job: Job, settings: Settings, opened: Opened, resample: Resample, ask_leave: AskLeave
+        self,
+        job: Job,
+        settings: Settings,
+        opened: Opened,
+        resample: Resample,
+        memory: Memory,
     ) -> None:
         self._job = job
-        self._ask_leave = ask_leave
+        self._memory = memory
+        self._tight = False
         self._settings = settings
         self._opened = opened
         self._facts = opened.facts
@@ -154,7 +200,7 @@ class _Rendering:
             if frames:
                 self._meet(tasks, self._decoded(tasks, frames))
         except PictureError as fault:
-            return self._failed(fault)
+            return self._failed(_judged(fault, tight=self._tight))
         outputs = tuple(self._outputs[number] for number in range(len(self._job.wishes)))
         return Inspection(self._facts, "beyond_limits" if error else "whole", error, outputs)
 
@@ -164,8 +210,12 @@ class _Rendering:
             self._opened,
             at_least=self._size_for(tasks),
             frames=frames,
-            before=lambda needs: self._ask_leave(needs + results),
+            before=lambda needs: self._begin(needs + results),
         )
+
+    def _begin(self, needs: int) -> None:
+        self._tight = needs + _SLACK_BYTES > self._memory.room()
+        self._memory.ask_leave(needs, self._tight)
 
     def _wanted(self, task: _Task) -> demand.Wanted:
         wanted = task.wish.resolved
@@ -247,7 +297,9 @@ class _Rendering:
                         looks[task.look] = self._look(task, decoded)
                     made = self._encoded(task, looks[task.look])
                     self._outputs[task.number] = self._smaller(task, made, decoded)
-            except (PictureError, InvalidTransform) as error:
+            except PictureError as error:
+                self._outputs[task.number] = _judged(error, tight=self._tight)
+            except InvalidTransform as error:
                 self._outputs[task.number] = error
 
     def _look(self, task: _Task, decoded: Decoded) -> Result:

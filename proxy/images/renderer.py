@@ -29,7 +29,7 @@ from proxy.images.decode.pillow import prepare
 from proxy.images.encode import Result, encode
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import LENGTH_BYTES, Settings
-from proxy.images.pipeline import inspect
+from proxy.images.pipeline import Memory, inspect
 from proxy.images.registered import register_only_ours
 from proxy.images.resolved import Resolved
 
@@ -157,13 +157,14 @@ class _Server:
         def on_facts(facts: PictureFacts) -> None:
             self._connection.sendall(jobs.frame({"facts": facts.to_dict()}))
 
-        def ask_leave(needs: int) -> None:
+        def ask_leave(needs: int, tight: bool) -> None:
             if needs > granted_bytes and not self._has_leave(needs):
                 raise _PutOff
+            self._connection.sendall(jobs.frame({jobs.TIGHT: True}) if tight else b"")
 
-        decoder = decoder_for(settings.decoder)
+        decoder, memory = decoder_for(settings.decoder), Memory(ask_leave, _room_bytes)
         try:
-            inspection = inspect(job, settings, decoder=decoder, on_facts=on_facts, ask_leave=ask_leave)
+            inspection = inspect(job, settings, decoder=decoder, on_facts=on_facts, memory=memory)
         except PermissionError:
             sys.exit(jobs.SHUT_OUT)
         header, bodies = jobs.inspection_to_wire(inspection)
@@ -192,8 +193,19 @@ def _give_back_memory() -> None:
 
 
 def _resident_bytes() -> int:
+    return _statm_bytes(1)
+
+
+def _room_bytes() -> int:
+    """Return how much of the address space that is allowed has not been taken."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft - _statm_bytes(0)
+
+
+def _statm_bytes(field: int) -> int:
+    """Return a figure of proc_pid_statm(5): 0 is what is mapped, 1 what is resident. 0 where there is no /proc."""
     try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[field]
     except (OSError, IndexError):
         return 0
     return int(pages) * resource.getpagesize()

@@ -34,11 +34,12 @@ _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 class Listener:
     """Who hears what a process says before it answers: the facts, and how many bytes it is about to take.
 
-    ask_leave: returns whether it may; when not, the process gives the job back.
+    ask_leave: returns whether it may; when not, the process gives the job back. note_tight: it may not get them.
     """
 
     note_facts: Callable[[PictureFacts | None], None]
     ask_leave: Callable[[int], bool]
+    note_tight: Callable[[], None]
 
 
 class ProcessDied(Exception):
@@ -134,6 +135,9 @@ class RenderProcess:
 
     def _heard(self, message: dict[str, Any], listener: Listener) -> bool:
         """Pass on what the process says meanwhile; return whether it goes on with the job."""
+        if jobs.TIGHT in message:
+            listener.note_tight()
+            return True
         if jobs.NEEDS not in message:
             listener.note_facts(jobs.facts_from_wire(message))
             return True

@@ -30,7 +30,7 @@ class Structure:
 
     frames: counted until just above the limit given. extent: the largest right and bottom edge of GIF frames.
     exif: the bytes of a PNG eXIf chunk, wherever it stands. lossless: a JPEG of the lossless process.
-    scans: of a JPEG; more than one are held as a whole.
+    scans: of a JPEG; more than one are held as a whole. canvas: of a WebP, in pixels, as its first chunk says.
     """
 
     complete: bool
@@ -39,6 +39,7 @@ class Structure:
     exif: bytes = b""
     lossless: bool = False
     scans: int = 1
+    canvas: tuple[int, int] = (0, 0)
 
 
 def walk(data: Buffer, picture_format: str, *, max_frames: int) -> Structure:
@@ -136,7 +137,18 @@ def _webp(data: Buffer, max_frames: int) -> Structure:
         size = _little(data, at + 4, 4)
         at += 8 + size + (size & 1)
     # The last padding byte may be missing from the size that RIFF gives.
-    return Structure(end <= len(data) and at in {end, end + 1}, max(1, frames))
+    complete = end <= len(data) and at in {end, end + 1}
+    return Structure(complete, max(1, frames), canvas=_webp_canvas(data))
+
+
+def _webp_canvas(data: Buffer) -> tuple[int, int]:
+    """RFC 9649 §2.5-2.7: 14 bits a side in VP8 (RFC 6386 §9.1) and VP8L, 24 bits in VP8X."""
+    kind, sides = data[12:16], _little(data, 21, 4)
+    if kind == b"VP8X":
+        return _little(data, 24, 3) + 1, _little(data, 27, 3) + 1
+    if kind == b"VP8L":
+        return (sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1
+    return _little(data, 26, 2) & 0x3FFF, _little(data, 28, 2) & 0x3FFF
 
 
 def _boxes(data: Buffer, _max_frames: int) -> Structure:

@@ -37,9 +37,13 @@ class _Waiting:
     job: Job
     done: asyncio.Future[Inspection]
     facts: PictureFacts | None = None
+    tight: bool = False
 
     def note_facts(self, facts: PictureFacts | None) -> None:
         self.facts = facts
+
+    def note_tight(self) -> None:
+        self.tight = True
 
     def settle(self, inspection: Inspection) -> None:
         if not self.done.done():
@@ -68,7 +72,7 @@ class RenderPool:
     4. The process dies: by a signal from outside (an operator; the kernel, when memory ran out) the job is tried
        once more; the second time the picture needs too much memory. One that may not read the body, because the
        folder was made anew after the cage was shut, is replaced too. By its own fault: `DecodeFailed`; a drawing
-       then was too much for memory or stack.
+       then was too much for memory or stack, as was what may have needed more memory than the process could have.
     5. A caller that goes away leaves its job running when it has begun, else the job is dropped.
 
     workers: how many pools like this one the machine's memory is shared with. readable: the folders below which
@@ -216,7 +220,7 @@ class RenderPool:
                 inspection = await self._second_attempt(slot, waiting, death)
             else:
                 log.warning("a render process died of a picture: %s, %s", death, waiting.job.path)
-                inspection = self._failure(waiting, _fault(death, waiting.facts))
+                inspection = self._failure(waiting, _fault(death, waiting))
         if inspection is not None:
             waiting.settle(inspection)
 
@@ -240,7 +244,10 @@ class RenderPool:
         assert process is not None  # noqa: S101 - _serve fills the slot first
         header = jobs.job_to_wire(waiting.job, _settings(config))
         header[jobs.GRANTED] = self._line.granted(waiting)
-        listener = Listener(waiting.note_facts, lambda needs: self._line.ask(waiting, needs))
+        waiting.tight = False
+        listener = Listener(
+            waiting.note_facts, lambda needs: self._line.ask(waiting, needs), waiting.note_tight
+        )
         try:
             async with asyncio.timeout(config.timeout if math.isfinite(config.timeout) else None):
                 inspection = await process.exchange(header, listener)
@@ -287,13 +294,17 @@ class RenderPool:
             waiting.fail(error)
 
 
-def _fault(death: ProcessDied, facts: PictureFacts | None) -> DecodeFailed | RenderTimeout | TooManyPixels:
+def _fault(death: ProcessDied, waiting: _Waiting) -> DecodeFailed | RenderTimeout | TooManyPixels:
     """Return what the death of its process says of a picture."""
+    facts = waiting.facts
     if death.overdue:
         return RenderTimeout(detail=str(death))
     if facts is not None and facts.scalable:
         # It was read whole, so it is not damaged; what ends the rasteriser is memory, or the stack.
         return TooManyPixels("Drawing the picture takes more memory than there is.", detail=str(death))
+    if waiting.tight:
+        # Some libraries write where they were given nothing, others abort.
+        return TooManyPixels("Rendering the picture takes more memory than there is.", detail=str(death))
     return DecodeFailed(detail=str(death))
 
 

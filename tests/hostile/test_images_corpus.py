@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from proxy.config import RenderConfig
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
+from proxy.images.libvips import has_libvips
 from proxy.images.pipeline import inspect
 from proxy.images.probe import structure_of
 from proxy.images.transform import Transform
+from proxy.images.workers import RenderPool
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 WISH = Wish(Transform.parse("width=64").resolved({}), ("webp", "fallback"))
@@ -112,3 +115,39 @@ def test_any_file_is_answered(folder: str) -> None:
         output = inspection.outputs[0]
         assert isinstance(output, Rendered) or output.code in CODES, path.name
     assert paths
+
+
+def answered(inspection: Inspection) -> tuple[str, str]:
+    """Return what a client and the store would be told."""
+    output = inspection.outputs[0]
+    return inspection.verdict, output.output_format if isinstance(output, Rendered) else output.code
+
+
+CAGED_FOLDERS = ("bad-images", "hostile-fuzz", "apng", "gif", "pngsuite", "orientation-png")
+
+
+async def test_cage_changes_no_answer_and_no_file_ends_a_process() -> None:
+    """A system call that a codec needs and the cage refuses would show as damage, or as a dead process."""
+    pool = RenderPool(RenderConfig(decoder="pillow"), processes=2, readable=(CORPUS,))
+    await pool.start()
+    paths = [path for folder in CAGED_FOLDERS for path in files(folder, "*") if path.is_file()]
+    max_pixels = RenderConfig().max_pixels
+    for path in paths:
+        caged = await pool.run(Job(str(path), (WISH,), check=True))
+        assert not caged.killed, (path.name, caged.error and caged.error.detail)
+        assert answered(caged) == answered(inspected(path, max_pixels=max_pixels)), path.name
+    assert len(paths) > 500
+    await pool.close()
+
+
+@pytest.mark.skipif(not has_libvips(), reason="libvips is not installed (imgmirror[vips])")
+async def test_no_file_ends_a_caged_process_of_libvips() -> None:
+    """The other decoder is stricter; what it says may differ, that it lives may not."""
+    pool = RenderPool(RenderConfig(decoder="libvips"), processes=2, readable=(CORPUS,))
+    await pool.start()
+    for path in (path for folder in CAGED_FOLDERS for path in files(folder, "*") if path.is_file()):
+        caged = await pool.run(Job(str(path), (WISH,), check=True))
+        assert not caged.killed, (path.name, caged.error and caged.error.detail)
+        output = caged.outputs[0]
+        assert isinstance(output, Rendered) or output.code in CODES, path.name
+    await pool.close()

@@ -11,7 +11,18 @@ import aiohttp
 import psutil
 import pytest
 from http_client import Answer, Client
-from pictures import chart_png, cut, long_gif, photo_jpeg, png_bomb, slow_picture, very_slow_picture
+from keeping import files_below
+from pictures import (
+    chart_png,
+    cut,
+    long_gif,
+    photo,
+    photo_jpeg,
+    png_bomb,
+    saved,
+    slow_picture,
+    very_slow_picture,
+)
 from scripted_origin import ScriptedOrigin, cut_short
 from service import Service, wait_until, write_config
 
@@ -94,6 +105,31 @@ async def test_each_hostile_picture_has_its_own_answer_and_others_are_served_mea
     await visitor
     assert set(good_answers) == {200}
     await asyncio.to_thread(wait_until, lambda: tree_bytes(service) < before * 1.2)
+
+
+async def test_picture_that_lacked_memory_is_kept_and_not_called_damaged(
+    http: aiohttp.ClientSession, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    """A codec that fails or crashes for want of memory, a rasteriser that aborts; and one that is damaged indeed."""
+    drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="8000" height="4900"><rect width="9" height="9"/></svg>'
+    bodies = {"/a.png": saved(photo(2400, 1800), "PNG"), "/b.webp": saved(photo(2400, 1800), "WEBP")}
+    bodies |= {"/c.svg": drawing, "/damaged.png": chart_png(200, 100)[:-200]}
+    for path, body in bodies.items():
+        origin.serve(path, body, content_type="image/" + path.partition(".")[2].replace("svg", "svg+xml"))
+    limits = {"render": {"memory_max_bytes": "150 MiB", "decoder": "pillow"}}
+    with Service(write_config(tmp_path, limits)) as service:
+        client = Client(http, service.base)
+        for path, body in bodies.items():
+            options = "width=8000,format=png" if path == "/c.svg" else "width=1500,format=avif"
+            answer = await client.get(f"/image/{options}/" + origin.url(path))
+            assert answer.code == ("decode_failed" if path == "/damaged.png" else "too_many_pixels"), path
+            assert (await client.get("/?" + origin.url(path))).body == body
+        assert "Traceback" not in service.log()
+    entries = [json.loads(file.read_bytes()) for file in files_below(tmp_path / "store" / "entries")]
+    damaged = {entry["source"] for entry in entries if entry.get("damaged")}
+    assert damaged == {origin.url("/damaged.png")}
+    assert len(entries) == len(bodies)
+    assert origin.count() == len(bodies)
 
 
 async def test_original_beyond_the_limits_is_kept_and_served_untouched(

@@ -59,6 +59,14 @@ def test_progressive_jpeg_ends_after_its_last_scan() -> None:
     assert not complete(pictures.cut(body, 0.9), "jpeg")
 
 
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}])
+def test_canvas_of_a_webp_is_what_its_first_chunk_says(options: dict[str, object]) -> None:
+    """VP8, VP8L and VP8X write their sides in three ways (RFC 9649)."""
+    body = pictures.saved(pictures.photo(301, 157), "WEBP", **options)
+    assert walk(body, "webp", max_frames=1).canvas == (301, 157)
+    assert walk(body[:14], "webp", max_frames=1).canvas == (0, 0)
+
+
 @pytest.mark.parametrize("picture_format", ["GIF", "WEBP", "PNG"])
 def test_frames_are_counted(picture_format: str) -> None:
     """Every frame counts once."""

@@ -24,9 +24,15 @@ from proxy.images.libvips import has_libvips
 from proxy.images.transform import Transform
 from proxy.images.workers import Inspection, Job, Rendered, RenderPool, Wish
 
+needs_libvips = pytest.mark.skipif(not has_libvips(), reason="libvips is not installed (imgmirror[vips])")
+
 
 def wish(text: str, *acceptable: str) -> Wish:
     return Wish(Transform.parse(text).resolved({}), acceptable or ("webp", "fallback"))
+
+
+def put(path: Path, body: bytes) -> None:
+    path.write_bytes(body)
 
 
 @pytest.fixture(name="pool")
@@ -161,7 +167,7 @@ async def test_too_little_memory_is_too_many_pixels(picture: Path, slow: Path) -
     await pool.close()
 
 
-@pytest.mark.skipif(not has_libvips(), reason="libvips is not installed (imgmirror[vips])")
+@needs_libvips
 async def test_libvips_needs_little_memory(slow: Path) -> None:
     """A large PNG is decoded strip by strip: what Pillow refuses in that space is rendered."""
     pool = RenderPool(RenderConfig(memory_max_bytes=220 * 2**20, decoder="libvips"), processes=1)
@@ -170,6 +176,36 @@ async def test_libvips_needs_little_memory(slow: Path) -> None:
     assert inspection.verdict == "whole"
     assert isinstance(inspection.outputs[0], Rendered)
     await pool.close()
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("decoder", ["pillow", pytest.param("libvips", marks=needs_libvips)])
+async def test_good_picture_is_never_damaged_for_want_of_memory(
+    tmp_path: Path, decoder: str, kind: str
+) -> None:
+    """Libraries say many things when they get no memory, "corrupt" among them, or end the process (AVIF's)."""
+    path = tmp_path / "picture"
+    put(path, pictures.saved(pictures.photo(2400, 1800), kind, **{"AVIF": {"speed": 10}}.get(kind, {})))
+    refused = 0
+    for memory_max_bytes in range(110 * 2**20, 230 * 2**20, 30 * 2**20):
+        pool = RenderPool(RenderConfig(memory_max_bytes=memory_max_bytes, decoder=decoder), processes=1)
+        await pool.start()
+        for one in (wish("width=1500", "avif"), wish("width=2300", "webp")):
+            inspection = await pool.run(Job(str(path), (one,), check=True))
+            (output,) = inspection.outputs
+            assert isinstance(output, Rendered | TooManyPixels), (memory_max_bytes, output)
+            assert inspection.verdict in {"whole", "beyond_limits"}
+            refused += isinstance(output, TooManyPixels)
+        await pool.close()
+    assert refused
+
+
+async def test_damaged_picture_is_damaged_where_memory_suffices(pool: RenderPool, picture: Path) -> None:
+    """The other way round: what cannot be read, and needs little, is no matter of memory."""
+    for kind in ("WEBP", "PNG", "JPEG"):
+        put(picture, pictures.saved(pictures.photo(), kind)[:900])
+        inspection = await pool.run(Job(str(picture), (wish("width=64"),), check=True))
+        assert inspection.verdict == "damaged"
 
 
 async def test_longer_line_than_allowed_is_refused(pool: RenderPool, slow: Path, picture: Path) -> None:
