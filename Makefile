@@ -44,8 +44,8 @@ bench-crowd: $(VENV)/.installed-dev ## a thousand clients on one cold picture wh
 bench-million: $(VENV)/.installed-dev ## a store of a million entries beside one of a thousand
 	$(BIN)/python benchmarks/million.py $(ARGS)
 
-kill: $(VENV)/.installed-dev ## kill -9 a warm of 200 pictures, again and again (ROUNDS=50); packing and unpacking
-	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py tests/hostile/test_moving_kill.py
+kill: $(VENV)/.installed-dev ## kill -9, power cuts and failing disks, again and again (ROUNDS=50 CRASHES=200 CUTS=60 SEED=N)
+	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py tests/hostile/test_moving_kill.py tests/hostile/test_crash_kill.py tests/hostile/test_crash_power.py
 
 lock: ## write requirements.lock and requirements-dev.lock anew
 	$(PIP) install uv

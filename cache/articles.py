@@ -96,11 +96,18 @@ class ArticleIndex:
     def _record(self, item: Article) -> None:
         path = self._path(item.name)
         if _read(path) == item:
+            self._settle(path)
             return
         known = {"article": item.name, "sources": item.sources, "date": item.date}
         text = json.dumps(known, indent=2)
         try:
             self._durable.write(path, text.encode("ascii") + b"\n")
+        except OSError as error:
+            raise refusal(error) from error
+
+    def _settle(self, path: Path) -> None:
+        try:
+            self._durable.settle(path.parent)
         except OSError as error:
             raise refusal(error) from error
 

@@ -92,6 +92,7 @@ class Durable:
     def __init__(self, aside: Path) -> None:
         self._aside = aside
         self._lasting: set[Path] = set()
+        self._settled: dict[Path, int] = {}
 
     def place(self, path: Path, target: Path) -> None:
         """Rename an fsynced file to its final name, over what may be there."""
@@ -122,9 +123,25 @@ class Durable:
         try:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
+            # Whoever deleted it may have died before the disk knew, and now we say that it is gone.
+            self.settle(path.parent)
             return False
         sync_folder(path.parent)
         return True
+
+    def settle(self, folder: Path) -> None:
+        """Make the names that a folder has now outlast power loss, whoever made them and died.
+
+        Whoever finds that there is nothing left to do, and says so, does this first. It costs a look when nothing
+        was renamed or deleted in the folder since this process did it last.
+        """
+        try:
+            changed_ns = folder.stat().st_mtime_ns
+            if self._settled.get(folder) != changed_ns:
+                sync_folder(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        self._settled[folder] = changed_ns
 
     def ensure_folder(self, folder: Path) -> None:
         """Make a folder that lasts, with its parents."""

@@ -11,6 +11,7 @@ Read the stamp *before* the entry it vouches for: then a change in between makes
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import logging
@@ -20,6 +21,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from cache.durable import create_aside, write_all
 from cache.errors import StoreUnreadable
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,8 @@ _FILE_BYTES = SLOTS * _SLOT_BYTES
 class Generations:
     """The stamps of all sources.
 
-    1. The file is made by writing random numbers aside and linking it into place: two processes that start
-       together get the same file, and a new file never repeats the stamps of a lost one.
+    1. The file is made by writing random numbers to the folder `aside`, where leftovers are looked for, and linking
+       it into place: two processes that start together get the same file, and a new one never repeats old stamps.
     2. Reading is by `mmap`. Writing is by `pwrite`, because a write through the map on a full disk would
        kill the process (SIGBUS) where `pwrite` reports an error.
     3. `check`, called now and then by the owner, notices a deleted or replaced file and maps the new one. All
@@ -43,8 +45,9 @@ class Generations:
        own until `check` succeeds.
     """
 
-    def __init__(self, path: Path, *, make: bool = True) -> None:
+    def __init__(self, path: Path, *, aside: Path | None = None, make: bool = True) -> None:
         self._path = path
+        self._aside = aside or path.parent
         self._make = make
         self._identity: tuple[int, int] | None = None
         self._descriptor = -1
@@ -105,7 +108,7 @@ class Generations:
     def _remap(self) -> None:
         self.close()
         try:
-            descriptor = _opened(self._path, make=self._make)
+            descriptor = _opened(self._path, self._aside, make=self._make)
         except OSError as error:
             log.warning("generations are not shared between processes: %s", error)
             return
@@ -165,7 +168,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if status.st_size == _FILE_BYTES else None
 
 
-def _opened(path: Path, *, make: bool) -> int:
+def _opened(path: Path, aside: Path, *, make: bool) -> int:
     if not make:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     with contextlib.suppress(FileNotFoundError):
@@ -174,11 +177,15 @@ def _opened(path: Path, *, make: bool) -> int:
             path.unlink()
     with contextlib.suppress(FileNotFoundError):
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    if not path.parent.is_dir():
+        # The store was deleted while it was open; we are not to bring its folder back.
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    descriptor, made = create_aside(aside, suffix=".part")
     try:
-        aside.write_bytes(os.urandom(_FILE_BYTES))
+        write_all(descriptor, os.urandom(_FILE_BYTES))
         with contextlib.suppress(FileExistsError):
-            os.link(aside, path)
+            os.link(made, path)
     finally:
-        aside.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
+        os.close(descriptor)
     return os.open(path, os.O_RDWR | os.O_CLOEXEC)

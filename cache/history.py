@@ -83,6 +83,8 @@ class History:
                 next((item for item in entry.history if item.body_sha256 == sha256), None) if entry else None
             )
             if former is None or size_of(parts.layout.body(sha256)) != former.body_size:
+                # Perhaps because somebody did just that, and died before the disk knew.
+                await parts.threads.write(parts.keeper.confirmed, key)
                 return None
             try:
                 promoted, change = await parts.threads.write(
@@ -113,6 +115,9 @@ class History:
                 else ()
             )
             if not named:
+                if would_go is None:
+                    # Perhaps because somebody did just that, and died before the disk knew.
+                    await parts.threads.write(parts.keeper.confirmed, key)
                 return Purged(found=False)
             async with parts.exclusion.bodies(named):
                 if would_go is not None:

@@ -1,18 +1,20 @@
 """Incoming: a body on its way in, written aside and hashed while it comes.
 
 Knows bytes; what they are and whether they are kept is for others. Runs on the event loop, files in the
-store's threads. When the store's disk takes nothing more, the body moves to the system's temporary
-folder: it can then be read and served, but not kept.
+store's threads. When the store's disk takes nothing more, the body moves elsewhere, to a folder that the owner named
+or the system's temporary one: it can then be read and served, but not kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import io
 import logging
 import os
+import stat
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -41,11 +43,12 @@ class Incoming:
     reports it once, and a second one would lie.
     """
 
-    def __init__(self, folder: Path, threads: StoreThreads) -> None:
+    def __init__(self, folder: Path, threads: StoreThreads, elsewhere: Path | None = None) -> None:
         self.path = Path()
         self.size = 0
         self.refusal: NotKept | None = None
         self._folder = folder
+        self._elsewhere = elsewhere
         self._threads = threads
         self._digest = hashlib.sha256()
         self._sha256: str | None = None
@@ -178,7 +181,9 @@ class Incoming:
 
     def _open_elsewhere(self) -> None:
         try:
-            descriptor, name = tempfile.mkstemp(prefix="imgmirror-")
+            if self._elsewhere is not None:
+                _make_private(self._elsewhere)
+            descriptor, name = tempfile.mkstemp(prefix="imgmirror-", dir=self._elsewhere)
         except OSError as error:
             raise StoreUnwritable(f"no temporary file can be made: {error.strerror}") from error
         self._use(descriptor, Path(name))
@@ -211,3 +216,12 @@ class Incoming:
             with contextlib.suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
             self._temporary = None
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder for us alone; one of that name that is somebody else's is refused."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it belongs to somebody else", str(folder))

@@ -101,6 +101,17 @@ class Keeper:
             return None
         return entry
 
+    def confirmed(self, key: str) -> Entry | None:
+        """Return an entry once its name is sure to outlast power loss; its bodies were made to last before it.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk reported an error.
+        """
+        found = self.entry(key)
+        with _refusals():
+            self._durable.settle(self._layout.entry(key).parent)
+        return found
+
     # Keeping
 
     def keep(self, entry: Entry, arrived: Arrived) -> Done:

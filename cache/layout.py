@@ -10,6 +10,7 @@ Names come from digests only, so no text of a client can become a path.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -17,7 +18,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.durable import Durable, abandoned
+from cache.durable import Durable, abandoned, sync_folder
 from cache.errors import StoreRefused, StoreUnreadable
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ def _recognise_or_mark(layout: Layout) -> None:
     text = _marker_text(layout)
     if text is None:
         _refuse_foreign(layout.root)
-        Durable(layout.incoming).write(layout.marker, _MARKER_TEXT.encode())
+        _mark(layout)
         log.info("made a new store in %s", layout.root)
         return
     match = _MARKER_FORMAT.match(text)
@@ -182,8 +183,23 @@ def mark_again(layout: Layout) -> None:
     if size_of(layout.marker) is None:
         log.warning("the store in %s was deleted while it was open; it is begun anew", layout.root)
         layout.root.mkdir(parents=True, exist_ok=True)
+        _mark(layout)
         _make_folders(layout)
-        Durable(layout.incoming).write(layout.marker, _MARKER_TEXT.encode())
+
+
+def _mark(layout: Layout) -> None:
+    """Write the marker of a store in a folder that may be new, in folders that may be new.
+
+    All of their names are made to last first: where the marker is, nobody needs to ask for that again.
+    """
+    for folder in layout.root.parents:
+        try:
+            sync_folder(folder)
+        except OSError as error:
+            # Such a folder is not one that was made just now.
+            if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                raise
+    Durable(layout.incoming).write(layout.marker, _MARKER_TEXT.encode())
 
 
 def _make_folders(layout: Layout) -> None:
@@ -192,6 +208,11 @@ def _make_folders(layout: Layout) -> None:
             (layout.root / name).mkdir(exist_ok=True)
         except OSError as error:
             log.warning("the store has no folder %r and none can be made: %s", name, error)
+    try:
+        # Also when they were there: whoever made them may have died before this.
+        sync_folder(layout.root)
+    except OSError as error:
+        log.warning("the folders of the store may not outlast a power loss: %s", error)
 
 
 def _tidy_up(layout: Layout) -> None:

@@ -63,6 +63,10 @@ class Originals:
     Purge: the same locks, the reverse order, and always a new generation.
     """
 
+    elsewhere: Path | None = None
+    """Where bodies go that this disk does not take, so that they can be served: made when it is needed, removed by
+    whoever named it. None: the system's temporary folder."""
+
     def __init__(
         self, layout: Layout, limits: Limits, *, now: Callable[[], float], look: bool = False
     ) -> None:
@@ -76,7 +80,7 @@ class Originals:
         self._usage = Usage(layout.root / "usage")
         self._counting: asyncio.Task[None] | None = None
         self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(layout.root / "generations", make=not look)
+        self.generations = Generations(layout.root / "generations", aside=layout.incoming, make=not look)
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = Failures(layout.root / "failures", self._threads)
         self._exclusion = Exclusion(self.locks)
@@ -135,6 +139,16 @@ class Originals:
         """Return the entry of a source; None when there is none, or it is damaged (which is logged)."""
         return await self._threads.read(self._keeper.entry, source_key(url))
 
+    async def confirm(self, url: str) -> Entry | None:
+        """Return the entry of a source once it is sure to survive kill -9 and power loss; None as `get`.
+
+        An entry that can be read may be that of a process which died before its last fsync.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk reported an error.
+        """
+        return await self._threads.write(self._keeper.confirmed, source_key(url))
+
     async def look_up(self, url: str) -> tuple[bool, Entry | None]:
         """Return `is_blocked` and `get` of a source, at the price of one.
 
@@ -186,7 +200,7 @@ class Originals:
 
     def receive(self) -> Incoming:
         """Return a body to be received; use it as `async with store.receive() as incoming`."""
-        return Incoming(self._layout.incoming, self._threads)
+        return Incoming(self._layout.incoming, self._threads, self.elsewhere)
 
     async def commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int | None = None) -> None:
         """Keep an original; it survives kill -9 and power loss when this returns.

@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import shutil
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cache.articles import ArticleIndex
+from cache.freshness import CLOCK_TOLERANCE_SECONDS
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
@@ -102,11 +106,11 @@ def make_signer(config: Config) -> Signer | None:
 
 @asynccontextmanager
 async def open_stores(
-    config: Config, *, tidy: bool = True, look: bool = False
+    config: Config, *, tidy: bool = True, look: bool = False, elsewhere: Path | None = None
 ) -> AsyncIterator[tuple[OriginalsStore, VariantsStore, ArticleIndex]]:
     """Open what is kept, without anything that fetches or renders; `tidy` removes what dead processes left.
 
-    With `look`, no file is made or changed by that.
+    With `look`, no file is made or changed by that. `elsewhere`: where bodies go that the store's disk does not take.
 
     Raises:
         CacheError, OSError: the folders cannot be used.
@@ -120,12 +124,27 @@ async def open_stores(
             tidy=tidy,
             look=look,
         )
+        kept.elsewhere = elsewhere
         stack.push_async_callback(kept.close)
         variants = await VariantsStore.open(
             store.variants_path, max_bytes=store.variants_max_bytes, look=look
         )
         stack.push_async_callback(variants.close)
         yield kept, variants, kept.articles
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[Path | None]:
+    """Give the name of a folder for what the store's disk does not take, not made yet; None when there is no place."""
+    try:
+        folder = Path(tempfile.gettempdir()) / f"imgmirror-{secrets.token_hex(8)}"
+    except OSError:
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @asynccontextmanager
@@ -146,17 +165,21 @@ async def open_engine(
     if problem := decoder_problem(config.render.decoder):
         raise ConfigError([problem])
     async with AsyncExitStack() as stack:
-        kept, variant_store, index = await stack.enter_async_context(open_stores(config, tidy=tidy))
+        elsewhere = stack.enter_context(_elsewhere())
+        kept, variant_store, index = await stack.enter_async_context(
+            open_stores(config, tidy=tidy, elsewhere=elsewhere)
+        )
         policy = make_policy(config)
         pool = RenderPool(
             config.render,
             processes=place.share(config.render.processes),
             workers=place.workers,
-            readable=(config.store.dir,),
+            # What is not there yet is let in by the next process, which the pool starts when one is shut out.
+            readable=(config.store.dir, *([elsewhere] if elsewhere else ())),
         )
         await pool.start()
         stack.push_async_callback(pool.close)
-        fetcher = Fetcher(config.fetch, check_hop=policy.check_hop, instance_id=place.instance_id)
+        fetcher = Fetcher(config.fetch, check_hop=policy.check_hop, instance_id=place.instance_id, clock=now)
         await fetcher.start()
         stack.push_async_callback(fetcher.close)
         flight = SingleFlight(kept.locks)
@@ -164,7 +187,7 @@ async def open_engine(
         engine = _assembled(
             config, place, policy, _Opened(kept, variant_store, index, pool, fetcher, flight), now
         )
-        watch = asyncio.create_task(_watch_generations(kept))
+        watch = asyncio.create_task(_watch(engine, now))
         stack.push_async_callback(_cancelled, watch)
         yield engine
 
@@ -217,11 +240,20 @@ def _assembled(
     )
 
 
-async def _watch_generations(kept: OriginalsStore) -> None:
+async def _watch(engine: Engine, now: Callable[[], float]) -> None:
+    """Distrust memory when what it is compared with was replaced, or the clock was put back."""
+    before = now()
     while True:
         await asyncio.sleep(CHECK_SECONDS)
+        moment = now()
+        if moment < before - CLOCK_TOLERANCE_SECONDS:
+            # What was fresh for a day of that time may be fresh for years of this one.
+            log.warning("the clock was put back by %.0f s; memory is distrusted once", before - moment)
+            engine.memory.clear()
+            engine.originals.forget_known()
+        before = moment
         try:
-            kept.generations.check()
+            engine.kept.generations.check()
         except OSError as error:
             log.warning("the generations of the store cannot be read: %s", error)
 

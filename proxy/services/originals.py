@@ -83,6 +83,10 @@ class Originals:
         self._intake.config = config
         self._negatives.reconfigure(config)
         self._recovery.reconfigure(config)
+        self.forget_known()
+
+    def forget_known(self) -> None:
+        """Forget the entries in memory: they are read from the disk again when they are asked for."""
         self._known.clear()
 
     async def obtain(  # noqa: PLR0913 - what callers differ in
@@ -314,7 +318,8 @@ class Originals:
             stamp = self._parts.store.generations.stamp(source.url)
             failure_key = self._negatives.key(source, stamp=errand.stamp)
             found, failure = await self._parts.store.get_and_failure(source.url, failure_key)
-            if found is not None and (entry is None or found.validated_at > entry.validated_at):
+            # Whoever refreshed it did so after us, whatever the clocks say.
+            if found is not None and (entry is None or found.validated_at != entry.validated_at):
                 return self._intake.kept(found, CacheState(), stamp=stamp)
             self._require_none_of(errand, failure, begun=begun)
             return None

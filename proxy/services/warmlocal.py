@@ -119,6 +119,8 @@ class LocalWarmer:
         stale = obtained.state.detail if obtained.short else ""
         if obtained.body is not None:
             entry, stale = await self._parts.originals.peek(source), NOT_KEPT
+        # What was found kept may lie in the page cache of a process that was killed: now it is said to be kept.
+        entry = entry and await self._parts.kept.confirm(source.url)
         if entry is None or not await self._is_whole(entry):
             return None
         new = before is None or before.body_sha256 != entry.body_sha256

@@ -75,7 +75,8 @@ async def _answered(context: Context, request: web.BaseRequest) -> web.StreamRes
         return _failed(request, context, QueueFull("This service is shutting down; try again."), request_id)
     except CacheError as error:
         # The disk under the originals is at fault; `/readyz` says so too.
-        return _failed(request, context, Internal(detail=repr(error)), request_id)
+        said = "The disk of the store refused; not everything was done."
+        return _failed(request, context, Internal(said, detail=repr(error)), request_id)
     except ConnectionError:
         raise
     except Exception as error:

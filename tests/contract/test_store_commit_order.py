@@ -160,3 +160,57 @@ async def test_generation_changes_after_the_entry_is_there(
     recording.steps.clear()
     await store.purge(URL)
     assert recording.steps[-1] == "bump"
+
+
+@needs_proc
+async def test_purge_of_what_is_gone_makes_sure_that_it_is_gone(
+    store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever deleted it may have been killed before its fsync; that the purge is done is said only after one."""
+    await keep(store, URL, b"one")
+    entry = await store.get(URL)
+    assert entry
+    (tmp_path / "store" / "entries" / entry.key[:2] / f"{entry.key}.json").unlink()
+    recording = Recording(tmp_path / "store", monkeypatch)
+    assert not (await store.purge(URL)).found
+    assert recording.steps == ["fsync entries/ab"]
+    await store.purge(URL)
+    assert recording.steps == ["fsync entries/ab"], "nothing has changed since"
+
+
+@needs_proc
+async def test_entry_of_another_process_is_confirmed_after_an_fsync_of_its_folder(
+    store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed process left in the page cache is not said to be kept before the disk has it."""
+    other = await Originals.open(tmp_path / "store")
+    await keep(other, URL, b"one")
+    await other.close()
+    recording = Recording(tmp_path / "store", monkeypatch)
+    entry = await store.confirm(URL)
+    assert entry
+    assert entry.source == URL
+    assert await store.confirm(URL) == entry
+    assert recording.steps == ["fsync entries/ab"]
+    assert await store.confirm("http://h/none.png") is None
+
+
+@needs_proc
+async def test_first_start_makes_the_folders_of_the_store_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every name from the root on is fsynced before the marker is; those inside the store at every start."""
+    synced: list[Path] = []
+
+    def sync_recorded(folder: Path) -> None:
+        synced.append(folder)
+
+    monkeypatch.setattr("cache.layout.sync_folder", sync_recorded)
+    root = tmp_path / "var" / "deep" / "store"
+    store = await Originals.open(root)
+    await store.close()
+    assert synced == [*root.parents, root]
+    synced.clear()
+    store = await Originals.open(root)
+    await store.close()
+    assert synced == [root]

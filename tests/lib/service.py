@@ -43,8 +43,11 @@ def _table(name: str, keys: Mapping[str, Any]) -> str:
 class Service:
     """One running service. `start` returns when it listens; `stop` ends it in good order."""
 
-    def __init__(self, config: Path, *, workers: int = 1, port: int = 0) -> None:
+    def __init__(
+        self, config: Path, *, workers: int = 1, port: int = 0, program: tuple[str, ...] = ("-m", "proxy")
+    ) -> None:
         self.config = config
+        self.program = program
         self.workers = workers
         self.port = port
         self.process: subprocess.Popen[str] | None = None
@@ -58,7 +61,7 @@ class Service:
         self.stop()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "proxy", "serve", "--config", str(self.config)]
+        command = [sys.executable, *self.program, "serve", "--config", str(self.config)]
         command += ["--port", str(self.port), "--workers", str(self.workers)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(

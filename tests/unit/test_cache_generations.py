@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,15 @@ def test_generations_closed_still_answer(tmp_path: Path) -> None:
     before = generations.stamp(URL)
     generations.close()
     assert generations.stamp(URL) != before
+
+
+def test_new_file_is_written_where_leftovers_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is killed before it is in place leaves a file that the next start removes."""
+    linked: list[Path] = []
+    link = os.link
+    monkeypatch.setattr(os, "link", lambda made, path: (linked.append(made), link(made, path)))
+    Generations(tmp_path / "generations", aside=tmp_path / "incoming").close()
+    assert [path.parent for path in linked] == [tmp_path / "incoming"]
+    assert list((tmp_path / "incoming").iterdir()) == []

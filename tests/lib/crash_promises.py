@@ -1,0 +1,190 @@
+"""What was promised of a store, and whether a folder keeps it: read by the store's code, and as plain files beside."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crash_files import Step
+from crash_work import NUMBERS, OPERATIONS, Job, State, body_of
+
+from cache.keys import source_key
+from cache.originals import Originals
+
+NOTES = frozenset({"orphan"})
+"""What a crash may leave: it costs room, and `store purge --orphans` takes it."""
+
+
+@dataclass(slots=True)
+class Promises:
+    """The states that each source may be in.
+
+    1. A job that begins: its source may be found as it was, or in any state that the job goes through.
+    2. The job is done: its source is in the last of them.
+    3. It was refused: as in 1, since a disk may fail after the fact.
+    `stray`: bodies that jobs without a good end had in hand; only these may lie around without a name.
+    """
+
+    allowed: dict[str, frozenset[State]] = field(default_factory=dict)
+    running: dict[int, tuple[Job, frozenset[State]]] = field(default_factory=dict)
+    stray: set[int] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+    jobs_done: int = 0
+
+    def hear(self, events: Iterable[Any], *, faults: bool = False) -> None:
+        """Take what a process told. With `faults` the disk may have refused any job."""
+        for event in events:
+            match event:
+                case Job():
+                    self._begun(event)
+                case (int(number), str(outcome)):
+                    self._done(number, outcome, faults=faults)
+                case Step():
+                    pass
+                case ("died", str(error)):
+                    self.problems.append(f"a process died of {error}")
+
+    def after_crash(self) -> None:
+        """Nothing runs any more; what was running may be found half done."""
+        self.stray |= self.in_hand()
+        self.running.clear()
+
+    def resolve(self, found: Found) -> None:
+        """Take what was found as what is promised from here on."""
+        self.allowed = {url: frozenset({state}) for url, state in found.states.items()}
+        self.stray &= found.nameless
+
+    def in_hand(self) -> set[int]:
+        """Return the bodies that running jobs may have put somewhere or not deleted yet."""
+        found = {job.body for job, _ in self.running.values()}
+        for job, before in self.running.values():
+            found.update(*(state.bodies for state in before | self.states(job.url)))
+        return found
+
+    def states(self, url: str) -> frozenset[State]:
+        return self.allowed.get(url, frozenset({State()}))
+
+    def _begun(self, job: Job) -> None:
+        before = self.states(job.url)
+        after = [OPERATIONS[job.name].states(state, job) for state in before]
+        self.running[job.number] = job, before
+        self.allowed[job.url] = before.union(*map(frozenset, after))
+
+    def _done(self, number: int, outcome: str, *, faults: bool) -> None:
+        in_hand = self.in_hand()
+        job, before = self.running.pop(number)
+        self.jobs_done += 1
+        ends = {state: list(OPERATIONS[job.name].states(state, job)) for state in before}
+        if outcome and faults:
+            self.stray |= in_hand
+            return
+        if outcome:
+            # Without a fault, only what finds its source in a state that forbids it is refused.
+            ends = {state: steps for state, steps in ends.items() if not steps}
+            if not ends:
+                self.problems.append(f"{job} was refused without a fault: {outcome}")
+        self.allowed[job.url] = frozenset(steps[-1] if steps else state for state, steps in ends.items())
+
+
+@dataclass(slots=True)
+class Found:
+    """What a folder holds, and what is wrong with it."""
+
+    states: dict[str, State] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    nameless: set[int] = field(default_factory=set)
+
+
+def inspect(root: Path, urls: Iterable[str]) -> Found:
+    """Open a store as a fresh process does and read what it keeps of the sources; everything else must be sound.
+
+    1. `store verify` finds nothing wrong. 2. Each entry, body and list of users is read once more without the store.
+    3. The running count is right after counting.
+    """
+    logging.disable(logging.ERROR)
+    return asyncio.run(_inspect(root, list(urls)))
+
+
+async def _inspect(root: Path, urls: list[str]) -> Found:
+    found = Found()
+    store = await Originals.open(root)
+    try:
+        if store._counting is not None:
+            await store._counting
+        report = await store.verify()
+        found.wrong += [f"verify: {item}" for item in report.wrong]
+        found.wrong += [f"note: {item}" for item in report.notes if item.kind not in NOTES]
+        for url in urls:
+            found.states[url] = await _state(store, url, found)
+        found.wrong += _plain_faults(root)
+        named = {number for state in found.states.values() for number in state.bodies}
+        found.nameless = _bodies(root) - named
+        await store.stat()
+        counted, there = store.kept(), _counted(root)
+        if (counted.bytes, counted.bodies, counted.entries) != there:
+            found.wrong.append(f"the count says {counted}, the folder {there}")
+    finally:
+        await store.close()
+    return found
+
+
+async def _state(store: Originals, url: str, found: Found) -> State:
+    blocked, entry = await store.look_up(url)
+    article = await store.articles.date_of(url)
+    if entry is None:
+        return State(blocked=blocked, article=int(article or 0))
+    for digest in entry.digests:
+        if digest not in NUMBERS or await store.read_body(digest) != body_of(NUMBERS[digest]):
+            found.wrong.append(f"{url}: the bytes of {digest} are not those that were kept")
+    numbers = [NUMBERS.get(digest, -1) for digest in entry.digests]
+    return State(numbers[0], frozenset(numbers[1:]), entry.validated_at, blocked, int(article or 0))
+
+
+def _plain_faults(root: Path) -> list[str]:
+    """Compare entries, bodies and lists of users as an archivist would, without the program."""
+    wrong = []
+    users: dict[str, set[str]] = {}
+    for path in root.glob("entries/??/*.json"):
+        known = json.loads(path.read_text())
+        if path.stem != source_key(known["source"]):
+            wrong.append(f"{path.name} is the entry of {known['source']}")
+        for digest in (known["body_sha256"], *(item["body_sha256"] for item in known["history"])):
+            users.setdefault(digest, set()).add(path.stem)
+    for digest in users:
+        body = root / "bodies" / digest[:2] / digest
+        if hashlib.sha256(body.read_bytes()).hexdigest() != digest:
+            wrong.append(f"the body {digest} has other bytes")
+    for path in root.glob("refs/??/*"):
+        lines = path.read_text("ascii", "replace").split("\n")
+        whole = len(lines) > 2 and lines[-2] == f"end {len(lines) - 3}"
+        if whole and lines[0] == "complete" and not users.get(path.name, set()) <= set(lines[1:-2]):
+            wrong.append(f"the list of users of {path.name} says that it is complete, and is not")
+    return wrong
+
+
+def _bodies(root: Path) -> set[int]:
+    return {NUMBERS.get(path.name, -1) for path in root.glob("bodies/??/*")}
+
+
+def _counted(root: Path) -> tuple[int, int, int]:
+    bodies = [path.stat().st_size for path in root.glob("bodies/??/*")]
+    entries = [path.stat().st_size for path in root.glob("entries/??/*.json")]
+    return sum(bodies) + sum(entries), len(bodies), len(entries)
+
+
+def broken_promises(promises: Promises, found: Found) -> list[str]:
+    """Return what was found that may not be."""
+    wrong = [*promises.problems, *found.wrong]
+    for url, state in found.states.items():
+        if state not in promises.states(url):
+            wrong.append(f"{url} is {state}, promised was one of {sorted(map(str, promises.states(url)))}")
+    return wrong + [
+        f"body {number} lies there without a name, and nobody had it in hand"
+        for number in found.nameless - promises.stray - promises.in_hand()
+    ]
