@@ -114,6 +114,32 @@ def test_what_acts_or_leads_elsewhere_is_gone(evil: str) -> None:
     assert 'id="stays"' in text
 
 
+@pytest.mark.parametrize(
+    "dropped",
+    [
+        "<script>gone</script>",
+        "<script/>",
+        "<metadata><x><metadata>gone</metadata>gone</x></metadata>",
+        "<foreignObject><p><script>gone</script>gone</p></foreignObject>",
+    ],
+)
+@pytest.mark.parametrize(
+    "inside", ["{}<rect/>", "<g>{}<rect/></g>", "<g>{}</g><rect/>", "<g>{0}{0}<rect/>{0}</g>"]
+)
+def test_what_follows_a_dropped_element_stays(dropped: str, inside: str) -> None:
+    with_it, without = read(document(inside.format(dropped))), read(document(inside.format("")))
+    assert with_it.at(10, 10) == without.at(10, 10)
+    assert "rect" in with_it.at(10, 10)
+
+
+@drawn
+def test_drawing_after_metadata_is_drawn(look: Look) -> None:
+    """As Inkscape writes every file."""
+    picture = opened(body_of(look(document("<metadata>rdf</metadata>" + HALVES), "format=png")))
+    assert looks_like(colour_at(picture, 0.25, 0.5), RED)
+    assert looks_like(colour_at(picture, 0.75, 0.5), BLUE)
+
+
 def test_what_is_harmless_stays_as_it_was() -> None:
     inside = '<use href="#a"></use><image href="data:image/png;base64,AA=="></image><text x="1">a &lt; &amp; b</text>'
     found = read(document(inside))

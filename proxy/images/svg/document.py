@@ -142,9 +142,9 @@ class _Reader:
     def _end(self, name: str) -> None:
         if self._depth < self._dropping_from and self._depth > 1:
             self.written.append(f"</{name}>")
-        self._depth -= 1
-        if self._depth < self._dropping_from - 1:
+        if self._depth == self._dropping_from:
             self._dropping_from = math.inf
+        self._depth -= 1
 
     def _text(self, text: str) -> None:
         if self._depth < self._dropping_from:
