@@ -16,17 +16,25 @@ if TYPE_CHECKING:
     from proxy.images.operations import Scene
     from proxy.images.resolved import Resolved
 
-_RANGE = "a number from 0 to 10 (1 changes nothing)"
+_RANGE = "a number from 0 to 10 ({} nothing)"
 
 
 def _factor(name: str, meaning: str) -> Option:
-    return Option(name, decimal(0.0001, 10, zero_means=1.0), _RANGE, meaning, default=1.0)
+    return Option(
+        name, decimal(0.0001, 10, zero_means=1.0), _RANGE.format("0 and 1 change"), meaning, default=1.0
+    )
 
 
 OPTIONS = (
     _factor("brightness", "0.5 is half as bright, 2 twice as bright"),
     _factor("contrast", "0.5 is half the contrast, 2 twice"),
-    Option("saturation", decimal(0, 10), _RANGE, "0 is grey, 2 twice as colourful", default=1.0),
+    Option(
+        "saturation",
+        decimal(0, 10),
+        _RANGE.format("1 changes"),
+        "0 is grey, 2 twice as colourful",
+        default=1.0,
+    ),
     _factor("gamma", "0.5 darkens, 2 lightens the middle tones"),
 )
 
