@@ -38,7 +38,8 @@ class Page:
         while True:
             message = await self._socket.receive_json(timeout=START_SECONDS)
             if message.get("method") == "Log.entryAdded":
-                self.errors.append(message["params"]["entry"]["text"])
+                entry = message["params"]["entry"]
+                self.errors.append(f"{entry['text']} {entry.get('url', '')}")
             if message.get("id") == number:
                 assert "error" not in message, message
                 return message["result"]
