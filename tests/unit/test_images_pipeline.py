@@ -10,7 +10,7 @@ from pathlib import Path
 import pictures
 import pytest
 from pictures import BLUE, GREEN, RED, WHITE, colour_at, looks_like, opened
-from PIL import Image, ImageSequence
+from PIL import Image, ImageChops, ImageSequence
 
 from proxy.errors import MirrorError
 from proxy.images.decode.pillow import PillowDecoder, prepare
@@ -328,6 +328,34 @@ def test_blur_keeps_hidden_colours_hidden(look: Inspect) -> None:
     picture = result(look(pictures.saved(pictures.disc(), "PNG"), "blur=10")).convert("RGBA")
     pixels = picture.tobytes()
     assert min(red for red, alpha in zip(pixels[::4], pixels[3::4], strict=True) if alpha > 60) > 235
+
+
+@pytest.mark.parametrize("hidden", [(0, 0, 0), (255, 255, 255), (0, 255, 0)])
+def test_sharpen_keeps_hidden_colours_hidden(look: Inspect, hidden: tuple[int, int, int]) -> None:
+    """One colour stays what it is at the rim of a hole, whatever lies below that; without holes nothing changes."""
+    seen = (200, 120, 60)
+    picture = Image.new("RGBA", (40, 40), (*hidden, 0))
+    picture.paste((*seen, 255), (10, 10, 30, 30))
+    sharp = result(look(pictures.saved(picture, "PNG"), "sharpen=4,format=png")).convert("RGBA")
+    for place in ((10, 20), (29, 20), (20, 10), (20, 29), (10, 10)):
+        found = sharp.getpixel(place)
+        assert isinstance(found, tuple)
+        assert found[3] == 255
+        assert looks_like(found[:3], seen, within=6)
+
+
+def test_sharpen_of_a_picture_with_alpha_is_that_of_one_without(look: Inspect) -> None:
+    """Where everything is seen, alpha makes no difference."""
+    photo = pictures.photo(60, 40)
+    plain, clear = photo.copy(), photo.convert("RGBA")
+    clear.putpixel((59, 39), (0, 0, 0, 0))
+    sharp = [
+        result(look(pictures.saved(picture, "PNG"), "sharpen=3,format=png"))
+        .convert("RGB")
+        .crop((0, 0, 50, 30))
+        for picture in (plain, clear)
+    ]
+    assert max(high for _, high in ImageChops.difference(*sharp).getextrema()) <= 1
 
 
 # One job, several wishes

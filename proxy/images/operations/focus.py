@@ -34,18 +34,24 @@ OPTIONS = (
 def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
     """Return `picture` sharpened, then blurred."""
     if wanted.sharpen:
-        percent = round(wanted.sharpen * _SHARPEN_PERCENT)
-        picture = _filtered(picture, ImageFilter.UnsharpMask(_SHARPEN_RADIUS_PX, percent, threshold=0))
+        picture = _sharpened(picture, round(wanted.sharpen * _SHARPEN_PERCENT))
     if wanted.blur:
-        picture = _filtered(picture, ImageFilter.GaussianBlur(wanted.blur))
+        picture = _blurred(picture, wanted.blur)
     return picture
 
 
-def _filtered(picture: Image.Image, kernel: ImageFilter.Filter) -> Image.Image:
+def _sharpened(picture: Image.Image, percent: int) -> Image.Image:
+    if picture.mode != "RGBA":
+        return picture.filter(ImageFilter.UnsharpMask(_SHARPEN_RADIUS_PX, percent, threshold=0))
+    # The same mask by hand: what is away from the mean of what is seen around it goes further away.
+    smooth = _blurred(picture, _SHARPEN_RADIUS_PX).convert("RGB")
+    sharp = Image.blend(smooth, picture.convert("RGB"), 1 + percent / 100)
+    sharp.putalpha(picture.getchannel("A"))
+    return sharp
+
+
+def _blurred(picture: Image.Image, radius: float) -> Image.Image:
+    kernel = ImageFilter.GaussianBlur(radius)
     if picture.mode != "RGBA":
         return picture.filter(kernel)
-    if isinstance(kernel, ImageFilter.UnsharpMask):
-        sharp = picture.convert("RGB").filter(kernel)
-        sharp.putalpha(picture.getchannel("A"))
-        return sharp
     return picture.convert("RGBa").filter(kernel).convert("RGBA")
