@@ -302,7 +302,8 @@ def test_trim_of_a_plain_picture_leaves_it(look: Inspect) -> None:
         ("brightness=0.5", (60, 30, 15)),
         ("saturation=0", (72, 72, 72)),
         ("gamma=2", (175, 124, 87)),
-        ("contrast=2", (168, 48, 0)),
+        ("contrast=2", (112, 0, 0)),
+        ("contrast=0.5", (124, 94, 79)),
         ("brightness=0,contrast=0,gamma=0", (120, 60, 30)),
     ],
 )
@@ -310,6 +311,25 @@ def test_factors_change_the_tones(look: Inspect, options: str, colour: tuple[int
     """1 changes nothing, 0 is ignored but for saturation."""
     body = pictures.saved(Image.new("RGB", (8, 8), (120, 60, 30)), "PNG")
     assert looks_like(colour_at(result(look(body, options)), 0.5, 0.5), colour, within=3)
+
+
+def test_contrast_depends_on_nothing_but_the_colour(look: Inspect) -> None:
+    """The same grey comes out alike on dark and light grounds, in frames and beside what is hidden."""
+    grounds: list[tuple[str, tuple[int, ...]]] = [
+        ("RGB", (20, 20, 20)),
+        ("RGB", (240, 240, 240)),
+        ("RGBA", (0, 0, 0, 0)),
+        ("RGBA", (255, 255, 255, 0)),
+    ]
+    for mode, ground in grounds:
+        picture = Image.new(mode, (40, 40), ground)
+        picture.paste(Image.new(mode, (10, 40), (110, 110, 110, 255)[: len(ground)]))
+        shown = (
+            result(look(pictures.saved(picture, "PNG"), "contrast=2,format=png"))
+            .convert("RGBA")
+            .convert("RGB")
+        )
+        assert looks_like(colour_at(shown, 0.1, 0.5), (93, 93, 93), within=2), (mode, ground)
 
 
 def test_blur_and_sharpen_work_on_the_result(look: Inspect) -> None:

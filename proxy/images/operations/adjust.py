@@ -27,7 +27,7 @@ def _factor(name: str, meaning: str) -> Option:
 
 OPTIONS = (
     _factor("brightness", "0.5 is half as bright, 2 twice as bright"),
-    _factor("contrast", "0.5 is half the contrast, 2 twice"),
+    _factor("contrast", "0.5 is half the contrast, 2 twice; middle grey stays"),
     Option(
         "saturation",
         decimal(0, 10),
@@ -57,7 +57,7 @@ def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
 def _steps(wanted: Resolved) -> list[Callable[[Image.Image], Image.Image] | None]:
     return [
         _enhanced(ImageEnhance.Brightness, wanted.brightness),
-        _enhanced(ImageEnhance.Contrast, wanted.contrast),
+        _contrast(wanted.contrast),
         _enhanced(ImageEnhance.Color, wanted.saturation),
         _gamma(wanted.gamma),
     ]
@@ -69,6 +69,17 @@ def _enhanced(
     if factor == 1.0:
         return None
     return lambda picture: kind(picture).enhance(factor)
+
+
+def _contrast(factor: float) -> Callable[[Image.Image], Image.Image] | None:
+    """As `contrast()` in CSS has it (Filter Effects Module Level 1): away from middle grey or towards it.
+
+    Around the picture's own mean, what is hidden under transparency would count, and each frame would get its own.
+    """
+    if factor == 1.0:
+        return None
+    table = [min(255, max(0, round(127.5 + (step - 127.5) * factor))) for step in range(256)]
+    return lambda picture: picture.point(table * len(picture.getbands()))
 
 
 def _gamma(gamma: float) -> Callable[[Image.Image], Image.Image] | None:
