@@ -10,8 +10,8 @@ import functools
 import io
 import math
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image, ImageChops
@@ -52,12 +52,16 @@ _PALETTE_SAMPLE_PIXELS = 16_000
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What is to be encoded. frames: (picture, milliseconds); more than one only for formats that move."""
+    """What is to be encoded. frames: (picture, milliseconds); more than one only for formats that move.
+
+    found: the qualities that quality=auto came to for other sizes of the same original, by format; added to.
+    """
 
     frames: tuple[tuple[Image.Image, int], ...]
     plays: int
     exif: bytes
     wanted: Resolved
+    found: MutableMapping[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def picture(self) -> Image.Image:
@@ -79,7 +83,10 @@ def encode(result: Result, output_format: str) -> bytes:
     write = _ENCODERS[output_format]
     if result.wanted.quality != "auto" or output_format not in _USUAL_QUALITY:
         return write(result)
-    quality, body = lowest_quality(result.picture, lambda tried: write(result.still(tried)))
+    quality, body = lowest_quality(
+        result.picture, lambda tried: write(result.still(tried)), near=result.found.get(output_format)
+    )
+    result.found[output_format] = quality
     if len(result.frames) == 1:
         return body
     # An animation takes the quality that suits its first frame.

@@ -31,6 +31,7 @@ from proxy.errors import (
     UnsupportedFormat,
 )
 from proxy.images import demand
+from proxy.images.autoquality import Remembered
 from proxy.images.bare import bare
 from proxy.images.decode import Decoded, Decoder, Opened, decode
 from proxy.images.decode.faults import guarded
@@ -60,6 +61,7 @@ Room = Callable[[], int]
 
 _SLACK_BYTES = 48 << 20
 """What a job may take besides its pixels: the file itself, libraries' tables, stacks of their threads."""
+_REMEMBERED = Remembered()
 _MOVING_OUTPUTS = frozenset({"webp", "gif"})
 
 
@@ -309,7 +311,8 @@ class _Rendering:
         return Result(_without_idle_alpha(made), decoded.plays, decoded.exif, wanted)
 
     def _encoded(self, task: _Task, look: Result) -> Rendered:
-        result = Result(look.frames, look.plays, look.exif, task.wish.resolved)
+        found = _REMEMBERED.of(Path(self._job.path).name)
+        result = Result(look.frames, look.plays, look.exif, task.wish.resolved, found)
         size = result.picture.size
         if task.output_format == "json":
             file_size = Path(self._job.path).stat().st_size

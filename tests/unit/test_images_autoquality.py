@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pictures
 import pytest
 from PIL import Image, ImageFilter
 
-from proxy.images.autoquality import MAX_ENCODES, QUALITIES, TARGET_SSIM, lowest_quality
+from proxy.images.autoquality import (
+    MAX_ENCODES,
+    MAX_ENCODES_NEAR,
+    MAX_REMEMBERED,
+    QUALITIES,
+    TARGET_SSIM,
+    Remembered,
+    lowest_quality,
+)
 from proxy.images.encode import Result, encode
 from proxy.images.resolved import Resolved
 from proxy.images.similarity import Yardstick
@@ -26,7 +35,9 @@ def result(picture: Image.Image, quality: int | str = "auto") -> Result:
     return Result(((picture, 0),), 0, b"", Resolved(quality=quality))  # type: ignore[arg-type]
 
 
-def found(picture: Image.Image, output_format: str = "jpeg") -> tuple[int, bytes, list[int]]:
+def found(
+    picture: Image.Image, output_format: str = "jpeg", *, near: int | None = None
+) -> tuple[int, bytes, list[int]]:
     """The quality found, its bytes, and the qualities that were tried."""
     tried: list[int] = []
 
@@ -34,7 +45,7 @@ def found(picture: Image.Image, output_format: str = "jpeg") -> tuple[int, bytes
         tried.append(quality)
         return encode(result(picture, quality), output_format)
 
-    return *lowest_quality(picture, encoded), tried
+    return *lowest_quality(picture, encoded, near=near), tried
 
 
 def shown(body: bytes) -> Image.Image:
@@ -66,6 +77,30 @@ def test_search_never_takes_more_encodes_than_promised(picture: Image.Image) -> 
     assert len(tried) == len(set(tried)) <= MAX_ENCODES
     assert quality in tried
     assert body == encode(result(picture, quality), "webp")
+
+
+@pytest.mark.parametrize("output_format", LOSSY)
+@pytest.mark.parametrize("picture", [FLAT, SOFT, DETAILED, NOISE], ids=["flat", "soft", "detailed", "noise"])
+def test_search_ends_where_it_ends_wherever_it_begins(picture: Image.Image, output_format: str) -> None:
+    quality, body, _ = found(picture, output_format)
+    for near in (QUALITIES[0], QUALITIES[9], quality, QUALITIES[-1]):
+        again, same, tried = found(picture, output_format, near=near)
+        assert (again, same) == (quality, body)
+        assert len(tried) == len(set(tried)) <= MAX_ENCODES_NEAR
+        assert near != quality or len(tried) <= 2
+
+
+def test_other_sizes_of_an_original_begin_at_what_was_found() -> None:
+    """One memory for one original and format, as the pipeline keeps it, bounded in the number of originals."""
+    remembered = Remembered()
+    first, other = result(DETAILED), result(DETAILED.resize((150, 110)))
+    for look in (first, other):
+        encode(replace(look, found=remembered.of("a")), "jpeg")
+    assert remembered.of("a") == {"jpeg": found(DETAILED.resize((150, 110)))[0]}
+    assert remembered.of("b") == {}
+    for number in range(MAX_REMEMBERED):
+        remembered.of(str(number))
+    assert remembered.of("a") == {}
 
 
 def test_hopeless_picture_gets_the_highest_quality() -> None:
