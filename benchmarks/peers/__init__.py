@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_SECONDS = 30.0
 EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "avif": "avif"}
@@ -100,12 +102,17 @@ def running(peer: Peer, *, origin_port: int, cpus: int) -> Iterator[Running]:
                 raise Missing(f"did not start: {' '.join(tail) or 'it said nothing'}")
             yield Running(peer, launch.port, process.pid)
         finally:
+            # Some leave their own children behind.
+            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
             process.terminate()
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
 
 
 def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
