@@ -48,10 +48,13 @@ def sync_folder(folder: Path) -> None:
 
 def create_aside(folder: Path, *, suffix: str) -> tuple[int, Path]:
     """Create a locked temporary file; the caller owns the descriptor and the name."""
-    folder.mkdir(parents=True, exist_ok=True)
     for _ in range(_ATTEMPTS):
         path = folder / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            continue
         if _claimed(descriptor):
             return descriptor, path
         # A cleaner came between creation and lock, and removed it.

@@ -6,6 +6,7 @@ import pyvips
 from PIL import Image
 
 from proxy.images.geometry import Size
+from proxy.images.packed import Packed
 from proxy.images.resampling import Box, by_pillow
 
 _FROM_PIXELS = 1 << 16
@@ -23,11 +24,7 @@ def by_libvips(picture: Image.Image, size: Size, box: Box) -> Image.Image:
         return by_pillow(picture, size, box)
     # Colours of transparent pixels must not shine through: alpha is multiplied in, as Pillow does it.
     source = picture.convert("RGBa") if picture.mode == "RGBA" else picture
-    if (left, top, right, bottom) != (0, 0, *source.size):
-        source = source.crop((left, top, right, bottom))
-    image = pyvips.Image.new_from_memory(
-        source.tobytes(), width, height, len(source.getbands()), pyvips.BandFormat.UCHAR
-    )
+    image, layout = _shared(source, (left, top, right, bottom))
     smaller = image.resize(size[0] / width, vscale=size[1] / height, kernel="lanczos3", gap=0)
     if (smaller.width, smaller.height) != size:
         return by_pillow(picture, size, box)
@@ -37,5 +34,19 @@ def by_libvips(picture: Image.Image, size: Size, box: Box) -> Image.Image:
         region.fetch(0, row, size[0], min(_STRIP_ROWS, size[1] - row))
         for row in range(0, size[1], _STRIP_ROWS)
     ]
-    result = Image.frombytes(source.mode, size, b"".join(strips))
+    result = Image.frombytes(source.mode, size, b"".join(strips), "raw", layout)
     return result.convert("RGBA") if source.mode == "RGBa" else result
+
+
+def _shared(picture: Image.Image, box: tuple[int, int, int, int]) -> tuple[pyvips.Image, str]:
+    """Return `box` of `picture` as libvips sees it, and how its pixels are laid out."""
+    if isinstance(picture, Packed) and picture.packed is not None:
+        image = _image(picture.packed, picture.size, picture.layout)
+        return image.crop(box[0], box[1], box[2] - box[0], box[3] - box[1]), picture.layout
+    if box != (0, 0, *picture.size):
+        picture = picture.crop(box)
+    return _image(picture.tobytes(), picture.size, picture.mode), picture.mode
+
+
+def _image(pixels: bytes, size: Size, layout: str) -> pyvips.Image:
+    return pyvips.Image.new_from_memory(pixels, *size, len(layout), pyvips.BandFormat.UCHAR)

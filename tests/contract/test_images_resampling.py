@@ -12,6 +12,7 @@ from pictures import distance
 from PIL import Image, ImageDraw
 
 from proxy.images.libvips import has_libvips
+from proxy.images.packed import Packed
 from proxy.images.resampling import Box, Resample, by_pillow
 
 PHOTO = pictures.photo(1021, 679)
@@ -45,6 +46,18 @@ def test_resampled_picture_is_what_lanczos_gives(
     made = way()(picture, size, WHOLE)
     assert (made.mode, made.size) == (mode, size)
     assert distance(made.convert("RGB"), plainly(picture, size, WHOLE).convert("RGB")) < 1.5
+
+
+@WAYS
+@pytest.mark.parametrize(("mode", "layout"), [("L", "L"), ("RGB", "RGB"), ("RGB", "RGBX"), ("RGBA", "RGBA")])
+@pytest.mark.parametrize("box", [WHOLE, (100.0, 7.0, 612.0, 348.0), (0.4, 0.0, 1020.6, 679.0)])
+def test_packed_picture_is_resampled_as_the_same_picture(
+    way: Callable[[], Resample], mode: str, layout: str, box: Box
+) -> None:
+    """However its pixels lie."""
+    picture = PHOTO.convert(mode)
+    packed = Packed(mode, picture.size, picture.tobytes("raw", layout), layout)
+    assert distance(way()(packed, (256, 170), box), way()(picture, (256, 170), box)) <= 0.1
 
 
 @WAYS

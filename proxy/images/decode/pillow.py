@@ -33,6 +33,7 @@ from proxy.images.decode.faults import guarded
 from proxy.images.exif import orientation_of
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
+from proxy.images.packed import HandsOver
 from proxy.images.resampling import Resample, by_pillow
 from proxy.images.structure import Structure
 
@@ -51,15 +52,23 @@ class _Icon(IcoImagePlugin.IcoImageFile):
         return super().load()
 
 
+class _Avif(AvifImagePlugin.AvifImageFile, HandsOver):
+    pass
+
+
+class _WebP(WebPImagePlugin.WebPImageFile, HandsOver):
+    pass
+
+
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
-    "avif": AvifImagePlugin.AvifImageFile,
+    "avif": _Avif,
     "bmp": BmpImagePlugin.BmpImageFile,
     "gif": GifImagePlugin.GifImageFile,
     "ico": _Icon,
     "jpeg": JpegImagePlugin.JpegImageFile,
     "png": PngImagePlugin.PngImageFile,
     "tiff": TiffImagePlugin.TiffImageFile,
-    "webp": WebPImagePlugin.WebPImageFile,
+    "webp": _WebP,
 }
 
 # EXIF 2.32 §4.6.4 A: tag 274, and what makes such a picture upright.
@@ -238,12 +247,18 @@ class PillowOpened:
                 self._image.seek(number)
             if screen:
                 screen.draw(self._image)
-            self._image.load()
+            if frames == 1 and isinstance(self._image, HandsOver):
+                loaded = self._image.hand_over()
+            else:
+                loaded = self._image
+                loaded.load()
             duration = self._image.info.get("duration", 0)
-            yield Frame(self._finished(at_least, frames, screen), max(0, round(float(duration))))
+            yield Frame(self._finished(loaded, at_least, frames, screen), max(0, round(float(duration))))
 
-    def _finished(self, at_least: Size, frames: int, screen: _Screen | None) -> Image.Image:
-        picture = plain(self._image)
+    def _finished(
+        self, loaded: Image.Image, at_least: Size, frames: int, screen: _Screen | None
+    ) -> Image.Image:
+        picture = plain(loaded)
         if screen:
             picture = screen.seen(picture)
         factor = quick_factor(picture.size, at_least, self._spare)

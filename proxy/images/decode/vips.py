@@ -22,6 +22,7 @@ from proxy.images.decode.pillow import PillowDecoder, PillowOpened, drafted, fin
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.libvips import OLDEST
+from proxy.images.packed import Packed
 from proxy.images.resampling import Resample
 from proxy.images.resampling_vips import by_libvips
 from proxy.images.structure import Structure
@@ -38,6 +39,7 @@ FORMATS = frozenset(_LOADERS)
 # CMYK is left out, because Adobe's inverted ink is Pillow's to read; so are 16-bit grey and other wide numbers.
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 _BANDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_PLAIN = frozenset({"L", "RGB"})
 _SPARE = 3.0
 """How much larger than asked a picture stays after the quick box filter: as good as none, as resampling is cheap."""
 _STRIP_PIXELS = 1 << 17
@@ -188,6 +190,9 @@ def _small(image: pyvips.Image, at_least: Size) -> Image.Image:
     factor = quick_factor((width, height), at_least, _SPARE)
     rows = max(1, _STRIP_PIXELS // width // factor) * factor
     region = pyvips.Region.new(image)
+    if factor == 1 and mode in _PLAIN:
+        strips = (region.fetch(0, top, width, min(rows, height - top)) for top in range(0, height, rows))
+        return Packed(mode, (width, height), b"".join(strips), mode)
     picture: Image.Image | None = None
     for top in range(0, height, rows):
         size = (width, min(rows, height - top))
