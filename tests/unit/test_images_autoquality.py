@@ -22,10 +22,10 @@ from proxy.images.encode import Result, encode
 from proxy.images.resolved import Resolved
 from proxy.images.similarity import Yardstick
 
-FLAT = Image.new("RGB", (200, 150), (90, 120, 150))
+FLAT = Image.new("RGB", (240, 160), (90, 120, 150))
 SOFT = pictures.photo(300, 200)
 DETAILED = Image.blend(pictures.photo(300, 200), Image.effect_noise((300, 200), 80).convert("RGB"), 0.3)
-NOISE = Image.effect_noise((160, 160), 120).convert("RGB")
+NOISE = Image.effect_noise((200, 170), 120).convert("RGB")
 SMALL = pictures.quarters(7, 5)
 CLEAR = pictures.disc(120, 90)
 LOSSY = ("jpeg", "webp", "avif")
@@ -88,6 +88,17 @@ def test_search_ends_where_it_ends_wherever_it_begins(picture: Image.Image, outp
         assert (again, same) == (quality, body)
         assert len(tried) == len(set(tried)) <= MAX_ENCODES_NEAR
         assert near != quality or len(tried) <= 2
+
+
+def test_small_picture_with_two_places_to_end_ends_at_one_wherever_it_begins() -> None:
+    """What was asked for before changes no bytes: 44 holds the target, 46 to 60 do not, 62 does."""
+    picture = DETAILED.resize((60, 40))
+    good, bad = (encode(result(shown, 90), "webp") for shown in (picture, FLAT.resize(picture.size)))
+
+    def encoded(quality: int) -> bytes:
+        return good if quality == 44 or quality >= 62 else bad
+
+    assert {lowest_quality(picture, encoded, near=near)[0] for near in (None, *QUALITIES)} == {62}
 
 
 def test_other_sizes_of_an_original_begin_at_what_was_found() -> None:
