@@ -41,6 +41,11 @@ class Packed(Image.Image):
         self._unpack()
         return super().load()
 
+    def close(self) -> None:
+        """Let the pixels go, wherever they lie."""
+        self.packed = None
+        super().close()
+
     def _unpack(self) -> None:
         if self.packed is not None:
             self.im = Image.frombytes(self.mode, self.size, self.packed, "raw", self.layout).im

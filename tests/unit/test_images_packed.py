@@ -60,6 +60,15 @@ def test_packed_picture_is_taken_into_memory_once_and_then_its_bytes_are_let_go(
     assert picture.getpixel((0, 0)) == (1, 2, 3)
 
 
+def test_closed_packed_picture_has_let_its_pixels_go() -> None:
+    """As Pillow's own, it says so when it is used again."""
+    picture = packed(PHOTO, "RGB")
+    picture.close()
+    assert picture.packed is None
+    with pytest.raises(ValueError, match="closed"):
+        picture.convert("L")
+
+
 @pytest.mark.parametrize("picture_format", ["webp", "avif"])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_codec_hands_over_what_pillow_would_load(tmp_path: Path, picture_format: str, mode: str) -> None:
