@@ -14,7 +14,7 @@ Size = tuple[int, int]
 # Pillow keeps one byte a pixel in these modes, and four in all others.
 _ONE_BYTE_MODES = frozenset({"1", "L", "P"})
 _ALPHA_COPIES = 8
-"""Of a picture with transparency: straight from a palette or LA, and multiplied for the box filter."""
+"""Of a picture with transparency: straight from a palette or LA, and multiplied for the filters."""
 _DRAWN = 64
 """Of an SVG: canvas, PNG, picture, and some layers of the size of the canvas."""
 _WHOLE = {"avif": 16, "gif": 10, "tiff": 6, "webp": 17}
@@ -66,9 +66,10 @@ def pillow(per_pixel: int, *, decoded: Size, left: Size, frames: int) -> int:
     return pixels(decoded) * per_pixel + pixels(left) * (_LEFT + 4 * (frames - 1))
 
 
-def libvips(picture_format: str, *, decoded: Size, left: Size) -> int:
-    """Return what libvips takes to decode a still."""
-    return pixels(decoded) * _WHOLE_LIBVIPS.get(picture_format, _STRIPS) + pixels(left) * _LEFT
+def libvips(picture_format: str, *, decoded: Size, left: Size, transparent: bool) -> int:
+    """Return what libvips takes to decode a still, and what resampling needs besides."""
+    per_pixel_left = _LEFT + (_ALPHA_COPIES if transparent else 0)
+    return pixels(decoded) * _WHOLE_LIBVIPS.get(picture_format, _STRIPS) + pixels(left) * per_pixel_left
 
 
 def coefficients(full: Size, samples_per_pixel: float) -> int:

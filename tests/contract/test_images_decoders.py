@@ -255,6 +255,20 @@ def test_decoders_show_the_same_picture(tmp_path: Path, name: str, at_least: tup
     assert name != "PNG" or at_least[0] < 1021 or made[0].tobytes() == made[1].tobytes()
 
 
+@pytest.mark.parametrize("name", ["pillow", "libvips"])
+def test_transparent_picture_asks_for_the_copies_that_resampling_makes(tmp_path: Path, name: str) -> None:
+    """Alpha is multiplied in, in a copy of four bytes a pixel, whichever library decoded."""
+    prepare(max_pixels=50_000_000)
+    size, asked = (600, 400), []
+    path = tmp_path / "body"
+    for mode in ("RGB", "RGBA"):
+        path.write_bytes(pictures.saved(pictures.photo(*size).convert(mode), "PNG"))
+        structure = structure_of(path, "png", max_frames=1)
+        with decoder_for(name).open(str(path), structure, picture_format="png") as opened:
+            asked.append(opened.memory(at_least=size, frames=1))
+    assert asked[1] - asked[0] >= 8 * size[0] * size[1]
+
+
 @needs_libvips
 def test_libvips_really_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow stands behind it and would hide that it does nothing."""

@@ -130,7 +130,9 @@ class VipsOpened:
             decoded, more = drafted(full, at_least), self._opened.scans_memory()
         factor = quick_factor(decoded, at_least, _SPARE)
         left = (-(-decoded[0] // factor), -(-decoded[1] // factor))
-        return more + demand.libvips(self.facts.format, decoded=decoded, left=left)
+        return more + demand.libvips(
+            self.facts.format, decoded=decoded, left=left, transparent=self.facts.has_alpha
+        )
 
     def decode(self, *, at_least: Size, frames: int) -> Decoded:
         """Return the picture, completely decoded.
