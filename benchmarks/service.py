@@ -51,7 +51,11 @@ def origin(bodies: list[bytes]) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            body = bodies[int(self.path.lstrip("/").split(".")[0]) % len(bodies)]
+            number = self.path.lstrip("/").split(".")[0]
+            if not number.isdecimal():
+                self.send_error(404)  # robots.txt
+                return
+            body = bodies[int(number) % len(bodies)]
             self.send_response(200)
             self.send_header("Content-Type", "image/jpeg")
             self.send_header("Content-Length", str(len(body)))
