@@ -87,8 +87,8 @@ class Variants:
     3. The variant store, under a key made of the body's digest: a changed original cannot be mistaken.
     4. A render process. A broken or full variant store costs the storing, never the answer.
 
-    A picture that cannot be rendered is remembered for a minute in memory, so that a page that shows it does
-    not occupy the render processes.
+    A kept picture that cannot be rendered is remembered for a minute in memory, so that a page that shows it does
+    not occupy the render processes. Why an original cannot be had is for `Originals` to remember.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -117,18 +117,20 @@ class Variants:
             MirrorError: of section 6.
         """
         look = await self._parts.originals.look(asked.source)
-        try:
-            # What is stored needs no exclusion, which costs four system calls.
-            picture = await self._from_store(asked, look) or await self._made_once(asked, look)
-        except PictureError as error:
-            failure = _Failure(error, self._parts.now() + SHORT_SECONDS, look.stamp)
-            self._parts.memory.put(asked.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
-            raise
+        # What is stored needs no exclusion, which costs four system calls.
+        picture = await self._from_store(asked, look) or await self._made_once(asked, look)
         self._remember(asked, picture)
         return picture
 
     def _remember(self, asked: Asked, picture: Picture) -> None:
         self._parts.memory.put(asked.memory_key, picture.from_memory(), size=len(picture.body))
+
+    def _remember_failure(self, asked: Asked, obtained: Obtained, error: MirrorError) -> None:
+        # Of bytes that are not kept nothing is known: others may come, and keeping those is no change of generation.
+        kept = obtained.body is None and obtained.ending is None
+        if kept and isinstance(error, PictureError):
+            failure = _Failure(error, self._parts.now() + SHORT_SECONDS, obtained.stamp)
+            self._parts.memory.put(asked.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
 
     async def _made_once(self, asked: Asked, look: Look) -> Picture:
         key = f"variant {asked.memory_key} {look.stamp}"
@@ -165,6 +167,7 @@ class Variants:
             obtained = await self._rendered(obtained, asked.source, (wish,))
         output = obtained.rendered[wish]
         if isinstance(output, MirrorError):
+            self._remember_failure(asked, obtained, output)
             raise output
         picture = _picture(obtained, output.body, "rendered")
         if obtained.ending is not None:

@@ -51,6 +51,18 @@ async def test_kept_original_answers_whatever_its_origin_answers_later(
         assert variant.status == 200
 
 
+@pytest.mark.parametrize("earlier", ["html", "empty"])
+async def test_variant_that_failed_before_its_original_was_kept_is_made_once_it_is(
+    client: Client, origin: ScriptedOrigin, earlier: str
+) -> None:
+    target = "/image/width=30/" + origin.url("/late.png")
+    LATER[earlier](origin, "/late.png")
+    assert (await client.get(target)).code == "not_an_image"
+    origin.serve("/late.png", chart_png(60, 40))
+    assert (await client.get("/?" + origin.url("/late.png"))).status == 200
+    assert (await client.get(target)).status == 200
+
+
 async def test_dead_origin_wiped_variants_and_restart_leave_every_picture(
     own_config: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
