@@ -96,9 +96,8 @@ def _kind(error: BaseException) -> str:
         return "tls"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "dns"
-    # Prohibited addresses are among these, and last as long: what differs could be measured from outside. Whether
-    # a connection is refused, or accepted and dropped without an answer, may be a matter of microseconds.
-    return "connect" if isinstance(error, aiohttp.ClientConnectionError) else "unreachable"
+    # Prohibited addresses are among these, and last as long: what differs could be measured from outside.
+    return "connect" if isinstance(error, aiohttp.ClientConnectorError) else "unreachable"
 
 
 def _describe(error: BaseException) -> str:

@@ -398,8 +398,7 @@ def test_repair_leaves_an_origin_alone_that_does_not_answer(
             while True:
                 connection, _ = listener.accept()
                 connections += 1
-                with contextlib.suppress(OSError):
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -13,7 +13,7 @@ import pytest
 from fetching import body_of, fetch_config, fetching
 from http_client import Client
 from pictures import chart_png
-from scripted_origin import Handler, ScriptedOrigin, cut_short, head, raw, reset, stall
+from scripted_origin import Handler, ScriptedOrigin, cut_short, head, raw, stall
 from service import Service, wait_until, write_config
 
 from proxy.errors import SourceError, SourceTimeout, SourceUnreachable
@@ -161,20 +161,6 @@ async def test_dead_origin_is_left_alone_then_probed_once_then_used_again(origin
         )
         assert outcomes.count(b"good") == 1, "one tries, the others are spared"
         assert await body_of(fetcher, origin.url("/a.png")) == b"good"
-
-
-@pytest.mark.parametrize("handler", [reset(), raw(b"")], ids=["reset", "closed"])
-async def test_origin_that_hangs_up_without_an_answer_is_left_alone(
-    origin: ScriptedOrigin, handler: Handler
-) -> None:
-    origin.script("/a.png", handler)
-    async with fetching(fetch_config(), clock=Clock()) as fetcher:
-        caught = []
-        for _ in range(TRIPS_AFTER["connect"] + 1):
-            with pytest.raises(SourceUnreachable) as raised:
-                await body_of(fetcher, origin.url("/a.png"))
-            caught.append(raised.value.not_asked)
-    assert caught == [False] * TRIPS_AFTER["connect"] + [True]
 
 
 async def test_timeouts_of_an_origin_open_its_circuit_but_those_who_waited_in_line_do_not_count(
