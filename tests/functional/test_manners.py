@@ -13,7 +13,7 @@ import pytest
 from fetching import body_of, fetch_config, fetching
 from http_client import Client
 from pictures import chart_png
-from scripted_origin import Handler, ScriptedOrigin, cut_short, head, raw, stall
+from scripted_origin import Handler, ScriptedOrigin, cut_short, head, raw, reset, stall
 from service import Service, wait_until, write_config
 
 from proxy.errors import SourceError, SourceTimeout, SourceUnreachable
@@ -161,6 +161,20 @@ async def test_dead_origin_is_left_alone_then_probed_once_then_used_again(origin
         )
         assert outcomes.count(b"good") == 1, "one tries, the others are spared"
         assert await body_of(fetcher, origin.url("/a.png")) == b"good"
+
+
+@pytest.mark.parametrize("handler", [reset(), raw(b"")], ids=["reset", "closed"])
+async def test_origin_that_hangs_up_on_a_question_is_asked_for_its_other_pictures(
+    origin: ScriptedOrigin, handler: Handler
+) -> None:
+    """So do those refuse that protect some of their pictures (444 of nginx)."""
+    origin.script("/protected.png", handler)
+    origin.serve("/good.png", b"good")
+    async with fetching(fetch_config(), clock=Clock()) as fetcher:
+        for _ in range(3 * TRIPS_AFTER["connect"]):
+            with pytest.raises(SourceUnreachable):
+                await body_of(fetcher, origin.url("/protected.png"))
+        assert await body_of(fetcher, origin.url("/good.png")) == b"good"
 
 
 async def test_timeouts_of_an_origin_open_its_circuit_but_those_who_waited_in_line_do_not_count(
