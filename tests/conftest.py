@@ -10,15 +10,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 from http_client import Client
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from scripted_origin import ScriptedOrigin, running_in_thread
 from scripted_wayback import ScriptedWayback
 from service import Service, write_config
 
-# Machines are shared: how long an example takes, to think of or to try, says nothing. With CI set, Hypothesis takes
-# its own profile, which tries the same examples each time; `--hypothesis-profile=deep` looks further.
-settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("deep", settings.get_profile("local"), max_examples=3000)
+# Machines are shared: how long an example takes says nothing. With CI set, Hypothesis takes its own profile, which
+# tries the same examples each time; `--hypothesis-profile=deep` looks further.
+settings.register_profile("local", deadline=None)
+settings.register_profile("deep", deadline=None, max_examples=3000)
 if "CI" not in os.environ:
     settings.load_profile("local")
 
