@@ -44,7 +44,7 @@ class Recording:
 
         def mkdir_recorded(path: Path, *arguments: object, **named: object) -> None:
             there = path.exists()
-            mkdir(path, *arguments, **named)  # type: ignore[arg-type]
+            mkdir(path, *arguments, **named)
             if not there:
                 self.steps.append(f"mkdir {self._place(path)}")
 

@@ -175,7 +175,7 @@ async def test_body_that_found_a_name_meanwhile_is_no_orphan(
     counted = store._counted
 
     async def counted_late(*arguments: object) -> object:
-        census = await counted(*arguments)  # type: ignore[arg-type]
+        census = await counted(*arguments)
         await keep(store, "http://h/late.png", b"bytes")
         return census
 
@@ -231,7 +231,7 @@ async def test_history_is_purged_by_age_count_and_date(
             names[incoming.sha256] = body.decode()
             await store.commit(dataclasses.replace(entry, fetched_at=NOW + day * DAY), incoming)
     purger, variants = await purging(store, tmp_path, NOW + 10 * DAY)
-    await purger.purge(Wanted(history=True, **wanted))  # type: ignore[arg-type]
+    await purger.purge(Wanted(history=True, **wanted))
     entry = await kept(store)
     assert [*(names[item.body_sha256] for item in entry.history), ""] == left
     assert len(bodies(tmp_path)) == len(left)

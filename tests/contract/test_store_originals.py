@@ -520,7 +520,7 @@ async def test_verify_names_what_is_wrong(store: Originals, damage: object, kind
     await keep(store, OTHER, b"two")
     entry = await keep(store, URL, b"one")
     assert (await store.verify()).wrong == []
-    damage(store, entry)  # type: ignore[operator]
+    damage(store, entry)
     assert {finding.kind for finding in (await store.verify()).wrong} == kinds
 
 

@@ -191,7 +191,7 @@ async def test_store_that_was_deleted_is_not_brought_back(store: Originals, tmp_
     shutil.rmtree(tmp_path / "store")
     time = Time()
     steps: list[float] = []
-    time.enough = lambda: steps.append(time.seconds) or time.seconds > NOW + 600  # type: ignore[func-returns-value]
+    time.enough = lambda: steps.append(time.seconds) or time.seconds > NOW + 600
     with contextlib.suppress(asyncio.CancelledError):
         await scrubber(store, time).run(lambda: RATE)
     assert len({round(moment / 30) for moment in steps}) <= 24

@@ -185,10 +185,10 @@ async def test_purge_by_origin_dry_run_deletes_nothing_and_then_it_does(
             return dict(json.loads(answer.body))
 
         would = await purge(origin=origin.url(""), dry_run=True)
-        assert sorted(would["purged"]) == sorted(urls)  # type: ignore[call-overload]
+        assert sorted(would["purged"]) == sorted(urls)
         assert all([(await client.get("/?" + url)).status == 200 for url in urls])
         done = await purge(origin=origin.url(""))
-        assert (sorted(done["purged"]), done["freed_bytes"]) == (sorted(urls), would["freed_bytes"])  # type: ignore[call-overload]
+        assert (sorted(done["purged"]), done["freed_bytes"]) == (sorted(urls), would["freed_bytes"])
         await origin.stop()
         assert [(await client.get("/?" + url)).code for url in urls] == ["source_unreachable"] * 3
 

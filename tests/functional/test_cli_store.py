@@ -93,7 +93,7 @@ def test_dry_run_deletes_nothing(
     config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert invoke("store", "purge", "--origin", origin.url("/"), "--dry-run", "--json", config=config) == 0
-    assert len(told(capsys)["purged"]) == 3  # type: ignore[arg-type]
+    assert len(told(capsys)["purged"]) == 3
     assert invoke("store", "sweep", "--dry-run", config=config) == 0
     assert len(bodies(config)) == 2
 
@@ -248,9 +248,9 @@ def test_stat_tells_shares_of_origins_and_articles(
     capsys.readouterr()
     assert invoke("store", "stat", "--json", config=config) == 0
     figures = told(capsys)
-    (share,) = figures["origins"]  # type: ignore[misc]
+    (share,) = figures["origins"]
     assert (share["name"], share["originals"], share["bytes"]) == (origin.url(""), 3, 2 * len(ONE) + len(TWO))
-    articles = {item["name"].rpartition("/")[2]: item for item in figures["by_article"]}  # type: ignore[attr-defined]
+    articles = {item["name"].rpartition("/")[2]: item for item in figures["by_article"]}
     assert (articles["a.md"]["originals"], articles["a.md"]["missing"]) == (3, 0)
     assert (articles["b.md"]["bytes"], articles["b.md"]["missing"]) == (len(TWO), 1)
     assert figures["freed_by_purge_orphans_bytes"] == 0
@@ -270,10 +270,10 @@ def test_repair_fetches_what_is_damaged_missing_or_unreadable(
     (two,) = [path for path in entries if b"/two.png" in path.read_bytes()]
     two.write_bytes(two.read_bytes()[:-30])
     assert invoke("store", "verify", "--json", config=config) == 1
-    assert sorted(item["kind"] for item in told(capsys)["wrong"]) == ["body_damaged", "entry_unreadable"]  # type: ignore[attr-defined]
+    assert sorted(item["kind"] for item in told(capsys)["wrong"]) == ["body_damaged", "entry_unreadable"]
     assert invoke("store", "verify", "--repair", "--json", config=config) == 0
     repair = told(capsys)["repair"]
-    assert (len(repair["repaired"]), repair["failed"], repair["left"]) == (3, {}, [])  # type: ignore[index]
+    assert (len(repair["repaired"]), repair["failed"], repair["left"]) == (3, {}, [])
     assert sorted(path.read_bytes() for path in bodies(config)) == sorted([ONE, TWO])
     assert invoke("store", "verify", config=config) == 0
 
@@ -286,8 +286,8 @@ def test_repair_leaves_and_tells_what_the_origin_does_not_give(
     origin.serve("/two.png", b"gone", status=404)
     assert invoke("store", "verify", "--repair", "--json", config=config) == 1
     repair = told(capsys)["repair"]
-    assert repair["failed"] == {origin.url("/two.png"): "source_not_found"}  # type: ignore[index]
-    assert [item["kind"] for item in repair["left"]] == ["body_damaged"]  # type: ignore[index]
+    assert repair["failed"] == {origin.url("/two.png"): "source_not_found"}
+    assert [item["kind"] for item in repair["left"]] == ["body_damaged"]
     assert other.read_bytes() == TWO[:-1] + b"?"
 
 
@@ -416,7 +416,7 @@ def test_repair_leaves_an_origin_alone_that_does_not_answer(
         thread.join()
     for connection in held:
         connection.close()
-    assert told(capsys)["repair"]["failed"] == dict.fromkeys(urls, "source_timeout")  # type: ignore[index]
+    assert told(capsys)["repair"]["failed"] == dict.fromkeys(urls, "source_timeout")
     assert 0 < len(held) <= 10
 
 
@@ -457,7 +457,7 @@ def test_rewrite_and_warm_know_an_article_by_the_same_name(
     )
     capsys.readouterr()
     assert invoke("store", "stat", "--json", config=config) == 0
-    names = [item["name"] for item in told(capsys)["by_article"]]  # type: ignore[attr-defined]
+    names = [item["name"] for item in told(capsys)["by_article"]]
     assert sorted(names) == [str(config.parent / "a.md"), "posts/deep/c.md"]
 
 
@@ -483,4 +483,4 @@ def test_dry_run_of_a_purge_tells_what_the_purge_then_does(
     assert invoke("store", *command, config=config) == 0
     assert told(capsys) == dry | {"dry_run": False}
     assert dry["freed_bytes"] == len(ONE) + len(TWO)
-    assert len(dry["blocked"]) == 3  # type: ignore[arg-type]
+    assert len(dry["blocked"]) == 3

@@ -190,7 +190,7 @@ async def test_client_is_limited_by_its_own_address_behind_a_trusted_proxy(
     with Service(write_config(tmp_path, {"server": limits})) as service:
         client = Client(http, service.base)
 
-        async def ask(target: str, who: str = "192.0.2.1"):  # type: ignore[no-untyped-def]
+        async def ask(target: str, who: str = "192.0.2.1"):
             return await client.get(target, headers={"X-Forwarded-For": f"198.51.100.1, {who}"})
 
         targets = ["/?" + origin.url("/a.png"), "/?" + origin.url("/large.png"), "/nothing", "/image/bad/x"]

@@ -60,7 +60,7 @@ async def test_older_version_is_served_by_its_digest_until_it_is_purged(
         explained = json.loads((await client.get("/explain" + target)).body)
         assert explained["original"]["history"][0]["address"] == target
         assert await store("show", "--source", source, "--json", config=config) == 0
-        versions = told(capsys)["entry"]["versions"]  # type: ignore[index]
+        versions = told(capsys)["entry"]["versions"]
         assert [item["body_sha256"] for item in versions] == [digest(NEW), digest(OLD)]
         words = ("purge", "--history", "--keep", "0", "--source", source, "--json")
         assert await store(*words, "--dry-run", config=config) == 0

@@ -160,7 +160,7 @@ class FullFile(io.BufferedWriter):
     room = 0
 
     def write(self, data: object) -> int:
-        view = memoryview(data)  # type: ignore[arg-type]
+        view = memoryview(data)
         if self.tell() + len(view) > FullFile.room:
             super().write(view[: FullFile.room - self.tell()])
             super().flush()

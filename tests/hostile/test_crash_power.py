@@ -199,13 +199,13 @@ def test_store_that_forgets_an_fsync_is_found_out(
         monkeypatch.setattr("cache.layout.sync_folder", lambda _folder: None)
     recorded = Recorded(room / "recorded")
     recorded.live(Shift(recorded.root, recorded.top, 0, 0, plan=BEFORE), pass_all)
-    cuts = Cuts(recorded, random.Random(1), states=0)  # noqa: S311
+    cuts = Cuts(recorded, random.Random(1), states=0)  # noqa: S311 - which cuts, not a secret
     assert any("is State" in line or "body" in line for line in cuts.broken(room))
 
 
 def test_store_that_forgets_nothing_outlasts_every_cut(room: Path) -> None:
     """The same recording of the store as it is, cut at many points."""
-    rng = random.Random(1)  # noqa: S311
+    rng = random.Random(1)  # noqa: S311 - which cuts, not a secret
     recorded = Recorded(room / "recorded")
     recorded.live(Shift(recorded.root, recorded.top, 0, 0, plan=BEFORE), pass_all)
     assert look(recorded, room, rng, states=60, name="the store as it is") > 30

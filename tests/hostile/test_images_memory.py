@@ -123,7 +123,7 @@ async def test_picture_takes_no_more_than_it_asked_for(tmp_path: Path, name: str
     pool = RenderPool(RenderConfig(decoder=decoder), processes=1)
     await pool.start()
     asked, ask = [32 * MIB], pool._line.ask
-    pool._line.ask = lambda item, needs: (asked.append(needs), ask(item, needs))[1]  # type: ignore[method-assign]
+    pool._line.ask = lambda item, needs: (asked.append(needs), ask(item, needs))[1]
     (pid,) = pool.pids
     before = psutil.Process(pid).memory_info().rss
     forget_peak(pid)

@@ -97,7 +97,7 @@ class Watch:
     def __enter__(self) -> Self:
         for name in REAL:
             setattr(os, name, getattr(self, f"_{name}"))
-        io.open = builtins.open = self._io_open  # type: ignore[assignment]
+        io.open = builtins.open = self._io_open
         return self
 
     def __exit__(

@@ -242,7 +242,7 @@ def _adam7(picture: Image.Image) -> bytes:
     data = b""
     for left, top, across, down in places:
         for y in range(top, height, down):
-            data += b"\0" + b"".join(bytes(picture.getpixel((x, y))) for x in range(left, width, across))  # type: ignore[arg-type]
+            data += b"\0" + b"".join(bytes(picture.getpixel((x, y))) for x in range(left, width, across))
     return pictures.png(width, height, zlib.compress(data), interlaced=True)
 
 

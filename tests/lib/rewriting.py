@@ -15,7 +15,7 @@ def rewrite(article: str | bytes, *, kind: ArticleKind = "markdown", **options: 
     """Rewrite an article; `options` are the rewriter's, or `config`."""
     data = article.encode() if isinstance(article, str) else article
     config = options.pop("config", RewriteConfig())
-    rewriter = Rewriter(config, base_url=BASE, **options)  # type: ignore[arg-type]
+    rewriter = Rewriter(config, base_url=BASE, **options)
     return rewriter.rewrite(data, kind=kind)
 
 

@@ -57,7 +57,7 @@ def test_value_that_would_be_pickled_is_refused(shelf: Any, value: object) -> No
 
 def plant(shelf: Any, columns: str, *values: object) -> None:
     with sqlite3.connect(Path(shelf.directory) / "cache.db") as connection:
-        connection.execute(f"UPDATE Cache SET {columns}", values)  # noqa: S608
+        connection.execute(f"UPDATE Cache SET {columns}", values)  # noqa: S608 - columns are named in this file
     connection.close()
 
 

@@ -111,7 +111,7 @@ async def test_error_reaches_every_waiter_as_his_own(flight: SingleFlight) -> No
     """Each gets a copy: one exception raised many times would grow and be changed under others' hands."""
     cause = KeyError("why")
     work = Work(error=ValueError("no"))
-    work._error.__cause__ = cause  # type: ignore[union-attr]
+    work._error.__cause__ = cause
     waiters = [asyncio.create_task(flight.run("a", peek=nothing, work=work)) for _ in range(20)]
     await until_begun(work)
     work.go.set()

@@ -153,7 +153,7 @@ def watched(pool: RenderPool) -> list[tuple[int, int]]:
         heard.append((needs, len(pool._line._shares)))
         return answer
 
-    pool._line.ask = noted  # type: ignore[method-assign]
+    pool._line.ask = noted
     return heard
 
 

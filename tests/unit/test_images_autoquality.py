@@ -32,7 +32,7 @@ LOSSY = ("jpeg", "webp", "avif")
 
 
 def result(picture: Image.Image, quality: int | str = "auto") -> Result:
-    return Result(((picture, 0),), 0, b"", Resolved(quality=quality))  # type: ignore[arg-type]
+    return Result(((picture, 0),), 0, b"", Resolved(quality=quality))
 
 
 def found(

@@ -30,7 +30,7 @@ def wishes(draw: st.DrawFn) -> Resolved:
 
 
 def planned(natural: tuple[int, int], **options: object) -> Plan:
-    return make_plan(natural, Resolved(**options), limits=LIMITS)  # type: ignore[arg-type]
+    return make_plan(natural, Resolved(**options), limits=LIMITS)
 
 
 @given(sizes, wishes())
@@ -163,7 +163,7 @@ def test_gravity_decides_what_stays(gravity: str, crop: tuple[float, ...]) -> No
 )
 def test_more_than_the_limits_is_refused(options: dict[str, object]) -> None:
     """What is asked for beyond the limits is refused whatever the picture, before it is even fetched."""
-    wanted = Resolved(**options)  # type: ignore[arg-type]
+    wanted = Resolved(**options)
     with pytest.raises(InvalidTransform, match="allowed"):
         make_plan((10, 10), wanted, limits=LIMITS)
     with pytest.raises(InvalidTransform, match="allowed"):

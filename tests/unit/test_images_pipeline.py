@@ -30,7 +30,7 @@ def _look(tmp_path: Path) -> Iterator[Inspect]:
     def look(body: bytes, *wishes: str, check: bool = False, **settings: int) -> Inspection:
         path.write_bytes(body)
         told: list[PictureFacts] = []
-        limits = Settings(**settings)  # type: ignore[arg-type]
+        limits = Settings(**settings)
         prepare(max_pixels=limits.max_pixels)
         job = Job(str(path), tuple(wish(text) for text in wishes), check=check)
         inspection = inspect(job, limits, decoder=PillowDecoder(), on_facts=told.append)
@@ -190,7 +190,7 @@ def test_palette_with_transparency_keeps_it(look: Inspect) -> None:
     """A GIF's hole is still a hole in WebP, and white in JPEG."""
     body = pictures.saved(pictures.disc(), "GIF")
     inspection = look(body, "width=50>webp", "width=50>jpeg")
-    assert result(inspection).convert("RGBA").getpixel((0, 0))[3] == 0  # type: ignore[index]
+    assert result(inspection).convert("RGBA").getpixel((0, 0))[3] == 0
     assert looks_like(colour_at(result(inspection, 1), 0, 0), WHITE)
 
 

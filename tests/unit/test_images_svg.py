@@ -36,7 +36,7 @@ def _look(tmp_path: Path) -> Callable[..., Inspection]:
     def look(body: bytes, *wishes: str, **settings: int) -> Inspection:
         path = tmp_path / "body"
         path.write_bytes(body)
-        limits = Settings(**settings)  # type: ignore[arg-type]
+        limits = Settings(**settings)
         prepare(max_pixels=limits.max_pixels)
         asked = tuple(
             Wish(Transform.parse(text.partition(">")[0]).resolved({}), (text.partition(">")[2] or "png",))
@@ -295,13 +295,13 @@ def test_embedded_picture_is_shown_and_file_is_not(look: Look, tmp_path: Path) -
     for name, shown in ((data, True), (str(tmp_path / "red.png"), False), ("red.png", False)):
         body = document(f'<image width="120" height="80" href="{name}"/>')
         picture = opened(body_of(look(body, "width=60"))).convert("RGBA")
-        assert looks_like(picture.getpixel((10, 10)), (*RED, 255)) is shown  # type: ignore[arg-type]
+        assert looks_like(picture.getpixel((10, 10)), (*RED, 255)) is shown
 
 
 @drawn
 def test_text_is_drawn_in_a_font_that_is_there(look: Look) -> None:
     """A family that the machine lacks must not make the words vanish."""
-    if not svg.families(svg.DRAW):  # type: ignore[arg-type]
+    if not svg.families(svg.DRAW):
         pytest.skip("this machine has no fonts")
     for family in ("Arial, Helvetica", "sans-serif", "serif", "monospace", "no such family"):
         body = document(f'<text x="5" y="50" font-size="40" font-family="{family}">Word</text>')

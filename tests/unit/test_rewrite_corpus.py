@@ -32,8 +32,8 @@ def articles() -> list[Path]:
 def reader() -> MarkdownIt:
     """Return a Markdown reader that leaves addresses as they are."""
     parser = MarkdownIt("commonmark").enable("table")
-    parser.normalizeLink = lambda url: url  # type: ignore[method-assign]
-    parser.validateLink = lambda _: True  # type: ignore[method-assign]
+    parser.normalizeLink = lambda url: url
+    parser.validateLink = lambda _: True
     return parser
 
 

@@ -28,7 +28,7 @@ def work(number: int, host: str = "h") -> Work:
 
 
 def kept(item: Work, **words: object) -> Outcome:
-    return Outcome(item, KeptOriginal("0" * 64, 1000, "image/png", new=True), **words)  # type: ignore[arg-type]
+    return Outcome(item, KeptOriginal("0" * 64, 1000, "image/png", new=True), **words)
 
 
 def failed(item: Work, code: str) -> Outcome:
@@ -38,7 +38,7 @@ def failed(item: Work, code: str) -> Outcome:
 class ScriptedWarmer:
     """Keeps everything but what `silent` hosts have; those wait for `release` and time out."""
 
-    def __init__(self, silent: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    def __init__(self, silent: frozenset[str] | set[str] = frozenset()) -> None:
         self.silent = silent
         self.paced: set[str] = set()
         self.release = asyncio.Event()
@@ -129,7 +129,7 @@ async def test_closing_early_cancels_what_is_under_way() -> None:
     warmer = ScriptedWarmer({"silent"})
     outcomes = Warming(warmer, per_origin=4, concurrency=4).outcomes([work(0, "alive"), work(1, "silent")])
     await anext(outcomes)
-    await outcomes.aclose()  # type: ignore[attr-defined]
+    await outcomes.aclose()
     assert warmer.active["all"] == 0
 
 

@@ -102,7 +102,7 @@ class Peer:
 
 def ask(clients: Clients, address: str, *, now: float, path: str = "/image/x") -> dict[str, str]:
     peer = Peer(address)
-    clients.admit(peer, path, now=now)  # type: ignore[arg-type]
+    clients.admit(peer, path, now=now)
     return peer.notes.get(RATE_LIMIT, {})
 
 

@@ -56,7 +56,7 @@ def _differs(wide: Image.Image, value: int) -> Image.Image:
 
 def _from_wide_numbers(picture: Image.Image) -> Image.Image:
     extrema = picture.getextrema()
-    low, high = float(extrema[0]), float(extrema[1])  # type: ignore[arg-type] # one band: two numbers
+    low, high = float(extrema[0]), float(extrema[1])  # type: ignore[arg-type]  # one band: two numbers
     if not (-1e30 < low <= high < 1e30):
         raise ValueError("numbers without measure")
     if low >= 0 and high <= 65535:
