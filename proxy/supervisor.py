@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -60,11 +61,26 @@ class Serving:
         return config.model_copy(update={"server": config.server.model_copy(update=update)})
 
 
+_LISTEN_ADVICE = {
+    errno.EADDRINUSE: "another program uses it: stop that program, or choose another port with --port or server.port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: set server.host to one of its own, or to 127.0.0.1",
+    errno.EACCES: "ports below 1024 need a privilege: choose a higher one with --port or server.port",
+}
+
+
+class ListenError(Exception):
+    """The service cannot listen where it should; the message names host and port and says what to do."""
+
+    def __init__(self, config: Config, error: OSError) -> None:
+        advice = _LISTEN_ADVICE.get(error.errno or 0, error.strerror or str(error))
+        super().__init__(f"cannot listen on {config.server.host} port {config.server.port}: {advice}")
+
+
 def bind(config: Config) -> socket.socket:
     """Return the listening socket.
 
     Raises:
-        OSError: the address is taken or not ours.
+        ListenError: the address is taken, not ours, or not allowed to us.
     """
     family = socket.AF_INET6 if ":" in config.server.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -72,8 +88,12 @@ def bind(config: Config) -> socket.socket:
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # Accepted connections inherit it: the kernel hangs up on clients that do not read what they asked for.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_READER_MILLISECONDS)
-    listener.bind((config.server.host.strip("[]"), config.server.port))
-    listener.listen(1024)
+    try:
+        listener.bind((config.server.host.strip("[]"), config.server.port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise ListenError(config, error) from error
     listener.setblocking(False)
     return listener
 
@@ -82,7 +102,7 @@ def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) 
     """Run the service until a signal ends it; return the exit code: 2 when a worker could not start.
 
     Raises:
-        CacheError, ConfigError, OSError: the address, the stores or the manifest cannot be used.
+        CacheError, ConfigError, ListenError, OSError: the address, the stores or the manifest cannot be used.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody can reload
     _raise_descriptor_limit()

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from proxy.cli.parser import Parser
 from proxy.configfile import ConfigError, load
 from proxy.observe.logs import set_up
 from proxy.version import __version__
@@ -26,17 +27,19 @@ COMMANDS = {
     "demo": "the whole story on the sample article",
 }
 
+CONFIG_HELP = "configuration file (else IMGMIRROR_CONFIG, else config.toml)"
+
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """Return the parser; with `only`, the other commands are named but not loaded, which starts faster."""
-    parser = argparse.ArgumentParser(prog="imgmirror", description="An image proxy and asset mirror.")
+    parser = Parser(prog="imgmirror", description="An image proxy and asset mirror.")
     parser.add_argument("--version", action="version", version=f"imgmirror {__version__}")
+    parser.add_argument("--config", metavar="F", help=CONFIG_HELP)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.add_argument(
-            "--config", metavar="F", help="configuration file (else IMGMIRROR_CONFIG, else config.toml)"
-        )
+        # Suppressed, so that an absent one leaves what stood before the command.
+        command.add_argument("--config", metavar="F", default=argparse.SUPPRESS, help=CONFIG_HELP)
         if only is None or name == only:
             importlib.import_module(f"proxy.cli.{name}").add_arguments(command)
     return parser
@@ -45,8 +48,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    named = next((word for word in given if word in COMMANDS), "")
-    args = build_parser(named).parse_args(given)
+    args = build_parser(_command_of(given)).parse_args(given)
     set_up()
     try:
         config = load(args.config, os.environ).config
@@ -69,6 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say_nothing_more()
         return 1
     return code
+
+
+def _command_of(given: Sequence[str]) -> str:
+    """Return the first word that is neither an option nor the value of `--config`; empty when there is none."""
+    words = iter(given)
+    for word in words:
+        if word == "--config":
+            next(words, "")
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def _say_nothing_more() -> None:
