@@ -11,7 +11,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from proxy.cli.environment import environment_problem
 from proxy.cli.parser import Parser
+from proxy.config import Config
 from proxy.configfile import ConfigError, load
 from proxy.observe.logs import set_up
 from proxy.version import __version__
@@ -21,6 +23,7 @@ COMMANDS = {
     "rewrite": "replace wrapper addresses in articles",
     "warm": "keep the pictures of articles before the first visitor comes",
     "url": "build, explain, sign and unwrap addresses",
+    "config": "print the commented default configuration",
     "store": "look after what is kept",
     "doctor": "check configuration, store, codecs, DNS and disk",
     "health": "ask a running service whether it is healthy",
@@ -50,8 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     args = build_parser(_command_of(given)).parse_args(given)
     set_up()
+    if problem := environment_problem():
+        print(f"imgmirror: {problem}", file=sys.stderr)
+        return 2
     try:
-        config = load(args.config, os.environ).config
+        # The default is wanted most where the present file is broken.
+        config = Config() if args.command == "config" else load(args.config, os.environ).config
         code = int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
         print(end="", flush=True)
     except ConfigError as error:
