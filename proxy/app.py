@@ -211,6 +211,7 @@ def _assembled(
     originals = Originals(
         intake.Parts(opened.kept, opened.fetcher, batches, opened.flight, metrics, now),
         config.fetch,
+        memory,
     )
     variants = Variants(
         variants_service.Parts(

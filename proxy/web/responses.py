@@ -15,7 +15,15 @@ from aiohttp import web
 from cache.entry import Entry
 from cache.validators import Range, evaluate, if_range_matches, parse_etag, parse_range
 from proxy.errors import RangeNotSatisfiable
-from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, content_type, language, last_modified
+from proxy.services.outcome import (
+    NOT_KEPT,
+    SHORT_SECONDS,
+    Obtained,
+    Picture,
+    content_type,
+    language,
+    last_modified,
+)
 from proxy.web.clients import RATE_LIMIT
 
 log = logging.getLogger(__name__)
@@ -28,7 +36,7 @@ SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inlin
 _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
 """An entity tag (RFC 9110 §8.8.3) that is strong and holds nothing that another server might trip over."""
 
-_NO_FALLBACK = frozenset({"", "refreshing"})
+_NO_FALLBACK = frozenset({"", "refreshing", NOT_KEPT})
 """Details of a short-lived answer that say nothing of a failure."""
 
 _BASE = {
