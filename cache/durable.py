@@ -13,11 +13,11 @@ import errno
 import fcntl
 import os
 import secrets
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from cache.errors import StoreFull, StoreUnwritable
+from cache.opening import open_regular
 
 _NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
@@ -196,11 +196,8 @@ def _claimed(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def _owner_gone(path: Path) -> Iterator[bool]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    descriptor = open_regular(path, os.O_RDWR)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            yield False
-            return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from cache.durable import create_aside, write_all
 from cache.errors import StoreUnreadable
+from cache.opening import open_regular, regular_status
 
 log = logging.getLogger(__name__)
 
@@ -162,21 +163,21 @@ def _private_numbers() -> memoryview:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        status = regular_status(path)
     except OSError:
         return None
-    return (status.st_dev, status.st_ino) if status.st_size == _FILE_BYTES else None
+    return (status.st_dev, status.st_ino) if status and status.st_size == _FILE_BYTES else None
 
 
 def _opened(path: Path, aside: Path, *, make: bool) -> int:
     if not make:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return open_regular(path, os.O_RDWR)
     with contextlib.suppress(FileNotFoundError):
         if _identity(path) is None:
             # Too short to be mapped: reading it would kill the process.
             path.unlink()
     with contextlib.suppress(FileNotFoundError):
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return open_regular(path, os.O_RDWR)
     if not path.parent.is_dir():
         # The store was deleted while it was open; we are not to bring its folder back.
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
@@ -188,4 +189,4 @@ def _opened(path: Path, aside: Path, *, make: bool) -> int:
     finally:
         made.unlink(missing_ok=True)
         os.close(descriptor)
-    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    return open_regular(path, os.O_RDWR)

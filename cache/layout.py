@@ -14,12 +14,12 @@ import errno
 import logging
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache.durable import Durable, abandoned, sync_folder
 from cache.errors import StoreRefused, StoreUnreadable
+from cache.opening import read_regular, regular_status
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def _recognise_or_mark(layout: Layout) -> None:
 
 def _marker_text(layout: Layout) -> str | None:
     try:
-        return layout.marker.read_bytes()[:4096].decode("utf-8", "replace")
+        return read_regular(layout.marker, 4096).decode("utf-8", "replace")
     except FileNotFoundError:
         return None
 
@@ -169,7 +169,7 @@ def _is_ours_already(path: Path) -> bool:
     if path.name == "incoming" and path.is_dir():
         return all(re.fullmatch(r"[0-9]+-[0-9a-f]{16}\.part", item.name) for item in path.iterdir())
     try:
-        return path.is_dir() and (path / "CACHEDIR.TAG").read_bytes() == CACHE_TAG
+        return path.is_dir() and read_regular(path / "CACHEDIR.TAG", 4096) == CACHE_TAG
     except OSError:
         return False
 
@@ -239,11 +239,8 @@ def is_folder_readable(folder: Path) -> bool:
 
 def size_of(path: Path) -> int | None:
     """Return the size of a regular file, None when there is none."""
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    status = regular_status(path)
+    return None if status is None else status.st_size
 
 
 def _checked(digest: str) -> str:

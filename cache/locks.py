@@ -21,6 +21,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cache.opening import open_regular
+
 FIRST_WAIT_SECONDS = 0.002
 LONGEST_WAIT_SECONDS = 0.025
 _OFFSET_BITS = 62
@@ -150,7 +152,7 @@ class KeyLocks:
             self._file = None
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT)
             status = os.fstat(descriptor)
             self._file = _LockFile(descriptor, (status.st_dev, status.st_ino), os.getpid())
         return self._file

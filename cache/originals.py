@@ -19,6 +19,7 @@ import aiofiles
 
 from cache.articles import ArticleIndex
 from cache.blocks import Blocks
+from cache.bodies import Bodies, Condition, identity_of
 from cache.census import Census, Note, StoreStat, count_shard, shards_of
 from cache.durable import Durable, abandoned, create_aside, refusal
 from cache.entry import Entry
@@ -33,8 +34,9 @@ from cache.keys import source_key
 from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
 from cache.locks import KeyLocks
+from cache.opening import open_regular, regular_status
 from cache.refs import Refs
-from cache.scrub import Scrub
+from cache.scrub import ENTRY, Damage, Scrub
 from cache.threads import StoreThreads
 from cache.usage import Counts, Usage
 from cache.verify import Finding, Progress, Verification, VerifyReport
@@ -85,6 +87,7 @@ class Originals:
         self.failures = Failures(layout.root / "failures", self._threads)
         self._exclusion = Exclusion(self.locks)
         self.scrub = Scrub(layout, durable, self._threads, self.locks)
+        self._bodies = Bodies(layout, self._note_damage)
         self.history = History(
             Parts(
                 layout,
@@ -171,8 +174,22 @@ class Originals:
         Raises:
             OSError: it is not there or cannot be read.
         """
-        async with aiofiles.open(self._layout.body(sha256), "rb", executor=self._threads.executor) as reader:
+        async with aiofiles.open(
+            self._layout.body(sha256), "rb", opener=_opened, executor=self._threads.executor
+        ) as reader:
             return await reader.read()
+
+    async def condition(self, sha256: str) -> Condition:
+        """Return whether a body is as it was kept; see `bodies.py` for when its digest is compared.
+
+        Raises:
+            OSError: it is not there or cannot be read.
+        """
+        return await self._threads.read(self._bodies.condition, sha256)
+
+    async def salvage(self, url: str) -> Entry | None:
+        """Return what can still be told of the damaged entry of a source; None when that is nothing."""
+        return await self._threads.read(self._salvaged, url)
 
     async def entries(self) -> AsyncIterator[Entry]:
         """Yield every readable entry, in the order of their keys."""
@@ -385,6 +402,16 @@ class Originals:
     def _looked_up(self, url: str) -> tuple[bool, Entry | None]:
         return self._blocks.contains(url), self._keeper.entry(source_key(url))
 
+    def _note_damage(self, sha256: str, condition: Condition) -> None:
+        self.scrub.note(Damage(sha256, "damaged", condition.identity))
+
+    def _salvaged(self, url: str) -> Entry | None:
+        found = self._keeper.salvaged(url)
+        if found is not None:
+            status = regular_status(self._layout.entry(found.key))
+            self.scrub.note(Damage(found.key, ENTRY, identity_of(status) if status else (), found.key))
+        return found
+
     def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
         """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
         self._require_welcome(entry.source, stamp)
@@ -437,6 +464,10 @@ class Originals:
                 await self._threads.read(self._usage.settle, counts, before=before)
         except OSError as error:
             log.warning("what is kept could not be counted: %s", error)
+
+
+def _opened(path: str, flags: int) -> int:
+    return open_regular(Path(path), flags)
 
 
 def _require_agreement(entry: Entry, incoming: Incoming) -> None:

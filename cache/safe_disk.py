@@ -19,6 +19,7 @@ import diskcache
 from diskcache.core import MODE_BINARY, MODE_RAW, MODE_TEXT
 
 from cache.errors import PickleRefused
+from cache.opening import open_regular
 
 _FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val\Z")
 _PLAIN = (str, bytes, float, int)
@@ -68,6 +69,7 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             raise PickleRefused("a value in the table is a pickle")
         if filename is not None:
             _require_ours(filename)
+            os.close(open_regular(Path(self._directory) / filename))
         return super().fetch(mode, filename, value, read)
 
     def remove(self, file_path: str) -> None:

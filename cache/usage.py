@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.opening import open_regular, read_regular
+
 log = logging.getLogger(__name__)
 
 _RECORD = struct.Struct("<8sQqqqI")
@@ -71,7 +73,7 @@ class Usage:
 
     def _read(self) -> tuple[Counts, int]:
         try:
-            return _parsed(self._path.read_bytes()[: _RECORD.size])
+            return _parsed(read_regular(self._path, _RECORD.size))
         except OSError:
             return Counts(), -1
 
@@ -79,7 +81,7 @@ class Usage:
     def _exclusive(self) -> Iterator[int]:
         # flock belongs to the open file, so threads of one process need a lock of their own.
         with self._threads:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 yield descriptor

@@ -28,7 +28,7 @@ from proxy.errors import (
 from proxy.images.workers import Wish
 from proxy.services.intake import Errand, Intake, Parts
 from proxy.services.negatives import Negatives
-from proxy.services.outcome import NOT_KEPT, NOT_KEPT_HIT, SHORT_SECONDS, CacheState, Obtained
+from proxy.services.outcome import CORRUPT, NOT_KEPT, NOT_KEPT_HIT, SHORT_SECONDS, CacheState, Obtained
 from proxy.services.recovery import Recovery
 from proxy.source import Source
 
@@ -122,7 +122,13 @@ class Originals:
         refused = self._refused(source, stamp)
         if known is None:
             errand = Errand(source, None, wishes, stamp, patient, date, refused=refused)
-            return await self._fetch_once(errand, accept)
+            try:
+                return await self._fetch_once(errand, accept)
+            except SourceError:
+                if (salvaged := await self._parts.store.salvage(source.url)) is None:
+                    raise
+                kept = Obtained(salvaged, CacheState(), stamp, fresh_until=self._parts.now())
+                return self._corrupt(kept, salvaged.body_size)
         return await self._refreshed(
             Errand(source, known.entry, wishes, stamp, patient, refused=refused), known.entry
         )
@@ -181,7 +187,49 @@ class Originals:
             raise NotFound("This version of the picture is not kept.")
         version = entry if entry.body_sha256 == sha256 else entry.promoting(sha256)
         fresh_until = self._parts.now() + VERSION_SECONDS
-        return Obtained(version, CacheState(detail="original"), stamp, fresh_until=fresh_until)
+        obtained = Obtained(version, CacheState(detail="original"), stamp, fresh_until=fresh_until)
+        if version is entry:
+            return await self.whole(source, obtained)
+        try:
+            condition = await self._parts.store.condition(sha256)
+        except OSError as error:
+            raise NotFound("This version of the picture is not kept.", detail=str(error)) from error
+        return obtained if condition.is_sound else self._corrupt(obtained, condition.size)
+
+    async def whole(self, source: Source, obtained: Obtained, wishes: tuple[Wish, ...] = ()) -> Obtained:
+        """Return `obtained` when its body is as it was kept, else what the origin gives now.
+
+        While the origin gives nothing, the damaged bytes are answered, and each request asks it again at the pace
+        of its failures.
+
+        Raises:
+            MirrorError: there are no bytes to answer, and the origin gives none.
+        """
+        if obtained.body is not None or obtained.ending is not None or obtained.is_corrupt:
+            return obtained
+        try:
+            condition = await self._parts.store.condition(obtained.entry.body_sha256)
+        except OSError as error:
+            log.warning("the body of %s cannot be read: %s", source, error)
+            return await self.obtain_again(source, wishes)
+        if condition.is_sound:
+            return obtained
+        again = asyncio.ensure_future(self.obtain_again(source, wishes))
+        try:
+            return await asyncio.wait_for(asyncio.shield(again), REFRESH_GRACE_SECONDS)
+        except TimeoutError:
+            again.add_done_callback(self._log_late_refresh(source))
+        except SourceRemoved:
+            raise
+        except (MirrorError, CacheError, OSError) as error:
+            _log_failure(source, error)
+        return self._corrupt(obtained, condition.size)
+
+    def _corrupt(self, obtained: Obtained, size: int) -> Obtained:
+        """Return damaged bytes as an answer: short, and not fresh in memory, so that each request tries to heal it."""
+        state = replace(obtained.state, stored=False, stale_seconds=0, detail=CORRUPT)
+        entry = replace(obtained.entry, body_size=size)
+        return replace(obtained, entry=entry, state=state, short=True, fresh_until=self._parts.now())
 
     async def peek(self, source: Source) -> Entry | None:
         """Return what is kept of `source` without asking its origin; what was answered before counts as kept."""

@@ -48,6 +48,9 @@ _CHARSET = re.compile(
     r'([a-z0-9.+/-]{1,100}) ?; ?charset=(?:[\w.:-]{1,40}|"[\w.:-]{1,40}")', re.IGNORECASE | re.ASCII
 )
 
+CORRUPT = "corrupt"
+"""The detail of an answer whose bytes on the disk are not as they were kept."""
+
 Forward = Literal["", "uri-miss", "stale"]
 
 
@@ -126,6 +129,11 @@ class Obtained:
         default_factory=dict, repr=False, compare=False
     )
     ending: asyncio.Task[Obtained] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_corrupt(self) -> bool:
+        """Whether the bytes on the disk are not as they were kept."""
+        return self.state.detail == CORRUPT
 
     @property
     def is_refused(self) -> bool:
