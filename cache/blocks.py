@@ -33,7 +33,9 @@ class Blocks:
         except OSError as error:
             if error.errno in _ABSENT:
                 return False
-            raise StoreUnreadable(f"blocks cannot be read: {error.strerror or error}") from error
+            raise StoreUnreadable(
+                f"the folder `blocked` cannot be read: {error.strerror or error}"
+            ) from error
         return True
 
     def add(self, url: str, reason: str, *, now: float) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.durable import PRIVATE, Modes
 from cache.opening import open_regular, read_regular
 from cache.threads import StoreThreads
 
@@ -55,9 +56,10 @@ class Failure:
 class Failures:
     """The remembered failures of all processes. A file is opened for each look: it may vanish at any time."""
 
-    def __init__(self, path: Path, threads: StoreThreads) -> None:
+    def __init__(self, path: Path, threads: StoreThreads, modes: Modes = PRIVATE) -> None:
         self._path = path
         self._threads = threads
+        self._modes = modes
         self._private: OrderedDict[bytes, Failure] = OrderedDict()
         self._complained = False
 
@@ -138,7 +140,7 @@ class Failures:
         return list(found.items())
 
     def _write_record(self, digest: bytes, record: bytes) -> None:
-        descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT)
+        descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT, self._modes.file)
         try:
             os.pwrite(descriptor, record, _offset(digest))
         finally:

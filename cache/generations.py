@@ -21,7 +21,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from cache.durable import create_aside, write_all
+from cache.durable import PRIVATE, Modes, create_aside, write_all
 from cache.errors import StoreUnreadable
 from cache.opening import open_regular, regular_status
 
@@ -46,10 +46,13 @@ class Generations:
        own until `check` succeeds.
     """
 
-    def __init__(self, path: Path, *, aside: Path | None = None, make: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, aside: Path | None = None, make: bool = True, modes: Modes = PRIVATE
+    ) -> None:
         self._path = path
         self._aside = aside or path.parent
         self._make = make
+        self._modes = modes
         self._identity: tuple[int, int] | None = None
         self._descriptor = -1
         self._map: mmap.mmap | None = None
@@ -109,7 +112,7 @@ class Generations:
     def _remap(self) -> None:
         self.close()
         try:
-            descriptor = _opened(self._path, self._aside, make=self._make)
+            descriptor = _opened(self._path, self._aside, make=self._make, modes=self._modes)
         except OSError as error:
             log.warning("generations are not shared between processes: %s", error)
             return
@@ -169,7 +172,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if status and status.st_size == _FILE_BYTES else None
 
 
-def _opened(path: Path, aside: Path, *, make: bool) -> int:
+def _opened(path: Path, aside: Path, *, make: bool, modes: Modes) -> int:
     if not make:
         return open_regular(path, os.O_RDWR)
     with contextlib.suppress(FileNotFoundError):
@@ -181,7 +184,7 @@ def _opened(path: Path, aside: Path, *, make: bool) -> int:
     if not path.parent.is_dir():
         # The store was deleted while it was open; we are not to bring its folder back.
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
-    descriptor, made = create_aside(aside, suffix=".part")
+    descriptor, made = create_aside(aside, suffix=".part", modes=modes)
     try:
         write_all(descriptor, os.urandom(_FILE_BYTES))
         with contextlib.suppress(FileExistsError):

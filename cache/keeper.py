@@ -124,9 +124,9 @@ class Keeper:
         """
         try:
             text = read_bounded(self._layout.entry(source_key(url)))
+            sizes = {digest: size_of(self._layout.body(digest)) for digest in named_in(text)}
         except OSError:
             return None
-        sizes = {digest: size_of(self._layout.body(digest)) for digest in named_in(text)}
         media_type = _MEDIA_TYPE.search(text)
         bodies = [
             Former(digest, size, media_type[1].decode("ascii") if media_type else _UNKNOWN_TYPE, 0.0)

@@ -7,11 +7,13 @@ Blocking.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from pathlib import Path
 
+PRIVATE_FILE = 0o600
 _ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -26,6 +28,13 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int
         return descriptor
     os.close(descriptor)
     raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def make_private(descriptor: int) -> None:
+    """Take an open file away from everybody but its owner; a file of somebody else stays as it is."""
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != PRIVATE_FILE:
+        with contextlib.suppress(OSError):
+            os.fchmod(descriptor, PRIVATE_FILE)
 
 
 def read_regular(path: Path, max_bytes: int = -1) -> bytes:

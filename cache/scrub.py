@@ -23,7 +23,7 @@ from cache.census import SHARDS, sized_files
 from cache.durable import Durable
 from cache.keeper import digest_of
 from cache.keys import source_key
-from cache.layout import Layout, is_digest, size_of
+from cache.layout import FOLDERS, Layout, is_digest, size_of
 from cache.locks import KeyLocks
 from cache.opening import open_regular, read_regular, regular_status
 from cache.threads import StoreThreads
@@ -190,6 +190,7 @@ class Scrub:
                 log.error("the body %s is not as it was kept; `imgmirror store verify` tells more", path)
                 found.damage.append(damage)
         found.damage += await self._threads.read(self._missing, shard)
+        await self._threads.read(self._mend, shard)
         # An empty folder costs something as well.
         await self._rest(1, rate)
         return found
@@ -214,6 +215,16 @@ class Scrub:
             size, rate=max(rate(), PIECE_BYTES // 60), now=self._clock.monotonic()
         )
         await self._clock.sleep(pause)
+
+    def _mend(self, shard: str) -> None:
+        """Give the files and folders of one shard the mode that the configuration asks for."""
+        mend, root = self._layout.modes.mend, self._layout.root
+        for path in (root, self._layout.marker, *(root / name for name in FOLDERS)):
+            mend(path)
+        for folder in (root / name / shard for name in FOLDERS):
+            mend(folder)
+            for name, _ in sized_files(folder):
+                mend(folder / name)
 
     def _missing(self, shard: str) -> list[Damage]:
         verification = Verification(self._layout)

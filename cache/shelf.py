@@ -100,6 +100,8 @@ class Shelf:
             self.close()
         make_folder(self._folder)
         _require_regular(self._folder)
+        # Made here, because SQLite would let the umask choose its mode; its other files get the same one.
+        os.close(open_regular(self._folder / DATABASE, os.O_RDWR | os.O_CREAT))
         self._cache = diskcache.Cache(
             str(self._folder), timeout=BUSY_SECONDS, disk=SafeDisk, **self._settings
         )

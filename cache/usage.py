@@ -9,19 +9,25 @@ is used but not trusted: the owner then counts in the background.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.opening import open_regular, read_regular
+from cache.opening import make_private, open_regular, read_regular
 
 log = logging.getLogger(__name__)
+
+ATTEMPTS = 100
+PAUSE_SECONDS = 0.01
+"""Between attempts to take the lock: a second in all."""
 
 _RECORD = struct.Struct("<8sQqqqI")
 _MAGIC = b"imguse1\n"
@@ -83,10 +89,25 @@ class Usage:
         with self._threads:
             descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                make_private(descriptor)
+                self._lock(descriptor)
                 yield descriptor
             finally:
                 os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        """Take the lock of the count, which is held for microseconds.
+
+        Raises:
+            BlockingIOError: another program does not release it.
+        """
+        for _ in range(ATTEMPTS):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(PAUSE_SECONDS)
+        log.error("the lock of %s is not released; what is kept is not counted", self._path)
+        raise BlockingIOError(errno.EAGAIN, "the lock is not released", str(self._path))
 
     @staticmethod
     def _write(descriptor: int, counts: Counts, *, boot: int) -> None:

@@ -25,7 +25,7 @@ from multiprocessing.synchronize import Event
 from types import FrameType
 
 from cache.layout import prepare
-from proxy.app import Place, make_policy
+from proxy.app import Place, make_policy, modes_of
 from proxy.config import Config
 from proxy.configfile import ConfigError, keep_restart_keys, load
 
@@ -119,7 +119,7 @@ def run_worker(
 def _require_startable(config: Config) -> None:
     # What would make every worker fail is said once, before there are any.
     make_policy(config)
-    prepare(config.store.dir)
+    prepare(config.store.dir, modes=modes_of(config))
 
 
 def _raise_descriptor_limit() -> None:
