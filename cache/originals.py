@@ -18,12 +18,21 @@ from pathlib import Path
 import aiofiles
 
 from cache.articles import ArticleIndex
+from cache.backup import Backup, BackupReport, copy_of
 from cache.blocks import Blocks
 from cache.bodies import Bodies, Condition, identity_of
 from cache.census import Census, Note, StoreStat, count_shard, shards_of
 from cache.durable import PRIVATE, Durable, Modes, abandoned, create_aside, refusal
 from cache.entry import Entry
-from cache.errors import CacheError, SourceBlocked, StoreFull, StoreUnreadable, StoreUnwritable, Superseded
+from cache.errors import (
+    CacheError,
+    SourceBlocked,
+    StoreFull,
+    StoreRefused,
+    StoreUnreadable,
+    StoreUnwritable,
+    Superseded,
+)
 from cache.exclusion import Exclusion
 from cache.failures import Failure, Failures
 from cache.generations import Generations
@@ -407,6 +416,30 @@ class Originals:
             if progress:
                 progress(number, max(number, verification.total))
         return verification.report
+
+    async def backup(self, target: Path, progress: Progress | None = None) -> BackupReport:
+        """Bring the copy of this store in `target` up to date, making it when there is none; see `backup.py`.
+
+        Raises:
+            StoreRefused: `target` holds something else, or lies in this store, or this store in it; or nothing is
+                kept here and the copy would be emptied; or another backup to it is running.
+            StoreUnreadable, OSError: it cannot be used, or the disk refused; what came so far is whole.
+        """
+        copy = await asyncio.to_thread(copy_of, self._layout, target)
+        locks = KeyLocks(copy.root / "locks")
+        try:
+            async with locks.held_if_free("backup") as mine:
+                if not mine:
+                    raise StoreRefused(f"another backup to {target} is running")
+                backup = Backup(self._layout, copy)
+                steps = await self._threads.read(backup.steps)
+                for number, step in enumerate(steps, start=1):
+                    await self._threads.write(step)
+                    if progress:
+                        progress(number, len(steps))
+        finally:
+            locks.close()
+        return backup.report
 
     async def still_wrong(self, report: VerifyReport) -> list[Finding]:
         """Return what is wrong still of what a verification found, looking again at that alone."""
