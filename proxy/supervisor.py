@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -18,6 +19,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from multiprocessing.synchronize import Event
 from types import FrameType
 
 from cache.layout import prepare
-from proxy.app import Place, make_policy
+from proxy.app import Place, make_policy, modes_of
 from proxy.config import Config
 from proxy.configfile import ConfigError, keep_restart_keys, load
 
@@ -35,6 +37,9 @@ log = logging.getLogger(__name__)
 SILENT_READER_MILLISECONDS = 60_000
 
 START_SECONDS = 60.0
+
+TIDYING_SECONDS = 3.0
+"""What a shutdown may take beyond `server.shutdown_timeout`, when requests have used all of that."""
 
 RESTART_PAUSE_SECONDS = 1.0
 """Between the death of a worker and its successor, so that one that cannot start does not spin."""
@@ -130,16 +135,29 @@ def run_worker(
 
     async def main() -> None:
         _end_with_parent()
-        await run(Start(config, serving.read, place, announce), listener)
+        end = functools.partial(_end_after, config.server.shutdown_timeout + TIDYING_SECONDS)
+        await run(Start(config, serving.read, place, announce, end), listener)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
 
 
+def _end_after(seconds: float) -> None:
+    """End this process at the latest after `seconds`: a thread that waits for a file of a dead disk never does."""
+
+    def end() -> None:
+        log.error("something hangs; the process ends without waiting for it")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
 def _require_startable(config: Config) -> None:
     # What would make every worker fail is said once, before there are any.
     make_policy(config)
-    prepare(config.store.dir)
+    prepare(config.store.dir, modes=modes_of(config))
 
 
 def _raise_descriptor_limit() -> None:
@@ -280,7 +298,7 @@ class _Supervisor:
     def _end(self) -> int:
         self._pass_on(signal.SIGTERM)
         # Workers bound their own shutdown; what is left after that long is stuck.
-        deadline = time.monotonic() + self._config.server.shutdown_timeout + 15.0
+        deadline = time.monotonic() + self._config.server.shutdown_timeout + 2 * TIDYING_SECONDS
         for process in self._processes.values():
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
