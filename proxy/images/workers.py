@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy.config import RenderConfig
-from proxy.errors import DecodeFailed, Internal, QueueFull, RenderTimeout, TooManyPixels
+from proxy.errors import DecodeFailed, Internal, PictureError, QueueFull, RenderTimeout, TooManyPixels
 from proxy.images import jobs, machine
 from proxy.images.admission import Line
 from proxy.images.formats import PictureFacts
@@ -69,10 +69,10 @@ class RenderPool:
     2. The next free process gets it and the configuration's time. What it finds out before decoding is kept.
        A picture that needs more memory than there is room for goes back into the line (`proxy.images.admission`).
     3. Out of time: the process is killed, the answer is `RenderTimeout`, a new process takes the place.
-    4. The process dies: by a signal from outside (an operator; the kernel, when memory ran out) the job is tried
-       once more; the second time the picture needs too much memory. One that may not read the body, because the
-       folder was made anew after the cage was shut, is replaced too. By its own fault: `DecodeFailed`; a drawing
-       then was too much for memory or stack, as was what may have needed more memory than the process could have.
+    4. The process dies: the job is tried again in a new one. A death that says nothing about the picture
+       (`ProcessDied.is_unexplained`) ends in `QueueFull` the second time. So does a new process that cannot be
+       started. A crash is the picture's fault the second time: `TooManyPixels` for a drawing, which was too much for
+       memory or stack, and where memory was tight; else `DecodeFailed`.
     5. A caller that goes away leaves its job running when it has begun, else the job is dropped.
 
     workers: how many pools like this one the machine's memory is shared with. readable: the folders below which
@@ -189,6 +189,8 @@ class RenderPool:
             self._running += 1
             try:
                 await self._work(slot, waiting)
+            except QueueFull as error:
+                waiting.fail(error)
             except BaseException:
                 waiting.fail(QueueFull("The service is shutting down."))
                 raise
@@ -213,31 +215,31 @@ class RenderPool:
 
     async def _work(self, slot: _Slot, waiting: _Waiting) -> None:
         """Settle a job, or let it go back into the line."""
-        try:
-            inspection = await self._attempt(slot, waiting)
-        except ProcessDied as death:
-            if death.from_outside or death.shut_out:
-                inspection = await self._second_attempt(slot, waiting, death)
-            else:
-                log.warning("a render process died of a picture: %s, %s", death, waiting.job.path)
-                inspection = self._failure(waiting, _fault(death, waiting))
-        if inspection is not None:
-            waiting.settle(inspection)
+        deaths: list[ProcessDied] = []
+        while True:
+            try:
+                if slot.process is None:
+                    await self._replace(slot)
+                inspection = await self._attempt(slot, waiting)
+            except ProcessDied as death:
+                log.warning("a render process ended: %s, %s", death, waiting.job.path)
+                deaths.append(death)
+                inspection = self._judged(deaths, waiting)
+                if inspection is None:
+                    continue
+            if inspection is not None:
+                waiting.settle(inspection)
+            return
 
-    async def _second_attempt(self, slot: _Slot, waiting: _Waiting, death: ProcessDied) -> Inspection | None:
-        log.warning("a render process ended: %s; trying %s once more", death, waiting.job.path)
+    def _judged(self, deaths: Sequence[ProcessDied], waiting: _Waiting) -> Inspection | None:
+        error = _blamed(deaths, waiting)
+        return None if error is None else self._failure(waiting, error)
+
+    async def _replace(self, slot: _Slot) -> None:
         try:
             await self._fill(slot)
-            return await self._attempt(slot, waiting)
-        except ProcessDied as again:
-            if again.shut_out:
-                return self._failure(
-                    waiting, RenderTimeout("The picture cannot be read now.", detail=str(again))
-                )
-            error = TooManyPixels("Rendering the picture takes more memory than there is.", detail=str(again))
-            return self._failure(waiting, error)
-        except (OSError, TimeoutError) as error:
-            return self._failure(waiting, RenderTimeout(detail=f"no process: {error!r}"))
+        except (OSError, TimeoutError, ProcessDied) as error:
+            raise QueueFull(detail=f"no process: {error!r}") from error
 
     async def _attempt(self, slot: _Slot, waiting: _Waiting) -> Inspection | None:
         process, config = slot.process, self._config
@@ -253,7 +255,7 @@ class RenderPool:
                 inspection = await process.exchange(header, listener)
         except TimeoutError:
             await self._empty(slot)
-            return self._failure(waiting, RenderTimeout(detail=f"killed after {config.timeout} s"))
+            raise ProcessDied(None, overdue=True) from None
         except ProcessDied:
             slot.process = None
             raise
@@ -261,7 +263,7 @@ class RenderPool:
             await self._empty(slot)
         return inspection
 
-    def _failure(self, waiting: _Waiting, error: DecodeFailed | RenderTimeout | TooManyPixels) -> Inspection:
+    def _failure(self, waiting: _Waiting, error: PictureError) -> Inspection:
         return replace(Inspection.failed(error, waiting.facts, wishes=len(waiting.job.wishes)), killed=True)
 
     async def _fill(self, slot: _Slot) -> None:
@@ -294,11 +296,23 @@ class RenderPool:
             waiting.fail(error)
 
 
-def _fault(death: ProcessDied, waiting: _Waiting) -> DecodeFailed | RenderTimeout | TooManyPixels:
-    """Return what the death of its process says of a picture."""
+def _blamed(deaths: Sequence[ProcessDied], waiting: _Waiting) -> PictureError | None:
+    """Return what the deaths of its processes say of a picture; None when it is to be tried once more.
+
+    Raises:
+        QueueFull: they say nothing.
+    """
+    last = deaths[-1]
+    if last.overdue:
+        return RenderTimeout(detail=str(last))
+    unexplained = sum(death.is_unexplained for death in deaths)
+    if unexplained > 1:
+        raise QueueFull("The picture could not be rendered just now; try again soon.", detail=str(last))
+    return _fault(last, waiting) if len(deaths) - unexplained > 1 else None
+
+
+def _fault(death: ProcessDied, waiting: _Waiting) -> PictureError:
     facts = waiting.facts
-    if death.overdue:
-        return RenderTimeout(detail=str(death))
     if facts is not None and facts.scalable:
         # It was read whole, so it is not damaged; what ends the rasteriser is memory, or the stack.
         return TooManyPixels("Drawing the picture takes more memory than there is.", detail=str(death))

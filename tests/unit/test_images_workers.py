@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from proxy.config import RenderConfig
 from proxy.errors import Internal, InvalidTransform, QueueFull, RenderTimeout, TooManyPixels
-from proxy.images import jobs, renderer
+from proxy.images import jobs, renderer, renderprocess
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Settings, WireError
 from proxy.images.libvips import has_libvips
@@ -121,31 +122,94 @@ async def test_job_of_a_killed_process_is_tried_again(pool: RenderPool, slow: Pa
     assert (await running).verdict == "whole"
 
 
-async def test_job_that_is_killed_twice_needs_too_much(pool: RenderPool, slow: Path, picture: Path) -> None:
-    """The kernel kills for want of memory; the picture is not marked damaged for that."""
+async def process_after(pool: RenderPool, *before: int) -> int:
+    """Return the id of the pool's process when it is another than those of `before`."""
+    while not pool.pids or pool.pids[0] in before:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+    return pool.pids[0]
+
+
+async def test_job_whose_processes_others_kill_says_nothing_of_the_picture(
+    pool: RenderPool, slow: Path, picture: Path
+) -> None:
+    """The kernel kills for want of memory, an operator by mistake: the client is told to come back."""
     running = asyncio.ensure_future(pool.run(Job(str(slow), (wish("width=64"),), check=True)))
     await asyncio.sleep(0)
     await begun(pool)
     (first,) = pool.pids
     os.kill(first, signal.SIGKILL)
-    while pool.pids in {(first,), ()}:  # noqa: ASYNC110 - as above
-        await asyncio.sleep(0)
-    os.kill(pool.pids[0], signal.SIGKILL)
-    inspection = await running
-    assert inspection.verdict == "beyond_limits"
-    assert isinstance(inspection.error, TooManyPixels)
+    os.kill(await process_after(pool, first), signal.SIGKILL)
+    with pytest.raises(QueueFull):
+        await running
     assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
 
 
-async def test_crash_is_the_picture_s_fault(pool: RenderPool, slow: Path, picture: Path) -> None:
-    """A segmentation fault is answered `decode_failed` and costs this one job."""
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
+async def test_crash_in_one_process_is_tried_in_another(
+    pool: RenderPool, slow: Path, number: signal.Signals
+) -> None:
+    """What a process did before may be why it crashes: the first crash says nothing of the picture."""
     running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
     await asyncio.sleep(0)
     await begun(pool)
-    os.kill(pool.pids[0], signal.SIGSEGV)
+    os.kill(pool.pids[0], number)
+    assert (await running).verdict == "whole"
+
+
+async def test_second_crash_is_the_picture_s_fault(pool: RenderPool, slow: Path, picture: Path) -> None:
+    """A picture that crashes a new process too is answered `decode_failed` and costs this one job."""
+    running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
+    await asyncio.sleep(0)
+    await begun(pool)
+    (first,) = pool.pids
+    os.kill(first, signal.SIGSEGV)
+    os.kill(await process_after(pool, first), signal.SIGSEGV)
     assert (await running).verdict == "damaged"
     assert pool.alive
     assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
+
+
+_ENDING = """#!{python}
+import os, pathlib, signal, socket, sys, time
+ended = pathlib.Path({ended!r})
+if ended.exists():
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+connection = socket.socket(fileno=int(sys.argv[4]))
+connection.sendall((12).to_bytes(4, "big") + b'{{"walls":[]}}')
+connection.recv(1)
+ended.touch()
+connection.close()
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        f"time.sleep(0.3); os._exit({jobs.SHUT_OUT})",
+        f"time.sleep(0.1); os._exit({jobs.SHUT_OUT})",
+        "time.sleep(0.3); os.kill(os.getpid(), signal.SIGKILL)",
+        "time.sleep(0.3); os.abort()",
+        "signal.pause()",
+    ],
+)
+async def test_process_that_ends_slowly_marks_no_picture(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """However long a process takes to end after it closed its socket, the picture is tried again in a new one."""
+    program = tmp_path / "python"
+    text = _ENDING.format(python=sys.executable, ended=str(tmp_path / "ended"), end=end)
+    put(program, text.encode())
+    program.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(program))
+    if "pause" in end:
+        monkeypatch.setattr(renderprocess, "END_TIMEOUT_SECONDS", 0.3)
+    pool = RenderPool(RenderConfig(), processes=1)
+    await pool.start()
+    inspection = await pool.run(Job(str(picture), (wish("width=64"),), check=True))
+    assert inspection.verdict == "whole"
+    assert isinstance(inspection.outputs[0], Rendered)
+    await pool.close()
 
 
 async def test_idle_process_that_dies_is_replaced(pool: RenderPool, picture: Path) -> None:
