@@ -28,6 +28,8 @@ _STREAM_LIMIT_BYTES = 1 << 20
 _POLL_SECONDS = 0.005
 END_TIMEOUT_SECONDS = 10.0
 """How long a process may take to end after it closed its socket; on a busy machine, releasing its memory takes time."""
+_OTHER_MESSAGES = 16
+"""What a process may say besides one message for each wish. Without a bound it could keep the event loop busy."""
 _SENT_BY_OTHERS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP})
 
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
@@ -44,18 +46,21 @@ class Listener:
     note_facts: Callable[[PictureFacts | None], None]
     ask_leave: Callable[[int], bool]
     note_tight: Callable[[], None]
+    note_step: Callable[[jobs.Step, int], None]
 
 
 class ProcessDied(Exception):
     """The process gave no answer and is gone.
 
     status: how it ended, as `subprocess` tells it: negative for a signal, None when we had to kill it. overdue: it was
-    given all the time there is. garbled: it sent something that is no answer.
+    given all the time there is, on a busy machine perhaps. is_out_of_time: it used up its own processor time.
+    garbled: it sent something that is no answer.
     """
 
     def __init__(self, status: int | None, *, overdue: bool = False, garbled: bool = False) -> None:
         self.status = status
         self.overdue = overdue or status == -signal.SIGALRM
+        self.is_out_of_time = status == -signal.SIGPROF
         self.garbled = garbled
         super().__init__(self._text())
 
@@ -72,7 +77,9 @@ class ProcessDied(Exception):
 
     def _text(self) -> str:
         if self.overdue:
-            return "out of time"
+            return "no answer for a long while"
+        if self.is_out_of_time:
+            return "out of processor time"
         if self.status is None:
             return "no answer" if self.garbled else "closed its socket and did not end"
         return f"signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
@@ -137,10 +144,13 @@ class RenderProcess:
         try:
             self._writer.write(jobs.frame(header))
             answer = await self._header()
-            while "verdict" not in answer:
+            left = len(header["wishes"]) + _OTHER_MESSAGES
+            while "verdict" not in answer and left:
                 if not self._heard(answer, listener):
                     return None
                 answer = await self._header()
+                left -= 1
+            # What is no answer yet, after so many messages, is none here either.
             self.finished = bool(answer.get("finished"))
             bodies = [await self._reader.readexactly(size) for size in jobs.body_sizes(answer)]
             return jobs.inspection_from_wire(answer, bodies)
@@ -151,6 +161,9 @@ class RenderProcess:
         """Pass on what the process says meanwhile; return whether it goes on with the job."""
         if jobs.TIGHT in message:
             listener.note_tight()
+            return True
+        if jobs.STEP in message:
+            listener.note_step(*jobs.step_from_wire(message))
             return True
         if jobs.NEEDS not in message:
             listener.note_facts(jobs.facts_from_wire(message))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy.config import RenderConfig
-from proxy.errors import DecodeFailed, Internal, PictureError, QueueFull, RenderTimeout, TooManyPixels
+from proxy.errors import DecodeFailed, Internal, OutOfMemory, PictureError, QueueFull, RenderTimeout
 from proxy.images import jobs, machine
 from proxy.images.admission import Line
 from proxy.images.formats import PictureFacts
@@ -38,12 +38,16 @@ class _Waiting:
     done: asyncio.Future[Inspection]
     facts: PictureFacts | None = None
     tight: bool = False
+    encoding: int | None = None
 
     def note_facts(self, facts: PictureFacts | None) -> None:
         self.facts = facts
 
     def note_tight(self) -> None:
         self.tight = True
+
+    def note_step(self, step: jobs.Step, number: int) -> None:
+        self.encoding = number if step == "encode" and number < len(self.job.wishes) else None
 
     def settle(self, inspection: Inspection) -> None:
         if not self.done.done():
@@ -68,11 +72,12 @@ class RenderPool:
     1. A job waits in line; when more wait than the configuration allows, `QueueFull`.
     2. The next free process gets it and the configuration's time. What it finds out before decoding is kept.
        A picture that needs more memory than there is room for goes back into the line (`proxy.images.admission`).
-    3. Out of time: the process is killed, the answer is `RenderTimeout`, a new process takes the place.
+    3. A step that uses up its processor time ends the process: `RenderTimeout`, and a new process takes the place.
+       One that takes far longer than that by the clock says nothing about the picture: `QueueFull`.
     4. The process dies: the job is tried again in a new one. A death that says nothing about the picture
        (`ProcessDied.is_unexplained`) ends in `QueueFull` the second time. So does a new process that cannot be
-       started. A crash is the picture's fault the second time: `TooManyPixels` for a drawing, which was too much for
-       memory or stack, and where memory was tight; else `DecodeFailed`.
+       started. A crash is the picture's fault the second time: `OutOfMemory` for a drawing or an encoder, which
+       was too much for memory or stack, and where memory was tight; else `DecodeFailed`.
     5. A caller that goes away leaves its job running when it has begun, else the job is dropped.
 
     workers: how many pools like this one the machine's memory is shared with. readable: the folders below which
@@ -246,13 +251,10 @@ class RenderPool:
         assert process is not None  # noqa: S101 - _serve fills the slot first
         header = jobs.job_to_wire(waiting.job, _settings(config))
         header[jobs.GRANTED] = self._line.granted(waiting)
-        waiting.tight = False
-        listener = Listener(
-            waiting.note_facts, lambda needs: self._line.ask(waiting, needs), waiting.note_tight
-        )
+        waiting.tight, waiting.encoding = False, None
         try:
-            async with asyncio.timeout(config.timeout if math.isfinite(config.timeout) else None):
-                inspection = await process.exchange(header, listener)
+            async with asyncio.timeout(None) as limit:
+                inspection = await process.exchange(header, self._listener(waiting, limit))
         except TimeoutError:
             await self._empty(slot)
             raise ProcessDied(None, overdue=True) from None
@@ -263,8 +265,28 @@ class RenderPool:
             await self._empty(slot)
         return inspection
 
+    def _listener(self, waiting: _Waiting, limit: asyncio.Timeout) -> Listener:
+        """Return who listens to a process. Each step puts `limit` off."""
+        clock = asyncio.get_running_loop().time
+        seconds = jobs.wall_seconds(self._config.timeout)
+
+        def note_step(step: jobs.Step, number: int) -> None:
+            waiting.note_step(step, number)
+            if math.isfinite(seconds):
+                limit.reschedule(clock() + seconds)
+
+        note_step("draw", 0)
+        return Listener(
+            waiting.note_facts, lambda needs: self._line.ask(waiting, needs), waiting.note_tight, note_step
+        )
+
     def _failure(self, waiting: _Waiting, error: PictureError) -> Inspection:
-        return replace(Inspection.failed(error, waiting.facts, wishes=len(waiting.job.wishes)), killed=True)
+        wishes = len(waiting.job.wishes)
+        if waiting.encoding is None:
+            return replace(Inspection.failed(error, waiting.facts, wishes=wishes), killed=True)
+        outputs: list[Output] = [QueueFull(detail="not tried: another wish ended the process")] * wishes
+        outputs[waiting.encoding] = error
+        return Inspection(waiting.facts, "whole", None, tuple(outputs), killed=True)
 
     async def _fill(self, slot: _Slot) -> None:
         slot.process = await RenderProcess.start(
@@ -303,23 +325,20 @@ def _blamed(deaths: Sequence[ProcessDied], waiting: _Waiting) -> PictureError | 
         QueueFull: they say nothing.
     """
     last = deaths[-1]
-    if last.overdue:
+    if last.is_out_of_time:
         return RenderTimeout(detail=str(last))
     unexplained = sum(death.is_unexplained for death in deaths)
-    if unexplained > 1:
+    if last.overdue or unexplained > 1:
         raise QueueFull("The picture could not be rendered just now; try again soon.", detail=str(last))
     return _fault(last, waiting) if len(deaths) - unexplained > 1 else None
 
 
 def _fault(death: ProcessDied, waiting: _Waiting) -> PictureError:
     facts = waiting.facts
-    if facts is not None and facts.scalable:
-        # It was read whole, so it is not damaged; what ends the rasteriser is memory, or the stack.
-        return TooManyPixels("Drawing the picture takes more memory than there is.", detail=str(death))
-    if waiting.tight:
-        # Some libraries write where they were given nothing, others abort.
-        return TooManyPixels("Rendering the picture takes more memory than there is.", detail=str(death))
-    return DecodeFailed(detail=str(death))
+    # It was read whole, so it is not damaged; what ends the rasteriser, or an encoder, is memory or the stack.
+    was_read = waiting.encoding is not None or (facts is not None and facts.scalable)
+    # Where memory is tight, some libraries write where they were given nothing, others abort.
+    return (OutOfMemory if was_read or waiting.tight else DecodeFailed)(detail=str(death))
 
 
 def _budget_bytes(config: RenderConfig) -> int:
@@ -333,6 +352,7 @@ def _budget_bytes(config: RenderConfig) -> int:
 def _settings(config: RenderConfig) -> Settings:
     return Settings(
         timeout_seconds=config.timeout,
+        drawing_timeout_seconds=min(config.drawing_timeout, config.timeout),
         max_pixels=config.max_pixels,
         max_frames=config.max_frames,
         max_output_side=config.max_output_side,

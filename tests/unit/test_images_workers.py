@@ -113,6 +113,69 @@ async def test_timeout_costs_one_job_and_one_process(pool: RenderPool, picture: 
     assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
 
 
+async def test_slow_encoder_costs_only_its_own_wish(pool: RenderPool, tmp_path: Path) -> None:
+    """The picture is whole; the slow wish is out of time, and the others say that they were not tried."""
+    path = tmp_path / "noise"
+    put(path, pictures.saved(pictures.photo(3000, 2200), "JPEG"))
+    pool.reconfigure(RenderConfig(timeout=0.5))
+    wishes = (wish("width=40", "jpeg"), wish("quality=auto", "avif"), wish("width=50", "jpeg"))
+    inspection = await pool.run(Job(str(path), wishes, check=True))
+    assert (inspection.verdict, inspection.error) == ("whole", None)
+    assert [type(output) for output in inspection.outputs] == [QueueFull, RenderTimeout, QueueFull]
+
+
+async def test_drawing_has_a_time_of_its_own(pool: RenderPool, tmp_path: Path, slow: Path) -> None:
+    """An SVG that draws for long is out of time where a slow PNG is not."""
+    path = tmp_path / "drawing"
+    blurs = '<feGaussianBlur stdDeviation="400"/><feMorphology radius="40" operator="dilate"/>' * 20
+    put(
+        path,
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="2000" height="2000"><filter id="f">{blurs}</filter>'
+        '<rect width="2000" height="2000" filter="url(#f)"/></svg>'.encode(),
+    )
+    pool.reconfigure(RenderConfig(drawing_timeout=0.05))
+    drawn = await pool.run(Job(str(path), (wish("width=1500", "png"),)))
+    assert isinstance(drawn.outputs[0], RenderTimeout)
+    assert (await pool.run(Job(str(slow), (wish("width=64"),)))).verdict == "whole"
+
+
+async def test_busy_machine_says_nothing_of_the_picture(
+    pool: RenderPool, slow: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that gets no processor is given up after a long while, and its picture is not called slow."""
+    monkeypatch.setattr(jobs, "wall_seconds", lambda _seconds: 0.2)
+    (frozen,) = pool.pids
+    os.kill(frozen, signal.SIGSTOP)
+    with pytest.raises(QueueFull):
+        await pool.run(Job(str(slow), (wish("width=64"),), check=True))
+    assert not psutil.pid_exists(frozen)
+
+
+@pytest.mark.parametrize("said", ['{"step":["draw",0]}', '{"tight":true}', '{"facts":null}'])
+async def test_process_that_talks_without_end_is_killed(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """A process that a picture has taken over can neither put off its end nor keep the event loop busy."""
+    program = tmp_path / "python"
+    put(program, _TALKING.format(python=sys.executable, said=said).encode())
+    program.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(program))
+    pool = RenderPool(RenderConfig(), processes=1)
+    await pool.start()
+    assert (await pool.run(Job(str(picture), check=True))).verdict != "whole"
+    await pool.close()
+
+
+_TALKING = """#!{python}
+import socket, sys
+connection = socket.socket(fileno=int(sys.argv[4]))
+connection.sendall((12).to_bytes(4, "big") + b'{{"walls":[]}}')
+said = {said!r}.encode()
+while True:
+    connection.sendall(len(said).to_bytes(4, "big") + said)
+"""
+
+
 async def test_job_of_a_killed_process_is_tried_again(pool: RenderPool, slow: Path) -> None:
     """Whoever kills a process from outside costs nobody a picture."""
     running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
@@ -360,7 +423,7 @@ async def test_pool_that_cannot_start_says_so(program: str, monkeypatch: pytest.
 def test_worn_out_process_says_so_and_ends(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its last job a process announces that it ends, so that the pool replaces it between two jobs."""
     monkeypatch.setattr(renderer, "MAX_JOBS", 2)
-    monkeypatch.setattr(renderer, "_set_alarm", lambda _seconds: None)
+    monkeypatch.setattr(renderer, "_allow", lambda _seconds: None)
     # The process is this one, which may have become large by all the other tests.
     monkeypatch.setattr(renderer, "_resident_bytes", lambda: 0)
     ours, theirs = socket.socketpair()
