@@ -83,6 +83,7 @@ class Originals:
         self.generations = Generations(layout.root / "generations", aside=layout.incoming, make=not look)
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = Failures(layout.root / "failures", self._threads)
+        self.overloads = Failures(layout.root / "overloads", self._threads)
         self._exclusion = Exclusion(self.locks)
         self.scrub = Scrub(layout, durable, self._threads, self.locks)
         self.history = History(

@@ -63,7 +63,8 @@ class Batches:
     1. Of one body as many jobs run at once as there are processes; the others wait here.
     2. When one has ended, its share of those that wait goes as one job: with two processes the half of them, so
        that the other process, soon done, finds work too.
-    3. When a batch takes too long, too much memory or its process with it, its jobs run again, each alone: what
+    3. When reading the body takes too much time, all jobs that wait for it fail: it would take each as long.
+    4. When a batch takes too long, too much memory or its process with it, its jobs run again, each alone: what
        one asks for costs no other its answer.
     """
 
@@ -93,7 +94,9 @@ class Batches:
         if body.running < self._pool.processes:
             body.running += 1
             try:
-                return await self._pool.run(job)
+                inspection = await self._pool.run(job)
+                self._fail_waiting(body, inspection)
+                return inspection
             finally:
                 self._ended(job.path, body)
         if self.queued >= self._pool.queue_max:
@@ -102,6 +105,15 @@ class Batches:
         body.line.append(waiting)
         self._waiting += 1
         return await waiting.done
+
+    def _fail_waiting(self, body: _Body, inspection: Inspection) -> None:
+        if not isinstance(inspection.error, RenderTimeout):
+            return
+        self._waiting -= len(body.line)
+        while body.line:
+            waiting = body.line.popleft()
+            wishes = len(waiting.job.wishes)
+            _settle(waiting, Inspection.failed(inspection.error, inspection.facts, wishes=wishes))
 
     def _ended(self, path: str, body: _Body) -> None:
         body.running -= 1
@@ -126,8 +138,14 @@ class Batches:
         try:
             wishes = tuple(dict.fromkeys(wish for waiting in batch for wish in waiting.job.wishes))
             inspection = await self._pool.run(
-                Job(path, wishes, check=any(waiting.job.check for waiting in batch))
+                Job(
+                    path,
+                    wishes,
+                    check=any(waiting.job.check for waiting in batch),
+                    origin=batch[0].job.origin,
+                )
             )
+            self._fail_waiting(body, inspection)
             if len(batch) > 1 and _is_of_the_batch(inspection):
                 for waiting in batch:
                     _settle(waiting, await self._pool.run(waiting.job))
@@ -148,7 +166,9 @@ class Batches:
 
 def _is_of_the_batch(inspection: Inspection) -> bool:
     """Tell whether each job alone might fare better."""
-    return inspection.killed or isinstance(inspection.error, RenderTimeout | TooManyPixels)
+    if isinstance(inspection.error, RenderTimeout):
+        return False
+    return inspection.killed or isinstance(inspection.error, TooManyPixels)
 
 
 def _settle(waiting: _Waiting, inspection: Inspection) -> None:

@@ -40,6 +40,9 @@ VERDICTS: dict[str, Verdict] = {
 }
 """What each error says about the original itself."""
 
+JUDGE = "2"
+"""Names the rules by which bytes are called damaged. Raise it when fewer are: what was marked is looked at again."""
+
 _ERRORS: dict[str, type[MirrorError]] = {
     kind.__name__: kind
     for kind in (
@@ -93,12 +96,14 @@ class Wish:
 class Job:
     """One original and all that is wished of it: it is decoded once.
 
-    check: decode it fully, whatever the wishes need, so that `whole` is true of every pixel.
+    check: decode it fully, whatever the wishes need, so that `whole` is true of every pixel. origin: where the original
+    came from; origins take turns in the line.
     """
 
     path: str
     wishes: tuple[Wish, ...] = ()
     check: bool = False
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

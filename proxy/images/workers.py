@@ -17,10 +17,10 @@ from proxy.errors import DecodeFailed, Internal, OutOfMemory, PictureError, Queu
 from proxy.images import jobs, machine
 from proxy.images.admission import Line
 from proxy.images.formats import PictureFacts
-from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Verdict, Wish
+from proxy.images.jobs import JUDGE, Inspection, Job, Output, Rendered, Settings, Verdict, Wish
 from proxy.images.renderprocess import Listener, ProcessDied, RenderProcess
 
-__all__ = ["Inspection", "Job", "Output", "RenderPool", "Rendered", "Settings", "Verdict", "Wish"]
+__all__ = ["JUDGE", "Inspection", "Job", "Output", "RenderPool", "Rendered", "Settings", "Verdict", "Wish"]
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +117,11 @@ class RenderPool:
     def processes(self) -> int:
         """How many jobs can run at once."""
         return len(self._slots)
+
+    @property
+    def running(self) -> int:
+        """How many jobs are in a process."""
+        return self._running
 
     @property
     def queue_max(self) -> int:

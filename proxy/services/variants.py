@@ -22,14 +22,13 @@ from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
 from cache.variants import Variants as VariantsStore
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError
-from proxy.images.batches import Batches
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
 from proxy.images.transform import Resolved
-from proxy.images.workers import Job, Output, Rendered, Wish
-from proxy.observe.metrics import Metrics
+from proxy.images.workers import JUDGE, Inspection, Job, Output, Rendered, Wish
 from proxy.services.originals import Look, Originals
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
+from proxy.services.rendering import Rendering
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -46,9 +45,8 @@ class Parts:
     kept: OriginalsStore
     store: VariantsStore
     memory: MemoryTier
-    batches: Batches
+    rendering: Rendering
     flight: SingleFlight
-    metrics: Metrics
     now: Callable[[], float] = time.time
 
 
@@ -194,12 +192,15 @@ class Variants:
             async with self._parts.kept.receive() as incoming:
                 await incoming.write(obtained.body)
                 await incoming.finish()
-                outputs = await self._run(incoming.path, wishes)
+                inspection = await self._run(incoming.path, obtained.entry, wishes)
+            outputs = dict(zip(wishes, inspection.outputs, strict=True))
         else:
             path = self._parts.kept.body_path(obtained.entry.body_sha256)
-            outputs = await self._run(path, wishes)
+            inspection = await self._run(path, obtained.entry, wishes)
+            outputs = dict(zip(wishes, inspection.outputs, strict=True))
             if not is_retry and _has_damage(outputs) and not await self._is_whole(obtained.entry):
                 return await self._rendered_again(obtained, source, wishes)
+            obtained = await self._parts.originals.judged(obtained, inspection)
         return replace(obtained, rendered={**obtained.rendered, **outputs})
 
     async def _rendered_again(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
@@ -213,11 +214,11 @@ class Variants:
         path = self._parts.kept.body_path(entry.body_sha256)
         return await asyncio.to_thread(size_of, path) == entry.body_size
 
-    async def _run(self, path: Path, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
-        begun = time.perf_counter()
-        inspection = await self._parts.batches.run(Job(str(path), wishes))
-        self._parts.metrics.observe_renders(inspection.outputs, time.perf_counter() - begun)
-        return dict(zip(wishes, inspection.outputs, strict=True))
+    async def _run(self, path: Path, entry: Entry, wishes: tuple[Wish, ...]) -> Inspection:
+        origin = Source.parse(entry.source).origin
+        # What is marked by former rules is looked at as a whole.
+        job = Job(str(path), wishes, check=entry.damaged, origin=origin)
+        return await self._parts.rendering.run(job, sha256=entry.body_sha256, facts=_facts(entry))
 
     async def _store(self, obtained: Obtained, asked: Asked, output: Rendered) -> None:
         key = _key(obtained.entry, asked)
@@ -272,7 +273,7 @@ def _refusal(entry: Entry) -> PictureError | None:
     """Return why nothing can be rendered of an original, as far as its entry tells."""
     if not entry.media_type.startswith("image/"):
         return NotAnImage("The source is kept, but it is not a picture.")
-    if entry.damaged:
+    if entry.damaged and entry.judged_by == JUDGE:
         return DecodeFailed()
     return None
 
@@ -314,10 +315,12 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
 
 
 def _size(entry: Entry) -> tuple[int, int] | None:
-    if not entry.picture:
-        return None
-    facts = PictureFacts.from_dict(entry.picture)
-    return facts.width, facts.height
+    facts = _facts(entry)
+    return (facts.width, facts.height) if facts else None
+
+
+def _facts(entry: Entry) -> PictureFacts | None:
+    return PictureFacts.from_dict(entry.picture) if entry.picture else None
 
 
 def _media_type(body: bytes) -> str:
