@@ -47,6 +47,7 @@ def _cost(wish: Wish) -> int:
 class _Waiting:
     job: Job
     done: asyncio.Future[Inspection]
+    since: float
 
 
 @dataclass(slots=True)
@@ -83,6 +84,13 @@ class Batches:
         """How many jobs wait, here and for a process."""
         return self._pool.queued + self._waiting
 
+    @property
+    def longest_wait_seconds(self) -> float:
+        """For how long the first of those that wait, here or for a process, has waited."""
+        now = self._pool.clock()
+        here = (now - waiting.since for body in self._bodies.values() for waiting in body.line)
+        return max((self._pool.longest_wait_seconds, *here))
+
     async def run(self, job: Job) -> Inspection:
         """Return what a render process finds and makes of `job`.
 
@@ -101,7 +109,7 @@ class Batches:
                 self._ended(job.path, body)
         if self.queued >= self._pool.queue_max:
             raise QueueFull
-        waiting = _Waiting(job, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(job, asyncio.get_running_loop().create_future(), self._pool.clock())
         body.line.append(waiting)
         self._waiting += 1
         return await waiting.done

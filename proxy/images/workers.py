@@ -6,9 +6,11 @@ Knows nothing of pictures but what `jobs` says about them; the work is done by `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 MAX_FAILED_STARTS = 3
 """Starts that may fail in a row before the pool counts as dead; it goes on trying."""
 _MAX_PAUSE_SECONDS = 5.0
+PATIENCE_SECONDS = 1.0
+"""For how long every process may be held before an origin of which nothing runs gets one more."""
 _BUDGET_SHARE = 3, 8
 """How much of the memory there is may be pictures: the rest is the service, hot answers, idle processes, the system."""
 _LEAST_BUDGET_BYTES = 64 << 20
@@ -36,6 +40,7 @@ _LEAST_BUDGET_BYTES = 64 << 20
 class _Waiting:
     job: Job
     done: asyncio.Future[Inspection]
+    since: float
     facts: PictureFacts | None = None
     tight: bool = False
     encoding: int | None = None
@@ -63,6 +68,7 @@ class _Slot:
     """A place for one process, and the task that keeps it filled."""
 
     process: RenderProcess | None = None
+    begun: float | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -78,7 +84,9 @@ class RenderPool:
        (`ProcessDied.is_unexplained`) ends in `QueueFull` the second time. So does a new process that cannot be
        started. A crash is the picture's fault the second time: `OutOfMemory` for a drawing or an encoder, which
        was too much for memory or stack, and where memory was tight; else `DecodeFailed`.
-    5. A caller that goes away leaves its job running when it has begun, else the job is dropped.
+    5. Origins take turns in the line. While long jobs hold every process, one more is started for those origins of
+       which nothing runs; it ends with its job.
+    6. A caller that goes away leaves its job running when it has begun, else the job is dropped.
 
     workers: how many pools like this one the machine's memory is shared with. readable: the folders below which
     the files of jobs lie; where the kernel can, the processes may read nothing else but their libraries and fonts.
@@ -91,11 +99,14 @@ class RenderPool:
         processes: int,
         workers: int = 1,
         readable: Sequence[Path] = (Path("/"),),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._readable = tuple(str(path.absolute()) for path in readable)
         self._workers = workers
         self._slots = [_Slot() for _ in range(processes)]
+        self._relief = _Slot()
+        self.clock = clock
         self._line: Line[_Waiting] = Line(_budget_bytes(config) // workers)
         self._line_moved = asyncio.Event()
         self._running = 0
@@ -134,9 +145,19 @@ class RenderPool:
         return len(self._line)
 
     @property
+    def longest_wait_seconds(self) -> float:
+        """For how long the first of those that wait for a process has waited."""
+        now = self.clock()
+        return max((now - waiting.since for waiting in self._line), default=0.0)
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The ids of the processes that run now."""
-        return tuple(slot.process.pid for slot in self._slots if slot.process is not None)
+        return tuple(slot.process.pid for slot in self._all if slot.process is not None)
+
+    @property
+    def _all(self) -> tuple[_Slot, ...]:
+        return (*self._slots, self._relief)
 
     @property
     def walls(self) -> tuple[str, ...]:
@@ -159,15 +180,16 @@ class RenderPool:
         self._open = True
         for slot in self._slots:
             slot.task = asyncio.create_task(self._serve(slot), name="render slot")
+        self._relief.task = asyncio.create_task(self._relieve(self._relief), name="render relief")
 
     async def close(self) -> None:
         """Kill all processes. Jobs that have not ended fail with `QueueFull`."""
         self._open = False
-        tasks = [slot.task for slot in self._slots if slot.task is not None]
+        tasks = [slot.task for slot in self._all if slot.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(self._empty(slot) for slot in self._slots))
+        await asyncio.gather(*(self._empty(slot) for slot in self._all))
         self._drop_line(QueueFull("The service is shutting down."))
 
     async def run(self, job: Job) -> Inspection:
@@ -181,8 +203,8 @@ class RenderPool:
             raise Internal(detail="the render pool is not alive")
         if self._running + len(self._line) >= len(self._slots) + self._config.queue:
             raise QueueFull
-        waiting = _Waiting(job, asyncio.get_running_loop().create_future())
-        self._line.put(waiting)
+        waiting = _Waiting(job, asyncio.get_running_loop().create_future(), self.clock())
+        self._line.put(waiting, owner=job.origin)
         self._line_moved.set()
         try:
             return await waiting.done
@@ -195,21 +217,48 @@ class RenderPool:
             if slot.process is None:
                 await self._refill(slot)
                 continue
-            waiting = await self._next()
-            self._running += 1
-            try:
-                await self._work(slot, waiting)
-            except QueueFull as error:
-                waiting.fail(error)
-            except BaseException:
-                waiting.fail(QueueFull("The service is shutting down."))
-                raise
-            finally:
-                self._running -= 1
-                self._line.end(waiting)
-                if waiting.done.done():
-                    self._line.drop(waiting)
-                self._line_moved.set()
+            await self._run_in(slot, await self._next())
+
+    async def _run_in(self, slot: _Slot, waiting: _Waiting) -> None:
+        self._running += 1
+        slot.begun = self.clock()
+        # Who waits for relief looks at what runs.
+        self._line_moved.set()
+        try:
+            await self._work(slot, waiting)
+        except QueueFull as error:
+            waiting.fail(error)
+        except BaseException:
+            waiting.fail(QueueFull("The service is shutting down."))
+            raise
+        finally:
+            self._running -= 1
+            slot.begun = None
+            self._line.end(waiting)
+            if waiting.done.done():
+                self._line.drop(waiting)
+            self._line_moved.set()
+
+    async def _relieve(self, slot: _Slot) -> None:
+        """Run a job of an origin of which nothing runs whenever all processes are held for long."""
+        while True:
+            left = self._patience_left()
+            waiting = None if left else self._line.take(barred=self._line.running_owners)
+            if waiting is None:
+                self._line_moved.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left if 0 < left < math.inf else None):
+                        await self._line_moved.wait()
+                continue
+            await self._run_in(slot, waiting)
+            await self._empty(slot)
+
+    def _patience_left(self) -> float:
+        """Return for how many seconds nobody is to be relieved; they begin anew with each job."""
+        begun = [slot.begun for slot in self._slots if slot.begun is not None]
+        if len(begun) < len(self._slots):
+            return math.inf
+        return max(0.0, max(begun) + PATIENCE_SECONDS - self.clock())
 
     async def _next(self) -> _Waiting:
         """Return the job to run now; it holds its share until `Line.end`."""

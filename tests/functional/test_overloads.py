@@ -234,5 +234,7 @@ async def test_explain_and_metrics_tell_of_a_picture_that_is_too_much(
         assert found["tried_again_from"]
         assert (await client.get(target.replace("64", "65"))).status == 422
         figures = (await client.get("/metrics")).body.decode().splitlines()
-        (spared,) = (line.split()[1] for line in figures if line.startswith("imgmirror_renders_spared_total "))
+        (spared,) = (
+            line.split()[1] for line in figures if line.startswith("imgmirror_renders_spared_total ")
+        )
         assert float(spared) >= 1

@@ -19,6 +19,7 @@ import pytest
 from proxy.config import RenderConfig
 from proxy.errors import Internal, InvalidTransform, QueueFull, RenderTimeout, TooManyPixels
 from proxy.images import jobs, renderer, renderprocess
+from proxy.images.batches import Batches
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Settings, WireError
 from proxy.images.libvips import has_libvips
@@ -377,6 +378,76 @@ async def test_closed_pool_leaves_nothing(picture: Path, slow: Path) -> None:
     assert not any(psutil.pid_exists(pid) for pid in pids)
     with pytest.raises(Internal):
         await pool.run(Job(str(picture)))
+
+
+async def in_order_of_completion(*running: asyncio.Future[Inspection]) -> list[int]:
+    """Return the numbers of the jobs in the order in which they end."""
+    order: list[int] = []
+    for number, future in enumerate(running):
+        future.add_done_callback(lambda _, number=number: order.append(number))
+    await asyncio.gather(*running)
+    return order
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_origin_with_many_pictures_does_not_hold_up_another(
+    picture: Path, slow: Path, processes: int
+) -> None:
+    """The last to come is the only one of its origin; it ends before most of the others'."""
+    pool = RenderPool(RenderConfig(), processes=processes)
+    await pool.start()
+    many = [asyncio.ensure_future(pool.run(Job(str(slow), check=True, origin="many"))) for _ in range(8)]
+    await asyncio.sleep(0)
+    one = asyncio.ensure_future(pool.run(Job(str(picture), check=True, origin="one")))
+    order = await in_order_of_completion(*many, one)
+    assert order.index(len(many)) <= processes
+    await pool.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_origin_whose_slow_pictures_hold_every_process_does_not_hold_up_another(
+    tmp_path: Path, picture: Path, processes: int
+) -> None:
+    """While all processes are held for long, another origin gets one more, which is gone afterwards."""
+    path = tmp_path / "slow"
+    put(path, pictures.very_slow_picture())
+    pool = RenderPool(RenderConfig(decoder="pillow"), processes=processes)
+    await pool.start()
+    many = [
+        asyncio.ensure_future(pool.run(Job(str(path), check=True, origin="many"))) for _ in range(processes)
+    ]
+    await asyncio.sleep(0)
+    await begun(pool)
+    before = pool.pids
+    for process in before:
+        os.kill(process, signal.SIGSTOP)
+    other = Job(str(picture), check=True, origin="one")
+    assert [(await pool.run(other)).verdict for _ in range(2)] == ["whole", "whole"]
+    assert not any(running.done() for running in many)
+    for process in before:
+        os.kill(process, signal.SIGCONT)
+    assert {inspection.verdict for inspection in await asyncio.gather(*many)} == {"whole"}
+    assert pool.pids == before
+    await pool.close()
+
+
+async def test_longest_wait_is_known(slow: Path, picture: Path) -> None:
+    """The first of those that wait has waited longest; when none waits it is nothing."""
+    now = [0.0]
+    pool = RenderPool(RenderConfig(), processes=1, clock=lambda: now[0])
+    await pool.start()
+    batches = Batches(pool)
+    running = [asyncio.ensure_future(batches.run(Job(str(slow), check=True)))]
+    await asyncio.sleep(0)
+    await begun(pool)
+    for path in (picture, slow):
+        running.append(asyncio.ensure_future(batches.run(Job(str(path), check=True))))
+        await asyncio.sleep(0)
+        now[0] += 7
+    assert batches.longest_wait_seconds == 14
+    await asyncio.gather(*running)
+    assert batches.longest_wait_seconds == 0
+    await pool.close()
 
 
 async def test_vanished_file_costs_one_job(pool: RenderPool, picture: Path) -> None:

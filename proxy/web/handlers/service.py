@@ -11,6 +11,8 @@ from proxy.version import __version__
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
 
+STARVED_SECONDS = 10.0
+"""A picture that waits longer for a render process says that there are too few, or that slow ones hold them."""
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -79,6 +81,9 @@ def _worries(context: Context, figures: dict[str, object]) -> list[str]:
         reasons.append("the store cannot be written")
     if context.batches.queued > context.config.render.queue // 2:
         reasons.append("the render queue is deep")
+    if context.batches.longest_wait_seconds > STARVED_SECONDS:
+        waited = round(context.batches.longest_wait_seconds)
+        reasons.append(f"the render queue is starved: a picture has waited for {waited} s")
     if figures["scrub_damaged"]:
         reasons.append(
             f"{figures['scrub_damaged']} kept originals are damaged or missing: see `imgmirror store verify`"
