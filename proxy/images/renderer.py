@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
 import io
 import logging
@@ -53,6 +54,7 @@ def main() -> None:
     descriptor, memory_max_bytes, decoder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     parent = os.getppid()
     _harden(memory_max_bytes, parent)
+    _statm()
     # Before the libraries wake up, so that their threads are inside too.
     walls = cage.shut([Path(path) for path in sys.argv[4:]])
     register_only_ours()
@@ -218,11 +220,19 @@ def _room_bytes() -> int:
 
 def _statm_bytes(field: int) -> int:
     """Return a figure of proc_pid_statm(5): 0 is what is mapped, 1 what is resident. 0 where there is no /proc."""
-    try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[field]
-    except (OSError, IndexError):
+    descriptor = _statm()
+    if descriptor is None:
         return 0
-    return int(pages) * resource.getpagesize()
+    return int(os.pread(descriptor, 256, 0).split()[field]) * resource.getpagesize()
+
+
+@functools.cache
+def _statm() -> int | None:
+    # Opened once, before the cage is shut: nothing below /proc can be opened after that.
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 if __name__ == "__main__":

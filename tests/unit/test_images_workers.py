@@ -459,7 +459,7 @@ async def test_vanished_file_costs_one_job(pool: RenderPool, picture: Path) -> N
 
 
 async def test_process_has_given_up_what_it_does_not_need(pool: RenderPool) -> None:
-    """No environment, no descriptors but its socket, no core files, no memory without end, no Ctrl-C."""
+    """No environment, two descriptors, no core files, no memory without end, no Ctrl-C."""
     process = psutil.Process(pool.pids[0])
     environment = process.environ()
     assert set(environment) <= {
@@ -472,7 +472,7 @@ async def test_process_has_given_up_what_it_does_not_need(pool: RenderPool) -> N
         "VIPS_CONCURRENCY",
         "LD_LIBRARY_PATH",
     }
-    assert process.num_fds() <= 4
+    assert process.num_fds() <= 5
     assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
     assert process.rlimit(psutil.RLIMIT_AS)[0] == RenderConfig().memory_max_bytes
     process.send_signal(signal.SIGINT)
