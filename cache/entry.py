@@ -54,7 +54,8 @@ class Entry:
     RFC 9111 §4.2.3, `fetched_at` when these bytes first came, `validated_at` when the origin last confirmed
     them. `picture` holds facts such as format, width and height; None for what is not a picture.
     `history` names the other bytes that came from the source, newest first. `recovered` says where the bytes came
-    from when it was not the origin: `from`, `url`, `captured_at`; None for what the origin gave.
+    from when it was not the origin: `from`, `url`, `captured_at`; None for what the origin gave. `judged_by` names the
+    rules by which `damaged` was found; empty where no rules are known.
     """
 
     source: str
@@ -72,6 +73,7 @@ class Entry:
     picture: Mapping[str, Any] | None = None
     history: tuple[Former, ...] = ()
     recovered: Mapping[str, Any] | None = None
+    judged_by: str = ""
 
     @property
     def key(self) -> str:
@@ -167,6 +169,7 @@ class Entry:
             picture=chosen.picture,
             history=tuple(item for item in self.history if item is not chosen),
             recovered=chosen.recovered,
+            judged_by="",
         )
         return promoted.having(self.as_former(note=note))
 
@@ -220,6 +223,7 @@ class Entry:
                 picture=known.mapping("picture"),
                 history=tuple(_former(item) for item in known.items("history")),
                 recovered=known.mapping("recovered"),
+                judged_by=known.text_or_none("judged_by") or "",
             )
         except KeyError as error:
             raise EntryUnreadable(f"{error.args[0]} is missing") from None

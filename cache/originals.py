@@ -104,6 +104,7 @@ class Originals:
         )
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = Failures(layout.root / "failures", self._threads, layout.modes)
+        self.overloads = Failures(layout.root / "overloads", self._threads, layout.modes)
         self._exclusion = Exclusion(self.locks)
         self.scrub = Scrub(layout, durable, self._threads, self.locks)
         self._bodies = Bodies(layout, self._note_damage)

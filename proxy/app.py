@@ -33,7 +33,9 @@ from proxy.services import intake
 from proxy.services import variants as variants_service
 from proxy.services.articles import Articles, unwrapper_of
 from proxy.services.originals import Originals
+from proxy.services.overloads import Overloads
 from proxy.services.purging import Purging
+from proxy.services.rendering import Rendering
 from proxy.services.variants import Variants
 from proxy.signing import Signer
 
@@ -69,6 +71,7 @@ class Engine:
     memory: MemoryTier
     pool: RenderPool
     batches: Batches
+    overloads: Overloads
     fetcher: Fetcher
     originals: Originals
     variants: Variants
@@ -87,6 +90,7 @@ class Engine:
             min_free_bytes=config.store.min_free, max_bytes=config.store.originals_max_bytes
         )
         self.pool.reconfigure(config.render)
+        self.overloads.reconfigure(config.render)
         self.purging.unwrapper = unwrapper_of(config)
 
 
@@ -214,15 +218,17 @@ def _assembled(
 ) -> Engine:
     metrics = Metrics()
     batches = Batches(opened.pool)
+    overloads = Overloads(opened.kept.overloads, config.render, now=now)
+    rendering = Rendering(batches, overloads, metrics)
     memory = MemoryTier(place.share(config.store.memory_max_bytes))
     originals = Originals(
-        intake.Parts(opened.kept, opened.fetcher, batches, opened.flight, metrics, now),
+        intake.Parts(opened.kept, opened.fetcher, rendering, opened.flight, metrics, now),
         config.fetch,
         memory,
     )
     variants = Variants(
         variants_service.Parts(
-            originals, opened.kept, opened.variant_store, memory, batches, opened.flight, metrics, now
+            originals, opened.kept, opened.variant_store, memory, rendering, opened.flight, now
         )
     )
     return Engine(
@@ -235,6 +241,7 @@ def _assembled(
         memory=memory,
         pool=opened.pool,
         batches=batches,
+        overloads=overloads,
         fetcher=opened.fetcher,
         originals=originals,
         variants=variants,

@@ -263,6 +263,7 @@ class RenderConfig(Section):
     processes: Count = Field(default_factory=lambda: os.cpu_count() or 1)
     decoder: Literal["auto", "pillow", "libvips"] = "auto"
     timeout: Duration = 20.0
+    drawing_timeout: Duration = 5.0
     max_pixels: Count = 50_000_000
     max_frames: Count = 200
     queue: Count = 256

@@ -21,14 +21,13 @@ from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
 from cache.variants import Variants as VariantsStore
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError
-from proxy.images.batches import Batches
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
 from proxy.images.transform import Resolved
-from proxy.images.workers import Job, Output, Rendered, Wish
-from proxy.observe.metrics import Metrics
+from proxy.images.workers import JUDGE, Inspection, Job, Output, Rendered, Wish
 from proxy.services.originals import Look, Originals
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
+from proxy.services.rendering import Rendering
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -45,9 +44,8 @@ class Parts:
     kept: OriginalsStore
     store: VariantsStore
     memory: MemoryTier
-    batches: Batches
+    rendering: Rendering
     flight: SingleFlight
-    metrics: Metrics
     now: Callable[[], float] = time.time
 
 
@@ -191,22 +189,29 @@ class Variants:
         rendered = {**obtained.rendered, **whole.rendered}
         missing = tuple(wish for wish in wishes if wish not in rendered)
         if missing:
-            rendered |= await self._outputs(whole, missing)
+            inspection = await self._inspected(whole, missing)
+            rendered |= dict(zip(missing, inspection.outputs, strict=True))
+            if whole.body is None and not whole.is_corrupt:
+                whole = await self._parts.originals.judged(whole, inspection)
         return replace(whole, rendered=rendered)
 
-    async def _outputs(self, obtained: Obtained, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
+    async def _inspected(self, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
         if obtained.body is None:
-            return await self._run(self._parts.kept.body_path(obtained.entry.body_sha256), wishes)
+            path = self._parts.kept.body_path(obtained.entry.body_sha256)
+            return await self._run(path, obtained, wishes)
         async with self._parts.kept.receive() as incoming:
             await incoming.write(obtained.body)
             await incoming.finish()
-            return await self._run(incoming.path, wishes)
+            return await self._run(incoming.path, obtained, wishes)
 
-    async def _run(self, path: Path, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
-        begun = time.perf_counter()
-        inspection = await self._parts.batches.run(Job(str(path), wishes))
-        self._parts.metrics.observe_renders(inspection.outputs, time.perf_counter() - begun)
-        return dict(zip(wishes, inspection.outputs, strict=True))
+    async def _run(self, path: Path, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
+        entry = obtained.entry
+        # What rotten bytes cost says nothing about the bytes that the digest names.
+        digest = f"corrupt {entry.body_sha256}" if obtained.is_corrupt else entry.body_sha256
+        origin = Source.parse(entry.source).origin
+        # What is marked by former rules is looked at as a whole.
+        job = Job(str(path), wishes, check=entry.damaged, origin=origin)
+        return await self._parts.rendering.run(job, sha256=digest, facts=_facts(entry))
 
     async def _store(self, obtained: Obtained, asked: Asked, output: Rendered) -> None:
         key = _key(obtained.entry, asked)
@@ -257,7 +262,7 @@ def _refusal(entry: Entry) -> PictureError | None:
     """Return why nothing can be rendered of an original, as far as its entry tells."""
     if not entry.media_type.startswith("image/"):
         return NotAnImage("The source is kept, but it is not a picture.")
-    if entry.damaged:
+    if entry.damaged and entry.judged_by == JUDGE:
         return DecodeFailed()
     return None
 
@@ -299,10 +304,12 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
 
 
 def _size(entry: Entry) -> tuple[int, int] | None:
-    if not entry.picture:
-        return None
-    facts = PictureFacts.from_dict(entry.picture)
-    return facts.width, facts.height
+    facts = _facts(entry)
+    return (facts.width, facts.height) if facts else None
+
+
+def _facts(entry: Entry) -> PictureFacts | None:
+    return PictureFacts.from_dict(entry.picture) if entry.picture else None
 
 
 def _media_type(body: bytes) -> str:

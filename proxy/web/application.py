@@ -188,6 +188,7 @@ def _context(engine: Engine) -> Context:
         memory=engine.memory,
         pool=engine.pool,
         batches=engine.batches,
+        overloads=engine.overloads,
         metrics=engine.metrics,
         instance_id=engine.place.instance_id,
         clients=clients_of(engine.config.server),

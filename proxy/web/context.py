@@ -20,6 +20,7 @@ from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
 from proxy.services.articles import Articles
 from proxy.services.originals import Originals
+from proxy.services.overloads import Overloads
 from proxy.services.purging import Purging
 from proxy.services.variants import Variants
 from proxy.signing import Signer
@@ -47,6 +48,7 @@ class Context:
     memory: MemoryTier
     pool: RenderPool
     batches: Batches
+    overloads: Overloads
     metrics: Metrics
     instance_id: str
     clients: Clients | None = None

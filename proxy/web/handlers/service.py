@@ -16,6 +16,8 @@ from proxy.web.context import Context
 _WITHOUT_THESE = {ROOT, "entries", "bodies", "blocked"}
 """Folders without which no kept original can be answered."""
 
+STARVED_SECONDS = 10.0
+"""A picture that waits longer for a render process says that there are too few, or that slow ones hold them."""
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -101,6 +103,9 @@ def _worries(context: Context, figures: dict[str, object]) -> list[str]:
         reasons.append(f"an original was served but not kept: {refused}")
     if context.batches.queued > context.config.render.queue // 2:
         reasons.append("the render queue is deep")
+    if context.batches.longest_wait_seconds > STARVED_SECONDS:
+        waited = round(context.batches.longest_wait_seconds)
+        reasons.append(f"the render queue is starved: a picture has waited for {waited} s")
     if figures["scrub_damaged"]:
         reasons.append(
             f"{figures['scrub_damaged']} kept originals are damaged or missing: see `imgmirror store verify`"
