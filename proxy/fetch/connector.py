@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import socket
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import AddrInfoType
 
 from proxy.config import FetchConfig
 from proxy.fetch.addresses import is_address, prohibited_text
 from proxy.fetch.failures import network_failures
+from proxy.fetch.wire import TidyingHandler
 from proxy.source import Source
 
 _KEEPALIVE_SECONDS = 15.0
-_MAX_LINE_BYTES = 16384
-_MAX_FIELD_BYTES = 32768
 
 
 class ProhibitedAddressError(OSError):
@@ -108,6 +110,16 @@ class Client:
         await self._passing.close()
 
 
+class _TidyingConnector(aiohttp.TCPConnector):
+    """A connector whose connections tidy what they receive."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # aiohttp has no public place for it (docs/decisions/0025-tidied-answers.md).
+        handler: Callable[..., ResponseHandler] = TidyingHandler
+        self._factory = functools.partial(handler, loop=asyncio.get_running_loop())
+
+
 def _connector(
     config: FetchConfig,
     names: AbstractResolver,
@@ -124,7 +136,7 @@ def _connector(
         sockets.add(made)
         return made
 
-    return aiohttp.TCPConnector(
+    return _TidyingConnector(
         resolver=names,
         socket_factory=make_socket,
         limit=0,  # counted by Client, names not included
@@ -143,6 +155,4 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         # The body is decoded by proxy.fetch.body, which bounds what comes out and sees when it is cut.
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),
-        max_line_size=_MAX_LINE_BYTES,
-        max_field_size=_MAX_FIELD_BYTES,
     )

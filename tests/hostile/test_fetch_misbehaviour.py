@@ -56,13 +56,22 @@ BROKEN: dict[str, Handler] = {
     "status of five digits": so.raw(b"HTTP/1.1 20000 OK\r\n\r\n"),
     "another protocol": so.raw(b"SSH-2.0-OpenSSH_9.6\r\n"),
     "http/2 preface": so.raw(b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0\x64"),
-    "header without colon": so.raw(b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"),
-    "header with nul": so.raw(b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"),
     "head cut": so.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"),
     "huge header": so.raw(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n"),
     "huge reason": so.raw(b"HTTP/1.1 200 " + b"a" * 1_000_000 + b"\r\n\r\n"),
-    "thousand headers": so.raw(b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 1000 + b"\r\n"),
     "endless headers": so.endless_headers(),
+    "endless hints": so.endless(b"HTTP/1.1 103 Early Hints\r\n\r\n", before=b""),
+    "length with a plus": so.raw(head(200, [("Content-Length", "+5")]) + b"hello"),
+    "length in hexadecimal": so.raw(head(200, [("Content-Length", "0x5")]) + b"hello"),
+    "length that is empty": so.raw(head(200, [("Content-Length", "")]) + b"hello"),
+    "lengths in a list that differ": so.raw(head(200, [("Content-Length", "5, 6")]) + b"hello!"),
+    "length with a control": so.raw(head(200, [("Content-Length", "5\x00")]) + b"hello"),
+    "endless trailers": so.endless(
+        b"X: a\r\n", before=head(200, [("Transfer-Encoding", "chunked")]) + b"0\r\n"
+    ),
+    "endless chunk extension": so.endless(
+        b"a" * 4096, before=head(200, [("Transfer-Encoding", "chunked")]) + b"5;"
+    ),
     "shorter than declared": so.cut_short(DATA, declared=len(DATA) + 1),
     "nothing of what was declared": so.cut_short(b"", declared=10),
     "reset in the body": so.reset(head(200, [("Content-Length", "1000")]) + b"x" * 500),
@@ -197,7 +206,6 @@ SLOW: dict[str, Callable[[asyncio.Event], Handler]] = {
     ),
     "drip": lambda _never: so.drip(b"x" * 10_000),
     "drip of headers": lambda _never: drip_of_headers,
-    "endless hints": lambda _never: so.endless(b"HTTP/1.1 103 Early Hints\r\n\r\n", before=b""),
 }
 
 
