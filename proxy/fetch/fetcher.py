@@ -29,8 +29,9 @@ from proxy.errors import (
     SourceUnreachable,
 )
 from proxy.fetch.asking import Asking, Validators, wire_url
-from proxy.fetch.body import Body, Framing, Headers
+from proxy.fetch.body import Body, Framing
 from proxy.fetch.breaker import Breaker
+from proxy.fetch.codings import Headers
 from proxy.fetch.connector import Client
 from proxy.fetch.failures import network_failures, status_failure
 from proxy.fetch.names import Names, make_resolver
