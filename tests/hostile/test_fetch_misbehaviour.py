@@ -320,19 +320,6 @@ async def test_sink_gets_nothing_of_an_answer_that_is_no_200(
     assert sink.body == DATA
 
 
-async def test_cookies_are_neither_kept_nor_sent(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
-    """Also not from one hop to the next."""
-    origin.serve(
-        "/x",
-        b"",
-        status=302,
-        headers=[("Location", "/good"), ("Set-Cookie", "a=b"), ("Set-Cookie", "\xff;;=")],
-    )
-    await fetched(fetcher, origin.url("/x"))
-    await fetched(fetcher, origin.url("/good"))
-    assert all(request.header("Cookie") is None for request in origin.requests)
-
-
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answer=st.binary(max_size=300), begin=st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", head(200)]))
 def test_any_bytes_as_answer_end_in_a_body_or_an_error(answer: bytes, begin: bytes) -> None:
