@@ -44,9 +44,7 @@ class Client:
     the first. While that many idle, a connection is made for one request and closed behind it.
     """
 
-    def __init__(
-        self, config: FetchConfig, *, names: AbstractResolver, ssl_context: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, config: FetchConfig, *, names: AbstractResolver, ssl_context: ssl.SSLContext) -> None:
         self.allow_networks = config.allow_networks
         self._names = names
         self._max_connections = config.max_connections
@@ -123,7 +121,7 @@ class _TidyingConnector(aiohttp.TCPConnector):
 def _connector(
     config: FetchConfig,
     names: AbstractResolver,
-    ssl_context: ssl.SSLContext | None,
+    ssl_context: ssl.SSLContext,
     sockets: weakref.WeakSet[socket.socket],
     *,
     lasting: bool,
@@ -143,7 +141,7 @@ def _connector(
         use_dns_cache=False,  # proxy.fetch.names remembers
         keepalive_timeout=_KEEPALIVE_SECONDS if lasting else None,
         force_close=not lasting,
-        ssl=ssl_context if ssl_context is not None else True,
+        ssl=ssl_context,
     )
 
 

@@ -40,6 +40,7 @@ from proxy.fetch.origins import OriginTurns
 from proxy.fetch.pace import Pace
 from proxy.fetch.robots import MAX_BYTES as MAX_ROBOTS_BYTES
 from proxy.fetch.robots import Robots
+from proxy.fetch.tls import origin_context
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Fetcher:
         self._instance_id = instance_id
         self._given_resolver = resolver
         self._names: Names | None = None
-        self._ssl_context = ssl_context
+        self._ssl_context = origin_context() if ssl_context is None else ssl_context
         self._clock = clock
         self._asking = Asking(config, instance_id=instance_id)
         self._turns = OriginTurns(config.per_origin, queue=config.queue)
