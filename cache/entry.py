@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from cache.errors import EntryUnreadable
 from cache.keys import source_key
+from cache.spelling import present_spelling
 
 MAX_ENTRY_BYTES = 1 << 20
 """An entry is 1 to 3 KB; one with the longest history stays below 200 KB. More is not an entry."""
@@ -103,6 +104,10 @@ class Entry:
     def header(self, name: str) -> str | None:
         """Return the first value of a kept header; `name` in lower case."""
         return next((value for known, value in self.headers if known == name), None)
+
+    def respelled(self) -> Entry:
+        """Return the entry under the present spelling of its source."""
+        return replace(self, source=present_spelling(self.source), final_url=present_spelling(self.final_url))
 
     @classmethod
     def of_body(cls, source: str, body: Former, history: tuple[Former, ...]) -> Entry:

@@ -107,7 +107,13 @@ async def test_explain_tells_what_would_happen_and_asks_no_origin(
     [
         ("/image/widht=3/http://h/a.png", "invalid_transform"),
         ("/nothing", "not_found"),
-        ("/?ftp://h/a.png", "invalid_source"),
+        ("/?ftp://h/a.png", "source_not_allowed"),
+        ("/?FTP%3A%2F%2Fh%2Fa.png", "source_not_allowed"),
+        ("/?data:image/png;base64,AA==", "source_not_allowed"),
+        ("/?file:///etc/passwd", "source_not_allowed"),
+        ("/?h.example:80/a.png", "invalid_source"),
+        ("/?http://user@h/a.png", "invalid_source"),
+        ("/?http://[::1/a.png", "invalid_source"),
     ],
 )
 async def test_explain_of_what_cannot_be_read_says_why(client: Client, target: str, code: str) -> None:
