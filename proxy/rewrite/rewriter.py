@@ -7,12 +7,13 @@ address is decided by `frontmatter`, `markdown` and `html`; what an address wrap
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Literal
 
 from proxy.config import RewriteConfig
 from proxy.rewrite.article import Article
+from proxy.rewrite.blocks import TooManyBlocks
 from proxy.rewrite.classify import Classifier, Kind
 from proxy.rewrite.decide import Decider, Decision
 from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
@@ -124,10 +125,13 @@ class Rewriter:
             scanner = HtmlScanner()
             reading.spots.extend(html_spots(text, body, len(text), scanner=scanner))
             reading.quiet.extend(scanner.quiet)
-        else:
+            return reading
+        try:
             spots, quiet = self._markdown.spots(text, body)
-            reading.spots.extend(spots)
-            reading.quiet.extend(quiet)
+        except TooManyBlocks as error:
+            return replace(reading, problem=f"the text of the article was not read: {error}")
+        reading.spots.extend(spots)
+        reading.quiet.extend(quiet)
         return reading
 
     def _decisions(self, text: str, spots: list[Spot]) -> list[Decision]:
