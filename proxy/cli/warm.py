@@ -31,6 +31,7 @@ from proxy.services.warmvia import ViaWarmer, health_of
 from proxy.signing import Signer
 from proxy.source import Source
 from proxy.web.negotiate import acceptable_formats
+from proxy.web.plans import Plans
 
 CONCURRENCY = 32
 """Pictures under way: many more than processors, because most of the time an origin is waited for."""
@@ -216,7 +217,14 @@ class _Run:
         def admit(source: Source, preset_only: bool) -> None:
             engine.policy.admit(source, transform_is_preset_only=preset_only, signed=signed)
 
-        parts = Parts(engine.originals, engine.variants, engine.kept, admit, engine.fetcher.wants_pauses)
+        plans = Plans(self._config, engine.policy, engine.signer)
+
+        def check(address: str) -> None:
+            plans.make(address, now=time.time())
+
+        parts = Parts(
+            engine.originals, engine.variants, engine.kept, admit, engine.fetcher.wants_pauses, check
+        )
         return LocalWarmer(parts, self._looks)
 
     async def _record(self, engine: Engine) -> None:

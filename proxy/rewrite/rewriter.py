@@ -6,15 +6,15 @@ address is decided by `frontmatter`, `markdown` and `html`; what an address wrap
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Literal
 
 from proxy.config import RewriteConfig
+from proxy.dialects import native
 from proxy.rewrite.article import Article
 from proxy.rewrite.blocks import TooManyBlocks
-from proxy.rewrite.classify import Classifier, Kind
+from proxy.rewrite.classify import Address, Classifier, Kind
 from proxy.rewrite.decide import Decider, Decision
 from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
 from proxy.rewrite.html import html_spots
@@ -22,16 +22,14 @@ from proxy.rewrite.htmlscan import HtmlScanner
 from proxy.rewrite.leftovers import leftovers
 from proxy.rewrite.markdown import MarkdownReader
 from proxy.rewrite.masking import is_wide, structure
+from proxy.rewrite.own import OwnAddress, Sign
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
 from proxy.rewrite.spot import Spot, Use
 from proxy.source import Source
 
-__all__ = ["ArticleKind", "Left", "Link", "Picture", "Replacement", "RewriteResult", "Rewriter", "kind_of"]
+__all__ = ["ArticleKind", "Left", "Picture", "Replacement", "RewriteResult", "Rewriter", "kind_of"]
 
 ArticleKind = Literal["markdown", "html"]
-Link = Callable[[str, Source], str]
-"""Returns our address of a source in a preset."""
-
 _KINDS: dict[str, ArticleKind] = {
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".txt": "markdown",
     ".html": "html", ".htm": "html", ".xhtml": "html",
@@ -73,17 +71,17 @@ class Rewriter:
         config: RewriteConfig,
         *,
         base_url: str,
-        link: Link | None = None,
+        sign: Sign | None = None,
         all_images: bool = False,
         types: tuple[str, ...] = ("image/*",),
     ) -> None:
         base_url = base_url.rstrip("/")
         self._config = config
         self._base_url = base_url
-        self._link = link or (lambda preset, source: f"{base_url}/image/{preset}/{source}")
         self._all_images = all_images
         self._types = types
-        self._classifier = Classifier(config, base_url=base_url)
+        self._sign = sign
+        self._classifier = Classifier(config, base_url=base_url, sign=sign)
         self._markdown = MarkdownReader()
 
     def rewrite(self, data: bytes, *, kind: ArticleKind) -> RewriteResult:
@@ -150,7 +148,19 @@ class Rewriter:
         address = decision.address
         if address.source is None:
             return None
-        if address.kind is Kind.FORMER and address.own is not None:
-            return address.source, self._base_url + address.text[address.own.base_length :]
+        if address.kind in (Kind.FORMER, Kind.UNSIGNED) and address.own is not None:
+            return address.source, self._renewed(address, address.own)
         source = Source.parse(address.spot.hold(address.source.url))
         return source, self._link(decision.preset, source)
+
+    def _link(self, preset: str, source: Source) -> str:
+        signature = self._sign(preset, source, None) if self._sign else None
+        return native.build(self._base_url, preset, source, sig=signature)
+
+    def _renewed(self, address: Address, own: OwnAddress) -> str:
+        """Return an address of ours below the present base URL, with the first key's signature where there is one."""
+        if self._sign and own.worker_form:
+            return self._link(own.preset, own.source)
+        base = self._base_url if address.kind is Kind.FORMER else address.text[: own.base_length]
+        path = address.text[own.base_length :]
+        return base + (own.signed(path, self._sign) if self._sign else path)

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from cache.articles import ArticleIndex
 from proxy.config import Config
-from proxy.dialects import Unwrapper
+from proxy.dialects import Unwrapper, native
+from proxy.images.transform import Transform
+from proxy.rewrite.own import Sign
 from proxy.rewrite.rewriter import Rewriter, RewriteResult
 from proxy.signing import Signer
 from proxy.source import Source
@@ -20,17 +22,22 @@ def unwrapper_of(config: Config) -> Unwrapper:
 
 def make_rewriter(config: Config, *, base_url: str, all_images: bool = False) -> Rewriter:
     """Return a rewriter whose links point at `base_url`, signed when the configuration has keys."""
-    signer = Signer(config.sources.keys) if config.sources.keys else None
-
-    def link(preset: str, source: Source) -> str:
-        options = preset
-        if signer:
-            options += ",sig=" + signer.sign(preset, source.url)
-        return f"{base_url}/image/{options}/{source.url}"
-
+    sign = _sign_with(Signer(config.sources.keys)) if config.sources.keys else None
     return Rewriter(
-        config.rewrite, base_url=base_url, link=link, all_images=all_images, types=config.fetch.types
+        config.rewrite,
+        base_url=base_url,
+        sign=sign,
+        all_images=all_images,
+        types=config.fetch.types,
     )
+
+
+def _sign_with(signer: Signer) -> Sign:
+    def sign(options: str, source: Source, exp: int | None) -> str:
+        canonical = options if options.startswith(native.ORIGINAL) else Transform.parse(options).canonical()
+        return signer.sign(canonical, source.url, exp=exp)
+
+    return sign
 
 
 class Articles:

@@ -44,6 +44,7 @@ class Gathered:
 class _Found:
     options: dict[str, None] = field(default_factory=dict)
     articles: list[str] = field(default_factory=list)
+    own: dict[str, None] = field(default_factory=dict)
 
 
 def gather(
@@ -83,7 +84,13 @@ def gather(
             result.dates[name] = date
         _note(found, wanted, name)
     result.works = [
-        Work(source, tuple(entry.options), tuple(entry.articles), date=result.first_date(entry.articles))
+        Work(
+            source,
+            tuple(entry.options),
+            tuple(entry.articles),
+            date=result.first_date(entry.articles),
+            own=tuple(entry.own),
+        )
         for source, entry in found.items()
     ]
     return result
@@ -93,6 +100,7 @@ def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -
     for picture in pictures:
         entry = found.setdefault(picture.source, _Found())
         entry.options.update(dict.fromkeys(picture.presets))
+        entry.own.update(dict.fromkeys(picture.own))
         if name not in entry.articles:
             entry.articles.append(name)
 
