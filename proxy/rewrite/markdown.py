@@ -19,9 +19,10 @@ from proxy.rewrite.html import ABSOLUTE, IN_CODE, html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
 from proxy.rewrite.inline import Found, InlineScanner, parse_destination
 from proxy.rewrite.layers import bare, decode_markdown, hold_bare, markdown, markdown_angle, percent
+from proxy.rewrite.leftovers import joined
 from proxy.rewrite.region import Lines, Region
 from proxy.rewrite.spot import Layer, Spot, Use
-from proxy.rewrite.templates import code_ranges, tag_addresses
+from proxy.rewrite.templates import TagAddress, long_tags, masked, tag_addresses
 
 _WORTH_READING = re.compile(r"[\[<]|\{[%{]|://")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)++\]:(?:[ \t]|(?:\r\n?|\n)[ \t>]*+)*+", re.DOTALL)
@@ -51,12 +52,15 @@ class MarkdownReader:
             TooManyBlocks: the text has more lines or blocks than are read.
         """
         text = text.replace("\0", "\ufffd")
+        tags = long_tags(text, start)
+        tag_spots = [spot for tag in tags for spot in _tag_spots(text, tag)]
+        text = masked(text, tags)
         tokens, environment = self._blocks.read(text[start:])
         reading = _Reading(Lines(text, start), _definitions(environment))
         found = [spot for token in tokens for spot in reading.block(token)]
         found.extend(reading.definitions())
-        code = list(code_ranges(text, start))
-        return _without_code(sorted(found, key=lambda spot: spot.start), code), [*code, *reading.quiet]
+        found.extend(_without_code(tag_spots, joined(reading.quiet)))
+        return sorted(found, key=lambda spot: spot.start), reading.quiet
 
 
 class _Reading:
@@ -129,7 +133,7 @@ class _Reading:
         for address in tag_addresses(region.content[found.start : found.end]):
             place = region.locate(found.start + address.start, found.start + address.end)
             if place is not None:
-                yield self._allowed(Spot(*place, address.use, "template tag", hold=_hold_in_tag))
+                yield self._allowed(_tag_spot(*place, address))
 
     def _allowed(self, spot: Spot) -> Spot:
         return spot if self._scanner.shows else replace(spot, use=Use.LEAVE, context=IN_CODE)
@@ -151,6 +155,15 @@ class _Reading:
         if decode_markdown(text[start:end]) != definition.address:
             return None
         return start, end, start > head.end()
+
+
+def _tag_spots(text: str, tag: tuple[int, int]) -> Iterator[Spot]:
+    for address in tag_addresses(text[tag[0] : tag[1]]):
+        yield _tag_spot(tag[0] + address.start, tag[0] + address.end, address)
+
+
+def _tag_spot(start: int, end: int, address: TagAddress) -> Spot:
+    return Spot(start, end, address.use, "template tag", hold=_hold_in_tag)
 
 
 def _inline_spot(text: str, place: tuple[int, int], found: Found) -> Spot:

@@ -25,6 +25,7 @@ from proxy.rewrite.masking import is_wide, structure
 from proxy.rewrite.own import OwnAddress, Sign
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
 from proxy.rewrite.spot import Spot, Use
+from proxy.rewrite.templates import code_ranges, masked
 from proxy.source import Source
 
 __all__ = ["ArticleKind", "Left", "Picture", "Replacement", "RewriteResult", "Rewriter", "kind_of"]
@@ -119,6 +120,9 @@ class Rewriter:
             spots, problem = front_matter_spots(text, front, self._config.fields)
             reading = Reading(spots, comments(text, front), problem)
             body = front.body
+        code = code_ranges(text, body)
+        reading.quiet.extend(code)
+        text = masked(text, code)
         if kind == "html":
             scanner = HtmlScanner()
             reading.spots.extend(html_spots(text, body, len(text), scanner=scanner))
