@@ -11,6 +11,7 @@ from proxy.dialects import Unwrapper
 from proxy.dialects.escapes import read_source
 from proxy.dialects.worker import looks_like_worker
 from proxy.errors import MirrorError
+from proxy.rewrite.charset import as_sent, as_utf8
 from proxy.rewrite.own import OwnAddress, OwnBase, Sign
 from proxy.rewrite.spot import Spot, Use, address_text
 from proxy.source import Source
@@ -80,9 +81,15 @@ class Classifier:
             return True
         return _is_picture_by_name(unwrapped.source) if unwrapped else None
 
-    def classify(self, spot: Spot, raw: str) -> Address | None:
-        """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle."""
-        text = address_text(spot.read(raw))
+    def classify(self, spot: Spot, raw: str, *, encoding: str = "") -> Address | None:
+        """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle.
+
+        `encoding` is the page's when it is not UTF-8.
+        """
+        if encoding:
+            text = as_sent(address_text(spot.read(as_utf8(raw, encoding))), encoding)
+        else:
+            text = address_text(spot.read(raw))
         return self._own(spot, text) or self._foreign(spot, text)
 
     def _own(self, spot: Spot, text: str) -> Address | None:

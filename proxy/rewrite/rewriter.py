@@ -14,6 +14,7 @@ from proxy.config import RewriteConfig
 from proxy.dialects import native
 from proxy.rewrite.article import Article
 from proxy.rewrite.blocks import TooManyBlocks
+from proxy.rewrite.charset import page_encoding
 from proxy.rewrite.classify import Address, Classifier, Kind
 from proxy.rewrite.decide import Decider, Decision
 from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
@@ -90,7 +91,7 @@ class Rewriter:
         text = data.decode("latin-1")
         reading = self.read(data, kind=kind)
         article = Article(text, body_preset=self._config.body, new_address=self._new_address)
-        article.take(self._decisions(text, reading.spots))
+        article.take(self._decisions(text, reading.spots, encoding=page_encoding(data)))
         if reading.problem:
             article.left.append(Left(1, "", reading.problem, on_purpose=False))
         others = leftovers(
@@ -136,9 +137,11 @@ class Rewriter:
         reading.quiet.extend(quiet)
         return reading
 
-    def _decisions(self, text: str, spots: list[Spot]) -> list[Decision]:
+    def _decisions(self, text: str, spots: list[Spot], *, encoding: str) -> list[Decision]:
         """Return what becomes of each address of an article."""
-        found = (self._classifier.classify(spot, text[spot.start : spot.end]) for spot in spots)
+        found = (
+            self._classifier.classify(spot, text[spot.start : spot.end], encoding=encoding) for spot in spots
+        )
         decider = Decider(
             (address for address in found if address is not None),
             body=self._config.body,

@@ -62,7 +62,8 @@ def test_code_tags_in_each_other_and_unfinished_markup_in_them_end_with_them(cod
     "tag",
     [
         "{% codeblock %}", "{{< highlight go >}}", "{{< code file=a.go />}}", "{{< code file=a.go / >}}",
-        "{% endraw %}",        "{{< /code >}}", "{% rawhtml %}{% endrawhtml %}", "{{< code-toggle >}}{{< /code-toggle >}}",
+        "{% endraw %}", "{{< /code >}}", "{% rawhtml %}{% endrawhtml %}",
+        "{{< code-toggle >}}{{< /code-toggle >}}",
         "{{</* highlight */>}}", "{% raw", "{{< comment", "{{< code >}}{{< /highlight >}}", "{% code %}{{< /code >}}",
     ],
 )  # fmt: skip
