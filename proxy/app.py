@@ -33,6 +33,7 @@ from proxy.services import variants as variants_service
 from proxy.services.articles import Articles, unwrapper_of
 from proxy.services.originals import Originals
 from proxy.services.purging import Purging
+from proxy.services.rewritepool import RewritePool
 from proxy.services.variants import Variants
 from proxy.signing import Signer
 
@@ -73,6 +74,7 @@ class Engine:
     variants: Variants
     purging: Purging
     articles: Articles
+    rewriting: RewritePool
     article_index: ArticleIndex
     metrics: Metrics
     flight: SingleFlight
@@ -187,6 +189,7 @@ async def open_engine(
         engine = _assembled(
             config, place, policy, _Opened(kept, variant_store, index, pool, fetcher, flight), now
         )
+        stack.push_async_callback(engine.rewriting.close)
         watch = asyncio.create_task(_watch(engine, now))
         stack.push_async_callback(_cancelled, watch)
         yield engine
@@ -234,6 +237,7 @@ def _assembled(
             opened.kept, opened.variant_store, opened.index, unwrapper=unwrapper_of(config), now=now
         ),
         articles=Articles(opened.index),
+        rewriting=RewritePool(),
         article_index=opened.index,
         metrics=metrics,
         flight=opened.flight,

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from proxy.rewrite.apply import ArticleReader
 from proxy.rewrite.dates import article_date
 from proxy.rewrite.files import article_names, find_articles
 from proxy.rewrite.masking import is_wide
 from proxy.rewrite.result import Picture
-from proxy.rewrite.rewriter import ArticleKind, Rewriter
+from proxy.rewrite.rewriter import ArticleKind
+from proxy.services.rewriteprocess import TooCostly
 from proxy.services.warming import Work
 from proxy.source import Source
 
@@ -49,7 +51,7 @@ class _Found:
 
 def gather(
     paths: Iterable[Path],
-    rewriter: Rewriter,
+    rewriter: ArticleReader,
     *,
     all_images: bool = False,
     progress: Callable[[int], None] = lambda _done: None,
@@ -77,7 +79,11 @@ def gather(
         if is_wide(data):
             result.unread.append(Unread(name, "it is UTF-16 or UTF-32; save it as UTF-8"))
             continue
-        pictures = rewriter.rewrite(data, kind=kind).pictures
+        try:
+            pictures = rewriter.rewrite(data, kind=kind).pictures
+        except TooCostly as error:
+            result.unread.append(Unread(name, str(error)))
+            continue
         wanted = [picture for picture in pictures if picture.wrapped or all_images]
         result.articles[name] = tuple(picture.source.url for picture in wanted)
         if (date := article_date(data, name=name)) is not None:

@@ -8,7 +8,7 @@ from rewriting import BASE, SOURCE
 from proxy.config import Config, RewriteConfig, SourcesConfig
 from proxy.dialects.native import build
 from proxy.rewrite.rewriter import ArticleKind, Rewriter, RewriteResult
-from proxy.services.articles import make_rewriter
+from proxy.services.articles import RewriteSettings
 from proxy.signing import Signer
 from proxy.source import Source
 
@@ -18,7 +18,7 @@ PICTURE = Source.parse(SOURCE)
 
 def rewriter_of(*keys: str, former: tuple[str, ...] = ()) -> Rewriter:
     config = Config(sources=SourcesConfig(keys=keys), rewrite=RewriteConfig(former_urls=former))
-    return make_rewriter(config, base_url=BASE)
+    return RewriteSettings.of(config, base_url=BASE).rewriter()
 
 
 def address(
