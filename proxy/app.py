@@ -36,6 +36,7 @@ from proxy.services.originals import Originals
 from proxy.services.overloads import Overloads
 from proxy.services.purging import Purging
 from proxy.services.rendering import Rendering
+from proxy.services.rewritepool import RewritePool
 from proxy.services.variants import Variants
 from proxy.signing import Signer
 
@@ -77,6 +78,7 @@ class Engine:
     variants: Variants
     purging: Purging
     articles: Articles
+    rewriting: RewritePool
     article_index: ArticleIndex
     metrics: Metrics
     flight: SingleFlight
@@ -198,6 +200,7 @@ async def open_engine(
         engine = _assembled(
             config, place, policy, _Opened(kept, variant_store, index, pool, fetcher, flight), now
         )
+        stack.push_async_callback(engine.rewriting.close)
         watch = asyncio.create_task(_watch(engine, now))
         stack.push_async_callback(_cancelled, watch)
         yield engine
@@ -249,6 +252,7 @@ def _assembled(
             opened.kept, opened.variant_store, opened.index, unwrapper=unwrapper_of(config), now=now
         ),
         articles=Articles(opened.index),
+        rewriting=RewritePool(),
         article_index=opened.index,
         metrics=metrics,
         flight=opened.flight,

@@ -182,7 +182,7 @@ def _context(engine: Engine) -> Context:
         originals=engine.originals,
         variants=engine.variants,
         purging=engine.purging,
-        articles=engine.articles,
+        rewriting=engine.rewriting,
         kept=engine.kept,
         variant_store=engine.variant_store,
         memory=engine.memory,
