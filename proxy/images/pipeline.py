@@ -41,7 +41,7 @@ from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, choose_o
 from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.operations import Scene, resize, settled, transformed
-from proxy.images.probe import structure_of
+from proxy.images.probe import root_of_file, structure_of
 from proxy.images.resampling import Resample
 from proxy.images.resolved import Resolved
 from proxy.images.structure import Structure
@@ -146,6 +146,8 @@ def _format_of(path: str) -> str:
     with Path(path).open("rb") as file:
         head = file.read(SNIFF_BYTES)
     name = sniff(head)
+    if name is None and root_of_file(path) == "svg":
+        name = "svg"
     if name is None:
         raise NotAnImage
     if name not in RENDERABLE:

@@ -16,7 +16,7 @@ from proxy.images import svg
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.svg.document import MAX_DEPTH, MAX_ELEMENTS, read
+from proxy.images.svg.document import MAX_DEPTH, MAX_ELEMENTS, MAX_ENTITIES, MAX_REFERENCES, read
 from proxy.images.transform import Transform
 
 drawn = pytest.mark.skipif(svg.DRAW is None, reason="resvg-py is not installed")
@@ -153,11 +153,27 @@ def test_what_is_harmless_stays_as_it_was() -> None:
         '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>',
         '<!DOCTYPE svg [<!ENTITY % p SYSTEM "file:///etc/passwd"> %p;]>',
         '<!DOCTYPE svg [<!ENTITY x SYSTEM "http://gone.example/">]>',
+        f'<!DOCTYPE svg [<!ENTITY a "{"a" * 257}">]>',
+        "<!DOCTYPE svg [" + "".join(f'<!ENTITY a{n} "a">' for n in range(MAX_ENTITIES + 1)) + "]>",
     ],
 )
-def test_entities_are_refused(prolog: str) -> None:
+def test_entities_that_are_more_than_short_texts_are_refused(prolog: str) -> None:
     with pytest.raises(UnsupportedFormat):
         read(prolog.encode() + document("<text>&b;</text>"))
+
+
+def test_entities_that_are_short_texts_are_read() -> None:
+    """Illustrator declares its namespaces as entities."""
+    prolog = '<!DOCTYPE svg PUBLIC "x" "y" [<!ENTITY ns "http://www.w3.org/2000/svg"><!ENTITY word "spelt">]>'
+    found = read(f'{prolog}<svg xmlns="&ns;" width="9" height="9"><text>&word; out</text></svg>'.encode())
+    assert 'xmlns="http://www.w3.org/2000/svg"' in found.at(9, 9)
+    assert "spelt out" in found.at(9, 9)
+
+
+def test_references_to_entities_without_number_are_refused() -> None:
+    prolog = f'<!DOCTYPE svg [<!ENTITY a "{"a" * 256}">]>'
+    with pytest.raises(UnsupportedFormat):
+        read(prolog.encode() + document("<text>" + "&a;" * (MAX_REFERENCES + 1) + "</text>"))
 
 
 def test_document_type_without_entities_is_read() -> None:
@@ -166,7 +182,7 @@ def test_document_type_without_entities_is_read() -> None:
 
 
 BROKEN = (b"", b"<svg>", b"<svg><g></svg>", b"<html></html>", b"<svg>\xff</svg>", document()[:-9])
-ENCODINGS = ("bogus", "base64", "gb2312", "utf-7")
+ENCODINGS = ("bogus", "base64", "hex", "utf-7")
 
 
 @pytest.mark.parametrize(
@@ -183,9 +199,30 @@ def test_too_many_elements_are_refused(inside: str) -> None:
         read(document(inside))
 
 
-def test_document_in_utf_16_is_read() -> None:
-    text = '<?xml version="1.0" encoding="UTF-16"?>' + document("<text>好</text>").decode()
-    assert "好" in read(text.encode("utf-16")).at(10, 10)
+@pytest.mark.parametrize(
+    ("declared", "codec"),
+    [
+        ("UTF-16", "utf-16"),
+        ("utf-8", "utf-16"),
+        ("UTF-16", "utf-16-le"),
+        ("UTF-16", "utf-16-be"),
+        ("GB2312", "gbk"),
+        ("gbk", "gbk"),
+        ("gb18030", "gb18030"),
+        ("big5", "big5"),
+        ("Shift_JIS", "cp932"),
+        ("euc-jp", "euc_jp"),
+    ],
+)
+def test_document_in_any_encoding_of_browsers_is_read(declared: str, codec: str) -> None:
+    text = f'<?xml version="1.0" encoding="{declared}"?>' + document("<text>好</text>").decode()
+    assert "好" in read(text.encode(codec)).at(10, 10)
+
+
+@pytest.mark.parametrize("codec", ["iso-8859-1", "windows-1252"])
+def test_document_in_a_single_byte_encoding_is_read(codec: str) -> None:
+    text = f'<?xml version="1.0" encoding="{codec}"?>' + document("<text>é</text>").decode()
+    assert "é" in read(text.encode(codec)).at(10, 10)
 
 
 # Drawing

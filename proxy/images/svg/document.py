@@ -1,6 +1,6 @@
 """SVG as text: read safely, measured, and written again with nothing in it that acts or leads elsewhere. Pure.
 
-The reader is expat. Entities are refused, whatever they hold; external ones are never loaded. What is written again
+The reader is expat. Entities are short plain text or refused; external ones are never loaded. What is written again
 holds elements, attributes and text only: no document type, no processing instruction, no comment, and of these not
 
     <script>, <foreignObject>, handlers (onload=…)    what acts, or is no SVG
@@ -19,12 +19,18 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from proxy.errors import DecodeFailed, UnsupportedFormat
+from proxy.images.svg.encoding import as_utf_8
 
 MAX_ELEMENTS = 100_000
 MAX_DEPTH = 200
 """Elements in each other. The rasteriser works down by recursion; at 1,000 its stack is at an end."""
 DEFAULT_SIZE = (300.0, 150.0)
 """CSS 2.2 §10.3.2: of a picture that names no size."""
+
+MAX_ENTITIES = 64
+MAX_REFERENCES = 50_000
+"""Ampersands in a document with entities: what they come to stays below 16 MiB."""
+_PLAIN_ENTITY = re.compile(r"[^&<%]{0,256}")
 
 _DROPPED = frozenset(
     {"script", "foreignobject", "handler", "listener", "iframe", "audio", "video", "metadata"}
@@ -76,11 +82,11 @@ def read(body: bytes) -> SvgDocument:
 
     Raises:
         DecodeFailed: it is no XML, or no SVG.
-        UnsupportedFormat: it has entities, or more elements than are drawn.
+        UnsupportedFormat: it has other entities than short texts, or more elements than are drawn.
     """
     reader = _Reader()
     try:
-        reader.parser.Parse(body, True)
+        reader.parse(body)
     except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an encoding unheard of
         raise DecodeFailed(detail=f"XML: {error}") from error
     view = _view_box(reader.attributes.get("viewBox", ""))
@@ -110,15 +116,31 @@ class _Reader:
         self._elements = 0
         self._depth = 0
         self._dropping_from = math.inf
-        self.parser = parser = expat.ParserCreate()
+        self._entities = 0
+        self._references = 0
+
+    def parse(self, body: bytes) -> None:
+        """Read a whole document."""
+        recoded = as_utf_8(body)
+        self._references = body.count(b"&")
+        parser = expat.ParserCreate(None if recoded is None else "utf-8")
         parser.buffer_text = True
         parser.EntityDeclHandler = self._entity
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
+        parser.SkippedEntityHandler = self._skipped
+        parser.Parse(body if recoded is None else recoded, True)
 
-    def _entity(self, *_: object) -> None:
-        raise UnsupportedFormat("The drawing declares entities, which are not read.")
+    def _entity(self, _name: str, is_parameter: bool, value: str | None, *_: object) -> None:
+        """Admit entities that are short plain text, as Illustrator writes for its namespaces."""
+        self._entities += 1
+        plain = not is_parameter and value is not None and _PLAIN_ENTITY.fullmatch(value)
+        if not plain or self._entities > MAX_ENTITIES or self._references > MAX_REFERENCES:
+            raise UnsupportedFormat("The drawing has entities that are more than a few short texts.")
+
+    def _skipped(self, name: str, _is_parameter: bool) -> None:
+        raise DecodeFailed(detail=f"an entity that nothing declares: {name[:40]}")
 
     def _start(self, name: str, attributes: Attributes) -> None:
         self._elements += 1
