@@ -150,15 +150,23 @@ class PictureFacts:
             raise ValueError(f"not the facts of a picture: {error}") from error
 
 
+UNTOUCHED = "svg"
+"""Among acceptable formats: an SVG is answered as it is."""
+
 _ANIMATING = {"webp": "webp", "gif": "gif", FALLBACK: "gif"}
 
 
 def choose_output(acceptable: tuple[str, ...], facts: PictureFacts, *, anim: bool = True) -> str:
-    """Return the format to answer: one of `avif`, `webp`, `jpeg`, `png`, `gif`, `json`.
+    """Return the format to answer: one of `avif`, `webp`, `jpeg`, `png`, `gif`, `json`, `svg`.
 
     `acceptable` is in order of preference; `fallback` in it stands for JPEG, PNG or GIF. One format alone is that
-    format. An animation takes the first that can be animated; `anim=False` treats it as a still.
+    format. An animation takes the first that can be animated; `anim=False` treats it as a still. `svg` counts, wherever
+    it stands, for an SVG only, which is then answered as it is.
     """
+    if UNTOUCHED in acceptable:
+        if facts.scalable:
+            return UNTOUCHED
+        acceptable = tuple(name for name in acceptable if name != UNTOUCHED)
     if not acceptable:
         acceptable = (FALLBACK,)
     if facts.animated and anim:

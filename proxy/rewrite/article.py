@@ -109,5 +109,5 @@ class Article:
         if address.kind in (Kind.OURS, Kind.FORMER) and address.own is not None:
             return address.own.preset
         if address.spot.use is Use.SHOW:
-            return address.spot.preset or self._body_preset
+            return decision.preset or address.spot.preset or self._body_preset
         return ORIGINAL if decision.preset else ""

@@ -23,6 +23,9 @@ def make_rewriter(config: Config, *, base_url: str, all_images: bool = False) ->
     signer = Signer(config.sources.keys) if config.sources.keys else None
 
     def link(preset: str, source: Source) -> str:
+        if not config.any_transform:
+            # Options behind a preset would be refused.
+            preset = preset.partition(",")[0]
         options = preset
         if signer:
             options += ",sig=" + signer.sign(preset, source.url)
