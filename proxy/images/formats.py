@@ -104,7 +104,8 @@ class PictureFacts:
     """What is known about a picture without decoding it.
 
     width, height: upright, in pixels. frames: 1 for stills. has_alpha: transparency is possible. drawing: few
-    colours (a palette, two tones), so that JPEG would spoil it. bits: per channel.
+    colours (a palette, two tones), so that JPEG would spoil it. bits: per channel. beyond_bound: of an SVG that is more
+    work than is begun, here or in a browser.
     """
 
     format: str
@@ -114,6 +115,7 @@ class PictureFacts:
     has_alpha: bool = False
     drawing: bool = False
     bits: int = 8
+    beyond_bound: bool = False
 
     @property
     def animated(self) -> bool:
@@ -145,6 +147,7 @@ class PictureFacts:
                 has_alpha=bool(stored.get("has_alpha", False)),
                 drawing=bool(stored.get("drawing", False)),
                 bits=int(stored.get("bits", 8)),
+                beyond_bound=bool(stored.get("beyond_bound", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the facts of a picture: {error}") from error

@@ -45,7 +45,7 @@ from proxy.images.probe import root_of_file, structure_of
 from proxy.images.resampling import Resample
 from proxy.images.resolved import Resolved
 from proxy.images.structure import Structure
-from proxy.images.svg import SvgDecoder
+from proxy.images.svg import BEYOND_BOUND, SvgDecoder
 
 OnFacts = Callable[[PictureFacts], None]
 AskLeave = Callable[[int, bool], None]
@@ -240,6 +240,9 @@ class _Rendering:
         anim = wish.resolved.anim
         output_format = choose_output(wish.acceptable, self._facts, anim=anim)
         if output_format == UNTOUCHED:
+            if self._facts.beyond_bound:
+                self._outputs[number] = UnsupportedFormat(BEYOND_BOUND)
+                return None
             self._outputs[number] = Rendered(b"", UNTOUCHED, self._facts.width, self._facts.height)
             return None
         moves = self._facts.animated and anim and output_format in _MOVING_OUTPUTS
