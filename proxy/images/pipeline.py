@@ -38,21 +38,16 @@ from proxy.images.decode import Decoded, Decoder, Opened, decode
 from proxy.images.decode.faults import guarded
 from proxy.images.describe import describe
 from proxy.images.encode import Result, encode
-from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, choose_output, sniff
+from proxy.images.formats import RENDERABLE, SNIFF_BYTES, UNTOUCHED, PictureFacts, choose_output, sniff
 from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
-from proxy.images.operations import Scene, resize, settled, transformed
-from proxy.images.probe import structure_of
+from proxy.images.operations import Scene, settled, transformed
+from proxy.images.probe import root_of_file, structure_of
 from proxy.images.resampling import Resample
 from proxy.images.resolved import Resolved
 from proxy.images.structure import Structure
-from proxy.images.svg import SvgDecoder
+from proxy.images.svg import BEYOND_BOUND, SvgDecoder
 
-_UNCHANGED = Resolved()
-_ANY_SIZE = {option.attribute: getattr(_UNCHANGED, option.attribute) for option in resize.OPTIONS} | {
-    "anim": _UNCHANGED.anim,
-    "on_error": _UNCHANGED.on_error,
-}
 OnFacts = Callable[[PictureFacts], None]
 OnStep = Callable[[jobs.Step, int], None]
 """Told that a step begins: the number of the wish when it is made and encoded, else 0."""
@@ -160,6 +155,8 @@ def _format_of(path: str) -> str:
     with Path(path).open("rb") as file:
         head = file.read(SNIFF_BYTES)
     name = sniff(head)
+    if name is None and root_of_file(path) == "svg":
+        name = "svg"
     if name is None:
         raise NotAnImage
     if name not in RENDERABLE:
@@ -210,7 +207,8 @@ class _Rendering:
             return self._failed(DecodeFailed(detail="the picture's end is missing"))
         tasks = [task for number, wish in enumerate(self._job.wishes) if (task := self._task(number, wish))]
         frames = max((task.frames for task in tasks), default=0)
-        if self._job.check and error is None:
+        if self._job.check and error is None and not self._facts.scalable:
+            # An SVG was read as a whole when it was opened.
             frames = self._facts.frames
         try:
             if frames:
@@ -255,6 +253,12 @@ class _Rendering:
         """Return the wish as a task, or note why it cannot be met."""
         anim = wish.resolved.anim
         output_format = choose_output(wish.acceptable, self._facts, anim=anim)
+        if output_format == UNTOUCHED:
+            if self._facts.beyond_bound:
+                self._outputs[number] = UnsupportedFormat(BEYOND_BOUND)
+                return None
+            self._outputs[number] = Rendered(b"", UNTOUCHED, self._facts.width, self._facts.height)
+            return None
         moves = self._facts.animated and anim and output_format in _MOVING_OUTPUTS
         too_many = self._limit(self._facts.frames) if anim else None
         error: MirrorError | None = too_many if isinstance(too_many, TooManyFrames) else None
@@ -344,7 +348,7 @@ class _Rendering:
             and task.output_format == facts.format
             and task.frames == facts.frames
             and (made.width, made.height) == (facts.width, facts.height)
-            and task.wish.resolved.look.replaced(**_ANY_SIZE) == _UNCHANGED
+            and task.wish.resolved.only_resizes
         )
         if not same or len(made.body) <= Path(self._job.path).stat().st_size:
             return made

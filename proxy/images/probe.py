@@ -12,6 +12,9 @@ from pathlib import Path
 
 from proxy.images import structure
 from proxy.images.structure import Buffer, Structure
+from proxy.prolog import RootFinder
+
+_BLOCK_BYTES = 64 * 1024
 
 
 @contextmanager
@@ -31,6 +34,15 @@ def structure_of(path: str | Path, picture_format: str, *, max_frames: int) -> S
     """Return the structure of a file; frames are counted until just above `max_frames`."""
     with mapped(path) as data:
         return structure.walk(data, picture_format, max_frames=max_frames)
+
+
+def root_of_file(path: str | Path) -> str:
+    """Return the name of the root element of an XML document in a file, empty when it has none."""
+    finder = RootFinder()
+    with Path(path).open("rb") as file:
+        while finder.searching and (block := file.read(_BLOCK_BYTES)):
+            finder.feed(block)
+    return finder.root
 
 
 def has_proper_end(path: str | Path, picture_format: str) -> bool:

@@ -20,6 +20,9 @@ MAX_STEPS = 1_000_000
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
+_SVG_TAIL_BYTES = 1024
+_SVG_END = re.compile(rb"</(?:[\w.-]{1,99}:)?svg\s*>(?:\s|<!--(?:(?!-->).)*-->)*\Z", re.DOTALL)
+
 # ITU-T T.81 table B.1: SOF3, SOF7, SOF11, SOF15.
 _LOSSLESS_FRAMES = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 
@@ -221,7 +224,9 @@ def _values(data: Buffer, at: int, number: Callable[[Buffer, int, int], int]) ->
 
 
 def _svg(data: Buffer, _max_frames: int) -> Structure:
-    return Structure(data[-256:].rstrip().endswith(b"</svg>"))
+    """The end tag of the root, whatever its prefix; without its zeros UTF-16 reads like ASCII."""
+    tail = data[-_SVG_TAIL_BYTES:].replace(b"\0", b"")
+    return Structure(_SVG_END.search(tail) is not None)
 
 
 _WALKERS: dict[str, Callable[[Buffer, int], Structure]] = {

@@ -109,7 +109,8 @@ class Metrics:
 
     def observe_renders(self, outputs: Iterable[object], seconds: float) -> None:
         """Count the results of one job that took `seconds`."""
-        results = list(outputs)
+        # An SVG that is answered as it is was not rendered.
+        results = [output for output in outputs if getattr(output, "output_format", "") != "svg"]
         for output in results:
             code = getattr(output, "code", None)
             if code is None:

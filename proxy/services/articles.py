@@ -30,11 +30,19 @@ class RewriteSettings:
     keys: tuple[str, ...] = ()
     types: tuple[str, ...] = ("image/*",)
     all_images: bool = False
+    any_transform: bool = True
 
     @classmethod
     def of(cls, config: Config, *, base_url: str, all_images: bool = False) -> RewriteSettings:
         """Return the settings that a configuration means."""
-        return cls(config.rewrite, base_url, config.sources.keys, config.fetch.types, all_images)
+        return cls(
+            config.rewrite,
+            base_url,
+            config.sources.keys,
+            config.fetch.types,
+            all_images,
+            config.any_transform,
+        )
 
     def rewriter(self) -> Rewriter:
         """Return a rewriter whose links point at `base_url`, signed when there are keys."""
@@ -44,6 +52,7 @@ class RewriteSettings:
             sign=_sign_with(Signer(self.keys)) if self.keys else None,
             all_images=self.all_images,
             types=self.types,
+            any_transform=self.any_transform,
         )
 
 

@@ -36,19 +36,20 @@ from proxy.errors import (
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
 from proxy.fetch.media import admitted, decide
 from proxy.fetch.wayback import Copy
-from proxy.images.formats import sniff
+from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
 from proxy.images.probe import has_proper_end
 from proxy.images.workers import JUDGE, Inspection, Job, Output, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.outcome import NOT_KEPT, SHORT_SECONDS, CacheState, Obtained
 from proxy.services.rendering import Rendering
 from proxy.services.replacing import PLACEHOLDER, Replacing, as_set_aside
+from proxy.services.roots import root_of_body
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
 
 SNIFF_BYTES = 4096
-"""Enough for every signature and for the start of an HTML or SVG document (WHATWG MIME Sniffing: 1445)."""
+"""Enough for every signature and for the start of an HTML document (WHATWG MIME Sniffing: 1445)."""
 
 LATELY_SECONDS = 300.0
 
@@ -271,7 +272,7 @@ class Intake:
     # Checking and keeping
 
     async def _admit(self, arrival: _Arrival, errand: Errand) -> Obtained:
-        media_type = self._decided_type(arrival)
+        media_type = await self._decided_type(arrival)
         await self._require_end(arrival, media_type)
         if not media_type.startswith("image/") or arrival.is_known(media_type):
             return await self._keep(arrival, arrival.entry(media_type, None), {})
@@ -331,11 +332,12 @@ class Intake:
         if arrival.previous is None and arrival.incoming.refusal is None:
             self._parts.flight.announce(errand.flight_key, early)
 
-    def _decided_type(self, arrival: _Arrival) -> str:
+    async def _decided_type(self, arrival: _Arrival) -> str:
         if arrival.answer.size == 0:
             raise NotAnImage("The origin gave an empty body.")
         claimed = dict(arrival.answer.headers).get("content-type")
-        media_type = decide(arrival.head, claimed)
+        root = await root_of_body(arrival.head, arrival.incoming.path)
+        media_type = decide(arrival.head, claimed, root=root)
         if not admitted(media_type, self.config.types):
             raise NotAnImage(detail=f"{media_type} (the origin said {claimed!r})")
         return media_type
@@ -343,7 +345,7 @@ class Intake:
     async def _require_end(self, arrival: _Arrival, media_type: str) -> None:
         if arrival.answer.framing != "close":
             return
-        picture_format = sniff(arrival.head) if media_type.startswith("image/") else None
+        picture_format = FORMAT_OF_MEDIA_TYPE.get(media_type)
         path = str(arrival.incoming.path)
         if not picture_format or not await asyncio.to_thread(has_proper_end, path, picture_format):
             raise SourceUnreachable(detail="a body without a length that ends early")

@@ -6,6 +6,7 @@ Knows memory, the variant store and the render pool; knows nothing of HTTP reque
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -22,12 +23,13 @@ from cache.singleflight import SingleFlight
 from cache.variants import Variants as VariantsStore
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError
 from proxy.images.encode import RENDER_VERSION
-from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
+from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, choose_output, sniff
 from proxy.images.transform import Resolved
 from proxy.images.workers import JUDGE, Inspection, Job, Output, Rendered, Wish
 from proxy.services.originals import Look, Originals
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
 from proxy.services.rendering import Rendering
+from proxy.services.untouched import Untouched, is_answered_untouched
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,7 @@ class Variants:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._untouched = Untouched(parts.kept, parts.store, self._keep)
 
     def from_memory(self, asked: Asked) -> Picture | None:
         """Return the answer if it is at hand; never waits.
@@ -120,7 +123,7 @@ class Variants:
         return picture
 
     def _remember(self, asked: Asked, picture: Picture) -> None:
-        self._parts.memory.put(asked.memory_key, picture.from_memory(), size=len(picture.body))
+        self._parts.memory.put(asked.memory_key, picture.from_memory(), size=picture.size)
 
     def _remember_failure(self, asked: Asked, obtained: Obtained, error: MirrorError) -> None:
         # Of bytes that are not kept nothing is known: others may come, and keeping those is no change of generation.
@@ -144,8 +147,16 @@ class Variants:
         obtained = look.known
         if obtained is None or obtained.fresh_until <= self._parts.now():
             return None
+        if is_answered_untouched(obtained.entry, asked.acceptable):
+            return await self._stored_untouched(obtained)
         body = await self._stored(obtained.entry, asked)
         return _picture(obtained, body, "store") if body else None
+
+    async def _stored_untouched(self, obtained: Obtained) -> Picture | None:
+        with contextlib.suppress(OSError):
+            condition = await self._parts.kept.condition(obtained.entry.body_sha256)
+            return await self._untouched.stored(obtained) if condition.is_sound else None
+        return None
 
     async def _made(self, asked: Asked, key: str, look: Look) -> Picture:
         wish = asked.wish
@@ -155,6 +166,8 @@ class Variants:
             accept=lambda early: wish in early.rendered or wish in early.rendering,
             look=look,
         )
+        if is_answered_untouched(obtained.entry, asked.acceptable):
+            return await self._made_untouched(asked.source, obtained)
         if wish in obtained.rendering:
             obtained = replace(obtained, rendered=await asyncio.shield(obtained.rendering[wish]))
         if wish not in obtained.rendered:
@@ -175,6 +188,18 @@ class Variants:
             self._remember(asked, picture)
         await self._store(obtained, asked, output)
         return picture
+
+    async def _made_untouched(self, source: Source, obtained: Obtained) -> Picture:
+        if obtained.ending is not None:
+            # Until it is committed there is no body at its place.
+            obtained = await asyncio.shield(obtained.ending)
+        obtained = await self._parts.originals.whole(source, obtained)
+        try:
+            return await self._untouched.made(obtained)
+        except OSError as error:
+            # It vanished after the look at it. The origin may still have it.
+            log.warning("the body of %s is not as it was kept: %s", source, error)
+            return await self._untouched.made(await self._parts.originals.obtain_again(source))
 
     async def _stored(self, entry: Entry, asked: Asked) -> bytes | None:
         key = _key(entry, asked)
@@ -215,10 +240,13 @@ class Variants:
 
     async def _store(self, obtained: Obtained, asked: Asked, output: Rendered) -> None:
         key = _key(obtained.entry, asked)
-        if key is None or obtained.is_corrupt:
-            return
-        await self._parts.store.put(key, output.body, tag=obtained.entry.body_sha256)
-        if self._parts.kept.generations.stamp(asked.source.url) != obtained.stamp and not await self._still(
+        if key is not None and output.output_format != UNTOUCHED and not obtained.is_corrupt:
+            await self._keep(obtained, key, output.body)
+
+    async def _keep(self, obtained: Obtained, key: str, body: bytes) -> None:
+        entry = obtained.entry
+        await self._parts.store.put(key, body, tag=entry.body_sha256)
+        if self._parts.kept.generations.stamp(entry.source) != obtained.stamp and not await self._still(
             obtained
         ):
             # Purged while it was rendered: what has no original must not lie around.
@@ -242,6 +270,7 @@ class Variants:
         """
         obtained = await self._parts.originals.obtain(source, wishes, patient=True, date=date)
         asked = {wish: Asked(source, wish.resolved, wish.acceptable) for wish in wishes}
+        obtained = await self._warmed_untouched(obtained, source, wishes)
         missing = [wish for wish in wishes if wish not in obtained.rendered]
         bodies = await asyncio.gather(*(self._stored(obtained.entry, asked[wish]) for wish in missing))
         stored = {
@@ -256,6 +285,16 @@ class Variants:
             if isinstance(output, Rendered) and wish in asked:
                 await self._store(obtained, asked[wish], output)
         return obtained, [stored[wish] if wish in stored else obtained.rendered[wish] for wish in wishes]
+
+    async def _warmed_untouched(
+        self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]
+    ) -> Obtained:
+        untouched = [wish for wish in wishes if is_answered_untouched(obtained.entry, wish.acceptable)]
+        if not untouched:
+            return obtained
+        picture = await self._made_untouched(source, obtained)
+        outputs = dict.fromkeys(untouched, Rendered(picture.body, UNTOUCHED, 0, 0))
+        return replace(obtained, rendered={**obtained.rendered, **outputs})
 
 
 def _refusal(entry: Entry) -> PictureError | None:

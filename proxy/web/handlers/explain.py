@@ -16,6 +16,7 @@ from cache.freshness import remaining_seconds
 from proxy.dialects.native import VERSION_MARK
 from proxy.errors import MirrorError
 from proxy.images.formats import PictureFacts, choose_output
+from proxy.services.untouched import is_answered_untouched
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
 from proxy.web.plans import IMAGE_MOUNT, Plan
@@ -147,6 +148,8 @@ def _format(context: Context, plan: Plan, entry: Entry | None, accept: str | Non
     chosen = None
     if entry is not None and entry.picture:
         chosen = choose_output(asked.acceptable, PictureFacts.from_dict(entry.picture))
+    if entry is not None and is_answered_untouched(entry, asked.acceptable):
+        chosen = "the original"
     return {"acceptable": list(asked.acceptable), "chosen": chosen, "varies_by": plan.vary}
 
 

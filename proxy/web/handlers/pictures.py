@@ -17,7 +17,7 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
-from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture
+from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, as_picture
 from proxy.services.variants import Asked
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY
@@ -25,7 +25,6 @@ from proxy.web.hints import NO_HINTS
 from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import (
     Moment,
-    as_picture,
     joined,
     original_response,
     picture_response,
