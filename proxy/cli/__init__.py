@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from proxy.configfile import ConfigError, load
+from proxy.configfile import ConfigError, load, secret_texts
 from proxy.observe.logs import set_up
 from proxy.version import __version__
 
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up()
     try:
         config = load(args.config, os.environ).config
+        set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
         code = int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
         print(end="", flush=True)
     except ConfigError as error:
