@@ -145,6 +145,22 @@ class Metrics:
         self.originals_bytes = self._gauge("imgmirror_originals_bytes", "Originals on disk", "mostrecent")
         self.free_bytes = self._gauge("imgmirror_free_bytes", "Free disk below the store", "mostrecent")
 
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        # A counter that appears with its first event hides it from `rate`, and from who looks for the name.
+        for metric, labels in (
+            (self.errors, "internal"),
+            (self.fetch_seconds, "ok"),
+            (self.render_failures, "decode_failed"),
+            (self.redirects_to_original, "too_many_pixels"),
+            (self.recovered, "wayback"),
+            (self.set_aside, "placeholder"),
+            (self.purge_hooks, "ok"),
+            (self.purge_hooks, "failed"),
+        ):
+            metric.labels(labels)
+
     def _gauge(self, name: str, text: str, mode: str) -> Gauge:
         return Gauge(name, text, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]  # a Literal there
 

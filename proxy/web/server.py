@@ -56,20 +56,23 @@ class Request(web.BaseRequest):
 class Connection(web.RequestHandler):
     """One connection of a client, with a deadline for each request and for reading the answer.
 
-    busy: whether a whole request has come and its answer is not sent yet.
+    busy: whether a whole request has come and its answer is not sent yet. ahead: whether something came behind it,
+    which may be the beginning of the next one.
     """
 
-    __slots__ = ("_server", "busy")
+    __slots__ = ("_server", "ahead", "busy")
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
-        self.busy = False
+        self.ahead = self.busy = False
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the client; a request that has begun must be whole before its deadline."""
         super().data_received(data)
-        if not self.busy and not self._messages:
+        if self.busy or self._messages:
+            self.ahead = not data.endswith(b"\r\n\r\n")
+        else:
             self._server.expect_request(self)
 
     def pause_writing(self) -> None:
@@ -85,6 +88,8 @@ class Connection(web.RequestHandler):
     def log_access(self, request: web.BaseRequest, response: web.StreamResponse, _time: float | None) -> None:
         """Count one answer; aiohttp calls this when it is sent."""
         self.busy = False
+        if self.ahead and not self._messages:
+            self._server.expect_request(self)
         self._server.account(request, response)
 
     def handle_error(

@@ -49,6 +49,8 @@ async def purge(context: Context, request: web.BaseRequest) -> web.Response:
     require_admin(request, context.config.server)
     request_of = _wanted(await _body(request, context.config.server.read_timeout))
     report = await context.purging.purge(request_of)
+    if not report.dry_run:
+        context.metrics.purges.inc(len(report.purged))
     return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
 
 
