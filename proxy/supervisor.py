@@ -30,11 +30,15 @@ from types import FrameType
 from cache.layout import prepare
 from proxy.app import Place, make_policy, modes_of
 from proxy.config import Config
-from proxy.configfile import ConfigError, keep_restart_keys, load
+from proxy.configfile import ConfigError, keep_restart_keys, load, secret_texts
 
 log = logging.getLogger(__name__)
 
-SILENT_READER_MILLISECONDS = 60_000
+UNSENT_BYTES = 128 * 1024
+"""What the kernel may hold of an answer beyond what is on its way: else it takes megabytes for each slow client."""
+
+_TCP_NOTSENT_LOWAT = 25
+"""Linux; Python's socket module names it from 3.12 on."""
 
 START_SECONDS = 60.0
 
@@ -90,9 +94,7 @@ def bind(config: Config) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.server.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Accepted connections inherit it: the kernel hangs up on clients that do not read what they asked for.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_READER_MILLISECONDS)
+    _bound_sending(listener, config.server.write_timeout)
     try:
         listener.bind((config.server.host.strip("[]"), config.server.port))
         listener.listen(1024)
@@ -101,6 +103,18 @@ def bind(config: Config) -> socket.socket:
         raise ListenError(config, error) from error
     listener.setblocking(False)
     return listener
+
+
+def _bound_sending(listener: socket.socket, timeout_seconds: float) -> None:
+    """Bound what accepted connections, which inherit the options, hold for a client that does not read."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        milliseconds = int(min(timeout_seconds * 1000, 2**31 - 1))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    try:
+        listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    except OSError:
+        # Elsewhere a bound on the whole buffer, which slows long lines down.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * UNSENT_BYTES)
 
 
 def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) -> int:
@@ -206,7 +220,7 @@ def _worker_main(
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can reload
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the group; the parent passes on SIGTERM
-    set_up()
+    set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
     run_worker(serving, config, listener, place, announce=ready.set)
 
 

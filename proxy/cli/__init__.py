@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from proxy.cli.environment import environment_problem
 from proxy.cli.parser import Parser
 from proxy.config import Config
-from proxy.configfile import ConfigError, load
+from proxy.configfile import ConfigError, load, secret_texts
 from proxy.observe.logs import set_up
 from proxy.version import __version__
 
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # The default is wanted most where the present file is broken.
         config = Config() if args.command == "config" else load(args.config, os.environ).config
+        set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
         code = int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
         print(end="", flush=True)
     except ConfigError as error:

@@ -135,6 +135,11 @@ class Fetcher:
         self._rules: _Rules | None = None
         self._retiring: set[asyncio.Task[None]] = set()
 
+    @property
+    def open_circuits(self) -> int:
+        """How many origins are left alone because they do not answer."""
+        return self._breaker.open_count
+
     async def start(self) -> None:
         """Open the session; nothing is connected to yet."""
         self._names = Names(self._given_resolver or make_resolver(), owns=self._given_resolver is None)

@@ -302,6 +302,11 @@ class Originals:
         """Whether of the fetches of the last minutes some failed and none went well."""
         return self._intake.fetches_fail
 
+    @property
+    def open_circuits(self) -> int:
+        """How many origins this process leaves alone because they do not answer."""
+        return self._parts.fetcher.open_circuits
+
     # Freshness
 
     def _fallback(self, entry: Entry, error: Exception | None, *, stamp: int) -> Obtained:

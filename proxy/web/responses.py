@@ -15,12 +15,12 @@ from cache.opening import open_regular
 from cache.validators import Range, evaluate, if_range_matches, parse_range
 from proxy.errors import RangeNotSatisfiable
 from proxy.services.outcome import NOT_KEPT, SHORT_SECONDS, Obtained, Picture, as_picture
-from proxy.web.clients import RATE_LIMIT
 from proxy.web.negotiate import choose_coding
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 64 * 1024
+"""What is read and written of an original at a time: a client holds little more, and others get their turn."""
 
 SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox"
 """An SVG or HTML original opened as a page may show itself and nothing else: no scripts, no requests."""
@@ -121,9 +121,7 @@ async def _send_file(
     descriptor = await asyncio.to_thread(_opened, path, size)
     try:
         partial = "Content-Range" in headers
-        response = web.StreamResponse(
-            status=206 if partial else 200, headers={**headers, **request.get(RATE_LIMIT, {})}
-        )
+        response = web.StreamResponse(status=206 if partial else 200, headers=headers)
         await response.prepare(request)
         while start < stop and request.method != "HEAD":
             chunk = await asyncio.to_thread(_read, descriptor, min(CHUNK_BYTES, stop - start), start)

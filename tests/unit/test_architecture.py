@@ -19,7 +19,7 @@ LAYERS = {
     "proxy.configfile": {"proxy.config"},
     "proxy.policy": {"proxy.errors", "proxy.source", "proxy.config", "proxy.configfile"},
     "proxy.signing": {"proxy.errors"},
-    "proxy.observe": set(),
+    "proxy.observe": {"proxy.version"},
     "proxy.fetch": {"proxy.errors", "proxy.prolog", "proxy.source", "proxy.config", "proxy.policy", "proxy.version"},
     "proxy.images": {"proxy.errors", "proxy.config", "proxy.prolog"},
     "proxy.dialects": {"proxy.errors", "proxy.source"},

@@ -35,9 +35,7 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
         )
     yield from _decoder(config)
     yield from _manifest(config)
-    if not config.on_loopback and not config.server.admin_token:
-        advice = "set server.admin_token; until then only this machine can purge and read metrics"
-        yield Finding("note", "configuration", "no server.admin_token", advice)
+    yield from _administration(config)
     if not config.server.public_url:
         advice = "set server.public_url, or give `rewrite` a --base-url"
         yield Finding("note", "configuration", "no server.public_url", advice)
@@ -62,6 +60,21 @@ def machine_findings(config: Config) -> Iterator[Finding]:
     else:
         yield Finding("ok", "open files", f"a process may open {allowed}")
     yield from _clock(config, now=time.time())
+
+
+def _administration(config: Config) -> Iterator[Finding]:
+    if config.server.admin_token:
+        return
+    if config.server.is_public:
+        found = "/purge, /rewrite, /explain and /metrics are closed: server.public_url is public, and there is no token"
+        yield Finding("note", "administration", found, "set server.admin_token")
+    elif not config.on_loopback:
+        advice = "set server.admin_token; until then only this machine can purge and read metrics"
+        yield Finding("note", "administration", "no server.admin_token", advice)
+    elif not config.server.public_url:
+        found = "/purge, /rewrite, /explain and /metrics are open to this machine, also to a proxy that runs on it"
+        advice = "behind a proxy set server.public_url and server.admin_token"
+        yield Finding("note", "administration", found, advice)
 
 
 def _decoder(config: Config) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ SERVICE_ADDRESSES = frozenset({"/healthz", "/readyz", "/metrics", "/rewrite", "/
 
 async def explain(context: Context, request: web.BaseRequest) -> web.Response:
     """Answer the explanation of another address of this service, as JSON."""
-    require_admin(request, context.config.server.admin_token)
+    require_admin(request, context.config.server)
     target = request.raw_path[request.raw_path.index(EXPLAIN_MOUNT) + len(EXPLAIN_MOUNT) - 1 :]
     explanation = await _explained(context, target, joined(request, "Accept"))
     return web.json_response(explanation, headers={"Cache-Control": "no-store"})
