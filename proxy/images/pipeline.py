@@ -41,10 +41,9 @@ from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, choose_o
 from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.operations import Scene, resize, settled, transformed
-from proxy.images.probe import structure_of
+from proxy.images.probe import Looked, looked_at
 from proxy.images.resampling import Resample
 from proxy.images.resolved import Resolved
-from proxy.images.structure import Structure
 from proxy.images.svg import SvgDecoder
 
 _UNCHANGED = Resolved()
@@ -121,18 +120,21 @@ def _inspected(
     job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts, memory: Memory
 ) -> Inspection:
     picture_format = _format_of(job.path)
-    structure = structure_of(job.path, picture_format, max_frames=settings.max_frames)
+    looked = looked_at(job.path, picture_format, max_frames=settings.max_frames)
+    structure = looked.structure
     if picture_format == "svg":
         decoder = SvgDecoder(decoder.resample)
     with ExitStack() as stack:
         try:
-            opened = stack.enter_context(decoder.open(job.path, structure, picture_format=picture_format))
+            opened = stack.enter_context(
+                decoder.open(looked.source, structure, picture_format=picture_format)
+            )
         except DecodeFailed as fault:
             # Pillow makes libwebp's decoder here, and is not told what was wrong.
             tight = demand.canvases(structure.canvas) + _SLACK_BYTES > memory.room()
             raise _judged(fault, tight=tight) from fault
         on_facts(opened.facts)
-        return _Rendering(job, settings, opened, decoder.resample, memory).run(structure)
+        return _Rendering(job, settings, looked, opened, decoder.resample, memory).run()
 
 
 def _judged(error: PictureError, *, tight: bool) -> PictureError:
@@ -175,6 +177,7 @@ class _Rendering:
         self,
         job: Job,
         settings: Settings,
+        looked: Looked,
         opened: Opened,
         resample: Resample,
         memory: Memory,
@@ -183,17 +186,16 @@ class _Rendering:
         self._memory = memory
         self._tight = False
         self._settings = settings
+        self._looked = looked
         self._opened = opened
         self._facts = opened.facts
         self._limits = Limits(settings.max_output_side, settings.max_output_pixels)
         self._scene = Scene((self._facts.width, self._facts.height), self._limits, resample)
         self._outputs: dict[int, Output] = {}
 
-    def run(self, structure: Structure) -> Inspection:
+    def run(self) -> Inspection:
         """Return the inspection."""
         error = self._limit(self._facts.frames)
-        if self._job.check and error is None and not _ends_well(self._facts, structure):
-            return self._failed(DecodeFailed(detail="the picture's end is missing"))
         tasks = [task for number, wish in enumerate(self._job.wishes) if (task := self._task(number, wish))]
         frames = max((task.frames for task in tasks), default=0)
         if self._job.check and error is None:
@@ -333,7 +335,9 @@ class _Rendering:
         )
         if not same or len(made.body) <= Path(self._job.path).stat().st_size:
             return made
-        body = _with_metadata(Path(self._job.path).read_bytes(), facts.format, task.wish.resolved.metadata)
+        source = self._looked.source
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        body = _with_metadata(data, facts.format, task.wish.resolved.metadata)
         return made if body is None else replace(made, body=body)
 
 
@@ -346,17 +350,6 @@ def _with_metadata(data: bytes, picture_format: str, metadata: str) -> bytes | N
 def _scaled(plan: Plan) -> Size:
     """Return how large the whole picture is when its cut has the size wished for."""
     return math.ceil(plan.natural[0] * plan.scale), math.ceil(plan.natural[1] * plan.scale)
-
-
-def _ends_well(facts: PictureFacts, structure: Structure) -> bool:
-    """Tell whether the file is not cut, where a full decode alone does not notice.
-
-    Pillow loads a PNG without its last chunks, an icon without the end of its PNG, and a GIF without its last
-    frames. A still GIF lacks nothing but its trailer then.
-    """
-    if facts.format in {"png", "ico"} or (facts.format == "gif" and facts.animated):
-        return structure.complete
-    return True
 
 
 def _without_idle_alpha(frames: tuple[tuple[Image.Image, int], ...]) -> tuple[tuple[Image.Image, int], ...]:

@@ -558,19 +558,35 @@ def test_cut_picture_is_damaged(look: Inspect, picture_format: str, share: float
     assert (inspection.verdict, code(inspection)) == ("damaged", "decode_failed")
 
 
-def test_png_without_its_last_bytes_is_damaged(look: Inspect) -> None:
-    """Pillow loads it without a word."""
-    body = pictures.saved(pictures.photo(), "PNG")[:-20]
-    inspection = look(body, "width=10", check=True)
-    assert inspection.verdict == "damaged"
+@pytest.mark.parametrize(("missing", "verdict"), [(1, "whole"), (20, "whole"), (200, "damaged")])
+def test_png_is_damaged_when_rows_are_missing_and_not_before(
+    look: Inspect, missing: int, verdict: str
+) -> None:
+    """Its last twenty bytes are checksums and the end mark."""
+    inspection = look(pictures.saved(pictures.photo(), "PNG")[:-missing], "width=10", check=True)
+    assert inspection.verdict == verdict
     assert inspection.facts is not None
 
 
-def test_animation_without_its_last_frames_is_damaged(look: Inspect) -> None:
-    """The check decodes every frame and looks for the end."""
-    for picture_format in ("GIF", "WEBP", "PNG"):
-        body = pictures.cut(pictures.moving(picture_format, 6, size=(200, 150)), 0.8)
-        assert look(body, "width=10,anim=false", check=True).verdict == "damaged"
+@pytest.mark.parametrize("picture_format", ["GIF", "WEBP", "PNG"])
+def test_animation_without_its_last_frames_shows_the_others(look: Inspect, picture_format: str) -> None:
+    """The answer has as many frames as the file has data for; the first must be there."""
+    body = pictures.moving(picture_format, 6, size=(200, 150))
+    inspection = look(pictures.cut(body, 0.8), "width=20>webp", check=True)
+    assert inspection.verdict == "whole"
+    assert 1 < getattr(result(inspection), "n_frames", 1) < 6
+    assert look(pictures.cut(body, 0.1), "width=20>webp", check=True).verdict == "damaged"
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg"])
+def test_original_without_an_end_is_answered_with_one(look: Inspect, form: str) -> None:
+    """The original's own bytes are smaller than what is rendered of them; they are answered as they were mended."""
+    body = pictures.saved(pictures.photo(60, 40), form.upper(), **({"quality": 20} if form == "jpeg" else {}))
+    inspection = look(body[: -2 if form == "jpeg" else -12], f"quality=100>{form}", check=True)
+    (output,) = inspection.outputs
+    assert isinstance(output, Rendered)
+    assert len(output.body) <= len(body)
+    assert result(inspection).size == (60, 40)
 
 
 def test_pixel_bomb_is_refused_by_its_header(look: Inspect) -> None:

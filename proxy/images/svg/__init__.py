@@ -49,8 +49,8 @@ class SvgDecoder:
         self.resample = resample
 
     @contextmanager
-    def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:
-        """Read the document at `path`.
+    def open(self, source: str | bytes, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:
+        """Read the document at the path `source`.
 
         Raises:
             DecodeFailed: it is no SVG.
@@ -58,7 +58,7 @@ class SvgDecoder:
         """
         if DRAW is None:
             raise UnsupportedFormat(detail="resvg-py is not installed")
-        yield SvgOpened(read(Path(path).read_bytes()), DRAW)
+        yield SvgOpened(read(source if isinstance(source, bytes) else Path(source).read_bytes()), DRAW)
 
 
 class SvgOpened:
