@@ -44,6 +44,7 @@ from proxy.images.operations import Scene, resize, settled, transformed
 from proxy.images.probe import Looked, looked_at
 from proxy.images.resampling import Resample
 from proxy.images.resolved import Resolved
+from proxy.images.structure import MAX_BLOCKS
 from proxy.images.svg import SvgDecoder
 
 _UNCHANGED = Resolved()
@@ -58,6 +59,11 @@ raises what ends the job when it may not."""
 Room = Callable[[], int]
 """Returns how many bytes the process can still take."""
 
+MAX_SCANS = 500
+"""Of a JPEG. libjpeg-turbo's advice against progressive files that take minutes (djpeg -maxscans, "Two Issues with the
+JPEG Standard"); encoders write about ten."""
+USUAL_SCANS = 20
+"""As many scans count as one picture; each further 20 as another."""
 _SLACK_BYTES = 48 << 20
 """What a job may take besides its pixels: the file itself, libraries' tables, stacks of their threads."""
 _REMEMBERED = Remembered()
@@ -122,6 +128,8 @@ def _inspected(
     picture_format = _format_of(job.path)
     looked = looked_at(job.path, picture_format, max_frames=settings.max_frames)
     structure = looked.structure
+    if structure.blocks > MAX_BLOCKS:
+        raise UnsupportedFormat(detail=f"more than {MAX_BLOCKS} blocks")
     if picture_format == "svg":
         decoder = SvgDecoder(decoder.resample)
     with ExitStack() as stack:
@@ -134,7 +142,7 @@ def _inspected(
             tight = demand.canvases(structure.canvas) + _SLACK_BYTES > memory.room()
             raise _judged(fault, tight=tight) from fault
         on_facts(opened.facts)
-        return _Rendering(job, settings, looked, opened, decoder.resample, memory).run()
+        return _Rendering(job, settings, _Picture(looked, opened, decoder.resample), memory).run()
 
 
 def _judged(error: PictureError, *, tight: bool) -> PictureError:
@@ -170,6 +178,15 @@ class _Task:
         return self.wish.resolved.look, self.frames
 
 
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """The file of a job, opened."""
+
+    looked: Looked
+    opened: Opened
+    resample: Resample
+
+
 class _Rendering:
     """One job whose file is open."""
 
@@ -177,20 +194,17 @@ class _Rendering:
         self,
         job: Job,
         settings: Settings,
-        looked: Looked,
-        opened: Opened,
-        resample: Resample,
+        picture: _Picture,
         memory: Memory,
     ) -> None:
         self._job = job
         self._memory = memory
         self._tight = False
         self._settings = settings
-        self._looked = looked
-        self._opened = opened
-        self._facts = opened.facts
+        self._looked, self._opened = picture.looked, picture.opened
+        self._facts = picture.opened.facts
         self._limits = Limits(settings.max_output_side, settings.max_output_pixels)
-        self._scene = Scene((self._facts.width, self._facts.height), self._limits, resample)
+        self._scene = Scene((self._facts.width, self._facts.height), self._limits, picture.resample)
         self._outputs: dict[int, Output] = {}
 
     def run(self) -> Inspection:
@@ -233,11 +247,22 @@ class _Rendering:
     def _limit(self, frames: int) -> PictureError | None:
         if frames > self._settings.max_frames:
             return TooManyFrames(f"The picture has more than {self._settings.max_frames} frames.")
-        if self._facts.width * self._facts.height * frames > self._settings.max_pixels:
+        if self._looked.structure.scans > MAX_SCANS:
+            return TooManyPixels(f"The picture has more than {MAX_SCANS} scans.")
+        if self._pixels(frames) > self._settings.max_pixels:
             return TooManyPixels(
                 f"The picture has more than {self._settings.max_pixels} pixels in all its frames."
             )
         return None
+
+    def _pixels(self, frames: int) -> int:
+        """Return how many pixels are decoded for so many frames."""
+        size, structure = (self._facts.width, self._facts.height), self._looked.structure
+        if frames > 1:
+            # Pillow makes the screen of a GIF as large as its frames reach.
+            size = max(size[0], structure.extent[0]), max(size[1], structure.extent[1])
+        # Each scan of a JPEG goes over all of the picture's coefficients again.
+        return size[0] * size[1] * frames * max(1, structure.scans // USUAL_SCANS)
 
     def _task(self, number: int, wish: Wish) -> _Task | None:
         """Return the wish as a task, or note why it cannot be met."""

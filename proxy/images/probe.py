@@ -44,7 +44,7 @@ def looked_at(path: str | Path, picture_format: str, *, max_frames: int) -> Look
     """
     with mapped(path) as data:
         seen = structure.walk(data, picture_format, max_frames=max_frames)
-        body = mended(data, picture_format)
+        body = mended(data, picture_format) if seen.blocks <= structure.MAX_BLOCKS else None
         if body is None:
             return Looked(str(path), seen)
         now = structure.walk(body, picture_format, max_frames=max_frames)

@@ -14,6 +14,9 @@ from mmap import mmap
 
 Buffer = bytes | mmap
 
+MAX_BLOCKS = 100_000
+"""Segments of a JPEG, chunks of a PNG, tiles and strips of a TIFF. Libraries take microseconds for each; real files
+have a few thousand, and a 32 MiB file has room for millions."""
 MAX_STEPS = 1_000_000
 """Blocks looked at. A 32 MiB GIF of full blocks has 131,072; one made of tiny blocks is not worth a second."""
 
@@ -32,6 +35,7 @@ class Structure:
     frames: counted until just above the limit given. extent: the largest right and bottom edge of GIF frames.
     exif: the bytes of a PNG eXIf chunk, wherever it stands. lossless: a JPEG of the lossless process.
     scans: of a JPEG; more than one are held as a whole. refined: the last of them only refines what others gave.
+    blocks: of a JPEG, PNG or TIFF, counted until just above `MAX_BLOCKS`.
     canvas: of a WebP, in pixels, as its first chunk says.
     """
 
@@ -42,6 +46,7 @@ class Structure:
     lossless: bool = False
     scans: int = 1
     refined: bool = False
+    blocks: int = 0
     canvas: tuple[int, int] = (0, 0)
 
 
@@ -78,7 +83,7 @@ SOS, EOI = 0xDA, 0xD9
 def jpeg_segments(data: Buffer) -> Iterator[Segment]:
     """Return the segments of a JPEG behind its first marker, up to EOI."""
     at = 2
-    for _ in range(MAX_STEPS):
+    for _ in range(MAX_BLOCKS + 1):
         found = _MARKER.search(data, at)
         if found is None:
             return
@@ -92,14 +97,15 @@ def jpeg_segments(data: Buffer) -> Iterator[Segment]:
 
 def _jpeg(data: Buffer, _max_frames: int) -> Structure:
     """ITU-T T.81 §B.1: marker segments, entropy-coded data behind each SOS, EOI."""
-    ended, scans, lossless, refined = False, 0, False, False
+    ended, scans, lossless, refined, blocks = False, 0, False, False, 0
     for segment in jpeg_segments(data):
+        blocks += 1
         ended |= segment.marker == EOI
         if segment.marker == SOS and segment.whole:
             scans += 1
             refined = _refines(data[segment.end - 3 : segment.end])
         lossless |= segment.marker in _LOSSLESS_FRAMES
-    return Structure(ended and scans > 0, scans=scans, refined=refined, lossless=lossless)
+    return Structure(ended and scans > 0, scans=scans, refined=refined, lossless=lossless, blocks=blocks)
 
 
 def _refines(header_end: bytes) -> bool:
@@ -143,7 +149,7 @@ class Chunk:
 def png_chunks(data: Buffer) -> Iterator[Chunk]:
     """Return the chunks of a PNG (third edition §5.3) up to IEND; the last one may be cut."""
     at = 8
-    for _ in range(MAX_STEPS):
+    for _ in range(MAX_BLOCKS + 1):
         length, kind = _big(data, at, 4), data[at + 4 : at + 8]
         if len(kind) < 4:
             return
@@ -156,8 +162,9 @@ def png_chunks(data: Buffer) -> Iterator[Chunk]:
 
 def _png(data: Buffer, max_frames: int) -> Structure:
     """PNG third edition §11.3.6 (acTL, fcTL), §11.3.4.5 (eXIf)."""
-    frames, exif, data_seen, ended = 0, b"", False, False
+    frames, exif, data_seen, ended, blocks = 0, b"", False, False, 0
     for chunk in png_chunks(data):
+        blocks += 1
         if not chunk.whole or frames > max_frames:
             break
         frames += chunk.kind == b"fcTL"
@@ -165,7 +172,7 @@ def _png(data: Buffer, max_frames: int) -> Structure:
         ended |= chunk.kind == b"IEND"
         if chunk.kind == b"eXIf" and chunk.length <= 65536:
             exif = chunk.payload
-    return Structure(data_seen and ended, max(1, frames), exif=exif)
+    return Structure(data_seen and ended, max(1, frames), exif=exif, blocks=blocks)
 
 
 def _gif(data: Buffer, max_frames: int) -> Structure:
@@ -288,15 +295,16 @@ def _tiff(data: Buffer, _max_frames: int) -> Structure:
                 _values(data, tags[offsets], number), _values(data, tags[counts], number), strict=False
             )
             ends = [start + length for start, length in places]
-            return Structure(bool(ends) and max(ends) <= len(data))
+            return Structure(bool(ends) and max(ends) <= len(data), blocks=len(ends))
     return Structure(False)
 
 
 def _values(data: Buffer, at: int, number: Callable[[Buffer, int, int], int]) -> Iterator[int]:
     size = {3: 2, 4: 4}.get(number(data, at + 2, 2), 0)
     count = number(data, at + 4, 4)
-    if not size or count * size > len(data) or count > MAX_STEPS:
+    if not size or count * size > len(data):
         return
+    count = min(count, MAX_BLOCKS + 1)
     start = at + 8 if count * size <= 4 else number(data, at + 8, 4)
     for index in range(count):
         yield number(data, start + index * size, size)
