@@ -25,12 +25,13 @@ from proxy.errors import (
     InvalidTransform,
     MirrorError,
     NotAnImage,
+    OutOfMemory,
     PictureError,
     TooManyFrames,
     TooManyPixels,
     UnsupportedFormat,
 )
-from proxy.images import demand
+from proxy.images import demand, jobs
 from proxy.images.autoquality import Remembered
 from proxy.images.bare import bare
 from proxy.images.decode import Decoded, Decoder, Opened, decode
@@ -53,6 +54,8 @@ _ANY_SIZE = {option.attribute: getattr(_UNCHANGED, option.attribute) for option 
     "on_error": _UNCHANGED.on_error,
 }
 OnFacts = Callable[[PictureFacts], None]
+OnStep = Callable[[jobs.Step, int], None]
+"""Told that a step begins: the number of the wish when it is made and encoded, else 0."""
 AskLeave = Callable[[int, bool], None]
 """Told how many bytes a job will take, before it takes them, and whether that may be more than the process can have;
 raises what ends the job when it may not."""
@@ -74,6 +77,10 @@ def _unasked(_needs: int, _tight: bool) -> None:
     """Whoever runs alone needs no leave."""
 
 
+def _unheard(_step: jobs.Step, _number: int) -> None:
+    """Nobody measures the time that a step takes."""
+
+
 def _endless() -> int:
     return sys.maxsize
 
@@ -89,15 +96,18 @@ class Memory:
 _ALL = Memory()
 
 
-def inspect(
+def inspect(  # noqa: PLR0913 - what a render process is told and tells
     job: Job,
     settings: Settings,
     *,
     decoder: Decoder,
     on_facts: OnFacts,
+    on_step: OnStep = _unheard,
     memory: Memory = _ALL,
 ) -> Inspection:
     """Return what `job` finds; `on_facts` and `memory.ask_leave` are told before anything is decoded.
+
+    `on_step` hears "draw" before a scalable picture is read, and "encode" before each wish is made and encoded.
 
     Never raises because of input. Where the job may need more than there is room for, no failure counts as damage.
 
@@ -108,24 +118,28 @@ def inspect(
         with warnings.catch_warnings():
             # Libraries warn of what is wrong with a picture; whether it can be rendered is all that counts here.
             warnings.simplefilter("ignore")
-            return _inspected(job, settings, decoder=decoder, on_facts=on_facts, memory=memory)
+            return _inspected(
+                job, settings, decoder=decoder, on_facts=on_facts, on_step=on_step, memory=memory
+            )
     except (PictureError, InvalidTransform) as error:
         return Inspection.failed(error, None, wishes=len(job.wishes))
     except MemoryError:
-        return Inspection.failed(TooManyPixels(), None, wishes=len(job.wishes))
+        return Inspection.failed(OutOfMemory(), None, wishes=len(job.wishes))
     except PermissionError:
         # Nothing is known of the picture, so nothing may be said of it.
         raise
     except OSError as error:
         # The body was purged while its job waited in line, or there was no memory to read it into.
-        kind = TooManyPixels if error.errno == errno.ENOMEM else DecodeFailed
+        kind = OutOfMemory if error.errno == errno.ENOMEM else DecodeFailed
         return Inspection.failed(kind(detail=f"cannot be read: {error!r}"), None, wishes=len(job.wishes))
 
 
-def _inspected(
-    job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts, memory: Memory
+def _inspected(  # noqa: PLR0913 - all that `inspect` was given
+    job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts, on_step: OnStep, memory: Memory
 ) -> Inspection:
     picture_format = _format_of(job.path)
+    if picture_format == "svg":
+        on_step("draw", 0)
     looked = looked_at(job.path, picture_format, max_frames=settings.max_frames)
     structure = looked.structure
     if structure.blocks > MAX_BLOCKS:
@@ -142,13 +156,13 @@ def _inspected(
             tight = demand.canvases(structure.canvas) + _SLACK_BYTES > memory.room()
             raise _judged(fault, tight=tight) from fault
         on_facts(opened.facts)
-        return _Rendering(job, settings, _Picture(looked, opened, decoder.resample), memory).run()
+        return _Rendering(job, settings, _Picture(looked, opened, decoder.resample), memory).run(on_step)
 
 
 def _judged(error: PictureError, *, tight: bool) -> PictureError:
     """Return what a failure is: what fails where memory is short is not damaged for that."""
     if tight and isinstance(error, DecodeFailed):
-        return TooManyPixels("Rendering the picture takes more memory than there is.", detail=error.detail)
+        return OutOfMemory(detail=error.detail)
     return error
 
 
@@ -207,7 +221,7 @@ class _Rendering:
         self._scene = Scene((self._facts.width, self._facts.height), self._limits, picture.resample)
         self._outputs: dict[int, Output] = {}
 
-    def run(self) -> Inspection:
+    def run(self, on_step: OnStep) -> Inspection:
         """Return the inspection."""
         error = self._limit(self._facts.frames)
         tasks = [task for number, wish in enumerate(self._job.wishes) if (task := self._task(number, wish))]
@@ -216,7 +230,7 @@ class _Rendering:
             frames = self._facts.frames
         try:
             if frames:
-                self._meet(tasks, self._decoded(tasks, frames))
+                self._meet(tasks, self._decoded(tasks, frames), on_step)
         except PictureError as fault:
             return self._failed(_judged(fault, tight=self._tight))
         outputs = tuple(self._outputs[number] for number in range(len(self._job.wishes)))
@@ -317,9 +331,10 @@ class _Rendering:
             width, height = plan.size if plan.crop == (0, 0, width, height) else _scaled(plan)
         return (height, width) if wanted.rotate in {90, 270} else (width, height)
 
-    def _meet(self, tasks: list[_Task], decoded: Decoded) -> None:
+    def _meet(self, tasks: list[_Task], decoded: Decoded, on_step: OnStep) -> None:
         looks: dict[tuple[Resolved, int], Result] = {}
         for task in tasks:
+            on_step("encode", task.number)
             try:
                 with guarded():
                     if task.look not in looks:

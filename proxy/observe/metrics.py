@@ -61,6 +61,11 @@ class Metrics:
         self.not_asked = Counter(
             "imgmirror_not_asked", "Fetches spared because a failure was remembered", registry=registry
         )
+        self.renders_spared = Counter(
+            "imgmirror_renders_spared",
+            "Renders spared because the picture is known to take too much time or memory",
+            registry=registry,
+        )
         self.recovered = Counter(
             "imgmirror_recovered", "Dead sources recovered from elsewhere", ["place"], registry=registry
         )

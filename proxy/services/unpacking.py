@@ -42,7 +42,7 @@ from proxy.errors import DecodeFailed, InvalidSource, SourceNotAllowed
 from proxy.fetch.media import admitted, decide
 from proxy.images.formats import sniff
 from proxy.images.probe import has_proper_end
-from proxy.images.workers import Job, RenderPool
+from proxy.images.workers import JUDGE, Job, RenderPool
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -242,6 +242,7 @@ class Unpacking:
             fetched_at=moment,
             validated_at=moment,
             damaged=damaged,
+            judged_by=JUDGE,
             picture=facts.to_dict() if facts else None,
         )
 

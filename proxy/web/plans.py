@@ -7,14 +7,17 @@ configuration makes new plans.
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from typing import Literal
 
+from cache.spelling import former_spelling
 from proxy.config import Config
+from proxy.dialects.escapes import percent_decode
 from proxy.dialects.native import parse as parse_native
 from proxy.dialects.worker import is_worker
 from proxy.dialects.worker import parse as parse_worker
-from proxy.errors import InvalidSource, InvalidTransform, NotFound, SignatureExpired
+from proxy.errors import InvalidSource, InvalidTransform, NotFound, SignatureExpired, SignatureMismatch
 from proxy.images.geometry import Limits, Size, make_plan, require_within
 from proxy.images.transform import Resolved, Transform
 from proxy.policy import Policy
@@ -154,6 +157,7 @@ class Plans:
 
     def _worker(self, query: str) -> Plan:
         if not is_worker(query):
+            _require_no_other_scheme(query)
             raise InvalidSource(
                 "Write the picture's address behind the question mark: /?http://host/picture.png"
             )
@@ -198,5 +202,22 @@ class Plans:
             return None
         asked = parse_native(target, mount=IMAGE_MOUNT)
         options = plan.transform.canonical() if plan.transform else asked.options
-        self._signer.verify(options, asked.source.url, sig=asked.sig, exp=asked.exp, now=now)
+        former = former_spelling(asked.source.url)
+        try:
+            self._signer.verify(options, asked.source.url, sig=asked.sig, exp=asked.exp, now=now)
+        except SignatureMismatch:
+            # Published when the canonical source left `|` and others as they were.
+            if former is None:
+                raise
+            self._signer.verify(options, former, sig=asked.sig, exp=asked.exp, now=now)
         return True
+
+
+def _require_no_other_scheme(query: str) -> None:
+    """Let a query pass that names no source, or raise.
+
+    Raises:
+        SourceNotAllowed: it names one with a scheme other than http and https.
+    """
+    with suppress(InvalidSource):
+        Source.parse(percent_decode(query))

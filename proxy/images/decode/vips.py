@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pyvips
 from PIL import Image
 
 from proxy.errors import PictureError
@@ -23,6 +22,7 @@ from proxy.images.decode.pillow import PillowDecoder, PillowOpened, drafted, fin
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.libvips import OLDEST
+from proxy.images.ownvips import pyvips
 from proxy.images.packed import Packed
 from proxy.images.resampling import Resample
 from proxy.images.resampling_vips import by_libvips
