@@ -42,10 +42,10 @@ from proxy.images.formats import RENDERABLE, SNIFF_BYTES, UNTOUCHED, PictureFact
 from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.operations import Scene, settled, transformed
-from proxy.images.probe import root_of_file, structure_of
+from proxy.images.probe import Looked, looked_at, root_of_file
 from proxy.images.resampling import Resample
 from proxy.images.resolved import Resolved
-from proxy.images.structure import Structure
+from proxy.images.structure import MAX_BLOCKS
 from proxy.images.svg import BEYOND_BOUND, SvgDecoder
 
 OnFacts = Callable[[PictureFacts], None]
@@ -57,6 +57,11 @@ raises what ends the job when it may not."""
 Room = Callable[[], int]
 """Returns how many bytes the process can still take."""
 
+MAX_SCANS = 500
+"""Of a JPEG. libjpeg-turbo's advice against progressive files that take minutes (djpeg -maxscans, "Two Issues with the
+JPEG Standard"); encoders write about ten."""
+USUAL_SCANS = 20
+"""As many scans count as one picture; each further 20 as another."""
 _SLACK_BYTES = 48 << 20
 """What a job may take besides its pixels: the file itself, libraries' tables, stacks of their threads."""
 _REMEMBERED = Remembered()
@@ -130,18 +135,23 @@ def _inspected(  # noqa: PLR0913 - all that `inspect` was given
     picture_format = _format_of(job.path)
     if picture_format == "svg":
         on_step("draw", 0)
-    structure = structure_of(job.path, picture_format, max_frames=settings.max_frames)
+    looked = looked_at(job.path, picture_format, max_frames=settings.max_frames)
+    structure = looked.structure
+    if structure.blocks > MAX_BLOCKS:
+        raise UnsupportedFormat(detail=f"more than {MAX_BLOCKS} blocks")
     if picture_format == "svg":
         decoder = SvgDecoder(decoder.resample)
     with ExitStack() as stack:
         try:
-            opened = stack.enter_context(decoder.open(job.path, structure, picture_format=picture_format))
+            opened = stack.enter_context(
+                decoder.open(looked.source, structure, picture_format=picture_format)
+            )
         except DecodeFailed as fault:
             # Pillow makes libwebp's decoder here, and is not told what was wrong.
             tight = demand.canvases(structure.canvas) + _SLACK_BYTES > memory.room()
             raise _judged(fault, tight=tight) from fault
         on_facts(opened.facts)
-        return _Rendering(job, settings, opened, decoder.resample, memory).run(structure, on_step)
+        return _Rendering(job, settings, _Picture(looked, opened, decoder.resample), memory).run(on_step)
 
 
 def _judged(error: PictureError, *, tight: bool) -> PictureError:
@@ -179,6 +189,15 @@ class _Task:
         return self.wish.resolved.look, self.frames
 
 
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """The file of a job, opened."""
+
+    looked: Looked
+    opened: Opened
+    resample: Resample
+
+
 class _Rendering:
     """One job whose file is open."""
 
@@ -186,25 +205,22 @@ class _Rendering:
         self,
         job: Job,
         settings: Settings,
-        opened: Opened,
-        resample: Resample,
+        picture: _Picture,
         memory: Memory,
     ) -> None:
         self._job = job
         self._memory = memory
         self._tight = False
         self._settings = settings
-        self._opened = opened
-        self._facts = opened.facts
+        self._looked, self._opened = picture.looked, picture.opened
+        self._facts = picture.opened.facts
         self._limits = Limits(settings.max_output_side, settings.max_output_pixels)
-        self._scene = Scene((self._facts.width, self._facts.height), self._limits, resample)
+        self._scene = Scene((self._facts.width, self._facts.height), self._limits, picture.resample)
         self._outputs: dict[int, Output] = {}
 
-    def run(self, structure: Structure, on_step: OnStep) -> Inspection:
+    def run(self, on_step: OnStep) -> Inspection:
         """Return the inspection."""
         error = self._limit(self._facts.frames)
-        if self._job.check and error is None and not _ends_well(self._facts, structure):
-            return self._failed(DecodeFailed(detail="the picture's end is missing"))
         tasks = [task for number, wish in enumerate(self._job.wishes) if (task := self._task(number, wish))]
         frames = max((task.frames for task in tasks), default=0)
         if self._job.check and error is None and not self._facts.scalable:
@@ -243,11 +259,22 @@ class _Rendering:
     def _limit(self, frames: int) -> PictureError | None:
         if frames > self._settings.max_frames:
             return TooManyFrames(f"The picture has more than {self._settings.max_frames} frames.")
-        if self._facts.width * self._facts.height * frames > self._settings.max_pixels:
+        if self._looked.structure.scans > MAX_SCANS:
+            return TooManyPixels(f"The picture has more than {MAX_SCANS} scans.")
+        if self._pixels(frames) > self._settings.max_pixels:
             return TooManyPixels(
                 f"The picture has more than {self._settings.max_pixels} pixels in all its frames."
             )
         return None
+
+    def _pixels(self, frames: int) -> int:
+        """Return how many pixels are decoded for so many frames."""
+        size, structure = (self._facts.width, self._facts.height), self._looked.structure
+        if frames > 1:
+            # Pillow makes the screen of a GIF as large as its frames reach.
+            size = max(size[0], structure.extent[0]), max(size[1], structure.extent[1])
+        # Each scan of a JPEG goes over all of the picture's coefficients again.
+        return size[0] * size[1] * frames * max(1, structure.scans // USUAL_SCANS)
 
     def _task(self, number: int, wish: Wish) -> _Task | None:
         """Return the wish as a task, or note why it cannot be met."""
@@ -352,7 +379,9 @@ class _Rendering:
         )
         if not same or len(made.body) <= Path(self._job.path).stat().st_size:
             return made
-        body = _with_metadata(Path(self._job.path).read_bytes(), facts.format, task.wish.resolved.metadata)
+        source = self._looked.source
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        body = _with_metadata(data, facts.format, task.wish.resolved.metadata)
         return made if body is None else replace(made, body=body)
 
 
@@ -365,17 +394,6 @@ def _with_metadata(data: bytes, picture_format: str, metadata: str) -> bytes | N
 def _scaled(plan: Plan) -> Size:
     """Return how large the whole picture is when its cut has the size wished for."""
     return math.ceil(plan.natural[0] * plan.scale), math.ceil(plan.natural[1] * plan.scale)
-
-
-def _ends_well(facts: PictureFacts, structure: Structure) -> bool:
-    """Tell whether the file is not cut, where a full decode alone does not notice.
-
-    Pillow loads a PNG without its last chunks, an icon without the end of its PNG, and a GIF without its last
-    frames. A still GIF lacks nothing but its trailer then.
-    """
-    if facts.format in {"png", "ico"} or (facts.format == "gif" and facts.animated):
-        return structure.complete
-    return True
 
 
 def _without_idle_alpha(frames: tuple[tuple[Image.Image, int], ...]) -> tuple[tuple[Image.Image, int], ...]:

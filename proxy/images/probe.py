@@ -8,9 +8,11 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.images import structure
+from proxy.images.mending import mended
 from proxy.images.structure import Buffer, Structure
 from proxy.prolog import RootFinder
 
@@ -28,6 +30,28 @@ def mapped(path: str | Path) -> Iterator[Buffer]:
             return
         with view:
             yield view
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A body as it is given to a decoder. source: its path, or the bytes of a file that was mended."""
+
+    source: str | bytes
+    structure: Structure
+
+
+def looked_at(path: str | Path, picture_format: str, *, max_frames: int) -> Looked:
+    """Return what to decode of a file; frames are counted until just above `max_frames`.
+
+    `complete` is said of the file as it stands: an end that mending put there proves nothing.
+    """
+    with mapped(path) as data:
+        seen = structure.walk(data, picture_format, max_frames=max_frames)
+        body = mended(data, picture_format) if seen.blocks <= structure.MAX_BLOCKS else None
+        if body is None:
+            return Looked(str(path), seen)
+        now = structure.walk(body, picture_format, max_frames=max_frames)
+        return Looked(body, replace(now, complete=seen.complete))
 
 
 def structure_of(path: str | Path, picture_format: str, *, max_frames: int) -> Structure:

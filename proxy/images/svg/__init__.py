@@ -54,14 +54,14 @@ class SvgDecoder:
         self.resample = resample
 
     @contextmanager
-    def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:
-        """Read the document at `path`.
+    def open(self, source: str | bytes, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:
+        """Read the document at the path `source`.
 
         Raises:
             DecodeFailed: it is no SVG.
             UnsupportedFormat: it is more than we read.
         """
-        yield SvgOpened(read(Path(path).read_bytes()), DRAW)
+        yield SvgOpened(read(source if isinstance(source, bytes) else Path(source).read_bytes()), DRAW)
 
 
 class SvgOpened:
