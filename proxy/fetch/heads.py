@@ -27,6 +27,8 @@ _STATUS_LINE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _BEGINNINGS = (b"http", b"icy ")
+_FOLD = re.compile(rb"\r?\n[ \t]+")
+"""RFC 9112 §5.2: a value that goes on in the next line."""
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110 §5.5: they stand for nothing; a tab is white space.
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -74,7 +76,9 @@ def tidied(raw: bytes) -> Head:
     Raises:
         ValueError: there is no status, or the framing cannot be read.
     """
-    first, *lines = raw.strip(b"\r\n").split(b"\n")
+    # What is folded behind the status line or an unreadable line goes with it (RFC 9112 §2.2).
+    unfolded = _FOLD.sub(b" ", raw.strip(b"\r\n"))
+    first, *lines = unfolded.split(b"\n")
     match = _STATUS_LINE.fullmatch(first.removesuffix(b"\r"))
     if match is None:
         raise ValueError(f"no status line: {first[:60]!r}")
@@ -89,26 +93,16 @@ def tidied(raw: bytes) -> Head:
         kept.append((b"Transfer-Encoding", b", ".join(dict.fromkeys(codings))))
     shown = b"".join(b"%s: %s\r\n" % field for field in kept)
     data = b"HTTP/1.%d %d \r\n%s\r\n" % (modern, status, shown)
-    doubtful = len(fields) != len(lines) or _framing_is_odd(fields, modern=modern)
+    is_repaired = len(fields) != len(lines) or _FOLD.search(raw) is not None
+    doubtful = is_repaired or _framing_is_odd(fields, modern=modern)
     return Head(data, end, length, final=status >= 200 or status == 101, doubtful=doubtful)
 
 
 def _fields(lines: list[bytes]) -> _Fields:
-    """Return the readable fields, folded lines unfolded (RFC 9112 §5.2)."""
-    fields: _Fields = []
-    readable = False
-    for line in lines:
-        if line[:1] in {b" ", b"\t"}:
-            if readable:
-                name, value = fields[-1]
-                fields[-1] = (name, value + b" " + line.strip())
-            continue
-        name, colon, value = line.partition(b":")
-        name = name.rstrip(b" \t")
-        readable = bool(colon and _TOKEN.fullmatch(name))
-        if readable:
-            fields.append((name, value.strip(b" \t\r")))
-    return fields
+    """Return the fields that can be read."""
+    parted = (line.partition(b":") for line in lines)
+    fields = [(name.rstrip(b" \t"), value.strip(b" \t\r")) for name, colon, value in parted if colon]
+    return [(name, value) for name, value in fields if _TOKEN.fullmatch(name)]
 
 
 def _shown(fields: _Fields) -> _Fields:
