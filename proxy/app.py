@@ -33,6 +33,7 @@ from proxy.services import variants as variants_service
 from proxy.services.articles import Articles, unwrapper_of
 from proxy.services.originals import Originals
 from proxy.services.purging import Purging
+from proxy.services.stored import StoredVariants
 from proxy.services.variants import Variants
 from proxy.signing import Signer
 
@@ -214,7 +215,14 @@ def _assembled(
     )
     variants = Variants(
         variants_service.Parts(
-            originals, opened.kept, opened.variant_store, memory, batches, opened.flight, metrics, now
+            originals,
+            opened.kept,
+            StoredVariants(opened.variant_store),
+            memory,
+            batches,
+            opened.flight,
+            metrics,
+            now,
         )
     )
     return Engine(

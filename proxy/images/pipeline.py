@@ -31,13 +31,16 @@ from proxy.errors import (
     UnsupportedFormat,
 )
 from proxy.images import demand
+from proxy.images.answers import Answers
 from proxy.images.autoquality import Remembered
 from proxy.images.bare import bare
+from proxy.images.choice import MOVING, Candidates, candidates
 from proxy.images.decode import Decoded, Decoder, Opened, decode
 from proxy.images.decode.faults import guarded
 from proxy.images.describe import describe
-from proxy.images.encode import Result, encode
-from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, choose_output, sniff
+from proxy.images.drawing import is_drawing
+from proxy.images.encode import Result
+from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, sniff
 from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.operations import Scene, resize, settled, transformed
@@ -62,7 +65,6 @@ Room = Callable[[], int]
 _SLACK_BYTES = 48 << 20
 """What a job may take besides its pixels: the file itself, libraries' tables, stacks of their threads."""
 _REMEMBERED = Remembered()
-_MOVING_OUTPUTS = frozenset({"webp", "gif"})
 
 
 def _unasked(_needs: int, _tight: bool) -> None:
@@ -155,17 +157,22 @@ def _format_of(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A wish that can be met: in which format, from how many frames."""
+    """A wish that can be met: in which formats, from how many frames."""
 
     number: int
     wish: Wish
-    output_format: str
+    wanted: Candidates
     frames: int
 
     @property
     def look(self) -> tuple[Resolved, int]:
         """What two wishes share when only their encoding differs."""
         return self.wish.resolved.look, self.frames
+
+    @property
+    def result(self) -> tuple[Resolved, int]:
+        """What two wishes share when only their formats differ."""
+        return self.wish.resolved.replaced(format="auto"), self.frames
 
 
 class _Rendering:
@@ -223,7 +230,8 @@ class _Rendering:
         wanted = task.wish.resolved
         plan = make_plan(self._natural(wanted), wanted, limits=self._limits)
         size = (max(plan.size[0], plan.canvas[0]), max(plan.size[1], plan.canvas[1]))
-        return demand.Wanted(size, task.output_format, task.frames, tried=wanted.quality == "auto")
+        formats = (*task.wanted.order[:1], *task.wanted.equals)
+        return demand.Wanted(size, formats, task.frames, tried=wanted.quality == "auto")
 
     def _failed(self, error: PictureError) -> Inspection:
         return Inspection.failed(error, self._facts, wishes=len(self._job.wishes))
@@ -240,8 +248,8 @@ class _Rendering:
     def _task(self, number: int, wish: Wish) -> _Task | None:
         """Return the wish as a task, or note why it cannot be met."""
         anim = wish.resolved.anim
-        output_format = choose_output(wish.acceptable, self._facts, anim=anim)
-        moves = self._facts.animated and anim and output_format in _MOVING_OUTPUTS
+        wanted = candidates(wish.acceptable, self._facts, anim=anim)
+        moves = self._facts.animated and anim and wanted.order[0] in MOVING
         too_many = self._limit(self._facts.frames) if anim else None
         error: MirrorError | None = too_many if isinstance(too_many, TooManyFrames) else None
         frames = self._facts.frames if moves else 1
@@ -253,7 +261,7 @@ class _Rendering:
         if error is not None:
             self._outputs[number] = error
             return None
-        return _Task(number, wish, output_format, frames)
+        return _Task(number, wish, wanted, frames)
 
     def _natural(self, wanted: Resolved) -> Size:
         width, height = self._scene.original
@@ -292,13 +300,15 @@ class _Rendering:
 
     def _meet(self, tasks: list[_Task], decoded: Decoded) -> None:
         looks: dict[tuple[Resolved, int], Result] = {}
+        made: dict[tuple[Resolved, int], Answers] = {}
         for task in tasks:
             try:
                 with guarded():
                     if task.look not in looks:
                         looks[task.look] = self._look(task, decoded)
-                    made = self._encoded(task, looks[task.look])
-                    self._outputs[task.number] = self._smaller(task, made, decoded)
+                    if task.result not in made:
+                        made[task.result] = self._answers(task, looks[task.look], decoded)
+                    self._outputs[task.number] = self._output(task, made[task.result])
             except PictureError as error:
                 self._outputs[task.number] = _judged(error, tight=self._tight)
             except InvalidTransform as error:
@@ -308,33 +318,35 @@ class _Rendering:
         frames = decoded.frames[: task.frames]
         wanted = settled(frames[0].picture, task.wish.resolved, self._scene)
         made = tuple((transformed(frame.picture, wanted, self._scene), frame.duration_ms) for frame in frames)
-        return Result(_without_idle_alpha(made), decoded.plays, decoded.exif, wanted)
+        result = Result(_without_idle_alpha(made), decoded.plays, decoded.exif, wanted)
+        drawing = len(made) == 1 and is_drawing(result.picture, self._facts.format)
+        return replace(result, drawing=drawing)
 
-    def _encoded(self, task: _Task, look: Result) -> Rendered:
+    def _answers(self, task: _Task, look: Result, decoded: Decoded) -> Answers:
         found = _REMEMBERED.of(Path(self._job.path).name)
-        result = Result(look.frames, look.plays, look.exif, task.wish.resolved, found)
-        size = result.picture.size
-        if task.output_format == "json":
-            file_size = Path(self._job.path).stat().st_size
-            body = describe(result.picture, self._facts, result.exif, file_size_bytes=file_size)
-        else:
-            body = encode(result, task.output_format)
-        return Rendered(body, task.output_format, *size)
+        result = replace(look, wanted=task.wish.resolved, found=found)
+        return Answers(result, own=self._own(task, result, decoded), source_format=self._facts.format)
 
-    def _smaller(self, task: _Task, made: Rendered, decoded: Decoded) -> Rendered:
-        """Return the original's own bytes instead of larger ones that show nothing else."""
+    def _output(self, task: _Task, answers: Answers) -> Rendered:
+        if task.wanted.order[0] != "json":
+            return answers.to(task.wanted)
+        result = answers.result
+        file_size = Path(self._job.path).stat().st_size
+        body = describe(result.picture, self._facts, result.exif, file_size_bytes=file_size)
+        return Rendered(body, "json", *result.picture.size)
+
+    def _own(self, task: _Task, result: Result, decoded: Decoded) -> bytes | None:
+        """Return the original's own bytes where they show the same as the result, and may take its place."""
         facts = self._facts
         same = (
             decoded.as_in_file
-            and task.output_format == facts.format
             and task.frames == facts.frames
-            and (made.width, made.height) == (facts.width, facts.height)
+            and result.picture.size == (facts.width, facts.height)
             and task.wish.resolved.look.replaced(**_ANY_SIZE) == _UNCHANGED
         )
-        if not same or len(made.body) <= Path(self._job.path).stat().st_size:
-            return made
-        body = _with_metadata(Path(self._job.path).read_bytes(), facts.format, task.wish.resolved.metadata)
-        return made if body is None else replace(made, body=body)
+        if not same:
+            return None
+        return _with_metadata(Path(self._job.path).read_bytes(), facts.format, task.wish.resolved.metadata)
 
 
 def _with_metadata(data: bytes, picture_format: str, metadata: str) -> bytes | None:

@@ -12,24 +12,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cache.entry import Entry
-from cache.keys import variant_key
 from cache.layout import size_of
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
-from cache.variants import Variants as VariantsStore
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError
 from proxy.images.batches import Batches
-from proxy.images.encode import RENDER_VERSION
-from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
+from proxy.images.formats import MEDIA_TYPES, PictureFacts, sniff
 from proxy.images.transform import Resolved
 from proxy.images.workers import Job, Output, Rendered, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.originals import Look, Originals
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
+from proxy.services.stored import StoredVariants
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -44,7 +41,7 @@ class Parts:
 
     originals: Originals
     kept: OriginalsStore
-    store: VariantsStore
+    store: StoredVariants
     memory: MemoryTier
     batches: Batches
     flight: SingleFlight
@@ -110,6 +107,10 @@ class Variants:
             raise held.error
         return held
 
+    async def output_format(self, entry: Entry, asked: Asked) -> str | None:
+        """Return the format of the answer; None when only rendering will show it."""
+        return await self._parts.store.output_format(entry, asked.wish)
+
     async def obtain(self, asked: Asked) -> Picture:
         """Return the variant, rendering and fetching what must be.
 
@@ -147,8 +148,8 @@ class Variants:
         obtained = look.known
         if obtained is None or obtained.fresh_until <= self._parts.now():
             return None
-        body = await self._stored(obtained.entry, asked)
-        return _picture(obtained, body, "store") if body else None
+        stored = await self._parts.store.get(obtained.entry, asked.wish)
+        return _picture(obtained, stored.body, "store") if stored else None
 
     async def _made(self, asked: Asked, key: str, look: Look) -> Picture:
         wish = asked.wish
@@ -161,9 +162,9 @@ class Variants:
         if wish in obtained.rendering:
             obtained = replace(obtained, rendered=await asyncio.shield(obtained.rendering[wish]))
         if wish not in obtained.rendered:
-            body = await self._stored(obtained.entry, asked)
-            if body:
-                return _picture(obtained, body, "store")
+            stored = await self._parts.store.get(obtained.entry, wish)
+            if stored:
+                return _picture(obtained, stored.body, "store")
             obtained = await self._rendered(obtained, asked.source, (wish,))
         output = obtained.rendered[wish]
         if isinstance(output, MirrorError):
@@ -176,12 +177,8 @@ class Variants:
             picture = _picture(obtained, output.body, "rendered")
             # Whether it was kept is known only now.
             self._remember(asked, picture)
-        await self._store(obtained, asked, output)
+        await self._store(obtained, wish, output)
         return picture
-
-    async def _stored(self, entry: Entry, asked: Asked) -> bytes | None:
-        key = _key(entry, asked)
-        return await self._parts.store.get(key) if key else None
 
     async def _rendered(
         self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...], *, is_retry: bool = False
@@ -219,16 +216,12 @@ class Variants:
         self._parts.metrics.observe_renders(inspection.outputs, time.perf_counter() - begun)
         return dict(zip(wishes, inspection.outputs, strict=True))
 
-    async def _store(self, obtained: Obtained, asked: Asked, output: Rendered) -> None:
-        key = _key(obtained.entry, asked)
-        if key is None:
-            return
-        await self._parts.store.put(key, output.body, tag=obtained.entry.body_sha256)
-        if self._parts.kept.generations.stamp(asked.source.url) != obtained.stamp and not await self._still(
-            obtained
-        ):
+    async def _store(self, obtained: Obtained, wish: Wish, output: Rendered) -> None:
+        await self._parts.store.put(obtained.entry, wish, output)
+        stamp = self._parts.kept.generations.stamp(obtained.entry.source)
+        if stamp != obtained.stamp and not await self._still(obtained):
             # Purged while it was rendered: what has no original must not lie around.
-            await self._parts.store.delete(key)
+            await self._parts.store.delete(obtained.entry, wish, output)
 
     async def _still(self, obtained: Obtained) -> bool:
         entry = await self._parts.kept.get(obtained.entry.source)
@@ -247,20 +240,15 @@ class Variants:
             MirrorError: when the original cannot be had at all.
         """
         obtained = await self._parts.originals.obtain(source, wishes, patient=True, date=date)
-        asked = {wish: Asked(source, wish.resolved, wish.acceptable) for wish in wishes}
         missing = [wish for wish in wishes if wish not in obtained.rendered]
-        bodies = await asyncio.gather(*(self._stored(obtained.entry, asked[wish]) for wish in missing))
-        stored = {
-            wish: _found(body, obtained.entry, wish)
-            for wish, body in zip(missing, bodies, strict=True)
-            if body
-        }
+        found = await asyncio.gather(*(self._parts.store.get(obtained.entry, wish) for wish in missing))
+        stored = {wish: output for wish, output in zip(missing, found, strict=True) if output}
         left = tuple(wish for wish in missing if wish not in stored)
         if left:
             obtained = await self._rendered(obtained, source, left)
         for wish, output in obtained.rendered.items():
-            if isinstance(output, Rendered) and wish in asked:
-                await self._store(obtained, asked[wish], output)
+            if isinstance(output, Rendered) and wish in wishes:
+                await self._store(obtained, wish, output)
         return obtained, [stored[wish] if wish in stored else obtained.rendered[wish] for wish in wishes]
 
 
@@ -275,26 +263,6 @@ def _refusal(entry: Entry) -> PictureError | None:
     if entry.damaged:
         return DecodeFailed()
     return None
-
-
-def _key(entry: Entry, asked: Asked) -> str | None:
-    if not entry.picture:
-        return None
-    return variant_key(
-        body_sha256=entry.body_sha256,
-        resolved=asked.resolved.text,
-        output_format=_output_format(entry.picture, asked.resolved, asked.acceptable),
-        render_version=RENDER_VERSION,
-    )
-
-
-def _found(body: bytes, entry: Entry, wish: Wish) -> Rendered:
-    # What is in the store under a key has facts: the key is made of them.
-    return Rendered(body, _output_format(entry.picture or {}, wish.resolved, wish.acceptable), 0, 0)
-
-
-def _output_format(picture: Mapping[str, Any], resolved: Resolved, acceptable: tuple[str, ...]) -> str:
-    return choose_output(acceptable, PictureFacts.from_dict(picture), anim=resolved.anim)
 
 
 def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
