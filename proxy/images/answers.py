@@ -21,12 +21,14 @@ class Answers:
     """The answers made of one result; each format is encoded once, however many clients are answered.
 
     own: the original's bytes without unwanted metadata, where they show the same as the result; else None.
+    tight: encoders may fail because memory is short, whatever they say; nothing is noted of that.
     """
 
-    def __init__(self, result: Result, *, own: bytes | None, source_format: str) -> None:
+    def __init__(self, result: Result, *, own: bytes | None, source_format: str, tight: bool = False) -> None:
         self.result = result
         self._own = own
         self._source_format = source_format
+        self._tight = tight
         self._bodies: dict[str, bytes] = {}
         self._sizes: dict[str, int | None] = {}
         self._errors: dict[str, PictureError] = {}
@@ -60,7 +62,7 @@ class Answers:
                 body = encode(self.result if name in MOVING else self.result.first, name)
             except EncodeFailed as failure:
                 self._errors[name] = failure.error
-                if failure.lasting:
+                if failure.lasting and not self._tight:
                     self._sizes[name] = None
             else:
                 if self._own is not None and name == self._source_format:

@@ -11,9 +11,9 @@ import io
 import itertools
 import math
 import zlib
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image, ImageChops
@@ -68,7 +68,6 @@ _MAX_JPEG_EXIF_BYTES = 65_533
 class Result:
     """What is to be encoded. frames: (picture, milliseconds); more than one only for formats that move.
 
-    found: the qualities that quality=auto came to for other sizes of the same original, by format; added to.
     drawing: formats that can do without loss try that too.
     """
 
@@ -76,7 +75,6 @@ class Result:
     plays: int
     exif: bytes
     wanted: Resolved
-    found: MutableMapping[str, int] = field(default_factory=dict, compare=False)
     drawing: bool = False
 
     @property
@@ -151,9 +149,10 @@ def _encoded(result: Result, output_format: str) -> bytes:
     if result.wanted.quality != "auto" or output_format not in _USUAL_QUALITY:
         return write(result)
     quality, body = lowest_quality(
-        result.picture, lambda tried: write(result.still(tried)), near=result.found.get(output_format)
+        result.picture,
+        lambda tried: write(result.still(tried)),
+        usual=_USUAL_QUALITY[output_format],
     )
-    result.found[output_format] = quality
     if len(result.frames) == 1:
         return body
     # An animation takes the quality that suits its first frame.

@@ -32,7 +32,6 @@ from proxy.errors import (
 )
 from proxy.images import demand
 from proxy.images.answers import Answers
-from proxy.images.autoquality import Remembered
 from proxy.images.bare import bare
 from proxy.images.choice import MOVING, Candidates, candidates
 from proxy.images.decode import Decoded, Decoder, Opened, decode
@@ -40,6 +39,7 @@ from proxy.images.decode.faults import guarded
 from proxy.images.describe import describe
 from proxy.images.drawing import is_drawing
 from proxy.images.encode import Result
+from proxy.images.exif import kept
 from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, sniff
 from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
@@ -64,7 +64,6 @@ Room = Callable[[], int]
 
 _SLACK_BYTES = 48 << 20
 """What a job may take besides its pixels: the file itself, libraries' tables, stacks of their threads."""
-_REMEMBERED = Remembered()
 
 
 def _unasked(_needs: int, _tight: bool) -> None:
@@ -138,8 +137,8 @@ def _inspected(
 
 
 def _judged(error: PictureError, *, tight: bool) -> PictureError:
-    """Return what a failure is: what fails where memory is short is not damaged for that."""
-    if tight and isinstance(error, DecodeFailed):
+    """Return what a failure is: what fails where memory is short is neither damaged nor unsupported for that."""
+    if tight and isinstance(error, DecodeFailed | UnsupportedFormat):
         return TooManyPixels("Rendering the picture takes more memory than there is.", detail=error.detail)
     return error
 
@@ -323,9 +322,9 @@ class _Rendering:
         return replace(result, drawing=drawing)
 
     def _answers(self, task: _Task, look: Result, decoded: Decoded) -> Answers:
-        found = _REMEMBERED.of(Path(self._job.path).name)
-        result = replace(look, wanted=task.wish.resolved, found=found)
-        return Answers(result, own=self._own(task, result, decoded), source_format=self._facts.format)
+        result = replace(look, wanted=task.wish.resolved)
+        own = self._own(task, result, decoded)
+        return Answers(result, own=own, source_format=self._facts.format, tight=self._tight)
 
     def _output(self, task: _Task, answers: Answers) -> Rendered:
         if task.wanted.order[0] != "json":
@@ -346,13 +345,11 @@ class _Rendering:
         )
         if not same:
             return None
-        return _with_metadata(Path(self._job.path).read_bytes(), facts.format, task.wish.resolved.metadata)
-
-
-def _with_metadata(data: bytes, picture_format: str, metadata: str) -> bytes | None:
-    if metadata == "keep":
-        return data
-    return bare(data, picture_format) if metadata == "none" else None
+        data, metadata = Path(self._job.path).read_bytes(), task.wish.resolved.metadata
+        if metadata == "keep":
+            return data
+        # What has to be picked from the metadata is written by an encoder.
+        return None if kept(result.exif, metadata) else bare(data, facts.format)
 
 
 def _scaled(plan: Plan) -> Size:
