@@ -37,6 +37,7 @@ from proxy.services.overloads import Overloads
 from proxy.services.purging import Purging
 from proxy.services.rendering import Rendering
 from proxy.services.rewritepool import RewritePool
+from proxy.services.stored import StoredVariants
 from proxy.services.variants import Variants
 from proxy.signing import Signer
 
@@ -231,7 +232,14 @@ def _assembled(
     )
     variants = Variants(
         variants_service.Parts(
-            originals, opened.kept, opened.variant_store, memory, rendering, opened.flight, now
+            originals,
+            opened.kept,
+            StoredVariants(opened.variant_store),
+            opened.variant_store,
+            memory,
+            rendering,
+            opened.flight,
+            now,
         )
     )
     return Engine(

@@ -298,9 +298,9 @@ PresetOptions = dict[str, Any]
 """Options of a preset by name, and `on_error`; read by `proxy.images.transform`."""
 
 _SHIPPED_PRESETS: dict[str, PresetOptions] = {
-    "headimg": {"width": 1200, "height": 630, "fit": "cover", "on_error": "original"},
-    "thumbnail": {"width": 400, "height": 300, "fit": "cover", "on_error": "original"},
-    "content": {"width": 1200, "fit": "scale-down", "on_error": "original"},
+    "headimg": {"width": 1200, "height": 630, "fit": "cover", "upscale": False, "on_error": "original"},
+    "thumbnail": {"width": 400, "height": 300, "fit": "cover", "upscale": False, "on_error": "original"},
+    "content": {"width": 1200, "fit": "scale-down", "upscale": False, "on_error": "original"},
 }
 
 

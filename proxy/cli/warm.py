@@ -105,7 +105,8 @@ def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[B
     """
     found = []
     for number in range(len(offered) + 1):
-        accept = ",".join([*(f"image/{name}" for name in offered[number:]), "*/*;q=0.8"])
+        # As today's browsers ask: what they name is not liked better than what every browser shows.
+        accept = ",".join([*(f"image/{name}" for name in offered[number:]), "image/*", "*/*;q=0.8"])
         found.append(Browser(accept, acceptable_formats(accept, offered)))
     if only is None:
         return tuple(found)

@@ -18,6 +18,8 @@ _PNG_KEPT = frozenset({b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD"})
 _WEBP_DROPPED = frozenset({b"EXIF", b"XMP "})
 _WEBP_FLAGS_DROPPED = 0x08 | 0x04
 _XMP_IN_GIF = b"XMP DataXMP"
+_METADATA_IN_AVIF = (b"Exif", b"rdf+xml")
+"""Type and content type of the items that hold it (ISO/IEC 23008-12 §A.2, §A.3)."""
 
 
 def bare(data: bytes, picture_format: str) -> bytes | None:
@@ -32,6 +34,8 @@ def bare(data: bytes, picture_format: str) -> bytes | None:
     if picture_format == "webp":
         return _webp(data)
     if picture_format == "gif" and _XMP_IN_GIF not in data:
+        return data
+    if picture_format == "avif" and not any(mark in data for mark in _METADATA_IN_AVIF):
         return data
     return None
 

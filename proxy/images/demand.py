@@ -40,10 +40,13 @@ _MOVING = 12
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A result: its size in pixels after dpr, the format, the number of frames. tried: `quality=auto`."""
+    """A result: its size in pixels after dpr, the formats that are tried, the number of frames.
+
+    tried: `quality=auto`.
+    """
 
     size: Size
-    output_format: str
+    formats: tuple[str, ...]
     frames: int = 1
     tried: bool = False
 
@@ -93,6 +96,7 @@ def results(wanted: list[Wanted]) -> int:
         return 0
     held = sum(pixels(one.size) * (4 if one.frames == 1 else _MOVING * one.frames) for one in wanted)
     return held + max(
-        pixels(one.size) * (max(_WORKED, _ENCODED[one.output_format]) + (_TRIED if one.tried else 0))
+        pixels(one.size)
+        * (max(_WORKED, *(_ENCODED[name] for name in one.formats)) + (_TRIED if one.tried else 0))
         for one in wanted
     )

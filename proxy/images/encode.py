@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import math
 import zlib
-from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image, ImageChops
 
+from proxy.errors import OutOfMemory, PictureError, TooManyPixels, UnsupportedFormat
 from proxy.images.autoquality import lowest_quality
+from proxy.images.decode.faults import FAULTS
+from proxy.images.drawing import has_few_colours
 from proxy.images.exif import kept
 from proxy.images.operations.background import WHITE, colour_of
 from proxy.images.resolved import Resolved
@@ -30,8 +35,6 @@ _USUAL_QUALITY = {"jpeg": 80, "webp": 78, "avif": 50}
 _WEBP_METHOD = 2
 _WEBP_METHOD_MOVING = 1
 _WEBP_LOSSLESS = {"lossless": True, "quality": 50, "method": 2}
-_FEW_COLOURS = 1024
-"""Photos have more in any corner. A screenshot in its own size has fewer, and may be smaller without loss."""
 # SSIMULACRA2 of 78 takes libaom 18 % more bytes at speed 9 than at 6, 5 % more at 8 with full chroma and the tuning;
 # it takes a tenth and four tenths of the time.
 _AVIF_SPEED = 8
@@ -48,20 +51,31 @@ _WEBP_FLAGS_AT, _WEBP_ALPHA = 20, 0x10
 _FULL_CHROMA_FROM_QUALITY = 90
 _OPAQUE_FROM = 128
 _PALETTE_SAMPLE_PIXELS = 16_000
+_MAX_SIDE_PX = {"webp": 16_383, "jpeg": 65_500, "gif": 65_535, "avif": 65_536}
+"""RFC 9649 §2.7.1.1 (14 bits); libjpeg's JPEG_MAX_DIMENSION; GIF89a §18 (16 bits); AV1 §5.5.1 (16 bits and one)."""
+_NAMES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "png": "PNG", "gif": "GIF"}
+_MAX_REPEATS = 65_535
+"""Repetitions in a GIF (Netscape extension) and plays in a WebP (RFC 9649 §2.7.1.2): 16 bits each."""
+_MAX_DELAY_MS = {"gif": 655_350, "webp": (1 << 24) - 1}
+"""GIF89a §23.c.vii: 16 bits of hundredths; RFC 9649 §2.7.1.3: 24 bits of thousandths of a second."""
+_MAX_WEBP_MS = (1 << 31) - 1
+"""libwebp counts the time of all frames in a signed int."""
+_MAX_JPEG_EXIF_BYTES = 65_533
+"""ITU-T T.81 §B.2.4.6: the length of a segment has 16 bits and counts itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """What is to be encoded. frames: (picture, milliseconds); more than one only for formats that move.
 
-    found: the qualities that quality=auto came to for other sizes of the same original, by format; added to.
+    drawing: formats that can do without loss try that too.
     """
 
     frames: tuple[tuple[Image.Image, int], ...]
     plays: int
     exif: bytes
     wanted: Resolved
-    found: MutableMapping[str, int] = field(default_factory=dict, compare=False)
+    drawing: bool = False
 
     @property
     def picture(self) -> Image.Image:
@@ -73,20 +87,70 @@ class Result:
         asked = self.wanted.quality
         return asked if isinstance(asked, int) else _USUAL_QUALITY[output_format]
 
+    @property
+    def first(self) -> Result:
+        """The first frame alone."""
+        return self if len(self.frames) == 1 else replace(self, frames=self.frames[:1])
+
     def still(self, quality: int) -> Result:
         """The first frame alone, at one quality."""
-        return Result(self.frames[:1], self.plays, self.exif, self.wanted.replaced(quality=quality))
+        return replace(self.first, wanted=self.wanted.replaced(quality=quality))
+
+
+class EncodeFailed(Exception):
+    """An encoder cannot write a picture: that is no fault of its original.
+
+    error: the answer when no other format may stand in. lasting: whether the next attempt will end the same way.
+    """
+
+    def __init__(self, error: PictureError, *, lasting: bool = True) -> None:
+        self.error = error
+        self.lasting = lasting
+        super().__init__(error.detail or error.message)
+
+
+@contextmanager
+def _encoding(output_format: str) -> Iterator[None]:
+    name = _NAMES[output_format]
+    try:
+        yield
+    except MemoryError as error:
+        raise EncodeFailed(_out_of_memory(name, error), lasting=False) from error
+    except FAULTS as error:
+        if "memory" in str(error).lower():
+            # libwebp and libavif report it as an error among others.
+            raise EncodeFailed(_out_of_memory(name, error), lasting=False) from error
+        refusal = f"The picture cannot be written as {name}; another format may hold it."
+        raise EncodeFailed(UnsupportedFormat(refusal, detail=repr(error))) from error
+
+
+def _out_of_memory(name: str, error: Exception) -> OutOfMemory:
+    return OutOfMemory(f"Writing the picture as {name} takes more memory than there is.", detail=repr(error))
 
 
 def encode(result: Result, output_format: str) -> bytes:
-    """Return the bytes of `result`."""
+    """Return the bytes of `result`.
+
+    Raises:
+        EncodeFailed: the format cannot hold the picture, or its encoder fails.
+    """
+    limit = _MAX_SIDE_PX.get(output_format)
+    if limit is not None and max(result.picture.size) > limit:
+        name = _NAMES[output_format]
+        raise EncodeFailed(TooManyPixels(f"A {name} picture has at most {limit} pixels a side."))
+    with _encoding(output_format):
+        return _encoded(result, output_format)
+
+
+def _encoded(result: Result, output_format: str) -> bytes:
     write = _ENCODERS[output_format]
     if result.wanted.quality != "auto" or output_format not in _USUAL_QUALITY:
         return write(result)
     quality, body = lowest_quality(
-        result.picture, lambda tried: write(result.still(tried)), near=result.found.get(output_format)
+        result.picture,
+        lambda tried: write(result.still(tried)),
+        usual=_USUAL_QUALITY[output_format],
     )
-    result.found[output_format] = quality
     if len(result.frames) == 1:
         return body
     # An animation takes the quality that suits its first frame.
@@ -103,6 +167,10 @@ def _jpeg(result: Result) -> bytes:
     quality = result.quality("jpeg")
     subsampling = "4:4:4" if quality >= _FULL_CHROMA_FROM_QUALITY else "4:2:0"
     picture = flattened(result.picture, result.wanted)
+    exif = _exif(result)
+    if len(exif.get("exif", b"")) > _MAX_JPEG_EXIF_BYTES:
+        # Other formats hold more. The picture is worth more than its metadata.
+        exif = {}
     return _saved(
         picture,
         "JPEG",
@@ -110,7 +178,7 @@ def _jpeg(result: Result) -> bytes:
         optimize=True,
         progressive=False,
         subsampling=subsampling,
-        **_exif(result),
+        **exif,
     )
 
 
@@ -118,9 +186,9 @@ def _webp(result: Result) -> bytes:
     quality = result.quality("webp")
     if len(result.frames) == 1:
         lossy = _saved(result.picture, "WEBP", quality=quality, method=_WEBP_METHOD, **_exif(result))
-        if not _has_few_colours(result.picture):
+        if not result.drawing and not has_few_colours(result.picture):
             return lossy
-        # Drawings and screenshots: sharp letters, and often in fewer bytes.
+        # Sharp letters, and often in fewer bytes.
         return min(lossy, _saved(result.picture, "WEBP", **_WEBP_LOSSLESS, **_exif(result)), key=len)
     body = _saved(
         Moving(result.frames),
@@ -128,12 +196,17 @@ def _webp(result: Result) -> bytes:
         save_all=True,
         quality=quality,
         method=_WEBP_METHOD_MOVING,
-        duration=[duration for _, duration in result.frames],
-        loop=result.plays,
+        duration=_webp_delays(result.frames),
+        loop=min(result.plays, _MAX_REPEATS),
         background=(0, 0, 0, 0),
         **_exif(result),
     )
     return _said_transparent(body) if result.picture.mode == "RGBA" else body
+
+
+def _webp_delays(frames: tuple[tuple[Image.Image, int], ...]) -> list[int]:
+    longest = min(_MAX_DELAY_MS["webp"], _MAX_WEBP_MS // len(frames))
+    return [min(delay, longest) for _, delay in frames]
 
 
 def _said_transparent(body: bytes) -> bytes:
@@ -180,10 +253,6 @@ def _png(result: Result) -> bytes:
     return _saved(picture, "PNG", **settings, **_exif(result))
 
 
-def _has_few_colours(picture: Image.Image) -> bool:
-    return picture.getcolors(_FEW_COLOURS) is not None
-
-
 def _with_palette(picture: Image.Image) -> Image.Image | None:
     """Return the very same pixels as indices of a palette, a fourth of the bytes; None when they are too many."""
     if picture.mode not in {"RGB", "RGBA"} or picture.getcolors(256) is None:
@@ -199,13 +268,27 @@ def _gif(result: Result) -> bytes:
     frames = tuple((_for_gif(picture), duration) for picture, duration in result.frames)
     if len(frames) == 1:
         return _saved(frames[0][0], "GIF")
-    options: dict[str, Any] = {"duration": [duration for _, duration in frames]}
+    options: dict[str, Any] = {"duration": _gif_delays(frames)}
     if result.plays != 1:
-        options["loop"] = max(0, result.plays - 1)
+        options["loop"] = min(max(0, result.plays - 1), _MAX_REPEATS)
     if result.picture.mode == "RGBA":
         # Each frame is complete; without clearing, the one before would shine through its holes.
         options["disposal"] = 2
     return _saved(Moving(frames), "GIF", save_all=True, optimize=False, **options)
+
+
+def _gif_delays(frames: tuple[tuple[Image.Image, int], ...]) -> list[int]:
+    """Return the delays as GIF can hold them. Pillow writes equal frames once and adds up their delays."""
+    delays = [delay for _, delay in frames]
+    if sum(delays) <= _MAX_DELAY_MS["gif"]:
+        return delays
+    delays = []
+    for _, equal in itertools.groupby(frames, key=lambda frame: frame[0].tobytes()):
+        left = _MAX_DELAY_MS["gif"]
+        for _, delay in equal:
+            delays.append(min(delay, left))
+            left -= delays[-1]
+    return delays
 
 
 _ENCODERS: dict[str, Callable[[Result], bytes]] = {

@@ -1,4 +1,4 @@
-"""Formats: recognising them by their first bytes, naming them, and choosing the one to answer. Pure; runs anywhere.
+"""Formats: recognising them by their first bytes, and naming them. Pure; runs anywhere.
 
 Signatures are those of the WHATWG MIME Sniffing Standard §6.1 where it has them, else of the format's own
 specification. Knows nothing of decoding.
@@ -41,9 +41,6 @@ FORMAT_OF_MEDIA_TYPE: dict[str, str] = {
 
 RENDERABLE = frozenset({"jpeg", "png", "gif", "webp", "avif", "bmp", "tiff", "ico", "svg"})
 """Formats that are decoded (SVG where its library is there). Everything else is kept and served as it is."""
-
-FALLBACK = "fallback"
-"""What every browser takes: JPEG, PNG or GIF, whichever suits the picture."""
 
 SNIFF_BYTES = 1445
 """WHATWG MIME Sniffing §5.2: the length of the resource header."""
@@ -155,27 +152,3 @@ class PictureFacts:
 
 UNTOUCHED = "svg"
 """Among acceptable formats: an SVG is answered as it is."""
-
-_ANIMATING = {"webp": "webp", "gif": "gif", FALLBACK: "gif"}
-
-
-def choose_output(acceptable: tuple[str, ...], facts: PictureFacts, *, anim: bool = True) -> str:
-    """Return the format to answer: one of `avif`, `webp`, `jpeg`, `png`, `gif`, `json`, `svg`.
-
-    `acceptable` is in order of preference; `fallback` in it stands for JPEG, PNG or GIF. One format alone is that
-    format. An animation takes the first that can be animated; `anim=False` treats it as a still. `svg` counts, wherever
-    it stands, for an SVG only, which is then answered as it is.
-    """
-    if UNTOUCHED in acceptable:
-        if facts.scalable:
-            return UNTOUCHED
-        acceptable = tuple(name for name in acceptable if name != UNTOUCHED)
-    if not acceptable:
-        acceptable = (FALLBACK,)
-    if facts.animated and anim:
-        moving = [_ANIMATING[name] for name in acceptable if name in _ANIMATING]
-        if moving:
-            return moving[0]
-    if acceptable[0] != FALLBACK:
-        return acceptable[0]
-    return "png" if facts.has_alpha or facts.drawing else "jpeg"

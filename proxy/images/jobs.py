@@ -23,6 +23,7 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
+from proxy.images.choice import Finding
 from proxy.images.formats import PictureFacts
 from proxy.images.resolved import Resolved
 
@@ -124,12 +125,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A variant. width, height: in pixels, of the result."""
+    """A variant. width, height: in pixels, of the result. finding: what encoding it has shown."""
 
     body: bytes = field(repr=False)
     output_format: str
     width: int
     height: int
+    finding: Finding = field(default=Finding(), compare=False)
 
 
 Output = Rendered | MirrorError
@@ -295,10 +297,12 @@ def _output_to_wire(output: Output) -> dict[str, Any]:
         "format": output.output_format,
         "width": output.width,
         "height": output.height,
+        "finding": output.finding.to_dict(),
     }
 
 
 def _output_from_wire(wire: Mapping[str, Any], bodies: Any) -> Output:
     if "error" in wire:
         return _error_from_wire(wire)
-    return Rendered(next(bodies), str(wire["format"]), int(wire["width"]), int(wire["height"]))
+    finding = Finding.from_dict(wire["finding"])
+    return Rendered(next(bodies), str(wire["format"]), int(wire["width"]), int(wire["height"]), finding)

@@ -32,13 +32,16 @@ from proxy.errors import (
     UnsupportedFormat,
 )
 from proxy.images import demand, jobs
-from proxy.images.autoquality import Remembered
+from proxy.images.answers import Answers
 from proxy.images.bare import bare
+from proxy.images.choice import MOVING, Candidates, candidates
 from proxy.images.decode import Decoded, Decoder, Opened, decode
 from proxy.images.decode.faults import guarded
 from proxy.images.describe import describe
-from proxy.images.encode import Result, encode
-from proxy.images.formats import RENDERABLE, SNIFF_BYTES, UNTOUCHED, PictureFacts, choose_output, sniff
+from proxy.images.drawing import is_drawing
+from proxy.images.encode import Result
+from proxy.images.exif import kept
+from proxy.images.formats import RENDERABLE, SNIFF_BYTES, UNTOUCHED, PictureFacts, sniff
 from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.operations import Scene, settled, transformed
@@ -64,8 +67,6 @@ USUAL_SCANS = 20
 """As many scans count as one picture; each further 20 as another."""
 _SLACK_BYTES = 48 << 20
 """What a job may take besides its pixels: the file itself, libraries' tables, stacks of their threads."""
-_REMEMBERED = Remembered()
-_MOVING_OUTPUTS = frozenset({"webp", "gif"})
 
 
 def _unasked(_needs: int, _tight: bool) -> None:
@@ -155,8 +156,8 @@ def _inspected(  # noqa: PLR0913 - all that `inspect` was given
 
 
 def _judged(error: PictureError, *, tight: bool) -> PictureError:
-    """Return what a failure is: what fails where memory is short is not damaged for that."""
-    if tight and isinstance(error, DecodeFailed):
+    """Return what a failure is: what fails where memory is short is neither damaged nor unsupported for that."""
+    if tight and isinstance(error, DecodeFailed | UnsupportedFormat):
         return OutOfMemory(detail=error.detail)
     return error
 
@@ -176,17 +177,22 @@ def _format_of(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A wish that can be met: in which format, from how many frames."""
+    """A wish that can be met: in which formats, from how many frames."""
 
     number: int
     wish: Wish
-    output_format: str
+    wanted: Candidates
     frames: int
 
     @property
     def look(self) -> tuple[Resolved, int]:
         """What two wishes share when only their encoding differs."""
         return self.wish.resolved.look, self.frames
+
+    @property
+    def result(self) -> tuple[Resolved, int]:
+        """What two wishes share when only their formats differ."""
+        return self.wish.resolved.replaced(format="auto"), self.frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +257,8 @@ class _Rendering:
         wanted = task.wish.resolved
         plan = make_plan(self._natural(wanted), wanted, limits=self._limits)
         size = (max(plan.size[0], plan.canvas[0]), max(plan.size[1], plan.canvas[1]))
-        return demand.Wanted(size, task.output_format, task.frames, tried=wanted.quality == "auto")
+        formats = (*task.wanted.order[:1], *task.wanted.equals)
+        return demand.Wanted(size, formats, task.frames, tried=wanted.quality == "auto")
 
     def _failed(self, error: PictureError) -> Inspection:
         return Inspection.failed(error, self._facts, wishes=len(self._job.wishes))
@@ -279,14 +286,11 @@ class _Rendering:
     def _task(self, number: int, wish: Wish) -> _Task | None:
         """Return the wish as a task, or note why it cannot be met."""
         anim = wish.resolved.anim
-        output_format = choose_output(wish.acceptable, self._facts, anim=anim)
-        if output_format == UNTOUCHED:
-            if self._facts.beyond_bound:
-                self._outputs[number] = UnsupportedFormat(BEYOND_BOUND)
-                return None
-            self._outputs[number] = Rendered(b"", UNTOUCHED, self._facts.width, self._facts.height)
+        wanted = candidates(wish.acceptable, self._facts, anim=anim)
+        if wanted.order[0] == UNTOUCHED:
+            self._outputs[number] = self._untouched()
             return None
-        moves = self._facts.animated and anim and output_format in _MOVING_OUTPUTS
+        moves = self._facts.animated and anim and wanted.order[0] in MOVING
         too_many = self._limit(self._facts.frames) if anim else None
         error: MirrorError | None = too_many if isinstance(too_many, TooManyFrames) else None
         frames = self._facts.frames if moves else 1
@@ -298,7 +302,13 @@ class _Rendering:
         if error is not None:
             self._outputs[number] = error
             return None
-        return _Task(number, wish, output_format, frames)
+        return _Task(number, wish, wanted, frames)
+
+    def _untouched(self) -> Output:
+        """Return the answer to a client that is given an SVG as it is; there are no bytes of ours in it."""
+        if self._facts.beyond_bound:
+            return UnsupportedFormat(BEYOND_BOUND)
+        return Rendered(b"", UNTOUCHED, self._facts.width, self._facts.height)
 
     def _natural(self, wanted: Resolved) -> Size:
         width, height = self._scene.original
@@ -337,14 +347,16 @@ class _Rendering:
 
     def _meet(self, tasks: list[_Task], decoded: Decoded, on_step: OnStep) -> None:
         looks: dict[tuple[Resolved, int], Result] = {}
+        made: dict[tuple[Resolved, int], Answers] = {}
         for task in tasks:
             on_step("encode", task.number)
             try:
                 with guarded():
                     if task.look not in looks:
                         looks[task.look] = self._look(task, decoded)
-                    made = self._encoded(task, looks[task.look])
-                    self._outputs[task.number] = self._smaller(task, made, decoded)
+                    if task.result not in made:
+                        made[task.result] = self._answers(task, looks[task.look], decoded)
+                    self._outputs[task.number] = self._output(task, made[task.result])
             except PictureError as error:
                 self._outputs[task.number] = _judged(error, tight=self._tight)
             except InvalidTransform as error:
@@ -354,41 +366,40 @@ class _Rendering:
         frames = decoded.frames[: task.frames]
         wanted = settled(frames[0].picture, task.wish.resolved, self._scene)
         made = tuple((transformed(frame.picture, wanted, self._scene), frame.duration_ms) for frame in frames)
-        return Result(_without_idle_alpha(made), decoded.plays, decoded.exif, wanted)
+        result = Result(_without_idle_alpha(made), decoded.plays, decoded.exif, wanted)
+        drawing = len(made) == 1 and is_drawing(result.picture, self._facts.format)
+        return replace(result, drawing=drawing)
 
-    def _encoded(self, task: _Task, look: Result) -> Rendered:
-        found = _REMEMBERED.of(Path(self._job.path).name)
-        result = Result(look.frames, look.plays, look.exif, task.wish.resolved, found)
-        size = result.picture.size
-        if task.output_format == "json":
-            file_size = Path(self._job.path).stat().st_size
-            body = describe(result.picture, self._facts, result.exif, file_size_bytes=file_size)
-        else:
-            body = encode(result, task.output_format)
-        return Rendered(body, task.output_format, *size)
+    def _answers(self, task: _Task, look: Result, decoded: Decoded) -> Answers:
+        result = replace(look, wanted=task.wish.resolved)
+        own = self._own(task, result, decoded)
+        return Answers(result, own=own, source_format=self._facts.format, tight=self._tight)
 
-    def _smaller(self, task: _Task, made: Rendered, decoded: Decoded) -> Rendered:
-        """Return the original's own bytes instead of larger ones that show nothing else."""
+    def _output(self, task: _Task, answers: Answers) -> Rendered:
+        if task.wanted.order[0] != "json":
+            return answers.to(task.wanted)
+        result = answers.result
+        file_size = Path(self._job.path).stat().st_size
+        body = describe(result.picture, self._facts, result.exif, file_size_bytes=file_size)
+        return Rendered(body, "json", *result.picture.size)
+
+    def _own(self, task: _Task, result: Result, decoded: Decoded) -> bytes | None:
+        """Return the original's own bytes where they show the same as the result, and may take its place."""
         facts = self._facts
         same = (
             decoded.as_in_file
-            and task.output_format == facts.format
             and task.frames == facts.frames
-            and (made.width, made.height) == (facts.width, facts.height)
+            and result.picture.size == (facts.width, facts.height)
             and task.wish.resolved.only_resizes
         )
-        if not same or len(made.body) <= Path(self._job.path).stat().st_size:
-            return made
-        source = self._looked.source
+        if not same:
+            return None
+        source, metadata = self._looked.source, task.wish.resolved.metadata
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        body = _with_metadata(data, facts.format, task.wish.resolved.metadata)
-        return made if body is None else replace(made, body=body)
-
-
-def _with_metadata(data: bytes, picture_format: str, metadata: str) -> bytes | None:
-    if metadata == "keep":
-        return data
-    return bare(data, picture_format) if metadata == "none" else None
+        if metadata == "keep":
+            return data
+        # What has to be picked from the metadata is written by an encoder.
+        return None if kept(result.exif, metadata) else bare(data, facts.format)
 
 
 def _scaled(plan: Plan) -> Size:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from cache.failures import Failure, Failures
 from proxy.config import RenderConfig
 from proxy.errors import InvalidTransform, OutOfMemory, PictureError, RenderTimeout
+from proxy.images.choice import candidates
 from proxy.images.encode import RENDER_VERSION
-from proxy.images.formats import PictureFacts, choose_output
+from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Limits, make_plan
 from proxy.images.jobs import Inspection, Wish
 
@@ -146,7 +147,7 @@ def _kind(output: object) -> str:
 
 
 def _format(wish: Wish, facts: PictureFacts) -> str:
-    return choose_output(wish.acceptable, facts, anim=wish.resolved.anim)
+    return candidates(wish.acceptable, facts, anim=wish.resolved.anim).order[0]
 
 
 def _pixels(wish: Wish, facts: PictureFacts, limits: Limits) -> int:

@@ -10,25 +10,23 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cache.entry import Entry
-from cache.keys import variant_key
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
 from cache.variants import Variants as VariantsStore
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError
-from proxy.images.encode import RENDER_VERSION
-from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, choose_output, sniff
+from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, sniff
 from proxy.images.transform import Resolved
 from proxy.images.workers import JUDGE, Inspection, Job, Output, Rendered, Wish
 from proxy.services.originals import Look, Originals
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
 from proxy.services.rendering import Rendering
+from proxy.services.stored import StoredVariants
 from proxy.services.untouched import Untouched, is_answered_untouched
 from proxy.source import Source
 
@@ -44,7 +42,8 @@ class Parts:
 
     originals: Originals
     kept: OriginalsStore
-    store: VariantsStore
+    store: StoredVariants
+    bodies: VariantsStore
     memory: MemoryTier
     rendering: Rendering
     flight: SingleFlight
@@ -92,7 +91,7 @@ class Variants:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._untouched = Untouched(parts.kept, parts.store, self._keep)
+        self._untouched = Untouched(parts.kept, parts.bodies, self._keep_coded)
 
     def from_memory(self, asked: Asked) -> Picture | None:
         """Return the answer if it is at hand; never waits.
@@ -109,6 +108,10 @@ class Variants:
         if isinstance(held, _Failure):
             raise held.error
         return held
+
+    async def output_format(self, entry: Entry, asked: Asked) -> str | None:
+        """Return the format of the answer; None when only rendering will show it."""
+        return await self._parts.store.output_format(entry, asked.wish)
 
     async def obtain(self, asked: Asked) -> Picture:
         """Return the variant, rendering and fetching what must be.
@@ -149,8 +152,8 @@ class Variants:
             return None
         if is_answered_untouched(obtained.entry, asked.acceptable):
             return await self._stored_untouched(obtained)
-        body = await self._stored(obtained.entry, asked)
-        return _picture(obtained, body, "store") if body else None
+        stored = await self._parts.store.get(obtained.entry, asked.wish)
+        return _picture(obtained, stored.body, "store") if stored else None
 
     async def _stored_untouched(self, obtained: Obtained) -> Picture | None:
         with contextlib.suppress(OSError):
@@ -171,9 +174,9 @@ class Variants:
         if wish in obtained.rendering:
             obtained = replace(obtained, rendered=await asyncio.shield(obtained.rendering[wish]))
         if wish not in obtained.rendered:
-            body = await self._stored(obtained.entry, asked)
-            if body:
-                return _picture(obtained, body, "store")
+            stored = await self._parts.store.get(obtained.entry, wish)
+            if stored:
+                return _picture(obtained, stored.body, "store")
             obtained = await self._rendered(obtained, asked.source, (wish,))
         output = obtained.rendered[wish]
         if isinstance(output, MirrorError):
@@ -186,7 +189,7 @@ class Variants:
             picture = _picture(obtained, output.body, "rendered")
             # Whether it was kept is known only now.
             self._remember(asked, picture)
-        await self._store(obtained, asked, output)
+        await self._store(obtained, wish, output)
         return picture
 
     async def _made_untouched(self, source: Source, obtained: Obtained) -> Picture:
@@ -200,10 +203,6 @@ class Variants:
             # It vanished after the look at it. The origin may still have it.
             log.warning("the body of %s is not as it was kept: %s", source, error)
             return await self._untouched.made(await self._parts.originals.obtain_again(source))
-
-    async def _stored(self, entry: Entry, asked: Asked) -> bytes | None:
-        key = _key(entry, asked)
-        return await self._parts.store.get(key) if key else None
 
     async def _rendered(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
         """Return `obtained` with `wishes` among what is rendered, all from one decode."""
@@ -238,19 +237,22 @@ class Variants:
         job = Job(str(path), wishes, check=entry.damaged, origin=origin)
         return await self._parts.rendering.run(job, sha256=digest, facts=_facts(entry))
 
-    async def _store(self, obtained: Obtained, asked: Asked, output: Rendered) -> None:
-        key = _key(obtained.entry, asked)
-        if key is not None and output.output_format != UNTOUCHED and not obtained.is_corrupt:
-            await self._keep(obtained, key, output.body)
-
-    async def _keep(self, obtained: Obtained, key: str, body: bytes) -> None:
+    async def _keep_coded(self, obtained: Obtained, key: str, body: bytes) -> None:
         entry = obtained.entry
-        await self._parts.store.put(key, body, tag=entry.body_sha256)
-        if self._parts.kept.generations.stamp(entry.source) != obtained.stamp and not await self._still(
-            obtained
-        ):
+        await self._parts.bodies.put(key, body, tag=entry.body_sha256)
+        if self._purged_since(obtained) and not await self._still(obtained):
+            await self._parts.bodies.delete(key)
+
+    async def _store(self, obtained: Obtained, wish: Wish, output: Rendered) -> None:
+        if obtained.is_corrupt or output.output_format == UNTOUCHED:
+            return
+        await self._parts.store.put(obtained.entry, wish, output)
+        if self._purged_since(obtained) and not await self._still(obtained):
             # Purged while it was rendered: what has no original must not lie around.
-            await self._parts.store.delete(key)
+            await self._parts.store.delete(obtained.entry, wish, output)
+
+    def _purged_since(self, obtained: Obtained) -> bool:
+        return self._parts.kept.generations.stamp(obtained.entry.source) != obtained.stamp
 
     async def _still(self, obtained: Obtained) -> bool:
         entry = await self._parts.kept.get(obtained.entry.source)
@@ -269,21 +271,16 @@ class Variants:
             MirrorError: when the original cannot be had at all.
         """
         obtained = await self._parts.originals.obtain(source, wishes, patient=True, date=date)
-        asked = {wish: Asked(source, wish.resolved, wish.acceptable) for wish in wishes}
         obtained = await self._warmed_untouched(obtained, source, wishes)
         missing = [wish for wish in wishes if wish not in obtained.rendered]
-        bodies = await asyncio.gather(*(self._stored(obtained.entry, asked[wish]) for wish in missing))
-        stored = {
-            wish: _found(body, obtained.entry, wish)
-            for wish, body in zip(missing, bodies, strict=True)
-            if body
-        }
+        found = await asyncio.gather(*(self._parts.store.get(obtained.entry, wish) for wish in missing))
+        stored = {wish: output for wish, output in zip(missing, found, strict=True) if output}
         left = tuple(wish for wish in missing if wish not in stored)
         if left:
             obtained = await self._rendered(obtained, source, left)
         for wish, output in obtained.rendered.items():
-            if isinstance(output, Rendered) and wish in asked:
-                await self._store(obtained, asked[wish], output)
+            if isinstance(output, Rendered) and wish in wishes:
+                await self._store(obtained, wish, output)
         return obtained, [stored[wish] if wish in stored else obtained.rendered[wish] for wish in wishes]
 
     async def _warmed_untouched(
@@ -304,26 +301,6 @@ def _refusal(entry: Entry) -> PictureError | None:
     if entry.damaged and entry.judged_by == JUDGE:
         return DecodeFailed()
     return None
-
-
-def _key(entry: Entry, asked: Asked) -> str | None:
-    if not entry.picture:
-        return None
-    return variant_key(
-        body_sha256=entry.body_sha256,
-        resolved=asked.resolved.text,
-        output_format=_output_format(entry.picture, asked.resolved, asked.acceptable),
-        render_version=RENDER_VERSION,
-    )
-
-
-def _found(body: bytes, entry: Entry, wish: Wish) -> Rendered:
-    # What is in the store under a key has facts: the key is made of them.
-    return Rendered(body, _output_format(entry.picture or {}, wish.resolved, wish.acceptable), 0, 0)
-
-
-def _output_format(picture: Mapping[str, Any], resolved: Resolved, acceptable: tuple[str, ...]) -> str:
-    return choose_output(acceptable, PictureFacts.from_dict(picture), anim=resolved.anim)
 
 
 def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:

@@ -1,29 +1,38 @@
 """Content negotiation (RFC 9110 §12.5.1): from `Accept` to output formats. Pure.
 
-The result is ordered by preference and never empty. `fallback` stands for JPEG, PNG or GIF, whichever suits the
-picture; which one is decided where the picture is known (`proxy.images.formats.choose_output`).
+The result is ordered by preference, never empty, and the same for all headers that mean the same: few distinct ones
+exist (docs/pictures.md, "Negotiation"), so it can be part of a key. JPEG, PNG and GIF are one choice, `fallback` when
+all three are accepted; the picture decides which of them is answered (`proxy.images.choice`).
+
+    good   image/avif,image/webp,image/*,*/*;q=0.8 -> avif, webp, fallback
+    good   image/webp,image/*;q=0.8                -> webp, >, fallback     (`>`: what follows is liked less)
+    bad    image/* -> avif                         (older web views send it and show no AVIF)
+    bad    image/png,image/*;q=0.8 -> png          (a photo is a JPEG there: its q is above 0)
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
-_RANGE = re.compile(r"\s*([\w!#$&^.+*-]+)/([\w!#$&^.+*-]+)\s*(?:;(.*))?")
-_QUALITY = re.compile(r"(?:^|;)\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*(?:;|$)", re.IGNORECASE)
+from proxy.images.choice import ANYWAY, FALLBACK, LOWER, PLAIN
+
+_RANGE = re.compile(r"([\w!#$&^.+*-]+)/([\w!#$&^.+*-]+)", re.ASCII)
+_NUMBER = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
+_SAME_AS = {"*": "*/*", "image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
+"""What some clients write. Java's own client sends a lonely asterisk."""
 MAX_REMEMBERED_LENGTH = 256
-_PLAIN = ("jpeg", "png", "gif")
 
 
 def acceptable_formats(accept: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
     """Return the formats to answer `format=auto` with, best first.
 
-    `offered` are the modern formats in order of preference (`render.formats`). They must be named, or
-    `image/*` be; `*/*` alone, which every client sends, admits only the formats that every client shows.
+    `offered` are the modern formats in order of preference (`render.formats`). They must be named: wildcards admit
+    only what every client shows. A header without a single readable range counts as absent.
     """
     accept = "*/*" if accept is None else accept
-    # Long ones are read each time: what clients can make up must not fill the memory.
+    # Long headers are read each time: what clients can make up must not fill the memory.
     return _remembered(accept, offered) if len(accept) <= MAX_REMEMBERED_LENGTH else _read(accept, offered)
 
 
@@ -33,17 +42,22 @@ def _remembered(accept: str, offered: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _read(accept: str, offered: tuple[str, ...]) -> tuple[str, ...]:
-    ranges = _parse(accept)
-    weighted = [(_weight(ranges, f"image/{name}", wildcard=False), name) for name in offered]
-    plain = {name: _weight(ranges, f"image/{name}", wildcard=True) for name in _PLAIN}
-    if plain["jpeg"] == plain["png"]:
-        weighted.append((plain["jpeg"], "fallback"))
-    else:
-        weighted += [(weight, name) for name, weight in plain.items()]
-    chosen = [pair for pair in weighted if pair[0] > 0]
-    chosen.sort(key=lambda pair: -pair[0])  # stable: ties keep the order of preference
-    names = tuple(name for _, name in chosen)
-    return names if set(names) - set(offered) else (*names, "fallback")
+    ranges = _parse(accept) or {"*/*": 1.0}
+    plain = {name: _weight(ranges, f"image/{name}") for name in PLAIN}
+    admitted = tuple(name for name, weight in plain.items() if weight > 0)
+    choices: list[tuple[float, tuple[str, ...]]] = [
+        (ranges.get(f"image/{name}", 0.0), (name,)) for name in offered
+    ]
+    choices.append((max(plain.values()), (FALLBACK,) if admitted == PLAIN else admitted))
+    choices = [choice for choice in choices if choice[0] > 0]
+    if not admitted:
+        choices.append((0.0, (ANYWAY,)))
+    best = max(weight for weight, _ in choices)
+    equals = [name for weight, names in choices if weight == best for name in names]
+    # `sorted` is stable: ties keep the order of preference.
+    others = sorted((choice for choice in choices if choice[0] < best), key=lambda choice: -choice[0])
+    lower = [name for _, names in others for name in names]
+    return (*equals, LOWER, *lower) if lower else tuple(equals)
 
 
 def admits_svg(accept: str | None) -> bool:
@@ -53,7 +67,7 @@ def admits_svg(accept: str | None) -> bool:
 
 
 def _reads_svg(accept: str) -> bool:
-    return _weight(_parse(accept), "image/svg+xml", wildcard=True) > 0
+    return _weight(_parse(accept) or {"*/*": 1.0}, "image/svg+xml") > 0
 
 
 _admits_svg = functools.lru_cache(maxsize=512)(_reads_svg)
@@ -70,9 +84,8 @@ def choose_coding(accept_encoding: str | None, offered: Collection[str]) -> str:
 def _codings(text: str) -> dict[str, float]:
     codings = {}
     for item in text.split(","):
-        name, _, parameters = item.partition(";")
-        quality = _QUALITY.search(parameters)
-        codings[name.strip().lower().removeprefix("x-")] = min(float(quality[1]), 1.0) if quality else 1.0
+        name, *parameters = (part.strip() for part in item.split(";"))
+        codings[name.lower().removeprefix("x-")] = _quality(parameters)
     return codings
 
 
@@ -80,23 +93,53 @@ def accepts_json(accept: str | None) -> bool:
     """Tell whether an error may be answered as JSON."""
     if accept is None:
         return True
-    return _weight(_parse(accept), "application/json", wildcard=True) > 0
+    return _weight(_parse(accept), "application/json") > 0
 
 
 def _parse(accept: str) -> dict[str, float]:
+    """Return the weight of each media range in lower case; the highest one for a range that is repeated."""
     ranges: dict[str, float] = {}
-    for item in accept.split(","):
-        match = _RANGE.fullmatch(item)
-        if match:
-            quality = _QUALITY.search(match[3] or "")
-            ranges[f"{match[1]}/{match[2]}".lower()] = min(float(quality[1]), 1.0) if quality else 1.0
+    for item in _split(accept, ","):
+        name, *parameters = (part.strip() for part in _split(item, ";"))
+        name = name.lower()
+        name = _SAME_AS.get(name, name)
+        if _RANGE.fullmatch(name):
+            ranges[name] = max(ranges.get(name, 0.0), _quality(parameters))
     return ranges
 
 
-def _weight(ranges: dict[str, float], media_type: str, *, wildcard: bool) -> float:
-    # The most specific range decides (RFC 9110 §12.5.1): `image/avif;q=0, image/*` refuses AVIF.
+def _split(text: str, separator: str) -> Iterator[str]:
+    """Yield the parts of `text` between separators that stand in no quoted string (RFC 9110 §5.6.4)."""
+    if '"' not in text:
+        yield from text.split(separator)
+        return
+    begin, quoted, escaped = 0, False, False
+    for at, character in enumerate(text):
+        if escaped:
+            escaped = False
+        elif character == '"':
+            quoted = not quoted
+        elif character == "\\":
+            escaped = quoted
+        elif character == separator and not quoted:
+            yield text[begin:at]
+            begin = at + 1
+    yield text[begin:]
+
+
+def _quality(parameters: list[str]) -> float:
+    """Return the first `q` (RFC 9110 §12.4.2); 1 when there is none or it is no number."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            number = value.strip().strip('"')
+            if number.startswith("-"):
+                return 0.0
+            return min(float(number), 1.0) if _NUMBER.fullmatch(number) else 1.0
+    return 1.0
+
+
+def _weight(ranges: dict[str, float], media_type: str) -> float:
+    # The most specific range decides (RFC 9110 §12.5.1): `image/png;q=0, image/*` refuses PNG.
     main = media_type.partition("/")[0]
-    for name in (media_type, f"{main}/*", *(["*/*"] if wildcard else [])):
-        if name in ranges:
-            return ranges[name]
-    return 0.0
+    return next((ranges[name] for name in (media_type, f"{main}/*", "*/*") if name in ranges), 0.0)

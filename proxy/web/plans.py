@@ -58,7 +58,6 @@ class Plan:
     client_hints: InitVar[bool] = False
     minded: Minded | None = field(init=False)
     headers: dict[str, str] = field(init=False)
-    asked_before: dict[tuple[tuple[str, ...], Hints], Asked] = field(default_factory=dict)
 
     def __post_init__(self, client_hints: bool) -> None:
         hinted = self.resolved.hinted if self.resolved is not None and client_hints else frozenset()
@@ -84,11 +83,8 @@ class Plan:
         if self.resolved is None:
             raise NotFound(detail="an original has no variant")
         formats = self._formats(self.resolved, accept, offered)
-        known = self.asked_before.get((formats, hints))
-        if known is None:
-            resolved = self._hinted(self.resolved, hints)
-            known = self.asked_before[formats, hints] = Asked(self.source, resolved, formats)
-        return known
+        resolved = self.resolved if hints == NO_HINTS else _hinted(self.resolved, hints, self.limits)
+        return Asked(self.source, resolved, formats)
 
     def _formats(self, resolved: Resolved, accept: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
         if not self.negotiated:
@@ -108,18 +104,20 @@ class Plan:
         plans = [make_plan(natural, wanted, limits=self.limits) for wanted in (asked.resolved, self.resolved)]
         return plans[0].canvas[0] / plans[1].canvas[0]
 
-    def _hinted(self, resolved: Resolved, hints: Hints) -> Resolved:
-        if hints.slow:
-            resolved = resolved.for_slow_connection()
-        for smaller in hints.downwards():
-            wanted = resolved.for_hints(width_px=smaller.width_px, dpr=smaller.dpr)
-            try:
-                require_within(wanted, self.limits)
-            except InvalidTransform:
-                # Nobody wrote this width or density into an address: there is no one to be told.
-                continue
-            return wanted
-        return resolved
+
+def _hinted(resolved: Resolved, hints: Hints, limits: Limits) -> Resolved:
+    """Return the transform for a browser that sent `hints`: the nearest one within the limits."""
+    if hints.slow:
+        resolved = resolved.for_slow_connection()
+    for smaller in hints.downwards():
+        wanted = resolved.for_hints(width_px=smaller.width_px, dpr=smaller.dpr)
+        try:
+            require_within(wanted, limits)
+        except InvalidTransform:
+            # Nobody wrote this width or density into an address: there is no one to be told.
+            continue
+        return wanted
+    return resolved
 
 
 class Plans:

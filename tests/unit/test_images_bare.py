@@ -135,6 +135,32 @@ def test_metadata_that_is_to_be_kept_is_kept(render: Render) -> None:
     assert made == ORIGINALS["jpeg"]
 
 
+def test_metadata_that_names_nobody_is_dropped_with_copyright(render: Render) -> None:
+    """There is nothing to keep: the original's bytes without the rest. A name is kept by encoding."""
+    grain = Image.effect_noise((90, 60), 90)
+    nobody, somebody = (
+        pictures.saved(grain, "JPEG", quality=10, exif=pictures.exif(**{tag: SECRET.decode()}))
+        for tag in ("Make", "Artist")
+    )
+    plain = pictures.saved(grain, "JPEG", quality=10)
+    assert render(nobody, "metadata=copyright", "jpeg") == plain
+    made = render(somebody, "metadata=copyright", "jpeg")
+    assert made != plain
+    assert SECRET in made
+
+
+def test_avif_without_metadata_is_passed_on_and_with_metadata_encoded(render: Render) -> None:
+    grain = Image.effect_noise((120, 90), 90).convert("RGB")
+    bare, tagged = (
+        pictures.saved(grain, "AVIF", quality=10, speed=10, **exif)
+        for exif in ({}, {"exif": pictures.exif(Make=SECRET.decode())})
+    )
+    assert render(bare, "anim=true", "avif") == bare
+    made = render(tagged, "anim=true", "avif")
+    assert made != tagged
+    assert SECRET not in made
+
+
 def test_screenshot_stays_without_loss_where_that_is_smaller(render: Render) -> None:
     """Letters stay sharp, in fewer bytes than blurred ones would take."""
     shot = screenshot().quantize(200).convert("RGB")

@@ -12,7 +12,6 @@ from proxy.images.formats import (
     MEDIA_TYPES,
     RENDERABLE,
     PictureFacts,
-    choose_output,
     sniff,
 )
 
@@ -94,41 +93,3 @@ def test_broken_facts_are_refused(stored: dict[str, object]) -> None:
     """What is no record of a picture is a ValueError."""
     with pytest.raises(ValueError, match="facts"):
         PictureFacts.from_dict(stored)
-
-
-PHOTO = PictureFacts("jpeg", 10, 10)
-CHART = PictureFacts("png", 10, 10, drawing=True)
-DISC = PictureFacts("png", 10, 10, has_alpha=True)
-MOVING = PictureFacts("gif", 10, 10, frames=5, drawing=True)
-
-
-@pytest.mark.parametrize(
-    ("acceptable", "facts", "anim", "chosen"),
-    [
-        (("avif", "webp", "fallback"), PHOTO, True, "avif"),
-        (("webp", "avif", "fallback"), DISC, True, "webp"),
-        (("fallback",), PHOTO, True, "jpeg"),
-        (("fallback", "webp"), PHOTO, True, "jpeg"),
-        (("fallback",), CHART, True, "png"),
-        (("fallback",), DISC, True, "png"),
-        ((), PHOTO, True, "jpeg"),
-        (("avif", "webp", "fallback"), MOVING, True, "webp"),
-        (("avif", "fallback"), MOVING, True, "gif"),
-        (("fallback",), MOVING, True, "gif"),
-        (("avif", "webp", "fallback"), MOVING, False, "avif"),
-        (("fallback",), MOVING, False, "png"),
-        (("png",), PHOTO, True, "png"),
-        (("jpeg",), DISC, True, "jpeg"),
-        (("jpeg",), MOVING, True, "jpeg"),
-        (("gif",), MOVING, True, "gif"),
-        (("json",), MOVING, True, "json"),
-    ],
-)
-def test_output_follows_acceptance_and_facts(
-    acceptable: tuple[str, ...],
-    facts: PictureFacts,
-    anim: bool,
-    chosen: str,
-) -> None:
-    """The preferred format wins; an animation prefers one that moves; JPEG never for drawings or transparency."""
-    assert choose_output(acceptable, facts, anim=anim) == chosen

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from proxy.errors import DecodeFailed, OutOfMemory, TooManyPixels
 
 # All of these were seen: Pillow's parsers are Python code that trusts lengths and offsets.
-_FAULTS = (
+FAULTS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -44,7 +44,7 @@ def guarded() -> Iterator[None]:
         raise TooManyPixels(detail=repr(error)) from error
     except MemoryError as error:
         raise OutOfMemory(detail=repr(error)) from error
-    except _FAULTS as error:
+    except FAULTS as error:
         if "memory" in str(error).lower():
             # libwebp, libavif and libtiff report it as an error among others.
             raise OutOfMemory(detail=repr(error)) from error

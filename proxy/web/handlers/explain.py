@@ -15,7 +15,7 @@ from cache.entry import Entry, Former
 from cache.freshness import remaining_seconds
 from proxy.dialects.native import VERSION_MARK
 from proxy.errors import MirrorError
-from proxy.images.formats import PictureFacts, choose_output
+from proxy.images.choice import ANYWAY, FALLBACK, LOWER
 from proxy.services.untouched import is_answered_untouched
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
@@ -58,7 +58,7 @@ async def _explained(context: Context, target: str, accept: str | None) -> dict[
         "original": await _original(context, plan, entry),
     }
     if plan.kind == "variant":
-        explanation["format"] = _format(context, plan, entry, accept)
+        explanation["format"] = await _format(context, plan, entry, accept)
     return explanation
 
 
@@ -143,14 +143,15 @@ def _former(plan: Plan, item: Former) -> dict[str, Any]:
     }
 
 
-def _format(context: Context, plan: Plan, entry: Entry | None, accept: str | None) -> dict[str, Any]:
+async def _format(context: Context, plan: Plan, entry: Entry | None, accept: str | None) -> dict[str, Any]:
     asked = plan.asked(accept, context.config.render.formats)
     chosen = None
-    if entry is not None and entry.picture:
-        chosen = choose_output(asked.acceptable, PictureFacts.from_dict(entry.picture))
+    if entry is not None:
+        chosen = await context.variants.output_format(entry, asked)
     if entry is not None and is_answered_untouched(entry, asked.acceptable):
         chosen = "the original"
-    return {"acceptable": list(asked.acceptable), "chosen": chosen, "varies_by": plan.vary}
+    named = [FALLBACK if name == ANYWAY else name for name in asked.acceptable if name != LOWER]
+    return {"acceptable": named, "chosen": chosen, "varies_by": plan.vary}
 
 
 def _error(error: MirrorError) -> dict[str, Any]:

@@ -1,0 +1,159 @@
+"""Which format answers a negotiated request, once the picture is known. Pure; runs anywhere.
+
+`acceptable` is what negotiation leaves (`proxy.web.negotiate`): names of formats, best first. Those before `LOWER`
+are equals. JPEG, PNG and GIF stand together, as `fallback` when all three are meant; they are one choice, and the
+picture decides which of them it is.
+
+A still picture takes the first. A drawing takes the smallest of the equals, an unchanged original may answer with its
+own bytes, and a format whose encoder fails is passed over: those answers need an encode to be found. `Finding` is what
+was found, so that it is found once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.images.formats import UNTOUCHED, PictureFacts
+
+FALLBACK = "fallback"
+"""What every browser takes: JPEG, PNG or GIF, whichever suits the picture."""
+LOWER = ">"
+"""Stands before the formats that a client likes less than those in front of it."""
+PLAIN = ("jpeg", "png", "gif")
+ANYWAY = "anyway"
+"""JPEG or PNG, for clients that accept neither."""
+ORIGINAL = "original"
+"""The name of the original's own bytes among the answers of a transform that changes no pixels."""
+MOVING = frozenset({"webp", "gif"})
+"""Formats that animations are written in."""
+LOSSLESS_SOURCES = frozenset({"png", "gif", "bmp", "tiff", "ico", "svg"})
+
+_FOUND = frozenset({"avif", "webp", "json", ORIGINAL, *PLAIN})
+_FOR_PHOTOS = ("jpeg", "png", "gif")
+_FOR_TRANSPARENCY = ("png", "jpeg", "gif")
+_FOR_DRAWINGS = ("png", "gif", "jpeg")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The formats for one picture and one client.
+
+    order: best first; the later ones stand in when encoders fail. equals: those of which a drawing takes the
+    smallest. accepted: those that the client takes, in which an original may answer itself.
+    """
+
+    order: tuple[str, ...]
+    equals: tuple[str, ...] = ()
+    accepted: frozenset[str] = frozenset()
+
+
+def candidates(acceptable: tuple[str, ...], facts: PictureFacts, *, anim: bool = True) -> Candidates:
+    """Return the formats to try; one format alone is that format. `anim=False` treats an animation as a still.
+
+    `UNTOUCHED` counts, wherever it stands, for an SVG only, which is then answered as it is.
+    """
+    if UNTOUCHED in acceptable:
+        if facts.scalable:
+            return Candidates((UNTOUCHED,))
+        acceptable = tuple(name for name in acceptable if name != UNTOUCHED)
+    acceptable = acceptable or (FALLBACK,)
+    best = acceptable.index(LOWER) if LOWER in acceptable else len(acceptable)
+    levels = (acceptable[:best], acceptable[best + 1 :])
+    order = [name for level in levels for name in _concrete(level, facts)]
+    accepted = frozenset(order) if ANYWAY not in acceptable else frozenset(acceptable)
+    if facts.animated and anim:
+        # It takes the best format that moves, and stands still only where none does.
+        moving = [name for name in order if name in MOVING]
+        return Candidates(tuple(dict.fromkeys((*moving, *order))), (), accepted)
+    return Candidates(tuple(order), _rivals(_concrete(levels[0], facts), facts), accepted)
+
+
+def _concrete(names: tuple[str, ...], facts: PictureFacts) -> tuple[str, ...]:
+    """Return `names` with JPEG, PNG and GIF in the order that suits the picture."""
+    admitted = PLAIN if FALLBACK in names else PLAIN[:2] if ANYWAY in names else names
+    plain = [name for name in _suited(facts) if name in admitted]
+    modern = [name for name in names if name not in {FALLBACK, ANYWAY, *PLAIN}]
+    # They stand together in `names`, wherever that is.
+    at = next((number for number, name in enumerate(names) if name not in modern), len(modern))
+    return (*modern[:at], *plain, *modern[at:])
+
+
+def _rivals(equals: tuple[str, ...], facts: PictureFacts) -> tuple[str, ...]:
+    """Return the formats of which a drawing takes the smallest: of JPEG, PNG and GIF the one that suits it.
+
+    Without a palette and transparency, flat areas may also belong to a screenshot with photos in it, which may be
+    many times larger as a PNG: there JPEG and PNG both stand.
+    """
+    plain = [name for name in equals if name in PLAIN]
+    suited = plain[:1] if facts.drawing or facts.has_alpha else plain[:2]
+    return tuple(name for name in equals if name not in plain or name in suited)
+
+
+def _suited(facts: PictureFacts) -> tuple[str, ...]:
+    if facts.drawing:
+        return _FOR_DRAWINGS
+    return _FOR_TRANSPARENCY if facts.has_alpha else _FOR_PHOTOS
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What encoding a picture has shown, for one body and transform.
+
+    sizes: bytes of each format that was tried, None for one whose encoder failed; `ORIGINAL` for the original's own
+    bytes where they show the same. smallest: whether the picture is a drawing.
+    """
+
+    sizes: Mapping[str, int | None] = field(default_factory=dict)
+    smallest: bool = False
+
+    def answer(self, wanted: Candidates, *, source_format: str) -> str | None:
+        """Return the format that answers, `ORIGINAL` for the original's bytes; None when that is not known yet."""
+        chosen = self._smallest_of(wanted) if self.smallest and wanted.equals else self._first_of(wanted)
+        if chosen is None:
+            return None
+        own, size = self.sizes.get(ORIGINAL), self.sizes.get(chosen)
+        if own is None or source_format not in wanted.accepted:
+            return chosen
+        if size is None:
+            return None
+        return ORIGINAL if own < size else chosen
+
+    def _first_of(self, wanted: Candidates) -> str | None:
+        return next((name for name in wanted.order if self.sizes.get(name, 0) is not None), None)
+
+    def _smallest_of(self, wanted: Candidates) -> str | None:
+        if any(name not in self.sizes for name in wanted.equals):
+            return None
+        tried = [(size, name) for name in wanted.equals if (size := self.sizes[name]) is not None]
+        # `min` takes the first of equal sizes, in order of preference.
+        return min(tried, key=lambda pair: pair[0])[1] if tried else self._first_of(wanted)
+
+    def merged(self, newer: Finding) -> Finding:
+        """Return what both have found."""
+        return Finding({**self.sizes, **newer.sizes}, smallest=self.smallest or newer.smallest)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the same follows from the facts alone."""
+        return not self.smallest and ORIGINAL not in self.sizes and None not in self.sizes.values()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON can hold it."""
+        return {"sizes": dict(self.sizes), "smallest": self.smallest}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Finding:
+        """Return what `to_dict` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            sizes, smallest = dict(stored["sizes"]), bool(stored["smallest"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a finding: {error}") from error
+        if not all(name in _FOUND and (size is None or type(size) is int) for name, size in sizes.items()):
+            raise ValueError("not the sizes of formats")
+        return cls(sizes, smallest=smallest)

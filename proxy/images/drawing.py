@@ -1,0 +1,48 @@
+"""Telling drawings from photos by their pixels (docs/pictures.md, "Drawings"). Pure; runs in render processes.
+
+Charts, screenshots, logos and comics have few colours, or wide areas of one colour each. Lossless formats often hold
+them in fewer bytes than those made for photos, and keep their letters sharp.
+"""
+
+from __future__ import annotations
+
+from PIL import Image, ImageChops
+
+from proxy.images.choice import LOSSLESS_SOURCES
+
+FEW_COLOURS = 1024
+"""Photos have more in any corner."""
+FLAT_SHARE = 1 / 3
+"""Of the pixels. Photos stay below, but for skies and studio walls without any detail, where trying more encoders costs
+time and nothing else."""
+MIN_PIXELS = 10_000
+"""Smaller ones are a few hundred bytes in every format, mostly headers."""
+
+
+def is_drawing(picture: Image.Image, source_format: str) -> bool:
+    """Tell whether a picture has few colours, or flat areas that came from a lossless source."""
+    if picture.width * picture.height < MIN_PIXELS or picture.getcolors(1) is not None:
+        return False
+    return has_few_colours(picture) or (
+        source_format in LOSSLESS_SOURCES and flat_share(picture) >= FLAT_SHARE
+    )
+
+
+def has_few_colours(picture: Image.Image) -> bool:
+    """Tell whether a picture has so few colours that it may be smaller without loss."""
+    return picture.getcolors(FEW_COLOURS) is not None
+
+
+def flat_share(picture: Image.Image) -> float:
+    """Return the share of pixels that equal both their left and their upper neighbour."""
+    width, height = picture.size
+    if min(width, height) < 2:
+        return 0.0
+    inner = picture.crop((1, 1, width, height))
+    left = picture.crop((0, 1, width - 1, height))
+    above = picture.crop((1, 0, width, height - 1))
+    bands = [band for other in (left, above) for band in ImageChops.difference(inner, other).split()]
+    largest = bands[0]
+    for band in bands[1:]:
+        largest = ImageChops.lighter(largest, band)
+    return largest.histogram()[0] / (largest.width * largest.height)

@@ -1,0 +1,144 @@
+"""Which format answers: from what negotiation leaves, the facts of the picture, and what encoding has shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from proxy.images.choice import ORIGINAL, Candidates, Finding, candidates
+from proxy.images.formats import PictureFacts
+
+PHOTO = PictureFacts("jpeg", 10, 10)
+CHART = PictureFacts("png", 10, 10, drawing=True)
+SHOT = PictureFacts("png", 10, 10)
+DISC = PictureFacts("png", 10, 10, has_alpha=True)
+MOVING = PictureFacts("gif", 10, 10, frames=5, drawing=True)
+
+
+@pytest.mark.parametrize(
+    ("acceptable", "facts", "anim", "order"),
+    [
+        ("avif webp fallback", PHOTO, True, "avif webp jpeg png gif"),
+        ("webp avif fallback", DISC, True, "webp avif png jpeg gif"),
+        ("fallback", PHOTO, True, "jpeg png gif"),
+        ("fallback > webp", PHOTO, True, "jpeg png gif webp"),
+        ("webp > avif fallback", PHOTO, True, "webp avif jpeg png gif"),
+        ("png gif > webp", PHOTO, True, "png gif webp"),
+        ("png gif > webp", CHART, True, "png gif webp"),
+        ("jpeg gif", DISC, True, "jpeg gif"),
+        ("jpeg gif", CHART, True, "gif jpeg"),
+        ("fallback", CHART, True, "png gif jpeg"),
+        ("anyway", PHOTO, True, "jpeg png"),
+        ("anyway", MOVING, True, "png jpeg"),
+        ("avif > anyway", MOVING, True, "avif png jpeg"),
+        ("", PHOTO, True, "jpeg png gif"),
+        ("avif webp fallback", MOVING, True, "webp gif avif png jpeg"),
+        ("avif fallback > webp", MOVING, True, "gif webp avif png jpeg"),
+        ("avif > webp fallback", MOVING, True, "webp gif avif png jpeg"),
+        ("fallback", MOVING, True, "gif png jpeg"),
+        ("png jpeg", MOVING, True, "png jpeg"),
+        ("avif webp fallback", MOVING, False, "avif webp png gif jpeg"),
+        ("png", PHOTO, True, "png"),
+        ("jpeg", DISC, True, "jpeg"),
+        ("jpeg", MOVING, True, "jpeg"),
+        ("gif", MOVING, True, "gif"),
+        ("json", MOVING, True, "json"),
+    ],
+)
+def test_formats_are_tried_in_the_order_of_client_and_picture(
+    acceptable: str, facts: PictureFacts, anim: bool, order: str
+) -> None:
+    """What the client likes best comes first; the picture decides among JPEG, PNG and GIF, and what moves moves."""
+    assert candidates(tuple(acceptable.split()), facts, anim=anim).order == tuple(order.split())
+
+
+@pytest.mark.parametrize(
+    ("acceptable", "facts", "equals"),
+    [
+        ("avif webp fallback", CHART, "avif webp png"),
+        ("avif webp fallback", DISC, "avif webp png"),
+        ("avif webp fallback", SHOT, "avif webp jpeg png"),
+        ("avif webp > fallback", CHART, "avif webp"),
+        ("webp > avif fallback", CHART, "webp"),
+        ("webp jpeg gif", CHART, "webp gif"),
+        ("fallback", CHART, "png"),
+        ("webp", CHART, "webp"),
+        ("avif webp fallback", MOVING, ""),
+    ],
+)
+def test_drawing_takes_the_smallest_of_what_the_client_likes_equally(
+    acceptable: str, facts: PictureFacts, equals: str
+) -> None:
+    """JPEG is no rival where it would spoil a palette or drop transparency; an animation has no rivals."""
+    assert candidates(tuple(acceptable.split()), facts).equals == tuple(equals.split())
+
+
+def finding(sizes: dict[str, int | None], *, smallest: bool = False) -> Finding:
+    return Finding(sizes, smallest=smallest)
+
+
+def all_of(facts: PictureFacts, acceptable: str = "avif webp fallback") -> Candidates:
+    return candidates(tuple(acceptable.split()), facts)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "answer"),
+    [
+        (finding({}), all_of(PHOTO), "avif"),
+        (finding({"avif": None, "webp": 9}), all_of(PHOTO), "webp"),
+        (finding({"avif": None}), all_of(PHOTO), "webp"),
+        (finding({"avif": None, "webp": None}), all_of(PHOTO), "jpeg"),
+        (finding({"avif": 9, ORIGINAL: 5}), all_of(PHOTO), ORIGINAL),
+        (finding({"avif": 4, ORIGINAL: 5}), all_of(PHOTO), "avif"),
+        (finding({"avif": 9, ORIGINAL: 5}), all_of(PHOTO, "avif > anyway"), "avif"),
+        (finding({"avif": 9, ORIGINAL: 5}), all_of(PHOTO, "webp fallback"), None),
+        (finding({"avif": 9}, smallest=True), all_of(CHART), None),
+        (finding({"avif": 9, "webp": 3, "png": 5}, smallest=True), all_of(CHART), "webp"),
+        (finding({"avif": 9, "webp": 3, "png": 5}, smallest=True), all_of(CHART, "avif fallback"), "png"),
+        (finding({"avif": 9, "webp": 3, "png": 5}, smallest=True), all_of(CHART, "avif > webp"), "avif"),
+        (finding({"avif": 5, "webp": 5, "png": 5}, smallest=True), all_of(CHART), "avif"),
+        (finding({"avif": 2, "webp": None, "png": 5}, smallest=True), all_of(CHART), "avif"),
+        (
+            finding({"avif": None, "webp": None, "png": None}, smallest=True),
+            all_of(CHART),
+            "gif",
+        ),
+    ],
+)
+def test_what_was_found_decides_without_another_encode(
+    found: Finding, wanted: Candidates, answer: str | None
+) -> None:
+    """The smallest of a drawing, the original's own bytes, no format that failed; None where a size is missing."""
+    source_format = "jpeg" if "jpeg" in wanted.order[:3] or "anyway" in wanted.accepted else "png"
+    assert found.answer(wanted, source_format=source_format) == answer
+
+
+def test_findings_of_different_clients_add_up() -> None:
+    """A second client's sizes complete the first one's."""
+    first, second = finding({"webp": 3, "png": 5}, smallest=True), finding({"avif": 9})
+    assert first.merged(second).answer(all_of(CHART), source_format="png") == "webp"
+
+
+@pytest.mark.parametrize("sizes", [{}, {"avif": 1, "webp": None}, {ORIGINAL: 7}])
+@pytest.mark.parametrize("smallest", [True, False])
+def test_finding_survives_storing(sizes: dict[str, int | None], smallest: bool) -> None:
+    """`from_dict(to_dict)` is the same."""
+    stored = finding(sizes, smallest=smallest)
+    assert Finding.from_dict(stored.to_dict()) == stored
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {},
+        {"sizes": [1], "smallest": True},
+        {"sizes": {"bmp": 3}, "smallest": False},
+        {"sizes": {"png": "3"}, "smallest": False},
+        [],
+    ],
+)
+def test_what_is_no_finding_is_refused(stored: Any) -> None:
+    """A damaged note and a render process that was taken over cannot name formats of their own."""
+    with pytest.raises(ValueError, match=r"finding|sizes"):
+        Finding.from_dict(stored)
