@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
+from cache.articles import Article
 from cache.errors import CacheError
 from cache.layout import MARKER
 from cache.originals import Originals
@@ -31,7 +32,7 @@ from proxy.rewrite.files import ArticleFile, article_names, find_articles
 from proxy.rewrite.journal import Entry, Journal, JournalError
 from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.spot import address_text
-from proxy.services.articles import RewriteSettings
+from proxy.services.articles import Articles, RewriteSettings
 from proxy.services.rewriteprocess import GuardedRewriter, TooCostly
 
 Done = TypeVar("Done", Rewritten, Undone)
@@ -68,8 +69,7 @@ class _Report:
     left: int = 0
     unfinished: int = 0
     failed: int = 0
-    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    dates: dict[str, float | None] = field(default_factory=dict)
+    used: list[tuple[ArticleFile, tuple[str, ...], float | None]] = field(default_factory=list)
 
     def add_diff(self, done: Rewritten | Undone, new_data: bytes) -> None:
         """Keep what changes in an article; a link is shown as its target, which is what changes."""
@@ -116,12 +116,16 @@ def _record(report: _Report, config: Config) -> None:
     """Note in the store which article uses what, as `warm` does; where there is no store, none is made."""
     if not (config.store.dir / MARKER).is_file():
         return
+    name_of = article_names()
+    articles = [
+        Article(name_of(article), urls, date, str(article.path.resolve()))
+        for article, urls, date in report.used
+    ]
 
     async def record() -> None:
         kept = await Originals.open(config.store.dir, tidy=False)
         try:
-            for name, urls in report.sources.items():
-                await kept.articles.record(name, urls, date=report.dates.get(name))
+            await Articles(kept.articles).record(articles)
         finally:
             await kept.close()
 
@@ -145,7 +149,6 @@ def _remembered(paths: Iterable[Path]) -> list[Path]:
 def _rewrite(
     articles: list[ArticleFile], args: argparse.Namespace, rewriter: GuardedRewriter, report: _Report
 ) -> None:
-    name_of = article_names(args.paths)
     for done in _each(articles, lambda article: rewrite_file(article, rewriter, write=args.write), report):
         result = done.result
         report.replaced += len(result.replaced)
@@ -153,9 +156,8 @@ def _rewrite(
         report.unfinished += sum(not item.on_purpose for item in result.left)
         report.articles.append(_rewritten(done))
         wanted = (item for item in result.pictures if item.wrapped or args.all_images)
-        name = name_of(done.article)
-        report.sources[name] = tuple(item.source.url for item in wanted)
-        report.dates[name] = article_date(done.data, name=name)
+        date = article_date(done.data, name=done.article.path.name)
+        report.used.append((done.article, tuple(item.source.url for item in wanted), date))
         if args.diff:
             report.add_diff(done, result.data)
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.articles import Article
 from cache.errors import CacheError
 from proxy.app import Engine, open_engine
 from proxy.cli.reports import report_problem, show_summary, write_report
@@ -230,12 +231,15 @@ class _Run:
 
     async def _record(self, engine: Engine) -> None:
         """Note which article uses what, for purges by article; a store that cannot be written is no reason to stop."""
-        for name, sources in self._gathered.articles.items():
-            try:
-                await engine.articles.record(name, sources, date=self._gathered.dates.get(name))
-            except CacheError as error:
-                say(f"imgmirror: the articles cannot be recorded: {error}", error=True)
-                return
+        found = self._gathered
+        articles = [
+            Article(name, sources, found.dates.get(name), str(found.files[name]))
+            for name, sources in found.articles.items()
+        ]
+        try:
+            await engine.articles.record(articles)
+        except CacheError as error:
+            say(f"imgmirror: the articles cannot be recorded: {error}", error=True)
 
     def _path(self, options: str, source: Source) -> str:
         if options != ORIGINAL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cache.articles import ArticleIndex
+from cache.articles import Article, ArticleIndex
 from proxy.config import Config, RewriteConfig
 from proxy.dialects import Unwrapper, native
 from proxy.images.transform import Transform
@@ -61,6 +61,14 @@ class Articles:
     def __init__(self, index: ArticleIndex) -> None:
         self._index = index
 
-    async def record(self, article: str, sources: Iterable[str], *, date: float | None = None) -> None:
-        """Remember that `article` uses `sources`, instead of those it was known to use, and its date."""
-        await self._index.record(article, sources, date=date)
+    async def record(self, articles: Iterable[Article]) -> None:
+        """Remember what each article uses, instead of what it was known to use, by this name or another one.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk refused.
+        """
+        names = [
+            await self._index.record(item.name, item.sources, date=item.date, path=item.path)
+            for item in articles
+        ]
+        await self._index.heal(names)
