@@ -73,7 +73,7 @@ class _Report:
 
     def add_diff(self, done: Rewritten | Undone, new_data: bytes) -> None:
         """Keep what changes in an article; a link is shown as its target, which is what changes."""
-        name = _label(done.article.path.resolve())
+        name = _label(done.article.path.resolve()).lstrip("/")
         self.diffs.append(unified_diff(done.data, new_data, name=name))
 
     def fail(self, problem: object) -> None:
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     report = _Report(_verb(args))
     try:
         paths = _remembered(args.paths) if args.undo else args.paths
-        articles = list(find_articles(paths, unreadable=report.fail))
+        articles = _articles(paths, args, report)
     except (OSError, ValueError) as error:
         return complain(error)
     settings = RewriteSettings.of(config, base_url=shown_url, all_images=args.all_images)
@@ -144,6 +144,18 @@ def _verb(args: argparse.Namespace) -> str:
 def _remembered(paths: Iterable[Path]) -> list[Path]:
     """Return the paths without those of articles that are gone but have a journal: these are reported."""
     return [path for path in paths if path.exists() or not any(journaled_elsewhere([_absolute(path)], ()))]
+
+
+def _articles(paths: list[Path], args: argparse.Namespace, report: _Report) -> list[ArticleFile]:
+    """Return the articles of `paths`.
+
+    Raises:
+        OSError, ValueError: a path does not exist or is no article, or folders hold none.
+    """
+    articles = list(find_articles(paths, unreadable=report.fail))
+    if not (articles or args.undo or report.failed) and any(path.is_dir() for path in paths):
+        raise ValueError(f"no articles in {', '.join(map(str, paths))}")
+    return articles
 
 
 def _rewrite(
@@ -313,4 +325,4 @@ def _absolute(path: Path) -> Path:
 
 def _label(path: Path) -> str:
     relative = os.path.relpath(path)
-    return str(path).lstrip("/") if relative.startswith("..") else relative
+    return str(path) if relative.startswith("..") else relative

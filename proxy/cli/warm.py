@@ -17,7 +17,7 @@ from cache.articles import Article
 from cache.errors import CacheError
 from proxy.app import Engine, open_engine
 from proxy.cli.reports import report_problem, show_summary, write_report
-from proxy.cli.terminal import complain, progress_bar, quiet_log, say, whole_number
+from proxy.cli.terminal import complain, progress_bar, quiet_log, safe, say, whole_number
 from proxy.config import Config, base_url_problem
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
@@ -79,6 +79,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
         gathered = _gathered(args, config)
     except (OSError, ValueError, MirrorError) as error:
         return complain(error)
+    if not (gathered.articles or gathered.unread) and any(path.is_dir() for path in args.paths):
+        return complain(f"no articles in {', '.join(safe(str(path)) for path in args.paths)}")
     try:
         return asyncio.run(_Run(args, config, gathered, browsers).run())
     except BrokenPipeError:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from proxy.rewrite.frontmatter import find_front_matter
+from proxy.rewrite.masking import is_wide
 from proxy.rewrite.rewriter import ArticleKind, kind_of
 
 SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".imgmirror", "__pycache__", ".venv"})
@@ -122,12 +123,23 @@ def _is_article(path: Path) -> bool:
     except FileNotFoundError:
         # A link that leads nowhere, or a file that has just gone.
         return False
-    return regular and (path.suffix.lower() != ".txt" or _has_front_matter(path))
+    if not regular:
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        if path.suffix.lower() == ".txt":
+            raise
+        # It may be an article: reading it tells why it cannot be read.
+        return True
+    if b"\0" in head and not is_wide(head):
+        # A picture or an archive with the name of an article.
+        return False
+    return path.suffix.lower() != ".txt" or _has_front_matter(head)
 
 
-def _has_front_matter(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+def _has_front_matter(head: bytes) -> bool:
     return find_front_matter(head.decode("latin-1")) is not None
 
 

@@ -33,8 +33,12 @@ class RewriteSettings:
 
     @classmethod
     def of(cls, config: Config, *, base_url: str, all_images: bool = False) -> RewriteSettings:
-        """Return the settings that a configuration means."""
-        return cls(config.rewrite, base_url, config.sources.keys, config.fetch.types, all_images)
+        """Return the settings that a configuration means; a host that is not ASCII is written in A-labels."""
+        written, rewrite = _in_a_labels(base_url), config.rewrite
+        if written != base_url:
+            # What articles have in the other spelling is re-pointed.
+            rewrite = rewrite.model_copy(update={"former_urls": (*rewrite.former_urls, base_url)})
+        return cls(rewrite, written, config.sources.keys, config.fetch.types, all_images)
 
     def rewriter(self) -> Rewriter:
         """Return a rewriter whose links point at `base_url`, signed when there are keys."""
@@ -45,6 +49,13 @@ class RewriteSettings:
             all_images=self.all_images,
             types=self.types,
         )
+
+
+def _in_a_labels(base_url: str) -> str:
+    if base_url.isascii():
+        return base_url
+    base = Source.parse(base_url)
+    return base.origin + base.target.rstrip("/")
 
 
 def _sign_with(signer: Signer) -> Sign:
