@@ -16,6 +16,8 @@ from pathlib import Path, PurePath
 
 from cache.durable import Durable, refusal
 from cache.layout import Layout
+from cache.opening import read_regular
+from cache.spelling import present_spelling
 from cache.threads import StoreThreads
 
 log = logging.getLogger(__name__)
@@ -196,14 +198,16 @@ class ArticleIndex:
 
 def _read(path: Path) -> Article | None:
     try:
-        with path.open("rb") as reader:
-            known = json.loads(reader.read(MAX_ARTICLE_BYTES))
+        known = json.loads(read_regular(path, MAX_ARTICLE_BYTES))
         match known:
             case {"article": str(name), "sources": [*sources]} if all(
                 isinstance(url, str) for url in sources
             ):
                 return Article(
-                    name, tuple(sources), moment_or_none(known.get("date")), str(known.get("path") or "")
+                    name,
+                    tuple(map(present_spelling, sources)),
+                    moment_or_none(known.get("date")),
+                    str(known.get("path") or ""),
                 )
     except FileNotFoundError:
         return None

@@ -111,5 +111,5 @@ class Article:
         if address.own is not None:
             return address.own.preset
         if address.spot.use is Use.SHOW:
-            return address.spot.preset or self._body_preset
+            return decision.preset or address.spot.preset or self._body_preset
         return ORIGINAL if decision.preset else ""

@@ -57,9 +57,18 @@ class Address:
         """Whether the source ends like a picture."""
         return self.source is not None and _is_picture_by_name(self.source)
 
+    @property
+    def is_svg_by_name(self) -> bool:
+        """Whether the source ends like an SVG."""
+        return self.source is not None and _path(self.source).endswith((".svg", ".svgz"))
+
+
+def _path(source: Source) -> str:
+    return source.target.partition("?")[0].lower()
+
 
 def _is_picture_by_name(source: Source) -> bool:
-    return _PICTURE_EXTENSION.search(source.target.partition("?")[0]) is not None
+    return _PICTURE_EXTENSION.search(_path(source)) is not None
 
 
 class Classifier:

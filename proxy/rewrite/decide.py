@@ -20,6 +20,9 @@ from proxy.rewrite.classify import Address, Kind
 from proxy.rewrite.spot import Use
 from proxy.source import Source
 
+DRAWN = "format=png"
+"""What follows a preset where an SVG must not be answered as it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -98,7 +101,9 @@ class Decider:
         return replace(address, source=plain) if plain in self._shown_wrapped else address
 
     def _preset(self, address: Address) -> str:
-        return address.spot.preset or self._body
+        preset = address.spot.preset or self._body
+        drawn = address.spot.raster and address.is_svg_by_name and preset != ORIGINAL
+        return f"{preset},{DRAWN}" if drawn else preset
 
     def _admitted(self, media: tuple[str, ...]) -> bool:
         return any(

@@ -68,7 +68,7 @@ class Rewriter:
     4. Write the new addresses in the spelling of their places; one that its place cannot express is left.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the configuration says outside its section `rewrite`
         self,
         config: RewriteConfig,
         *,
@@ -76,6 +76,7 @@ class Rewriter:
         sign: Sign | None = None,
         all_images: bool = False,
         types: tuple[str, ...] = ("image/*",),
+        any_transform: bool = True,
     ) -> None:
         base_url = base_url.rstrip("/")
         self._config = config
@@ -83,6 +84,7 @@ class Rewriter:
         self._all_images = all_images
         self._types = types
         self._sign = sign
+        self._any_transform = any_transform
         self._classifier = Classifier(config, base_url=base_url, sign=sign)
         self._markdown = MarkdownReader()
 
@@ -160,7 +162,9 @@ class Rewriter:
         source = Source.parse(address.spot.hold(address.source.url))
         return source, self._link(decision.preset, source)
 
-    def _link(self, preset: str, source: Source) -> str:
+    def _link(self, options: str, source: Source) -> str:
+        # Where only presets are served, options behind one would be refused.
+        preset = options if self._any_transform else options.partition(",")[0]
         signature = self._sign(preset, source, None) if self._sign else None
         return native.build(self._base_url, preset, source, sig=signature)
 

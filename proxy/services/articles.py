@@ -30,6 +30,7 @@ class RewriteSettings:
     keys: tuple[str, ...] = ()
     types: tuple[str, ...] = ("image/*",)
     all_images: bool = False
+    any_transform: bool = True
 
     @classmethod
     def of(cls, config: Config, *, base_url: str, all_images: bool = False) -> RewriteSettings:
@@ -38,7 +39,9 @@ class RewriteSettings:
         if written != base_url:
             # What articles have in the other spelling is re-pointed.
             rewrite = rewrite.model_copy(update={"former_urls": (*rewrite.former_urls, base_url)})
-        return cls(rewrite, written, config.sources.keys, config.fetch.types, all_images)
+        return cls(
+            rewrite, written, config.sources.keys, config.fetch.types, all_images, config.any_transform
+        )
 
     def rewriter(self) -> Rewriter:
         """Return a rewriter whose links point at `base_url`, signed when there are keys."""
@@ -48,6 +51,7 @@ class RewriteSettings:
             sign=_sign_with(Signer(self.keys)) if self.keys else None,
             all_images=self.all_images,
             types=self.types,
+            any_transform=self.any_transform,
         )
 
 

@@ -30,7 +30,7 @@ _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
     """Answer the article that was sent, its pictures pointing at this service; nothing else in it changes."""
-    require_admin(request, context.config.server.admin_token)
+    require_admin(request, context.config.server)
     kind = _KINDS.get(request.content_type)
     if kind is None:
         raise UnsupportedMediaType
@@ -53,9 +53,11 @@ async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
 
 async def purge(context: Context, request: web.BaseRequest) -> web.Response:
     """Delete kept originals; true in every worker when the answer comes."""
-    require_admin(request, context.config.server.admin_token)
+    require_admin(request, context.config.server)
     request_of = _wanted(await _body(request, context.config.server.read_timeout))
     report = await context.purging.purge(request_of)
+    if not report.dry_run:
+        context.metrics.purges.inc(len(report.purged))
     return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
 
 
