@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 
 from cache.durable import Durable, refusal
 from cache.layout import Layout
@@ -27,11 +28,34 @@ MAX_ARTICLE_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """An article by the name it was recorded under, the sources it uses, and when it was written (unix seconds)."""
+    """An article by the name it was recorded under, the sources it uses, and when it was written (unix seconds).
+
+    `path` is where its file was then, without links; empty when nobody said so.
+    """
 
     name: str
     sources: tuple[str, ...]
     date: float | None = None
+    path: str = ""
+
+    def is_same_file(self, other: Article) -> bool:
+        """Tell whether `other` is this article under another name.
+
+        Records without a path were named as the user typed PATH: absolute, or from some working folder. From which
+        one is not known, so a relative name has to fit and the sources have to be the same.
+        """
+        mine, theirs = self._file(), other._file()
+        if mine and theirs:
+            return mine == theirs
+        if not mine and not theirs:
+            return False
+        relative = self.name if theirs else other.name
+        parts = [part for part in PurePath(os.path.normpath(relative)).parts if part != ".."]
+        fits = PurePath(mine or theirs).parts[-len(parts) :] == tuple(parts)
+        return os.path.realpath(relative) == (mine or theirs) or (fits and self.sources == other.sources)
+
+    def _file(self) -> str:
+        return self.path or (os.path.realpath(self.name) if self.name.startswith("/") else "")
 
 
 class ArticleIndex:
@@ -42,17 +66,30 @@ class ArticleIndex:
         self._durable = durable
         self._threads = threads
 
-    async def record(self, article: str, sources: Iterable[str], *, date: float | None = None) -> None:
-        """Note that `article` uses `sources`, instead of those it was known to use, and its date.
+    async def record(
+        self, article: str, sources: Iterable[str], *, date: float | None = None, path: str = ""
+    ) -> str:
+        """Note that `article` uses `sources`, instead of those it was known to use, its date and its file.
+
+        Return the name it has now: its path, when another file that still exists has the name.
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused.
         """
-        await self._threads.write(self._record, Article(article, tuple(sorted(set(sources))), date))
+        item = Article(article, tuple(sorted(set(sources))), date, path)
+        return await self._threads.write(self._record, item)
+
+    async def heal(self, names: Iterable[str]) -> None:
+        """Forget what the files of the articles `names` were recorded as under other names.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk refused.
+        """
+        await self._threads.write(self._heal, frozenset(names))
 
     async def forget(self, article: str) -> bool:
-        """Forget an article; return whether it was known."""
-        return await self._threads.write(self._forget, article)
+        """Forget an article, under every name of its file; return whether it was known."""
+        return await self._threads.write(self._forget_file, article)
 
     async def articles(self) -> list[str]:
         """Return the names of all known articles, sorted."""
@@ -91,27 +128,57 @@ class ArticleIndex:
         wanted = set(own.sources) if own else set()
         elsewhere: set[str] = set()
         for item in self._all():
-            if item.name != article:
+            if item.name != article and not (own and own.is_same_file(item)):
                 elsewhere.update(wanted.intersection(item.sources))
         return sorted(wanted - elsewhere), sorted(elsewhere)
 
-    def _record(self, item: Article) -> None:
+    def _record(self, item: Article) -> str:
         path = self._path(item.name)
-        if _read(path) == item:
+        known = _read(path)
+        if (
+            known is not None
+            and item.path
+            and known.path not in ("", item.path)
+            and Path(known.path).exists()
+        ):
+            item = replace(item, name=item.path)
+            path = self._path(item.name)
+            known = _read(path)
+        if known == item:
             self._settle(path)
-            return
-        known = {"article": item.name, "sources": item.sources, "date": item.date}
-        text = json.dumps(known, indent=2)
+            return item.name
+        content = {"article": item.name, "sources": item.sources, "date": item.date, "path": item.path}
+        text = json.dumps(content, indent=2)
         try:
             self._durable.write(path, text.encode("ascii") + b"\n")
         except OSError as error:
             raise refusal(error) from error
+        return item.name
+
+    def _heal(self, names: frozenset[str]) -> None:
+        everything = list(self._all())
+        healed = [item for item in everything if item.name in names]
+        by_file: dict[str, list[Article]] = {}
+        for item in healed:
+            by_file.setdefault(PurePath(item.path).name, []).append(item)
+        for old in everything:
+            # Only articles whose files have the same name can be the same.
+            alike = by_file.get(PurePath(old.path or old.name).name, ())
+            if old.name not in names and any(item.is_same_file(old) for item in alike):
+                self._forget(old.name)
 
     def _settle(self, path: Path) -> None:
         try:
             self._durable.settle(path.parent)
         except OSError as error:
             raise refusal(error) from error
+
+    def _forget_file(self, article: str) -> bool:
+        if own := _read(self._path(article)):
+            for item in list(self._all()):
+                if item.name != article and own.is_same_file(item):
+                    self._forget(item.name)
+        return self._forget(article)
 
     def _forget(self, article: str) -> bool:
         try:
@@ -136,7 +203,12 @@ def _read(path: Path) -> Article | None:
             case {"article": str(name), "sources": [*sources]} if all(
                 isinstance(url, str) for url in sources
             ):
-                return Article(name, tuple(map(present_spelling, sources)), moment_or_none(known.get("date")))
+                return Article(
+                    name,
+                    tuple(map(present_spelling, sources)),
+                    moment_or_none(known.get("date")),
+                    str(known.get("path") or ""),
+                )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
+from cache.articles import Article
 from cache.errors import CacheError
 from cache.layout import MARKER
 from cache.originals import Originals
@@ -31,7 +32,7 @@ from proxy.rewrite.files import ArticleFile, article_names, find_articles
 from proxy.rewrite.journal import Entry, Journal, JournalError
 from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.spot import address_text
-from proxy.services.articles import RewriteSettings
+from proxy.services.articles import Articles, RewriteSettings
 from proxy.services.rewriteprocess import GuardedRewriter, TooCostly
 
 Done = TypeVar("Done", Rewritten, Undone)
@@ -68,12 +69,11 @@ class _Report:
     left: int = 0
     unfinished: int = 0
     failed: int = 0
-    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    dates: dict[str, float | None] = field(default_factory=dict)
+    used: list[tuple[ArticleFile, tuple[str, ...], float | None]] = field(default_factory=list)
 
     def add_diff(self, done: Rewritten | Undone, new_data: bytes) -> None:
         """Keep what changes in an article; a link is shown as its target, which is what changes."""
-        name = _label(done.article.path.resolve())
+        name = _label(done.article.path.resolve()).lstrip("/")
         self.diffs.append(unified_diff(done.data, new_data, name=name))
 
     def fail(self, problem: object) -> None:
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     report = _Report(_verb(args))
     try:
         paths = _remembered(args.paths) if args.undo else args.paths
-        articles = list(find_articles(paths, unreadable=report.fail))
+        articles = _articles(paths, args, report)
     except (OSError, ValueError) as error:
         return complain(error)
     settings = RewriteSettings.of(config, base_url=shown_url, all_images=args.all_images)
@@ -116,12 +116,16 @@ def _record(report: _Report, config: Config) -> None:
     """Note in the store which article uses what, as `warm` does; where there is no store, none is made."""
     if not (config.store.dir / MARKER).is_file():
         return
+    name_of = article_names()
+    articles = [
+        Article(name_of(article), urls, date, str(article.path.resolve()))
+        for article, urls, date in report.used
+    ]
 
     async def record() -> None:
         kept = await Originals.open(config.store.dir, tidy=False)
         try:
-            for name, urls in report.sources.items():
-                await kept.articles.record(name, urls, date=report.dates.get(name))
+            await Articles(kept.articles).record(articles)
         finally:
             await kept.close()
 
@@ -142,10 +146,21 @@ def _remembered(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path.exists() or not any(journaled_elsewhere([_absolute(path)], ()))]
 
 
+def _articles(paths: list[Path], args: argparse.Namespace, report: _Report) -> list[ArticleFile]:
+    """Return the articles of `paths`.
+
+    Raises:
+        OSError, ValueError: a path does not exist or is no article, or folders hold none.
+    """
+    articles = list(find_articles(paths, unreadable=report.fail))
+    if not (articles or args.undo or report.failed) and any(path.is_dir() for path in paths):
+        raise ValueError(f"no articles in {', '.join(map(str, paths))}")
+    return articles
+
+
 def _rewrite(
     articles: list[ArticleFile], args: argparse.Namespace, rewriter: GuardedRewriter, report: _Report
 ) -> None:
-    name_of = article_names(args.paths)
     for done in _each(articles, lambda article: rewrite_file(article, rewriter, write=args.write), report):
         result = done.result
         report.replaced += len(result.replaced)
@@ -153,9 +168,8 @@ def _rewrite(
         report.unfinished += sum(not item.on_purpose for item in result.left)
         report.articles.append(_rewritten(done))
         wanted = (item for item in result.pictures if item.wrapped or args.all_images)
-        name = name_of(done.article)
-        report.sources[name] = tuple(item.source.url for item in wanted)
-        report.dates[name] = article_date(done.data, name=name)
+        date = article_date(done.data, name=done.article.path.name)
+        report.used.append((done.article, tuple(item.source.url for item in wanted), date))
         if args.diff:
             report.add_diff(done, result.data)
 
@@ -311,4 +325,4 @@ def _absolute(path: Path) -> Path:
 
 def _label(path: Path) -> str:
     relative = os.path.relpath(path)
-    return str(path).lstrip("/") if relative.startswith("..") else relative
+    return str(path) if relative.startswith("..") else relative

@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.articles import Article
 from cache.errors import CacheError
 from proxy.app import Engine, open_engine
 from proxy.cli.reports import report_problem, show_summary, write_report
-from proxy.cli.terminal import complain, progress_bar, quiet_log, say, whole_number
+from proxy.cli.terminal import complain, progress_bar, quiet_log, safe, say, whole_number
 from proxy.config import Config, base_url_problem
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
@@ -78,6 +79,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
         gathered = _gathered(args, config)
     except (OSError, ValueError, MirrorError) as error:
         return complain(error)
+    if not (gathered.articles or gathered.unread) and any(path.is_dir() for path in args.paths):
+        return complain(f"no articles in {', '.join(safe(str(path)) for path in args.paths)}")
     try:
         return asyncio.run(_Run(args, config, gathered, browsers).run())
     except BrokenPipeError:
@@ -231,12 +234,15 @@ class _Run:
 
     async def _record(self, engine: Engine) -> None:
         """Note which article uses what, for purges by article; a store that cannot be written is no reason to stop."""
-        for name, sources in self._gathered.articles.items():
-            try:
-                await engine.articles.record(name, sources, date=self._gathered.dates.get(name))
-            except CacheError as error:
-                say(f"imgmirror: the articles cannot be recorded: {error}", error=True)
-                return
+        found = self._gathered
+        articles = [
+            Article(name, sources, found.dates.get(name), str(found.files[name]))
+            for name, sources in found.articles.items()
+        ]
+        try:
+            await engine.articles.record(articles)
+        except CacheError as error:
+            say(f"imgmirror: the articles cannot be recorded: {error}", error=True)
 
     def _path(self, options: str, source: Source) -> str:
         if options != ORIGINAL:

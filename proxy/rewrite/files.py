@@ -12,13 +12,16 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from proxy.rewrite.frontmatter import find_front_matter
+from proxy.rewrite.masking import is_wide
 from proxy.rewrite.rewriter import ArticleKind, kind_of
 
 SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".imgmirror", "__pycache__", ".venv"})
 TEMPORARY = "*.tmp"
+_TREE_MARKS = (".imgmirror", ".git")
 _HEAD_BYTES = 64 * 1024
 
 
@@ -73,18 +76,20 @@ def find_articles(
         yield article
 
 
-def article_names(paths: Iterable[Path]) -> Callable[[ArticleFile], str]:
-    """Return what gives the name of an article that `find_articles` found: as the user's PATH leads to it.
+def article_names() -> Callable[[ArticleFile], str]:
+    """Return what names articles: by their place below the root of their tree, whatever PATH they were found by.
 
-    Relative where that is: an index of names can be used on another machine, and by `warm` and `rewrite` alike.
+    The root is the nearest folder above that holds `.imgmirror` or `.git`, else PATH. An article outside of it keeps
+    its whole path, and so does one whose name another article of the run has.
     """
-    given = {Path(os.path.abspath(path)): path for path in paths}  # noqa: PTH100 - links keep their names
+    taken: dict[str, Path] = {}
+    is_root = cache(lambda folder: any((folder / mark).exists() for mark in _TREE_MARKS))
 
     def name(article: ArticleFile) -> str:
-        own = given.get(article.path)
-        if own is None:
-            own = given[article.root] / article.path.relative_to(article.root)
-        return os.path.normpath(own)
+        real = article.path.resolve()
+        root = next((folder for folder in real.parents if is_root(folder)), article.root.resolve())
+        short = str(real.relative_to(root) if real.is_relative_to(root) else real)
+        return short if taken.setdefault(short, real) == real else str(real)
 
     return name
 
@@ -118,12 +123,23 @@ def _is_article(path: Path) -> bool:
     except FileNotFoundError:
         # A link that leads nowhere, or a file that has just gone.
         return False
-    return regular and (path.suffix.lower() != ".txt" or _has_front_matter(path))
+    if not regular:
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        if path.suffix.lower() == ".txt":
+            raise
+        # It may be an article: reading it tells why it cannot be read.
+        return True
+    if b"\0" in head and not is_wide(head):
+        # A picture or an archive with the name of an article.
+        return False
+    return path.suffix.lower() != ".txt" or _has_front_matter(head)
 
 
-def _has_front_matter(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+def _has_front_matter(head: bytes) -> bool:
     return find_front_matter(head.decode("latin-1")) is not None
 
 

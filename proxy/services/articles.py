@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cache.articles import ArticleIndex
+from cache.articles import Article, ArticleIndex
 from proxy.config import Config, RewriteConfig
 from proxy.dialects import Unwrapper, native
 from proxy.images.transform import Transform
@@ -34,14 +34,13 @@ class RewriteSettings:
 
     @classmethod
     def of(cls, config: Config, *, base_url: str, all_images: bool = False) -> RewriteSettings:
-        """Return the settings that a configuration means."""
+        """Return the settings that a configuration means; a host that is not ASCII is written in A-labels."""
+        written, rewrite = _in_a_labels(base_url), config.rewrite
+        if written != base_url:
+            # What articles have in the other spelling is re-pointed.
+            rewrite = rewrite.model_copy(update={"former_urls": (*rewrite.former_urls, base_url)})
         return cls(
-            config.rewrite,
-            base_url,
-            config.sources.keys,
-            config.fetch.types,
-            all_images,
-            config.any_transform,
+            rewrite, written, config.sources.keys, config.fetch.types, all_images, config.any_transform
         )
 
     def rewriter(self) -> Rewriter:
@@ -54,6 +53,13 @@ class RewriteSettings:
             types=self.types,
             any_transform=self.any_transform,
         )
+
+
+def _in_a_labels(base_url: str) -> str:
+    if base_url.isascii():
+        return base_url
+    base = Source.parse(base_url)
+    return base.origin + base.target.rstrip("/")
 
 
 def _sign_with(signer: Signer) -> Sign:
@@ -70,6 +76,14 @@ class Articles:
     def __init__(self, index: ArticleIndex) -> None:
         self._index = index
 
-    async def record(self, article: str, sources: Iterable[str], *, date: float | None = None) -> None:
-        """Remember that `article` uses `sources`, instead of those it was known to use, and its date."""
-        await self._index.record(article, sources, date=date)
+    async def record(self, articles: Iterable[Article]) -> None:
+        """Remember what each article uses, instead of what it was known to use, by this name or another one.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk refused.
+        """
+        names = [
+            await self._index.record(item.name, item.sources, date=item.date, path=item.path)
+            for item in articles
+        ]
+        await self._index.heal(names)

@@ -30,9 +30,10 @@ class Unread:
 
 @dataclass(slots=True)
 class Gathered:
-    """What was found: sources and date of each article by its name, the works, and what could not be read."""
+    """What was found: sources, date and file of each article by its name, the works, and what could not be read."""
 
     articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
     dates: dict[str, float] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
@@ -58,7 +59,7 @@ def gather(
 ) -> Gathered:
     """Return the pictures that the articles show through a wrapper or through us; `all_images`: all of them.
 
-    Articles are named as `paths` name them. `progress` is told how many articles were read.
+    Articles are named by their place in their tree. `progress` is told how many articles were read.
 
     Raises:
         FileNotFoundError, ValueError: a path does not exist, or is no article.
@@ -86,6 +87,7 @@ def gather(
             continue
         wanted = [picture for picture in pictures if picture.wrapped or all_images]
         result.articles[name] = tuple(picture.source.url for picture in wanted)
+        result.files[name] = path.resolve()
         if (date := article_date(data, name=name)) is not None:
             result.dates[name] = date
         _note(found, wanted, name)
@@ -114,7 +116,6 @@ def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -
 def _articles(
     paths: Iterable[Path], unreadable: Callable[[OSError], None]
 ) -> Iterator[tuple[str, Path, ArticleKind]]:
-    paths = list(paths)
-    name = article_names(paths)
+    name = article_names()
     for article in find_articles(paths, unreadable=unreadable):
         yield name(article), article.path, article.kind

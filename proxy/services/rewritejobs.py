@@ -65,6 +65,7 @@ def settings_from_wire(header: dict[str, Any]) -> RewriteSettings:
         tuple(header["keys"]),
         tuple(header["types"]),
         header["all_images"],
+        header["any_transform"],
     )
 
 

@@ -39,13 +39,17 @@ async def opened(config: Config, *, look: bool = False) -> AsyncIterator[Stores]
 
 
 async def known_article(index: ArticleIndex, given: str) -> str | None:
-    """Return the name an article was recorded under: as it was given to `warm`, relative or absolute."""
-    known = set(await index.articles())
-    return next((name for name in _spellings(given) if name in known), None)
+    """Return the name an article was recorded under, for that name or a path that leads to its file."""
+    known = await index.everything()
+    spellings = _spellings(given)
+    by_file = next((item.name for item in known.values() if item.path == spellings[-1]), None)
+    return by_file or next((name for name in spellings if name in known), None)
 
 
 def _spellings(path: str) -> tuple[str, ...]:
-    return path, os.path.normpath(path), os.path.abspath(path), os.path.relpath(path)  # noqa: PTH100 - as text
+    """Return the names by which a path may be known, the one without links last."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 - as text
+    return path, os.path.normpath(path), absolute, os.path.relpath(path), os.path.realpath(path)
 
 
 def show_json(value: object) -> None:

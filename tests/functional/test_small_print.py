@@ -1,0 +1,61 @@
+"""What the commands do with folders without articles, binary files, absolute paths and hosts that are not ASCII."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import invoke
+from rewriting import SOURCE, WRAPPED
+from service import write_config
+
+
+@pytest.fixture
+def posts(tmp_path: Path) -> Path:
+    (tmp_path / "posts").mkdir()
+    return tmp_path / "posts"
+
+
+@pytest.mark.parametrize("command", ["warm", "rewrite"])
+@pytest.mark.parametrize(
+    "content", [None, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"PK\3\4\0\0\0\0", b"text\0text"]
+)
+def test_folder_without_articles_is_refused_and_nothing_is_made(
+    posts: Path, command: str, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Empty, or with a binary file that has the name of an article: exit 2, no store."""
+    if content is not None:
+        (posts / "a.md").write_bytes(content)
+    assert invoke(command, posts, config=write_config(posts.parent)) == 2
+    assert f"no articles in {posts}" in capsys.readouterr().err
+    assert not (posts.parent / "store").exists()
+
+
+def test_article_of_another_folder_is_named_by_its_whole_path(
+    posts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (posts / "a.md").write_text(f"![]({WRAPPED})\n")
+    assert invoke("rewrite", posts, config=write_config(posts.parent)) == 0
+    assert capsys.readouterr().out.startswith(f"{posts}/a.md: 1 to replace")
+
+
+@pytest.mark.parametrize(
+    ("host", "written"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("图片.example", "xn--wcsw84d.example"),
+        ("BÜCHER.example", None),
+    ],
+)
+def test_host_that_is_not_ascii_is_written_in_a_labels(posts: Path, host: str, written: str | None) -> None:
+    """By option and by configuration; what an earlier run wrote otherwise is re-pointed."""
+    written = written or "xn--bcher-kva.example"
+    config = write_config(posts.parent, {"server": {"public_url": f"https://{host}/img"}})
+    (posts / "a.md").write_text(f"![]({WRAPPED}) ![](https://{host}/img/image/original/{SOURCE})\n")
+    (posts / "b.md").write_text(f"![]({WRAPPED})\n")
+    assert invoke("rewrite", posts / "a.md", "--write", config=config) == 0
+    assert invoke("rewrite", posts / "b.md", "--base-url", f"https://{host}", "--write", config=config) == 0
+    base = f"https://{written}/img/image"
+    assert (posts / "a.md").read_text() == f"![]({base}/content/{SOURCE}) ![]({base}/original/{SOURCE})\n"
+    assert (posts / "b.md").read_text() == f"![](https://{written}/image/content/{SOURCE})\n"
+    assert invoke("rewrite", posts / "a.md", "--check", config=config) == 0
