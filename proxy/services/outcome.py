@@ -13,7 +13,10 @@ from cache.httpdate import format_http_date, parse_http_date
 from proxy.images.workers import Output, Wish
 
 SHORT_SECONDS = 60.0
-"""How long a stale or fallback answer may be kept by browsers (product.md, section 4)."""
+"""How long a stale, fallback or not-kept answer may be kept by browsers."""
+
+NOT_KEPT = "not_kept"
+"""The detail of an answer whose original the disk did not take."""
 
 PROXY_ERRORS = {
     "source_unreachable": "destination_unavailable",
@@ -45,6 +48,9 @@ _CHARSET = re.compile(
     r'([a-z0-9.+/-]{1,100}) ?; ?charset=(?:[\w.:-]{1,40}|"[\w.:-]{1,40}")', re.IGNORECASE | re.ASCII
 )
 
+CORRUPT = "corrupt"
+"""The detail of an answer whose bytes on the disk are not as they were kept."""
+
 Forward = Literal["", "uri-miss", "stale"]
 
 
@@ -65,7 +71,7 @@ class CacheState:
 
     def or_hit(self, detail: str) -> CacheState:
         """Return this state if it tells how the answer came about, else a hit of the kind `detail`."""
-        return self if self.forward or self.stale_seconds else CacheState(detail=detail)
+        return self if self.forward or self.stale_seconds or self.detail else CacheState(detail=detail)
 
     def header(self, ttl_seconds: int) -> str:
         """Return the value of `Cache-Status` for an answer that stays fresh for `ttl_seconds`."""
@@ -124,6 +130,16 @@ class Obtained:
     )
     ending: asyncio.Task[Obtained] | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def is_corrupt(self) -> bool:
+        """Whether the bytes on the disk are not as they were kept."""
+        return self.state.detail == CORRUPT
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the disk did not take what is answered."""
+        return self.state.detail == NOT_KEPT
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -148,9 +164,9 @@ class Picture:
 
     def from_memory(self) -> Picture:
         """Return this picture as a later request gets it: a hit, whatever the first one was."""
-        if self.short:
-            return self
-        return replace(self, state=NOT_KEPT_HIT if self.state.detail == "not_kept" else FROM_MEMORY)
+        if self.state.detail == NOT_KEPT:
+            return replace(self, state=NOT_KEPT_HIT)
+        return self if self.short else replace(self, state=FROM_MEMORY)
 
 
 def last_modified(entry: Entry) -> str:
@@ -172,7 +188,7 @@ def language(entry: Entry) -> str:
     return text if _LANGUAGES.fullmatch(text) else ""
 
 
-NOT_KEPT_HIT = CacheState(detail="not_kept")
-"""A hit in memory only: it says so, for whoever believes that a hit is safe on disk."""
+NOT_KEPT_HIT = CacheState(detail=NOT_KEPT)
+"""A hit in memory only. The answer says so, because a hit is otherwise safe on disk."""
 
 FROM_MEMORY = CacheState(detail="memory")

@@ -16,7 +16,6 @@ from typing import Any
 
 from cache.entry import Entry
 from cache.keys import variant_key
-from cache.layout import size_of
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
@@ -125,7 +124,7 @@ class Variants:
 
     def _remember_failure(self, asked: Asked, obtained: Obtained, error: MirrorError) -> None:
         # Of bytes that are not kept nothing is known: others may come, and keeping those is no change of generation.
-        kept = obtained.body is None and obtained.ending is None
+        kept = obtained.body is None and obtained.ending is None and not obtained.is_corrupt
         if kept and isinstance(error, PictureError):
             failure = _Failure(error, self._parts.now() + SHORT_SECONDS, obtained.stamp)
             self._parts.memory.put(asked.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
@@ -181,38 +180,29 @@ class Variants:
         key = _key(entry, asked)
         return await self._parts.store.get(key) if key else None
 
-    async def _rendered(
-        self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...], *, is_retry: bool = False
-    ) -> Obtained:
+    async def _rendered(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
         """Return `obtained` with `wishes` among what is rendered, all from one decode."""
         refusal = _refusal(obtained.entry)
         if refusal is not None:
-            outputs: Mapping[Wish, Output] = dict.fromkeys(wishes, refusal)
-        elif obtained.body is not None:
-            async with self._parts.kept.receive() as incoming:
-                await incoming.write(obtained.body)
-                await incoming.finish()
-                inspection = await self._run(incoming.path, obtained.entry, wishes)
-            outputs = dict(zip(wishes, inspection.outputs, strict=True))
-        else:
-            path = self._parts.kept.body_path(obtained.entry.body_sha256)
-            inspection = await self._run(path, obtained.entry, wishes)
-            outputs = dict(zip(wishes, inspection.outputs, strict=True))
-            if not is_retry and _has_damage(outputs) and not await self._is_whole(obtained.entry):
-                return await self._rendered_again(obtained, source, wishes)
-            obtained = await self._parts.originals.judged(obtained, inspection)
-        return replace(obtained, rendered={**obtained.rendered, **outputs})
+            return replace(obtained, rendered={**obtained.rendered, **dict.fromkeys(wishes, refusal)})
+        whole = await self._parts.originals.whole(source, obtained, wishes)
+        rendered = {**obtained.rendered, **whole.rendered}
+        missing = tuple(wish for wish in wishes if wish not in rendered)
+        if missing:
+            inspection = await self._inspected(whole, missing)
+            rendered |= zip(missing, inspection.outputs, strict=True)
+            if whole.body is None:
+                whole = await self._parts.originals.judged(whole, inspection)
+        return replace(whole, rendered=rendered)
 
-    async def _rendered_again(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
-        # Somebody deleted or cut the body by hand. The origin may still have it.
-        again = await self._parts.originals.obtain_again(source, wishes)
-        again = replace(again, rendered={**obtained.rendered, **again.rendered})
-        missing = tuple(wish for wish in wishes if wish not in again.rendered)
-        return await self._rendered(again, source, missing, is_retry=True) if missing else again
-
-    async def _is_whole(self, entry: Entry) -> bool:
-        path = self._parts.kept.body_path(entry.body_sha256)
-        return await asyncio.to_thread(size_of, path) == entry.body_size
+    async def _inspected(self, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
+        entry = obtained.entry
+        if obtained.body is None:
+            return await self._run(self._parts.kept.body_path(entry.body_sha256), entry, wishes)
+        async with self._parts.kept.receive() as incoming:
+            await incoming.write(obtained.body)
+            await incoming.finish()
+            return await self._run(incoming.path, entry, wishes)
 
     async def _run(self, path: Path, entry: Entry, wishes: tuple[Wish, ...]) -> Inspection:
         origin = Source.parse(entry.source).origin
@@ -222,7 +212,7 @@ class Variants:
 
     async def _store(self, obtained: Obtained, asked: Asked, output: Rendered) -> None:
         key = _key(obtained.entry, asked)
-        if key is None:
+        if key is None or obtained.is_corrupt:
             return
         await self._parts.store.put(key, output.body, tag=obtained.entry.body_sha256)
         if self._parts.kept.generations.stamp(asked.source.url) != obtained.stamp and not await self._still(
@@ -265,10 +255,6 @@ class Variants:
         return obtained, [stored[wish] if wish in stored else obtained.rendered[wish] for wish in wishes]
 
 
-def _has_damage(outputs: Mapping[Wish, Output]) -> bool:
-    return any(isinstance(output, DecodeFailed) for output in outputs.values())
-
-
 def _refusal(entry: Entry) -> PictureError | None:
     """Return why nothing can be rendered of an original, as far as its entry tells."""
     if not entry.media_type.startswith("image/"):
@@ -303,7 +289,7 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
     return Picture(
         body=body,
         media_type=_media_type(body),
-        etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+        etag=f'{"W/" if obtained.is_corrupt else ""}"{hashlib.sha256(body).hexdigest()[:32]}"',
         last_modified=last_modified(entry),
         language=language(entry),
         fresh_until=obtained.fresh_until,

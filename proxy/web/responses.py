@@ -13,9 +13,18 @@ from pathlib import Path
 from aiohttp import web
 
 from cache.entry import Entry
+from cache.opening import open_regular
 from cache.validators import Range, evaluate, if_range_matches, parse_etag, parse_range
 from proxy.errors import RangeNotSatisfiable
-from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, content_type, language, last_modified
+from proxy.services.outcome import (
+    NOT_KEPT,
+    SHORT_SECONDS,
+    Obtained,
+    Picture,
+    content_type,
+    language,
+    last_modified,
+)
 from proxy.web.clients import RATE_LIMIT
 
 log = logging.getLogger(__name__)
@@ -28,7 +37,7 @@ SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inlin
 _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
 """An entity tag (RFC 9110 §8.8.3) that is strong and holds nothing that another server might trip over."""
 
-_NO_FALLBACK = frozenset({"", "refreshing"})
+_NO_FALLBACK = frozenset({"", "refreshing", NOT_KEPT})
 """Details of a short-lived answer that say nothing of a failure."""
 
 _BASE = {
@@ -121,14 +130,15 @@ def as_picture(obtained: Obtained, body: bytes) -> Picture:
     return Picture(
         body=body,
         media_type=content_type(entry),
-        etag=original_etag(entry),
+        # Never the tag of the bytes that were kept: a cache that has it would hold the damage for good.
+        etag=f'W/"corrupt-{entry.body_sha256[:32]}"' if obtained.is_corrupt else original_etag(entry),
         last_modified=last_modified(entry),
         language=language(entry),
         fresh_until=obtained.fresh_until,
         stamp=obtained.stamp,
         state=obtained.state.or_hit("original"),
         short=obtained.short,
-        weak_etag=_weak_etag(entry),
+        weak_etag="" if obtained.is_corrupt else _weak_etag(entry),
     )
 
 
@@ -159,7 +169,7 @@ async def _send_file(
 
 
 def _opened(path: Path, size: int) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_regular(path)
     if os.fstat(descriptor).st_size != size:
         os.close(descriptor)
         raise FileNotFoundError(f"{path} has not the {size} bytes of its entry")

@@ -40,7 +40,7 @@ CASES: dict[str, tuple[Any, str, dict[str, Any], type[Exception]]] = {
     "large WebP": (
         lambda: saved(photo(3000, 2200), "WEBP"),
         "image/webp",
-        {"memory_max_bytes": "150 MiB", "decoder": "pillow"},
+        {"memory_max_bytes": "110 MiB", "decoder": "pillow"},
         OutOfMemory,
     ),
 }
