@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from http_client import Client
 from pictures import cut, photo, photo_jpeg, saved, slow_picture
 from scripted_origin import ScriptedOrigin
@@ -27,6 +28,8 @@ from proxy.images.workers import RenderPool
 from proxy.services.overloads import FIRST_PAUSE_SECONDS
 from proxy.services.variants import Asked
 from proxy.source import Source
+from proxy.web import application
+from proxy.web.handlers import service as service_handlers
 
 _BLURS = '<feGaussianBlur stdDeviation="300"/><feMorphology radius="40" operator="dilate"/>' * 20
 SLOW_SVG = (
@@ -40,7 +43,7 @@ CASES: dict[str, tuple[Any, str, dict[str, Any], type[Exception]]] = {
     "large WebP": (
         lambda: saved(photo(3000, 2200), "WEBP"),
         "image/webp",
-        {"memory_max_bytes": "150 MiB", "decoder": "pillow"},
+        {"memory_max_bytes": "110 MiB", "decoder": "pillow"},
         OutOfMemory,
     ),
 }
@@ -238,3 +241,22 @@ async def test_explain_and_metrics_tell_of_a_picture_that_is_too_much(
             line.split()[1] for line in figures if line.startswith("imgmirror_renders_spared_total ")
         )
         assert float(spared) >= 1
+
+
+async def test_readiness_is_degraded_while_a_picture_waits_for_long(
+    tmp_path: Path, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A monitor hears that the render queue is starved, with the reason, and that it is over."""
+    monkeypatch.setattr(service_handlers, "STARVED_SECONDS", -1.0)
+    async with open_engine(configured(tmp_path, {})) as engine:
+        context = application._context(engine)
+        starved = json.loads(
+            (await service_handlers.readyz(context, make_mocked_request("GET", "/readyz"))).body
+        )
+        assert starved["status"] == "degraded"
+        assert any("starved" in reason for reason in starved["reasons"])
+        monkeypatch.setattr(service_handlers, "STARVED_SECONDS", 10.0)
+        well = json.loads(
+            (await service_handlers.readyz(context, make_mocked_request("GET", "/readyz"))).body
+        )
+        assert well["status"] == "ok"

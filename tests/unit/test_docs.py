@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,23 @@ def test_every_code_is_an_error_of_the_proxy_or_an_answer_of_the_origin() -> Non
     codes = {kind.code for kind in every_error()}
     assert codes - PROXY_ERRORS.keys() == of_the_origin | of_the_picture
     assert codes >= PROXY_ERRORS.keys()
+
+
+def test_unit_that_filters_system_calls_allows_landlock_by_name(tmp_path: Path) -> None:
+    """The advice names the calls, and the systemd of this machine, if there is one, knows every word of it."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    advice = [line for line in text.splitlines() if line.startswith("SystemCall")]
+    named = {word for line in advice for word in line.partition("=")[2].split()}
+    assert named >= {
+        "@system-service",
+        "landlock_create_ruleset",
+        "landlock_add_rule",
+        "landlock_restrict_self",
+    }
+    assert "SystemCallErrorNumber=EPERM" in advice
+    if analyze := shutil.which("systemd-analyze"):
+        unit = tmp_path / "tried.service"
+        unit.write_text("\n".join(["[Service]", "ExecStart=/bin/true", *advice, ""]), encoding="utf-8")
+        told = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, check=False)
+        assert "SystemCall" not in told.stderr
+        assert "nknown" not in told.stderr
