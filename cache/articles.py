@@ -16,6 +16,7 @@ from pathlib import Path
 from cache.durable import Durable, refusal
 from cache.layout import Layout
 from cache.opening import read_regular
+from cache.spelling import present_spelling
 from cache.threads import StoreThreads
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ def _read(path: Path) -> Article | None:
             case {"article": str(name), "sources": [*sources]} if all(
                 isinstance(url, str) for url in sources
             ):
-                return Article(name, tuple(sources), moment_or_none(known.get("date")))
+                return Article(name, tuple(map(present_spelling, sources)), moment_or_none(known.get("date")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -1,4 +1,5 @@
-"""Failures: what is remembered about sources that could not be had, shared by every process of the store.
+"""Failures: what is remembered about sources that could not be had, and bodies that could not be rendered, shared by
+every process of the store.
 
 One file of 16,384 records of 64 bytes, found by the digest of a key: bounded in number and on disk, nothing to
 clean up. Two keys of one slot overwrite each other, which costs one more question to an origin. A record that
@@ -18,7 +19,7 @@ import os
 import struct
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,10 @@ class Failures:
         """Return what was last put under `key`, however old; None when nothing is known."""
         return await self._threads.read(self._read, _digest(key))
 
+    async def get_all(self, keys: Sequence[str]) -> list[Failure | None]:
+        """Return what was last put under each key, in the order of the keys."""
+        return await self._threads.read(lambda: [self.read(key) for key in keys])
+
     def read(self, key: str) -> Failure | None:
         """Return the same as `get`. Blocking: for what is in one of the store's threads already."""
         return self._read(_digest(key))
@@ -107,7 +112,7 @@ class Failures:
             self._private.pop(digest, None)
         except OSError as error:
             if not self._complained:
-                log.warning("failures of sources are not shared between processes: %s", error)
+                log.warning("%s are not shared between processes: %s", self._path.name, error)
             self._complained = True
             self._private[digest] = failure
             if len(self._private) > MAX_PRIVATE:

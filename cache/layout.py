@@ -2,7 +2,7 @@
 
     imgmirror-store          marker with the format version
     entries/ab/<key>.json    bodies/ab/<sha256>      articles/ab/<key>.json      blocked/ab/<key>.json
-    refs/ab/<sha256>   generations   usage   locks   failures   scrub   incoming/    may be deleted at any time
+    refs/ab/<sha256>  generations  usage  locks  failures  overloads  scrub  incoming/    may be deleted at any time
     variants/                only by default; a room of its own (`variants.py`)
 
 Names come from digests only, so no text of a client can become a path.

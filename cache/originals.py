@@ -26,6 +26,7 @@ from cache.durable import PRIVATE, Durable, Modes, abandoned, create_aside, refu
 from cache.entry import Entry
 from cache.errors import (
     CacheError,
+    NotKept,
     SourceBlocked,
     StoreFull,
     StoreRefused,
@@ -47,6 +48,7 @@ from cache.opening import open_regular, regular_status
 from cache.refs import Refs
 from cache.rights import unreadable, unwritable
 from cache.scrub import ENTRY, Damage, Scrub
+from cache.spelling import former_spelling
 from cache.threads import StoreThreads
 from cache.usage import Counts, Usage
 from cache.verify import Finding, Progress, Verification, VerifyReport
@@ -104,6 +106,7 @@ class Originals:
         )
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = Failures(layout.root / "failures", self._threads, layout.modes)
+        self.overloads = Failures(layout.root / "overloads", self._threads, layout.modes)
         self._exclusion = Exclusion(self.locks)
         self.scrub = Scrub(layout, durable, self._threads, self.locks)
         self._bodies = Bodies(layout, self._note_damage)
@@ -160,7 +163,8 @@ class Originals:
 
     async def get(self, url: str) -> Entry | None:
         """Return the entry of a source; None when there is none, or it is damaged (which is logged)."""
-        return await self._threads.read(self._keeper.entry, source_key(url))
+        await self._moved(url)
+        return await self._threads.read(self._entry, url)
 
     async def confirm(self, url: str) -> Entry | None:
         """Return the entry of a source once it is sure to survive kill -9 and power loss; None as `get`.
@@ -170,6 +174,7 @@ class Originals:
         Raises:
             StoreFull, StoreUnwritable: the disk reported an error.
         """
+        await self._moved(url)
         return await self._threads.write(self._keeper.confirmed, source_key(url))
 
     async def look_up(self, url: str) -> tuple[bool, Entry | None]:
@@ -178,10 +183,12 @@ class Originals:
         Raises:
             StoreUnreadable: nobody can tell whether it is blocked.
         """
+        await self._moved(url)
         return await self._threads.read(self._looked_up, url)
 
     async def get_and_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
         """Return `get` of a source and what is remembered under `failure_key`, at the price of one."""
+        await self._moved(url)
         return await self._threads.read(self._got_with_failure, url, failure_key)
 
     def body_path(self, sha256: str) -> Path:
@@ -281,6 +288,10 @@ class Originals:
         Raises:
             StoreUnwritable: the disk refused.
         """
+        await self._moved(url)
+        return await self._purge(url)
+
+    async def _purge(self, url: str) -> Purged:
         key = source_key(url)
         async with self._exclusion.source(key):
             bodies = await self._threads.read(self._keeper.named_bodies, key)
@@ -294,6 +305,9 @@ class Originals:
 
     async def purge_preview(self, url: str, gone: Gone | None = None) -> Purged:
         """Return what `purge` would do; one `gone` for several is what they would do one after the other."""
+        former = former_spelling(url)
+        if former is not None and await self._threads.read(self._keeper.entry, source_key(url)) is None:
+            url = former
         return await self._threads.read(self._keeper.preview, source_key(url), {} if gone is None else gone)
 
     async def block(self, url: str, reason: str) -> None:
@@ -452,6 +466,33 @@ class Originals:
 
     # Inside
 
+    def _entry(self, url: str) -> Entry | None:
+        """Return the entry of a source; that of its former spelling where it could not be moved."""
+        entry = self._keeper.entry(source_key(url))
+        former = former_spelling(url)
+        if entry is None and former is not None:
+            found = self._keeper.entry(source_key(former))
+            entry = found.respelled() if found else None
+        return entry
+
+    async def _moved(self, url: str) -> None:
+        """Move what is kept under the former spelling of a source to the present one, users and history included.
+
+        1. Nobody else moves it. 2. The entry is written under the present spelling; its bodies stay where they are.
+        3. The former entry is deleted. A move that ends between is done again; one that fails is tried again.
+        """
+        former = former_spelling(url)
+        if former is None or await self._threads.read(self._keeper.entry, source_key(former)) is None:
+            return
+        try:
+            async with self._exclusion.held(f"former {source_key(former)}"):
+                found = await self._threads.read(self._keeper.entry, source_key(former))
+                if found is not None:
+                    await self.history.restore(found.respelled(), {}, may_displace=True)
+                    await self._purge(former)
+        except NotKept as error:
+            log.warning("what is kept of %s stays under its former spelling: %s", url, error)
+
     async def _counted(self, progress: Progress | None, note: Note | None) -> Census:
         census = Census(self._layout, note)
         bodies = await self._threads.read(shards_of, self._layout.bodies)
@@ -466,10 +507,10 @@ class Originals:
 
     def _got_with_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
         failure = self.failures.read(failure_key) if failure_key else None
-        return self._keeper.entry(source_key(url)), failure
+        return self._entry(url), failure
 
     def _looked_up(self, url: str) -> tuple[bool, Entry | None]:
-        return self._blocks.contains(url), self._keeper.entry(source_key(url))
+        return self._blocks.contains(url), self._entry(url)
 
     def _note_damage(self, sha256: str, condition: Condition) -> None:
         self.scrub.note(Damage(sha256, "damaged", condition.identity))

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -78,6 +79,7 @@ def _network(value: object) -> object:
 Size = Annotated[int, BeforeValidator(parse_size)]
 OptionalSize = Annotated[int | None, BeforeValidator(_optional_size)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
+PositiveDuration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -89,6 +91,16 @@ def _readable_patterns(value: tuple[str, ...]) -> tuple[str, ...]:
     if problems:
         raise ValueError("; ".join(problems))
     return value
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 class Section(BaseModel):
@@ -104,12 +116,14 @@ class ServerConfig(Section):
     public_url: str = ""
     admin_token: str = Field(default="", repr=False)
     trusted_proxies: tuple[Network, ...] = ()
-    read_timeout: Duration = 30.0
+    read_timeout: PositiveDuration = 30.0
+    write_timeout: PositiveDuration = 60.0
     shutdown_timeout: Duration = 30.0
     max_body: Size = 16 * 2**20
     min_max_age: Duration = 3600.0
     client_rate: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
     client_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    client_streams: Annotated[int, Field(ge=0, le=1_000_000)] = 128
 
     @field_validator("public_url")
     @classmethod
@@ -117,6 +131,11 @@ class ServerConfig(Section):
         if value and (problem := base_url_problem(value)):
             raise ValueError(problem)
         return value.rstrip("/")
+
+    @property
+    def is_public(self) -> bool:
+        """Whether `public_url` leads here from other machines, so that a proxy may stand before us."""
+        return bool(self.public_url) and not _is_loopback(urlsplit(self.public_url).hostname or "")
 
 
 class StoreConfig(Section):
@@ -263,6 +282,7 @@ class RenderConfig(Section):
     processes: Count = Field(default_factory=lambda: os.cpu_count() or 1)
     decoder: Literal["auto", "pillow", "libvips"] = "auto"
     timeout: Duration = 20.0
+    drawing_timeout: Duration = 5.0
     max_pixels: Count = 50_000_000
     max_frames: Count = 200
     queue: Count = 256
@@ -313,6 +333,12 @@ class RewriteConfig(Section):
         return value
 
 
+class LogConfig(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    access: Literal["off", "combined", "json"] = "off"
+
+
 def preset_problems_of_rewrite(body: object, fields: object, presets: Mapping[str, object]) -> list[str]:
     """Return a line for each preset that `rewrite.body` and `rewrite.fields` name and that does not exist."""
     named = {"rewrite.body": body}
@@ -337,6 +363,7 @@ class Config(Section):
         default_factory=lambda: {k: dict(v) for k, v in _SHIPPED_PRESETS.items()}
     )
     rewrite: RewriteConfig = RewriteConfig()
+    log: LogConfig = LogConfig()
 
     @field_validator("presets")
     @classmethod
@@ -358,12 +385,7 @@ class Config(Section):
     @property
     def on_loopback(self) -> bool:
         """Whether the service listens where only this machine can reach it."""
-        if self.server.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.server.host.strip("[]")).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.server.host)
 
     @property
     def any_transform(self) -> bool:

@@ -23,7 +23,8 @@ ENVIRONMENT_PREFIX = "IMGMIRROR_"
 DEFAULT_FILE = "config.toml"
 SECRETS = ("server.admin_token", "sources.keys")
 RESTART_KEYS = (
-    "server.host", "server.port", "server.workers", "server.read_timeout", "server.max_body",
+    "server.host", "server.port", "server.workers", "server.read_timeout", "server.write_timeout",
+    "server.max_body",
     "store.dir", "store.mode", "store.variants_dir", "store.variants_max_bytes", "store.memory_max_bytes",
     "fetch.max_connections", "render.processes", "render.memory_max_bytes", "render.decoder",
 )  # fmt: skip
@@ -40,6 +41,7 @@ _PLAIN_WORDS = {
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
@@ -108,6 +110,13 @@ def keep_restart_keys(old: Config, new: Config) -> Config:
         part = getattr(new, section).model_copy(update={name: _value(old, key)})
         new = new.model_copy(update={section: part})
     return new
+
+
+def secret_texts(config: Config) -> Iterator[str]:
+    """Yield the texts of a configuration that must appear in no log."""
+    for key in SECRETS:
+        value = _value(config, key)
+        yield from (value,) if isinstance(value, str) else value  # type: ignore[misc]  # a tuple of texts
 
 
 def key_names() -> Iterator[str]:

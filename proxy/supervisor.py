@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import logging
 import multiprocessing
@@ -29,11 +30,15 @@ from types import FrameType
 from cache.layout import prepare
 from proxy.app import Place, make_policy, modes_of
 from proxy.config import Config
-from proxy.configfile import ConfigError, keep_restart_keys, load
+from proxy.configfile import ConfigError, keep_restart_keys, load, secret_texts
 
 log = logging.getLogger(__name__)
 
-SILENT_READER_MILLISECONDS = 60_000
+UNSENT_BYTES = 128 * 1024
+"""What the kernel may hold of an answer beyond what is on its way: else it takes megabytes for each slow client."""
+
+_TCP_NOTSENT_LOWAT = 25
+"""Linux; Python's socket module names it from 3.12 on."""
 
 START_SECONDS = 60.0
 
@@ -65,29 +70,58 @@ class Serving:
         return config.model_copy(update={"server": config.server.model_copy(update=update)})
 
 
+_LISTEN_ADVICE = {
+    errno.EADDRINUSE: "another program uses it: stop that program, or choose another port with --port or server.port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: set server.host to one of its own, or to 127.0.0.1",
+    errno.EACCES: "ports below 1024 need a privilege: choose a higher one with --port or server.port",
+}
+
+
+class ListenError(Exception):
+    """The service cannot listen where it should; the message names host and port and says what to do."""
+
+    def __init__(self, config: Config, error: OSError) -> None:
+        advice = _LISTEN_ADVICE.get(error.errno or 0, error.strerror or str(error))
+        super().__init__(f"cannot listen on {config.server.host} port {config.server.port}: {advice}")
+
+
 def bind(config: Config) -> socket.socket:
     """Return the listening socket.
 
     Raises:
-        OSError: the address is taken or not ours.
+        ListenError: the address is taken, not ours, or not allowed to us.
     """
     family = socket.AF_INET6 if ":" in config.server.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Accepted connections inherit it: the kernel hangs up on clients that do not read what they asked for.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_READER_MILLISECONDS)
-    listener.bind((config.server.host.strip("[]"), config.server.port))
-    listener.listen(1024)
+    _bound_sending(listener, config.server.write_timeout)
+    try:
+        listener.bind((config.server.host.strip("[]"), config.server.port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise ListenError(config, error) from error
     listener.setblocking(False)
     return listener
+
+
+def _bound_sending(listener: socket.socket, timeout_seconds: float) -> None:
+    """Bound what accepted connections, which inherit the options, hold for a client that does not read."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        milliseconds = int(min(timeout_seconds * 1000, 2**31 - 1))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    try:
+        listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    except OSError:
+        # Elsewhere a bound on the whole buffer, which slows long lines down.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * UNSENT_BYTES)
 
 
 def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) -> int:
     """Run the service until a signal ends it; return the exit code: 2 when a worker could not start.
 
     Raises:
-        CacheError, ConfigError, OSError: the address, the stores or the manifest cannot be used.
+        CacheError, ConfigError, ListenError, OSError: the address, the stores or the manifest cannot be used.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody can reload
     _raise_descriptor_limit()
@@ -186,7 +220,7 @@ def _worker_main(
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can reload
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the group; the parent passes on SIGTERM
-    set_up()
+    set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
     run_worker(serving, config, listener, place, announce=ready.set)
 
 

@@ -59,6 +59,11 @@ class Breaker:
     def __len__(self) -> int:
         return len(self._origins)
 
+    @property
+    def open_count(self) -> int:
+        """How many circuits are open: their origins did not answer and have not answered since."""
+        return sum(place.strain >= 1 for place in self._origins.values())
+
     def require(self, origin: str) -> None:
         """Let a request to `origin` be prepared, or raise what its last request failed with.
 

@@ -1,31 +1,88 @@
-"""Logging: one line an event on standard error, times in UTC, level from `IMGMIRROR_LOG`."""
+"""Logging: one line an event on standard error, times in UTC, as text or JSON.
+
+Every record passes through `redaction`, whoever wrote it: no secret and no forged line reaches a log. Details of
+an event are passed as `extra={"fields": {...}}` and become `name=value` or keys of the JSON object.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
-FORMAT = "%(asctime)sZ %(levelname)s %(name)s: %(message)s"
+from proxy.observe.redaction import hidden, plain
+
+Form = Literal["text", "json"]
+
+ACCESS = "imgmirror.access"
+"""The logger of the access log. Its lines are finished: they get no time and no level."""
+
+_BARE = re.compile(r"[\w.:/-]+")
 
 
-def set_up() -> None:
-    """Send the program's log to standard error; the level is `info` unless `IMGMIRROR_LOG` names another."""
-    level = logging.getLevelNamesMapping().get(os.environ.get("IMGMIRROR_LOG", "info").upper(), logging.INFO)
-    formatter = logging.Formatter(FORMAT, "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
+class _Formatter(logging.Formatter):
+    """Formats a record. `secrets` are texts of the configuration that must appear nowhere."""
+
+    def __init__(self, form: Form, secrets: Iterable[str]) -> None:
+        super().__init__(datefmt="%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
+        self._form = form
+        # A short text would hide parts of ordinary words.
+        self._secrets = sorted({text for text in secrets if len(text) >= 6}, key=len, reverse=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the finished line; a traceback follows it, indented, in text."""
+        if record.name == ACCESS:
+            return plain(self._hidden(record.getMessage()))
+        fields: Mapping[str, Any] = getattr(record, "fields", {})
+        shown = {name: self._shown(value) for name, value in fields.items()}
+        message = plain(self._hidden(record.getMessage()))
+        trace = self._trace(record)
+        if self._form == "json":
+            head = {
+                "time": self.formatTime(record, self.datefmt) + "Z",
+                "level": record.levelname.lower(),
+                "logger": record.name,
+                "message": message,
+            }
+            return json.dumps({**shown, **head, **({"traceback": trace} if trace else {})})
+        details = "".join(f" {name}={_quoted(value)}" for name, value in shown.items())
+        lines = "".join(f"\n    {plain(line)}" for line in trace.splitlines())
+        return f"{self.formatTime(record, self.datefmt)}Z {record.levelname} {record.name}: {message}{details}{lines}"
+
+    def _hidden(self, text: str) -> str:
+        return hidden(text, self._secrets)
+
+    def _shown(self, value: Any) -> Any:
+        return plain(self._hidden(value)) if isinstance(value, str) else value
+
+    def _trace(self, record: logging.LogRecord) -> str:
+        return self._hidden(self.formatException(record.exc_info)) if record.exc_info else ""
+
+
+def set_up(*, level: str = "info", form: Form = "text", secrets: Iterable[str] = ()) -> None:
+    """Send the program's log to standard error; may be called again with other settings.
+
+    `IMGMIRROR_LOG` in the environment names another level for one run.
+    """
+    wanted = os.environ.get("IMGMIRROR_LOG", level).upper()
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    # aiohttp logs what its parser refuses with a traceback; product.md, section 6 wants one line.
-    logging.getLogger("aiohttp.server").addFilter(_without_traceback)
+    handler.setFormatter(_Formatter(form, secrets))
+    logging.basicConfig(
+        level=wanted if wanted in logging.getLevelNamesMapping() else logging.INFO,
+        handlers=[handler],
+        force=True,
+    )
+    # Which lines are written is settled by `log.access`, not by the level.
+    logging.getLogger(ACCESS).setLevel(logging.INFO)
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    if error is not None:
-        first_line = (str(error) or repr(error)).splitlines()[0]
-        record.msg, record.args = "%s: %s", (record.getMessage(), first_line[:200])
-        record.exc_info = None
-        record.exc_text = None
-    return True
+def _quoted(value: Any) -> str:
+    text = str(value)
+    if not isinstance(value, str) or _BARE.fullmatch(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

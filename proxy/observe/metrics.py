@@ -7,17 +7,36 @@ to a mapped file there and any of them can answer for all; without it the figure
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from proxy.observe.processes import Processes
+from proxy.version import __version__
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 HITS = ("memory", "store", "original")
 """Results of `imgmirror_cache_requests` that count as hits."""
 
+MEMORY_HIT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
+
+
+class BulkHistogram(Histogram):
+    """A histogram that takes many observations at once. It has no labels."""
+
+    def add(self, counts: Sequence[int], seconds: float) -> None:
+        """Add `counts` observations, one number a bucket and the last one for those beyond, of `seconds` in all."""
+        self._sum.inc(seconds)
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
 
 
 class Metrics:
@@ -30,7 +49,16 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter(
-            "imgmirror_requests", "Answers by status", ["route", "status"], registry=registry
+            "imgmirror_requests", "Answers by address and status", ["route", "status"], registry=registry
+        )
+        self.bytes_sent = Counter(
+            "imgmirror_sent_bytes", "Bytes of answers, heads included", registry=registry
+        )
+        self.memory_hit_seconds = BulkHistogram(
+            "imgmirror_memory_hit_seconds",
+            "Time to answer a picture from memory, sending included",
+            registry=registry,
+            buckets=MEMORY_HIT_BUCKETS,
         )
         self.errors = Counter("imgmirror_errors", "Error answers by code", ["code"], registry=registry)
         self.cache_requests = Counter(
@@ -61,6 +89,11 @@ class Metrics:
         self.not_asked = Counter(
             "imgmirror_not_asked", "Fetches spared because a failure was remembered", registry=registry
         )
+        self.renders_spared = Counter(
+            "imgmirror_renders_spared",
+            "Renders spared because the picture is known to take too much time or memory",
+            registry=registry,
+        )
         self.recovered = Counter(
             "imgmirror_recovered", "Dead sources recovered from elsewhere", ["place"], registry=registry
         )
@@ -75,6 +108,10 @@ class Metrics:
             "Refreshes whose bytes were set aside instead of replacing a kept original",
             ["reason"],
             registry=registry,
+        )
+        self.purges = Counter("imgmirror_purges", "Sources purged by POST /purge", registry=registry)
+        self.purge_hooks = Counter(
+            "imgmirror_purge_hooks", "Calls of server.purge_hooks by outcome", ["outcome"], registry=registry
         )
         self.not_kept = Counter("imgmirror_not_kept", "Originals served but not kept", registry=registry)
         self.scrub_bytes = Counter(
@@ -95,16 +132,47 @@ class Metrics:
             "imgmirror_render_queue", "Pictures waiting for or in a render process", "livesum"
         )
         self.memory_bytes = self._gauge("imgmirror_memory_bytes", "Variants held in memory", "livesum")
+        self.open_circuits = self._gauge(
+            "imgmirror_open_circuits", "Origins left alone because they do not answer", "livesum"
+        )
+        self.remembered_failures = self._gauge(
+            "imgmirror_remembered_failures", "Sources not asked again for a while", "mostrecent"
+        )
+        build = Gauge(
+            "imgmirror_build_info",
+            "Version of the service and of its interpreter; always 1",
+            ["version", "python"],
+            registry=registry,
+            multiprocess_mode="max",
+        )
+        build.labels(__version__, platform.python_version()).set(1)
         self.variants_bytes = self._gauge("imgmirror_variants_bytes", "Variants on disk", "mostrecent")
         self.originals_bytes = self._gauge("imgmirror_originals_bytes", "Originals on disk", "mostrecent")
         self.free_bytes = self._gauge("imgmirror_free_bytes", "Free disk below the store", "mostrecent")
+
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        # A counter that appears with its first event hides it from `rate`, and from who looks for the name.
+        for metric, labels in (
+            (self.errors, "internal"),
+            (self.fetch_seconds, "ok"),
+            (self.render_failures, "decode_failed"),
+            (self.redirects_to_original, "too_many_pixels"),
+            (self.recovered, "wayback"),
+            (self.set_aside, "placeholder"),
+            (self.purge_hooks, "ok"),
+            (self.purge_hooks, "failed"),
+        ):
+            metric.labels(labels)
 
     def _gauge(self, name: str, text: str, mode: str) -> Gauge:
         return Gauge(name, text, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]  # a Literal there
 
     def observe_renders(self, outputs: Iterable[object], seconds: float) -> None:
         """Count the results of one job that took `seconds`."""
-        results = list(outputs)
+        # An SVG that is answered as it is was not rendered.
+        results = [output for output in outputs if getattr(output, "output_format", "") != "svg"]
         for output in results:
             code = getattr(output, "code", None)
             if code is None:
@@ -114,23 +182,45 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return the exposition of all workers' figures."""
-        registry = self.registry
-        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            registry = CollectorRegistry()
+        registry = CollectorRegistry()
+        registry.register(Processes(_web_processes))
+        if os.environ.get(_FOLDER):
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped there
-        return generate_latest(registry) + _hit_ratio(registry)
+        else:
+            registry.register(self.registry)
+        return generate_latest(registry) + _hits(registry)
 
 
-def _hit_ratio(registry: CollectorRegistry) -> bytes:
-    """Return the share of picture answers that needed neither a fetch nor a render, as a gauge."""
+def _web_processes() -> Iterator[int]:
+    """Yield the process numbers of the living workers: the supervisor removes this file of those that died."""
+    folder = os.environ.get(_FOLDER)
+    if not folder:
+        yield os.getpid()
+        return
+    for path in Path(folder).glob("gauge_livesum_*.db"):
+        yield int(path.stem.rpartition("_")[2])
+
+
+def _hits(registry: CollectorRegistry) -> bytes:
+    """Return the picture answers, those of them that needed neither a fetch nor a render, and the share of these."""
     counts = {
         sample.labels["result"]: sample.value
         for metric in registry.collect()
         for sample in metric.samples
         if sample.name == "imgmirror_cache_requests_total"
     }
-    ratio = sum(counts.get(result, 0.0) for result in HITS) / (sum(counts.values()) or 1.0)
-    return (
-        "# HELP imgmirror_hit_ratio Share of picture answers that needed neither fetch nor render\n"
-        f"# TYPE imgmirror_hit_ratio gauge\nimgmirror_hit_ratio {ratio}\n"
+    hits, lookups = sum(counts.get(result, 0.0) for result in HITS), sum(counts.values())
+    figures = (
+        ("lookups_total", "counter", "Picture answers", lookups),
+        ("hits_total", "counter", "Picture answers that needed neither fetch nor render", hits),
+        (
+            "hit_ratio",
+            "gauge",
+            "Hits by lookups since the start; of a period, divide the counters",
+            hits / (lookups or 1.0),
+        ),
+    )
+    return "".join(
+        f"# HELP imgmirror_{name} {text}\n# TYPE imgmirror_{name} {kind}\nimgmirror_{name} {value}\n"
+        for name, kind, text, value in figures
     ).encode()

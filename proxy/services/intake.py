@@ -36,19 +36,20 @@ from proxy.errors import (
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
 from proxy.fetch.media import admitted, decide
 from proxy.fetch.wayback import Copy
-from proxy.images.batches import Batches
-from proxy.images.formats import sniff
+from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
 from proxy.images.probe import has_proper_end
-from proxy.images.workers import Inspection, Job, Output, Wish
+from proxy.images.workers import JUDGE, Inspection, Job, Output, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.outcome import NOT_KEPT, SHORT_SECONDS, CacheState, Obtained
+from proxy.services.rendering import Rendering
 from proxy.services.replacing import PLACEHOLDER, Replacing, as_set_aside
+from proxy.services.roots import root_of_body
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
 
 SNIFF_BYTES = 4096
-"""Enough for every signature and for the start of an HTML or SVG document (WHATWG MIME Sniffing: 1445)."""
+"""Enough for every signature and for the start of an HTML document (WHATWG MIME Sniffing: 1445)."""
 
 LATELY_SECONDS = 300.0
 
@@ -62,7 +63,7 @@ class Parts:
 
     store: OriginalsStore
     fetcher: Fetcher
-    batches: Batches
+    rendering: Rendering
     flight: SingleFlight
     metrics: Metrics
     now: Callable[[], float] = time.time
@@ -264,10 +265,14 @@ class Intake:
         until = min(obtained.fresh_until, self._parts.now() + SHORT_SECONDS)
         return replace(obtained, body=body, short=True, fresh_until=until)
 
+    async def keep_judgement(self, entry: Entry, *, stamp: int) -> None:
+        """Write an entry whose bytes were looked at again."""
+        await self._commit(entry, None, stamp=stamp)
+
     # Checking and keeping
 
     async def _admit(self, arrival: _Arrival, errand: Errand) -> Obtained:
-        media_type = self._decided_type(arrival)
+        media_type = await self._decided_type(arrival)
         await self._require_end(arrival, media_type)
         if not media_type.startswith("image/") or arrival.is_known(media_type):
             return await self._keep(arrival, arrival.entry(media_type, None), {})
@@ -282,9 +287,9 @@ class Intake:
         # The disk writes the body out while the render process looks at it.
         syncing = asyncio.ensure_future(self._synced(arrival.incoming))
         wishes, *more = self._parts_of(errand)
-        others = {group: asyncio.ensure_future(self._render(arrival.incoming, group)) for group in more}
+        others = {group: asyncio.ensure_future(self._render(arrival, group)) for group in more}
         try:
-            inspection = await self._inspect(Job(str(arrival.incoming.path), wishes, check=True))
+            inspection = await self._inspect(arrival, wishes, check=True)
             if inspection.verdict == "not_an_image":
                 raise inspection.error or NotAnImage()
             if arrival.recovered is not None:
@@ -319,7 +324,7 @@ class Intake:
         if len(groups) < 2:
             # One caller, one decode: warming has other pictures for the other processes.
             return groups or [()]
-        return self._parts.batches.dealt(tuple(dict.fromkeys(wish for group in groups for wish in group)))
+        return self._parts.rendering.dealt(tuple(dict.fromkeys(wish for group in groups for wish in group)))
 
     def _announce(self, arrival: _Arrival, errand: Errand, early: Obtained) -> None:
         """Answer those who wait while the disk takes long; whether it keeps the original is not known yet."""
@@ -327,11 +332,12 @@ class Intake:
         if arrival.previous is None and arrival.incoming.refusal is None:
             self._parts.flight.announce(errand.flight_key, early)
 
-    def _decided_type(self, arrival: _Arrival) -> str:
+    async def _decided_type(self, arrival: _Arrival) -> str:
         if arrival.answer.size == 0:
             raise NotAnImage("The origin gave an empty body.")
         claimed = dict(arrival.answer.headers).get("content-type")
-        media_type = decide(arrival.head, claimed)
+        root = await root_of_body(arrival.head, arrival.incoming.path)
+        media_type = decide(arrival.head, claimed, root=root)
         if not admitted(media_type, self.config.types):
             raise NotAnImage(detail=f"{media_type} (the origin said {claimed!r})")
         return media_type
@@ -339,20 +345,20 @@ class Intake:
     async def _require_end(self, arrival: _Arrival, media_type: str) -> None:
         if arrival.answer.framing != "close":
             return
-        picture_format = sniff(arrival.head) if media_type.startswith("image/") else None
+        picture_format = FORMAT_OF_MEDIA_TYPE.get(media_type)
         path = str(arrival.incoming.path)
         if not picture_format or not await asyncio.to_thread(has_proper_end, path, picture_format):
             raise SourceUnreachable(detail="a body without a length that ends early")
 
-    async def _render(self, incoming: Incoming, wishes: tuple[Wish, ...]) -> Mapping[Wish, Output]:
-        inspection = await self._inspect(Job(str(incoming.path), wishes))
+    async def _render(self, arrival: _Arrival, wishes: tuple[Wish, ...]) -> Mapping[Wish, Output]:
+        inspection = await self._inspect(arrival, wishes)
         return dict(zip(wishes, inspection.outputs, strict=True))
 
-    async def _inspect(self, job: Job) -> Inspection:
-        begun = time.perf_counter()
-        inspection = await self._parts.batches.run(job)
-        self._parts.metrics.observe_renders(inspection.outputs, time.perf_counter() - begun)
-        return inspection
+    async def _inspect(
+        self, arrival: _Arrival, wishes: tuple[Wish, ...], *, check: bool = False
+    ) -> Inspection:
+        job = Job(str(arrival.incoming.path), wishes, check=check, origin=arrival.source.origin)
+        return await self._parts.rendering.run(job, sha256=arrival.incoming.sha256)
 
     async def _synced(self, incoming: Incoming) -> None:
         # Whatever it is will be met again, counted and answered when the original is committed.
@@ -482,6 +488,7 @@ class _Arrival:
             fetched_at=before.fetched_at if before else answer.response_time,
             validated_at=answer.response_time,
             damaged=inspection is not None and isinstance(inspection.error, DecodeFailed),
+            judged_by=JUDGE,
             picture=facts.to_dict() if facts else known,
             recovered=self.recovered,
         )

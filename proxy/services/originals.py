@@ -20,12 +20,13 @@ from cache.freshness import may_refresh_behind, stale_seconds
 from cache.memory import MemoryTier
 from proxy.config import FetchConfig
 from proxy.errors import (
+    DecodeFailed,
     MirrorError,
     NotFound,
     SourceError,
     SourceRemoved,
 )
-from proxy.images.workers import Wish
+from proxy.images.workers import JUDGE, Inspection, Wish
 from proxy.services.intake import Errand, Intake, Parts
 from proxy.services.negatives import Negatives
 from proxy.services.outcome import CORRUPT, NOT_KEPT, NOT_KEPT_HIT, SHORT_SECONDS, CacheState, Obtained
@@ -231,6 +232,24 @@ class Originals:
         entry = replace(obtained.entry, body_size=size)
         return replace(obtained, entry=entry, state=state, short=True, fresh_until=self._parts.now())
 
+    async def judged(self, obtained: Obtained, inspection: Inspection) -> Obtained:
+        """Return a kept original with what another look at it has found, and keep that.
+
+        Only what its entry did not know is taken over: the facts of the picture, and whether it is damaged where that
+        was found by former rules.
+        """
+        entry = obtained.entry
+        if not _is_open(entry) or not (
+            inspection.verdict == "whole" or isinstance(inspection.error, DecodeFailed)
+        ):
+            return obtained
+        damaged = isinstance(inspection.error, DecodeFailed)
+        picture = inspection.facts.to_dict() if inspection.facts else entry.picture
+        entry = replace(entry, damaged=damaged, judged_by=JUDGE, picture=picture)
+        await self._intake.keep_judgement(entry, stamp=obtained.stamp)
+        self._known.pop(entry.source, None)
+        return replace(obtained, entry=entry)
+
     async def peek(self, source: Source) -> Entry | None:
         """Return what is kept of `source` without asking its origin; what was answered before counts as kept."""
         stamp = self._parts.store.generations.stamp(source.url)
@@ -282,6 +301,11 @@ class Originals:
     def fetches_fail(self) -> bool:
         """Whether of the fetches of the last minutes some failed and none went well."""
         return self._intake.fetches_fail
+
+    @property
+    def open_circuits(self) -> int:
+        """How many origins this process leaves alone because they do not answer."""
+        return self._parts.fetcher.open_circuits
 
     # Freshness
 
@@ -409,6 +433,11 @@ class Originals:
             return await self._parts.flight.run(key, peek=peek, work=work, accept=accept)
         finally:
             self._wanted.pop(key, None)
+
+
+def _is_open(entry: Entry) -> bool:
+    """Tell whether something is to be found out about these bytes."""
+    return entry.picture is None or (entry.damaged and entry.judged_by != JUDGE)
 
 
 def _log_failure(source: Source, error: Exception) -> None:

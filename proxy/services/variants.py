@@ -6,6 +6,7 @@ Knows memory, the variant store and the render pool; knows nothing of HTTP reque
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -21,14 +22,14 @@ from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
 from cache.variants import Variants as VariantsStore
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError
-from proxy.images.batches import Batches
 from proxy.images.encode import RENDER_VERSION
-from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
+from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, choose_output, sniff
 from proxy.images.transform import Resolved
-from proxy.images.workers import Job, Output, Rendered, Wish
-from proxy.observe.metrics import Metrics
+from proxy.images.workers import JUDGE, Inspection, Job, Output, Rendered, Wish
 from proxy.services.originals import Look, Originals
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
+from proxy.services.rendering import Rendering
+from proxy.services.untouched import Untouched, is_answered_untouched
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -45,9 +46,8 @@ class Parts:
     kept: OriginalsStore
     store: VariantsStore
     memory: MemoryTier
-    batches: Batches
+    rendering: Rendering
     flight: SingleFlight
-    metrics: Metrics
     now: Callable[[], float] = time.time
 
 
@@ -92,6 +92,7 @@ class Variants:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._untouched = Untouched(parts.kept, parts.store, self._keep)
 
     def from_memory(self, asked: Asked) -> Picture | None:
         """Return the answer if it is at hand; never waits.
@@ -122,7 +123,7 @@ class Variants:
         return picture
 
     def _remember(self, asked: Asked, picture: Picture) -> None:
-        self._parts.memory.put(asked.memory_key, picture.from_memory(), size=len(picture.body))
+        self._parts.memory.put(asked.memory_key, picture.from_memory(), size=picture.size)
 
     def _remember_failure(self, asked: Asked, obtained: Obtained, error: MirrorError) -> None:
         # Of bytes that are not kept nothing is known: others may come, and keeping those is no change of generation.
@@ -146,8 +147,16 @@ class Variants:
         obtained = look.known
         if obtained is None or obtained.fresh_until <= self._parts.now():
             return None
+        if is_answered_untouched(obtained.entry, asked.acceptable):
+            return await self._stored_untouched(obtained)
         body = await self._stored(obtained.entry, asked)
         return _picture(obtained, body, "store") if body else None
+
+    async def _stored_untouched(self, obtained: Obtained) -> Picture | None:
+        with contextlib.suppress(OSError):
+            condition = await self._parts.kept.condition(obtained.entry.body_sha256)
+            return await self._untouched.stored(obtained) if condition.is_sound else None
+        return None
 
     async def _made(self, asked: Asked, key: str, look: Look) -> Picture:
         wish = asked.wish
@@ -157,6 +166,8 @@ class Variants:
             accept=lambda early: wish in early.rendered or wish in early.rendering,
             look=look,
         )
+        if is_answered_untouched(obtained.entry, asked.acceptable):
+            return await self._made_untouched(asked.source, obtained)
         if wish in obtained.rendering:
             obtained = replace(obtained, rendered=await asyncio.shield(obtained.rendering[wish]))
         if wish not in obtained.rendered:
@@ -178,6 +189,18 @@ class Variants:
         await self._store(obtained, asked, output)
         return picture
 
+    async def _made_untouched(self, source: Source, obtained: Obtained) -> Picture:
+        if obtained.ending is not None:
+            # Until it is committed there is no body at its place.
+            obtained = await asyncio.shield(obtained.ending)
+        obtained = await self._parts.originals.whole(source, obtained)
+        try:
+            return await self._untouched.made(obtained)
+        except OSError as error:
+            # It vanished after the look at it. The origin may still have it.
+            log.warning("the body of %s is not as it was kept: %s", source, error)
+            return await self._untouched.made(await self._parts.originals.obtain_again(source))
+
     async def _stored(self, entry: Entry, asked: Asked) -> bytes | None:
         key = _key(entry, asked)
         return await self._parts.store.get(key) if key else None
@@ -191,29 +214,39 @@ class Variants:
         rendered = {**obtained.rendered, **whole.rendered}
         missing = tuple(wish for wish in wishes if wish not in rendered)
         if missing:
-            rendered |= await self._outputs(whole, missing)
+            inspection = await self._inspected(whole, missing)
+            rendered |= dict(zip(missing, inspection.outputs, strict=True))
+            if whole.body is None and not whole.is_corrupt:
+                whole = await self._parts.originals.judged(whole, inspection)
         return replace(whole, rendered=rendered)
 
-    async def _outputs(self, obtained: Obtained, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
+    async def _inspected(self, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
         if obtained.body is None:
-            return await self._run(self._parts.kept.body_path(obtained.entry.body_sha256), wishes)
+            path = self._parts.kept.body_path(obtained.entry.body_sha256)
+            return await self._run(path, obtained, wishes)
         async with self._parts.kept.receive() as incoming:
             await incoming.write(obtained.body)
             await incoming.finish()
-            return await self._run(incoming.path, wishes)
+            return await self._run(incoming.path, obtained, wishes)
 
-    async def _run(self, path: Path, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
-        begun = time.perf_counter()
-        inspection = await self._parts.batches.run(Job(str(path), wishes))
-        self._parts.metrics.observe_renders(inspection.outputs, time.perf_counter() - begun)
-        return dict(zip(wishes, inspection.outputs, strict=True))
+    async def _run(self, path: Path, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
+        entry = obtained.entry
+        # What rotten bytes cost says nothing about the bytes that the digest names.
+        digest = f"corrupt {entry.body_sha256}" if obtained.is_corrupt else entry.body_sha256
+        origin = Source.parse(entry.source).origin
+        # What is marked by former rules is looked at as a whole.
+        job = Job(str(path), wishes, check=entry.damaged, origin=origin)
+        return await self._parts.rendering.run(job, sha256=digest, facts=_facts(entry))
 
     async def _store(self, obtained: Obtained, asked: Asked, output: Rendered) -> None:
         key = _key(obtained.entry, asked)
-        if key is None or obtained.is_corrupt:
-            return
-        await self._parts.store.put(key, output.body, tag=obtained.entry.body_sha256)
-        if self._parts.kept.generations.stamp(asked.source.url) != obtained.stamp and not await self._still(
+        if key is not None and output.output_format != UNTOUCHED and not obtained.is_corrupt:
+            await self._keep(obtained, key, output.body)
+
+    async def _keep(self, obtained: Obtained, key: str, body: bytes) -> None:
+        entry = obtained.entry
+        await self._parts.store.put(key, body, tag=entry.body_sha256)
+        if self._parts.kept.generations.stamp(entry.source) != obtained.stamp and not await self._still(
             obtained
         ):
             # Purged while it was rendered: what has no original must not lie around.
@@ -237,6 +270,7 @@ class Variants:
         """
         obtained = await self._parts.originals.obtain(source, wishes, patient=True, date=date)
         asked = {wish: Asked(source, wish.resolved, wish.acceptable) for wish in wishes}
+        obtained = await self._warmed_untouched(obtained, source, wishes)
         missing = [wish for wish in wishes if wish not in obtained.rendered]
         bodies = await asyncio.gather(*(self._stored(obtained.entry, asked[wish]) for wish in missing))
         stored = {
@@ -252,12 +286,22 @@ class Variants:
                 await self._store(obtained, asked[wish], output)
         return obtained, [stored[wish] if wish in stored else obtained.rendered[wish] for wish in wishes]
 
+    async def _warmed_untouched(
+        self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]
+    ) -> Obtained:
+        untouched = [wish for wish in wishes if is_answered_untouched(obtained.entry, wish.acceptable)]
+        if not untouched:
+            return obtained
+        picture = await self._made_untouched(source, obtained)
+        outputs = dict.fromkeys(untouched, Rendered(picture.body, UNTOUCHED, 0, 0))
+        return replace(obtained, rendered={**obtained.rendered, **outputs})
+
 
 def _refusal(entry: Entry) -> PictureError | None:
     """Return why nothing can be rendered of an original, as far as its entry tells."""
     if not entry.media_type.startswith("image/"):
         return NotAnImage("The source is kept, but it is not a picture.")
-    if entry.damaged:
+    if entry.damaged and entry.judged_by == JUDGE:
         return DecodeFailed()
     return None
 
@@ -299,10 +343,12 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
 
 
 def _size(entry: Entry) -> tuple[int, int] | None:
-    if not entry.picture:
-        return None
-    facts = PictureFacts.from_dict(entry.picture)
-    return facts.width, facts.height
+    facts = _facts(entry)
+    return (facts.width, facts.height) if facts else None
+
+
+def _facts(entry: Entry) -> PictureFacts | None:
+    return PictureFacts.from_dict(entry.picture) if entry.picture else None
 
 
 def _media_type(body: bytes) -> str:

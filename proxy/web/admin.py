@@ -7,6 +7,7 @@ import ipaddress
 
 from aiohttp import web
 
+from proxy.config import ServerConfig
 from proxy.errors import Unauthorized
 
 FORWARDING_HEADERS = frozenset({
@@ -16,24 +17,25 @@ FORWARDING_HEADERS = frozenset({
 FORWARDING_PREFIXES = ("x-forwarded", "x-original-")
 
 
-def require_admin(request: web.BaseRequest, admin_token: str) -> None:
+def require_admin(request: web.BaseRequest, config: ServerConfig) -> None:
     """Let the request pass or raise.
 
     Without a token the peer must be loopback, no proxy may stand in between, and the request must not come from
-    a web page: a page of anybody's, open in a browser on this machine, can reach loopback too.
+    a web page: a page of anybody's, open in a browser on this machine, can reach loopback too. A proxy on this
+    machine need not add any header; a public address in `server.public_url` says that there is one.
 
     Raises:
         Unauthorized: otherwise.
     """
-    if admin_token:
+    if config.admin_token:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        expected = admin_token.encode("utf-8")
+        expected = config.admin_token.encode("utf-8")
         if scheme.lower() == "bearer" and hmac.compare_digest(
             given.strip().encode("utf-8", "replace"), expected
         ):
             return
         raise Unauthorized
-    if _is_forwarded(request) or "Origin" in request.headers:
+    if config.is_public or _is_forwarded(request) or "Origin" in request.headers:
         raise Unauthorized
     if not _is_loopback(request.remote) or not _names_loopback(request.headers.get("Host", "")):
         raise Unauthorized

@@ -7,7 +7,6 @@ import functools
 import logging
 import signal
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,19 +15,23 @@ from aiohttp import web
 from cache.errors import CacheError
 from proxy.app import Engine, Place, make_policy, open_engine
 from proxy.config import Config
-from proxy.configfile import ConfigError, changed_restart_keys, keep_restart_keys
+from proxy.configfile import ConfigError, changed_restart_keys, keep_restart_keys, secret_texts
+from proxy.observe.logs import set_up
 from proxy.policy import Policy, listen_problem
+from proxy.web.accounts import Accounts
 from proxy.web.clients import clients_of
 from proxy.web.context import Context
+from proxy.web.handlers.service import set_process_gauges
 from proxy.web.plans import Plans
 from proxy.web.routes import dispatch
+from proxy.web.server import Server
+from proxy.web.streams import Streams
 
 log = logging.getLogger(__name__)
 
-MAX_LINE_BYTES = 16 * 1024
-"""Request line: a canonical source of 8 KiB with options before it."""
+MEASURE_SECONDS = 0.25
+"""How late the figures of one worker may be when another one answers `/metrics`."""
 
-_SWEEP_SECONDS = 5.0
 _SCRUB_PAUSE_SECONDS = 600.0
 
 
@@ -55,10 +58,10 @@ async def run(start: Start, listener: socket.socket) -> None:
     config, place = start.config, start.place
     async with open_engine(config, place=place) as engine:
         context = _context(engine)
-        server = _Server(context)
+        server = Server(functools.partial(dispatch, context), config.server, account=context.accounts)
         runner = web.ServerRunner(server, shutdown_timeout=config.server.shutdown_timeout)
         await runner.setup()
-        behind = [asyncio.create_task(server.hang_up_on_overdue())]
+        behind = [asyncio.create_task(server.hang_up_on_overdue()), asyncio.create_task(_measure(context))]
         if place.worker == 0:
             behind.append(asyncio.create_task(_scrub(engine)))
         try:
@@ -71,6 +74,14 @@ async def run(start: Start, listener: socket.socket) -> None:
                 task.cancel()
             await runner.cleanup()
             await asyncio.wait(behind)
+
+
+async def _measure(context: Context) -> None:
+    """Keep the figures of this process true for whichever worker is asked for them; until cancelled."""
+    while True:
+        set_process_gauges(context)
+        context.accounts.answers.write()
+        await asyncio.sleep(MEASURE_SECONDS)
 
 
 async def _scrub(engine: Engine) -> None:
@@ -121,6 +132,7 @@ class _Reloader:
                 return
             self._engine.reconfigure(config, policy)
             self._context.reconfigure(config, policy, self._engine.signer)
+            set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
             log.info("the configuration was reloaded")
 
     def _fresh(self) -> tuple[Config, Policy]:
@@ -134,45 +146,6 @@ class _Reloader:
         return config, make_policy(config)
 
 
-class _Server(web.Server):
-    """aiohttp's low-level server, which has no router: the raw target decides, and every hit is a tenth faster.
-
-    It hangs up on clients whose first request does not come. aiohttp bounds only the wait for the requests after
-    the first (keep-alive); connections that say nothing, or one header byte a minute, would stay for ever.
-    """
-
-    def __init__(self, context: Context) -> None:
-        config = context.config.server
-        super().__init__(
-            functools.partial(dispatch, context),
-            request_factory=functools.partial(
-                web.BaseRequest, loop=asyncio.get_running_loop(), client_max_size=config.max_body
-            ),
-            access_log=None,
-            keepalive_timeout=75.0,
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
-        )
-        self._unheard = context.unheard
-        self._timeout_seconds = config.read_timeout
-
-    def __call__(self) -> web.RequestHandler:
-        client = super().__call__()
-        self._unheard[client] = time.monotonic() + self._timeout_seconds
-        return client
-
-    async def hang_up_on_overdue(self) -> None:
-        """Close the connections that are overdue, again and again; to be cancelled."""
-        while True:
-            await asyncio.sleep(min(self._timeout_seconds / 4, _SWEEP_SECONDS))
-            now = time.monotonic()
-            for client, deadline in list(self._unheard.items()):
-                if deadline > now:
-                    break
-                del self._unheard[client]
-                client.force_close()
-
-
 def _context(engine: Engine) -> Context:
     return Context(
         config=engine.config,
@@ -182,13 +155,16 @@ def _context(engine: Engine) -> Context:
         originals=engine.originals,
         variants=engine.variants,
         purging=engine.purging,
-        articles=engine.articles,
+        rewriting=engine.rewriting,
         kept=engine.kept,
         variant_store=engine.variant_store,
         memory=engine.memory,
         pool=engine.pool,
         batches=engine.batches,
+        overloads=engine.overloads,
         metrics=engine.metrics,
         instance_id=engine.place.instance_id,
         clients=clients_of(engine.config.server),
+        accounts=Accounts(engine.metrics, engine.config),
+        streams=Streams(engine.config.server),
     )

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.variants import Variants as VariantsStore
@@ -18,21 +16,21 @@ from proxy.images.batches import Batches
 from proxy.images.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
-from proxy.services.articles import Articles
 from proxy.services.originals import Originals
+from proxy.services.overloads import Overloads
 from proxy.services.purging import Purging
+from proxy.services.rewritepool import RewritePool
 from proxy.services.variants import Variants
 from proxy.signing import Signer
+from proxy.web.accounts import Accounts
 from proxy.web.clients import Clients, clients_of
 from proxy.web.plans import Plans
+from proxy.web.streams import Streams
 
 
 @dataclass(slots=True)
 class Context:
-    """The parts of a running service. `config`, `policy`, `signer`, `plans` and `clients` change together at a reload.
-
-    `unheard` are the connections whose first request has not come yet, with the loop time when we hang up.
-    """
+    """The parts of a running service. `config`, `policy`, `signer`, `plans` and `clients` change at a reload."""
 
     config: Config
     policy: Policy
@@ -41,24 +39,28 @@ class Context:
     originals: Originals
     variants: Variants
     purging: Purging
-    articles: Articles
+    rewriting: RewritePool
     kept: OriginalsStore
     variant_store: VariantsStore
     memory: MemoryTier
     pool: RenderPool
     batches: Batches
+    overloads: Overloads
     metrics: Metrics
     instance_id: str
+    accounts: Accounts
+    streams: Streams
     clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False
-    unheard: dict[web.RequestHandler, float] = field(default_factory=dict)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _id_prefix: str = field(default_factory=lambda: secrets.token_hex(5))
 
     def reconfigure(self, config: Config, policy: Policy, signer: Signer | None) -> None:
         """Take a new configuration for the requests that come from now on."""
         self.clients = clients_of(config.server, self.clients)
+        self.accounts.reconfigure(config)
+        self.streams.reconfigure(config.server)
         self.config, self.policy, self.signer = config, policy, signer
         self.plans = Plans(config, policy, signer)
 

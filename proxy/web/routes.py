@@ -13,7 +13,6 @@ from aiohttp import hdrs, web
 
 from cache.errors import CacheError, FlightClosed, StoreBusy, StoreUnreadable
 from proxy.errors import Internal, MethodNotAllowed, MirrorError, QueueFull
-from proxy.web.clients import RATE_LIMIT
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY, error_response, from_aiohttp
 from proxy.web.handlers.admin import purge, rewrite
@@ -21,6 +20,7 @@ from proxy.web.handlers.explain import EXPLAIN_MOUNT, explain
 from proxy.web.handlers.home import home, script
 from proxy.web.handlers.pictures import answer_picture
 from proxy.web.handlers.service import healthz, metrics, readyz
+from proxy.web.server import Request
 
 log = logging.getLogger(__name__)
 
@@ -51,20 +51,9 @@ def raw_target(request: web.BaseRequest) -> str:
     return tail if tail.startswith("/") else "/" + tail
 
 
-async def dispatch(context: Context, request: web.BaseRequest) -> web.StreamResponse:
+async def dispatch(context: Context, request: Request) -> web.StreamResponse:
     """Answer one request, whatever happens."""
-    if context.clients is None:
-        return await _answered(context, request)
-    response = await _answered(context, request)
-    if not response.prepared:
-        # A streamed original has taken them with its head.
-        response.headers.update(request.get(RATE_LIMIT, {}))
-    return response
-
-
-async def _answered(context: Context, request: web.BaseRequest) -> web.StreamResponse:
     request_id = context.next_request_id()
-    context.unheard.pop(request.protocol, None)
     try:
         return await _handled(context, request, request_id)
     except web.HTTPException as error:
@@ -74,27 +63,32 @@ async def _answered(context: Context, request: web.BaseRequest) -> web.StreamRes
     except CacheError as error:
         return _failed(request, context, _from_store(error), request_id)
     except ConnectionError:
+        context.accounts.left(request)
         raise
     except Exception as error:
         log.exception("request %s failed", request_id)
         return _failed(request, context, Internal(detail=repr(error)), request_id)
 
 
-async def _handled(context: Context, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
+async def _handled(context: Context, request: Request, request_id: str) -> web.StreamResponse:
     target = raw_target(request)
     path, _, query = target.partition("?")
     if context.clients is not None:
         context.clients.admit(request, path, now=context.now())
     if path in _FIXED:
+        request.route = path
         methods, handler = _FIXED[path]
         return await _with_method(context, request, methods, handler)
     if path.startswith(EXPLAIN_MOUNT):
+        request.route = EXPLAIN_MOUNT
         return await _with_method(context, request, _READ, explain)
+    request.route = "other"
     if request.method == hdrs.METH_OPTIONS:
         return _preflight(request)
     if request.method not in _READ:
         raise MethodNotAllowed
     if path == "/" and not query:
+        request.route = "/"
         return await home(context, request)
     return await answer_picture(context, request, target, request_id)
 
@@ -137,13 +131,33 @@ def _from_store(error: CacheError) -> MirrorError:
             return Internal("The disk of the store refused; not everything was done.", detail=repr(error))
 
 
-def _failed(request: web.BaseRequest, context: Context, error: MirrorError, request_id: str) -> web.Response:
+def _failed(request: Request, context: Context, error: MirrorError, request_id: str) -> web.Response:
     context.metrics.errors.labels(error.code).inc()
-    if error.detail or error.status >= 500:
-        log.warning("request %s: %s: %s", request_id, error.code, error.detail or error.message)
+    fields = {
+        "request": request_id,
+        "status": error.status,
+        "code": error.code,
+        "address": request.raw_path,
+        "source": _source(context, request),
+        "client": context.accounts.client(request),
+        "referer": request.headers.get(hdrs.REFERER, ""),
+        "detail": error.detail,
+    }
+    level = logging.WARNING if error.status >= 500 else logging.INFO
+    log.log(
+        level, "request failed", extra={"fields": {name: value for name, value in fields.items() if value}}
+    )
     return error_response(
         error,
         request_id=request_id,
         accept=request.headers.get(hdrs.ACCEPT),
         varies_by=request.get(VARIES_BY, ""),
     )
+
+
+def _source(context: Context, request: web.BaseRequest) -> str:
+    """Return the source that a request asks for, also one that is not admitted; empty when there is none."""
+    try:
+        return context.plans.read(raw_target(request)).source.url
+    except MirrorError:
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -82,6 +83,26 @@ async def test_loopback_without_token_is_trusted_only_when_asked_directly(
     assert (await client.get("/metrics", headers=headers)).code == "unauthorized"
 
 
+@pytest.mark.parametrize(
+    ("public_url", "status"),
+    [
+        ("https://img.example.org", 401),
+        ("http://192.0.2.7:8080", 401),
+        ("http://localhost.example.org", 401),
+        ("http://localhost:8080", 200),
+        ("http://[::1]:8080/img", 200),
+        ("http://127.0.0.9", 200),
+    ],
+)
+async def test_administration_without_token_is_closed_where_the_public_address_is_public(
+    tmp_path: Path, http: aiohttp.ClientSession, public_url: str, status: int
+) -> None:
+    """nginx adds no header by itself and sends the upstream's address as `Host`: nothing tells it from the owner."""
+    with Service(write_config(tmp_path, {"server": {"public_url": public_url}})) as service:
+        answer = await Client(http, service.base).get("/metrics")
+    assert answer.status == status
+
+
 async def test_explain_tells_what_would_happen_and_asks_no_origin(
     client: Client, origin: ScriptedOrigin
 ) -> None:
@@ -107,7 +128,13 @@ async def test_explain_tells_what_would_happen_and_asks_no_origin(
     [
         ("/image/widht=3/http://h/a.png", "invalid_transform"),
         ("/nothing", "not_found"),
-        ("/?ftp://h/a.png", "invalid_source"),
+        ("/?ftp://h/a.png", "source_not_allowed"),
+        ("/?FTP%3A%2F%2Fh%2Fa.png", "source_not_allowed"),
+        ("/?data:image/png;base64,AA==", "source_not_allowed"),
+        ("/?file:///etc/passwd", "source_not_allowed"),
+        ("/?h.example:80/a.png", "invalid_source"),
+        ("/?http://user@h/a.png", "invalid_source"),
+        ("/?http://[::1/a.png", "invalid_source"),
     ],
 )
 async def test_explain_of_what_cannot_be_read_says_why(client: Client, target: str, code: str) -> None:
@@ -212,3 +239,25 @@ async def test_purge_that_cannot_be_meant_is_refused(
     answer = await client.get("/purge", method="POST", data=json.dumps(asked))
     assert (answer.status, answer.code) == (400, "invalid_request")
     assert reason in json.loads(answer.body)["message"]
+
+
+async def test_rewrite_whose_client_is_gone_frees_its_place(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    """Articles that take long, and whose clients hang up, hold up neither the next article nor the service."""
+    slow = b"> " * 20 + b"a\n" * 400_000
+    with Service(write_config(tmp_path)) as service:
+        client = Client(http, service.base)
+        head = "POST /rewrite HTTP/1.1\r\nHost: h\r\nContent-Type: text/markdown\r\n"
+        head += f"Content-Length: {len(slow)}\r\n\r\n"
+        for _ in range(4):
+            _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+            writer.write(head.encode() + slow)
+            await writer.drain()
+            writer.transport.abort()
+        article = f"![]({WRAPPER}http://h.example/a.png)".encode()
+        answer = await client.get(
+            "/rewrite", method="POST", data=article, headers={"Content-Type": "text/markdown"}
+        )
+        assert (answer.status, answer.headers["X-Imgmirror-Replaced"]) == (200, "1")
+        assert (await client.get("/readyz")).status == 200

@@ -12,7 +12,7 @@ from pathlib import Path
 from proxy.cli.checks.finding import Finding
 from proxy.config import Config
 from proxy.configfile import ConfigError
-from proxy.images.libvips import decoder_problem, has_libvips
+from proxy.images.libvips import REPAIR, decoder_problem, find_libvips
 from proxy.policy import listen_problem, load_manifest
 from proxy.version import __version__
 
@@ -35,9 +35,7 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
         )
     yield from _decoder(config)
     yield from _manifest(config)
-    if not config.on_loopback and not config.server.admin_token:
-        advice = "set server.admin_token; until then only this machine can purge and read metrics"
-        yield Finding("note", "configuration", "no server.admin_token", advice)
+    yield from _administration(config)
     if not config.server.public_url:
         advice = "set server.public_url, or give `rewrite` a --base-url"
         yield Finding("note", "configuration", "no server.public_url", advice)
@@ -64,14 +62,34 @@ def machine_findings(config: Config) -> Iterator[Finding]:
     yield from _clock(config, now=time.time())
 
 
+def _administration(config: Config) -> Iterator[Finding]:
+    if config.server.admin_token:
+        return
+    if config.server.is_public:
+        found = "/purge, /rewrite, /explain and /metrics are closed: server.public_url is public, and there is no token"
+        yield Finding("note", "administration", found, "set server.admin_token")
+    elif not config.on_loopback:
+        advice = "set server.admin_token; until then only this machine can purge and read metrics"
+        yield Finding("note", "administration", "no server.admin_token", advice)
+    elif not config.server.public_url:
+        found = "/purge, /rewrite, /explain and /metrics are open to this machine, also to a proxy that runs on it"
+        advice = "behind a proxy set server.public_url and server.admin_token"
+        yield Finding("note", "administration", found, advice)
+
+
 def _decoder(config: Config) -> Iterator[Finding]:
     wanted = config.render.decoder
     if problem := decoder_problem(wanted):
         yield Finding("care", "decoder", problem, "`imgmirror serve` refuses to start until this is settled")
-    elif wanted == "auto" and not has_libvips():
+        return
+    found = find_libvips()
+    if wanted == "auto" and found.installed and found.problem:
+        yield Finding("care", "decoder", f"Pillow, because libvips cannot be used: {found.problem}", REPAIR)
+    elif wanted == "auto" and found.problem:
         yield Finding("note", "decoder", "Pillow; libvips is faster for PNG", "install imgmirror[vips]")
     else:
-        yield Finding("ok", "decoder", {"auto": "Pillow, and libvips for PNG"}.get(wanted, wanted))
+        names = {"auto": f"Pillow, and {found} for PNG", "libvips": str(found)}
+        yield Finding("ok", "decoder", names.get(wanted, wanted))
 
 
 def _manifest(config: Config) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
 from aiohttp import web
 
@@ -17,7 +18,7 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
-from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture
+from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, as_picture
 from proxy.services.variants import Asked
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY
@@ -25,12 +26,12 @@ from proxy.web.hints import NO_HINTS
 from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import (
     Moment,
-    as_picture,
     joined,
     original_response,
     picture_response,
     stream_original,
 )
+from proxy.web.server import Request
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +53,14 @@ class PictureRequest:
 
     __slots__ = ("accept", "context", "plan", "request", "request_id", "target")
 
-    def __init__(self, request: web.BaseRequest, context: Context, target: str, request_id: str) -> None:
+    def __init__(self, request: Request, context: Context, target: str, request_id: str) -> None:
         self.request = request
         self.context = context
         self.target = target
         self.request_id = request_id
         self.accept = joined(request, "Accept")
         self.plan = self._plan()
+        request.route = self.plan.kind
 
     async def answer(self) -> web.StreamResponse:
         """Return the answer.
@@ -104,12 +106,16 @@ class PictureRequest:
         try:
             picture = self.context.variants.from_memory(asked)
             if picture is not None:
-                self.context.metrics.memory_hits.inc()
+                self._note_memory_hit()
                 return self._answered(picture, asked)
             return await self._rendered(asked)
         except PictureError as error:
             self.request[VARIES_BY] = self.plan.vary
             return self._redirected(error)
+
+    def _note_memory_hit(self) -> None:
+        self.request.from_memory = True
+        self.context.metrics.memory_hits.inc()
 
     async def _rendered(self, asked: Asked) -> web.Response:
         begun = time.perf_counter()
@@ -158,7 +164,7 @@ class PictureRequest:
         path = self.context.kept.body_path(obtained.entry.body_sha256)
         self._count(as_picture(obtained, b""))
         try:
-            return await stream_original(self.request, obtained, path, self._moment)
+            return await self._streamed(obtained, path)
         except ConnectionError:
             raise
         except OSError as error:
@@ -170,7 +176,7 @@ class PictureRequest:
         key = ("original", self.plan.source.url)
         held = self.context.memory.get(key)
         if isinstance(held, Picture) and self._still_true(held):
-            self.context.metrics.memory_hits.inc()
+            self._note_memory_hit()
             return original_response(self.request, held, self._moment)
         obtained = await self.context.originals.obtain(self.plan.source)
         obtained = await self.context.originals.whole(self.plan.source, obtained)
@@ -188,11 +194,15 @@ class PictureRequest:
         stamp = self.context.kept.generations.stamp(self.plan.source.url)
         return stamp == held.stamp and held.fresh_until > self.context.now()
 
+    async def _streamed(self, obtained: Obtained, path: Path) -> web.StreamResponse:
+        with self.context.streams.place(self.request):
+            return await stream_original(self.request, obtained, path, self._moment)
+
     async def _from_store(self, key: tuple[str, str], obtained: Obtained) -> web.StreamResponse:
         if obtained.body is None and obtained.entry.body_size > IN_MEMORY_BYTES:
             path = self.context.kept.body_path(obtained.entry.body_sha256)
             self._count(as_picture(obtained, b""))
-            return await stream_original(self.request, obtained, path, self._moment)
+            return await self._streamed(obtained, path)
         body = obtained.body
         if body is None:
             body = await self.context.kept.read_body(obtained.entry.body_sha256)
@@ -213,7 +223,7 @@ def _refuse_loops(request: web.BaseRequest, instance_id: str) -> None:
 
 
 async def answer_picture(
-    context: Context, request: web.BaseRequest, target: str, request_id: str
+    context: Context, request: Request, target: str, request_id: str
 ) -> web.StreamResponse:
     """Answer one request for a picture."""
     return await PictureRequest(request, context, target, request_id).answer()

@@ -16,6 +16,8 @@ from proxy.web.context import Context
 _WITHOUT_THESE = {ROOT, "entries", "bodies", "blocked"}
 """Folders without which no kept original can be answered."""
 
+STARVED_SECONDS = 10.0
+"""A picture that waits longer for a render process says that there are too few, or that slow ones hold them."""
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -36,8 +38,10 @@ async def readyz(context: Context, _request: web.BaseRequest) -> web.Response:
 
 async def metrics(context: Context, request: web.BaseRequest) -> web.Response:
     """Answer the figures of all workers as Prometheus text."""
-    require_admin(request, context.config.server.admin_token)
-    await _update_gauges(context)
+    require_admin(request, context.config.server)
+    await _set_store_gauges(context)
+    set_process_gauges(context)
+    context.accounts.answers.write()
     text = await asyncio.to_thread(context.metrics.text)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
 
@@ -101,6 +105,9 @@ def _worries(context: Context, figures: dict[str, object]) -> list[str]:
         reasons.append(f"an original was served but not kept: {refused}")
     if context.batches.queued > context.config.render.queue // 2:
         reasons.append("the render queue is deep")
+    if context.batches.longest_wait_seconds > STARVED_SECONDS:
+        waited = round(context.batches.longest_wait_seconds)
+        reasons.append(f"the render queue is starved: a picture has waited for {waited} s")
     if figures["scrub_damaged"]:
         reasons.append(
             f"{figures['scrub_damaged']} kept originals are damaged or missing: see `imgmirror store verify`"
@@ -110,11 +117,21 @@ def _worries(context: Context, figures: dict[str, object]) -> list[str]:
     return reasons
 
 
-async def _update_gauges(context: Context) -> None:
-    stat, free, scrub = await asyncio.gather(
+def set_process_gauges(context: Context) -> None:
+    """Set the figures that every worker has its own of."""
+    gauges = context.metrics
+    gauges.queue.set(context.batches.queued)
+    gauges.memory_bytes.set(context.memory.bytes)
+    gauges.variant_store_faults.set(context.variant_store.faults)
+    gauges.open_circuits.set(context.originals.open_circuits)
+
+
+async def _set_store_gauges(context: Context) -> None:
+    stat, free, scrub, failures = await asyncio.gather(
         context.variant_store.stat(),
         asyncio.to_thread(context.kept.free_bytes),
         asyncio.to_thread(context.kept.scrub.state),
+        context.kept.failures.counts(now=context.now()),
     )
     gauges = context.metrics
     gauges.variants_bytes.set(stat.bytes)
@@ -122,6 +139,4 @@ async def _update_gauges(context: Context) -> None:
     gauges.free_bytes.set(free)
     gauges.scrub_damaged.set(len(scrub.damage))
     gauges.scrub_finished.set(scrub.finished_at)
-    gauges.queue.set(context.batches.queued)
-    gauges.memory_bytes.set(context.memory.bytes)
-    gauges.variant_store_faults.set(context.variant_store.faults)
+    gauges.remembered_failures.set(sum(failures.values()))

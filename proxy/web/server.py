@@ -1,0 +1,209 @@
+"""The HTTP server below the handlers: its connections, what they may hold up, and what every answer is counted in.
+
+aiohttp's low-level server has no router: the raw target decides (`routes`), and a hit is a tenth faster. Its
+connections are watched here, because aiohttp itself bounds only the wait for a whole request after the first one.
+Event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from proxy.config import ServerConfig
+from proxy.web.clients import RATE_LIMIT
+
+log = logging.getLogger(__name__)
+
+MAX_LINE_BYTES = 16 * 1024
+"""Request line: a canonical source of 8 KiB with options before it."""
+
+KEEP_ALIVE_SECONDS = 75.0
+
+PROGRESS_BYTES = 16 * 1024
+"""What a client must take of its answer in each `server.write_timeout`."""
+
+_SWEEP_SECONDS = 5.0
+
+Account = Callable[[Any, web.StreamResponse], None]
+"""Called after each answer with the `Request` and the answer."""
+
+
+class Request(web.BaseRequest):
+    """A request that knows what its answer is counted under.
+
+    route: the kind of address, `unread` when the parser refused the request. from_memory: whether a picture in
+    memory answered it. begun: loop time when the request had come.
+    """
+
+    route = "unread"
+    from_memory = False
+    begun = 0.0
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        # The name and versions of our libraries help nobody but an attacker.
+        response.headers.popall(hdrs.SERVER, None)
+        limit = self.get(RATE_LIMIT)
+        if limit:
+            response.headers.update(limit)
+
+
+class Connection(web.RequestHandler):
+    """One connection of a client, with a deadline for each request and for reading the answer.
+
+    busy: whether a whole request has come and its answer is not sent yet. ahead: whether something came behind it,
+    which may be the beginning of the next one.
+    """
+
+    __slots__ = ("_server", "ahead", "busy")
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self.ahead = self.busy = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the client; a request that has begun must be whole before its deadline."""
+        super().data_received(data)
+        if self.busy or self._messages:
+            self.ahead = not data.endswith(b"\r\n\r\n")
+        else:
+            self._server.expect_request(self)
+
+    def pause_writing(self) -> None:
+        """Note that the client does not read as fast as we write."""
+        super().pause_writing()
+        self._server.expect_reading(self)
+
+    def resume_writing(self) -> None:
+        """Note that the client has read."""
+        super().resume_writing()
+        self._server.reading.pop(self, None)
+
+    def log_access(self, request: web.BaseRequest, response: web.StreamResponse, _time: float | None) -> None:
+        """Count one answer; aiohttp calls this when it is sent."""
+        self.busy = False
+        if self.ahead and not self._messages:
+            self._server.expect_request(self)
+        self._server.account(request, response)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what the parser refused: one plain line for the client, one in the log, no traceback."""
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        # The message repeats what the client sent; only its first line says what is wrong.
+        reason = (message or repr(exc)).strip().partition("\n")[0].rstrip(":")
+        log.info(
+            "unreadable request", extra={"fields": {"client": request.remote or "", "reason": reason[:200]}}
+        )
+        response = web.Response(status=status, text="400: Bad Request\n")
+        response.force_close()
+        return response
+
+
+class Server(web.Server):
+    """The server of one worker. It hangs up on clients that keep it waiting.
+
+    unheard: connections whose request is not whole yet, with the time when we hang up, the earliest first.
+    reading: connections that are slower than we write, with the time of the next look and the bytes left then.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        config: ServerConfig,
+        *,
+        account: Account,
+    ) -> None:
+        super().__init__(handler, request_factory=self._request)
+        self.unheard: dict[web.RequestHandler, float] = {}
+        self.reading: dict[web.RequestHandler, tuple[float, int]] = {}
+        self.account = account
+        self._config = config
+
+    def __call__(self) -> Connection:
+        client = Connection(
+            self,
+            loop=self._loop,
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+        )
+        self.expect_request(client)
+        return client
+
+    def expect_request(self, client: Connection) -> None:
+        """Start the clock for the client's next request, unless it runs."""
+        if client not in self.unheard:
+            self.unheard[client] = time.monotonic() + self._config.read_timeout
+
+    def expect_reading(self, client: Connection) -> None:
+        """Start the clock for the client to read."""
+        self.reading[client] = (time.monotonic() + self._config.write_timeout, _unread_bytes(client))
+
+    async def hang_up_on_overdue(self) -> None:
+        """Close the connections that are overdue, again and again; to be cancelled."""
+        while True:
+            pause = min(self._config.read_timeout / 4, self._config.write_timeout / 4, _SWEEP_SECONDS)
+            await asyncio.sleep(pause)
+            now = time.monotonic()
+            self._hang_up_on_unheard(now)
+            self._hang_up_on_unread(now)
+
+    def _hang_up_on_unheard(self, now: float) -> None:
+        for client, deadline in list(self.unheard.items()):
+            if deadline > now:
+                break
+            del self.unheard[client]
+            client.force_close()
+
+    def _hang_up_on_unread(self, now: float) -> None:
+        for client, (deadline, before) in list(self.reading.items()):
+            if deadline > now:
+                continue
+            left = _unread_bytes(client)
+            if client.transport is not None and left <= before - PROGRESS_BYTES:
+                self.reading[client] = (now + self._config.write_timeout, left)
+                continue
+            del self.reading[client]
+            if client.transport is not None:
+                log.info("client does not read", extra={"fields": {"client": _host(client)}})
+                # `close` would wait for the client to read.
+                client.transport.abort()
+
+    def _request(
+        self,
+        message: Any,
+        payload: Any,
+        protocol: Any,
+        writer: Any,
+        task: asyncio.Task[None],
+    ) -> Request:
+        self.unheard.pop(protocol, None)
+        protocol.busy = True
+        request = Request(
+            message, payload, protocol, writer, task, self._loop, client_max_size=self._config.max_body
+        )
+        request.begun = self._loop.time()
+        return request
+
+
+def _unread_bytes(client: web.RequestHandler) -> int:
+    return client.transport.get_write_buffer_size() if client.transport is not None else 0
+
+
+def _host(client: web.RequestHandler) -> str:
+    peer = client.peername
+    return str(peer[0]) if isinstance(peer, tuple) else ""
