@@ -51,6 +51,7 @@ class _BoundedReader(DecompressingBufferedReader):  # type: ignore[misc]  # unty
     """The library's reader, which else would keep a line of any length in memory, and print what it finds wrong."""
 
     lines_bytes = 0
+    is_in_member = False
 
     def readline(self, length: int | None = None) -> bytes:
         room = MAX_HEAD_BYTES - self.lines_bytes
@@ -61,6 +62,12 @@ class _BoundedReader(DecompressingBufferedReader):  # type: ignore[misc]  # unty
         return line
 
     def _decompress(self, data: bytes) -> bytes:
+        plain = self._decompressed(data)
+        if data and self.decompressor is not None:
+            self.is_in_member = not self.decompressor.eof
+        return plain
+
+    def _decompressed(self, data: bytes) -> bytes:
         if self.decompressor is None or not self.num_block_read:
             plain: bytes = super()._decompress(data)
             return plain
@@ -76,7 +83,7 @@ class _Records(ArchiveIterator):  # type: ignore[misc]  # untyped there
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, no_record_parse=True, arc2warc=True, check_digests=True)
-        self.reader = _BoundedReader(self.fh)
+        self.reader = self._bounded = _BoundedReader(self.fh)
 
     def next_record(self) -> Any:
         """Return the next record, None at the end.
@@ -91,6 +98,11 @@ class _Records(ArchiveIterator):  # type: ignore[misc]  # untyped there
             return None
         except Exception as error:  # a parser of strangers' bytes raises whatever it meets
             raise BadArchive(f"{type(error).__name__}: {error}"[:300]) from error
+
+    @property
+    def ends_in_a_member(self) -> bool:
+        """Whether a compressed file ended before the end mark of its last gzip member."""
+        return self._bounded.is_in_member
 
 
 class WarcReader:
@@ -119,11 +131,15 @@ class WarcReader:
         with self._path.open("rb") as self._file:
             records = _Records(self._file)
             try:
+                is_cut = False
                 while (record := records.next_record()) is not None:
                     yield from self._read(record)
                     _drain(record)
+                    is_cut = not _is_whole(record)
                 if self._group is not None:
                     yield self._ended()
+                if is_cut or records.ends_in_a_member:
+                    raise BadArchive("it ends in the middle of a record")
             finally:
                 if self._group is not None:
                     self._group.close()
@@ -297,7 +313,8 @@ def _entry_of(text: bytes, uri: str) -> Entry:
 
 def _is_whole(record: Any) -> bool:
     """Whether the record was read to the end it announced."""
-    return bool(record.raw_stream.limit == 0)
+    # A head without a length is one that was cut.
+    return getattr(record.raw_stream, "limit", None) == 0
 
 
 def _block_is_wrong(record: Any) -> bool:

@@ -11,11 +11,12 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from cache.articles import Article
 from cache.entry import Entry
@@ -38,7 +39,9 @@ from proxy.archives.items import (
 )
 from proxy.archives.warcreading import WarcReader
 from proxy.config import FetchConfig
+from proxy.dialects import Unwrapper
 from proxy.errors import DecodeFailed, InvalidSource, SourceNotAllowed
+from proxy.fetch.addresses import is_address, prohibited_text
 from proxy.fetch.media import admitted, decide
 from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
 from proxy.images.probe import has_proper_end
@@ -51,6 +54,9 @@ log = logging.getLogger(__name__)
 MAX_LISTED = 1000
 MAX_DEFERRED = 100_000
 """Revisits whose capture has not come yet."""
+
+LOOPBACK = "127.0.0.1"
+"""What every name under `localhost` stands for (RFC 6761 §6.3)."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -91,6 +97,7 @@ class Parts:
     kept: Originals
     pool: RenderPool
     fetch: FetchConfig
+    unwrapper: Unwrapper
     now: Callable[[], float]
 
 
@@ -100,8 +107,10 @@ class Unpacking:
     1. An entry of ours: its bodies agree with their digests (the reader saw to that), its type with its bytes. It
        is united with what is kept of the source; the one confirmed last is the present one.
     2. A capture: the checks of a download. What is kept of the source stays the present one, the capture is history.
+       A proxy's copy is that of the source in its address, and says where it came from.
     3. A revisit: the bytes of the capture it names, which may come later: those wait until the end.
-    4. A full store ends the run; what is refused for itself does not.
+    4. What comes from an address that may not be fetched from is refused.
+    5. A full store ends the run; what is refused for itself does not.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -176,6 +185,7 @@ class Unpacking:
     async def _entry(self, item: PackedEntry) -> None:
         entry = item.entry
         _require_sound(entry)
+        self._require_reachable(Source.parse(entry.source))
         for digest, landed in item.bodies.items():
             version = next(
                 known for known in (entry.as_former(), *entry.history) if known.body_sha256 == digest
@@ -205,7 +215,7 @@ class Unpacking:
     # Others'
 
     async def _capture(self, item: Capture) -> None:
-        source = Source.parse(item.url)
+        source = self._source(item.url)
         claimed = next((value for name, value in item.headers if name == "content-type"), None)
         root = await root_of_body(item.body.head, item.body.arrived.path)
         media_type = decide(item.body.head, claimed, root=root)
@@ -232,6 +242,7 @@ class Unpacking:
                 raise Refused("not_an_image")
             facts, damaged = inspection.facts, isinstance(inspection.error, DecodeFailed)
         moment = min(item.moment, self._parts.now())
+        provenance = _provenance(item, source, moment)
         return Entry(
             source=source.url,
             status=item.status,
@@ -239,11 +250,12 @@ class Unpacking:
             body_sha256=item.body.arrived.sha256,
             body_size=item.body.arrived.size,
             media_type=media_type,
-            final_url=source.url,
+            final_url=item.url if provenance else source.url,
             request_time=moment,
             response_time=moment,
             fetched_at=moment,
             validated_at=moment,
+            recovered=provenance,
             damaged=damaged,
             judged_by=JUDGE,
             picture=facts.to_dict() if facts else None,
@@ -257,7 +269,7 @@ class Unpacking:
 
     async def _resolved(self, item: Revisit) -> bool:
         """Note that a source gave bytes that are kept already; return False when they are not known (yet)."""
-        url = Source.parse(item.url).url
+        url = self._source(item.url).url
         known = self._captured.get(item.digest.lower()) if item.digest else None
         if known is None and not item.digest:
             known = await self._named(item.refers_to)
@@ -282,8 +294,20 @@ class Unpacking:
         return True
 
     async def _named(self, url: str) -> tuple[str, str] | None:
-        entry = await self._parts.kept.get(Source.parse(url).url)
+        entry = await self._parts.kept.get(self._source(url).url)
         return (entry.source, entry.body_sha256) if entry else None
+
+    def _source(self, url: str) -> Source:
+        """Return the source that an address shows, whatever proxy it leads through."""
+        source = self._parts.unwrapper.opened(Source.parse(url))[0]
+        self._require_reachable(source)
+        return source
+
+    def _require_reachable(self, source: Source) -> None:
+        """Refuse an address that may not be fetched from; names are looked up by nobody here."""
+        host = LOOPBACK if source.host.rpartition(".")[2] == "localhost" else source.host
+        if is_address(host) and prohibited_text(host.strip("[]"), self._parts.fetch.allow_networks):
+            raise Refused("prohibited_address")
 
     def _count(self, now: Entry, before: Entry | None, size: int) -> None:
         if before is None:
@@ -323,6 +347,13 @@ async def _items(reader: ArchiveReader) -> AsyncIterator[Callable[[], Awaitable[
             yield lambda: loop.run_in_executor(thread, next, iterator, None)
         finally:
             thread.submit(iterator.close)
+
+
+def _provenance(item: Capture, source: Source, moment: float) -> Mapping[str, Any] | None:
+    """Return where a proxy's copy came from; None for what the source itself gave."""
+    if Source.parse(item.url) == source:
+        return None
+    return {"from": "wrapper", "url": item.url, "captured_at": moment}
 
 
 def _require_sound(entry: Entry) -> None:

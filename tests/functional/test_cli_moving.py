@@ -20,7 +20,11 @@ from warcio.archiveiterator import ArchiveIterator
 from warcs import DATE, MOMENT, chunked, packed, record, response, sha1
 
 from cache.entry import Entry, Former
+from cache.landing import Landing
+from cache.layout import prepare
 from cache.originals import Originals
+from proxy.archives.items import BadArchive, Skipped
+from proxy.archives.warcreading import WarcReader
 
 PNG, OTHER = chart_png(40, 30, seed=1), chart_png(30, 40, seed=2)
 JPEG = photo_jpeg(64, 48)
@@ -629,3 +633,103 @@ def test_wrong_use_exits_2(
         code = int(ended.code or 0)
     assert code == 2
     assert "imgmirror" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://192.168.1.7/cam.png",
+        "http://[fe80::1]/a.png",
+        "http://0x7f000001/a.png",
+        "http://[::ffff:10.0.0.1]/a.png",
+        "http://localhost/a.png",
+        "https://cors.zfour.workers.dev/?http://169.254.169.254/a.png",
+    ],
+)
+def test_capture_of_an_inner_address_is_refused(
+    there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    """What may not be fetched may not be brought in either, also behind a wrapper; the rest of the file comes in."""
+    config = write_config(there.parent, {"fetch": {"allow_networks": []}})
+    path = archive(tmp_path, response(url, PNG), response(URL, OTHER))
+    assert invoke("store", "unpack", str(path), "--json", config=config) == 1
+    report = told(capsys)
+    assert (report["new"], report["refused"]) == (1, {"prohibited_address": 1})
+    assert entries_in(config).keys() == {URL}
+
+
+def test_capture_of_an_allowed_network_comes_in(
+    there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`fetch.allow_networks` opens an intranet for archives as it does for fetching."""
+    config = write_config(there.parent, {"fetch": {"allow_networks": ["192.168.0.0/16"]}})
+    assert unpacked(config, capsys, archive(tmp_path, response("http://192.168.1.7/a.png", PNG)))["new"] == 1
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        "https://cors.zfour.workers.dev/?{}",
+        "https://wsrv.nl/?url={}",
+        "https://images.weserv.nl/?url={}",
+        "https://i0.wp.com/h.example/a.png",
+    ],
+)
+def test_capture_of_a_wrapper_is_kept_under_its_source(
+    there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrapper: str
+) -> None:
+    """The picture is found by the address that requests use; the entry says that a proxy gave it."""
+    url = wrapper.format(URL)
+    assert unpacked(there, capsys, archive(tmp_path, response(url, PNG)))["new"] == 1
+    ((source, entry),) = entries_in(there).items()
+    assert source.partition("://")[2] == URL.partition("://")[2]
+    assert entry.recovered is not None
+    assert (entry.recovered["from"], entry.recovered["url"]) == ("wrapper", url)
+
+
+def arc_of(*bodies: bytes) -> list[bytes]:
+    """Return the records of an ARC file, its own first."""
+    version = b"1 0 x\nURL IP-address Archive-date Content-type Archive-length\n"
+    records = [b"filedesc://x.arc 0.0.0.0 20200203040506 text/plain %d\n" % len(version) + version + b"\n"]
+    for number, body in enumerate(bodies):
+        block = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n" + body
+        head = f"http://h.example/{number}.png 1.2.3.4 20200203040506 image/png {len(block)}\n".encode()
+        records.append(head + block + b"\n")
+    return records
+
+
+def is_said_to_be_cut(reader: WarcReader) -> bool:
+    """Whether a record, or the whole file, is refused."""
+    refused = False
+    try:
+        for item in reader.items():
+            refused |= isinstance(item, Skipped) and item.refused
+            item.close()
+    except BadArchive:
+        return True
+    return refused
+
+
+@pytest.mark.parametrize("name", ["x.arc", "x.arc.gz", "x.warc", "x.warc.gz"])
+def test_file_that_is_cut_anywhere_but_between_records_is_said_to_be(tmp_path: Path, name: str) -> None:
+    """At every byte: a lost head, body or end mark of gzip; only the empty lines behind a record carry nothing."""
+    is_arc, is_packed = ".arc" in name, name.endswith(".gz")
+    records = arc_of(PNG, OTHER) if is_arc else [response(URL, PNG), response(f"{URL}?2", OTHER)]
+    parts = [gzip.compress(item) if is_packed else item for item in records]
+    ends = {sum(map(len, parts[: number + 1])) for number in range(len(parts))}
+    lines = 0 if is_packed else 1 if is_arc else 4
+    whole, layout = b"".join(parts), prepare(tmp_path / "store")
+    for cut in range(1, len(whole)):
+        if any(end - lines <= cut <= end for end in ends):
+            continue
+        (tmp_path / name).write_bytes(whole[:cut])
+        assert is_said_to_be_cut(WarcReader(tmp_path / name, lambda: Landing(layout), max_bytes=1 << 20)), cut
+
+
+def test_cut_arc_file_ends_with_one(there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What came before the cut is kept; the report names the file."""
+    first, second, third = arc_of(PNG, OTHER)
+    path = archive(tmp_path, first, second, third[:40], name="cut.arc")
+    assert invoke("store", "unpack", str(path), "--json", config=there) == 1
+    report = told(capsys)
+    assert (report["new"], list(report["broken"])) == (1, [str(path)])

@@ -97,7 +97,7 @@ async def unpack(args: argparse.Namespace, config: Config) -> int:
     """Bring in what archives hold; exit 1 when something of it is refused or broken."""
     paths: list[Path] = args.paths
     async with open_engine(config, tidy=False) as engine:
-        unpacking = Unpacking(Parts(engine.kept, engine.pool, config.fetch, time.time))
+        unpacking = Unpacking(Parts(engine.kept, engine.pool, config.fetch, unwrapper_of(config), time.time))
         with progress_bar("Unpacking") as progress:
             report = await unpacking.unpack(paths, progress)
     if args.json:
