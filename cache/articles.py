@@ -15,6 +15,8 @@ from pathlib import Path
 
 from cache.durable import Durable, refusal
 from cache.layout import Layout
+from cache.opening import read_regular
+from cache.spelling import present_spelling
 from cache.threads import StoreThreads
 
 log = logging.getLogger(__name__)
@@ -129,13 +131,12 @@ class ArticleIndex:
 
 def _read(path: Path) -> Article | None:
     try:
-        with path.open("rb") as reader:
-            known = json.loads(reader.read(MAX_ARTICLE_BYTES))
+        known = json.loads(read_regular(path, MAX_ARTICLE_BYTES))
         match known:
             case {"article": str(name), "sources": [*sources]} if all(
                 isinstance(url, str) for url in sources
             ):
-                return Article(name, tuple(sources), moment_or_none(known.get("date")))
+                return Article(name, tuple(map(present_spelling, sources)), moment_or_none(known.get("date")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

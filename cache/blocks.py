@@ -9,6 +9,8 @@ from cache.durable import Durable, refusal
 from cache.errors import StoreUnreadable
 from cache.keys import source_key
 from cache.layout import Layout
+from cache.opening import read_regular
+from cache.spelling import former_spelling
 
 MAX_BLOCK_BYTES = 64 * 1024
 _ABSENT = {errno.ENOENT, errno.ENOTDIR}
@@ -27,13 +29,7 @@ class Blocks:
         Raises:
             StoreUnreadable: nobody can tell; to answer "no" would be to break a promise.
         """
-        try:
-            self._layout.blocked(source_key(url)).stat()
-        except OSError as error:
-            if error.errno in _ABSENT:
-                return False
-            raise StoreUnreadable(f"blocks cannot be read: {error.strerror or error}") from error
-        return True
+        return any(self._has(spelling) for spelling in _spellings(url))
 
     def add(self, url: str, reason: str, *, now: float) -> None:
         """Block a source for good; durable when it returns."""
@@ -48,7 +44,7 @@ class Blocks:
         found = []
         for path in self._layout.root.glob("blocked/??/*.json"):
             try:
-                known = json.loads(path.read_bytes()[:MAX_BLOCK_BYTES])
+                known = json.loads(read_regular(path, MAX_BLOCK_BYTES))
             except (OSError, ValueError, RecursionError):
                 continue  # the block itself holds: its file is there
             match known:
@@ -59,6 +55,25 @@ class Blocks:
     def remove(self, url: str) -> bool:
         """Lift a block; return whether there was one."""
         try:
-            return self._durable.remove(self._layout.blocked(source_key(url)))
+            removed = [
+                self._durable.remove(self._layout.blocked(source_key(each))) for each in _spellings(url)
+            ]
         except OSError as error:
             raise refusal(error) from error
+        return any(removed)
+
+    def _has(self, spelling: str) -> bool:
+        try:
+            self._layout.blocked(source_key(spelling)).stat()
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return False
+            raise StoreUnreadable(
+                f"the folder `blocked` cannot be read: {error.strerror or error}"
+            ) from error
+        return True
+
+
+def _spellings(url: str) -> tuple[str, ...]:
+    former = former_spelling(url)
+    return (url,) if former is None else (url, former)

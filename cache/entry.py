@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from cache.errors import EntryUnreadable
 from cache.keys import source_key
+from cache.spelling import present_spelling
 
 MAX_ENTRY_BYTES = 1 << 20
 """An entry is 1 to 3 KB; one with the longest history stays below 200 KB. More is not an entry."""
@@ -54,7 +55,8 @@ class Entry:
     RFC 9111 §4.2.3, `fetched_at` when these bytes first came, `validated_at` when the origin last confirmed
     them. `picture` holds facts such as format, width and height; None for what is not a picture.
     `history` names the other bytes that came from the source, newest first. `recovered` says where the bytes came
-    from when it was not the origin: `from`, `url`, `captured_at`; None for what the origin gave.
+    from when it was not the origin: `from`, `url`, `captured_at`; None for what the origin gave. `judged_by` names the
+    rules by which `damaged` was found; empty where no rules are known.
     """
 
     source: str
@@ -72,6 +74,7 @@ class Entry:
     picture: Mapping[str, Any] | None = None
     history: tuple[Former, ...] = ()
     recovered: Mapping[str, Any] | None = None
+    judged_by: str = ""
 
     @property
     def key(self) -> str:
@@ -101,6 +104,28 @@ class Entry:
     def header(self, name: str) -> str | None:
         """Return the first value of a kept header; `name` in lower case."""
         return next((value for known, value in self.headers if known == name), None)
+
+    def respelled(self) -> Entry:
+        """Return the entry under the present spelling of its source."""
+        return replace(self, source=present_spelling(self.source), final_url=present_spelling(self.final_url))
+
+    @classmethod
+    def of_body(cls, source: str, body: Former, history: tuple[Former, ...]) -> Entry:
+        """Return an entry for a body of which nothing else is known: without validators, never fresh."""
+        return cls(
+            source=source,
+            status=200,
+            headers=(("content-type", body.media_type),),
+            body_sha256=body.body_sha256,
+            body_size=body.body_size,
+            media_type=body.media_type,
+            final_url=source,
+            request_time=0.0,
+            response_time=0.0,
+            fetched_at=body.fetched_at,
+            validated_at=0.0,
+            history=history,
+        )
 
     def replacing(self, previous: Entry | None) -> Entry:
         """Return this entry with the bytes of `previous`, and those before, as its history.
@@ -149,6 +174,7 @@ class Entry:
             picture=chosen.picture,
             history=tuple(item for item in self.history if item is not chosen),
             recovered=chosen.recovered,
+            judged_by="",
         )
         return promoted.having(self.as_former(note=note))
 
@@ -202,6 +228,7 @@ class Entry:
                 picture=known.mapping("picture"),
                 history=tuple(_former(item) for item in known.items("history")),
                 recovered=known.mapping("recovered"),
+                judged_by=known.text_or_none("judged_by") or "",
             )
         except KeyError as error:
             raise EntryUnreadable(f"{error.args[0]} is missing") from None

@@ -1,4 +1,5 @@
-"""Failures: what is remembered about sources that could not be had, shared by every process of the store.
+"""Failures: what is remembered about sources that could not be had, and bodies that could not be rendered, shared by
+every process of the store.
 
 One file of 16,384 records of 64 bytes, found by the digest of a key: bounded in number and on disk, nothing to
 clean up. Two keys of one slot overwrite each other, which costs one more question to an origin. A record that
@@ -18,10 +19,12 @@ import os
 import struct
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.durable import PRIVATE, Modes
+from cache.opening import open_regular, read_regular
 from cache.threads import StoreThreads
 
 log = logging.getLogger(__name__)
@@ -54,15 +57,20 @@ class Failure:
 class Failures:
     """The remembered failures of all processes. A file is opened for each look: it may vanish at any time."""
 
-    def __init__(self, path: Path, threads: StoreThreads) -> None:
+    def __init__(self, path: Path, threads: StoreThreads, modes: Modes = PRIVATE) -> None:
         self._path = path
         self._threads = threads
+        self._modes = modes
         self._private: OrderedDict[bytes, Failure] = OrderedDict()
         self._complained = False
 
     async def get(self, key: str) -> Failure | None:
         """Return what was last put under `key`, however old; None when nothing is known."""
         return await self._threads.read(self._read, _digest(key))
+
+    async def get_all(self, keys: Sequence[str]) -> list[Failure | None]:
+        """Return what was last put under each key, in the order of the keys."""
+        return await self._threads.read(lambda: [self.read(key) for key in keys])
 
     def read(self, key: str) -> Failure | None:
         """Return the same as `get`. Blocking: for what is in one of the store's threads already."""
@@ -87,7 +95,7 @@ class Failures:
 
     def _read(self, digest: bytes) -> Failure | None:
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_regular(self._path)
         except OSError:
             return self._private.get(digest)
         try:
@@ -104,7 +112,7 @@ class Failures:
             self._private.pop(digest, None)
         except OSError as error:
             if not self._complained:
-                log.warning("failures of sources are not shared between processes: %s", error)
+                log.warning("%s are not shared between processes: %s", self._path.name, error)
             self._complained = True
             self._private[digest] = failure
             if len(self._private) > MAX_PRIVATE:
@@ -126,7 +134,7 @@ class Failures:
     def _everything(self) -> list[tuple[bytes, Failure]]:
         found = dict(self._private)
         try:
-            data = self._path.read_bytes()[: SLOTS * RECORD_BYTES]
+            data = read_regular(self._path, SLOTS * RECORD_BYTES)
         except OSError:
             data = b""
         for offset in range(0, len(data), RECORD_BYTES):
@@ -137,7 +145,7 @@ class Failures:
         return list(found.items())
 
     def _write_record(self, digest: bytes, record: bytes) -> None:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT, self._modes.file)
         try:
             os.pwrite(descriptor, record, _offset(digest))
         finally:

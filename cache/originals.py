@@ -18,11 +18,22 @@ from pathlib import Path
 import aiofiles
 
 from cache.articles import ArticleIndex
+from cache.backup import Backup, BackupReport, copy_of
 from cache.blocks import Blocks
+from cache.bodies import Bodies, Condition, identity_of
 from cache.census import Census, Note, StoreStat, count_shard, shards_of
-from cache.durable import Durable, abandoned, create_aside, refusal
+from cache.durable import PRIVATE, Durable, Modes, abandoned, create_aside, refusal
 from cache.entry import Entry
-from cache.errors import SourceBlocked, StoreFull, StoreUnreadable, Superseded
+from cache.errors import (
+    CacheError,
+    NotKept,
+    SourceBlocked,
+    StoreFull,
+    StoreRefused,
+    StoreUnreadable,
+    StoreUnwritable,
+    Superseded,
+)
 from cache.exclusion import Exclusion
 from cache.failures import Failure, Failures
 from cache.generations import Generations
@@ -33,8 +44,11 @@ from cache.keys import source_key
 from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
 from cache.locks import KeyLocks
+from cache.opening import open_regular, regular_status
 from cache.refs import Refs
-from cache.scrub import Scrub
+from cache.rights import unreadable, unwritable
+from cache.scrub import ENTRY, Damage, Scrub
+from cache.spelling import former_spelling
 from cache.threads import StoreThreads
 from cache.usage import Counts, Usage
 from cache.verify import Finding, Progress, Verification, VerifyReport
@@ -42,6 +56,12 @@ from cache.verify import Finding, Progress, Verification, VerifyReport
 __all__ = ["Gone", "Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
 
 log = logging.getLogger(__name__)
+
+LATELY_SECONDS = 300.0
+"""How long a disk that did not take an original is said to be at fault, when nothing was kept since."""
+
+MIN_FREE_FILES = 16
+"""What one commit may need: a body, an entry, a list of users, a folder for each, and copies aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +90,7 @@ class Originals:
     def __init__(
         self, layout: Layout, limits: Limits, *, now: Callable[[], float], look: bool = False
     ) -> None:
-        durable = Durable(layout.incoming)
+        durable = Durable(layout.incoming, layout.modes)
         self._layout = layout
         self._limits = limits
         self._now = now
@@ -79,12 +99,17 @@ class Originals:
         self._blocks = Blocks(layout, durable)
         self._usage = Usage(layout.root / "usage")
         self._counting: asyncio.Task[None] | None = None
+        self._refusal = ("", 0.0)
         self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(layout.root / "generations", aside=layout.incoming, make=not look)
+        self.generations = Generations(
+            layout.root / "generations", aside=layout.incoming, make=not look, modes=layout.modes
+        )
         self.articles = ArticleIndex(layout, durable, self._threads)
-        self.failures = Failures(layout.root / "failures", self._threads)
+        self.failures = Failures(layout.root / "failures", self._threads, layout.modes)
+        self.overloads = Failures(layout.root / "overloads", self._threads, layout.modes)
         self._exclusion = Exclusion(self.locks)
         self.scrub = Scrub(layout, durable, self._threads, self.locks)
+        self._bodies = Bodies(layout, self._note_damage)
         self.history = History(
             Parts(
                 layout,
@@ -107,6 +132,7 @@ class Originals:
         max_bytes: int | None = None,
         tidy: bool = True,
         look: bool = False,
+        modes: Modes = PRIVATE,
         now: Callable[[], float] = time.time,
     ) -> Originals:
         """Open the store in a folder, making it when there is none.
@@ -118,7 +144,7 @@ class Originals:
             StoreRefused: the folder holds code or foreign files.
             StoreUnreadable: it cannot be looked at or made.
         """
-        layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look)
+        layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look, modes=modes)
         store = cls(layout, Limits(min_free_bytes, max_bytes), now=now, look=look)
         if not look and not await store._threads.read(store._count_is_right):
             store._counting = asyncio.create_task(store._count_anew())
@@ -137,7 +163,8 @@ class Originals:
 
     async def get(self, url: str) -> Entry | None:
         """Return the entry of a source; None when there is none, or it is damaged (which is logged)."""
-        return await self._threads.read(self._keeper.entry, source_key(url))
+        await self._moved(url)
+        return await self._threads.read(self._entry, url)
 
     async def confirm(self, url: str) -> Entry | None:
         """Return the entry of a source once it is sure to survive kill -9 and power loss; None as `get`.
@@ -147,6 +174,7 @@ class Originals:
         Raises:
             StoreFull, StoreUnwritable: the disk reported an error.
         """
+        await self._moved(url)
         return await self._threads.write(self._keeper.confirmed, source_key(url))
 
     async def look_up(self, url: str) -> tuple[bool, Entry | None]:
@@ -155,10 +183,12 @@ class Originals:
         Raises:
             StoreUnreadable: nobody can tell whether it is blocked.
         """
+        await self._moved(url)
         return await self._threads.read(self._looked_up, url)
 
     async def get_and_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
         """Return `get` of a source and what is remembered under `failure_key`, at the price of one."""
+        await self._moved(url)
         return await self._threads.read(self._got_with_failure, url, failure_key)
 
     def body_path(self, sha256: str) -> Path:
@@ -171,8 +201,22 @@ class Originals:
         Raises:
             OSError: it is not there or cannot be read.
         """
-        async with aiofiles.open(self._layout.body(sha256), "rb", executor=self._threads.executor) as reader:
+        async with aiofiles.open(
+            self._layout.body(sha256), "rb", opener=_opened, executor=self._threads.executor
+        ) as reader:
             return await reader.read()
+
+    async def condition(self, sha256: str) -> Condition:
+        """Return whether a body is as it was kept; see `bodies.py` for when its digest is compared.
+
+        Raises:
+            OSError: it is not there or cannot be read.
+        """
+        return await self._threads.read(self._bodies.condition, sha256)
+
+    async def salvage(self, url: str) -> Entry | None:
+        """Return what can still be told of the damaged entry of a source; None when that is nothing."""
+        return await self._threads.read(self._salvaged, url)
 
     async def entries(self) -> AsyncIterator[Entry]:
         """Yield every readable entry, in the order of their keys."""
@@ -196,11 +240,11 @@ class Originals:
 
     def land(self) -> Landing:
         """Return a body to be written by a thread; use it as `with store.land() as landing`."""
-        return Landing(self._layout.incoming)
+        return Landing(self._layout)
 
     def receive(self) -> Incoming:
         """Return a body to be received; use it as `async with store.receive() as incoming`."""
-        return Incoming(self._layout.incoming, self._threads, self.elsewhere)
+        return Incoming(self._layout, self._threads, self.elsewhere)
 
     async def commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int | None = None) -> None:
         """Keep an original; it survives kill -9 and power loss when this returns.
@@ -211,12 +255,20 @@ class Originals:
         Raises:
             NotKept: StoreFull, StoreUnwritable, SourceBlocked or Superseded. What was kept before still stands.
         """
+        try:
+            await self._committed(entry, incoming, stamp)
+        except (StoreFull, StoreUnwritable) as error:
+            self._refusal = str(error), self._now()
+            raise
+        self._refusal = "", 0.0
+
+    async def _committed(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> None:
         if incoming is not None:
             _require_agreement(entry, incoming)
             await incoming.sync()
         async with self._exclusion.source(entry.key, (entry.body_sha256,)):
-            if incoming is not None and not self._has_room_for(incoming.size):
-                raise StoreFull("min_free or originals_max_bytes is reached")
+            if incoming is not None and (reason := self._lack_of_room(incoming.size)):
+                raise StoreFull(reason)
             try:
                 bytes_changed = await self._threads.write(self._commit, entry, incoming, stamp)
             except BaseException as error:
@@ -236,6 +288,10 @@ class Originals:
         Raises:
             StoreUnwritable: the disk refused.
         """
+        await self._moved(url)
+        return await self._purge(url)
+
+    async def _purge(self, url: str) -> Purged:
         key = source_key(url)
         async with self._exclusion.source(key):
             bodies = await self._threads.read(self._keeper.named_bodies, key)
@@ -249,6 +305,9 @@ class Originals:
 
     async def purge_preview(self, url: str, gone: Gone | None = None) -> Purged:
         """Return what `purge` would do; one `gone` for several is what they would do one after the other."""
+        former = former_spelling(url)
+        if former is not None and await self._threads.read(self._keeper.entry, source_key(url)) is None:
+            url = former
         return await self._threads.read(self._keeper.preview, source_key(url), {} if gone is None else gone)
 
     async def block(self, url: str, reason: str) -> None:
@@ -286,9 +345,26 @@ class Originals:
             return 0
         return status.f_bavail * status.f_frsize
 
+    def free_files(self) -> int | None:
+        """Return how many more files the disk takes; None where it has no limit, or cannot be asked."""
+        return free_files(self._layout.root)
+
     def room_for(self, size: int) -> bool:
         """Whether a new original of `size` bytes would be kept."""
-        return self.free_bytes() - size >= self._limits.min_free_bytes and self._within_budget(size)
+        return self.free_bytes() - size >= self._limits.min_free_bytes and not self._lack_of_room(size)
+
+    def lately_refused(self) -> str:
+        """Return why the last original was not kept, when that was a few minutes ago; empty when it was."""
+        reason, at = self._refusal
+        return reason if reason and self._now() - at < LATELY_SECONDS else ""
+
+    def unreadable(self) -> list[str]:
+        """Return the names of the folders that this process cannot read. Blocking."""
+        return unreadable(self._layout)
+
+    def unwritable(self) -> list[str]:
+        """Return the names of the folders in which this process can make nothing. Blocking."""
+        return unwritable(self._layout)
 
     def readable(self) -> bool:
         """Whether kept originals can be read, as far as a quick look tells."""
@@ -300,7 +376,7 @@ class Originals:
     def writable(self) -> bool:
         """Whether a file can be made in the store."""
         try:
-            descriptor, path = create_aside(self._layout.incoming, suffix=".part")
+            descriptor, path = create_aside(self._layout.incoming, suffix=".part", modes=self._layout.modes)
         except OSError:
             return False
         os.close(descriptor)
@@ -355,6 +431,30 @@ class Originals:
                 progress(number, max(number, verification.total))
         return verification.report
 
+    async def backup(self, target: Path, progress: Progress | None = None) -> BackupReport:
+        """Bring the copy of this store in `target` up to date, making it when there is none; see `backup.py`.
+
+        Raises:
+            StoreRefused: `target` holds something else, or lies in this store, or this store in it; or nothing is
+                kept here and the copy would be emptied; or another backup to it is running.
+            StoreUnreadable, OSError: it cannot be used, or the disk refused; what came so far is whole.
+        """
+        copy = await asyncio.to_thread(copy_of, self._layout, target)
+        locks = KeyLocks(copy.root / "locks")
+        try:
+            async with locks.held_if_free("backup") as mine:
+                if not mine:
+                    raise StoreRefused(f"another backup to {target} is running")
+                backup = Backup(self._layout, copy)
+                steps = await self._threads.read(backup.steps)
+                for number, step in enumerate(steps, start=1):
+                    await self._threads.write(step)
+                    if progress:
+                        progress(number, len(steps))
+        finally:
+            locks.close()
+        return backup.report
+
     async def still_wrong(self, report: VerifyReport) -> list[Finding]:
         """Return what is wrong still of what a verification found, looking again at that alone."""
         verification = await self._threads.read(Verification, self._layout, report)
@@ -365,6 +465,33 @@ class Originals:
         return await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
 
     # Inside
+
+    def _entry(self, url: str) -> Entry | None:
+        """Return the entry of a source; that of its former spelling where it could not be moved."""
+        entry = self._keeper.entry(source_key(url))
+        former = former_spelling(url)
+        if entry is None and former is not None:
+            found = self._keeper.entry(source_key(former))
+            entry = found.respelled() if found else None
+        return entry
+
+    async def _moved(self, url: str) -> None:
+        """Move what is kept under the former spelling of a source to the present one, users and history included.
+
+        1. Nobody else moves it. 2. The entry is written under the present spelling; its bodies stay where they are.
+        3. The former entry is deleted. A move that ends between is done again; one that fails is tried again.
+        """
+        former = former_spelling(url)
+        if former is None or await self._threads.read(self._keeper.entry, source_key(former)) is None:
+            return
+        try:
+            async with self._exclusion.held(f"former {source_key(former)}"):
+                found = await self._threads.read(self._keeper.entry, source_key(former))
+                if found is not None:
+                    await self.history.restore(found.respelled(), {}, may_displace=True)
+                    await self._purge(former)
+        except NotKept as error:
+            log.warning("what is kept of %s stays under its former spelling: %s", url, error)
 
     async def _counted(self, progress: Progress | None, note: Note | None) -> Census:
         census = Census(self._layout, note)
@@ -380,10 +507,20 @@ class Originals:
 
     def _got_with_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
         failure = self.failures.read(failure_key) if failure_key else None
-        return self._keeper.entry(source_key(url)), failure
+        return self._entry(url), failure
 
     def _looked_up(self, url: str) -> tuple[bool, Entry | None]:
-        return self._blocks.contains(url), self._keeper.entry(source_key(url))
+        return self._blocks.contains(url), self._entry(url)
+
+    def _note_damage(self, sha256: str, condition: Condition) -> None:
+        self.scrub.note(Damage(sha256, "damaged", condition.identity))
+
+    def _salvaged(self, url: str) -> Entry | None:
+        found = self._keeper.salvaged(url)
+        if found is not None:
+            status = regular_status(self._layout.entry(found.key))
+            self.scrub.note(Damage(found.key, ENTRY, identity_of(status) if status else (), found.key))
+        return found
 
     def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
         """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
@@ -403,8 +540,16 @@ class Originals:
         return done
 
     def _has_room_for(self, size: int) -> bool:
-        # The body lies on this disk already, so only what is free beside it counts.
-        return self.free_bytes() >= self._limits.min_free_bytes and self._within_budget(size)
+        return not self._lack_of_room(size)
+
+    def _lack_of_room(self, size: int) -> str:
+        """Return why a body that lies on this disk already is not kept; empty when there is room."""
+        files = self.free_files()
+        if self.free_bytes() < self._limits.min_free_bytes:
+            return "store.min_free is reached"
+        if files is not None and files < MIN_FREE_FILES:
+            return "the disk takes no more files: it is out of inodes"
+        return "" if self._within_budget(size) else "store.originals_max_bytes is reached"
 
     def _within_budget(self, size: int) -> bool:
         return self._limits.max_bytes is None or self.kept_bytes() + size <= self._limits.max_bytes
@@ -435,8 +580,21 @@ class Originals:
                 for shard in await self._threads.read(shards_of, self._layout.entries, self._layout.bodies):
                     counts += await self._threads.read(count_shard, self._layout, shard)
                 await self._threads.read(self._usage.settle, counts, before=before)
-        except OSError as error:
+        except (CacheError, OSError) as error:
             log.warning("what is kept could not be counted: %s", error)
+
+
+def free_files(folder: Path) -> int | None:
+    """Return how many more files the disk of a folder takes; None where it has no limit, or cannot be asked."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return None
+    return status.f_favail if status.f_files else None
+
+
+def _opened(path: str, flags: int) -> int:
+    return open_regular(Path(path), flags)
 
 
 def _require_agreement(entry: Entry, incoming: Incoming) -> None:

@@ -25,7 +25,18 @@ from cache.layout import FOLDERS, MARKER, Layout, is_digest, size_of
 Progress = Callable[[int, int], None]
 """Called with the number of folders, or of other steps, done and to do."""
 
-_KNOWN = {*FOLDERS, MARKER, "generations", "failures", "usage", "locks", "scrub", "variants", "lost+found"}
+_KNOWN = {
+    *FOLDERS,
+    MARKER,
+    "generations",
+    "failures",
+    "overloads",
+    "usage",
+    "locks",
+    "scrub",
+    "variants",
+    "lost+found",
+}
 _SOURCE = re.compile(rb'"source"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]+)"')
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache.articles import ArticleIndex
+from cache.durable import GROUP, PRIVATE, Modes
 from cache.freshness import CLOCK_TOLERANCE_SECONDS
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
@@ -32,7 +33,10 @@ from proxy.services import intake
 from proxy.services import variants as variants_service
 from proxy.services.articles import Articles, unwrapper_of
 from proxy.services.originals import Originals
+from proxy.services.overloads import Overloads
 from proxy.services.purging import Purging
+from proxy.services.rendering import Rendering
+from proxy.services.rewritepool import RewritePool
 from proxy.services.variants import Variants
 from proxy.signing import Signer
 
@@ -68,11 +72,13 @@ class Engine:
     memory: MemoryTier
     pool: RenderPool
     batches: Batches
+    overloads: Overloads
     fetcher: Fetcher
     originals: Originals
     variants: Variants
     purging: Purging
     articles: Articles
+    rewriting: RewritePool
     article_index: ArticleIndex
     metrics: Metrics
     flight: SingleFlight
@@ -86,7 +92,13 @@ class Engine:
             min_free_bytes=config.store.min_free, max_bytes=config.store.originals_max_bytes
         )
         self.pool.reconfigure(config.render)
+        self.overloads.reconfigure(config.render)
         self.purging.unwrapper = unwrapper_of(config)
+
+
+def modes_of(config: Config) -> Modes:
+    """Return who may read the files of the store."""
+    return GROUP if config.store.mode == "group" else PRIVATE
 
 
 def make_policy(config: Config) -> Policy:
@@ -123,6 +135,7 @@ async def open_stores(
             max_bytes=store.originals_max_bytes,
             tidy=tidy,
             look=look,
+            modes=modes_of(config),
         )
         kept.elsewhere = elsewhere
         stack.push_async_callback(kept.close)
@@ -187,6 +200,7 @@ async def open_engine(
         engine = _assembled(
             config, place, policy, _Opened(kept, variant_store, index, pool, fetcher, flight), now
         )
+        stack.push_async_callback(engine.rewriting.close)
         watch = asyncio.create_task(_watch(engine, now))
         stack.push_async_callback(_cancelled, watch)
         yield engine
@@ -207,14 +221,17 @@ def _assembled(
 ) -> Engine:
     metrics = Metrics()
     batches = Batches(opened.pool)
+    overloads = Overloads(opened.kept.overloads, config.render, now=now)
+    rendering = Rendering(batches, overloads, metrics)
     memory = MemoryTier(place.share(config.store.memory_max_bytes))
     originals = Originals(
-        intake.Parts(opened.kept, opened.fetcher, batches, opened.flight, metrics, now),
+        intake.Parts(opened.kept, opened.fetcher, rendering, opened.flight, metrics, now),
         config.fetch,
+        memory,
     )
     variants = Variants(
         variants_service.Parts(
-            originals, opened.kept, opened.variant_store, memory, batches, opened.flight, metrics, now
+            originals, opened.kept, opened.variant_store, memory, rendering, opened.flight, now
         )
     )
     return Engine(
@@ -227,6 +244,7 @@ def _assembled(
         memory=memory,
         pool=opened.pool,
         batches=batches,
+        overloads=overloads,
         fetcher=opened.fetcher,
         originals=originals,
         variants=variants,
@@ -234,6 +252,7 @@ def _assembled(
             opened.kept, opened.variant_store, opened.index, unwrapper=unwrapper_of(config), now=now
         ),
         articles=Articles(opened.index),
+        rewriting=RewritePool(),
         article_index=opened.index,
         metrics=metrics,
         flight=opened.flight,

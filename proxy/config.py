@@ -146,6 +146,7 @@ class StoreConfig(Section):
     variants_max_bytes: Size = 2 * 2**30
     memory_max_bytes: Size = 128 * 2**20
     scrub_rate: Size = 2**20
+    mode: Literal["private", "group"] = "private"
 
     @field_validator("variants_dir", mode="before")
     @classmethod
@@ -281,6 +282,7 @@ class RenderConfig(Section):
     processes: Count = Field(default_factory=lambda: os.cpu_count() or 1)
     decoder: Literal["auto", "pillow", "libvips"] = "auto"
     timeout: Duration = 20.0
+    drawing_timeout: Duration = 5.0
     max_pixels: Count = 50_000_000
     max_frames: Count = 200
     queue: Count = 256

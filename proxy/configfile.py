@@ -25,7 +25,7 @@ SECRETS = ("server.admin_token", "sources.keys")
 RESTART_KEYS = (
     "server.host", "server.port", "server.workers", "server.read_timeout", "server.write_timeout",
     "server.max_body",
-    "store.dir", "store.variants_dir", "store.variants_max_bytes", "store.memory_max_bytes",
+    "store.dir", "store.mode", "store.variants_dir", "store.variants_max_bytes", "store.memory_max_bytes",
     "fetch.max_connections", "render.processes", "render.memory_max_bytes", "render.decoder",
 )  # fmt: skip
 """Keys that SIGHUP cannot change: sockets, folders and processes are made once."""

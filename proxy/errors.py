@@ -237,6 +237,12 @@ class TooManyPixels(PictureError):
     public_message = "The picture has more pixels than this service renders."
 
 
+class OutOfMemory(TooManyPixels):
+    """Rendering needs more memory than a render process may have. The code stays `too_many_pixels`."""
+
+    public_message = "Rendering the picture takes more memory than there is."
+
+
 class TooManyFrames(PictureError):
     code = "too_many_frames"
     public_message = "The picture has more frames than this service renders."

@@ -25,7 +25,9 @@ _URL = re.compile(r"https?:", re.IGNORECASE)
 _HOST = re.compile(r"\[[^\]\s]*\]|[^\s/\\?#@*:]*[^\s/\\?#@*:.]\.?")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]")
+_SLASH = re.compile(rb"[/\\]")
 _SLASHES = re.compile(rb"[/\\]+")
+_PARAMETERS = re.compile(rb";[^/\\]*")
 _COMMENT = re.compile(r"(^|\s)#.*")
 
 
@@ -71,8 +73,8 @@ class Pattern:
 
     def _matches_path(self, source: Source) -> Iterator[bool]:
         path = source.target.partition("?")[0]
-        yield _tidied(path).startswith(_tidied(self.path))
-        yield _as_some_origins_read(path).startswith(_as_some_origins_read(self.path))
+        for read, rule in zip(_readings(path), _readings(self.path), strict=True):
+            yield read.startswith(rule)
 
 
 def pattern_problem(pattern: str) -> str | None:
@@ -274,25 +276,39 @@ def _is_address(source: Source) -> bool:
     return ":" in source.hostname or source.hostname.rpartition(".")[2].isdigit()
 
 
-def _tidied(path: str) -> str:
-    """Escapes of unreserved characters decoded, the others in capitals (RFC 3986 §6.2.2)."""
-    return _ESCAPE.sub(_tidy_escape, path)
+def _readings(path: str) -> Iterator[bytes]:
+    """Yield what common servers make of a path, in a fixed order.
+
+    Some decode it before they look for slashes and dots, some twice (a server behind another one). Some merge slashes.
+    Servlet containers take path parameters (`;a=b`) off every segment, before they decode and before they resolve
+    `..`. So `/b/..;/a/x`, `/b/..%2Fa/x`, `/b//..%5Ca/x` and `/a;x/x` are all `/a/x` to somebody.
+    """
+    raw = path.encode()
+    yield _ESCAPE.sub(_tidy_escape, path).encode()
+    once = unquote_to_bytes(raw)
+    twice = unquote_to_bytes(once)
+    for read in (once, unquote_to_bytes(_bare(raw)), _bare(once), twice, _bare(twice)):
+        yield _resolved(_SLASHES.split(read))
+        yield _resolved(_SLASH.split(read))
 
 
 def _tidy_escape(match: re.Match[str]) -> str:
+    """Decode an unreserved character, write the others in capitals (RFC 3986 §6.2.2)."""
     character = chr(int(match[1], 16))
     return character if _UNRESERVED.fullmatch(character) else match[0].upper()
 
 
-def _as_some_origins_read(path: str) -> bytes:
-    """Decoded as a whole, slashes merged, dot segments gone: `/a/..%2Fb` and `/%2F/b` are `/b` to many."""
-    parts = [part for part in _SLASHES.split(unquote_to_bytes(path)) if part != b"."]
+def _bare(path: bytes) -> bytes:
+    return _PARAMETERS.sub(b"", path)
+
+
+def _resolved(segments: list[bytes]) -> bytes:
     kept: list[bytes] = []
-    for part in parts[1:] if parts[:1] == [b""] else parts:
-        if part == b"..":
+    for segment in segments[1:]:
+        if segment == b"..":
             del kept[-1:]
-        else:
-            kept.append(part)
+        elif segment != b".":
+            kept.append(segment)
     return b"/" + b"/".join(kept)
 
 

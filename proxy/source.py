@@ -2,7 +2,8 @@
 
 Encoding contract: the input is what stood on the wire or in an article, never decoded before. Text may hold
 any character (non-ASCII is taken as UTF-8; surrogate escapes as the bytes they stand for). The output is
-printable ASCII. Escapes are never decoded, because `%CD%BC` (GBK) has no other spelling.
+printable ASCII, without `" < > ^ { | }` and backtick in path and query. Escapes are never decoded, because `%CD%BC`
+(GBK) has no other spelling.
 
     good   HTTP://例え.jp:80/a b.png#x   ->  http://xn--r8jz45g.jp/a%20b.png
     good   http:/h/%CD%BC.png?u=%2F       ->  http://h/%CD%BC.png?u=%2F     (one slash is repaired)
@@ -33,6 +34,9 @@ _HTTP = re.compile(r"(https?):[/\\]*", re.IGNORECASE)
 _ENCODED_HTTP = re.compile(r"https?%(25)?3A", re.IGNORECASE)
 _SCHEMELESS = re.compile(r"//[^/\\]")
 _PORT = re.compile(r":([0-9]*)\Z")
+# Controls, spaces, bytes above 0x7F, and what Caddy and others escape before they hand an address on.
+_TO_ESCAPE = re.compile(r'[^\x21-\x7e]|["<>^`{|}]')
+_PLAIN = frozenset(chr(byte) for byte in range(0x80) if not _TO_ESCAPE.match(chr(byte)))
 _FORBIDDEN_AROUND = "".join(map(chr, range(0x21)))
 _SINGLE_DOT = {".", "%2e"}
 _DOUBLE_DOT = {"..", ".%2e", "%2e.", "%2e%2e"}
@@ -114,15 +118,15 @@ def origin_of(url: str) -> str:
 
 
 def escape_bytes(text: str) -> str:
-    """Percent-encode controls, spaces and bytes above 0x7F, byte by byte; leave all else as it is."""
-    if text.isascii() and text.isprintable() and " " not in text:
+    """Percent-encode, byte by byte, what web servers in front of us escape; leave all else as it is."""
+    if not _TO_ESCAPE.search(text):
         return text
     try:
         raw = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         # Half of a surrogate pair, from JSON or YAML: it stands for no bytes at all.
         raise InvalidSource("The address of the picture holds a character that is none.") from error
-    return "".join(chr(byte) if 0x20 < byte < 0x7F else f"%{byte:02X}" for byte in raw)
+    return "".join(chr(byte) if chr(byte) in _PLAIN else f"%{byte:02X}" for byte in raw)
 
 
 def _parse(text: str) -> Source:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import functools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -15,6 +17,7 @@ import os
 import resource
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ from multiprocessing.synchronize import Event
 from types import FrameType
 
 from cache.layout import prepare
-from proxy.app import Place, make_policy
+from proxy.app import Place, make_policy, modes_of
 from proxy.config import Config
 from proxy.configfile import ConfigError, keep_restart_keys, load, secret_texts
 from proxy.observe.folder import shared_folder
@@ -38,6 +41,9 @@ _TCP_NOTSENT_LOWAT = 25
 """Linux; Python's socket module names it from 3.12 on."""
 
 START_SECONDS = 60.0
+
+TIDYING_SECONDS = 3.0
+"""What a shutdown may take beyond `server.shutdown_timeout`, when requests have used all of that."""
 
 RESTART_PAUSE_SECONDS = 1.0
 """Between the death of a worker and its successor, so that one that cannot start does not spin."""
@@ -64,18 +70,37 @@ class Serving:
         return config.model_copy(update={"server": config.server.model_copy(update=update)})
 
 
+_LISTEN_ADVICE = {
+    errno.EADDRINUSE: "another program uses it: stop that program, or choose another port with --port or server.port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: set server.host to one of its own, or to 127.0.0.1",
+    errno.EACCES: "ports below 1024 need a privilege: choose a higher one with --port or server.port",
+}
+
+
+class ListenError(Exception):
+    """The service cannot listen where it should; the message names host and port and says what to do."""
+
+    def __init__(self, config: Config, error: OSError) -> None:
+        advice = _LISTEN_ADVICE.get(error.errno or 0, error.strerror or str(error))
+        super().__init__(f"cannot listen on {config.server.host} port {config.server.port}: {advice}")
+
+
 def bind(config: Config) -> socket.socket:
     """Return the listening socket.
 
     Raises:
-        OSError: the address is taken or not ours.
+        ListenError: the address is taken, not ours, or not allowed to us.
     """
     family = socket.AF_INET6 if ":" in config.server.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     _bound_sending(listener, config.server.write_timeout)
-    listener.bind((config.server.host.strip("[]"), config.server.port))
-    listener.listen(1024)
+    try:
+        listener.bind((config.server.host.strip("[]"), config.server.port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise ListenError(config, error) from error
     listener.setblocking(False)
     return listener
 
@@ -96,7 +121,7 @@ def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) 
     """Run the service until a signal ends it; return the exit code: 2 when a worker could not start.
 
     Raises:
-        CacheError, ConfigError, OSError: the address, the stores or the manifest cannot be used.
+        CacheError, ConfigError, ListenError, OSError: the address, the stores or the manifest cannot be used.
     """
     _raise_descriptor_limit()
     _require_startable(config)
@@ -123,16 +148,29 @@ def run_worker(
 
     async def main() -> None:
         _end_with_parent()
-        await run(Start(config, serving.read, place, announce), listener)
+        end = functools.partial(_end_after, config.server.shutdown_timeout + TIDYING_SECONDS)
+        await run(Start(config, serving.read, place, announce, end), listener)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
 
 
+def _end_after(seconds: float) -> None:
+    """End this process at the latest after `seconds`: a thread that waits for a file of a dead disk never does."""
+
+    def end() -> None:
+        log.error("something hangs; the process ends without waiting for it")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
 def _require_startable(config: Config) -> None:
     # What would make every worker fail is said once, before there are any.
     make_policy(config)
-    prepare(config.store.dir)
+    prepare(config.store.dir, modes=modes_of(config))
 
 
 def _raise_descriptor_limit() -> None:
@@ -264,7 +302,7 @@ class _Supervisor:
     def _end(self) -> int:
         self._pass_on(signal.SIGTERM)
         # Workers bound their own shutdown; what is left after that long is stuck.
-        deadline = time.monotonic() + self._config.server.shutdown_timeout + 15.0
+        deadline = time.monotonic() + self._config.server.shutdown_timeout + 2 * TIDYING_SECONDS
         for process in self._processes.values():
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():

@@ -18,11 +18,9 @@ from typing import Protocol
 
 from proxy.archives.items import Headers, Refused
 from proxy.errors import SourceError
-from proxy.fetch.body import decode, decoders_of
-from proxy.fetch.media import decide
+from proxy.fetch.codings import Unpacker
 
 PIECE_BYTES = 64 * 1024
-_HEAD_BYTES = 4096
 _LINE_BYTES = 256
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
 _CODED = {"gzip", "x-gzip", "deflate", "x-deflate", "br", "zstd", "compress"}
@@ -149,23 +147,12 @@ def _unpacked(pieces: Iterator[bytes], headers: Headers) -> Iterator[bytes]:
     if not any(name == "content-encoding" and _is_coded(value) for name, value in headers):
         yield from pieces
         return
-    head = b""
-    for piece in pieces:
-        head += piece
-        if len(head) >= _HEAD_BYTES:
-            break
-    if decide(head[:_HEAD_BYTES], None).startswith("image/"):
-        # It was unpacked before it was archived.
-        yield head
-        yield from pieces
-        return
+    # What was unpacked before it was archived is left alone.
+    unpacker = Unpacker(headers)
     try:
-        decoders = decoders_of(headers)
-        yield from decode(head, decoders)
         for piece in pieces:
-            yield from decode(piece, decoders)
-        for decoder in decoders:
-            decoder.finish()
+            yield from unpacker.feed(piece)
+        yield from unpacker.finish()
     except SourceError as error:
         raise Refused("coding") from error
 

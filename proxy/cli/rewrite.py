@@ -29,9 +29,10 @@ from proxy.rewrite.dates import article_date
 from proxy.rewrite.diff import unified_diff
 from proxy.rewrite.files import ArticleFile, article_names, find_articles
 from proxy.rewrite.journal import Entry, Journal, JournalError
-from proxy.rewrite.rewriter import Rewriter, kind_of
+from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.spot import address_text
-from proxy.services.articles import make_rewriter
+from proxy.services.articles import RewriteSettings
+from proxy.services.rewriteprocess import GuardedRewriter, TooCostly
 
 Done = TypeVar("Done", Rewritten, Undone)
 _DIFF_STYLES = {b"@": b"\x1b[36m", b"-": b"\x1b[31m", b"+": b"\x1b[32m"}
@@ -89,17 +90,18 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.write and not args.undo and not base_url:
         return complain("--write needs --base-url or server.public_url: what shall the articles point at?")
     shown_url = base_url or f"http://{config.server.host}:{config.server.port}"
-    rewriter = make_rewriter(config, base_url=shown_url, all_images=args.all_images)
     report = _Report(_verb(args))
     try:
         paths = _remembered(args.paths) if args.undo else args.paths
         articles = list(find_articles(paths, unreadable=report.fail))
     except (OSError, ValueError) as error:
         return complain(error)
-    if args.undo:
-        _undo(articles, args, rewriter, report)
-    else:
-        _rewrite(articles, args, rewriter, report)
+    settings = RewriteSettings.of(config, base_url=shown_url, all_images=args.all_images)
+    with GuardedRewriter(settings) as rewriter:
+        if args.undo:
+            _undo(articles, args, rewriter, report)
+        else:
+            _rewrite(articles, args, rewriter, report)
     if args.write and not args.undo:
         _record(report, config)
     _print(report, args)
@@ -141,7 +143,7 @@ def _remembered(paths: Iterable[Path]) -> list[Path]:
 
 
 def _rewrite(
-    articles: list[ArticleFile], args: argparse.Namespace, rewriter: Rewriter, report: _Report
+    articles: list[ArticleFile], args: argparse.Namespace, rewriter: GuardedRewriter, report: _Report
 ) -> None:
     name_of = article_names(args.paths)
     for done in _each(articles, lambda article: rewrite_file(article, rewriter, write=args.write), report):
@@ -158,7 +160,9 @@ def _rewrite(
             report.add_diff(done, result.data)
 
 
-def _undo(articles: list[ArticleFile], args: argparse.Namespace, rewriter: Rewriter, report: _Report) -> None:
+def _undo(
+    articles: list[ArticleFile], args: argparse.Namespace, rewriter: GuardedRewriter, report: _Report
+) -> None:
     write = not (args.diff or args.check)
     for journal, name in list(journaled_elsewhere(map(_absolute, args.paths), articles)):
         if name.is_file():
@@ -195,6 +199,8 @@ def _each(
     for article in shown:
         try:
             yield work(article)
+        except TooCostly as error:
+            report.fail(f"{_label(article.path)}: {error}")
         except (OSError, JournalError) as error:
             report.fail(error)
 

@@ -21,9 +21,10 @@ from proxy.config import Config, base_url_problem
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
-from proxy.services.articles import make_rewriter
+from proxy.services.articles import RewriteSettings
 from proxy.services.gathering import Gathered, gather
 from proxy.services.looks import ORIGINAL, Looks
+from proxy.services.rewriteprocess import GuardedRewriter
 from proxy.services.warming import Browser, Outcome, Warmer, Warming
 from proxy.services.warmlocal import LocalWarmer, Parts
 from proxy.services.warmreport import WarmReport
@@ -31,6 +32,7 @@ from proxy.services.warmvia import ViaWarmer, health_of
 from proxy.signing import Signer
 from proxy.source import Source
 from proxy.web.negotiate import acceptable_formats
+from proxy.web.plans import Plans
 
 CONCURRENCY = 32
 """Pictures under way: many more than processors, because most of the time an origin is waited for."""
@@ -117,8 +119,8 @@ def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[B
 
 def _gathered(args: argparse.Namespace, config: Config) -> Gathered:
     base_url = (args.base_url or config.server.public_url or args.via or _own_address(config)).rstrip("/")
-    rewriter = make_rewriter(config, base_url=base_url, all_images=args.all_images)
-    with progress_bar("Reading articles") as progress:
+    settings = RewriteSettings.of(config, base_url=base_url, all_images=args.all_images)
+    with GuardedRewriter(settings) as rewriter, progress_bar("Reading articles") as progress:
         return gather(args.paths, rewriter, all_images=args.all_images, progress=progress)
 
 
@@ -216,7 +218,14 @@ class _Run:
         def admit(source: Source, preset_only: bool) -> None:
             engine.policy.admit(source, transform_is_preset_only=preset_only, signed=signed)
 
-        parts = Parts(engine.originals, engine.variants, engine.kept, admit, engine.fetcher.wants_pauses)
+        plans = Plans(self._config, engine.policy, engine.signer)
+
+        def check(address: str) -> None:
+            plans.make(address, now=time.time())
+
+        parts = Parts(
+            engine.originals, engine.variants, engine.kept, admit, engine.fetcher.wants_pauses, check
+        )
         return LocalWarmer(parts, self._looks)
 
     async def _record(self, engine: Engine) -> None:

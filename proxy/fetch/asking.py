@@ -49,12 +49,15 @@ class Asking:
             for profile in in_order(config.profiles)
         ]
 
-    def headers(self, hop: Source, validators: Validators | None) -> CIMultiDict[str]:
-        """Return the headers for `hop`; `validators` are those that speak of it."""
+    def headers(self, hop: Source, validators: Validators | None, *, cookies: str = "") -> CIMultiDict[str]:
+        """Return the headers for `hop`; `validators` are those that speak of it, `cookies` those it has set."""
         headers = CIMultiDict(self._base)
         profile = self._profile(hop)
         if profile is not None:
             headers.update(_profile_headers(profile, hop))
+        if cookies:
+            # Behind the one that a profile may have.
+            headers["Cookie"] = "; ".join(filter(None, (headers.get("Cookie"), cookies)))
         if validators is not None:
             headers.update(_conditions(validators))
         return headers

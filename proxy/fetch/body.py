@@ -7,80 +7,21 @@ than the limit, however small it was on the wire. Refuses to know what the bytes
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator
+from typing import Literal
 
 import aiohttp
 
 from proxy.errors import SourceFailed, SourceTooLarge, SourceUnreachable
+from proxy.fetch.codings import Headers, Unpacker
 from proxy.fetch.failures import network_failures
 
 Framing = Literal["length", "chunked", "close"]
-Headers = tuple[tuple[str, str], ...]
 
-_PIECE_BYTES = 65536
-_MAX_CODINGS = 3
-_NO_CODING = frozenset({"", "identity", "none", "utf-8", "binary", "aws-chunked"})
-"""What origins write in Content-Encoding and mean nothing by."""
-
-
-class Decoder(Protocol):
-    """Takes coded bytes, gives decoded ones in pieces of bounded size."""
-
-    def feed(self, data: bytes) -> Iterator[bytes]: ...
-
-    def finish(self) -> None:
-        """Raise `SourceUnreachable` when the coded stream has not ended."""
-
-
-class Inflate:
-    """gzip (RFC 1952, several members) and deflate (RFC 1950, or the bare RFC 1951 that some send)."""
-
-    def __init__(self, coding: str) -> None:
-        self._is_gzip = coding == "gzip"
-        self._stream: zlib._Decompress | None = None
-        self._head = b""
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` unpacks to."""
-        while data:
-            if self._stream is None:
-                data, self._head = self._head + data, b""
-                if len(data) < 2:
-                    self._head = data
-                    return
-                self._stream = zlib.decompressobj(self._window_bits(data))
-            yield from self._inflate(self._stream, data)
-            data = self._rest_for_next_member(self._stream)
-
-    def finish(self) -> None:
-        """Raise when the stream was cut; nothing at all is an empty body, and not this class's concern."""
-        if self._head or (self._stream is not None and not self._stream.eof):
-            raise SourceUnreachable(detail="the compressed body is cut short")
-
-    def _inflate(self, stream: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-        try:
-            while piece := stream.decompress(data, _PIECE_BYTES):
-                yield piece
-                data = stream.unconsumed_tail
-        except zlib.error as error:
-            raise SourceUnreachable(detail=f"the compressed body is broken: {error}") from error
-
-    def _rest_for_next_member(self, stream: zlib._Decompress) -> bytes:
-        rest = stream.unused_data if stream.eof else b""
-        # RFC 1952 §2.2: members follow one another. Other bytes after the end are padding.
-        if not self._is_gzip or not rest.startswith(b"\x1f\x8b"):
-            return b""
-        self._stream = None
-        return rest
-
-    def _window_bits(self, data: bytes) -> int:
-        if self._is_gzip:
-            return 16 + zlib.MAX_WBITS
-        # RFC 1950 §2.2: CMF and FLG as a number are a multiple of 31, the method is 8.
-        is_zlib = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
-        return zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
+_MAX_RATIO = 200
+"""Decoded bytes for each byte on the wire; pictures and text stay far below."""
+_RATIO_FREE_BYTES = 1 << 20
+"""So little is decoded at any ratio: a small drawing may be one flat colour."""
 
 
 class Body:
@@ -99,7 +40,7 @@ class Body:
         self._closed = _end_of(response) if self.framing == "close" else None
         self._max_bytes = max_bytes
         self._idle_seconds = idle_seconds
-        self._decoders = decoders_of(headers)
+        self._unpacker = Unpacker(headers)
         self._refuse_declared(headers)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -109,14 +50,18 @@ class Body:
             received += len(data)
             # What unpacks to nothing is bounded as well.
             self._check(received)
-            for piece in decode(data, self._decoders):
-                self.size += len(piece)
-                self._check(self.size)
-                yield piece
+            for piece in self._unpacker.feed(data):
+                yield self._counted(piece, received)
         self._refuse_reset()
-        if received:
-            for decoder in self._decoders:
-                decoder.finish()
+        for piece in self._unpacker.finish():
+            yield self._counted(piece, received)
+
+    def _counted(self, piece: bytes, received: int) -> bytes:
+        self.size += len(piece)
+        self._check(self.size)
+        if self.size > max(_MAX_RATIO * received, _RATIO_FREE_BYTES):
+            raise SourceTooLarge(detail=f"unpacks to more than {_MAX_RATIO} times its size")
+        return piece
 
     async def _read(self) -> bytes:
         with network_failures():
@@ -170,39 +115,3 @@ def _notice(closed: asyncio.Future[None]) -> None:
     # Looked at, so that asyncio does not report it as forgotten when a fetch ends before.
     if not closed.cancelled():
         closed.exception()
-
-
-def _codings(headers: Headers) -> list[str]:
-    listed = ",".join(value for name, value in headers if name == "content-encoding").lower().split(",")
-    codings = [coding.strip() for coding in listed if coding.strip() not in _NO_CODING]
-    if len(codings) > _MAX_CODINGS:
-        raise SourceFailed(detail=f"{len(codings)} content codings")
-    return codings
-
-
-def _decoder(coding: str) -> Decoder:
-    name = coding.removeprefix("x-")
-    if name not in {"gzip", "deflate"}:
-        raise SourceFailed(detail=f"content coding {coding[:40]!r}, which was not asked for")
-    return Inflate(name)
-
-
-def decoders_of(headers: Headers) -> list[Decoder]:
-    """Return what takes the content codings off, the outermost first.
-
-    Raises:
-        SourceFailed: too many codings, or one that is not known.
-    """
-    return [_decoder(coding) for coding in reversed(_codings(headers))]
-
-
-def decode(data: bytes, decoders: list[Decoder]) -> Iterator[bytes]:
-    pieces: Iterable[bytes] = (data,)
-    for decoder in decoders:
-        pieces = _through(decoder, pieces)
-    yield from pieces
-
-
-def _through(decoder: Decoder, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        yield from decoder.feed(piece)

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import socket
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import AddrInfoType
 
 from proxy.config import FetchConfig
 from proxy.fetch.addresses import is_address, prohibited_text
 from proxy.fetch.failures import network_failures
+from proxy.fetch.wire import TidyingHandler
 from proxy.source import Source
 
 _KEEPALIVE_SECONDS = 15.0
-_MAX_LINE_BYTES = 16384
-_MAX_FIELD_BYTES = 32768
 
 
 class ProhibitedAddressError(OSError):
@@ -42,9 +44,7 @@ class Client:
     the first. While that many idle, a connection is made for one request and closed behind it.
     """
 
-    def __init__(
-        self, config: FetchConfig, *, names: AbstractResolver, ssl_context: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, config: FetchConfig, *, names: AbstractResolver, ssl_context: ssl.SSLContext) -> None:
         self.allow_networks = config.allow_networks
         self._names = names
         self._max_connections = config.max_connections
@@ -108,10 +108,20 @@ class Client:
         await self._passing.close()
 
 
+class _TidyingConnector(aiohttp.TCPConnector):
+    """A connector whose connections tidy what they receive."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # aiohttp has no public place for it (docs/decisions/0025-tidied-answers.md).
+        handler: Callable[..., ResponseHandler] = TidyingHandler
+        self._factory = functools.partial(handler, loop=asyncio.get_running_loop())
+
+
 def _connector(
     config: FetchConfig,
     names: AbstractResolver,
-    ssl_context: ssl.SSLContext | None,
+    ssl_context: ssl.SSLContext,
     sockets: weakref.WeakSet[socket.socket],
     *,
     lasting: bool,
@@ -124,14 +134,14 @@ def _connector(
         sockets.add(made)
         return made
 
-    return aiohttp.TCPConnector(
+    return _TidyingConnector(
         resolver=names,
         socket_factory=make_socket,
         limit=0,  # counted by Client, names not included
         use_dns_cache=False,  # proxy.fetch.names remembers
         keepalive_timeout=_KEEPALIVE_SECONDS if lasting else None,
         force_close=not lasting,
-        ssl=ssl_context if ssl_context is not None else True,
+        ssl=ssl_context,
     )
 
 
@@ -143,6 +153,4 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         # The body is decoded by proxy.fetch.body, which bounds what comes out and sees when it is cut.
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),
-        max_line_size=_MAX_LINE_BYTES,
-        max_field_size=_MAX_FIELD_BYTES,
     )

@@ -29,15 +29,18 @@ from proxy.errors import (
     SourceUnreachable,
 )
 from proxy.fetch.asking import Asking, Validators, wire_url
-from proxy.fetch.body import Body, Framing, Headers
+from proxy.fetch.body import Body, Framing
 from proxy.fetch.breaker import Breaker
+from proxy.fetch.codings import Headers
 from proxy.fetch.connector import Client
+from proxy.fetch.cookies import Cookies
 from proxy.fetch.failures import network_failures, status_failure
 from proxy.fetch.names import Names, make_resolver
 from proxy.fetch.origins import OriginTurns
 from proxy.fetch.pace import Pace
 from proxy.fetch.robots import MAX_BYTES as MAX_ROBOTS_BYTES
 from proxy.fetch.robots import Robots
+from proxy.fetch.tls import origin_context
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -122,7 +125,7 @@ class Fetcher:
         self._instance_id = instance_id
         self._given_resolver = resolver
         self._names: Names | None = None
-        self._ssl_context = ssl_context
+        self._ssl_context = origin_context() if ssl_context is None else ssl_context
         self._clock = clock
         self._asking = Asking(config, instance_id=instance_id)
         self._turns = OriginTurns(config.per_origin, queue=config.queue)
@@ -251,8 +254,8 @@ class _Exchange:
     1. The deadline begins. Over: `SourceTimeout`.
     2. An origin whose circuit is open is not asked: the error it failed with before.
        Wait for a turn at the hop's origin; ask it. No address, no connection, no answer: `SourceUnreachable`.
-    3. A redirect: read its Location, check it, go to 2. Unreadable, a loop, too many: `SourceUnreachable`;
-       against the policy: `SourceNotAllowed`.
+    3. A redirect: take its cookies, read its Location, check it, go to 2. Unreadable, too many, an address that
+       was asked with the same cookies: `SourceUnreachable`; against the policy: `SourceNotAllowed`.
     4. 304 to our validators: `NotModified`. Not 200: the error of its status.
     5. The body goes to the sink: too large, cut short, broken, stalled: the error of `Body`.
     """
@@ -262,7 +265,8 @@ class _Exchange:
         self._source = source
         self._sink = sink
         self._validators = validators
-        self._seen = {source.url}
+        self._cookies = Cookies()
+        self._seen = {(source.url, "")}
         self._held = ""
         self._stage = _WAITING
         self._first_asked_at = self._asked_at = 0.0
@@ -305,12 +309,13 @@ class _Exchange:
             hop = outcome
 
     def _check(self, hop: Source) -> None:
-        if hop.url in self._seen:
+        asked = (hop.url, self._cookies.header(hop))
+        if asked in self._seen:
             raise SourceUnreachable(detail=f"redirect loop at {hop}")
         if len(self._seen) > self._rules.config.max_redirects:
             raise SourceUnreachable(detail=f"more than {self._rules.config.max_redirects} redirects")
         self._rules.check_hop(hop)
-        self._seen.add(hop.url)
+        self._seen.add(asked)
 
     async def _ask_in_turn(self, hop: Source) -> Fetched | NotModified | Source:
         self._rules.breaker.require(hop.origin)
@@ -372,7 +377,7 @@ class _Exchange:
 
     async def _ask_by(self, session: aiohttp.ClientSession, hop: Source) -> Fetched | NotModified | Source:
         validators = self._validators_for(hop)
-        headers = self._rules.asking.headers(hop, validators)
+        headers = self._rules.asking.headers(hop, validators, cookies=self._cookies.header(hop))
         request_time = self._rules.clock()
         with network_failures():
             response = await session.get(wire_url(hop), headers=headers, allow_redirects=False)
@@ -392,6 +397,9 @@ class _Exchange:
 
     async def _read(self, answer: _Answer, *, conditional: bool) -> Fetched | NotModified | Source:
         if answer.status in _REDIRECTS and answer.location is not None:
+            for name, value in answer.headers:
+                if name == "set-cookie":
+                    self._cookies.take(answer.hop, value)
             return _join(answer.hop, answer.location)
         if answer.status == 304 and conditional:
             return NotModified(answer.headers, answer.request_time, answer.response_time)

@@ -14,9 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from proxy.prolog import root_of
+
 HEAD_BYTES = 4096
-"""How much of a body `decide` should see. 1,445 are enough for the standard; SVG prologs are longer."""
+"""How much of a body `decide` should see. 1,445 are enough for the standard; HTML prologs are longer."""
 BINARY = "application/octet-stream"
+SVG = "image/svg+xml"
 
 # At the beginning. Longer ones first where one begins another.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -66,11 +69,9 @@ _BINARY_BYTE = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16-be"), (b"\xff\xfe", "utf-16-le"))
 # Each alternative ends in one way only: this runs over hostile text.
 _BEFORE_ROOT = re.compile(
-    r"\s+|<!--.*?-->|<\?.*?\?>|<!doctype(?!\s+(?:html|svg)\b)\s[^>\[]*(?:\[[^\]]*\]\s*)?>",
+    r"\s+|<!--.*?-->|<\?.*?\?>|<!doctype(?!\s+html\b)\s[^>\[]*(?:\[[^\]]*\]\s*)?>",
     re.DOTALL | re.IGNORECASE,
 )
-_OPEN_PROLOG = re.compile(r"<!--|<\?|<!doctype(?!\s+html\b)\s", re.IGNORECASE)
-_SVG_ROOT = re.compile(r"<(?:[\w.-]+:)?svg[\s/>]|<!doctype\s+svg\b", re.IGNORECASE)
 # WHATWG MIME Sniffing §7.1, and the tags that scripts hide in.
 _HTML_ROOT = re.compile(
     r"<!doctype\s+html|<!--|<(?:[\w.-]+:)?(?:html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|img|"
@@ -86,16 +87,19 @@ _TEXT = re.compile(
 )
 
 
-def decide(head: bytes, claimed: str | None) -> str:
+def decide(head: bytes, claimed: str | None, *, root: str | None = None) -> str:
     """Return the media type of a body that begins with `head` and that its origin calls `claimed`.
 
-    Empty for an empty body. `head` should be the first `HEAD_BYTES`, or all there are.
+    Empty for an empty body. `head` should be the first `HEAD_BYTES`, or all there are. `root` is the name of the
+    root element where it was looked for in more than `head` (`proxy.prolog.RootFinder`).
     """
     if not head:
         return ""
     found = _by_signature(head)
     if found is not None:
         return found
+    if (root_of(head) if root is None else root) == "svg":
+        return SVG
     text = _as_text(head)
     if text is None:
         return BINARY
@@ -174,10 +178,6 @@ def _markup(text: str, claimed: str | None) -> str | None:
     while match := _BEFORE_ROOT.match(text, position):
         is_xml = is_xml or match[0][:5].lower() == "<?xml"
         position = match.end()
-    if _SVG_ROOT.match(text, position):
-        return "image/svg+xml"
-    if claimed == "image/svg+xml" and _OPEN_PROLOG.match(text, position):
-        return claimed  # the prolog is longer than what we see
     if _HTML_ROOT.match(text, position):
         return "text/html"
     return "text/xml" if is_xml and (claimed is None or not _TEXT.fullmatch(claimed)) else None

@@ -47,6 +47,7 @@ def _cost(wish: Wish) -> int:
 class _Waiting:
     job: Job
     done: asyncio.Future[Inspection]
+    since: float
 
 
 @dataclass(slots=True)
@@ -63,7 +64,8 @@ class Batches:
     1. Of one body as many jobs run at once as there are processes; the others wait here.
     2. When one has ended, its share of those that wait goes as one job: with two processes the half of them, so
        that the other process, soon done, finds work too.
-    3. When a batch takes too long, too much memory or its process with it, its jobs run again, each alone: what
+    3. When reading the body takes too much time, all jobs that wait for it fail: it would take each as long.
+    4. When a batch takes too long, too much memory or its process with it, its jobs run again, each alone: what
        one asks for costs no other its answer.
     """
 
@@ -82,6 +84,13 @@ class Batches:
         """How many jobs wait, here and for a process."""
         return self._pool.queued + self._waiting
 
+    @property
+    def longest_wait_seconds(self) -> float:
+        """For how long the first of those that wait, here or for a process, has waited."""
+        now = self._pool.clock()
+        here = (now - waiting.since for body in self._bodies.values() for waiting in body.line)
+        return max((self._pool.longest_wait_seconds, *here))
+
     async def run(self, job: Job) -> Inspection:
         """Return what a render process finds and makes of `job`.
 
@@ -93,15 +102,26 @@ class Batches:
         if body.running < self._pool.processes:
             body.running += 1
             try:
-                return await self._pool.run(job)
+                inspection = await self._pool.run(job)
+                self._fail_waiting(body, inspection)
+                return inspection
             finally:
                 self._ended(job.path, body)
         if self.queued >= self._pool.queue_max:
             raise QueueFull
-        waiting = _Waiting(job, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(job, asyncio.get_running_loop().create_future(), self._pool.clock())
         body.line.append(waiting)
         self._waiting += 1
         return await waiting.done
+
+    def _fail_waiting(self, body: _Body, inspection: Inspection) -> None:
+        if not isinstance(inspection.error, RenderTimeout):
+            return
+        self._waiting -= len(body.line)
+        while body.line:
+            waiting = body.line.popleft()
+            wishes = len(waiting.job.wishes)
+            _settle(waiting, Inspection.failed(inspection.error, inspection.facts, wishes=wishes))
 
     def _ended(self, path: str, body: _Body) -> None:
         body.running -= 1
@@ -126,8 +146,14 @@ class Batches:
         try:
             wishes = tuple(dict.fromkeys(wish for waiting in batch for wish in waiting.job.wishes))
             inspection = await self._pool.run(
-                Job(path, wishes, check=any(waiting.job.check for waiting in batch))
+                Job(
+                    path,
+                    wishes,
+                    check=any(waiting.job.check for waiting in batch),
+                    origin=batch[0].job.origin,
+                )
             )
+            self._fail_waiting(body, inspection)
             if len(batch) > 1 and _is_of_the_batch(inspection):
                 for waiting in batch:
                     _settle(waiting, await self._pool.run(waiting.job))
@@ -148,7 +174,9 @@ class Batches:
 
 def _is_of_the_batch(inspection: Inspection) -> bool:
     """Tell whether each job alone might fare better."""
-    return inspection.killed or isinstance(inspection.error, RenderTimeout | TooManyPixels)
+    if isinstance(inspection.error, RenderTimeout):
+        return False
+    return inspection.killed or isinstance(inspection.error, TooManyPixels)
 
 
 def _settle(waiting: _Waiting, inspection: Inspection) -> None:

@@ -21,7 +21,7 @@ from proxy.images.exif import kept
 from proxy.images.operations.background import WHITE, colour_of
 from proxy.images.resolved import Resolved
 
-RENDER_VERSION = "8"
+RENDER_VERSION = "9"
 """Part of every variant's name. Raise it with any change of a setting or an operation that changes bytes."""
 
 # WebP and AVIF look alike (SSIMULACRA2 of 72, photos of 400 to 1200 px), AVIF in 70 % of the bytes; JPEG (77) is what

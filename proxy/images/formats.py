@@ -6,10 +6,11 @@ specification. Knows nothing of decoding.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from proxy.prolog import root_of
 
 MEDIA_TYPES: dict[str, str] = {
     "jpeg": "image/jpeg",
@@ -65,18 +66,13 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 )
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-# XML declaration, comments and a document type may precede the root element. The groups are atomic and the repeat is
-# possessive: otherwise a row of comments could be cut up in exponentially many ways.
-_SVG = re.compile(
-    rb"""\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?
-    (?:(?><!--.{0,1000}?-->|<!DOCTYPE\ svg[^>\[]{0,400}+(?:\[.{0,800}?\])?\s*+>)\s*+)*+
-    <(?:\w{1,40}:)?svg[\s>/]""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
 
 
 def sniff(head: bytes) -> str | None:
-    """Return the picture format that `head`, the first bytes, begins; None when it is none we know."""
+    """Return the picture format that `head`, the first bytes, begins; None when it is none we know.
+
+    An SVG whose root lies beyond `head` is not recognised: `proxy.prolog.RootFinder` finds it in pieces.
+    """
     for signature, name in _SIGNATURES:
         if head.startswith(signature):
             return name
@@ -86,7 +82,7 @@ def sniff(head: bytes) -> str | None:
         return _sniff_ftyp(head)
     if head[:2] == b"BM" and _is_bmp(head):
         return "bmp"
-    return "svg" if _SVG.match(head[:SNIFF_BYTES]) else None
+    return "svg" if root_of(head) == "svg" else None
 
 
 def _sniff_ftyp(head: bytes) -> str | None:
@@ -108,7 +104,8 @@ class PictureFacts:
     """What is known about a picture without decoding it.
 
     width, height: upright, in pixels. frames: 1 for stills. has_alpha: transparency is possible. drawing: few
-    colours (a palette, two tones), so that JPEG would spoil it. bits: per channel.
+    colours (a palette, two tones), so that JPEG would spoil it. bits: per channel. beyond_bound: of an SVG that is more
+    work than is begun, here or in a browser.
     """
 
     format: str
@@ -118,6 +115,7 @@ class PictureFacts:
     has_alpha: bool = False
     drawing: bool = False
     bits: int = 8
+    beyond_bound: bool = False
 
     @property
     def animated(self) -> bool:
@@ -149,20 +147,29 @@ class PictureFacts:
                 has_alpha=bool(stored.get("has_alpha", False)),
                 drawing=bool(stored.get("drawing", False)),
                 bits=int(stored.get("bits", 8)),
+                beyond_bound=bool(stored.get("beyond_bound", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the facts of a picture: {error}") from error
 
 
+UNTOUCHED = "svg"
+"""Among acceptable formats: an SVG is answered as it is."""
+
 _ANIMATING = {"webp": "webp", "gif": "gif", FALLBACK: "gif"}
 
 
 def choose_output(acceptable: tuple[str, ...], facts: PictureFacts, *, anim: bool = True) -> str:
-    """Return the format to answer: one of `avif`, `webp`, `jpeg`, `png`, `gif`, `json`.
+    """Return the format to answer: one of `avif`, `webp`, `jpeg`, `png`, `gif`, `json`, `svg`.
 
     `acceptable` is in order of preference; `fallback` in it stands for JPEG, PNG or GIF. One format alone is that
-    format. An animation takes the first that can be animated; `anim=False` treats it as a still.
+    format. An animation takes the first that can be animated; `anim=False` treats it as a still. `svg` counts, wherever
+    it stands, for an SVG only, which is then answered as it is.
     """
+    if UNTOUCHED in acceptable:
+        if facts.scalable:
+            return UNTOUCHED
+        acceptable = tuple(name for name in acceptable if name != UNTOUCHED)
     if not acceptable:
         acceptable = (FALLBACK,)
     if facts.animated and anim:

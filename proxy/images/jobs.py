@@ -17,6 +17,7 @@ from proxy.errors import (
     InvalidTransform,
     MirrorError,
     NotAnImage,
+    OutOfMemory,
     RenderTimeout,
     TooManyFrames,
     TooManyPixels,
@@ -25,6 +26,8 @@ from proxy.errors import (
 from proxy.images.formats import PictureFacts
 from proxy.images.resolved import Resolved
 
+Step = Literal["draw", "encode"]
+"""What takes long after the first look: drawing a scalable picture, making and encoding one variant."""
 Verdict = Literal["whole", "damaged", "beyond_limits", "unsupported", "not_an_image"]
 
 VERDICTS: dict[str, Verdict] = {
@@ -37,12 +40,16 @@ VERDICTS: dict[str, Verdict] = {
 }
 """What each error says about the original itself."""
 
+JUDGE = "2"
+"""Names the rules by which bytes are called damaged. Raise it when fewer are: what was marked is looked at again."""
+
 _ERRORS: dict[str, type[MirrorError]] = {
-    kind.code: kind
+    kind.__name__: kind
     for kind in (
         DecodeFailed,
         InvalidTransform,
         NotAnImage,
+        OutOfMemory,
         RenderTimeout,
         TooManyFrames,
         TooManyPixels,
@@ -55,12 +62,22 @@ MAX_BODIES_BYTES = 1 << 30
 LENGTH_BYTES = 4
 WALLS = "walls"
 """What a process says when it is ready: the parts of its cage that stand."""
+STEP = "step"
+"""Header of a process that begins a step: its name, and the number of the wish."""
 TIGHT = "tight"
 """Header of a process that may not have the memory its job needs: how it fares says nothing of the picture then."""
 SHUT_OUT = 77
 """The exit status of a process that may not read a body: its cage was shut before the body's folder was made."""
 NEEDS, LEAVE, GRANTED = "needs", "leave", "granted"
 """Headers about memory: what a process needs for its job, the answer, and what it may take without asking."""
+
+
+_WALL_FACTOR, _LEAST_WALL_SECONDS = 5, 30.0
+
+
+def wall_seconds(processor_seconds: float) -> float:
+    """Return how long a step that may use so much processor time may take on a busy machine."""
+    return max(_LEAST_WALL_SECONDS, _WALL_FACTOR * processor_seconds)
 
 
 class WireError(Exception):
@@ -79,19 +96,25 @@ class Wish:
 class Job:
     """One original and all that is wished of it: it is decoded once.
 
-    check: decode it fully, whatever the wishes need, so that `whole` is true of every pixel.
+    check: decode it fully, whatever the wishes need, so that `whole` is true of every pixel. origin: where the original
+    came from; origins take turns in the line.
     """
 
     path: str
     wishes: tuple[Wish, ...] = ()
     check: bool = False
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The part of the configuration that a render process must know for a job."""
+    """The part of the configuration that a render process must know for a job.
+
+    timeout_seconds, drawing_timeout_seconds: processor time for one step.
+    """
 
     timeout_seconds: float = 20.0
+    drawing_timeout_seconds: float = 5.0
     max_pixels: int = 50_000_000
     max_frames: int = 200
     max_output_side: int = 8192
@@ -116,7 +139,7 @@ Output = Rendered | MirrorError
 class Inspection:
     """What a job found. `outputs` stand in the order of the wishes; `error` says what is wrong with the original.
 
-    killed: the process did not survive it.
+    killed: the process did not survive it. Outputs that were not tried are `QueueFull` then.
     """
 
     facts: PictureFacts | None
@@ -232,6 +255,18 @@ def facts_from_wire(header: Mapping[str, Any]) -> PictureFacts | None:
     return PictureFacts.from_dict(facts) if isinstance(facts, dict) else None
 
 
+def step_from_wire(header: Mapping[str, Any]) -> tuple[Step, int]:
+    """Return the step that a process begins, and the number of its wish.
+
+    Raises:
+        WireError: it does not say so.
+    """
+    match header[STEP]:
+        case ["draw" | "encode" as step, int(number)] if number >= 0:
+            return step, number
+    raise WireError("a step that is none")
+
+
 def needs_from_wire(header: Mapping[str, Any]) -> int:
     """Return how many bytes a process asks for.
 
@@ -245,11 +280,11 @@ def needs_from_wire(header: Mapping[str, Any]) -> int:
 
 
 def _error_to_wire(error: MirrorError) -> dict[str, str]:
-    return {"code": error.code, "message": error.message, "detail": error.detail[:500]}
+    return {"error": type(error).__name__, "message": error.message, "detail": error.detail[:500]}
 
 
 def _error_from_wire(wire: Mapping[str, str]) -> MirrorError:
-    return _ERRORS.get(wire["code"], DecodeFailed)(wire["message"], detail=wire["detail"])
+    return _ERRORS.get(wire["error"], DecodeFailed)(wire["message"], detail=wire["detail"])
 
 
 def _output_to_wire(output: Output) -> dict[str, Any]:
@@ -264,6 +299,6 @@ def _output_to_wire(output: Output) -> dict[str, Any]:
 
 
 def _output_from_wire(wire: Mapping[str, Any], bodies: Any) -> Output:
-    if "code" in wire:
+    if "error" in wire:
         return _error_from_wire(wire)
     return Rendered(next(bodies), str(wire["format"]), int(wire["width"]), int(wire["height"]))

@@ -25,40 +25,43 @@ from proxy.errors import (
     InvalidTransform,
     MirrorError,
     NotAnImage,
+    OutOfMemory,
     PictureError,
     TooManyFrames,
     TooManyPixels,
     UnsupportedFormat,
 )
-from proxy.images import demand
+from proxy.images import demand, jobs
 from proxy.images.autoquality import Remembered
 from proxy.images.bare import bare
 from proxy.images.decode import Decoded, Decoder, Opened, decode
 from proxy.images.decode.faults import guarded
 from proxy.images.describe import describe
 from proxy.images.encode import Result, encode
-from proxy.images.formats import RENDERABLE, SNIFF_BYTES, PictureFacts, choose_output, sniff
+from proxy.images.formats import RENDERABLE, SNIFF_BYTES, UNTOUCHED, PictureFacts, choose_output, sniff
 from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
-from proxy.images.operations import Scene, resize, settled, transformed
-from proxy.images.probe import structure_of
+from proxy.images.operations import Scene, settled, transformed
+from proxy.images.probe import Looked, looked_at, root_of_file
 from proxy.images.resampling import Resample
 from proxy.images.resolved import Resolved
-from proxy.images.structure import Structure
-from proxy.images.svg import SvgDecoder
+from proxy.images.structure import MAX_BLOCKS
+from proxy.images.svg import BEYOND_BOUND, SvgDecoder
 
-_UNCHANGED = Resolved()
-_ANY_SIZE = {option.attribute: getattr(_UNCHANGED, option.attribute) for option in resize.OPTIONS} | {
-    "anim": _UNCHANGED.anim,
-    "on_error": _UNCHANGED.on_error,
-}
 OnFacts = Callable[[PictureFacts], None]
+OnStep = Callable[[jobs.Step, int], None]
+"""Told that a step begins: the number of the wish when it is made and encoded, else 0."""
 AskLeave = Callable[[int, bool], None]
 """Told how many bytes a job will take, before it takes them, and whether that may be more than the process can have;
 raises what ends the job when it may not."""
 Room = Callable[[], int]
 """Returns how many bytes the process can still take."""
 
+MAX_SCANS = 500
+"""Of a JPEG. libjpeg-turbo's advice against progressive files that take minutes (djpeg -maxscans, "Two Issues with the
+JPEG Standard"); encoders write about ten."""
+USUAL_SCANS = 20
+"""As many scans count as one picture; each further 20 as another."""
 _SLACK_BYTES = 48 << 20
 """What a job may take besides its pixels: the file itself, libraries' tables, stacks of their threads."""
 _REMEMBERED = Remembered()
@@ -67,6 +70,10 @@ _MOVING_OUTPUTS = frozenset({"webp", "gif"})
 
 def _unasked(_needs: int, _tight: bool) -> None:
     """Whoever runs alone needs no leave."""
+
+
+def _unheard(_step: jobs.Step, _number: int) -> None:
+    """Nobody measures the time that a step takes."""
 
 
 def _endless() -> int:
@@ -84,15 +91,18 @@ class Memory:
 _ALL = Memory()
 
 
-def inspect(
+def inspect(  # noqa: PLR0913 - what a render process is told and tells
     job: Job,
     settings: Settings,
     *,
     decoder: Decoder,
     on_facts: OnFacts,
+    on_step: OnStep = _unheard,
     memory: Memory = _ALL,
 ) -> Inspection:
     """Return what `job` finds; `on_facts` and `memory.ask_leave` are told before anything is decoded.
+
+    `on_step` hears "draw" before a scalable picture is read, and "encode" before each wish is made and encoded.
 
     Never raises because of input. Where the job may need more than there is room for, no failure counts as damage.
 
@@ -103,42 +113,51 @@ def inspect(
         with warnings.catch_warnings():
             # Libraries warn of what is wrong with a picture; whether it can be rendered is all that counts here.
             warnings.simplefilter("ignore")
-            return _inspected(job, settings, decoder=decoder, on_facts=on_facts, memory=memory)
+            return _inspected(
+                job, settings, decoder=decoder, on_facts=on_facts, on_step=on_step, memory=memory
+            )
     except (PictureError, InvalidTransform) as error:
         return Inspection.failed(error, None, wishes=len(job.wishes))
     except MemoryError:
-        return Inspection.failed(TooManyPixels(), None, wishes=len(job.wishes))
+        return Inspection.failed(OutOfMemory(), None, wishes=len(job.wishes))
     except PermissionError:
         # Nothing is known of the picture, so nothing may be said of it.
         raise
     except OSError as error:
         # The body was purged while its job waited in line, or there was no memory to read it into.
-        kind = TooManyPixels if error.errno == errno.ENOMEM else DecodeFailed
+        kind = OutOfMemory if error.errno == errno.ENOMEM else DecodeFailed
         return Inspection.failed(kind(detail=f"cannot be read: {error!r}"), None, wishes=len(job.wishes))
 
 
-def _inspected(
-    job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts, memory: Memory
+def _inspected(  # noqa: PLR0913 - all that `inspect` was given
+    job: Job, settings: Settings, *, decoder: Decoder, on_facts: OnFacts, on_step: OnStep, memory: Memory
 ) -> Inspection:
     picture_format = _format_of(job.path)
-    structure = structure_of(job.path, picture_format, max_frames=settings.max_frames)
+    if picture_format == "svg":
+        on_step("draw", 0)
+    looked = looked_at(job.path, picture_format, max_frames=settings.max_frames)
+    structure = looked.structure
+    if structure.blocks > MAX_BLOCKS:
+        raise UnsupportedFormat(detail=f"more than {MAX_BLOCKS} blocks")
     if picture_format == "svg":
         decoder = SvgDecoder(decoder.resample)
     with ExitStack() as stack:
         try:
-            opened = stack.enter_context(decoder.open(job.path, structure, picture_format=picture_format))
+            opened = stack.enter_context(
+                decoder.open(looked.source, structure, picture_format=picture_format)
+            )
         except DecodeFailed as fault:
             # Pillow makes libwebp's decoder here, and is not told what was wrong.
             tight = demand.canvases(structure.canvas) + _SLACK_BYTES > memory.room()
             raise _judged(fault, tight=tight) from fault
         on_facts(opened.facts)
-        return _Rendering(job, settings, opened, decoder.resample, memory).run(structure)
+        return _Rendering(job, settings, _Picture(looked, opened, decoder.resample), memory).run(on_step)
 
 
 def _judged(error: PictureError, *, tight: bool) -> PictureError:
     """Return what a failure is: what fails where memory is short is not damaged for that."""
     if tight and isinstance(error, DecodeFailed):
-        return TooManyPixels("Rendering the picture takes more memory than there is.", detail=error.detail)
+        return OutOfMemory(detail=error.detail)
     return error
 
 
@@ -146,6 +165,8 @@ def _format_of(path: str) -> str:
     with Path(path).open("rb") as file:
         head = file.read(SNIFF_BYTES)
     name = sniff(head)
+    if name is None and root_of_file(path) == "svg":
+        name = "svg"
     if name is None:
         raise NotAnImage
     if name not in RENDERABLE:
@@ -168,6 +189,15 @@ class _Task:
         return self.wish.resolved.look, self.frames
 
 
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """The file of a job, opened."""
+
+    looked: Looked
+    opened: Opened
+    resample: Resample
+
+
 class _Rendering:
     """One job whose file is open."""
 
@@ -175,32 +205,30 @@ class _Rendering:
         self,
         job: Job,
         settings: Settings,
-        opened: Opened,
-        resample: Resample,
+        picture: _Picture,
         memory: Memory,
     ) -> None:
         self._job = job
         self._memory = memory
         self._tight = False
         self._settings = settings
-        self._opened = opened
-        self._facts = opened.facts
+        self._looked, self._opened = picture.looked, picture.opened
+        self._facts = picture.opened.facts
         self._limits = Limits(settings.max_output_side, settings.max_output_pixels)
-        self._scene = Scene((self._facts.width, self._facts.height), self._limits, resample)
+        self._scene = Scene((self._facts.width, self._facts.height), self._limits, picture.resample)
         self._outputs: dict[int, Output] = {}
 
-    def run(self, structure: Structure) -> Inspection:
+    def run(self, on_step: OnStep) -> Inspection:
         """Return the inspection."""
         error = self._limit(self._facts.frames)
-        if self._job.check and error is None and not _ends_well(self._facts, structure):
-            return self._failed(DecodeFailed(detail="the picture's end is missing"))
         tasks = [task for number, wish in enumerate(self._job.wishes) if (task := self._task(number, wish))]
         frames = max((task.frames for task in tasks), default=0)
-        if self._job.check and error is None:
+        if self._job.check and error is None and not self._facts.scalable:
+            # An SVG was read as a whole when it was opened.
             frames = self._facts.frames
         try:
             if frames:
-                self._meet(tasks, self._decoded(tasks, frames))
+                self._meet(tasks, self._decoded(tasks, frames), on_step)
         except PictureError as fault:
             return self._failed(_judged(fault, tight=self._tight))
         outputs = tuple(self._outputs[number] for number in range(len(self._job.wishes)))
@@ -231,16 +259,33 @@ class _Rendering:
     def _limit(self, frames: int) -> PictureError | None:
         if frames > self._settings.max_frames:
             return TooManyFrames(f"The picture has more than {self._settings.max_frames} frames.")
-        if self._facts.width * self._facts.height * frames > self._settings.max_pixels:
+        if self._looked.structure.scans > MAX_SCANS:
+            return TooManyPixels(f"The picture has more than {MAX_SCANS} scans.")
+        if self._pixels(frames) > self._settings.max_pixels:
             return TooManyPixels(
                 f"The picture has more than {self._settings.max_pixels} pixels in all its frames."
             )
         return None
 
+    def _pixels(self, frames: int) -> int:
+        """Return how many pixels are decoded for so many frames."""
+        size, structure = (self._facts.width, self._facts.height), self._looked.structure
+        if frames > 1:
+            # Pillow makes the screen of a GIF as large as its frames reach.
+            size = max(size[0], structure.extent[0]), max(size[1], structure.extent[1])
+        # Each scan of a JPEG goes over all of the picture's coefficients again.
+        return size[0] * size[1] * frames * max(1, structure.scans // USUAL_SCANS)
+
     def _task(self, number: int, wish: Wish) -> _Task | None:
         """Return the wish as a task, or note why it cannot be met."""
         anim = wish.resolved.anim
         output_format = choose_output(wish.acceptable, self._facts, anim=anim)
+        if output_format == UNTOUCHED:
+            if self._facts.beyond_bound:
+                self._outputs[number] = UnsupportedFormat(BEYOND_BOUND)
+                return None
+            self._outputs[number] = Rendered(b"", UNTOUCHED, self._facts.width, self._facts.height)
+            return None
         moves = self._facts.animated and anim and output_format in _MOVING_OUTPUTS
         too_many = self._limit(self._facts.frames) if anim else None
         error: MirrorError | None = too_many if isinstance(too_many, TooManyFrames) else None
@@ -290,9 +335,10 @@ class _Rendering:
             width, height = plan.size if plan.crop == (0, 0, width, height) else _scaled(plan)
         return (height, width) if wanted.rotate in {90, 270} else (width, height)
 
-    def _meet(self, tasks: list[_Task], decoded: Decoded) -> None:
+    def _meet(self, tasks: list[_Task], decoded: Decoded, on_step: OnStep) -> None:
         looks: dict[tuple[Resolved, int], Result] = {}
         for task in tasks:
+            on_step("encode", task.number)
             try:
                 with guarded():
                     if task.look not in looks:
@@ -329,11 +375,13 @@ class _Rendering:
             and task.output_format == facts.format
             and task.frames == facts.frames
             and (made.width, made.height) == (facts.width, facts.height)
-            and task.wish.resolved.look.replaced(**_ANY_SIZE) == _UNCHANGED
+            and task.wish.resolved.only_resizes
         )
         if not same or len(made.body) <= Path(self._job.path).stat().st_size:
             return made
-        body = _with_metadata(Path(self._job.path).read_bytes(), facts.format, task.wish.resolved.metadata)
+        source = self._looked.source
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        body = _with_metadata(data, facts.format, task.wish.resolved.metadata)
         return made if body is None else replace(made, body=body)
 
 
@@ -346,17 +394,6 @@ def _with_metadata(data: bytes, picture_format: str, metadata: str) -> bytes | N
 def _scaled(plan: Plan) -> Size:
     """Return how large the whole picture is when its cut has the size wished for."""
     return math.ceil(plan.natural[0] * plan.scale), math.ceil(plan.natural[1] * plan.scale)
-
-
-def _ends_well(facts: PictureFacts, structure: Structure) -> bool:
-    """Tell whether the file is not cut, where a full decode alone does not notice.
-
-    Pillow loads a PNG without its last chunks, an icon without the end of its PNG, and a GIF without its last
-    frames. A still GIF lacks nothing but its trailer then.
-    """
-    if facts.format in {"png", "ico"} or (facts.format == "gif" and facts.animated):
-        return structure.complete
-    return True
 
 
 def _without_idle_alpha(frames: tuple[tuple[Image.Image, int], ...]) -> tuple[tuple[Image.Image, int], ...]:

@@ -8,10 +8,15 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.images import structure
+from proxy.images.mending import mended
 from proxy.images.structure import Buffer, Structure
+from proxy.prolog import RootFinder
+
+_BLOCK_BYTES = 64 * 1024
 
 
 @contextmanager
@@ -27,10 +32,41 @@ def mapped(path: str | Path) -> Iterator[Buffer]:
             yield view
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A body as it is given to a decoder. source: its path, or the bytes of a file that was mended."""
+
+    source: str | bytes
+    structure: Structure
+
+
+def looked_at(path: str | Path, picture_format: str, *, max_frames: int) -> Looked:
+    """Return what to decode of a file; frames are counted until just above `max_frames`.
+
+    `complete` is said of the file as it stands: an end that mending put there proves nothing.
+    """
+    with mapped(path) as data:
+        seen = structure.walk(data, picture_format, max_frames=max_frames)
+        body = mended(data, picture_format) if seen.blocks <= structure.MAX_BLOCKS else None
+        if body is None:
+            return Looked(str(path), seen)
+        now = structure.walk(body, picture_format, max_frames=max_frames)
+        return Looked(body, replace(now, complete=seen.complete))
+
+
 def structure_of(path: str | Path, picture_format: str, *, max_frames: int) -> Structure:
     """Return the structure of a file; frames are counted until just above `max_frames`."""
     with mapped(path) as data:
         return structure.walk(data, picture_format, max_frames=max_frames)
+
+
+def root_of_file(path: str | Path) -> str:
+    """Return the name of the root element of an XML document in a file, empty when it has none."""
+    finder = RootFinder()
+    with Path(path).open("rb") as file:
+        while finder.searching and (block := file.read(_BLOCK_BYTES)):
+            finder.feed(block)
+    return finder.root
 
 
 def has_proper_end(path: str | Path, picture_format: str) -> bool:

@@ -2,16 +2,19 @@
 
 It takes jobs from its socket, one at a time, and ends when the socket closes. It gives up what it does not need
 before it sees the first picture: environment, memory without end, core files, files to write, and on Linux what
-`proxy.images.cage` takes from it. It dies with its parent, and by its own alarm when nobody is left to kill it.
+`proxy.images.cage` takes from it. It dies with its parent, when a step has used up its processor time, and by
+its own alarm when nobody is left to kill it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
 import io
 import logging
+import math
 import os
 import resource
 import select
@@ -42,6 +45,7 @@ _MAX_KEPT_BYTES = 128 << 20
 _IDLE_SECONDS = 0.5
 """With nothing to do for so long it keeps nothing."""
 _ALARM_GRACE_SECONDS = 2.0
+_ENDLESS_SECONDS = 1e6
 _PR_SET_PDEATHSIG = 1
 
 
@@ -50,6 +54,7 @@ def main() -> None:
     descriptor, memory_max_bytes, decoder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     parent = os.getppid()
     _harden(memory_max_bytes, parent)
+    _statm()
     # Before the libraries wake up, so that their threads are inside too.
     walls = cage.shut([Path(path) for path in sys.argv[4:]])
     register_only_ours()
@@ -66,7 +71,8 @@ def _harden(memory_max_bytes: int, parent: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # The service decides when its processes end: by closing their socket, or with SIGKILL.
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, signal.SIG_DFL)
     _die_with(parent)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
@@ -117,10 +123,10 @@ class _Server:
         """Answer jobs until the socket closes or this process should be replaced."""
         while (header := self._next()) is not None:
             job, settings = jobs.job_from_wire(header)
-            _set_alarm(settings.timeout_seconds + _ALARM_GRACE_SECONDS)
+            _allow(settings.timeout_seconds)
             with contextlib.suppress(_PutOff):
                 self._answer(job, settings, granted_bytes=int(header.get(jobs.GRANTED, 0)))
-            _set_alarm(0)
+            _allow(math.inf)
             if self._finished:
                 return
 
@@ -157,6 +163,10 @@ class _Server:
         def on_facts(facts: PictureFacts) -> None:
             self._connection.sendall(jobs.frame({"facts": facts.to_dict()}))
 
+        def on_step(step: jobs.Step, number: int) -> None:
+            self._connection.sendall(jobs.frame({jobs.STEP: (step, number)}))
+            _allow(settings.drawing_timeout_seconds if step == "draw" else settings.timeout_seconds)
+
         def ask_leave(needs: int, tight: bool) -> None:
             if needs > granted_bytes and not self._has_leave(needs):
                 raise _PutOff
@@ -164,9 +174,12 @@ class _Server:
 
         decoder, memory = decoder_for(settings.decoder), Memory(ask_leave, _room_bytes)
         try:
-            inspection = inspect(job, settings, decoder=decoder, on_facts=on_facts, memory=memory)
+            inspection = inspect(
+                job, settings, decoder=decoder, on_facts=on_facts, on_step=on_step, memory=memory
+            )
         except PermissionError:
-            sys.exit(jobs.SHUT_OUT)
+            # At once: an interpreter that ends in good order closes the socket long before the process is gone.
+            os._exit(jobs.SHUT_OUT)
         header, bodies = jobs.inspection_to_wire(inspection)
         self._done += 1
         if _resident_bytes() > _MAX_KEPT_BYTES:
@@ -178,9 +191,12 @@ class _Server:
             self._connection.sendall(body)
 
 
-def _set_alarm(seconds: float) -> None:
-    # The kernel ends the process even while it is deep in a library (the default action of SIGALRM).
-    signal.setitimer(signal.ITIMER_REAL, seconds if seconds < 1e6 else 0)
+def _allow(seconds: float) -> None:
+    """End this process when it has used so much processor time from now on, or after a long while."""
+    # The default action of both signals ends the process even while it is deep in a library.
+    signal.setitimer(signal.ITIMER_PROF, seconds if seconds < _ENDLESS_SECONDS else 0)
+    wall_seconds = jobs.wall_seconds(seconds) + _ALARM_GRACE_SECONDS
+    signal.setitimer(signal.ITIMER_REAL, wall_seconds if wall_seconds < _ENDLESS_SECONDS else 0)
 
 
 def _give_back_memory() -> None:
@@ -204,11 +220,19 @@ def _room_bytes() -> int:
 
 def _statm_bytes(field: int) -> int:
     """Return a figure of proc_pid_statm(5): 0 is what is mapped, 1 what is resident. 0 where there is no /proc."""
-    try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[field]
-    except (OSError, IndexError):
+    descriptor = _statm()
+    if descriptor is None:
         return 0
-    return int(pages) * resource.getpagesize()
+    return int(os.pread(descriptor, 256, 0).split()[field]) * resource.getpagesize()
+
+
+@functools.cache
+def _statm() -> int | None:
+    # Opened once, before the cage is shut: nothing below /proc can be opened after that.
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ socket, and a session of its own, so that Ctrl-C reaches the service only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -25,6 +26,11 @@ from proxy.images.jobs import Inspection, WireError
 START_TIMEOUT_SECONDS = 30.0
 _STREAM_LIMIT_BYTES = 1 << 20
 _POLL_SECONDS = 0.005
+END_TIMEOUT_SECONDS = 10.0
+"""How long a process may take to end after it closed its socket; on a busy machine, releasing its memory takes time."""
+_OTHER_MESSAGES = 16
+"""What a process may say besides one message for each wish. Without a bound it could keep the event loop busy."""
+_SENT_BY_OTHERS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP})
 
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 """Without these some interpreters do not start; nothing else of the environment reaches a decoder."""
@@ -40,28 +46,43 @@ class Listener:
     note_facts: Callable[[PictureFacts | None], None]
     ask_leave: Callable[[int], bool]
     note_tight: Callable[[], None]
+    note_step: Callable[[jobs.Step, int], None]
 
 
 class ProcessDied(Exception):
-    """The process ended without an answer. `signal_number` is 0 when no signal ended it.
+    """The process gave no answer and is gone.
 
-    shut_out: it may not read the body.
+    status: how it ended, as `subprocess` tells it: negative for a signal, None when we had to kill it. overdue: it was
+    given all the time there is, on a busy machine perhaps. is_out_of_time: it used up its own processor time.
+    garbled: it sent something that is no answer.
     """
 
-    def __init__(self, signal_number: int, status: int | None) -> None:
-        self.signal_number = signal_number
-        self.shut_out = status == jobs.SHUT_OUT
-        super().__init__(f"signal {signal_number}" if signal_number else f"exit status {status}")
+    def __init__(self, status: int | None, *, overdue: bool = False, garbled: bool = False) -> None:
+        self.status = status
+        self.overdue = overdue or status == -signal.SIGALRM
+        self.is_out_of_time = status == -signal.SIGPROF
+        self.garbled = garbled
+        super().__init__(self._text())
 
     @property
-    def from_outside(self) -> bool:
-        """Whether somebody else ended it: an operator, or the kernel for want of memory."""
-        return self.signal_number in {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}
+    def is_unexplained(self) -> bool:
+        """Whether this says nothing about the picture.
 
-    @property
-    def overdue(self) -> bool:
-        """Whether its own alarm ended it, because the service was too busy to do so."""
-        return self.signal_number == signal.SIGALRM
+        Somebody else killed the process (an operator; the kernel, for want of memory), the process was not allowed to
+        read the body, or we do not know how it ended.
+        """
+        if self.status is None:
+            return not self.garbled
+        return self.status == jobs.SHUT_OUT or -self.status in _SENT_BY_OTHERS
+
+    def _text(self) -> str:
+        if self.overdue:
+            return "no answer for a long while"
+        if self.is_out_of_time:
+            return "out of processor time"
+        if self.status is None:
+            return "no answer" if self.garbled else "closed its socket and did not end"
+        return f"signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
 
 
 class RenderProcess:
@@ -123,20 +144,26 @@ class RenderProcess:
         try:
             self._writer.write(jobs.frame(header))
             answer = await self._header()
-            while "verdict" not in answer:
+            left = len(header["wishes"]) + _OTHER_MESSAGES
+            while "verdict" not in answer and left:
                 if not self._heard(answer, listener):
                     return None
                 answer = await self._header()
+                left -= 1
+            # What is no answer yet, after so many messages, is none here either.
             self.finished = bool(answer.get("finished"))
             bodies = [await self._reader.readexactly(size) for size in jobs.body_sizes(answer)]
             return jobs.inspection_from_wire(answer, bodies)
         except (OSError, asyncio.IncompleteReadError, WireError, ValueError) as error:
-            raise await self._death() from error
+            raise await self._death(error) from error
 
     def _heard(self, message: dict[str, Any], listener: Listener) -> bool:
         """Pass on what the process says meanwhile; return whether it goes on with the job."""
         if jobs.TIGHT in message:
             listener.note_tight()
+            return True
+        if jobs.STEP in message:
+            listener.note_step(*jobs.step_from_wire(message))
             return True
         if jobs.NEEDS not in message:
             listener.note_facts(jobs.facts_from_wire(message))
@@ -150,24 +177,29 @@ class RenderProcess:
             length = jobs.header_length(await self._reader.readexactly(jobs.LENGTH_BYTES))
             return jobs.read_header(await self._reader.readexactly(length))
         except (OSError, asyncio.IncompleteReadError, WireError) as error:
-            raise await self._death() from error
+            raise await self._death(error) from error
 
-    async def _death(self) -> ProcessDied:
+    async def _death(self, error: Exception) -> ProcessDied:
         """Return why there is no answer; the process is gone afterwards."""
-        for _ in range(20):
-            # The socket closes a moment before the kernel knows how the process ended.
-            if self._process.poll() is not None:
-                break
-            await asyncio.sleep(_POLL_SECONDS)
+        if not isinstance(error, OSError | asyncio.IncompleteReadError):
+            await self.kill()
+            return ProcessDied(None, garbled=True)
+        with contextlib.suppress(TimeoutError):
+            # The socket closes before the kernel knows how the process ended.
+            async with asyncio.timeout(END_TIMEOUT_SECONDS):
+                await self._ended()
         status = self._process.poll()
         await self.kill()
-        return ProcessDied(-status if status is not None and status < 0 else 0, status)
+        return ProcessDied(status)
 
     async def kill(self) -> None:
         """End the process at once and wait until it is gone, memory and all."""
         self._writer.close()
         if self._process.poll() is None:
             self._process.kill()
+        await self._ended()
+
+    async def _ended(self) -> None:
         # There is no event to wait for: asyncio's child watchers differ from loop to loop and need threads.
         while self._process.poll() is None:  # noqa: ASYNC110 - see above
             await asyncio.sleep(_POLL_SECONDS)

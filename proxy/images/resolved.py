@@ -14,6 +14,7 @@ from typing import Any, Literal
 from proxy.images.geometry import ENLARGING_FITS
 from proxy.images.operations import OPTIONS as OPERATION_OPTIONS
 from proxy.images.operations.resize import AUTO
+from proxy.images.operations.resize import OPTIONS as RESIZE_OPTIONS
 from proxy.images.options import Option, Value
 from proxy.images.output import OPTIONS as OUTPUT_OPTIONS
 
@@ -23,6 +24,11 @@ OPTIONS: dict[str, Option] = {option.name: option for option in (*OPERATION_OPTI
 """Every option by its long name."""
 
 _ENCODING_DEFAULTS = {option.attribute: option.default for option in OUTPUT_OPTIONS if option.name != "anim"}
+_SIZE_DEFAULTS = {option.attribute: option.default for option in RESIZE_OPTIONS} | {
+    "upscale": False,
+    "anim": True,
+    "on_error": "error",
+}
 HINTABLE = ("width", "dpr")
 """Options that take the word `auto` for "as the browser says"."""
 
@@ -88,6 +94,11 @@ class Resolved:
     def look(self) -> Resolved:
         """The transform without what decides about the encoding only: equal looks have equal pixels."""
         return self.replaced(**_ENCODING_DEFAULTS)
+
+    @property
+    def only_resizes(self) -> bool:
+        """Whether nothing but the size is asked for: what scales by itself need not be drawn for that."""
+        return self.look.replaced(**_SIZE_DEFAULTS) == Resolved()
 
     def for_slow_connection(self) -> Resolved:
         """Return the transform for a browser that announced a slow line."""

@@ -7,18 +7,25 @@ loop moves forward and stops after `MAX_STEPS`, and what is read outside the fil
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from mmap import mmap
 
 Buffer = bytes | mmap
 
+MAX_BLOCKS = 100_000
+"""Segments of a JPEG, chunks of a PNG, tiles and strips of a TIFF. Libraries take microseconds for each; real files
+have a few thousand, and a 32 MiB file has room for millions."""
 MAX_STEPS = 1_000_000
 """Blocks looked at. A 32 MiB GIF of full blocks has 131,072; one made of tiny blocks is not worth a second."""
 
 # Fill bytes (0xFF) may precede a marker; a pattern that eats them would take quadratic time on a file of them.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
+
+_SVG_TAIL_BYTES = 1024
+_SVG_END = re.compile(rb"</(?:[\w.-]{1,99}:)?svg\s*>(?:\s|<!--(?:(?!-->).)*-->)*\Z", re.DOTALL)
 
 # ITU-T T.81 table B.1: SOF3, SOF7, SOF11, SOF15.
 _LOSSLESS_FRAMES = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
@@ -30,7 +37,9 @@ class Structure:
 
     frames: counted until just above the limit given. extent: the largest right and bottom edge of GIF frames.
     exif: the bytes of a PNG eXIf chunk, wherever it stands. lossless: a JPEG of the lossless process.
-    scans: of a JPEG; more than one are held as a whole. canvas: of a WebP, in pixels, as its first chunk says.
+    scans: of a JPEG; more than one are held as a whole. refined: the last of them only refines what others gave.
+    blocks: of a JPEG, PNG or TIFF, counted until just above `MAX_BLOCKS`.
+    canvas: of a WebP, in pixels, as its first chunk says.
     """
 
     complete: bool
@@ -39,6 +48,8 @@ class Structure:
     exif: bytes = b""
     lossless: bool = False
     scans: int = 1
+    refined: bool = False
+    blocks: int = 0
     canvas: tuple[int, int] = (0, 0)
 
 
@@ -56,56 +67,132 @@ def _little(data: Buffer, at: int, length: int) -> int:
     return int.from_bytes(data[at : at + length], "little")
 
 
-def _jpeg(data: Buffer, _max_frames: int) -> Structure:
-    """ITU-T T.81 §B.1: marker segments, entropy-coded data behind each SOS, EOI."""
-    at, scans, lossless = 2, 0, False
-    for _ in range(MAX_STEPS):
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A marker of a JPEG and what belongs to it: `data[start:end]`, the marker's own bytes included.
+
+    ITU-T T.81 §B.1.1.4. whole: the file holds all of it. Entropy-coded data lie between two segments.
+    """
+
+    marker: int
+    start: int
+    end: int
+    whole: bool
+
+
+SOS, EOI = 0xDA, 0xD9
+
+
+def jpeg_segments(data: Buffer) -> Iterator[Segment]:
+    """Return the segments of a JPEG behind its first marker, up to EOI."""
+    at = 2
+    for _ in range(MAX_BLOCKS + 1):
         found = _MARKER.search(data, at)
         if found is None:
-            break
-        marker, at = data[found.end() - 1], found.end()
-        if marker == 0xD9:
-            return Structure(scans > 0, scans=scans, lossless=lossless)
-        if marker not in {0x01, 0xD8}:
+            return
+        marker, start, at = data[found.end() - 1], found.start(), found.end()
+        if marker not in {0x01, 0xD8, EOI}:
             at += max(2, _big(data, at, 2))
-            scans += marker == 0xDA
-            lossless |= marker in _LOSSLESS_FRAMES
-    return Structure(False, scans=scans, lossless=lossless)
+        yield Segment(marker, start, min(at, len(data)), at <= len(data))
+        if marker == EOI:
+            return
+
+
+def _jpeg(data: Buffer, _max_frames: int) -> Structure:
+    """ITU-T T.81 §B.1: marker segments, entropy-coded data behind each SOS, EOI."""
+    ended, scans, lossless, refined, blocks = False, 0, False, False, 0
+    for segment in jpeg_segments(data):
+        blocks += 1
+        ended |= segment.marker == EOI
+        if segment.marker == SOS and segment.whole:
+            scans += 1
+            refined = _refines(data[segment.end - 3 : segment.end])
+        lossless |= segment.marker in _LOSSLESS_FRAMES
+    return Structure(ended and scans > 0, scans=scans, refined=refined, lossless=lossless, blocks=blocks)
+
+
+def _refines(header_end: bytes) -> bool:
+    """ITU-T T.81 §B.2.3, §G.1.1.1: a scan of finer frequencies (Ss) or of further bits (Ah)."""
+    return len(header_end) == 3 and (header_end[0] > 0 or header_end[2] >> 4 > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk of a PNG, `length` bytes of payload in `data` from `start` on. whole: its checksum is in the file too."""
+
+    kind: bytes
+    data: Buffer
+    start: int
+    length: int
+    whole: bool
+
+    @classmethod
+    def of(cls, kind: bytes, payload: bytes) -> Chunk:
+        """Return a new chunk."""
+        return cls(kind, payload, 0, len(payload), whole=True)
+
+    @property
+    def payload(self) -> bytes:
+        """What the chunk holds, as far as the file has it."""
+        return self.data[self.start : self.start + self.length]
+
+    @property
+    def checks_out(self) -> bool:
+        """Whether the checksum in the file is right."""
+        found = _big(self.data, self.start + self.length, 4)
+        return self.whole and zlib.crc32(self.payload, zlib.crc32(self.kind)) == found
+
+    def written(self) -> bytes:
+        """Return the chunk with the length and the checksum that its payload has."""
+        payload = self.payload
+        checksum = zlib.crc32(payload, zlib.crc32(self.kind))
+        return len(payload).to_bytes(4, "big") + self.kind + payload + checksum.to_bytes(4, "big")
+
+
+def png_chunks(data: Buffer) -> Iterator[Chunk]:
+    """Return the chunks of a PNG (third edition §5.3) up to IEND; the last one may be cut."""
+    at = 8
+    for _ in range(MAX_BLOCKS + 1):
+        length, kind = _big(data, at, 4), data[at + 4 : at + 8]
+        if len(kind) < 4:
+            return
+        end = at + 12 + length
+        yield Chunk(kind, data, at + 8, length, end <= len(data))
+        if kind == b"IEND" or end > len(data):
+            return
+        at = end
 
 
 def _png(data: Buffer, max_frames: int) -> Structure:
-    """PNG third edition §5.3, §11.3.6 (acTL, fcTL), §11.3.4.5 (eXIf)."""
-    at, frames, exif, data_seen = 8, 0, b"", False
-    for _ in range(MAX_STEPS):
-        length, kind = _big(data, at, 4), data[at + 4 : at + 8]
-        end = at + 12 + length
-        if len(kind) < 4 or end > len(data) or frames > max_frames:
+    """PNG third edition §11.3.6 (acTL, fcTL), §11.3.4.5 (eXIf)."""
+    frames, exif, data_seen, ended, blocks = 0, b"", False, False, 0
+    for chunk in png_chunks(data):
+        blocks += 1
+        if not chunk.whole or frames > max_frames:
             break
-        frames += kind == b"fcTL"
-        data_seen |= kind == b"IDAT"
-        if kind == b"eXIf" and length <= 65536:
-            exif = data[at + 8 : end - 4]
-        if kind == b"IEND":
-            return Structure(data_seen, max(1, frames), exif=exif)
-        at = end
-    return Structure(False, max(1, frames), exif=exif)
+        frames += chunk.kind == b"fcTL"
+        data_seen |= chunk.kind == b"IDAT"
+        ended |= chunk.kind == b"IEND"
+        if chunk.kind == b"eXIf" and chunk.length <= 65536:
+            exif = chunk.payload
+    return Structure(data_seen and ended, max(1, frames), exif=exif, blocks=blocks)
 
 
 def _gif(data: Buffer, max_frames: int) -> Structure:
     """GIF89a §18-27: screen descriptor, then extensions and pictures, each followed by sub-blocks, then 0x3B."""
-    at = 13 + _colour_table(data, 10)
+    at = 13 + colour_table_bytes(data, 10)
     frames, right, bottom, steps = 0, 0, 0, [0]
     while at < len(data) and frames <= max_frames and steps[0] < MAX_STEPS:
         introducer = data[at]
         if introducer == 0x3B:
             return Structure(frames > 0, max(1, frames), (right, bottom))
         if introducer == 0x21:
-            at = _after_sub_blocks(data, at + 2, steps)
+            at = after_sub_blocks(data, at + 2, steps)
         elif introducer == 0x2C:
             frames += 1
             right = max(right, _little(data, at + 1, 2) + _little(data, at + 5, 2))
             bottom = max(bottom, _little(data, at + 3, 2) + _little(data, at + 7, 2))
-            at = _after_sub_blocks(data, at + 11 + _colour_table(data, at + 9), steps)
+            at = after_sub_blocks(data, at + 11 + colour_table_bytes(data, at + 9), steps)
         else:
             # Decoders skip bytes that introduce nothing.
             at += 1
@@ -113,12 +200,17 @@ def _gif(data: Buffer, max_frames: int) -> Structure:
     return Structure(False, max(1, frames), (right, bottom))
 
 
-def _colour_table(data: Buffer, at: int) -> int:
+def colour_table_bytes(data: Buffer, at: int) -> int:
+    """Return how long the colour table is that the flags at `at` announce (GIF89a §18, §20)."""
     flags = _little(data, at, 1)
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _after_sub_blocks(data: Buffer, at: int, steps: list[int]) -> int:
+def after_sub_blocks(data: Buffer, at: int, steps: list[int]) -> int:
+    """Return where a row of sub-blocks ends, its terminator included: beyond the file when it is cut.
+
+    GIF89a §15, §16. steps: counts the blocks of the whole file.
+    """
     size = len(data)
     while at < size and data[at] and steps[0] < MAX_STEPS:
         at += data[at] + 1
@@ -206,22 +298,25 @@ def _tiff(data: Buffer, _max_frames: int) -> Structure:
                 _values(data, tags[offsets], number), _values(data, tags[counts], number), strict=False
             )
             ends = [start + length for start, length in places]
-            return Structure(bool(ends) and max(ends) <= len(data))
+            return Structure(bool(ends) and max(ends) <= len(data), blocks=len(ends))
     return Structure(False)
 
 
 def _values(data: Buffer, at: int, number: Callable[[Buffer, int, int], int]) -> Iterator[int]:
     size = {3: 2, 4: 4}.get(number(data, at + 2, 2), 0)
     count = number(data, at + 4, 4)
-    if not size or count * size > len(data) or count > MAX_STEPS:
+    if not size or count * size > len(data):
         return
+    count = min(count, MAX_BLOCKS + 1)
     start = at + 8 if count * size <= 4 else number(data, at + 8, 4)
     for index in range(count):
         yield number(data, start + index * size, size)
 
 
 def _svg(data: Buffer, _max_frames: int) -> Structure:
-    return Structure(data[-256:].rstrip().endswith(b"</svg>"))
+    """The end tag of the root, whatever its prefix; without its zeros UTF-16 reads like ASCII."""
+    tail = data[-_SVG_TAIL_BYTES:].replace(b"\0", b"")
+    return Structure(_SVG_END.search(tail) is not None)
 
 
 _WALKERS: dict[str, Callable[[Buffer, int], Structure]] = {

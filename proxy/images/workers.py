@@ -6,27 +6,31 @@ Knows nothing of pictures but what `jobs` says about them; the work is done by `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy.config import RenderConfig
-from proxy.errors import DecodeFailed, Internal, QueueFull, RenderTimeout, TooManyPixels
+from proxy.errors import DecodeFailed, Internal, OutOfMemory, PictureError, QueueFull, RenderTimeout
 from proxy.images import jobs, machine
 from proxy.images.admission import Line
 from proxy.images.formats import PictureFacts
-from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Verdict, Wish
+from proxy.images.jobs import JUDGE, Inspection, Job, Output, Rendered, Settings, Verdict, Wish
 from proxy.images.renderprocess import Listener, ProcessDied, RenderProcess
 
-__all__ = ["Inspection", "Job", "Output", "RenderPool", "Rendered", "Settings", "Verdict", "Wish"]
+__all__ = ["JUDGE", "Inspection", "Job", "Output", "RenderPool", "Rendered", "Settings", "Verdict", "Wish"]
 
 log = logging.getLogger(__name__)
 
 MAX_FAILED_STARTS = 3
 """Starts that may fail in a row before the pool counts as dead; it goes on trying."""
 _MAX_PAUSE_SECONDS = 5.0
+PATIENCE_SECONDS = 1.0
+"""For how long every process may be held before an origin of which nothing runs gets one more."""
 _BUDGET_SHARE = 3, 8
 """How much of the memory there is may be pictures: the rest is the service, hot answers, idle processes, the system."""
 _LEAST_BUDGET_BYTES = 64 << 20
@@ -36,14 +40,19 @@ _LEAST_BUDGET_BYTES = 64 << 20
 class _Waiting:
     job: Job
     done: asyncio.Future[Inspection]
+    since: float
     facts: PictureFacts | None = None
     tight: bool = False
+    encoding: int | None = None
 
     def note_facts(self, facts: PictureFacts | None) -> None:
         self.facts = facts
 
     def note_tight(self) -> None:
         self.tight = True
+
+    def note_step(self, step: jobs.Step, number: int) -> None:
+        self.encoding = number if step == "encode" and number < len(self.job.wishes) else None
 
     def settle(self, inspection: Inspection) -> None:
         if not self.done.done():
@@ -59,6 +68,7 @@ class _Slot:
     """A place for one process, and the task that keeps it filled."""
 
     process: RenderProcess | None = None
+    begun: float | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -68,12 +78,15 @@ class RenderPool:
     1. A job waits in line; when more wait than the configuration allows, `QueueFull`.
     2. The next free process gets it and the configuration's time. What it finds out before decoding is kept.
        A picture that needs more memory than there is room for goes back into the line (`proxy.images.admission`).
-    3. Out of time: the process is killed, the answer is `RenderTimeout`, a new process takes the place.
-    4. The process dies: by a signal from outside (an operator; the kernel, when memory ran out) the job is tried
-       once more; the second time the picture needs too much memory. One that may not read the body, because the
-       folder was made anew after the cage was shut, is replaced too. By its own fault: `DecodeFailed`; a drawing
-       then was too much for memory or stack, as was what may have needed more memory than the process could have.
-    5. A caller that goes away leaves its job running when it has begun, else the job is dropped.
+    3. A step that uses up its processor time ends the process: `RenderTimeout`, and a new process takes the place.
+       One that takes far longer than that by the clock says nothing about the picture: `QueueFull`.
+    4. The process dies: the job is tried again in a new one. A death that says nothing about the picture
+       (`ProcessDied.is_unexplained`) ends in `QueueFull` the second time. So does a new process that cannot be
+       started. A crash is the picture's fault the second time: `OutOfMemory` for a drawing or an encoder, which
+       was too much for memory or stack, and where memory was tight; else `DecodeFailed`.
+    5. Origins take turns in the line. While long jobs hold every process, one more is started for those origins of
+       which nothing runs; it ends with its job.
+    6. A caller that goes away leaves its job running when it has begun, else the job is dropped.
 
     workers: how many pools like this one the machine's memory is shared with. readable: the folders below which
     the files of jobs lie; where the kernel can, the processes may read nothing else but their libraries and fonts.
@@ -86,11 +99,14 @@ class RenderPool:
         processes: int,
         workers: int = 1,
         readable: Sequence[Path] = (Path("/"),),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._readable = tuple(str(path.absolute()) for path in readable)
         self._workers = workers
         self._slots = [_Slot() for _ in range(processes)]
+        self._relief = _Slot()
+        self.clock = clock
         self._line: Line[_Waiting] = Line(_budget_bytes(config) // workers)
         self._line_moved = asyncio.Event()
         self._running = 0
@@ -114,6 +130,11 @@ class RenderPool:
         return len(self._slots)
 
     @property
+    def running(self) -> int:
+        """How many jobs are in a process."""
+        return self._running
+
+    @property
     def queue_max(self) -> int:
         """How many jobs may wait for a process."""
         return self._config.queue
@@ -124,9 +145,19 @@ class RenderPool:
         return len(self._line)
 
     @property
+    def longest_wait_seconds(self) -> float:
+        """For how long the first of those that wait for a process has waited."""
+        now = self.clock()
+        return max((now - waiting.since for waiting in self._line), default=0.0)
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The ids of the processes that run now."""
-        return tuple(slot.process.pid for slot in self._slots if slot.process is not None)
+        return tuple(slot.process.pid for slot in self._all if slot.process is not None)
+
+    @property
+    def _all(self) -> tuple[_Slot, ...]:
+        return (*self._slots, self._relief)
 
     @property
     def walls(self) -> tuple[str, ...]:
@@ -149,15 +180,16 @@ class RenderPool:
         self._open = True
         for slot in self._slots:
             slot.task = asyncio.create_task(self._serve(slot), name="render slot")
+        self._relief.task = asyncio.create_task(self._relieve(self._relief), name="render relief")
 
     async def close(self) -> None:
         """Kill all processes. Jobs that have not ended fail with `QueueFull`."""
         self._open = False
-        tasks = [slot.task for slot in self._slots if slot.task is not None]
+        tasks = [slot.task for slot in self._all if slot.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(self._empty(slot) for slot in self._slots))
+        await asyncio.gather(*(self._empty(slot) for slot in self._all))
         self._drop_line(QueueFull("The service is shutting down."))
 
     async def run(self, job: Job) -> Inspection:
@@ -171,8 +203,8 @@ class RenderPool:
             raise Internal(detail="the render pool is not alive")
         if self._running + len(self._line) >= len(self._slots) + self._config.queue:
             raise QueueFull
-        waiting = _Waiting(job, asyncio.get_running_loop().create_future())
-        self._line.put(waiting)
+        waiting = _Waiting(job, asyncio.get_running_loop().create_future(), self.clock())
+        self._line.put(waiting, owner=job.origin)
         self._line_moved.set()
         try:
             return await waiting.done
@@ -185,19 +217,48 @@ class RenderPool:
             if slot.process is None:
                 await self._refill(slot)
                 continue
-            waiting = await self._next()
-            self._running += 1
-            try:
-                await self._work(slot, waiting)
-            except BaseException:
-                waiting.fail(QueueFull("The service is shutting down."))
-                raise
-            finally:
-                self._running -= 1
-                self._line.end(waiting)
-                if waiting.done.done():
-                    self._line.drop(waiting)
-                self._line_moved.set()
+            await self._run_in(slot, await self._next())
+
+    async def _run_in(self, slot: _Slot, waiting: _Waiting) -> None:
+        self._running += 1
+        slot.begun = self.clock()
+        # Who waits for relief looks at what runs.
+        self._line_moved.set()
+        try:
+            await self._work(slot, waiting)
+        except QueueFull as error:
+            waiting.fail(error)
+        except BaseException:
+            waiting.fail(QueueFull("The service is shutting down."))
+            raise
+        finally:
+            self._running -= 1
+            slot.begun = None
+            self._line.end(waiting)
+            if waiting.done.done():
+                self._line.drop(waiting)
+            self._line_moved.set()
+
+    async def _relieve(self, slot: _Slot) -> None:
+        """Run a job of an origin of which nothing runs whenever all processes are held for long."""
+        while True:
+            left = self._patience_left()
+            waiting = None if left else self._line.take(barred=self._line.running_owners)
+            if waiting is None:
+                self._line_moved.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left if 0 < left < math.inf else None):
+                        await self._line_moved.wait()
+                continue
+            await self._run_in(slot, waiting)
+            await self._empty(slot)
+
+    def _patience_left(self) -> float:
+        """Return for how many seconds nobody is to be relieved; they begin anew with each job."""
+        begun = [slot.begun for slot in self._slots if slot.begun is not None]
+        if len(begun) < len(self._slots):
+            return math.inf
+        return max(0.0, max(begun) + PATIENCE_SECONDS - self.clock())
 
     async def _next(self) -> _Waiting:
         """Return the job to run now; it holds its share until `Line.end`."""
@@ -213,47 +274,44 @@ class RenderPool:
 
     async def _work(self, slot: _Slot, waiting: _Waiting) -> None:
         """Settle a job, or let it go back into the line."""
-        try:
-            inspection = await self._attempt(slot, waiting)
-        except ProcessDied as death:
-            if death.from_outside or death.shut_out:
-                inspection = await self._second_attempt(slot, waiting, death)
-            else:
-                log.warning("a render process died of a picture: %s, %s", death, waiting.job.path)
-                inspection = self._failure(waiting, _fault(death, waiting))
-        if inspection is not None:
-            waiting.settle(inspection)
+        deaths: list[ProcessDied] = []
+        while True:
+            try:
+                if slot.process is None:
+                    await self._replace(slot)
+                inspection = await self._attempt(slot, waiting)
+            except ProcessDied as death:
+                log.warning("a render process ended: %s, %s", death, waiting.job.path)
+                deaths.append(death)
+                inspection = self._judged(deaths, waiting)
+                if inspection is None:
+                    continue
+            if inspection is not None:
+                waiting.settle(inspection)
+            return
 
-    async def _second_attempt(self, slot: _Slot, waiting: _Waiting, death: ProcessDied) -> Inspection | None:
-        log.warning("a render process ended: %s; trying %s once more", death, waiting.job.path)
+    def _judged(self, deaths: Sequence[ProcessDied], waiting: _Waiting) -> Inspection | None:
+        error = _blamed(deaths, waiting)
+        return None if error is None else self._failure(waiting, error)
+
+    async def _replace(self, slot: _Slot) -> None:
         try:
             await self._fill(slot)
-            return await self._attempt(slot, waiting)
-        except ProcessDied as again:
-            if again.shut_out:
-                return self._failure(
-                    waiting, RenderTimeout("The picture cannot be read now.", detail=str(again))
-                )
-            error = TooManyPixels("Rendering the picture takes more memory than there is.", detail=str(again))
-            return self._failure(waiting, error)
-        except (OSError, TimeoutError) as error:
-            return self._failure(waiting, RenderTimeout(detail=f"no process: {error!r}"))
+        except (OSError, TimeoutError, ProcessDied) as error:
+            raise QueueFull(detail=f"no process: {error!r}") from error
 
     async def _attempt(self, slot: _Slot, waiting: _Waiting) -> Inspection | None:
         process, config = slot.process, self._config
         assert process is not None  # noqa: S101 - _serve fills the slot first
         header = jobs.job_to_wire(waiting.job, _settings(config))
         header[jobs.GRANTED] = self._line.granted(waiting)
-        waiting.tight = False
-        listener = Listener(
-            waiting.note_facts, lambda needs: self._line.ask(waiting, needs), waiting.note_tight
-        )
+        waiting.tight, waiting.encoding = False, None
         try:
-            async with asyncio.timeout(config.timeout if math.isfinite(config.timeout) else None):
-                inspection = await process.exchange(header, listener)
+            async with asyncio.timeout(None) as limit:
+                inspection = await process.exchange(header, self._listener(waiting, limit))
         except TimeoutError:
             await self._empty(slot)
-            return self._failure(waiting, RenderTimeout(detail=f"killed after {config.timeout} s"))
+            raise ProcessDied(None, overdue=True) from None
         except ProcessDied:
             slot.process = None
             raise
@@ -261,8 +319,28 @@ class RenderPool:
             await self._empty(slot)
         return inspection
 
-    def _failure(self, waiting: _Waiting, error: DecodeFailed | RenderTimeout | TooManyPixels) -> Inspection:
-        return replace(Inspection.failed(error, waiting.facts, wishes=len(waiting.job.wishes)), killed=True)
+    def _listener(self, waiting: _Waiting, limit: asyncio.Timeout) -> Listener:
+        """Return who listens to a process. Each step puts `limit` off."""
+        clock = asyncio.get_running_loop().time
+        seconds = jobs.wall_seconds(self._config.timeout)
+
+        def note_step(step: jobs.Step, number: int) -> None:
+            waiting.note_step(step, number)
+            if math.isfinite(seconds):
+                limit.reschedule(clock() + seconds)
+
+        note_step("draw", 0)
+        return Listener(
+            waiting.note_facts, lambda needs: self._line.ask(waiting, needs), waiting.note_tight, note_step
+        )
+
+    def _failure(self, waiting: _Waiting, error: PictureError) -> Inspection:
+        wishes = len(waiting.job.wishes)
+        if waiting.encoding is None:
+            return replace(Inspection.failed(error, waiting.facts, wishes=wishes), killed=True)
+        outputs: list[Output] = [QueueFull(detail="not tried: another wish ended the process")] * wishes
+        outputs[waiting.encoding] = error
+        return Inspection(waiting.facts, "whole", None, tuple(outputs), killed=True)
 
     async def _fill(self, slot: _Slot) -> None:
         slot.process = await RenderProcess.start(
@@ -294,18 +372,27 @@ class RenderPool:
             waiting.fail(error)
 
 
-def _fault(death: ProcessDied, waiting: _Waiting) -> DecodeFailed | RenderTimeout | TooManyPixels:
-    """Return what the death of its process says of a picture."""
+def _blamed(deaths: Sequence[ProcessDied], waiting: _Waiting) -> PictureError | None:
+    """Return what the deaths of its processes say of a picture; None when it is to be tried once more.
+
+    Raises:
+        QueueFull: they say nothing.
+    """
+    last = deaths[-1]
+    if last.is_out_of_time:
+        return RenderTimeout(detail=str(last))
+    unexplained = sum(death.is_unexplained for death in deaths)
+    if last.overdue or unexplained > 1:
+        raise QueueFull("The picture could not be rendered just now; try again soon.", detail=str(last))
+    return _fault(last, waiting) if len(deaths) - unexplained > 1 else None
+
+
+def _fault(death: ProcessDied, waiting: _Waiting) -> PictureError:
     facts = waiting.facts
-    if death.overdue:
-        return RenderTimeout(detail=str(death))
-    if facts is not None and facts.scalable:
-        # It was read whole, so it is not damaged; what ends the rasteriser is memory, or the stack.
-        return TooManyPixels("Drawing the picture takes more memory than there is.", detail=str(death))
-    if waiting.tight:
-        # Some libraries write where they were given nothing, others abort.
-        return TooManyPixels("Rendering the picture takes more memory than there is.", detail=str(death))
-    return DecodeFailed(detail=str(death))
+    # It was read whole, so it is not damaged; what ends the rasteriser, or an encoder, is memory or the stack.
+    was_read = waiting.encoding is not None or (facts is not None and facts.scalable)
+    # Where memory is tight, some libraries write where they were given nothing, others abort.
+    return (OutOfMemory if was_read or waiting.tight else DecodeFailed)(detail=str(death))
 
 
 def _budget_bytes(config: RenderConfig) -> int:
@@ -319,6 +406,7 @@ def _budget_bytes(config: RenderConfig) -> int:
 def _settings(config: RenderConfig) -> Settings:
     return Settings(
         timeout_seconds=config.timeout,
+        drawing_timeout_seconds=min(config.drawing_timeout, config.timeout),
         max_pixels=config.max_pixels,
         max_frames=config.max_frames,
         max_output_side=config.max_output_side,

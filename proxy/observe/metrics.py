@@ -89,6 +89,11 @@ class Metrics:
         self.not_asked = Counter(
             "imgmirror_not_asked", "Fetches spared because a failure was remembered", registry=registry
         )
+        self.renders_spared = Counter(
+            "imgmirror_renders_spared",
+            "Renders spared because the picture is known to take too much time or memory",
+            registry=registry,
+        )
         self.recovered = Counter(
             "imgmirror_recovered", "Dead sources recovered from elsewhere", ["place"], registry=registry
         )
@@ -166,7 +171,8 @@ class Metrics:
 
     def observe_renders(self, outputs: Iterable[object], seconds: float) -> None:
         """Count the results of one job that took `seconds`."""
-        results = list(outputs)
+        # An SVG that is answered as it is was not rendered.
+        results = [output for output in outputs if getattr(output, "output_format", "") != "svg"]
         for output in results:
             code = getattr(output, "code", None)
             if code is None:

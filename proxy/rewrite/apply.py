@@ -8,12 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from proxy.rewrite.files import ArticleFile, write_article
 from proxy.rewrite.journal import Journal, journal_for, journals_of, lost, merged, undo
 from proxy.rewrite.occurrences import Entry
 from proxy.rewrite.result import RewriteResult
-from proxy.rewrite.rewriter import Rewriter
+from proxy.rewrite.rewriter import ArticleKind
+
+
+class ArticleReader(Protocol):
+    """A `Rewriter`, or what stands in front of one."""
+
+    def rewrite(self, data: bytes, *, kind: ArticleKind) -> RewriteResult:
+        """Return the article rewritten."""
+
+    def addresses(self, data: bytes, *, kind: ArticleKind) -> list[bytes]:
+        """Return the addresses of an article as they are spelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ class Undone:
     missing: tuple[Entry, ...]
 
 
-def rewrite_file(article: ArticleFile, rewriter: Rewriter, *, write: bool) -> Rewritten:
+def rewrite_file(article: ArticleFile, rewriter: ArticleReader, *, write: bool) -> Rewritten:
     """Rewrite one article.
 
     Raises:
@@ -53,7 +64,7 @@ def rewrite_file(article: ArticleFile, rewriter: Rewriter, *, write: bool) -> Re
     return Rewritten(article, data, result)
 
 
-def undo_file(article: ArticleFile, rewriter: Rewriter, *, write: bool) -> Undone:
+def undo_file(article: ArticleFile, rewriter: ArticleReader, *, write: bool) -> Undone:
     """Put the original addresses of one article back; what was not found stays in the journal.
 
     Raises:

@@ -93,21 +93,23 @@ class Article:
         if source is None or not preset:
             return
         wrapped = replaced is not None or address.kind is not Kind.DIRECT
+        own = (address.text[address.own.base_length :],) if address.own else ()
         known = self._pictures.get(source)
         if known is None:
             line = self.line_of(address.spot.start)
-            self._pictures[source] = Picture(source, (preset,), line, wrapped)
-        else:
-            presets = tuple(dict.fromkeys((*known.presets, preset)))
-            self._pictures[source] = Picture(source, presets, known.line, known.wrapped or wrapped)
+            self._pictures[source] = Picture(source, (preset,), line, wrapped, own)
+            return
+        presets = tuple(dict.fromkeys((*known.presets, preset)))
+        own = tuple(dict.fromkeys((*known.own, *own)))
+        self._pictures[source] = Picture(source, presets, known.line, known.wrapped or wrapped, own)
 
     def _picture_preset(self, decision: Decision) -> str:
         """Return the preset a picture is shown in; empty when the place does not make it one."""
         address = decision.address
         if address.spot.use is Use.LEAVE:
             return ""
-        if address.kind in (Kind.OURS, Kind.FORMER) and address.own is not None:
+        if address.own is not None:
             return address.own.preset
         if address.spot.use is Use.SHOW:
-            return address.spot.preset or self._body_preset
+            return decision.preset or address.spot.preset or self._body_preset
         return ORIGINAL if decision.preset else ""

@@ -11,7 +11,8 @@ from proxy.dialects import Unwrapper
 from proxy.dialects.escapes import read_source
 from proxy.dialects.worker import looks_like_worker
 from proxy.errors import MirrorError
-from proxy.rewrite.own import OwnAddress, OwnBase
+from proxy.rewrite.charset import as_sent, as_utf8
+from proxy.rewrite.own import OwnAddress, OwnBase, Sign
 from proxy.rewrite.spot import Spot, Use, address_text
 from proxy.source import Source
 
@@ -24,6 +25,7 @@ class Kind(Enum):
     """Whose address it is."""
 
     OURS = "ours"
+    UNSIGNED = "ours, without the first key's signature"
     FORMER = "formerly ours"
     WRAPPER = "a wrapper"
     UNREADABLE = "a wrapper that cannot be opened"
@@ -55,20 +57,30 @@ class Address:
         """Whether the source ends like a picture."""
         return self.source is not None and _is_picture_by_name(self.source)
 
+    @property
+    def is_svg_by_name(self) -> bool:
+        """Whether the source ends like an SVG."""
+        return self.source is not None and _path(self.source).endswith((".svg", ".svgz"))
+
+
+def _path(source: Source) -> str:
+    return source.target.partition("?")[0].lower()
+
 
 def _is_picture_by_name(source: Source) -> bool:
-    return _PICTURE_EXTENSION.search(source.target.partition("?")[0]) is not None
+    return _PICTURE_EXTENSION.search(_path(source)) is not None
 
 
 class Classifier:
-    """Tells addresses apart for one configuration."""
+    """Tells addresses apart for one configuration; with `sign`, ours should be signed."""
 
-    def __init__(self, config: RewriteConfig, *, base_url: str) -> None:
+    def __init__(self, config: RewriteConfig, *, base_url: str, sign: Sign | None = None) -> None:
         former = [url.rstrip("/") for url in config.former_urls if url.rstrip("/") != base_url]
         self._present = OwnBase(base_url) if base_url else None
         self._bases = [*([self._present] if self._present else []), *map(OwnBase, former)]
         self._unwrapper = Unwrapper(config.wrappers, own=(base_url, *former) if base_url else tuple(former))
         self._wrappers = Unwrapper(config.wrappers)
+        self._sign = sign
 
     def wraps_picture(self, text: str) -> bool | None:
         """Tell whether a wrapper holds a picture by its name; one that cannot be opened may. None: no wrapper."""
@@ -78,18 +90,28 @@ class Classifier:
             return True
         return _is_picture_by_name(unwrapped.source) if unwrapped else None
 
-    def classify(self, spot: Spot, raw: str) -> Address | None:
-        """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle."""
-        text = address_text(spot.read(raw))
+    def classify(self, spot: Spot, raw: str, *, encoding: str = "") -> Address | None:
+        """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle.
+
+        `encoding` is the page's when it is not UTF-8.
+        """
+        if encoding:
+            text = as_sent(address_text(spot.read(as_utf8(raw, encoding))), encoding)
+        else:
+            text = address_text(spot.read(raw))
         return self._own(spot, text) or self._foreign(spot, text)
 
     def _own(self, spot: Spot, text: str) -> Address | None:
         for base in self._bases:
             own = base.read(text)
             if own and not (own.worker_form and self._wrappers.is_wrapper(text)):
-                kind = Kind.OURS if base is self._present else Kind.FORMER
-                return Address(spot, kind, text, own.source, own)
+                return Address(spot, self._kind(base, own), text, own.source, own)
         return None
+
+    def _kind(self, base: OwnBase, own: OwnAddress) -> Kind:
+        if base is not self._present:
+            return Kind.FORMER
+        return Kind.UNSIGNED if self._sign and not own.is_signed(self._sign) else Kind.OURS
 
     def _foreign(self, spot: Spot, text: str) -> Address | None:
         try:

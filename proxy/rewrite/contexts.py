@@ -16,14 +16,19 @@ Form = Literal["address", "srcset", "css"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What an attribute holds: one address, a srcset, or CSS; and what its address is for."""
+    """What an attribute holds: one address, a srcset, or CSS; and what its address is for.
+
+    raster: those who read it (previews of social networks) show no SVG.
+    """
 
     use: Use
     form: Form = "address"
     media: tuple[str, ...] = ()
+    raster: bool = False
 
 
 SHOW = Rule(Use.SHOW)
+PREVIEW = Rule(Use.SHOW, raster=True)
 LINK = Rule(Use.LINK)
 LEAVE = Rule(Use.LEAVE)
 SRCSET = Rule(Use.SHOW, "srcset")
@@ -78,12 +83,12 @@ BY_ELEMENT: dict[str, dict[str, Rule]] = {
     "use": {"href": LEAVE, "xlink:href": LEAVE},
 }
 
+_PREVIEWS = frozenset(
+    {"og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"}
+)
 _META_PICTURES = frozenset(
-    {
-        "og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src", "image",
-        "thumbnail", "thumbnailurl", "msapplication-tileimage", "msapplication-square150x150logo",
-    }
-)  # fmt: skip
+    {"image", "thumbnail", "thumbnailurl", "msapplication-tileimage", "msapplication-square150x150logo"}
+)
 _ICONS = frozenset(
     {
         "icon", "apple-touch-icon", "apple-touch-icon-precomposed", "apple-touch-startup-image", "mask-icon",
@@ -109,6 +114,8 @@ def rule_for(element: str, attribute: str, values: dict[str, str]) -> Rule | Non
         return _link(attribute, values)
     if element == "meta" and attribute == "content":
         names = {values.get(name, "").strip().lower() for name in ("property", "name", "itemprop")}
+        if names & _PREVIEWS:
+            return PREVIEW
         return SHOW if names & _META_PICTURES else None
     if element == "source" and attribute == "src":
         return SOUND if values.get("type", "").strip().lower().startswith("audio/") else FILM

@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 
+from proxy.rewrite.depth import MAX_DEPTH, TooDeep
 from proxy.rewrite.html import ABSOLUTE
 from proxy.rewrite.layers import double_quoted
 from proxy.rewrite.spot import Layer, Spot, Use
@@ -23,6 +24,7 @@ _TOML_TOKEN = re.compile(
     |(?P<word>[A-Za-z0-9_-]++)|(?P<mark>[={}])""",
     re.VERBOSE | re.DOTALL,
 )
+_BEFORE_DOT = re.compile(r"[ \t]*+\.")
 _BEFORE_EQUALS = re.compile(r"[ \t]*+[=.]")
 _JSON_TOKEN = re.compile(r"""(?P<string>"(?:[^"\\]++|\\.)*+")|(?P<mark>[{}\[\]:,])""", re.DOTALL)
 
@@ -31,8 +33,10 @@ def toml_spots(text: str, start: int, fields: Mapping[str, str]) -> Iterator[Spo
     """Yield the spots of `text`, TOML that stands at `start` of the article.
 
     Raises:
+        TooDeep: nested more than 64 deep, or a key of more than 64 parts.
         ValueError: not TOML.
     """
+    _require_shallow_toml(text)
     tomllib.loads(text.replace("\r\n", "\n"))
     table: list[str] = []
     keys: list[list[str]] = [[]]
@@ -62,8 +66,10 @@ def json_spots(text: str, start: int, fields: Mapping[str, str], *, bare: bool) 
     """Yield the spots of `text`, JSON that stands at `start`; `bare` is an object without its braces.
 
     Raises:
+        TooDeep: nested more than 64 deep.
         ValueError: not JSON.
     """
+    _require_shallow_json(text)
     json.loads(f"{{{text}}}" if bare else text)
     keys: list[str] = [""]
     last: re.Match[str] | None = None
@@ -83,6 +89,26 @@ def json_spots(text: str, start: int, fields: Mapping[str, str], *, bare: bool) 
             keys.pop()
     if last is not None:
         yield from _string_spot(last.span("string"), text, start, keys[::-1], fields)
+
+
+def _require_shallow_toml(text: str) -> None:
+    """Raise TooDeep before tomllib sees it: a key of 30,000 parts takes gigabytes there."""
+    parts = depth = 0
+    for token in _TOML_TOKEN.finditer(text):
+        if token["mark"]:
+            depth += {"{": 1, "}": -1}.get(token["mark"], 0)
+        named = (token["word"] or token["string"]) and _BEFORE_DOT.match(text, token.end())
+        parts = parts + 1 if named else 0
+        if max(parts, depth, (token["table"] or "").count(".")) >= MAX_DEPTH:
+            raise TooDeep
+
+
+def _require_shallow_json(text: str) -> None:
+    depth = 0
+    for token in _JSON_TOKEN.finditer(text):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token["mark"] or "", 0)
+        if depth > MAX_DEPTH:
+            raise TooDeep
 
 
 def _string_spot(

@@ -2,6 +2,7 @@
 
 shows a picture     wrapper -> the place's preset; a bare address too when the article shows the source
                     through a wrapper, or when all pictures are wanted
+our own addresses   of a former base URL, or not signed by the first key -> what they were, right again
 links               wrapper -> original, when the source is a picture by its name or shown in the article
 loads an asset      wrapper -> original, when `fetch.types` admits the type
 anything else       stays
@@ -18,6 +19,9 @@ from proxy.errors import MirrorError
 from proxy.rewrite.classify import Address, Kind
 from proxy.rewrite.spot import Use
 from proxy.source import Source
+
+DRAWN = "format=png"
+"""What follows a preset where an SVG must not be answered as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,10 @@ class Decider:
         if address.kind is Kind.UNREADABLE:
             known = address.spot.use in (Use.SHOW, Use.LINK)
             return Decision(address, reason=address.reason, on_purpose=not known)
-        if address.kind is Kind.FORMER:
-            preset = address.own.preset if address.own else ""
-            return Decision(address, "" if address.spot.use is Use.LEAVE else preset)
+        if address.kind in (Kind.FORMER, Kind.UNSIGNED) and address.own is not None:
+            if address.spot.use is Use.LEAVE:
+                return Decision(address, reason=address.spot.context)
+            return Decision(address, address.own.preset)
         if address.kind is Kind.DIRECT:
             return Decision(address, self._direct(address))
         return self._wrapper(address)
@@ -96,7 +101,9 @@ class Decider:
         return replace(address, source=plain) if plain in self._shown_wrapped else address
 
     def _preset(self, address: Address) -> str:
-        return address.spot.preset or self._body
+        preset = address.spot.preset or self._body
+        drawn = address.spot.raster and address.is_svg_by_name and preset != ORIGINAL
+        return f"{preset},{DRAWN}" if drawn else preset
 
     def _admitted(self, media: tuple[str, ...]) -> bool:
         return any(

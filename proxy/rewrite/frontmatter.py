@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from proxy.rewrite.datafront import json_spots, toml_spots
+from proxy.rewrite.depth import MAX_DEPTH, TooDeep
 from proxy.rewrite.spot import Spot
 from proxy.rewrite.yamlfront import yaml_spots
 
@@ -63,14 +64,19 @@ def front_matter_spots(text: str, front: FrontMatter, fields: Mapping[str, str])
     if len(inside) > MAX_BYTES:
         return [], "the front matter is too long to be read"
     try:
-        if front.language == "yaml":
-            return list(yaml_spots(inside, front.start, fields)), ""
-        if front.language == "toml":
-            return list(toml_spots(inside, front.start, fields)), ""
-        bare = front.language == "bare json"
-        return list(json_spots(inside, front.start, fields, bare=bare)), ""
+        return list(_spots(inside, front, fields)), ""
+    except TooDeep:
+        return [], f"the front matter nests more than {MAX_DEPTH} deep and was not read"
     except (ValueError, RecursionError):
         return [], f"the front matter is not readable {front.language.upper()}"
+
+
+def _spots(inside: str, front: FrontMatter, fields: Mapping[str, str]) -> Iterator[Spot]:
+    if front.language == "yaml":
+        return yaml_spots(inside, front.start, fields)
+    if front.language == "toml":
+        return toml_spots(inside, front.start, fields)
+    return json_spots(inside, front.start, fields, bare=front.language == "bare json")
 
 
 def comments(text: str, front: FrontMatter) -> list[tuple[int, int]]:
@@ -86,6 +92,9 @@ def _json_object(text: str, begin: int) -> FrontMatter | None:
         return None
     try:
         _, length = json.JSONDecoder().raw_decode(text[begin : begin + MAX_BYTES])
-    except (ValueError, RecursionError):
+    except RecursionError:
+        # Nobody knows where it ends; it is reported as too deep.
+        length = len(text) - begin
+    except ValueError:
         return None
     return FrontMatter(begin, begin + length, begin + length, "json")

@@ -76,7 +76,7 @@ def _attribute_spots(
     for start, end in candidates(value) if rule.form == "srcset" else _trimmed(value):
         found = origin(start, end) if ABSOLUTE.match(value, start, end) else None
         if found is not None:
-            yield Spot(*found, rule.use, context, (layer,), hold, media=rule.media)
+            yield Spot(*found, rule.use, context, (layer,), hold, media=rule.media, raster=rule.raster)
 
 
 def _css_spot(  # noqa: PLR0913 - a place in a place

@@ -36,7 +36,7 @@ def leftovers(
     """
     found: list[Left] = []
     index = 0
-    quiet = _joined(quiet)
+    quiet = joined(quiet)
     starts = [start for start, _ in quiet]
     for match in _ADDRESS.finditer(text):
         while index < len(handled) and handled[index][1] <= match.start():
@@ -57,7 +57,7 @@ def leftovers(
     return found
 
 
-def _joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
+def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
     """Return the ranges in order, those that overlap as one."""
     joined: Ranges = []
     for start, end in sorted(ranges):

@@ -11,20 +11,18 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from markdown_it import MarkdownIt
 from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
+from proxy.rewrite.blocks import BlockReader
 from proxy.rewrite.html import ABSOLUTE, IN_CODE, html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
 from proxy.rewrite.inline import Found, InlineScanner, parse_destination
 from proxy.rewrite.layers import bare, decode_markdown, hold_bare, markdown, markdown_angle, percent
+from proxy.rewrite.leftovers import joined
 from proxy.rewrite.region import Lines, Region
 from proxy.rewrite.spot import Layer, Spot, Use
-from proxy.rewrite.templates import code_ranges, tag_addresses
-
-MAX_NESTING = 20
-"""Lists and quotes inside each other that are read, as CommonMark's readers do; deeper ones stay."""
+from proxy.rewrite.templates import TagAddress, long_tags, masked, tag_addresses
 
 _WORTH_READING = re.compile(r"[\[<]|\{[%{]|://")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)++\]:(?:[ \t]|(?:\r\n?|\n)[ \t>]*+)*+", re.DOTALL)
@@ -45,22 +43,24 @@ class MarkdownReader:
     """Reads articles one after the other; keeps nothing of them."""
 
     def __init__(self) -> None:
-        self._parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable("table")
-        self._parser.core.ruler.enableOnly(["normalize", "block"])
-        # Addresses are compared with what stands in the article: nothing may be normalized or refused.
-        self._parser.normalizeLink = _unchanged  # type: ignore[method-assign]  # its documented way
-        self._parser.validateLink = _admit_all  # type: ignore[method-assign]  # its documented way
+        self._blocks = BlockReader()
 
     def spots(self, text: str, start: int) -> tuple[list[Spot], list[tuple[int, int]]]:
-        """Return the spots of `text[start:]` and the ranges of code and comments; positions are those of `text`."""
+        """Return the spots of `text[start:]` and the ranges of code and comments; positions are those of `text`.
+
+        Raises:
+            TooManyBlocks: the text has more lines or blocks than are read.
+        """
         text = text.replace("\0", "\ufffd")
-        environment: dict[str, object] = {}
-        tokens = self._parser.parse(text[start:], environment)
+        tags = long_tags(text, start)
+        tag_spots = [spot for tag in tags for spot in _tag_spots(text, tag)]
+        text = masked(text, tags)
+        tokens, environment = self._blocks.read(text[start:])
         reading = _Reading(Lines(text, start), _definitions(environment))
         found = [spot for token in tokens for spot in reading.block(token)]
         found.extend(reading.definitions())
-        code = list(code_ranges(text, start))
-        return _without_code(sorted(found, key=lambda spot: spot.start), code), [*code, *reading.quiet]
+        found.extend(_without_code(tag_spots, joined(reading.quiet)))
+        return sorted(found, key=lambda spot: spot.start), reading.quiet
 
 
 class _Reading:
@@ -133,7 +133,7 @@ class _Reading:
         for address in tag_addresses(region.content[found.start : found.end]):
             place = region.locate(found.start + address.start, found.start + address.end)
             if place is not None:
-                yield self._allowed(Spot(*place, address.use, "template tag", hold=_hold_in_tag))
+                yield self._allowed(_tag_spot(*place, address))
 
     def _allowed(self, spot: Spot) -> Spot:
         return spot if self._scanner.shows else replace(spot, use=Use.LEAVE, context=IN_CODE)
@@ -146,8 +146,8 @@ class _Reading:
         spans = self._lines.spans[definition.first_line : definition.last_line]
         if not spans or not ABSOLUTE.match(definition.address):
             return None
-        text = self._lines.text[: spans[-1][1]]
-        head = _DEFINITION.search(text, spans[0][0])
+        text = self._lines.text
+        head = _DEFINITION.search(text, spans[0][0], spans[-1][1])
         found = parse_destination(text, head.end()) if head else None
         if head is None or found is None:
             return None
@@ -157,12 +157,13 @@ class _Reading:
         return start, end, start > head.end()
 
 
-def _unchanged(url: str) -> str:
-    return url
+def _tag_spots(text: str, tag: tuple[int, int]) -> Iterator[Spot]:
+    for address in tag_addresses(text[tag[0] : tag[1]]):
+        yield _tag_spot(tag[0] + address.start, tag[0] + address.end, address)
 
 
-def _admit_all(url: str) -> bool:
-    return True
+def _tag_spot(start: int, end: int, address: TagAddress) -> Spot:
+    return Spot(start, end, address.use, "template tag", hold=_hold_in_tag)
 
 
 def _inline_spot(text: str, place: tuple[int, int], found: Found) -> Spot:

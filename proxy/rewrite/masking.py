@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 
+from proxy.rewrite.charset import page_encoding
+
 _TWO_BYTES = {
     "gb18030": re.compile(r"[\x81-\xfe][\x40-\x7e\x80-\xfe]"),
-    "big5": re.compile(r"[\x81-\xfe][\x40-\x7e\xa1-\xfe]"),
+    "big5hkscs": re.compile(r"[\x81-\xfe][\x40-\x7e\xa1-\xfe]"),
     "cp932": re.compile(r"[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc]"),
 }
 _WIDE = re.compile(rb"\xff\xfe|\xfe\xff|(?:\0[^\0]|[^\0]\0){2}|\0\0\0[^\0]|[^\0]\0\0\0")
@@ -29,10 +31,8 @@ def structure(data: bytes) -> str:
     text = data.decode("latin-1")
     if data.isascii() or _is(data, "utf-8"):
         return text
-    encoding = next((name for name in _TWO_BYTES if _is(data, name)), None)
-    if encoding is None:
-        return text
-    return _TWO_BYTES[encoding].sub(_masked, text)
+    encoding = page_encoding(data) or next((name for name in _TWO_BYTES if _is(data, name)), "")
+    return _TWO_BYTES[encoding].sub(_masked, text) if encoding in _TWO_BYTES else text
 
 
 def _masked(match: re.Match[str]) -> str:

@@ -1,13 +1,23 @@
-"""Our own addresses in articles: those of the present base URL, which stay, and those of former ones. Pure."""
+"""Our own addresses in articles: those of the present base URL, which stay, and those of former ones. Pure.
+
+Where addresses are signed, one that the first key did not sign is signed anew: the other keys go away one day.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.dialects import native, worker
 from proxy.errors import MirrorError
 from proxy.source import Source
+
+Sign = Callable[[str, Source, int | None], str]
+"""Returns the first key's signature of options as written, a source and the time it ends.
+
+Raises `MirrorError` for options that cannot be read.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,25 @@ class OwnAddress:
     preset: str
     base_length: int
     worker_form: bool = False
+    sig: str | None = None
+    exp: int | None = None
+
+    def is_signed(self, sign: Sign) -> bool:
+        """Tell whether the first key signed it; options that cannot be read are nobody's to sign."""
+        if self.worker_form:
+            return False
+        try:
+            return self.sig == sign(self.preset, self.source, self.exp)
+        except MirrorError:
+            return True
+
+    def signed(self, path: str, sign: Sign) -> str:
+        """Return `path`, the address behind its base URL, with the first key's signature; the rest as it was."""
+        segment, _, source = path.removeprefix(native.MOUNT).partition("/")
+        options = [item for item in segment.split(",") if not item.startswith(("sig=", "exp="))]
+        expiry = [item for item in segment.split(",") if item.startswith("exp=")]
+        signature = f"sig={sign(self.preset, self.source, self.exp)}"
+        return f"{native.MOUNT}{','.join((*options, signature, *expiry))}/{source}"
 
 
 class OwnBase:
@@ -46,7 +75,9 @@ class OwnBase:
         try:
             if rest.startswith(native.MOUNT):
                 request = native.parse(rest)
-                return OwnAddress(request.source, request.options, match.end())
+                return OwnAddress(
+                    request.source, request.options, match.end(), sig=request.sig, exp=request.exp
+                )
             if rest.startswith("/?") and worker.is_worker(rest[2:]):
                 return OwnAddress(worker.parse(rest[2:]), native.ORIGINAL, match.end(), worker_form=True)
         except MirrorError:

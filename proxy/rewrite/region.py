@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import islice
 
 _BLANK = " \t"
 _LINE_END = re.compile(r"\r\n?|\n")
@@ -41,16 +43,13 @@ class Lines:
     def _segments(self, line: str, position: int, number: int, *, cell: bool) -> list[tuple[int, int, int]]:
         start, stop = self.spans[number]
         if not cell:
-            found = self.text.rfind(line, start, stop)
-            return [(position, found, len(line))] if found >= 0 else []
-        cursor = self._cursors.get(number, start)
-        pieces = [line]
-        found = self.text.find(line, cursor, stop)
+            ends = (end for end in self._ends(start, stop) if self.text.endswith(line, start, end))
+            return [(position, end - len(line), len(line)) for end in islice(ends, 1)]
+        # GFM tables: `\|` is a pipe inside a cell, and the content has lost the backslash.
+        pieces = line.split("|")
+        found = self.text.find("\\|".join(pieces), self._cursors.get(number, start), stop)
         if found < 0:
-            # GFM tables: `\|` is a pipe inside a cell, and the content has lost the backslash.
-            pieces = line.split("|")
-            found = self.text.find("\\|".join(pieces), cursor, stop)
-        if found < 0:
+            self._cursors[number] = stop
             return []
         segments = []
         for piece in pieces:
@@ -59,6 +58,16 @@ class Lines:
             found += len(piece) + 2
         self._cursors[number] = found - 2
         return segments
+
+    def _ends(self, start: int, stop: int) -> Iterator[int]:
+        """Yield where the content of a line may end: before blanks, other spaces, or the marks that close a heading.
+
+        A content line is always the end of its line, so nothing is searched: a search could be quadratic.
+        """
+        line = self.text[start:stop].rstrip(_BLANK)
+        yield start + len(line)
+        yield start + len(line.rstrip())
+        yield start + len(line.rstrip("#").rstrip())
 
 
 class Region:

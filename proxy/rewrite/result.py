@@ -39,13 +39,15 @@ class Left:
 class Picture:
     """A picture of the article that a mirror can keep, and the presets it is shown in.
 
-    `wrapped` is true when a wrapper or our own address shows it, false when the article asks its origin.
+    `wrapped` is true when a wrapper or our own address shows it, false when the article asks its origin. `own` are
+    our addresses of it as the article has them, from behind the base URL on.
     """
 
     source: Source
     presets: tuple[str, ...]
     line: int
     wrapped: bool
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,16 @@ address is decided by `frontmatter`, `markdown` and `html`; what an address wrap
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Literal
 
 from proxy.config import RewriteConfig
+from proxy.dialects import native
 from proxy.rewrite.article import Article
-from proxy.rewrite.classify import Classifier, Kind
+from proxy.rewrite.blocks import TooManyBlocks
+from proxy.rewrite.charset import page_encoding
+from proxy.rewrite.classify import Address, Classifier, Kind
 from proxy.rewrite.decide import Decider, Decision
 from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
 from proxy.rewrite.html import html_spots
@@ -21,16 +23,15 @@ from proxy.rewrite.htmlscan import HtmlScanner
 from proxy.rewrite.leftovers import leftovers
 from proxy.rewrite.markdown import MarkdownReader
 from proxy.rewrite.masking import is_wide, structure
+from proxy.rewrite.own import OwnAddress, Sign
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
 from proxy.rewrite.spot import Spot, Use
+from proxy.rewrite.templates import code_ranges, masked
 from proxy.source import Source
 
-__all__ = ["ArticleKind", "Left", "Link", "Picture", "Replacement", "RewriteResult", "Rewriter", "kind_of"]
+__all__ = ["ArticleKind", "Left", "Picture", "Replacement", "RewriteResult", "Rewriter", "kind_of"]
 
 ArticleKind = Literal["markdown", "html"]
-Link = Callable[[str, Source], str]
-"""Returns our address of a source in a preset."""
-
 _KINDS: dict[str, ArticleKind] = {
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".txt": "markdown",
     ".html": "html", ".htm": "html", ".xhtml": "html",
@@ -67,22 +68,24 @@ class Rewriter:
     4. Write the new addresses in the spelling of their places; one that its place cannot express is left.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the configuration says outside its section `rewrite`
         self,
         config: RewriteConfig,
         *,
         base_url: str,
-        link: Link | None = None,
+        sign: Sign | None = None,
         all_images: bool = False,
         types: tuple[str, ...] = ("image/*",),
+        any_transform: bool = True,
     ) -> None:
         base_url = base_url.rstrip("/")
         self._config = config
         self._base_url = base_url
-        self._link = link or (lambda preset, source: f"{base_url}/image/{preset}/{source}")
         self._all_images = all_images
         self._types = types
-        self._classifier = Classifier(config, base_url=base_url)
+        self._sign = sign
+        self._any_transform = any_transform
+        self._classifier = Classifier(config, base_url=base_url, sign=sign)
         self._markdown = MarkdownReader()
 
     def rewrite(self, data: bytes, *, kind: ArticleKind) -> RewriteResult:
@@ -90,7 +93,7 @@ class Rewriter:
         text = data.decode("latin-1")
         reading = self.read(data, kind=kind)
         article = Article(text, body_preset=self._config.body, new_address=self._new_address)
-        article.take(self._decisions(text, reading.spots))
+        article.take(self._decisions(text, reading.spots, encoding=page_encoding(data)))
         if reading.problem:
             article.left.append(Left(1, "", reading.problem, on_purpose=False))
         others = leftovers(
@@ -120,19 +123,27 @@ class Rewriter:
             spots, problem = front_matter_spots(text, front, self._config.fields)
             reading = Reading(spots, comments(text, front), problem)
             body = front.body
+        code = code_ranges(text, body)
+        reading.quiet.extend(code)
+        text = masked(text, code)
         if kind == "html":
             scanner = HtmlScanner()
             reading.spots.extend(html_spots(text, body, len(text), scanner=scanner))
             reading.quiet.extend(scanner.quiet)
-        else:
+            return reading
+        try:
             spots, quiet = self._markdown.spots(text, body)
-            reading.spots.extend(spots)
-            reading.quiet.extend(quiet)
+        except TooManyBlocks as error:
+            return replace(reading, problem=f"the text of the article was not read: {error}")
+        reading.spots.extend(spots)
+        reading.quiet.extend(quiet)
         return reading
 
-    def _decisions(self, text: str, spots: list[Spot]) -> list[Decision]:
+    def _decisions(self, text: str, spots: list[Spot], *, encoding: str) -> list[Decision]:
         """Return what becomes of each address of an article."""
-        found = (self._classifier.classify(spot, text[spot.start : spot.end]) for spot in spots)
+        found = (
+            self._classifier.classify(spot, text[spot.start : spot.end], encoding=encoding) for spot in spots
+        )
         decider = Decider(
             (address for address in found if address is not None),
             body=self._config.body,
@@ -146,7 +157,21 @@ class Rewriter:
         address = decision.address
         if address.source is None:
             return None
-        if address.kind is Kind.FORMER and address.own is not None:
-            return address.source, self._base_url + address.text[address.own.base_length :]
+        if address.kind in (Kind.FORMER, Kind.UNSIGNED) and address.own is not None:
+            return address.source, self._renewed(address, address.own)
         source = Source.parse(address.spot.hold(address.source.url))
         return source, self._link(decision.preset, source)
+
+    def _link(self, options: str, source: Source) -> str:
+        # Where only presets are served, options behind one would be refused.
+        preset = options if self._any_transform else options.partition(",")[0]
+        signature = self._sign(preset, source, None) if self._sign else None
+        return native.build(self._base_url, preset, source, sig=signature)
+
+    def _renewed(self, address: Address, own: OwnAddress) -> str:
+        """Return an address of ours below the present base URL, with the first key's signature where there is one."""
+        if self._sign and own.worker_form:
+            return self._link(own.preset, own.source)
+        base = self._base_url if address.kind is Kind.FORMER else address.text[: own.base_length]
+        path = address.text[own.base_length :]
+        return base + (own.signed(path, self._sign) if self._sign else path)

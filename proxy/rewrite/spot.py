@@ -41,6 +41,7 @@ class Spot:
 
     `layers` are its spellings from outside to inside. `hold` percent-encodes what no spelling of the place can
     express. `media` are the types that an ASSET must be admitted for; `preset` overrides the text's preset.
+    raster: its readers show no SVG.
     """
 
     start: int
@@ -51,6 +52,7 @@ class Spot:
     hold: Callable[[str], str] = _as_it_is
     preset: str | None = None
     media: tuple[str, ...] = field(default=())
+    raster: bool = False
 
     def read(self, raw: str) -> str:
         """Return the address that `raw`, byte text of the article, spells."""

@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from proxy.rewrite.depth import MAX_DEPTH, TooDeep
 from proxy.rewrite.html import ABSOLUTE
 from proxy.rewrite.layers import double_quoted, percent, single_quoted
 from proxy.rewrite.spot import Layer, Spot, Use, byte_text
-
-MAX_DEPTH = 64
-"""Brackets inside each other; PyYAML takes quadratic time on more."""
 
 _PRIVATE = 0xE000
 _TO_PRIVATE = {
@@ -76,10 +74,9 @@ def yaml_spots(text: str, start: int, fields: Mapping[str, str]) -> Iterator[Spo
     """Yield the spots of `text`, YAML that stands at `start` of the article.
 
     Raises:
-        ValueError: not YAML, or nested too deeply.
+        TooDeep: nested more than 64 deep.
+        ValueError: not YAML.
     """
-    if _depth(text) > MAX_DEPTH:
-        raise ValueError("nested too deeply")
     walk = _Walk(fields)
     try:
         for event in yaml.parse(_readable(text), Loader=yaml.BaseLoader):
@@ -96,6 +93,8 @@ def _event_spots(event: yaml.Event, walk: _Walk, text: str, start: int) -> Itera
     elif isinstance(event, yaml.AliasEvent):
         walk.value_done()
     elif isinstance(event, yaml.CollectionStartEvent):
+        if len(walk.open) == MAX_DEPTH:
+            raise TooDeep
         walk.open.append(_Container(isinstance(event, yaml.MappingStartEvent), bool(event.flow_style)))
     elif isinstance(event, yaml.CollectionEndEvent):
         walk.open.pop()
@@ -171,11 +170,3 @@ def _bytes_of(value: str) -> str:
         chr(ord(char) - _PRIVATE) if _PRIVATE <= ord(char) < _PRIVATE + 0x100 else byte_text(char)
         for char in value
     )
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", text):
-        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
-        deepest = max(deepest, depth)
-    return deepest

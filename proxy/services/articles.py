@@ -1,13 +1,16 @@
-"""Articles: rewriting with the service's own addresses, and remembering which article uses which source."""
+"""Articles: what rewrites them with the service's own addresses, and remembering which article uses which source."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from cache.articles import ArticleIndex
-from proxy.config import Config
-from proxy.dialects import Unwrapper
-from proxy.rewrite.rewriter import Rewriter, RewriteResult
+from proxy.config import Config, RewriteConfig
+from proxy.dialects import Unwrapper, native
+from proxy.images.transform import Transform
+from proxy.rewrite.own import Sign
+from proxy.rewrite.rewriter import Rewriter
 from proxy.signing import Signer
 from proxy.source import Source
 
@@ -18,19 +21,47 @@ def unwrapper_of(config: Config) -> Unwrapper:
     return Unwrapper(config.rewrite.wrappers, own=own)
 
 
-def make_rewriter(config: Config, *, base_url: str, all_images: bool = False) -> Rewriter:
-    """Return a rewriter whose links point at `base_url`, signed when the configuration has keys."""
-    signer = Signer(config.sources.keys) if config.sources.keys else None
+@dataclass(frozen=True, slots=True)
+class RewriteSettings:
+    """What a rewriter is made of: a part of the configuration, and what its caller wants."""
 
-    def link(preset: str, source: Source) -> str:
-        options = preset
-        if signer:
-            options += ",sig=" + signer.sign(preset, source.url)
-        return f"{base_url}/image/{options}/{source.url}"
+    config: RewriteConfig
+    base_url: str
+    keys: tuple[str, ...] = ()
+    types: tuple[str, ...] = ("image/*",)
+    all_images: bool = False
+    any_transform: bool = True
 
-    return Rewriter(
-        config.rewrite, base_url=base_url, link=link, all_images=all_images, types=config.fetch.types
-    )
+    @classmethod
+    def of(cls, config: Config, *, base_url: str, all_images: bool = False) -> RewriteSettings:
+        """Return the settings that a configuration means."""
+        return cls(
+            config.rewrite,
+            base_url,
+            config.sources.keys,
+            config.fetch.types,
+            all_images,
+            config.any_transform,
+        )
+
+    def rewriter(self) -> Rewriter:
+        """Return a rewriter whose links point at `base_url`, signed when there are keys."""
+        return Rewriter(
+            self.config,
+            base_url=self.base_url,
+            sign=_sign_with(Signer(self.keys)) if self.keys else None,
+            all_images=self.all_images,
+            types=self.types,
+            any_transform=self.any_transform,
+        )
+
+
+def _sign_with(signer: Signer) -> Sign:
+    def sign(options: str, source: Source, exp: int | None) -> str:
+        canonical = options if options.startswith(native.ORIGINAL) else Transform.parse(options).canonical()
+        return signer.sign(canonical, source.url, exp=exp)
+
+    return sign
 
 
 class Articles:
@@ -38,12 +69,6 @@ class Articles:
 
     def __init__(self, index: ArticleIndex) -> None:
         self._index = index
-
-    def rewrite(self, data: bytes, *, kind: str, base_url: str, config: Config) -> RewriteResult:
-        """Return the article with its pictures pointing at `base_url`; CPU-bound, call it in a thread."""
-        return make_rewriter(config, base_url=base_url).rewrite(
-            data, kind="html" if kind == "html" else "markdown"
-        )
 
     async def record(self, article: str, sources: Iterable[str], *, date: float | None = None) -> None:
         """Remember that `article` uses `sources`, instead of those it was known to use, and its date."""

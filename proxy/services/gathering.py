@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from proxy.rewrite.apply import ArticleReader
 from proxy.rewrite.dates import article_date
 from proxy.rewrite.files import article_names, find_articles
 from proxy.rewrite.masking import is_wide
 from proxy.rewrite.result import Picture
-from proxy.rewrite.rewriter import ArticleKind, Rewriter
+from proxy.rewrite.rewriter import ArticleKind
+from proxy.services.rewriteprocess import TooCostly
 from proxy.services.warming import Work
 from proxy.source import Source
 
@@ -44,11 +46,12 @@ class Gathered:
 class _Found:
     options: dict[str, None] = field(default_factory=dict)
     articles: list[str] = field(default_factory=list)
+    own: dict[str, None] = field(default_factory=dict)
 
 
 def gather(
     paths: Iterable[Path],
-    rewriter: Rewriter,
+    rewriter: ArticleReader,
     *,
     all_images: bool = False,
     progress: Callable[[int], None] = lambda _done: None,
@@ -76,14 +79,24 @@ def gather(
         if is_wide(data):
             result.unread.append(Unread(name, "it is UTF-16 or UTF-32; save it as UTF-8"))
             continue
-        pictures = rewriter.rewrite(data, kind=kind).pictures
+        try:
+            pictures = rewriter.rewrite(data, kind=kind).pictures
+        except TooCostly as error:
+            result.unread.append(Unread(name, str(error)))
+            continue
         wanted = [picture for picture in pictures if picture.wrapped or all_images]
         result.articles[name] = tuple(picture.source.url for picture in wanted)
         if (date := article_date(data, name=name)) is not None:
             result.dates[name] = date
         _note(found, wanted, name)
     result.works = [
-        Work(source, tuple(entry.options), tuple(entry.articles), date=result.first_date(entry.articles))
+        Work(
+            source,
+            tuple(entry.options),
+            tuple(entry.articles),
+            date=result.first_date(entry.articles),
+            own=tuple(entry.own),
+        )
         for source, entry in found.items()
     ]
     return result
@@ -93,6 +106,7 @@ def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -
     for picture in pictures:
         entry = found.setdefault(picture.source, _Found())
         entry.options.update(dict.fromkeys(picture.presets))
+        entry.own.update(dict.fromkeys(picture.own))
         if name not in entry.articles:
             entry.articles.append(name)
 

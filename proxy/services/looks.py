@@ -7,10 +7,12 @@ Options stand in articles as presets (`content`) or as texts of their own (`head
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from proxy.config import PresetOptions
 from proxy.errors import MirrorError
-from proxy.images.transform import Transform
+from proxy.images.formats import UNTOUCHED
+from proxy.images.transform import Resolved, Transform
 from proxy.services.warming import Browser, Failure, Look, Made, Work
 
 ORIGINAL = "original"
@@ -49,8 +51,13 @@ class Looks:
         except MirrorError as error:
             return error
         if resolved.format == "auto":
-            return tuple(Look(options, resolved, browser) for browser in self._browsers)
+            return tuple(Look(options, resolved, _for(resolved, browser)) for browser in self._browsers)
         return (Look(options, resolved, Browser("*/*", (resolved.format,))),)
+
+
+def _for(resolved: Resolved, browser: Browser) -> Browser:
+    """Return a browser that takes an SVG as it is, which all do, where only the size is asked for."""
+    return replace(browser, acceptable=(*browser.acceptable, UNTOUCHED)) if resolved.only_resizes else browser
 
 
 def is_preset_only(options: str) -> bool:

@@ -56,9 +56,6 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "dns": Kind(SourceUnreachable, 300),
-    "connect": Kind(SourceUnreachable, 60),
-    "tls": Kind(SourceUnreachable, 600),
     "unreachable": Kind(SourceUnreachable, 60),
     "timeout": Kind(SourceTimeout, 120),
     "refused": Kind(SourceRefused, 600),
@@ -70,7 +67,11 @@ KINDS: dict[str, Kind] = {
     "not_an_image": Kind(NotAnImage, 600),
     "too_large": Kind(SourceTooLarge, 3600),
 }
-"""By `SourceError.failure`; docs/failures.md has the same table, and a test compares them."""
+"""By `SourceError.failure`, but for `_ONE_KIND`; docs/failures.md has the same table, and a test compares them."""
+
+
+_ONE_KIND = frozenset({"dns", "connect", "tls"})
+"""Remembered as "unreachable": from for how long and in which words, nobody can tell whether an inner name exists."""
 
 
 class Negatives:
@@ -168,7 +169,8 @@ def kind_of(error: MirrorError) -> str:
         return "not_an_image"
     if not isinstance(error, SourceError) or error.not_asked:
         return ""
-    return error.failure if error.failure in KINDS else ""
+    kind = "unreachable" if error.failure in _ONE_KIND else error.failure
+    return kind if kind in KINDS else ""
 
 
 def _as_error(found: Failure) -> MirrorError | None:

@@ -10,10 +10,14 @@ from typing import Literal
 
 from cache.entry import Entry
 from cache.httpdate import format_http_date, parse_http_date
+from cache.validators import parse_etag
 from proxy.images.workers import Output, Wish
 
 SHORT_SECONDS = 60.0
-"""How long a stale or fallback answer may be kept by browsers (product.md, section 4)."""
+"""How long a stale, fallback or not-kept answer may be kept by browsers."""
+
+NOT_KEPT = "not_kept"
+"""The detail of an answer whose original the disk did not take."""
 
 PROXY_ERRORS = {
     "source_unreachable": "destination_unavailable",
@@ -40,10 +44,16 @@ PROXY_ERRORS = {
 """RFC 9209 §2.3 by code. One type for all that cannot be reached, so that the service is no oracle of the inner
 network. What is not here is an answer of the origin's: `received-status` and `details` tell of it."""
 
+_STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
+"""An entity tag (RFC 9110 §8.8.3) that is strong and holds nothing that another server might trip over."""
+
 _LANGUAGES = re.compile(r"[A-Za-z0-9, \-]{1,200}")
 _CHARSET = re.compile(
     r'([a-z0-9.+/-]{1,100}) ?; ?charset=(?:[\w.:-]{1,40}|"[\w.:-]{1,40}")', re.IGNORECASE | re.ASCII
 )
+
+CORRUPT = "corrupt"
+"""The detail of an answer whose bytes on the disk are not as they were kept."""
 
 Forward = Literal["", "uri-miss", "stale"]
 
@@ -65,7 +75,7 @@ class CacheState:
 
     def or_hit(self, detail: str) -> CacheState:
         """Return this state if it tells how the answer came about, else a hit of the kind `detail`."""
-        return self if self.forward or self.stale_seconds else CacheState(detail=detail)
+        return self if self.forward or self.stale_seconds or self.detail else CacheState(detail=detail)
 
     def header(self, ttl_seconds: int) -> str:
         """Return the value of `Cache-Status` for an answer that stays fresh for `ttl_seconds`."""
@@ -124,6 +134,16 @@ class Obtained:
     )
     ending: asyncio.Task[Obtained] | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def is_corrupt(self) -> bool:
+        """Whether the bytes on the disk are not as they were kept."""
+        return self.state.detail == CORRUPT
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the disk did not take what is answered."""
+        return self.state.detail == NOT_KEPT
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -132,6 +152,7 @@ class Picture:
     original_size: upright, in pixels, of the original that a variant was made from; None where nobody knows.
     weak_etag: the origin's entity tag when it is weak. It is not ours to give, but whoever has it from the origin or
     from the worker that was here before us has these bytes, or as good.
+    untouched: the original in the place of a variant. codings: its body compressed, by content coding.
     """
 
     body: bytes = field(repr=False)
@@ -145,12 +166,52 @@ class Picture:
     short: bool = False
     original_size: tuple[int, int] | None = None
     weak_etag: str = ""
+    untouched: bool = False
+    codings: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def size(self) -> int:
+        """The bytes it holds, those of its codings included."""
+        return len(self.body) + sum(map(len, self.codings.values()))
+
+    def coded(self, coding: str) -> Picture:
+        """Return the representation in one of `codings`, which has an entity tag of its own (RFC 9110 §8.8.3.3)."""
+        return replace(self, body=self.codings[coding], etag=f'{self.etag[:-1]}-{coding}"', weak_etag="")
 
     def from_memory(self) -> Picture:
         """Return this picture as a later request gets it: a hit, whatever the first one was."""
-        if self.short:
-            return self
-        return replace(self, state=NOT_KEPT_HIT if self.state.detail == "not_kept" else FROM_MEMORY)
+        if self.state.detail == NOT_KEPT:
+            return replace(self, state=NOT_KEPT_HIT)
+        return self if self.short else replace(self, state=FROM_MEMORY)
+
+
+def as_picture(obtained: Obtained, body: bytes) -> Picture:
+    """Return an original as a picture that can be answered from memory."""
+    entry = obtained.entry
+    return Picture(
+        body=body,
+        media_type=content_type(entry),
+        # Never the tag of the bytes that were kept: a cache that has it would hold the damage for good.
+        etag=f'W/"corrupt-{entry.body_sha256[:32]}"' if obtained.is_corrupt else original_etag(entry),
+        last_modified=last_modified(entry),
+        language=language(entry),
+        fresh_until=obtained.fresh_until,
+        stamp=obtained.stamp,
+        state=obtained.state.or_hit("original"),
+        short=obtained.short,
+        weak_etag="" if obtained.is_corrupt else _weak_etag(entry),
+    )
+
+
+def original_etag(entry: Entry) -> str:
+    """Return the origin's entity tag when it is strong, else the digest of the body."""
+    etag = entry.etag
+    return etag if etag and _STRONG.fullmatch(etag) else f'"{entry.body_sha256[:32]}"'
+
+
+def _weak_etag(entry: Entry) -> str:
+    tag = parse_etag(entry.etag)
+    return entry.etag or "" if tag and tag.weak else ""
 
 
 def last_modified(entry: Entry) -> str:
@@ -172,7 +233,7 @@ def language(entry: Entry) -> str:
     return text if _LANGUAGES.fullmatch(text) else ""
 
 
-NOT_KEPT_HIT = CacheState(detail="not_kept")
-"""A hit in memory only: it says so, for whoever believes that a hit is safe on disk."""
+NOT_KEPT_HIT = CacheState(detail=NOT_KEPT)
+"""A hit in memory only. The answer says so, because a hit is otherwise safe on disk."""
 
 FROM_MEMORY = CacheState(detail="memory")

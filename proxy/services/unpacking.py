@@ -40,9 +40,10 @@ from proxy.archives.warcreading import WarcReader
 from proxy.config import FetchConfig
 from proxy.errors import DecodeFailed, InvalidSource, SourceNotAllowed
 from proxy.fetch.media import admitted, decide
-from proxy.images.formats import sniff
+from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
 from proxy.images.probe import has_proper_end
-from proxy.images.workers import Job, RenderPool
+from proxy.images.workers import JUDGE, Job, RenderPool
+from proxy.services.roots import root_of_body
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,8 @@ class Unpacking:
             version = next(
                 known for known in (entry.as_former(), *entry.history) if known.body_sha256 == digest
             )
-            if not _is_kind_of(decide(landed.head, version.media_type), version.media_type):
+            root = await root_of_body(landed.head, landed.arrived.path)
+            if not _is_kind_of(decide(landed.head, version.media_type, root=root), version.media_type):
                 raise Refused("type")
             if not admitted(version.media_type, self._parts.fetch.types):
                 raise Refused("not_admitted")
@@ -205,7 +207,8 @@ class Unpacking:
     async def _capture(self, item: Capture) -> None:
         source = Source.parse(item.url)
         claimed = next((value for name, value in item.headers if name == "content-type"), None)
-        media_type = decide(item.body.head, claimed)
+        root = await root_of_body(item.body.head, item.body.arrived.path)
+        media_type = decide(item.body.head, claimed, root=root)
         if not admitted(media_type, self._parts.fetch.types):
             self._report.skipped["not_admitted"] += 1
             return
@@ -219,7 +222,7 @@ class Unpacking:
     async def _judged(self, item: Capture, source: Source, media_type: str) -> Entry:
         path = str(item.body.arrived.path)
         if not item.has_length:
-            picture_format = sniff(item.body.head)
+            picture_format = FORMAT_OF_MEDIA_TYPE.get(media_type)
             if not picture_format or not await asyncio.to_thread(has_proper_end, path, picture_format):
                 raise Refused("cut_short")
         facts, damaged = None, False
@@ -242,6 +245,7 @@ class Unpacking:
             fetched_at=moment,
             validated_at=moment,
             damaged=damaged,
+            judged_by=JUDGE,
             picture=facts.to_dict() if facts else None,
         )
 

@@ -6,6 +6,7 @@ Knows memory, the variant store and the render pool; knows nothing of HTTP reque
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -16,20 +17,19 @@ from typing import Any
 
 from cache.entry import Entry
 from cache.keys import variant_key
-from cache.layout import size_of
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
 from cache.variants import Variants as VariantsStore
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError
-from proxy.images.batches import Batches
 from proxy.images.encode import RENDER_VERSION
-from proxy.images.formats import MEDIA_TYPES, PictureFacts, choose_output, sniff
+from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, choose_output, sniff
 from proxy.images.transform import Resolved
-from proxy.images.workers import Job, Output, Rendered, Wish
-from proxy.observe.metrics import Metrics
+from proxy.images.workers import JUDGE, Inspection, Job, Output, Rendered, Wish
 from proxy.services.originals import Look, Originals
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
+from proxy.services.rendering import Rendering
+from proxy.services.untouched import Untouched, is_answered_untouched
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -46,9 +46,8 @@ class Parts:
     kept: OriginalsStore
     store: VariantsStore
     memory: MemoryTier
-    batches: Batches
+    rendering: Rendering
     flight: SingleFlight
-    metrics: Metrics
     now: Callable[[], float] = time.time
 
 
@@ -93,6 +92,7 @@ class Variants:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._untouched = Untouched(parts.kept, parts.store, self._keep)
 
     def from_memory(self, asked: Asked) -> Picture | None:
         """Return the answer if it is at hand; never waits.
@@ -123,11 +123,11 @@ class Variants:
         return picture
 
     def _remember(self, asked: Asked, picture: Picture) -> None:
-        self._parts.memory.put(asked.memory_key, picture.from_memory(), size=len(picture.body))
+        self._parts.memory.put(asked.memory_key, picture.from_memory(), size=picture.size)
 
     def _remember_failure(self, asked: Asked, obtained: Obtained, error: MirrorError) -> None:
         # Of bytes that are not kept nothing is known: others may come, and keeping those is no change of generation.
-        kept = obtained.body is None and obtained.ending is None
+        kept = obtained.body is None and obtained.ending is None and not obtained.is_corrupt
         if kept and isinstance(error, PictureError):
             failure = _Failure(error, self._parts.now() + SHORT_SECONDS, obtained.stamp)
             self._parts.memory.put(asked.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
@@ -147,8 +147,16 @@ class Variants:
         obtained = look.known
         if obtained is None or obtained.fresh_until <= self._parts.now():
             return None
+        if is_answered_untouched(obtained.entry, asked.acceptable):
+            return await self._stored_untouched(obtained)
         body = await self._stored(obtained.entry, asked)
         return _picture(obtained, body, "store") if body else None
+
+    async def _stored_untouched(self, obtained: Obtained) -> Picture | None:
+        with contextlib.suppress(OSError):
+            condition = await self._parts.kept.condition(obtained.entry.body_sha256)
+            return await self._untouched.stored(obtained) if condition.is_sound else None
+        return None
 
     async def _made(self, asked: Asked, key: str, look: Look) -> Picture:
         wish = asked.wish
@@ -158,6 +166,8 @@ class Variants:
             accept=lambda early: wish in early.rendered or wish in early.rendering,
             look=look,
         )
+        if is_answered_untouched(obtained.entry, asked.acceptable):
+            return await self._made_untouched(asked.source, obtained)
         if wish in obtained.rendering:
             obtained = replace(obtained, rendered=await asyncio.shield(obtained.rendering[wish]))
         if wish not in obtained.rendered:
@@ -179,52 +189,64 @@ class Variants:
         await self._store(obtained, asked, output)
         return picture
 
+    async def _made_untouched(self, source: Source, obtained: Obtained) -> Picture:
+        if obtained.ending is not None:
+            # Until it is committed there is no body at its place.
+            obtained = await asyncio.shield(obtained.ending)
+        obtained = await self._parts.originals.whole(source, obtained)
+        try:
+            return await self._untouched.made(obtained)
+        except OSError as error:
+            # It vanished after the look at it. The origin may still have it.
+            log.warning("the body of %s is not as it was kept: %s", source, error)
+            return await self._untouched.made(await self._parts.originals.obtain_again(source))
+
     async def _stored(self, entry: Entry, asked: Asked) -> bytes | None:
         key = _key(entry, asked)
         return await self._parts.store.get(key) if key else None
 
-    async def _rendered(
-        self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...], *, is_retry: bool = False
-    ) -> Obtained:
+    async def _rendered(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
         """Return `obtained` with `wishes` among what is rendered, all from one decode."""
         refusal = _refusal(obtained.entry)
         if refusal is not None:
-            outputs: Mapping[Wish, Output] = dict.fromkeys(wishes, refusal)
-        elif obtained.body is not None:
-            async with self._parts.kept.receive() as incoming:
-                await incoming.write(obtained.body)
-                await incoming.finish()
-                outputs = await self._run(incoming.path, wishes)
-        else:
+            return replace(obtained, rendered={**obtained.rendered, **dict.fromkeys(wishes, refusal)})
+        whole = await self._parts.originals.whole(source, obtained, wishes)
+        rendered = {**obtained.rendered, **whole.rendered}
+        missing = tuple(wish for wish in wishes if wish not in rendered)
+        if missing:
+            inspection = await self._inspected(whole, missing)
+            rendered |= dict(zip(missing, inspection.outputs, strict=True))
+            if whole.body is None and not whole.is_corrupt:
+                whole = await self._parts.originals.judged(whole, inspection)
+        return replace(whole, rendered=rendered)
+
+    async def _inspected(self, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
+        if obtained.body is None:
             path = self._parts.kept.body_path(obtained.entry.body_sha256)
-            outputs = await self._run(path, wishes)
-            if not is_retry and _has_damage(outputs) and not await self._is_whole(obtained.entry):
-                return await self._rendered_again(obtained, source, wishes)
-        return replace(obtained, rendered={**obtained.rendered, **outputs})
+            return await self._run(path, obtained, wishes)
+        async with self._parts.kept.receive() as incoming:
+            await incoming.write(obtained.body)
+            await incoming.finish()
+            return await self._run(incoming.path, obtained, wishes)
 
-    async def _rendered_again(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
-        # Somebody deleted or cut the body by hand. The origin may still have it.
-        again = await self._parts.originals.obtain_again(source, wishes)
-        again = replace(again, rendered={**obtained.rendered, **again.rendered})
-        missing = tuple(wish for wish in wishes if wish not in again.rendered)
-        return await self._rendered(again, source, missing, is_retry=True) if missing else again
-
-    async def _is_whole(self, entry: Entry) -> bool:
-        path = self._parts.kept.body_path(entry.body_sha256)
-        return await asyncio.to_thread(size_of, path) == entry.body_size
-
-    async def _run(self, path: Path, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
-        begun = time.perf_counter()
-        inspection = await self._parts.batches.run(Job(str(path), wishes))
-        self._parts.metrics.observe_renders(inspection.outputs, time.perf_counter() - begun)
-        return dict(zip(wishes, inspection.outputs, strict=True))
+    async def _run(self, path: Path, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
+        entry = obtained.entry
+        # What rotten bytes cost says nothing about the bytes that the digest names.
+        digest = f"corrupt {entry.body_sha256}" if obtained.is_corrupt else entry.body_sha256
+        origin = Source.parse(entry.source).origin
+        # What is marked by former rules is looked at as a whole.
+        job = Job(str(path), wishes, check=entry.damaged, origin=origin)
+        return await self._parts.rendering.run(job, sha256=digest, facts=_facts(entry))
 
     async def _store(self, obtained: Obtained, asked: Asked, output: Rendered) -> None:
         key = _key(obtained.entry, asked)
-        if key is None:
-            return
-        await self._parts.store.put(key, output.body, tag=obtained.entry.body_sha256)
-        if self._parts.kept.generations.stamp(asked.source.url) != obtained.stamp and not await self._still(
+        if key is not None and output.output_format != UNTOUCHED and not obtained.is_corrupt:
+            await self._keep(obtained, key, output.body)
+
+    async def _keep(self, obtained: Obtained, key: str, body: bytes) -> None:
+        entry = obtained.entry
+        await self._parts.store.put(key, body, tag=entry.body_sha256)
+        if self._parts.kept.generations.stamp(entry.source) != obtained.stamp and not await self._still(
             obtained
         ):
             # Purged while it was rendered: what has no original must not lie around.
@@ -248,6 +270,7 @@ class Variants:
         """
         obtained = await self._parts.originals.obtain(source, wishes, patient=True, date=date)
         asked = {wish: Asked(source, wish.resolved, wish.acceptable) for wish in wishes}
+        obtained = await self._warmed_untouched(obtained, source, wishes)
         missing = [wish for wish in wishes if wish not in obtained.rendered]
         bodies = await asyncio.gather(*(self._stored(obtained.entry, asked[wish]) for wish in missing))
         stored = {
@@ -263,16 +286,22 @@ class Variants:
                 await self._store(obtained, asked[wish], output)
         return obtained, [stored[wish] if wish in stored else obtained.rendered[wish] for wish in wishes]
 
-
-def _has_damage(outputs: Mapping[Wish, Output]) -> bool:
-    return any(isinstance(output, DecodeFailed) for output in outputs.values())
+    async def _warmed_untouched(
+        self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]
+    ) -> Obtained:
+        untouched = [wish for wish in wishes if is_answered_untouched(obtained.entry, wish.acceptable)]
+        if not untouched:
+            return obtained
+        picture = await self._made_untouched(source, obtained)
+        outputs = dict.fromkeys(untouched, Rendered(picture.body, UNTOUCHED, 0, 0))
+        return replace(obtained, rendered={**obtained.rendered, **outputs})
 
 
 def _refusal(entry: Entry) -> PictureError | None:
     """Return why nothing can be rendered of an original, as far as its entry tells."""
     if not entry.media_type.startswith("image/"):
         return NotAnImage("The source is kept, but it is not a picture.")
-    if entry.damaged:
+    if entry.damaged and entry.judged_by == JUDGE:
         return DecodeFailed()
     return None
 
@@ -302,7 +331,7 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
     return Picture(
         body=body,
         media_type=_media_type(body),
-        etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+        etag=f'{"W/" if obtained.is_corrupt else ""}"{hashlib.sha256(body).hexdigest()[:32]}"',
         last_modified=last_modified(entry),
         language=language(entry),
         fresh_until=obtained.fresh_until,
@@ -314,10 +343,12 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
 
 
 def _size(entry: Entry) -> tuple[int, int] | None:
-    if not entry.picture:
-        return None
-    facts = PictureFacts.from_dict(entry.picture)
-    return facts.width, facts.height
+    facts = _facts(entry)
+    return (facts.width, facts.height) if facts else None
+
+
+def _facts(entry: Entry) -> PictureFacts | None:
+    return PictureFacts.from_dict(entry.picture) if entry.picture else None
 
 
 def _media_type(body: bytes) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from proxy.errors import MirrorError
@@ -22,6 +22,9 @@ NOT_KEPT = "not_kept"
 NOT_ABOUT_THE_PICTURE = frozenset({NOT_KEPT, "internal", "queue_full", "rate_limited", "unauthorized"})
 """Codes that say nothing about the origin: the picture may live, it only could not be kept now."""
 
+REFUSALS = frozenset({"signature_missing", "signature_mismatch", "signature_expired", "source_not_allowed"})
+"""Codes with which we refuse visitors an address that the articles have: to them the picture is dead."""
+
 MAX_TIMEOUTS = 10
 """Timeouts in a row after which an origin is not asked any more in this run: a silent host with a thousand
 pictures would take hours."""
@@ -32,12 +35,14 @@ class Work:
     """A picture to warm: the options it is shown with, as our addresses name them, and where it stands.
 
     date: when the first of its articles was written, unix seconds; None when none of them says so.
+    own: our addresses of it as the articles have them, from behind the base URL on.
     """
 
     source: Source
     options: tuple[str, ...]
     articles: tuple[str, ...]
     date: float | None = None
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +114,33 @@ class KeptOriginal:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a picture: kept, or a failure. Both when an older original is kept and a new one was not."""
+    """What became of a picture: kept, or a failure. Both when an older original is kept and a new one was not.
+
+    refused: visitors are refused at an address that the articles have, and the failure says why; kept or not.
+    """
 
     work: Work
     kept: KeptOriginal | None = None
     failure: Failure | None = None
     made: tuple[Made, ...] = field(default=())
+    refused: bool = False
+
+    def refused_with(self, error: Failure, address: str) -> Outcome:
+        """Return this outcome for a picture whose `address` in the articles is answered with `error`."""
+        failure = Failure(error.code, f"{error.message} Visitors get this at {address}")
+        return replace(self, failure=failure, refused=True)
 
     @property
     def dead(self) -> bool:
-        """Whether nothing is kept because the origin does not give the picture."""
-        return self.kept is None and self.failure is not None and not self.not_kept
+        """Whether visitors do not get it: its origin does not give it, or we refuse it as the articles ask for it."""
+        return self.refused or (self.kept is None and self.failure is not None and not self.not_kept)
 
     @property
     def not_kept(self) -> bool:
         """Whether the picture is not dead, but could not be kept."""
-        return self.kept is None and self.failure is not None and self.failure.code in NOT_ABOUT_THE_PICTURE
+        if self.refused or self.kept is not None or self.failure is None:
+            return False
+        return self.failure.code in NOT_ABOUT_THE_PICTURE
 
 
 class Warmer(Protocol):

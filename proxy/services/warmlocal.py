@@ -23,11 +23,13 @@ from proxy.services.looks import Looks, is_preset_only
 from proxy.services.originals import Originals
 from proxy.services.outcome import Obtained
 from proxy.services.variants import Variants
-from proxy.services.warming import NOT_KEPT, Failure, KeptOriginal, Look, Made, Outcome, Work
+from proxy.services.warming import NOT_KEPT, REFUSALS, Failure, KeptOriginal, Look, Made, Outcome, Work
 from proxy.source import Source
 
 Admit = Callable[[Source, bool], None]
 """Raises `SourceNotAllowed` when a source, or options that are not only a preset, are not served."""
+Check = Callable[[str], object]
+"""Raises `MirrorError` for an address of ours, from behind the base URL on, that visitors are refused at."""
 
 _BEYOND_LIMITS = (TooManyFrames, TooManyPixels, UnsupportedFormat, RenderTimeout)
 _REFRESHING = "refreshing"
@@ -43,6 +45,7 @@ class Parts:
     kept: OriginalsStore
     admit: Admit
     wants_pauses: Callable[[str], bool]
+    check: Check
 
 
 class LocalWarmer:
@@ -52,6 +55,7 @@ class LocalWarmer:
     2. A kept original whose body has vanished from the disk is fetched again: it must not be said to be kept.
     3. The original is obtained and all looks are made from one decode; what is stored already is not made again.
     4. A refresh that takes longer than visitors wait for is waited for.
+    5. An address of ours that visitors are refused at, as the articles have it, makes the picture dead to them.
     """
 
     def __init__(self, parts: Parts, looks: Looks) -> None:
@@ -60,6 +64,16 @@ class LocalWarmer:
 
     async def warm(self, work: Work, *, ask: bool) -> Outcome:
         """Return what became of `work`; when not `ask`, only what is kept already is looked after."""
+        outcome = await self._outcome(work, ask=ask)
+        for address in work.own:
+            try:
+                self._parts.check(address)
+            except MirrorError as error:
+                if error.code in REFUSALS:
+                    return outcome.refused_with(Failure.of(error), address)
+        return outcome
+
+    async def _outcome(self, work: Work, *, ask: bool) -> Outcome:
         try:
             return await self._warmed(work, ask=ask)
         except MirrorError as error:

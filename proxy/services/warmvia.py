@@ -18,7 +18,7 @@ from proxy.errors import (
 from proxy.fetch.via import ServiceUnreachable, Via, ViaAnswer
 from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
 from proxy.services.looks import ORIGINAL, Looks
-from proxy.services.warming import NOT_KEPT, Failure, KeptOriginal, Look, Made, Outcome, Work
+from proxy.services.warming import NOT_KEPT, REFUSALS, Failure, KeptOriginal, Look, Made, Outcome, Work
 from proxy.source import Source
 
 Path = Callable[[str, Source], str]
@@ -34,6 +34,7 @@ class ViaWarmer:
 
     1. The original is asked for. It is kept when the service says that it was a hit, or that it stored it.
     2. Each look is asked for as the browser would.
+    3. Addresses of ours are asked as the articles have them, where that differs: a signature may be an old key's.
     """
 
     def __init__(self, via: Via, looks: Looks, *, path: Path) -> None:
@@ -44,13 +45,21 @@ class ViaWarmer:
     async def warm(self, work: Work, *, ask: bool) -> Outcome:
         """Return what became of `work`."""
         try:
-            return await self._warmed(work)
+            return await self._asked_as_written(work, await self._warmed(work))
         except ServiceUnreachable as error:
             return Outcome(work, failure=Failure(NOT_KEPT, f"The service cannot be reached: {error}"))
 
     def wants_pauses(self, origin: str) -> bool:
         """The service asks the origins, not we."""
         return False
+
+    async def _asked_as_written(self, work: Work, outcome: Outcome) -> Outcome:
+        asked = {self._path(options, work.source) for options in (ORIGINAL, *work.options)}
+        for address in work.own:
+            answer = None if address in asked else await self._via.get(address)
+            if answer is not None and answer.status != 200 and answer.error[0] in REFUSALS:
+                return outcome.refused_with(Failure(*answer.error), address)
+        return outcome
 
     async def _warmed(self, work: Work) -> Outcome:
         looks, failed = self._looks.of(work)

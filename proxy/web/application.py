@@ -38,12 +38,16 @@ _SCRUB_PAUSE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How a worker begins: its configuration, how to read it again, its place, and whom to tell."""
+    """How a worker begins: its configuration, how to read it again, its place, and whom to tell.
+
+    ready: it listens. stopping: it was told to end, and takes no new requests.
+    """
 
     config: Config
     read: Callable[[], Config]
     place: Place
     ready: Callable[[], None]
+    stopping: Callable[[], None]
 
 
 async def run(start: Start, listener: socket.socket) -> None:
@@ -68,6 +72,7 @@ async def run(start: Start, listener: socket.socket) -> None:
             start.ready()
             await signals.stop.wait()
             context.shutting_down = True
+            start.stopping()
         finally:
             for task in behind:
                 task.cancel()
@@ -171,12 +176,13 @@ def _context(engine: Engine) -> Context:
         originals=engine.originals,
         variants=engine.variants,
         purging=engine.purging,
-        articles=engine.articles,
+        rewriting=engine.rewriting,
         kept=engine.kept,
         variant_store=engine.variant_store,
         memory=engine.memory,
         pool=engine.pool,
         batches=engine.batches,
+        overloads=engine.overloads,
         metrics=engine.metrics,
         instance_id=engine.place.instance_id,
         clients=clients_of(engine.config.server),

@@ -16,9 +16,10 @@ from proxy.images.batches import Batches
 from proxy.images.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
-from proxy.services.articles import Articles
 from proxy.services.originals import Originals
+from proxy.services.overloads import Overloads
 from proxy.services.purging import Purging
+from proxy.services.rewritepool import RewritePool
 from proxy.services.variants import Variants
 from proxy.signing import Signer
 from proxy.web.accounts import Accounts
@@ -38,12 +39,13 @@ class Context:
     originals: Originals
     variants: Variants
     purging: Purging
-    articles: Articles
+    rewriting: RewritePool
     kept: OriginalsStore
     variant_store: VariantsStore
     memory: MemoryTier
     pool: RenderPool
     batches: Batches
+    overloads: Overloads
     metrics: Metrics
     instance_id: str
     accounts: Accounts

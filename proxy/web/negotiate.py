@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Collection
 
 _RANGE = re.compile(r"\s*([\w!#$&^.+*-]+)/([\w!#$&^.+*-]+)\s*(?:;(.*))?")
 _QUALITY = re.compile(r"(?:^|;)\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*(?:;|$)", re.IGNORECASE)
@@ -43,6 +44,36 @@ def _read(accept: str, offered: tuple[str, ...]) -> tuple[str, ...]:
     chosen.sort(key=lambda pair: -pair[0])  # stable: ties keep the order of preference
     names = tuple(name for _, name in chosen)
     return names if set(names) - set(offered) else (*names, "fallback")
+
+
+def admits_svg(accept: str | None) -> bool:
+    """Tell whether an SVG may be answered as it is: every browser shows one."""
+    accept = "*/*" if accept is None else accept
+    return _admits_svg(accept) if len(accept) <= MAX_REMEMBERED_LENGTH else _reads_svg(accept)
+
+
+def _reads_svg(accept: str) -> bool:
+    return _weight(_parse(accept), "image/svg+xml", wildcard=True) > 0
+
+
+_admits_svg = functools.lru_cache(maxsize=512)(_reads_svg)
+
+
+def choose_coding(accept_encoding: str | None, offered: Collection[str]) -> str:
+    """Return the content coding to answer in (RFC 9110 §12.5.3), the first of `offered` among equals; empty: none."""
+    given = _codings(accept_encoding or "")
+    weights = {name: given.get(name, given.get("*", 0.0)) for name in offered}
+    best = max(weights, key=lambda name: weights[name], default="")
+    return best if best and weights[best] > 0 and weights[best] >= given.get("identity", 0.0) else ""
+
+
+def _codings(text: str) -> dict[str, float]:
+    codings = {}
+    for item in text.split(","):
+        name, _, parameters = item.partition(";")
+        quality = _QUALITY.search(parameters)
+        codings[name.strip().lower().removeprefix("x-")] = min(float(quality[1]), 1.0) if quality else 1.0
+    return codings
 
 
 def accepts_json(accept: str | None) -> bool:

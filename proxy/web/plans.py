@@ -7,14 +7,18 @@ configuration makes new plans.
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from typing import Literal
 
+from cache.spelling import former_spelling
 from proxy.config import Config
+from proxy.dialects.escapes import percent_decode
 from proxy.dialects.native import parse as parse_native
 from proxy.dialects.worker import is_worker
 from proxy.dialects.worker import parse as parse_worker
-from proxy.errors import InvalidSource, InvalidTransform, NotFound, SignatureExpired
+from proxy.errors import InvalidSource, InvalidTransform, NotFound, SignatureExpired, SignatureMismatch
+from proxy.images.formats import UNTOUCHED
 from proxy.images.geometry import Limits, Size, make_plan, require_within
 from proxy.images.transform import Resolved, Transform
 from proxy.policy import Policy
@@ -23,7 +27,7 @@ from proxy.services.variants import Asked
 from proxy.signing import Signer
 from proxy.source import Source
 from proxy.web.hints import NO_HINTS, Hints, Minded
-from proxy.web.negotiate import acceptable_formats
+from proxy.web.negotiate import acceptable_formats, admits_svg
 
 IMAGE_MOUNT = "/image/"
 MAX_PLANS = 8_192
@@ -79,12 +83,18 @@ class Plan:
         """Return the variant asked for by a client that sent `accept` and `hints`."""
         if self.resolved is None:
             raise NotFound(detail="an original has no variant")
-        formats = acceptable_formats(accept, offered) if self.negotiated else (self.resolved.format,)
+        formats = self._formats(self.resolved, accept, offered)
         known = self.asked_before.get((formats, hints))
         if known is None:
             resolved = self._hinted(self.resolved, hints)
             known = self.asked_before[formats, hints] = Asked(self.source, resolved, formats)
         return known
+
+    def _formats(self, resolved: Resolved, accept: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
+        if not self.negotiated:
+            return (resolved.format,)
+        formats = acceptable_formats(accept, offered)
+        return (*formats, UNTOUCHED) if resolved.only_resizes and admits_svg(accept) else formats
 
     def density(self, asked: Asked, original: Size) -> float | None:
         """Return how many pixels of the answer stand for one CSS pixel of what is asked for without hints.
@@ -154,6 +164,7 @@ class Plans:
 
     def _worker(self, query: str) -> Plan:
         if not is_worker(query):
+            _require_no_other_scheme(query)
             raise InvalidSource(
                 "Write the picture's address behind the question mark: /?http://host/picture.png"
             )
@@ -198,5 +209,22 @@ class Plans:
             return None
         asked = parse_native(target, mount=IMAGE_MOUNT)
         options = plan.transform.canonical() if plan.transform else asked.options
-        self._signer.verify(options, asked.source.url, sig=asked.sig, exp=asked.exp, now=now)
+        former = former_spelling(asked.source.url)
+        try:
+            self._signer.verify(options, asked.source.url, sig=asked.sig, exp=asked.exp, now=now)
+        except SignatureMismatch:
+            # Published when the canonical source left `|` and others as they were.
+            if former is None:
+                raise
+            self._signer.verify(options, former, sig=asked.sig, exp=asked.exp, now=now)
         return True
+
+
+def _require_no_other_scheme(query: str) -> None:
+    """Let a query pass that names no source, or raise.
+
+    Raises:
+        SourceNotAllowed: it names one with a scheme other than http and https.
+    """
+    with suppress(InvalidSource):
+        Source.parse(percent_decode(query))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiohttp import web
 
-from cache.entry import Entry
-from cache.validators import Range, evaluate, if_range_matches, parse_etag, parse_range
+from cache.opening import open_regular
+from cache.validators import Range, evaluate, if_range_matches, parse_range
 from proxy.errors import RangeNotSatisfiable
-from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, content_type, language, last_modified
+from proxy.services.outcome import NOT_KEPT, SHORT_SECONDS, Obtained, Picture, as_picture
+from proxy.web.negotiate import choose_coding
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,7 @@ CHUNK_BYTES = 64 * 1024
 SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox"
 """An SVG or HTML original opened as a page may show itself and nothing else: no scripts, no requests."""
 
-_STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
-"""An entity tag (RFC 9110 §8.8.3) that is strong and holds nothing that another server might trip over."""
-
-_NO_FALLBACK = frozenset({"", "refreshing"})
+_NO_FALLBACK = frozenset({"", "refreshing", NOT_KEPT})
 """Details of a short-lived answer that say nothing of a failure."""
 
 _BASE = {
@@ -57,19 +54,10 @@ class Moment:
     expires_at: float | None = None
 
 
-def original_etag(entry: Entry) -> str:
-    """Return the origin's entity tag when it is strong, else the digest of the body."""
-    etag = entry.etag
-    return etag if etag and _STRONG.fullmatch(etag) else f'"{entry.body_sha256[:32]}"'
-
-
-def _weak_etag(entry: Entry) -> str:
-    tag = parse_etag(entry.etag)
-    return entry.etag or "" if tag and tag.weak else ""
-
-
 def picture_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
-    """Return the answer for bytes in memory. Ranges are served for originals only, see `ranged`."""
+    """Return the answer for a picture at hand. Only originals are served in ranges."""
+    if picture.untouched:
+        return _untouched_response(request, picture, moment)
     headers = _headers(picture, moment)
     if _not_modified(request, picture):
         return web.Response(status=304, headers=headers)
@@ -89,6 +77,17 @@ def original_response(request: web.BaseRequest, picture: Picture, moment: Moment
         return web.Response(body=picture.body, headers=headers)
     headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(picture.body)}"
     return web.Response(status=206, body=picture.body[part.start : part.stop], headers=headers)
+
+
+def _untouched_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
+    """Return the answer for an original in the place of a variant, in the coding that the client takes."""
+    coding = choose_coding(joined(request, "Accept-Encoding"), picture.codings)
+    vary = ", ".join(filter(None, (moment.headers.get("Vary"), "Accept-Encoding")))
+    moment = replace(moment, headers={**moment.headers, "Vary": vary})
+    response = original_response(request, picture.coded(coding) if coding else picture, moment)
+    if coding and response.status != 304:
+        response.headers["Content-Encoding"] = coding
+    return response
 
 
 async def stream_original(
@@ -113,23 +112,6 @@ async def stream_original(
         part = Range(0, size)
     headers["Content-Length"] = str(part.stop - part.start)
     return await _send_file(request, path, headers, part=part, size=size)
-
-
-def as_picture(obtained: Obtained, body: bytes) -> Picture:
-    """Return an original as a picture that can be answered from memory."""
-    entry = obtained.entry
-    return Picture(
-        body=body,
-        media_type=content_type(entry),
-        etag=original_etag(entry),
-        last_modified=last_modified(entry),
-        language=language(entry),
-        fresh_until=obtained.fresh_until,
-        stamp=obtained.stamp,
-        state=obtained.state.or_hit("original"),
-        short=obtained.short,
-        weak_etag=_weak_etag(entry),
-    )
 
 
 async def _send_file(
@@ -157,7 +139,7 @@ async def _send_file(
 
 
 def _opened(path: Path, size: int) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_regular(path)
     if os.fstat(descriptor).st_size != size:
         os.close(descriptor)
         raise FileNotFoundError(f"{path} has not the {size} bytes of its entry")

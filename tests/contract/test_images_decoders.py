@@ -7,6 +7,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import damage
 import pictures
 import pytest
 from pictures import BLUE, GREEN, RED, WHITE, colour_at, distance, looks_like
@@ -19,7 +20,7 @@ from proxy.images.decode.choice import decoder_for
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.formats import PictureFacts
 from proxy.images.libvips import has_libvips
-from proxy.images.probe import structure_of
+from proxy.images.probe import looked_at, structure_of
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF")
 needs_libvips = pytest.mark.skipif(not has_libvips(), reason="libvips is not installed (imgmirror[vips])")
@@ -31,12 +32,12 @@ def opened_and_decoded(
     prepare(max_pixels=50_000_000)
     path = folder / "body"
     path.write_bytes(body)
-    structure = structure_of(path, name, max_frames=200)
+    looked = looked_at(path, name, max_frames=200)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as the pipeline does
-        with decoder.open(str(path), structure, picture_format=name) as opened:
+        with decoder.open(looked.source, looked.structure, picture_format=name) as opened:
             return opened.facts, decode_opened(
-                opened, at_least=at_least, frames=frames, before=lambda _: None
+                opened, at_least=at_least, frames=frames or opened.facts.frames, before=lambda _: None
             )
 
 
@@ -95,6 +96,31 @@ HARD: dict[str, tuple[str, bytes, Image.Image]] = {
         pictures.photo(),
     ),
     "grey JPEG": ("jpeg", pictures.saved(_RAMP, "JPEG", quality=95), _RAMP),
+}
+
+
+def _keyed(bits: int, left: tuple[int, ...], right: tuple[int, ...], key: tuple[int, ...]) -> bytes:
+    """A PNG of two colours, of which `key` is transparent."""
+    rows = b""
+    for _ in range(16):
+        digits = "".join(format(number, f"0{bits}b") for number in left * 8 + right * 8)
+        rows += b"\0" + int(digits, 2).to_bytes(len(digits) // 8, "big")
+    named = pictures.chunk(b"tRNS", b"".join(number.to_bytes(2, "big") for number in key))
+    return pictures.png(16, 16, zlib.compress(rows), bits=bits, colour=2 if len(key) == 3 else 0, extra=named)
+
+
+KEYED: dict[str, tuple[bytes, tuple[int, ...]]] = {
+    "grey 16, black": (_keyed(16, (0,), (40_000,), (0,)), (156, 156, 156, 255)),
+    "grey 16, next to each other": (_keyed(16, (51_000,), (51_001,), (51_000,)), (199, 199, 199, 255)),
+    "RGB 16": (_keyed(16, (65_535,) * 3, (65_535, 65_535, 65_280), (65_535,) * 3), (255, 255, 255, 255)),
+    "RGB 16, next to each other": (_keyed(16, (300, 2, 3), (301, 2, 3), (300, 2, 3)), (1, 0, 0, 255)),
+    "RGB 8": (_keyed(8, (1, 2, 3), (1, 2, 4), (1, 2, 3)), (1, 2, 4, 255)),
+    "RGB 8 with bits that do not count": (_keyed(8, (1, 2, 3), (1, 2, 4), (257, 2, 515)), (1, 2, 4, 255)),
+    "grey 8": (_keyed(8, (7,), (8,), (7,)), (8, 8, 8, 255)),
+    "grey 4": (_keyed(4, (7,), (8,), (7,)), (136, 136, 136, 255)),
+    "grey 2": (_keyed(2, (1,), (2,), (1,)), (170, 170, 170, 255)),
+    "grey 1": (_keyed(1, (1,), (0,), (1,)), (0, 0, 0, 255)),
+    "grey 1 with bits that do not count": (_keyed(1, (0,), (1,), (2,)), (255, 255, 255, 255)),
 }
 
 
@@ -198,6 +224,89 @@ class DecoderContract:
             found = verdict(decoder_for(self.name), tmp_path, cut, name.lower())
             assert found == expected
             assert name == "JPEG" or found == "decode_failed"
+
+    @pytest.mark.parametrize("name", damage.HARMLESS)
+    def test_damage_outside_of_the_pixels_changes_nothing(self, tmp_path: Path, name: str) -> None:
+        """Metadata, checksums, end marks and cursors: the picture is that of the good file."""
+        picture_format, damaged, good = damage.HARMLESS[name]
+        facts, decoded = self.decode(tmp_path, damaged, picture_format, at_least=(97, 61))
+        right_facts, right = self.decode(tmp_path, good, picture_format, at_least=(97, 61))
+        assert (facts.width, facts.height, facts.frames) == (right_facts.width, right_facts.height, 1)
+        assert distance(decoded.frames[0].picture, right.frames[0].picture) < 0.5
+
+    @pytest.mark.parametrize("name", damage.FATAL)
+    def test_area_without_data_is_damage(self, tmp_path: Path, name: str) -> None:
+        """A file that lacks part of its area is damaged, whatever its end looks like and however small it is made."""
+        picture_format, body = damage.FATAL[name]
+        for at_least in ((97, 61), (5, 5)):
+            with pytest.raises(DecodeFailed):
+                self.decode(tmp_path, body, picture_format, at_least=at_least)
+
+    @pytest.mark.parametrize("passes", [1, 1.5, 2, 3, 4, 5.2, 6, 6.9])
+    def test_missing_passes_are_filled_from_their_neighbours(self, tmp_path: Path, passes: float) -> None:
+        """An interlaced PNG is whole with its first pass, and the sharper the more passes there are."""
+        _, decoded = self.decode(tmp_path, damage.interlaced(passes), "png", at_least=(97, 61))
+        _, fewer = self.decode(tmp_path, damage.interlaced(1), "png", at_least=(97, 61))
+        found = distance(decoded.frames[0].picture, damage.PHOTO)
+        assert found <= distance(fewer.frames[0].picture, damage.PHOTO) < 16
+        assert passes < 6 or found < 4
+
+    @pytest.mark.parametrize("ended", [True, False])
+    @pytest.mark.parametrize("count", [1, 2.5, 4, 6, 8.7])
+    def test_missing_refinements_are_no_damage(self, tmp_path: Path, count: float, ended: bool) -> None:
+        """A progressive JPEG is whole with its first scan, wherever it breaks off after that."""
+        _, decoded = self.decode(tmp_path, damage.scans(count, ended=ended), "jpeg", at_least=(97, 61))
+        assert distance(decoded.frames[0].picture, damage.PHOTO) < 12
+
+    @pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG"])
+    def test_missing_last_frames_are_no_damage(self, tmp_path: Path, name: str) -> None:
+        """An animation that breaks off shows the frames that are there."""
+        body = pictures.moving(name, 6, size=(120, 80))
+        shown = set()
+        for share in (0.5, 0.8, 0.97):
+            _, decoded = self.decode(tmp_path, pictures.cut(body, share), name.lower(), frames=0)
+            shown.add(len(decoded.frames))
+            assert looks_like(colour_at(decoded.frames[0].picture, 0.9, 0.5), RED)
+        assert min(shown) < max(shown) <= 6
+
+    @pytest.mark.parametrize("kept", range(13, 38))
+    def test_pixel_without_data_is_transparent(self, tmp_path: Path, kept: int) -> None:
+        """A GIF that counts visits may end anywhere behind its screen."""
+        head = b"GIF89a\1\0\1\0\0\0\0"
+        frame = b"\x21\xf9\4\1\0\0\0\0" + b"\x2c\0\0\0\0\1\0\1\0\0" + b"\2\2\x44\1\0;"
+        _, decoded = self.decode(tmp_path, (head + frame)[:kept], "gif")
+        assert decoded.frames[0].picture.convert("RGBA").getpixel((0, 0))[3] == 0
+
+    @pytest.mark.parametrize("table", [True, False])
+    def test_grey_gif_keeps_its_transparency(self, tmp_path: Path, *, table: bool) -> None:
+        """Greys that stand in no table, or in one that says the same, are no reason to forget what is transparent."""
+        picture = Image.new("L", (2, 1), 200)
+        picture.putpixel((0, 0), 5)
+        body = pictures.saved(picture, "GIF", transparency=5, optimize=False)
+        assert body[10] & 0x87 == 0x87
+        if not table:
+            body = body[:10] + b"\0" + body[11:13] + body[13 + 768 :]
+        _, decoded = self.decode(tmp_path, body, "gif", at_least=(2, 1))
+        found = decoded.frames[0].picture.convert("RGBA")
+        assert found.getpixel((0, 0))[3] == 0
+        assert found.getpixel((1, 0)) == (200, 200, 200, 255)
+
+    def test_cursor_has_the_transparency_of_its_mask(self, tmp_path: Path) -> None:
+        """A cursor of one bit is drawn as an icon of one bit would be."""
+        _, decoded = self.decode(tmp_path, damage.two_tone_cursor(), "ico", at_least=(32, 32))
+        picture = decoded.frames[0].picture.convert("RGBA")
+        assert picture.getpixel((4, 16)) == (255, 255, 255, 255)
+        assert picture.getpixel((28, 16))[3] == 0
+
+    @pytest.mark.parametrize("name", KEYED)
+    def test_only_the_colour_that_the_file_names_is_transparent(self, tmp_path: Path, name: str) -> None:
+        """All bits of a number are compared, and what is opaque keeps its tone."""
+        body, opaque = KEYED[name]
+        facts, decoded = self.decode(tmp_path, body, "png", at_least=(16, 16))
+        picture = decoded.frames[0].picture.convert("RGBA")
+        assert facts.has_alpha
+        assert picture.getpixel((2, 2))[3] == 0
+        assert picture.getpixel((13, 13)) == opaque
 
     @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "GIF"])
     def test_verdict_and_facts_are_those_of_pillow(self, tmp_path: Path, name: str) -> None:

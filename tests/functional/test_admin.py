@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -127,7 +128,13 @@ async def test_explain_tells_what_would_happen_and_asks_no_origin(
     [
         ("/image/widht=3/http://h/a.png", "invalid_transform"),
         ("/nothing", "not_found"),
-        ("/?ftp://h/a.png", "invalid_source"),
+        ("/?ftp://h/a.png", "source_not_allowed"),
+        ("/?FTP%3A%2F%2Fh%2Fa.png", "source_not_allowed"),
+        ("/?data:image/png;base64,AA==", "source_not_allowed"),
+        ("/?file:///etc/passwd", "source_not_allowed"),
+        ("/?h.example:80/a.png", "invalid_source"),
+        ("/?http://user@h/a.png", "invalid_source"),
+        ("/?http://[::1/a.png", "invalid_source"),
     ],
 )
 async def test_explain_of_what_cannot_be_read_says_why(client: Client, target: str, code: str) -> None:
@@ -232,3 +239,25 @@ async def test_purge_that_cannot_be_meant_is_refused(
     answer = await client.get("/purge", method="POST", data=json.dumps(asked))
     assert (answer.status, answer.code) == (400, "invalid_request")
     assert reason in json.loads(answer.body)["message"]
+
+
+async def test_rewrite_whose_client_is_gone_frees_its_place(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    """Articles that take long, and whose clients hang up, hold up neither the next article nor the service."""
+    slow = b"> " * 20 + b"a\n" * 400_000
+    with Service(write_config(tmp_path)) as service:
+        client = Client(http, service.base)
+        head = "POST /rewrite HTTP/1.1\r\nHost: h\r\nContent-Type: text/markdown\r\n"
+        head += f"Content-Length: {len(slow)}\r\n\r\n"
+        for _ in range(4):
+            _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+            writer.write(head.encode() + slow)
+            await writer.drain()
+            writer.transport.abort()
+        article = f"![]({WRAPPER}http://h.example/a.png)".encode()
+        answer = await client.get(
+            "/rewrite", method="POST", data=article, headers={"Content-Type": "text/markdown"}
+        )
+        assert (answer.status, answer.headers["X-Imgmirror-Replaced"]) == (200, "1")
+        assert (await client.get("/readyz")).status == 200

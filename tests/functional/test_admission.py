@@ -15,6 +15,7 @@ from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
 from proxy.signing import Signer
+from proxy.source import Source
 
 KEY = "a-key-of-more-than-sixteen-characters"
 
@@ -81,6 +82,22 @@ async def test_signed_service_answers_signed_addresses_only(
         )
         assert await code("original,sig=" + signer.sign("original", url)) == 200
         assert (await client.get("/?" + url)).code == "source_not_allowed"
+
+
+async def test_signed_address_holds_behind_a_server_that_escapes_it(
+    tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
+) -> None:
+    """Caddy escapes `|` and others; one original is fetched. Signatures over the raw spelling hold too."""
+    origin.serve("/a%7Cb%5E%60.png", chart_png(60, 40))
+    raw, escaped = origin.url("/a|b^`.png"), origin.url("/a%7Cb%5E%60.png")
+    signer = Signer((KEY,))
+    with Service(write_config(tmp_path, {"sources": {"keys": [KEY]}})) as service:
+        client = Client(http, service.base)
+        for signed in (Source.parse(raw).url, raw):
+            for asked in (raw, escaped):
+                answer = await client.get(f"/image/original,sig={signer.sign('original', signed)}/{asked}")
+                assert answer.status == 200
+    assert origin.count() == 1
 
 
 async def test_manifest_admits_what_it_names(

@@ -13,8 +13,6 @@ from PIL import Image
 from scripted_origin import ScriptedOrigin, cut_short
 from service import Service
 
-from proxy.images.svg import DRAW
-
 AVIF = {"Accept": "image/avif,image/webp,*/*;q=0.8"}
 WEBP = {"Accept": "image/webp,*/*;q=0.8"}
 ANY = {"Accept": "*/*"}
@@ -390,19 +388,3 @@ async def test_slow_line_varies_alone_where_the_format_is_fixed(
     origin.serve("/fixed.jpg", photo_jpeg(200, 100), content_type="image/jpeg")
     answer = await client.get("/image/width=40,format=webp,scq=20/" + origin.url("/fixed.jpg"))
     assert answer.headers["Vary"] == "Save-Data, ECT, Downlink"
-
-
-@pytest.mark.skipif(DRAW is None, reason="resvg-py is not installed")
-async def test_svg_is_drawn_as_variant_and_kept_as_original(client: Client, origin: ScriptedOrigin) -> None:
-    head, path = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 12">', b'<path d="M0 0H9V9z"/>'
-    body = head + b"<script>alert(1)</script>" + path + b"</svg>"
-    origin.serve("/icon.svg", body, content_type="image/svg+xml")
-    address = origin.url("/icon.svg")
-    for headers, name in ((AVIF, "AVIF"), (WEBP, "WEBP"), (ANY, "PNG")):
-        answer = await client.get("/image/w=480,h=240,fit=cover/" + address, headers=headers)
-        assert (opened(answer.body).format, opened(answer.body).size) == (name, (480, 240))
-    for target in ("/?" + address, "/image/original/" + address):
-        kept = await client.get(target)
-        assert (kept.body, kept.headers["Content-Type"]) == (body, "image/svg+xml")
-        assert "sandbox" in kept.headers["Content-Security-Policy"]
-    assert origin.count() == 1

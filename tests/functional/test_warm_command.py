@@ -397,3 +397,16 @@ def test_warm_with_a_concurrency_that_is_none_says_what_is_allowed(
     with pytest.raises(SystemExit):
         invoke("warm", posts, "--concurrency", number, config=config)
     assert f"'{number}' is not a whole number between 1 and 1024" in capsys.readouterr().err
+
+
+def test_svg_is_warmed_without_drawing_it(
+    tmp_path: Path, origin: ScriptedOrigin, config: Path, renders: list[Job]
+) -> None:
+    """Browsers get it as it is, so no format of it is made; a second run compresses nothing again."""
+    body = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0H9V9z"/></svg>'
+    origin.serve("/a.svg", body, content_type="image/svg+xml")
+    (tmp_path / "a.md").write_text(markdown(origin.url("/a.svg")))
+    for _ in range(2):
+        code, report = warmed(tmp_path / "a.md", config=config)
+        assert (code, len(report["kept"])) == (0, 1)
+    assert len(renders) == 1

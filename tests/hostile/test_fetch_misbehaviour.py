@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import gzip
 import struct
+import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import brotli
 import pytest
 import scripted_origin as so
 from fetching import MemorySink, body_of, fetch_config, fetched, fetching
@@ -28,6 +30,11 @@ from proxy.errors import (
 )
 from proxy.fetch.fetcher import Fetcher
 from proxy.source import Source
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 MAX_BYTES = 100_000
 DATA = b"\x89PNG" + bytes(range(256)) * 40
@@ -56,13 +63,22 @@ BROKEN: dict[str, Handler] = {
     "status of five digits": so.raw(b"HTTP/1.1 20000 OK\r\n\r\n"),
     "another protocol": so.raw(b"SSH-2.0-OpenSSH_9.6\r\n"),
     "http/2 preface": so.raw(b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0\x64"),
-    "header without colon": so.raw(b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"),
-    "header with nul": so.raw(b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"),
     "head cut": so.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"),
     "huge header": so.raw(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n"),
     "huge reason": so.raw(b"HTTP/1.1 200 " + b"a" * 1_000_000 + b"\r\n\r\n"),
-    "thousand headers": so.raw(b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 1000 + b"\r\n"),
     "endless headers": so.endless_headers(),
+    "endless hints": so.endless(b"HTTP/1.1 103 Early Hints\r\n\r\n", before=b""),
+    "length with a plus": so.raw(head(200, [("Content-Length", "+5")]) + b"hello"),
+    "length in hexadecimal": so.raw(head(200, [("Content-Length", "0x5")]) + b"hello"),
+    "length that is empty": so.raw(head(200, [("Content-Length", "")]) + b"hello"),
+    "lengths in a list that differ": so.raw(head(200, [("Content-Length", "5, 6")]) + b"hello!"),
+    "length with a control": so.raw(head(200, [("Content-Length", "5\x00")]) + b"hello"),
+    "endless trailers": so.endless(
+        b"X: a\r\n", before=head(200, [("Transfer-Encoding", "chunked")]) + b"0\r\n"
+    ),
+    "endless chunk extension": so.endless(
+        b"a" * 4096, before=head(200, [("Transfer-Encoding", "chunked")]) + b"5;"
+    ),
     "shorter than declared": so.cut_short(DATA, declared=len(DATA) + 1),
     "nothing of what was declared": so.cut_short(b"", declared=10),
     "reset in the body": so.reset(head(200, [("Content-Length", "1000")]) + b"x" * 500),
@@ -78,6 +94,10 @@ BROKEN: dict[str, Handler] = {
     "gzip cut": coded("gzip", GZIP[:-9]),
     "gzip that is none": coded("gzip", DATA),
     "gzip with a wrong sum": coded("gzip", GZIP[:-8] + b"\0\0\0\0" + GZIP[-4:]),
+    "brotli cut": coded("br", brotli.compress(DATA)[:-3]),
+    "brotli that is none": coded("br", b"\xff" * 100),
+    "zstd cut": coded("zstd", zstd.compress(DATA)[:-3]),
+    "zstd that is none": coded("zstd", DATA[1:]),
     "deflate that is none": coded("deflate", b"\xff\xff\xff\xff"),
     "redirect to itself": to(b"/x"),
     "redirect to nothing": to(b""),
@@ -97,6 +117,8 @@ TOO_LARGE: dict[str, Handler] = {
     ),
     "gzip bomb": so.gzip_bomb(50_000_000),
     "gzip bomb in gzip": coded("gzip, gzip", gzip.compress(gzip.compress(b"\0" * 50_000_000))),
+    "brotli bomb": coded("br", brotli.compress(b"\0" * 50_000_000, quality=5)),
+    "zstd bomb": coded("zstd", zstd.compress(b"\0" * 50_000_000)),
     "deflate bomb": coded("deflate", zlib.compress(b"\0" * 50_000_000)),
     # Stored blocks of no bytes: input without end, output none.
     "gzip of nothing without end": so.endless(
@@ -105,7 +127,6 @@ TOO_LARGE: dict[str, Handler] = {
     ),
 }
 FAILED: dict[str, Handler] = {
-    "brotli": coded("br", b"\x0b\x02\x80hello\x03"),
     "unknown coding": coded("x-rot13", b"uryyb"),
     "many codings": coded(", ".join(["gzip"] * 50), GZIP),
     "transfer coding": so.raw(head(200, [("Transfer-Encoding", "gzip, chunked")]) + so.as_chunks(GZIP)),
@@ -179,6 +200,20 @@ async def test_error_remembers_what_the_origin_answered(fetcher: Fetcher, origin
     assert caught.value.origin_status == 0
 
 
+async def test_body_that_unpacks_to_more_than_two_hundred_times_its_size_is_too_large(
+    origin: ScriptedOrigin,
+) -> None:
+    """Though `fetch.max_bytes` admits it; a ratio below is fine."""
+    flat = b"BM" + b"\0" * 3_000_000
+    origin.script("/flat", coded("gzip", gzip.compress(flat)))
+    lively = bytes(range(256)) * 20 + b"\0" * 900_000
+    origin.script("/lively", coded("gzip", gzip.compress(lively)))
+    async with fetching(fetch_config(max_bytes=10_000_000)) as fetcher:
+        with pytest.raises(SourceTooLarge):
+            await fetched(fetcher, origin.url("/flat"))
+        assert await body_of(fetcher, origin.url("/lively")) == lively
+
+
 async def test_redirects_without_end_stop_at_the_limit(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
     """`fetch.max_redirects` hops are followed, the next one is not."""
     origin.script("/x", so.endless_redirects(origin, "/x"))
@@ -197,7 +232,6 @@ SLOW: dict[str, Callable[[asyncio.Event], Handler]] = {
     ),
     "drip": lambda _never: so.drip(b"x" * 10_000),
     "drip of headers": lambda _never: drip_of_headers,
-    "endless hints": lambda _never: so.endless(b"HTTP/1.1 103 Early Hints\r\n\r\n", before=b""),
 }
 
 
@@ -284,19 +318,6 @@ async def test_sink_gets_nothing_of_an_answer_that_is_no_200(
     origin.serve("/x", page, status=302, headers={"Location": "/good"})
     await fetcher.fetch(Source.parse(origin.url("/x")), sink)
     assert sink.body == DATA
-
-
-async def test_cookies_are_neither_kept_nor_sent(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
-    """Also not from one hop to the next."""
-    origin.serve(
-        "/x",
-        b"",
-        status=302,
-        headers=[("Location", "/good"), ("Set-Cookie", "a=b"), ("Set-Cookie", "\xff;;=")],
-    )
-    await fetched(fetcher, origin.url("/x"))
-    await fetched(fetcher, origin.url("/good"))
-    assert all(request.header("Cookie") is None for request in origin.requests)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

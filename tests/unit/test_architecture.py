@@ -14,20 +14,21 @@ LAYERS = {
     "proxy.errors": set(),
     "proxy.rate": set(),
     "proxy.process": set(),
+    "proxy.prolog": set(),
     "proxy.source": {"proxy.errors"},
     "proxy.config": {"proxy.version", "proxy.policy", "proxy.images"},
     "proxy.configfile": {"proxy.config"},
     "proxy.policy": {"proxy.errors", "proxy.source", "proxy.config", "proxy.configfile"},
     "proxy.signing": {"proxy.errors"},
     "proxy.observe": {"proxy.version"},
-    "proxy.fetch": {"proxy.errors", "proxy.source", "proxy.config", "proxy.policy", "proxy.version"},
-    "proxy.images": {"proxy.errors", "proxy.config"},
+    "proxy.fetch": {"proxy.errors", "proxy.prolog", "proxy.source", "proxy.config", "proxy.policy", "proxy.version"},
+    "proxy.images": {"proxy.errors", "proxy.config", "proxy.prolog"},
     "proxy.dialects": {"proxy.errors", "proxy.source"},
     "proxy.rewrite": {"proxy.errors", "proxy.source", "proxy.config", "proxy.dialects"},
-    "proxy.archives": {"cache", "proxy.errors", "proxy.fetch", "proxy.version"},
+    "proxy.archives": {"cache", "proxy.errors", "proxy.fetch", "proxy.prolog", "proxy.version"},
     "proxy.services": {
-        "cache", "proxy.archives", "proxy.errors", "proxy.source", "proxy.config", "proxy.signing", "proxy.fetch",
-        "proxy.images", "proxy.rewrite", "proxy.dialects", "proxy.observe",
+        "cache", "proxy.archives", "proxy.errors", "proxy.prolog", "proxy.source", "proxy.config", "proxy.signing",
+        "proxy.fetch", "proxy.images", "proxy.rewrite", "proxy.dialects", "proxy.observe",
     },
 }  # fmt: skip
 """Room -> what it may import besides itself. Rooms that are not named (app, web, cli, supervisor) are on top."""
@@ -45,9 +46,9 @@ ONE_IMPORTER = {
 }
 
 PURE = (
-    "proxy/source.py", "proxy/rate.py", "proxy/signing.py", "proxy/errors.py", "proxy/web/negotiate.py",
-    "cache/freshness.py", "cache/fields.py", "cache/keys.py", "cache/validators.py", "proxy/dialects",
-    "proxy/rewrite", "proxy/images",
+    "proxy/source.py", "proxy/rate.py", "proxy/prolog.py", "proxy/signing.py", "proxy/errors.py",
+    "proxy/web/negotiate.py", "cache/freshness.py", "cache/fields.py", "cache/keys.py", "cache/validators.py",
+    "proxy/dialects", "proxy/rewrite", "proxy/images",
 )  # fmt: skip
 PURE_EXCEPT = {
     "proxy/images/batches.py",

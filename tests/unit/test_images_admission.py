@@ -53,6 +53,52 @@ def test_what_does_not_fit_stands_aside_and_runs_first_when_there_is_room() -> N
     assert line.granted("c") == BIG
 
 
+def owned(*names: str) -> Line[str]:
+    """Return a line of items like "a1", whose owner is the letter."""
+    line: Line[str] = Line(500 * MIB)
+    for name in names:
+        line.put(name, owner=name[0])
+    return line
+
+
+def test_owners_take_turns() -> None:
+    line = owned("a1", "a2", "a3", "a4", "b1", "c1", "b2")
+    order = []
+    while (item := line.take()) is not None:
+        order.append(item)
+        line.end(item)
+    assert order == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+
+
+def test_owner_of_whom_fewest_run_comes_next() -> None:
+    """Whoever comes later with one item does not wait behind all of another's."""
+    line = owned("a1", "a2", "a3", "a4")
+    assert [line.take(), line.take()] == ["a1", "a2"]
+    line.put("b1", owner="b")
+    line.put("b2", owner="b")
+    assert [line.take() for _ in range(4)] == ["b1", "b2", "a3", "a4"]
+
+
+def test_barred_owner_waits_and_keeps_its_turn() -> None:
+    line = owned("a1", "b1", "a2", "b2")
+    assert line.take(barred={"a"}) == "b1"
+    assert line.take(barred={"a", "b"}) is None
+    assert line.running_owners == {"b"}
+    assert line.take() == "a1"
+
+
+def test_dropped_and_cleared_items_leave_nothing() -> None:
+    """An owner without items has no turn, and what is not in the line is dropped in vain."""
+    line = owned("a1", "b1", "b2")
+    for item in ("a1", "b1", "x"):
+        line.drop(item)
+    assert sorted(line) == ["b2"]
+    assert line.clear() == ["b2"]
+    assert (len(line), line.take()) == (0, None)
+    line.put("a1", owner="a")
+    assert line.take() == "a1"
+
+
 def test_small_ones_go_by_while_a_big_one_stands_aside() -> None:
     line = line_of("a", "alone", "small", "too")
     assert run_next(line, BIG) == ("a", True)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import RenderConfig
-from proxy.errors import DecodeFailed, QueueFull, RenderTimeout
+from proxy.errors import DecodeFailed, QueueFull, RenderTimeout, TooManyPixels
 from proxy.images.batches import Batches, deal
 from proxy.images.jobs import Inspection, Job, Rendered, Wish
 from proxy.images.transform import Transform
@@ -27,13 +27,19 @@ def wish(text: str, *acceptable: str) -> Wish:
 class CountingPool(RenderPool):
     """A pool that remembers what it was given, and may fail jobs of more than one wish."""
 
-    def __init__(self, *, processes: int = 1, queue: int = 50, failure: Inspection | None = None) -> None:
+    def __init__(
+        self, *, processes: int = 1, queue: int = 50, failure: Inspection | None = None, slow: bool = False
+    ) -> None:
         super().__init__(RenderConfig(queue=queue), processes=processes)
         self.jobs: list[Job] = []
         self._failure = failure
+        self._slow = slow
 
     async def run(self, job: Job) -> Inspection:
         self.jobs.append(job)
+        if self._slow:
+            await asyncio.sleep(0)
+            return Inspection.failed(RenderTimeout(), None, wishes=len(job.wishes))
         if self._failure is not None and len(job.wishes) > 1:
             error = self._failure.error
             assert error is not None
@@ -92,10 +98,10 @@ async def test_other_bodies_are_jobs_of_their_own(pool: CountingPool, picture: P
 @pytest.mark.parametrize(
     "failure",
     [
-        Inspection.failed(RenderTimeout(), None, wishes=0),
+        Inspection.failed(TooManyPixels(), None, wishes=0),
         replace(Inspection.failed(DecodeFailed(), None, wishes=0), killed=True),
     ],
-    ids=["out of time", "killed"],
+    ids=["too large", "killed"],
 )
 async def test_batch_that_fails_as_a_whole_is_run_one_by_one(picture: Path, failure: Inspection) -> None:
     """What one asked for must not cost another its answer."""
@@ -108,6 +114,21 @@ async def test_batch_that_fails_as_a_whole_is_run_one_by_one(picture: Path, fail
     finally:
         await pool.close()
     assert [len(job.wishes) for job in pool.jobs] == [1, 2, 1, 1]
+
+
+async def test_body_that_is_read_for_too_long_is_tried_once(picture: Path) -> None:
+    """The first job that finds it out answers for all that wait; reading would take each as long."""
+    pool = CountingPool(slow=True)
+    await pool.start()
+    try:
+        batches = Batches(pool)
+        jobs = [Job(str(picture), (wish(f"width={width}"),)) for width in (10, 20, 30, 40)]
+        made = await asyncio.gather(*map(batches.run, jobs))
+    finally:
+        await pool.close()
+    assert all(isinstance(inspection.outputs[0], RenderTimeout) for inspection in made)
+    assert len(pool.jobs) == 1
+    assert batches.queued == 0
 
 
 async def test_damaged_body_is_not_tried_for_each_wish(pool: CountingPool, tmp_path: Path) -> None:

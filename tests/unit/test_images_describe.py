@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import builtins
+import math
 from collections.abc import Callable
 
 import pytest
@@ -49,3 +51,11 @@ def test_dominant_colour_ignores_what_is_transparent() -> None:
 
 def test_dominant_colour_of_nothing_is_white() -> None:
     assert dominant_colour(Image.new("RGBA", (4, 4), (9, 9, 9, 0))) == "#ffffff"
+
+
+def test_thumbhash_uses_no_sum_of_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in `sum` of floats rounds differently since Python 3.12; a hash does not depend on it."""
+    width, height, pixel, expected = VECTORS["landscape"]
+    rgba = b"".join(bytes(value & 255 for value in pixel(x, y)) for y in range(height) for x in range(width))
+    monkeypatch.setattr(builtins, "sum", math.fsum)
+    assert base64.b64encode(thumbhash(width, height, rgba)).decode() == expected

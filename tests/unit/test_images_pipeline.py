@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -558,19 +559,35 @@ def test_cut_picture_is_damaged(look: Inspect, picture_format: str, share: float
     assert (inspection.verdict, code(inspection)) == ("damaged", "decode_failed")
 
 
-def test_png_without_its_last_bytes_is_damaged(look: Inspect) -> None:
-    """Pillow loads it without a word."""
-    body = pictures.saved(pictures.photo(), "PNG")[:-20]
-    inspection = look(body, "width=10", check=True)
-    assert inspection.verdict == "damaged"
+@pytest.mark.parametrize(("missing", "verdict"), [(1, "whole"), (20, "whole"), (200, "damaged")])
+def test_png_is_damaged_when_rows_are_missing_and_not_before(
+    look: Inspect, missing: int, verdict: str
+) -> None:
+    """Its last twenty bytes are checksums and the end mark."""
+    inspection = look(pictures.saved(pictures.photo(), "PNG")[:-missing], "width=10", check=True)
+    assert inspection.verdict == verdict
     assert inspection.facts is not None
 
 
-def test_animation_without_its_last_frames_is_damaged(look: Inspect) -> None:
-    """The check decodes every frame and looks for the end."""
-    for picture_format in ("GIF", "WEBP", "PNG"):
-        body = pictures.cut(pictures.moving(picture_format, 6, size=(200, 150)), 0.8)
-        assert look(body, "width=10,anim=false", check=True).verdict == "damaged"
+@pytest.mark.parametrize("picture_format", ["GIF", "WEBP", "PNG"])
+def test_animation_without_its_last_frames_shows_the_others(look: Inspect, picture_format: str) -> None:
+    """The answer has as many frames as the file has data for; the first must be there."""
+    body = pictures.moving(picture_format, 6, size=(200, 150))
+    inspection = look(pictures.cut(body, 0.8), "width=20>webp", check=True)
+    assert inspection.verdict == "whole"
+    assert 1 < getattr(result(inspection), "n_frames", 1) < 6
+    assert look(pictures.cut(body, 0.1), "width=20>webp", check=True).verdict == "damaged"
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg"])
+def test_original_without_an_end_is_answered_with_one(look: Inspect, form: str) -> None:
+    """The original's own bytes are smaller than what is rendered of them; they are answered as they were mended."""
+    body = pictures.saved(pictures.photo(60, 40), form.upper(), **({"quality": 20} if form == "jpeg" else {}))
+    inspection = look(body[: -2 if form == "jpeg" else -12], f"quality=100>{form}", check=True)
+    (output,) = inspection.outputs
+    assert isinstance(output, Rendered)
+    assert len(output.body) <= len(body)
+    assert result(inspection).size == (60, 40)
 
 
 def test_pixel_bomb_is_refused_by_its_header(look: Inspect) -> None:
@@ -605,3 +622,69 @@ def test_webp_beyond_the_limit_is_refused(look: Inspect) -> None:
         code(look(pictures.saved(pictures.photo(400, 300), "WEBP"), "width=10", max_pixels=10_000))
         == "too_many_pixels"
     )
+
+
+def _scans(count: int, *, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A progressive JPEG whose last scan stands there `count` times more."""
+    body = pictures.saved(pictures.photo(*size), "JPEG", progressive=True)
+    last = body[body.rindex(b"\xff\xda") : -2]
+    return body[:-2] + last * count + b"\xff\xd9"
+
+
+def _gif(*frames: tuple[int, int, int, int]) -> bytes:
+    """A GIF with a screen of one pixel and frames (left, top, width, height) that do not keep to it."""
+    parts = (
+        b"\x2c" + struct.pack("<HHHHB", *frame, 0) + b"\x02\x02\x44\x01\x00"
+        for frame in ((0, 0, 1, 1), *frames)
+    )
+    return b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff" + b"".join(parts) + b";"
+
+
+def _many_strips(count: int) -> bytes:
+    """A TIFF of one byte that stands there as so many strips."""
+    start = 8 + 2 + 12 * 8 + 4
+    data = start + 8 * count
+    tags = [(256, 1), (257, count), (258, 8), (259, 1), (262, 1), (278, 1)]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    directory = directory[: 12 * 5] + struct.pack("<HHII", 273, 4, count, start) + directory[12 * 5 :]
+    directory += struct.pack("<HHII", 279, 4, count, start + 4 * count)
+    places = struct.pack("<I", data) * count + struct.pack("<I", 1) * count
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", 8) + directory + b"\0\0\0\0" + places + b"\0"
+
+
+_JPEG = pictures.saved(pictures.photo(64, 48), "JPEG")
+_PNG = pictures.saved(pictures.photo(64, 48), "PNG")
+HEAVY: dict[str, tuple[bytes, str]] = {
+    "JPEG of 600 scans": (_scans(600), "too_many_pixels"),
+    "large JPEG of 100 scans": (_scans(100, size=(600, 500)), "too_many_pixels"),
+    "GIF with a frame far out": (_gif((9000, 9000, 1, 1)), "too_many_pixels"),
+    "GIF with a frame larger than its screen": (_gif((0, 0, 9000, 9000)), "too_many_pixels"),
+    "JPEG of 200,000 comments": (_JPEG[:2] + b"\xff\xfe\0\2" * 200_000 + _JPEG[2:], "unsupported_format"),
+    "JPEG of 200,000 tables": (_JPEG[:2] + b"\xff\xc4\0\2" * 200_000 + _JPEG[2:], "unsupported_format"),
+    "PNG of 200,000 texts": (
+        _PNG[:33] + pictures.chunk(b"tEXt", b"a\0b") * 200_000 + _PNG[33:],
+        "unsupported_format",
+    ),
+    "PNG of 200,000 empty data chunks": (
+        _PNG[:33] + pictures.chunk(b"IDAT", b"") * 200_000 + _PNG[33:],
+        "unsupported_format",
+    ),
+    "TIFF of 200,000 strips": (_many_strips(200_000), "unsupported_format"),
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_heavy_file_is_refused_before_it_is_decoded(
+    look: Inspect, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would take long is counted in the blocks of the file; nothing is decoded, and nothing called damaged."""
+    body, expected = HEAVY[name]
+    monkeypatch.setattr("proxy.images.pipeline.decode", lambda *_, **__: pytest.fail("decoded"))
+    inspection = look(body, "width=10>webp", check=True, max_pixels=1_000_000)
+    assert code(inspection) == expected
+    assert inspection.verdict != "damaged"
+
+
+def test_jpeg_of_a_hundred_scans_is_rendered(look: Inspect) -> None:
+    """A small picture may have many scans."""
+    assert result(look(_scans(100), "width=10>png", check=True)).size == (10, 8)

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pictures
 import pytest
@@ -16,7 +17,7 @@ from proxy.images import svg
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.svg.document import MAX_DEPTH, MAX_ELEMENTS, read
+from proxy.images.svg.document import MAX_DEPTH, MAX_ELEMENTS, MAX_ENTITIES, MAX_REFERENCES, read
 from proxy.images.transform import Transform
 
 drawn = pytest.mark.skipif(svg.DRAW is None, reason="resvg-py is not installed")
@@ -141,7 +142,8 @@ def test_drawing_after_metadata_is_drawn(look: Look) -> None:
 
 
 def test_what_is_harmless_stays_as_it_was() -> None:
-    inside = '<use href="#a"></use><image href="data:image/png;base64,AA=="></image><text x="1">a &lt; &amp; b</text>'
+    png = base64.b64encode(pictures.saved(pictures.quarters(), "PNG")).decode()
+    inside = f'<use href="#a"></use><image href="data:image/png;base64,{png}"></image><text x="1">a &lt; &amp; b</text>'
     found = read(document(inside))
     assert inside in found.at(10, 10)
     assert found.has_text
@@ -153,11 +155,27 @@ def test_what_is_harmless_stays_as_it_was() -> None:
         '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>',
         '<!DOCTYPE svg [<!ENTITY % p SYSTEM "file:///etc/passwd"> %p;]>',
         '<!DOCTYPE svg [<!ENTITY x SYSTEM "http://gone.example/">]>',
+        f'<!DOCTYPE svg [<!ENTITY a "{"a" * 257}">]>',
+        "<!DOCTYPE svg [" + "".join(f'<!ENTITY a{n} "a">' for n in range(MAX_ENTITIES + 1)) + "]>",
     ],
 )
-def test_entities_are_refused(prolog: str) -> None:
+def test_entities_that_are_more_than_short_texts_are_refused(prolog: str) -> None:
     with pytest.raises(UnsupportedFormat):
         read(prolog.encode() + document("<text>&b;</text>"))
+
+
+def test_entities_that_are_short_texts_are_read() -> None:
+    """Illustrator declares its namespaces as entities."""
+    prolog = '<!DOCTYPE svg PUBLIC "x" "y" [<!ENTITY ns "http://www.w3.org/2000/svg"><!ENTITY word "spelt">]>'
+    found = read(f'{prolog}<svg xmlns="&ns;" width="9" height="9"><text>&word; out</text></svg>'.encode())
+    assert 'xmlns="http://www.w3.org/2000/svg"' in found.at(9, 9)
+    assert "spelt out" in found.at(9, 9)
+
+
+def test_references_to_entities_without_number_are_refused() -> None:
+    prolog = f'<!DOCTYPE svg [<!ENTITY a "{"a" * 256}">]>'
+    with pytest.raises(UnsupportedFormat):
+        read(prolog.encode() + document("<text>" + "&a;" * (MAX_REFERENCES + 1) + "</text>"))
 
 
 def test_document_type_without_entities_is_read() -> None:
@@ -166,7 +184,7 @@ def test_document_type_without_entities_is_read() -> None:
 
 
 BROKEN = (b"", b"<svg>", b"<svg><g></svg>", b"<html></html>", b"<svg>\xff</svg>", document()[:-9])
-ENCODINGS = ("bogus", "base64", "gb2312", "utf-7")
+ENCODINGS = ("bogus", "base64", "hex", "utf-7")
 
 
 @pytest.mark.parametrize(
@@ -183,9 +201,30 @@ def test_too_many_elements_are_refused(inside: str) -> None:
         read(document(inside))
 
 
-def test_document_in_utf_16_is_read() -> None:
-    text = '<?xml version="1.0" encoding="UTF-16"?>' + document("<text>好</text>").decode()
-    assert "好" in read(text.encode("utf-16")).at(10, 10)
+@pytest.mark.parametrize(
+    ("declared", "codec"),
+    [
+        ("UTF-16", "utf-16"),
+        ("utf-8", "utf-16"),
+        ("UTF-16", "utf-16-le"),
+        ("UTF-16", "utf-16-be"),
+        ("GB2312", "gbk"),
+        ("gbk", "gbk"),
+        ("gb18030", "gb18030"),
+        ("big5", "big5"),
+        ("Shift_JIS", "cp932"),
+        ("euc-jp", "euc_jp"),
+    ],
+)
+def test_document_in_any_encoding_of_browsers_is_read(declared: str, codec: str) -> None:
+    text = f'<?xml version="1.0" encoding="{declared}"?>' + document("<text>好</text>").decode()
+    assert "好" in read(text.encode(codec)).at(10, 10)
+
+
+@pytest.mark.parametrize("codec", ["iso-8859-1", "windows-1252"])
+def test_document_in_a_single_byte_encoding_is_read(codec: str) -> None:
+    text = f'<?xml version="1.0" encoding="{codec}"?>' + document("<text>é</text>").decode()
+    assert "é" in read(text.encode(codec)).at(10, 10)
 
 
 # Drawing
@@ -194,11 +233,8 @@ def test_document_in_utf_16_is_read() -> None:
 def test_without_the_library_it_stays_unsupported(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(svg, "DRAW", None)
     inspection = look(document(), "width=60")
-    assert (inspection.verdict, code(inspection), inspection.facts) == (
-        "unsupported",
-        "unsupported_format",
-        None,
-    )
+    assert (inspection.verdict, code(inspection)) == ("unsupported", "unsupported_format")
+    assert (inspection.facts.width, inspection.facts.height) == (120, 80)
 
 
 @drawn
@@ -292,10 +328,125 @@ def test_embedded_picture_is_shown_and_file_is_not(look: Look, tmp_path: Path) -
     png = pictures.saved(pictures.quarters(), "PNG")
     (tmp_path / "red.png").write_bytes(png)
     data = "data:image/png;base64," + base64.b64encode(png).decode()
-    for name, shown in ((data, True), (str(tmp_path / "red.png"), False), ("red.png", False)):
+    body = document(f'<image width="120" height="80" href="{data}"/>')
+    picture = opened(body_of(look(body, "width=60"))).convert("RGBA")
+    assert looks_like(picture.getpixel((10, 10)), (*RED, 255))
+    for name in (str(tmp_path / "red.png"), "red.png"):
         body = document(f'<image width="120" height="80" href="{name}"/>')
-        picture = opened(body_of(look(body, "width=60"))).convert("RGBA")
-        assert looks_like(picture.getpixel((10, 10)), (*RED, 255)) is shown
+        assert code(look(body, "width=60")) == "unsupported_format"
+
+
+def in_data(body: bytes, media_type: str = "image/svg+xml") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(body).decode()}"
+
+
+@drawn
+@pytest.mark.parametrize("spelt", ["base64", "charset", "percent"])
+def test_drawing_inside_a_drawing_is_drawn(look: Look, spelt: str) -> None:
+    """As the logo of a badge."""
+    inner = document('<rect width="10" height="10" fill="#dc1e1e"/>', 'width="10" height="10"')
+    percent = "data:image/svg+xml," + quote(inner.decode())
+    charset = in_data(inner).replace(";", ";charset=utf-8;")
+    href = {"base64": in_data(inner), "charset": charset, "percent": percent}[spelt]
+    picture = opened(
+        body_of(look(document(f'<image width="60" height="60" href="{href}"/>'), "width=120>webp"))
+    )
+    assert looks_like(colour_at(picture, 0.2, 0.3), RED)
+    assert picture.convert("RGBA").getpixel((110, 40))[3] == 0
+
+
+@drawn
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<script/>",
+        "<image href='/etc/passwd'/>",
+        "<image href='data:image/svg+xml,x'/>",
+        "<rect style='fill:oklch(1 1 1)'/>",
+        "<g>",
+    ],
+)
+@pytest.mark.parametrize("media_type", ["image/svg+xml", "image/png"])
+def test_drawing_inside_is_held_to_the_same_rules(look: Look, inside: str, media_type: str) -> None:
+    """Under the name of a PNG it does not get past them."""
+    body = document(f'<image width="60" height="60" href="{in_data(document(inside), media_type)}"/>')
+    assert code(look(body, "width=60")) == "unsupported_format"
+
+
+OBJECTIONS = [
+    "<script/>",
+    "<foreignObject/>",
+    "<animate/>",
+    "<g><set attributeName='x'/></g>",
+    "<x:script xmlns:x='http://www.w3.org/2000/svg'/>",
+    "<use href='b.svg#a'/>",
+    "<image href='http://h.example/a.png'/>",
+    "<image href='data:image/avif;base64,AAAA'/>",
+    "<linearGradient href='b.svg#a'/>",
+    "<g systemLanguage='en'/>",
+    "<g requiredExtensions='x'/>",
+    "<g onload='a()'/>",
+    "<feBlend in='BackgroundImage'/>",
+    "<rect width='1rem'/>",
+    "<rect width='calc(1px)'/>",
+    "<rect fill='var(--a)'/>",
+    "<rect fill='color(srgb 1 0 0)'/>",
+    "<style media='(min-width: 9px)'>a{}</style>",
+    "<style>@import 'a.css';</style>",
+    "<style>@font-face{font-family:a;src:url(a)}</style>",
+    "<style>rect:nth-child(1){fill:red}</style><rect/>",
+    "<style>g ~ rect{fill:red}</style><g/><rect/>",
+]
+NO_OBJECTIONS = [
+    "<metadata><x:a xmlns:x='y'><x:script/></x:a></metadata>",
+    "<x:animate xmlns:x='http://h.example/'/>",
+    "<div xmlns='http://www.w3.org/1999/xhtml'><script/></div>",
+    "<a href='http://h.example/'/>",
+    "<g onclick='a()'/>",
+    "<style>.absent:nth-child(1){fill:oklch(1 1 1)}</style><rect/>",
+    "<style>rect:hover{animation:a}</style><rect/>",
+    "<style>:root{--a:red}</style>",
+    "<style type='text/plain'>@import 'a.css';</style>",
+    "<style media='print'>@import 'a.css';</style>",
+    "<rect style='cursor:pointer;-inkscape-stroke:none;--a:b'/>",
+]
+
+
+@pytest.mark.parametrize("inside", OBJECTIONS)
+def test_what_only_browsers_draw_is_an_objection(inside: str) -> None:
+    assert read(document(inside)).objection
+
+
+@pytest.mark.parametrize("inside", NO_OBJECTIONS)
+def test_what_says_nothing_in_a_still_picture_is_no_objection(inside: str) -> None:
+    assert read(document(inside)).objection == ""
+
+
+def test_style_sheet_beside_the_document_is_an_objection() -> None:
+    assert read(b"<?xml-stylesheet href='a.css'?>" + document()).objection
+
+
+@drawn
+def test_drawing_that_is_refused_keeps_its_size_and_is_not_damaged(look: Look) -> None:
+    inspection = look(document("<script/>"), "width=60", "width=60>svg")
+    assert inspection.verdict == "unsupported"
+    assert inspection.facts is not None
+    assert (inspection.facts.width, inspection.facts.height) == (120, 80)
+
+
+@drawn
+def test_text_without_any_font_is_refused(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be missing from the picture."""
+    monkeypatch.setattr(svg, "families", lambda _: {})
+    assert code(look(document("<text>a</text>"), "width=60")) == "unsupported_format"
+    assert isinstance(look(document(), "width=60").outputs[0], Rendered)
+
+
+@drawn
+def test_physical_lengths_are_those_of_css(look: Look) -> None:
+    body = document('<rect width="1in" height="30mm" fill="#dc1e1e"/>')
+    alpha = opened(body_of(look(body, "width=120"))).convert("RGBA").getchannel("A")
+    assert alpha.getbbox() == (0, 0, 96, 80)
 
 
 @drawn

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +18,8 @@ import pytest
 
 from proxy.config import RenderConfig
 from proxy.errors import Internal, InvalidTransform, QueueFull, RenderTimeout, TooManyPixels
-from proxy.images import jobs, renderer
+from proxy.images import jobs, renderer, renderprocess
+from proxy.images.batches import Batches
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Settings, WireError
 from proxy.images.libvips import has_libvips
@@ -112,6 +114,69 @@ async def test_timeout_costs_one_job_and_one_process(pool: RenderPool, picture: 
     assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
 
 
+async def test_slow_encoder_costs_only_its_own_wish(pool: RenderPool, tmp_path: Path) -> None:
+    """The picture is whole; the slow wish is out of time, and the others say that they were not tried."""
+    path = tmp_path / "noise"
+    put(path, pictures.saved(pictures.photo(3000, 2200), "JPEG"))
+    pool.reconfigure(RenderConfig(timeout=0.5))
+    wishes = (wish("width=40", "jpeg"), wish("quality=auto", "avif"), wish("width=50", "jpeg"))
+    inspection = await pool.run(Job(str(path), wishes, check=True))
+    assert (inspection.verdict, inspection.error) == ("whole", None)
+    assert [type(output) for output in inspection.outputs] == [QueueFull, RenderTimeout, QueueFull]
+
+
+async def test_drawing_has_a_time_of_its_own(pool: RenderPool, tmp_path: Path, slow: Path) -> None:
+    """An SVG that draws for long is out of time where a slow PNG is not."""
+    path = tmp_path / "drawing"
+    blurs = '<feGaussianBlur stdDeviation="400"/><feMorphology radius="40" operator="dilate"/>' * 20
+    put(
+        path,
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="2000" height="2000"><filter id="f">{blurs}</filter>'
+        '<rect width="2000" height="2000" filter="url(#f)"/></svg>'.encode(),
+    )
+    pool.reconfigure(RenderConfig(drawing_timeout=0.05))
+    drawn = await pool.run(Job(str(path), (wish("width=1500", "png"),)))
+    assert isinstance(drawn.outputs[0], RenderTimeout)
+    assert (await pool.run(Job(str(slow), (wish("width=64"),)))).verdict == "whole"
+
+
+async def test_busy_machine_says_nothing_of_the_picture(
+    pool: RenderPool, slow: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that gets no processor is given up after a long while, and its picture is not called slow."""
+    monkeypatch.setattr(jobs, "wall_seconds", lambda _seconds: 0.2)
+    (frozen,) = pool.pids
+    os.kill(frozen, signal.SIGSTOP)
+    with pytest.raises(QueueFull):
+        await pool.run(Job(str(slow), (wish("width=64"),), check=True))
+    assert not psutil.pid_exists(frozen)
+
+
+@pytest.mark.parametrize("said", ['{"step":["draw",0]}', '{"tight":true}', '{"facts":null}'])
+async def test_process_that_talks_without_end_is_killed(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """A process that a picture has taken over can neither put off its end nor keep the event loop busy."""
+    program = tmp_path / "python"
+    put(program, _TALKING.format(python=sys.executable, said=said).encode())
+    program.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(program))
+    pool = RenderPool(RenderConfig(), processes=1)
+    await pool.start()
+    assert (await pool.run(Job(str(picture), check=True))).verdict != "whole"
+    await pool.close()
+
+
+_TALKING = """#!{python}
+import socket, sys
+connection = socket.socket(fileno=int(sys.argv[4]))
+connection.sendall((12).to_bytes(4, "big") + b'{{"walls":[]}}')
+said = {said!r}.encode()
+while True:
+    connection.sendall(len(said).to_bytes(4, "big") + said)
+"""
+
+
 async def test_job_of_a_killed_process_is_tried_again(pool: RenderPool, slow: Path) -> None:
     """Whoever kills a process from outside costs nobody a picture."""
     running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
@@ -121,31 +186,94 @@ async def test_job_of_a_killed_process_is_tried_again(pool: RenderPool, slow: Pa
     assert (await running).verdict == "whole"
 
 
-async def test_job_that_is_killed_twice_needs_too_much(pool: RenderPool, slow: Path, picture: Path) -> None:
-    """The kernel kills for want of memory; the picture is not marked damaged for that."""
+async def process_after(pool: RenderPool, *before: int) -> int:
+    """Return the id of the pool's process when it is another than those of `before`."""
+    while not pool.pids or pool.pids[0] in before:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+    return pool.pids[0]
+
+
+async def test_job_whose_processes_others_kill_says_nothing_of_the_picture(
+    pool: RenderPool, slow: Path, picture: Path
+) -> None:
+    """The kernel kills for want of memory, an operator by mistake: the client is told to come back."""
     running = asyncio.ensure_future(pool.run(Job(str(slow), (wish("width=64"),), check=True)))
     await asyncio.sleep(0)
     await begun(pool)
     (first,) = pool.pids
     os.kill(first, signal.SIGKILL)
-    while pool.pids in {(first,), ()}:  # noqa: ASYNC110 - as above
-        await asyncio.sleep(0)
-    os.kill(pool.pids[0], signal.SIGKILL)
-    inspection = await running
-    assert inspection.verdict == "beyond_limits"
-    assert isinstance(inspection.error, TooManyPixels)
+    os.kill(await process_after(pool, first), signal.SIGKILL)
+    with pytest.raises(QueueFull):
+        await running
     assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
 
 
-async def test_crash_is_the_picture_s_fault(pool: RenderPool, slow: Path, picture: Path) -> None:
-    """A segmentation fault is answered `decode_failed` and costs this one job."""
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
+async def test_crash_in_one_process_is_tried_in_another(
+    pool: RenderPool, slow: Path, number: signal.Signals
+) -> None:
+    """What a process did before may be why it crashes: the first crash says nothing of the picture."""
     running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
     await asyncio.sleep(0)
     await begun(pool)
-    os.kill(pool.pids[0], signal.SIGSEGV)
+    os.kill(pool.pids[0], number)
+    assert (await running).verdict == "whole"
+
+
+async def test_second_crash_is_the_picture_s_fault(pool: RenderPool, slow: Path, picture: Path) -> None:
+    """A picture that crashes a new process too is answered `decode_failed` and costs this one job."""
+    running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
+    await asyncio.sleep(0)
+    await begun(pool)
+    (first,) = pool.pids
+    os.kill(first, signal.SIGSEGV)
+    os.kill(await process_after(pool, first), signal.SIGSEGV)
     assert (await running).verdict == "damaged"
     assert pool.alive
     assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
+
+
+_ENDING = """#!{python}
+import os, pathlib, signal, socket, sys, time
+ended = pathlib.Path({ended!r})
+if ended.exists():
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+connection = socket.socket(fileno=int(sys.argv[4]))
+connection.sendall((12).to_bytes(4, "big") + b'{{"walls":[]}}')
+connection.recv(1)
+ended.touch()
+connection.close()
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        f"time.sleep(0.3); os._exit({jobs.SHUT_OUT})",
+        f"time.sleep(0.1); os._exit({jobs.SHUT_OUT})",
+        "time.sleep(0.3); os.kill(os.getpid(), signal.SIGKILL)",
+        "time.sleep(0.3); os.abort()",
+        "signal.pause()",
+    ],
+)
+async def test_process_that_ends_slowly_marks_no_picture(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """However long a process takes to end after it closed its socket, the picture is tried again in a new one."""
+    program = tmp_path / "python"
+    text = _ENDING.format(python=sys.executable, ended=str(tmp_path / "ended"), end=end)
+    put(program, text.encode())
+    program.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(program))
+    if "pause" in end:
+        monkeypatch.setattr(renderprocess, "END_TIMEOUT_SECONDS", 0.3)
+    pool = RenderPool(RenderConfig(), processes=1)
+    await pool.start()
+    inspection = await pool.run(Job(str(picture), (wish("width=64"),), check=True))
+    assert inspection.verdict == "whole"
+    assert isinstance(inspection.outputs[0], Rendered)
+    await pool.close()
 
 
 async def test_idle_process_that_dies_is_replaced(pool: RenderPool, picture: Path) -> None:
@@ -252,6 +380,76 @@ async def test_closed_pool_leaves_nothing(picture: Path, slow: Path) -> None:
         await pool.run(Job(str(picture)))
 
 
+async def in_order_of_completion(*running: asyncio.Future[Inspection]) -> list[int]:
+    """Return the numbers of the jobs in the order in which they end."""
+    order: list[int] = []
+    for number, future in enumerate(running):
+        future.add_done_callback(lambda _, number=number: order.append(number))
+    await asyncio.gather(*running)
+    return order
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_origin_with_many_pictures_does_not_hold_up_another(
+    picture: Path, slow: Path, processes: int
+) -> None:
+    """The last to come is the only one of its origin; it ends before most of the others'."""
+    pool = RenderPool(RenderConfig(), processes=processes)
+    await pool.start()
+    many = [asyncio.ensure_future(pool.run(Job(str(slow), check=True, origin="many"))) for _ in range(8)]
+    await asyncio.sleep(0)
+    one = asyncio.ensure_future(pool.run(Job(str(picture), check=True, origin="one")))
+    order = await in_order_of_completion(*many, one)
+    assert order.index(len(many)) <= processes
+    await pool.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_origin_whose_slow_pictures_hold_every_process_does_not_hold_up_another(
+    tmp_path: Path, picture: Path, processes: int
+) -> None:
+    """While all processes are held for long, another origin gets one more, which is gone afterwards."""
+    path = tmp_path / "slow"
+    put(path, pictures.very_slow_picture())
+    pool = RenderPool(RenderConfig(decoder="pillow"), processes=processes)
+    await pool.start()
+    many = [
+        asyncio.ensure_future(pool.run(Job(str(path), check=True, origin="many"))) for _ in range(processes)
+    ]
+    await asyncio.sleep(0)
+    await begun(pool)
+    before = pool.pids
+    for process in before:
+        os.kill(process, signal.SIGSTOP)
+    other = Job(str(picture), check=True, origin="one")
+    assert [(await pool.run(other)).verdict for _ in range(2)] == ["whole", "whole"]
+    assert not any(running.done() for running in many)
+    for process in before:
+        os.kill(process, signal.SIGCONT)
+    assert {inspection.verdict for inspection in await asyncio.gather(*many)} == {"whole"}
+    assert pool.pids == before
+    await pool.close()
+
+
+async def test_longest_wait_is_known(slow: Path, picture: Path) -> None:
+    """The first of those that wait has waited longest; when none waits it is nothing."""
+    now = [0.0]
+    pool = RenderPool(RenderConfig(), processes=1, clock=lambda: now[0])
+    await pool.start()
+    batches = Batches(pool)
+    running = [asyncio.ensure_future(batches.run(Job(str(slow), check=True)))]
+    await asyncio.sleep(0)
+    await begun(pool)
+    for path in (picture, slow):
+        running.append(asyncio.ensure_future(batches.run(Job(str(path), check=True))))
+        await asyncio.sleep(0)
+        now[0] += 7
+    assert batches.longest_wait_seconds == 14
+    await asyncio.gather(*running)
+    assert batches.longest_wait_seconds == 0
+    await pool.close()
+
+
 async def test_vanished_file_costs_one_job(pool: RenderPool, picture: Path) -> None:
     """A body purged while its job waited is an error of that job, the process stays."""
     before = pool.pids
@@ -261,7 +459,7 @@ async def test_vanished_file_costs_one_job(pool: RenderPool, picture: Path) -> N
 
 
 async def test_process_has_given_up_what_it_does_not_need(pool: RenderPool) -> None:
-    """No environment, no descriptors but its socket, no core files, no memory without end, no Ctrl-C."""
+    """No environment, two descriptors, no core files, no memory without end, no Ctrl-C."""
     process = psutil.Process(pool.pids[0])
     environment = process.environ()
     assert set(environment) <= {
@@ -274,7 +472,7 @@ async def test_process_has_given_up_what_it_does_not_need(pool: RenderPool) -> N
         "VIPS_CONCURRENCY",
         "LD_LIBRARY_PATH",
     }
-    assert process.num_fds() <= 4
+    assert process.num_fds() <= 5
     assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
     assert process.rlimit(psutil.RLIMIT_AS)[0] == RenderConfig().memory_max_bytes
     process.send_signal(signal.SIGINT)
@@ -296,7 +494,7 @@ async def test_pool_that_cannot_start_says_so(program: str, monkeypatch: pytest.
 def test_worn_out_process_says_so_and_ends(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its last job a process announces that it ends, so that the pool replaces it between two jobs."""
     monkeypatch.setattr(renderer, "MAX_JOBS", 2)
-    monkeypatch.setattr(renderer, "_set_alarm", lambda _seconds: None)
+    monkeypatch.setattr(renderer, "_allow", lambda _seconds: None)
     # The process is this one, which may have become large by all the other tests.
     monkeypatch.setattr(renderer, "_resident_bytes", lambda: 0)
     ours, theirs = socket.socketpair()

@@ -199,3 +199,32 @@ def test_unknown_worker_is_reported_for_the_configuration() -> None:
     assert "rewrite.wrappers" in rewrite(article, kind="html").left[0].reason
     config = RewriteConfig(wrappers=("https://cors.someone.workers.dev/?",))
     assert text(article, kind="html", config=config) == f'<img src="{ours()}">'
+
+
+PREVIEWS = ["og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"]
+
+
+@pytest.mark.parametrize("name", PREVIEWS)
+@pytest.mark.parametrize("ending", [".svg", ".SVG", ".svgz", ".svg?v=1.png"])
+def test_svg_of_a_preview_is_asked_for_as_png(name: str, ending: str) -> None:
+    """Readers of previews show no SVG, and many send no Accept."""
+    source = "http://h.example/logo" + ending
+    before = f'<meta property="{name}" content="https://cors.zfour.workers.dev/?{source}">'
+    after = f'<meta property="{name}" content="{BASE}/image/content,format=png/{source}">'
+    assert rewrite(before).data.decode() == after
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        '<meta property="og:image" content="{}a.png">',
+        '<meta property="og:image" content="{}svg">',
+        '<meta property="og:image" content="{}a.png?b.svg">',
+        '<meta name="thumbnail" content="{}a.svg">',
+        '<link rel="icon" href="{}a.svg">',
+        '<img src="{}a.svg">',
+    ],
+)
+def test_no_format_is_named_elsewhere(before: str) -> None:
+    after = rewrite(before.format("https://cors.zfour.workers.dev/?http://h.example/")).data.decode()
+    assert after == before.format(f"{BASE}/image/content/http://h.example/")

@@ -62,7 +62,6 @@ ORIGINAL = ours(preset="original")
         # Hexo
         (f"{{% img left {WRAPPED} 100 200 %}}", f"{{% img left {CONTENT} 100 200 %}}"),
         (f'{{% image "{WRAPPED}" %}}', f'{{% image "{CONTENT}" %}}'),
-        (f"{{% raw %}}\n![]({WRAPPED})\n{{% endraw %}}", f"{{% raw %}}\n![]({CONTENT})\n{{% endraw %}}"),
     ],
 )
 def test_markdown_address_is_rewritten_in_its_own_spelling(before: str, after: str) -> None:

@@ -114,21 +114,21 @@ def test_worker_drop_in_host_can_be_the_base() -> None:
     assert rewriter.rewrite(once.data, kind="markdown").replaced == ()
 
 
-def test_link_function_makes_the_addresses() -> None:
-    """A signing link is written as it is; the source it is given is the one the place can hold."""
-    calls: list[tuple[str, Source]] = []
+def test_signature_is_of_the_source_that_the_place_can_hold() -> None:
+    """What is signed is the address as it is written."""
+    calls: list[tuple[str, str, int | None]] = []
 
-    def link(preset: str, source: Source) -> str:
-        calls.append((preset, source))
-        return f"{BASE}/image/{preset},sig=x/{source}"
+    def sign(options: str, source: Source, exp: int | None) -> str:
+        calls.append((options, source.url, exp))
+        return "x"
 
     result = rewrite(
-        f'<img srcset="{WRAPPED},, 1x, https://cors.io/?http%3A%2F%2Fh%2Fa%2C 2x">', kind="html", link=link
+        f'<img srcset="{WRAPPED},, 1x, https://cors.io/?http%3A%2F%2Fh%2Fa%2C 2x">', kind="html", sign=sign
     )
     assert result.data.decode() == (
         f'<img srcset="{BASE}/image/content,sig=x/{SOURCE},, 1x, {BASE}/image/content,sig=x/http://h/a%2C 2x">'
     )
-    assert [source.url for _, source in calls] == [SOURCE, "http://h/a%2C"]
+    assert calls == [("content", SOURCE, None), ("content", "http://h/a%2C", None)]
 
 
 def test_pictures_are_each_listed_once_with_all_presets() -> None:

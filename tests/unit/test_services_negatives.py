@@ -21,6 +21,7 @@ from proxy.errors import (
     SourceError,
     SourceNotAllowed,
     SourceTimeout,
+    SourceUnreachable,
 )
 from proxy.fetch.failures import status_failure, wished_seconds
 from proxy.services.negatives import KINDS, MAX_ASKED_SECONDS, MAX_OUTAGE_SECONDS, Negatives, kind_of
@@ -110,11 +111,29 @@ async def test_answer_of_the_origin_is_remembered_with_the_failure(memory: Memor
     assert known.status == 410
 
 
+@pytest.mark.parametrize("failure", ["dns", "connect", "tls", "unreachable"])
+async def test_cause_of_an_unreachable_source_is_not_to_be_told_from_what_is_remembered(
+    memory: Memory, failure: str
+) -> None:
+    """No name, a prohibited address, no TLS: one time, one wording, one count."""
+    for cause in (failure, "unreachable"):
+        error = SourceUnreachable()
+        error.failure = cause
+        await memory.fail(error)
+    known = await memory.known()
+    assert isinstance(known, SourceUnreachable)
+    assert (known.failure, known.detail) == ("unreachable", "remembered: unreachable, 2 in a row")
+    memory.now += KINDS["unreachable"].seconds - 1
+    assert await memory.known() is not None
+    memory.now += 2
+    assert await memory.known() is None
+
+
 async def test_another_kind_of_failure_is_a_first_one(memory: Memory) -> None:
     """An origin on its way down: 503, then refused."""
     await memory.fail(status_failure(503), times=2)
     memory.now += KINDS["failed"].seconds + 1
-    await memory.fail(error_of("connect"))
+    await memory.fail(error_of("unreachable"))
     assert await memory.known() is None
 
 
@@ -176,7 +195,7 @@ async def test_waiting_in_vain_for_others_says_nothing_of_the_source(memory: Mem
 
 
 async def test_origin_that_was_not_asked_says_nothing_of_the_source(memory: Memory) -> None:
-    error = error_of("connect")
+    error = error_of("unreachable")
     assert isinstance(error, SourceError)
     error.not_asked = True
     await memory.fail(error, times=3)

@@ -33,7 +33,9 @@ SAME = [
     ("http://h/%cd%bc%7e", "http://h/%cd%bc%7e"),
     ("http://h/100%.png", "http://h/100%.png"),
     ("http://h/%zz", "http://h/%zz"),
-    ("http://h/|^\"<>{}[]'`,;@:", "http://h/|^\"<>{}[]'`,;@:"),
+    ("http://h/|^\"<>{}[]'`,;@:", "http://h/%7C%5E%22%3C%3E%7B%7D[]'%60,;@:"),
+    ("http://h/a?b=|^\"<>{}[]'`", "http://h/a?b=%7C%5E%22%3C%3E%7B%7D[]'%60"),
+    ("http://h/%7c%7C|", "http://h/%7c%7C%7C"),
     ("http://h/a//b/", "http://h/a//b/"),
     ("http://h/a/../b", "http://h/b"),
     ("http://h/a/%2e%2E/b", "http://h/b"),
@@ -221,7 +223,7 @@ def test_source_parsed_again_is_the_same(scheme: str, host: str, port: str, tail
     assert Source.parse(source.url) == source
     assert source.url.isascii()
     assert source.url.isprintable()
-    assert " " not in source.url
+    assert not set(' "<>^`{|}') & set(source.url)
     assert source.origin + source.target == source.url
     assert source.target.startswith("/")
 

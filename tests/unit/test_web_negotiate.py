@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.web.negotiate import acceptable_formats, accepts_json
+from proxy.web.negotiate import acceptable_formats, accepts_json, admits_svg, choose_coding
 
 OFFERED = ("avif", "webp")
 CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
@@ -33,6 +33,56 @@ CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 )
 def test_accept_header_gives_formats_in_order(accept: str | None, formats: tuple[str, ...]) -> None:
     assert acceptable_formats(accept, OFFERED) == formats
+
+
+@pytest.mark.parametrize(
+    ("accept", "admitted"),
+    [
+        (None, True),
+        ("*/*", True),
+        ("image/*", True),
+        ("image/svg+xml", True),
+        ("IMAGE/SVG+XML;q=0.001", True),
+        (CHROME, True),
+        ("image/webp,*/*;q=0.8", True),
+        ("x/y," * 100 + "*/*", True),
+        ("", False),
+        ("image/webp", False),
+        ("image/svg", False),
+        ("text/*", False),
+        ("*/*;q=0", False),
+        ("image/svg+xml;q=0, image/*, */*", False),
+        ("image/*;q=0, */*", False),
+        ("image/*;q=0, image/svg+xml;q=0.1", True),
+    ],
+)
+def test_svg_is_admitted_by_the_most_specific_range(accept: str | None, admitted: bool) -> None:
+    assert admits_svg(accept) is admitted
+
+
+@pytest.mark.parametrize(
+    ("given_codings", "chosen"),
+    [
+        (None, ""),
+        ("", ""),
+        ("gzip", "gzip"),
+        ("x-gzip", "gzip"),
+        ("GZIP;q=0.1", "gzip"),
+        ("gzip, deflate, br, zstd", "br"),
+        ("br;q=0.5, gzip", "gzip"),
+        ("gzip;q=0, br", "br"),
+        ("gzip;q=0", ""),
+        ("*", "br"),
+        ("*;q=0, gzip", "gzip"),
+        ("br;q=0, *", "gzip"),
+        ("identity, gzip;q=0.5", ""),
+        ("identity;q=0.5, gzip;q=0.5", "gzip"),
+        ("deflate, zstd", ""),
+        ("identity;q=0", ""),
+    ],
+)
+def test_content_coding_is_the_best_of_those_offered(given_codings: str | None, chosen: str) -> None:
+    assert choose_coding(given_codings, ("br", "gzip")) == chosen
 
 
 def test_order_of_render_formats_breaks_ties() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import site
 import stat
 import struct
 import sys
@@ -27,23 +26,24 @@ _SCOPES, _SCOPES_SINCE = 0b11, 6
 """Abstract UNIX sockets and signals of other processes."""
 
 _SYSTEM = (
-    "/usr",
-    "/lib",
-    "/lib64",
     "/nix/store",
     "/gnu/store",
     "/etc/fonts",
+    "/usr/share/fonts",
+    "/usr/share/fontconfig",
+    "/usr/share/X11/fonts",
+    "/usr/local/share/fonts",
+    "/var/cache/fontconfig",
     "/etc/ld.so.cache",
-    "/etc/localtime",
     "/dev/null",
     "/dev/urandom",
-    "/proc/self",
-    "/proc/cpuinfo",
-    "/proc/meminfo",
-    "/proc/stat",
     "/proc/sys/vm/overcommit_memory",
-    "/sys/devices/system/cpu",
+    "/sys/devices/system/cpu/online",
 )
+_LATE = frozenset(
+    {"PIL", "resvg_py", "pyvips", "pyvips_binary", "_libvips", "cffi", "_cffi_backend", "pycparser"}
+)
+"""Modules that may be loaded after the cage is shut."""
 
 
 def restrict(libc: ctypes.CDLL, readable: Sequence[Path]) -> None:
@@ -62,7 +62,7 @@ def restrict(libc: ctypes.CDLL, readable: Sequence[Path]) -> None:
     )
     ruleset = _call(libc, _CREATE_RULESET, attributes, len(attributes), 0)
     try:
-        for path in (*readable, *_of_the_interpreter(), *map(Path, _SYSTEM)):
+        for path in dict.fromkeys((*readable, *_of_the_interpreter(), *map(Path, _SYSTEM))):
             # What is not there need not be allowed.
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 _allow(libc, ruleset, path)
@@ -72,16 +72,41 @@ def restrict(libc: ctypes.CDLL, readable: Sequence[Path]) -> None:
 
 
 def _of_the_interpreter() -> Iterator[Path]:
-    """Yield where modules and libraries are loaded from; of a checkout, our package alone and not what lies beside."""
-    package = Path(__file__).parents[2]
-    yield package
-    for name in ("stdlib", "platstdlib", "purelib", "platlib"):
-        yield Path(sysconfig.get_paths()[name])
-    for prefix in (sys.prefix, sys.base_prefix):
-        yield Path(prefix, "lib")
-        yield Path(prefix, "lib64")
-    yield Path(site.getusersitepackages())
-    yield from (Path(entry) for entry in sys.path if Path(entry) != package.parent)
+    """Yield where modules and libraries are loaded from.
+
+    Of a folder that only stands in `sys.path`, such as the working folder, our modules alone and not what lies beside.
+    """
+    yield Path(__file__).parents[2]
+    paths = sysconfig.get_paths()
+    known = {Path(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    entries = {Path(entry) for entry in sys.path}
+    known |= {entry for entry in entries if entry.name in {"site-packages", "dist-packages", "lib-dynload"}}
+    yield from known
+    for entry in entries - known:
+        yield from _modules_below(entry)
+    yield from map(Path, filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")))
+    yield from _library_folders()
+
+
+def _modules_below(entry: Path) -> Iterator[Path]:
+    names = _LATE | {name.partition(".")[0] for name in sys.modules}
+    with contextlib.suppress(OSError):
+        # Wheels keep their libraries in "NAME.libs".
+        yield from (
+            path for path in entry.iterdir() if path.name.partition(".")[0] in names or path.suffix == ".libs"
+        )
+
+
+def _library_folders() -> Iterator[Path]:
+    """Yield the folders of the libraries that are loaded by now: the system's own, and the interpreter's."""
+    with contextlib.suppress(OSError):
+        for line in (
+            Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        ):
+            # proc_pid_maps(5): the sixth field is the path.
+            fields = line.split(maxsplit=5)
+            if len(fields) == 6 and ".so" in fields[5]:
+                yield Path(fields[5]).parent
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, path: Path) -> None:

@@ -25,7 +25,8 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 
 _CLONE_THREAD = 0x10000
-_TO_WRITE = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
+_TO_WRITE = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | getattr(os, "O_ASYNC", 0)
+_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_DUPFD_CLOEXEC = 0, 1, 2, 3, 1030
 _EVERY_BIT = 0xFFFFFFFF
 _TCGETS, _FIONREAD, _FIONBIO, _FIONCLEX, _FIOCLEX = 0x5401, 0x541B, 0x5421, 0x5450, 0x5451
 _PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA = 15, 16, 0x53564D41
@@ -47,6 +48,9 @@ def rules() -> dict[str, Rule]:
         "clone": Rule(0, (_CLONE_THREAD,), _CLONE_THREAD),
         "open": Rule(1, (os.O_RDONLY,), _TO_WRITE),
         "openat": Rule(2, (os.O_RDONLY,), _TO_WRITE),
+        # Not F_SETOWN, F_SETOWN_EX and F_SETSIG, by which a descriptor signals any process, nor F_SETFL with O_ASYNC.
+        "fcntl": Rule(1, (_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_DUPFD_CLOEXEC)),
+        # Not FIOSETOWN, SIOCSPGRP and FIOASYNC, which do the same.
         "ioctl": Rule(1, (_TCGETS, _FIONREAD, _FIONBIO, _FIONCLEX, _FIOCLEX)),
         "prctl": Rule(0, (_PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA)),
         "prlimit64": Rule(0, (0,)),

@@ -98,8 +98,10 @@ class Decoder(Protocol):
         """The library's way from the decoded size to the one wanted."""
         ...
 
-    def open(self, path: str, structure: Structure, *, picture_format: str) -> AbstractContextManager[Opened]:
-        """Read the header of the body at `path`.
+    def open(
+        self, source: str | bytes, structure: Structure, *, picture_format: str
+    ) -> AbstractContextManager[Opened]:
+        """Read the header of a body: `source` is its path, or what it became when it was mended.
 
         Raises:
             DecodeFailed, TooManyPixels: already the header is unreadable or beyond what the library takes.

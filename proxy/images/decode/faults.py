@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from PIL import Image, ImageCms
 
-from proxy.errors import DecodeFailed, TooManyPixels
+from proxy.errors import DecodeFailed, OutOfMemory, TooManyPixels
 
 # All of these were seen: Pillow's parsers are Python code that trusts lengths and offsets.
 _FAULTS = (
@@ -35,14 +35,17 @@ def guarded() -> Iterator[None]:
 
     Raises:
         DecodeFailed: the picture is damaged.
-        TooManyPixels: it needs more memory than a render process may have.
+        TooManyPixels: it has more than Pillow takes.
+        OutOfMemory: it needs more memory than a render process may have.
     """
     try:
         yield
-    except (MemoryError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise TooManyPixels(detail=repr(error)) from error
+    except MemoryError as error:
+        raise OutOfMemory(detail=repr(error)) from error
     except _FAULTS as error:
         if "memory" in str(error).lower():
             # libwebp, libavif and libtiff report it as an error among others.
-            raise TooManyPixels(detail=repr(error)) from error
+            raise OutOfMemory(detail=repr(error)) from error
         raise DecodeFailed(detail=repr(error)) from error

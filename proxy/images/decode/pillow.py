@@ -1,11 +1,11 @@
 """Decoding with Pillow. Runs in render processes.
 
-The plugin is chosen by our own reading of the first bytes, not by Pillow's: `Image.open` would try formats that
-nobody needs (EPS calls Ghostscript) and JPEG variants with parsers of their own. Only these plugins are loaded.
+Pillow passes some files of which a part is missing: PNG rows and JPEG scans are looked at once more.
 """
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,11 +13,8 @@ from typing import Any
 
 from PIL import (
     AvifImagePlugin,
-    BmpImagePlugin,
     GifImagePlugin,
-    IcoImagePlugin,
     Image,
-    ImageChops,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
@@ -27,49 +24,19 @@ from PIL import (
 
 from proxy.errors import DecodeFailed, UnsupportedFormat
 from proxy.images import demand
-from proxy.images.decode import Decoded, Frame
+from proxy.images.decode import Decoded, Frame, keys, scans
+from proxy.images.decode.body import Body
 from proxy.images.decode.colour import has_transparency, plain, to_srgb, unusual_gamma
 from proxy.images.decode.faults import guarded
+from proxy.images.decode.rows import with_all_rows
+from proxy.images.decode.screen import Screen, leaves_room
 from proxy.images.exif import orientation_of
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
+from proxy.images.mending.png import MAX_PROFILE_BYTES
 from proxy.images.packed import HandsOver
 from proxy.images.resampling import Resample, by_pillow
 from proxy.images.structure import Structure
-
-Box = tuple[int, int, int, int]
-
-
-class _Icon(IcoImagePlugin.IcoImageFile):
-    """An icon whose best picture is the largest and, of equally large ones, that with the most colours.
-
-    Pillow takes the one with the fewest.
-    """
-
-    def load(self) -> Any:
-        if self._im is None:
-            self.ico.entry.sort(key=lambda entry: (entry.square, entry.color_depth), reverse=True)
-        return super().load()
-
-
-class _Avif(AvifImagePlugin.AvifImageFile, HandsOver):
-    pass
-
-
-class _WebP(WebPImagePlugin.WebPImageFile, HandsOver):
-    pass
-
-
-_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
-    "avif": _Avif,
-    "bmp": BmpImagePlugin.BmpImageFile,
-    "gif": GifImagePlugin.GifImageFile,
-    "ico": _Icon,
-    "jpeg": JpegImagePlugin.JpegImageFile,
-    "png": PngImagePlugin.PngImageFile,
-    "tiff": TiffImagePlugin.TiffImageFile,
-    "webp": _WebP,
-}
 
 # EXIF 2.32 §4.6.4 A: tag 274, and what makes such a picture upright.
 _UPRIGHT = {
@@ -81,8 +48,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# GIF89a §23.c.iv: what becomes of a frame before the next one.
-_TO_BACKGROUND, _TO_PREVIOUS = 2, 3
 _SPARE = 1.5
 """How much larger than asked a picture stays after the quick box filter, when resampling is what costs."""
 _MAX_EXIF_BYTES = 1 << 20
@@ -93,6 +58,7 @@ def prepare(*, max_pixels: int) -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_ALWAYS
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES
     # Pillow raises above twice this number, and warns below; warnings are off in render processes.
     Image.MAX_IMAGE_PIXELS = max(1, max_pixels // 2)
 
@@ -105,17 +71,20 @@ class PillowDecoder:
         self._spare = spare
 
     @contextmanager
-    def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[PillowOpened]:
-        """Read the header of the body at `path`.
+    def open(
+        self, source: str | bytes, structure: Structure, *, picture_format: str
+    ) -> Iterator[PillowOpened]:
+        """Read the header of a body: `source` is its path, or what it became when it was mended.
 
         Raises:
             DecodeFailed, TooManyPixels: it cannot be read.
         """
         with guarded():
-            image = _PLUGINS[picture_format](path)
+            body = Body(source, picture_format)
+            image = body.opened()
         try:
             with guarded():
-                opened = PillowOpened(image, structure, picture_format=picture_format, spare=self._spare)
+                opened = PillowOpened(body, image, structure, spare=self._spare)
             yield opened
         finally:
             image.close()
@@ -124,20 +93,22 @@ class PillowDecoder:
 class PillowOpened:
     """A body opened by Pillow."""
 
-    def __init__(
-        self, image: ImageFile.ImageFile, structure: Structure, *, picture_format: str, spare: float
-    ) -> None:
+    def __init__(self, body: Body, image: ImageFile.ImageFile, structure: Structure, *, spare: float) -> None:
+        self._body = body
         self._image = image
         self._spare = spare
-        self._format = picture_format
+        self._format = picture_format = body.picture_format
+        self._has_end = structure.complete
         self._exif = structure.exif or _exif_bytes(image)
         # Pillow turns TIFF upright by itself, and leaves the tag as it was.
         self._turn = None if picture_format == "tiff" else _UPRIGHT.get(orientation_of(self._exif))
         # There is no transform that could give fewer pixels; libjpeg fails over it in the midst of the picture.
         self._lossless = structure.lossless
         self._facts = self._read_facts(structure)
-        self._scans = structure.scans
-        _scale_transparent_grey(image)
+        self._salvaged = False
+        self._scans, self._refined = structure.scans, structure.refined
+        if picture_format == "png":
+            keys.scale_key(image)
         if picture_format == "tiff":
             _refuse_separate_planes(image)
         if isinstance(image, WebPImagePlugin.WebPImageFile) and image.is_animated:
@@ -163,6 +134,9 @@ class PillowOpened:
     def as_in_file(self) -> bool:
         """Whether the file shows what is decoded of it: no turn, no profile, no gamma, no ink, nothing left out."""
         image = self._image
+        if self._salvaged or self._facts.bits > 8:
+            # Programs differ in what they make of it, be it eight bits or the rows that are there.
+            return False
         coloured = image.info.get("icc_profile") or image.mode == "CMYK" or unusual_gamma(image.info)
         return self._turn is None and not coloured and not self._lossless and not _first_moving_frame(image)
 
@@ -185,7 +159,7 @@ class PillowOpened:
             width=width,
             height=height,
             frames=frames,
-            has_alpha=has_transparency(image) or self._format == "ico" or _leaves_room(image),
+            has_alpha=has_transparency(image) or self._format == "ico" or leaves_room(image),
             drawing=image.mode in {"1", "P", "PA"} or self._format in {"gif", "ico"},
             bits=16 if image.mode.startswith(("I", "F")) else 8,
         )
@@ -235,28 +209,60 @@ class PillowOpened:
             if self._format == "jpeg" and not self._lossless:
                 self._image.draft("", at_least)
             decoded = tuple(self._frames(at_least, frames))
-        if len(decoded) < frames:
-            raise DecodeFailed(detail=f"{len(decoded)} frames instead of {frames}")
-        return Decoded(_alike(decoded), _plays(self._image, self._format), self._exif, self.as_in_file)
+        as_in_file = self.as_in_file and len(decoded) == frames
+        return Decoded(_alike(decoded), _plays(self._image, self._format), self._exif, as_in_file)
 
     def _frames(self, at_least: Size, frames: int) -> Iterator[Frame]:
         first = _first_moving_frame(self._image)
-        screen = _Screen(self._image.size) if isinstance(self._image, GifImagePlugin.GifImageFile) else None
+        screen = Screen(self._image.size) if isinstance(self._image, GifImagePlugin.GifImageFile) else None
         for number in range(first, first + frames):
-            if number:
-                self._image.seek(number)
-            if screen:
-                screen.draw(self._image)
-            if frames == 1 and isinstance(self._image, HandsOver):
-                loaded = self._image.hand_over()
-            else:
-                loaded = self._image
-                loaded.load()
+            try:
+                with guarded():
+                    if number:
+                        self._image.seek(number)
+                    if screen:
+                        screen.draw(self._image)
+                    loaded = self._loaded(at_least, frames)
+            except DecodeFailed:
+                if first < number == first + frames - 1:
+                    # An animation that lacks its last frame is shown without it.
+                    return
+                raise
             duration = self._image.info.get("duration", 0)
             yield Frame(self._finished(loaded, at_least, frames, screen), max(0, round(float(duration))))
 
+    def _loaded(self, at_least: Size, frames: int) -> Image.Image:
+        """Return the frame that is next, with data for all of its area."""
+        image = self._image
+        if frames == 1 and isinstance(image, HandsOver):
+            return image.hand_over()
+        if self._format == "png" and getattr(image, "n_frames", 1) == 1:
+            loaded = with_all_rows(image, self._body)
+            self._salvaged = loaded is not image
+            return loaded
+        image.load()
+        if self._format == "jpeg" and not self._lossless:
+            self._require_all_scans(at_least)
+        return image
+
+    def _require_all_scans(self, at_least: Size) -> None:
+        """Look for data behind the last pixel's, where there is reason to.
+
+        Raises:
+            DecodeFailed: the data end before.
+        """
+        # Between the first scans of a progressive JPEG libjpeg smooths away the grey.
+        clean = self._has_end and not self._image.info.get("progressive")
+        if self._refined or (clean and not scans.may_be_unfinished(self._image)):
+            return
+        other = JpegImagePlugin.JpegImageFile(io.BytesIO(scans.with_noise(self._body.read())))
+        other.draft("", at_least)
+        other.load()
+        if other.tobytes() != self._image.tobytes():
+            raise DecodeFailed(detail="the last scan ends early")
+
     def _finished(
-        self, loaded: Image.Image, at_least: Size, frames: int, screen: _Screen | None
+        self, loaded: Image.Image, at_least: Size, frames: int, screen: Screen | None
     ) -> Image.Image:
         picture = plain(loaded)
         if screen:
@@ -297,52 +303,6 @@ def finished(
     return picture
 
 
-class _Screen:
-    """The screen of a GIF: where frames were drawn. Browsers show what is below as transparent (GIF89a §23.c.iv says
-    background, which nobody follows any more), Pillow in the first colour.
-
-    `draw` comes before a frame is loaded, `seen` after it.
-    """
-
-    def __init__(self, size: Size) -> None:
-        self._drawn = Image.new("L", size)
-        self._kept = self._drawn
-        self._last: tuple[Box, int] | None = None
-
-    def draw(self, image: ImageFile.ImageFile) -> None:
-        """Do away with the frame before as it said, and note where this one is drawn."""
-        box = _frame_box(image)
-        if self._last is not None:
-            last_box, disposal = self._last
-            if disposal == _TO_BACKGROUND:
-                self._drawn.paste(0, last_box)
-            elif disposal == _TO_PREVIOUS:
-                self._drawn = self._kept
-        self._last = box, getattr(image, "disposal_method", 0)
-        if self._last[1] == _TO_PREVIOUS:
-            self._kept = self._drawn.copy()
-        self._drawn.paste(255, box)
-
-    def seen(self, picture: Image.Image) -> Image.Image:
-        """Return the frame with transparency where nothing was drawn."""
-        if self._drawn.getextrema()[0] == 255:
-            return picture
-        picture = picture.convert("RGBA")
-        drawn = self._drawn.crop((0, 0, *picture.size))
-        picture.putalpha(ImageChops.multiply(picture.getchannel("A"), drawn))
-        return picture
-
-
-def _frame_box(image: ImageFile.ImageFile) -> Box:
-    extents = image.tile[0].extents if image.tile else None
-    return extents or (0, 0, *image.size)
-
-
-def _leaves_room(image: ImageFile.ImageFile) -> bool:
-    """Tell whether the first frame of a GIF does not cover the screen."""
-    return isinstance(image, GifImagePlugin.GifImageFile) and _frame_box(image) != (0, 0, *image.size)
-
-
 def _exif_bytes(image: Image.Image) -> bytes:
     exif = image.info.get("exif", b"")
     return exif if isinstance(exif, bytes) and len(exif) <= _MAX_EXIF_BYTES else b""
@@ -359,14 +319,6 @@ def _refuse_separate_planes(image: ImageFile.ImageFile) -> None:
     planes = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 and len(bits) > 1  # TIFF 6.0: 2 is planar
     if planes and max(bits) > 8 and any(tile.codec_name == "raw" for tile in image.tile):
         raise UnsupportedFormat(detail="16-bit planes")
-
-
-def _scale_transparent_grey(image: ImageFile.ImageFile) -> None:
-    """Make the transparent value of a 2- or 4-bit grey PNG one of 8 bits, as the pixels will be; Pillow forgets to."""
-    value = image.info.get("transparency")
-    step = {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args)) if image.tile else None
-    if step and isinstance(value, int):
-        image.info["transparency"] = value * step
 
 
 def _moving_frames(image: ImageFile.ImageFile) -> int:

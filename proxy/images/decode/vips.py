@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import pyvips
 from PIL import Image
 
 from proxy.errors import PictureError
@@ -22,6 +22,7 @@ from proxy.images.decode.pillow import PillowDecoder, PillowOpened, drafted, fin
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.libvips import OLDEST
+from proxy.images.ownvips import pyvips
 from proxy.images.packed import Packed
 from proxy.images.resampling import Resample
 from proxy.images.resampling_vips import by_libvips
@@ -81,16 +82,16 @@ class VipsDecoder:
         return by_libvips
 
     @contextmanager
-    def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[Opened]:
-        """Read the header of the body at `path`.
+    def open(self, source: str | bytes, structure: Structure, *, picture_format: str) -> Iterator[Opened]:
+        """Read the header of a body: `source` is its path, or what it became when it was mended.
 
         Raises:
             DecodeFailed, TooManyPixels: it cannot be read.
         """
-        with self._pillow.open(path, structure, picture_format=picture_format) as opened:
+        with self._pillow.open(source, structure, picture_format=picture_format) as opened:
             suited = picture_format in self._formats and structure.complete and _suits(opened)
             if suited and not (self._picky and _faster_with_pillow(opened)):
-                yield VipsOpened(path, opened)
+                yield VipsOpened(source, opened)
             else:
                 yield opened
 
@@ -110,8 +111,8 @@ def _faster_with_pillow(opened: PillowOpened) -> bool:
 class VipsOpened:
     """A still that libvips decodes."""
 
-    def __init__(self, path: str, opened: PillowOpened) -> None:
-        self._path = path
+    def __init__(self, source: str | bytes, opened: PillowOpened) -> None:
+        self._source = source
         self._opened = opened
         # libheif applies irot and imir itself.
         self._turn = None if opened.facts.format == "avif" else opened.turn
@@ -171,19 +172,23 @@ class VipsOpened:
         if kind == "jpeg":
             # The inverse transform gives fewer pixels; every coefficient is read all the same.
             factor = next(step for step in (8, 4, 2, 1) if step <= max(1, room))
-            image = pyvips.Image.jpegload(self._path, shrink=factor, **options)
+            image = self._load("jpegload", shrink=factor, **options)
             return image, (-(-size[0] // factor), -(-size[1] // factor))
         if kind == "webp":
             # libwebp decodes all and makes rows smaller as they come.
             factor = quick_factor(size, at_least, _SPARE)
-            image = pyvips.Image.webpload(self._path, scale=1 / factor, **options)
+            image = self._load("webpload", scale=1 / factor, **options)
             near = (
                 abs(image.width * factor - size[0]) <= factor
                 and abs(image.height * factor - size[1]) <= factor
             )
             return image, (image.width, image.height) if near else size
-        load = pyvips.Image.pngload if kind == "png" else pyvips.Image.heifload
-        return load(self._path, **options), size
+        return self._load("pngload" if kind == "png" else "heifload", **options), size
+
+    def _load(self, loader: str, **options: Any) -> pyvips.Image:
+        if isinstance(self._source, bytes):
+            loader += "_buffer"
+        return getattr(pyvips.Image, loader)(self._source, **options)
 
 
 def _small(image: pyvips.Image, at_least: Size) -> Image.Image:

@@ -83,7 +83,7 @@ def _best_offset(line: bytes, share: float) -> float:
 
     def attraction(start: int) -> tuple[float, float]:
         held = line[start : start + window]
-        total = sum(value * weight for value, weight in zip(held, weights, strict=True))
+        total = math.fsum(value * weight for value, weight in zip(held, weights, strict=True))
         return round(total, 6), -abs(start - room / 2)
 
     return max(range(room + 1), key=attraction) / room

@@ -1,8 +1,9 @@
 """SVG sources: rasterised by resvg at the size that is needed. Runs in render processes.
 
 Behind the same seam as other pictures (`proxy.images.decode`): `open` reads and measures, `decode` draws. Without the
-library (`resvg-py`) they stay what they were, `unsupported_format`. What a document can do to time and memory (filters
-of any radius, uses of uses) is bounded by the render process: its alarm, its limit of memory, its death.
+library (`resvg-py`) they stay what they were, `unsupported_format`, and so does what a browser shows otherwise
+(`proxy.images.svg.css`) or what is too much work (`proxy.images.svg.work`). What is not counted there is bounded by the
+render process: its alarm, its limit of memory, its death.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from PIL import PngImagePlugin
 
-from proxy.errors import DecodeFailed, TooManyPixels, UnsupportedFormat
+from proxy.errors import TooManyPixels, UnsupportedFormat
 from proxy.images import demand
 from proxy.images.decode import Decoded, Frame
 from proxy.images.decode.faults import guarded
@@ -38,6 +39,10 @@ def _library() -> Draw | None:
 
 
 DRAW = _library()
+_DPI = 96
+"""CSS Values 3 §6.2: pixels to the inch. The binding's own default makes every physical length nothing."""
+
+BEYOND_BOUND = "Drawing this takes more work than the bound admits."
 MAX_SIDE_PX = 1 << 30
 """Where a size stops to be counted: far beyond every limit, and still a number of pixels."""
 
@@ -49,22 +54,20 @@ class SvgDecoder:
         self.resample = resample
 
     @contextmanager
-    def open(self, path: str, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:
-        """Read the document at `path`.
+    def open(self, source: str | bytes, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:
+        """Read the document at the path `source`.
 
         Raises:
             DecodeFailed: it is no SVG.
-            UnsupportedFormat: it is more than we draw, or nothing here draws.
+            UnsupportedFormat: it is more than we read.
         """
-        if DRAW is None:
-            raise UnsupportedFormat(detail="resvg-py is not installed")
-        yield SvgOpened(read(Path(path).read_bytes()), DRAW)
+        yield SvgOpened(read(source if isinstance(source, bytes) else Path(source).read_bytes()), DRAW)
 
 
 class SvgOpened:
     """A document that was read and measured."""
 
-    def __init__(self, document: SvgDocument, draw: Draw) -> None:
+    def __init__(self, document: SvgDocument, draw: Draw | None) -> None:
         self._document = document
         self._draw = draw
 
@@ -74,7 +77,8 @@ class SvgOpened:
         width, height = (
             max(1, round(min(side, MAX_SIDE_PX))) for side in (self._document.width, self._document.height)
         )
-        return PictureFacts("svg", width, height, has_alpha=True, drawing=True)
+        beyond = self._document.is_beyond_bound(width, height)
+        return PictureFacts("svg", width, height, has_alpha=True, drawing=True, beyond_bound=beyond)
 
     def memory(self, *, at_least: Size, frames: int) -> int:
         """Return how many bytes `decode` takes, but for what layers and masks without measure would add."""
@@ -84,22 +88,35 @@ class SvgOpened:
         """Return the document drawn exactly `at_least` large: there is nothing to gain from more.
 
         Raises:
-            DecodeFailed, TooManyPixels: it cannot be drawn.
+            UnsupportedFormat: it would be drawn otherwise than a browser shows it, or nothing here draws.
+            TooManyPixels: it has too many parts.
         """
+        if self._draw is None:
+            raise UnsupportedFormat(detail="resvg-py is not installed")
+        if self._document.objection:
+            raise UnsupportedFormat(
+                "Browsers show this drawing otherwise than it would be drawn here.",
+                detail=self._document.objection,
+            )
+        if self._document.is_beyond_bound(*at_least):
+            raise UnsupportedFormat(BEYOND_BOUND)
+        body = self._drawn(self._draw, self._document.at(*at_least))
         with guarded():
-            body = self._drawn(self._document.at(*at_least))
             picture = PngImagePlugin.PngImageFile(io.BytesIO(body)).convert("RGBA")
         if picture.size != at_least:
-            raise DecodeFailed(detail=f"drawn {picture.size} instead of {at_least}")
+            raise UnsupportedFormat(detail=f"drawn {picture.size} instead of {at_least}")
         picture.info = {}
         return Decoded((Frame(picture),))
 
-    def _drawn(self, text: str) -> bytes:
-        fonts = families(self._draw) if self._document.has_text else {"skip_system_fonts": True}
+    def _drawn(self, draw: Draw, text: str) -> bytes:
+        fonts = families(draw) if self._document.has_text else {"skip_system_fonts": True}
+        if not fonts:
+            raise UnsupportedFormat("The drawing has text, and there are no fonts here.")
         try:
-            return self._draw(svg_string=text, **fonts)
+            return draw(svg_string=text, dpi=_DPI, **fonts)
         except ValueError as error:
             if "limit reached" in str(error):
                 # The rasteriser counts what uses of uses come to. Such a drawing is whole.
                 raise TooManyPixels("The drawing has too many parts.", detail=str(error)) from error
-            raise
+            # The document is whole; that the rasteriser does not read it is no damage.
+            raise UnsupportedFormat(detail=f"not drawn: {error}") from error

@@ -1,6 +1,6 @@
 """SVG as text: read safely, measured, and written again with nothing in it that acts or leads elsewhere. Pure.
 
-The reader is expat. Entities are refused, whatever they hold; external ones are never loaded. What is written again
+The reader is expat. Entities are short plain text or refused; external ones are never loaded. What is written again
 holds elements, attributes and text only: no document type, no processing instruction, no comment, and of these not
 
     <script>, <foreignObject>, handlers (onload=…)    what acts, or is no SVG
@@ -12,25 +12,57 @@ too (`@import`, `url(…)`), for which it has no loader.
 
 from __future__ import annotations
 
+import base64
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from proxy.errors import DecodeFailed, UnsupportedFormat
+from proxy.errors import DecodeFailed, PictureError, UnsupportedFormat
+from proxy.images.formats import sniff
+from proxy.images.svg import css
+from proxy.images.svg.encoding import as_utf_8
+from proxy.images.svg.work import MAX_WORK_NS, Cost, Work, references
 
 MAX_ELEMENTS = 100_000
 MAX_DEPTH = 200
 """Elements in each other. The rasteriser works down by recursion; at 1,000 its stack is at an end."""
+_TOO_MANY = f"The drawing has more than {MAX_ELEMENTS} elements, or more than {MAX_DEPTH} in each other."
 DEFAULT_SIZE = (300.0, 150.0)
 """CSS 2.2 §10.3.2: of a picture that names no size."""
 
-_DROPPED = frozenset(
-    {"script", "foreignobject", "handler", "listener", "iframe", "audio", "video", "metadata"}
+MAX_ENTITIES = 64
+MAX_REFERENCES = 50_000
+"""Ampersands in a document with entities: what they come to stays below 16 MiB."""
+_PLAIN_ENTITY = re.compile(r"[^&<%]{0,256}")
+
+_LEFT_OUT = frozenset({"metadata", "title", "desc", "tref", "font", "font-face", "glyph", "cursor"})
+"""What no browser draws."""
+_BROWSERS_ONLY = frozenset(
+    {
+        "script",
+        "foreignobject",
+        "animate",
+        "animatetransform",
+        "animatemotion",
+        "set",
+        "video",
+        "audio",
+        "canvas",
+    }
+    | {"iframe", "handler", "listener", "discard", "embed", "object"}
 )
 _LINKS = frozenset({"href", "src"})
-_EMBEDDED = re.compile(r"\s*data:image/(png|jpe?g|gif|webp)[;,]", re.IGNORECASE)
+_EMBEDDED = re.compile(r"\s*data:image/(?:png|jpe?g|gif|webp)[;,]", re.IGNORECASE)
+_NESTED = re.compile(r"\s*data:image/svg\+xml(?:;[\w=-]{1,40})*,", re.IGNORECASE)
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_EMBEDDED_FORMATS = frozenset({"png", "jpeg", "gif", "webp"})
+_HEAD_CHARS = 256
+_NOT_IN_BROWSERS = frozenset({"BackgroundImage", "BackgroundAlpha", "FillPaint", "StrokePaint"})
+_SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 _LENGTH = re.compile(
     r"\s*\+?(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(?:[eE]([+-]?\d))?\s*(px|pt|pc|mm|cm|in|em|ex)?\s*"
 )
@@ -44,6 +76,7 @@ _UNIT_PX = {
     "em": 16.0,
     "ex": 8.0,
 }
+_NUMBERS = re.compile(r"[-+.\deE]+")
 _SAME_SHAPE = 0.01
 
 Attributes = dict[str, str]
@@ -51,11 +84,17 @@ Attributes = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class SvgDocument:
-    """A document that was read. width, height: in CSS pixels. has_text: fonts are needed to draw it."""
+    """A document that was read. width, height: in CSS pixels. has_text: fonts are needed to draw it.
+
+    objection: what a browser may draw otherwise than the rasteriser; empty when nothing was found.
+    """
 
     width: float
     height: float
     has_text: bool
+    objection: str
+    _cost: Cost
+    _units: float
     _root: str
     _attributes: tuple[tuple[str, str], ...]
     _inside: str
@@ -68,21 +107,35 @@ class SvgDocument:
         if self._fills:
             # Whole pixels are not quite of the document's shape; no gap may open at the rim for that.
             attributes["preserveAspectRatio"] = "none"
+        return self._written(attributes)
+
+    def as_it_is(self) -> str:
+        """Return the document as text in its own size, for an image in another one."""
+        return self._written(
+            dict(self._attributes) | {"width": f"{self.width:g}", "height": f"{self.height:g}"}
+        )
+
+    def is_beyond_bound(self, width: float, height: float) -> bool:
+        """Tell whether drawing it in this size is more work than is begun."""
+        return self._cost.at(width, height, width / self._units) > MAX_WORK_NS
+
+    def _written(self, attributes: Attributes) -> str:
         return f"{_tag(self._root, attributes)}{self._inside}</{self._root}>"
 
 
-def read(body: bytes) -> SvgDocument:
-    """Return the document in `body`.
+def read(body: bytes, *, is_nested: bool = False) -> SvgDocument:
+    """Return the document in `body`. `is_nested`: it is an image in another one.
 
     Raises:
         DecodeFailed: it is no XML, or no SVG.
-        UnsupportedFormat: it has entities, or more elements than are drawn.
+        UnsupportedFormat: it has other entities than short texts, or more elements than are drawn.
     """
-    reader = _Reader()
+    reader = _Reader(is_nested=is_nested)
     try:
-        reader.parser.Parse(body, True)
+        reader.parse(body)
     except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an encoding unheard of
         raise DecodeFailed(detail=f"XML: {error}") from error
+    sheet, cost = reader.styled()
     view = _view_box(reader.attributes.get("viewBox", ""))
     width, height = _size(reader.attributes, view)
     # A document without a viewBox fills what it is given; one with another shape keeps its own rule.
@@ -92,74 +145,229 @@ def read(body: bytes) -> SvgDocument:
         width,
         height,
         reader.has_text,
+        reader.objection,
+        cost,
+        view[0] if view else width,
         reader.root,
         tuple(attributes.items()),
-        "".join(reader.written),
+        sheet + _ground(reader.root, reader.ground, reader.attributes) + "".join(reader.written),
         fills,
     )
 
 
 class _Reader:
-    """Takes what expat finds and keeps what may stay, as text."""
+    """Takes what expat finds and keeps what may stay, as text; what browsers alone draw is an objection."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_nested: bool) -> None:
         self.root = ""
         self.attributes: Attributes = {}
         self.written: list[str] = []
         self.has_text = False
+        self.objection = ""
+        self.ground = ""
+        self._is_nested = is_nested
+        self._work = Work()
+        self._names: Counter[str] = Counter()
+        self._root_names: frozenset[str] = frozenset()
+        self._spaces: dict[str, str] = {}
+        self._sheets: list[str] = []
+        self._in_sheet = False
         self._elements = 0
         self._depth = 0
         self._dropping_from = math.inf
-        self.parser = parser = expat.ParserCreate()
+        self._entities = 0
+        self._references = 0
+
+    def parse(self, body: bytes) -> None:
+        """Read a whole document."""
+        recoded = as_utf_8(body)
+        self._references = body.count(b"&")
+        parser = expat.ParserCreate(None if recoded is None else "utf-8")
         parser.buffer_text = True
         parser.EntityDeclHandler = self._entity
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
+        parser.SkippedEntityHandler = self._skipped
+        parser.ProcessingInstructionHandler = self._instruction
+        text = body if recoded is None else recoded
+        # Every element ends in one of two ways; a glance is quicker than reading the first hundred thousand.
+        if text.count(b"</") + text.count(b"/>") > MAX_ELEMENTS:
+            raise UnsupportedFormat(_TOO_MANY)
+        parser.Parse(text, True)
 
-    def _entity(self, *_: object) -> None:
-        raise UnsupportedFormat("The drawing declares entities, which are not read.")
+    def styled(self) -> tuple[str, Cost]:
+        """Return the rules that apply, as an element, and the work of the whole document."""
+        kept: list[str] = []
+        by_rules: list[tuple[str, int]] = []
+        try:
+            for rule in css.rules("".join(self._sheets)):
+                if rule.names <= self._names.keys():
+                    text = css.declarations(
+                        rule.block, on_root=css.subject(rule.selector) <= self._root_names
+                    )
+                    if text:
+                        css.require_known(rule.selector)
+                        kept.append(f"{rule.selector}{{{text}}}")
+                        times = min((self._names[name] for name in rule.names), default=self._elements)
+                        by_rules += [(name, times) for name in references(text)]
+        except css.Unknown as unknown:
+            self._object(str(unknown))
+        prefix = self.root.removesuffix(_local(self.root))
+        sheet = f"<{prefix}style>{escape(chr(10).join(kept))}</{prefix}style>" if kept else ""
+        return sheet, self._work.total(selectors=len(kept), by_rules=by_rules)
+
+    def _object(self, objection: str) -> None:
+        self.objection = self.objection or objection
+
+    def _entity(self, _name: str, is_parameter: bool, value: str | None, *_: object) -> None:
+        """Admit entities that are short plain text, as Illustrator writes for its namespaces."""
+        self._entities += 1
+        plain = not is_parameter and value is not None and _PLAIN_ENTITY.fullmatch(value)
+        if not plain or self._entities > MAX_ENTITIES or self._references > MAX_REFERENCES:
+            raise UnsupportedFormat("The drawing has entities that are more than a few short texts.")
+
+    def _skipped(self, name: str, _is_parameter: bool) -> None:
+        raise DecodeFailed(detail=f"an entity that nothing declares: {name[:40]}")
+
+    def _instruction(self, target: str, _data: str) -> None:
+        if target == "xml-stylesheet":
+            self._object("a style sheet beside the document")
 
     def _start(self, name: str, attributes: Attributes) -> None:
         self._elements += 1
         self._depth += 1
         if self._elements > MAX_ELEMENTS or self._depth > MAX_DEPTH:
-            raise UnsupportedFormat(
-                f"The drawing has more than {MAX_ELEMENTS} elements, or more than {MAX_DEPTH} in each other."
-            )
+            raise UnsupportedFormat(_TOO_MANY)
         kind = _local(name).lower()
-        if self._depth == 1:
-            if kind != "svg":
-                raise DecodeFailed(detail=f"the root is <{name[:40]}>")
-            self.root, self.attributes = name, _kept(attributes)
+        if attributes:
+            self._spaces |= {key: text for key, text in attributes.items() if key.startswith("xmlns")}
+        if self._depth == 1 and kind != "svg":
+            raise DecodeFailed(detail=f"the root is <{name[:40]}>")
+        if self._depth >= self._dropping_from:
             return
-        if kind in _DROPPED:
-            self._dropping_from = min(self._dropping_from, self._depth)
-        if self._depth < self._dropping_from:
-            self.has_text |= kind == "text"
-            self.written.append(_tag(name, _kept(attributes)))
+        foreign = self._depth > 1 and self._is_foreign(name, attributes)
+        if kind in _BROWSERS_ONLY and not foreign:
+            self._object(f"<{kind}>")
+        if foreign or kind in _LEFT_OUT or kind in _BROWSERS_ONLY:
+            self._dropping_from = self._depth
+        else:
+            self._take(name, kind, attributes)
+
+    def _is_foreign(self, name: str, attributes: Attributes) -> bool:
+        prefix, colon, _ = name.rpartition(":")
+        space = self._spaces.get(f"xmlns:{prefix}", _SVG_NAMESPACE) if colon else attributes.get("xmlns")
+        return space not in {None, _SVG_NAMESPACE}
+
+    def _take(self, name: str, kind: str, attributes: Attributes) -> None:
+        if kind == "style":
+            self._in_sheet = self._is_screen_sheet(attributes)
+            self._dropping_from = self._depth
+            return
+        names = [_local(name)]
+        if attributes:
+            names += [f".{one}" for one in set(attributes.get("class", "").split())]
+            names += [f"#{attributes['id']}"] if "id" in attributes else []
+        for one in names:
+            self._names[one] += 1
+        kept = self._kept(kind, attributes) if attributes else {}
+        self._work.open(kind, kept)
+        if self._depth == 1:
+            self.root, self.attributes, self._root_names = name, kept, frozenset(names)
+            return
+        self.has_text |= kind == "text"
+        self.written.append(_tag(name, kept))
+
+    def _is_screen_sheet(self, attributes: Attributes) -> bool:
+        media = attributes.get("media", "").strip().lower()
+        if media not in {"", "all", "screen", "print"}:
+            self._object("a style sheet for some screens")
+        return media != "print" and attributes.get("type", "").strip().lower() in {"", "text/css"}
 
     def _end(self, name: str) -> None:
-        if self._depth < self._dropping_from and self._depth > 1:
-            self.written.append(f"</{name}>")
+        if self._depth < self._dropping_from:
+            self._work.close()
+            if self._depth > 1:
+                self.written.append(f"</{name}>")
         if self._depth == self._dropping_from:
             self._dropping_from = math.inf
+            self._in_sheet = False
         self._depth -= 1
 
     def _text(self, text: str) -> None:
-        if self._depth < self._dropping_from:
+        if self._in_sheet:
+            self._sheets.append(text)
+        elif self._depth < self._dropping_from:
+            self._work.text(len(text.strip()))
             self.written.append(escape(text))
 
+    def _kept(self, kind: str, attributes: Attributes) -> Attributes:
+        kept = {}
+        for name, text in attributes.items():
+            try:
+                value = self._value(kind, name, text)
+            except css.Unknown as unknown:
+                self._object(str(unknown))
+                continue
+            if value is not None:
+                kept[name] = value
+        return kept
 
-def _kept(attributes: Attributes) -> Attributes:
-    return {name: text for name, text in attributes.items() if _may_stay(name, text)}
+    def _value(self, kind: str, name: str, text: str) -> str | None:
+        """Return the value of an attribute as it stays, None when it does not."""
+        local = _local(name)
+        if local.lower() in _LINKS:
+            return self._link(kind, text)
+        if local == "style" and self._depth == 1:
+            self.ground, text = css.ground(text)
+        if local == "style":
+            return css.declarations(text, on_root=self._depth == 1) or None
+        if local.lower().startswith("on"):
+            if local.lower() in {"onload", "onbegin"}:
+                raise css.Unknown(local)
+            return None
+        if name.lower() == "xml:base" or local == "requiredFeatures":
+            return None
+        if local in {"systemLanguage", "requiredExtensions"} or text in _NOT_IN_BROWSERS:
+            raise css.Unknown(f"{local}={text[:40]}")
+        # The size of the root was measured; it is drawn in another one.
+        measured = self._depth == 1 and local in {"width", "height"}
+        return text if measured or ":" in name else css.attribute(local, text)
+
+    def _link(self, kind: str, text: str) -> str | None:
+        if text.lstrip().startswith("#"):
+            if kind == "feimage":
+                raise css.Unknown("<feImage> of an element")
+            return text.strip()
+        if kind == "a" or not text.strip():
+            return None
+        if _EMBEDDED.match(text) and sniff(_data(text[:_HEAD_CHARS])) in _EMBEDDED_FORMATS:
+            return text
+        if kind == "image" and _NESTED.match(text) and not self._is_nested:
+            return self._nested(text)
+        raise css.Unknown(f"<{kind}> of something else: {text[:40]}")
+
+    def _nested(self, text: str) -> str:
+        try:
+            document = read(_data(text), is_nested=True)
+        except PictureError as error:
+            raise css.Unknown("a drawing inside that cannot be read") from error
+        if document.objection:
+            raise css.Unknown(document.objection)
+        self.has_text |= document.has_text
+        return "data:image/svg+xml;base64," + base64.b64encode(document.as_it_is().encode()).decode()
 
 
-def _may_stay(name: str, text: str) -> bool:
-    local = _local(name).lower()
-    if local in _LINKS:
-        return text.lstrip().startswith("#") or _EMBEDDED.match(text) is not None
-    return not local.startswith("on") and name.lower() != "xml:base"
+def _data(text: str) -> bytes:
+    """Return the bytes of a `data:` address (RFC 2397), as many as can be read."""
+    header, _, data = text.partition(",")
+    raw = unquote_to_bytes(data)
+    if not header.rstrip().lower().endswith(";base64"):
+        return raw
+    plain = _NOT_BASE64.sub(b"", raw)
+    return base64.b64decode(
+        plain[: len(plain) // 4 * 4 if len(plain) % 4 == 1 else None] + b"=" * (-len(plain) % 4)
+    )
 
 
 def _local(name: str) -> str:
@@ -168,6 +376,16 @@ def _local(name: str) -> str:
 
 def _tag(name: str, attributes: Attributes) -> str:
     return f"<{name}" + "".join(f" {key}={quoteattr(text)}" for key, text in attributes.items()) + ">"
+
+
+def _ground(root: str, colour: str, attributes: Attributes) -> str:
+    """Return what paints `colour` beneath the whole drawing, wherever its view lies."""
+    if not colour:
+        return ""
+    left, top, *_ = (*_NUMBERS.findall(attributes.get("viewBox", "")[:200]), "0", "0")
+    tag = root[: -len("svg")] + "rect"
+    wide = {"x": left, "y": top, "width": "100%", "height": "100%", "fill": colour, "stroke": "none"}
+    return f"{_tag(tag, wide)}</{tag}>"
 
 
 def _view_box(text: str) -> tuple[float, float] | None:

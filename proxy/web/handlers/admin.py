@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from collections.abc import Coroutine
+from typing import Any
 
 from aiohttp import HttpVersion11, web
 
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
+from proxy.rewrite.rewriter import ArticleKind, RewriteResult
+from proxy.services.articles import RewriteSettings
 from proxy.services.purging import Wanted, wanted
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
 
-_KINDS = {"text/html": "html", "text/markdown": "markdown"}
+_KINDS: dict[str, ArticleKind] = {"text/html": "html", "text/markdown": "markdown"}
+_LOOK_SECONDS = 0.25
+"""How often a request whose article is being read looks whether its client is still there."""
 _FIELDS: dict[str, type] = {
     "source": str, "origin": str, "article": str, "before": str, "since": str, "history": bool, "older_than": str,
     "keep": int, "dry_run": bool, "block": bool,
@@ -28,11 +34,12 @@ async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
     kind = _KINDS.get(request.content_type)
     if kind is None:
         raise UnsupportedMediaType
-    data = await _body(request, context.config.server.read_timeout)
     base_url = context.config.server.public_url or f"{request.scheme}://{request.host}"
-    result = await asyncio.to_thread(
-        context.articles.rewrite, data, kind=kind, base_url=base_url, config=context.config
-    )
+    settings = RewriteSettings.of(context.config, base_url=base_url)
+    with context.rewriting.admitted():
+        data = await _body(request, context.config.server.read_timeout)
+        work = context.rewriting.rewrite(data, kind=kind, settings=settings)
+        result = await _while_connected(request, work)
     headers = {
         **_NO_STORE,
         "Content-Type": request.headers["Content-Type"],
@@ -52,6 +59,21 @@ async def purge(context: Context, request: web.BaseRequest) -> web.Response:
     if not report.dry_run:
         context.metrics.purges.inc(len(report.purged))
     return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
+
+
+async def _while_connected(
+    request: web.BaseRequest, work: Coroutine[Any, Any, RewriteResult]
+) -> RewriteResult:
+    """Return what `work` returns; it is cancelled when the client is gone, for nobody waits for it any more."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait([task], timeout=_LOOK_SECONDS))[0]:
+            if request.transport is None or request.transport.is_closing():
+                raise InvalidRequest(detail="the client is gone")
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _body(request: web.BaseRequest, timeout_seconds: float) -> bytes:

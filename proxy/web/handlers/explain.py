@@ -16,6 +16,7 @@ from cache.freshness import remaining_seconds
 from proxy.dialects.native import VERSION_MARK
 from proxy.errors import MirrorError
 from proxy.images.formats import PictureFacts, choose_output
+from proxy.services.untouched import is_answered_untouched
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
 from proxy.web.plans import IMAGE_MOUNT, Plan
@@ -107,12 +108,27 @@ async def _original(context: Context, plan: Plan, entry: Entry | None) -> dict[s
         "media_type": entry.media_type,
         "damaged": entry.damaged,
         "picture": dict(entry.picture) if entry.picture else None,
+        "overloads": await _overloads(context, entry),
         "recovered": dict(entry.recovered) if entry.recovered else None,
         "history": [_former(plan, item) for item in entry.history],
         "validated_at": _date(entry.validated_at),
         "next_revalidation": _date(now + max(remaining, 0.0)),
         "last_refresh_failed": _error(failure) if failure else None,
     }
+
+
+async def _overloads(context: Context, entry: Entry) -> list[dict[str, Any]]:
+    known = await context.overloads.look(entry.body_sha256)
+    return [
+        {
+            "step": found.step,
+            "error": _error(found.error()),
+            "from_pixels": found.pixels,
+            "failures": found.count,
+            "tried_again_from": _date(found.until),
+        }
+        for found in (*known.present.values(), *known.past.values())
+    ]
 
 
 def _former(plan: Plan, item: Former) -> dict[str, Any]:
@@ -132,6 +148,8 @@ def _format(context: Context, plan: Plan, entry: Entry | None, accept: str | Non
     chosen = None
     if entry is not None and entry.picture:
         chosen = choose_output(asked.acceptable, PictureFacts.from_dict(entry.picture))
+    if entry is not None and is_answered_untouched(entry, asked.acceptable):
+        chosen = "the original"
     return {"acceptable": list(asked.acceptable), "chosen": chosen, "varies_by": plan.vary}
 
 

@@ -18,7 +18,7 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
-from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture
+from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, as_picture
 from proxy.services.variants import Asked
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY
@@ -26,7 +26,6 @@ from proxy.web.hints import NO_HINTS
 from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import (
     Moment,
-    as_picture,
     joined,
     original_response,
     picture_response,
@@ -180,6 +179,7 @@ class PictureRequest:
             self._note_memory_hit()
             return original_response(self.request, held, self._moment)
         obtained = await self.context.originals.obtain(self.plan.source)
+        obtained = await self.context.originals.whole(self.plan.source, obtained)
         try:
             return await self._from_store(key, obtained)
         except ConnectionError:

@@ -1,0 +1,89 @@
+"""Markdown's blocks, read by markdown-it within bounds. Pure.
+
+markdown-it takes about a kilobyte of memory for each line and each block, and asks every rule about every line at
+every level of nesting. So the number of lines and blocks is bounded, and a line whose first character begins no
+block is not offered to the rules that could end a paragraph, a quote or a list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock, table
+from markdown_it.token import Token
+
+MAX_NESTING = 20
+"""Lists and quotes inside each other that are read, as CommonMark's readers do; deeper ones stay."""
+MAX_LINES = 500_000
+MAX_TOKENS = 500_000
+"""Beyond these the article is not read. A book has about 20,000 lines."""
+
+_LINE_END = re.compile(r"\r\n?|\n")
+_BLOCK_STARTS = frozenset("#>-+*_`~<0123456789")
+"""First characters of the blocks that need no blank line before them; tables are told by their second line."""
+
+Rule = Callable[[StateBlock, int, int, bool], bool]
+
+
+class TooManyBlocks(ValueError):
+    """The article has more lines or blocks than are read; the message says which."""
+
+
+class BlockReader:
+    """Reads the blocks of articles one after the other; keeps nothing of them."""
+
+    def __init__(self) -> None:
+        self._parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable("table")
+        self._parser.core.ruler.enableOnly(["normalize", "block"])
+        # Addresses are compared with what stands in the article: nothing may be normalized or refused.
+        self._parser.normalizeLink = _unchanged  # type: ignore[method-assign]  # its documented way
+        self._parser.validateLink = _admit_all  # type: ignore[method-assign]  # its documented way
+        ruler = self._parser.block.ruler
+        chains = {"": ruler.getRules()}
+        for name in ("paragraph", "reference", "blockquote", "list"):
+            chains[name] = _behind_first_character(ruler.getRules(name))
+        ruler.getRules = chains.__getitem__  # type: ignore[assignment,method-assign]  # no other way in
+
+    def read(self, text: str) -> tuple[list[Token], dict[str, object]]:
+        """Return the block tokens of `text`, and the environment with its reference definitions.
+
+        Raises:
+            TooManyBlocks: more lines or blocks than are read.
+        """
+        text = _LINE_END.sub("\n", text)
+        if text.count("\n") > MAX_LINES:
+            raise TooManyBlocks(f"it has more than {MAX_LINES:,} lines")
+        environment: dict[str, object] = {}
+        state = _State(text, self._parser, environment, [])
+        self._parser.block.tokenize(state, state.line, state.lineMax)
+        return state.tokens, environment
+
+
+class _State(StateBlock):
+    def push(self, ttype: str, tag: str, nesting: Literal[-1, 0, 1]) -> Token:
+        if len(self.tokens) >= MAX_TOKENS:
+            raise TooManyBlocks(f"it has more than {MAX_TOKENS:,} blocks")
+        return super().push(ttype, tag, nesting)
+
+
+def _behind_first_character(rules: Sequence[Rule]) -> list[Rule]:
+    """Return one rule that tells whether any of `rules` begins a block in a line."""
+    started = [rule for rule in rules if rule is not table]
+
+    def begins(state: StateBlock, line: int, end: int, silent: bool) -> bool:
+        position = state.bMarks[line] + state.tShift[line]
+        first = state.src[position : position + 1]
+        return first in _BLOCK_STARTS and any(rule(state, line, end, silent) for rule in started)
+
+    return [begins, *(rule for rule in rules if rule is table)]
+
+
+def _unchanged(url: str) -> str:
+    return url
+
+
+def _admit_all(url: str) -> bool:
+    return True

@@ -1,0 +1,72 @@
+"""The rewrite process: reads articles within limits of processor time and memory. Blocking; its own interpreter.
+
+`python -m proxy.services.rewritechild FD CPU_SECONDS MEMORY_BYTES`. It ends when the other side of the socket does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import resource
+import socket
+import sys
+from typing import Any
+
+from proxy.services.rewritejobs import (
+    OUT_OF_MEMORY,
+    RETIRE_BYTES,
+    frame,
+    read_frame,
+    result_to_wire,
+    settings_from_wire,
+)
+
+
+def main() -> None:
+    """Answer jobs until there are no more."""
+    descriptor, cpu_seconds, memory_bytes = map(int, sys.argv[1:])
+    # What it could be ended for writes no memory to the disk, keys least of all.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as reader:
+
+        def read(size: int) -> bytes:
+            data = reader.read(size)
+            if len(data) < size:
+                raise EOFError
+            return data
+
+        try:
+            while True:
+                header, body = read_frame(read)
+                _limit_processor_time(cpu_seconds)
+                connection.sendall(_answer(header, body))
+        except (EOFError, OSError):
+            return
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
+
+
+def _answer(header: dict[str, Any], body: bytes) -> bytes:
+    rewriter = settings_from_wire(header["settings"]).rewriter()
+    if header["task"] == "addresses":
+        answer: dict[str, Any] = {"addresses": rewriter.addresses(body, kind=header["kind"])}
+        data = b""
+    else:
+        result = rewriter.rewrite(body, kind=header["kind"])
+        answer, data = result_to_wire(result), result.data
+    # Linux counts in KiB, the BSDs in bytes; too many there only retires earlier.
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return frame({**answer, "retires": peak_bytes > RETIRE_BYTES}, data)
+
+
+def _limit_processor_time(seconds: int) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = math.ceil(used.ru_utime + used.ru_stime) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+
+
+if __name__ == "__main__":
+    main()

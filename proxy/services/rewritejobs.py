@@ -1,0 +1,102 @@
+"""Jobs for a rewrite process and their answers as frames on a socket. Pure.
+
+A frame is two lengths of four bytes, a JSON header and a body: an article. Bytes in the header are Latin-1 text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.config import RewriteConfig
+from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
+from proxy.services.articles import RewriteSettings
+from proxy.source import Source
+
+LENGTHS = struct.Struct(">II")
+RETIRE_BYTES = 256 << 20
+"""A process that once took more ends after its answer: memory is given back only by ending."""
+OUT_OF_MEMORY = 3
+"""Exit status of a process that was refused memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an article may take: processor time, and memory with the process itself.
+
+    A megabyte of text takes about five seconds, one made to be slow twenty.
+    """
+
+    cpu_seconds: int = 30
+    memory_bytes: int = 1 << 30
+
+
+Read = Callable[[int], bytes]
+"""Returns exactly so many bytes. Raises `EOFError` where there are no more."""
+
+
+def frame(header: dict[str, Any], body: bytes = b"") -> bytes:
+    """Return a frame."""
+    text = json.dumps(header, default=_plain).encode("ascii")
+    return LENGTHS.pack(len(text), len(body)) + text + body
+
+
+def read_frame(read: Read) -> tuple[dict[str, Any], bytes]:
+    """Return the header and body of the next frame."""
+    header, body = LENGTHS.unpack(read(LENGTHS.size))
+    return json.loads(read(header)), read(body)
+
+
+def settings_to_wire(settings: RewriteSettings) -> dict[str, Any]:
+    """Return settings as JSON holds them."""
+    fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return {**fields, "config": settings.config.model_dump(mode="json")}
+
+
+def settings_from_wire(header: dict[str, Any]) -> RewriteSettings:
+    """Return the settings that were sent."""
+    return RewriteSettings(
+        RewriteConfig(**header["config"]),
+        header["base_url"],
+        tuple(header["keys"]),
+        tuple(header["types"]),
+        header["all_images"],
+    )
+
+
+def result_to_wire(result: RewriteResult) -> dict[str, Any]:
+    """Return a result without its article, which is the body of its frame."""
+    names = ("replaced", "left", "pictures")
+    return {name: [dataclasses.asdict(item) for item in getattr(result, name)] for name in names}
+
+
+def result_from_wire(header: dict[str, Any], body: bytes) -> RewriteResult:
+    """Return the result that was sent."""
+    return RewriteResult(
+        body,
+        tuple(_replacement(item) for item in header["replaced"]),
+        tuple(Left(**item) for item in header["left"]),
+        tuple(_picture(item) for item in header["pictures"]),
+    )
+
+
+def _replacement(item: dict[str, Any]) -> Replacement:
+    old, new = item.pop("old").encode("latin-1"), item.pop("new").encode("latin-1")
+    source, dropped = Source(**item.pop("source")), tuple(item.pop("dropped"))
+    return Replacement(old=old, new=new, source=source, dropped=dropped, **item)
+
+
+def _picture(item: dict[str, Any]) -> Picture:
+    return Picture(
+        Source(**item["source"]), tuple(item["presets"]), item["line"], item["wrapped"], tuple(item["own"])
+    )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    raise TypeError(f"{type(value)} is not sent")

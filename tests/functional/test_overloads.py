@@ -1,0 +1,240 @@
+"""Pictures that are too much for a render process: each costs one attempt, for all workers and across restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from http_client import Client
+from pictures import cut, photo, photo_jpeg, saved, slow_picture
+from scripted_origin import ScriptedOrigin
+from service import Service, write_config
+
+from cache.keys import source_key
+from proxy.app import open_engine
+from proxy.config import Config
+from proxy.configfile import load
+from proxy.errors import DecodeFailed, OutOfMemory, QueueFull, RenderTimeout
+from proxy.images.jobs import Inspection, Job
+from proxy.images.transform import Transform
+from proxy.images.workers import RenderPool
+from proxy.services.overloads import FIRST_PAUSE_SECONDS
+from proxy.services.variants import Asked
+from proxy.source import Source
+
+_BLURS = '<feGaussianBlur stdDeviation="300"/><feMorphology radius="40" operator="dilate"/>' * 20
+SLOW_SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="2000" height="2000">'
+    f'<filter id="f">{_BLURS}</filter><rect width="2000" height="2000" filter="url(#f)"/></svg>'
+).encode()
+
+CASES: dict[str, tuple[Any, str, dict[str, Any], type[Exception]]] = {
+    "slow PNG": (slow_picture, "image/png", {"timeout": "100ms"}, RenderTimeout),
+    "slow SVG": (lambda: SLOW_SVG, "image/svg+xml", {"drawing_timeout": "50ms"}, RenderTimeout),
+    "large WebP": (
+        lambda: saved(photo(3000, 2200), "WEBP"),
+        "image/webp",
+        {"memory_max_bytes": "150 MiB", "decoder": "pillow"},
+        OutOfMemory,
+    ),
+}
+WANTED = [
+    ("width=64", ("webp", "fallback")),
+    ("width=64", ("avif", "webp", "fallback")),
+    ("width=900", ("jpeg",)),
+    ("width=400,height=300,fit=cover", ("fallback",)),
+    ("width=32,format=json", ("json",)),
+]
+
+
+def configured(folder: Path, render: dict[str, Any]) -> Config:
+    return load(str(write_config(folder, {"render": render})), {}).config
+
+
+def asked(url: str, text: str = "width=64", acceptable: tuple[str, ...] = ("webp", "fallback")) -> Asked:
+    return Asked(Source.parse(url), Transform.parse(text).resolved({}), acceptable)
+
+
+@pytest.fixture(name="jobs")
+def _jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """The jobs that reach the pool."""
+    seen: list[Job] = []
+    run = RenderPool.run
+
+    async def noted(pool: RenderPool, job: Job) -> Inspection:
+        seen.append(job)
+        return await run(pool, job)
+
+    monkeypatch.setattr(RenderPool, "run", noted)
+    return seen
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_picture_that_is_too_much_is_tried_once(
+    tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job], case: str
+) -> None:
+    """No other variant, process, start or source of the same bytes costs a render; the original is kept, undamaged."""
+    make, media_type, render, error = CASES[case]
+    body = make()
+    origin.serve("/slow", body, content_type=media_type)
+    origin.serve("/same", body, content_type=media_type)
+    config = configured(tmp_path, render)
+    async with open_engine(config) as engine, open_engine(config) as other:
+        with pytest.raises(error):
+            await engine.variants.obtain(asked(origin.url("/slow"), "width=1500"))
+        await engine.originals.peek(Source.parse(origin.url("/slow")))
+        assert len(jobs) == 1
+        for one in (engine, other):
+            for text, acceptable in WANTED:
+                with pytest.raises(error):
+                    await one.variants.obtain(asked(origin.url("/slow"), text, acceptable))
+        with pytest.raises(error):
+            await other.variants.obtain(asked(origin.url("/same")))
+        entry = await engine.originals.peek(Source.parse(origin.url("/slow")))
+        assert entry is not None
+        assert not entry.damaged
+    async with open_engine(config) as again:
+        with pytest.raises(error):
+            await again.variants.obtain(asked(origin.url("/slow"), "width=50"))
+        assert (await again.originals.obtain(Source.parse(origin.url("/same")))).entry is not None
+    assert len(jobs) == 1
+
+
+async def test_picture_is_tried_again_after_the_pause_and_under_other_limits(
+    tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
+) -> None:
+    """When it goes well then, its entry gets what the first look could not find, and its variants are stored."""
+    origin.serve("/slow", slow_picture(), content_type="image/png")
+    now = [1_800_000_000.0]
+    async with open_engine(configured(tmp_path, {"timeout": "100ms"}), now=lambda: now[0]) as engine:
+        for _ in range(2):
+            with pytest.raises(RenderTimeout):
+                await engine.variants.obtain(asked(origin.url("/slow")))
+            await engine.originals.peek(Source.parse(origin.url("/slow")))
+        assert len(jobs) == 1
+        now[0] += FIRST_PAUSE_SECONDS
+        with pytest.raises(RenderTimeout):
+            await engine.variants.obtain(asked(origin.url("/slow")))
+        assert len(jobs) == 2
+        now[0] += FIRST_PAUSE_SECONDS
+        with pytest.raises(RenderTimeout):
+            await engine.variants.obtain(asked(origin.url("/slow")))
+        assert len(jobs) == 2
+    async with open_engine(configured(tmp_path, {"timeout": "20s"}), now=lambda: now[0]) as engine:
+        made = [await engine.variants.obtain(asked(origin.url("/slow"))) for _ in range(2)]
+        assert made[0].body == made[1].body
+    assert len(jobs) == 3
+
+
+async def test_slow_encoder_costs_its_format_and_larger_sizes_only(
+    tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
+) -> None:
+    """The other wishes of the same job are rendered, and so is what is smaller."""
+    origin.serve("/photo.jpg", saved(photo(3000, 2200), "JPEG"), content_type="image/jpeg")
+    config = configured(tmp_path, {"timeout": "500ms"})
+    large, source = "width=2900,quality=auto", Source.parse(origin.url("/photo.jpg"))
+    async with open_engine(config) as engine:
+        wanted = [asked(source.url, "width=60", ("jpeg",)), asked(source.url, large, ("avif",))]
+        wanted.append(asked(source.url, "width=80", ("webp",)))
+        _, outputs = await engine.variants.warm(source, tuple(one.wish for one in wanted))
+        assert [isinstance(output, RenderTimeout) for output in outputs] == [False, True, False]
+        before = len(jobs)
+        for text in (large, "width=2950"):
+            with pytest.raises(RenderTimeout):
+                await engine.variants.obtain(asked(source.url, text, ("avif",)))
+        assert len(jobs) == before
+        await engine.variants.obtain(asked(source.url, "width=70", ("avif",)))
+        await engine.variants.obtain(asked(source.url, "width=2900", ("jpeg",)))
+
+
+async def test_kill_by_others_is_remembered_by_nobody(tmp_path: Path, origin: ScriptedOrigin) -> None:
+    """A picture whose processes are killed from outside is asked for again and rendered."""
+    origin.serve("/good", slow_picture(), content_type="image/png")
+    async with open_engine(configured(tmp_path, {"timeout": "20s"})) as engine:
+        await engine.originals.obtain(Source.parse(origin.url("/good")))
+        asking = asyncio.ensure_future(engine.variants.obtain(asked(origin.url("/good"))))
+        killed: set[int] = set()
+        while not asking.done():
+            for pid in set(engine.pool.pids) - killed if engine.pool.running else ():
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            await asking
+        assert (await engine.kept.overloads.counts(now=0.0)) == {}
+        assert (await engine.variants.obtain(asked(origin.url("/good")))).body
+
+
+async def _marked(engine: Any, url: str, **changes: object) -> None:
+    """Rewrite the entry of a source as a former version wrote it."""
+    path = engine.config.store.dir / "entries" / source_key(url)[:2] / f"{source_key(url)}.json"
+    entry = json.loads(await asyncio.to_thread(path.read_text)) | changes
+    del entry["judged_by"]
+    await asyncio.to_thread(path.write_text, json.dumps(entry))
+
+
+@pytest.mark.parametrize("facts", ["known", "unknown"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+async def test_good_picture_marked_damaged_by_mistake_is_looked_at_again(
+    tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job], kind: str, facts: str
+) -> None:
+    """The mark goes away with the first request, in every process; the original is not fetched again."""
+    origin.serve("/good", saved(photo(300, 200), kind), content_type=f"image/{kind.lower()}")
+    config, url = configured(tmp_path, {}), origin.url("/good")
+    async with open_engine(config) as engine:
+        await engine.originals.obtain(Source.parse(url))
+        await _marked(engine, url, damaged=True, **({"picture": None} if facts == "unknown" else {}))
+        engine.originals.forget_known()
+        assert (await engine.variants.obtain(asked(url))).body
+        entry = await engine.kept.get(url)
+        assert entry is not None
+        assert not entry.damaged
+        assert entry.picture is not None
+        await engine.variants.obtain(asked(url, "width=30"))
+    assert (origin.count(), len(jobs)) == (1, 3)
+
+
+async def test_damaged_picture_of_former_rules_is_looked_at_once(
+    tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
+) -> None:
+    """What is damaged under the rules of today stays marked, and costs no second look."""
+    origin.serve("/bad", cut(photo_jpeg(300, 200)), content_type="image/jpeg")
+    url = origin.url("/bad")
+    async with open_engine(configured(tmp_path, {})) as engine:
+        with pytest.raises(DecodeFailed):
+            await engine.variants.obtain(asked(url))
+        await engine.originals.peek(Source.parse(url))
+        await _marked(engine, url)
+        engine.originals.forget_known()
+        for text in ("width=30", "width=31", "width=32"):
+            with pytest.raises(DecodeFailed):
+                await engine.variants.obtain(asked(url, text))
+    assert len(jobs) == 2
+
+
+async def test_explain_and_metrics_tell_of_a_picture_that_is_too_much(
+    tmp_path: Path, origin: ScriptedOrigin, http: aiohttp.ClientSession
+) -> None:
+    """The owner sees what took too much, since when it is not tried, and when it will be."""
+    origin.serve("/slow", slow_picture(), content_type="image/png")
+    with Service(write_config(tmp_path, {"render": {"timeout": "100ms"}}), workers=2) as service:
+        client = Client(http, service.base)
+        target = f"/image/width=64/{origin.url('/slow')}"
+        assert [(await client.get(target)).status for _ in range(2)] == [422, 422]
+        told = json.loads((await client.get(f"/explain{target}")).body)
+        (found,) = told["original"]["overloads"]
+        assert (found["step"], found["error"]["code"], found["failures"]) == ("reading", "render_timeout", 1)
+        assert told["original"]["damaged"] is False
+        assert found["tried_again_from"]
+        assert (await client.get(target.replace("64", "65"))).status == 422
+        figures = (await client.get("/metrics")).body.decode().splitlines()
+        (spared,) = (
+            line.split()[1] for line in figures if line.startswith("imgmirror_renders_spared_total ")
+        )
+        assert float(spared) >= 1

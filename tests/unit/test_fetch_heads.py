@@ -1,0 +1,66 @@
+"""Heads are tidied, chunks framed anew: laws over any bytes."""
+
+import contextlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.fetch.chunks import Chunks
+from proxy.fetch.heads import head_end, tidied
+
+LINE = st.binary(max_size=30).map(lambda line: line.replace(b"\n", b""))
+
+
+@given(lines=st.lists(LINE, max_size=8))
+def test_tidied_head_of_any_lines_tidies_to_itself(lines: list[bytes]) -> None:
+    """What was repaired needs no repair: the parser and a second look agree on it."""
+    raw = b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b""])
+    raw = raw[: head_end(raw, 0)]
+    with contextlib.suppress(ValueError):
+        once = tidied(raw)
+        again = tidied(once.data)
+        assert (again.data, again.end, again.length) == (once.data, once.end, once.length)
+        assert not any(byte in once.data.replace(b"\r\n", b"") for byte in b"\r\n\0")
+
+
+@given(raw=st.binary(max_size=200))
+def test_tidied_head_of_any_bytes_is_a_head_or_an_error(raw: bytes) -> None:
+    """No other exception, whatever an origin writes."""
+    with contextlib.suppress(ValueError):
+        assert tidied(b"HTTP/1.1 200 OK\r\n" + raw + b"\r\n\r\n").data.endswith(b"\r\n\r\n")
+
+
+@given(
+    data=st.binary(max_size=500),
+    size=st.integers(1, 60),
+    behind=st.binary(max_size=5),
+    cut=st.integers(1, 40),
+)
+def test_chunks_in_any_pieces_carry_the_same_body(data: bytes, size: int, behind: bytes, cut: int) -> None:
+    """Their sizes may change, their bytes do not; what stands behind the end is told apart."""
+    framed = b"".join(
+        b"%X \n%s\n" % (len(data[at : at + size]), data[at : at + size]) for at in range(0, len(data), size)
+    )
+    stream = framed + b"0;x=y\r\nTrailer: t\r\n\n"
+    chunks = Chunks()
+    out = b"".join(chunks.feed(stream[at : at + cut]) for at in range(0, len(stream), cut))
+    assert chunks.ended
+    assert body_of(out) == data
+    tail = Chunks()
+    tail.feed(stream + behind)
+    assert tail.rest == behind
+
+
+def body_of(framed: bytes) -> bytes:
+    """Read chunks as strictly as the standard writes them."""
+    body = b""
+    while True:
+        size, _, framed = framed.partition(b"\r\n")
+        length = int(size, 16)
+        piece, framed = framed[:length], framed[length:]
+        body += piece
+        assert framed.startswith(b"\r\n")
+        framed = framed[2:]
+        if not length:
+            assert not framed
+            return body

@@ -1,0 +1,166 @@
+"""Reading an article takes work in proportion to its length, and within bounds of depth and number.
+
+Work is counted, never timed: calls of Python and C functions for many repeated texts, and instructions under
+valgrind for texts whose cost hides inside a single call (a search in C, a regular expression).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from instructions import instructions
+from rewriting import BASE, WRAPPED, ours, rewrite
+
+from proxy.config import RewriteConfig
+from proxy.rewrite import blocks
+from proxy.rewrite.rewriter import ArticleKind, Rewriter
+
+TOKENS = (
+    "#", " ", "\n", "<", "`", "[", "](", "!", "> ", "- ", "|", "\\|", "{{<", "%}", "&", '"', "//a", "<a b=", "<!--",
+    "\\", "1. ", "    ", "(", "[a]: //b",
+)  # fmt: skip
+DESIGNED = {
+    "heading that ends in marks": lambda n: "# #<" + "#" * (n // 2) + " " + "#" * (n // 2),
+    "heading of spaces": lambda n: "# <a" + " " * n + "b",
+    "text of one letter in a quote": lambda n: "> <" + "a" * (n // 2) + "\n" + "a" * (n // 2),
+    "cells with escaped pipes": lambda n: "|a\n|-\n" + "|<a\\|" * (n // 5),
+    "cells of many columns": lambda n: "|a" * (n // 20) + "|\n" + "|-" * (n // 20) + "|\n" + "|<\\|b" * (n // 20),
+    "definitions": lambda n: "".join(f"[a{number}]: //b\n" for number in range(n // 12)),
+    "lazy lines of deep quotes": lambda n: "> " * 20 + "a\n" + "a\n" * (n // 20),
+    "nested list": lambda n: "- " * n,
+    "empty items": lambda n: "-\n" * (n // 4),
+    "html quotes": lambda n: '<a b="' * (n // 6) + "'" * (n // 6),
+    "titles": lambda n: "[a](b '" * (n // 7),
+    "front matter of nested lists": lambda n: f"---\nx: //a\nb:\n{'- ' * n}a\n---\n",
+    "front matter with a flow list": lambda n: f"---\nx: //a\nb: [{'a, ' * (n // 20)}]\n---\n",
+    "front matter with a dotted key": lambda n: f"+++\na = '//'\n{'a.' * n}a = 1\n+++\n",
+    "front matter with dotted tables": lambda n: "+++\na = '//'\n" + f"[{'a.' * 60}a]\n" * (n // 122) + "+++\n",
+    "front matter of nested objects": lambda n: '{"a": "//b", "c": ' + "[" * n,
+    "fence": lambda n: "-" * (n // 2) + "\n" + ("-" * 50 + "\n") * (n // 100),
+    "one long address": lambda n: f"![]({WRAPPED}{'a%41&b=' * (n // 7)})",
+    "style": lambda n: '<p style="' + "a:url(//b);" * (n // 40) + '">',
+}  # fmt: skip
+
+
+def calls(text: str, *, kind: ArticleKind) -> int:
+    """Return how many functions of Python and C are called to rewrite `text`."""
+    rewriter = Rewriter(RewriteConfig(), base_url=BASE, all_images=True)
+    counted = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        rewriter.rewrite(text.encode(), kind=kind)
+    finally:
+        sys.setprofile(before)
+    return counted
+
+
+@pytest.mark.parametrize("kind", ["markdown", "html"])
+@pytest.mark.parametrize("first", TOKENS)
+def test_repeated_text_twice_as_long_takes_twice_the_calls(first: str, kind: ArticleKind) -> None:
+    """No text of two tokens, repeated, makes a reader of Python do more than its length asks for."""
+    steep = {}
+    for unit in (first + second for second in TOKENS):
+        single, double = (calls("http://a " + unit * number, kind=kind) for number in (60, 120))
+        if double > 2.3 * single + 50:
+            steep[unit] = single, double
+    assert not steep
+
+
+@pytest.mark.instructions
+def test_designed_text_twice_as_long_takes_twice_the_instructions(tmp_path: Path) -> None:
+    """Nothing quadratic hides inside a call: instructions grow with the length, not with its square."""
+    articles = [
+        {"text": text(length), "kind": "markdown"}
+        for text in DESIGNED.values()
+        for length in (3000, 6000, 12000)
+    ]
+    counts = zip(*[iter(instructions(articles, tmp_path))] * 3, strict=True)
+    steep = {
+        name: (one, two, four)
+        for name, (one, two, four) in zip(DESIGNED, counts, strict=True)
+        if four - two > 2.5 * (two - one) + 1_000_000
+    }
+    assert not steep
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        f"---\na: //b\nb:\n{'- ' * 65}a\n---\n",
+        f"---\na: //b\nb:\n{'? ' * 65}a\n---\n",
+        f"---\na: //b\nb: {'[' * 65}{']' * 65}\n---\n",
+        f"---\na: //b\nb: {'{a: ' * 65}{'}' * 65}\n---\n",
+        "---\na: //b\n" + "".join(" " * depth + "b:\n" for depth in range(66)) + "---\n",
+        f"+++\na = '//b'\n{'a.' * 65}a = 1\n+++\n",
+        f"+++\na = '//b'\n[{'b . ' * 65}a]\n+++\n",
+        "+++\na = '//b'\n" + '"b".' * 65 + "a = 1\n+++\n",
+        f"+++\na = '//b'\nb = {'{a = ' * 65}1{'}' * 65}\n+++\n",
+        '{"a": "//b", "b": ' + "[" * 65 + "]" * 65 + "}\n",
+        '{"a": "//b", "b": ' + '{"a": ' * 3000 + "1" + "}" * 3001 + "\n",
+        ';;;\n"a": "//b", "b": ' + "[" * 65 + "]" * 65 + "\n;;;\n",
+    ],
+)
+def test_front_matter_that_nests_too_deep_is_reported_with_its_reason(front: str) -> None:
+    """Deep front matter stays, and a person is told why."""
+    result = rewrite(front)
+    assert not result.replaced
+    assert [(left.reason, left.on_purpose) for left in result.left] == [
+        ("the front matter nests more than 64 deep and was not read", False)
+    ]
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        f"---\nheadimg: {WRAPPED}\nb:\n{'- ' * 60}a\n---\n",
+        f"+++\nheadimg = '{WRAPPED}'\n{'a.' * 60}a = 1.5\n+++\n",
+        f'{{"headimg": "{WRAPPED}", "b": {"[" * 60}{"]" * 60}}}\n',
+    ],
+)
+def test_front_matter_of_moderate_depth_is_rewritten(front: str) -> None:
+    assert rewrite(front).data.decode() == front.replace(WRAPPED, ours(preset="headimg"))
+
+
+@pytest.mark.parametrize("text", ["-\n" * 200, "> a\n\n" * 200, "# a\n" * 200, "1. a\n" * 200])
+def test_article_of_too_many_blocks_is_reported_and_its_front_matter_rewritten(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks cost a kilobyte each, so their number is bounded; what can be read is rewritten."""
+    monkeypatch.setattr(blocks, "MAX_TOKENS", 300)
+    result = rewrite(f"---\nheadimg: {WRAPPED}\n---\n{text}")
+    assert result.data.decode() == f"---\nheadimg: {ours(preset='headimg')}\n---\n{text}"
+    assert [left.reason for left in result.left] == [
+        "the text of the article was not read: it has more than 300 blocks"
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_article_of_too_many_lines_is_reported(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "MAX_LINES", 300)
+    assert not rewrite(f"a{end}" * 300).left
+    result = rewrite(f"a{end}" * 301)
+    assert [left.reason for left in result.left] == [
+        "the text of the article was not read: it has more than 300 lines"
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# ![]({}) ##", "# ![]({}) # #", "#\t![]({})\t", "> # ![]({}) ###   ", "a\n![]({})\n===", "- a\n  ![]({}) \xa0",
+        "| ![]({}) | a\\|b |\n|-|-|", "a | b\n-|-\na\\|![]({}) | ![]({})", "> | a |\n> |-|\n> | \\|![]({})\\| |",
+        "> > a\n![]({})", "![]({})\x85", "1. ![]({})\n\n   ![]({})",
+    ],
+)  # fmt: skip
+def test_picture_at_the_edge_of_a_line_is_found(line: str) -> None:
+    """Content is found again at the end of its line whatever Markdown took away there."""
+    result = rewrite(line.replace("{}", WRAPPED))
+    assert result.data.decode() == line.replace("{}", ours())

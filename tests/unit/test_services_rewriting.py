@@ -1,0 +1,145 @@
+"""Articles read in processes that can be ended: the same answers, limits of time, memory and number, and an end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from rewriting import BASE, WRAPPED
+
+from proxy.cli import build_parser
+from proxy.cli import rewrite as rewrite_command
+from proxy.config import Config, SourcesConfig
+from proxy.errors import QueueFull, RequestTooLarge
+from proxy.services import rewriteprocess
+from proxy.services.articles import RewriteSettings
+from proxy.services.gathering import gather
+from proxy.services.rewritejobs import Limits
+from proxy.services.rewritepool import RewritePool
+from proxy.services.rewriteprocess import SMALL_BYTES, GuardedRewriter, RewriteProcess, TooCostly
+
+SETTINGS = RewriteSettings.of(Config(sources=SourcesConfig(keys=("a key of this test",))), base_url=BASE)
+ARTICLE = f"---\nheadimg: {WRAPPED}\n---\n![\xe9]({WRAPPED})\n`{WRAPPED}`\n![](https://wsrv.nl/?url=h/a.png&w=9&x=1)\n"
+LARGE = ARTICLE.encode("latin-1") + b"text \xff" * (SMALL_BYTES // 6)
+SLOW = b"> " * 20 + b"a\n" * 400_000
+"""Tens of seconds of processor time: deep quotes whose lines are lazy."""
+HUGE = b"a" * (64 << 20)
+SHORT = Limits(cpu_seconds=1)
+NARROW = Limits(memory_bytes=200 << 20)
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[RewritePool]:
+    pool = RewritePool(processes=1, waiting=1, limits=SHORT)
+    yield pool
+    await pool.close()
+
+
+@pytest.mark.parametrize("kind", ["markdown", "html"])
+def test_process_answers_what_the_rewriter_answers(kind: str) -> None:
+    """Every value comes back as it was: bytes of any encoding, sources, signatures, presets."""
+    near = SETTINGS.rewriter()
+    with GuardedRewriter(SETTINGS) as far:
+        assert far.rewrite(LARGE, kind=kind) == near.rewrite(LARGE, kind=kind)
+        assert far.addresses(LARGE, kind=kind) == near.addresses(LARGE, kind=kind)
+
+
+def test_small_article_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewriteprocess, "RewriteProcess", None)
+    with GuardedRewriter(SETTINGS) as rewriter:
+        assert rewriter.rewrite(ARTICLE.encode(), kind="markdown").replaced
+        assert rewriter.addresses(ARTICLE.encode(), kind="markdown")
+
+
+@pytest.mark.parametrize(
+    ("limits", "article", "reason"),
+    [(SHORT, SLOW, "more than 1 s of processor time"), (NARROW, HUGE, "more than 200 MiB of memory")],
+)
+def test_article_that_takes_too_much_is_refused_and_the_next_is_read(
+    limits: Limits, article: bytes, reason: str
+) -> None:
+    """The reason names the limit; the process is gone, memory and all, and a new one reads on."""
+    with GuardedRewriter(SETTINGS, limits=limits) as rewriter:
+        with pytest.raises(TooCostly, match=reason):
+            rewriter.rewrite(article, kind="markdown")
+        assert rewriter.rewrite(LARGE, kind="markdown").replaced
+
+
+def test_killed_process_answers_that_it_ended() -> None:
+    process = RewriteProcess(SHORT)
+    process.kill()
+    with pytest.raises(TooCostly, match="ended"):
+        process.rewrite(LARGE, kind="markdown", settings=SETTINGS)
+    process.close()
+
+
+def test_hostile_article_costs_the_commands_that_article_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`rewrite` and `warm` name it with the reason and do the others; `rewrite` exits 1."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.md").write_text(f"![]({WRAPPED})\n")
+    (tmp_path / "slow.md").write_bytes(SLOW)
+    (tmp_path / "z.md").write_text(f"![]({WRAPPED})\n")
+    monkeypatch.setattr(
+        rewrite_command, "GuardedRewriter", lambda settings: GuardedRewriter(settings, limits=SHORT)
+    )
+    args = build_parser("rewrite").parse_args(["rewrite", ".", "--write", "--base-url", BASE])
+    assert rewrite_command.run(args, Config()) == 1
+    assert "slow.md: reading it takes more than 1 s of processor time" in capsys.readouterr().err
+    assert all(BASE in (tmp_path / name).read_text() for name in ("a.md", "z.md"))
+    with GuardedRewriter(SETTINGS, limits=SHORT) as rewriter:
+        gathered = gather([tmp_path], rewriter)
+    assert [Path(item.article).name for item in gathered.unread] == ["slow.md"]
+    assert len(gathered.articles) == 2
+
+
+async def test_pool_says_that_an_article_is_too_much_and_reads_the_next(pool: RewritePool) -> None:
+    with pytest.raises(RequestTooLarge, match="processor time"):
+        await pool.rewrite(SLOW, kind="markdown", settings=SETTINGS)
+    assert (await pool.rewrite(ARTICLE.encode(), kind="markdown", settings=SETTINGS)).replaced
+
+
+async def test_pool_refuses_what_its_queue_does_not_hold(pool: RewritePool) -> None:
+    """One is read, one waits, the third is refused; a place that was given back is free again."""
+    with pool.admitted():
+        with pool.admitted(), pytest.raises(QueueFull), pool.admitted():
+            pass
+        with pool.admitted():
+            pass
+
+
+async def test_cancelled_article_ends_its_process_and_frees_its_place(
+    pool: RewritePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is gone: nobody pays for the rest."""
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    pids: list[int] = []
+    original = RewriteProcess.rewrite
+
+    def noted(process: RewriteProcess, *words: object, **options: object) -> object:
+        pids.append(process.pid)
+        loop.call_soon_threadsafe(begun.set)
+        return original(process, *words, **options)
+
+    monkeypatch.setattr(RewriteProcess, "rewrite", noted)
+    task = asyncio.create_task(pool.rewrite(SLOW, kind="markdown", settings=SETTINGS))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+    assert (await pool.rewrite(ARTICLE.encode(), kind="markdown", settings=SETTINGS)).replaced
+
+
+async def test_idle_process_reads_the_next_article(pool: RewritePool) -> None:
+    """A process that took little is kept, for its start takes longer than most articles."""
+    for _ in range(2):
+        await pool.rewrite(ARTICLE.encode(), kind="markdown", settings=SETTINGS)
+    (process,) = pool._idle
+    assert not process.retired
