@@ -15,13 +15,11 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import resource
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
@@ -31,6 +29,8 @@ from cache.layout import prepare
 from proxy.app import Place, make_policy, modes_of
 from proxy.config import Config
 from proxy.configfile import ConfigError, keep_restart_keys, load, secret_texts
+from proxy.observe.folder import shared_folder
+from proxy.process import release_signals, signals_waiting
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,6 @@ def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) 
     Raises:
         CacheError, ConfigError, ListenError, OSError: the address, the stores or the manifest cannot be used.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody can reload
     _raise_descriptor_limit()
     _require_startable(config)
     listener = bind(config)
@@ -132,7 +131,7 @@ def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) 
     if config.server.workers == 1:
         run_worker(serving, config, listener, Place(), announce=lambda: announce(address))
         return 0
-    with _metrics_folder():
+    with shared_folder():
         return _Supervisor(serving, config, listener).run(lambda: announce(address))
 
 
@@ -202,23 +201,11 @@ def _end_with_parent() -> None:
     loop.add_reader(parent.sentinel, parent_died)
 
 
-@contextlib.contextmanager
-def _metrics_folder() -> Iterator[None]:
-    folder = tempfile.mkdtemp(prefix="imgmirror-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    try:
-        yield
-    finally:
-        del os.environ["PROMETHEUS_MULTIPROC_DIR"]
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _worker_main(
     serving: Serving, config: Config, listener: socket.socket, place: Place, ready: Event
 ) -> None:
     from proxy.observe.logs import set_up  # noqa: PLC0415 - see run_worker
 
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can reload
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the group; the parent passes on SIGTERM
     set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
     run_worker(serving, config, listener, place, announce=ready.set)
@@ -246,6 +233,8 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._reload_soon)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        release_signals()
         for place in self._places:
             self._start(place)
         if not self._wait_ready():
@@ -264,7 +253,8 @@ class _Supervisor:
             args=(self._serving, self._config, self._listener, place, ready),
             name=f"worker-{place.worker}",
         )
-        process.start()
+        with signals_waiting():  # the worker inherits that, and lets them in when it can handle them
+            process.start()
         self._processes[place.worker] = process
 
     def _wait_ready(self) -> bool:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 found something, 2 wrong use or wrong configuration.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -16,6 +17,7 @@ from proxy.cli.parser import Parser
 from proxy.config import Config
 from proxy.configfile import ConfigError, load, secret_texts
 from proxy.observe.logs import set_up
+from proxy.process import signals_waiting
 from proxy.version import __version__
 
 COMMANDS = {
@@ -51,7 +53,14 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    args = build_parser(_command_of(given)).parse_args(given)
+    named = _command_of(given)
+    # A service may be told to reload, or to end, before it has begun; loading it takes a second.
+    with signals_waiting() if named == "serve" else contextlib.nullcontext():
+        return _run(given, named)
+
+
+def _run(given: list[str], named: str) -> int:
+    args = build_parser(named).parse_args(given)
     set_up()
     if problem := environment_problem():
         print(f"imgmirror: {problem}", file=sys.stderr)

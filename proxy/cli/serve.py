@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import os
 import sys
 
 from cache.errors import CacheError
@@ -10,6 +12,7 @@ from proxy.config import Config
 from proxy.configfile import ConfigError
 from proxy.images.libvips import decoder_problem
 from proxy.policy import listen_problem
+from proxy.process import below_init
 from proxy.supervisor import ListenError, Serving, serve
 
 
@@ -29,7 +32,8 @@ def run(args: argparse.Namespace, _config: Config) -> int:
         print(f"imgmirror: {problem}", file=sys.stderr)
         return 2
     try:
-        return serve(serving, config, announce=_announce)
+        run_service = functools.partial(serve, serving, config, announce=_announce)
+        return below_init(run_service) if os.getpid() == 1 else run_service()
     except ConfigError as error:
         for line in error.problems:
             print(f"imgmirror: {line}", file=sys.stderr)

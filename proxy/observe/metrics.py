@@ -14,6 +14,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from proxy.observe.folder import VARIABLE
 from proxy.observe.processes import Processes
 from proxy.version import __version__
 
@@ -24,7 +25,6 @@ HITS = ("memory", "store", "original")
 
 MEMORY_HIT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
 
-_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
 
 
@@ -184,7 +184,7 @@ class Metrics:
         """Return the exposition of all workers' figures."""
         registry = CollectorRegistry()
         registry.register(Processes(_web_processes))
-        if os.environ.get(_FOLDER):
+        if os.environ.get(VARIABLE):
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped there
         else:
             registry.register(self.registry)
@@ -193,7 +193,7 @@ class Metrics:
 
 def _web_processes() -> Iterator[int]:
     """Yield the process numbers of the living workers: the supervisor removes this file of those that died."""
-    folder = os.environ.get(_FOLDER)
+    folder = os.environ.get(VARIABLE)
     if not folder:
         yield os.getpid()
         return

@@ -18,6 +18,7 @@ from proxy.config import Config
 from proxy.configfile import ConfigError, changed_restart_keys, keep_restart_keys, secret_texts
 from proxy.observe.logs import set_up
 from proxy.policy import Policy, listen_problem
+from proxy.process import release_signals
 from proxy.web.accounts import Accounts
 from proxy.web.clients import clients_of
 from proxy.web.context import Context
@@ -56,6 +57,7 @@ async def run(start: Start, listener: socket.socket) -> None:
         CacheError, ConfigError, OSError: the stores or the manifest cannot be read.
     """
     config, place = start.config, start.place
+    signals = _Signals(ignore_interrupt=place.workers > 1)
     async with open_engine(config, place=place) as engine:
         context = _context(engine)
         server = Server(functools.partial(dispatch, context), config.server, account=context.accounts)
@@ -66,7 +68,9 @@ async def run(start: Start, listener: socket.socket) -> None:
             behind.append(asyncio.create_task(_scrub(engine)))
         try:
             await web.SockSite(runner, listener, backlog=1024).start()
-            await _until_told(_Reloader(engine, context, start.read), start.ready)
+            signals.reload_with(_Reloader(engine, context, start.read))
+            start.ready()
+            await signals.stop.wait()
             context.shutting_down = True
             start.stopping()
         finally:
@@ -96,14 +100,31 @@ async def _scrub(engine: Engine) -> None:
             await asyncio.sleep(_SCRUB_PAUSE_SECONDS)
 
 
-async def _until_told(reloader: _Reloader, ready: Callable[[], None]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reloader.reload_soon)
-    ready()
-    await stop.wait()
+class _Signals:
+    """Takes signals from the first moment on: what comes while the worker starts is done when it has started."""
+
+    def __init__(self, *, ignore_interrupt: bool) -> None:
+        self.stop = asyncio.Event()
+        self._reloader: _Reloader | None = None
+        self._reload_wanted = False
+        loop = asyncio.get_running_loop()
+        # Ctrl-C reaches the whole group; of several workers the parent passes on SIGTERM.
+        loop.add_signal_handler(signal.SIGINT, (lambda: None) if ignore_interrupt else self.stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self.stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+        release_signals()
+
+    def reload_with(self, reloader: _Reloader) -> None:
+        """Begin to pass reloads on."""
+        self._reloader = reloader
+        if self._reload_wanted:
+            reloader.reload_soon()
+
+    def _reload(self) -> None:
+        self._reload_wanted = True
+        if self._reloader is not None:
+            self._reloader.reload_soon()
 
 
 class _Reloader:

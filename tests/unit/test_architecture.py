@@ -13,6 +13,7 @@ LAYERS = {
     "proxy.version": set(),
     "proxy.errors": set(),
     "proxy.rate": set(),
+    "proxy.process": set(),
     "proxy.prolog": set(),
     "proxy.source": {"proxy.errors"},
     "proxy.config": {"proxy.version", "proxy.policy", "proxy.images"},
