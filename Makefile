@@ -14,7 +14,7 @@ run: $(VENV)/.installed ## install, then run the demo: rewrite, warm, serve, kil
 	$(BIN)/imgmirror demo
 
 test: $(VENV)/.installed-dev ## install, then run the tests
-	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q
+	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -rs
 
 check: lint types test package ## what must pass: lint, format, strict types, tests, packaging
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cache.durable import Durable, refusal
 from cache.layout import Layout
+from cache.opening import read_regular
 from cache.threads import StoreThreads
 
 log = logging.getLogger(__name__)
@@ -129,8 +130,7 @@ class ArticleIndex:
 
 def _read(path: Path) -> Article | None:
     try:
-        with path.open("rb") as reader:
-            known = json.loads(reader.read(MAX_ARTICLE_BYTES))
+        known = json.loads(read_regular(path, MAX_ARTICLE_BYTES))
         match known:
             case {"article": str(name), "sources": [*sources]} if all(
                 isinstance(url, str) for url in sources

@@ -9,6 +9,7 @@ from cache.durable import Durable, refusal
 from cache.errors import StoreUnreadable
 from cache.keys import source_key
 from cache.layout import Layout
+from cache.opening import read_regular
 
 MAX_BLOCK_BYTES = 64 * 1024
 _ABSENT = {errno.ENOENT, errno.ENOTDIR}
@@ -32,7 +33,9 @@ class Blocks:
         except OSError as error:
             if error.errno in _ABSENT:
                 return False
-            raise StoreUnreadable(f"blocks cannot be read: {error.strerror or error}") from error
+            raise StoreUnreadable(
+                f"the folder `blocked` cannot be read: {error.strerror or error}"
+            ) from error
         return True
 
     def add(self, url: str, reason: str, *, now: float) -> None:
@@ -48,7 +51,7 @@ class Blocks:
         found = []
         for path in self._layout.root.glob("blocked/??/*.json"):
             try:
-                known = json.loads(path.read_bytes()[:MAX_BLOCK_BYTES])
+                known = json.loads(read_regular(path, MAX_BLOCK_BYTES))
             except (OSError, ValueError, RecursionError):
                 continue  # the block itself holds: its file is there
             match known:

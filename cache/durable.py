@@ -15,9 +15,41 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cache.errors import StoreFull, StoreUnwritable
+from cache.opening import open_regular
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """Who may read what is kept: the modes of files and folders, whatever the umask says."""
+
+    file: int
+    folder: int
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder; one that is there stays as it is.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=self.folder)
+            self.mend(folder)
+
+    def mend(self, path: Path) -> None:
+        """Give a file or folder that is there its mode; one of somebody else stays as it is."""
+        with contextlib.suppress(OSError):
+            mode = path.lstat().st_mode
+            wanted = {stat.S_IFDIR: self.folder, stat.S_IFREG: self.file}.get(stat.S_IFMT(mode))
+            if wanted is not None and stat.S_IMODE(mode) != wanted:
+                path.chmod(wanted)
+
+
+PRIVATE = Modes(0o600, 0o700)
+GROUP = Modes(0o640, 0o750)
 
 _NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
@@ -46,15 +78,17 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def create_aside(folder: Path, *, suffix: str) -> tuple[int, Path]:
+def create_aside(folder: Path, *, suffix: str, modes: Modes = PRIVATE) -> tuple[int, Path]:
     """Create a locked temporary file; the caller owns the descriptor and the name."""
     for _ in range(_ATTEMPTS):
         path = folder / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, modes.file)
         except FileNotFoundError:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(mode=modes.folder, parents=True, exist_ok=True)
+            modes.make_folder(folder)
             continue
+        os.fchmod(descriptor, modes.file)
         if _claimed(descriptor):
             return descriptor, path
         # A cleaner came between creation and lock, and removed it.
@@ -92,8 +126,9 @@ class Durable:
     instant ago and died, so each process does that once for every folder it writes to.
     """
 
-    def __init__(self, aside: Path) -> None:
+    def __init__(self, aside: Path, modes: Modes = PRIVATE) -> None:
         self._aside = aside
+        self._modes = modes
         self._lasting: set[Path] = set()
         self._settled: dict[Path, int] = {}
 
@@ -118,7 +153,8 @@ class Durable:
     def write_unsynced(self, target: Path, data: bytes) -> None:
         """Write a whole file by rename, but let the disk take its time: for what can be rebuilt."""
         with self._written_aside(data) as (_, path):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.parent.mkdir(mode=self._modes.folder, parents=True, exist_ok=True)
+            self._modes.make_folder(target.parent)
             path.replace(target)
 
     def remove(self, path: Path) -> bool:
@@ -152,14 +188,14 @@ class Durable:
             return
         if not folder.parent.is_dir():
             self.ensure_folder(folder.parent)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
+        self._modes.make_folder(folder)
+        self._modes.mend(folder)
         sync_folder(folder.parent)
         self._lasting.add(folder)
 
     @contextlib.contextmanager
     def _written_aside(self, data: bytes) -> Iterator[tuple[int, Path]]:
-        descriptor, path = create_aside(self._aside, suffix=".part")
+        descriptor, path = create_aside(self._aside, suffix=".part", modes=self._modes)
         try:
             write_all(descriptor, data)
             yield descriptor, path
@@ -196,11 +232,8 @@ def _claimed(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def _owner_gone(path: Path) -> Iterator[bool]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    descriptor = open_regular(path, os.O_RDWR)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            yield False
-            return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

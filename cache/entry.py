@@ -102,6 +102,24 @@ class Entry:
         """Return the first value of a kept header; `name` in lower case."""
         return next((value for known, value in self.headers if known == name), None)
 
+    @classmethod
+    def of_body(cls, source: str, body: Former, history: tuple[Former, ...]) -> Entry:
+        """Return an entry for a body of which nothing else is known: without validators, never fresh."""
+        return cls(
+            source=source,
+            status=200,
+            headers=(("content-type", body.media_type),),
+            body_sha256=body.body_sha256,
+            body_size=body.body_size,
+            media_type=body.media_type,
+            final_url=source,
+            request_time=0.0,
+            response_time=0.0,
+            fetched_at=body.fetched_at,
+            validated_at=0.0,
+            history=history,
+        )
+
     def replacing(self, previous: Entry | None) -> Entry:
         """Return this entry with the bytes of `previous`, and those before, as its history.
 

@@ -3,6 +3,7 @@
 CacheError
 ├── StoreRefused      the folder is not ours to use
 ├── StoreUnreadable   the folder of originals cannot be read at all
+├── StoreBusy         a lock of the store is not released
 ├── NotKept           this original was not kept; what was kept before is untouched
 │   ├── StoreFull         no room
 │   ├── StoreUnwritable   the disk refused
@@ -26,6 +27,10 @@ class StoreRefused(CacheError):
 
 class StoreUnreadable(CacheError):
     """The folder of originals cannot be read at all."""
+
+
+class StoreBusy(CacheError):
+    """A lock of the store is held by something else for longer than any work of ours takes."""
 
 
 class NotKept(CacheError):

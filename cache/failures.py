@@ -22,6 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.durable import PRIVATE, Modes
+from cache.opening import open_regular, read_regular
 from cache.threads import StoreThreads
 
 log = logging.getLogger(__name__)
@@ -54,9 +56,10 @@ class Failure:
 class Failures:
     """The remembered failures of all processes. A file is opened for each look: it may vanish at any time."""
 
-    def __init__(self, path: Path, threads: StoreThreads) -> None:
+    def __init__(self, path: Path, threads: StoreThreads, modes: Modes = PRIVATE) -> None:
         self._path = path
         self._threads = threads
+        self._modes = modes
         self._private: OrderedDict[bytes, Failure] = OrderedDict()
         self._complained = False
 
@@ -87,7 +90,7 @@ class Failures:
 
     def _read(self, digest: bytes) -> Failure | None:
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_regular(self._path)
         except OSError:
             return self._private.get(digest)
         try:
@@ -126,7 +129,7 @@ class Failures:
     def _everything(self) -> list[tuple[bytes, Failure]]:
         found = dict(self._private)
         try:
-            data = self._path.read_bytes()[: SLOTS * RECORD_BYTES]
+            data = read_regular(self._path, SLOTS * RECORD_BYTES)
         except OSError:
             data = b""
         for offset in range(0, len(data), RECORD_BYTES):
@@ -137,7 +140,7 @@ class Failures:
         return list(found.items())
 
     def _write_record(self, digest: bytes, record: bytes) -> None:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT, self._modes.file)
         try:
             os.pwrite(descriptor, record, _offset(digest))
         finally:

@@ -21,8 +21,9 @@ import secrets
 import sys
 from pathlib import Path
 
-from cache.durable import create_aside, write_all
+from cache.durable import PRIVATE, Modes, create_aside, write_all
 from cache.errors import StoreUnreadable
+from cache.opening import open_regular, regular_status
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +46,13 @@ class Generations:
        own until `check` succeeds.
     """
 
-    def __init__(self, path: Path, *, aside: Path | None = None, make: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, aside: Path | None = None, make: bool = True, modes: Modes = PRIVATE
+    ) -> None:
         self._path = path
         self._aside = aside or path.parent
         self._make = make
+        self._modes = modes
         self._identity: tuple[int, int] | None = None
         self._descriptor = -1
         self._map: mmap.mmap | None = None
@@ -108,7 +112,7 @@ class Generations:
     def _remap(self) -> None:
         self.close()
         try:
-            descriptor = _opened(self._path, self._aside, make=self._make)
+            descriptor = _opened(self._path, self._aside, make=self._make, modes=self._modes)
         except OSError as error:
             log.warning("generations are not shared between processes: %s", error)
             return
@@ -162,25 +166,25 @@ def _private_numbers() -> memoryview:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        status = regular_status(path)
     except OSError:
         return None
-    return (status.st_dev, status.st_ino) if status.st_size == _FILE_BYTES else None
+    return (status.st_dev, status.st_ino) if status and status.st_size == _FILE_BYTES else None
 
 
-def _opened(path: Path, aside: Path, *, make: bool) -> int:
+def _opened(path: Path, aside: Path, *, make: bool, modes: Modes) -> int:
     if not make:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return open_regular(path, os.O_RDWR)
     with contextlib.suppress(FileNotFoundError):
         if _identity(path) is None:
             # Too short to be mapped: reading it would kill the process.
             path.unlink()
     with contextlib.suppress(FileNotFoundError):
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return open_regular(path, os.O_RDWR)
     if not path.parent.is_dir():
         # The store was deleted while it was open; we are not to bring its folder back.
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
-    descriptor, made = create_aside(aside, suffix=".part")
+    descriptor, made = create_aside(aside, suffix=".part", modes=modes)
     try:
         write_all(descriptor, os.urandom(_FILE_BYTES))
         with contextlib.suppress(FileExistsError):
@@ -188,4 +192,4 @@ def _opened(path: Path, aside: Path, *, make: bool) -> int:
     finally:
         made.unlink(missing_ok=True)
         os.close(descriptor)
-    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    return open_regular(path, os.O_RDWR)

@@ -22,7 +22,7 @@ from typing import Self
 
 from cache.durable import create_aside, refusal, sync_descriptor
 from cache.errors import NotKept, StoreUnwritable
-from cache.layout import size_of
+from cache.layout import Layout, size_of
 from cache.threads import StoreThreads
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,11 @@ class Incoming:
     reports it once, and a second one would lie.
     """
 
-    def __init__(self, folder: Path, threads: StoreThreads, elsewhere: Path | None = None) -> None:
+    def __init__(self, layout: Layout, threads: StoreThreads, elsewhere: Path | None = None) -> None:
         self.path = Path()
         self.size = 0
         self.refusal: NotKept | None = None
-        self._folder = folder
+        self._layout = layout
         self._elsewhere = elsewhere
         self._threads = threads
         self._digest = hashlib.sha256()
@@ -171,7 +171,7 @@ class Incoming:
 
     def _open(self) -> None:
         try:
-            descriptor, path = create_aside(self._folder, suffix=".part")
+            descriptor, path = create_aside(self._layout.incoming, suffix=".part", modes=self._layout.modes)
         except OSError as error:
             log.warning("nothing can be kept: %s", error)
             self.refusal = refusal(error)

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import itertools
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,17 @@ from re import compile as pattern
 from cache.durable import Durable, refusal, sync_folder
 from cache.entry import MAX_ENTRY_BYTES, Entry, Former
 from cache.errors import EntryUnreadable, Superseded
+from cache.keys import source_key
 from cache.layout import Layout, size_of
 from cache.merging import merged
+from cache.opening import open_regular, read_regular
 from cache.refs import Refs
 from cache.usage import Counts
 
 log = logging.getLogger(__name__)
 
+_MEDIA_TYPE = pattern(rb'"media_type": "([a-z0-9.+-]+/[a-z0-9.+-]+)"')
+_UNKNOWN_TYPE = "application/octet-stream"
 _ANY_DIGEST = pattern(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
@@ -112,6 +117,24 @@ class Keeper:
             self._durable.settle(self._layout.entry(key).parent)
         return found
 
+    def salvaged(self, url: str) -> Entry | None:
+        """Return what can still be told of a damaged entry: its type and the bodies it names that are there.
+
+        The first digest in the text of an entry is that of its present body, the others are its history.
+        """
+        try:
+            text = read_bounded(self._layout.entry(source_key(url)))
+            sizes = {digest: size_of(self._layout.body(digest)) for digest in named_in(text)}
+        except OSError:
+            return None
+        media_type = _MEDIA_TYPE.search(text)
+        bodies = [
+            Former(digest, size, media_type[1].decode("ascii") if media_type else _UNKNOWN_TYPE, 0.0)
+            for digest, size in sizes.items()
+            if size is not None
+        ]
+        return Entry.of_body(url, bodies[0], tuple(bodies[1:])) if bodies else None
+
     # Keeping
 
     def keep(self, entry: Entry, arrived: Arrived) -> Done:
@@ -121,7 +144,7 @@ class Keeper:
             Superseded: it was recovered from elsewhere, and the source has bytes of its own by now.
             StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
         """
-        previous = self.entry(entry.key)
+        previous = self.entry(entry.key) or self.salvaged(entry.source)
         if entry.recovered is not None and previous is not None and self._stands(previous, entry):
             raise Superseded(f"{entry.source} is kept")
         if entry.recovered is not None and previous is not None and previous.body_sha256 == entry.body_sha256:
@@ -229,16 +252,13 @@ class Keeper:
         """Whether what is kept is whole, and not what was recovered."""
         if kept.body_sha256 == recovered.body_sha256:
             return False
-        try:
-            return digest_of(self._layout.body(kept.body_sha256)) == kept.body_sha256
-        except OSError:
-            return False
+        return _is_whole(self._layout.body(kept.body_sha256))
 
     def _place_body(self, arrived: Arrived) -> int | None:
         """Rename the body to its place; return how many bytes the store grew, None when it was there."""
         target = self._layout.body(arrived.sha256)
         before = size_of(target)
-        if before == arrived.size and digest_of(target) == arrived.sha256:
+        if before == arrived.size and _is_whole(target):
             # Whoever put it there may not have come as far as fsyncing the folder.
             self._durable.ensure_folder(target.parent)
             sync_folder(target.parent)
@@ -376,8 +396,7 @@ class Keeper:
 
 def read_bounded(path: Path) -> bytes:
     """Return the bytes of an entry file; one byte more than an entry may have is enough to know."""
-    with path.open("rb") as reader:
-        return reader.read(MAX_ENTRY_BYTES + 1)
+    return read_regular(path, MAX_ENTRY_BYTES + 1)
 
 
 def named_in(text: bytes) -> tuple[str, ...]:
@@ -387,8 +406,16 @@ def named_in(text: bytes) -> tuple[str, ...]:
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
-    with path.open("rb") as reader:
+    with os.fdopen(open_regular(path), "rb") as reader:
         return hashlib.file_digest(reader, "sha256").hexdigest()
+
+
+def _is_whole(body: Path) -> bool:
+    """Whether a body has the digest that its name says. One that cannot be read has not."""
+    try:
+        return digest_of(body) == body.name
+    except OSError:
+        return False
 
 
 def _purged(found: bool, bodies: tuple[str, ...], freed: dict[str, int]) -> Purged:

@@ -14,6 +14,7 @@ from typing import Self
 
 from cache.durable import create_aside, refusal, sync_descriptor, write_all
 from cache.keeper import Arrived
+from cache.layout import Layout
 
 BLOCK_BYTES = 256 * 1024
 HEAD_BYTES = 4096
@@ -25,10 +26,10 @@ class Landing:
     Raises from every method: StoreFull, StoreUnwritable.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, layout: Layout) -> None:
         self.size = 0
         self.head = b""
-        self._folder = folder
+        self._layout = layout
         self._digest = hashlib.sha256()
         self._pending = bytearray()
         self._descriptor = -1
@@ -36,7 +37,9 @@ class Landing:
 
     def __enter__(self) -> Self:
         try:
-            self._descriptor, self._path = create_aside(self._folder, suffix=".part")
+            self._descriptor, self._path = create_aside(
+                self._layout.incoming, suffix=".part", modes=self._layout.modes
+            )
         except OSError as error:
             raise refusal(error) from error
         return self

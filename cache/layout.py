@@ -14,12 +14,12 @@ import errno
 import logging
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.durable import Durable, abandoned, sync_folder
+from cache.durable import PRIVATE, Durable, Modes, abandoned, sync_folder
 from cache.errors import StoreRefused, StoreUnreadable
+from cache.opening import read_regular, regular_status
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Layout:
     """The paths of one store."""
 
     root: Path
+    modes: Modes = PRIVATE
 
     @property
     def marker(self) -> Path:
@@ -87,7 +88,7 @@ def is_digest(text: str) -> bool:
     return _DIGEST.match(text) is not None
 
 
-def prepare(root: Path, *, tidy: bool = True, look: bool = False) -> Layout:
+def prepare(root: Path, *, tidy: bool = True, look: bool = False, modes: Modes = PRIVATE) -> Layout:
     """Make or recognise the store in `root` and return its layout; `tidy` removes what dead processes left behind.
 
     With `look`, nothing is made in a store that is there, nor removed.
@@ -97,7 +98,7 @@ def prepare(root: Path, *, tidy: bool = True, look: bool = False) -> Layout:
         StoreRefused: code, foreign files, a file instead of a folder, or a newer format.
         StoreUnreadable: the folder cannot be looked at or made.
     """
-    layout = Layout(root.absolute())
+    layout = Layout(root.absolute(), modes)
     refuse_code(root)
     try:
         _recognise_or_mark(layout)
@@ -134,7 +135,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _recognise_or_mark(layout: Layout) -> None:
-    layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+    layout.root.mkdir(mode=layout.modes.folder, parents=True, exist_ok=True)
     text = _marker_text(layout)
     if text is None:
         _refuse_foreign(layout.root)
@@ -150,7 +151,7 @@ def _recognise_or_mark(layout: Layout) -> None:
 
 def _marker_text(layout: Layout) -> str | None:
     try:
-        return layout.marker.read_bytes()[:4096].decode("utf-8", "replace")
+        return read_regular(layout.marker, 4096).decode("utf-8", "replace")
     except FileNotFoundError:
         return None
 
@@ -169,7 +170,7 @@ def _is_ours_already(path: Path) -> bool:
     if path.name == "incoming" and path.is_dir():
         return all(re.fullmatch(r"[0-9]+-[0-9a-f]{16}\.part", item.name) for item in path.iterdir())
     try:
-        return path.is_dir() and (path / "CACHEDIR.TAG").read_bytes() == CACHE_TAG
+        return path.is_dir() and read_regular(path / "CACHEDIR.TAG", 4096) == CACHE_TAG
     except OSError:
         return False
 
@@ -182,7 +183,7 @@ def mark_again(layout: Layout) -> None:
     """
     if size_of(layout.marker) is None:
         log.warning("the store in %s was deleted while it was open; it is begun anew", layout.root)
-        layout.root.mkdir(parents=True, exist_ok=True)
+        layout.root.mkdir(mode=layout.modes.folder, parents=True, exist_ok=True)
         _mark(layout)
         _make_folders(layout)
 
@@ -199,13 +200,13 @@ def _mark(layout: Layout) -> None:
             # Such a folder is not one that was made just now.
             if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
                 raise
-    Durable(layout.incoming).write(layout.marker, _MARKER_TEXT.encode())
+    Durable(layout.incoming, layout.modes).write(layout.marker, _MARKER_TEXT.encode())
 
 
 def _make_folders(layout: Layout) -> None:
     for name in FOLDERS:
         try:
-            (layout.root / name).mkdir(exist_ok=True)
+            layout.modes.make_folder(layout.root / name)
         except OSError as error:
             log.warning("the store has no folder %r and none can be made: %s", name, error)
     try:
@@ -239,11 +240,8 @@ def is_folder_readable(folder: Path) -> bool:
 
 def size_of(path: Path) -> int | None:
     """Return the size of a regular file, None when there is none."""
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    status = regular_status(path)
+    return None if status is None else status.st_size
 
 
 def _checked(digest: str) -> str:

@@ -13,17 +13,36 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import logging
+import math
 import os
 import random
 import struct
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cache.errors import StoreBusy
+from cache.opening import make_private, open_regular
+
+log = logging.getLogger(__name__)
+
+LONGEST_HOLD_SECONDS = 60.0
+"""How long another process of ours may hold a key: a fetch with its render, both at their limits."""
+
+FOREIGN_HOLD_SECONDS = 2.0
+"""How long a lock is waited for that no process of ours can have taken."""
+
+BUSY_SECONDS = 300.0
 FIRST_WAIT_SECONDS = 0.002
 LONGEST_WAIT_SECONDS = 0.025
 _OFFSET_BITS = 62
+_FLOCK = "hhqqi4x"
+"""`struct flock` of Linux: type, whence, start, length, pid (0 for these locks) and padding."""
+
+_GET_LOCK: int | None = getattr(fcntl, "F_OFD_GETLK", None) if sys.platform == "linux" else None
 _SET_LOCK: int | None = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
 
 
@@ -56,13 +75,22 @@ class KeyLocks:
        is opened anew and the key taken there: processes that start later agree with us.
        Those that held keys in the old file at that moment are not excluded; nothing can be done for them.
 
-    Raises OSError when there can be no lock file at all (read-only disk).
+    4. A key is not waited for longer than any work of ours takes. A lock that we never take, shared or on more than
+       one byte, was taken by another program that can read the file, and is given up after two seconds.
+
+    Raises OSError when there can be no lock file at all (read-only disk), StoreBusy when a key is not released.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: _LockFile | None = None
         self._waiters: dict[str, _Waiters] = {}
+        self._busy_at = -math.inf
+
+    @property
+    def lately_busy(self) -> bool:
+        """Whether a key was not released within the last minutes."""
+        return time.monotonic() - self._busy_at < BUSY_SECONDS
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str) -> AsyncIterator[bool]:
@@ -70,16 +98,19 @@ class KeyLocks:
         waiters = self._waiters.setdefault(key, _Waiters())
         waiters.count += 1
         waits = waiters.lock.locked()
+        offset = offset_of(key)
         try:
-            async with waiters.lock:
-                offset = offset_of(key)
-                file = self._try(offset)
-                if file is None:
-                    waits, file = True, await self._acquired(offset)
+            async with contextlib.AsyncExitStack() as stack:
                 try:
-                    yield waits
-                finally:
-                    self._let_go(file, offset)
+                    async with asyncio.timeout(LONGEST_HOLD_SECONDS):
+                        await stack.enter_async_context(waiters.lock)
+                        file = self._try(offset)
+                        if file is None:
+                            waits, file = True, await self._acquired(offset)
+                except TimeoutError:
+                    raise self._busy(key) from None
+                stack.callback(self._let_go, file, offset)
+                yield waits
         finally:
             waiters.count -= 1
             if not waiters.count:
@@ -111,9 +142,17 @@ class KeyLocks:
         """Close the file as soon as nothing is held."""
         self._retire()
 
+    def _busy(self, key: str) -> StoreBusy:
+        self._busy_at = time.monotonic()
+        log.error("the lock of %r in %s is not released; is it held by another program?", key, self._path)
+        return StoreBusy(f"a lock in {self._path} is not released")
+
     async def _acquired(self, offset: int) -> _LockFile:
-        wait = FIRST_WAIT_SECONDS
+        wait, waited = FIRST_WAIT_SECONDS, 0.0
         while True:
+            waited += wait
+            if waited > FOREIGN_HOLD_SECONDS and self._is_foreign(offset):
+                raise TimeoutError
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             file = self._try(offset)
             if file is not None:
@@ -130,6 +169,18 @@ class KeyLocks:
             return self._try_again(offset)
         file.held += 1
         return file
+
+    def _is_foreign(self, offset: int) -> bool:
+        """Whether what is in the way of a key is no lock that we take."""
+        if _GET_LOCK is None:
+            return False
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+        try:
+            found = fcntl.fcntl(self._current().descriptor, _GET_LOCK, asked)
+        except OSError:
+            return False
+        kind, _, _, length, _ = struct.unpack(_FLOCK, found)
+        return bool(kind == fcntl.F_RDLCK or (kind == fcntl.F_WRLCK and length != 1))
 
     def _try_again(self, offset: int) -> _LockFile | None:
         file = self._current()
@@ -150,7 +201,9 @@ class KeyLocks:
             self._file = None
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT)
+            # Whoever can read the file can lock it, and one shared lock would stop everybody.
+            make_private(descriptor)
             status = os.fstat(descriptor)
             self._file = _LockFile(descriptor, (status.st_dev, status.st_ino), os.getpid())
         return self._file
@@ -198,5 +251,4 @@ def _set(descriptor: int, kind: int, offset: int) -> None:
         command = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
         fcntl.lockf(descriptor, command, 1, offset, os.SEEK_SET)
         return
-    # struct flock of Linux: type, whence, start, length, pid (0 for these locks) and padding.
-    fcntl.fcntl(descriptor, _SET_LOCK, struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, 1, 0))
+    fcntl.fcntl(descriptor, _SET_LOCK, struct.pack(_FLOCK, kind, os.SEEK_SET, offset, 1, 0))

@@ -18,11 +18,21 @@ from pathlib import Path
 import aiofiles
 
 from cache.articles import ArticleIndex
+from cache.backup import Backup, BackupReport, copy_of
 from cache.blocks import Blocks
+from cache.bodies import Bodies, Condition, identity_of
 from cache.census import Census, Note, StoreStat, count_shard, shards_of
-from cache.durable import Durable, abandoned, create_aside, refusal
+from cache.durable import PRIVATE, Durable, Modes, abandoned, create_aside, refusal
 from cache.entry import Entry
-from cache.errors import SourceBlocked, StoreFull, StoreUnreadable, Superseded
+from cache.errors import (
+    CacheError,
+    SourceBlocked,
+    StoreFull,
+    StoreRefused,
+    StoreUnreadable,
+    StoreUnwritable,
+    Superseded,
+)
 from cache.exclusion import Exclusion
 from cache.failures import Failure, Failures
 from cache.generations import Generations
@@ -33,8 +43,10 @@ from cache.keys import source_key
 from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
 from cache.locks import KeyLocks
+from cache.opening import open_regular, regular_status
 from cache.refs import Refs
-from cache.scrub import Scrub
+from cache.rights import unreadable, unwritable
+from cache.scrub import ENTRY, Damage, Scrub
 from cache.threads import StoreThreads
 from cache.usage import Counts, Usage
 from cache.verify import Finding, Progress, Verification, VerifyReport
@@ -42,6 +54,12 @@ from cache.verify import Finding, Progress, Verification, VerifyReport
 __all__ = ["Gone", "Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
 
 log = logging.getLogger(__name__)
+
+LATELY_SECONDS = 300.0
+"""How long a disk that did not take an original is said to be at fault, when nothing was kept since."""
+
+MIN_FREE_FILES = 16
+"""What one commit may need: a body, an entry, a list of users, a folder for each, and copies aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +88,7 @@ class Originals:
     def __init__(
         self, layout: Layout, limits: Limits, *, now: Callable[[], float], look: bool = False
     ) -> None:
-        durable = Durable(layout.incoming)
+        durable = Durable(layout.incoming, layout.modes)
         self._layout = layout
         self._limits = limits
         self._now = now
@@ -79,12 +97,16 @@ class Originals:
         self._blocks = Blocks(layout, durable)
         self._usage = Usage(layout.root / "usage")
         self._counting: asyncio.Task[None] | None = None
+        self._refusal = ("", 0.0)
         self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(layout.root / "generations", aside=layout.incoming, make=not look)
+        self.generations = Generations(
+            layout.root / "generations", aside=layout.incoming, make=not look, modes=layout.modes
+        )
         self.articles = ArticleIndex(layout, durable, self._threads)
-        self.failures = Failures(layout.root / "failures", self._threads)
+        self.failures = Failures(layout.root / "failures", self._threads, layout.modes)
         self._exclusion = Exclusion(self.locks)
         self.scrub = Scrub(layout, durable, self._threads, self.locks)
+        self._bodies = Bodies(layout, self._note_damage)
         self.history = History(
             Parts(
                 layout,
@@ -107,6 +129,7 @@ class Originals:
         max_bytes: int | None = None,
         tidy: bool = True,
         look: bool = False,
+        modes: Modes = PRIVATE,
         now: Callable[[], float] = time.time,
     ) -> Originals:
         """Open the store in a folder, making it when there is none.
@@ -118,7 +141,7 @@ class Originals:
             StoreRefused: the folder holds code or foreign files.
             StoreUnreadable: it cannot be looked at or made.
         """
-        layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look)
+        layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look, modes=modes)
         store = cls(layout, Limits(min_free_bytes, max_bytes), now=now, look=look)
         if not look and not await store._threads.read(store._count_is_right):
             store._counting = asyncio.create_task(store._count_anew())
@@ -171,8 +194,22 @@ class Originals:
         Raises:
             OSError: it is not there or cannot be read.
         """
-        async with aiofiles.open(self._layout.body(sha256), "rb", executor=self._threads.executor) as reader:
+        async with aiofiles.open(
+            self._layout.body(sha256), "rb", opener=_opened, executor=self._threads.executor
+        ) as reader:
             return await reader.read()
+
+    async def condition(self, sha256: str) -> Condition:
+        """Return whether a body is as it was kept; see `bodies.py` for when its digest is compared.
+
+        Raises:
+            OSError: it is not there or cannot be read.
+        """
+        return await self._threads.read(self._bodies.condition, sha256)
+
+    async def salvage(self, url: str) -> Entry | None:
+        """Return what can still be told of the damaged entry of a source; None when that is nothing."""
+        return await self._threads.read(self._salvaged, url)
 
     async def entries(self) -> AsyncIterator[Entry]:
         """Yield every readable entry, in the order of their keys."""
@@ -196,11 +233,11 @@ class Originals:
 
     def land(self) -> Landing:
         """Return a body to be written by a thread; use it as `with store.land() as landing`."""
-        return Landing(self._layout.incoming)
+        return Landing(self._layout)
 
     def receive(self) -> Incoming:
         """Return a body to be received; use it as `async with store.receive() as incoming`."""
-        return Incoming(self._layout.incoming, self._threads, self.elsewhere)
+        return Incoming(self._layout, self._threads, self.elsewhere)
 
     async def commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int | None = None) -> None:
         """Keep an original; it survives kill -9 and power loss when this returns.
@@ -211,12 +248,20 @@ class Originals:
         Raises:
             NotKept: StoreFull, StoreUnwritable, SourceBlocked or Superseded. What was kept before still stands.
         """
+        try:
+            await self._committed(entry, incoming, stamp)
+        except (StoreFull, StoreUnwritable) as error:
+            self._refusal = str(error), self._now()
+            raise
+        self._refusal = "", 0.0
+
+    async def _committed(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> None:
         if incoming is not None:
             _require_agreement(entry, incoming)
             await incoming.sync()
         async with self._exclusion.source(entry.key, (entry.body_sha256,)):
-            if incoming is not None and not self._has_room_for(incoming.size):
-                raise StoreFull("min_free or originals_max_bytes is reached")
+            if incoming is not None and (reason := self._lack_of_room(incoming.size)):
+                raise StoreFull(reason)
             try:
                 bytes_changed = await self._threads.write(self._commit, entry, incoming, stamp)
             except BaseException as error:
@@ -286,9 +331,26 @@ class Originals:
             return 0
         return status.f_bavail * status.f_frsize
 
+    def free_files(self) -> int | None:
+        """Return how many more files the disk takes; None where it has no limit, or cannot be asked."""
+        return free_files(self._layout.root)
+
     def room_for(self, size: int) -> bool:
         """Whether a new original of `size` bytes would be kept."""
-        return self.free_bytes() - size >= self._limits.min_free_bytes and self._within_budget(size)
+        return self.free_bytes() - size >= self._limits.min_free_bytes and not self._lack_of_room(size)
+
+    def lately_refused(self) -> str:
+        """Return why the last original was not kept, when that was a few minutes ago; empty when it was."""
+        reason, at = self._refusal
+        return reason if reason and self._now() - at < LATELY_SECONDS else ""
+
+    def unreadable(self) -> list[str]:
+        """Return the names of the folders that this process cannot read. Blocking."""
+        return unreadable(self._layout)
+
+    def unwritable(self) -> list[str]:
+        """Return the names of the folders in which this process can make nothing. Blocking."""
+        return unwritable(self._layout)
 
     def readable(self) -> bool:
         """Whether kept originals can be read, as far as a quick look tells."""
@@ -300,7 +362,7 @@ class Originals:
     def writable(self) -> bool:
         """Whether a file can be made in the store."""
         try:
-            descriptor, path = create_aside(self._layout.incoming, suffix=".part")
+            descriptor, path = create_aside(self._layout.incoming, suffix=".part", modes=self._layout.modes)
         except OSError:
             return False
         os.close(descriptor)
@@ -355,6 +417,30 @@ class Originals:
                 progress(number, max(number, verification.total))
         return verification.report
 
+    async def backup(self, target: Path, progress: Progress | None = None) -> BackupReport:
+        """Bring the copy of this store in `target` up to date, making it when there is none; see `backup.py`.
+
+        Raises:
+            StoreRefused: `target` holds something else, or lies in this store, or this store in it; or nothing is
+                kept here and the copy would be emptied; or another backup to it is running.
+            StoreUnreadable, OSError: it cannot be used, or the disk refused; what came so far is whole.
+        """
+        copy = await asyncio.to_thread(copy_of, self._layout, target)
+        locks = KeyLocks(copy.root / "locks")
+        try:
+            async with locks.held_if_free("backup") as mine:
+                if not mine:
+                    raise StoreRefused(f"another backup to {target} is running")
+                backup = Backup(self._layout, copy)
+                steps = await self._threads.read(backup.steps)
+                for number, step in enumerate(steps, start=1):
+                    await self._threads.write(step)
+                    if progress:
+                        progress(number, len(steps))
+        finally:
+            locks.close()
+        return backup.report
+
     async def still_wrong(self, report: VerifyReport) -> list[Finding]:
         """Return what is wrong still of what a verification found, looking again at that alone."""
         verification = await self._threads.read(Verification, self._layout, report)
@@ -385,6 +471,16 @@ class Originals:
     def _looked_up(self, url: str) -> tuple[bool, Entry | None]:
         return self._blocks.contains(url), self._keeper.entry(source_key(url))
 
+    def _note_damage(self, sha256: str, condition: Condition) -> None:
+        self.scrub.note(Damage(sha256, "damaged", condition.identity))
+
+    def _salvaged(self, url: str) -> Entry | None:
+        found = self._keeper.salvaged(url)
+        if found is not None:
+            status = regular_status(self._layout.entry(found.key))
+            self.scrub.note(Damage(found.key, ENTRY, identity_of(status) if status else (), found.key))
+        return found
+
     def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
         """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
         self._require_welcome(entry.source, stamp)
@@ -403,8 +499,16 @@ class Originals:
         return done
 
     def _has_room_for(self, size: int) -> bool:
-        # The body lies on this disk already, so only what is free beside it counts.
-        return self.free_bytes() >= self._limits.min_free_bytes and self._within_budget(size)
+        return not self._lack_of_room(size)
+
+    def _lack_of_room(self, size: int) -> str:
+        """Return why a body that lies on this disk already is not kept; empty when there is room."""
+        files = self.free_files()
+        if self.free_bytes() < self._limits.min_free_bytes:
+            return "store.min_free is reached"
+        if files is not None and files < MIN_FREE_FILES:
+            return "the disk takes no more files: it is out of inodes"
+        return "" if self._within_budget(size) else "store.originals_max_bytes is reached"
 
     def _within_budget(self, size: int) -> bool:
         return self._limits.max_bytes is None or self.kept_bytes() + size <= self._limits.max_bytes
@@ -435,8 +539,21 @@ class Originals:
                 for shard in await self._threads.read(shards_of, self._layout.entries, self._layout.bodies):
                     counts += await self._threads.read(count_shard, self._layout, shard)
                 await self._threads.read(self._usage.settle, counts, before=before)
-        except OSError as error:
+        except (CacheError, OSError) as error:
             log.warning("what is kept could not be counted: %s", error)
+
+
+def free_files(folder: Path) -> int | None:
+    """Return how many more files the disk of a folder takes; None where it has no limit, or cannot be asked."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return None
+    return status.f_favail if status.f_files else None
+
+
+def _opened(path: str, flags: int) -> int:
+    return open_regular(Path(path), flags)
 
 
 def _require_agreement(entry: Entry, incoming: Incoming) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from cache.durable import Durable
 from cache.layout import Layout, is_digest
+from cache.opening import read_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Refs:
     def users(self, sha256: str) -> Users | None:
         """Return the list of a body, None when there is none that can be read."""
         try:
-            return _parsed(self._layout.ref(sha256).read_bytes())
+            return _parsed(read_regular(self._layout.ref(sha256)))
         except OSError:
             return None
 

@@ -19,6 +19,7 @@ import diskcache
 from diskcache.core import MODE_BINARY, MODE_RAW, MODE_TEXT
 
 from cache.errors import PickleRefused
+from cache.opening import PRIVATE_FILE, open_regular
 
 _FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val\Z")
 _PLAIN = (str, bytes, float, int)
@@ -68,6 +69,7 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             raise PickleRefused("a value in the table is a pickle")
         if filename is not None:
             _require_ours(filename)
+            os.close(open_regular(Path(self._directory) / filename))
         return super().fetch(mode, filename, value, read)
 
     def remove(self, file_path: str) -> None:
@@ -79,11 +81,13 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     def _write(self, full_path: str, iterator: Iterable[Any], mode: str, encoding: str | None = None) -> int:
         # diskcache leaves a file behind that a full disk cut off.
         try:
-            return int(super()._write(full_path, iterator, mode, encoding))
+            size = int(super()._write(full_path, iterator, mode, encoding))
+            Path(full_path).chmod(PRIVATE_FILE)
         except OSError:
             with contextlib.suppress(OSError):
                 Path(full_path).unlink()
             raise
+        return size
 
 
 def _require_plain(value: Any) -> None:

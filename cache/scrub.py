@@ -18,12 +18,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cache.bodies import identity_of
 from cache.census import SHARDS, sized_files
 from cache.durable import Durable
 from cache.keeper import digest_of
 from cache.keys import source_key
-from cache.layout import Layout, is_digest, size_of
+from cache.layout import FOLDERS, Layout, is_digest, size_of
 from cache.locks import KeyLocks
+from cache.opening import open_regular, read_regular, regular_status
 from cache.threads import StoreThreads
 from cache.verify import Verification
 
@@ -35,14 +37,18 @@ LEAST_PASS_SECONDS = 86400.0
 
 IDLE_SECONDS = 60.0
 MAX_REMEMBERED = 100
+ENTRY = "entry"
+"""The kind of damage to an entry; all others are those of bodies."""
+
 MAX_STATE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A body that is not as it was kept.
+    """A body, or an entry, that is not as it was kept.
 
-    identity: its inode, size and modification time in ns; empty when it is missing. key: of the entry that misses it.
+    sha256: the name of the file. identity: its inode, size and modification time in ns; empty when it is missing.
+    key: that of the entry that misses it.
     """
 
     sha256: str
@@ -136,6 +142,12 @@ class Scrub:
                     await self._step(rate, on_bytes)
             await self._clock.sleep(IDLE_SECONDS)
 
+    def note(self, damage: Damage) -> None:
+        """Remember damage that somebody else came upon. Blocking."""
+        state = self.state()
+        if damage not in state.damage:
+            self._write(replace(state, damage=(damage, *state.damage)[:MAX_REMEMBERED]))
+
     def state(self) -> ScrubState:
         """Return the state as the last folder left it, without damage that is gone since. Blocking."""
         known = _read(self._path)
@@ -154,6 +166,9 @@ class Scrub:
         while True:
             shard = SHARDS[state.done]
             found = await self._checked(shard, rate, on_bytes)
+            # Others may have noted damage while the folder was read.
+            noted = await self._threads.read(self.state)
+            state = replace(state, damage=noted.damage)
             state = _after(state, shard, found, begun_at=now, now=self._clock.now())
             # Folders without bodies are many in a small store, and not worth a write each.
             if found.bodies or found.damage or not state.done:
@@ -175,6 +190,7 @@ class Scrub:
                 log.error("the body %s is not as it was kept; `imgmirror store verify` tells more", path)
                 found.damage.append(damage)
         found.damage += await self._threads.read(self._missing, shard)
+        await self._threads.read(self._mend, shard)
         # An empty folder costs something as well.
         await self._rest(1, rate)
         return found
@@ -200,6 +216,16 @@ class Scrub:
         )
         await self._clock.sleep(pause)
 
+    def _mend(self, shard: str) -> None:
+        """Give the files and folders of one shard the mode that the configuration asks for."""
+        mend, root = self._layout.modes.mend, self._layout.root
+        for path in (root, self._layout.marker, *(root / name for name in FOLDERS)):
+            mend(path)
+        for folder in (root / name / shard for name in FOLDERS):
+            mend(folder)
+            for name, _ in sized_files(folder):
+                mend(folder / name)
+
     def _missing(self, shard: str) -> list[Damage]:
         verification = Verification(self._layout)
         verification.entries_of(shard)
@@ -207,13 +233,16 @@ class Scrub:
         for name, (first, *_) in verification.report.hurt.items():
             key = source_key(first)
             found.append(Damage(name, "missing", _identity(self._layout.body(name)), key))
-        return found
+        wrong = (Path(item.path) for item in verification.report.wrong if item.kind == "entry_unreadable")
+        return found + [Damage(path.stem, ENTRY, _identity(path), path.stem) for path in wrong]
 
     def _is_there(self, item: Damage) -> bool:
         if not is_digest(item.sha256) or (item.key and not is_digest(item.key)):
             return False
         if item.key and size_of(self._layout.entry(item.key)) is None:
             return False  # purged since
+        if item.kind == ENTRY:
+            return _identity(self._layout.entry(item.key)) == item.identity
         return _identity(self._layout.body(item.sha256)) == item.identity
 
     def _write(self, state: ScrubState) -> bool:
@@ -252,7 +281,7 @@ def _after(state: ScrubState, shard: str, found: _Found, *, begun_at: float, now
 
 def _piece(path: Path, offset: int) -> bytes:
     # Opened for each piece: a descriptor must not be closed under a thread that still reads when we are cancelled.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_regular(path)
     try:
         return os.pread(descriptor, PIECE_BYTES, offset)
     finally:
@@ -274,16 +303,15 @@ def _confirmed(path: Path) -> Damage | None:
 
 def _identity(path: Path) -> tuple[int, ...]:
     try:
-        status = path.stat()
+        status = regular_status(path)
     except OSError:
         return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return () if status is None else identity_of(status)
 
 
 def _read(path: Path) -> ScrubState:
     try:
-        with path.open("rb") as reader:
-            known = json.loads(reader.read(MAX_STATE_BYTES))
+        known = json.loads(read_regular(path, MAX_STATE_BYTES))
         damage = tuple(_damage(item) for item in known["damage"])
         numbers = {name: _number(known[name]) for name in ("begun_at", "finished_at")}
         counts = {name: int(_number(known[name])) for name in ("bodies", "bytes")}

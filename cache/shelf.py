@@ -8,7 +8,9 @@ closed). Refuses to know what is stored.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ import diskcache
 
 from cache.errors import CacheError
 from cache.layout import CACHE_TAG
+from cache.opening import open_regular, regular_status
 from cache.safe_disk import SafeDisk
 
 log = logging.getLogger(__name__)
@@ -96,6 +99,9 @@ class Shelf:
             log.warning("the variants in %s were deleted or replaced; opening them again", self._folder)
             self.close()
         make_folder(self._folder)
+        _require_regular(self._folder)
+        # Made here, because SQLite would let the umask choose its mode; its other files get the same one.
+        os.close(open_regular(self._folder / DATABASE, os.O_RDWR | os.O_CREAT))
         self._cache = diskcache.Cache(
             str(self._folder), timeout=BUSY_SECONDS, disk=SafeDisk, **self._settings
         )
@@ -141,8 +147,23 @@ def make_folder(folder: Path) -> None:
     """Make the folder of variants: for us alone, and marked as not worth a backup."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     tag = folder / "CACHEDIR.TAG"
-    if not tag.exists():
-        tag.write_bytes(CACHE_TAG)
+    with (
+        contextlib.suppress(FileExistsError),
+        os.fdopen(open_regular(tag, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as writer,
+    ):
+        writer.write(CACHE_TAG)
+
+
+def _require_regular(folder: Path) -> None:
+    """Refuse what SQLite would wait for, or what would lead it elsewhere.
+
+    Raises:
+        OSError: a file of the database is no regular file.
+    """
+    for suffix in ("", "-wal", "-shm"):
+        path = folder / f"{DATABASE}{suffix}"
+        if os.path.lexists(path) and regular_status(path) is None:
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 def _code(error: sqlite3.DatabaseError) -> int:

@@ -9,17 +9,25 @@ is used but not trusted: the owner then counts in the background.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.opening import make_private, open_regular, read_regular
+
 log = logging.getLogger(__name__)
+
+ATTEMPTS = 100
+PAUSE_SECONDS = 0.01
+"""Between attempts to take the lock: a second in all."""
 
 _RECORD = struct.Struct("<8sQqqqI")
 _MAGIC = b"imguse1\n"
@@ -71,7 +79,7 @@ class Usage:
 
     def _read(self) -> tuple[Counts, int]:
         try:
-            return _parsed(self._path.read_bytes()[: _RECORD.size])
+            return _parsed(read_regular(self._path, _RECORD.size))
         except OSError:
             return Counts(), -1
 
@@ -79,12 +87,27 @@ class Usage:
     def _exclusive(self) -> Iterator[int]:
         # flock belongs to the open file, so threads of one process need a lock of their own.
         with self._threads:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                make_private(descriptor)
+                self._lock(descriptor)
                 yield descriptor
             finally:
                 os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        """Take the lock of the count, which is held for microseconds.
+
+        Raises:
+            BlockingIOError: another program does not release it.
+        """
+        for _ in range(ATTEMPTS):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(PAUSE_SECONDS)
+        log.error("the lock of %s is not released; what is kept is not counted", self._path)
+        raise BlockingIOError(errno.EAGAIN, "the lock is not released", str(self._path))
 
     @staticmethod
     def _write(descriptor: int, counts: Counts, *, boot: int) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache.articles import ArticleIndex
+from cache.durable import GROUP, PRIVATE, Modes
 from cache.freshness import CLOCK_TOLERANCE_SECONDS
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
@@ -89,6 +90,11 @@ class Engine:
         self.purging.unwrapper = unwrapper_of(config)
 
 
+def modes_of(config: Config) -> Modes:
+    """Return who may read the files of the store."""
+    return GROUP if config.store.mode == "group" else PRIVATE
+
+
 def make_policy(config: Config) -> Policy:
     """Return the admission rules of a configuration, its manifest read; a long one takes seconds.
 
@@ -123,6 +129,7 @@ async def open_stores(
             max_bytes=store.originals_max_bytes,
             tidy=tidy,
             look=look,
+            modes=modes_of(config),
         )
         kept.elsewhere = elsewhere
         stack.push_async_callback(kept.close)
@@ -211,6 +218,7 @@ def _assembled(
     originals = Originals(
         intake.Parts(opened.kept, opened.fetcher, batches, opened.flight, metrics, now),
         config.fetch,
+        memory,
     )
     variants = Variants(
         variants_service.Parts(

@@ -127,6 +127,7 @@ class StoreConfig(Section):
     variants_max_bytes: Size = 2 * 2**30
     memory_max_bytes: Size = 128 * 2**20
     scrub_rate: Size = 2**20
+    mode: Literal["private", "group"] = "private"
 
     @field_validator("variants_dir", mode="before")
     @classmethod

@@ -24,7 +24,7 @@ DEFAULT_FILE = "config.toml"
 SECRETS = ("server.admin_token", "sources.keys")
 RESTART_KEYS = (
     "server.host", "server.port", "server.workers", "server.read_timeout", "server.max_body",
-    "store.dir", "store.variants_dir", "store.variants_max_bytes", "store.memory_max_bytes",
+    "store.dir", "store.mode", "store.variants_dir", "store.variants_max_bytes", "store.memory_max_bytes",
     "fetch.max_connections", "render.processes", "render.memory_max_bytes", "render.decoder",
 )  # fmt: skip
 """Keys that SIGHUP cannot change: sockets, folders and processes are made once."""

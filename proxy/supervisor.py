@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import functools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -17,6 +19,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ from multiprocessing.synchronize import Event
 from types import FrameType
 
 from cache.layout import prepare
-from proxy.app import Place, make_policy
+from proxy.app import Place, make_policy, modes_of
 from proxy.config import Config
 from proxy.configfile import ConfigError, keep_restart_keys, load
 
@@ -34,6 +37,9 @@ log = logging.getLogger(__name__)
 SILENT_READER_MILLISECONDS = 60_000
 
 START_SECONDS = 60.0
+
+TIDYING_SECONDS = 3.0
+"""What a shutdown may take beyond `server.shutdown_timeout`, when requests have used all of that."""
 
 RESTART_PAUSE_SECONDS = 1.0
 """Between the death of a worker and its successor, so that one that cannot start does not spin."""
@@ -60,11 +66,26 @@ class Serving:
         return config.model_copy(update={"server": config.server.model_copy(update=update)})
 
 
+_LISTEN_ADVICE = {
+    errno.EADDRINUSE: "another program uses it: stop that program, or choose another port with --port or server.port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: set server.host to one of its own, or to 127.0.0.1",
+    errno.EACCES: "ports below 1024 need a privilege: choose a higher one with --port or server.port",
+}
+
+
+class ListenError(Exception):
+    """The service cannot listen where it should; the message names host and port and says what to do."""
+
+    def __init__(self, config: Config, error: OSError) -> None:
+        advice = _LISTEN_ADVICE.get(error.errno or 0, error.strerror or str(error))
+        super().__init__(f"cannot listen on {config.server.host} port {config.server.port}: {advice}")
+
+
 def bind(config: Config) -> socket.socket:
     """Return the listening socket.
 
     Raises:
-        OSError: the address is taken or not ours.
+        ListenError: the address is taken, not ours, or not allowed to us.
     """
     family = socket.AF_INET6 if ":" in config.server.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -72,8 +93,12 @@ def bind(config: Config) -> socket.socket:
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # Accepted connections inherit it: the kernel hangs up on clients that do not read what they asked for.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_READER_MILLISECONDS)
-    listener.bind((config.server.host.strip("[]"), config.server.port))
-    listener.listen(1024)
+    try:
+        listener.bind((config.server.host.strip("[]"), config.server.port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise ListenError(config, error) from error
     listener.setblocking(False)
     return listener
 
@@ -82,7 +107,7 @@ def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) 
     """Run the service until a signal ends it; return the exit code: 2 when a worker could not start.
 
     Raises:
-        CacheError, ConfigError, OSError: the address, the stores or the manifest cannot be used.
+        CacheError, ConfigError, ListenError, OSError: the address, the stores or the manifest cannot be used.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody can reload
     _raise_descriptor_limit()
@@ -110,16 +135,29 @@ def run_worker(
 
     async def main() -> None:
         _end_with_parent()
-        await run(Start(config, serving.read, place, announce), listener)
+        end = functools.partial(_end_after, config.server.shutdown_timeout + TIDYING_SECONDS)
+        await run(Start(config, serving.read, place, announce, end), listener)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
 
 
+def _end_after(seconds: float) -> None:
+    """End this process at the latest after `seconds`: a thread that waits for a file of a dead disk never does."""
+
+    def end() -> None:
+        log.error("something hangs; the process ends without waiting for it")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
 def _require_startable(config: Config) -> None:
     # What would make every worker fail is said once, before there are any.
     make_policy(config)
-    prepare(config.store.dir)
+    prepare(config.store.dir, modes=modes_of(config))
 
 
 def _raise_descriptor_limit() -> None:
@@ -260,7 +298,7 @@ class _Supervisor:
     def _end(self) -> int:
         self._pass_on(signal.SIGTERM)
         # Workers bound their own shutdown; what is left after that long is stuck.
-        deadline = time.monotonic() + self._config.server.shutdown_timeout + 15.0
+        deadline = time.monotonic() + self._config.server.shutdown_timeout + 2 * TIDYING_SECONDS
         for process in self._processes.values():
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():

@@ -15,12 +15,20 @@ from scripted_origin import ScriptedOrigin, running_in_thread
 from scripted_wayback import ScriptedWayback
 from service import Service, write_config
 
+from proxy.images.libvips import find_libvips
+
 # Machines are shared: how long an example takes says nothing. With CI set, Hypothesis takes its own profile, which
 # tries the same examples each time; `--hypothesis-profile=deep` looks further.
 settings.register_profile("local", deadline=None)
 settings.register_profile("deep", deadline=None, max_examples=3000)
 if "CI" not in os.environ:
     settings.load_profile("local")
+
+
+def pytest_sessionstart() -> None:
+    """Refuse to skip the tests of libvips in CI because the installed extra cannot be used."""
+    if "CI" in os.environ and (found := find_libvips()).installed and found.problem:
+        pytest.exit(f"the vips extra is installed and cannot be used: {found.problem}", returncode=1)
 
 
 @pytest.fixture(autouse=True)

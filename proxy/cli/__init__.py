@@ -11,6 +11,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from proxy.cli.environment import environment_problem
+from proxy.cli.parser import Parser
+from proxy.config import Config
 from proxy.configfile import ConfigError, load
 from proxy.observe.logs import set_up
 from proxy.version import __version__
@@ -20,23 +23,26 @@ COMMANDS = {
     "rewrite": "replace wrapper addresses in articles",
     "warm": "keep the pictures of articles before the first visitor comes",
     "url": "build, explain, sign and unwrap addresses",
+    "config": "print the commented default configuration",
     "store": "look after what is kept",
     "doctor": "check configuration, store, codecs, DNS and disk",
     "health": "ask a running service whether it is healthy",
     "demo": "the whole story on the sample article",
 }
 
+CONFIG_HELP = "configuration file (else IMGMIRROR_CONFIG, else config.toml)"
+
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """Return the parser; with `only`, the other commands are named but not loaded, which starts faster."""
-    parser = argparse.ArgumentParser(prog="imgmirror", description="An image proxy and asset mirror.")
+    parser = Parser(prog="imgmirror", description="An image proxy and asset mirror.")
     parser.add_argument("--version", action="version", version=f"imgmirror {__version__}")
+    parser.add_argument("--config", metavar="F", help=CONFIG_HELP)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.add_argument(
-            "--config", metavar="F", help="configuration file (else IMGMIRROR_CONFIG, else config.toml)"
-        )
+        # Suppressed, so that an absent one leaves what stood before the command.
+        command.add_argument("--config", metavar="F", default=argparse.SUPPRESS, help=CONFIG_HELP)
         if only is None or name == only:
             importlib.import_module(f"proxy.cli.{name}").add_arguments(command)
     return parser
@@ -45,11 +51,14 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    named = next((word for word in given if word in COMMANDS), "")
-    args = build_parser(named).parse_args(given)
+    args = build_parser(_command_of(given)).parse_args(given)
     set_up()
+    if problem := environment_problem():
+        print(f"imgmirror: {problem}", file=sys.stderr)
+        return 2
     try:
-        config = load(args.config, os.environ).config
+        # The default is wanted most where the present file is broken.
+        config = Config() if args.command == "config" else load(args.config, os.environ).config
         code = int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
         print(end="", flush=True)
     except ConfigError as error:
@@ -69,6 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say_nothing_more()
         return 1
     return code
+
+
+def _command_of(given: Sequence[str]) -> str:
+    """Return the first word that is neither an option nor the value of `--config`; empty when there is none."""
+    words = iter(given)
+    for word in words:
+        if word == "--config":
+            next(words, "")
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def _say_nothing_more() -> None:

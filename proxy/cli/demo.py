@@ -231,18 +231,19 @@ class Story:
     # What was measured
 
     def _show_times(self) -> None:
-        headers = ["picture", "original"]
-        for preset in PRESETS:
-            headers += [preset, "cold", "warm"]
+        headers = ["picture", "preset", "original", "now", "cold", "warm"]
         rows = []
         for path, file in self.stage.origin.files.items():
-            row = [path.rpartition("/")[2][:8], readable(len(file.body))]
+            # One row for each preset: the table fits a terminal of 80 columns.
             for preset in PRESETS:
                 key = (self.stage.origin.base_url + path, preset)
-                warm = self.warm["avif"][key]
-                row += [readable(warm.answer.size_bytes), _ms(self.cold[key].seconds), _ms(warm.seconds)]
-            rows.append(row)
-        show_table("Per picture (AVIF): bytes, first visit, visit after warming and restart", headers, rows)
+                cold, warm = self.cold[key], self.warm["avif"][key]
+                sizes = [readable(len(file.body)), readable(warm.answer.size_bytes)]
+                rows.append(
+                    [path.rpartition("/")[2][:8], preset, *sizes, _ms(cold.seconds), _ms(warm.seconds)]
+                )
+        title = "Per picture (AVIF): bytes, first visit, visit after warming and restart"
+        show_table(title, headers, rows, right=2)
 
     def _lines(self) -> list[Line]:
         files = self.stage.origin.files

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -29,8 +31,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
         return 2
     try:
         answer = _ask(base + ("/readyz" if args.ready else "/healthz"))
-    except (OSError, ValueError) as error:
-        print(f"unhealthy: {error}", file=sys.stderr)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        print(f"unhealthy: {_reason(base, error)}", file=sys.stderr)
         return 1
     print(json.dumps(answer, sort_keys=True))
     return 0
@@ -40,7 +42,35 @@ def _ask(url: str) -> object:
     # No proxies of the environment: the question is whether this machine's service answers.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
-        return json.loads(answer.read(65536))
+        told = json.loads(answer.read(65536))
+    if not isinstance(told, dict) or "status" not in told:
+        raise ValueError("no answer of ours")
+    return told
+
+
+def _reason(base: str, error: Exception) -> str:
+    """Return what the failure says about the service, in words for people."""
+    if isinstance(error, urllib.error.HTTPError):
+        with error:
+            return _refusal(base, error)
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    words: tuple[tuple[type[Exception], str], ...] = (
+        (TimeoutError, f"the service at {base} did not answer within {TIMEOUT_SECONDS:g} s"),
+        (socket.gaierror, f"there is no host of the name in {base}"),
+        (http.client.RemoteDisconnected, f"{base} hangs up without an answer"),
+        (ConnectionRefusedError, f"no service listens at {base}"),
+        (OSError, f"the service at {base} cannot be reached: {getattr(cause, 'strerror', None) or cause}"),
+    )
+    told = (text for kind, text in words if isinstance(cause, kind))
+    return next(told, f"{base} answers, but is no imgmirror service")
+
+
+def _refusal(base: str, error: urllib.error.HTTPError) -> str:
+    try:
+        answer = json.loads(error.read(65536))
+        return f"the service at {base} answered {error.code}: {json.dumps(answer, sort_keys=True)}"
+    except (OSError, ValueError, http.client.HTTPException):
+        return f"{base} answered {error.code}; it is no imgmirror service, or a web server in front of one"
 
 
 def _own_address(config: Config) -> str:

@@ -10,7 +10,7 @@ from proxy.config import Config
 from proxy.configfile import ConfigError
 from proxy.images.libvips import decoder_problem
 from proxy.policy import listen_problem
-from proxy.supervisor import Serving, serve
+from proxy.supervisor import ListenError, Serving, serve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,9 @@ def run(args: argparse.Namespace, _config: Config) -> int:
     except ConfigError as error:
         for line in error.problems:
             print(f"imgmirror: {line}", file=sys.stderr)
+        return 2
+    except ListenError as error:
+        print(f"imgmirror: {error}", file=sys.stderr)
         return 2
     except (CacheError, OSError) as error:
         print(f"imgmirror: cannot serve: {error}", file=sys.stderr)

@@ -14,7 +14,7 @@ from cache.errors import CacheError
 from cache.layout import MARKER
 from proxy.cli.keeping.common import Action
 from proxy.cli.keeping.looking import show, show_misuse, stat, sweep_variants, verify
-from proxy.cli.keeping.moving import pack, pack_misuse, unpack, unpack_misuse
+from proxy.cli.keeping.moving import backup, backup_misuse, pack, pack_misuse, unpack, unpack_misuse
 from proxy.cli.keeping.removing import accept_misuse, accept_version, purge, purge_misuse
 from proxy.cli.terminal import complain, quiet_log, whole_number
 from proxy.config import Config
@@ -29,6 +29,7 @@ ACTIONS: dict[str, Action] = {
     "accept": accept_version,
     "pack": pack,
     "unpack": unpack,
+    "backup": backup,
 }
 _HELP = {
     "stat": "count what is kept, by origin and article, and what could be freed",
@@ -39,6 +40,7 @@ _HELP = {
     "accept": "serve what was set aside, or an older version",
     "pack": "write everything into a WARC file or a folder",
     "unpack": "bring in WARC files or folders",
+    "backup": "bring a second store up to date, beside a running service",
 }
 _MOST = 1_000_000
 
@@ -48,9 +50,10 @@ _MISUSE = {
     "accept": accept_misuse,
     "pack": pack_misuse,
     "unpack": unpack_misuse,
+    "backup": backup_misuse,
 }
 _OPTIONS_OF = {
-    "paths": {"pack", "unpack"},
+    "paths": {"pack", "unpack", "backup"},
     "source": {"show", "purge", "accept", "pack"},
     "origin": {"purge", "pack"},
     "article": {"purge", "pack"},
@@ -76,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         # What is not given after the action must not undo what was given before it.
         action = actions.add_parser(name, help=text, argument_default=argparse.SUPPRESS)
         if name in _OPTIONS_OF["paths"]:
-            count = 1 if name == "pack" else "+"
+            count = "+" if name == "unpack" else 1
             action.add_argument(
                 "paths", nargs=count, metavar="PATH", type=Path, help="a WARC file or a folder"
             )

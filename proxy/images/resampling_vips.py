@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pyvips
 from PIL import Image
 
 from proxy.images.geometry import Size
+from proxy.images.ownvips import pyvips
 from proxy.images.packed import Packed
 from proxy.images.resampling import Box, by_pillow
 

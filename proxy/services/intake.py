@@ -41,7 +41,7 @@ from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
 from proxy.images.probe import has_proper_end
 from proxy.images.workers import Inspection, Job, Output, Wish
 from proxy.observe.metrics import Metrics
-from proxy.services.outcome import CacheState, Obtained
+from proxy.services.outcome import NOT_KEPT, SHORT_SECONDS, CacheState, Obtained
 from proxy.services.replacing import PLACEHOLDER, Replacing, as_set_aside
 from proxy.services.roots import root_of_body
 from proxy.source import Source
@@ -52,6 +52,9 @@ SNIFF_BYTES = 4096
 """Enough for every signature and for the start of an HTML document (WHATWG MIME Sniffing: 1445)."""
 
 LATELY_SECONDS = 300.0
+
+KEEP_GRACE_SECONDS = 0.25
+"""How long a visitor waits for the disk, so that the answer can say whether the original is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Errand:
     `wanted`: the wishes of all who wait for this original, each caller's together; it grows while they come.
     date: when the article was written, unix seconds, for recovering it near that day; None when nobody says.
     lost: what is kept when its body is gone from the disk: its validators must not be sent, the bytes are needed.
+    refused: what the origin gave last when the disk did not take it: its validators are sent, and a 304 keeps it.
     """
 
     source: Source
@@ -83,6 +87,12 @@ class Errand:
     date: float | None = None
     wanted: Mapping[tuple[Wish, ...], None] = field(default_factory=dict)
     lost: Entry | None = None
+    refused: Obtained | None = None
+
+    @property
+    def known(self) -> Entry | None:
+        """What the origin gave last, kept or not: its validators are sent."""
+        return self.refused.entry if self.refused else self.entry
 
     @property
     def flight_key(self) -> str:
@@ -113,8 +123,8 @@ class Intake:
        meanwhile.
     4. Bytes that look like a placeholder for the picture that is kept are set aside; those that are known as one
        are not taken from where nothing is kept either (`Replacing`).
-    5. What was rendered is announced: a visitor need not wait for the disk.
-    6. It is committed. When the store takes nothing (full, broken), the bytes are answered and not kept.
+    5. When the disk takes long, what was rendered is announced: a visitor need not wait for it.
+    6. It is committed. When the store takes nothing (full, broken), the bytes are answered for a minute.
     """
 
     def __init__(self, parts: Parts, config: FetchConfig) -> None:
@@ -155,7 +165,7 @@ class Intake:
             try:
                 answer = await self._ask(errand, sink)
                 if isinstance(answer, NotModified):
-                    return await self._unchanged(entry, answer, stamp=stamp)
+                    return await self._unchanged(errand, answer, incoming, stamp=stamp)
                 await incoming.finish()
             except StoreUnwritable as error:
                 # Neither the store nor the temporary folder takes a byte: disk or descriptors are used up.
@@ -193,8 +203,8 @@ class Intake:
             return await self._admit(arrival, errand)
 
     async def _ask(self, errand: Errand, sink: _HeadKeeper) -> Fetched | NotModified:
-        entry = errand.entry
-        validators = Validators(entry.etag, entry.last_modified, entry.final_url) if entry else None
+        known = errand.known
+        validators = Validators(known.etag, known.last_modified, known.final_url) if known else None
         begun = time.perf_counter()
         outcome = "internal"
         try:
@@ -212,19 +222,48 @@ class Intake:
             self._parts.metrics.fetch_seconds.labels(outcome).observe(time.perf_counter() - begun)
         return answer
 
-    async def _unchanged(self, entry: Entry | None, answer: NotModified, *, stamp: int) -> Obtained:
+    async def _unchanged(
+        self, errand: Errand, answer: NotModified, incoming: Incoming, *, stamp: int
+    ) -> Obtained:
         # RFC 9111 §4.3.4: the 304's headers update the stored ones; the body stays.
-        if entry is None:
+        known = errand.known
+        if known is None:
             raise SourceUnreachable(detail="304 to a request without validators")
         updated = replace(
-            entry,
-            headers=merged_fields(entry.headers, answer.headers),
+            known,
+            headers=merged_fields(known.headers, answer.headers),
             request_time=answer.request_time,
             response_time=answer.response_time,
             validated_at=answer.response_time,
         )
-        await self._commit(updated, None, stamp=stamp)
-        return self.kept(updated, CacheState("stale", 304), stamp=stamp)
+        body = errand.refused.body if errand.refused else None
+        stored = await self._commit_known(updated, body, incoming, stamp=stamp)
+        state = CacheState(
+            "stale", 304, stored=stored and body is not None, detail="" if stored else NOT_KEPT
+        )
+        obtained = self.kept(updated, state, stamp=stamp)
+        return obtained if stored else self._short(obtained, body)
+
+    async def keep_refused(self, refused: Obtained) -> bool:
+        """Try once more to keep an original that the disk did not take; return whether it is kept."""
+        stamp = self._parts.store.generations.stamp(refused.entry.source)
+        async with self._parts.store.receive() as incoming:
+            return await self._commit_known(refused.entry, refused.body, incoming, stamp=stamp)
+
+    async def _commit_known(
+        self, entry: Entry, body: bytes | None, incoming: Incoming, *, stamp: int
+    ) -> bool:
+        """Keep an entry whose body is kept already, or is at hand in memory."""
+        if body is None:
+            return await self._commit(entry, None, stamp=stamp)
+        await incoming.write(body)
+        await incoming.finish()
+        return await self._commit(entry, incoming, stamp=stamp)
+
+    def _short(self, obtained: Obtained, body: bytes | None) -> Obtained:
+        """Return what the disk did not take, or not yet, as an answer for a minute."""
+        until = min(obtained.fresh_until, self._parts.now() + SHORT_SECONDS)
+        return replace(obtained, body=body, short=True, fresh_until=until)
 
     # Checking and keeping
 
@@ -232,7 +271,15 @@ class Intake:
         media_type = await self._decided_type(arrival)
         await self._require_end(arrival, media_type)
         if not media_type.startswith("image/") or arrival.is_known(media_type):
-            return await self._keep(arrival, media_type, None, {})
+            return await self._keep(arrival, arrival.entry(media_type, None), {})
+        with contextlib.ExitStack() as early:
+            entry, rendered = await self._looked_at(arrival, media_type, errand, early)
+            return await self._keep(arrival, entry, rendered)
+
+    async def _looked_at(
+        self, arrival: _Arrival, media_type: str, errand: Errand, early: contextlib.ExitStack
+    ) -> tuple[Entry, dict[Wish, Output]]:
+        """Decode a picture and render what is wished; return its entry. Leaving `early` keeps it unannounced."""
         # The disk writes the body out while the render process looks at it.
         syncing = asyncio.ensure_future(self._synced(arrival.incoming))
         wishes, *more = self._parts_of(errand)
@@ -248,7 +295,16 @@ class Intake:
             rendered = dict(zip(wishes, inspection.outputs, strict=True))
             rendering = {wish: done for group, done in others.items() for wish in group}
             if not objection:
-                self._announce(arrival, entry, errand, rendered, rendering)
+                announced = replace(
+                    self._short(self.kept(entry, arrival.announced, stamp=arrival.stamp), None),
+                    rendered=rendered,
+                    rendering=rendering,
+                    ending=asyncio.current_task(),
+                )
+                later = asyncio.get_running_loop().call_later(
+                    KEEP_GRACE_SECONDS, self._announce, arrival, errand, announced
+                )
+                early.callback(later.cancel)
         finally:
             # Until all have ended the body must stay where it is.
             await asyncio.gather(syncing, *others.values(), return_exceptions=True)
@@ -256,7 +312,7 @@ class Intake:
             await self._refuse(entry, arrival, objection)
         for done in others.values():
             rendered |= {} if done.exception() else done.result()
-        return await self._keep(arrival, media_type, inspection, rendered)
+        return entry, rendered
 
     def _parts_of(self, errand: Errand) -> list[tuple[Wish, ...]]:
         """Return what to render, in parts that are rendered side by side: one decode for each."""
@@ -266,23 +322,11 @@ class Intake:
             return groups or [()]
         return self._parts.batches.dealt(tuple(dict.fromkeys(wish for group in groups for wish in group)))
 
-    def _announce(
-        self,
-        arrival: _Arrival,
-        entry: Entry,
-        errand: Errand,
-        rendered: Mapping[Wish, Output],
-        rendering: Mapping[Wish, asyncio.Future[Mapping[Wish, Output]]],
-    ) -> None:
+    def _announce(self, arrival: _Arrival, errand: Errand, early: Obtained) -> None:
+        """Answer those who wait while the disk takes long; whether it keeps the original is not known yet."""
         # What is to replace a kept original is judged first.
-        if arrival.previous is None and arrival.incoming.refusal is None and self._parts.store.room_for(0):
-            obtained = replace(
-                self.kept(entry, arrival.state(stored=True), stamp=arrival.stamp),
-                rendered=rendered,
-                rendering=rendering,
-                ending=asyncio.current_task(),
-            )
-            self._parts.flight.announce(errand.flight_key, obtained)
+        if arrival.previous is None and arrival.incoming.refusal is None:
+            self._parts.flight.announce(errand.flight_key, early)
 
     async def _decided_type(self, arrival: _Arrival) -> str:
         if arrival.answer.size == 0:
@@ -317,20 +361,15 @@ class Intake:
         with contextlib.suppress(NotKept):
             await incoming.sync()
 
-    async def _keep(
-        self,
-        arrival: _Arrival,
-        media_type: str,
-        inspection: Inspection | None,
-        rendered: Mapping[Wish, Output],
-    ) -> Obtained:
-        entry = arrival.entry(media_type, inspection)
+    async def _keep(self, arrival: _Arrival, entry: Entry, rendered: Mapping[Wish, Output]) -> Obtained:
         stored = await self._commit(entry, arrival.incoming, stamp=arrival.stamp)
-        state = arrival.state(stored=stored)
-        body = None if stored else await asyncio.to_thread(arrival.incoming.path.read_bytes)
         # The stamp from before the fetch: a purge that came in between must not be outlived by a memory.
-        obtained = self.kept(entry, state, stamp=arrival.stamp)
-        return replace(obtained, body=body, rendered=rendered)
+        obtained = replace(
+            self.kept(entry, arrival.state(stored=stored), stamp=arrival.stamp), rendered=rendered
+        )
+        if stored:
+            return obtained
+        return self._short(obtained, await asyncio.to_thread(arrival.incoming.path.read_bytes))
 
     async def _objection(self, entry: Entry, arrival: _Arrival) -> str:
         """Return why bytes must not be the present ones of their source; empty when they may."""
@@ -414,16 +453,16 @@ class _Arrival:
             and not known.damaged
         )
 
+    @property
+    def announced(self) -> CacheState:
+        """How this download came about, while nobody knows yet whether the disk takes it."""
+        return CacheState("stale" if self.previous else "uri-miss", self.answer.status)
+
     def state(self, *, stored: bool) -> CacheState:
         """Return how this download came about."""
         wish = kept_against_wish(self.answer.headers)
         said = "recovered" if self.recovered else f"kept_despite_{wish}" if wish else ""
-        return CacheState(
-            "stale" if self.previous else "uri-miss",
-            self.answer.status,
-            stored=stored,
-            detail=said if stored else "not_kept",
-        )
+        return replace(self.announced, stored=stored, detail=said if stored else NOT_KEPT)
 
     def entry(self, media_type: str, inspection: Inspection | None) -> Entry:
         """Return the entry that keeps this download."""

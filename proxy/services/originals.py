@@ -17,6 +17,7 @@ from cache.entry import Entry
 from cache.errors import CacheError
 from cache.failures import Failure
 from cache.freshness import may_refresh_behind, stale_seconds
+from cache.memory import MemoryTier
 from proxy.config import FetchConfig
 from proxy.errors import (
     MirrorError,
@@ -27,7 +28,7 @@ from proxy.errors import (
 from proxy.images.workers import Wish
 from proxy.services.intake import Errand, Intake, Parts
 from proxy.services.negatives import Negatives
-from proxy.services.outcome import SHORT_SECONDS, CacheState, Obtained
+from proxy.services.outcome import CORRUPT, NOT_KEPT, NOT_KEPT_HIT, SHORT_SECONDS, CacheState, Obtained
 from proxy.services.recovery import Recovery
 from proxy.source import Source
 
@@ -64,11 +65,15 @@ class Originals:
     4. An absent source is fetched, checked and kept (`Intake`), unless it failed again and again a while ago, or
        with an answer that the origin called fresh. One that is dead is looked for elsewhere (`Recovery`).
 
+    5. What the disk does not take is answered from memory for a minute. Then the origin is asked again with its
+       validators, and the bytes in memory are kept when it answers 304, or gives nothing.
+
     One fetch per source at a time, across tasks and worker processes.
     """
 
-    def __init__(self, parts: Parts, config: FetchConfig) -> None:
+    def __init__(self, parts: Parts, config: FetchConfig, memory: MemoryTier) -> None:
         self._parts = parts
+        self._memory = memory
         self._intake = Intake(parts, config)
         self._recovery = Recovery(parts.fetcher, parts.store.articles, parts.metrics, now=parts.now)
         self._recovery.reconfigure(config)
@@ -112,11 +117,21 @@ class Originals:
         if look is None or look.stamp != self._parts.store.generations.stamp(source.url):
             look = await self.look(source)
         stamp, known = look.stamp, look.known
-        if known is None:
-            return await self._fetch_once(Errand(source, None, wishes, stamp, patient, date), accept)
-        if known.fresh_until > self._parts.now():
+        if known is not None and known.fresh_until > self._parts.now():
             return known
-        return await self._refreshed(Errand(source, known.entry, wishes, stamp, patient), known.entry)
+        refused = self._refused(source, stamp)
+        if known is None:
+            errand = Errand(source, None, wishes, stamp, patient, date, refused=refused)
+            try:
+                return await self._fetch_once(errand, accept)
+            except SourceError:
+                if (salvaged := await self._parts.store.salvage(source.url)) is None:
+                    raise
+                kept = Obtained(salvaged, CacheState(), stamp, fresh_until=self._parts.now())
+                return self._corrupt(kept, salvaged.body_size)
+        return await self._refreshed(
+            Errand(source, known.entry, wishes, stamp, patient, refused=refused), known.entry
+        )
 
     async def look(self, source: Source) -> Look:
         """Return what is kept of `source`; what was answered before counts as kept, once the disk has it.
@@ -172,7 +187,49 @@ class Originals:
             raise NotFound("This version of the picture is not kept.")
         version = entry if entry.body_sha256 == sha256 else entry.promoting(sha256)
         fresh_until = self._parts.now() + VERSION_SECONDS
-        return Obtained(version, CacheState(detail="original"), stamp, fresh_until=fresh_until)
+        obtained = Obtained(version, CacheState(detail="original"), stamp, fresh_until=fresh_until)
+        if version is entry:
+            return await self.whole(source, obtained)
+        try:
+            condition = await self._parts.store.condition(sha256)
+        except OSError as error:
+            raise NotFound("This version of the picture is not kept.", detail=str(error)) from error
+        return obtained if condition.is_sound else self._corrupt(obtained, condition.size)
+
+    async def whole(self, source: Source, obtained: Obtained, wishes: tuple[Wish, ...] = ()) -> Obtained:
+        """Return `obtained` when its body is as it was kept, else what the origin gives now.
+
+        While the origin gives nothing, the damaged bytes are answered, and each request asks it again at the pace
+        of its failures.
+
+        Raises:
+            MirrorError: there are no bytes to answer, and the origin gives none.
+        """
+        if obtained.body is not None or obtained.ending is not None or obtained.is_corrupt:
+            return obtained
+        try:
+            condition = await self._parts.store.condition(obtained.entry.body_sha256)
+        except OSError as error:
+            log.warning("the body of %s cannot be read: %s", source, error)
+            return await self.obtain_again(source, wishes)
+        if condition.is_sound:
+            return obtained
+        again = asyncio.ensure_future(self.obtain_again(source, wishes))
+        try:
+            return await asyncio.wait_for(asyncio.shield(again), REFRESH_GRACE_SECONDS)
+        except TimeoutError:
+            again.add_done_callback(self._log_late_refresh(source))
+        except SourceRemoved:
+            raise
+        except (MirrorError, CacheError, OSError) as error:
+            _log_failure(source, error)
+        return self._corrupt(obtained, condition.size)
+
+    def _corrupt(self, obtained: Obtained, size: int) -> Obtained:
+        """Return damaged bytes as an answer: short, and not fresh in memory, so that each request tries to heal it."""
+        state = replace(obtained.state, stored=False, stale_seconds=0, detail=CORRUPT)
+        entry = replace(obtained.entry, body_size=size)
+        return replace(obtained, entry=entry, state=state, short=True, fresh_until=self._parts.now())
 
     async def peek(self, source: Source) -> Entry | None:
         """Return what is kept of `source` without asking its origin; what was answered before counts as kept."""
@@ -194,6 +251,9 @@ class Originals:
         known = self._known.get(source.url)
         if known is not None and known.stamp == stamp and known.fresh_until > self._parts.now():
             return known
+        refused = self._refused(source, stamp)
+        if refused is not None and refused.fresh_until > self._parts.now():
+            return replace(refused, state=NOT_KEPT_HIT)
         is_blocked, entry = await self._parts.store.look_up(source.url)
         if is_blocked:
             raise SourceRemoved
@@ -204,6 +264,19 @@ class Originals:
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
         return known
+
+    def _refused(self, source: Source, stamp: int) -> Obtained | None:
+        """Return what the disk did not take of a source, however long ago, while it is in memory."""
+        held = self._memory.get((NOT_KEPT, source.url))
+        return held if isinstance(held, Obtained) and held.stamp == stamp else None
+
+    def _note_refusal(self, source: Source, obtained: Obtained) -> None:
+        key = (NOT_KEPT, source.url)
+        if obtained.is_refused:
+            held = replace(obtained, rendered={}, rendering={})
+            self._memory.put(key, held, size=len(obtained.body or b""))
+        else:
+            self._memory.remove(key)
 
     @property
     def fetches_fail(self) -> bool:
@@ -295,11 +368,16 @@ class Originals:
         try:
             obtained = await self._intake.fetch(errand)
         except MirrorError as error:
+            if errand.refused and await self._intake.keep_refused(errand.refused):
+                self._memory.remove((NOT_KEPT, errand.source.url))
+                await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=True)
+                return self._fallback(errand.refused.entry, error, stamp=errand.stamp)
             kept = errand.entry is not None
             if not kept and (recovered := await self._recovery.recover(errand, error, self._intake)):
                 return recovered
             await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=kept)
             raise
+        self._note_refusal(errand.source, obtained)
         if errand.entry is not None or errand.lost is not None:
             await self._negatives.forget(errand.source, stamp=errand.stamp)
         return obtained

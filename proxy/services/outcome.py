@@ -14,7 +14,10 @@ from cache.validators import parse_etag
 from proxy.images.workers import Output, Wish
 
 SHORT_SECONDS = 60.0
-"""How long a stale or fallback answer may be kept by browsers (product.md, section 4)."""
+"""How long a stale, fallback or not-kept answer may be kept by browsers."""
+
+NOT_KEPT = "not_kept"
+"""The detail of an answer whose original the disk did not take."""
 
 PROXY_ERRORS = {
     "source_unreachable": "destination_unavailable",
@@ -49,6 +52,9 @@ _CHARSET = re.compile(
     r'([a-z0-9.+/-]{1,100}) ?; ?charset=(?:[\w.:-]{1,40}|"[\w.:-]{1,40}")', re.IGNORECASE | re.ASCII
 )
 
+CORRUPT = "corrupt"
+"""The detail of an answer whose bytes on the disk are not as they were kept."""
+
 Forward = Literal["", "uri-miss", "stale"]
 
 
@@ -69,7 +75,7 @@ class CacheState:
 
     def or_hit(self, detail: str) -> CacheState:
         """Return this state if it tells how the answer came about, else a hit of the kind `detail`."""
-        return self if self.forward or self.stale_seconds else CacheState(detail=detail)
+        return self if self.forward or self.stale_seconds or self.detail else CacheState(detail=detail)
 
     def header(self, ttl_seconds: int) -> str:
         """Return the value of `Cache-Status` for an answer that stays fresh for `ttl_seconds`."""
@@ -128,6 +134,16 @@ class Obtained:
     )
     ending: asyncio.Task[Obtained] | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def is_corrupt(self) -> bool:
+        """Whether the bytes on the disk are not as they were kept."""
+        return self.state.detail == CORRUPT
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the disk did not take what is answered."""
+        return self.state.detail == NOT_KEPT
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -164,9 +180,9 @@ class Picture:
 
     def from_memory(self) -> Picture:
         """Return this picture as a later request gets it: a hit, whatever the first one was."""
-        if self.short:
-            return self
-        return replace(self, state=NOT_KEPT_HIT if self.state.detail == "not_kept" else FROM_MEMORY)
+        if self.state.detail == NOT_KEPT:
+            return replace(self, state=NOT_KEPT_HIT)
+        return self if self.short else replace(self, state=FROM_MEMORY)
 
 
 def as_picture(obtained: Obtained, body: bytes) -> Picture:
@@ -175,14 +191,15 @@ def as_picture(obtained: Obtained, body: bytes) -> Picture:
     return Picture(
         body=body,
         media_type=content_type(entry),
-        etag=original_etag(entry),
+        # Never the tag of the bytes that were kept: a cache that has it would hold the damage for good.
+        etag=f'W/"corrupt-{entry.body_sha256[:32]}"' if obtained.is_corrupt else original_etag(entry),
         last_modified=last_modified(entry),
         language=language(entry),
         fresh_until=obtained.fresh_until,
         stamp=obtained.stamp,
         state=obtained.state.or_hit("original"),
         short=obtained.short,
-        weak_etag=_weak_etag(entry),
+        weak_etag="" if obtained.is_corrupt else _weak_etag(entry),
     )
 
 
@@ -216,7 +233,7 @@ def language(entry: Entry) -> str:
     return text if _LANGUAGES.fullmatch(text) else ""
 
 
-NOT_KEPT_HIT = CacheState(detail="not_kept")
-"""A hit in memory only: it says so, for whoever believes that a hit is safe on disk."""
+NOT_KEPT_HIT = CacheState(detail=NOT_KEPT)
+"""A hit in memory only. The answer says so, because a hit is otherwise safe on disk."""
 
 FROM_MEMORY = CacheState(detail="memory")

@@ -6,7 +6,6 @@ Knows memory, the variant store and the render pool; knows nothing of HTTP reque
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import time
@@ -17,7 +16,6 @@ from typing import Any
 
 from cache.entry import Entry
 from cache.keys import variant_key
-from cache.layout import size_of
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
@@ -130,7 +128,7 @@ class Variants:
 
     def _remember_failure(self, asked: Asked, obtained: Obtained, error: MirrorError) -> None:
         # Of bytes that are not kept nothing is known: others may come, and keeping those is no change of generation.
-        kept = obtained.body is None and obtained.ending is None
+        kept = obtained.body is None and obtained.ending is None and not obtained.is_corrupt
         if kept and isinstance(error, PictureError):
             failure = _Failure(error, self._parts.now() + SHORT_SECONDS, obtained.stamp)
             self._parts.memory.put(asked.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
@@ -151,8 +149,7 @@ class Variants:
         if obtained is None or obtained.fresh_until <= self._parts.now():
             return None
         if is_answered_untouched(obtained.entry, asked.acceptable):
-            with contextlib.suppress(OSError):
-                return await self._untouched.stored(obtained)
+            # Its body lies with the originals.
             return None
         body = await self._stored(obtained.entry, asked)
         return _picture(obtained, body, "store") if body else None
@@ -192,6 +189,7 @@ class Variants:
         if obtained.ending is not None:
             # Until it is committed there is no body at its place.
             obtained = await asyncio.shield(obtained.ending)
+        obtained = await self._parts.originals.whole(source, obtained)
         try:
             return await self._untouched.made(obtained)
         except OSError as error:
@@ -203,35 +201,25 @@ class Variants:
         key = _key(entry, asked)
         return await self._parts.store.get(key) if key else None
 
-    async def _rendered(
-        self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...], *, is_retry: bool = False
-    ) -> Obtained:
+    async def _rendered(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
         """Return `obtained` with `wishes` among what is rendered, all from one decode."""
         refusal = _refusal(obtained.entry)
         if refusal is not None:
-            outputs: Mapping[Wish, Output] = dict.fromkeys(wishes, refusal)
-        elif obtained.body is not None:
-            async with self._parts.kept.receive() as incoming:
-                await incoming.write(obtained.body)
-                await incoming.finish()
-                outputs = await self._run(incoming.path, wishes)
-        else:
-            path = self._parts.kept.body_path(obtained.entry.body_sha256)
-            outputs = await self._run(path, wishes)
-            if not is_retry and _has_damage(outputs) and not await self._is_whole(obtained.entry):
-                return await self._rendered_again(obtained, source, wishes)
-        return replace(obtained, rendered={**obtained.rendered, **outputs})
+            return replace(obtained, rendered={**obtained.rendered, **dict.fromkeys(wishes, refusal)})
+        whole = await self._parts.originals.whole(source, obtained, wishes)
+        rendered = {**obtained.rendered, **whole.rendered}
+        missing = tuple(wish for wish in wishes if wish not in rendered)
+        if missing:
+            rendered |= await self._outputs(whole, missing)
+        return replace(whole, rendered=rendered)
 
-    async def _rendered_again(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
-        # Somebody deleted or cut the body by hand. The origin may still have it.
-        again = await self._parts.originals.obtain_again(source, wishes)
-        again = replace(again, rendered={**obtained.rendered, **again.rendered})
-        missing = tuple(wish for wish in wishes if wish not in again.rendered)
-        return await self._rendered(again, source, missing, is_retry=True) if missing else again
-
-    async def _is_whole(self, entry: Entry) -> bool:
-        path = self._parts.kept.body_path(entry.body_sha256)
-        return await asyncio.to_thread(size_of, path) == entry.body_size
+    async def _outputs(self, obtained: Obtained, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
+        if obtained.body is None:
+            return await self._run(self._parts.kept.body_path(obtained.entry.body_sha256), wishes)
+        async with self._parts.kept.receive() as incoming:
+            await incoming.write(obtained.body)
+            await incoming.finish()
+            return await self._run(incoming.path, wishes)
 
     async def _run(self, path: Path, wishes: tuple[Wish, ...]) -> dict[Wish, Output]:
         begun = time.perf_counter()
@@ -246,6 +234,8 @@ class Variants:
 
     async def _keep(self, obtained: Obtained, key: str, body: bytes) -> None:
         entry = obtained.entry
+        if obtained.is_corrupt:
+            return
         await self._parts.store.put(key, body, tag=entry.body_sha256)
         if self._parts.kept.generations.stamp(entry.source) != obtained.stamp and not await self._still(
             obtained
@@ -298,10 +288,6 @@ class Variants:
         return replace(obtained, rendered={**obtained.rendered, **outputs})
 
 
-def _has_damage(outputs: Mapping[Wish, Output]) -> bool:
-    return any(isinstance(output, DecodeFailed) for output in outputs.values())
-
-
 def _refusal(entry: Entry) -> PictureError | None:
     """Return why nothing can be rendered of an original, as far as its entry tells."""
     if not entry.media_type.startswith("image/"):
@@ -336,7 +322,7 @@ def _picture(obtained: Obtained, body: bytes, detail: str) -> Picture:
     return Picture(
         body=body,
         media_type=_media_type(body),
-        etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+        etag=f'{"W/" if obtained.is_corrupt else ""}"{hashlib.sha256(body).hexdigest()[:32]}"',
         last_modified=last_modified(entry),
         language=language(entry),
         fresh_until=obtained.fresh_until,

@@ -34,12 +34,16 @@ _SCRUB_PAUSE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How a worker begins: its configuration, how to read it again, its place, and whom to tell."""
+    """How a worker begins: its configuration, how to read it again, its place, and whom to tell.
+
+    ready: it listens. stopping: it was told to end, and takes no new requests.
+    """
 
     config: Config
     read: Callable[[], Config]
     place: Place
     ready: Callable[[], None]
+    stopping: Callable[[], None]
 
 
 async def run(start: Start, listener: socket.socket) -> None:
@@ -61,6 +65,7 @@ async def run(start: Start, listener: socket.socket) -> None:
             await web.SockSite(runner, listener, backlog=1024).start()
             await _until_told(_Reloader(engine, context, start.read), start.ready)
             context.shutting_down = True
+            start.stopping()
         finally:
             for task in behind:
                 task.cancel()

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+from cache.opening import open_regular
 from cache.validators import Range, evaluate, if_range_matches, parse_range
 from proxy.errors import RangeNotSatisfiable
-from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, as_picture
+from proxy.services.outcome import NOT_KEPT, SHORT_SECONDS, Obtained, Picture, as_picture
 from proxy.web.clients import RATE_LIMIT
 from proxy.web.negotiate import choose_coding
 
@@ -24,7 +25,7 @@ CHUNK_BYTES = 256 * 1024
 SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox"
 """An SVG or HTML original opened as a page may show itself and nothing else: no scripts, no requests."""
 
-_NO_FALLBACK = frozenset({"", "refreshing"})
+_NO_FALLBACK = frozenset({"", "refreshing", NOT_KEPT})
 """Details of a short-lived answer that say nothing of a failure."""
 
 _BASE = {
@@ -140,7 +141,7 @@ async def _send_file(
 
 
 def _opened(path: Path, size: int) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_regular(path)
     if os.fstat(descriptor).st_size != size:
         os.close(descriptor)
         raise FileNotFoundError(f"{path} has not the {size} bytes of its entry")

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from cache.errors import CacheError, FlightClosed
+from cache.errors import CacheError, FlightClosed, StoreBusy, StoreUnreadable
 from proxy.errors import Internal, MethodNotAllowed, MirrorError, QueueFull
 from proxy.web.clients import RATE_LIMIT
 from proxy.web.context import Context
@@ -71,12 +71,8 @@ async def _answered(context: Context, request: web.BaseRequest) -> web.StreamRes
         return _failed(request, context, from_aiohttp(error), request_id)
     except MirrorError as error:
         return _failed(request, context, error, request_id)
-    except FlightClosed:
-        return _failed(request, context, QueueFull("This service is shutting down; try again."), request_id)
     except CacheError as error:
-        # The disk under the originals is at fault; `/readyz` says so too.
-        said = "The disk of the store refused; not everything was done."
-        return _failed(request, context, Internal(said, detail=repr(error)), request_id)
+        return _failed(request, context, _from_store(error), request_id)
     except ConnectionError:
         raise
     except Exception as error:
@@ -126,6 +122,19 @@ def _preflight(request: web.BaseRequest) -> web.Response:
     if asked:
         headers["Access-Control-Allow-Headers"] = asked
     return web.Response(status=204, headers=headers)
+
+
+def _from_store(error: CacheError) -> MirrorError:
+    """Return what a fault of the store is for a client; `/readyz` says more."""
+    match error:
+        case FlightClosed():
+            return QueueFull("This service is shutting down; try again.")
+        case StoreBusy():
+            return QueueFull("The store is locked; try again soon.", detail=str(error))
+        case StoreUnreadable():
+            return QueueFull("The store cannot be read now; try again soon.", detail=str(error))
+        case _:
+            return Internal("The disk of the store refused; not everything was done.", detail=repr(error))
 
 
 def _failed(request: web.BaseRequest, context: Context, error: MirrorError, request_id: str) -> web.Response:

@@ -13,6 +13,7 @@ from stub_resolver import StubResolver
 
 from proxy.cli import main
 from proxy.cli.checks import network
+from proxy.images.libvips import Libvips
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,8 @@ def test_decoder_that_is_not_installed_needs_care_and_nothing_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong configuration for every command that renders; `auto` works without libvips."""
-    monkeypatch.setattr("proxy.images.libvips.has_libvips", lambda: False)
+    absent = Libvips(problem="pyvips is not installed")
+    monkeypatch.setattr("proxy.images.libvips.find_libvips", lambda: absent)
     (tmp_path / "a.md").write_text("nothing\n")
     config = write_config(tmp_path, {"render": {"decoder": "libvips"}})
     code, findings = examined(config, capsys, "--offline")
@@ -89,6 +91,28 @@ def test_decoder_that_is_not_installed_needs_care_and_nothing_starts(
         assert main([command[0], "--config", str(config), *command[1:]]) == 2
         assert "imgmirror[vips]" in capsys.readouterr().err
     assert invoke("warm", tmp_path / "a.md", config=write_config(tmp_path)) == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "level", "words", "advice"),
+    [
+        (Libvips((8, 18, 7), bundled=True, installed=True), "ok", "libvips 8.18.7 (of the vips extra)", ""),
+        (Libvips((8, 16, 0), installed=True), "ok", "libvips 8.16.0 (of the system)", ""),
+        (Libvips(problem="pyvips is not installed"), "note", "Pillow", "imgmirror[vips]"),
+        (Libvips(installed=True, problem="OSError: no libvips.so.42"), "care", "no libvips.so.42", "pyvips-binary"),
+    ],
+)  # fmt: skip
+def test_decoder_is_named_with_its_version_and_a_broken_one_with_its_repair(
+    found: Libvips, level: str, words: str, advice: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Nobody is told to install what is installed."""
+    monkeypatch.setattr("proxy.cli.checks.settings.find_libvips", lambda: found)
+    _, findings = examined(write_config(tmp_path), capsys, "--offline")
+    told = findings["decoder"]
+    assert told["level"] == level
+    assert words in told["found"]
+    assert advice in told["advice"]
 
 
 def test_kept_store_is_opened_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

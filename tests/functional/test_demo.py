@@ -42,12 +42,11 @@ def test_demo_once_keeps_every_promise_and_leaves_nothing_behind(tmp_path: Path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout
     assert "7 of 7 wrapper addresses replaced" in done.stdout
-    header = next(line for line in done.stdout.splitlines() if line.split()[:2] == ["picture", "original"])
-    assert header.split()[2:] == [
-        word for name in ("headimg", "thumbnail", "content") for word in (name, "cold", "warm")
-    ]
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["picture", "preset", "original", "now", "cold", "warm"] in rows
     for path in picture_paths():
-        assert f"  {path.rpartition('/')[2][:8]}" in done.stdout
+        for preset in ("headimg", "thumbnail", "content"):
+            assert [path.rpartition("/")[2][:8], preset] in [row[:2] for row in rows]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -44,6 +44,17 @@ def test_wheel_holds_the_data_files(wheel: zipfile.ZipFile) -> None:
     assert "proxy/web/templates/home.html" in inside
 
 
+def test_wheel_holds_the_default_configuration_of_the_checkout(wheel: zipfile.ZipFile) -> None:
+    assert wheel.read("proxy/config.toml") == (ROOT / "config.toml").read_bytes()
+
+
+def test_wheel_carries_its_licence(wheel: zipfile.ZipFile) -> None:
+    (licence,) = [name for name in wheel.namelist() if name.endswith("/licenses/LICENSE")]
+    assert wheel.read(licence) == (ROOT / "LICENSE").read_bytes()
+    (metadata,) = [name for name in wheel.namelist() if name.endswith("/METADATA")]
+    assert b"License-Expression: MIT" in wheel.read(metadata)
+
+
 def test_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"cache", "proxy"}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cache.errors import CacheError
-from cache.originals import Originals
+from cache.originals import MIN_FREE_FILES, Originals, free_files
 from proxy.cli.checks.finding import Finding
 from proxy.cli.terminal import readable
 from proxy.config import Config
@@ -68,6 +68,10 @@ def disk_findings(config: Config) -> Iterator[Finding]:
         yield Finding("note", "disk", shown, "plan for more room; nothing kept is ever deleted to make some")
     else:
         yield Finding("ok", "disk", shown)
+    files = free_files(_nearest(store.dir))
+    if files is not None and files < MIN_FREE_FILES:
+        advice = "delete files, or move the store: until then new pictures are served but not kept"
+        yield Finding("care", "disk", f"out of inodes: the disk takes {files} more files", advice)
     free = shutil.disk_usage(_nearest(store.variants_path)).free
     if free < store.variants_max_bytes // 10:
         advice = (
@@ -97,9 +101,17 @@ async def _opened(config: Config, folder: Path) -> list[Finding]:
         kept = originals.kept()
         readable_now = await asyncio.to_thread(originals.readable)
         writable_now = await asyncio.to_thread(originals.writable)
-        budget_left = originals.room_for(0) or originals.free_bytes() < limits.min_free
+        budget_left = limits.originals_max_bytes is None or kept.bytes < limits.originals_max_bytes
+        without_right = {
+            "read": await asyncio.to_thread(originals.unreadable),
+            "written": await asyncio.to_thread(originals.unwritable),
+        }
     finally:
         await originals.close()
+    for problem, names in without_right.items():
+        if names:
+            advice = f"mend the rights of these folders in {folder} for user {os.geteuid()}"
+            return [Finding("care", "store", f"{', '.join(names)} cannot be {problem}", advice)]
     if not readable_now or not writable_now:
         problem = "written" if readable_now else "read"
         advice = f"mend the rights of {folder} for user {os.geteuid()}"

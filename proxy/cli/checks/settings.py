@@ -12,7 +12,7 @@ from pathlib import Path
 from proxy.cli.checks.finding import Finding
 from proxy.config import Config
 from proxy.configfile import ConfigError
-from proxy.images.libvips import decoder_problem, has_libvips
+from proxy.images.libvips import REPAIR, decoder_problem, find_libvips
 from proxy.policy import listen_problem, load_manifest
 from proxy.version import __version__
 
@@ -68,10 +68,15 @@ def _decoder(config: Config) -> Iterator[Finding]:
     wanted = config.render.decoder
     if problem := decoder_problem(wanted):
         yield Finding("care", "decoder", problem, "`imgmirror serve` refuses to start until this is settled")
-    elif wanted == "auto" and not has_libvips():
+        return
+    found = find_libvips()
+    if wanted == "auto" and found.installed and found.problem:
+        yield Finding("care", "decoder", f"Pillow, because libvips cannot be used: {found.problem}", REPAIR)
+    elif wanted == "auto" and found.problem:
         yield Finding("note", "decoder", "Pillow; libvips is faster for PNG", "install imgmirror[vips]")
     else:
-        yield Finding("ok", "decoder", {"auto": "Pillow, and libvips for PNG"}.get(wanted, wanted))
+        names = {"auto": f"Pillow, and {found} for PNG", "libvips": str(found)}
+        yield Finding("ok", "decoder", names.get(wanted, wanted))
 
 
 def _manifest(config: Config) -> Iterator[Finding]:

@@ -32,6 +32,25 @@ def pack_misuse(args: argparse.Namespace) -> str:
     return "" if target.absolute().parent.is_dir() else f"there is no folder {target.absolute().parent}"
 
 
+def backup_misuse(args: argparse.Namespace) -> str:
+    """Return what is wrong with the options of `backup`, or an empty text."""
+    return "" if len(args.paths) == 1 else "backup takes one target: a folder"
+
+
+async def backup(args: argparse.Namespace, config: Config) -> int:
+    """Bring a second store up to date; exit 1 when something of this one is damaged or left out."""
+    async with opened(config, look=True) as stores:
+        with progress_bar("Backing up") as progress:
+            report = await stores.originals.backup(args.paths[0].absolute(), progress)
+    if args.json:
+        show_json(dataclasses.asdict(report))
+    else:
+        for name in report.damaged[:MAX_LINES]:
+            say(f"left as it was, missing or damaged here: {safe(name)}")
+        show_figures(args, dataclasses.asdict(report) | {"damaged": len(report.damaged)}, title="Backed up")
+    return int(bool(report.damaged or report.versions_left_out))
+
+
 def unpack_misuse(args: argparse.Namespace) -> str:
     """Return what is wrong with the options of `unpack`, or an empty text."""
     return "" if args.paths else "unpack takes WARC files, or folders with a manifest.jsonl"

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-import pyvips
 from PIL import Image
 
 from proxy.errors import PictureError
@@ -22,6 +21,7 @@ from proxy.images.decode.pillow import PillowDecoder, PillowOpened, drafted, fin
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.libvips import OLDEST
+from proxy.images.ownvips import pyvips
 from proxy.images.packed import Packed
 from proxy.images.resampling import Resample
 from proxy.images.resampling_vips import by_libvips

@@ -172,6 +172,7 @@ class PictureRequest:
             self.context.metrics.memory_hits.inc()
             return original_response(self.request, held, self._moment)
         obtained = await self.context.originals.obtain(self.plan.source)
+        obtained = await self.context.originals.whole(self.plan.source, obtained)
         try:
             return await self._from_store(key, obtained)
         except ConnectionError:

@@ -6,10 +6,15 @@ import asyncio
 
 from aiohttp import web
 
+from cache.originals import MIN_FREE_FILES
+from cache.rights import ROOT
 from proxy.observe.metrics import CONTENT_TYPE
 from proxy.version import __version__
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
+
+_WITHOUT_THESE = {ROOT, "entries", "bodies", "blocked"}
+"""Folders without which no kept original can be answered."""
 
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -38,16 +43,21 @@ async def metrics(context: Context, request: web.BaseRequest) -> web.Response:
 
 
 async def _figures(context: Context) -> dict[str, object]:
-    readable, writable, free, scrub = await asyncio.gather(
+    readable, writable, unreadable, unwritable, free, scrub = await asyncio.gather(
         asyncio.to_thread(context.kept.readable),
         asyncio.to_thread(context.kept.writable),
+        asyncio.to_thread(context.kept.unreadable),
+        asyncio.to_thread(context.kept.unwritable),
         asyncio.to_thread(context.kept.free_bytes),
         asyncio.to_thread(context.kept.scrub.state),
     )
     return {
-        "store_readable": readable,
-        "store_writable": writable,
+        "store_readable": readable and not _WITHOUT_THESE.intersection(unreadable),
+        "store_writable": writable and not unwritable,
+        "unreadable_folders": unreadable,
+        "unwritable_folders": unwritable,
         "free_bytes": free,
+        "free_files": context.kept.free_files(),
         "min_free_bytes": context.config.store.min_free,
         "render_queue": context.batches.queued,
         "fetches_fail": context.originals.fetches_fail,
@@ -57,10 +67,14 @@ async def _figures(context: Context) -> dict[str, object]:
     }
 
 
+def _named(folders: object) -> str:
+    return f": {', '.join(folders)}" if isinstance(folders, list) and folders else ""
+
+
 def _cannot_answer(context: Context, figures: dict[str, object]) -> list[str]:
     reasons = []
     if not figures["store_readable"]:
-        reasons.append("the store cannot be read")
+        reasons.append(f"the store cannot be read{_named(figures['unreadable_folders'])}")
     if not context.pool.alive:
         reasons.append("no render process is alive")
     if context.shutting_down:
@@ -73,10 +87,18 @@ def _worries(context: Context, figures: dict[str, object]) -> list[str]:
     reasons = []
     if isinstance(free, int) and free < context.config.store.min_free:
         reasons.append("disk is low: new originals are served but not kept")
+    elif (files := context.kept.free_files()) is not None and files < MIN_FREE_FILES:
+        reasons.append("the disk is out of inodes: new originals are served but not kept")
     elif not context.kept.room_for(0):
         reasons.append("store.originals_max_bytes is reached: new originals are served but not kept")
     if not figures["store_writable"]:
-        reasons.append("the store cannot be written")
+        reasons.append(f"the store cannot be written{_named(figures['unwritable_folders'])}")
+    if figures["store_readable"] and figures["unreadable_folders"]:
+        reasons.append(f"folders of the store cannot be read{_named(figures['unreadable_folders'])}")
+    if context.kept.locks.lately_busy:
+        reasons.append("a lock of the store is not released: another program holds the file `locks`")
+    if refused := context.kept.lately_refused():
+        reasons.append(f"an original was served but not kept: {refused}")
     if context.batches.queued > context.config.render.queue // 2:
         reasons.append("the render queue is deep")
     if figures["scrub_damaged"]:

@@ -1,0 +1,46 @@
+"""Whether this Python environment is ours alone: our packages are called `proxy` and `cache`. Blocking.
+
+Other distributions install packages of these names too. pip then mixes the files of both, and either program may run
+the other's code.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+OURS = "imgmirror"
+_PACKAGES = frozenset({"proxy", "cache"})
+
+
+def environment_problem(
+    distributions: Iterable[importlib.metadata.Distribution] | None = None,
+) -> str:
+    """Return why imgmirror must not run in this environment, or an empty text.
+
+    distributions: those to look at; by default all that this interpreter can import.
+    """
+    found = importlib.metadata.distributions() if distributions is None else distributions
+    others = sorted({name for one in found if _clashes(one) and (name := _name(one)) != OURS})
+    if not others:
+        return ""
+    return (
+        f"{', '.join(others)} in this Python environment also installs a package called proxy or cache, and pip "
+        "mixes its files with ours: install imgmirror in an environment of its own (pipx, or python -m venv)"
+    )
+
+
+def _name(distribution: importlib.metadata.Distribution) -> str:
+    return re.sub(r"[-_.]+", "-", str(distribution.metadata["Name"])).lower()
+
+
+def _clashes(distribution: importlib.metadata.Distribution) -> bool:
+    # The text of RECORD is searched as it is: parsing every file name of an environment takes 0.2 s.
+    record = distribution.read_text("RECORD") or ""
+    tops = re.finditer(r"^\"?(proxy|cache)(?:/|\.py,)", record, re.MULTILINE)
+    named = (distribution.read_text("top_level.txt") or "").split()
+    return next(tops, None) is not None or not _PACKAGES.isdisjoint(
+        PurePosixPath(name).name for name in named
+    )

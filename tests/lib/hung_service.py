@@ -1,0 +1,21 @@
+"""`imgmirror` on a disk whose entries hang for ever when they are read: `hung_service.py serve …`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+from cache import keeper
+from proxy.cli import main
+
+
+def _hang(path: Path) -> bytes:
+    path.parents[2].joinpath("hanging").touch()
+    threading.Event().wait()
+    return b""
+
+
+if __name__ == "__main__":
+    keeper.read_bounded = _hang
+    sys.exit(main(sys.argv[1:]))
