@@ -10,17 +10,14 @@ import gzip
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+import brotli
+
 from cache.entry import Entry
 from cache.keys import variant_key
 from cache.originals import Originals as OriginalsStore
 from cache.variants import Variants as VariantsStore
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED
 from proxy.services.outcome import Obtained, Picture, as_picture
-
-try:
-    import brotli
-except ImportError:  # there are machines without it
-    brotli = None
 
 Keep = Callable[[Obtained, str, bytes], Awaitable[None]]
 """Stores a variant of an original under a key, unless the original was purged meanwhile."""
@@ -44,9 +41,7 @@ def _brotli(body: bytes) -> bytes:
     return compressed
 
 
-CODERS: dict[str, Callable[[bytes], bytes]] = (
-    {"br": _brotli, "gzip": _gzipped} if brotli else {"gzip": _gzipped}
-)
+CODERS: dict[str, Callable[[bytes], bytes]] = {"br": _brotli, "gzip": _gzipped}
 
 
 def is_answered_untouched(entry: Entry, acceptable: tuple[str, ...]) -> bool:
@@ -68,37 +63,28 @@ class Untouched:
         self._store = store
         self._keep = keep
 
-    async def stored(self, obtained: Obtained) -> Picture | None:
-        """Return the picture when nothing must be compressed for it."""
-        found = await self._codings(obtained.entry)
-        return None if found is None else await self._picture(obtained, found)
-
     async def made(self, obtained: Obtained) -> Picture:
         """Return the picture, compressing what is not stored.
 
         Raises:
             OSError: the body is not on the disk as its entry says.
         """
-        # Rotten bytes are not worth a place beside those that the digest names.
-        codings = {} if obtained.is_corrupt else await self._codings(obtained.entry)
+        codings = await self._codings(obtained)
         body = await self._body(obtained)
         if codings is None:
             codings = await asyncio.to_thread(_coded, body)
             for name, coded in codings.items():
                 await self._keep(obtained, _key(obtained.entry, name), coded)
-        return await self._picture(replace(obtained, body=body), codings)
+        smaller = {name: coded for name, coded in codings.items() if len(coded) < len(body)}
+        return replace(as_picture(obtained, body), untouched=True, codings=smaller)
 
-    async def _codings(self, entry: Entry) -> Mapping[str, bytes] | None:
-        if entry.body_size > MAX_CODED_BYTES:
+    async def _codings(self, obtained: Obtained) -> Mapping[str, bytes] | None:
+        entry = obtained.entry
+        if entry.body_size > MAX_CODED_BYTES or obtained.is_corrupt:
             return {}
         bodies = await asyncio.gather(*(self._store.get(_key(entry, name)) for name in CODERS))
         found = {name: body for name, body in zip(CODERS, bodies, strict=True) if body is not None}
         return found if len(found) == len(CODERS) else None
-
-    async def _picture(self, obtained: Obtained, codings: Mapping[str, bytes]) -> Picture:
-        body = await self._body(obtained)
-        smaller = {name: coded for name, coded in codings.items() if len(coded) < len(body)}
-        return replace(as_picture(obtained, body), untouched=True, codings=smaller)
 
     async def _body(self, obtained: Obtained) -> bytes:
         if obtained.body is not None:

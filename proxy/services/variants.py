@@ -6,7 +6,6 @@ Knows memory, the variant store and the render pool; knows nothing of HTTP reque
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import time
@@ -151,15 +150,10 @@ class Variants:
         if obtained is None or obtained.fresh_until <= self._parts.now():
             return None
         if is_answered_untouched(obtained.entry, asked.acceptable):
-            return await self._stored_untouched(obtained)
+            # Its body lies with the originals.
+            return None
         stored = await self._parts.store.get(obtained.entry, asked.wish)
         return _picture(obtained, stored.body, "store") if stored else None
-
-    async def _stored_untouched(self, obtained: Obtained) -> Picture | None:
-        with contextlib.suppress(OSError):
-            condition = await self._parts.kept.condition(obtained.entry.body_sha256)
-            return await self._untouched.stored(obtained) if condition.is_sound else None
-        return None
 
     async def _made(self, asked: Asked, key: str, look: Look) -> Picture:
         wish = asked.wish

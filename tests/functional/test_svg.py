@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from pathlib import Path
 
+import aiohttp
 import pytest
 from http_client import Client
 from pictures import chart_png, opened
 from scripted_origin import ScriptedOrigin
+from service import Service
 
 from proxy.config import Config, SourcesConfig
 from proxy.images.svg import DRAW
@@ -205,3 +208,48 @@ def test_preview_names_a_format_only_where_it_is_admitted(transforms: str, optio
     data = b'<meta property="og:image" content="https://cors.zfour.workers.dev/?http://h.example/a.svg">'
     result = make_rewriter(config, base_url="https://m.example").rewrite(data, kind="html")
     assert f"https://m.example/image/{options}/http://h.example/a.svg".encode() in result.data
+
+
+async def test_svg_of_too_much_work_is_answered_as_the_original_only(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    """It is not handed to browsers in the place of a variant, and nothing draws it."""
+    work = '<filter id="f"><feTurbulence baseFrequency="0.1" numOctaves="1000000"/></filter>'
+    body = f'<svg {NS} width="3000" height="3000">{work}<rect width="3000" height="3000" filter="url(#f)"/></svg>'
+    origin.serve("/a.svg", body.encode(), content_type="image/svg+xml")
+    source = origin.url("/a.svg")
+    for accept in ("*/*", "image/webp,application/json"):
+        for options in ("w=40", "format=png,w=40", "w=4000,upscale=true,fit=contain"):
+            answer = await client.get(f"/image/{options}/{source}", headers={"Accept": accept})
+            assert (answer.status, answer.code) == (422, "unsupported_format"), options
+    redirect = await client.get(f"/image/content/{source}")
+    assert (redirect.status, redirect.headers["Location"]) == (302, f"/image/original/{source}")
+    for target in (f"/?{source}", f"/image/original/{source}"):
+        assert (await client.get(target)).body == body.encode()
+
+
+@pytest.mark.parametrize("inside", ["<script>a()</script>", "<style>@import 'a.css';</style>", "<animate/>"])
+async def test_svg_that_is_not_drawn_is_still_answered_as_it_is(
+    client: Client, origin: ScriptedOrigin, inside: str
+) -> None:
+    body = SVG.replace("<rect", f"{inside}<rect")
+    origin.serve("/a.svg", body.encode(), content_type="image/svg+xml")
+    address = origin.url("/a.svg")
+    assert (await client.get(f"/image/w=9/{address}", headers=PLAIN)).body == body.encode()
+    assert (await client.get(f"/image/w=9,format=png/{address}")).code == "unsupported_format"
+
+
+async def test_body_of_an_svg_deleted_by_hand_is_fetched_again(
+    own_config: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
+) -> None:
+    origin.serve("/a.svg", SVG.encode(), content_type="image/svg+xml")
+    address = origin.url("/a.svg")
+    with Service(own_config) as service:
+        client = Client(http, service.base)
+        await client.get(f"/image/original/{address}")
+        for body in (own_config.parent / "store" / "bodies").rglob("*"):
+            if body.is_file():
+                body.unlink()
+        answer = await client.get(f"/image/w=9/{address}", headers=PLAIN)
+    assert (answer.status, answer.body) == (200, SVG.encode())
+    assert origin.count() == 2

@@ -396,6 +396,8 @@ OBJECTIONS = [
     "<style>@font-face{font-family:a;src:url(a)}</style>",
     "<style>rect:nth-child(1){fill:red}</style><rect/>",
     "<style>g ~ rect{fill:red}</style><g/><rect/>",
+    f"<style>{'[' * 100_000}{{}}</style>",
+    f"<style>{'a:b(' * 100_000}</style>",
 ]
 NO_OBJECTIONS = [
     "<metadata><x:a xmlns:x='y'><x:script/></x:a></metadata>",

@@ -98,7 +98,7 @@ class SvgOpened:
                 "Browsers show this drawing otherwise than it would be drawn here.",
                 detail=self._document.objection,
             )
-        if self._document.is_beyond_bound(*at_least):
+        if self.facts.beyond_bound or self._document.is_beyond_bound(*at_least):
             raise UnsupportedFormat(BEYOND_BOUND)
         body = self._drawn(self._draw, self._document.at(*at_least))
         with guarded():

@@ -118,7 +118,7 @@ _LIKE_CSS = frozenset(_DRAWN) - {"font"} | {
     "text-transform",
     "color-interpolation",
 }
-_LENGTHS = re.compile(rf"\s*(?:auto|{_LENGTH}(?:[\s,]+{_LENGTH})*)?\s*", re.IGNORECASE)
+_LENGTHS = re.compile(rf"(?:auto|{_LENGTH}(?:[\s,]++{_LENGTH})*)?", re.IGNORECASE)
 _GEOMETRY = frozenset(
     {
         "x",
@@ -153,6 +153,7 @@ _NOT_A_NAME = re.compile(r"\[[^\]]*\]|:[\w-]+(?:\([^)]*\))?")
 _NAME = re.compile(r"[.#]?[\w-]+")
 _IMPORTANT = re.compile(r"\s*!\s*important\s*\Z", re.IGNORECASE)
 _LIGHT_DARK = "light-dark("
+_MAX_SELECTOR_CHARS = 1024
 _MAX_VALUE_CHARS = 4096
 
 
@@ -187,6 +188,8 @@ def rules(sheet: str) -> Iterator[Rule]:
             _require_idle(head)
         elif head:
             for selector in head.split(","):
+                if len(selector) > _MAX_SELECTOR_CHARS:
+                    raise Unknown("a long selector")
                 if not _NEVER.search(selector):
                     yield Rule(selector.strip(), _names(selector), sheet[start + 1 : stop])
         elif start < len(sheet):
@@ -247,7 +250,7 @@ def attribute(name: str, text: str) -> str | None:
     """
     if name in _LIKE_CSS:
         return known(name, text)
-    if name in _GEOMETRY and not _LENGTHS.fullmatch(text):
+    if name in _GEOMETRY and not _LENGTHS.fullmatch(text.strip()):
         raise Unknown(f"{name}={text[:60]}")
     return text
 

@@ -25,15 +25,13 @@ from proxy.errors import DecodeFailed, PictureError, UnsupportedFormat
 from proxy.images.formats import sniff
 from proxy.images.svg import css
 from proxy.images.svg.encoding import as_utf_8
+from proxy.images.svg.measure import size, view_box
 from proxy.images.svg.work import MAX_WORK_NS, Cost, Work, references
 
 MAX_ELEMENTS = 100_000
 MAX_DEPTH = 200
 """Elements in each other. The rasteriser works down by recursion; at 1,000 its stack is at an end."""
 _TOO_MANY = f"The drawing has more than {MAX_ELEMENTS} elements, or more than {MAX_DEPTH} in each other."
-DEFAULT_SIZE = (300.0, 150.0)
-"""CSS 2.2 §10.3.2: of a picture that names no size."""
-
 MAX_ENTITIES = 64
 MAX_REFERENCES = 50_000
 """Ampersands in a document with entities: what they come to stays below 16 MiB."""
@@ -63,19 +61,6 @@ _EMBEDDED_FORMATS = frozenset({"png", "jpeg", "gif", "webp"})
 _HEAD_CHARS = 256
 _NOT_IN_BROWSERS = frozenset({"BackgroundImage", "BackgroundAlpha", "FillPaint", "StrokePaint"})
 _SVG_NAMESPACE = "http://www.w3.org/2000/svg"
-_LENGTH = re.compile(
-    r"\s*\+?(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(?:[eE]([+-]?\d))?\s*(px|pt|pc|mm|cm|in|em|ex)?\s*"
-)
-_UNIT_PX = {
-    "px": 1.0,
-    "pt": 96 / 72,
-    "pc": 16.0,
-    "mm": 96 / 25.4,
-    "cm": 96 / 2.54,
-    "in": 96.0,
-    "em": 16.0,
-    "ex": 8.0,
-}
 _NUMBERS = re.compile(r"[-+.\deE]+")
 _SAME_SHAPE = 0.01
 
@@ -136,8 +121,8 @@ def read(body: bytes, *, is_nested: bool = False) -> SvgDocument:
     except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an encoding unheard of
         raise DecodeFailed(detail=f"XML: {error}") from error
     sheet, cost = reader.styled()
-    view = _view_box(reader.attributes.get("viewBox", ""))
-    width, height = _size(reader.attributes, view)
+    view = view_box(reader.attributes.get("viewBox", ""))
+    width, height = size(reader.attributes, view)
     # A document without a viewBox fills what it is given; one with another shape keeps its own rule.
     fills = view is None or abs(view[0] * height / (view[1] * width) - 1) < _SAME_SHAPE
     attributes = {name: text for name, text in reader.attributes.items() if name != "viewBox" or view}
@@ -386,33 +371,3 @@ def _ground(root: str, colour: str, attributes: Attributes) -> str:
     tag = root[: -len("svg")] + "rect"
     wide = {"x": left, "y": top, "width": "100%", "height": "100%", "fill": colour, "stroke": "none"}
     return f"{_tag(tag, wide)}</{tag}>"
-
-
-def _view_box(text: str) -> tuple[float, float] | None:
-    """Return width and height of a viewBox, None when it is none or shows nothing."""
-    parts = re.split(r"[\s,]+", text.strip()[:200])
-    try:
-        _, _, width, height = (float(part) for part in parts)
-    except ValueError:
-        return None
-    return (width, height) if 0 < width < math.inf and 0 < height < math.inf else None
-
-
-def _size(attributes: Attributes, view: tuple[float, float] | None) -> tuple[float, float]:
-    """Return the size that CSS 2.2 §10.3.2 gives a replaced element with these attributes."""
-    width, height = _length(attributes.get("width", "")), _length(attributes.get("height", ""))
-    if view is not None:
-        if width is None and height is None:
-            return view
-        width = width if width is not None else (height or 0) * view[0] / view[1]
-        height = height if height is not None else width * view[1] / view[0]
-    return width or DEFAULT_SIZE[0], height or DEFAULT_SIZE[1]
-
-
-def _length(text: str) -> float | None:
-    """Return a length in CSS pixels; None for shares (100%), for `auto`, and for what is no length."""
-    match = _LENGTH.fullmatch(text[:64])
-    if match is None:
-        return None
-    value = float(match[1]) * 10.0 ** int(match[2] or 0) * _UNIT_PX[match[3] or "px"]
-    return value if value > 0 else None
