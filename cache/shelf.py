@@ -12,6 +12,7 @@ import errno
 import logging
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ import diskcache
 
 from cache.errors import CacheError
 from cache.layout import CACHE_TAG
-from cache.opening import open_regular, regular_status
+from cache.opening import PRIVATE_FILE, open_regular, regular_status
 from cache.safe_disk import SafeDisk
 
 log = logging.getLogger(__name__)
@@ -100,8 +101,7 @@ class Shelf:
             self.close()
         make_folder(self._folder)
         _require_regular(self._folder)
-        # Made here, because SQLite would let the umask choose its mode; its other files get the same one.
-        os.close(open_regular(self._folder / DATABASE, os.O_RDWR | os.O_CREAT))
+        _make_private_database(self._folder / DATABASE)
         self._cache = diskcache.Cache(
             str(self._folder), timeout=BUSY_SECONDS, disk=SafeDisk, **self._settings
         )
@@ -141,6 +141,18 @@ def looked_into(folder: Path) -> Iterator[sqlite3.Connection]:
         sqlite3.connect(f"{database.as_uri()}?{mode}", uri=True, timeout=BUSY_SECONDS)
     ) as connection:
         yield connection
+
+
+def _make_private_database(database: Path) -> None:
+    """Make an empty database that is ours alone; SQLite would let the umask choose its mode.
+
+    The file is never opened here. Closing a descriptor ends every lock that this process holds on the file, those of
+    an open connection included (sqlite.org/howtocorrupt.html §2.2). Another process would then take itself for the
+    last one, and delete the log of changes under our feet.
+    """
+    with contextlib.suppress(FileExistsError, PermissionError):
+        # PermissionError: macOS leaves this to root, and SQLite makes the file in a folder that is private.
+        os.mknod(database, stat.S_IFREG | PRIVATE_FILE)
 
 
 def make_folder(folder: Path) -> None:

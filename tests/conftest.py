@@ -37,6 +37,7 @@ def log_level() -> Iterator[None]:
     before = logging.getLogger().level
     yield
     logging.getLogger().setLevel(before)
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

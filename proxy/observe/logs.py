@@ -10,9 +10,10 @@ import json
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from proxy.observe.redaction import hidden, plain
 
@@ -64,13 +65,24 @@ class _Formatter(logging.Formatter):
         return self._hidden(self.formatException(record.exc_info)) if record.exc_info else ""
 
 
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is when a record comes, not to what it was when this was made."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override] # as logging's own handler of last resort does it
+        return sys.stderr
+
+
 def set_up(*, level: str = "info", form: Form = "text", secrets: Iterable[str] = ()) -> None:
     """Send the program's log to standard error; may be called again with other settings.
 
     `IMGMIRROR_LOG` in the environment names another level for one run.
     """
     wanted = os.environ.get("IMGMIRROR_LOG", level).upper()
-    handler = logging.StreamHandler()
+    handler = _StandardError()
     handler.setFormatter(_Formatter(form, secrets))
     logging.basicConfig(
         level=wanted if wanted in logging.getLevelNamesMapping() else logging.INFO,

@@ -65,6 +65,25 @@ async def test_variant_is_found_by_another_process(variants: Variants, tmp_path:
     assert await variants.get("theirs") == b"x"
 
 
+async def test_database_is_opened_by_sqlite_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A descriptor of our own would end SQLite's locks when it is closed, and another process would delete its log."""
+    opened: list[str] = []
+    plain = os.open
+
+    def watched(path: str | os.PathLike[str], *args: object, **words: object) -> int:
+        opened.append(os.fspath(path))
+        return plain(path, *args, **words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", watched)
+    for _ in range(2):
+        variants = await Variants.open(tmp_path / "variants", max_bytes=BUDGET)
+        assert await variants.put("key", LARGE, tag="t")
+        assert await variants.get("key") == LARGE
+        await variants.close()
+    assert opened, "the watch sees what is opened"
+    assert not [path for path in opened if "cache.db" in path]
+
+
 async def test_variant_survives_a_restart(variants: Variants, tmp_path: Path) -> None:
     """It is a disk tier."""
     await variants.put("key", SMALL, tag="t")

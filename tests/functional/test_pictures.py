@@ -316,9 +316,10 @@ async def test_same_picture_by_every_spelling_is_fetched_once(client: Client, or
 async def test_query_and_foreign_bytes_reach_the_origin_as_written(
     client: Client, origin: ScriptedOrigin
 ) -> None:
-    path = "/%CD%BC/a%2Fb.png?x=1&y=%2F,%7C|z~"
+    """Only what common web servers escape on the way to us is escaped: here the bar."""
+    path = "/%CD%BC/a%2Fb.png?x=1&y=%2F,%7C%7Cz~"
     origin.serve(path, chart_png(20, 20))
-    answer = await client.get("/?" + origin.url(path))
+    answer = await client.get("/?" + origin.url(path.replace("%7C%7C", "%7C|")))
     assert answer.status == 200, answer.body
     assert origin.requests[-1].target == path
 

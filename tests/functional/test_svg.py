@@ -16,7 +16,7 @@ from service import Service
 
 from proxy.config import Config, SourcesConfig
 from proxy.images.svg import DRAW
-from proxy.services.articles import make_rewriter
+from proxy.services.articles import RewriteSettings
 from proxy.services.untouched import CODERS
 
 NS = 'xmlns="http://www.w3.org/2000/svg"'
@@ -206,7 +206,8 @@ async def test_explanation_names_the_original_as_the_answer(client: Client, orig
 def test_preview_names_a_format_only_where_it_is_admitted(transforms: str, options: str) -> None:
     config = Config(sources=SourcesConfig(transforms=transforms))
     data = b'<meta property="og:image" content="https://cors.zfour.workers.dev/?http://h.example/a.svg">'
-    result = make_rewriter(config, base_url="https://m.example").rewrite(data, kind="html")
+    rewriter = RewriteSettings.of(config, base_url="https://m.example").rewriter()
+    result = rewriter.rewrite(data, kind="html")
     assert f"https://m.example/image/{options}/http://h.example/a.svg".encode() in result.data
 
 

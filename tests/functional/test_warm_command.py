@@ -124,7 +124,8 @@ def test_visitor_after_warm_is_served_from_the_variant_store(
             ]
         return [(answer.status, answer.headers["cache-status"]) for answer in answers]
 
-    with Service(config) as service:
+    # Without a public address /metrics answers this machine.
+    with Service(write_config(config.parent)) as service:
         for status, words in asyncio.run(visit(service.base)):
             assert status == 200
             assert {"hit", "detail=store"} <= set(words.split("; "))
@@ -315,7 +316,7 @@ def test_html_report_shows_hostile_text_as_text(tmp_path: Path, origin: Scripted
     folder = tmp_path / "posts <b>"
     folder.mkdir()
     hostile = origin.url("/<script>alert(1)</script>.png")
-    (folder / "a.html").write_text(
+    (folder / "<script>alert(1).html").write_text(
         f"<img src='{WRAPPER}{hostile}'><img src='{WRAPPER}{origin.url('/photo.jpg')}'>"
     )
     assert invoke("warm", folder, "--report", tmp_path / "r.html", config=config) == 1

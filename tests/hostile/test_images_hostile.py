@@ -56,7 +56,7 @@ HOSTILE = {
     "page.png": (b"<!DOCTYPE html><html><body>404</body></html>", "not_an_image"),
     "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not_an_image"),
     "cut.jpg": (pictures.cut(pictures.saved(pictures.photo(), "JPEG")), "decode_failed"),
-    "cut.png": (pictures.saved(pictures.photo(), "PNG")[:-20], "decode_failed"),
+    "cut.png": (pictures.cut(pictures.saved(pictures.photo(), "PNG")), "decode_failed"),
     "lies.webp": (b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\x3f\0\xff\x3f\0", None),
     "text.png": (
         pictures.png(4, 4, b"", extra=pictures.chunk(b"iTXt", b"a\0\1\0\0\0" + pictures._zeros(64_000_000, 1))),

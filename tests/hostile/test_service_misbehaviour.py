@@ -125,7 +125,7 @@ CASES: dict[str, Case] = {
         sent(head(200, [*INJECTED, ("Content-Length", LENGTH)]) + GOOD), 200, ""
     ),
     "header with a bare CR": Case(
-        sent(b"HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"), 502, "source_unreachable"
+        sent(b"HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"), 422, "not_an_image"
     ),
     "no content type": Case(status(200, body=GOOD), 200, ""),
     "wrong content type": Case(status(200, ("Content-Type", "text/html"), body=GOOD), 200, ""),

@@ -36,7 +36,7 @@ def amp(url: str, spelled: str = "&amp;") -> str:
         (f'<img src="{WRAPPED}?a=1&copy=2">', f'<img src="{O1}?a=1&copy=2">'),
         (f'<img src="{WRAPPED}?a&amp;copy;">', f'<img src="{O1}?a&amp;copy;">'),
         (f'<img src="https&#58;//cors.zfour.workers.dev/?{SOURCE}">', f'<img src="{O1}">'),
-        (f"<img src='{WRAPPED}?&quot;'>", f"<img src='{O1}?\"'>"),
+        (f"<img src='{WRAPPED}?&quot;'>", f"<img src='{O1}?%22'>"),
         (f"<img src='{WRAPPED}?&#39;'>", f"<img src='{O1}?&#39;'>"),
         # other characters
         (f'<img src="{WRAPPED}?图">', f'<img src="{O1}?%E5%9B%BE">'),

@@ -43,7 +43,7 @@ ORIGINAL = ours(preset="original")
         (f"# ![]({WRAPPED}) ##", f"# ![]({CONTENT}) ##"),
         (f"![]({WRAPPED})\n===", f"![]({CONTENT})\n==="),
         (f"|a|b|\n|-|-|\n|![]({WRAPPED})|![]({WRAPPED})|", f"|a|b|\n|-|-|\n|![]({CONTENT})|![]({CONTENT})|"),
-        (f"|a|\n|-|\n|x\\|![]({WRAPPED}?a\\|b)|", f"|a|\n|-|\n|x\\|![]({CONTENT}?a\\|b)|"),
+        (f"|a|\n|-|\n|x\\|![]({WRAPPED}?a\\|b)|", f"|a|\n|-|\n|x\\|![]({CONTENT}?a%7Cb)|"),
         (f"1. a\n\n   ![]({WRAPPED})", f"1. a\n\n   ![]({CONTENT})"),
         (f"**![]({WRAPPED})**", f"**![]({CONTENT})**"),
         (f"`a` ![]({WRAPPED}) `b`", f"`a` ![]({CONTENT}) `b`"),
