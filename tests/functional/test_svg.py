@@ -48,7 +48,9 @@ async def test_svg_behind_any_prolog_is_kept_and_served(
         assert (kept.status, kept.body) == (200, PROLOGS[name])
         assert kept.headers["Content-Type"] == "image/svg+xml"
     drawn = await client.get("/image/format=png/" + origin.url("/a.svg"))
-    assert (drawn.status, drawn.headers["Content-Type"]) == (200, "image/png")
+    # Nobody here can tell what a style sheet elsewhere would do to it.
+    assert drawn.status == (422 if "style sheet" in name else 200)
+    assert drawn.code == ("unsupported_format" if "style sheet" in name else "")
     assert origin.count() == 1
 
 
