@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types package bench bench-images bench-crowd bench-million kill lock clean
+.PHONY: help run demo test check lint types audit package bench bench-images bench-crowd bench-million kill lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,7 +16,7 @@ run: $(VENV)/.installed ## install, then run the demo: rewrite, warm, serve, kil
 test: $(VENV)/.installed-dev ## install, then run the tests
 	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -rs
 
-check: lint types test package ## what must pass: lint, format, strict types, tests, packaging
+check: lint types audit test package ## what must pass: lint, format, strict types, known faults, tests, packaging
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -24,6 +24,9 @@ lint: $(VENV)/.installed-dev ## ruff: rules and format
 
 types: $(VENV)/.installed-dev ## mypy, strict
 	$(BIN)/mypy
+
+audit: $(VENV)/.installed-dev ## floors and locks against the table of public faults (docs/advisories.toml)
+	$(BIN)/python .ci/audit.py
 
 package: $(VENV)/.installed-dev ## build the wheel and look into it
 	$(BIN)/python -m pytest -q tests/functional/test_package.py
