@@ -123,7 +123,8 @@ class Intake:
        meanwhile.
     4. Bytes that look like a placeholder for the picture that is kept are set aside; those that are known as one
        are not taken from where nothing is kept either (`Replacing`).
-    5. When the disk takes long, what was rendered is announced: a visitor need not wait for it.
+    5. When the disk takes long, what was rendered is announced, and the body if another source keeps the same
+       bytes: a visitor need not wait for the disk.
     6. It is committed. When the store takes nothing (full, broken), the bytes are answered for a minute.
     """
 
@@ -274,9 +275,11 @@ class Intake:
     async def _admit(self, arrival: _Arrival, errand: Errand) -> Obtained:
         media_type = await self._decided_type(arrival)
         await self._require_end(arrival, media_type)
-        if not media_type.startswith("image/") or arrival.is_known(media_type):
-            return await self._keep(arrival, arrival.entry(media_type, None), {})
         with contextlib.ExitStack() as early:
+            if not media_type.startswith("image/") or arrival.is_known(media_type):
+                entry = arrival.entry(media_type, None)
+                await self._announce_late(arrival, errand, self._early(arrival, entry), early)
+                return await self._keep(arrival, entry, {})
             entry, rendered = await self._looked_at(arrival, media_type, errand, early)
             return await self._keep(arrival, entry, rendered)
 
@@ -299,16 +302,8 @@ class Intake:
             rendered = dict(zip(wishes, inspection.outputs, strict=True))
             rendering = {wish: done for group, done in others.items() for wish in group}
             if not objection:
-                announced = replace(
-                    self._short(self.kept(entry, arrival.announced, stamp=arrival.stamp), None),
-                    rendered=rendered,
-                    rendering=rendering,
-                    ending=asyncio.current_task(),
-                )
-                later = asyncio.get_running_loop().call_later(
-                    KEEP_GRACE_SECONDS, self._announce, arrival, errand, announced
-                )
-                early.callback(later.cancel)
+                announced = replace(self._early(arrival, entry), rendered=rendered, rendering=rendering)
+                await self._announce_late(arrival, errand, announced, early)
         finally:
             # Until all have ended the body must stay where it is.
             await asyncio.gather(syncing, *others.values(), return_exceptions=True)
@@ -325,6 +320,23 @@ class Intake:
             # One caller, one decode: warming has other pictures for the other processes.
             return groups or [()]
         return self._parts.rendering.dealt(tuple(dict.fromkeys(wish for group in groups for wish in group)))
+
+    def _early(self, arrival: _Arrival, entry: Entry) -> Obtained:
+        """Return an original that is still on its way to the disk as an answer for a minute."""
+        kept = self.kept(entry, arrival.announced, stamp=arrival.stamp)
+        return replace(self._short(kept, None), ending=asyncio.current_task())
+
+    async def _announce_late(
+        self, arrival: _Arrival, errand: Errand, announced: Obtained, early: contextlib.ExitStack
+    ) -> None:
+        """Announce an original when the disk takes longer than a visitor waits; leaving `early` calls it off."""
+        with contextlib.suppress(OSError):
+            condition = await self._parts.store.condition(arrival.incoming.sha256)
+            announced = replace(announced, is_readable=condition.is_sound)
+        later = asyncio.get_running_loop().call_later(
+            KEEP_GRACE_SECONDS, self._announce, arrival, errand, announced
+        )
+        early.callback(later.cancel)
 
     def _announce(self, arrival: _Arrival, errand: Errand, early: Obtained) -> None:
         """Answer those who wait while the disk takes long; whether it keeps the original is not known yet."""

@@ -118,7 +118,8 @@ class Obtained:
     stamp: the generation of the source, read before the entry: a purge since then makes it differ.
     fresh_until: unix seconds; `short` marks stale and fallback answers, whose browsers should ask again soon.
     ending: set while the original is still on its way to the disk; its result says whether it was kept. Until
-    then there is no body at its place: what is neither in `rendered` nor in `rendering` must wait for it.
+    then what is neither in `rendered` nor in `rendering` must wait for it, unless `is_readable`.
+    is_readable: with `ending`, whether the body lies at its place all the same: another source has the same bytes.
     rendering: what is being rendered meanwhile, by wish; the results by wish.
     """
 
@@ -133,6 +134,7 @@ class Obtained:
         default_factory=dict, repr=False, compare=False
     )
     ending: asyncio.Task[Obtained] | None = field(default=None, repr=False, compare=False)
+    is_readable: bool = False
 
     @property
     def is_corrupt(self) -> bool:

@@ -187,7 +187,7 @@ class Variants:
         return picture
 
     async def _made_untouched(self, source: Source, obtained: Obtained) -> Picture:
-        if obtained.ending is not None:
+        if obtained.ending is not None and not obtained.is_readable:
             # Until it is committed there is no body at its place.
             obtained = await asyncio.shield(obtained.ending)
         obtained = await self._parts.originals.whole(source, obtained)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
-from faulty_service import give_orders
+from faulty_service import give_orders, held_entries
 from http_client import Client
 from pictures import chart_png
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
+from cache import durable
 from proxy.app import Engine, open_engine
 from proxy.configfile import load
 from proxy.images.transform import Transform
@@ -26,6 +28,7 @@ from proxy.services.variants import Asked
 from proxy.source import Source
 
 PICTURE, OTHER = chart_png(60, 40, seed=1), chart_png(60, 40, seed=2)
+DRAWING = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
 FAULTY = str(Path(__file__).parent.parent / "lib" / "faulty_service.py")
 
 
@@ -177,6 +180,119 @@ async def test_slow_commit_lets_the_answer_go_without_calling_it_stored(
     later = await engine.variants.obtain(asked(origin, "/slow.png", 30))
     assert not later.short
     assert origin.count("/slow.png") == 1
+
+
+class HeldDisk:
+    """A disk that does not finish an entry until it is let go; it counts those that wait inside an fsync."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.waiting = 0
+        self._go = threading.Event()
+        sync_folder = durable.sync_folder
+
+        def held(folder: Path) -> None:
+            if folder.parent.name == "entries":
+                self.waiting += 1
+                self._go.wait()
+            sync_folder(folder)
+
+        monkeypatch.setattr("cache.durable.sync_folder", held)
+
+    def let_go(self) -> None:
+        """Finish what waits, and hold nothing any more."""
+        self._go.set()
+
+
+@pytest.fixture
+def held_disk(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], HeldDisk]]:
+    """Make a disk that is held from then on; it is let go before the engine closes."""
+    made: list[HeldDisk] = []
+
+    def hold() -> HeldDisk:
+        made.append(HeldDisk(monkeypatch))
+        return made[-1]
+
+    yield hold
+    for disk in made:
+        disk.let_go()
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [(PICTURE, "image/png"), (DRAWING, "image/svg+xml")],
+    ids=["png", "svg"],
+)
+async def test_many_redirects_to_kept_bytes_are_answered_before_any_of_their_commits(
+    engine: Engine,
+    origin: ScriptedOrigin,
+    monkeypatch: pytest.MonkeyPatch,
+    held_disk: Callable[[], HeldDisk],
+    body: bytes,
+    media_type: str,
+) -> None:
+    """One commit is inside the disk and the others wait for it; every answer is there, and none says it is kept."""
+    monkeypatch.setattr("proxy.services.intake.KEEP_GRACE_SECONDS", 0.0)
+    origin.serve("/same", body, headers={"Content-Type": media_type})
+    await engine.originals.obtain(Source.parse(origin.url("/same")))
+    sources = []
+    for number in range(24):
+        origin.redirect(f"/to-{number}", origin.url("/same"))
+        sources.append(Source.parse(origin.url(f"/to-{number}")))
+    disk = held_disk()
+    early = await asyncio.gather(
+        *(engine.originals.obtain(source, accept=lambda found: found.is_readable) for source in sources)
+    )
+    assert [(item.state.stored, item.short, item.is_readable) for item in early] == [(False, True, True)] * 24
+    assert await engine.kept.read_body(early[0].entry.body_sha256) == body
+    assert disk.waiting <= 1
+    endings = [item.ending for item in early if item.ending is not None]
+    assert len(endings) == 24
+    assert not any(ending.done() for ending in endings)
+    disk.let_go()
+    assert all(item.state.stored for item in await asyncio.gather(*endings))
+    assert (await engine.kept.verify()).wrong == []
+
+
+async def test_slow_commit_of_bytes_that_nobody_keeps_is_waited_for(
+    engine: Engine,
+    origin: ScriptedOrigin,
+    monkeypatch: pytest.MonkeyPatch,
+    held_disk: Callable[[], HeldDisk],
+) -> None:
+    """There is no body to answer with before the first commit, so the original is answered after it."""
+    monkeypatch.setattr("proxy.services.intake.KEEP_GRACE_SECONDS", 0.0)
+    origin.serve("/new.png", PICTURE)
+    disk = held_disk()
+    source = Source.parse(origin.url("/new.png"))
+    asking = asyncio.ensure_future(engine.originals.obtain(source, accept=lambda found: found.is_readable))
+    while not disk.waiting:
+        await asyncio.wait((asking,), timeout=0.01)
+    assert not asking.done()
+    disk.let_go()
+    assert (await asking).state.stored
+
+
+async def test_service_on_a_slow_disk_answers_many_redirects_to_kept_bytes_without_their_commits(
+    tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
+) -> None:
+    """Every `/?` is answered while no commit can end, with a minute to live; afterwards all are kept."""
+    origin.serve("/same.png", PICTURE, headers={"Cache-Control": "max-age=99999"})
+    orders = tmp_path / "orders"
+    program = (FAULTY, str(orders), str(tmp_path / "store"))
+    with Service(write_config(tmp_path), program=program) as service:
+        client = Client(http, service.base)
+        assert (await client.get("/?" + origin.url("/same.png"))).status == 200
+        for number in range(12):
+            origin.redirect(f"/to-{number}", origin.url("/same.png"))
+        addresses = ["/?" + origin.url(f"/to-{number}") for number in range(12)]
+        # An answer that waits for its commit would never come.
+        with held_entries(orders):
+            async with asyncio.timeout(30):
+                answers = await asyncio.gather(*map(client.get, addresses))
+        assert [answer.body == PICTURE for answer in answers] == [True] * 12
+        assert all("max-age=60" in answer.headers["Cache-Control"] for answer in answers)
+        assert not any("stored" in answer.headers["Cache-Status"] for answer in answers)
+    assert len(list((tmp_path / "store").glob("**/entries/*/*.json"))) == 13
 
 
 async def test_service_on_a_failing_disk_tells_every_kind_of_request(

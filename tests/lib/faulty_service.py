@@ -1,18 +1,23 @@
 """`imgmirror` on a disk that fails when a file beside the store says so: `faulty_service.py ORDERS ROOT serve …`.
 
 ORDERS holds JSON: {"share": 0.3, "kinds": ["sync", …]}; an empty or missing file means a disk that works.
+Besides, no entry is finished while somebody holds the file ORDERS.gate.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from crash_files import PASS, Fate, Plot, Step, Watch, faulty
 
+from cache import durable
 from proxy.cli import main
 
 
@@ -49,6 +54,27 @@ def give_orders(orders: Path, *, kinds: tuple[str, ...] = (), share: float = 1.0
     os.replace(aside, orders)  # noqa: PTH105 - as a whole
 
 
+@contextlib.contextmanager
+def held_entries(orders: Path) -> Iterator[None]:
+    """Have the disk of a running service finish no entry until the block is left."""
+    with orders.with_suffix(".gate").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
+
+
+def _hold_entries(gate: Path) -> None:
+    sync_folder = durable.sync_folder
+
+    def held(folder: Path) -> None:
+        if folder.parent.name == "entries" and gate.exists():
+            with gate.open() as waiting:
+                fcntl.flock(waiting, fcntl.LOCK_SH)
+        sync_folder(folder)
+
+    durable.sync_folder = held
+
+
 if __name__ == "__main__":
+    _hold_entries(Path(sys.argv[1]).with_suffix(".gate"))
     with Watch(Path(sys.argv[2]), Ordered(Path(sys.argv[1]))):
         sys.exit(main(sys.argv[3:]))

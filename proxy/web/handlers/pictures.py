@@ -178,7 +178,9 @@ class PictureRequest:
         if isinstance(held, Picture) and self._still_true(held):
             self._note_memory_hit()
             return original_response(self.request, held, self._moment)
-        obtained = await self.context.originals.obtain(self.plan.source)
+        obtained = await self.context.originals.obtain(
+            self.plan.source, accept=lambda early: early.is_readable
+        )
         obtained = await self.context.originals.whole(self.plan.source, obtained)
         try:
             return await self._from_store(key, obtained)
