@@ -1,6 +1,8 @@
 # Everything works on a machine that has Python 3.11+ and make; `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
+# Processes that run tests side by side. All must collect the same names, some of which come from sets: PYTHONHASHSEED.
+JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -14,7 +16,7 @@ run: $(VENV)/.installed ## install, then run the demo: rewrite, warm, serve, kil
 	$(BIN)/imgmirror demo
 
 test: $(VENV)/.installed-dev ## install, then run the tests
-	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -rs
+	PYTHONHASHSEED=0 PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -rs -n $(JOBS)
 
 check: lint types audit test package ## what must pass: lint, format, strict types, known faults, tests, packaging
 
