@@ -12,7 +12,7 @@ import jinja2
 from proxy.cli.terminal import readable, safe, say, show_rows
 from proxy.rewrite.files import write_durably
 from proxy.services.warming import Outcome
-from proxy.services.warmreport import WarmReport, Weight
+from proxy.services.warmreport import WarmReport, Weight, by_code
 from proxy.version import __version__
 
 BROWSER_NAMES = {
@@ -63,7 +63,8 @@ def as_html(report: WarmReport, *, made_at: datetime) -> str:
 
 def show_summary(report: WarmReport, *, error: bool = False) -> None:
     """Show the figures, then what somebody should look at."""
-    _list("dead", report.dead, error=error)
+    _list("dead", [*report.gone, *report.refused], error=error)
+    _list("not now", report.not_now, error=error)
     _list("not kept", report.not_kept, error=error)
     for one in [one for one in report.recovered if one.kept and one.kept.new][:_MAX_LINES]:
         say(f"recovered: {one.work.source.url} from {one.kept.recovered if one.kept else ''}", error=error)
@@ -83,8 +84,9 @@ def summary_rows(report: WarmReport) -> list[tuple[str, str]]:
         (name.replace("_", " "), str(counts[name]))
         for name in ("articles", "pictures", "kept", "already_kept")
     ]
-    codes = ", ".join(f"{code} {count}" for code, count in report.dead_by_code().items())
-    rows.append(("dead", f"{counts['dead']} ({codes})" if codes else "0"))
+    rows.append(("dead", _with_codes([*report.gone, *report.refused])))
+    if report.not_now:
+        rows.append(("not now", _with_codes(report.not_now)))
     rows += [
         (name.replace("_", " "), str(counts[name]))
         for name in (
@@ -102,6 +104,11 @@ def summary_rows(report: WarmReport) -> list[tuple[str, str]]:
     rows += [(f"saved for {BROWSER_NAMES.get(w.browser, w.browser)}", saved(w)) for w in report.weights()]
     rows.append(("time", f"{report.seconds:.1f} s" + (", interrupted" if report.interrupted else "")))
     return rows
+
+
+def _with_codes(outcomes: list[Outcome]) -> str:
+    codes = ", ".join(f"{code} {count}" for code, count in by_code(outcomes).items())
+    return f"{len(outcomes)} ({codes})" if codes else "0"
 
 
 def saved(weight: Weight) -> str:

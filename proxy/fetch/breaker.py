@@ -134,4 +134,6 @@ def _again(error: SourceError, *, seconds: float) -> SourceError:
     again = type(error)(detail=f"not asked for {max(seconds, 0):.0f} s more: {error.detail}")
     again.not_asked = True
     again.failure = error.failure
+    again.origin_status = error.origin_status
+    again.retry_after_seconds = max(seconds, 0.0)
     return again

@@ -7,11 +7,11 @@ warmed (a `Warmer` does: in this process, or a running service by HTTP), and wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
-from proxy.errors import MirrorError
+from proxy.errors import MirrorError, SourceError
 from proxy.images.resolved import Resolved
 from proxy.services.turns import Turns
 from proxy.source import Source
@@ -25,9 +25,23 @@ NOT_ABOUT_THE_PICTURE = frozenset({NOT_KEPT, "internal", "queue_full", "rate_lim
 REFUSALS = frozenset({"signature_missing", "signature_mismatch", "signature_expired", "source_not_allowed"})
 """Codes with which we refuse visitors an address that the articles have: to them the picture is dead."""
 
+Fate = Literal["gone", "refused", "not_now"]
+"""What a failure says about a picture: its origin says that it has none, or refuses it; or nothing yet."""
+
+_GONE = frozenset({"source_not_found"})
+_NOT_NOW = frozenset({"source_unreachable", "source_timeout", "source_failed", "render_timeout"})
+_TOO_MANY_REQUESTS = 429
+
+MAX_WAIT_SECONDS = 120.0
+"""How long the last round waits for what origins ask (`Retry-After`)."""
+
 MAX_TIMEOUTS = 10
 """Timeouts in a row after which an origin is not asked any more in this run: a silent host with a thousand
 pictures would take hours."""
+
+
+Pause = Callable[[float], Awaitable[object]]
+"""Waits for so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +83,29 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why something is not there; `code` of the contract, or `not_kept`."""
+    """Why something is not there; `code` of the contract, or `not_kept`.
+
+    origin_status: what the origin answered, 0 when it did not. wait_seconds: how long it wants to be left alone.
+    """
 
     code: str
     message: str
+    origin_status: int = 0
+    wait_seconds: float = 0.0
 
     @classmethod
     def of(cls, error: MirrorError) -> Failure:
         """Return an error as a value."""
-        return cls(error.code, error.message)
+        if not isinstance(error, SourceError):
+            return cls(error.code, error.message)
+        return cls(error.code, error.message, error.origin_status, error.retry_after_seconds or 0.0)
+
+    @property
+    def fate(self) -> Fate:
+        """What is known of the picture by this."""
+        if self.code in _NOT_NOW or self.origin_status == _TOO_MANY_REQUESTS:
+            return "not_now"
+        return "gone" if self.code in _GONE else "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +164,11 @@ class Outcome:
         return self.refused or (self.kept is None and self.failure is not None and not self.not_kept)
 
     @property
+    def not_now(self) -> bool:
+        """Whether the origin may give the picture another time."""
+        return self.dead and self.failure is not None and self.failure.fate == "not_now"
+
+    @property
     def not_kept(self) -> bool:
         """Whether the picture is not dead, but could not be kept."""
         if self.refused or self.kept is not None or self.failure is None:
@@ -159,21 +192,54 @@ class Warming:
     1. Origins take turns; each has at most `per_origin` pictures under way, so that none holds up the others.
     2. An origin that timed out, or that wants pauses between requests (robots.txt), gets one at a time and half
        of the places at most; after ten timeouts in a row it is not asked any more.
-    3. Outcomes come as they are done. After `stop` nothing new begins, and what is under way is finished.
+    3. What an origin did not give for the moment is asked for again in a last round, after what it wants to be left
+       alone for, two minutes at most.
+    4. Outcomes come as they are done. After `stop` nothing new begins, and what is under way is finished.
     """
 
-    def __init__(self, warmer: Warmer, *, per_origin: int, concurrency: int) -> None:
+    def __init__(
+        self, warmer: Warmer, *, per_origin: int, concurrency: int, pause: Pause = asyncio.sleep
+    ) -> None:
         self._warmer = warmer
         self._concurrency = concurrency
+        self._pause = pause
         self._turns: Turns[Work] = Turns(per_origin=per_origin, places=concurrency)
-        self._stopped = False
+        self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Begin nothing new."""
-        self._stopped = True
+        self._stopping.set()
 
     async def outcomes(self, works: Iterable[Work]) -> AsyncIterator[Outcome]:
         """Warm `works`, yield what became of each."""
+        later: dict[Work, Outcome] = {}
+        async for outcome in self._round(works):
+            if outcome.not_now and self._answers(outcome.work):
+                later[outcome.work] = outcome
+            else:
+                yield outcome
+        if later:
+            await self._wait(max(one.failure.wait_seconds for one in later.values() if one.failure))
+            async for outcome in self._round(tuple(later)):
+                del later[outcome.work]
+                yield outcome
+        for outcome in later.values():
+            # The end came before the last round.
+            yield outcome
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for what origins ask, or for the end."""
+        pause = asyncio.ensure_future(self._pause(min(seconds, MAX_WAIT_SECONDS)))
+        stop = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((pause, stop), return_when=asyncio.FIRST_COMPLETED)
+        for task in (pause, stop):
+            task.cancel()
+        await asyncio.gather(pause, stop, return_exceptions=True)
+
+    def _answers(self, work: Work) -> bool:
+        return self._turns.timeouts(work.source.origin) < MAX_TIMEOUTS
+
+    async def _round(self, works: Iterable[Work]) -> AsyncIterator[Outcome]:
         for work in works:
             self._turns.add(work.source.origin, work)
         running: set[asyncio.Task[Outcome]] = set()
@@ -189,9 +255,11 @@ class Warming:
 
     def _begin(self, running: set[asyncio.Task[Outcome]]) -> bool:
         begun = False
-        while len(running) < self._concurrency and not self._stopped and (work := self._turns.take()):
-            ask = self._turns.timeouts(work.source.origin) < MAX_TIMEOUTS
-            running.add(asyncio.create_task(self._warmer.warm(work, ask=ask)))
+        while len(running) < self._concurrency and not self._stopping.is_set():
+            work = self._turns.take()
+            if work is None:
+                break
+            running.add(asyncio.create_task(self._warmer.warm(work, ask=self._answers(work))))
             begun = True
         return begun
 

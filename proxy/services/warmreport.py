@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.services.gathering import Unread
-from proxy.services.warming import Made, Outcome
+from proxy.services.warming import Fate, Made, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,23 @@ class WarmReport:
 
     @property
     def dead(self) -> list[Outcome]:
-        """Pictures that their origins do not give, by source."""
+        """Pictures that their origins do not give, by source; those of `not_now` included."""
         return _sorted(one for one in self.outcomes if one.dead)
+
+    @property
+    def gone(self) -> list[Outcome]:
+        """Pictures whose origins say that there is none (404, 410)."""
+        return self._of("gone")
+
+    @property
+    def refused(self) -> list[Outcome]:
+        """Pictures that are not given to us, or that are none."""
+        return self._of("refused")
+
+    @property
+    def not_now(self) -> list[Outcome]:
+        """Pictures whose origins were busy, broken or silent, also when they were asked again: they may live."""
+        return self._of("not_now")
 
     @property
     def not_kept(self) -> list[Outcome]:
@@ -80,6 +95,9 @@ class WarmReport:
         """Whether every picture is kept and every article was read."""
         return not (self.dead or self.not_kept or self.left or self.unread)
 
+    def _of(self, fate: Fate) -> list[Outcome]:
+        return [one for one in self.dead if one.failure and one.failure.fate == fate]
+
     def counts(self) -> dict[str, int]:
         """Return the figures of the summary by name."""
         new = sum(1 for one in self.kept if one.kept and one.kept.new)
@@ -90,6 +108,9 @@ class WarmReport:
             "kept": new,
             "already_kept": len(self.kept) - new,
             "dead": len(self.dead),
+            "gone": len(self.gone),
+            "refused": len(self.refused),
+            "not_now": len(self.not_now),
             "not_kept": len(self.not_kept),
             "damaged": len(self.damaged),
             "recovered": len(self.recovered),
@@ -103,8 +124,7 @@ class WarmReport:
 
     def dead_by_code(self) -> dict[str, int]:
         """Return how many pictures are dead for which reason, the most frequent first."""
-        counted = Counter(one.failure.code for one in self.dead if one.failure)
-        return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+        return by_code(self.dead)
 
     def weights(self) -> list[Weight]:
         """Return the weight of all pictures for each kind of browser."""
@@ -162,6 +182,12 @@ class WarmReport:
         }
 
 
+def by_code(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """Return how many failures have which code, the most frequent first."""
+    counted = Counter(one.failure.code for one in outcomes if one.failure)
+    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+
 def _sorted(outcomes: Iterable[Outcome]) -> list[Outcome]:
     return sorted(outcomes, key=lambda one: one.work.source.url)
 
@@ -177,6 +203,7 @@ def _failure(one: Outcome) -> dict[str, Any]:
         "code": code,
         "message": message,
         "articles": list(one.work.articles),
+        **({"fate": one.failure.fate} if one.failure and one.dead else {}),
     }
 
 

@@ -65,7 +65,7 @@ class ViaWarmer:
         looks, failed = self._looks.of(work)
         answer = await self._via.get(self._path(ORIGINAL, work.source))
         if answer.status != 200:
-            return Outcome(work, failure=Failure(*answer.error))
+            return Outcome(work, failure=_failure(answer))
         made = [await self._made(work, look) for look in looks]
         words = answer.cache_words
         if not words & {"hit", "stored", "fwd=stale"} or "detail=not_kept" in words:
@@ -94,6 +94,14 @@ def _kept(answer: ViaAnswer, made: list[Made]) -> KeptOriginal:
     return KeptOriginal(
         answer.sha256, answer.size_bytes, answer.media_type, "stored" in words, damaged=damaged, stale=stale
     )
+
+
+def _failure(answer: ViaAnswer) -> Failure:
+    statuses = (
+        word.removeprefix("fwd-status=") for word in answer.cache_words if word.startswith("fwd-status=")
+    )
+    status = next(statuses, "")
+    return Failure(*answer.error, origin_status=int(status) if status.isdecimal() and len(status) == 3 else 0)
 
 
 def health_of(answer: ViaAnswer) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from commands import WRAPPER, invoke, markdown
-from pictures import cut, moving, photo, png_bomb, saved
-from scripted_origin import ScriptedOrigin, run_in_thread
+from pictures import chart_png, cut, moving, photo, png_bomb, saved
+from scripted_origin import Request, ScriptedOrigin, head, run_in_thread
 from service import Service, write_config
 
 from proxy.fetch.via import open_via
@@ -411,3 +411,37 @@ def test_svg_is_warmed_without_drawing_it(
         code, report = warmed(tmp_path / "a.md", config=config)
         assert (code, len(report["kept"])) == (0, 1)
     assert len(renders) == 1
+
+
+def test_busy_origin_is_asked_again_and_what_it_never_gives_is_not_called_dead(
+    posts: Path, origin: ScriptedOrigin, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A 429 with `Retry-After` costs no picture; one that stays busy is told apart from one that is gone."""
+    busy = head(429, (("Retry-After", "0"), ("Content-Length", "0")))
+    answers = {"/once.png": [busy], "/always.png": [busy] * 9}
+    for path, given in answers.items():
+
+        async def handler(
+            _request: Request,
+            _reader: asyncio.StreamReader,
+            writer: asyncio.StreamWriter,
+            given: list[bytes] = given,
+        ) -> None:
+            picture = chart_png(40, 30)
+            writer.write(
+                given.pop() if given else head(200, (("Content-Length", str(len(picture))),)) + picture
+            )
+
+        origin.script(path, handler)
+    (posts / "c.md").write_text(markdown(*map(origin.url, (*answers, "/none.png"))))
+    code, report = warmed(posts, config=config)
+    assert code == 1
+    assert {one["source"]: one["fate"] for one in report["dead"]} == {
+        origin.url("/none.png"): "gone",
+        origin.url("/always.png"): "not_now",
+    }
+    assert origin.count("/always.png") == 2
+    out = capsys.readouterr().out
+    assert f"not now: source_refused: {origin.url('/always.png')}" in out
+    assert f"dead: source_not_found: {origin.url('/none.png')}" in out
+    assert "always.png" not in "".join(line for line in out.splitlines() if line.startswith("dead"))

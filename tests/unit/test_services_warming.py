@@ -199,3 +199,88 @@ def test_saved_bytes_count_the_original_where_a_variant_is_missing() -> None:
     avif, webp = report.weights()
     assert (avif.before_bytes, avif.after_bytes) == (2000, 1100)
     assert (webp.before_bytes, webp.after_bytes, webp.saved_share) == (1000, 200, 0.8)
+
+
+class MoodyWarmer:
+    """Gives what `moods` says, by path and turn; the last mood of a path stays."""
+
+    def __init__(self, moods: dict[str, list[Failure | None]]) -> None:
+        self.moods = moods
+        self.asked: list[str] = []
+
+    def wants_pauses(self, _origin: str) -> bool:
+        return False
+
+    async def warm(self, item: Work, *, ask: bool) -> Outcome:
+        assert ask
+        self.asked.append(item.source.target)
+        moods = self.moods[item.source.target]
+        failure = moods.pop(0) if len(moods) > 1 else moods[0]
+        return kept(item) if failure is None else Outcome(item, failure=failure)
+
+
+BUSY = Failure("source_refused", "no", 429, 30.0)
+
+
+async def test_what_an_origin_does_not_give_for_the_moment_is_asked_for_again_in_a_last_round() -> None:
+    """After all others, and after the longest time that was asked for; what is gone or refused is asked for once."""
+    moods: dict[str, list[Failure | None]] = {
+        "/0.png": [BUSY, None],
+        "/1.png": [Failure("source_not_found", "no", 404)],
+        "/2.png": [Failure("source_failed", "no", 503, 5.0), Failure("source_failed", "no", 503)],
+        "/3.png": [Failure("source_refused", "no", 403)],
+        "/4.png": [Failure("source_unreachable", "no"), None],
+        "/5.png": [None],
+    }
+    warmer, pauses = MoodyWarmer(moods), []
+
+    async def pause(seconds: float) -> None:
+        pauses.append((seconds, len(warmer.asked)))
+
+    warming = Warming(warmer, per_origin=1, concurrency=1, pause=pause)
+    outcomes = {one.work.source.target: one async for one in warming.outcomes([work(n) for n in range(6)])}
+    assert pauses == [(30.0, 6)]
+    assert warmer.asked[6:] == ["/0.png", "/2.png", "/4.png"]
+    assert [path for path, one in outcomes.items() if one.kept] == ["/5.png", "/0.png", "/4.png"]
+
+
+async def test_last_round_waits_two_minutes_at_most_whatever_is_asked_for() -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    warmer = MoodyWarmer({"/0.png": [Failure("source_failed", "no", 503, 86400.0), None]})
+    outcomes = [
+        one async for one in Warming(warmer, per_origin=1, concurrency=1, pause=pause).outcomes([work(0)])
+    ]
+    assert pauses == [120.0]
+    assert [one.kept is not None for one in outcomes] == [True]
+
+
+async def test_end_while_the_last_round_is_waited_for_gives_what_is_known() -> None:
+    """Nobody waits for the pause, nothing is asked for again, and every picture is in the report."""
+    warmer = MoodyWarmer({"/0.png": [BUSY], "/1.png": [None]})
+    warming = Warming(warmer, per_origin=1, concurrency=1, pause=lambda _seconds: asyncio.Event().wait())
+    outcomes = warming.outcomes([work(0), work(1)])
+    seen = [await anext(outcomes)]
+    warming.stop()
+    seen += [one async for one in outcomes]
+    assert {one.work.source.target for one in seen} == {"/0.png", "/1.png"}
+    assert len(warmer.asked) == 2
+
+
+def test_report_tells_gone_refused_and_not_now_apart() -> None:
+    """Only the origin's own word makes a picture gone."""
+    report = WarmReport(articles=1, wanted=7)
+    fates = {
+        "gone": [Failure("source_not_found", "no", 404), Failure("source_not_found", "no", 410)],
+        "refused": [Failure("source_refused", "no", 403), Failure("not_an_image", "no", 200)],
+        "not_now": [BUSY, Failure("source_failed", "no", 500), Failure("source_timeout", "no")],
+    }
+    for number, failure in enumerate(failure for failures in fates.values() for failure in failures):
+        report.add(Outcome(work(number), failure=failure))
+    told = report.to_json()
+    assert [told["summary"][name] for name in ("dead", "gone", "refused", "not_now")] == [7, 2, 2, 3]
+    for fate, failures in fates.items():
+        assert [one["code"] for one in told["dead"] if one["fate"] == fate] == [one.code for one in failures]
