@@ -1,7 +1,8 @@
 """Overloads: pictures that used up the processor time or memory of a render process, remembered for all processes.
 
-A picture that cannot be read within the limits cannot be rendered at all. One whose variant took too much has trouble
-with that output format, and only from that size on. Neither is damaged, and neither verdict is for good: it holds for
+A picture that cannot be read within the limits cannot be rendered at all; an SVG that cannot be drawn within them fails
+from that size on. A picture whose variant took too much has trouble with that output format, and only from that size
+on. Neither is damaged, and neither verdict is for good: it holds for
 a pause that doubles each time, and under the limits and the render version it was found with.
 
 Shared by the processes of a store, and kept across restarts, as far as its file can be written (`cache.failures`).
@@ -58,17 +59,18 @@ class Known:
         self.past = {step: found for step, found in overloads.items() if found.until <= now}
         self._limits = limits
 
-    def refusal(self) -> PictureError | None:
-        """Return why nothing can be rendered of the body."""
+    def refusal(self, facts: PictureFacts | None) -> PictureError | None:
+        """Return why nothing can be rendered of the body. Without `facts`, sizes cannot be compared."""
         found = self.present.get(_READING)
-        return found.error() if found else None
+        return found.error() if found and (facts is None or not found.pixels) else None
 
     def refusal_of(self, wish: Wish, facts: PictureFacts | None) -> PictureError | None:
         """Return why this variant cannot be rendered, as far as that is known when it has to be named by `facts`."""
         if facts is None or not self.present:
             return None
-        found = self.present.get(_format(wish, facts))
-        return found.error() if found and _pixels(wish, facts, self._limits) >= found.pixels else None
+        pixels = _pixels(wish, facts, self._limits)
+        steps = (self.present.get(_READING), self.present.get(_format(wish, facts)))
+        return next((found.error() for found in steps if found and pixels >= found.pixels), None)
 
 
 class Overloads:
@@ -102,14 +104,21 @@ class Overloads:
         self, sha256: str, wishes: Sequence[Wish], inspection: Inspection, *, known: Known
     ) -> None:
         """Remember what was too much of a body, and forget what was not any more."""
+        pixels = self._drawn_pixels(wishes, inspection.facts)
         if inspection.error is not None and (kind := _kind(inspection.error)):
-            await self._put(sha256, Overload(_READING, kind, 0, 0, 0.0), known=known)
+            await self._put(sha256, Overload(_READING, kind, pixels, 0, 0.0), known=known)
             return
-        if _READING in known.past:
+        if (before := known.past.get(_READING)) and pixels >= before.pixels:
             await self._failures.forget(self._key(sha256, _READING))
         if inspection.facts is not None:
             for wish, output in zip(wishes, inspection.outputs, strict=True):
                 await self._note_wish(sha256, wish, output, inspection.facts, known=known)
+
+    def _drawn_pixels(self, wishes: Sequence[Wish], facts: PictureFacts | None) -> int:
+        """Return how large a picture was drawn; 0 when reading it does not depend on the size of its variants."""
+        if facts is None or not facts.scalable:
+            return 0
+        return max((_pixels(wish, facts, self._limits) for wish in wishes), default=0)
 
     async def _note_wish(
         self, sha256: str, wish: Wish, output: object, facts: PictureFacts, *, known: Known

@@ -49,7 +49,7 @@ class Rendering:
         # Each time at least one more wish has its answer.
         for _ in range(len(job.wishes) + 1):
             known = await self.overloads.look(sha256)
-            if error := known.refusal():
+            if error := known.refusal(found.facts):
                 self.metrics.renders_spared.inc()
                 return Inspection.failed(error, found.facts, wishes=len(job.wishes))
             left = self._without_refused(left, known, found.facts, made)

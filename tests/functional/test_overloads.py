@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -31,15 +32,14 @@ from proxy.source import Source
 from proxy.web import application
 from proxy.web.handlers import service as service_handlers
 
-_BLURS = '<feGaussianBlur stdDeviation="300"/><feMorphology radius="40" operator="dilate"/>' * 20
+_LAYER = '<g opacity=".9"><circle cx="1000" cy="1000" r="990" fill="#07c"/></g>'
 SLOW_SVG = (
-    '<svg xmlns="http://www.w3.org/2000/svg" width="2000" height="2000">'
-    f'<filter id="f">{_BLURS}</filter><rect width="2000" height="2000" filter="url(#f)"/></svg>'
+    f'<svg xmlns="http://www.w3.org/2000/svg" width="2000" height="2000">{_LAYER * 60}</svg>'
 ).encode()
+"""Layers that the bounds of drawings admit."""
 
 CASES: dict[str, tuple[Any, str, dict[str, Any], type[Exception]]] = {
     "slow PNG": (slow_picture, "image/png", {"timeout": "100ms"}, RenderTimeout),
-    "slow SVG": (lambda: SLOW_SVG, "image/svg+xml", {"drawing_timeout": "50ms"}, RenderTimeout),
     "large WebP": (
         lambda: saved(photo(3000, 2200), "WEBP"),
         "image/webp",
@@ -107,6 +107,34 @@ async def test_picture_that_is_too_much_is_tried_once(
             await again.variants.obtain(asked(origin.url("/slow"), "width=50"))
         assert (await again.originals.obtain(Source.parse(origin.url("/same")))).entry is not None
     assert len(jobs) == 1
+
+
+async def test_svg_that_is_too_much_is_drawn_at_smaller_sizes_only(
+    tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
+) -> None:
+    """No larger variant in any format, process or start costs a render; a smaller one is tried."""
+    origin.serve("/slow", SLOW_SVG, content_type="image/svg+xml")
+    config = configured(tmp_path, {"drawing_timeout": "50ms"})
+    larger = [
+        ("width=1000", ("avif", "fallback")),
+        ("width=1500", ("jpeg",)),
+        ("width=1000,dpr=2", ("webp",)),
+    ]
+    async with open_engine(config) as engine, open_engine(config) as other:
+        with pytest.raises(RenderTimeout):
+            await engine.variants.obtain(asked(origin.url("/slow"), "width=1000"))
+        await engine.originals.peek(Source.parse(origin.url("/slow")))
+        for one in (engine, other):
+            for text, acceptable in larger:
+                with pytest.raises(RenderTimeout):
+                    await one.variants.obtain(asked(origin.url("/slow"), text, acceptable))
+    async with open_engine(config) as again:
+        with pytest.raises(RenderTimeout):
+            await again.variants.obtain(asked(origin.url("/slow"), "width=1001"))
+        assert len(jobs) == 1
+        with contextlib.suppress(RenderTimeout):
+            await again.variants.obtain(asked(origin.url("/slow"), "width=8"))
+    assert len(jobs) == 2
 
 
 async def test_picture_is_tried_again_after_the_pause_and_under_other_limits(

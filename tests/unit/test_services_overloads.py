@@ -67,8 +67,8 @@ async def test_picture_that_cannot_be_read_is_refused_whatever_is_wished(
     overloads: Overloads, error: RenderTimeout | OutOfMemory
 ) -> None:
     await note_reading(overloads, error)
-    assert type((await overloads.look(DIGEST)).refusal()) is type(error)
-    assert (await overloads.look(OTHER)).refusal() is None
+    assert type((await overloads.look(DIGEST)).refusal(FACTS)) is type(error)
+    assert (await overloads.look(OTHER)).refusal(FACTS) is None
 
 
 @pytest.mark.parametrize("error", [DecodeFailed(), TooManyPixels(), NotAnImage(), QueueFull()])
@@ -100,8 +100,59 @@ async def test_variant_that_was_too_much_refuses_its_format_from_its_size_on(
 ) -> None:
     await note(overloads, wish("width=800"), RenderTimeout())
     known = await overloads.look(DIGEST)
-    assert known.refusal() is None
+    assert known.refusal(FACTS) is None
     assert isinstance(known.refusal_of(wanted, FACTS), RenderTimeout) == refused
+
+
+DRAWING = PictureFacts("svg", 3000, 3000)
+
+
+async def note_drawing(overloads: Overloads, wanted: Wish, error: RenderTimeout | OutOfMemory | None) -> None:
+    known = await overloads.look(DIGEST)
+    made = Rendered(b"x", "avif", 1, 1)
+    found = (
+        Inspection.failed(error, DRAWING, wishes=1) if error else Inspection(DRAWING, "whole", None, (made,))
+    )
+    await overloads.note(DIGEST, (wanted,), found, known=known)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "refused"),
+    [
+        (wish("width=1600"), True),
+        (wish("width=3000", "webp"), True),
+        (wish("width=800,dpr=2", "png"), True),
+        (wish("width=2000,height=1600,fit=cover", "fallback"), True),
+        (wish("width=1599"), False),
+        (wish("width=400,height=300,fit=cover", "webp"), False),
+    ],
+)
+@pytest.mark.parametrize("error", [RenderTimeout(), OutOfMemory()])
+async def test_drawing_that_was_too_much_is_refused_from_its_size_on(
+    overloads: Overloads, error: RenderTimeout | OutOfMemory, wanted: Wish, refused: bool
+) -> None:
+    """A visitor who asks for a huge drawing takes its thumbnails from nobody."""
+    await note_drawing(overloads, wish("width=1600"), error)
+    known = await overloads.look(DIGEST)
+    assert known.refusal(DRAWING) is None
+    assert isinstance(known.refusal_of(wanted, DRAWING), type(error)) == refused
+
+
+async def test_drawing_of_unknown_size_that_was_too_much_is_refused(overloads: Overloads) -> None:
+    """Another source of the same bytes has no facts yet, so sizes cannot be compared."""
+    await note_drawing(overloads, wish("width=1600"), RenderTimeout())
+    assert isinstance((await overloads.look(DIGEST)).refusal(None), RenderTimeout)
+
+
+async def test_smaller_drawing_that_goes_well_does_not_forget_the_larger(
+    overloads: Overloads, clock: Clock
+) -> None:
+    await note_drawing(overloads, wish("width=1600"), RenderTimeout())
+    clock.now += FIRST_PAUSE_SECONDS
+    await note_drawing(overloads, wish("width=400"), None)
+    assert list((await overloads.look(DIGEST)).past) == ["reading"]
+    await note_drawing(overloads, wish("width=1600"), None)
+    assert (await overloads.look(DIGEST)).past == {}
 
 
 async def test_smaller_variant_that_is_too_much_lowers_the_bound(overloads: Overloads) -> None:
@@ -120,7 +171,7 @@ async def test_pause_doubles_up_to_a_week(overloads: Overloads, clock: Clock) ->
         (found,) = (await overloads.look(DIGEST)).present.values()
         pauses.append(found.until - clock.now)
         clock.now = found.until
-        assert (await overloads.look(DIGEST)).refusal() is None
+        assert (await overloads.look(DIGEST)).refusal(FACTS) is None
     assert pauses[:3] == [FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS, 4 * FIRST_PAUSE_SECONDS]
     assert pauses[-1] == pauses[-2] == MAX_PAUSE_SECONDS
 
@@ -145,9 +196,9 @@ async def test_other_limits_are_another_question(overloads: Overloads, changes: 
     """A verdict holds under the limits it was found with, and under them again when they come back."""
     await note_reading(overloads, RenderTimeout())
     overloads.reconfigure(RenderConfig.model_validate(changes))
-    assert (await overloads.look(DIGEST)).refusal() is None
+    assert (await overloads.look(DIGEST)).refusal(FACTS) is None
     overloads.reconfigure(RenderConfig())
-    assert (await overloads.look(DIGEST)).refusal() is not None
+    assert (await overloads.look(DIGEST)).refusal(FACTS) is not None
 
 
 async def test_other_render_version_is_another_question(
@@ -156,7 +207,7 @@ async def test_other_render_version_is_another_question(
     await note_reading(overloads, RenderTimeout())
     monkeypatch.setattr("proxy.services.overloads.RENDER_VERSION", "new")
     overloads.reconfigure(RenderConfig())
-    assert (await overloads.look(DIGEST)).refusal() is None
+    assert (await overloads.look(DIGEST)).refusal(FACTS) is None
 
 
 @pytest.mark.parametrize(
@@ -173,4 +224,4 @@ async def test_record_that_makes_no_sense_counts_as_none(
 ) -> None:
     """A clock that was put back, or a file of others, blocks no picture."""
     await failures.put(overloads._key(DIGEST, "reading"), record)
-    assert (await overloads.look(DIGEST)).refusal() is None
+    assert (await overloads.look(DIGEST)).refusal(FACTS) is None
