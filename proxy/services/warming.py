@@ -7,7 +7,8 @@ warmed (a `Warmer` does: in this process, or a running service by HTTP), and wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -169,6 +170,11 @@ class Outcome:
         return self.dead and self.failure is not None and self.failure.fate == "not_now"
 
     @property
+    def wait_seconds(self) -> float:
+        """How long its origin wants to be left alone."""
+        return self.failure.wait_seconds if self.failure else 0.0
+
+    @property
     def not_kept(self) -> bool:
         """Whether the picture is not dead, but could not be kept."""
         if self.refused or self.kept is not None or self.failure is None:
@@ -213,18 +219,21 @@ class Warming:
     async def outcomes(self, works: Iterable[Work]) -> AsyncIterator[Outcome]:
         """Warm `works`, yield what became of each."""
         later: dict[Work, Outcome] = {}
-        async for outcome in self._round(works):
-            if outcome.not_now and self._answers(outcome.work):
-                later[outcome.work] = outcome
-            else:
-                yield outcome
-        if later:
-            await self._wait(max(one.failure.wait_seconds for one in later.values() if one.failure))
-            async for outcome in self._round(tuple(later)):
+        async with aclosing(self._round(works)) as first:
+            async for outcome in first:
+                if outcome.not_now:
+                    later[outcome.work] = outcome
+                else:
+                    yield outcome
+        # An origin that kept silent through the first round would keep silent through the last one.
+        again = [work for work in later if self._answers(work)]
+        if again:
+            await self._wait(max(later[work].wait_seconds for work in again))
+        async with aclosing(self._round(again)) as last:
+            async for outcome in last:
                 del later[outcome.work]
                 yield outcome
         for outcome in later.values():
-            # The end came before the last round.
             yield outcome
 
     async def _wait(self, seconds: float) -> None:
@@ -239,7 +248,7 @@ class Warming:
     def _answers(self, work: Work) -> bool:
         return self._turns.timeouts(work.source.origin) < MAX_TIMEOUTS
 
-    async def _round(self, works: Iterable[Work]) -> AsyncIterator[Outcome]:
+    async def _round(self, works: Iterable[Work]) -> AsyncGenerator[Outcome, None]:
         for work in works:
             self._turns.add(work.source.origin, work)
         running: set[asyncio.Task[Outcome]] = set()
