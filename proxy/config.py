@@ -124,6 +124,7 @@ class ServerConfig(Section):
     client_rate: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
     client_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     client_streams: Annotated[int, Field(ge=0, le=1_000_000)] = 128
+    purge_hooks: tuple[str, ...] = Field(default=(), repr=False)
 
     @field_validator("public_url")
     @classmethod
@@ -131,6 +132,15 @@ class ServerConfig(Section):
         if value and (problem := base_url_problem(value)):
             raise ValueError(problem)
         return value.rstrip("/")
+
+    @field_validator("purge_hooks")
+    @classmethod
+    def _callable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for hook in value:
+            parts = urlsplit(hook)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or not hook.isprintable():
+                raise ValueError("each is an address that begins with http:// or https://")
+        return value
 
     @property
     def is_public(self) -> bool:

@@ -10,6 +10,7 @@ import time
 from proxy.cli.keeping.common import Stores, known_article, opened, show_figures, show_json
 from proxy.cli.terminal import progress_bar, safe, say
 from proxy.config import Config
+from proxy.fetch.hooks import tell
 from proxy.services.articles import unwrapper_of
 from proxy.services.purging import PurgeReport, Purging, Wanted, wanted
 from proxy.services.replacing import accept
@@ -68,7 +69,15 @@ async def purge(args: argparse.Namespace, config: Config) -> int:
         with progress_bar("Purging") as progress:
             report = await purging.purge(_wanted(args, article), progress)
     _show_purged(args, report)
-    return 0
+    if args.dry_run:
+        return 0
+    told = await tell(config.server.purge_hooks, purged=report.purged, blocked=report.blocked)
+    if failed := told.count(False):
+        say(
+            f"imgmirror: {failed} of {len(told)} purge hooks were not told; their caches may still have it",
+            error=True,
+        )
+    return int(failed > 0)
 
 
 def _show_purged(args: argparse.Namespace, report: PurgeReport) -> None:

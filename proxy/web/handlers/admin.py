@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import HttpVersion11, web
 
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
+from proxy.fetch.hooks import tell
 from proxy.rewrite.rewriter import ArticleKind, RewriteResult
 from proxy.services.articles import RewriteSettings
 from proxy.services.purging import Wanted, wanted
@@ -58,6 +59,10 @@ async def purge(context: Context, request: web.BaseRequest) -> web.Response:
     report = await context.purging.purge(request_of)
     if not report.dry_run:
         context.metrics.purges.inc(len(report.purged))
+        # A cache in front that was not told is in the log and the metrics: what was asked for here is done.
+        told = await tell(context.config.server.purge_hooks, purged=report.purged, blocked=report.blocked)
+        for outcome, count in (("ok", told.count(True)), ("failed", told.count(False))):
+            context.metrics.purge_hooks.labels(outcome).inc(count)
     return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
 
 

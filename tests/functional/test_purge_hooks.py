@@ -1,0 +1,127 @@
+"""Caches in front are told what was purged, by HTTP and by the command; a hook that fails holds up nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from commands import invoke
+from http_client import Client
+from pictures import chart_png
+from scripted_origin import Request, ScriptedOrigin, head, running_in_thread
+from service import Service, write_config
+
+from proxy.config import ServerConfig
+from proxy.fetch.hooks import BATCH, tell
+
+
+class Hooks:
+    """A scripted hook server: what it was told, by path."""
+
+    def __init__(self, origin: ScriptedOrigin) -> None:
+        self.origin = origin
+        self.told: dict[str, list[dict[str, Any]]] = {}
+
+    def add(self, path: str, *statuses: int) -> str:
+        """Return the address of a hook that answers with `statuses`, the last one for ever."""
+        told = self.told[path] = []
+        left = list(statuses)
+
+        async def handler(
+            request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            told.append(json.loads(await reader.readexactly(int(request.header("content-length") or 0))))
+            status = left.pop(0) if len(left) > 1 else left[0]
+            extra = (("Location", self.origin.url("/elsewhere")),) if status == 302 else ()
+            writer.write(head(status, (("Content-Length", "0"), *extra)))
+
+        self.origin.script(path, handler)
+        return self.origin.url(path)
+
+
+@pytest.fixture
+async def hooks() -> AsyncIterator[Hooks]:
+    async with ScriptedOrigin() as server:
+        yield Hooks(server)
+
+
+async def test_purge_by_http_tells_each_hook_once_what_is_gone(
+    tmp_path: Path, origin: ScriptedOrigin, hooks: Hooks
+) -> None:
+    """A dry run and a purge of nothing tell nobody."""
+    origin.serve("/a.png", chart_png(20, 20))
+    source = origin.url("/a.png")
+    addresses = [hooks.add("/varnish?token=secret", 204), hooks.add("/cdn", 200)]
+    config = write_config(tmp_path, {"server": {"purge_hooks": addresses}})
+    with Service(config) as service:
+        async with aiohttp.ClientSession() as session:
+            client = Client(session, service.base)
+            await client.get("/?" + source)
+            for body in ({"source": source, "dry_run": True}, {"source": origin.url("/never.png")}):
+                await client.get("/purge", method="POST", data=json.dumps(body).encode())
+            assert hooks.origin.count() == 0
+            data = json.dumps({"source": source, "block": True}).encode()
+            assert (await client.get("/purge", method="POST", data=data)).status == 200
+        told = [{"purged": [source], "blocked": [source]}]
+        assert hooks.told == {"/varnish?token=secret": told, "/cdn": told}
+        assert service.metrics()['imgmirror_purge_hooks_total{outcome="ok"}'] == 2.0
+        assert "secret" not in service.log()
+
+
+@pytest.mark.parametrize(("statuses", "asked", "outcome"), [((500, 200), 2, "ok"), ((302,), 2, "failed")])
+async def test_hook_that_does_not_answer_well_is_tried_twice_and_the_purge_stands(
+    statuses: tuple[int, ...], asked: int, outcome: str, tmp_path: Path, origin: ScriptedOrigin, hooks: Hooks
+) -> None:
+    origin.serve("/a.png", chart_png(20, 20))
+    source, hook = origin.url("/a.png"), hooks.add("/hook", *statuses)
+    with Service(write_config(tmp_path, {"server": {"purge_hooks": [hook]}})) as service:
+        async with aiohttp.ClientSession() as session:
+            client = Client(session, service.base)
+            await client.get("/?" + source)
+            answer = await client.get("/purge", method="POST", data=json.dumps({"source": source}).encode())
+        assert json.loads(answer.body)["purged"] == [source]
+        assert len(hooks.told["/hook"]) == asked
+        assert hooks.origin.count("/elsewhere") == 0
+        assert service.metrics()[f'imgmirror_purge_hooks_total{{outcome="{outcome}"}}'] == 1.0
+
+
+@pytest.mark.parametrize(("status", "code"), [(204, 0), (503, 1)])
+def test_purge_by_command_tells_the_hooks_too(
+    status: int, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It exits 1 when one was not told, and the picture is gone all the same."""
+    with running_in_thread(ScriptedOrigin()) as origin:
+        origin.serve("/a.png", chart_png(20, 20))
+        hooks = Hooks(origin)
+        config = write_config(tmp_path, {"server": {"purge_hooks": [hooks.add("/hook", status)]}})
+        (tmp_path / "a.md").write_text(f"![](https://cors.zfour.workers.dev/?{origin.url('/a.png')})\n")
+        assert invoke("warm", tmp_path / "a.md", config=config) == 0
+        assert invoke("store", "purge", "--source", origin.url("/a.png"), "--dry-run", config=config) == 0
+        assert hooks.told["/hook"] == []
+        assert invoke("store", "purge", "--source", origin.url("/a.png"), config=config) == code
+        assert hooks.told["/hook"][0] == {"purged": [origin.url("/a.png")], "blocked": []}
+    assert ("purge hooks were not told" in capsys.readouterr().err) is bool(code)
+
+
+async def test_many_sources_are_told_in_parts(hooks: Hooks) -> None:
+    sources = [f"http://h.example/{number}.png" for number in range(BATCH * 2 + 1)]
+    assert await tell([hooks.add("/hook", 200)], purged=sources, blocked=sources[:3]) == [True]
+    told = hooks.told["/hook"]
+    assert [len(one["purged"]) for one in told] == [BATCH, BATCH, 1]
+    assert [source for one in told for source in one["purged"]] == sources
+    assert [len(one["blocked"]) for one in told] == [3, 0, 0]
+
+
+async def test_hook_where_nobody_listens_is_a_failure_and_no_error() -> None:
+    assert await tell(["http://127.0.0.1:1/", "http://[::1]:1/x"], purged=["http://h/a"]) == [False, False]
+
+
+@pytest.mark.parametrize("hook", ["", "varnish:6081", "ftp://h/", "http://", "http://h/\n"])
+def test_hook_that_is_no_web_address_is_refused(hook: str) -> None:
+    with pytest.raises(ValueError, match="http"):
+        ServerConfig(purge_hooks=(hook,))
