@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 # Processes that run tests side by side. All must collect the same names, some of which come from sets: PYTHONHASHSEED.
-JOBS ?= 2
+JOBS ?= 3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 

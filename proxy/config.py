@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import ada_url
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB|KB|kB|MB|GB|TB)?\s*")
@@ -33,13 +34,14 @@ FOREVER = math.inf
 
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s\x00-\x20\x7f/?#\"'<>()\\@:\[\]]+)(?::[0-9]{1,5})?"
 _REST = r"[^\s\x00-\x20\x7f\"'<>()\\#]*"
+_MAX_BASE_URL = 2000
 _BASE_URL = re.compile(rf"https?://{_HOST}(?:/[^\s\x00-\x20\x7f?#\"'<>()\\]*)?", re.IGNORECASE)
 _WRAPPER = re.compile(rf"(?:(?:https?:)?//{_HOST}|(?=[^/?]*\.){_HOST})(?:[/?]{_REST})?", re.IGNORECASE)
 
 
 def base_url_problem(text: str) -> str:
     """Return what is wrong with an address that others are appended to, and written into articles; else nothing."""
-    if _BASE_URL.fullmatch(text):
+    if len(text) <= _MAX_BASE_URL and _BASE_URL.fullmatch(text) and ada_url.check_url(text):
         return ""
     return "must be an http(s) address without a query or quotes, such as https://img.example.org"
 

@@ -23,7 +23,7 @@ from cache.articles import Article
 from cache.errors import CacheError
 from cache.layout import MARKER
 from cache.originals import Originals
-from proxy.cli.terminal import complain, safe, say
+from proxy.cli.terminal import complain, safe, say, say_no_article
 from proxy.config import Config, base_url_problem
 from proxy.rewrite.apply import Rewritten, Undone, journaled_elsewhere, rewrite_file, undo_file
 from proxy.rewrite.dates import article_date
@@ -150,9 +150,9 @@ def _articles(paths: list[Path], args: argparse.Namespace, report: _Report) -> l
     """Return the articles of `paths`.
 
     Raises:
-        OSError, ValueError: a path does not exist or is no article, or folders hold none.
+        OSError, ValueError: a path does not exist, or folders hold no articles.
     """
-    articles = list(find_articles(paths, unreadable=report.fail))
+    articles = list(find_articles(paths, unreadable=report.fail, no_article=say_no_article))
     if not (articles or args.undo or report.failed) and any(path.is_dir() for path in paths):
         raise ValueError(f"no articles in {', '.join(map(str, paths))}")
     return articles

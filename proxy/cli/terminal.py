@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
@@ -43,6 +44,11 @@ def complain(problem: object) -> int:
     """Print why a command cannot do its work; return the exit code for wrong use."""
     say(f"imgmirror: {safe(str(problem))}", error=True)
     return 2
+
+
+def say_no_article(path: Path) -> None:
+    """Say that a file that was named is passed over; this is no wrong use, for a shell's `*` names such files too."""
+    say(f"imgmirror: {safe(str(path))}: not an article (Markdown, HTML or text), passed over", error=True)
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

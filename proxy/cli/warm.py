@@ -17,7 +17,7 @@ from cache.articles import Article
 from cache.errors import CacheError
 from proxy.app import Engine, open_engine
 from proxy.cli.reports import report_problem, show_summary, write_report
-from proxy.cli.terminal import complain, progress_bar, quiet_log, safe, say, whole_number
+from proxy.cli.terminal import complain, progress_bar, quiet_log, safe, say, say_no_article, whole_number
 from proxy.config import Config, base_url_problem
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
@@ -125,7 +125,13 @@ def _gathered(args: argparse.Namespace, config: Config) -> Gathered:
     base_url = (args.base_url or config.server.public_url or args.via or _own_address(config)).rstrip("/")
     settings = RewriteSettings.of(config, base_url=base_url, all_images=args.all_images)
     with GuardedRewriter(settings) as rewriter, progress_bar("Reading articles") as progress:
-        return gather(args.paths, rewriter, all_images=args.all_images, progress=progress)
+        return gather(
+            args.paths,
+            rewriter,
+            all_images=args.all_images,
+            progress=progress,
+            no_article=say_no_article,
+        )
 
 
 def _own_address(config: Config) -> str:

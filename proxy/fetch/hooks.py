@@ -1,8 +1,7 @@
 """Purge hooks: caches in front of the service are told what was purged. Runs on the event loop.
 
-Each hook gets a POST with a JSON object: `purged` and `blocked`, lists of sources. The addresses are the operator's own,
-so they may lie in a private network; redirects are not followed. They may hold secrets: only their origin is
-logged.
+Each hook gets a POST with a JSON object: `purged` and `blocked`, lists of sources. The addresses are the operator's
+own, so they may lie in a private network; redirects are not followed. Only their origin is logged.
 """
 
 from __future__ import annotations

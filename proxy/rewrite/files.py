@@ -46,26 +46,34 @@ class ArticleFile:
         return self.root / real.relative_to(root) if real.is_relative_to(root) else self.path
 
 
-def _say_nothing(_error: OSError) -> None:
+def _say_nothing(_problem: object) -> None:
     pass
 
 
 def find_articles(
-    paths: Iterable[Path], *, unreadable: Callable[[OSError], None] = _say_nothing
+    paths: Iterable[Path],
+    *,
+    unreadable: Callable[[OSError], None] = _say_nothing,
+    no_article: Callable[[Path], None] = _say_nothing,
 ) -> Iterator[ArticleFile]:
     """Yield the articles of files and folders, sorted, each once, by its own name when it has one.
 
-    `unreadable` is told of folders and files below a PATH that cannot be looked at.
+    `unreadable` is told of folders and files below a PATH that cannot be looked at, `no_article` of PATHs that are
+    files of another kind.
 
     Raises:
         FileNotFoundError: a path that does not exist.
-        ValueError: a file that is no article by its name.
     """
     found: list[ArticleFile] = []
     for path in paths:
         # Symbolic links keep their names: the journal lies where the user's path leads.
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
-        found.extend(_below(absolute, unreadable) if absolute.is_dir() else [_named(absolute)])
+        if absolute.is_dir():
+            found.extend(_below(absolute, unreadable))
+        elif (article := _named(absolute)) is not None:
+            found.append(article)
+        else:
+            no_article(path)
     seen = {article.path.resolve() for article in found if not article.path.is_symlink()}
     named: set[Path] = set()
     for article in found:
@@ -94,12 +102,13 @@ def article_names() -> Callable[[ArticleFile], str]:
     return name
 
 
-def _named(path: Path) -> ArticleFile:
+def _named(path: Path) -> ArticleFile | None:
+    """Return the article that a user names; a text file needs no front matter to be one."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     kind = kind_of(path)
-    if kind is None or not path.is_file():
-        raise ValueError(f"{path}: not an article (Markdown, HTML or text)")
+    if kind is None or not path.is_file() or _is_binary(path):
+        return None
     return ArticleFile(path, path.parent, kind)
 
 
@@ -133,10 +142,23 @@ def _is_article(path: Path) -> bool:
             raise
         # It may be an article: reading it tells why it cannot be read.
         return True
-    if b"\0" in head and not is_wide(head):
-        # A picture or an archive with the name of an article.
+    if _holds_binary(head):
         return False
     return path.suffix.lower() != ".txt" or _has_front_matter(head)
+
+
+def _is_binary(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _holds_binary(file.read(_HEAD_BYTES))
+    except OSError:
+        # Reading the article tells why it cannot be read.
+        return False
+
+
+def _holds_binary(head: bytes) -> bool:
+    """Whether a file with the name of an article begins like a picture or an archive."""
+    return b"\0" in head and not is_wide(head)
 
 
 def _has_front_matter(head: bytes) -> bool:

@@ -56,13 +56,15 @@ def gather(
     *,
     all_images: bool = False,
     progress: Callable[[int], None] = lambda _done: None,
+    no_article: Callable[[Path], None] = lambda _path: None,
 ) -> Gathered:
     """Return the pictures that the articles show through a wrapper or through us; `all_images`: all of them.
 
-    Articles are named by their place in their tree. `progress` is told how many articles were read.
+    Articles are named by their place in their tree. `progress` is told how many articles were read, `no_article` of
+    PATHs that are files of another kind.
 
     Raises:
-        FileNotFoundError, ValueError: a path does not exist, or is no article.
+        FileNotFoundError: a path does not exist.
     """
     result = Gathered()
     found: dict[Source, _Found] = {}
@@ -70,7 +72,7 @@ def gather(
     def unreadable(error: OSError) -> None:
         result.unread.append(Unread(str(error.filename or ""), error.strerror or str(error)))
 
-    for number, (name, path, kind) in enumerate(_articles(paths, unreadable), start=1):
+    for number, (name, path, kind) in enumerate(_articles(paths, unreadable, no_article), start=1):
         progress(number)
         try:
             data = path.read_bytes()
@@ -114,8 +116,8 @@ def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -
 
 
 def _articles(
-    paths: Iterable[Path], unreadable: Callable[[OSError], None]
+    paths: Iterable[Path], unreadable: Callable[[OSError], None], no_article: Callable[[Path], None]
 ) -> Iterator[tuple[str, Path, ArticleKind]]:
     name = article_names()
-    for article in find_articles(paths, unreadable=unreadable):
+    for article in find_articles(paths, unreadable=unreadable, no_article=no_article):
         yield name(article), article.path, article.kind

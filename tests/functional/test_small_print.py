@@ -9,6 +9,8 @@ from commands import invoke
 from rewriting import SOURCE, WRAPPED
 from service import write_config
 
+from proxy.configfile import ConfigError
+
 
 @pytest.fixture
 def posts(tmp_path: Path) -> Path:
@@ -59,3 +61,35 @@ def test_host_that_is_not_ascii_is_written_in_a_labels(posts: Path, host: str, w
     assert (posts / "a.md").read_text() == f"![]({base}/content/{SOURCE}) ![]({base}/original/{SOURCE})\n"
     assert (posts / "b.md").read_text() == f"![](https://{written}/image/content/{SOURCE})\n"
     assert invoke("rewrite", posts / "a.md", "--check", config=config) == 0
+
+
+@pytest.mark.parametrize("command", [("warm",), ("rewrite",), ("rewrite", "--check"), ("rewrite", "--undo")])
+@pytest.mark.parametrize("name", ["photo.png", "Makefile", "archive.md"])
+def test_named_file_that_is_no_article_is_passed_over(
+    posts: Path, command: tuple[str, ...], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell's `*` names pictures too: they are named, and the exit code is 0."""
+    (posts / name).write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    assert invoke(*command, posts / name, config=write_config(posts.parent)) == 0
+    assert f"{name}: not an article" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://b\u202ecker.example", "https://bücher.example:99999", "https://\udcff.example", "https://é。。/\udcff",
+     "https://256.256.1.1", "https://h/" + "é" * 9000],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["warm", "rewrite"])
+def test_base_url_whose_host_cannot_be_read_is_refused(
+    posts: Path, command: str, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (posts / "a.md").write_text(f"![]({WRAPPED})\n")
+    assert invoke(command, posts, "--base-url", url, config=write_config(posts.parent)) == 2
+    assert "--base-url must be an http(s) address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["https://b\u202ecker.example", "https://bücher.example:99999"])
+def test_public_url_whose_host_cannot_be_read_is_refused(posts: Path, url: str) -> None:
+    config = write_config(posts.parent, {"server": {"public_url": url}})
+    with pytest.raises(ConfigError, match="public_url: must be an http"):
+        invoke("rewrite", posts, config=config)

@@ -104,12 +104,20 @@ def test_named_file_has_its_folder_as_root(tmp_path: Path) -> None:
     assert article.root == tmp_path
 
 
-@pytest.mark.parametrize(("name", "error"), [("missing.md", FileNotFoundError), ("a.png", ValueError)])
-def test_path_that_is_no_article_is_refused(tmp_path: Path, name: str, error: type[Exception]) -> None:
-    """A missing file and another kind of file are mistakes of the caller."""
-    make(tmp_path, "a.png")
-    with pytest.raises(error, match=name):
-        list(find_articles([tmp_path / name]))
+def test_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"missing\.md"):
+        list(find_articles([tmp_path / "missing.md"]))
+
+
+def test_named_file_that_is_no_article_is_told_and_the_others_are_found(tmp_path: Path) -> None:
+    """Another kind of file, and a binary file or a pipe with the name of an article."""
+    make(tmp_path, "a.png", "noext", "z.md")
+    (tmp_path / "b.md").write_bytes(b"PK\3\4\0\0\0\0")
+    os.mkfifo(tmp_path / "pipe.md")
+    told: list[Path] = []
+    found = find_articles(sorted(tmp_path.iterdir()), no_article=told.append)
+    assert [article.path.name for article in found] == ["z.md"]
+    assert [path.name for path in told] == ["a.png", "b.md", "noext", "pipe.md"]
 
 
 def test_writing_keeps_mode_and_writes_through_links(tmp_path: Path) -> None:
