@@ -113,7 +113,7 @@ class _TidyingConnector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        # aiohttp has no public place for it (docs/decisions/0025-tidied-answers.md).
+        # aiohttp has no public place for it (docs/decisions/0018-tidied-answers.md).
         handler: Callable[..., ResponseHandler] = TidyingHandler
         self._factory = functools.partial(handler, loop=asyncio.get_running_loop())
 
