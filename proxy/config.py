@@ -140,7 +140,8 @@ class ServerConfig(Section):
     def _callable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for hook in value:
             parts = urlsplit(hook)
-            if parts.scheme not in {"http", "https"} or not parts.hostname or not hook.isprintable():
+            is_web = parts.scheme in {"http", "https"} and parts.hostname and hook.isprintable()
+            if not is_web or not ada_url.check_url(hook):
                 raise ValueError("each is an address that begins with http:// or https://")
         return value
 

@@ -1,18 +1,18 @@
 """Purge hooks: caches in front of the service are told what was purged. Runs on the event loop.
 
 Each hook gets a POST with a JSON object: `purged` and `blocked`, lists of sources. The addresses are the operator's
-own, so they may lie in a private network; redirects are not followed. Only their origin is logged.
+own, so they may lie in a private network; redirects are not followed. They may hold secrets: the log has numbers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 
 import aiohttp
 
-from proxy.source import origin_of
 from proxy.version import __version__
 
 log = logging.getLogger(__name__)
@@ -20,15 +20,17 @@ log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 5.0
 """How long one try may take."""
 TRIES = 2
+LONGEST_SECONDS = 30.0
+"""How long all hooks together may hold up the answer to a purge."""
 MAX_AT_ONCE = 8
 BATCH = 1000
 """Sources in one request: an origin's may be a hundred thousand."""
 
 
 async def tell(hooks: Sequence[str], *, purged: Sequence[str], blocked: Sequence[str] = ()) -> list[bool]:
-    """Tell every hook, each twice at most; return for each whether it answered 2xx to all it was told.
+    """Tell every hook, in parts, each part twice at most; return for each whether it answered 2xx to all of them.
 
-    Never raises because of a hook.
+    A hook that fails is told no further parts. Never raises because of a hook, and takes 30 s at most.
     """
     if not hooks or not (purged or blocked):
         return []
@@ -40,11 +42,16 @@ async def tell(hooks: Sequence[str], *, purged: Sequence[str], blocked: Sequence
         headers={"User-Agent": f"imgmirror/{__version__}"},
     ) as session:
 
-        async def told(hook: str) -> bool:
-            async with places:
-                return all([await _told(session, hook, news) for news in _batches(purged, blocked)])
+        async def told(number: int, hook: str) -> bool:
+            problem = "it took too long"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_SECONDS), places:
+                    problem = await _all_told(session, hook, _batches(purged, blocked))
+            if problem:
+                log.warning("server.purge_hooks: number %d was not told: %s", number, problem)
+            return not problem
 
-        return list(await asyncio.gather(*map(told, hooks)))
+        return list(await asyncio.gather(*(told(number, hook) for number, hook in enumerate(hooks, start=1))))
 
 
 def _batches(purged: Sequence[str], blocked: Sequence[str]) -> list[dict[str, Sequence[str]]]:
@@ -55,15 +62,24 @@ def _batches(purged: Sequence[str], blocked: Sequence[str]) -> list[dict[str, Se
     ]
 
 
-async def _told(session: aiohttp.ClientSession, hook: str, news: dict[str, Sequence[str]]) -> bool:
+async def _all_told(
+    session: aiohttp.ClientSession, hook: str, batches: Sequence[dict[str, Sequence[str]]]
+) -> str:
+    """Return why a hook was not told everything, or an empty text."""
+    for news in batches:
+        if problem := await _told(session, hook, news):
+            return problem
+    return ""
+
+
+async def _told(session: aiohttp.ClientSession, hook: str, news: dict[str, Sequence[str]]) -> str:
     problem = ""
     for _ in range(TRIES):
         try:
             async with session.post(hook, json=news, allow_redirects=False) as answer:
                 if answer.status // 100 == 2:
-                    return True
+                    return ""
                 problem = f"it answered {answer.status}"
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             problem = type(error).__name__
-    log.warning("a purge hook at %s was not told: %s", origin_of(hook), problem)
-    return False
+    return problem

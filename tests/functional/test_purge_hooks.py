@@ -121,7 +121,26 @@ async def test_hook_where_nobody_listens_is_a_failure_and_no_error() -> None:
     assert await tell(["http://127.0.0.1:1/", "http://[::1]:1/x"], purged=["http://h/a"]) == [False, False]
 
 
-@pytest.mark.parametrize("hook", ["", "varnish:6081", "ftp://h/", "http://", "http://h/\n"])
+async def test_hook_that_fails_is_told_no_further_parts(hooks: Hooks) -> None:
+    """A hook that is gone holds up a purge of many pictures no longer than one of few."""
+    sources = [f"http://h.example/{number}.png" for number in range(BATCH * 5)]
+    assert await tell([hooks.add("/hook", 500)], purged=sources) == [False]
+    assert len(hooks.told["/hook"]) == 2
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "",
+        "varnish:6081",
+        "ftp://h/",
+        "http://",
+        "http://h/\n",
+        "http://h:99999/",
+        "http://h:x/",
+        "http://%zz/",
+    ],
+)
 def test_hook_that_is_no_web_address_is_refused(hook: str) -> None:
     with pytest.raises(ValueError, match="http"):
         ServerConfig(purge_hooks=(hook,))
