@@ -79,8 +79,11 @@ def run(args: argparse.Namespace, config: Config) -> int:
         gathered = _gathered(args, config)
     except (OSError, ValueError, MirrorError) as error:
         return complain(error)
-    if not (gathered.articles or gathered.unread) and any(path.is_dir() for path in args.paths):
-        return complain(f"no articles in {', '.join(safe(str(path)) for path in args.paths)}")
+    if not (gathered.articles or gathered.unread):
+        if any(path.is_dir() for path in args.paths):
+            return complain(f"no articles in {', '.join(safe(str(path)) for path in args.paths)}")
+        # Each file was named as no article already. There is nothing to make a store for.
+        return 0
     try:
         return asyncio.run(_Run(args, config, gathered, browsers).run())
     except BrokenPipeError:

@@ -72,6 +72,7 @@ def test_named_file_that_is_no_article_is_passed_over(
     (posts / name).write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
     assert invoke(*command, posts / name, config=write_config(posts.parent)) == 0
     assert f"{name}: not an article" in capsys.readouterr().err
+    assert not (posts.parent / "store").exists()
 
 
 @pytest.mark.parametrize(

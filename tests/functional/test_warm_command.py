@@ -336,7 +336,6 @@ def test_html_report_shows_hostile_text_as_text(tmp_path: Path, origin: Scripted
         ("posts", "--report", "no-such-folder/report.html"),
         ("posts", "--via", "ftp://mirror"),
         ("posts", "--via", "http://127.0.0.1:1"),
-        ("config.toml",),
     ],
 )
 def test_wrong_use_exits_2_and_says_why(
