@@ -41,7 +41,8 @@ class Generations:
     2. Reading is by `mmap`. Writing is by `pwrite`, because a write through the map on a full disk would
        kill the process (SIGBUS) where `pwrite` reports an error.
     3. `check`, called now and then by the owner, notices a deleted or replaced file and maps the new one. All
-       stamps differ then, so memory is distrusted once, and a purge in between is not missed for longer.
+       stamps differ then, so memory is distrusted once, and a purge in between is not missed for longer; `epoch`
+       tells that from a purge.
     4. Where no file can be made (read-only disk), or with `make` False there is none, the stamps are this process's
        own until `check` succeeds.
     """
@@ -57,7 +58,13 @@ class Generations:
         self._descriptor = -1
         self._map: mmap.mmap | None = None
         self._numbers = _private_numbers()
+        self._epoch = 0
         self._remap()
+
+    @property
+    def epoch(self) -> int:
+        """How often all stamps changed together since the start, whatever their sources did."""
+        return self._epoch
 
     @property
     def shared(self) -> bool:
@@ -106,8 +113,11 @@ class Generations:
 
     def close(self) -> None:
         """Release the file; stamps are then this process's own."""
-        self._release()
-        self._numbers = _private_numbers()
+        if self.shared:
+            # The process's own stamps stay as long as there is no file: a fetch may take longer than two looks for it.
+            self._release()
+            self._numbers = _private_numbers()
+            self._epoch += 1
 
     def _remap(self) -> None:
         self.close()
@@ -116,16 +126,17 @@ class Generations:
         except OSError as error:
             log.warning("generations are not shared between processes: %s", error)
             return
-        self._descriptor = descriptor
         try:
-            self._map = mmap.mmap(descriptor, _FILE_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
+            mapped = mmap.mmap(descriptor, _FILE_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
         except (OSError, ValueError) as error:
             log.warning("generations are not shared between processes: %s", error)
-            self._release()
+            os.close(descriptor)
             return
         status = os.fstat(descriptor)
+        self._descriptor, self._map = descriptor, mapped
         self._identity = (status.st_dev, status.st_ino)
-        self._numbers = memoryview(self._map).cast("Q")
+        self._numbers = memoryview(mapped).cast("Q")
+        self._epoch += 1
 
     def _release(self) -> None:
         self._numbers.release()

@@ -56,6 +56,9 @@ LATELY_SECONDS = 300.0
 KEEP_GRACE_SECONDS = 0.25
 """How long a visitor waits for the disk, so that the answer can say whether the original is kept."""
 
+STAMPED_TRIES = 3
+"""How often to fetch what counts as purged because all stamps were replaced: a deleted store changes them twice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -153,10 +156,20 @@ class Intake:
             MirrorError: of section 6.
         """
         try:
-            return await self._fetched(errand)
+            return await self._fetched_under_stamps(errand)
         except MirrorError as error:
             error.forward = "stale" if errand.entry else "uri-miss"
             raise
+
+    async def _fetched_under_stamps(self, errand: Errand) -> Obtained:
+        """Fetch again what was not kept because all stamps were replaced meanwhile, which is no purge."""
+        generations = self._parts.store.generations
+        for _ in range(STAMPED_TRIES):
+            epoch = generations.epoch
+            obtained = await self._fetched(errand)
+            if not obtained.is_refused or generations.epoch == epoch:
+                break
+        return obtained
 
     async def _fetched(self, errand: Errand) -> Obtained:
         source, entry = errand.source, errand.entry

@@ -20,7 +20,7 @@ import pytest
 from http_client import Client
 from pictures import chart_png, disc_png, photo_jpeg, saved
 from PIL import Image
-from scripted_origin import Request, ScriptedOrigin, stall
+from scripted_origin import Request, ScriptedOrigin, head, stall
 from service import Service, wait_until, write_config
 
 from proxy.signing import Signer
@@ -314,17 +314,37 @@ async def test_store_deleted_while_it_is_open_opens_again(
     with Service(config) as service:
         client = Client(http, service.base)
         await client.get("/?" + origin.url("/one.png"))
-        while (tmp_path / "store").exists():
-            # The service writes into it meanwhile.
-            shutil.rmtree(tmp_path / "store", ignore_errors=True)
-        # What is fetched while that is noticed counts as purged meanwhile, and is answered all the same.
-        origin.serve("/between.png", chart_png(24, 20))
-        assert (await client.get("/?" + origin.url("/between.png"))).status == 200
+        delete(tmp_path / "store")
         assert "stored" in (await client.get("/?" + origin.url("/two.png"))).cache_status
     origin.forget("/two.png")
     with Service(config) as service:
         answer = await Client(http, service.base).get("/?" + origin.url("/two.png"))
         assert answer.status == 200
+
+
+async def test_store_deleted_during_a_fetch_keeps_what_is_fetched(
+    tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
+) -> None:
+    """All stamps are new then, which is no purge of this source: it is asked for again."""
+    body, release = chart_png(30, 20), asyncio.Event()
+    whole = head(200, [("Content-Type", "image/png"), ("Content-Length", str(len(body)))]) + body
+    origin.script("/slow.png", stall(release, after=whole))
+    with Service(write_config(tmp_path)) as service:
+        client = Client(http, service.base)
+        waiting = asyncio.create_task(client.get("/?" + origin.url("/slow.png")))
+        await asyncio.to_thread(wait_until, lambda: origin.count("/slow.png") == 1)
+        delete(tmp_path / "store")
+        await asyncio.to_thread(wait_until, lambda: "generations was replaced" in service.log())
+        release.set()
+        assert "stored" in (await waiting).cache_status
+        assert 2 <= origin.count("/slow.png") <= 3
+        assert "stored" not in (await client.get("/?" + origin.url("/slow.png"))).cache_status
+
+
+def delete(store: Path) -> None:
+    """Delete a store that a service writes into meanwhile."""
+    while store.exists():
+        shutil.rmtree(store, ignore_errors=True)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

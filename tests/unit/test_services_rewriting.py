@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -135,6 +137,21 @@ async def test_cancelled_article_ends_its_process_and_frees_its_place(
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
     assert (await pool.rewrite(ARTICLE.encode(), kind="markdown", settings=SETTINGS)).replaced
+
+
+def test_process_of_a_large_service_is_kept() -> None:
+    """What its parent had resident is not the process's own."""
+    program = (
+        "from proxy.services.rewriteprocess import RewriteProcess\n"
+        "from test_services_rewriting import ARTICLE, SETTINGS\n"
+        "ballast = b'x' * (400 << 20)\n"
+        "process = RewriteProcess()\n"
+        "process.rewrite(ARTICLE.encode(), kind='markdown', settings=SETTINGS)\n"
+        "assert not process.retired\n"
+        "process.close()\n"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": paths})
 
 
 async def test_idle_process_reads_the_next_article(pool: RewritePool) -> None:
