@@ -27,6 +27,7 @@ _STATUS_LINE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _BEGINNINGS = (b"http", b"icy ")
+_BEGINNING_BYTES = 4
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 """RFC 9112 §5.2: a value that goes on in the next line."""
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -56,18 +57,37 @@ class Head:
     doubtful: bool
 
 
-def can_begin(data: bytes) -> bool:
-    """Tell whether `data` is the beginning of a head, as far as it goes."""
-    start = data.lstrip(b"\r\n")[:4].lower()
-    return any(beginning.startswith(start) for beginning in _BEGINNINGS)
+class HeadBytes:
+    """The bytes of one head while it arrives, in any pieces; a drip costs no more than one piece."""
 
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._skipped = 0
 
-def head_end(data: bytes, searched: int) -> int:
-    """Return where the body begins, or 0 when the head goes on; the first `searched` bytes hold no blank line."""
-    # Line ends before the status line are no end of a head (RFC 9112 §2.2).
-    leading = len(data) - len(data.lstrip(b"\r\n"))
-    found = _BLANK_LINE.search(data, max(leading, searched - 3))
-    return found.end() if found else 0
+    def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Return the head, blank line included, and what stands behind it; None while it goes on.
+
+        Raises:
+            ValueError: this is no head, or it is too long.
+        """
+        searched = len(self._data)
+        self._data += data
+        if searched < _BEGINNING_BYTES:
+            self._begin()
+            searched = 0
+        found = _BLANK_LINE.search(self._data, max(0, searched - 3))
+        if self._skipped + (found.end() if found else len(self._data)) > MAX_HEAD_BYTES:
+            raise ValueError(f"a head of more than {MAX_HEAD_BYTES} bytes")
+        return (bytes(self._data[: found.end()]), bytes(self._data[found.end() :])) if found else None
+
+    def _begin(self) -> None:
+        # Line ends before the status line are no end of a head (RFC 9112 §2.2).
+        line_ends = len(self._data) - len(self._data.lstrip(b"\r\n"))
+        self._skipped += line_ends
+        del self._data[:line_ends]
+        start = self._data[:_BEGINNING_BYTES].lower()
+        if not any(beginning.startswith(start) for beginning in _BEGINNINGS):
+            raise ValueError(f"no HTTP answer: {bytes(self._data[:40])!r}")
 
 
 def tidied(raw: bytes) -> Head:

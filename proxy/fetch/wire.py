@@ -13,7 +13,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import BadHttpMessage
 
 from proxy.fetch.chunks import Chunks
-from proxy.fetch.heads import MAX_HEAD_BYTES, Head, can_begin, head_end, tidied
+from proxy.fetch.heads import MAX_HEAD_BYTES, Head, HeadBytes, tidied
 
 _MAX_INTERIM = 32
 """Answers with 1xx before the final one."""
@@ -32,7 +32,7 @@ class TidyingHandler(ResponseHandler):
     def set_response_params(self, **params: Any) -> None:
         """Expect an answer; called by aiohttp before each request."""
         self._head: Head | None = None
-        self._pending = b""
+        self._coming = HeadBytes()
         self._interim = 0
         self._left = 0
         self._chunks = Chunks()
@@ -62,20 +62,14 @@ class TidyingHandler(ResponseHandler):
 
     def _take_heads(self, data: bytes) -> bytes:
         """Pass the heads on, and return what stands behind the final one."""
-        searched = len(self._pending)
-        data = self._pending + data
-        while self._head is None or not self._head.final:
-            end = head_end(data, searched)
-            if not can_begin(data):
-                raise ValueError(f"no HTTP answer: {data[:40]!r}")
-            if (end or len(data)) > MAX_HEAD_BYTES:
-                raise ValueError(f"a head of more than {MAX_HEAD_BYTES} bytes")
-            if not end:
-                self._pending = data
+        while data and (self._head is None or not self._head.final):
+            whole = self._coming.feed(data)
+            if whole is None:
                 return b""
-            self._head, data, searched = tidied(data[:end]), data[end:], 0
+            raw, data = whole
+            self._coming = HeadBytes()
+            self._head = tidied(raw)
             self._begin(self._head)
-        self._pending = b""
         return data
 
     def _begin(self, head: Head) -> None:

@@ -2,11 +2,12 @@
 
 import contextlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.fetch.chunks import Chunks
-from proxy.fetch.heads import head_end, tidied
+from proxy.fetch.heads import MAX_HEAD_BYTES, HeadBytes, tidied
 
 LINE = st.binary(max_size=30).map(lambda line: line.replace(b"\n", b""))
 
@@ -15,12 +16,42 @@ LINE = st.binary(max_size=30).map(lambda line: line.replace(b"\n", b""))
 def test_tidied_head_of_any_lines_tidies_to_itself(lines: list[bytes]) -> None:
     """What was repaired needs no repair: the parser and a second look agree on it."""
     raw = b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b""])
-    raw = raw[: head_end(raw, 0)]
+    whole = HeadBytes().feed(raw)
+    assert whole is not None
+    raw, _ = whole
     with contextlib.suppress(ValueError):
         once = tidied(raw)
         again = tidied(once.data)
         assert (again.data, again.end, again.length) == (once.data, once.end, once.length)
         assert not any(byte in once.data.replace(b"\r\n", b"") for byte in b"\r\n\0")
+
+
+@given(
+    before=st.sampled_from([b"", b"\n", b"\r\n\r\n", b"\n\n\n\n\n"]),
+    lines=st.lists(LINE.filter(lambda line: line.strip(b"\r")), max_size=4),
+    behind=st.binary(max_size=9),
+    cut=st.integers(1, 40),
+)
+def test_head_in_any_pieces_is_the_same_head(
+    before: bytes, lines: list[bytes], behind: bytes, cut: int
+) -> None:
+    head = b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b""])
+    stream, coming, whole, at = before + head + behind, HeadBytes(), None, 0
+    while whole is None:
+        whole = coming.feed(stream[at : at + cut])
+        at += cut
+    assert (whole[0], whole[1] + stream[at:]) == (head, behind)
+
+
+@pytest.mark.parametrize(
+    "start", [b"\r\n" * MAX_HEAD_BYTES, b"HTTP/1.1 200 OK\r\nx: " + b"y" * MAX_HEAD_BYTES]
+)
+@pytest.mark.parametrize("cut", [100, 5_000_000])
+def test_head_without_an_end_is_an_error_in_any_pieces(start: bytes, cut: int) -> None:
+    coming = HeadBytes()
+    pieces = (start[at : at + cut] for at in range(0, len(start), cut))
+    with pytest.raises(ValueError, match="more than"):
+        list(map(coming.feed, pieces))
 
 
 @given(raw=st.binary(max_size=200))
