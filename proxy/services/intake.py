@@ -164,11 +164,14 @@ class Intake:
     async def _fetched_under_stamps(self, errand: Errand) -> Obtained:
         """Fetch again what was not kept because all stamps were replaced meanwhile, which is no purge."""
         generations = self._parts.store.generations
-        for _ in range(STAMPED_TRIES):
-            epoch = generations.epoch
-            obtained = await self._fetched(errand)
+        epoch = generations.epoch
+        obtained = await self._fetched(errand)
+        for _ in range(STAMPED_TRIES - 1):
             if not obtained.is_refused or generations.epoch == epoch:
                 break
+            epoch = generations.epoch
+            with contextlib.suppress(MirrorError):
+                obtained = await self._fetched(errand)
         return obtained
 
     async def _fetched(self, errand: Errand) -> Obtained:
