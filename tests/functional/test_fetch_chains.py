@@ -185,14 +185,23 @@ async def test_origin_under_another_authority_is_completed_anew(
 async def test_service_answers_with_the_picture_of_such_an_origin(
     authority: Holder, shelf: ScriptedOrigin, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """From the address to the picture: the authorities that OpenSSL is told of, the event loop of the service."""
+    """With the authorities that OpenSSL is told of and the event loop of the service; `sources.deny` holds."""
     (tmp_path / "ca.pem").write_bytes(authority.pem)
-    good = disc_png(50, 50)
-    async with Server(below(shelf, authority, 2)) as origin:
+    async with (
+        ScriptedOrigin() as denied,
+        Server(below(shelf, authority, 2)) as origin,
+        Server(below(denied, authority, 1)) as other,
+    ):
+        good = disc_png(50, 50)
         origin.serve("/x.png", good)
+        config = write_config(tmp_path, {"sources": {"deny": [denied.url("/")]}})
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-            with Service(write_config(tmp_path, {})) as service:
-                answer = await Client(http, service.base).get("/?" + origin.url("/x.png"))
+            with Service(config) as service:
+                client = Client(http, service.base)
+                answer = await client.get("/?" + origin.url("/x.png"))
                 assert (answer.status, answer.body) == (200, good)
-    assert shelf.count() == 2
+                answer = await client.get("/?" + other.url("/x.png"))
+                assert (answer.status, answer.code) == (502, "source_unreachable")
+                assert "Traceback" not in service.log()
+        assert (shelf.count(), denied.connections, other.count()) == (2, 0, 0)
