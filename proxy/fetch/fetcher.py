@@ -419,7 +419,7 @@ class _Exchange:
         self._stage = _WAITING
         # Half of the time that is left: the picture needs the rest.
         context = await rules.chains.complete(hop.origin, means, patience_seconds=self._remaining() / 2)
-        self._stage = _ASKING
+        self._stage, self._asked_at = _ASKING, asyncio.get_running_loop().time()
         return context
 
     def _remaining(self) -> float:
