@@ -87,7 +87,7 @@ class Engine:
     def reconfigure(self, config: Config, policy: Policy) -> None:
         """Take a new configuration, and the policy made of it, for what begins from now on."""
         self.config, self.policy, self.signer = config, policy, make_signer(config)
-        self.fetcher.reconfigure(config.fetch, check_hop=policy.check_hop)
+        self.fetcher.reconfigure(config.fetch, check_hop=policy.check_hop, denied=policy.denied)
         self.originals.reconfigure(config.fetch)
         self.kept.reconfigure(
             min_free_bytes=config.store.min_free, max_bytes=config.store.originals_max_bytes
@@ -193,7 +193,13 @@ async def open_engine(
         )
         await pool.start()
         stack.push_async_callback(pool.close)
-        fetcher = Fetcher(config.fetch, check_hop=policy.check_hop, instance_id=place.instance_id, clock=now)
+        fetcher = Fetcher(
+            config.fetch,
+            check_hop=policy.check_hop,
+            denied=policy.denied,
+            instance_id=place.instance_id,
+            clock=now,
+        )
         await fetcher.start()
         stack.push_async_callback(fetcher.close)
         flight = SingleFlight(kept.locks)
