@@ -62,7 +62,7 @@ class WarmReport:
 
     @property
     def not_now(self) -> list[Outcome]:
-        """Pictures whose origins were busy, broken or silent, also when they were asked again: they may live."""
+        """Pictures whose origins were busy, broken or silent for the whole run: they may live."""
         return self._of("not_now")
 
     @property
