@@ -12,13 +12,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import invoke, markdown
 from pictures import photo, png_bomb, saved
 from scripted_origin import Handler, Request, ScriptedOrigin, head, run_in_thread
-from service import Service, write_config
+from service import Service, wait_until, write_config
 
+from cache.articles import ArticleIndex
 from proxy.fetch.via import ViaAnswer, open_via
 from proxy.services.looks import Looks
 from proxy.services.warming import Work
@@ -283,3 +285,85 @@ async def test_via_tells_what_a_server_before_the_service_says_from_the_picture(
         pauses.clear()
         await warmer.warm(Work(source, (), ("a.md",)), ask=True)
         assert not pauses
+
+
+def warm_process(*words: str | Path, config: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "proxy", "warm", "--config", str(config), *map(str, words)]
+    env = {**os.environ, "PYTHONDEVMODE": "", "PYTHONWARNINGS": "default", "IMGMIRROR_LOG": "error"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+
+
+def told_by(process: subprocess.Popen[str], report: Path) -> tuple[str, str, dict[str, Any]]:
+    """Wait for the end; return standard output, standard error, and the summary of the report."""
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return out, err, json.loads(report.read_text())["summary"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_while_articles_are_read_ends_at_once_with_a_report(
+    tmp_path: Path, article: Path, number: signal.Signals, code: int
+) -> None:
+    """It says what was read so far and that nothing was begun; no store is made. A long article does not hold it up."""
+    slow = tmp_path / "b.md"
+    slow.write_bytes(b"> " * 20 + b"a\n" * 400_000)
+    config, report = write_config(tmp_path), tmp_path / "r.json"
+    with warm_process(article, slow, "--json", "--report", report, config=config) as process:
+        # The long one is read in a process of its own.
+        wait_until(lambda: children_of(process.pid), seconds=60)
+        process.send_signal(number)
+        out, err, summary = told_by(process, report)
+    assert process.returncode == code
+    assert out == ""
+    assert [summary[key] for key in ("interrupted", "stopped", "articles", "pictures", "not_begun", "kept")] == [
+        True, "while articles were read", 1, 6, 6, 0,
+    ]  # fmt: skip
+    assert "stopped: while articles were read; no picture was begun" in err
+    assert "not begun: 6" in err
+    assert not (tmp_path / "store").exists()
+
+
+def children_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_while_a_service_is_asked_ends_at_once_with_a_report(
+    tmp_path: Path, article: Path, origin: ScriptedOrigin, number: signal.Signals, code: int
+) -> None:
+    """The service accepts the connection and says nothing."""
+    origin.script("/healthz", answering(b""))
+    config, report = write_config(tmp_path), tmp_path / "r.json"
+    with warm_process(article, "--via", origin.url(""), "--report", report, config=config) as process:
+        wait_until(lambda: origin.count("/healthz"), seconds=60)
+        process.send_signal(number)
+        out, _, summary = told_by(process, report)
+    assert process.returncode == code
+    assert "stopped: while the service was asked; no picture was begun" in out
+    assert (summary["interrupted"], summary["not_begun"]) == (True, 6)
+
+
+def test_signal_while_the_store_is_opened_gives_up_and_tells(
+    tmp_path: Path,
+    article: Path,
+    origin: ScriptedOrigin,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The signal comes after the store and its processes were opened, before the articles are recorded."""
+    record = ArticleIndex.record
+
+    async def signalled(self: ArticleIndex, *words: Any, **named: Any) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await record(self, *words, **named)
+
+    monkeypatch.setattr(ArticleIndex, "record", signalled)
+    before = signal.getsignal(signal.SIGTERM)
+    assert invoke("warm", article, config=write_config(tmp_path)) == 143
+    out = capsys.readouterr().out
+    assert "stopped: while the store was opened; no picture was begun" in out
+    assert "not begun: 6" in out
+    assert origin.count() == 0
+    assert signal.getsignal(signal.SIGTERM) is before
