@@ -33,6 +33,7 @@ from proxy.services.warming import (
     Outcome,
     Pause,
     Work,
+    pause_until,
 )
 from proxy.source import Source
 
@@ -64,6 +65,7 @@ class ViaWarmer:
         self._path = path
         self._pause = pause
         self._waited_in_vain = False
+        self._stopping = asyncio.Event()
 
     async def warm(self, work: Work, *, ask: bool) -> Outcome:
         """Return what became of `work`."""
@@ -75,6 +77,10 @@ class ViaWarmer:
     def wants_pauses(self, origin: str) -> bool:
         """The service asks the origins, not we."""
         return False
+
+    def stop(self) -> None:
+        """Take what a busy service says as its answer from now on."""
+        self._stopping.set()
 
     async def _asked_as_written(self, work: Work, outcome: Outcome) -> Outcome:
         asked = {self._path(options, work.source) for options in (ORIGINAL, *work.options)}
@@ -92,10 +98,10 @@ class ViaWarmer:
             if not _is_busy(answer):
                 self._waited_in_vain = False
                 return answer
-            if self._waited_in_vain or waited + seconds > MAX_WAIT_SECONDS:
+            if self._stopping.is_set() or self._waited_in_vain or waited + seconds > MAX_WAIT_SECONDS:
                 self._waited_in_vain = True
                 return answer
-            await self._pause(seconds)
+            await pause_until(self._stopping, self._pause(seconds))
             waited += seconds
 
     async def _warmed(self, work: Work) -> Outcome:

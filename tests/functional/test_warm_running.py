@@ -23,7 +23,7 @@ from service import Service, wait_until, write_config
 from cache.articles import ArticleIndex
 from proxy.fetch.via import ViaAnswer, open_via
 from proxy.services.looks import Looks
-from proxy.services.warming import Work
+from proxy.services.warming import Warming, Work
 from proxy.services.warmvia import ViaWarmer
 from proxy.source import Source
 
@@ -285,6 +285,27 @@ async def test_via_tells_what_a_server_before_the_service_says_from_the_picture(
         pauses.clear()
         await warmer.warm(Work(source, (), ("a.md",)), ask=True)
         assert not pauses
+
+
+async def test_end_does_not_wait_for_a_busy_service() -> None:
+    """The picture under way is told as not kept at once."""
+    waiting = asyncio.Event()
+
+    async def pause(_seconds: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async with ScriptedOrigin() as front, open_via(front.url("")) as via:
+        front.script("/busy", answering(refusal(503, **{"Retry-After": "100"})))
+        warmer = ViaWarmer(via, Looks({}, ()), path=lambda _options, _source: "/busy", pause=pause)
+        warming = Warming(warmer, per_origin=1, concurrency=1)
+        works = [Work(Source.parse(f"http://h/{number}.jpg"), (), ("a.md",)) for number in range(2)]
+        outcomes = warming.outcomes(works)
+        first = asyncio.ensure_future(anext(outcomes))
+        await waiting.wait()
+        warming.stop()
+        assert (await first).not_kept
+        assert [one async for one in outcomes] == []
 
 
 def warm_process(*words: str | Path, config: Path) -> subprocess.Popen[str]:
