@@ -16,17 +16,19 @@ from proxy.rewrite.html import ABSOLUTE
 from proxy.rewrite.layers import double_quoted
 from proxy.rewrite.spot import Layer, Spot, Use
 
+# A string that never ends is a token too: else each of its escaped quotes would be tried as the beginning of one, which
+# takes time with the square of the length. The libraries refuse such a text afterwards.
 _TOML_TOKEN = re.compile(
     r"""(?P<skip>\#[^\n]*+)
-    |(?P<long>\"{3}(?:[^"\\]++|\\.|"{1,2}(?!"))*+"{3,5}|'{3}(?:[^']++|'{1,2}(?!'))*+'{3,5})
+    |(?P<long>\"{3}(?:[^"\\]++|\\.?|"{1,2}(?!"))*+(?:"{3,5}|\Z)|'{3}(?:[^']++|'{1,2}(?!'))*+(?:'{3,5}|\Z))
     |(?P<table>(?:(?<=\n)|\A)[ \t]*+\[++[^\]\n]*+\]++[ \t]*+(?=[\r\n#]|\Z))
-    |(?P<string>"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+')
+    |(?P<string>"(?:[^"\\\n]++|\\.?)*+(?:"|(?=\n)|\Z)|'[^'\n]*+(?:'|(?=\n)|\Z))
     |(?P<word>[A-Za-z0-9_-]++)|(?P<mark>[={}])""",
     re.VERBOSE | re.DOTALL,
 )
 _BEFORE_DOT = re.compile(r"[ \t]*+\.")
 _BEFORE_EQUALS = re.compile(r"[ \t]*+[=.]")
-_JSON_TOKEN = re.compile(r"""(?P<string>"(?:[^"\\]++|\\.)*+")|(?P<mark>[{}\[\]:,])""", re.DOTALL)
+_JSON_TOKEN = re.compile(r"""(?P<string>"(?:[^"\\]++|\\.?)*+(?:"|\Z))|(?P<mark>[{}\[\]:,])""", re.DOTALL)
 
 
 def toml_spots(text: str, start: int, fields: Mapping[str, str]) -> Iterator[Spot]:
@@ -89,6 +91,16 @@ def json_spots(text: str, start: int, fields: Mapping[str, str], *, bare: bool) 
             keys.pop()
     if last is not None:
         yield from _string_spot(last.span("string"), text, start, keys[::-1], fields)
+
+
+def object_end(text: str, begin: int) -> int:
+    """Return where the JSON object that stands at `begin` ends, valid or not; 0 when it is never closed."""
+    depth = 0
+    for token in _JSON_TOKEN.finditer(text, begin):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token["mark"] or "", 0)
+        if depth == 0:
+            return token.end()
+    return 0
 
 
 def _require_shallow_toml(text: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from proxy.rewrite.frontmatter import find_front_matter
+from proxy.rewrite.frontmatter import find_front_matter, may_begin_front_matter
 from proxy.rewrite.masking import is_wide
 from proxy.rewrite.rewriter import ArticleKind, kind_of
 
@@ -144,7 +144,7 @@ def _is_article(path: Path) -> bool:
         return True
     if _holds_binary(head):
         return False
-    return path.suffix.lower() != ".txt" or _has_front_matter(head)
+    return path.suffix.lower() != ".txt" or _has_front_matter(path, head)
 
 
 def _is_binary(path: Path) -> bool:
@@ -161,8 +161,17 @@ def _holds_binary(head: bytes) -> bool:
     return b"\0" in head and not is_wide(head)
 
 
-def _has_front_matter(head: bytes) -> bool:
-    return find_front_matter(head.decode("latin-1")) is not None
+def _has_front_matter(path: Path, head: bytes) -> bool:
+    text = head.decode("latin-1")
+    if find_front_matter(text) is not None:
+        return True
+    if len(head) < _HEAD_BYTES or not may_begin_front_matter(text):
+        return False
+    try:
+        return find_front_matter(path.read_bytes().decode("latin-1")) is not None
+    except OSError:
+        # Reading the article tells why it cannot be read.
+        return True
 
 
 def write_article(path: Path, data: bytes, *, expected: bytes, aside: Path | None = None) -> None:

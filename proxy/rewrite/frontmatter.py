@@ -13,19 +13,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from proxy.rewrite.datafront import json_spots, toml_spots
+from proxy.rewrite.datafront import json_spots, object_end, toml_spots
 from proxy.rewrite.depth import MAX_DEPTH, TooDeep
 from proxy.rewrite.spot import Spot
 from proxy.rewrite.yamlfront import yaml_spots
 
 MAX_BYTES = 256 * 1024
-"""Longest front matter that is read; PyYAML reads about 100 kB a second, and 4 kB are long already."""
+"""Longest YAML and TOML that is read; PyYAML reads about 100 kB a second, and 4 kB are long already. JSON has no such
+bound: it is read in C, and a list of pictures may be long."""
 
 Language = Literal["yaml", "toml", "json", "bare json"]
 
 _BEFORE = re.compile(r"(?:\xef\xbb\xbf)?(?:[ \t]*+(?:\r\n|\n|\r))*+")
 _COMMENT = re.compile(r"(?:(?<=[\r\n])|\A)[ \t]*+#[^\r\n]*+")
 _FENCE = re.compile(r"(-{3,}|;{3,}|\+{3})[ \t]*+(?:\r\n|\n|\r)")
+# Hugo: the object ends the front matter by itself. A template tag begins with a brace too.
+_OBJECT = re.compile(r"\{[ \t\r\n]*+[\"}]")
+_OBJECT_WITH_KEY = re.compile(r'\{[ \t\r\n]*+"[^"\\\r\n]*+"[ \t\r\n]*+:')
 _LANGUAGES: dict[str, Language] = {"-": "yaml", "+": "toml", ";": "bare json"}
 
 
@@ -53,6 +57,13 @@ def find_front_matter(text: str) -> FrontMatter | None:
     return FrontMatter(fence.end(), close.start(), close.end(), _LANGUAGES[fence[1][0]])
 
 
+def may_begin_front_matter(head: str) -> bool:
+    """Tell whether an article that begins with `head` may have front matter that ends behind it."""
+    before = _BEFORE.match(head)
+    begin = before.end() if before else 0
+    return bool(_FENCE.match(head, begin) or _OBJECT_WITH_KEY.match(head, begin))
+
+
 def front_matter_spots(text: str, front: FrontMatter, fields: Mapping[str, str]) -> tuple[list[Spot], str]:
     """Return the spots of the front matter, and why it could not be read (empty: it could).
 
@@ -61,7 +72,7 @@ def front_matter_spots(text: str, front: FrontMatter, fields: Mapping[str, str])
     inside = text[front.start : front.end]
     if "//" not in inside and "\\/" not in inside:
         return [], ""
-    if len(inside) > MAX_BYTES:
+    if len(inside) > MAX_BYTES and front.language in ("yaml", "toml"):
         return [], "the front matter is too long to be read"
     try:
         return list(_spots(inside, front, fields)), ""
@@ -87,14 +98,14 @@ def comments(text: str, front: FrontMatter) -> list[tuple[int, int]]:
 
 
 def _json_object(text: str, begin: int) -> FrontMatter | None:
-    # Hugo: the object ends the front matter by itself. A template tag begins with a brace too.
-    if not re.compile(r"\{[ \t\r\n]*+[\"}]").match(text, begin):
+    if not _OBJECT.match(text, begin):
         return None
     try:
-        _, length = json.JSONDecoder().raw_decode(text[begin : begin + MAX_BYTES])
+        _, end = json.JSONDecoder().raw_decode(text, begin)
     except RecursionError:
         # Nobody knows where it ends; it is reported as too deep.
-        length = len(text) - begin
+        end = len(text)
     except ValueError:
-        return None
-    return FrontMatter(begin, begin + length, begin + length, "json")
+        # What only begins with a brace and a quote is text; an object with a fault is reported.
+        end = object_end(text, begin) if _OBJECT_WITH_KEY.match(text, begin) else 0
+    return FrontMatter(begin, end, end, "json") if end else None

@@ -50,25 +50,52 @@ class _Found:
     own: dict[str, None] = field(default_factory=dict)
 
 
-def gather(
+def gather(  # noqa: PLR0913 - what callers differ in
     paths: Iterable[Path],
     rewriter: ArticleReader,
     *,
     all_images: bool = False,
     progress: Callable[[int], None] = lambda _done: None,
     no_article: Callable[[Path], None] = lambda _path: None,
+    into: Gathered | None = None,
 ) -> Gathered:
     """Return the pictures that the articles show through a wrapper or through us; `all_images`: all of them.
 
     Articles are named by their place in their tree. `progress` is told how many articles were read, `no_article` of
-    PATHs that are files of another kind.
+    PATHs that are files of another kind. `into` is filled and returned; it holds what was found also when reading
+    is interrupted by an exception, of `progress` or of a signal.
 
     Raises:
         FileNotFoundError: a path does not exist.
     """
-    result = Gathered()
+    result = Gathered() if into is None else into
     found: dict[Source, _Found] = {}
+    try:
+        _read(paths, rewriter, result, found, all_images=all_images, progress=progress, no_article=no_article)
+    finally:
+        result.works = [
+            Work(
+                source,
+                tuple(entry.options),
+                tuple(entry.articles),
+                date=result.first_date(entry.articles),
+                own=tuple(entry.own),
+            )
+            for source, entry in found.items()
+        ]
+    return result
 
+
+def _read(  # noqa: PLR0913 - as `gather`
+    paths: Iterable[Path],
+    rewriter: ArticleReader,
+    result: Gathered,
+    found: dict[Source, _Found],
+    *,
+    all_images: bool,
+    progress: Callable[[int], None],
+    no_article: Callable[[Path], None],
+) -> None:
     def unreadable(error: OSError) -> None:
         result.unread.append(Unread(str(error.filename or ""), error.strerror or str(error)))
 
@@ -93,17 +120,6 @@ def gather(
         if (date := article_date(data, name=name)) is not None:
             result.dates[name] = date
         _note(found, wanted, name)
-    result.works = [
-        Work(
-            source,
-            tuple(entry.options),
-            tuple(entry.articles),
-            date=result.first_date(entry.articles),
-            own=tuple(entry.own),
-        )
-        for source, entry in found.items()
-    ]
-    return result
 
 
 def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -> None:

@@ -85,6 +85,9 @@ class LocalWarmer:
         """Tell whether the robots.txt of `origin`, if it was read, asks for pauses."""
         return self._parts.wants_pauses(origin)
 
+    def stop(self) -> None:
+        """Change nothing: what is under way waits for no later moment."""
+
     async def _warmed(self, work: Work, *, ask: bool) -> Outcome:
         self._parts.admit(work.source, True)
         before = await self._before(work, ask=ask)

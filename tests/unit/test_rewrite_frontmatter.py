@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rewriting import SOURCE, WRAPPED, ours, rewrite, text
 
 from proxy.config import RewriteConfig
+from proxy.rewrite.files import find_articles
+from proxy.rewrite.frontmatter import MAX_BYTES
 
 HEAD = ours(preset="headimg")
 THUMB = ours(preset="thumbnail")
@@ -174,3 +178,55 @@ def test_yaml_keeps_bytes_that_are_no_utf8() -> None:
     article = b"---\ntitle: '\xcd\xbc \x00\x01'\nheadimg: " + WRAPPED.encode() + b"?\xcd\xbc\n---\n"
     expected = b"---\ntitle: '\xcd\xbc \x00\x01'\nheadimg: " + HEAD.encode() + b"?%CD%BC\n---\n"
     assert rewrite(article).data == expected
+
+
+LONG = "a" * (2 * MAX_BYTES)
+
+
+@pytest.mark.parametrize(
+    "front",
+    [f'{{"x": "{LONG}", "headimg": "%s"}}\n', f';;;\n"x": "{LONG}", "headimg": "%s"\n;;;\n'],
+)
+def test_long_json_is_read_as_short_json_is(front: str) -> None:
+    """Its strings are found by key, with and without a wrapper, wherever they stand."""
+    article = front + f"![]({WRAPPED})\n"
+    assert text(article % WRAPPED) == article.replace(WRAPPED, ours()) % ours(preset="headimg")
+    assert text(article % SOURCE, all_images=True) == article.replace(WRAPPED, ours()) % ours(
+        preset="headimg"
+    )
+
+
+@pytest.mark.parametrize("fence", ["---", "+++"])
+def test_long_yaml_and_toml_are_reported_with_their_reason(fence: str) -> None:
+    equals = ":" if fence == "---" else " ="
+    front = f'{fence}\nx{equals} "{LONG}"\nheadimg{equals} "{SOURCE}"\n{fence}\n'
+    result = rewrite(front, all_images=True)
+    assert result.data.decode() == front
+    assert [(left.reason, left.on_purpose) for left in result.left] == [
+        ("the front matter is too long to be read", False)
+    ]
+
+
+@pytest.mark.parametrize("filler", ["a", LONG])
+def test_json_with_a_fault_is_reported_and_not_taken_as_text(filler: str) -> None:
+    """A generator refuses it; what follows the object is rewritten."""
+    front = f'{{"x": "{filler}", "headimg": "{SOURCE}",}}\n'
+    result = rewrite(front + f"![]({WRAPPED})\n", all_images=True)
+    assert result.data.decode() == front + f"![]({ours()})\n"
+    assert [(left.line, left.reason, left.on_purpose) for left in result.left] == [
+        (1, "the front matter is not readable JSON", False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("front", "is_article"),
+    [
+        (f'{{"x": "{LONG}"}}\n', True),
+        (f'---\nx: "{LONG}"\n---\n', True),
+        (f"---\n{LONG}\n", False),
+        (LONG, False),
+    ],
+)
+def test_text_file_with_long_front_matter_is_an_article(tmp_path: Path, front: str, is_article: bool) -> None:
+    (tmp_path / "a.txt").write_text(front)
+    assert [found.path.name for found in find_articles([tmp_path])] == ["a.txt"] * is_article
