@@ -45,7 +45,6 @@ from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
 from cache.locks import KeyLocks
 from cache.opening import open_regular, regular_status
-from cache.refs import Refs
 from cache.rights import unreadable, unwritable
 from cache.scrub import ENTRY, Damage, Scrub
 from cache.spelling import former_spelling
@@ -60,8 +59,8 @@ log = logging.getLogger(__name__)
 LATELY_SECONDS = 300.0
 """How long a disk that did not take an original is said to be at fault, when nothing was kept since."""
 
-MIN_FREE_FILES = 16
-"""What one commit may need: a body, an entry, a list of users, a folder for each, and copies aside."""
+MIN_FREE_FILES = 32
+"""What one commit may need: a body, an entry, a list of users in sixteen parts, a folder for each, and copies aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,6 @@ class Originals:
         self._limits = limits
         self._now = now
         self._threads = StoreThreads("originals")
-        self._keeper = Keeper(layout, durable, Refs(layout, durable))
         self._blocks = Blocks(layout, durable)
         self._usage = Usage(layout.root / "usage")
         self._counting: asyncio.Task[None] | None = None
@@ -110,6 +108,7 @@ class Originals:
         self._exclusion = Exclusion(self.locks)
         self.scrub = Scrub(layout, durable, self._threads, self.locks)
         self._bodies = Bodies(layout, self._note_damage)
+        self._keeper = Keeper(layout, durable, self._bodies)
         self.history = History(
             Parts(
                 layout,
