@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import io
 import logging
 import os
-import stat
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from cache.durable import create_aside, refusal, sync_descriptor
+from cache.elsewhere import Elsewhere
 from cache.errors import NotKept, StoreUnwritable
 from cache.layout import Layout, size_of
 from cache.threads import StoreThreads
@@ -43,7 +42,7 @@ class Incoming:
     reports it once, and a second one would lie.
     """
 
-    def __init__(self, layout: Layout, threads: StoreThreads, elsewhere: Path | None = None) -> None:
+    def __init__(self, layout: Layout, threads: StoreThreads, elsewhere: Elsewhere | None = None) -> None:
         self.path = Path()
         self.size = 0
         self.refusal: NotKept | None = None
@@ -182,11 +181,13 @@ class Incoming:
     def _open_elsewhere(self) -> None:
         try:
             if self._elsewhere is not None:
-                _make_private(self._elsewhere)
-            descriptor, name = tempfile.mkstemp(prefix="imgmirror-", dir=self._elsewhere)
+                descriptor, path = self._elsewhere.create()
+            else:
+                descriptor, name = tempfile.mkstemp(prefix="imgmirror-")
+                path = Path(name)
         except OSError as error:
             raise StoreUnwritable(f"no temporary file can be made: {error.strerror}") from error
-        self._use(descriptor, Path(name))
+        self._use(descriptor, path)
 
     def _use(self, descriptor: int, path: Path) -> None:
         self.path = self._temporary = path
@@ -216,12 +217,3 @@ class Incoming:
             with contextlib.suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
             self._temporary = None
-
-
-def _make_private(folder: Path) -> None:
-    """Make a folder for us alone; one of that name that is somebody else's is refused."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise PermissionError(errno.EPERM, "it belongs to somebody else", str(folder))

@@ -23,6 +23,7 @@ from cache.blocks import Blocks
 from cache.bodies import Bodies, Condition, identity_of
 from cache.census import Census, Note, StoreStat, count_shard, shards_of
 from cache.durable import PRIVATE, Durable, Modes, abandoned, create_aside, refusal
+from cache.elsewhere import Elsewhere
 from cache.entry import Entry
 from cache.errors import (
     CacheError,
@@ -82,9 +83,9 @@ class Originals:
     Purge: the same locks, the reverse order, and always a new generation.
     """
 
-    elsewhere: Path | None = None
-    """Where bodies go that this disk does not take, so that they can be served: made when it is needed, removed by
-    whoever named it. None: the system's temporary folder."""
+    elsewhere: Elsewhere | None = None
+    """Where bodies go that this disk does not take, so that they can be served; the caller that set it closes it.
+    None: the system's temporary folder."""
 
     def __init__(
         self, layout: Layout, limits: Limits, *, now: Callable[[], float], look: bool = False
