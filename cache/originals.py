@@ -254,9 +254,13 @@ class Originals:
 
         Raises:
             NotKept: StoreFull, StoreUnwritable, SourceBlocked or Superseded. What was kept before still stands.
+                After StoreHangs it may be kept later.
         """
+        committing = asyncio.create_task(self._committed(entry, incoming, stamp))
+        if incoming is not None:
+            incoming.outlive(committing)
         try:
-            await self._committed(entry, incoming, stamp)
+            await self._threads.unless_hung(committing)
         except (StoreFull, StoreUnwritable) as error:
             self._refusal = str(error), self._now()
             raise
@@ -352,6 +356,11 @@ class Originals:
     def room_for(self, size: int) -> bool:
         """Whether a new original of `size` bytes would be kept."""
         return self.free_bytes() - size >= self._limits.min_free_bytes and not self._lack_of_room(size)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the disk has not answered for longer than a disk takes."""
+        return self._threads.hangs
 
     def lately_refused(self) -> str:
         """Return why the last original was not kept, when that was a few minutes ago; empty when it was."""

@@ -1,18 +1,28 @@
 """The store's own threads: a bounded executor that nothing else uses.
 
 The loop's default executor also resolves names; a dozen slow dead names made a small file read take seconds.
-Work that waits for the disk (fsync) is let in four at a time, so that reads always find a free thread.
+Work that waits for the disk (fsync) is let in four at a time, so that reads always find a free thread. A disk that does
+not answer holds these places for ever: then nobody waits for one for long.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+from cache.errors import StoreHangs
 
 READERS = 4
 WRITERS = 4
+
+HUNG_SECONDS = 10.0
+"""How long a call may wait for the disk before the disk is said to hang."""
+
+LOOK_SECONDS = 0.5
+"""How long a call waits for a place when all are held by calls that hang, and how often it looks."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +34,14 @@ class StoreThreads:
     def __init__(self, name: str) -> None:
         self.executor = ThreadPoolExecutor(READERS + WRITERS, thread_name_prefix=name)
         self._writers = asyncio.Semaphore(WRITERS)
+        self._begun: dict[int, float] = {}
+        self._number = 0
+        self._later: set[asyncio.Task[Any]] = set()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a call has waited for the disk for longer than a disk takes."""
+        return any(self._are_late())
 
     async def read(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a call that does not wait for the disk to write."""
@@ -33,18 +51,123 @@ class StoreThreads:
         """Run a call that changes files, to its end: also when the caller is cancelled meanwhile.
 
         The caller holds locks around it; a thread cannot be stopped, so letting go early would break them.
+
+        Raises:
+            StoreHangs: all places are held by calls that hang.
         """
-        async with self._writers:
-            running = asyncio.get_running_loop().run_in_executor(self.executor, lambda: call(*args, **kwargs))
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await _ended(running)
-                raise
+        await self._take_place()
+        running = self._begin(lambda: call(*args, **kwargs))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await _ended(running)
+            raise
+
+    async def try_write(
+        self, call: Callable[[], R], *, late: Callable[[R], object] = lambda _result: None
+    ) -> R:
+        """Run a call on a file of the caller alone, and stop waiting for it when the disk hangs.
+
+        `late` is given what the call returns when nobody waits for it any more; it runs in a thread.
+
+        Raises:
+            StoreHangs: it did not end in time, and may end later; or there is no place for it.
+        """
+        await self._take_place()
+        running = self._begin(call)
+        try:
+            done, _ = await asyncio.wait((running,), timeout=HUNG_SECONDS)
+        except asyncio.CancelledError:
+            await _ended(running)
+            await self._undone(running, late)
+            raise
+        if not done:
+            self.keep(asyncio.create_task(self._undone(running, late)))
+            raise StoreHangs
+        return running.result()
+
+    async def unless_hung(self, work: asyncio.Task[R]) -> R:
+        """Wait for work that ends in `write`; it goes on by itself, with its locks, when the disk hangs.
+
+        Raises:
+            StoreHangs: it did not end in time, and may end later.
+        """
+        try:
+            while not (await asyncio.wait((work,), timeout=HUNG_SECONDS))[0]:
+                if self.hangs:
+                    self.keep(work)
+                    raise StoreHangs
+        except asyncio.CancelledError:
+            work.cancel()
+            await _ended(work)
+            raise
+        return work.result()
+
+    async def write_later(self, call: Callable[[], object]) -> None:
+        """Run a call that changes files now; where the disk hangs, as soon as it does not."""
+        try:
+            await self.write(call)
+        except StoreHangs:
+            self.keep(asyncio.create_task(self._write_at_last(call)))
+
+    def keep(self, task: asyncio.Task[R]) -> None:
+        """Let a task that nobody waits for go on; `close` waits for it."""
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+        task.add_done_callback(_looked_at)
 
     async def close(self) -> None:
         """Wait for what runs."""
+        while self._later:
+            await asyncio.wait(self._later)
         await asyncio.to_thread(self.executor.shutdown)
+
+    def _are_late(self) -> list[bool]:
+        now = time.monotonic()
+        return [now - begun > HUNG_SECONDS for begun in self._begun.values()]
+
+    async def _take_place(self) -> None:
+        while True:
+            if not self._writers.locked():
+                await self._writers.acquire()
+                return
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._writers.acquire()
+                    return
+            except TimeoutError:
+                late = self._are_late()
+                if len(late) == WRITERS and all(late):
+                    raise StoreHangs from None
+
+    async def _undone(self, running: asyncio.Future[R], late: Callable[[R], object]) -> None:
+        await asyncio.wait((running,))
+        if not running.cancelled() and running.exception() is None:
+            await self.read(late, running.result())
+
+    async def _write_at_last(self, call: Callable[[], object]) -> None:
+        await self._writers.acquire()
+        await asyncio.shield(self._begin(call))
+
+    def _begin(self, call: Callable[[], R]) -> asyncio.Future[R]:
+        """Run a call in the place that was taken; the place is free again when the call has ended."""
+        self._number += 1
+        number = self._number
+        self._begun[number] = time.monotonic()
+        running = asyncio.get_running_loop().run_in_executor(self.executor, call)
+
+        def ended(_running: asyncio.Future[R]) -> None:
+            self._begun.pop(number, None)
+            self._writers.release()
+
+        running.add_done_callback(ended)
+        return running
+
+
+def _looked_at(done: asyncio.Future[Any]) -> None:
+    # asyncio would complain of an exception that nobody retrieves.
+    if not done.cancelled():
+        done.exception()
 
 
 async def _ended(running: asyncio.Future[R]) -> None:
