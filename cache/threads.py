@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -28,12 +29,51 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class _Places:
+    """Places that are taken in two queues, the urgent one first; each in the order of arrival."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._urgent: deque[asyncio.Future[None]] = deque()
+        self._others: deque[asyncio.Future[None]] = deque()
+
+    def take(self) -> bool:
+        """Take a free place; return whether there was one."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
+    def queue(self, *, urgent: bool) -> asyncio.Future[None]:
+        """Return what is done when it has a place."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        (self._urgent if urgent else self._others).append(place)
+        return place
+
+    def leave(self, place: asyncio.Future[None]) -> None:
+        """Give a place of `queue` back, or stop waiting for it."""
+        if place.done() and not place.cancelled():
+            self.free()
+        else:
+            place.cancel()
+
+    def free(self) -> None:
+        """Give a place to the next that still waits for one."""
+        for waiting in (self._urgent, self._others):
+            while waiting:
+                place = waiting.popleft()
+                if not place.done():
+                    place.set_result(None)
+                    return
+        self._free += 1
+
+
 class StoreThreads:
     """Run blocking calls beside the event loop."""
 
     def __init__(self, name: str) -> None:
         self.executor = ThreadPoolExecutor(READERS + WRITERS, thread_name_prefix=name)
-        self._writers = asyncio.Semaphore(WRITERS)
+        self._places = _Places(WRITERS)
         self._begun: dict[int, float] = {}
         self._number = 0
         self._later: set[asyncio.Task[Any]] = set()
@@ -55,7 +95,8 @@ class StoreThreads:
         Raises:
             StoreHangs: all places are held by calls that hang.
         """
-        await self._take_place()
+        # Others wait for the locks that the caller holds, so it goes before work that holds none.
+        await self._take_place(urgent=True)
         running = self._begin(lambda: call(*args, **kwargs))
         try:
             return await asyncio.shield(running)
@@ -73,7 +114,7 @@ class StoreThreads:
         Raises:
             StoreHangs: it did not end in time, and may end later; or there is no place for it.
         """
-        await self._take_place()
+        await self._take_place(urgent=False)
         running = self._begin(call)
         try:
             done, _ = await asyncio.wait((running,), timeout=HUNG_SECONDS)
@@ -104,11 +145,22 @@ class StoreThreads:
         return work.result()
 
     async def write_later(self, call: Callable[[], object]) -> None:
-        """Run a call that changes files now; where the disk hangs, as soon as it does not."""
+        """Run a call on files of the caller alone; where the disk hangs, it ends when the disk does not any more."""
         try:
-            await self.write(call)
+            await self._take_place(urgent=False)
         except StoreHangs:
             self.keep(asyncio.create_task(self._write_at_last(call)))
+            return
+        running = self._begin(call)
+        try:
+            await asyncio.wait((running,), timeout=HUNG_SECONDS)
+        except asyncio.CancelledError:
+            await _ended(running)
+            raise
+        if running.done():
+            running.result()
+        else:
+            running.add_done_callback(_looked_at)
 
     def keep(self, task: asyncio.Task[R]) -> None:
         """Let a task that nobody waits for go on; `close` waits for it."""
@@ -126,19 +178,21 @@ class StoreThreads:
         now = time.monotonic()
         return [now - begun > HUNG_SECONDS for begun in self._begun.values()]
 
-    async def _take_place(self) -> None:
-        while True:
-            if not self._writers.locked():
-                await self._writers.acquire()
-                return
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._writers.acquire()
-                    return
-            except TimeoutError:
-                late = self._are_late()
-                if len(late) == WRITERS and all(late):
-                    raise StoreHangs from None
+    async def _take_place(self, *, urgent: bool) -> None:
+        if self._places.take():
+            return
+        place = self._places.queue(urgent=urgent)
+        try:
+            await self._came(place)
+        except BaseException:
+            self._places.leave(place)
+            raise
+
+    async def _came(self, place: asyncio.Future[None]) -> None:
+        while not (await asyncio.wait((place,), timeout=LOOK_SECONDS))[0]:
+            late = self._are_late()
+            if len(late) == WRITERS and all(late):
+                raise StoreHangs
 
     async def _undone(self, running: asyncio.Future[R], late: Callable[[R], object]) -> None:
         await asyncio.wait((running,))
@@ -146,7 +200,8 @@ class StoreThreads:
             await self.read(late, running.result())
 
     async def _write_at_last(self, call: Callable[[], object]) -> None:
-        await self._writers.acquire()
+        if not self._places.take():
+            await self._places.queue(urgent=False)
         await asyncio.shield(self._begin(call))
 
     def _begin(self, call: Callable[[], R]) -> asyncio.Future[R]:
@@ -158,7 +213,7 @@ class StoreThreads:
 
         def ended(_running: asyncio.Future[R]) -> None:
             self._begun.pop(number, None)
-            self._writers.release()
+            self._places.free()
 
         running.add_done_callback(ended)
         return running
