@@ -401,7 +401,14 @@ class Intake:
         )
         if stored:
             return obtained
-        return self._short(obtained, await asyncio.to_thread(arrival.incoming.path.read_bytes))
+        return self._short(obtained, await asyncio.to_thread(self._bytes_of, arrival.incoming))
+
+    def _bytes_of(self, incoming: Incoming) -> bytes:
+        """Return the bytes of a body that is not kept, or not yet: on a disk that hangs it may be on its way."""
+        try:
+            return incoming.path.read_bytes()
+        except FileNotFoundError:
+            return self._parts.store.body_path(incoming.sha256).read_bytes()
 
     async def _objection(self, entry: Entry, arrival: _Arrival) -> str:
         """Return why bytes must not be the present ones of their source; empty when they may."""
