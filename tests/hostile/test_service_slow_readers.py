@@ -12,10 +12,12 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 from aiohttp import web
-from pictures import photo_jpeg, saved
+from http_client import Client
+from pictures import opened, photo_jpeg, saved
 from PIL import Image
 from scripted_origin import ScriptedOrigin, run_in_thread
 from service import Service, wait_until, write_config
@@ -37,9 +39,17 @@ def large() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def source(large: bytes) -> Iterator[ScriptedOrigin]:
+def medium() -> bytes:
+    """A picture of 730 KiB, which is answered from memory."""
+    noise = random.Random(2).randbytes(500 * 500 * 3)  # noqa: S311 - a picture, not a secret
+    return saved(Image.frombytes("RGB", (500, 500), noise), "PNG", compress_level=1)
+
+
+@pytest.fixture(scope="module")
+def source(large: bytes, medium: bytes) -> Iterator[ScriptedOrigin]:
     with run_in_thread() as origin:
         origin.serve("/large.png", large)
+        origin.serve("/medium.png", medium)
         origin.serve("/small.jpg", photo_jpeg(300, 200), content_type="image/jpeg")
         yield origin
 
@@ -138,6 +148,45 @@ def test_client_beyond_its_streams_is_told_to_come_back(limited: Service, source
         ):
             assert answered(limited, other, address=address) == "200"
     let_in_again(limited, path, address=address)
+
+
+async def test_picture_in_memory_that_is_written_in_pieces_is_whole(
+    limited: Service, source: ScriptedOrigin, medium: bytes, http: aiohttp.ClientSession
+) -> None:
+    """Whole, a part of it, none of it (HEAD), and as the second answer of a connection."""
+    client, target = Client(http, limited.base), "/?" + source.url("/medium.png")
+    for _ in range(2):
+        assert (await client.get(target)).body == medium
+    part = await client.get(target, headers={"Range": "bytes=200000-599999"})
+    assert (part.status, part.body) == (206, medium[200_000:600_000])
+    assert part.headers["Content-Range"] == f"bytes 200000-599999/{len(medium)}"
+    head = await client.get(target, method="HEAD")
+    assert (head.headers["Content-Length"], head.body) == (str(len(medium)), b"")
+    assert (await client.get(target)).cache_status.startswith("imgmirror; hit")
+
+
+def test_picture_in_memory_is_counted_and_held_once_however_many_do_not_read_it(
+    tmp_path: Path, source: ScriptedOrigin
+) -> None:
+    """A variant of some MiB: its clients share one body, and one client has three places for it."""
+    with Service(write_config(tmp_path, {"server": {"client_streams": LIMIT}})) as service:
+        path = f"/image/width={SIDE - 1},format=png/{source.url('/large.png')}"
+        with Reader(service, path) as whole:
+            size = int(whole.head()["content-length"])
+            assert opened(whole.body(size)).width == SIDE - 1
+        assert size > 4 << 20
+        assert service.process is not None
+        process = psutil.Process(service.process.pid)
+        before = process.memory_full_info().uss
+        with contextlib.ExitStack() as readers:
+            for number in range(40):
+                reader = readers.enter_context(
+                    Reader(service, path, address=f"127.0.1.{number // LIMIT + 1}")
+                )
+                assert reader.head()[""] == "200"
+            assert process.memory_full_info().uss - before < 10 * size
+            assert answered(service, path, address="127.0.1.1") == "429"
+    assert "Traceback" not in service.log()
 
 
 def test_other_client_reads_all_of_it_while_one_is_refused(
