@@ -35,15 +35,24 @@ FOREVER = math.inf
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s\x00-\x20\x7f/?#\"'<>()\\@:\[\]]+)(?::[0-9]{1,5})?"
 _REST = r"[^\s\x00-\x20\x7f\"'<>()\\#]*"
 _MAX_BASE_URL = 2000
+_MAX_HOST = 255
 _BASE_URL = re.compile(rf"https?://{_HOST}(?:/[^\s\x00-\x20\x7f?#\"'<>()\\]*)?", re.IGNORECASE)
 _WRAPPER = re.compile(rf"(?:(?:https?:)?//{_HOST}|(?=[^/?]*\.){_HOST})(?:[/?]{_REST})?", re.IGNORECASE)
 
 
 def base_url_problem(text: str) -> str:
     """Return what is wrong with an address that others are appended to, and written into articles; else nothing."""
-    if len(text) <= _MAX_BASE_URL and _BASE_URL.fullmatch(text) and ada_url.check_url(text):
+    if len(text) <= _MAX_BASE_URL and _BASE_URL.fullmatch(text) and _has_host_and_port(text):
         return ""
     return "must be an http(s) address without a query or quotes, such as https://img.example.org"
+
+
+def _has_host_and_port(text: str) -> bool:
+    if not ada_url.check_url(text):
+        return False
+    parts = ada_url.URL(text)
+    # As for the address of a picture (proxy.source), which it becomes part of.
+    return len(parts.hostname) <= _MAX_HOST and parts.port != "0"
 
 
 def parse_size(value: object) -> int:

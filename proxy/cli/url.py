@@ -25,7 +25,8 @@ from proxy.dialects.escapes import read_source
 from proxy.dialects.native import ORIGINAL, VERSION_MARK, build, require_version
 from proxy.errors import InvalidRequest, MirrorError
 from proxy.images.transform import Transform
-from proxy.source import Source
+from proxy.services.articles import unwrapper_of
+from proxy.source import Source, base_in_a_labels, base_spellings
 from proxy.web.plans import Plan, Plans
 
 MAX_UNIX_TIME = 10**12 - 1
@@ -75,7 +76,7 @@ def _build(args: argparse.Namespace, config: Config) -> int:
         return complain(f"--base-url {problem}")
     options, source = _canonical(args.options, config), read_source(args.source)
     sig = _signature(options, source, args, config)
-    url = build(base_url, options, source, sig=sig, exp=args.exp)
+    url = build(base_in_a_labels(base_url), options, source, sig=sig, exp=args.exp)
     if args.json:
         say(json.dumps({"url": url} | _signed(options, source, sig, args.exp), indent=1))
     else:
@@ -100,8 +101,7 @@ def _signed(options: str, source: Source, sig: str | None, exp: int | None) -> d
 
 
 def _unwrap(args: argparse.Namespace, config: Config) -> int:
-    own = (config.server.public_url,) if config.server.public_url else ()
-    unwrapper = Unwrapper(config.rewrite.wrappers, own=(*own, *config.rewrite.former_urls))
+    unwrapper = unwrapper_of(config)
     answers = [_unwrapped(unwrapper, url) for url in args.urls]
     if args.json:
         print(json.dumps(answers, indent=1))
@@ -190,6 +190,6 @@ def _target(url: str, config: Config) -> str:
     address = Address.parse(url)
     if address is None:
         return url
-    public = Address.parse(config.server.public_url)
-    prefix = public.path.rstrip("/") if public and public.host == address.host else ""
-    return ("/" + address.rest).removeprefix(prefix)
+    bases = map(Address.parse, base_spellings([config.server.public_url]))
+    prefixes = (base.path.rstrip("/") for base in bases if base and base.host == address.host)
+    return ("/" + address.rest).removeprefix(next(prefixes, ""))

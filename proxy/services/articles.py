@@ -12,13 +12,13 @@ from proxy.images.transform import Transform
 from proxy.rewrite.own import Sign
 from proxy.rewrite.rewriter import Rewriter
 from proxy.signing import Signer
-from proxy.source import Source
+from proxy.source import Source, base_in_a_labels, base_spellings
 
 
 def unwrapper_of(config: Config) -> Unwrapper:
     """Return the reader of wrappers: the built-in ones, the configured ones and our own addresses."""
-    own = tuple(filter(None, (config.server.public_url, *config.rewrite.former_urls)))
-    return Unwrapper(config.rewrite.wrappers, own=own)
+    own = (config.server.public_url, *config.rewrite.former_urls)
+    return Unwrapper(config.rewrite.wrappers, own=base_spellings(own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,11 @@ class RewriteSettings:
     @classmethod
     def of(cls, config: Config, *, base_url: str, all_images: bool = False) -> RewriteSettings:
         """Return the settings that a configuration means; a host that is not ASCII is written in A-labels."""
-        written, rewrite = _in_a_labels(base_url), config.rewrite
-        if written != base_url:
-            # What articles have in the other spelling is re-pointed.
-            rewrite = rewrite.model_copy(update={"former_urls": (*rewrite.former_urls, base_url)})
+        written, rewrite = base_in_a_labels(base_url), config.rewrite
+        # What articles have in another spelling of this base, or of a former one, is re-pointed.
+        former = base_spellings((*rewrite.former_urls, *(() if base_url.isascii() else (base_url,))))
+        if former != rewrite.former_urls:
+            rewrite = rewrite.model_copy(update={"former_urls": former})
         return cls(
             rewrite, written, config.sources.keys, config.fetch.types, all_images, config.any_transform
         )
@@ -53,13 +54,6 @@ class RewriteSettings:
             types=self.types,
             any_transform=self.any_transform,
         )
-
-
-def _in_a_labels(base_url: str) -> str:
-    if base_url.isascii():
-        return base_url
-    base = Source.parse(base_url)
-    return base.origin + base.target.rstrip("/")
 
 
 def _sign_with(signer: Signer) -> Sign:

@@ -41,6 +41,22 @@ def test_build_prints_our_address(
     assert capsys.readouterr().out.splitlines() == [built, f"https://img.example.org{built}"]
 
 
+@pytest.mark.parametrize("host", ["bücher.example", "xn--bcher-kva.example"])
+def test_host_that_is_not_ascii_is_built_in_a_labels_and_known_in_both_spellings(
+    host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`server.public_url` and `--base-url`; our own addresses are unwrapped and explained however they are written."""
+    config = Config(server=ServerConfig(public_url="https://bücher.example/img"))
+    ours = f"https://{host}/img/image/original/{SOURCE}"
+    assert call("build", "original", SOURCE, config=config) == 0
+    assert call("build", "original", SOURCE, "--base-url", f"https://{host}/img/") == 0
+    assert capsys.readouterr().out == f"https://xn--bcher-kva.example/img/image/original/{SOURCE}\n" * 2
+    assert call("unwrap", ours, config=config) == 0
+    assert capsys.readouterr().out == f"{SOURCE}\n"
+    assert call("explain", ours, config=config) == 0
+    assert f"source: {SOURCE}\n" in capsys.readouterr().out
+
+
 def test_build_signs_when_there_is_a_key(capsys: pytest.CaptureFixture[str]) -> None:
     """The signature is the signer's, `sign` prints the same one, and `explain` accepts it."""
     expected = Signer((KEY,)).sign("width=5", SOURCE, exp=99999999999)

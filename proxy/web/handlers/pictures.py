@@ -26,6 +26,7 @@ from proxy.web.hints import NO_HINTS
 from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import (
     Moment,
+    PiecewiseResponse,
     joined,
     original_response,
     picture_response,
@@ -68,9 +69,12 @@ class PictureRequest:
         Raises:
             MirrorError: of section 6.
         """
-        if self.plan.kind == "original":
-            return await self._original()
-        return await self._variant()
+        response = await (self._original() if self.plan.kind == "original" else self._variant())
+        if isinstance(response, PiecewiseResponse) and (response.content_length or 0) > IN_MEMORY_BYTES:
+            with self.context.streams.place(self.request):
+                await response.prepare(self.request)
+                await response.write_eof()
+        return response
 
     def _plan(self) -> Plan:
         now = self.context.now()
