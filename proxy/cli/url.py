@@ -101,7 +101,7 @@ def _signed(options: str, source: Source, sig: str | None, exp: int | None) -> d
 
 def _unwrap(args: argparse.Namespace, config: Config) -> int:
     own = (config.server.public_url,) if config.server.public_url else ()
-    unwrapper = Unwrapper(config.rewrite.wrappers, own=(*own, *config.rewrite.former_urls))
+    unwrapper = Unwrapper(config.rewrite.prefixes, own=(*own, *config.rewrite.former_urls))
     answers = [_unwrapped(unwrapper, url) for url in args.urls]
     if args.json:
         print(json.dumps(answers, indent=1))
@@ -122,6 +122,7 @@ def _unwrapped(unwrapper: Unwrapper, url: str) -> dict[str, Any]:
         "url": url,
         "source": unwrapped.source.url,
         "steps": unwrapped.steps,
+        "options": unwrapped.options,
         "dropped": unwrapped.dropped,
     }
 
@@ -131,6 +132,9 @@ def _print_unwrapped(answer: dict[str, Any]) -> None:
         print(f"imgmirror: {answer['url']!a}: {answer['reason']}", file=sys.stderr)
         return
     print(answer["source"])
+    if answer["options"]:
+        asked = ", ".join(f"{name}={value}" for name, value in sorted(answer["options"].items()))
+        print(f"imgmirror: asked: {asked}", file=sys.stderr)
     if answer["dropped"]:
         print(f"imgmirror: dropped: {', '.join(answer['dropped'])}", file=sys.stderr)
 

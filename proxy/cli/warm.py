@@ -174,7 +174,7 @@ class _Run:
         self._args = args
         self._config = config if args.recover else _without_recovery(config)
         self._gathered = gathered
-        self._looks = Looks(config.presets, browsers)
+        self._looks = Looks(config.presets, browsers, widths=config.rewrite.widths)
         self._signer = Signer(config.sources.keys) if config.sources.keys else None
         self._report = WarmReport(len(gathered.articles), len(gathered.works), gathered.unread)
         self._kept_so_far = 0

@@ -78,7 +78,7 @@ class Article:
                 decision.preset,
                 spot.context,
                 self.line_of(spot.start),
-                address.dropped,
+                (*address.dropped, *(f"{name}: not admitted" for name in decision.lost)),
             )
         )
         return new[0]

@@ -66,6 +66,8 @@ def settings_from_wire(header: dict[str, Any]) -> RewriteSettings:
         tuple(header["types"]),
         header["all_images"],
         header["any_transform"],
+        tuple((name, width) for name, width in header["preset_widths"]),
+        (header["limits"][0], header["limits"][1]),
     )
 
 

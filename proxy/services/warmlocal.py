@@ -19,7 +19,7 @@ from proxy.errors import (
     UnsupportedFormat,
 )
 from proxy.images.workers import Rendered, Wish
-from proxy.services.looks import Looks, is_preset_only
+from proxy.services.looks import Looks
 from proxy.services.originals import Originals
 from proxy.services.outcome import Obtained
 from proxy.services.variants import Variants
@@ -27,7 +27,7 @@ from proxy.services.warming import NOT_KEPT, REFUSALS, Failure, KeptOriginal, Lo
 from proxy.source import Source
 
 Admit = Callable[[Source, bool], None]
-"""Raises `SourceNotAllowed` when a source, or options that are not only a preset, are not served."""
+"""Raises `SourceNotAllowed` when a source is not served, or options are neither a preset nor a width of articles."""
 Check = Callable[[str], object]
 """Raises `MirrorError` for an address of ours, from behind the base URL on, that visitors are refused at."""
 
@@ -112,7 +112,7 @@ class LocalWarmer:
         refused: dict[str, Made] = {}
         for options in {look.options for look in looks}:
             try:
-                self._parts.admit(work.source, is_preset_only(options))
+                self._parts.admit(work.source, self._looks.is_bounded(options))
             except MirrorError as error:
                 refused[options] = Made(options, "", failure=Failure.of(error))
         return tuple(look for look in looks if look.options not in refused), (*failed, *refused.values())

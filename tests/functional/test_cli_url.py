@@ -55,10 +55,10 @@ def test_build_signs_when_there_is_a_key(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_unwrap_prints_sources_and_what_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
     """One source a line; options that are dropped go to standard error."""
-    assert call("unwrap", f"https://cors.io/?{SOURCE}", "//wsrv.nl/?url=h.example/b&w=5") == 0
+    assert call("unwrap", f"https://cors.io/?{SOURCE}", "//wsrv.nl/?url=h.example/b&w=5&mask=star") == 0
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [SOURCE, "http://h.example/b"]
-    assert captured.err == "imgmirror: dropped: w\n"
+    assert captured.err == "imgmirror: asked: width=5\nimgmirror: dropped: weserv mask\n"
 
 
 def test_unwrap_of_something_else_exits_1(capsys: pytest.CaptureFixture[str]) -> None:

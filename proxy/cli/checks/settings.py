@@ -36,6 +36,7 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
     yield from _decoder(config)
     yield from _manifest(config)
     yield from _administration(config)
+    yield Finding("ok", "rewrite", _written(config))
     if not config.server.public_url:
         advice = "set server.public_url, or give `rewrite` a --base-url"
         yield Finding("note", "configuration", "no server.public_url", advice)
@@ -46,6 +47,17 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
         networks = ", ".join(map(str, config.fetch.allow_networks))
         advice = "whoever the service serves can read what lies there; empty fetch.allow_networks unless you mean it"
         yield Finding("care", "configuration", f"private networks may be fetched from: {networks}", advice)
+
+
+def _written(config: Config) -> str:
+    """Return which options `rewrite` may write into articles."""
+    signed = "signed" if config.sources.keys else "unsigned"
+    if config.any_transform:
+        return f"writes {signed} addresses with presets and with the sizes that wrappers asked for"
+    widths = ", ".join(map(str, config.rewrite.widths)) or "no others"
+    return (
+        f"writes {signed} addresses with presets and, where a wrapper asked for a size, the widths {widths}"
+    )
 
 
 def machine_findings(config: Config) -> Iterator[Finding]:
