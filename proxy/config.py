@@ -17,7 +17,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import ada_url
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB|KB|kB|MB|GB|TB)?\s*")
 _SIZE_UNITS = {
@@ -344,8 +353,18 @@ def _wrapper_prefix(value: str) -> str:
     return value
 
 
+def _kind_of_wrapper(value: object) -> str:
+    return "table" if isinstance(value, dict | WrapperConfig) else "text"
+
+
+# Told apart by its form, so that what is wrong with one is said once.
+Wrapper = Annotated[
+    Annotated[str, Tag("text")] | Annotated[WrapperConfig, Tag("table")], Discriminator(_kind_of_wrapper)
+]
+
+
 class RewriteConfig(Section):
-    wrappers: tuple[str | WrapperConfig, ...] = ()
+    wrappers: tuple[Wrapper, ...] = ()
     widths: tuple[Annotated[int, Field(ge=1, le=32767)], ...] = DEFAULT_WIDTHS
     fields: dict[str, str] = {
         "headimg": "headimg",

@@ -28,7 +28,7 @@ from proxy.dialects.opened import AmbiguousWrapper, Opened
 from proxy.errors import InvalidSource, MirrorError
 from proxy.source import Source
 
-__all__ = ["GRAMMARS", "MAX_DEPTH", "AmbiguousWrapper", "Unwrapped", "Unwrapper"]
+__all__ = ["GRAMMARS", "MAX_DEPTH", "AmbiguousWrapper", "Unwrapped", "Unwrapper", "Way"]
 
 OWN = "imgmirror"
 """What our own addresses are called where steps are listed."""

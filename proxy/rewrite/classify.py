@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from proxy.config import RewriteConfig
-from proxy.dialects import Unwrapper
+from proxy.dialects import Unwrapper, Way
 from proxy.dialects.asked import Options
 from proxy.dialects.escapes import read_source
 from proxy.dialects.worker import looks_like_worker
@@ -38,6 +38,7 @@ class Address:
     """An address at its spot. `source` is None only when unreadable, and then `reason` says why.
 
     `options` is what a wrapper asks of the picture, in our words; `dropped` names what it asks and we cannot say.
+    `written` are the wrappers' own addresses, as sources.
     """
 
     spot: Spot
@@ -48,6 +49,7 @@ class Address:
     reason: str = ""
     dropped: tuple[str, ...] = ()
     options: Options = field(default_factory=dict)
+    written: tuple[str, ...] = ()
 
     @property
     def shown(self) -> bool:
@@ -82,6 +84,7 @@ class Classifier:
         self._bases = [*([self._present] if self._present else []), *map(OwnBase, former)]
         self._unwrapper = Unwrapper(config.prefixes, own=(base_url, *former) if base_url else tuple(former))
         self._wrappers = Unwrapper(config.prefixes)
+        self._requests = Unwrapper(config.prefixes, forms=False)
         self._sign = sign
 
     def wraps_picture(self, text: str) -> bool | None:
@@ -107,8 +110,17 @@ class Classifier:
         for base in self._bases:
             own = base.read(text)
             if own and not (own.worker_form and self._wrappers.is_wrapper(text)):
-                return Address(spot, self._kind(base, own), text, own.source, own)
+                way = self._way(own.source)
+                written = tuple(source.url for source in way.written)
+                return Address(spot, self._kind(base, own), text, way.source, own, written=written)
         return None
+
+    def _way(self, source: Source) -> Way:
+        """Return what a source in an address of ours wraps, as requests read it."""
+        try:
+            return self._requests.way(source)
+        except MirrorError:
+            return Way(source)
 
     def _kind(self, base: OwnBase, own: OwnAddress) -> Kind:
         if base is not self._present:
@@ -129,6 +141,7 @@ class Classifier:
                 unwrapped.source,
                 dropped=unwrapped.dropped,
                 options=unwrapped.options,
+                written=tuple(source.url for source in unwrapped.written(text)),
             )
         if looks_like_worker(text):
             reason = "looks like a CORS worker: name its address in rewrite.wrappers"

@@ -60,11 +60,11 @@ class Sizes:
 
     def _any(self, asked: Options, preset: str) -> Chosen:
         known = {name: value for name, value in asked.items() if self._canonical(_text({name: value}))}
-        if "width" in known or "height" in known:
-            if text := self._canonical(_text(known)):
-                return Chosen(text, _without(asked, known))
-            # More than `render.max_output_side` or `render.max_output_pixels`.
-            known = {name: value for name, value in known.items() if name not in SIZE}
+        sized = "width" in known or "height" in known
+        if sized and (text := self._canonical(_text(known))):
+            return Chosen(text, _without(asked, known))
+        # No size, or more than `render.max_output_side` or `render.max_output_pixels`: the preset's stands.
+        known = {name: value for name, value in known.items() if name not in SIZE}
         if preset != ORIGINAL and known and (text := self._canonical(f"{preset},{_text(known)}")):
             return Chosen(text, _without(asked, known))
         return Chosen(preset, tuple(asked))

@@ -95,7 +95,12 @@ def _replacement(item: dict[str, Any]) -> Replacement:
 
 def _picture(item: dict[str, Any]) -> Picture:
     return Picture(
-        Source(**item["source"]), tuple(item["presets"]), item["line"], item["wrapped"], tuple(item["own"])
+        Source(**item["source"]),
+        tuple(item["presets"]),
+        item["line"],
+        item["wrapped"],
+        tuple(item["own"]),
+        tuple(item["written"]),
     )
 
 

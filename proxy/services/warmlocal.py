@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache.entry import Entry
@@ -12,7 +12,9 @@ from cache.errors import CacheError
 from cache.originals import Originals as OriginalsStore
 from proxy.errors import (
     MirrorError,
+    NotAnImage,
     RenderTimeout,
+    SourceError,
     SourceTimeout,
     TooManyFrames,
     TooManyPixels,
@@ -55,7 +57,8 @@ class LocalWarmer:
     2. A kept original whose body has vanished from the disk is fetched again: it must not be said to be kept.
     3. The original is obtained and all looks are made from one decode; what is stored already is not made again.
     4. A refresh that takes longer than visitors wait for is waited for.
-    5. An address of ours that visitors are refused at, as the articles have it, makes the picture dead to them.
+    5. What is kept under a wrapper's own address counts when the source cannot be had.
+    6. An address of ours that visitors are refused at, as the articles have it, makes the picture dead to them.
     """
 
     def __init__(self, parts: Parts, looks: Looks) -> None:
@@ -76,10 +79,20 @@ class LocalWarmer:
     async def _outcome(self, work: Work, *, ask: bool) -> Outcome:
         try:
             return await self._warmed(work, ask=ask)
+        except (SourceError, NotAnImage) as error:
+            return await self._as_written(work) or Outcome(work, failure=Failure.of(error))
         except MirrorError as error:
             return Outcome(work, failure=Failure.of(error))
         except (CacheError, OSError) as error:
             return Outcome(work, failure=Failure(NOT_KEPT, f"The store cannot be used: {error}"))
+
+    async def _as_written(self, work: Work) -> Outcome | None:
+        """Return what became of an original that is kept under a wrapper's own address, and answers in its place."""
+        for source in work.written:
+            if await self._parts.originals.peek(source) is not None:
+                outcome = await self._outcome(replace(work, source=source, written=()), ask=True)
+                return replace(outcome, work=work)
+        return None
 
     def wants_pauses(self, origin: str) -> bool:
         """Tell whether the robots.txt of `origin`, if it was read, asks for pauses."""
@@ -119,12 +132,16 @@ class LocalWarmer:
 
     async def _made(self, work: Work, looks: tuple[Look, ...]) -> tuple[Obtained, tuple[Made, ...]]:
         wishes = tuple(Wish(look.resolved, look.browser.acceptable) for look in looks)
-        obtained, results = await self._parts.variants.warm(work.source, wishes, date=work.date)
+        obtained, results = await self._parts.variants.warm(
+            work.source, wishes, date=work.date, written=work.written
+        )
         for _ in range(_MAX_WAITS):
             if obtained.state.detail != _REFRESHING:
                 break
             # Each call waits a moment for the same refresh.
-            obtained, results = await self._parts.variants.warm(work.source, wishes, date=work.date)
+            obtained, results = await self._parts.variants.warm(
+                work.source, wishes, date=work.date, written=work.written
+            )
         pairs = zip(looks, results, strict=True)
         return obtained, tuple(_made(look, result) for look, result in pairs)
 

@@ -102,7 +102,7 @@ class Plan:
             raise NotFound(detail="an original has no variant")
         formats = self._formats(self.resolved, accept, offered)
         resolved = self.resolved if hints == NO_HINTS else _hinted(self.resolved, hints, self.limits)
-        return Asked(self.source, resolved, formats)
+        return Asked(self.source, resolved, formats, self.written)
 
     def _formats(self, resolved: Resolved, accept: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
         if not self.negotiated:
