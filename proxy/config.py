@@ -328,7 +328,8 @@ _SHIPPED_PRESETS: dict[str, PresetOptions] = {
 
 WrapperDialect = Literal[
     "worker", "prefix", "cors-anywhere", "weserv", "imgproxy", "thumbor", "imagor", "cloudflare", "imageproxy",
-    "photon", "camo", "next", "vercel", "netlify", "astro", "ipx", "miniflux", "imageflow", "cloudinary", "statically",
+    "photon", "camo", "next", "vercel", "netlify", "astro", "ipx", "miniflux", "imageflow", "hive",
+    "cloudinary", "statically",
 ]  # fmt: skip
 """The names of `proxy.dialects.GRAMMARS`."""
 

@@ -19,10 +19,12 @@ from proxy.app import Engine, open_engine
 from proxy.cli.reports import report_problem, show_summary, write_report
 from proxy.cli.terminal import complain, progress_bar, quiet_log, safe, say, say_no_article, whole_number
 from proxy.config import Config, base_url_problem
+from proxy.dialects import Unwrapper
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
 from proxy.services.articles import RewriteSettings
+from proxy.services.former import with_former_wrappers
 from proxy.services.gathering import Gathered, gather
 from proxy.services.looks import ORIGINAL, Looks
 from proxy.services.rewriteprocess import GuardedRewriter
@@ -77,6 +79,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
         if problem := _misuse(args, config):
             return complain(problem)
         gathered = _gathered(args, config)
+        unwrapper = Unwrapper(config.rewrite.prefixes)
+        gathered.works = with_former_wrappers(gathered.works, gathered.files.values(), unwrapper)
     except (OSError, ValueError, MirrorError) as error:
         return complain(error)
     if not (gathered.articles or gathered.unread):

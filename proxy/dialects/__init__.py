@@ -181,13 +181,11 @@ def _own_opener(base: Address) -> Opener:
             return None
         request = native.parse("/" + address.rest, mount=mount)
         options: Options = {}
-        dropped: list[str] = []
         for item in request.options.split(","):
             name, equals, value = item.partition("=")
+            # A preset is the place's to choose.
             if equals:
                 options[_LONG_NAMES.get(name, name)] = percent_decode(value)
-            else:
-                dropped.append(name)
-        return Opened(request.source.url, options, tuple(dropped))
+        return Opened(request.source.url, options)
 
     return open_own

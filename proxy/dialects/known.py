@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from proxy.dialects import (
     camo,
@@ -57,6 +57,7 @@ GRAMMARS: dict[str, Grammar] = {
         ipx.GRAMMAR,
         encoded.MINIFLUX,
         encoded.IMAGEFLOW,
+        encoded.HIVE,
         cloudinary.GRAMMAR,
         statically.GRAMMAR,
     )
@@ -85,6 +86,7 @@ _HOSTED = (
     _Hosted(statically.GRAMMAR, statically.HOSTS, re.compile("/img/")),
     _Hosted(cloudinary.GRAMMAR, ("res.cloudinary.com",), re.compile("/[^/]+/image/fetch/")),
     _Hosted(cloudinary.GRAMMAR, ("substackcdn.com", "cdn.substack.com"), re.compile("/image/fetch/")),
+    _Hosted(encoded.HIVE, services.HIVE_HOSTS, re.compile("/p/")),
     _Hosted(cloudflare.GRAMMAR, ("media*.dev.to",), re.compile("/dynamic/image/")),
 )
 
@@ -110,7 +112,7 @@ def open_form(address: Address) -> tuple[str, Opened] | None:
             behind = whole[match.end() - (len("unsafe/") if match["thumbor"] else 0) :]
             opened = grammar.read(behind, address.site)
             return (grammar.name, opened) if opened else None
-    match = _SIGNED_FORM.match(whole)
+    match = _SIGNED_FORM.match(whole) if "/plain/" in whole.lower() else None
     if match is None:
         return None
     opened = imgproxy.read(whole[match.end() + 1 :], address.site)
@@ -153,9 +155,11 @@ def _any_pattern() -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _by_host()[1]))
 
 
-def openers_of(host: str) -> Iterator[Named]:
-    """Yield what may open addresses at `host`, with its name."""
+@lru_cache(maxsize=1024)
+def openers_of(host: str) -> tuple[Named, ...]:
+    """Return what may open addresses at `host`, with its name."""
     exact, patterns = _by_host()
-    yield from exact.get(host, ())
+    found = exact.get(host, [])
     if _any_pattern().fullmatch(host):
-        yield from (named for pattern, named in patterns if pattern.fullmatch(host))
+        found = [*found, *(named for pattern, named in patterns if pattern.fullmatch(host))]
+    return tuple(found)

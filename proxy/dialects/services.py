@@ -35,6 +35,14 @@ from proxy.dialects.grammar import inside, split_query
 from proxy.dialects.opened import ABSOLUTE, Opened, open_query, query_items
 from proxy.source import looks_encoded
 
+HIVE_HOSTS = (
+    "steemitimages.com",
+    "cdn.steemitimages.com",
+    "images.hive.blog",
+    "images.ecency.com",
+    "i.ecency.com",
+)
+"""Hosts that also take a source in base58 (`proxy.dialects.encoded`)."""
 _READERS: dict[str, Reader] = {
     "width": pixels("width"),
     "height": pixels("height"),

@@ -139,16 +139,19 @@ async def test_wrapper_is_asked_when_the_source_is_dead_and_gives_way_when_it_is
     assert list(kept_sources(tmp_path)) == [source]
 
 
-def test_warm_keeps_what_the_wrapper_of_an_article_still_has(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A source that is dead everywhere else is kept under its own name, and is not called dead."""
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_warm_keeps_what_the_wrapper_of_an_article_still_has(tmp_path: Path, *, rewritten: bool) -> None:
+    """A source that is dead everywhere else is kept under its own name; a rewritten article's journal knows it too."""
     with running_in_thread(ScriptedOrigin()) as origin:
         address = wrapped(origin)
         origin.serve("/get?u=" + quote(DEAD, safe=""), COPY)
         (tmp_path / "a.md").write_text(f"![]({address})\n")
         config = write_config(tmp_path, learnt(origin))
-        assert invoke("warm", tmp_path / "a.md", config=config) == 0
+        words = ("--base-url", "https://img.example.org")
+        if rewritten:
+            assert invoke("rewrite", tmp_path / "a.md", *words, "--write", config=config) == 0
+            assert "/image/content/http://127.0.0.1:1/dead.png" in (tmp_path / "a.md").read_text()
+        assert invoke("warm", tmp_path / "a.md", *words, config=config) == 0
     entry = kept_sources(tmp_path)[DEAD]
     assert entry.recovered is not None
     assert entry.recovered["from"] == "wrapper"

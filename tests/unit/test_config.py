@@ -213,8 +213,13 @@ def test_wrapper_with_its_dialect_is_accepted_beside_plain_prefixes(tmp_path: Pa
 
 
 def test_wrapper_with_an_unknown_dialect_or_no_prefix_is_named_once(tmp_path: Path) -> None:
-    wrappers = '[{prefix = "https://b.example/", dialect = "thumbr"}, {dialect = "thumbor"}, {prefix = "x", dialect = "ipx"}]'
-    found = problems_of(write(tmp_path, f"[rewrite]\nwrappers = {wrappers}\nwidths = [0]\n"))
+    wrappers = [
+        'prefix = "https://b.example/", dialect = "thumbr"',
+        'dialect = "ipx"',
+        'prefix = "x", dialect = "ipx"',
+    ]
+    listed = ", ".join(f"{{{wrapper}}}" for wrapper in wrappers)
+    found = problems_of(write(tmp_path, f"[rewrite]\nwrappers = [{listed}]\nwidths = [0]\n"))
     assert len(found) == 4
     assert "'thumbor'" in found[0]
     assert "prefix: must be set" in found[1]

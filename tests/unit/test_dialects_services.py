@@ -48,6 +48,8 @@ TABLE: list[tuple[str, str, dict[str, object]]] = [
     (f"https://steemitimages.com/0x0/{SRC}", SRC, {}),
     (f"https://images.hive.blog/768x0/{SRC}?v=1", SRC + "?v=1", {"width": 768}),
     (f"https://images.ecency.com/640x480/{ESC}", SRC, {"width": 640, "height": 480}),
+    ("https://images.hive.blog/p/L87dwHRGadGj8edpEnxyvWDhZx?format=match&mode=fit&width=640", SRC, {"width": 640}),
+    ("https://steemitimages.com/p/L87dwHRGadGj8edpEnxyvWDhZx.png", SRC, {}),
     (f"https://pic1.xuehuaimg.com/proxy/csdn/{SRC}", SRC, {}),
     (f"https://pic1.xuehuaimg.com/proxy/{SRC}", SRC, {}),
     (f"https://image.baidu.com/search/down?thumburl={SRC}", SRC, {}),
