@@ -161,16 +161,13 @@ class Unwrapper:
         address = Address.parse(text) or (Address.of_site(text) if self._forms else None)
         if address is None:
             return None
-        for name, opener in self._openers(address.host):
-            opened = opener(address)
-            if opened is not None:
-                return name, address.host, opened
+        for openers in (self._first, openers_of(address.host)):
+            for name, opener in openers:
+                opened = opener(address)
+                if opened is not None:
+                    return name, address.host, opened
         form = open_form(address) if self._forms else None
         return (form[0], address.host, form[1]) if form else None
-
-    def _openers(self, host: str) -> Iterator[Named]:
-        yield from self._first
-        yield from openers_of(host)
 
 
 def _own_opener(base: Address) -> Opener:

@@ -95,6 +95,8 @@ _FORM = re.compile(
     r"(?:(?P<cloudflare>/cdn-cgi/image/)|(?P<ipx>/_ipx/)|(?P<thumbor>/unsafe/)"
     r"|(?P<framework>/_next/image|/_vercel/image|/\.netlify/images|/_image)/?(?=\?))"
 )
+_HINT = re.compile(r"/(?:_|cdn-cgi/|unsafe/|\.netlify/)")
+"""What every such form has; most addresses have none of it, and looking for it is quick."""
 _SIGNED_FORM = re.compile(
     r"(?:/[\w.~-]{1,60}){0,2}?(?=/[\w=-]{1,90}/(?:[a-z_-]{1,40}(?::|%3A)[^/]*+/)*+plain/https?(?::|%3A))",
     re.IGNORECASE,
@@ -105,7 +107,7 @@ _SIGNED_FORM = re.compile(
 def open_form(address: Address) -> tuple[str, Opened] | None:
     """Open an address whose form says what it is, at whatever host; return the grammar's name with it."""
     whole = "/" + address.rest
-    match = _FORM.match(whole)
+    match = _FORM.match(whole) if _HINT.search(whole) else None
     if match is not None:
         grammar = _grammar_of(match, whole)
         if grammar is not None:

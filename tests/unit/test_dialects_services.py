@@ -40,6 +40,7 @@ TABLE: list[tuple[str, str, dict[str, object]]] = [
     (f"https://external-content.duckduckgo.com/iu/?u={ESC}&f=1&nofb=1&ipt=abc&ipo=images", SRC, {}),
     (f"https://proxy.duckduckgo.com/iu/?u={SRC}&f=1", SRC, {}),
     (f"https://external-content.duckduckgo.com/iu/?u={ESC}&f=1&unheard=of", SRC, {}),
+    ("https://external-content.duckduckgo.com/iu/?u=https:%2F%2Fh.org%2Fa.png%3Fx=1&unheard=of", SRC + "?x=1", {}),
     (f"https://substackcdn.com/image/fetch/$s_!ab!,w_1456,c_limit,f_auto,q_auto:good,fl_progressive:steep/{ESC}", SRC, {"width": 1456}),
     (f"https://cdn.substack.com/image/fetch/w_1456%2Cc_limit%2Cf_auto/{ESC}", SRC, {"width": 1456}),
     (f"https://substackcdn.com/image/fetch/w_40,h_40,c_fill,f_auto,q_auto:good,g_auto/{ESC}", SRC, {"width": 40, "height": 40, "fit": "cover", "gravity": "auto"}),
