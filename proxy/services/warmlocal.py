@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,17 +134,26 @@ class LocalWarmer:
     async def _made(self, work: Work, looks: tuple[Look, ...]) -> tuple[Obtained, tuple[Made, ...]]:
         wishes = tuple(Wish(look.resolved, look.browser.acceptable) for look in looks)
         obtained, results = await self._parts.variants.warm(
-            work.source, wishes, date=work.date, written=work.written
+            work.source, wishes, date=work.date, written=self._askable(work)
         )
         for _ in range(_MAX_WAITS):
             if obtained.state.detail != _REFRESHING:
                 break
             # Each call waits a moment for the same refresh.
             obtained, results = await self._parts.variants.warm(
-                work.source, wishes, date=work.date, written=work.written
+                work.source, wishes, date=work.date, written=self._askable(work)
             )
         pairs = zip(looks, results, strict=True)
         return obtained, tuple(_made(look, result) for look, result in pairs)
+
+    def _askable(self, work: Work) -> tuple[Source, ...]:
+        """Return the wrappers' addresses that may be fetched when the source is dead."""
+        found: list[Source] = []
+        for source in work.written:
+            with suppress(MirrorError):
+                self._parts.admit(source, True)
+                found.append(source)
+        return tuple(found)
 
     async def _kept(self, source: Source, obtained: Obtained, before: Entry | None) -> KeptOriginal | None:
         entry: Entry | None = obtained.entry

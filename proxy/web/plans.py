@@ -51,10 +51,10 @@ class Plan:
 
     kind `original` has no transform; `version` is the digest when bytes of its history are asked for. `steps`
     names the wrappers that were taken off, `written` are their own addresses, the inner ones first: what was kept under
-    one of them before its grammar was known still answers when the source does not. `refusal` is set where only that
-    is admitted. `expires_at` is the end of the signature, unix seconds, or None. `minded`
-    are the hints that the answer depends on, None when on none; those of a picture's place count only with
-    `client_hints`. `headers` are the same in every answer.
+    one of them before its grammar was known still answers when the source does not. `askable` are those that may be
+    fetched when the source is dead. `refusal` is set where only what is kept is admitted. `expires_at` is the end of
+    the signature, unix seconds, or None. `minded` are the hints that the answer depends on, None when on none; those
+    of a picture's place count only with `client_hints`. `headers` are the same in every answer.
     """
 
     kind: PlanKind
@@ -66,6 +66,7 @@ class Plan:
     version: str = ""
     limits: Limits = field(default_factory=Limits)
     written: tuple[Source, ...] = ()
+    askable: tuple[Source, ...] = ()
     refusal: SourceNotAllowed | None = None
     client_hints: InitVar[bool] = False
     minded: Minded | None = field(init=False)
@@ -83,7 +84,7 @@ class Plan:
     def at(self, source: Source) -> Plan:
         """Return the same plan for what is kept under another address of the source."""
         plan = copy.copy(self)
-        plan.source, plan.written, plan.refusal = source, (), None
+        plan.source, plan.written, plan.askable, plan.refusal = source, (), (), None
         return plan
 
     @property
@@ -102,7 +103,7 @@ class Plan:
             raise NotFound(detail="an original has no variant")
         formats = self._formats(self.resolved, accept, offered)
         resolved = self.resolved if hints == NO_HINTS else _hinted(self.resolved, hints, self.limits)
-        return Asked(self.source, resolved, formats, self.written)
+        return Asked(self.source, resolved, formats, self.askable)
 
     def _formats(self, resolved: Resolved, accept: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
         if not self.negotiated:
@@ -239,6 +240,14 @@ class Plans:
             if not plan.written:
                 raise
             plan.refusal = refusal
+        plan.askable = tuple(source for source in plan.written if self._may_be_asked(source))
+
+    def _may_be_asked(self, source: Source) -> bool:
+        try:
+            self._policy.check_hop(source)
+        except SourceNotAllowed:
+            return False
+        return True
 
     def _admits(self, source: Source, *, bounded: bool, signed: bool | None) -> bool:
         try:

@@ -139,6 +139,18 @@ async def test_wrapper_is_asked_when_the_source_is_dead_and_gives_way_when_it_is
     assert list(kept_sources(tmp_path)) == [source]
 
 
+async def test_wrapper_that_is_not_allowed_is_not_asked(
+    tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
+) -> None:
+    """The source is in `sources.allow`, the wrapper is not: nothing is fetched from it."""
+    origin.serve("/get?u=" + quote(DEAD, safe=""), COPY)
+    config = write_config(tmp_path, learnt(origin, sources={"allow": ["http://127.0.0.1:1/"]}))
+    with Service(config) as service:
+        answer = await Client(http, service.base).get(f"/image/original/{wrapped(origin)}")
+        assert answer.code == "source_unreachable"
+    assert origin.count() == 0
+
+
 @pytest.mark.parametrize("rewritten", [False, True])
 def test_warm_keeps_what_the_wrapper_of_an_article_still_has(tmp_path: Path, *, rewritten: bool) -> None:
     """A source that is dead everywhere else is kept under its own name; a rewritten article's journal knows it too."""

@@ -208,7 +208,7 @@ class PictureRequest:
             self._note_memory_hit()
             return original_response(self.request, held, self._moment)
         obtained = await self.context.originals.obtain(
-            self.plan.source, accept=lambda early: early.is_readable, written=self.plan.written
+            self.plan.source, accept=lambda early: early.is_readable, written=self.plan.askable
         )
         obtained = await self.context.originals.whole(self.plan.source, obtained)
         try:
