@@ -17,7 +17,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import ada_url
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB|KB|kB|MB|GB|TB)?\s*")
 _SIZE_UNITS = {
@@ -326,8 +335,47 @@ _SHIPPED_PRESETS: dict[str, PresetOptions] = {
 }
 
 
+WrapperDialect = Literal[
+    "worker", "prefix", "cors-anywhere", "weserv", "imgproxy", "thumbor", "imagor", "cloudflare", "imageproxy",
+    "photon", "camo", "next", "vercel", "netlify", "astro", "ipx", "miniflux", "imageflow", "hive",
+    "cloudinary", "statically",
+]  # fmt: skip
+"""The names of `proxy.dialects.GRAMMARS`."""
+
+DEFAULT_WIDTHS = (320, 480, 640, 800, 960, 1280, 1600, 1920)
+
+
+class WrapperConfig(Section):
+    """A wrapper that has a grammar of its own: what its addresses begin with, and which grammar that is."""
+
+    prefix: str
+    dialect: WrapperDialect
+
+    @field_validator("prefix")
+    @classmethod
+    def _beginning(cls, value: str) -> str:
+        return _wrapper_prefix(value)
+
+
+def _wrapper_prefix(value: str) -> str:
+    if not _WRAPPER.fullmatch(value.strip()):
+        raise ValueError(f"{value!r} is not the beginning of an http(s) address")
+    return value
+
+
+def _kind_of_wrapper(value: object) -> str:
+    return "table" if isinstance(value, dict | WrapperConfig) else "text"
+
+
+# Told apart by its form, so that what is wrong with one is said once.
+Wrapper = Annotated[
+    Annotated[str, Tag("text")] | Annotated[WrapperConfig, Tag("table")], Discriminator(_kind_of_wrapper)
+]
+
+
 class RewriteConfig(Section):
-    wrappers: tuple[str, ...] = ()
+    wrappers: tuple[Wrapper, ...] = ()
+    widths: tuple[Annotated[int, Field(ge=1, le=32767)], ...] = DEFAULT_WIDTHS
     fields: dict[str, str] = {
         "headimg": "headimg",
         "cover": "headimg",
@@ -348,11 +396,21 @@ class RewriteConfig(Section):
 
     @field_validator("wrappers")
     @classmethod
-    def _prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for prefix in value:
-            if not _WRAPPER.fullmatch(prefix.strip()):
-                raise ValueError(f"{prefix!r} is not the beginning of an http(s) address")
+    def _prefixes(cls, value: tuple[str | WrapperConfig, ...]) -> tuple[str | WrapperConfig, ...]:
+        for item in value:
+            if isinstance(item, str):
+                _wrapper_prefix(item)
         return value
+
+    @field_validator("widths")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(value)))
+
+    @property
+    def prefixes(self) -> tuple[str | tuple[str, str], ...]:
+        """The wrappers as `proxy.dialects` takes them: a prefix, or prefix and dialect."""
+        return tuple(item if isinstance(item, str) else (item.prefix, item.dialect) for item in self.wrappers)
 
 
 class LogConfig(Section):

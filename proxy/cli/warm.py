@@ -17,10 +17,12 @@ from proxy.cli.reports import report_problem, show_summary, write_report
 from proxy.cli.signals import Signals, Stopped
 from proxy.cli.terminal import complain, progress_bar, quiet_log, safe, say, say_no_article, whole_number
 from proxy.config import Config, base_url_problem
+from proxy.dialects import Unwrapper
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
 from proxy.services.articles import RewriteSettings
+from proxy.services.former import with_former_wrappers
 from proxy.services.gathering import Gathered, gather
 from proxy.services.looks import ORIGINAL, Looks
 from proxy.services.rewriteprocess import GuardedRewriter
@@ -88,6 +90,8 @@ def _run(args: argparse.Namespace, config: Config, gathered: Gathered, signals: 
         if problem := _misuse(args, config):
             return complain(problem)
         _gather(args, config, gathered, signals)
+        unwrapper = Unwrapper(config.rewrite.prefixes)
+        gathered.works = with_former_wrappers(gathered.works, gathered.files.values(), unwrapper)
     except (OSError, ValueError, MirrorError) as error:
         return complain(error)
     if not (gathered.articles or gathered.unread):
@@ -188,7 +192,7 @@ class _Run:
         self._args = args
         self._config = config if args.recover else _without_recovery(config)
         self._gathered = gathered
-        self._looks = Looks(config.presets, browsers)
+        self._looks = Looks(config.presets, browsers, widths=config.rewrite.widths)
         self._signer = Signer(config.sources.keys) if config.sources.keys else None
         self._report = _report(gathered)
         self._signals = signals

@@ -78,7 +78,7 @@ class Article:
                 decision.preset,
                 spot.context,
                 self.line_of(spot.start),
-                address.dropped,
+                (*address.dropped, *(f"{name}: not admitted" for name in decision.lost)),
             )
         )
         return new[0]
@@ -97,11 +97,12 @@ class Article:
         known = self._pictures.get(source)
         if known is None:
             line = self.line_of(address.spot.start)
-            self._pictures[source] = Picture(source, (preset,), line, wrapped, own)
+            self._pictures[source] = Picture(source, (preset,), line, wrapped, own, address.written)
             return
         presets = tuple(dict.fromkeys((*known.presets, preset)))
         own = tuple(dict.fromkeys((*known.own, *own)))
-        self._pictures[source] = Picture(source, presets, known.line, known.wrapped or wrapped, own)
+        written = tuple(dict.fromkeys((*known.written, *address.written)))
+        self._pictures[source] = Picture(source, presets, known.line, known.wrapped or wrapped, own, written)
 
     def _picture_preset(self, decision: Decision) -> str:
         """Return the preset a picture is shown in; empty when the place does not make it one."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from proxy.config import RewriteConfig
-from proxy.dialects import Unwrapper
+from proxy.dialects import Unwrapper, Way
+from proxy.dialects.asked import Options
 from proxy.dialects.escapes import read_source
 from proxy.dialects.worker import looks_like_worker
 from proxy.errors import MirrorError
 from proxy.rewrite.charset import as_sent, as_utf8
-from proxy.rewrite.own import OwnAddress, OwnBase, Sign
+from proxy.rewrite.own import OwnAddress, OwnBase, Sign, looks_like_ours
 from proxy.rewrite.spot import Spot, Use, address_text
 from proxy.source import Source
 
@@ -36,7 +37,8 @@ class Kind(Enum):
 class Address:
     """An address at its spot. `source` is None only when unreadable, and then `reason` says why.
 
-    `dropped` names the options of a wrapper that are lost with it.
+    `options` is what a wrapper asks of the picture, in our words; `dropped` names what it asks and we cannot say.
+    `written` are the wrappers' own addresses, as sources.
     """
 
     spot: Spot
@@ -46,6 +48,8 @@ class Address:
     own: OwnAddress | None = None
     reason: str = ""
     dropped: tuple[str, ...] = ()
+    options: Options = field(default_factory=dict)
+    written: tuple[str, ...] = ()
 
     @property
     def shown(self) -> bool:
@@ -78,8 +82,9 @@ class Classifier:
         former = [url.rstrip("/") for url in config.former_urls if url.rstrip("/") != base_url]
         self._present = OwnBase(base_url) if base_url else None
         self._bases = [*([self._present] if self._present else []), *map(OwnBase, former)]
-        self._unwrapper = Unwrapper(config.wrappers, own=(base_url, *former) if base_url else tuple(former))
-        self._wrappers = Unwrapper(config.wrappers)
+        self._unwrapper = Unwrapper(config.prefixes, own=(base_url, *former) if base_url else tuple(former))
+        self._wrappers = Unwrapper(config.prefixes)
+        self._requests = Unwrapper(config.prefixes, forms=False)
         self._sign = sign
 
     def wraps_picture(self, text: str) -> bool | None:
@@ -105,8 +110,17 @@ class Classifier:
         for base in self._bases:
             own = base.read(text)
             if own and not (own.worker_form and self._wrappers.is_wrapper(text)):
-                return Address(spot, self._kind(base, own), text, own.source, own)
+                way = self._way(own.source)
+                written = tuple(source.url for source in way.written)
+                return Address(spot, self._kind(base, own), text, way.source, own, written=written)
         return None
+
+    def _way(self, source: Source) -> Way:
+        """Return what a source in an address of ours wraps, as requests read it."""
+        try:
+            return self._requests.way(source)
+        except MirrorError:
+            return Way(source)
 
     def _kind(self, base: OwnBase, own: OwnAddress) -> Kind:
         if base is not self._present:
@@ -120,12 +134,23 @@ class Classifier:
             ours = self._present is not None and self._present.covers(text)
             return None if ours else Address(spot, Kind.UNREADABLE, text, reason=error.message)
         if unwrapped is not None:
-            return Address(spot, Kind.WRAPPER, text, unwrapped.source, dropped=unwrapped.dropped)
+            return Address(
+                spot,
+                Kind.WRAPPER,
+                text,
+                unwrapped.source,
+                dropped=unwrapped.dropped,
+                options=unwrapped.options,
+                written=tuple(source.url for source in unwrapped.written(text)),
+            )
         if looks_like_worker(text):
             reason = "looks like a CORS worker: name its address in rewrite.wrappers"
             return Address(spot, Kind.UNREADABLE, text, reason=reason)
         if self._present and self._present.covers(text):
             return None
+        if looks_like_ours(text):
+            reason = "looks like an address of an imgmirror: name its base in rewrite.former_urls"
+            return Address(spot, Kind.UNREADABLE, text, reason=reason)
         return self._direct(spot, text)
 
     def _direct(self, spot: Spot, text: str) -> Address | None:

@@ -1,7 +1,7 @@
 """Which addresses of an article are replaced, by which preset, and why the others stay. Pure.
 
-shows a picture     wrapper -> the place's preset; a bare address too when the article shows the source
-                    through a wrapper, or when all pictures are wanted
+shows a picture     wrapper -> the size it asked for, else the place's preset; a bare address too when the
+                    article shows the source through a wrapper, or when all pictures are wanted
 our own addresses   of a former base URL, or not signed by the first key -> what they were, right again
 links               wrapper -> original, when the source is a picture by its name or shown in the article
 loads an asset      wrapper -> original, when `fetch.types` admits the type
@@ -17,33 +17,46 @@ from fnmatch import fnmatchcase
 from proxy.dialects.native import ORIGINAL
 from proxy.errors import MirrorError
 from proxy.rewrite.classify import Address, Kind
+from proxy.rewrite.sizes import Sizes
 from proxy.rewrite.spot import Use
 from proxy.source import Source
 
-DRAWN = "format=png"
-"""What follows a preset where an SVG must not be answered as it is."""
+DRAWN = {"format": "png"}
+"""What is asked for where an SVG must not be answered as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of an address: replaced when `preset` is set, else left for `reason` (empty: not ours)."""
+    """What becomes of an address: replaced when `preset` is set, else left for `reason` (empty: not ours).
+
+    `preset` are the options of the new address as they are written; `lost` names what its wrapper asked and they do
+    not say.
+    """
 
     address: Address
     preset: str = ""
     reason: str = ""
     on_purpose: bool = True
+    lost: tuple[str, ...] = ()
 
 
 class Decider:
     """Decides for one article: it has to know all addresses before the first is replaced."""
 
     def __init__(
-        self, addresses: Iterable[Address], *, body: str, all_images: bool, types: tuple[str, ...]
+        self,
+        addresses: Iterable[Address],
+        *,
+        body: str,
+        all_images: bool,
+        types: tuple[str, ...],
+        sizes: Sizes,
     ) -> None:
         self._addresses = list(addresses)
         self._body = body
         self._all_images = all_images
         self._types = types
+        self._sizes = sizes
         shown = [address for address in self._addresses if address.shown and address.source]
         self._shown = {address.source for address in shown}
         self._shown_wrapped = {address.source for address in shown if address.kind is not Kind.DIRECT}
@@ -63,13 +76,13 @@ class Decider:
                 return Decision(address, reason=address.spot.context)
             return Decision(address, address.own.preset)
         if address.kind is Kind.DIRECT:
-            return Decision(address, self._direct(address))
+            return self._direct(address)
         return self._wrapper(address)
 
     def _wrapper(self, address: Address) -> Decision:
         use = address.spot.use
         if use is Use.SHOW:
-            return Decision(address, self._preset(address))
+            return self._shown_as(address)
         if use is Use.LEAVE:
             return Decision(address, reason=address.spot.context)
         if use is Use.ASSET:
@@ -81,14 +94,14 @@ class Decider:
             return Decision(address, ORIGINAL)
         return Decision(address, reason="a link to something that is not known to be a picture")
 
-    def _direct(self, address: Address) -> str:
+    def _direct(self, address: Address) -> Decision:
         through_wrapper = address.source in self._shown_wrapped
         if address.spot.use is Use.SHOW:
-            return self._preset(address) if through_wrapper or self._all_images else ""
+            return self._shown_as(address) if through_wrapper or self._all_images else Decision(address)
         if address.spot.use is Use.LINK:
             shown = through_wrapper or (self._all_images and address.source in self._shown)
-            return ORIGINAL if shown else ""
-        return ""
+            return Decision(address, ORIGINAL if shown else "")
+        return Decision(address)
 
     def _settled(self, address: Address) -> Address:
         """Give an address without a scheme the scheme by which the article shows the same source."""
@@ -100,10 +113,13 @@ class Decider:
             return address
         return replace(address, source=plain) if plain in self._shown_wrapped else address
 
-    def _preset(self, address: Address) -> str:
+    def _shown_as(self, address: Address) -> Decision:
         preset = address.spot.preset or self._body
         drawn = address.spot.raster and address.is_svg_by_name and preset != ORIGINAL
-        return f"{preset},{DRAWN}" if drawn else preset
+        asked = (DRAWN if drawn else {}) | address.options
+        chosen = self._sizes.chosen(asked, preset, described_px=address.spot.width)
+        lost = tuple(name for name in chosen.lost if name in address.options)
+        return Decision(address, chosen.options, lost=lost)
 
     def _admitted(self, media: tuple[str, ...]) -> bool:
         return any(

@@ -14,12 +14,19 @@ from proxy.rewrite.css import CssAddress, addresses
 from proxy.rewrite.htmlscan import Attribute, HtmlScanner, StyleSheet, Tag
 from proxy.rewrite.layers import attribute, attribute_map, css, decode_attribute, decode_css, percent
 from proxy.rewrite.spot import Layer, Spot, Use
-from proxy.rewrite.srcset import candidates
+from proxy.rewrite.srcset import described
 
 Locate = Callable[[int, int], tuple[int, int] | None]
 
-ABSOLUTE = re.compile(r"(?:https?:)?[/\\]{2}[^/\\\s]|https?:", re.IGNORECASE)
-"""What an address of another site begins with; everything else is the site's own or no address."""
+ABSOLUTE = re.compile(
+    r"(?:https?:)?[/\\]{2}[^/\\\s]|https?:"
+    r"|/(?:[\w.~-]{1,60}/){0,3}?(?:(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/)",
+    re.IGNORECASE,
+)
+"""What an address of another site begins with; everything else is the site's own or no address.
+
+Among the site's own are those of image endpoints, which may carry the address of another site.
+"""
 
 _SPACE = "\t\n\f\r "
 _DECIDING = frozenset({"rel", "as", "type", "property", "name", "itemprop"})
@@ -73,10 +80,12 @@ def _attribute_spots(
             yield from _css_spot(value, address, context=context, place=origin, use=use, outer=(layer,))
         return
     hold = _hold_in_srcset if rule.form == "srcset" else str
-    for start, end in candidates(value) if rule.form == "srcset" else _trimmed(value):
+    for start, end, width in described(value) if rule.form == "srcset" else _trimmed(value):
         found = origin(start, end) if ABSOLUTE.match(value, start, end) else None
         if found is not None:
-            yield Spot(*found, rule.use, context, (layer,), hold, media=rule.media, raster=rule.raster)
+            yield Spot(
+                *found, rule.use, context, (layer,), hold, media=rule.media, raster=rule.raster, width=width
+            )
 
 
 def _css_spot(  # noqa: PLR0913 - a place in a place
@@ -95,11 +104,11 @@ def _css_spot(  # noqa: PLR0913 - a place in a place
             yield Spot(*found, use or address.use, f"{context} url", layers, media=address.media)
 
 
-def _trimmed(value: str) -> Iterator[tuple[int, int]]:
+def _trimmed(value: str) -> Iterator[tuple[int, int, int]]:
     start = len(value) - len(value.lstrip(_SPACE))
     end = len(value.rstrip(_SPACE))
     if start < end:
-        yield start, end
+        yield start, end, 0
 
 
 def _same_place(start: int, end: int) -> tuple[int, int]:

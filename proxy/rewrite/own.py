@@ -52,6 +52,18 @@ class OwnAddress:
         return f"{native.MOUNT}{','.join((*options, signature, *expiry))}/{source}"
 
 
+_FORM = re.compile(
+    r"(?:https?:)?//[^/?#\s]+(?:/[^/?#\s]+){0,3}?/image/"
+    r"(?:[a-z][a-z0-9_@-]*|[a-z-]+=[^/?#,\s]*)(?:,[a-z-]+=[^/?#,\s]*)*/(?:https?(?::|%3A)|b64:)",
+    re.IGNORECASE,
+)
+
+
+def looks_like_ours(text: str) -> bool:
+    """Tell whether an address has our form, whatever host it names: perhaps a base URL of ours that was forgotten."""
+    return _FORM.match(text) is not None
+
+
 class OwnBase:
     """One base URL; scheme and case of the host are not compared, nor is the scheme's presence."""
 

@@ -40,7 +40,8 @@ class Picture:
     """A picture of the article that a mirror can keep, and the presets it is shown in.
 
     `wrapped` is true when a wrapper or our own address shows it, false when the article asks its origin. `own` are
-    our addresses of it as the article has them, from behind the base URL on.
+    our addresses of it as the article has them, from behind the base URL on; `written` the wrappers' own addresses, as
+    sources.
     """
 
     source: Source
@@ -48,6 +49,7 @@ class Picture:
     line: int
     wrapped: bool
     own: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ address is decided by `frontmatter`, `markdown` and `html`; what an address wrap
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Literal
@@ -25,6 +26,7 @@ from proxy.rewrite.markdown import MarkdownReader
 from proxy.rewrite.masking import is_wide, structure
 from proxy.rewrite.own import OwnAddress, Sign
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
+from proxy.rewrite.sizes import Canonical, Sizes
 from proxy.rewrite.spot import Spot, Use
 from proxy.rewrite.templates import code_ranges, masked
 from proxy.source import Source
@@ -77,6 +79,8 @@ class Rewriter:
         all_images: bool = False,
         types: tuple[str, ...] = ("image/*",),
         any_transform: bool = True,
+        canonical: Canonical | None = None,
+        preset_widths: Mapping[str, int] | None = None,
     ) -> None:
         base_url = base_url.rstrip("/")
         self._config = config
@@ -84,7 +88,12 @@ class Rewriter:
         self._all_images = all_images
         self._types = types
         self._sign = sign
-        self._any_transform = any_transform
+        self._sizes = Sizes(
+            any_transform=any_transform,
+            widths=config.widths,
+            canonical=canonical,
+            preset_widths=preset_widths,
+        )
         self._classifier = Classifier(config, base_url=base_url, sign=sign)
         self._markdown = MarkdownReader()
 
@@ -149,6 +158,7 @@ class Rewriter:
             body=self._config.body,
             all_images=self._all_images,
             types=self._types,
+            sizes=self._sizes,
         )
         return decider.decisions()
 
@@ -163,10 +173,8 @@ class Rewriter:
         return source, self._link(decision.preset, source)
 
     def _link(self, options: str, source: Source) -> str:
-        # Where only presets are served, options behind one would be refused.
-        preset = options if self._any_transform else options.partition(",")[0]
-        signature = self._sign(preset, source, None) if self._sign else None
-        return native.build(self._base_url, preset, source, sig=signature)
+        signature = self._sign(options, source, None) if self._sign else None
+        return native.build(self._base_url, options, source, sig=signature)
 
     def _renewed(self, address: Address, own: OwnAddress) -> str:
         """Return an address of ours below the present base URL, with the first key's signature where there is one."""

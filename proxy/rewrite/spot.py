@@ -41,7 +41,7 @@ class Spot:
 
     `layers` are its spellings from outside to inside. `hold` percent-encodes what no spelling of the place can
     express. `media` are the types that an ASSET must be admitted for; `preset` overrides the text's preset.
-    raster: its readers show no SVG.
+    raster: its readers show no SVG. width: what a srcset says that the picture is wide, in pixels; 0 when it is silent.
     """
 
     start: int
@@ -53,6 +53,7 @@ class Spot:
     preset: str | None = None
     media: tuple[str, ...] = field(default=())
     raster: bool = False
+    width: int = 0
 
     def read(self, raw: str) -> str:
         """Return the address that `raw`, byte text of the article, spells."""

@@ -48,6 +48,7 @@ class _Found:
     options: dict[str, None] = field(default_factory=dict)
     articles: list[str] = field(default_factory=list)
     own: dict[str, None] = field(default_factory=dict)
+    written: dict[Source, None] = field(default_factory=dict)
 
 
 def gather(  # noqa: PLR0913 - what callers differ in
@@ -80,6 +81,7 @@ def gather(  # noqa: PLR0913 - what callers differ in
                 tuple(entry.articles),
                 date=result.first_date(entry.articles),
                 own=tuple(entry.own),
+                written=tuple(entry.written),
             )
             for source, entry in found.items()
         ]
@@ -127,6 +129,7 @@ def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -
         entry = found.setdefault(picture.source, _Found())
         entry.options.update(dict.fromkeys(picture.presets))
         entry.own.update(dict.fromkeys(picture.own))
+        entry.written.update(dict.fromkeys(map(Source.parse, picture.written)))
         if name not in entry.articles:
             entry.articles.append(name)
 

@@ -208,7 +208,12 @@ class Purging:
 
     async def _sources(self, wanted: Wanted, report: PurgeReport) -> AsyncIterator[str]:
         if wanted.source is not None:
-            yield self.unwrapper.opened(Source.parse(wanted.source))[0].url
+            way = self.unwrapper.way(Source.parse(wanted.source))
+            yield way.source.url
+            for source in way.written:
+                # Kept before the grammar of its address was known.
+                if await self._kept.get(source.url) is not None:
+                    yield source.url
         elif wanted.article is not None:
             only, shared = await self._articles.sources_only_in(wanted.article)
             report.shared.extend(shared)

@@ -51,6 +51,7 @@ class Work:
 
     date: when the first of its articles was written, unix seconds; None when none of them says so.
     own: our addresses of it as the articles have them, from behind the base URL on.
+    written: the wrappers' own addresses of it, as the articles have them.
     """
 
     source: Source
@@ -58,6 +59,7 @@ class Work:
     articles: tuple[str, ...]
     date: float | None = None
     own: tuple[str, ...] = ()
+    written: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

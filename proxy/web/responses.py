@@ -73,6 +73,7 @@ class Moment:
     """What differs from one answer to the next of the same picture.
 
     headers: those of the address, such as `Vary`. expires_at: the end of the signature.
+    short: browsers should ask again soon, because something better may come.
     """
 
     now: float
@@ -80,6 +81,7 @@ class Moment:
     min_max_age_seconds: float
     headers: Mapping[str, str]
     expires_at: float | None = None
+    short: bool = False
 
 
 def picture_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
@@ -193,7 +195,7 @@ def _read(descriptor: int, size: int, offset: int) -> bytes:
 
 def _headers(picture: Picture, moment: Moment) -> dict[str, str]:
     remaining = picture.fresh_until - moment.now
-    max_age = SHORT_SECONDS if picture.short else max(remaining, moment.min_max_age_seconds)
+    max_age = SHORT_SECONDS if picture.short or moment.short else max(remaining, moment.min_max_age_seconds)
     if moment.expires_at is not None:
         max_age = min(max_age, max(moment.expires_at - moment.now, 0))
     headers = _BASE.copy()

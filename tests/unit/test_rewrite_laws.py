@@ -16,7 +16,11 @@ ADDRESSES = st.sampled_from(
     [
         WRAPPED, WRAPPED + "?x=1&y=2", WRAPPED + "?a=1&amp;b", WRAPPED + "?(", WRAPPED + ",", SOURCE, ours(),
         "//cors.io/?" + SOURCE, "https://cors.io/?http%3A%2F%2Fh%2F%2C%28%29%5B%22%27%7C%CD", "/local.png",
-        "https://wsrv.nl/?url=http://h/a&b=1", f"{BASE}/image/w=5/http://h/", "data:image/png;base64,AA",
+        "https://wsrv.nl/?url=http%3A%2F%2Fh%2Fa&w=9&h=9&fit=cover&bg=fff", "/_next/image?url=http%3A%2F%2Fh%2Fa&w=9",
+        "https://i0.wp.com/h.org/a.png?resize=9%2C9", "https://any.org/unsafe/9x9/smart/http://h/(a).png",
+        "https://any.org/cdn-cgi/image/w=9,background=%23fff/http://h/a,b.png", "https://wsrv.nl/?url=http://h/a&b=1",
+        "https://any.org/_/rs:fill:9:9/plain/http://h/a.png@webp", f"https://old.example/image/w=5/{SOURCE}",
+        f"{BASE}/image/w=5/http://h/", "data:image/png;base64,AA",
     ]
 )  # fmt: skip
 PIECES = st.sampled_from(

@@ -37,6 +37,7 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
     yield from _decoder(config)
     yield from _manifest(config)
     yield from _administration(config)
+    yield Finding("ok", "rewrite", _written(config))
     yield from _public_address(config.server.public_url)
     if SHIPPED_CONTACT in config.fetch.user_agent:
         advice = "name your own contact in fetch.user_agent, so that origins write before they block"
@@ -45,6 +46,17 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
         networks = ", ".join(map(str, config.fetch.allow_networks))
         advice = "whoever the service serves can read what lies there; empty fetch.allow_networks unless you mean it"
         yield Finding("care", "configuration", f"private networks may be fetched from: {networks}", advice)
+
+
+def _written(config: Config) -> str:
+    """Return which options `rewrite` may write into articles."""
+    signed = "signed" if config.sources.keys else "unsigned"
+    if config.any_transform:
+        return f"writes {signed} addresses with presets and with the sizes that wrappers asked for"
+    widths = ", ".join(map(str, config.rewrite.widths)) or "no others"
+    return (
+        f"writes {signed} addresses with presets and, where a wrapper asked for a size, the widths {widths}"
+    )
 
 
 def machine_findings(config: Config) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from proxy.cli.keeping.common import Stores, known_article, opened, show_figures
 from proxy.cli.terminal import progress_bar, safe, say
 from proxy.config import Config
 from proxy.fetch.hooks import tell
-from proxy.services.articles import unwrapper_of
+from proxy.services.articles import kept_source, unwrapper_of
 from proxy.services.purging import PurgeRefused, PurgeReport, Purging, Wanted, wanted
 from proxy.services.replacing import accept
 from proxy.source import Source
@@ -136,7 +136,8 @@ def accept_misuse(args: argparse.Namespace) -> str:
 async def accept_version(args: argparse.Namespace, config: Config) -> int:
     """Make bytes that were set aside, or an older version, the present original."""
     async with opened(config) as stores:
-        url = unwrapper_of(config).opened(Source.parse(args.source))[0].url
+        source = Source.parse(args.source)
+        url = (await kept_source(unwrapper_of(config), stores.originals, source)).url
         entry = await accept(stores.originals, url, args.version)
     if entry is None:
         say(f"imgmirror: {url} has no such version; store show --source shows them", error=True)
