@@ -235,7 +235,13 @@ def _rewritten(done: Rewritten) -> dict[str, Any]:
             for item in done.result.replaced
         ],
         "left": [
-            {"line": item.line, "address": item.text, "reason": item.reason, "on_purpose": item.on_purpose}
+            {
+                "line": item.line,
+                "context": item.context,
+                "address": item.text,
+                "reason": item.reason,
+                "on_purpose": item.on_purpose,
+            }
             for item in done.result.left
         ],
     }
@@ -279,7 +285,9 @@ def _print_summary(report: _Report) -> None:
                 tell(f"  {article['path']}:{item['line']}: {lost}", "yellow")
         for item in article["left"]:
             place = f"{article['path']}:{item['line']}" if "line" in item else article["path"]
-            text = f"  {place}: left, {item['reason']}: {item['address']}".rstrip(": ")
+            context = item.get("context", "")
+            reason = item["reason"] if context in item["reason"] else f"{context}: {item['reason']}"
+            text = f"  {place}: left, {reason}: {item['address']}".rstrip(": ")
             tell(text, "dim" if item.get("on_purpose") else "yellow")
     sums = f"{len(report.articles)} articles, {report.replaced} addresses {report.verb}, {report.left} left"
     failed = f", {report.failed} failed" if report.failed else ""

@@ -12,6 +12,8 @@ from proxy.dialects.escapes import read_source
 from proxy.dialects.worker import looks_like_worker
 from proxy.errors import MirrorError
 from proxy.rewrite.charset import as_sent, as_utf8
+from proxy.rewrite.expressions import REASON as TEMPLATE
+from proxy.rewrite.expressions import has_expression
 from proxy.rewrite.own import OwnAddress, OwnBase, Sign
 from proxy.rewrite.spot import Spot, Use, address_text
 from proxy.source import Source
@@ -19,6 +21,10 @@ from proxy.source import Source
 _PICTURE_EXTENSION = re.compile(
     r"\.(?:jpe?g|jfif|pjpeg|png|apng|gif|webp|avif|bmp|tiff?|ico|svgz?|heic|heif|jxl)\Z", re.IGNORECASE
 )
+
+
+_OF_PICTURES = frozenset({"weserv", "photon", "cloudinary", "camo"})
+"""Grammars of services that carry pictures and nothing else."""
 
 
 class Kind(Enum):
@@ -29,6 +35,7 @@ class Kind(Enum):
     FORMER = "formerly ours"
     WRAPPER = "a wrapper"
     UNREADABLE = "a wrapper that cannot be opened"
+    TEMPLATE = "an address with a template expression in it"
     DIRECT = "the picture's own"
 
 
@@ -36,7 +43,8 @@ class Kind(Enum):
 class Address:
     """An address at its spot. `source` is None only when unreadable, and then `reason` says why.
 
-    `dropped` names the options of a wrapper that are lost with it.
+    `dropped` names the options of a wrapper that are lost with it. pictures_only: the wrapper carries nothing else.
+    A template that is no wrapper has no reason.
     """
 
     spot: Spot
@@ -46,11 +54,17 @@ class Address:
     own: OwnAddress | None = None
     reason: str = ""
     dropped: tuple[str, ...] = ()
+    pictures_only: bool = False
 
     @property
-    def shown(self) -> bool:
-        """Whether the article shows it."""
-        return self.spot.use is Use.SHOW
+    def is_shown(self) -> bool:
+        """Whether the article shows it as a picture."""
+        return self.spot.use is Use.SHOW or (self.spot.use is Use.MAY_SHOW and self.is_picture)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the address itself tells that it is a picture's."""
+        return self.pictures_only or self.is_picture_by_name
 
     @property
     def is_picture_by_name(self) -> bool:
@@ -90,6 +104,15 @@ class Classifier:
             return True
         return _is_picture_by_name(unwrapped.source) if unwrapped else None
 
+    def is_direct_picture(self, text: str) -> bool:
+        """Tell whether an address is a picture's own by its name, and not below our base URLs."""
+        if any(base.covers(text) for base in self._bases):
+            return False
+        try:
+            return _is_picture_by_name(read_source("https:" + text if text.startswith("//") else text))
+        except MirrorError:
+            return False
+
     def classify(self, spot: Spot, raw: str, *, encoding: str = "") -> Address | None:
         """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle.
 
@@ -99,7 +122,15 @@ class Classifier:
             text = as_sent(address_text(spot.read(as_utf8(raw, encoding))), encoding)
         else:
             text = address_text(spot.read(raw))
-        return self._own(spot, text) or self._foreign(spot, text)
+        found = self._own(spot, text)
+        if found and found.kind is Kind.OURS:
+            return found
+        if has_expression(text) or has_expression(raw):
+            # Pug's `#{…}` begins no fragment.
+            plain = text.replace("#{", "{")
+            wraps = found is not None or self._wrappers.is_wrapper(plain) or looks_like_worker(plain)
+            return Address(spot, Kind.TEMPLATE, text, reason=TEMPLATE if wraps else "")
+        return found or self._foreign(spot, text)
 
     def _own(self, spot: Spot, text: str) -> Address | None:
         for base in self._bases:
@@ -120,7 +151,15 @@ class Classifier:
             ours = self._present is not None and self._present.covers(text)
             return None if ours else Address(spot, Kind.UNREADABLE, text, reason=error.message)
         if unwrapped is not None:
-            return Address(spot, Kind.WRAPPER, text, unwrapped.source, dropped=unwrapped.dropped)
+            of_pictures = unwrapped.steps[0].partition(" ")[0] in _OF_PICTURES
+            return Address(
+                spot,
+                Kind.WRAPPER,
+                text,
+                unwrapped.source,
+                dropped=unwrapped.dropped,
+                pictures_only=of_pictures,
+            )
         if looks_like_worker(text):
             reason = "looks like a CORS worker: name its address in rewrite.wrappers"
             return Address(spot, Kind.UNREADABLE, text, reason=reason)

@@ -15,19 +15,24 @@ from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
 from proxy.rewrite.blocks import BlockReader
+from proxy.rewrite.fields import Fields
+from proxy.rewrite.footnotes import as_items
 from proxy.rewrite.html import ABSOLUTE, IN_CODE, html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
 from proxy.rewrite.inline import Found, InlineScanner, parse_destination
 from proxy.rewrite.layers import bare, decode_markdown, hold_bare, markdown, markdown_angle, percent
 from proxy.rewrite.leftovers import joined
 from proxy.rewrite.region import Lines, Region
-from proxy.rewrite.spot import Layer, Spot, Use
-from proxy.rewrite.templates import TagAddress, long_tags, masked, tag_addresses
+from proxy.rewrite.spot import TEXTS, Layer, Spot, Use
+from proxy.rewrite.tagdata import data_spots
+from proxy.rewrite.tags import TagAddress, tag_addresses, tag_name
+from proxy.rewrite.templates import data_ranges, long_tags, masked
 
 _WORTH_READING = re.compile(r"[\[<]|\{[%{]|://")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)++\]:(?:[ \t]|(?:\r\n?|\n)[ \t>]*+)*+", re.DOTALL)
 _hold_in_autolink = percent(r"[<>]")
 _hold_in_tag = percent(r"[\"'%}](?=[\"'%}]|\Z)|[\"'`\\]")
+_hold_in_list = percent(r"[\"'%}](?=[\"'%}]|\Z)|[\"'`\\,|]|:(?=:)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class _Definition:
 class MarkdownReader:
     """Reads articles one after the other; keeps nothing of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
         self._blocks = BlockReader()
 
     def spots(self, text: str, start: int) -> tuple[list[Spot], list[tuple[int, int]]]:
@@ -52,9 +58,12 @@ class MarkdownReader:
             TooManyBlocks: the text has more lines or blocks than are read.
         """
         text = text.replace("\0", "\ufffd")
+        held = data_ranges(text, start)
+        tag_spots = [spot for item in held for spot in data_spots(text, item, self._fields)]
+        text = masked(text, [item[:2] for item in held])
         tags = long_tags(text, start)
-        tag_spots = [spot for tag in tags for spot in _tag_spots(text, tag)]
-        text = masked(text, tags)
+        tag_spots.extend(spot for tag in tags for spot in _tag_spots(text, tag))
+        text = as_items(masked(text, tags), start)
         tokens, environment = self._blocks.read(text[start:])
         reading = _Reading(Lines(text, start), _definitions(environment))
         found = [spot for token in tokens for spot in reading.block(token)]
@@ -70,6 +79,7 @@ class _Reading:
         self._lines = lines
         self._definitions = definitions
         self._shown: set[str] = set()
+        self._around: set[str] = set()
         self._scanner = HtmlScanner()
         self._in_cell = False
         self.quiet: list[tuple[int, int]] = []
@@ -111,7 +121,8 @@ class _Reading:
             use = Use.SHOW if label in self._shown else Use.LINK
             place = self._destination(definition)
             if place is not None:
-                yield _destination_spot(self._lines.text, place, use, "markdown definition")
+                around = label in self._around
+                yield _destination_spot(self._lines.text, place, use, "markdown definition", around=around)
 
     def _html(self, region: Region, start: int, end: int) -> Iterator[Spot]:
         yield from html_spots(region.content, start, end, scanner=self._scanner, locate=region.locate)
@@ -124,16 +135,22 @@ class _Reading:
             self._shown.add(normalizeReference(region.content[found.start : found.end]))
         elif found.kind == "template":
             yield from self._template(region, found)
-        elif found.kind != "reference link":
+        elif found.kind == "reference link":
+            if found.around:
+                self._around.add(normalizeReference(region.content[found.start : found.end]))
+        else:
             place = region.locate(found.start, found.end)
             if place and ABSOLUTE.match(decode_markdown(region.content[found.start : found.end])):
                 yield self._allowed(_inline_spot(self._lines.text, place, found))
 
     def _template(self, region: Region, found: Found) -> Iterator[Spot]:
-        for address in tag_addresses(region.content[found.start : found.end]):
+        tag = region.content[found.start : found.end]
+        for address in tag_addresses(tag):
             place = region.locate(found.start + address.start, found.start + address.end)
             if place is not None:
-                yield self._allowed(_tag_spot(*place, address))
+                yield self._allowed(_tag_spot(*place, address, tag))
+        if "//" in tag:
+            yield Spot(*region.span(found.start, found.end), Use.TEXT, _tag_context(tag))
 
     def _allowed(self, spot: Spot) -> Spot:
         return spot if self._scanner.shows else replace(spot, use=Use.LEAVE, context=IN_CODE)
@@ -157,13 +174,21 @@ class _Reading:
         return start, end, start > head.end()
 
 
-def _tag_spots(text: str, tag: tuple[int, int]) -> Iterator[Spot]:
-    for address in tag_addresses(text[tag[0] : tag[1]]):
-        yield _tag_spot(tag[0] + address.start, tag[0] + address.end, address)
+def _tag_spots(text: str, place: tuple[int, int]) -> Iterator[Spot]:
+    tag = text[slice(*place)]
+    for address in tag_addresses(tag):
+        yield _tag_spot(place[0] + address.start, place[0] + address.end, address, tag)
+    yield Spot(*place, Use.TEXT, _tag_context(tag))
 
 
-def _tag_spot(start: int, end: int, address: TagAddress) -> Spot:
-    return Spot(start, end, address.use, "template tag", hold=_hold_in_tag)
+def _tag_spot(start: int, end: int, address: TagAddress, tag: str) -> Spot:
+    hold = _hold_in_list if address.closed else _hold_in_tag
+    context = _tag_context(tag)
+    return Spot(start, end, address.use, context, hold=hold, around=address.around, closed=address.closed)
+
+
+def _tag_context(tag: str) -> str:
+    return f"template tag {tag_name(tag)[:100]}"
 
 
 def _inline_spot(text: str, place: tuple[int, int], found: Found) -> Spot:
@@ -173,13 +198,15 @@ def _inline_spot(text: str, place: tuple[int, int], found: Found) -> Spot:
         return Spot(*place, Use.LINK, "bare address", (bare(text[place[0] : place[1]]),), hold_bare)
     if found.kind == "image":
         return _destination_spot(text, (*place, found.angle), Use.SHOW, "markdown image")
-    return _destination_spot(text, (*place, found.angle), Use.LINK, "markdown link")
+    return _destination_spot(text, (*place, found.angle), Use.LINK, "markdown link", around=found.around)
 
 
-def _destination_spot(text: str, place: tuple[int, int, bool], use: Use, context: str) -> Spot:
+def _destination_spot(
+    text: str, place: tuple[int, int, bool], use: Use, context: str, *, around: bool = False
+) -> Spot:
     start, end, angle = place
     layer: Layer = markdown_angle(text[start:end]) if angle else markdown(text[start:end])
-    return Spot(start, end, use, context, (layer,))
+    return Spot(start, end, use, context, (layer,), around=around)
 
 
 def _definitions(environment: dict[str, object]) -> dict[str, _Definition]:
@@ -196,6 +223,8 @@ def _without_code(spots: list[Spot], ranges: list[tuple[int, int]]) -> list[Spot
     starts = [start for start, _ in ranges]
 
     def in_code(spot: Spot) -> bool:
+        if spot.use in TEXTS:
+            return False
         index = bisect_right(starts, spot.start) - 1
         return index >= 0 and spot.start < ranges[index][1]
 
