@@ -16,7 +16,8 @@ ADDRESSES = st.sampled_from(
     [
         WRAPPED, WRAPPED + "?x=1&y=2", WRAPPED + "?a=1&amp;b", WRAPPED + "?(", WRAPPED + ",", SOURCE, ours(),
         "//cors.io/?" + SOURCE, "https://cors.io/?http%3A%2F%2Fh%2F%2C%28%29%5B%22%27%7C%CD", "/local.png",
-        "https://wsrv.nl/?url=http://h/a&b=1", f"{BASE}/image/w=5/http://h/", "data:image/png;base64,AA",
+        "https://wsrv.nl/?url=http://h/a&b=1", WRAPPED + "{{ x }}", f"{BASE}/image/w=5/http://h/",
+        "data:image/png;base64,AA",
     ]
 )  # fmt: skip
 PIECES = st.sampled_from(
@@ -27,7 +28,9 @@ PIECES = st.sampled_from(
         "[a]: ", "![a]", "<pre>", "</pre>", "{% img ", " %}", "{% codeblock %}", "{% endcodeblock %}", "\ufeff", "图",
         "\0", "<a href=", "+++\n", 'cover = "', '{"cover": "', '"}', "<![CDATA[", "]]>", "<script>", "</script>",
         "alt", "=", "\t", "#", "。", ".", '{{< figure src="', '" >}}', "{% include image.html src=", "https://", "'''",
-        "{{/*", "*/}}", "<a>", "</a>", '"""', "thumbnail.src = ",
+        "{{/*", "*/}}", "<a>", "</a>", '"""', "thumbnail.src = ", "title: x\n", "{% image ", ", ", "{% flink %}\n",
+        "{% endflink %}", "  avatar: ", "{{ ", " }}", "${a}", "[^1]: ", ' :src="', "src={", "}", ' data-lazy-x="', "::",
+        "images:\n- ", '{{< carousel images="{', "\\/", "title: 'It's'\n",
     ]
 )  # fmt: skip
 ARTICLES = st.lists(PIECES | ADDRESSES, max_size=25).map(lambda pieces: "".join(pieces).encode())
