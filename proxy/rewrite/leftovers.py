@@ -22,6 +22,8 @@ _ADDRESS = re.compile(
 """JSON in a script or an attribute may spell its slashes `\\/`."""
 
 _QUOTE_ENTITY = re.compile(r"&(?:quot|apos|lt|gt|#0{0,5}3[49]|#x0{0,4}2[27]);", re.IGNORECASE)
+_LONGEST_TEXT = 300
+_IMAGE_BEFORE = re.compile(r"!\[[^\]\r\n]*+\]\([ \t]*+<?\Z")
 _QUIET = "in code, a comment, a script or the text of a link"
 _UNKNOWN = "in a context that is not known; it may show the picture"
 _PUNCTUATION = ".,:;!?"
@@ -77,8 +79,8 @@ def leftovers(
             continue
         before = bisect_right(starts, match.start()) - 1
         label = labels[before] if before >= 0 and match.start() < labels[before].end else None
-        context = label.context if label else ""
         is_quiet = quiet.hold(match.start())
+        context = label.context if label else ("" if is_quiet else _image_context(text, match.start()))
         if what is Judgement.DIRECT and (is_quiet or not context):
             continue
         if is_quiet:
@@ -91,6 +93,12 @@ def leftovers(
         if len(found) == MAX_REPORTED:
             break
     return found
+
+
+def _image_context(text: str, position: int) -> str:
+    """Return what to call Markdown's image that stands where Markdown is not read, empty when it is none."""
+    is_image = _IMAGE_BEFORE.search(text, max(0, position - _LONGEST_TEXT), position)
+    return "markdown image inside HTML" if is_image else ""
 
 
 class _Ranges:

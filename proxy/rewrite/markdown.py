@@ -7,7 +7,6 @@ HTML by `html`; its state goes through the whole article, because `<pre>` may be
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -23,16 +22,15 @@ from proxy.rewrite.inline import Found, InlineScanner, parse_destination
 from proxy.rewrite.layers import bare, decode_markdown, hold_bare, markdown, markdown_angle, percent
 from proxy.rewrite.leftovers import joined
 from proxy.rewrite.region import Lines, Region
-from proxy.rewrite.spot import TEXTS, Layer, Spot, Use
+from proxy.rewrite.spot import Layer, Spot, Use
 from proxy.rewrite.tagdata import data_spots
-from proxy.rewrite.tags import TagAddress, tag_addresses, tag_name
+from proxy.rewrite.tags import tag_addresses
+from proxy.rewrite.tagspots import tag_context, tag_spot, tag_spots, without_code
 from proxy.rewrite.templates import data_ranges, long_tags, masked
 
 _WORTH_READING = re.compile(r"[\[<]|\{[%{]|://")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)++\]:(?:[ \t]|(?:\r\n?|\n)[ \t>]*+)*+", re.DOTALL)
 _hold_in_autolink = percent(r"[<>]")
-_hold_in_tag = percent(r"[\"'%}](?=[\"'%}]|\Z)|[\"'`\\]")
-_hold_in_list = percent(r"[\"'%}](?=[\"'%}]|\Z)|[\"'`\\,|]|:(?=:)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +57,16 @@ class MarkdownReader:
         """
         text = text.replace("\0", "\ufffd")
         held = data_ranges(text, start)
-        tag_spots = [spot for item in held for spot in data_spots(text, item, self._fields)]
+        in_tags = [spot for item in held for spot in data_spots(text, item, self._fields)]
         text = masked(text, [item[:2] for item in held])
         tags = long_tags(text, start)
-        tag_spots.extend(spot for tag in tags for spot in _tag_spots(text, tag))
+        in_tags.extend(spot for tag in tags for spot in tag_spots(text, tag))
         text = as_items(masked(text, tags), start)
         tokens, environment = self._blocks.read(text[start:])
         reading = _Reading(Lines(text, start), _definitions(environment))
         found = [spot for token in tokens for spot in reading.block(token)]
         found.extend(reading.definitions())
-        found.extend(_without_code(tag_spots, joined(reading.quiet)))
+        found.extend(without_code(in_tags, joined(reading.quiet)))
         return sorted(found, key=lambda spot: spot.start), reading.quiet
 
 
@@ -148,9 +146,9 @@ class _Reading:
         for address in tag_addresses(tag):
             place = region.locate(found.start + address.start, found.start + address.end)
             if place is not None:
-                yield self._allowed(_tag_spot(*place, address, tag))
+                yield self._allowed(tag_spot(*place, address, tag))
         if "//" in tag:
-            yield Spot(*region.span(found.start, found.end), Use.TEXT, _tag_context(tag))
+            yield Spot(*region.span(found.start, found.end), Use.TEXT, tag_context(tag))
 
     def _allowed(self, spot: Spot) -> Spot:
         return spot if self._scanner.shows else replace(spot, use=Use.LEAVE, context=IN_CODE)
@@ -172,23 +170,6 @@ class _Reading:
         if decode_markdown(text[start:end]) != definition.address:
             return None
         return start, end, start > head.end()
-
-
-def _tag_spots(text: str, place: tuple[int, int]) -> Iterator[Spot]:
-    tag = text[slice(*place)]
-    for address in tag_addresses(tag):
-        yield _tag_spot(place[0] + address.start, place[0] + address.end, address, tag)
-    yield Spot(*place, Use.TEXT, _tag_context(tag))
-
-
-def _tag_spot(start: int, end: int, address: TagAddress, tag: str) -> Spot:
-    hold = _hold_in_list if address.closed else _hold_in_tag
-    context = _tag_context(tag)
-    return Spot(start, end, address.use, context, hold=hold, around=address.around, closed=address.closed)
-
-
-def _tag_context(tag: str) -> str:
-    return f"template tag {tag_name(tag)[:100]}"
 
 
 def _inline_spot(text: str, place: tuple[int, int], found: Found) -> Spot:
@@ -217,15 +198,3 @@ def _definitions(environment: dict[str, object]) -> dict[str, _Definition]:
         label: _Definition(reference["map"][0], reference["map"][1], reference["href"])
         for label, reference in references.items()
     }
-
-
-def _without_code(spots: list[Spot], ranges: list[tuple[int, int]]) -> list[Spot]:
-    starts = [start for start, _ in ranges]
-
-    def in_code(spot: Spot) -> bool:
-        if spot.use in TEXTS:
-            return False
-        index = bisect_right(starts, spot.start) - 1
-        return index >= 0 and spot.start < ranges[index][1]
-
-    return [replace(spot, use=Use.LEAVE, context=IN_CODE) if in_code(spot) else spot for spot in spots]

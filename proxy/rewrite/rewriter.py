@@ -22,12 +22,13 @@ from proxy.rewrite.frames import with_frames
 from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
 from proxy.rewrite.html import html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
-from proxy.rewrite.leftovers import Judgement, Surroundings, leftovers
+from proxy.rewrite.leftovers import Judgement, Surroundings, joined, leftovers
 from proxy.rewrite.markdown import MarkdownReader
 from proxy.rewrite.masking import is_wide, structure
 from proxy.rewrite.own import OwnAddress, Sign
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
 from proxy.rewrite.spot import TEXTS, Spot, Use
+from proxy.rewrite.tagspots import tag_spots, tags_in_html, without_code
 from proxy.rewrite.templates import code_ranges, masked
 from proxy.source import Source
 
@@ -36,6 +37,7 @@ __all__ = ["ArticleKind", "Left", "Picture", "Replacement", "RewriteResult", "Re
 ArticleKind = Literal["markdown", "html"]
 _KINDS: dict[str, ArticleKind] = {
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".txt": "markdown",
+    ".mdx": "markdown", ".qmd": "markdown", ".rmd": "markdown",
     ".html": "html", ".htm": "html", ".xhtml": "html",
 }  # fmt: skip
 
@@ -136,7 +138,10 @@ class Rewriter:
         text = masked(text, code)
         if kind == "html":
             scanner = HtmlScanner()
-            reading.spots.extend(html_spots(text, body, len(text), scanner=scanner))
+            spots = list(html_spots(text, body, len(text), scanner=scanner))
+            in_tags = (spot for tag in tags_in_html(text, body) for spot in tag_spots(text, tag))
+            spots.extend(without_code(in_tags, joined(scanner.quiet)))
+            reading.spots.extend(sorted(spots, key=lambda spot: spot.start))
             reading.quiet.extend(scanner.quiet)
         else:
             try:

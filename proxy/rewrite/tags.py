@@ -169,26 +169,23 @@ def _rules_of(name: str, family: Family) -> list[TagRule]:
 def _by_rules(tag: _Tag) -> Iterator[TagAddress]:
     """Yield the addresses by the first rule whose separator is found, else by all that separate by spaces."""
     closed = any(rule.split != " " for rule in tag.rules)
+    # Those that only guess stand last.
     spaced = [rule for rule in tag.rules if rule.split == " "]
     separated = next((rule for rule in tag.rules if rule.split != " " and _separator(tag, rule)), None)
-    if separated is None and not spaced:
-        # One argument, with nothing to separate.
-        separated = next((rule for rule in tag.rules), None)
     if separated is not None:
         for item in _items(tag, _separator(tag, separated) or separated.split):
             use = separated.use(item.key, item.number, first=False)
             if use is not None and _ADDRESS.fullmatch(tag.text, item.start, item.end):
                 yield TagAddress(item.start, item.end, use, closed=True)
         return
-    certain = [rule for rule in spaced if not rule.guess] or spaced
     # Where a theme's own tag is written without its separator, its address stands where it always does.
     rest = [rule for rule in tag.rules if rule.split != " "] if not any(rule.shows for rule in spaced) else []
     first = True
     for item in _arguments(tag):
-        yield from _list(tag, item, certain)
+        yield from _list(tag, item, spaced)
         if not _ADDRESS.fullmatch(tag.text, item.start, item.end):
             continue
-        uses = [rule.use(item.key, item.number, first=first) for rule in (*certain, *rest)]
+        uses = [rule.use(item.key, item.number, first=first) for rule in (*spaced, *rest)]
         first = first and bool(item.key)
         use = next((use for use in uses if use is not None), None)
         if use is not None:

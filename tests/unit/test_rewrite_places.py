@@ -202,6 +202,7 @@ def test_address_behind_a_footnotes_mark_is_a_link() -> None:
         ('<div data-settings="{&quot;a&quot;:&quot;URL&quot;}">', "div data-settings"),
         ("---\ndescription: '<img src=URL>'\n---\n", "front matter description"),
         ("{{< unknown src='URL' >}}", "template tag unknown"),
+        ("<div>![a](URL)</div>", "markdown image inside HTML"),
     ],
 )
 def test_picture_in_a_place_that_nobody_knows_is_reported_in_both_modes(article: str, context: str) -> None:

@@ -54,6 +54,8 @@ LARGE = "https://cors.zfour.workers.dev/?http://h.example/large.jpg"
         "{% include embed/video.html src='/a.mp4' poster='PIC' %}",
         '{{< my-image-thing src="PIC" >}}',
         "{% photoset PIC %}",
+        '{{< friend name="x" url="https://h.example/" logo="PIC" word="y" >}}',
+        "{% card 'x' cover:PIC %}",
     ],
 )
 def test_picture_argument_of_a_theme_is_rewritten_and_nothing_else(tag: str) -> None:
@@ -69,6 +71,31 @@ def test_picture_argument_of_a_theme_is_rewritten_and_nothing_else(tag: str) -> 
     result = rewrite(article)
     assert result.data.decode() == expected
     assert not result.left
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '{% include figure image_path="URL" alt="x" %}',
+        "{% include figure.html\n  src='URL'\n%}",
+        '{{< figure src="URL" >}}',
+        '<a title="{% include figure image_path=URL %}">',
+    ],
+)
+def test_tag_in_an_html_page_is_rewritten(tag: str) -> None:
+    """Jekyll's and Hugo's pages in HTML have tags too; in comments and code they stay."""
+    assert text(tag.replace("URL", WRAPPED), kind="html") == tag.replace("URL", ours())
+    for around in ("<pre>{}</pre>", "<!-- {} -->", "<script>{}</script>", "{{% raw %}}{}{{% endraw %}}"):
+        article = around.format(tag.replace("URL", WRAPPED))
+        result = rewrite(article, kind="html")
+        assert result.data.decode() == article
+        assert result.left
+        assert all(item.on_purpose for item in result.left)
+
+
+def test_unknown_tag_in_an_html_page_is_reported() -> None:
+    result = rewrite(f"<p>{{% mytag {WRAPPED} %}}</p>", kind="html")
+    assert [(item.context, item.on_purpose) for item in result.left] == [("template tag mytag", False)]
 
 
 def sign(_options: str, _source: Source, _exp: int | None) -> str:
