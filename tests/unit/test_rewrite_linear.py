@@ -63,7 +63,8 @@ DESIGNED = {
     "footnotes without an end": lambda n: "[^" * (n // 2),
     "links around pictures": lambda n: "<a href=//b/c.png><img src=//d>" * (n // 31),
     "expressions": lambda n: "<img src='//a/" + "{{" * (n // 2) + "'>",
-    "half an expression": lambda n: "<img src='//a/" + "{a[" * (n // 3) + "'>",
+    # Longer than a source may be at every length: below that, more is asked of an address.
+    "half an expression": lambda n: "<img src='//a/" + "{a[" * (2 * n) + "'>",
     "addresses in expressions": lambda n: "<img :src=\"'//a' + \">" * (n // 20),
     "escaped slashes": lambda n: "<p title='" + "\\/\\/a" * (n // 5) + "'>",
     "unknown attributes": lambda n: "<p title='//cors.io/?http://h/a.png'>" * (n // 37),
