@@ -373,16 +373,26 @@ Wrapper = Annotated[
 ]
 
 
+_SHIPPED_FIELDS: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "headimg", "cover*", "banner*", "top_img", "image", "images", "img", "featured*", "feature_image", "hero*",
+            "header.*", "og_image", "ogimage", "twitter_image", "social_image", "socialimage", "share_image", "teaser",
+            "poster", "background*", "page_background",
+        ),
+        "headimg",
+    ),
+    **dict.fromkeys(("thumb*", "index_img"), "thumbnail"),
+    **dict.fromkeys(("photos", "gallery", "image_path", "image_url", "pictures"), "content"),
+    **dict.fromkeys(("avatar", "authors.image_url", "icon", "logo", "favicon"), "original"),
+}  # fmt: skip
+
+
 class RewriteConfig(Section):
     wrappers: tuple[Wrapper, ...] = ()
     widths: tuple[Annotated[int, Field(ge=1, le=32767)], ...] = DEFAULT_WIDTHS
-    fields: dict[str, str] = {
-        "headimg": "headimg",
-        "cover": "headimg",
-        "banner": "headimg",
-        "top_img": "headimg",
-        "thumbnail": "thumbnail",
-    }
+    fields: dict[str, str] = Field(default_factory=lambda: dict(_SHIPPED_FIELDS))
+    front: str = "content"
     body: str = "content"
     former_urls: tuple[str, ...] = ()
 
@@ -419,9 +429,11 @@ class LogConfig(Section):
     access: Literal["off", "combined", "json"] = "off"
 
 
-def preset_problems_of_rewrite(body: object, fields: object, presets: Mapping[str, object]) -> list[str]:
-    """Return a line for each preset that `rewrite.body` and `rewrite.fields` name and that does not exist."""
-    named = {"rewrite.body": body}
+def preset_problems_of_rewrite(
+    body: object, front: object, fields: object, *, presets: Mapping[str, object]
+) -> list[str]:
+    """Return a line for each preset that the section `rewrite` names and that does not exist."""
+    named = {"rewrite.body": body, "rewrite.front": front}
     if isinstance(fields, dict):
         named |= {f"rewrite.fields.{key}": preset for key, preset in fields.items()}
     return [
@@ -457,7 +469,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _presets_named_exist(self) -> Config:
-        problems = preset_problems_of_rewrite(self.rewrite.body, self.rewrite.fields, self.presets)
+        problems = preset_problems_of_rewrite(
+            self.rewrite.body, self.rewrite.front, self.rewrite.fields, presets=self.presets
+        )
         if problems:
             raise ValueError("; ".join(problems))
         return self

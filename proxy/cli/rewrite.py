@@ -245,7 +245,13 @@ def _rewritten(done: Rewritten) -> dict[str, Any]:
             for item in done.result.replaced
         ],
         "left": [
-            {"line": item.line, "address": item.text, "reason": item.reason, "on_purpose": item.on_purpose}
+            {
+                "line": item.line,
+                "context": item.context,
+                "address": item.text,
+                "reason": item.reason,
+                "on_purpose": item.on_purpose,
+            }
             for item in done.result.left
         ],
     }
@@ -290,7 +296,9 @@ def _print_summary(report: _Report) -> None:
                 dropped.setdefault(option, []).append(f"{article['path']}:{item['line']}")
         for item in article["left"]:
             place = f"{article['path']}:{item['line']}" if "line" in item else article["path"]
-            text = f"  {place}: left, {item['reason']}: {item['address']}".rstrip(": ")
+            context = item.get("context", "")
+            reason = item["reason"] if context in item["reason"] else f"{context}: {item['reason']}"
+            text = f"  {place}: left, {reason}: {item['address']}".rstrip(": ")
             tell(text, "dim" if item.get("on_purpose") else "yellow")
     for option, places in sorted(dropped.items()):
         tell(f"  dropped {len(places)} times: {option} (first at {places[0]})", "yellow")

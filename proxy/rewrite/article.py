@@ -84,7 +84,8 @@ class Article:
         return new[0]
 
     def _leave(self, address: Address, reason: str, *, on_purpose: bool) -> None:
-        self.left.append(Left(self.line_of(address.spot.start), address.text, reason, on_purpose))
+        spot = address.spot
+        self.left.append(Left(self.line_of(spot.start), address.text, reason, on_purpose, spot.context))
 
     def _keep_in_mind(self, decision: Decision, replaced: Source | None) -> None:
         address = decision.address
@@ -111,6 +112,6 @@ class Article:
             return ""
         if address.own is not None:
             return address.own.preset
-        if address.spot.use is Use.SHOW:
+        if address.is_shown:
             return decision.preset or address.spot.preset or self._body_preset
         return ORIGINAL if decision.preset else ""

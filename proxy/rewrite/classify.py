@@ -13,6 +13,8 @@ from proxy.dialects.escapes import read_source
 from proxy.dialects.worker import looks_like_worker
 from proxy.errors import MirrorError
 from proxy.rewrite.charset import as_sent, as_utf8
+from proxy.rewrite.expressions import REASON as TEMPLATE
+from proxy.rewrite.expressions import has_expression
 from proxy.rewrite.own import OwnAddress, OwnBase, Sign, looks_like_ours
 from proxy.rewrite.spot import Spot, Use, address_text
 from proxy.source import Source
@@ -20,6 +22,15 @@ from proxy.source import Source
 _PICTURE_EXTENSION = re.compile(
     r"\.(?:jpe?g|jfif|pjpeg|png|apng|gif|webp|avif|bmp|tiff?|ico|svgz?|heic|heif|jxl)\Z", re.IGNORECASE
 )
+
+
+_OF_PICTURES = frozenset(
+    {
+        "weserv", "photon", "cloudinary", "camo", "imgproxy", "thumbor", "imagor", "cloudflare", "imageproxy", "next",
+        "vercel", "netlify", "astro", "ipx", "hive", "imageflow", "statically",
+    }
+)  # fmt: skip
+"""Grammars of services that carry pictures and nothing else."""
 
 
 class Kind(Enum):
@@ -30,6 +41,7 @@ class Kind(Enum):
     FORMER = "formerly ours"
     WRAPPER = "a wrapper"
     UNREADABLE = "a wrapper that cannot be opened"
+    TEMPLATE = "an address with a template expression in it"
     DIRECT = "the picture's own"
 
 
@@ -38,7 +50,8 @@ class Address:
     """An address at its spot. `source` is None only when unreadable, and then `reason` says why.
 
     `options` is what a wrapper asks of the picture, in our words; `dropped` names what it asks and we cannot say.
-    `written` are the wrappers' own addresses, as sources.
+    `written` are the wrappers' own addresses, as sources. pictures_only: the wrapper carries nothing else.
+    A template that is no wrapper has no reason.
     """
 
     spot: Spot
@@ -50,11 +63,17 @@ class Address:
     dropped: tuple[str, ...] = ()
     options: Options = field(default_factory=dict)
     written: tuple[str, ...] = ()
+    pictures_only: bool = False
 
     @property
-    def shown(self) -> bool:
-        """Whether the article shows it."""
-        return self.spot.use is Use.SHOW
+    def is_shown(self) -> bool:
+        """Whether the article shows it as a picture."""
+        return self.spot.use is Use.SHOW or (self.spot.use is Use.MAY_SHOW and self.is_picture)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the address itself tells that it is a picture's."""
+        return self.pictures_only or self.is_picture_by_name
 
     @property
     def is_picture_by_name(self) -> bool:
@@ -95,6 +114,15 @@ class Classifier:
             return True
         return _is_picture_by_name(unwrapped.source) if unwrapped else None
 
+    def is_direct_picture(self, text: str) -> bool:
+        """Tell whether an address is a picture's own by its name, and not below our base URLs."""
+        if any(base.covers(text) for base in self._bases):
+            return False
+        try:
+            return _is_picture_by_name(read_source("https:" + text if text.startswith("//") else text))
+        except MirrorError:
+            return False
+
     def classify(self, spot: Spot, raw: str, *, encoding: str = "") -> Address | None:
         """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle.
 
@@ -104,7 +132,15 @@ class Classifier:
             text = as_sent(address_text(spot.read(as_utf8(raw, encoding))), encoding)
         else:
             text = address_text(spot.read(raw))
-        return self._own(spot, text) or self._foreign(spot, text)
+        found = self._own(spot, text)
+        if found and found.kind is Kind.OURS:
+            return found
+        if has_expression(text) or has_expression(raw):
+            # Pug's `#{…}` begins no fragment.
+            plain = text.replace("#{", "{")
+            wraps = found is not None or self._wrappers.is_wrapper(plain) or looks_like_worker(plain)
+            return Address(spot, Kind.TEMPLATE, text, reason=TEMPLATE if wraps else "")
+        return found or self._foreign(spot, text)
 
     def _own(self, spot: Spot, text: str) -> Address | None:
         for base in self._bases:
@@ -134,6 +170,7 @@ class Classifier:
             ours = self._present is not None and self._present.covers(text)
             return None if ours else Address(spot, Kind.UNREADABLE, text, reason=error.message)
         if unwrapped is not None:
+            of_pictures = unwrapped.steps[0].partition(" ")[0] in _OF_PICTURES
             return Address(
                 spot,
                 Kind.WRAPPER,
@@ -142,6 +179,7 @@ class Classifier:
                 dropped=unwrapped.dropped,
                 options=unwrapped.options,
                 written=tuple(source.url for source in unwrapped.written(text)),
+                pictures_only=of_pictures,
             )
         if looks_like_worker(text):
             reason = "looks like a CORS worker: name its address in rewrite.wrappers"

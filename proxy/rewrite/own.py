@@ -46,8 +46,9 @@ class OwnAddress:
     def signed(self, path: str, sign: Sign) -> str:
         """Return `path`, the address behind its base URL, with the first key's signature; the rest as it was."""
         segment, _, source = path.removeprefix(native.MOUNT).partition("/")
-        options = [item for item in segment.split(",") if not item.startswith(("sig=", "exp="))]
-        expiry = [item for item in segment.split(",") if item.startswith("exp=")]
+        items = native.items(segment)
+        options = [item for item in items if not item.startswith(("sig=", "exp="))]
+        expiry = [item for item in items if item.startswith("exp=")]
         signature = f"sig={sign(self.preset, self.source, self.exp)}"
         return f"{native.MOUNT}{','.join((*options, signature, *expiry))}/{source}"
 

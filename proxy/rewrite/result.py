@@ -27,12 +27,16 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A wrapper that stays. `on_purpose` is false when a person has to look at it."""
+    """An address that stays. `on_purpose` is false when a person has to look at it.
+
+    `context` is the key, attribute or tag it stands in; empty when that is not known.
+    """
 
     line: int
     text: str
     reason: str
     on_purpose: bool
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ address is decided by `frontmatter`, `markdown` and `html`; what an address wrap
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Literal
 
@@ -18,16 +18,19 @@ from proxy.rewrite.blocks import TooManyBlocks
 from proxy.rewrite.charset import page_encoding
 from proxy.rewrite.classify import Address, Classifier, Kind
 from proxy.rewrite.decide import Decider, Decision
+from proxy.rewrite.fields import Fields
+from proxy.rewrite.frames import with_frames
 from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
 from proxy.rewrite.html import html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
-from proxy.rewrite.leftovers import leftovers
+from proxy.rewrite.leftovers import Judgement, Surroundings, joined, leftovers
 from proxy.rewrite.markdown import MarkdownReader
 from proxy.rewrite.masking import is_wide, structure
 from proxy.rewrite.own import OwnAddress, Sign
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
 from proxy.rewrite.sizes import Canonical, Sizes
-from proxy.rewrite.spot import Spot, Use
+from proxy.rewrite.spot import TEXTS, Spot, Use
+from proxy.rewrite.tagspots import tag_spots, tags_in_html, without_code
 from proxy.rewrite.templates import code_ranges, masked
 from proxy.source import Source
 
@@ -36,6 +39,7 @@ __all__ = ["ArticleKind", "Left", "Picture", "Replacement", "RewriteResult", "Re
 ArticleKind = Literal["markdown", "html"]
 _KINDS: dict[str, ArticleKind] = {
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".txt": "markdown",
+    ".mdx": "markdown", ".qmd": "markdown", ".rmd": "markdown",
     ".html": "html", ".htm": "html", ".xhtml": "html",
 }  # fmt: skip
 
@@ -44,13 +48,15 @@ _KINDS: dict[str, ArticleKind] = {
 class Reading:
     """What stands where in an article.
 
-    The spots in order, the ranges that are code or comments, and why its front matter, or all of it, could not be
-    read (empty: it could).
+    The spots in order, the ranges that are code or comments, and the problem with its front matter, or all of it
+    (empty: none). `read_anyway`: nothing is lost by the problem. Pieces of text are labelled with what holds them.
     """
 
     spots: list[Spot]
     quiet: list[tuple[int, int]]
-    problem: str
+    problem: str = ""
+    read_anyway: bool = False
+    labels: list[Spot] = field(default_factory=list)
 
 
 def kind_of(path: PurePath | str) -> ArticleKind | None:
@@ -94,8 +100,9 @@ class Rewriter:
             canonical=canonical,
             preset_widths=preset_widths,
         )
+        self._fields = Fields(config.fields, config.front)
         self._classifier = Classifier(config, base_url=base_url, sign=sign)
-        self._markdown = MarkdownReader()
+        self._markdown = MarkdownReader(self._fields)
 
     def rewrite(self, data: bytes, *, kind: ArticleKind) -> RewriteResult:
         """Return the article with its pictures pointing at us, and what was found in it."""
@@ -104,14 +111,11 @@ class Rewriter:
         article = Article(text, body_preset=self._config.body, new_address=self._new_address)
         article.take(self._decisions(text, reading.spots, encoding=page_encoding(data)))
         if reading.problem:
-            article.left.append(Left(1, "", reading.problem, on_purpose=False))
-        others = leftovers(
-            text,
-            [(spot.start, spot.end) for spot in reading.spots],
-            quiet=reading.quiet,
-            wraps_picture=self._classifier.wraps_picture,
-            line_of=article.line_of,
+            article.left.append(Left(1, "", reading.problem, on_purpose=reading.read_anyway))
+        around = Surroundings(
+            [(spot.start, spot.end) for spot in reading.spots], reading.quiet, reading.labels
         )
+        others = leftovers(text, around, judge=self._judge, line_of=article.line_of)
         left = sorted((*article.left, *others), key=lambda item: item.line)
         return RewriteResult(article.data(), tuple(article.replaced), tuple(left), article.pictures)
 
@@ -122,31 +126,51 @@ class Rewriter:
 
     def read(self, data: bytes, *, kind: ArticleKind) -> Reading:
         """Return what stands where in an article."""
+        reading = self._read(data, kind=kind)
+        reading.labels.extend(spot for spot in reading.spots if spot.use in TEXTS)
+        reading.spots[:] = [spot for spot in reading.spots if spot.use not in TEXTS]
+        return reading
+
+    def _read(self, data: bytes, *, kind: ArticleKind) -> Reading:
         if is_wide(data):
             return Reading([], [], "the article is UTF-16 or UTF-32 and was not read; save it as UTF-8")
         text = structure(data)
         front = find_front_matter(text)
         body = 3 if text.startswith("\xef\xbb\xbf") else 0
-        reading = Reading([], [], "")
+        reading = Reading([], [])
         if front is not None:
-            spots, problem = front_matter_spots(text, front, self._config.fields)
-            reading = Reading(spots, comments(text, front), problem)
+            found = front_matter_spots(text, front, self._fields)
+            reading = Reading(found.spots, comments(text, front), found.problem, found.by_lines)
             body = front.body
         code = code_ranges(text, body)
         reading.quiet.extend(code)
         text = masked(text, code)
         if kind == "html":
             scanner = HtmlScanner()
-            reading.spots.extend(html_spots(text, body, len(text), scanner=scanner))
+            spots = list(html_spots(text, body, len(text), scanner=scanner))
+            in_tags = (spot for tag in tags_in_html(text, body) for spot in tag_spots(text, tag))
+            spots.extend(without_code(in_tags, joined(scanner.quiet)))
+            reading.spots.extend(sorted(spots, key=lambda spot: spot.start))
             reading.quiet.extend(scanner.quiet)
-            return reading
-        try:
-            spots, quiet = self._markdown.spots(text, body)
-        except TooManyBlocks as error:
-            return replace(reading, problem=f"the text of the article was not read: {error}")
-        reading.spots.extend(spots)
-        reading.quiet.extend(quiet)
+        else:
+            try:
+                spots, quiet = self._markdown.spots(text, body)
+            except TooManyBlocks as error:
+                return replace(
+                    reading, problem=f"the text of the article was not read: {error}", read_anyway=False
+                )
+            reading.spots.extend(spots)
+            reading.quiet.extend(quiet)
+        reading.spots[:] = with_frames(text, reading.spots)
         return reading
+
+    def _judge(self, text: str) -> Judgement:
+        """Return what an address outside of all spots is."""
+        is_picture = self._classifier.wraps_picture(text)
+        if is_picture is not None:
+            return Judgement.WRAPPER if is_picture else Judgement.OTHER
+        direct = self._all_images and self._classifier.is_direct_picture(text)
+        return Judgement.DIRECT if direct else Judgement.NOTHING
 
     def _decisions(self, text: str, spots: list[Spot], *, encoding: str) -> list[Decision]:
         """Return what becomes of each address of an article."""
@@ -168,9 +192,11 @@ class Rewriter:
         if address.source is None:
             return None
         if address.kind in (Kind.FORMER, Kind.UNSIGNED) and address.own is not None:
-            return address.source, self._renewed(address, address.own)
+            link = self._renewed(address, address.own)
+            return address.source, address.spot.hold(link) if address.spot.closed else link
         source = Source.parse(address.spot.hold(address.source.url))
-        return source, self._link(decision.preset, source)
+        link = self._link(decision.preset, source)
+        return source, address.spot.hold(link) if address.spot.closed else link
 
     def _link(self, options: str, source: Source) -> str:
         signature = self._sign(options, source, None) if self._sign else None

@@ -21,6 +21,7 @@ ADDRESSES = st.sampled_from(
         "https://any.org/cdn-cgi/image/w=9,background=%23fff/http://h/a,b.png", "https://wsrv.nl/?url=http://h/a&b=1",
         "https://any.org/_/rs:fill:9:9/plain/http://h/a.png@webp", f"https://old.example/image/w=5/{SOURCE}",
         f"{BASE}/image/w=5/http://h/", "data:image/png;base64,AA",
+        WRAPPED + "{{ x }}",
     ]
 )  # fmt: skip
 PIECES = st.sampled_from(
@@ -31,7 +32,9 @@ PIECES = st.sampled_from(
         "[a]: ", "![a]", "<pre>", "</pre>", "{% img ", " %}", "{% codeblock %}", "{% endcodeblock %}", "\ufeff", "图",
         "\0", "<a href=", "+++\n", 'cover = "', '{"cover": "', '"}', "<![CDATA[", "]]>", "<script>", "</script>",
         "alt", "=", "\t", "#", "。", ".", '{{< figure src="', '" >}}', "{% include image.html src=", "https://", "'''",
-        "{{/*", "*/}}", "<a>", "</a>", '"""', "thumbnail.src = ",
+        "{{/*", "*/}}", "<a>", "</a>", '"""', "thumbnail.src = ", "title: x\n", "{% image ", ", ", "{% flink %}\n",
+        "{% endflink %}", "  avatar: ", "{{ ", " }}", "${a}", "[^1]: ", ' :src="', "src={", "}", ' data-lazy-x="', "::",
+        "images:\n- ", '{{< carousel images="{', "\\/", "title: 'It's'\n",
     ]
 )  # fmt: skip
 ARTICLES = st.lists(PIECES | ADDRESSES, max_size=25).map(lambda pieces: "".join(pieces).encode())

@@ -19,7 +19,7 @@ from proxy.rewrite.rewriter import ArticleKind, Rewriter
 
 TOKENS = (
     "#", " ", "\n", "<", "`", "[", "](", "!", "> ", "- ", "|", "\\|", "{{<", "%}", "&", '"', "//a", "<a b=", "<!--",
-    "\\", "1. ", "    ", "(", "[a]: //b",
+    "\\", "1. ", "    ", "(", "[a]: //b", "{% image ", ", //a", "[^1]: ", "{{ a }}", "<a href=//b.png>",
 )  # fmt: skip
 DESIGNED = {
     "heading that ends in marks": lambda n: "# #<" + "#" * (n // 2) + " " + "#" * (n // 2),
@@ -46,6 +46,34 @@ DESIGNED = {
     "front matter with lines that never end": lambda n: "+++\na = '//'\nb = \"\"\"" + '\\"""' * (n // 4) + "\n+++\n",
     "fence": lambda n: "-" * (n // 2) + "\n" + ("-" * 50 + "\n") * (n // 100),
     "one long address": lambda n: f"![]({WRAPPED}{'a%41&b=' * (n // 7)})",
+    "broken front matter": lambda n: "---\na: 'b'c\n" + "  a: [//b, '//c'] #\n" * (n // 20) + "---\n",
+    "broken front matter of one line": lambda n: "---\na: 'b'c\nd: //" + "' \"" * (n // 3) + "\n---\n",
+    "broken front matter of one list": lambda n: "---\na: 'b'c\nd: [//a" + ",\"" * (n // 2) + "\n---\n",
+    "broken front matter ever deeper": lambda n: "---\na: 'b'c\n"
+    + "".join(" " * depth + "a: //b\n" for depth in range(int((2 * n) ** 0.5)))
+    + "---\n",
+    "front matter without its first fence": lambda n: "title: x\n" + "a: //b\n" * (n // 7),
+    "front matter of many keys": lambda n: "---\n" + "".join(f"a{k}: //b/{k}.png\n" for k in range(n // 15)) + "---\n",
+    "front matter of a long key": lambda n: f"---\n{'k' * 900}:\n" + "".join(
+        f"  a{k}: //b/{k}.png\n" for k in range(n // 17)
+    ) + "---\n",
+    "front matter with a literal block": lambda n: "---\na: |\n" + "  //b/c.png\n" * (n // 12) + "  d e\n---\n",
+    "tag of many commas": lambda n: "{% image " + ",//a" * (n // 4) + " %}",
+    "tag of commas and keys": lambda n: "{% image //a" + ",a=" * (n // 3) + "/ %}",
+    "tag of colons": lambda n: "{% link " + "a:" * (n // 4) + "::" * (n // 4) + " %}",
+    "list in a shortcode": lambda n: '{{< carousel images="{' + "//a," * (n // 4) + '}" >}}',
+    "data between tags": lambda n: "{% linkgrid %}\n" + "a|//b|c|//d\n" * (n // 12) + "{% endlinkgrid %}\n",
+    "openings of data": lambda n: "{% flink %}\n" * (n // 12),
+    "tags over several lines": lambda n: "{% a\n//b %}\n" * (n // 12),
+    "footnotes": lambda n: "".join(f"[^{k}]: ![](//a)\n" for k in range(n // 16)),
+    "footnotes without an end": lambda n: "[^" * (n // 2),
+    "links around pictures": lambda n: "<a href=//b/c.png><img src=//d>" * (n // 31),
+    "expressions": lambda n: "<img src='//a/" + "{{" * (n // 2) + "'>",
+    # Longer than a source may be at every length: below that, more is asked of an address.
+    "half an expression": lambda n: "<img src='//a/" + "{a[" * (2 * n) + "'>",
+    "addresses in expressions": lambda n: "<img :src=\"'//a' + \">" * (n // 20),
+    "escaped slashes": lambda n: "<p title='" + "\\/\\/a" * (n // 5) + "'>",
+    "unknown attributes": lambda n: "<p title='//cors.io/?http://h/a.png'>" * (n // 37),
     "style": lambda n: '<p style="' + "a:url(//b);" * (n // 40) + '">',
 }  # fmt: skip
 
@@ -80,18 +108,34 @@ def test_repeated_text_twice_as_long_takes_twice_the_calls(first: str, kind: Art
     assert not steep
 
 
+@pytest.mark.parametrize("unit", [
+    "a: //b\n", "- //b\n", "  a: [//b, //c]\n", "[a.b]\n", "a: '//b\n", "a = \"//b\"\n", '"a": "//b",\n',
+    "{", "'", "# //a\n",
+])  # fmt: skip
+@pytest.mark.parametrize(
+    "head", ["---\na: 'b'c\n", "+++\na = b\n", ";;;\na\n", "title: x\na: //b\n", "---\na: b\n"]
+)
+def test_repeated_front_matter_twice_as_long_takes_twice_the_calls(head: str, unit: str) -> None:
+    """Front matter that can be read, cannot be read, or lacks its first fence."""
+    end = "\n" + {"+": "+++", ";": ";;;"}.get(head[0], "---") + "\n"
+    single, double = (calls(head + unit * number + end, kind="markdown") for number in (60, 120))
+    assert double <= 2.3 * single + 50
+
+
 @pytest.mark.instructions
-def test_designed_text_twice_as_long_takes_twice_the_instructions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(4))
+def test_designed_text_twice_as_long_takes_twice_the_instructions(tmp_path: Path, part: int) -> None:
     """Nothing quadratic hides inside a call: instructions grow with the length, not with its square."""
+    names = list(DESIGNED)[part::4]
     articles = [
-        {"text": text(length), "kind": "markdown"}
-        for text in DESIGNED.values()
+        {"text": DESIGNED[name](length), "kind": "markdown"}
+        for name in names
         for length in (3000, 6000, 12000)
     ]
     counts = zip(*[iter(instructions(articles, tmp_path))] * 3, strict=True)
     steep = {
         name: (one, two, four)
-        for name, (one, two, four) in zip(DESIGNED, counts, strict=True)
+        for name, (one, two, four) in zip(names, counts, strict=True)
         if four - two > 2.5 * (two - one) + 1_000_000
     }
     assert not steep

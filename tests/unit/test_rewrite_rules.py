@@ -148,6 +148,8 @@ def test_pictures_are_each_listed_once_with_all_presets() -> None:
     [
         ("a.md", "markdown"),
         ("a.MARKDOWN", "markdown"),
+        ("a.mdx", "markdown"),
+        ("a.Rmd", "markdown"),
         ("a.html", "html"),
         ("a.txt", "markdown"),
         ("a.png", None),
