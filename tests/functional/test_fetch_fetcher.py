@@ -328,16 +328,21 @@ async def test_cancelled_fetch_gives_its_turn_back(origin: ScriptedOrigin) -> No
 
 async def test_waiting_for_a_turn_counts_unless_patient(origin: ScriptedOrigin) -> None:
     """A visitor's wait is bounded; warming waits for its turn as long as it takes."""
-    busy = Busy(origin)
+    busy, told = Busy(origin), asyncio.Event()
     origin.serve("/a", b"x")
+    # It keeps its turn until the visitor has given up, who came right behind it.
+    origin.script("/patient", stall(told, after=head(200, [("Content-Length", "1")]) + b"x"))
     async with fetching(fetch_config(per_origin=1, timeout=0.4)) as fetcher:
         sink = MemorySink()
         first = asyncio.create_task(body_of(fetcher, origin.url("/busy")))
         while not origin.count("/busy"):  # noqa: ASYNC110 - one turn of the loop each, no time passes
             await asyncio.sleep(0)
-        patient = asyncio.create_task(fetcher.fetch(Source.parse(origin.url("/a")), sink, patient=True))
+        patient = asyncio.create_task(fetcher.fetch(Source.parse(origin.url("/patient")), sink, patient=True))
+        for _ in range(10):
+            await asyncio.sleep(0)
         with pytest.raises(SourceTimeout):
             await fetched(fetcher, origin.url("/a"))
+        told.set()
         with pytest.raises(SourceTimeout):
             await first
         await patient
