@@ -328,6 +328,7 @@ class RewriteConfig(Section):
     }
     body: str = "content"
     former_urls: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
 
     @field_validator("former_urls")
     @classmethod

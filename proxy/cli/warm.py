@@ -17,13 +17,23 @@ from cache.articles import Article
 from cache.errors import CacheError
 from proxy.app import Engine, open_engine
 from proxy.cli.reports import report_problem, show_summary, write_report
-from proxy.cli.terminal import complain, progress_bar, quiet_log, safe, say, say_no_article, whole_number
+from proxy.cli.terminal import (
+    complain,
+    own_configuration,
+    progress_bar,
+    quiet_log,
+    safe,
+    say,
+    say_no_article,
+    say_passed_by,
+    whole_number,
+)
 from proxy.config import Config, base_url_problem
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
 from proxy.services.articles import RewriteSettings
-from proxy.services.gathering import Gathered, gather
+from proxy.services.gathering import Gathered, Look, gather
 from proxy.services.looks import ORIGINAL, Looks
 from proxy.services.rewriteprocess import GuardedRewriter
 from proxy.services.warming import Browser, Outcome, Warmer, Warming
@@ -81,7 +91,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         return complain(error)
     if not (gathered.articles or gathered.unread):
         if any(path.is_dir() for path in args.paths):
-            return complain(f"no articles in {', '.join(safe(str(path)) for path in args.paths)}")
+            return complain(f"nothing to look at in {', '.join(safe(str(path)) for path in args.paths)}")
         # Each file was named as no article already. There is nothing to make a store for.
         return 0
     try:
@@ -127,14 +137,23 @@ def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[B
 def _gathered(args: argparse.Namespace, config: Config) -> Gathered:
     base_url = (args.base_url or config.server.public_url or args.via or _own_address(config)).rstrip("/")
     settings = RewriteSettings.of(config, base_url=base_url, all_images=args.all_images)
+    passed_by: list[Path] = []
     with GuardedRewriter(settings) as rewriter, progress_bar("Reading articles") as progress:
-        return gather(
+        gathered = gather(
             args.paths,
             rewriter,
             all_images=args.all_images,
             progress=progress,
-            no_article=say_no_article,
+            look=Look(
+                config.server.max_body,
+                own_configuration(args),
+                config.rewrite.ignore,
+                say_no_article,
+                passed_by.append,
+            ),
         )
+    say_passed_by(passed_by)
+    return gathered
 
 
 def _own_address(config: Config) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proxy.config import RewriteConfig
-from proxy.dialects import Unwrapper
+from proxy.dialects import AmbiguousWrapper, Unwrapper
 from proxy.dialects.escapes import read_source
 from proxy.dialects.worker import looks_like_worker
 from proxy.errors import MirrorError
@@ -36,7 +36,8 @@ class Kind(Enum):
 class Address:
     """An address at its spot. `source` is None only when unreadable, and then `reason` says why.
 
-    `dropped` names the options of a wrapper that are lost with it.
+    `dropped` names the options of a wrapper that are lost with it. `is_ambiguous`: unreadable because nobody can say
+    what belongs to the source.
     """
 
     spot: Spot
@@ -46,6 +47,7 @@ class Address:
     own: OwnAddress | None = None
     reason: str = ""
     dropped: tuple[str, ...] = ()
+    is_ambiguous: bool = False
 
     @property
     def shown(self) -> bool:
@@ -90,6 +92,15 @@ class Classifier:
             return True
         return _is_picture_by_name(unwrapped.source) if unwrapped else None
 
+    def wraps(self, text: str) -> bool | None:
+        """Tell whether a wrapper holds a source; None when it is none, or one that is put together elsewhere."""
+        try:
+            return True if self._wrappers.unwrap(text) else None
+        except AmbiguousWrapper:
+            return True
+        except MirrorError:
+            return None
+
     def classify(self, spot: Spot, raw: str, *, encoding: str = "") -> Address | None:
         """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle.
 
@@ -118,7 +129,12 @@ class Classifier:
             unwrapped = self._unwrapper.unwrap(text)
         except MirrorError as error:
             ours = self._present is not None and self._present.covers(text)
-            return None if ours else Address(spot, Kind.UNREADABLE, text, reason=error.message)
+            ambiguous = isinstance(error, AmbiguousWrapper)
+            return (
+                None
+                if ours
+                else Address(spot, Kind.UNREADABLE, text, reason=error.message, is_ambiguous=ambiguous)
+            )
         if unwrapped is not None:
             return Address(spot, Kind.WRAPPER, text, unwrapped.source, dropped=unwrapped.dropped)
         if looks_like_worker(text):

@@ -10,7 +10,7 @@ anything else       stays
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -33,20 +33,37 @@ class Decision:
     reason: str = ""
     on_purpose: bool = True
 
+    def kept(self, reason: str) -> Decision:
+        """Return the decision to replace nothing, and to say why where something would have been."""
+        keeps = self.preset or not self.on_purpose
+        return replace(self, preset="", reason=reason, on_purpose=True) if keeps else self
+
+
+IGNORED = "rewrite.ignore names it"
+
 
 class Decider:
-    """Decides for one article: it has to know all addresses before the first is replaced."""
+    """Decides for one article: it has to know all addresses before the first is replaced.
+
+    `shown` are sources that other articles show.
+    """
 
     def __init__(
-        self, addresses: Iterable[Address], *, body: str, all_images: bool, types: tuple[str, ...]
+        self,
+        addresses: Iterable[Address],
+        *,
+        body: str,
+        all_images: bool,
+        types: tuple[str, ...],
+        shown: Collection[Source] = (),
     ) -> None:
         self._addresses = list(addresses)
         self._body = body
         self._all_images = all_images
         self._types = types
-        shown = [address for address in self._addresses if address.shown and address.source]
-        self._shown = {address.source for address in shown}
-        self._shown_wrapped = {address.source for address in shown if address.kind is not Kind.DIRECT}
+        here = [address for address in self._addresses if address.shown and address.source]
+        self._shown = {address.source for address in here}.union(shown)
+        self._shown_wrapped = {address.source for address in here if address.kind is not Kind.DIRECT}
 
     def decisions(self) -> list[Decision]:
         """Return a decision for each address, in order."""

@@ -13,8 +13,10 @@ Ranges = list[tuple[int, int]]
 
 _ADDRESS = re.compile(r"(?:https?:)?//[A-Za-z0-9][^\x00-\x20\"'<>()\\`]{3,2000}+", re.IGNORECASE)
 _QUIET = "in code, a comment, a script or the text of a link"
-_UNKNOWN = "in a context that is not known; it may show the picture"
-_NO_PICTURE = "an address of something that is not known to be a picture"
+UNKNOWN = "in a context that is not known; it may show the picture"
+NOT_READ = "in a kind of file that is not rewritten"
+NO_PICTURE = "an address of something that is not known to be a picture"
+_ON_PURPOSE = frozenset({_QUIET, NO_PICTURE})
 _PUNCTUATION = ".,:;!?"
 """Behind an address it belongs to the sentence or the key."""
 MAX_REPORTED = 1000
@@ -26,13 +28,14 @@ def leftovers(
     handled: Ranges,
     *,
     quiet: Ranges,
-    wraps_picture: Callable[[str], bool | None],
+    judge: Callable[[str], str | None],
     line_of: Callable[[int], int],
 ) -> list[Left]:
     """Return the wrappers of `text` outside of the `handled` ranges, which are in order.
 
     Those in `quiet` ranges, and those of what is no picture by its name, are left on purpose. Of the others nobody
-    knows what they do, so a person has to look.
+    knows what they do, so a person has to look. `judge` returns why an address stays, `NO_PICTURE` where that is on
+    purpose, None when it is no wrapper.
     """
     found: list[Left] = []
     index = 0
@@ -44,14 +47,12 @@ def leftovers(
         if index < len(handled) and handled[index][0] < match.end():
             continue
         address = address_text(match[0].rstrip(_PUNCTUATION))
-        is_picture = wraps_picture(address)
-        if is_picture is not None:
+        reason = judge(address)
+        if reason is not None:
             before = bisect_right(starts, match.start()) - 1
             if before >= 0 and match.start() < quiet[before][1]:
                 reason = _QUIET
-            else:
-                reason = _UNKNOWN if is_picture else _NO_PICTURE
-            found.append(Left(line_of(match.start()), address, reason, reason != _UNKNOWN))
+            found.append(Left(line_of(match.start()), address, reason, reason in _ON_PURPOSE))
             if len(found) == MAX_REPORTED:
                 break
     return found
