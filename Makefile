@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types audit package bench bench-images bench-crowd bench-million kill lock clean
+.PHONY: help run demo test check lint types audit package bench bench-images bench-crowd bench-slow-readers bench-million kill lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,8 +15,12 @@ help: ## list the targets
 run: $(VENV)/.installed ## install, then run the demo: rewrite, warm, serve, kill the origin
 	$(BIN)/imgmirror demo
 
-test: $(VENV)/.installed-dev ## install, then run the tests
-	PYTHONHASHSEED=0 PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -rs -n $(JOBS)
+test: $(VENV)/.installed-dev ## install, then run the tests (ARGS="tests/unit")
+	PYTHONHASHSEED=0 PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -rs -n $(JOBS) $(ARGS)
+
+.PHONY: test-on
+test-on: ## the tests with another interpreter, in an environment of its own (PYTHON=python3.13 ARGS="tests/unit")
+	$(MAKE) test VENV=.venv-$(notdir $(PYTHON))
 
 check: lint types audit test package ## what must pass: lint, format, strict types, known faults, tests, packaging
 
@@ -46,6 +50,9 @@ bench-images: $(VENV)/.installed-dev ## cold thumbnails beside thumbor, ipx, ngi
 bench-crowd: $(VENV)/.installed-dev ## a thousand clients on one cold picture whose origin stalls
 	$(BIN)/python benchmarks/crowd.py $(ARGS)
 
+bench-slow-readers: $(VENV)/.installed-dev ## five hundred clients that ask for a large original and read nothing
+	$(BIN)/python benchmarks/slow_readers.py $(ARGS)
+
 bench-million: $(VENV)/.installed-dev ## a store of a million entries beside one of a thousand
 	$(BIN)/python benchmarks/million.py $(ARGS)
 
@@ -58,7 +65,7 @@ lock: ## write requirements.lock and requirements-dev.lock anew
 	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group dev --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements-dev.lock
 
 clean: ## remove what was installed, built and kept by the demo
-	rm -rf $(VENV) dist build var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-python* dist build var .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imgmirror needs Python 3.11 or newer: make PYTHON=python3.x"; exit 1; }

@@ -44,20 +44,34 @@ class Bodies:
         Raises:
             OSError: it is not there, or cannot be read.
         """
+        condition, is_news = self._compared(sha256)
+        if is_news and not condition.is_sound:
+            log.error("the body %s is not as it was kept", self._layout.body(sha256))
+            self._on_damage(sha256, condition)
+        return condition
+
+    def is_whole(self, sha256: str) -> bool:
+        """Whether a body is there as it was kept; of one that is not, nobody hears: it is about to be replaced."""
+        try:
+            condition, _ = self._compared(sha256, remember_damage=False)
+        except OSError:
+            return False
+        return condition.is_sound
+
+    def _compared(self, sha256: str, *, remember_damage: bool = True) -> tuple[Condition, bool]:
+        """Return the condition of a body, and whether its bytes had to be read for that."""
         known = self._known.get(sha256)
         with os.fdopen(open_regular(self._layout.body(sha256)), "rb") as reader:
             status = os.fstat(reader.fileno())
             if known is not None and known.identity == identity_of(status):
-                return known
+                return known, False
             is_sound = hashlib.file_digest(reader, "sha256").hexdigest() == sha256
         condition = Condition(is_sound, status.st_size, identity_of(status))
-        if len(self._known) >= MAX_LOOKED_AT:
-            self._known.clear()
-        self._known[sha256] = condition
-        if not is_sound:
-            log.error("the body %s is not as it was kept", self._layout.body(sha256))
-            self._on_damage(sha256, condition)
-        return condition
+        if is_sound or remember_damage:
+            if len(self._known) >= MAX_LOOKED_AT:
+                self._known.clear()
+            self._known[sha256] = condition
+        return condition, True
 
 
 def identity_of(status: os.stat_result) -> tuple[int, ...]:

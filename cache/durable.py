@@ -14,7 +14,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,6 +149,14 @@ class Durable:
         with self._written_aside(data) as (descriptor, path):
             sync_descriptor(descriptor)
             self.place(path, target)
+
+    def write_several(self, folder: Path, files: Mapping[Path, bytes]) -> None:
+        """Write whole files of one folder, which is there; the names are fsynced together at the end."""
+        for target, data in files.items():
+            with self._written_aside(data) as (descriptor, path):
+                sync_descriptor(descriptor)
+                path.replace(target)
+        sync_folder(folder)
 
     def write_unsynced(self, target: Path, data: bytes) -> None:
         """Write a whole file by rename, but let the disk take its time: for what can be rebuilt."""

@@ -7,6 +7,7 @@ CacheError
 ├── NotKept           this original was not kept; what was kept before is untouched
 │   ├── StoreFull         no room
 │   ├── StoreUnwritable   the disk refused
+│   │   └── StoreHangs        the disk does not answer; what was begun may still be done
 │   ├── SourceBlocked     a purge said that it is never to be kept again
 │   └── Superseded        it was purged or replaced in the meantime
 ├── EntryUnreadable   an entry file holds rubbish
@@ -43,6 +44,13 @@ class StoreFull(NotKept):
 
 class StoreUnwritable(NotKept):
     """The disk refused a write, an fsync or a rename."""
+
+
+class StoreHangs(StoreUnwritable):
+    """The disk does not answer. What was begun may still be done, later."""
+
+    def __init__(self) -> None:
+        super().__init__("the disk does not answer")
 
 
 class SourceBlocked(NotKept):

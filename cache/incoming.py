@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import io
 import logging
 import os
-import stat
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from cache.durable import create_aside, refusal, sync_descriptor
-from cache.errors import NotKept, StoreUnwritable
+from cache.elsewhere import Elsewhere
+from cache.errors import NotKept, StoreHangs, StoreUnwritable
 from cache.layout import Layout, size_of
 from cache.threads import StoreThreads
 
@@ -43,7 +42,7 @@ class Incoming:
     reports it once, and a second one would lie.
     """
 
-    def __init__(self, layout: Layout, threads: StoreThreads, elsewhere: Path | None = None) -> None:
+    def __init__(self, layout: Layout, threads: StoreThreads, elsewhere: Elsewhere | None = None) -> None:
         self.path = Path()
         self.size = 0
         self.refusal: NotKept | None = None
@@ -58,6 +57,7 @@ class Incoming:
         self._temporary: Path | None = None
         self._synced = False
         self._syncing = asyncio.Lock()
+        self._commit: asyncio.Task[None] | None = None
 
     @property
     def sha256(self) -> str:
@@ -77,8 +77,10 @@ class Incoming:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._file is not None or self._temporary is not None:
-            await self._threads.write(self._discard)
+        if self._commit is not None and not self._commit.done():
+            self._threads.keep(asyncio.create_task(self._discard_after(self._commit)))
+        elif self._file is not None or self._temporary is not None:
+            await self._threads.write_later(self._discard)
 
     async def write(self, chunk: bytes) -> None:
         """Append bytes.
@@ -111,6 +113,10 @@ class Incoming:
         if self.refusal is not None:
             raise self.refusal
 
+    def outlive(self, commit: asyncio.Task[None]) -> None:
+        """Stay until a commit has ended that goes on by itself."""
+        self._commit = commit
+
     def settle(self, path: Path) -> None:
         """Note that the file lies at `path` for good, and close it. Blocking: in one of the store's threads."""
         self.path, self._temporary = path, None
@@ -126,8 +132,12 @@ class Incoming:
     async def _sync_once(self) -> None:
         if self._file is None:
             raise ValueError("the body is not open")
+        descriptor = self._file.fileno()
         try:
-            await self._threads.write(sync_descriptor, self._file.fileno())
+            await self._threads.try_write(lambda: sync_descriptor(descriptor))
+        except StoreHangs as error:
+            log.error("fsync of an incoming body does not end")
+            self.refusal = error
         except OSError as error:
             log.error("fsync of an incoming body failed: %s", error)
             self.refusal = refusal(error)
@@ -136,15 +146,31 @@ class Incoming:
 
     async def _flush(self) -> None:
         block, self._pending, self._pending_bytes = self._pending, [], 0
-        # The page cache takes a block whatever fsync the disk is busy with; but the file is made, and then known.
-        run = self._threads.write if self._file is None else self._threads.read
-        await run(self._take, block)
+        if self._file is None:
+            await self._open()
+        # The page cache takes a block whatever fsync the disk is busy with.
+        await self._threads.read(self._take, block)
+
+    async def _open(self) -> None:
+        try:
+            descriptor, path = await self._threads.try_write(self._create, late=_dropped)
+        except (OSError, StoreHangs) as error:
+            log.warning("nothing can be kept: %s", error)
+            self.refusal = refusal(error) if isinstance(error, OSError) else error
+            await self._threads.read(self._open_elsewhere)
+        else:
+            self._use(descriptor, path)
+
+    async def _discard_after(self, commit: asyncio.Task[None]) -> None:
+        await asyncio.wait((commit,))
+        await self._threads.write_later(self._discard)
 
     # In threads
 
+    def _create(self) -> tuple[int, Path]:
+        return create_aside(self._layout.incoming, suffix=".part", modes=self._layout.modes)
+
     def _take(self, block: list[bytes]) -> None:
-        if self._file is None:
-            self._open()
         for chunk in block:
             self._digest.update(chunk)
         try:
@@ -169,24 +195,16 @@ class Incoming:
         except OSError as again:
             raise StoreUnwritable(f"nothing takes the body: {again.strerror}") from again
 
-    def _open(self) -> None:
-        try:
-            descriptor, path = create_aside(self._layout.incoming, suffix=".part", modes=self._layout.modes)
-        except OSError as error:
-            log.warning("nothing can be kept: %s", error)
-            self.refusal = refusal(error)
-            self._open_elsewhere()
-        else:
-            self._use(descriptor, path)
-
     def _open_elsewhere(self) -> None:
         try:
             if self._elsewhere is not None:
-                _make_private(self._elsewhere)
-            descriptor, name = tempfile.mkstemp(prefix="imgmirror-", dir=self._elsewhere)
+                descriptor, path = self._elsewhere.create()
+            else:
+                descriptor, name = tempfile.mkstemp(prefix="imgmirror-")
+                path = Path(name)
         except OSError as error:
             raise StoreUnwritable(f"no temporary file can be made: {error.strerror}") from error
-        self._use(descriptor, Path(name))
+        self._use(descriptor, path)
 
     def _use(self, descriptor: int, path: Path) -> None:
         self.path = self._temporary = path
@@ -218,10 +236,9 @@ class Incoming:
             self._temporary = None
 
 
-def _make_private(folder: Path) -> None:
-    """Make a folder for us alone; one of that name that is somebody else's is refused."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise PermissionError(errno.EPERM, "it belongs to somebody else", str(folder))
+def _dropped(made: tuple[int, Path]) -> None:
+    """Remove a file that was made too late."""
+    descriptor, path = made
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    os.close(descriptor)

@@ -12,19 +12,20 @@ import hashlib
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from re import compile as pattern
 
-from cache.durable import Durable, refusal, sync_folder
+from cache.bodies import Bodies
+from cache.durable import Durable, refusal
 from cache.entry import MAX_ENTRY_BYTES, Entry, Former
 from cache.errors import EntryUnreadable, Superseded
 from cache.keys import source_key
 from cache.layout import Layout, size_of
 from cache.merging import merged
 from cache.opening import open_regular, read_regular
-from cache.refs import Refs
+from cache.refs import ListUnreadable, Refs
 from cache.usage import Counts
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ _MEDIA_TYPE = pattern(rb'"media_type": "([a-z0-9.+-]+/[a-z0-9.+-]+)"')
 _UNKNOWN_TYPE = "application/octet-stream"
 _ANY_DIGEST = pattern(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
+
+KEYS_PER_USER = 4
+"""Keys looked at for each user that is wanted: those of purged entries stay in a list."""
 
 Gone = dict[str, set[str]]
 """Of bodies with several users, by digest: the entries that a dry run has passed as if they were gone."""
@@ -83,10 +87,11 @@ class Keeper:
     deleted, then its list of users.
     """
 
-    def __init__(self, layout: Layout, durable: Durable, refs: Refs) -> None:
+    def __init__(self, layout: Layout, durable: Durable, bodies: Bodies) -> None:
         self._layout = layout
         self._durable = durable
-        self._refs = refs
+        self._refs = Refs(layout, durable)
+        self._bodies = bodies
 
     # Reading
 
@@ -252,16 +257,16 @@ class Keeper:
         """Whether what is kept is whole, and not what was recovered."""
         if kept.body_sha256 == recovered.body_sha256:
             return False
-        return _is_whole(self._layout.body(kept.body_sha256))
+        return self._bodies.is_whole(kept.body_sha256)
 
     def _place_body(self, arrived: Arrived) -> int | None:
         """Rename the body to its place; return how many bytes the store grew, None when it was there."""
         target = self._layout.body(arrived.sha256)
         before = size_of(target)
-        if before == arrived.size and _is_whole(target):
-            # Whoever put it there may not have come as far as fsyncing the folder.
+        if before == arrived.size and self._bodies.is_whole(arrived.sha256):
+            # The process that put it there may have died before it fsynced the folder.
             self._durable.ensure_folder(target.parent)
-            sync_folder(target.parent)
+            self._durable.settle(target.parent)
             return None
         if before is not None:
             log.warning("the body %s is damaged and is replaced", target)
@@ -299,7 +304,7 @@ class Keeper:
         size = size_of(path)
         with _refusals():
             found = self._durable.remove(path)
-            unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=True)]
+            unused = [sha256 for sha256 in bodies if not self._is_needed(sha256, key)]
             freed = {sha256: self._delete_body(sha256) for sha256 in unused}
         change = Counts(-(size or 0) - sum(freed.values()), -sum(map(bool, freed.values())), -int(found))
         return _purged(found, bodies, freed), change
@@ -313,7 +318,7 @@ class Keeper:
         """Take `bodies` out of the history of an entry, then delete those that no other entry names."""
         with _refusals():
             _, change = self.revise(key, lambda known: known.without(bodies))
-            unused = [sha256 for sha256 in bodies if not self._others(sha256, key, remember=True)]
+            unused = [sha256 for sha256 in bodies if not self._is_needed(sha256, key)]
             freed = {sha256: self._delete_body(sha256) for sha256 in unused}
         change += Counts(-sum(freed.values()), -sum(map(bool, freed.values())))
         return Purged(
@@ -329,10 +334,10 @@ class Keeper:
         """Return the sizes of those bodies that would have no user left."""
         freed = {}
         for sha256 in bodies:
-            if self._others(sha256, key, remember=False) <= gone.get(sha256, set()):
-                freed[sha256] = size_of(self._layout.body(sha256)) or 0
-            else:
+            if self._is_needed(sha256, key, gone=gone.get(sha256, set()), remember=False):
                 gone.setdefault(sha256, set()).add(key)
+            else:
+                freed[sha256] = size_of(self._layout.body(sha256)) or 0
         return freed
 
     def delete_orphan(self, sha256: str) -> int | None:
@@ -341,24 +346,34 @@ class Keeper:
         The caller has read every entry after the body was there, and excludes others from the body. Whoever
         commits notes the entry in the list of users before it is written, so the list shows who came since.
         """
-        users = self._refs.users(sha256)
-        since = users.keys if users is not None else self._all_users(sha256)
-        if any(self._names(key, sha256) for key in since):
+        try:
+            is_named = any(self._names(key, sha256) for key in self._refs.keys(sha256))
+        except ListUnreadable:
+            is_named = any(True for _ in self._all_users(sha256))
+        if is_named:
             return None
         with _refusals():
             return self._delete_body(sha256)
 
     def is_shared(self, sha256: str) -> bool:
         """Whether more than one entry may name a body."""
-        users = self._refs.users(sha256)
-        return users is None or not users.complete or len(users.keys) > 1
+        try:
+            first = list(itertools.islice(self._refs.keys(sha256), 2))
+        except ListUnreadable:
+            return True
+        return len(first) > 1 or not self._refs.is_complete(sha256)
 
     def users(self, sha256: str, most: int) -> list[Entry]:
-        """Return entries that name a body, as far as the index knows them."""
-        users = self._refs.users(sha256)
-        entries = (self.entry(key) for key in sorted(users.keys)) if users else iter(())
-        named = (entry for entry in entries if entry is not None and sha256 in entry.digests)
-        return list(itertools.islice(named, most))
+        """Return entries that name a body, as far as the index knows them; it looks at four times as many keys."""
+        found: list[Entry] = []
+        with contextlib.suppress(ListUnreadable):
+            for key in itertools.islice(self._refs.keys(sha256), most * KEYS_PER_USER):
+                entry = self.entry(key)
+                if entry is not None and sha256 in entry.digests:
+                    found.append(entry)
+                if len(found) == most:
+                    break
+        return found
 
     def _delete_body(self, sha256: str) -> int:
         path = self._layout.body(sha256)
@@ -367,16 +382,19 @@ class Keeper:
         self._refs.remove(sha256)
         return size
 
-    def _others(self, sha256: str, key: str, *, remember: bool) -> frozenset[str]:
-        users = self._refs.users(sha256)
-        if users is not None and users.complete and key in users.keys:
-            candidates = users.keys - {key}
-            return frozenset(other for other in candidates if self._names(other, sha256))
+    def _is_needed(
+        self, sha256: str, key: str, *, gone: Set[str] = frozenset(), remember: bool = True
+    ) -> bool:
+        """Whether an entry other than `key` and those `gone` names a body."""
+        if self._refs.covers(sha256, key):
+            with contextlib.suppress(ListUnreadable):
+                others = (other for other in self._refs.others(sha256, key) if other not in gone)
+                return any(self._names(other, sha256) for other in others)
         log.info("the users of body %s are not known; reading all entries", sha256)
         found = frozenset(self._all_users(sha256)) - {key}
         if found and remember:
             self._refs.replace(sha256, found, complete=True)
-        return found
+        return not found <= gone
 
     def _names(self, key: str, sha256: str) -> bool:
         try:
@@ -408,14 +426,6 @@ def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with os.fdopen(open_regular(path), "rb") as reader:
         return hashlib.file_digest(reader, "sha256").hexdigest()
-
-
-def _is_whole(body: Path) -> bool:
-    """Whether a body has the digest that its name says. One that cannot be read has not."""
-    try:
-        return digest_of(body) == body.name
-    except OSError:
-        return False
 
 
 def _purged(found: bool, bodies: tuple[str, ...], freed: dict[str, int]) -> Purged:

@@ -2,7 +2,8 @@
 
     imgmirror-store          marker with the format version
     entries/ab/<key>.json    bodies/ab/<sha256>      articles/ab/<key>.json      blocked/ab/<key>.json
-    refs/ab/<sha256>  generations  usage  locks  failures  overloads  scrub  incoming/    may be deleted at any time
+    refs/ab/<sha256>  refs/ab/<sha256>.users/<prefix>                                 may be deleted at any time
+    generations  usage  locks  failures  overloads  scrub  incoming/                  likewise
     variants/                only by default; a room of its own (`variants.py`)
 
 Names come from digests only, so no text of a client can become a path.
@@ -73,6 +74,14 @@ class Layout:
     def ref(self, sha256: str) -> Path:
         """Return where the users of a body are listed."""
         return self.root / "refs" / sha256[:2] / _checked(sha256)
+
+    def ref_parts(self, sha256: str) -> Path:
+        """Return the folder in which a long list of users has its parts."""
+        return self.root / "refs" / sha256[:2] / f"{_checked(sha256)}.users"
+
+    def ref_part(self, sha256: str, prefix: str) -> Path:
+        """Return where the users of a body are listed whose keys begin with `prefix`; without one, the list itself."""
+        return self.ref_parts(sha256) / prefix if prefix else self.ref(sha256)
 
     def blocked(self, key: str) -> Path:
         """Return where a block of a source key is noted."""

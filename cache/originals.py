@@ -23,6 +23,7 @@ from cache.blocks import Blocks
 from cache.bodies import Bodies, Condition, identity_of
 from cache.census import Census, Note, StoreStat, count_shard, shards_of
 from cache.durable import PRIVATE, Durable, Modes, abandoned, create_aside, refusal
+from cache.elsewhere import Elsewhere
 from cache.entry import Entry
 from cache.errors import (
     CacheError,
@@ -45,7 +46,6 @@ from cache.landing import Landing
 from cache.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
 from cache.locks import KeyLocks
 from cache.opening import open_regular, regular_status
-from cache.refs import Refs
 from cache.rights import unreadable, unwritable
 from cache.scrub import ENTRY, Damage, Scrub
 from cache.spelling import former_spelling
@@ -60,8 +60,8 @@ log = logging.getLogger(__name__)
 LATELY_SECONDS = 300.0
 """How long a disk that did not take an original is said to be at fault, when nothing was kept since."""
 
-MIN_FREE_FILES = 16
-"""What one commit may need: a body, an entry, a list of users, a folder for each, and copies aside."""
+MIN_FREE_FILES = 32
+"""What one commit may need: a body, an entry, a list of users in sixteen parts, a folder for each, and copies aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ class Originals:
     Purge: the same locks, the reverse order, and always a new generation.
     """
 
-    elsewhere: Path | None = None
-    """Where bodies go that this disk does not take, so that they can be served: made when it is needed, removed by
-    whoever named it. None: the system's temporary folder."""
+    elsewhere: Elsewhere | None = None
+    """Where bodies go that this disk does not take, so that they can be served; the caller that set it closes it.
+    None: the system's temporary folder."""
 
     def __init__(
         self, layout: Layout, limits: Limits, *, now: Callable[[], float], look: bool = False
@@ -95,7 +95,6 @@ class Originals:
         self._limits = limits
         self._now = now
         self._threads = StoreThreads("originals")
-        self._keeper = Keeper(layout, durable, Refs(layout, durable))
         self._blocks = Blocks(layout, durable)
         self._usage = Usage(layout.root / "usage")
         self._counting: asyncio.Task[None] | None = None
@@ -110,6 +109,7 @@ class Originals:
         self._exclusion = Exclusion(self.locks)
         self.scrub = Scrub(layout, durable, self._threads, self.locks)
         self._bodies = Bodies(layout, self._note_damage)
+        self._keeper = Keeper(layout, durable, self._bodies)
         self.history = History(
             Parts(
                 layout,
@@ -254,9 +254,13 @@ class Originals:
 
         Raises:
             NotKept: StoreFull, StoreUnwritable, SourceBlocked or Superseded. What was kept before still stands.
+                After StoreHangs it may be kept later.
         """
+        committing = asyncio.create_task(self._committed(entry, incoming, stamp))
+        if incoming is not None:
+            incoming.outlive(committing)
         try:
-            await self._committed(entry, incoming, stamp)
+            await self._threads.unless_hung(committing)
         except (StoreFull, StoreUnwritable) as error:
             self._refusal = str(error), self._now()
             raise
@@ -352,6 +356,11 @@ class Originals:
     def room_for(self, size: int) -> bool:
         """Whether a new original of `size` bytes would be kept."""
         return self.free_bytes() - size >= self._limits.min_free_bytes and not self._lack_of_room(size)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the disk has not answered for longer than a disk takes."""
+        return self._threads.hangs
 
     def lately_refused(self) -> str:
         """Return why the last original was not kept, when that was a few minutes ago; empty when it was."""

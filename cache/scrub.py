@@ -21,6 +21,7 @@ from typing import Any
 from cache.bodies import identity_of
 from cache.census import SHARDS, sized_files
 from cache.durable import Durable
+from cache.errors import StoreHangs
 from cache.keeper import digest_of
 from cache.keys import source_key
 from cache.layout import FOLDERS, Layout, is_digest, size_of
@@ -173,7 +174,11 @@ class Scrub:
             # Folders without bodies are many in a small store, and not worth a write each.
             if found.bodies or found.damage or not state.done:
                 break
-        if not await self._threads.write(self._write, state):
+        try:
+            written = await self._threads.write(self._write, state)
+        except StoreHangs:
+            written = False
+        if not written:
             # Where it stands is not known to the next step: it would do this one again, at once.
             await self._clock.sleep(IDLE_SECONDS)
 

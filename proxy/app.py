@@ -6,16 +6,16 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache.articles import ArticleIndex
 from cache.durable import GROUP, PRIVATE, Modes
+from cache.elsewhere import Elsewhere, remove_abandoned
 from cache.freshness import CLOCK_TOLERANCE_SECONDS
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
@@ -87,7 +87,7 @@ class Engine:
     def reconfigure(self, config: Config, policy: Policy) -> None:
         """Take a new configuration, and the policy made of it, for what begins from now on."""
         self.config, self.policy, self.signer = config, policy, make_signer(config)
-        self.fetcher.reconfigure(config.fetch, check_hop=policy.check_hop)
+        self.fetcher.reconfigure(config.fetch, check_hop=policy.check_hop, denied=policy.denied)
         self.originals.reconfigure(config.fetch)
         self.kept.reconfigure(
             min_free_bytes=config.store.min_free, max_bytes=config.store.originals_max_bytes
@@ -119,7 +119,7 @@ def make_signer(config: Config) -> Signer | None:
 
 @asynccontextmanager
 async def open_stores(
-    config: Config, *, tidy: bool = True, look: bool = False, elsewhere: Path | None = None
+    config: Config, *, tidy: bool = True, look: bool = False, elsewhere: Elsewhere | None = None
 ) -> AsyncIterator[tuple[OriginalsStore, VariantsStore, ArticleIndex]]:
     """Open what is kept, without anything that fetches or renders; `tidy` removes what dead processes left.
 
@@ -147,18 +147,21 @@ async def open_stores(
         yield kept, variants, kept.articles
 
 
-@contextlib.contextmanager
-def _elsewhere() -> Iterator[Path | None]:
-    """Give the name of a folder for what the store's disk does not take, not made yet; None when there is no place."""
+@asynccontextmanager
+async def _elsewhere(*, tidy: bool) -> AsyncIterator[Elsewhere | None]:
+    """Yield a place for what the store's disk does not take; None when there is none. `tidy` as for `open_stores`."""
     try:
-        folder = Path(tempfile.gettempdir()) / f"imgmirror-{secrets.token_hex(8)}"
+        parent = Path(tempfile.gettempdir())
     except OSError:
         yield None
         return
+    if tidy and (count := await asyncio.to_thread(remove_abandoned, parent)):
+        log.warning("removed %d temporary folders of processes that are gone", count)
+    elsewhere = Elsewhere(parent)
     try:
-        yield folder
+        yield elsewhere
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        await asyncio.to_thread(elsewhere.close)
 
 
 @asynccontextmanager
@@ -179,7 +182,7 @@ async def open_engine(
     if problem := decoder_problem(config.render.decoder):
         raise ConfigError([problem])
     async with AsyncExitStack() as stack:
-        elsewhere = stack.enter_context(_elsewhere())
+        elsewhere = await stack.enter_async_context(_elsewhere(tidy=tidy))
         kept, variant_store, index = await stack.enter_async_context(
             open_stores(config, tidy=tidy, elsewhere=elsewhere)
         )
@@ -189,11 +192,17 @@ async def open_engine(
             processes=place.share(config.render.processes),
             workers=place.workers,
             # What is not there yet is let in by the next process, which the pool starts when one is shut out.
-            readable=(config.store.dir, *([elsewhere] if elsewhere else ())),
+            readable=(config.store.dir, *([elsewhere.folder] if elsewhere else ())),
         )
         await pool.start()
         stack.push_async_callback(pool.close)
-        fetcher = Fetcher(config.fetch, check_hop=policy.check_hop, instance_id=place.instance_id, clock=now)
+        fetcher = Fetcher(
+            config.fetch,
+            check_hop=policy.check_hop,
+            denied=policy.denied,
+            instance_id=place.instance_id,
+            clock=now,
+        )
         await fetcher.start()
         stack.push_async_callback(fetcher.close)
         flight = SingleFlight(kept.locks)

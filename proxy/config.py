@@ -17,7 +17,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import ada_url
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB|KB|kB|MB|GB|TB)?\s*")
 _SIZE_UNITS = {
@@ -35,15 +44,24 @@ FOREVER = math.inf
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s\x00-\x20\x7f/?#\"'<>()\\@:\[\]]+)(?::[0-9]{1,5})?"
 _REST = r"[^\s\x00-\x20\x7f\"'<>()\\#]*"
 _MAX_BASE_URL = 2000
+_MAX_HOST = 255
 _BASE_URL = re.compile(rf"https?://{_HOST}(?:/[^\s\x00-\x20\x7f?#\"'<>()\\]*)?", re.IGNORECASE)
 _WRAPPER = re.compile(rf"(?:(?:https?:)?//{_HOST}|(?=[^/?]*\.){_HOST})(?:[/?]{_REST})?", re.IGNORECASE)
 
 
 def base_url_problem(text: str) -> str:
     """Return what is wrong with an address that others are appended to, and written into articles; else nothing."""
-    if len(text) <= _MAX_BASE_URL and _BASE_URL.fullmatch(text) and ada_url.check_url(text):
+    if len(text) <= _MAX_BASE_URL and _BASE_URL.fullmatch(text) and _has_host_and_port(text):
         return ""
     return "must be an http(s) address without a query or quotes, such as https://img.example.org"
+
+
+def _has_host_and_port(text: str) -> bool:
+    if not ada_url.check_url(text):
+        return False
+    parts = ada_url.URL(text)
+    # As for the address of a picture (proxy.source), which it becomes part of.
+    return len(parts.hostname) <= _MAX_HOST and parts.port != "0"
 
 
 def parse_size(value: object) -> int:
@@ -317,15 +335,64 @@ _SHIPPED_PRESETS: dict[str, PresetOptions] = {
 }
 
 
+WrapperDialect = Literal[
+    "worker", "prefix", "cors-anywhere", "weserv", "imgproxy", "thumbor", "imagor", "cloudflare", "imageproxy",
+    "photon", "camo", "next", "vercel", "netlify", "astro", "ipx", "miniflux", "imageflow", "hive",
+    "cloudinary", "statically",
+]  # fmt: skip
+"""The names of `proxy.dialects.GRAMMARS`."""
+
+DEFAULT_WIDTHS = (320, 480, 640, 800, 960, 1280, 1600, 1920)
+
+
+class WrapperConfig(Section):
+    """A wrapper that has a grammar of its own: what its addresses begin with, and which grammar that is."""
+
+    prefix: str
+    dialect: WrapperDialect
+
+    @field_validator("prefix")
+    @classmethod
+    def _beginning(cls, value: str) -> str:
+        return _wrapper_prefix(value)
+
+
+def _wrapper_prefix(value: str) -> str:
+    if not _WRAPPER.fullmatch(value.strip()):
+        raise ValueError(f"{value!r} is not the beginning of an http(s) address")
+    return value
+
+
+def _kind_of_wrapper(value: object) -> str:
+    return "table" if isinstance(value, dict | WrapperConfig) else "text"
+
+
+# Told apart by its form, so that what is wrong with one is said once.
+Wrapper = Annotated[
+    Annotated[str, Tag("text")] | Annotated[WrapperConfig, Tag("table")], Discriminator(_kind_of_wrapper)
+]
+
+
+_SHIPPED_FIELDS: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "headimg", "cover*", "banner*", "top_img", "image", "images", "img", "featured*", "feature_image", "hero*",
+            "header.*", "og_image", "ogimage", "twitter_image", "social_image", "socialimage", "share_image", "teaser",
+            "poster", "background*", "page_background",
+        ),
+        "headimg",
+    ),
+    **dict.fromkeys(("thumb*", "index_img"), "thumbnail"),
+    **dict.fromkeys(("photos", "gallery", "image_path", "image_url", "pictures"), "content"),
+    **dict.fromkeys(("avatar", "authors.image_url", "icon", "logo", "favicon"), "original"),
+}  # fmt: skip
+
+
 class RewriteConfig(Section):
-    wrappers: tuple[str, ...] = ()
-    fields: dict[str, str] = {
-        "headimg": "headimg",
-        "cover": "headimg",
-        "banner": "headimg",
-        "top_img": "headimg",
-        "thumbnail": "thumbnail",
-    }
+    wrappers: tuple[Wrapper, ...] = ()
+    widths: tuple[Annotated[int, Field(ge=1, le=32767)], ...] = DEFAULT_WIDTHS
+    fields: dict[str, str] = Field(default_factory=lambda: dict(_SHIPPED_FIELDS))
+    front: str = "content"
     body: str = "content"
     former_urls: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
@@ -340,11 +407,21 @@ class RewriteConfig(Section):
 
     @field_validator("wrappers")
     @classmethod
-    def _prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for prefix in value:
-            if not _WRAPPER.fullmatch(prefix.strip()):
-                raise ValueError(f"{prefix!r} is not the beginning of an http(s) address")
+    def _prefixes(cls, value: tuple[str | WrapperConfig, ...]) -> tuple[str | WrapperConfig, ...]:
+        for item in value:
+            if isinstance(item, str):
+                _wrapper_prefix(item)
         return value
+
+    @field_validator("widths")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(value)))
+
+    @property
+    def prefixes(self) -> tuple[str | tuple[str, str], ...]:
+        """The wrappers as `proxy.dialects` takes them: a prefix, or prefix and dialect."""
+        return tuple(item if isinstance(item, str) else (item.prefix, item.dialect) for item in self.wrappers)
 
 
 class LogConfig(Section):
@@ -353,9 +430,11 @@ class LogConfig(Section):
     access: Literal["off", "combined", "json"] = "off"
 
 
-def preset_problems_of_rewrite(body: object, fields: object, presets: Mapping[str, object]) -> list[str]:
-    """Return a line for each preset that `rewrite.body` and `rewrite.fields` name and that does not exist."""
-    named = {"rewrite.body": body}
+def preset_problems_of_rewrite(
+    body: object, front: object, fields: object, *, presets: Mapping[str, object]
+) -> list[str]:
+    """Return a line for each preset that the section `rewrite` names and that does not exist."""
+    named = {"rewrite.body": body, "rewrite.front": front}
     if isinstance(fields, dict):
         named |= {f"rewrite.fields.{key}": preset for key, preset in fields.items()}
     return [
@@ -391,7 +470,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _presets_named_exist(self) -> Config:
-        problems = preset_problems_of_rewrite(self.rewrite.body, self.rewrite.fields, self.presets)
+        problems = preset_problems_of_rewrite(
+            self.rewrite.body, self.rewrite.front, self.rewrite.fields, presets=self.presets
+        )
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -259,7 +259,10 @@ def _across(tables: dict[str, Any]) -> list[str]:
         return []
     default = Config().rewrite
     return preset_problems_of_rewrite(
-        rewrite.get("body", default.body), rewrite.get("fields", default.fields), presets
+        rewrite.get("body", default.body),
+        rewrite.get("front", default.front),
+        rewrite.get("fields", default.fields),
+        presets=presets,
     )
 
 

@@ -150,9 +150,9 @@ class SourceError(MirrorError):
     """The origin did not give an original that may be kept.
 
     `origin_status` is what it answered (RFC 9211 `fwd-status`), 0 when no answer came; `answer` the head of that
-    answer. The others are private, as `detail` is: `failure` is the kind in finer words than the code, empty when it
-    is not worth remembering; `retry_after_seconds` is the origin's wish; `not_asked` says that the origin was left
-    alone this time.
+    answer. `retry_after_seconds` is for how long the origin wants to be left alone, or is left alone by us; None when
+    nobody knows. The others are private, as `detail` is: `failure` is the kind in finer words than the code, empty when
+    it is not worth remembering; `not_asked` says that the origin was left alone this time.
     """
 
     origin_status: int = 0

@@ -104,7 +104,7 @@ class Policy:
     3. manifest: with a manifest, it names the source.
     4. allow: with `sources.allow`, one of its patterns matches.
     5. open: with none of the three, `sources.open` is true.
-    6. transform: what is asked for is a preset, unless any transform may be asked for.
+    6. transform: what is asked for is a preset or a width of `rewrite.widths`, unless any transform may be asked for.
 
     The first rule that is not passed ends the request with `SourceNotAllowed` (2: also `SignatureMissing`).
     """
@@ -194,12 +194,14 @@ class Policy:
 
     def _transform_verdict(self, *, preset_only: bool, signed: bool | None) -> Verdict:
         if preset_only:
-            return Verdict("transform", True, "a preset or the original")
+            return Verdict("transform", True, "a preset, one of rewrite.widths, or the original")
         if self._has_keys and signed is None:
             # With keys it is the signature that bounds the number of variants; here there is none.
             return Verdict("transform", False, "only a signed address may ask for options of its own")
         reason = (
-            "any transform is served" if self._any_transform else "sources.transforms admits presets only"
+            "any transform is served"
+            if self._any_transform
+            else "sources.transforms admits presets and rewrite.widths only"
         )
         return Verdict("transform", self._any_transform, reason)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import ada_url
@@ -107,6 +108,30 @@ class Source:
 
     def __str__(self) -> str:
         return self.url
+
+
+def base_in_a_labels(base_url: str) -> str:
+    """Return the address that others are appended to with its host in A-labels (UTS #46) and its path escaped.
+
+    An ASCII address comes back as it is, but for slashes at its end.
+
+    Raises:
+        InvalidSource, SourceNotAllowed: it cannot be read.
+    """
+    if base_url.isascii():
+        return base_url.rstrip("/")
+    base = Source.parse(base_url)
+    return base.origin + base.target.rstrip("/")
+
+
+def base_spellings(base_urls: Iterable[str]) -> tuple[str, ...]:
+    """Return each address as it is and, where its host is not ASCII, in A-labels as well; empty ones are left out.
+
+    Raises:
+        InvalidSource, SourceNotAllowed: one cannot be read.
+    """
+    given = [url for url in base_urls if url]
+    return tuple(dict.fromkeys([*given, *(base_in_a_labels(url) for url in given if not url.isascii())]))
 
 
 def origin_of(url: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import asdict
 
 from proxy.cli.checks.disk import disk_findings, store_findings, variants_findings
 from proxy.cli.checks.finding import Finding
-from proxy.cli.checks.network import dns_findings
+from proxy.cli.checks.network import dns_findings, public_name_findings
 from proxy.cli.checks.rendering import render_findings
 from proxy.cli.checks.settings import configuration_findings, machine_findings
 from proxy.cli.terminal import quiet_log, safe, say
@@ -61,6 +61,7 @@ def _findings(args: argparse.Namespace, config: Config) -> Iterator[Finding]:
     ]
     if not args.offline:
         checks.append(lambda: iter(asyncio.run(dns_findings(args.host or DEFAULT_NAME))))
+        checks.append(lambda: iter(asyncio.run(public_name_findings(config))))
     for check in checks:
         yield from check()
 

@@ -102,6 +102,8 @@ def summary_rows(report: WarmReport) -> list[tuple[str, str]]:
     rows.append(("originals", readable(counts["originals_bytes"])))
     rows.append(("variants", f"{counts['variants']} ({readable(counts['variants_bytes'])})"))
     rows += [(f"saved for {BROWSER_NAMES.get(w.browser, w.browser)}", saved(w)) for w in report.weights()]
+    if report.stopped:
+        rows.append(("stopped", f"{report.stopped}; no picture was begun"))
     rows.append(("time", f"{report.seconds:.1f} s" + (", interrupted" if report.interrupted else "")))
     return rows
 

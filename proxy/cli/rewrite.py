@@ -30,7 +30,7 @@ from proxy.rewrite.dates import article_date
 from proxy.rewrite.diff import unified_diff
 from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_texts
 from proxy.rewrite.globs import Globs
-from proxy.rewrite.journal import Entry, Journal, JournalError
+from proxy.rewrite.journal import Entry, Journal, JournalError, former_bases
 from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.sitetext import SITE_KINDS, site_kind
 from proxy.rewrite.spot import address_text
@@ -103,7 +103,10 @@ def run(args: argparse.Namespace, config: Config) -> int:
         articles = _articles(paths, args, config, report)
     except (OSError, ValueError) as error:
         return complain(error)
-    settings = RewriteSettings.of(config, base_url=shown_url, all_images=args.all_images)
+    former = former_bases(map(_absolute, paths))
+    settings = RewriteSettings.of(
+        _with_former(config, former), base_url=shown_url, all_images=args.all_images
+    )
     with GuardedRewriter(settings) as rewriter:
         if args.undo:
             _undo(articles, args, rewriter, report)
@@ -117,6 +120,13 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.undo:
         return 1 if report.left else 0
     return 1 if args.check and (report.replaced or report.unfinished) else 0
+
+
+def _with_former(config: Config, bases: Iterable[str]) -> Config:
+    """Return the configuration with the base URLs that the journals know among the former ones."""
+    urls = [base for base in bases if not base_url_problem(base)]
+    former = tuple(dict.fromkeys((*config.rewrite.former_urls, *urls)))
+    return config.model_copy(update={"rewrite": config.rewrite.model_copy(update={"former_urls": former})})
 
 
 def _record(report: _Report, config: Config) -> None:
@@ -271,7 +281,13 @@ def _rewritten(done: Rewritten) -> dict[str, Any]:
             for item in done.result.replaced
         ],
         "left": [
-            {"line": item.line, "address": item.text, "reason": item.reason, "on_purpose": item.on_purpose}
+            {
+                "line": item.line,
+                "context": item.context,
+                "address": item.text,
+                "reason": item.reason,
+                "on_purpose": item.on_purpose,
+            }
             for item in done.result.left
         ],
     }
@@ -301,8 +317,10 @@ def _print(report: _Report, args: argparse.Namespace) -> None:
 
 
 def _print_summary(report: _Report) -> None:
-    """Print a line for each article with something to say, one for each address that is left, and the sums."""
+    """Print a line for each article with something to say, one for each address that is left, one for each kind of
+    option that wrappers asked and our addresses do not say, and the sums."""
     tell = _teller()
+    dropped: dict[str, list[str]] = {}
     for article in report.articles:
         replaced = article["replaced"] if isinstance(article["replaced"], list) else []
         count = article["replaced"] if isinstance(article["replaced"], int) else len(replaced)
@@ -310,13 +328,16 @@ def _print_summary(report: _Report) -> None:
             left = f", {len(article['left'])} left" if article["left"] else ""
             tell(f"{article['path']}: {count} {report.verb}{left}", "")
         for item in replaced:
-            if item["dropped"]:
-                lost = f"the wrapper's options are lost: {', '.join(item['dropped'])}: {item['old']}"
-                tell(f"  {article['path']}:{item['line']}: {lost}", "yellow")
+            for option in item["dropped"]:
+                dropped.setdefault(option, []).append(f"{article['path']}:{item['line']}")
         for item in article["left"]:
             place = f"{article['path']}:{item['line']}" if "line" in item else article["path"]
-            text = f"  {place}: left, {item['reason']}: {item['address']}".rstrip(": ")
+            context = item.get("context", "")
+            reason = item["reason"] if context in item["reason"] else f"{context}: {item['reason']}"
+            text = f"  {place}: left, {reason}: {item['address']}".rstrip(": ")
             tell(text, "dim" if item.get("on_purpose") else "yellow")
+    for option, places in sorted(dropped.items()):
+        tell(f"  dropped {len(places)} times: {option} (first at {places[0]})", "yellow")
     sums = f"{len(report.articles)} articles, {report.replaced} addresses {report.verb}, {report.left} left"
     failed = f", {report.failed} failed" if report.failed else ""
     tell(sums + failed, "bold")

@@ -1,6 +1,7 @@
 """`imgmirror url …`: builds, signs, explains and unwraps addresses; asks no origin and no service.
 
-    build OPTIONS SOURCE     our address of a picture, signed when the configuration has keys
+    build OPTIONS SOURCE     our address of a picture, signed when the configuration has keys; with --dialect in the
+                             grammar of another proxy
     sign OPTIONS SOURCE      its signature alone
     unwrap URL…              the sources inside wrappers
     explain URL              what an address of ours asks for, and whether this configuration admits it
@@ -19,13 +20,14 @@ from typing import Any
 from proxy.app import make_policy, make_signer
 from proxy.cli.terminal import complain, say
 from proxy.config import Config, base_url_problem
-from proxy.dialects import Unwrapper
+from proxy.dialects import GRAMMARS, Unwrapper
 from proxy.dialects.address import Address
+from proxy.dialects.asked import tidied
 from proxy.dialects.escapes import read_source
 from proxy.dialects.native import ORIGINAL, VERSION_MARK, build, require_version
 from proxy.errors import InvalidRequest, MirrorError
 from proxy.images.transform import Transform
-from proxy.source import Source
+from proxy.source import Source, base_in_a_labels, base_spellings
 from proxy.web.plans import Plan, Plans
 
 MAX_UNIX_TIME = 10**12 - 1
@@ -47,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name == "build":
             command.add_argument(
                 "--base-url", metavar="U", help="address of the service (default: server.public_url)"
+            )
+            built = sorted(name for name, grammar in GRAMMARS.items() if grammar.build)
+            command.add_argument(
+                "--dialect",
+                choices=built,
+                metavar="D",
+                help=f"in another proxy's grammar: {', '.join(built)}",
             )
     unwrap = commands.add_parser("unwrap", help="print the sources inside wrappers")
     unwrap.add_argument("urls", nargs="+", metavar="URL")
@@ -73,13 +82,29 @@ def _build(args: argparse.Namespace, config: Config) -> int:
     base_url = (args.base_url or config.server.public_url).rstrip("/")
     if args.base_url and (problem := base_url_problem(args.base_url)):
         return complain(f"--base-url {problem}")
+    if args.dialect:
+        return _build_in(args.dialect, base_url, args, config)
     options, source = _canonical(args.options, config), read_source(args.source)
     sig = _signature(options, source, args, config)
-    url = build(base_url, options, source, sig=sig, exp=args.exp)
+    url = build(base_in_a_labels(base_url), options, source, sig=sig, exp=args.exp)
     if args.json:
         say(json.dumps({"url": url} | _signed(options, source, sig, args.exp), indent=1))
     else:
         say(url)
+    return 0
+
+
+def _build_in(dialect: str, base_url: str, args: argparse.Namespace, config: Config) -> int:
+    """Print an address in another proxy's grammar, unsigned."""
+    writer = GRAMMARS[dialect].build
+    if args.exp is not None:
+        raise InvalidRequest("--exp belongs to our own addresses.")
+    options, source = _canonical(args.options, config), read_source(args.source)
+    asked: dict[str, str] = {}
+    if options != ORIGINAL:
+        asked = tidied(dict(Transform.parse(options).resolved(config.presets).to_wire()))
+    url = writer(base_url, source.url, asked) if writer else ""
+    say(json.dumps({"url": url, "options": asked, "source": source.url}, indent=1) if args.json else url)
     return 0
 
 
@@ -100,8 +125,8 @@ def _signed(options: str, source: Source, sig: str | None, exp: int | None) -> d
 
 
 def _unwrap(args: argparse.Namespace, config: Config) -> int:
-    own = (config.server.public_url,) if config.server.public_url else ()
-    unwrapper = Unwrapper(config.rewrite.wrappers, own=(*own, *config.rewrite.former_urls))
+    own = base_spellings((config.server.public_url, *config.rewrite.former_urls))
+    unwrapper = Unwrapper(config.rewrite.prefixes, own=own)
     answers = [_unwrapped(unwrapper, url) for url in args.urls]
     if args.json:
         print(json.dumps(answers, indent=1))
@@ -122,6 +147,7 @@ def _unwrapped(unwrapper: Unwrapper, url: str) -> dict[str, Any]:
         "url": url,
         "source": unwrapped.source.url,
         "steps": unwrapped.steps,
+        "options": unwrapped.options,
         "dropped": unwrapped.dropped,
     }
 
@@ -131,6 +157,9 @@ def _print_unwrapped(answer: dict[str, Any]) -> None:
         print(f"imgmirror: {answer['url']!a}: {answer['reason']}", file=sys.stderr)
         return
     print(answer["source"])
+    if answer["options"]:
+        asked = ", ".join(f"{name}={value}" for name, value in sorted(answer["options"].items()))
+        print(f"imgmirror: asked: {asked}", file=sys.stderr)
     if answer["dropped"]:
         print(f"imgmirror: dropped: {', '.join(answer['dropped'])}", file=sys.stderr)
 
@@ -190,6 +219,6 @@ def _target(url: str, config: Config) -> str:
     address = Address.parse(url)
     if address is None:
         return url
-    public = Address.parse(config.server.public_url)
-    prefix = public.path.rstrip("/") if public and public.host == address.host else ""
-    return ("/" + address.rest).removeprefix(prefix)
+    bases = map(Address.parse, base_spellings([config.server.public_url]))
+    prefixes = (base.path.rstrip("/") for base in bases if base and base.host == address.host)
+    return ("/" + address.rest).removeprefix(next(prefixes, ""))

@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from cache.articles import Article
 from cache.errors import CacheError
 from proxy.app import Engine, open_engine
 from proxy.cli.reports import report_problem, show_summary, write_report
+from proxy.cli.signals import Signals, Stopped
 from proxy.cli.terminal import (
     complain,
     own_configuration,
@@ -29,10 +27,12 @@ from proxy.cli.terminal import (
     whole_number,
 )
 from proxy.config import Config, base_url_problem
+from proxy.dialects import Unwrapper
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
 from proxy.services.articles import RewriteSettings
+from proxy.services.former import with_former_wrappers
 from proxy.services.gathering import Gathered, Look, gather
 from proxy.services.looks import ORIGINAL, Looks
 from proxy.services.rewriteprocess import GuardedRewriter
@@ -82,11 +82,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     """Warm; exit 1 when a picture is dead or could not be kept."""
     quiet_log()
+    gathered = Gathered()
+    signals, begun = Signals("while articles were read"), time.monotonic()
+    try:
+        with signals.raised():
+            return _run(args, config, gathered, signals)
+    except Stopped:
+        report = _report(gathered)
+        report.stopped = signals.step
+        report.seconds = time.monotonic() - begun
+        return _told(args, report, signals)
+
+
+def _run(args: argparse.Namespace, config: Config, gathered: Gathered, signals: Signals) -> int:
     try:
         browsers = browsers_of(config.render.formats, only=args.formats)
         if problem := _misuse(args, config):
             return complain(problem)
-        gathered = _gathered(args, config)
+        _gather(args, config, gathered, signals)
+        unwrapper = Unwrapper(config.rewrite.prefixes)
+        gathered.works = with_former_wrappers(gathered.works, gathered.files.values(), unwrapper)
     except (OSError, ValueError, MirrorError) as error:
         return complain(error)
     if not (gathered.articles or gathered.unread):
@@ -95,11 +110,26 @@ def run(args: argparse.Namespace, config: Config) -> int:
         # Each file was named as no article already. There is nothing to make a store for.
         return 0
     try:
-        return asyncio.run(_Run(args, config, gathered, browsers).run())
+        signals.step = "while the service was asked" if args.via else "while the store was opened"
+        return asyncio.run(_Run(args, config, gathered, browsers, signals).run())
     except BrokenPipeError:
         raise
     except (CacheError, OSError, ServiceUnreachable, MirrorError) as error:
         return complain(getattr(error, "detail", "") or error)
+
+
+def _report(gathered: Gathered) -> WarmReport:
+    return WarmReport(len(gathered.articles), len(gathered.works), gathered.unread)
+
+
+def _told(args: argparse.Namespace, report: WarmReport, signals: Signals) -> int:
+    """Show the report, write it where that is wanted; return the exit code."""
+    number = signals.ignore_first()
+    report.interrupted = bool(number)
+    show_summary(report, error=args.json)
+    if args.report:
+        write_report(args.report, report)
+    return 128 + number if number else int(not report.complete)
 
 
 def _misuse(args: argparse.Namespace, config: Config) -> str:
@@ -134,16 +164,21 @@ def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[B
     return tuple(browser for browser in found if browser.name in names)
 
 
-def _gathered(args: argparse.Namespace, config: Config) -> Gathered:
+def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signals: Signals) -> None:
     base_url = (args.base_url or config.server.public_url or args.via or _own_address(config)).rstrip("/")
     settings = RewriteSettings.of(config, base_url=base_url, all_images=args.all_images)
     passed_by: list[Path] = []
     with GuardedRewriter(settings) as rewriter, progress_bar("Reading articles") as progress:
-        gathered = gather(
+
+        def read(number: int) -> None:
+            signals.require_none()
+            progress(number)
+
+        gather(
             args.paths,
             rewriter,
             all_images=args.all_images,
-            progress=progress,
+            progress=read,
             look=Look(
                 config.server.max_body,
                 own_configuration(args),
@@ -151,9 +186,9 @@ def _gathered(args: argparse.Namespace, config: Config) -> Gathered:
                 say_no_article,
                 passed_by.append,
             ),
+            into=gathered,
         )
     say_passed_by(passed_by)
-    return gathered
 
 
 def _own_address(config: Config) -> str:
@@ -161,58 +196,53 @@ def _own_address(config: Config) -> str:
     return f"http://{config.server.host}:{config.server.port}"
 
 
-@dataclass(slots=True)
-class _Signals:
-    """The first SIGINT or SIGTERM ends the run in good order, the second one at once."""
-
-    warming: Warming
-    report: WarmReport
-    number: int = 0
-
-    def take(self, number: int) -> None:
-        if self.number:
-            # The store needs no goodbye: whatever is under way has not been announced.
-            os._exit(128 + number)
-        self.number = number
-        self.report.interrupted = True
-        self.warming.stop()
-        say("imgmirror: finishing the pictures under way; once more ends at once", error=True)
-
-    def listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.take, number)
-
-
 class _Run:
     """One run: open what warms, announce what is kept, report."""
 
     def __init__(
-        self, args: argparse.Namespace, config: Config, gathered: Gathered, browsers: tuple[Browser, ...]
+        self,
+        args: argparse.Namespace,
+        config: Config,
+        gathered: Gathered,
+        browsers: tuple[Browser, ...],
+        signals: Signals,
     ) -> None:
         self._args = args
         self._config = config if args.recover else _without_recovery(config)
         self._gathered = gathered
-        self._looks = Looks(config.presets, browsers)
+        self._looks = Looks(config.presets, browsers, widths=config.rewrite.widths)
         self._signer = Signer(config.sources.keys) if config.sources.keys else None
-        self._report = WarmReport(len(gathered.articles), len(gathered.works), gathered.unread)
+        self._report = _report(gathered)
+        self._signals = signals
         self._kept_so_far = 0
 
     async def run(self) -> int:
         """Warm everything; return the exit code."""
         begun = time.monotonic()
+        this = asyncio.current_task()
+        with self._signals.heard(this.cancel if this else lambda: None):
+            try:
+                await self._warm_all()
+            except asyncio.CancelledError:
+                if this is None or not self._signals.number:
+                    raise
+                this.uncancel()
+                self._report.stopped = self._signals.step
+            self._report.seconds = time.monotonic() - begun
+            return _told(self._args, self._report, self._signals)
+
+    async def _warm_all(self) -> None:
         async with self._warmer() as warmer:
             warming = Warming(
                 warmer, per_origin=self._config.fetch.per_origin, concurrency=self._concurrency()
             )
-            signals = _Signals(warming, self._report)
-            signals.listen()
+
+            def finish() -> None:
+                say("imgmirror: finishing the pictures under way; once more ends at once", error=True)
+                warming.stop()
+
+            self._signals.then(finish)
             await self._warm(warming)
-        self._report.seconds = time.monotonic() - begun
-        show_summary(self._report, error=self._args.json)
-        if self._args.report:
-            write_report(self._args.report, self._report)
-        return 128 + signals.number if signals.number else int(not self._report.complete)
 
     def _concurrency(self) -> int:
         # More would be refused by the line before the render processes.

@@ -1,7 +1,7 @@
 """The grammars of wrapper URLs, and the one that opens them all. Pure; runs anywhere.
 
-A grammar is one file with `open_address`; adding one is that file and a line in `GRAMMARS`. `native` and
-`worker` also parse and build what this service answers.
+A single service is a row of `services.toml`; a grammar is one file with a `Grammar`, and a line in `known`.
+`native` and `worker` also parse what this service answers.
 
 Encoding contract: text in is an address as it stood in an article or request, decoded from its context (HTML
 entities, YAML quotes) once, its percent-escapes untouched.
@@ -14,57 +14,88 @@ entities, YAML quotes) once, its percent-escapes untouched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from proxy.dialects import hosted, native, photon, prefix, query, weserv, worker
+from proxy.dialects import native
 from proxy.dialects.address import Address
+from proxy.dialects.asked import Options, merged
 from proxy.dialects.configured import ConfiguredWrapper
-from proxy.dialects.escapes import read_source
+from proxy.dialects.escapes import percent_decode, read_source
+from proxy.dialects.known import GRAMMARS, Named, Opener, open_form, openers_of
 from proxy.dialects.opened import AmbiguousWrapper, Opened
 from proxy.errors import InvalidSource, MirrorError
 from proxy.source import Source
 
-__all__ = ["MAX_DEPTH", "AmbiguousWrapper", "Unwrapped", "Unwrapper"]
+__all__ = ["GRAMMARS", "MAX_DEPTH", "AmbiguousWrapper", "Unwrapped", "Unwrapper", "Way"]
 
+OWN = "imgmirror"
+"""What our own addresses are called where steps are listed."""
 MAX_DEPTH = 5
 """Wrappers around each other that are still opened."""
 
-Opener = Callable[[Address], Opened | None]
+Prefix = str | tuple[str, str]
+"""A configured wrapper: its prefix, or prefix and dialect."""
 
-GRAMMARS: tuple[tuple[str, Opener], ...] = (
-    ("worker", worker.open_address),
-    ("weserv", weserv.open_address),
-    ("query", query.open_address),
-    ("prefix", prefix.open_address),
-    ("photon", photon.open_address),
-    ("cloudinary", hosted.open_cloudinary),
-    ("statically", hosted.open_statically),
-    ("camo", hosted.open_camo),
-    ("wayback", hosted.open_wayback),
-)
-
+_LONG_NAMES = {"w": "width", "h": "height", "g": "gravity", "f": "format", "q": "quality"}
 _AROUND = "".join(map(chr, range(0x21)))
 
 
 @dataclass(frozen=True, slots=True)
 class Unwrapped:
-    """What was inside: the source, the wrappers from outside to inside, their options that were dropped."""
+    """What was inside: the source, the wrappers from outside to inside, and what they ask of the picture.
+
+    options: in our words, the outer wrapper's before the inner one's. dropped: the names of the wrappers' options
+    that have no counterpart, each with its grammar before it. targets: the addresses between the first one and the
+    source, the outer ones first.
+    """
 
     source: Source
     steps: tuple[str, ...]
     dropped: tuple[str, ...] = ()
+    options: Options = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+
+    def written(self, text: str) -> Iterator[Source]:
+        """Yield the wrappers' own addresses as sources, the inner ones first; `text` is the outer one."""
+        for step, target in reversed(list(zip(self.steps, (text, *self.targets), strict=True))):
+            if step.partition(" ")[0] != OWN:
+                with suppress(MirrorError):
+                    yield read_source(f"https:{target}" if target.startswith("//") else target)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """From a source as it was written to what it wraps.
+
+    written: the addresses on the way that lead to somebody else than us, the inner ones first, as sources: what was
+    kept before a grammar was known is kept under one of them. Empty when nothing is wrapped.
+    """
+
+    source: Source
+    steps: tuple[str, ...] = ()
+    written: tuple[Source, ...] = ()
 
 
 class Unwrapper:
-    """Opens wrappers: the built-in ones, configured prefixes, and our own addresses (`own`, base URLs)."""
+    """Opens wrappers: known services, configured prefixes, our own addresses (`own`, base URLs).
 
-    def __init__(self, prefixes: tuple[str, ...] = (), *, own: tuple[str, ...] = ()) -> None:
-        configured = [ConfiguredWrapper.read(text) for text in prefixes]
-        self._openers: tuple[tuple[str, Opener], ...] = (
-            *(("imgmirror", _own_opener(address)) for base in own if (address := Address.parse(base))),
-            *(("configured", wrapper.open_address) for wrapper in configured if wrapper),
-            *GRAMMARS,
+    `forms`: also addresses at any host whose form cannot mean anything else. In articles that is right; in a
+    request it would make the picture unreachable of somebody who happens to use such an address.
+    """
+
+    def __init__(
+        self, prefixes: Iterable[Prefix] = (), *, own: tuple[str, ...] = (), forms: bool = True
+    ) -> None:
+        configured = (
+            ConfiguredWrapper.read(item) if isinstance(item, str) else ConfiguredWrapper.read(*item)
+            for item in prefixes
+        )
+        self._forms = forms
+        self._first: tuple[Named, ...] = (
+            *((OWN, _own_opener(address)) for base in own if (address := Address.parse(base))),
+            *((wrapper.name, wrapper.open_address) for wrapper in configured if wrapper),
         )
 
     def unwrap(self, text: str) -> Unwrapped | None:
@@ -77,19 +108,33 @@ class Unwrapper:
         """
         steps: list[str] = []
         dropped: list[str] = []
+        options: Options = {}
+        targets: list[str] = []
         while (step := self._step(text)) is not None:
-            name, opened = step
+            name, host, opened = step
             if len(steps) == MAX_DEPTH or opened.target == text:
                 raise InvalidSource(f"wrappers around wrappers, more than {MAX_DEPTH} deep")
-            steps.append(name)
-            dropped.extend(opened.dropped)
+            steps.append(f"{name} {host}".rstrip())
+            options, lost = merged(options, opened.options)
+            dropped.extend(f"{name} {item}" for item in (*opened.dropped, *lost))
             text = opened.target
+            targets.append(text)
         if not steps:
             return None
-        return Unwrapped(read_source(text), tuple(steps), tuple(dict.fromkeys(dropped)))
+        source = read_source(text)
+        return Unwrapped(source, tuple(steps), tuple(dict.fromkeys(dropped)), options, tuple(targets[:-1]))
 
     def opened(self, source: Source) -> tuple[Source, tuple[str, ...]]:
         """Return what a source wraps and the steps to it; the source itself when it wraps nothing.
+
+        Raises:
+            InvalidSource, SourceNotAllowed: as `unwrap`.
+        """
+        way = self.way(source)
+        return way.source, way.steps
+
+    def way(self, source: Source) -> Way:
+        """Return what a source wraps, and the addresses on the way to it.
 
         Raises:
             InvalidSource, SourceNotAllowed: as `unwrap`.
@@ -98,8 +143,10 @@ class Unwrapper:
             unwrapped = self.unwrap(source.url)
         except AmbiguousWrapper:
             # Nobody can say what is inside; the address as it stands is still an address.
-            return source, ()
-        return (unwrapped.source, unwrapped.steps) if unwrapped else (source, ())
+            return Way(source)
+        if unwrapped is None:
+            return Way(source)
+        return Way(unwrapped.source, unwrapped.steps, tuple(unwrapped.written(source.url)))
 
     def is_wrapper(self, text: str) -> bool:
         """Tell whether `text` is a wrapper, one that cannot be opened included."""
@@ -108,15 +155,19 @@ class Unwrapper:
         except MirrorError:
             return True
 
-    def _step(self, text: str) -> tuple[str, Opened] | None:
-        address = Address.parse(text.strip(_AROUND))
+    def _step(self, text: str) -> tuple[str, str, Opened] | None:
+        """Return the grammar, the host and what is inside, None when `text` is no wrapper."""
+        text = text.strip(_AROUND)
+        address = Address.parse(text) or (Address.of_site(text) if self._forms else None)
         if address is None:
             return None
-        for name, opener in self._openers:
-            opened = opener(address)
-            if opened is not None:
-                return f"{name} {address.host}", opened
-        return None
+        for openers in (self._first, openers_of(address.host)):
+            for name, opener in openers:
+                opened = opener(address)
+                if opened is not None:
+                    return name, address.host, opened
+        form = open_form(address) if self._forms else None
+        return (form[0], address.host, form[1]) if form else None
 
 
 def _own_opener(base: Address) -> Opener:
@@ -126,6 +177,12 @@ def _own_opener(base: Address) -> Opener:
         if address.host != base.host or not address.path.startswith(mount):
             return None
         request = native.parse("/" + address.rest, mount=mount)
-        return Opened(request.source.url, (request.options,))
+        options: Options = {}
+        for item in request.options.split(","):
+            name, equals, value = item.partition("=")
+            # A preset is the place's to choose.
+            if equals:
+                options[_LONG_NAMES.get(name, name)] = percent_decode(value)
+        return Opened(request.source.url, options)
 
     return open_own

@@ -21,13 +21,14 @@ class Address:
     """The parts of an address.
 
     `host` is lower-case, without a default port and trailing dot; `path` begins with a slash; `query` is raw
-    and may hold a fragment.
+    and may hold a fragment; `mark` is the question mark before it, if there is one.
     """
 
     scheme: str
     host: str
     path: str
     query: str
+    mark: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Address | None:
@@ -36,9 +37,23 @@ class Address:
         if match is None:
             return None
         host = _DEFAULT_PORT.sub("", match["host"].lower()).rstrip(".")
-        return cls((match["scheme"] or "").lower(), host, match["path"] or "/", match["query"] or "")
+        mark = "" if match["query"] is None else "?"
+        return cls((match["scheme"] or "").lower(), host, match["path"] or "/", match["query"] or "", mark)
+
+    @classmethod
+    def of_site(cls, text: str) -> Address | None:
+        """Return the parts of an absolute path, which belongs to a site that nobody has named; else None."""
+        if not text.startswith("/") or text[1:2] in ("/", "\\"):
+            return None
+        path, mark, query = text.partition("?")
+        return cls("", "", path.partition("#")[0], query, mark)
+
+    @property
+    def site(self) -> str:
+        """Scheme and host, that paths belong to; empty when nobody has named the site."""
+        return f"{self.scheme or 'https'}://{self.host}" if self.host else ""
 
     @property
     def rest(self) -> str:
         """Everything after the host's slash, query included: what prefix wrappers take as their target."""
-        return self.path[1:] + (f"?{self.query}" if self.query else "")
+        return self.path[1:] + self.mark + self.query

@@ -1,10 +1,11 @@
 """Wrapper prefixes of the configuration: `rewrite.wrappers`. Pure.
 
-The last character tells the grammar: `=` a query value, `?` the worker's, anything else a prefix. The scheme
-is not compared; a prefix without a path covers the whole host and no other host.
+Where no dialect is named, the last character of the prefix tells it: `=` a query value, `?` the worker's, anything
+else a prefix. The scheme is not compared; a prefix without a path covers the whole host and no other host.
 
     good   https://proxy.example.org/?          then   https://proxy.example.org/?http://h/a.png
     good   proxy.example.org/get?u=             then   //proxy.example.org/get?u=http%3A%2F%2Fh%2Fa.png
+    good   https://img.example.org/, thumbor    then   https://img.example.org/<signature>/300x0/h.org/a.png
     bad    https://proxy.example.org            then   https://proxy.example.org.evil.test/http://h/a.png
 """
 
@@ -13,28 +14,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.dialects.address import Address
+from proxy.dialects.asked import Key, key, nothing
+from proxy.dialects.grammar import Grammar
+from proxy.dialects.known import GRAMMARS
 from proxy.dialects.opened import Opened, open_query
-from proxy.dialects.prefix import open_rest
+from proxy.dialects.prefix import read as read_prefix
 from proxy.dialects.worker import is_worker, target
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredWrapper:
-    """One prefix; `open_address` has the shape that all grammars share."""
+    """One prefix; `grammar` is the dialect that was named with it."""
 
     host: str
     path: str
     query: str | None
+    grammar: Grammar | None = None
 
     @classmethod
-    def read(cls, prefix: str) -> ConfiguredWrapper | None:
-        """Return the wrapper that a prefix means, or None when it names no host."""
+    def read(cls, prefix: str, dialect: str = "") -> ConfiguredWrapper | None:
+        """Return the wrapper that a prefix means, or None when it names no host or an unknown dialect."""
         text = prefix.strip()
         address = Address.parse(text if "//" in text.partition("?")[0] else "//" + text)
-        if address is None:
+        grammar = GRAMMARS.get(dialect)
+        if address is None or (dialect and grammar is None):
             return None
         query = address.query if "?" in text else None
-        return cls(address.host, address.path, query)
+        return cls(address.host, address.path, query, grammar)
+
+    @property
+    def name(self) -> str:
+        """What this wrapper is called where steps are listed."""
+        return self.grammar.name if self.grammar else "configured"
 
     def open_address(self, address: Address) -> Opened | None:
         """Open an address that begins with this prefix.
@@ -44,9 +55,16 @@ class ConfiguredWrapper:
         """
         if address.host != self.host:
             return None
-        if self.query is None:
-            return open_rest(address, self.path)
-        if address.path != self.path:
+        whole = "/" + address.rest
+        if self.grammar is None and self.query is not None:
+            return self._open_query(address)
+        if not whole.startswith(self.path):
+            return None
+        behind = whole[len(self.path) :]
+        return self.grammar.open_rest(behind, address.site) if self.grammar else read_prefix(behind, "")
+
+    def _open_query(self, address: Address) -> Opened | None:
+        if self.query is None or address.path != self.path:
             return None
         if self.query.endswith("="):
             return self._open_value(address)
@@ -56,9 +74,12 @@ class ConfiguredWrapper:
         return Opened(target(rest))
 
     def _open_value(self, address: Address) -> Opened | None:
-        fixed, _, key = (self.query or "")[:-1].rpartition("&")
+        fixed, _, name = (self.query or "")[:-1].rpartition("&")
         if not address.query.startswith(self.query or ""):
             return None
-        known = frozenset(item.partition("=")[0].lower() for item in fixed.split("&"))
-        opened = open_query(address.query, key, known=known)
+        known: dict[str, Key] = {
+            item.partition("=")[0].lower(): key(item.partition("=")[0] or "-", nothing)
+            for item in fixed.split("&")
+        }
+        opened = open_query(address.query, name, keys=known)
         return opened if opened and is_worker(opened.target) else None

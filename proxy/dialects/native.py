@@ -25,6 +25,9 @@ BASE64_MARK = "b64:"
 _VERSION = re.compile(r"original@[0-9a-f]{64}")
 _UNIX_TIME = re.compile(r"[0-9]{1,12}")
 _NOT_OPTIONS = re.compile(r"(?:https?|ftp|file|data):|https?%(?:25)?3A|b64:", re.IGNORECASE)
+_ESCAPED_COMMA = re.compile(r"%2C(?=[a-z][a-z-]*=)", re.IGNORECASE)
+"""Before an option's name it separates too: a tag plugin that splits on commas cannot hold a raw one."""
+
 _RESERVED = {ord(char): f"%{ord(char):02X}" for char in "/?# "}
 
 
@@ -80,7 +83,7 @@ def split_options(segment: str) -> tuple[str, str | None, int | None]:
     """
     kept: list[str] = []
     taken: dict[str, str] = {}
-    for item in segment.split(","):
+    for item in items(segment):
         name, _, value = item.partition("=")
         if name not in ("sig", "exp"):
             kept.append(item)
@@ -94,6 +97,11 @@ def split_options(segment: str) -> tuple[str, str | None, int | None]:
         raise InvalidTransform("original takes no other options: it is the untouched original.")
     require_version(kept[0])
     return ",".join(kept), taken.get("sig"), _expiry(taken.get("exp"))
+
+
+def items(segment: str) -> list[str]:
+    """Return the options of a segment, `sig` and `exp` included, as written."""
+    return _ESCAPED_COMMA.sub(",", segment).split(",")
 
 
 def require_version(options: str) -> None:

@@ -1,15 +1,21 @@
-"""What a wrapper carries: the value that every grammar's `open_address` returns. Pure.
+"""What a wrapper carries: the value that every grammar answers. Pure.
 
-`open_address(address)` answers None when the address is not of its grammar, an `Opened` when it is, and
-raises `AmbiguousWrapper` with the reason when it is but cannot be opened without guessing.
+A grammar answers None when an address is not of its form, an `Opened` when it is, and raises `AmbiguousWrapper`
+with the reason when it is but cannot be opened without guessing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from proxy.dialects.asked import Asked, Key, Options, asked
 from proxy.dialects.escapes import percent_decode
 from proxy.errors import InvalidSource
+
+ABSOLUTE = re.compile(r"https?(?::|%(?:25)?3A)", re.IGNORECASE)
+"""What a source begins with, plain or escaped as a whole, once or twice."""
 
 
 class AmbiguousWrapper(InvalidSource):
@@ -18,10 +24,19 @@ class AmbiguousWrapper(InvalidSource):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`target` is the address inside, as text; `dropped` names the wrapper's options that are lost."""
+    """`target` is the address inside, as text; `options` what was asked of it, in our words.
+
+    `dropped` names the wrapper's options that have no counterpart.
+    """
 
     target: str
+    options: Options = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, target: str, wanted: Asked) -> Opened:
+        """Return what was opened and what it asks."""
+        return cls(target, wanted.options, wanted.dropped)
 
 
 def query_items(query: str) -> list[tuple[str, str]]:
@@ -30,19 +45,29 @@ def query_items(query: str) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in (item.partition("=") for item in items) if name]
 
 
-def open_query(query: str, key: str, *, known: frozenset[str]) -> Opened | None:
-    """Open `?key=<address>&option=…`: the value is decoded once, `known` options are dropped by name.
+def is_whole(raw: str) -> bool:
+    """Tell whether a raw query value was percent-encoded as a whole: then it ends where its parameter ends."""
+    return "/" not in raw and "?" not in raw
+
+
+def open_query(query: str, name: str, *, keys: Mapping[str, Key]) -> Opened | None:
+    """Open `?name=<address>&option=…`: the value is decoded once, the other keys are the wrapper's `keys`.
+
+    An address that was encoded as a whole cannot have lost a part to the wrapper: further keys are the wrapper's.
 
     Raises:
-        AmbiguousWrapper: further keys, which probably belong to an address that was not encoded.
+        AmbiguousWrapper: further keys behind an address that was not encoded, which probably belong to it.
     """
     items = query_items(query)
-    values = [value for name, value in items if name == key]
+    values = [value for key, value in items if key == name]
     if not values or not values[0]:
         return None
-    others = [name for name, _ in items if name != key]
-    strange = [name for name in others if name.lower() not in known]
-    if strange or len(values) > 1:
-        names = ", ".join(sorted(set(strange))) or key
-        raise AmbiguousWrapper(f"cannot tell whose these query keys are: {names}; encode the inner address")
-    return Opened(percent_decode(values[0]), tuple(dict.fromkeys(others)))
+    others = [(key, value) for key, value in items if key != name]
+    if not is_whole(values[0]) or len(values) > 1:
+        strange = {key for key, _ in others if key not in keys and key.lower() not in keys}
+        if strange or len(values) > 1:
+            names = ", ".join(sorted(strange)) or name
+            raise AmbiguousWrapper(
+                f"cannot tell whose these query keys are: {names}; encode the inner address"
+            )
+    return Opened.of(percent_decode(values[0]), asked(others, keys))

@@ -1,9 +1,9 @@
 """Addresses of Photon, WordPress.com's image service: `https://i0.wp.com/HOST/PATH?args`. Pure.
 
-`ssl` (any value) means that the origin speaks https; the origin's own query is carried, encoded, by `q`.
-Everything else is Photon's and is dropped by name. i0, i1 and i2 are the same.
+`ssl` (any value) means that the origin speaks https; the origin's own query is carried, encoded, by `q`. i0 to i3
+are the same. A source with its scheme behind the host is seen too.
 
-    good   https://i2.wp.com/h.org/a.png?w=300&ssl=1     ->  https://h.org/a.png, dropped: w
+    good   https://i2.wp.com/h.org/a.png?w=300&ssl=1     ->  https://h.org/a.png, width=300
     good   https://i0.wp.com/h.org/a?q=x%3D1%26y%3D2      ->  http://h.org/a?x=1&y=2
     bad    https://i0.wp.com/about                        ->  None
 """
@@ -11,22 +11,95 @@ Everything else is Photon's and is dropped by name. i0, i1 and i2 are the same.
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
-from proxy.dialects.address import Address
+from proxy.dialects.asked import (
+    Options,
+    Reader,
+    asked,
+    by_name,
+    key,
+    lost,
+    nothing,
+    number,
+    pixels,
+    quality,
+    table,
+    words,
+)
 from proxy.dialects.escapes import percent_decode
-from proxy.dialects.opened import Opened, query_items
+from proxy.dialects.grammar import Grammar, inside, split_query
+from proxy.dialects.opened import ABSOLUTE, Opened, query_items
+from proxy.errors import InvalidTransform
 
-HOSTS = frozenset({"i0.wp.com", "i1.wp.com", "i2.wp.com", "i3.wp.com"})
-_HOST_AND_PATH = re.compile(r"/[^/.][^/]*\.[^/]*[^/.]/.")
+HOSTS = ("i0.wp.com", "i1.wp.com", "i2.wp.com", "i3.wp.com")
+_HOST_AND_PATH = re.compile(r"[^/.:][^/:]*\.[^/:]*[^/.:](?::[0-9]+)?/.")
+_AREA = re.compile(r"([0-9]{1,5})(?:px)?[,x]([0-9]{1,5})(?:px)?")
 
 
-def open_address(address: Address) -> Opened | None:
-    """Open a Photon address."""
-    if address.host not in HOSTS or not _HOST_AND_PATH.match(address.path):
+def _area(**more: str) -> Reader:
+    def read(text: str) -> Options | None:
+        match = _AREA.fullmatch(text)
+        if match is None:
+            return None
+        sides = {**(pixels("width")(match[1]) or {}), **(pixels("height")(match[2]) or {})}
+        return sides | more
+
+    return read
+
+
+KEYS = (
+    key("w", pixels("width"), "300"),
+    key("h", pixels("height"), "200"),
+    key("resize", _area(fit="cover"), "300,200"),
+    key("fit", _area(fit=""), "300,200"),
+    key("lb", _area(fit="pad", background="#000000"), "300,200"),
+    key("crop", lost, "0,0,50,50"),
+    key("zoom", number("dpr", 1, 8), "2"),
+    key("quality", quality, "80"),
+    key("strip", words("metadata", {"info": "", "all": "", "color": ""}), "all"),
+    key("filter", table({"grayscale": {"saturation": "0"}, "greyscale": {"saturation": "0"}}), "grayscale"),
+    key("brightness contrast colorize smooth ulb unfilter", lost, "40"),
+    key("ssl q", nothing),
+)
+_BY_NAME = by_name(KEYS)
+
+
+def read(rest: str, site: str) -> Opened | None:
+    """Open `HOST/PATH?args`, or an address with its scheme."""
+    path, query = split_query(rest)
+    items = query_items(query)
+    wanted = asked(items, _BY_NAME)
+    if ABSOLUTE.match(path):
+        return Opened.of(inside(path), wanted)
+    if not _HOST_AND_PATH.match(path):
         return None
-    items = query_items(address.query)
     arguments = dict(items)
     scheme = "https" if "ssl" in arguments else "http"
-    inner = percent_decode(arguments.get("q", ""))
-    target = f"{scheme}:/{address.path}" + (f"?{inner}" if inner else "")
-    return Opened(target, tuple(dict.fromkeys(name for name, _ in items if name not in ("ssl", "q"))))
+    query = f"?{percent_decode(arguments['q'])}" if "q" in arguments else ""
+    return Opened.of(f"{scheme}://{path}{query}", wanted)
+
+
+def build(mount: str, source: str, options: Options) -> str:
+    """Write an address of Photon; its origin's query goes into `q`, which only some hosts are allowed."""
+    options = dict(options)
+    scheme, _, target = source.partition("://")
+    path, mark, query = target.partition("?")
+    arguments = ["ssl=1"] if scheme == "https" else []
+    if mark:
+        arguments.append(f"q={quote(query, safe='')}")
+    width, height, fit = (options.pop(name, "") for name in ("width", "height", "fit"))
+    if fit not in ("", "cover") or (fit and not (width and height)):
+        raise InvalidTransform(f"photon cannot carry fit={fit}.")
+    if width and height:
+        arguments.append(f"{'resize' if fit else 'fit'}={width},{height}")
+    else:
+        arguments += [f"w={width}"] if width else [f"h={height}"] if height else []
+    if value := options.pop("quality", ""):
+        arguments.append(f"quality={value}")
+    for name, value in options.items():
+        raise InvalidTransform(f"photon cannot carry {name}={value}.")
+    return f"{mount}/{path}" + (f"?{'&'.join(arguments)}" if arguments else "")
+
+
+GRAMMAR = Grammar("photon", read, KEYS, "https://i0.wp.com/h.org/a.png?w=9&h=9&{name}={value}", build)

@@ -14,7 +14,9 @@ from __future__ import annotations
 import re
 
 from proxy.dialects.address import Address
+from proxy.dialects.asked import Options
 from proxy.dialects.escapes import percent_decode, read_source
+from proxy.dialects.grammar import Grammar, written
 from proxy.dialects.opened import Opened
 from proxy.source import Source, looks_encoded
 
@@ -72,6 +74,20 @@ def open_address(address: Address) -> Opened | None:
     if address.host not in HOSTS or not is_worker(address.query):
         return None
     return Opened(target(address.query))
+
+
+def read(rest: str, site: str) -> Opened | None:
+    """Open what stands behind a worker's host; its path is ignored."""
+    query = rest.partition("?")[2]
+    return Opened(target(query)) if is_worker(query) else None
+
+
+def _build(mount: str, source: str, options: Options) -> str:
+    written(options, {}, "worker")
+    return f"{mount}/?{source}"
+
+
+GRAMMAR = Grammar("worker", read, build=_build)
 
 
 def looks_like_worker(url: str) -> bool:

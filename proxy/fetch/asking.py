@@ -6,6 +6,7 @@ connections and answers.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 from multidict import CIMultiDict
@@ -48,6 +49,12 @@ class Asking:
             (tuple(Pattern.parse(text) for text in profile.hosts), profile)
             for profile in in_order(config.profiles)
         ]
+
+    def without_profiles(self) -> Asking:
+        """Return the same for addresses that somebody else chose: a profile may hold a secret of its host."""
+        plain = copy.copy(self)
+        plain._profiles = []  # noqa: SLF001 - of this class
+        return plain
 
     def headers(self, hop: Source, validators: Validators | None, *, cookies: str = "") -> CIMultiDict[str]:
         """Return the headers for `hop`; `validators` are those that speak of it, `cookies` those it has set."""

@@ -22,8 +22,11 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import AddrInfoType
 
 from proxy.config import FetchConfig
+from proxy.errors import SourceUnreachable
 from proxy.fetch.addresses import is_address, prohibited_text
+from proxy.fetch.asking import wire_url
 from proxy.fetch.failures import network_failures
+from proxy.fetch.tls import Looked
 from proxy.fetch.wire import TidyingHandler
 from proxy.source import Source
 
@@ -94,6 +97,26 @@ class Client:
                 yield self._passing if idle >= self._max_connections else self._lasting
             finally:
                 self._active -= 1
+
+    async def look(self, hop: Source, context: ssl.SSLContext) -> bytes:
+        """Shake hands with `hop` under a context of `LookingObject`; return its certificate in DER.
+
+        No request is sent, and the connection is closed.
+
+        Raises:
+            SourceUnreachable, SourceTimeout: no handshake, or one that the context refuses.
+        """
+        with self.in_use():
+            async with self.connection() as session:
+                with network_failures():
+                    try:
+                        response = await session.get(wire_url(hop), allow_redirects=False, ssl=context)
+                    except aiohttp.ClientConnectorSSLError as error:
+                        if isinstance(error.os_error, Looked):
+                            return error.os_error.certificate
+                        raise
+                    response.close()
+        raise SourceUnreachable(detail="the handshake did not end the connection")
 
     async def close_when_idle(self) -> None:
         """Wait for the fetches under way, then close the session."""

@@ -40,6 +40,8 @@ _STATUS_ERRORS: dict[int, type[SourceError]] = {404: SourceNotFound, 410: Source
 
 _BUSY = 429
 _TLS = (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError, ssl.SSLError, ssl.CertificateError)
+_LACKS_ISSUER = frozenset({2, 20, 21})
+"""X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, …_LOCALLY and X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE of OpenSSL."""
 _LONGEST_WISH_SECONDS = 86_400.0
 
 
@@ -58,6 +60,15 @@ def network_failures(*, failure: str = "") -> Iterator[None]:
         unreachable = SourceUnreachable(detail=_describe(error))
         unreachable.failure = failure or _kind(error)
         raise unreachable from error
+
+
+def lacks_issuer(error: SourceError) -> bool:
+    """Tell whether `error` is that OpenSSL knows no issuer of a certificate that the origin sent."""
+    cause = error.__cause__
+    if not isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        return False
+    refusal = cause.certificate_error
+    return isinstance(refusal, ssl.SSLCertVerificationError) and refusal.verify_code in _LACKS_ISSUER
 
 
 def status_failure(status: int, *, retry_after: str | None = None, now: float = 0.0) -> SourceError:

@@ -7,6 +7,7 @@ what is kept, what the bytes mean, and who asked.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import ssl
 import time
@@ -31,10 +32,12 @@ from proxy.errors import (
 from proxy.fetch.asking import Asking, Validators, wire_url
 from proxy.fetch.body import Body, Framing
 from proxy.fetch.breaker import Breaker
+from proxy.fetch.chains import MAX_BYTES as MAX_CERTIFICATE_BYTES
+from proxy.fetch.chains import Chains, Means
 from proxy.fetch.codings import Headers
 from proxy.fetch.connector import Client
 from proxy.fetch.cookies import Cookies
-from proxy.fetch.failures import network_failures, status_failure
+from proxy.fetch.failures import lacks_issuer, network_failures, status_failure
 from proxy.fetch.names import Names, make_resolver
 from proxy.fetch.origins import OriginTurns
 from proxy.fetch.pace import Pace
@@ -51,10 +54,16 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _COMPLETE = frozenset({200, 203})
 """The picture as a whole; 203 says that a proxy changed it on the way (RFC 9110 §15.3.4), and it is all there is."""
 
+_PUBLIC_CONNECTIONS = 8
+
 # Where a fetch is, for what its failure says about the origin.
 _WAITING = ""
 _ASKING = "no answer yet"
 _READING = "reading"
+
+
+def _never(_source: Source) -> bool:
+    return False
 
 
 class Sink(Protocol):
@@ -104,6 +113,10 @@ class _Rules:
     breaker: Breaker
     pace: Pace
     clock: Callable[[], float]
+    denied: Callable[[Source], bool]
+    chains: Chains
+    public_client: Client
+    """Reaches public addresses only, whatever `fetch.allow_networks` says."""
 
 
 class Fetcher:
@@ -116,7 +129,8 @@ class Fetcher:
         check_hop: Callable[[Source], None],
         instance_id: str,
         resolver: AbstractResolver | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        make_ssl_context: Callable[[], ssl.SSLContext] = origin_context,
+        denied: Callable[[Source], bool] = _never,
         clock: Callable[[], float] = time.time,
         pace: Pace | None = None,
     ) -> None:
@@ -125,7 +139,9 @@ class Fetcher:
         self._instance_id = instance_id
         self._given_resolver = resolver
         self._names: Names | None = None
-        self._ssl_context = origin_context() if ssl_context is None else ssl_context
+        self._denied = denied
+        self._ssl_context = make_ssl_context()
+        self._chains = Chains(make_ssl_context)
         self._clock = clock
         self._asking = Asking(config, instance_id=instance_id)
         self._turns = OriginTurns(config.per_origin, queue=config.queue)
@@ -143,28 +159,38 @@ class Fetcher:
     async def start(self) -> None:
         """Open the session; nothing is connected to yet."""
         self._names = Names(self._given_resolver or make_resolver(), owns=self._given_resolver is None)
-        self._rules = self._make_rules(self._new_client(self._names))
+        self._rules = self._make_rules(
+            self._new_client(self._names), _public_client(self._config, self._names, self._ssl_context)
+        )
 
     async def close(self) -> None:
         """Close every connection. Fetches still under way end as `SourceUnreachable`."""
         rules, self._rules = self._rules, None
         await self._robots.close()
+        await self._chains.close()
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
         if rules is not None:
             await rules.client.close()
+            await rules.public_client.close()
         names, self._names = self._names, None
         if names is not None:
             await names.close()
 
-    def reconfigure(self, config: FetchConfig, *, check_hop: Callable[[Source], None]) -> None:
+    def reconfigure(
+        self,
+        config: FetchConfig,
+        *,
+        check_hop: Callable[[Source], None],
+        denied: Callable[[Source], bool] = _never,
+    ) -> None:
         """Let every fetch that begins from now on go by `config`; those under way end by the old one.
 
         Takes effect on kept-alive connections too: when `allow_networks` changed, none of the old is used.
         """
         asking = Asking(config, instance_id=self._instance_id)
-        self._config, self._check_hop, self._asking = config, check_hop, asking
+        self._config, self._check_hop, self._denied, self._asking = config, check_hop, denied, asking
         self._turns.limit, self._turns.queue = config.per_origin, config.queue
         if self._rules is None or self._names is None:
             return
@@ -172,7 +198,7 @@ class Fetcher:
         if client.allow_networks != config.allow_networks:
             self._retire(client)
             client = self._new_client(self._names)
-        self._rules = self._make_rules(client)
+        self._rules = self._make_rules(client, self._rules.public_client)
 
     async def fetch(
         self,
@@ -230,7 +256,7 @@ class Fetcher:
     def _new_client(self, names: Names) -> Client:
         return Client(self._config, names=names, ssl_context=self._ssl_context)
 
-    def _make_rules(self, client: Client) -> _Rules:
+    def _make_rules(self, client: Client, public_client: Client) -> _Rules:
         return _Rules(
             self._config,
             self._check_hop,
@@ -240,6 +266,9 @@ class Fetcher:
             self._breaker,
             self._pace,
             self._clock,
+            self._denied,
+            self._chains,
+            public_client,
         )
 
     def _retire(self, client: Client) -> None:
@@ -254,6 +283,7 @@ class _Exchange:
     1. The deadline begins. Over: `SourceTimeout`.
     2. An origin whose circuit is open is not asked: the error it failed with before.
        Wait for a turn at the hop's origin; ask it. No address, no connection, no answer: `SourceUnreachable`.
+       It does not send the certificates of its issuers: find them, ask it once more. Not found: as before.
     3. A redirect: take its cookies, read its Location, check it, go to 2. Unreadable, too many, an address that
        was asked with the same cookies: `SourceUnreachable`; against the policy: `SourceNotAllowed`.
     4. 304 to our validators: `NotModified`. Not 200: the error of its status.
@@ -367,20 +397,54 @@ class _Exchange:
             self._rules.breaker.answered(origin)
 
     async def _ask(self, hop: Source) -> Fetched | NotModified | Source:
+        context = self._rules.chains.context_for(hop.origin)
+        try:
+            return await self._ask_under(context, hop)
+        except SourceUnreachable as error:
+            if not lacks_issuer(error):
+                raise
+            context = await self._completed(hop)
+            if context is None:
+                raise
+        return await self._ask_under(context, hop)
+
+    async def _completed(self, hop: Source) -> ssl.SSLContext | None:
+        rules = self._rules
+        means = Means(
+            look=functools.partial(rules.client.look, hop),
+            read=functools.partial(_read_certificate, rules),
+            timeout_seconds=rules.config.timeout,
+        )
+        # A timeout in here would say nothing about the origin.
+        self._stage = _WAITING
+        # Half of the time that is left: the picture needs the rest.
+        context = await rules.chains.complete(hop.origin, means, patience_seconds=self._remaining() / 2)
+        self._stage, self._asked_at = _ASKING, asyncio.get_running_loop().time()
+        return context
+
+    def _remaining(self) -> float:
+        until = self._deadline.when() if self._deadline is not None else None
+        return max((until or 0.0) - asyncio.get_running_loop().time(), 0.0)
+
+    async def _ask_under(self, context: ssl.SSLContext | None, hop: Source) -> Fetched | NotModified | Source:
         client = self._rules.client
         with client.in_use():
             await client.know(hop)
             self._stage = _WAITING
             async with client.connection() as session:
                 self._stage = _ASKING
-                return await self._ask_by(session, hop)
+                return await self._ask_by(session, hop, context)
 
-    async def _ask_by(self, session: aiohttp.ClientSession, hop: Source) -> Fetched | NotModified | Source:
+    async def _ask_by(
+        self, session: aiohttp.ClientSession, hop: Source, context: ssl.SSLContext | None
+    ) -> Fetched | NotModified | Source:
         validators = self._validators_for(hop)
         headers = self._rules.asking.headers(hop, validators, cookies=self._cookies.header(hop))
         request_time = self._rules.clock()
         with network_failures():
-            response = await session.get(wire_url(hop), headers=headers, allow_redirects=False)
+            response = await session.get(
+                wire_url(hop), headers=headers, allow_redirects=False, ssl=context or True
+            )
         self._stage = _READING
         try:
             answer = _Answer(response, hop, request_time, self._rules.clock())
@@ -470,6 +534,52 @@ class _Beginning:
         self.data += chunk[: self._size - len(self.data)]
         if len(self.data) >= self._size:
             raise _Enough
+
+
+def _public_client(config: FetchConfig, names: Names, context: ssl.SSLContext) -> Client:
+    public = config.model_copy(update={"allow_networks": (), "max_connections": _PUBLIC_CONNECTIONS})
+    return Client(public, names=names, ssl_context=context)
+
+
+async def _read_certificate(rules: _Rules, address: str) -> bytes:
+    """Return what lies at an address that the certificate of an origin names.
+
+    Raises:
+        MirrorError: as `Fetcher.fetch`.
+    """
+    source = Source.parse(address)
+    rules = _certificate_rules(rules, source)
+    rules.check_hop(source)
+    sink = _Beginning(MAX_CERTIFICATE_BYTES + 1)
+    await _Exchange(rules, source, sink, None).run()
+    return bytes(sink.data)
+
+
+def _certificate_rules(rules: _Rules, source: Source) -> _Rules:
+    # `sources.allow` names hosts of pictures, not authorities, so it does not decide here. But a certificate must not
+    # lead into the networks of `fetch.allow_networks` where a redirect could not.
+    try:
+        rules.check_hop(source)
+        is_admitted = True
+    except SourceNotAllowed:
+        is_admitted = False
+
+    def check_hop(hop: Source) -> None:
+        if hop.scheme != "http" or rules.denied(hop):
+            raise SourceNotAllowed(detail=f"{hop} is not asked for a certificate")
+        if is_admitted:
+            rules.check_hop(hop)
+
+    config = rules.config.model_copy(
+        update={"max_bytes": MAX_CERTIFICATE_BYTES, "timeout": rules.config.timeout / 2}
+    )
+    return replace(
+        rules,
+        config=config,
+        check_hop=check_hop,
+        client=rules.client if is_admitted else rules.public_client,
+        asking=rules.asking.without_profiles(),
+    )
 
 
 def _interval(config: FetchConfig) -> float:

@@ -27,10 +27,18 @@ BATCH = 1000
 """Sources in one request: an origin's may be a hundred thousand."""
 
 
-async def tell(hooks: Sequence[str], *, purged: Sequence[str], blocked: Sequence[str] = ()) -> list[bool]:
+async def tell(
+    hooks: Sequence[str],
+    *,
+    purged: Sequence[str],
+    blocked: Sequence[str] = (),
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    longest_seconds: float = LONGEST_SECONDS,
+) -> list[bool]:
     """Tell every hook, in parts, each part twice at most; return for each whether it answered 2xx to all of them.
 
-    A hook that fails is told no further parts. Never raises because of a hook, and takes 30 s at most.
+    A hook that fails is told no further parts. Never raises because of a hook. One try takes `timeout_seconds` at
+    most, all of them together `longest_seconds`.
     """
     if not hooks or not (purged or blocked):
         return []
@@ -38,14 +46,14 @@ async def tell(hooks: Sequence[str], *, purged: Sequence[str], blocked: Sequence
     async with aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
-        timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=timeout_seconds),
         headers={"User-Agent": f"imgmirror/{__version__}"},
     ) as session:
 
         async def told(number: int, hook: str) -> bool:
             problem = "it took too long"
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LONGEST_SECONDS), places:
+                async with asyncio.timeout(longest_seconds), places:
                     problem = await _all_told(session, hook, _batches(purged, blocked))
             if problem:
                 log.warning("server.purge_hooks: number %d was not told: %s", number, problem)

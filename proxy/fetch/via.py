@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from proxy.source import Source
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
+_ORIGIN_STATUS = re.compile(r"(?:fwd|received)-status=([1-5][0-9]{2})")
 
 
 class ServiceUnreachable(Exception):
@@ -43,7 +45,17 @@ class ViaAnswer:
     @property
     def cache_words(self) -> frozenset[str]:
         """The words of Cache-Status (RFC 9211), such as `hit`, `stored` and `detail=not_kept`."""
-        return frozenset(word.strip() for word in self.headers.get("cache-status", "").split(";"))
+        return _words(self.headers.get("cache-status", ""))
+
+    @property
+    def origin_status(self) -> int:
+        """What the origin answered the service, also when the service remembers it; 0 when it gave no answer.
+
+        Cache-Status tells of a fetch only (RFC 9211 §2.3), Proxy-Status of remembered answers too (RFC 9209 §2.1.3).
+        """
+        words = self.cache_words | _words(self.headers.get("proxy-status", ""))
+        found = (_ORIGIN_STATUS.fullmatch(word) for word in words)
+        return max((int(match[1]) for match in found if match), default=0)
 
     @property
     def error(self) -> tuple[str, str]:
@@ -95,6 +107,10 @@ async def open_via(base_url: str, *, timeout_seconds: float = 120.0) -> AsyncIte
         max_line_size=16384,
     ) as session:
         yield Via(session, base_url)
+
+
+def _words(value: str) -> frozenset[str]:
+    return frozenset(word.strip() for word in value.split(";"))
 
 
 async def _read(response: aiohttp.ClientResponse, *, want_body: bool) -> ViaAnswer:

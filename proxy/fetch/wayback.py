@@ -179,6 +179,11 @@ def wrapper_copies(source: Source, prefixes: Iterable[str]) -> list[Copy]:
     return found
 
 
+def written_copy(source: Source) -> Copy:
+    """Return a wrapper's own address, as an article has it, as the place of a copy."""
+    return Copy("wrapper", source, None, _same_origin(source.url))
+
+
 def closest_available(answer: object) -> Iterable[_Capture]:
     """Yield the capture that an availability answer names, when it is one of status 200."""
     match answer:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -81,10 +81,11 @@ class Transform:
         words += [f"{name}={quote(OPTIONS[name].write(value), safe=_RAW)}" for name, value in self.options]
         return ",".join(words) or _NOTHING_CHANGED
 
-    @property
-    def is_preset_only(self) -> bool:
-        """Whether a preset is asked for and nothing besides."""
-        return self.preset is not None and not self.options
+    def is_bounded(self, widths: Collection[int]) -> bool:
+        """Tell whether it is one of a few: a preset, a preset with one of `widths`, or one of them alone."""
+        if not self.options:
+            return self.preset is not None
+        return len(self.options) == 1 and self.options[0][0] == "width" and self.options[0][1] in widths
 
     def resolved(self, presets: Mapping[str, PresetOptions]) -> Resolved:
         """Return the transform with its preset expanded and every option filled in.

@@ -111,7 +111,7 @@ class Metrics:
         )
         self.purges = Counter("imgmirror_purges", "Sources purged by POST /purge", registry=registry)
         self.purge_hooks = Counter(
-            "imgmirror_purge_hooks", "Calls of server.purge_hooks by outcome", ["outcome"], registry=registry
+            "imgmirror_purge_hooks", "Hooks told of a purge, by outcome", ["outcome"], registry=registry
         )
         self.not_kept = Counter("imgmirror_not_kept", "Originals served but not kept", registry=registry)
         self.scrub_bytes = Counter(

@@ -78,13 +78,14 @@ class Article:
                 decision.preset,
                 spot.context,
                 self.line_of(spot.start),
-                address.dropped,
+                (*address.dropped, *(f"{name}: not admitted" for name in decision.lost)),
             )
         )
         return new[0]
 
     def _leave(self, address: Address, reason: str, *, on_purpose: bool) -> None:
-        self.left.append(Left(self.line_of(address.spot.start), address.text, reason, on_purpose))
+        spot = address.spot
+        self.left.append(Left(self.line_of(spot.start), address.text, reason, on_purpose, spot.context))
 
     def _keep_in_mind(self, decision: Decision, replaced: Source | None) -> None:
         address = decision.address
@@ -97,11 +98,12 @@ class Article:
         known = self._pictures.get(source)
         if known is None:
             line = self.line_of(address.spot.start)
-            self._pictures[source] = Picture(source, (preset,), line, wrapped, own)
+            self._pictures[source] = Picture(source, (preset,), line, wrapped, own, address.written)
             return
         presets = tuple(dict.fromkeys((*known.presets, preset)))
         own = tuple(dict.fromkeys((*known.own, *own)))
-        self._pictures[source] = Picture(source, presets, known.line, known.wrapped or wrapped, own)
+        written = tuple(dict.fromkeys((*known.written, *address.written)))
+        self._pictures[source] = Picture(source, presets, known.line, known.wrapped or wrapped, own, written)
 
     def _picture_preset(self, decision: Decision) -> str:
         """Return the preset a picture is shown in; empty when the place does not make it one."""
@@ -110,6 +112,6 @@ class Article:
             return ""
         if address.own is not None:
             return address.own.preset
-        if address.spot.use is Use.SHOW:
+        if address.is_shown:
             return decision.preset or address.spot.preset or self._body_preset
         return ORIGINAL if decision.preset else ""

@@ -5,7 +5,10 @@ A new rule is a line here. What no line names is left and reported: guessing wou
 
 from __future__ import annotations
 
+import functools
+import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from proxy.rewrite.css import STYLE_SHEETS
@@ -62,6 +65,21 @@ ANYWHERE: dict[str, Rule] = {
 }  # fmt: skip
 """Attributes that mean the same on every element; among them the lazy loaders' ones."""
 
+LAZY = (
+    "data-*src", "data-*src-*", "data-*srcs", "data-*lazy*", "data-*original*", "data-bg*", "data-*-bg",
+    "data-*background*", "data-*img*", "data-*image*", "data-*thumb*", "data-*poster*", "data-*cover*", "data-full*",
+    "data-large*", "data-big*", "data-*-file", "data-*zoom*", "data-*hires*", "data-*hi-res*", "data-*highres*",
+    "data-*retina*", "data-*2x", "data-*preview*", "data-*photo*", "data-*pic", "data-*picture*",
+    "data-*placeholder*", "data-*avatar*", "data-*fallback*", "data-*webp*", "lazy*", "*-lazy-src", "ng-src",
+)  # fmt: skip
+"""Attributes of lazy loaders and lightboxes that nobody has listed one by one: the address has to say what it is."""
+
+LAZY_SRCSETS = ("*-srcset", "*-bgset")
+_MAY_SHOW = Rule(Use.MAY_SHOW)
+_MAY_BE_SRCSET = Rule(Use.MAY_SHOW, "srcset")
+_OTHER_SRC = re.compile(r"(?:data|lazy)-(?!.*(?:poster|thumb|img|image|bg|srcset)).*src.*")
+"""Where an element loads something else, its lazy loader's address is that too: `<iframe data-src>`."""
+
 _OF_PICTURES: dict[str, Rule] = {
     "src": SHOW, "lowsrc": SHOW, "data-url": SHOW, "file": SHOW, "longdesc": LINK, "imagesrcset": SRCSET,
 }  # fmt: skip
@@ -82,6 +100,9 @@ BY_ELEMENT: dict[str, dict[str, Rule]] = {
     "object": {"data": LEAVE},
     "use": {"href": LEAVE, "xlink:href": LEAVE},
 }
+
+_LOADERS = frozenset({"iframe", "frame", "script", "video", "audio", "track", "embed", "source"})
+_LONGEST_NAME = 100
 
 _PREVIEWS = frozenset(
     {"og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"}
@@ -113,15 +134,31 @@ def rule_for(element: str, attribute: str, values: dict[str, str]) -> Rule | Non
     if element == "link" and attribute in ("href", "imagesrcset"):
         return _link(attribute, values)
     if element == "meta" and attribute == "content":
-        names = {values.get(name, "").strip().lower() for name in ("property", "name", "itemprop")}
-        if names & _PREVIEWS:
-            return PREVIEW
-        return SHOW if names & _META_PICTURES else None
-    if element == "source" and attribute == "src":
-        return SOUND if values.get("type", "").strip().lower().startswith("audio/") else FILM
-    if element == "input" and attribute == "src":
-        return SHOW if values.get("type", "").strip().lower() == "image" else LEAVE
-    return BY_ELEMENT.get(element, {}).get(attribute) or ANYWHERE.get(attribute)
+        return _meta(values)
+    if element in ("source", "input") and attribute == "src":
+        media = values.get("type", "").strip().lower()
+        if element == "input":
+            return SHOW if media == "image" else LEAVE
+        return SOUND if media.startswith("audio/") else FILM
+    if element in _LOADERS and _OTHER_SRC.fullmatch(attribute):
+        return BY_ELEMENT.get(element, {}).get("src", _MAY_SHOW)
+    return BY_ELEMENT.get(element, {}).get(attribute) or ANYWHERE.get(attribute) or _lazy(attribute)
+
+
+@functools.lru_cache(maxsize=1024)
+def _lazy(attribute: str) -> Rule | None:
+    if len(attribute) > _LONGEST_NAME:
+        return None
+    if any(fnmatchcase(attribute, pattern) for pattern in LAZY_SRCSETS):
+        return _MAY_BE_SRCSET
+    return _MAY_SHOW if any(fnmatchcase(attribute, pattern) for pattern in LAZY) else None
+
+
+def _meta(values: dict[str, str]) -> Rule | None:
+    names = {values.get(name, "").strip().lower() for name in ("property", "name", "itemprop")}
+    if names & _PREVIEWS:
+        return PREVIEW
+    return SHOW if names & _META_PICTURES else None
 
 
 def _link(attribute: str, values: dict[str, str]) -> Rule:

@@ -1,4 +1,4 @@
-"""Spots of TOML and JSON front matter: strings under a known key. Pure.
+"""Spots of TOML and JSON front matter: strings at any depth. Pure.
 
 The library of each language says whether the whole is valid; where its strings stand is found by a tokenizer of
 a few lines, because neither library keeps positions.
@@ -9,27 +9,29 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from proxy.rewrite.depth import MAX_DEPTH, TooDeep
-from proxy.rewrite.html import ABSOLUTE
+from proxy.rewrite.fields import Fields
 from proxy.rewrite.layers import double_quoted
-from proxy.rewrite.spot import Layer, Spot, Use
+from proxy.rewrite.spot import Layer, Spot
 
+# A string that never ends is a token too: else each of its escaped quotes would be tried as the beginning of one, which
+# takes time with the square of the length. The libraries refuse such a text afterwards.
 _TOML_TOKEN = re.compile(
     r"""(?P<skip>\#[^\n]*+)
-    |(?P<long>\"{3}(?:[^"\\]++|\\.|"{1,2}(?!"))*+"{3,5}|'{3}(?:[^']++|'{1,2}(?!'))*+'{3,5})
+    |(?P<long>\"{3}(?:[^"\\]++|\\.?|"{1,2}(?!"))*+(?:"{3,5}|\Z)|'{3}(?:[^']++|'{1,2}(?!'))*+(?:'{3,5}|\Z))
     |(?P<table>(?:(?<=\n)|\A)[ \t]*+\[++[^\]\n]*+\]++[ \t]*+(?=[\r\n#]|\Z))
-    |(?P<string>"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+')
+    |(?P<string>"(?:[^"\\\n]++|\\.?)*+(?:"|(?=\n)|\Z)|'[^'\n]*+(?:'|(?=\n)|\Z))
     |(?P<word>[A-Za-z0-9_-]++)|(?P<mark>[={}])""",
     re.VERBOSE | re.DOTALL,
 )
 _BEFORE_DOT = re.compile(r"[ \t]*+\.")
 _BEFORE_EQUALS = re.compile(r"[ \t]*+[=.]")
-_JSON_TOKEN = re.compile(r"""(?P<string>"(?:[^"\\]++|\\.)*+")|(?P<mark>[{}\[\]:,])""", re.DOTALL)
+_JSON_TOKEN = re.compile(r"""(?P<string>"(?:[^"\\]++|\\.?)*+(?:"|\Z))|(?P<mark>[{}\[\]:,])""", re.DOTALL)
 
 
-def toml_spots(text: str, start: int, fields: Mapping[str, str]) -> Iterator[Spot]:
+def toml_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
     """Yield the spots of `text`, TOML that stands at `start` of the article.
 
     Raises:
@@ -42,7 +44,7 @@ def toml_spots(text: str, start: int, fields: Mapping[str, str]) -> Iterator[Spo
     keys: list[list[str]] = [[]]
     parts: list[str] = []
     for token in _TOML_TOKEN.finditer(text):
-        names = [*(name for key in reversed(keys) for name in reversed(key)), *reversed(table)]
+        names = [*table, *(name for key in keys for name in key)]
         if token["table"]:
             table, keys = re.findall(r"[\w-]+", token["table"]), [[]]
         elif token["mark"] == "=":
@@ -62,7 +64,7 @@ def toml_spots(text: str, start: int, fields: Mapping[str, str]) -> Iterator[Spo
             yield from _string_spot(token.span("string"), text, start, names, fields)
 
 
-def json_spots(text: str, start: int, fields: Mapping[str, str], *, bare: bool) -> Iterator[Spot]:
+def json_spots(text: str, start: int, fields: Fields, *, bare: bool) -> Iterator[Spot]:
     """Yield the spots of `text`, JSON that stands at `start`; `bare` is an object without its braces.
 
     Raises:
@@ -81,14 +83,24 @@ def json_spots(text: str, start: int, fields: Mapping[str, str], *, bare: bool) 
         if mark == ":":
             keys[-1] = last[0][1:-1] if last else ""
         elif last is not None:
-            yield from _string_spot(last.span("string"), text, start, keys[::-1], fields)
+            yield from _string_spot(last.span("string"), text, start, keys, fields)
         last = None
         if mark in "{[":
             keys.append("")
         elif mark in "}]" and len(keys) > 1:
             keys.pop()
     if last is not None:
-        yield from _string_spot(last.span("string"), text, start, keys[::-1], fields)
+        yield from _string_spot(last.span("string"), text, start, keys, fields)
+
+
+def object_end(text: str, begin: int) -> int:
+    """Return where the JSON object that stands at `begin` ends, valid or not; 0 when it is never closed."""
+    depth = 0
+    for token in _JSON_TOKEN.finditer(text, begin):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token["mark"] or "", 0)
+        if depth == 0:
+            return token.end()
+    return 0
 
 
 def _require_shallow_toml(text: str) -> None:
@@ -112,26 +124,19 @@ def _require_shallow_json(text: str) -> None:
 
 
 def _string_spot(
-    place: tuple[int, int], text: str, start: int, keys: list[str], fields: Mapping[str, str]
+    place: tuple[int, int], text: str, start: int, path: list[str], fields: Fields
 ) -> Iterator[Spot]:
     quotes = 3 if text.startswith(('"""', "'''"), place[0]) else 1
     begin, end = place[0] + quotes, place[1] - quotes
     raw = text[begin:end]
+    if "/" not in raw and "\\" not in raw:
+        return
+    names = tuple(name for name in path if name)
     if "\n" in raw:
+        yield fields.text(names, start + begin, start + end)
         return
     layers: tuple[Layer, ...] = (double_quoted(raw),) if text[place[0]] == '"' else ()
-    name = next((key for key in keys if key in fields), None)
-    spot = Spot(
-        start + begin,
-        start + end,
-        Use.SHOW if name else Use.LEAVE,
-        f"front matter {name}" if name else "front matter, a key that rewrite.fields does not name",
-        layers,
-        _hold_quote if not layers else str,
-        preset=fields[name] if name else None,
-    )
-    if ABSOLUTE.match(spot.read(raw)):
-        yield spot
+    yield from fields.spots(names, raw, start + begin, layers=layers, hold=str if layers else _hold_quote)
 
 
 def _hold_quote(url: str) -> str:

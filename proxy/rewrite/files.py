@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from proxy.rewrite.frontmatter import find_front_matter
+from proxy.rewrite.frontmatter import find_front_matter, may_begin_front_matter
 from proxy.rewrite.ignored import IgnoredFolders
 from proxy.rewrite.masking import is_wide
 from proxy.rewrite.rewriter import TextKind, kind_of
@@ -95,11 +95,12 @@ def find_texts(
     """
     found: list[ArticleFile] = []
     for path in map(_absolute, paths):
-        names = _files_below(path, unreadable) if path.is_dir() else [path]
+        # `find_articles` tells of folders that cannot be looked at.
+        names = _files_below(path, _say_nothing) if path.is_dir() else [path]
         root = path if path.is_dir() else path.parent
         for name in names:
             try:
-                if kind_of(name) is None and name not in skipped and _is_text(name):
+                if name not in skipped and not _may_be_article(name, named=name == path) and _is_text(name):
                     kind = site_kind(name) or "other"
                     if kind != "other" or _is_short_utf8(name, max_bytes):
                         found.append(ArticleFile(name, root, kind))
@@ -186,6 +187,11 @@ def _is_text(path: Path) -> bool:
         return False
 
 
+def _may_be_article(path: Path, *, named: bool) -> bool:
+    """Tell whether `find_articles` takes a text; a `.txt` file by its front matter, or when it is named."""
+    return kind_of(path) is not None and (named or path.suffix.lower() != ".txt" or _is_article(path))
+
+
 def _is_short_utf8(path: Path, max_bytes: int) -> bool:
     if path.stat().st_size > max_bytes:
         return False
@@ -215,7 +221,7 @@ def _is_article(path: Path) -> bool:
         return True
     if _holds_binary(head):
         return False
-    return path.suffix.lower() != ".txt" or _has_front_matter(head)
+    return path.suffix.lower() != ".txt" or _has_front_matter(path, head)
 
 
 def _is_binary(path: Path) -> bool:
@@ -232,8 +238,17 @@ def _holds_binary(head: bytes) -> bool:
     return b"\0" in head and not is_wide(head)
 
 
-def _has_front_matter(head: bytes) -> bool:
-    return find_front_matter(head.decode("latin-1")) is not None
+def _has_front_matter(path: Path, head: bytes) -> bool:
+    text = head.decode("latin-1")
+    if find_front_matter(text) is not None:
+        return True
+    if len(head) < _HEAD_BYTES or not may_begin_front_matter(text):
+        return False
+    try:
+        return find_front_matter(path.read_bytes().decode("latin-1")) is not None
+    except OSError:
+        # Reading the article tells why it cannot be read.
+        return True
 
 
 def write_article(path: Path, data: bytes, *, expected: bytes, aside: Path | None = None) -> None:

@@ -1,31 +1,45 @@
 """Front matter: where it stands, in which language, and its spots. Pure.
 
 It may follow a BOM and blank lines. `---` is YAML (Hexo, Jekyll, Hugo), `+++` TOML and `{` JSON (Hugo), `;;;`
-JSON without its braces (Hexo). Front matter that its own language's reader refuses is left as it is: a site
-generator refuses it too.
+JSON without its braces (Hexo), and Hexo reads YAML without its first fence. Front matter that its own language's
+reader refuses is read line by line.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from proxy.rewrite.datafront import json_spots, toml_spots
+from proxy.rewrite.datafront import json_spots, object_end, toml_spots
 from proxy.rewrite.depth import MAX_DEPTH, TooDeep
+from proxy.rewrite.fields import Fields
+from proxy.rewrite.linefront import line_spots
 from proxy.rewrite.spot import Spot
 from proxy.rewrite.yamlfront import yaml_spots
 
 MAX_BYTES = 256 * 1024
-"""Longest front matter that is read; PyYAML reads about 100 kB a second, and 4 kB are long already."""
+"""Longest YAML and TOML that is read; PyYAML reads about 100 kB a second, and 4 kB are long already. JSON has no such
+bound: it is read in C, and a list of pictures may be long."""
 
 Language = Literal["yaml", "toml", "json", "bare json"]
 
 _BEFORE = re.compile(r"(?:\xef\xbb\xbf)?(?:[ \t]*+(?:\r\n|\n|\r))*+")
 _COMMENT = re.compile(r"(?:(?<=[\r\n])|\A)[ \t]*+#[^\r\n]*+")
 _FENCE = re.compile(r"(-{3,}|;{3,}|\+{3})[ \t]*+(?:\r\n|\n|\r)")
+# Hugo: the object ends the front matter by itself. A template tag begins with a brace too.
+_OBJECT = re.compile(r"\{[ \t\r\n]*+[\"}]")
+_OBJECT_WITH_KEY = re.compile(r'\{[ \t\r\n]*+"[^"\\\r\n]*+"[ \t\r\n]*+:')
+_FIRST_KEY = re.compile(r"(?P<name>[A-Za-z_][\w.-]{0,99}+)[ \t]*+:(?:[ \t]++(?P<value>[^\r\n]*+))?(?=[\r\n])")
+_UNFENCED_LINE = re.compile(
+    r"(?:[A-Za-z_][\w.-]*+[ \t]*+:(?=[ \t\r\n])|[ \t#-]|(?=[\r\n]))[^\r\n]*+(?:\r\n|\n|\r)"
+)
+_UNFENCED_END = re.compile(r"-{3,}[ \t]*+(?=[\r\n]|\Z)")
+_COMMON_KEYS = frozenset(
+    {"title", "date", "layout", "permalink", "tags", "categories", "author", "description"}
+)
 _LANGUAGES: dict[str, Language] = {"-": "yaml", "+": "toml", ";": "bare json"}
 
 
@@ -39,13 +53,22 @@ class FrontMatter:
     language: Language
 
 
+@dataclass(frozen=True, slots=True)
+class FrontReading:
+    """What front matter holds, and the problem with it (empty: none); `by_lines`: it was read all the same."""
+
+    spots: list[Spot]
+    problem: str = ""
+    by_lines: bool = False
+
+
 def find_front_matter(text: str) -> FrontMatter | None:
     """Return where the front matter of an article stands, None when it has none."""
     before = _BEFORE.match(text)
     begin = before.end() if before else 0
     fence = _FENCE.match(text, begin)
     if fence is None:
-        return _json_object(text, begin)
+        return _json_object(text, begin) or _unfenced(text, begin)
     closing = re.compile(rf"(?:(?<=[\r\n])|\A){re.escape(fence[1])}[ \t]*+(?=[\r\n]|\Z)")
     close = closing.search(text, fence.end())
     if close is None:
@@ -53,25 +76,30 @@ def find_front_matter(text: str) -> FrontMatter | None:
     return FrontMatter(fence.end(), close.start(), close.end(), _LANGUAGES[fence[1][0]])
 
 
-def front_matter_spots(text: str, front: FrontMatter, fields: Mapping[str, str]) -> tuple[list[Spot], str]:
-    """Return the spots of the front matter, and why it could not be read (empty: it could).
+def may_begin_front_matter(head: str) -> bool:
+    """Tell whether an article that begins with `head` may have front matter that ends behind it."""
+    before = _BEFORE.match(head)
+    begin = before.end() if before else 0
+    return bool(_FENCE.match(head, begin) or _OBJECT_WITH_KEY.match(head, begin))
 
-    `fields` maps a key to the preset of its pictures.
-    """
+
+def front_matter_spots(text: str, front: FrontMatter, fields: Fields) -> FrontReading:
+    """Return the spots of the front matter, and what has to be said about it."""
     inside = text[front.start : front.end]
     if "//" not in inside and "\\/" not in inside:
-        return [], ""
-    if len(inside) > MAX_BYTES:
-        return [], "the front matter is too long to be read"
+        return FrontReading([])
+    if len(inside) > MAX_BYTES and front.language in ("yaml", "toml"):
+        return FrontReading([], "the front matter is too long to be read")
     try:
-        return list(_spots(inside, front, fields)), ""
+        return FrontReading(list(_spots(inside, front, fields)))
     except TooDeep:
-        return [], f"the front matter nests more than {MAX_DEPTH} deep and was not read"
+        return FrontReading([], f"the front matter nests more than {MAX_DEPTH} deep and was not read")
     except (ValueError, RecursionError):
-        return [], f"the front matter is not readable {front.language.upper()}"
+        reason = f"the front matter is not readable {front.language.upper()} and was rewritten key by key"
+        return FrontReading(list(line_spots(inside, front.start, fields)), reason, by_lines=True)
 
 
-def _spots(inside: str, front: FrontMatter, fields: Mapping[str, str]) -> Iterator[Spot]:
+def _spots(inside: str, front: FrontMatter, fields: Fields) -> Iterator[Spot]:
     if front.language == "yaml":
         return yaml_spots(inside, front.start, fields)
     if front.language == "toml":
@@ -86,15 +114,34 @@ def comments(text: str, front: FrontMatter) -> list[tuple[int, int]]:
     return [match.span() for match in _COMMENT.finditer(text, front.start, front.end)]
 
 
+def _unfenced(text: str, begin: int) -> FrontMatter | None:
+    """Return front matter that lacks its first fence: lines of keys from the first one up to `---` (Hexo).
+
+    One line above `---` is a heading of Markdown too; it must have a usual key, or an address.
+    """
+    first = _FIRST_KEY.match(text, begin)
+    position, keys = begin, 0
+    while first and position - begin < MAX_BYTES:
+        if keys and (end := _UNFENCED_END.match(text, position)):
+            known = first["name"].lower() in _COMMON_KEYS or "//" in (first["value"] or "")
+            return FrontMatter(begin, position, end.end(), "yaml") if known or keys > 1 else None
+        line = _UNFENCED_LINE.match(text, position)
+        if line is None:
+            return None
+        keys += line[0][0] not in " \t#-\r\n"
+        position = line.end()
+    return None
+
+
 def _json_object(text: str, begin: int) -> FrontMatter | None:
-    # Hugo: the object ends the front matter by itself. A template tag begins with a brace too.
-    if not re.compile(r"\{[ \t\r\n]*+[\"}]").match(text, begin):
+    if not _OBJECT.match(text, begin):
         return None
     try:
-        _, length = json.JSONDecoder().raw_decode(text[begin : begin + MAX_BYTES])
+        _, end = json.JSONDecoder().raw_decode(text, begin)
     except RecursionError:
         # Nobody knows where it ends; it is reported as too deep.
-        length = len(text) - begin
+        end = len(text)
     except ValueError:
-        return None
-    return FrontMatter(begin, begin + length, begin + length, "json")
+        # What only begins with a brace and a quote is text; an object with a fault is reported.
+        end = object_end(text, begin) if _OBJECT_WITH_KEY.match(text, begin) else 0
+    return FrontMatter(begin, end, end, "json") if end else None

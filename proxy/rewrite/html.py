@@ -14,16 +14,30 @@ from proxy.rewrite.css import CssAddress, addresses
 from proxy.rewrite.htmlscan import Attribute, HtmlScanner, StyleSheet, Tag
 from proxy.rewrite.layers import attribute, attribute_map, css, decode_attribute, decode_css, percent
 from proxy.rewrite.spot import Layer, Spot, Use
-from proxy.rewrite.srcset import candidates
+from proxy.rewrite.srcset import described
 
 Locate = Callable[[int, int], tuple[int, int] | None]
 
-ABSOLUTE = re.compile(r"(?:https?:)?[/\\]{2}[^/\\\s]|https?:", re.IGNORECASE)
-"""What an address of another site begins with; everything else is the site's own or no address."""
+ABSOLUTE = re.compile(
+    r"(?:https?:)?[/\\]{2}[^/\\\s]|https?:"
+    r"|/(?:[\w.~-]{1,60}/){0,3}?(?:(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/)",
+    re.IGNORECASE,
+)
+"""What an address of another site begins with; everything else is the site's own or no address.
+
+Among the site's own are those of image endpoints, which may carry the address of another site.
+"""
 
 _SPACE = "\t\n\f\r "
 _DECIDING = frozenset({"rel", "as", "type", "property", "name", "itemprop"})
 _hold_in_srcset = percent(r"\A,+|,+\Z")
+_BOUND = re.compile(r"(?:v-bind:|x-bind:|bind:|:|\[(?:attr\.)?)([\w:-]+)\]?\Z")
+"""Attributes whose value is an expression of Vue, Alpine, Svelte or Angular."""
+
+_LITERAL = re.compile(r"""\s*+(?:\{\s*+)?(?P<mark>['"`])(?P<value>[^'"`\\{}]*+)(?P=mark)\s*+\}?\s*+\Z""")
+"""An expression that is one string: Vue's `:src="'https://…'"`, JSX's `src={"https://…"}`."""
+
+_CSS_VALUE = re.compile(r"\s*+url\(", re.IGNORECASE)
 IN_CODE = "inside <pre> or <code>"
 
 
@@ -52,13 +66,30 @@ def _tag_spots(text: str, tag: Tag, place: Locate) -> Iterator[Spot]:
         if item.name in _DECIDING:
             values.setdefault(item.name, decode_attribute(text[item.start : item.end]))
     for item in tag.attributes:
-        rule = rule_for(tag.name, item.name, values)
+        context = f"{tag.name[:100]} {item.name[:100]}"
+        bound = _BOUND.match(item.name)
+        rule = rule_for(tag.name, bound[1] if bound else item.name, values)
+        if bound or (not item.quote and text.startswith("{", item.start, item.end)):
+            literal = _LITERAL.match(text, item.start, item.end)
+            if literal is None:
+                yield from _text_spot(text, item, context, place, Use.EXPRESSION)
+                continue
+            quote = item.quote or literal["mark"]
+            item = Attribute(item.name, *literal.span("value"), quote)  # noqa: PLW2901 - the string in it
         if rule is None:
+            yield from _text_spot(text, item, context, place, Use.TEXT)
             continue
-        context = f"{tag.name} {item.name}"
         if tag.in_code:
             rule, context = Rule(Use.LEAVE, rule.form), IN_CODE
         yield from _attribute_spots(text, item, rule, context=context, place=place)
+
+
+def _text_spot(text: str, item: Attribute, context: str, place: Locate, use: Use) -> Iterator[Spot]:
+    """Yield the attribute as text, in which an address may stand."""
+    if "/" in text[item.start : item.end]:
+        found = place(item.start, item.end)
+        if found is not None:
+            yield Spot(*found, use, context)
 
 
 def _attribute_spots(
@@ -73,16 +104,18 @@ def _attribute_spots(
         return place(item.start + start, item.start + end)
 
     layer = attribute(raw, item.quote)
-    if rule.form == "css":
+    if rule.form == "css" or (rule.use in (Use.SHOW, Use.MAY_SHOW) and _CSS_VALUE.match(value)):
         for address in addresses(value, 0, len(value)):
             use = Use.LEAVE if rule.use is Use.LEAVE else address.use
             yield from _css_spot(value, address, context=context, place=origin, use=use, outer=(layer,))
         return
     hold = _hold_in_srcset if rule.form == "srcset" else str
-    for start, end in candidates(value) if rule.form == "srcset" else _trimmed(value):
+    for start, end, width in described(value) if rule.form == "srcset" else _trimmed(value):
         found = origin(start, end) if ABSOLUTE.match(value, start, end) else None
         if found is not None:
-            yield Spot(*found, rule.use, context, (layer,), hold, media=rule.media, raster=rule.raster)
+            yield Spot(
+                *found, rule.use, context, (layer,), hold, media=rule.media, raster=rule.raster, width=width
+            )
 
 
 def _css_spot(  # noqa: PLR0913 - a place in a place
@@ -101,11 +134,11 @@ def _css_spot(  # noqa: PLR0913 - a place in a place
             yield Spot(*found, use or address.use, f"{context} url", layers, media=address.media)
 
 
-def _trimmed(value: str) -> Iterator[tuple[int, int]]:
+def _trimmed(value: str) -> Iterator[tuple[int, int, int]]:
     start = len(value) - len(value.lstrip(_SPACE))
     end = len(value.rstrip(_SPACE))
     if start < end:
-        yield start, end
+        yield start, end, 0
 
 
 def _same_place(start: int, end: int) -> tuple[int, int]:

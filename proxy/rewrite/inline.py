@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 _SPECIAL = re.compile(r"[\\`<!\[\]{]|(?<![A-Za-z0-9%/?=&#+@$.<\"'-])[hH][tT][tT][pP][sS]?://")
@@ -37,6 +37,7 @@ _BARE_ENDS = re.compile(r"[\"'\])]*+(?:[\s<]|\Z)|\xe3\x80|\xef\xbc[\x80-\x8f\x9a
 """Behind a bare address: space, quotes before space, or punctuation of Chinese and typography, in UTF-8."""
 
 _ANCHOR = re.compile(r"<(/?)a[\s>]", re.IGNORECASE)
+_PICTURE_TAG = re.compile(r"<(?:img|amp-img|picture|source)(?=[\s/>])", re.IGNORECASE)
 _ENDS = {"<!--": "-->", "<?": "?>", "<![CDATA[": "]]>", "<!": ">", "{%": "%}", "{{": "}}", "{#": "#}"}
 
 Kind = Literal["image", "link", "autolink", "bare", "html", "template", "reference image", "reference link"]
@@ -47,7 +48,7 @@ class Found:
     """Something at `start:end` of the block.
 
     For images and links that is the destination (between its angle brackets, when `angle`), for references the
-    label; `opened_at` is where the construct began.
+    label; `opened_at` is where the construct began. around: a link around a picture.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class Found:
     end: int
     opened_at: int
     angle: bool = False
+    around: bool = False
 
 
 @dataclass(slots=True)
@@ -222,8 +224,14 @@ class InlineScanner:
             self._found.extend(item for item in reversed(inside) if item.kind != "bare")
         if opener.image or not any(item.kind == "html" for item in inside):
             self.quiet.append((opener.position, at))
-        self._found.append(found)
+        around = not opener.image and any(map(self._is_picture, inside))
+        self._found.append(replace(found, around=True) if around else found)
         return end
+
+    def _is_picture(self, item: Found) -> bool:
+        if item.kind == "html":
+            return _PICTURE_TAG.match(self._text, item.start) is not None
+        return item.kind in ("image", "reference image")
 
     def _inline(self, kind: Kind, opener: _Opener, at: int) -> tuple[Found, int] | None:
         text = self._text

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from proxy.rewrite.occurrences import Entry, Occurrence, around, locate
 from proxy.rewrite.result import Replacement
 
 FOLDER = ".imgmirror"
+_WRITTEN = re.compile(rb'"new": "((?:https?:)?//[^"\\\s?#]{1,2000}?)/image/')
 VERSION = 1
 
 
@@ -155,6 +157,22 @@ def journal_for(article: Path, root: Path) -> Journal:
     return Journal(root)
 
 
+def former_bases(paths: Iterable[Path]) -> list[str]:
+    """Return the base URLs that addresses were written with, by the journals at, above and below `paths`, in order.
+
+    Journals that cannot be read are passed over here; whoever needs one of them will say so.
+    """
+    found: dict[str, None] = {}
+    for folder in {journal.folder for path in paths for journal in journals_of(path)}:
+        for path in sorted((folder / "rewrite").rglob("*.json")):
+            try:
+                data = path.read_bytes()
+            except OSError:
+                continue
+            found |= dict.fromkeys(match[1].decode("utf-8", "replace") for match in _WRITTEN.finditer(data))
+    return list(found)
+
+
 def journals_of(path: Path) -> Iterator[Journal]:
     """Yield every journal that may know articles at or below `path`: those above it, and those below."""
     for folder in path.parents:
@@ -204,5 +222,6 @@ def _dump(content: object) -> bytes:
 
 
 __all__ = [
-    "FOLDER", "Entry", "Journal", "JournalError", "Occurrence", "journal_for", "journals_of", "lost", "merged", "undo",
+    "FOLDER", "Entry", "Journal", "JournalError", "Occurrence", "former_bases", "journal_for", "journals_of", "lost",
+    "merged", "undo",
 ]  # fmt: skip

@@ -1,61 +1,123 @@
-"""Wrappers that stand where nothing is rewritten: in code and comments on purpose, anywhere else unknown. Pure."""
+"""Addresses that stand where nothing is rewritten: in code and comments on purpose, anywhere else unknown. Pure."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
 
+from proxy.rewrite.decide import NO_PICTURE
+from proxy.rewrite.expressions import REASON as TEMPLATE
+from proxy.rewrite.expressions import has_expression
 from proxy.rewrite.result import Left
-from proxy.rewrite.spot import address_text
+from proxy.rewrite.spot import Spot, Use, address_text
 
 Ranges = list[tuple[int, int]]
 
-_ADDRESS = re.compile(r"(?:https?:)?//[A-Za-z0-9][^\x00-\x20\"'<>()\\`]{3,2000}+", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?:https?:)?(?:\\?/){2}[A-Za-z0-9](?:[^\x00-\x20\"'<>()\\`]|\\/){3,2000}+", re.IGNORECASE
+)
+"""JSON in a script or an attribute may spell its slashes `\\/`."""
+
+_QUOTE_ENTITY = re.compile(r"&(?:quot|apos|lt|gt|#0{0,5}3[49]|#x0{0,4}2[27]);", re.IGNORECASE)
+_LONGEST_TEXT = 300
+_IMAGE_BEFORE = re.compile(r"!\[[^\]\r\n]*+\]\([ \t]*+<?\Z")
 _QUIET = "in code, a comment, a script or the text of a link"
-UNKNOWN = "in a context that is not known; it may show the picture"
+_UNKNOWN = "in a context that is not known; it may show the picture"
 NOT_READ = "in a kind of file that is not rewritten"
-NO_PICTURE = "an address of something that is not known to be a picture"
-_ON_PURPOSE = frozenset({_QUIET, NO_PICTURE})
 _PUNCTUATION = ".,:;!?"
 """Behind an address it belongs to the sentence or the key."""
 MAX_REPORTED = 1000
 """Enough for a person; a hostile article may hold a million."""
 
 
-def leftovers(
-    text: str,
-    handled: Ranges,
-    *,
-    quiet: Ranges,
-    judge: Callable[[str], str | None],
-    line_of: Callable[[int], int],
-) -> list[Left]:
-    """Return the wrappers of `text` outside of the `handled` ranges, which are in order.
+class Judgement(Enum):
+    """What an address outside of all spots is."""
 
-    Those in `quiet` ranges, and those of what is no picture by its name, are left on purpose. Of the others nobody
-    knows what they do, so a person has to look. `judge` returns why an address stays, `NO_PICTURE` where that is on
-    purpose, None when it is no wrapper.
+    NOTHING = "nothing of ours to handle"
+    WRAPPER = "a wrapper that may hold a picture"
+    UNREAD = "a wrapper in a kind of file that is not rewritten"
+    OTHER = "a wrapper of what is no picture by its name"
+    DIRECT = "a picture's own address, where all pictures are wanted"
+
+
+_REASONS = {Judgement.OTHER: NO_PICTURE, Judgement.UNREAD: NOT_READ}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands around the addresses of an article.
+
+    `handled` are the ranges of spots, in order; `quiet` show nothing; `labels` are pieces of text whose context is the
+    key, attribute or tag that holds them.
+    """
+
+    handled: Ranges
+    quiet: Ranges
+    labels: list[Spot]
+
+
+def leftovers(
+    text: str, around: Surroundings, *, judge: Callable[[str], Judgement], line_of: Callable[[int], int]
+) -> list[Left]:
+    """Return the addresses of `text` that stand in no spot and may show a picture.
+
+    Those in `quiet` ranges, those of what is no picture by its name and those with a template expression are left on
+    purpose. Of the others nobody knows what they do, so a person has to look. Direct addresses count in labelled text.
     """
     found: list[Left] = []
     index = 0
-    quiet = joined(quiet)
-    starts = [start for start, _ in quiet]
+    quiet = _Ranges(joined(around.quiet))
+    labels = sorted(around.labels, key=lambda label: label.start)
+    starts = [label.start for label in labels]
     for match in _ADDRESS.finditer(text):
-        while index < len(handled) and handled[index][1] <= match.start():
+        while index < len(around.handled) and around.handled[index][1] <= match.start():
             index += 1
-        if index < len(handled) and handled[index][0] < match.end():
+        if index < len(around.handled) and around.handled[index][0] < match.end():
             continue
-        address = address_text(match[0].rstrip(_PUNCTUATION))
-        reason = judge(address)
-        if reason is not None:
-            before = bisect_right(starts, match.start()) - 1
-            if before >= 0 and match.start() < quiet[before][1]:
-                reason = _QUIET
-            found.append(Left(line_of(match.start()), address, reason, reason in _ON_PURPOSE))
-            if len(found) == MAX_REPORTED:
-                break
+        written = _QUOTE_ENTITY.split(match[0], maxsplit=1)[0].replace("\\/", "/")
+        address = address_text(written.rstrip(_PUNCTUATION))
+        what = judge(address)
+        if what is Judgement.NOTHING:
+            continue
+        before = bisect_right(starts, match.start()) - 1
+        label = labels[before] if before >= 0 and match.start() < labels[before].end else None
+        is_quiet = quiet.hold(match.start())
+        context = label.context if label else ("" if is_quiet else _image_context(text, match.start()))
+        if what is Judgement.DIRECT and (is_quiet or not context):
+            continue
+        if is_quiet:
+            reason = _QUIET
+        elif (label and label.use is Use.EXPRESSION) or has_expression(text[match.start() : match.end() + 2]):
+            reason = TEMPLATE
+        else:
+            reason = _REASONS.get(what, _UNKNOWN)
+        on_purpose = reason not in (_UNKNOWN, NOT_READ)
+        found.append(Left(line_of(match.start()), address, reason, on_purpose, context))
+        if len(found) == MAX_REPORTED:
+            break
     return found
+
+
+def _image_context(text: str, position: int) -> str:
+    """Return what to call Markdown's image that stands where Markdown is not read, empty when it is none."""
+    is_image = _IMAGE_BEFORE.search(text, max(0, position - _LONGEST_TEXT), position)
+    return "markdown image inside HTML" if is_image else ""
+
+
+class _Ranges:
+    """Ranges in order that do not overlap."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        self._ranges = ranges
+        self._starts = [start for start, _ in ranges]
+
+    def hold(self, position: int) -> bool:
+        """Tell whether one of them holds the position."""
+        before = bisect_right(self._starts, position) - 1
+        return before >= 0 and position < self._ranges[before][1]
 
 
 def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:

@@ -7,7 +7,6 @@ HTML by `html`; its state goes through the whole article, because `<pre>` may be
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,8 @@ from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
 from proxy.rewrite.blocks import BlockReader
+from proxy.rewrite.fields import Fields
+from proxy.rewrite.footnotes import as_items
 from proxy.rewrite.html import ABSOLUTE, IN_CODE, html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
 from proxy.rewrite.inline import Found, InlineScanner, parse_destination
@@ -22,12 +23,14 @@ from proxy.rewrite.layers import bare, decode_markdown, hold_bare, markdown, mar
 from proxy.rewrite.leftovers import joined
 from proxy.rewrite.region import Lines, Region
 from proxy.rewrite.spot import Layer, Spot, Use
-from proxy.rewrite.templates import TagAddress, long_tags, masked, tag_addresses
+from proxy.rewrite.tagdata import data_spots
+from proxy.rewrite.tags import tag_addresses
+from proxy.rewrite.tagspots import tag_context, tag_spot, tag_spots, without_code
+from proxy.rewrite.templates import data_ranges, long_tags, masked
 
 _WORTH_READING = re.compile(r"[\[<]|\{[%{]|://")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)++\]:(?:[ \t]|(?:\r\n?|\n)[ \t>]*+)*+", re.DOTALL)
 _hold_in_autolink = percent(r"[<>]")
-_hold_in_tag = percent(r"[\"'%}](?=[\"'%}]|\Z)|[\"'`\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class _Definition:
 class MarkdownReader:
     """Reads articles one after the other; keeps nothing of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
         self._blocks = BlockReader()
 
     def spots(self, text: str, start: int) -> tuple[list[Spot], list[tuple[int, int]]]:
@@ -52,14 +56,17 @@ class MarkdownReader:
             TooManyBlocks: the text has more lines or blocks than are read.
         """
         text = text.replace("\0", "\ufffd")
+        held = data_ranges(text, start)
+        in_tags = [spot for item in held for spot in data_spots(text, item, self._fields)]
+        text = masked(text, [item[:2] for item in held])
         tags = long_tags(text, start)
-        tag_spots = [spot for tag in tags for spot in _tag_spots(text, tag)]
-        text = masked(text, tags)
+        in_tags.extend(spot for tag in tags for spot in tag_spots(text, tag))
+        text = as_items(masked(text, tags), start)
         tokens, environment = self._blocks.read(text[start:])
         reading = _Reading(Lines(text, start), _definitions(environment))
         found = [spot for token in tokens for spot in reading.block(token)]
         found.extend(reading.definitions())
-        found.extend(_without_code(tag_spots, joined(reading.quiet)))
+        found.extend(without_code(in_tags, joined(reading.quiet)))
         return sorted(found, key=lambda spot: spot.start), reading.quiet
 
 
@@ -70,6 +77,7 @@ class _Reading:
         self._lines = lines
         self._definitions = definitions
         self._shown: set[str] = set()
+        self._around: set[str] = set()
         self._scanner = HtmlScanner()
         self._in_cell = False
         self.quiet: list[tuple[int, int]] = []
@@ -111,7 +119,8 @@ class _Reading:
             use = Use.SHOW if label in self._shown else Use.LINK
             place = self._destination(definition)
             if place is not None:
-                yield _destination_spot(self._lines.text, place, use, "markdown definition")
+                around = label in self._around
+                yield _destination_spot(self._lines.text, place, use, "markdown definition", around=around)
 
     def _html(self, region: Region, start: int, end: int) -> Iterator[Spot]:
         yield from html_spots(region.content, start, end, scanner=self._scanner, locate=region.locate)
@@ -124,16 +133,22 @@ class _Reading:
             self._shown.add(normalizeReference(region.content[found.start : found.end]))
         elif found.kind == "template":
             yield from self._template(region, found)
-        elif found.kind != "reference link":
+        elif found.kind == "reference link":
+            if found.around:
+                self._around.add(normalizeReference(region.content[found.start : found.end]))
+        else:
             place = region.locate(found.start, found.end)
             if place and ABSOLUTE.match(decode_markdown(region.content[found.start : found.end])):
                 yield self._allowed(_inline_spot(self._lines.text, place, found))
 
     def _template(self, region: Region, found: Found) -> Iterator[Spot]:
-        for address in tag_addresses(region.content[found.start : found.end]):
+        tag = region.content[found.start : found.end]
+        for address in tag_addresses(tag):
             place = region.locate(found.start + address.start, found.start + address.end)
             if place is not None:
-                yield self._allowed(_tag_spot(*place, address))
+                yield self._allowed(tag_spot(*place, address, tag))
+        if "//" in tag:
+            yield Spot(*region.span(found.start, found.end), Use.TEXT, tag_context(tag))
 
     def _allowed(self, spot: Spot) -> Spot:
         return spot if self._scanner.shows else replace(spot, use=Use.LEAVE, context=IN_CODE)
@@ -157,15 +172,6 @@ class _Reading:
         return start, end, start > head.end()
 
 
-def _tag_spots(text: str, tag: tuple[int, int]) -> Iterator[Spot]:
-    for address in tag_addresses(text[tag[0] : tag[1]]):
-        yield _tag_spot(tag[0] + address.start, tag[0] + address.end, address)
-
-
-def _tag_spot(start: int, end: int, address: TagAddress) -> Spot:
-    return Spot(start, end, address.use, "template tag", hold=_hold_in_tag)
-
-
 def _inline_spot(text: str, place: tuple[int, int], found: Found) -> Spot:
     if found.kind == "autolink":
         return Spot(*place, Use.LINK, "markdown autolink", hold=_hold_in_autolink)
@@ -173,13 +179,15 @@ def _inline_spot(text: str, place: tuple[int, int], found: Found) -> Spot:
         return Spot(*place, Use.LINK, "bare address", (bare(text[place[0] : place[1]]),), hold_bare)
     if found.kind == "image":
         return _destination_spot(text, (*place, found.angle), Use.SHOW, "markdown image")
-    return _destination_spot(text, (*place, found.angle), Use.LINK, "markdown link")
+    return _destination_spot(text, (*place, found.angle), Use.LINK, "markdown link", around=found.around)
 
 
-def _destination_spot(text: str, place: tuple[int, int, bool], use: Use, context: str) -> Spot:
+def _destination_spot(
+    text: str, place: tuple[int, int, bool], use: Use, context: str, *, around: bool = False
+) -> Spot:
     start, end, angle = place
     layer: Layer = markdown_angle(text[start:end]) if angle else markdown(text[start:end])
-    return Spot(start, end, use, context, (layer,))
+    return Spot(start, end, use, context, (layer,), around=around)
 
 
 def _definitions(environment: dict[str, object]) -> dict[str, _Definition]:
@@ -190,13 +198,3 @@ def _definitions(environment: dict[str, object]) -> dict[str, _Definition]:
         label: _Definition(reference["map"][0], reference["map"][1], reference["href"])
         for label, reference in references.items()
     }
-
-
-def _without_code(spots: list[Spot], ranges: list[tuple[int, int]]) -> list[Spot]:
-    starts = [start for start, _ in ranges]
-
-    def in_code(spot: Spot) -> bool:
-        index = bisect_right(starts, spot.start) - 1
-        return index >= 0 and spot.start < ranges[index][1]
-
-    return [replace(spot, use=Use.LEAVE, context=IN_CODE) if in_code(spot) else spot for spot in spots]

@@ -46,10 +46,23 @@ class OwnAddress:
     def signed(self, path: str, sign: Sign) -> str:
         """Return `path`, the address behind its base URL, with the first key's signature; the rest as it was."""
         segment, _, source = path.removeprefix(native.MOUNT).partition("/")
-        options = [item for item in segment.split(",") if not item.startswith(("sig=", "exp="))]
-        expiry = [item for item in segment.split(",") if item.startswith("exp=")]
+        items = native.items(segment)
+        options = [item for item in items if not item.startswith(("sig=", "exp="))]
+        expiry = [item for item in items if item.startswith("exp=")]
         signature = f"sig={sign(self.preset, self.source, self.exp)}"
         return f"{native.MOUNT}{','.join((*options, signature, *expiry))}/{source}"
+
+
+_FORM = re.compile(
+    r"(?:https?:)?//[^/?#\s]+(?:/[^/?#\s]+){0,3}?/image/"
+    r"(?:[a-z][a-z0-9_@-]*|[a-z-]+=[^/?#,\s]*)(?:,[a-z-]+=[^/?#,\s]*)*/(?:https?(?::|%3A)|b64:)",
+    re.IGNORECASE,
+)
+
+
+def looks_like_ours(text: str) -> bool:
+    """Tell whether an address has our form, whatever host it names: perhaps a base URL of ours that was forgotten."""
+    return _FORM.match(text) is not None
 
 
 class OwnBase:

@@ -27,12 +27,16 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A wrapper that stays. `on_purpose` is false when a person has to look at it."""
+    """An address that stays. `on_purpose` is false when a person has to look at it.
+
+    `context` is the key, attribute or tag it stands in; empty when that is not known.
+    """
 
     line: int
     text: str
     reason: str
     on_purpose: bool
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ class Picture:
     """A picture of the article that a mirror can keep, and the presets it is shown in.
 
     `wrapped` is true when a wrapper or our own address shows it, false when the article asks its origin. `own` are
-    our addresses of it as the article has them, from behind the base URL on.
+    our addresses of it as the article has them, from behind the base URL on; `written` the wrappers' own addresses, as
+    sources.
     """
 
     source: Source
@@ -48,6 +53,7 @@ class Picture:
     line: int
     wrapped: bool
     own: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

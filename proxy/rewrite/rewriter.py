@@ -6,8 +6,8 @@ address is decided by `frontmatter`, `markdown` and `html`; what an address wrap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Literal
 
@@ -18,18 +18,22 @@ from proxy.rewrite.blocks import TooManyBlocks
 from proxy.rewrite.charset import page_encoding
 from proxy.rewrite.classify import Address, Classifier, Kind
 from proxy.rewrite.decide import IGNORED, Decider, Decision
+from proxy.rewrite.fields import Fields
+from proxy.rewrite.frames import with_frames
 from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
 from proxy.rewrite.globs import is_prefix
 from proxy.rewrite.html import html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
-from proxy.rewrite.leftovers import NO_PICTURE, NOT_READ, UNKNOWN, leftovers
+from proxy.rewrite.leftovers import Judgement, Surroundings, joined, leftovers
 from proxy.rewrite.markdown import MarkdownReader
 from proxy.rewrite.masking import is_wide, structure
 from proxy.rewrite.own import OwnAddress, Sign
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
 from proxy.rewrite.sitedecide import decide_site_text
-from proxy.rewrite.sitetext import SITE_KINDS, SiteKind, site_spots
-from proxy.rewrite.spot import Spot, Use
+from proxy.rewrite.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots
+from proxy.rewrite.sizes import Canonical, Sizes
+from proxy.rewrite.spot import TEXTS, Spot, Use
+from proxy.rewrite.tagspots import tag_spots, tags_in_html, without_code
 from proxy.rewrite.templates import code_ranges, masked
 from proxy.source import Source
 
@@ -57,13 +61,15 @@ _KINDS: dict[str, ArticleKind] = {
 class Reading:
     """What stands where in an article.
 
-    The spots in order, the ranges that are code or comments, and why its front matter, or all of it, could not be
-    read (empty: it could).
+    The spots in order, the ranges that are code or comments, and the problem with its front matter, or all of it
+    (empty: none). `read_anyway`: nothing is lost by the problem. Pieces of text are labelled with what holds them.
     """
 
     spots: list[Spot]
     quiet: list[tuple[int, int]]
-    problem: str
+    problem: str = ""
+    read_anyway: bool = False
+    labels: list[Spot] = field(default_factory=list)
 
 
 def kind_of(path: PurePath | str) -> ArticleKind | None:
@@ -92,6 +98,8 @@ class Rewriter:
         all_images: bool = False,
         types: tuple[str, ...] = ("image/*",),
         any_transform: bool = True,
+        canonical: Canonical | None = None,
+        preset_widths: Mapping[str, int] | None = None,
     ) -> None:
         base_url = base_url.rstrip("/")
         self._config = config
@@ -99,10 +107,17 @@ class Rewriter:
         self._all_images = all_images
         self._types = types
         self._sign = sign
-        self._any_transform = any_transform
+        self._sizes = Sizes(
+            any_transform=any_transform,
+            widths=config.widths,
+            canonical=canonical,
+            preset_widths=preset_widths,
+        )
+        self._fields = Fields(config.fields, config.front)
+        self._data_fields = data_fields(config.fields)
         self._ignored = tuple(entry.lower() for entry in config.ignore if is_prefix(entry))
         self._classifier = Classifier(config, base_url=base_url, sign=sign)
-        self._markdown = MarkdownReader()
+        self._markdown = MarkdownReader(self._fields)
 
     def rewrite(
         self, data: bytes, *, kind: TextKind, shown: Collection[Source] = (), ignored: bool = False
@@ -127,14 +142,14 @@ class Rewriter:
             for decision in decisions
         )
         if reading.problem:
-            article.left.append(Left(1, "", reading.problem, on_purpose=False))
-        others = leftovers(
-            text,
+            article.left.append(Left(1, "", reading.problem, on_purpose=reading.read_anyway))
+        around = Surroundings(
             [(spot.start, spot.end) for spot in reading.spots],
-            quiet=[(0, len(text))] if ignored else reading.quiet,
-            judge=self._judge(kind),
-            line_of=article.line_of,
+            [(0, len(text))] if ignored else reading.quiet,
+            reading.labels,
         )
+        judge = self._judge_unread if kind == "other" else self._judge
+        others = leftovers(text, around, judge=judge, line_of=article.line_of)
         left = sorted((*article.left, *others), key=lambda item: item.line)
         return RewriteResult(article.data(), tuple(article.replaced), tuple(left), article.pictures, unsure)
 
@@ -145,46 +160,59 @@ class Rewriter:
 
     def read(self, data: bytes, *, kind: TextKind) -> Reading:
         """Return what stands where in an article."""
+        reading = self._read(data, kind=kind)
+        reading.labels.extend(spot for spot in reading.spots if spot.use in TEXTS)
+        reading.spots[:] = [spot for spot in reading.spots if spot.use not in TEXTS]
+        return reading
+
+    def _read(self, data: bytes, *, kind: TextKind) -> Reading:
         if is_wide(data):
             return Reading([], [], "the article is UTF-16 or UTF-32 and was not read; save it as UTF-8")
         text = structure(data)
         if kind in SITE_KINDS:
-            return Reading(*site_spots(text, kind, self._config.fields), "")
+            return Reading(*site_spots(text, kind, self._data_fields))
         front = find_front_matter(text)
         body = 3 if text.startswith("\xef\xbb\xbf") else 0
-        reading = Reading([], [], "")
+        reading = Reading([], [])
         if front is not None:
-            spots, problem = front_matter_spots(text, front, self._config.fields)
-            reading = Reading(spots, comments(text, front), problem)
+            found = front_matter_spots(text, front, self._fields)
+            reading = Reading(found.spots, comments(text, front), found.problem, found.by_lines)
             body = front.body
         code = code_ranges(text, body)
         reading.quiet.extend(code)
         text = masked(text, code)
         if kind == "html":
             scanner = HtmlScanner()
-            reading.spots.extend(html_spots(text, body, len(text), scanner=scanner))
+            spots = list(html_spots(text, body, len(text), scanner=scanner))
+            in_tags = (spot for tag in tags_in_html(text, body) for spot in tag_spots(text, tag))
+            spots.extend(without_code(in_tags, joined(scanner.quiet)))
+            reading.spots.extend(sorted(spots, key=lambda spot: spot.start))
             reading.quiet.extend(scanner.quiet)
-            return reading
-        try:
-            spots, quiet = self._markdown.spots(text, body)
-        except TooManyBlocks as error:
-            return replace(reading, problem=f"the text of the article was not read: {error}")
-        reading.spots.extend(spots)
-        reading.quiet.extend(quiet)
+        else:
+            try:
+                spots, quiet = self._markdown.spots(text, body)
+            except TooManyBlocks as error:
+                return replace(
+                    reading, problem=f"the text of the article was not read: {error}", read_anyway=False
+                )
+            reading.spots.extend(spots)
+            reading.quiet.extend(quiet)
+        reading.spots[:] = with_frames(text, reading.spots)
         return reading
 
-    def _judge(self, kind: TextKind) -> Callable[[str], str | None]:
-        """Return what says why a wrapper stays that stands in no known place."""
+    def _judge(self, text: str) -> Judgement:
+        """Return what an address outside of all spots is."""
+        if self._is_ignored(text):
+            return Judgement.NOTHING
+        is_picture = self._classifier.wraps_picture(text)
+        if is_picture is not None:
+            return Judgement.WRAPPER if is_picture else Judgement.OTHER
+        direct = self._all_images and self._classifier.is_direct_picture(text)
+        return Judgement.DIRECT if direct else Judgement.NOTHING
 
-        def judge(address: str) -> str | None:
-            if self._is_ignored(address):
-                return None
-            if kind == "other":
-                return NOT_READ if self._classifier.wraps(address) else None
-            is_picture = self._classifier.wraps_picture(address)
-            return None if is_picture is None else UNKNOWN if is_picture else NO_PICTURE
-
-        return judge
+    def _judge_unread(self, text: str) -> Judgement:
+        wraps = not self._is_ignored(text) and self._classifier.wraps(text)
+        return Judgement.UNREAD if wraps else Judgement.NOTHING
 
     def _is_ignored(self, address: str) -> bool:
         return address.lower().startswith(self._ignored)
@@ -198,7 +226,12 @@ class Rewriter:
 
     def _decider(self, addresses: Iterable[Address], shown: Collection[Source] = ()) -> Decider:
         return Decider(
-            addresses, body=self._config.body, all_images=self._all_images, types=self._types, shown=shown
+            addresses,
+            body=self._config.body,
+            all_images=self._all_images,
+            types=self._types,
+            sizes=self._sizes,
+            shown=shown,
         )
 
     def _new_address(self, decision: Decision) -> tuple[Source, str] | None:
@@ -207,15 +240,15 @@ class Rewriter:
         if address.source is None:
             return None
         if address.kind in (Kind.FORMER, Kind.UNSIGNED) and address.own is not None:
-            return address.source, self._renewed(address, address.own)
+            link = self._renewed(address, address.own)
+            return address.source, address.spot.hold(link) if address.spot.closed else link
         source = Source.parse(address.spot.hold(address.source.url))
-        return source, self._link(decision.preset, source)
+        link = self._link(decision.preset, source)
+        return source, address.spot.hold(link) if address.spot.closed else link
 
     def _link(self, options: str, source: Source) -> str:
-        # Where only presets are served, options behind one would be refused.
-        preset = options if self._any_transform else options.partition(",")[0]
-        signature = self._sign(preset, source, None) if self._sign else None
-        return native.build(self._base_url, preset, source, sig=signature)
+        signature = self._sign(options, source, None) if self._sign else None
+        return native.build(self._base_url, options, source, sig=signature)
 
     def _renewed(self, address: Address, own: OwnAddress) -> str:
         """Return an address of ours below the present base URL, with the first key's signature where there is one."""

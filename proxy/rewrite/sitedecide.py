@@ -55,5 +55,7 @@ def _settled(decision: Decision, body: str) -> Decision:
         # A prefix that a program puts something behind is no address; one whose parts cannot be told apart is.
         return replace(decision, on_purpose=not address.is_ambiguous)
     if decision.preset and address.spot.raster and address.is_svg_by_name and address.kind is Kind.WRAPPER:
-        return replace(decision, preset=f"{body},{DRAWN}")
+        return replace(
+            decision, preset=",".join([body, *(f"{name}={value}" for name, value in DRAWN.items())])
+        )
     return decision

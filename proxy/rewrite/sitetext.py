@@ -14,11 +14,13 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Literal
 
+from proxy.dialects.native import ORIGINAL
 from proxy.rewrite.datafront import json_spots, toml_spots
 from proxy.rewrite.depth import TooDeep
+from proxy.rewrite.fields import Fields
 from proxy.rewrite.frontmatter import MAX_BYTES
 from proxy.rewrite.html import style_spots
-from proxy.rewrite.spot import Spot, Use
+from proxy.rewrite.spot import TEXTS, Spot, Use
 from proxy.rewrite.tokens import token_spots
 from proxy.rewrite.xmltext import xml_spots
 from proxy.rewrite.yamlfront import yaml_spots
@@ -76,6 +78,7 @@ _NAMED = {
     "org": re.compile(r"(?<![\w=~])([=~])[^\n=~]++\1"),
 }
 _KEY_ON_LINE = re.compile(r"(?:(?<=\n)|\A)[ \t]*+(?:-[ \t]++)?[\"']?(?P<key>[\w.-]++)[\"']?[ \t]*+[:=]")
+_IDENTITY = "@id"
 KEEPS_IDENTITY = "it names the document (@id)"
 
 
@@ -84,10 +87,15 @@ def site_kind(path: PurePath | str) -> SiteKind | None:
     return _KINDS.get(PurePath(path).suffix.lower())
 
 
-def site_spots(text: str, kind: SiteKind, fields: Mapping[str, str]) -> tuple[list[Spot], Ranges]:
+def data_fields(fields: Mapping[str, str]) -> Fields:
+    """Return the readers' keys for data files: what nobody names is an original, `@id` names the document (JSON-LD)."""
+    return Fields({**fields, "@id": _IDENTITY}, ORIGINAL)
+
+
+def site_spots(text: str, kind: SiteKind, fields: Fields) -> tuple[list[Spot], Ranges]:
     """Return the spots of a file, in order, and the ranges that are comments or code.
 
-    `fields` maps keys of data to the presets of their pictures.
+    `fields` are the keys of data (`data_fields`).
     """
     if kind == "other":
         return [], []
@@ -108,22 +116,22 @@ def _patterns(kind: SiteKind) -> Iterable[re.Pattern[str]]:
     return (table[kind] for table in (_COMMENTS, _NAMED) if kind in table)
 
 
-def _data_spots(text: str, kind: SiteKind, fields: Mapping[str, str]) -> Iterator[Spot]:
+def _data_spots(text: str, kind: SiteKind, fields: Fields) -> Iterator[Spot]:
     """Yield the strings that are one address; none where the file is not valid, and tokens are all that is known."""
-    identity = {**fields, "@id": ""}
     try:
         if kind == "json":
-            found = list(json_spots(text, 0, identity, bare=False))
+            found = list(json_spots(text, 0, fields, bare=False))
         elif kind == "toml":
-            found = list(toml_spots(text, 0, identity))
+            found = list(toml_spots(text, 0, fields))
         else:
-            found = list(yaml_spots(text, 0, identity)) if len(text) <= MAX_BYTES else []
+            found = list(yaml_spots(text, 0, fields)) if len(text) <= MAX_BYTES else []
     except (ValueError, TooDeep, RecursionError):
         return
     for spot in found:
-        if spot.preset == "":
+        context = spot.context.replace("front matter", "data")
+        if spot.preset == _IDENTITY:
             yield replace(spot, use=Use.LEAVE, context=KEEPS_IDENTITY, preset=None)
-        elif spot.preset is None:
-            yield replace(spot, use=Use.LINK, context="data")
-        else:
-            yield replace(spot, context=spot.context.replace("front matter", "data"))
+        elif spot.preset == ORIGINAL:
+            yield replace(spot, use=Use.LINK, context=context, preset=None)
+        elif spot.use not in TEXTS:
+            yield replace(spot, use=Use.SHOW, context=context)

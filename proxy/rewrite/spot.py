@@ -18,9 +18,16 @@ class Use(Enum):
     """What a place does with the address."""
 
     SHOW = "shows a picture"
+    MAY_SHOW = "shows a picture when its address is one's"
     LINK = "links"
     ASSET = "loads something that is not a picture"
     LEAVE = "is not known to show a picture"
+    TEXT = "holds text, perhaps with addresses in it"
+    EXPRESSION = "holds an expression of a template"
+
+
+TEXTS = (Use.TEXT, Use.EXPRESSION)
+"""What stands there is no address; its spot tells what an address somewhere in it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,9 @@ class Spot:
 
     `layers` are its spellings from outside to inside. `hold` percent-encodes what no spelling of the place can
     express. `media` are the types that an ASSET must be admitted for; `preset` overrides the text's preset.
-    raster: its readers show no SVG.
+    raster: its readers show no SVG. width: what a srcset says that the picture is wide, in pixels; 0 when it is silent.
+    around: a link around a picture. likely: where MAY_SHOW, a key above names a picture. closed: `hold` counts for the
+    whole of our address, not only for the source in it.
     """
 
     start: int
@@ -53,6 +62,10 @@ class Spot:
     preset: str | None = None
     media: tuple[str, ...] = field(default=())
     raster: bool = False
+    width: int = 0
+    around: bool = False
+    likely: bool = False
+    closed: bool = False
 
     def read(self, raw: str) -> str:
         """Return the address that `raw`, byte text of the article, spells."""

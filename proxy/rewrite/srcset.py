@@ -13,8 +13,17 @@ _ADDRESS = re.compile(r"[^\t\n\f\r ]++")
 _DESCRIPTORS = re.compile(r"(?:[^,()]++|\([^)]*+(?:\)|\Z)|\))*+")
 
 
+_WIDTH = re.compile(r"[\t\n\f\r ]++([1-9][0-9]{0,4})w(?=[\t\n\f\r ,]|\Z)")
+
+
 def candidates(value: str) -> Iterator[tuple[int, int]]:
     """Yield the start and end of each address of `value`."""
+    for start, end, _ in described(value):
+        yield start, end
+
+
+def described(value: str) -> Iterator[tuple[int, int, int]]:
+    """Yield the start and end of each address of `value`, and its width by its descriptor (`300w`), 0 without one."""
     position = 0
     while True:
         between = _BETWEEN.match(value, position)
@@ -24,7 +33,8 @@ def candidates(value: str) -> Iterator[tuple[int, int]]:
             return
         position = address.end()
         end = address.start() + len(address[0].rstrip(","))
-        yield address.start(), end
+        width = _WIDTH.match(value, position) if end == position else None
+        yield address.start(), end, int(width[1]) if width else 0
         if end == position:
             descriptors = _DESCRIPTORS.match(value, position)
             position = descriptors.end() if descriptors else position

@@ -1,7 +1,7 @@
-"""Template tags in Markdown: Hexo's and Jekyll's `{% img … %}`, Hugo's `{{< figure … >}}`. Pure.
+"""Template tags in Markdown: where Hexo's and Jekyll's `{% img … %}` and Hugo's `{{< figure … >}}` stand. Pure.
 
-A tag that is known to show a picture is read; what stands in `{% codeblock %}` and its like is code. Generators read
-tags before they read Markdown, so code tags, and picture tags over several lines, are masked before Markdown is read.
+What stands in `{% codeblock %}` and its like is code; `proxy.rewrite.tags` knows the names. Generators read tags before
+they read Markdown, so code tags, and tags over several lines, are masked before Markdown is read.
 """
 
 from __future__ import annotations
@@ -11,33 +11,29 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from proxy.rewrite.spot import Use
+from proxy.rewrite.tags import names_with
 
-_TAG = re.compile(r"(?:\{%-?|\{\{[<%])[ \t\n]*+([\w-]+)[ \t\n]*+")
-_PICTURE_TAGS = frozenset({"img", "image", "inlineimage", "inlineimg", "asset_img", "figure", "picture"})
-_SHOWN = frozenset({"", "src", "url", "image", "img", "image_url", "image_path", "srcset"})
-_LINKED = frozenset({"link", "href", "attrlink"})
-_ARGUMENT = re.compile(
-    r"""(?:([\w-]++)[ \t]*+=[ \t]*+)?(?:"([^"]*+)"|'([^']*+)'|`([^`]*+)`|([^\s"'`]++))|["'`]""", re.DOTALL
-)
-_ADDRESS = re.compile(r"(?:https?:)?//[^\s\"'`\\]++", re.IGNORECASE)
-_PICTURE_FILE = re.compile(r"im(?:g|age)|fig|pic|photo|thumb|gallery|lightbox", re.IGNORECASE)
-CODE_TAGS = (
-    "codeblock", "code-block", "code", "highlight", "prettify", "prism", "raw", "verbatim", "comment", "mermaid",
-)  # fmt: skip
+CODE_TAGS = names_with("code")
 """Tags and shortcodes of Hexo, Jekyll and Hugo around code."""
 
-_CODE_NAMES = f"(?:{'|'.join(CODE_TAGS)})(?![\\w-])"
-_CODE_TAG = re.compile(
-    rf"""\{{%[-+~]?\s*+(?P<end>end)?(?P<name>{_CODE_NAMES})
-    |\{{\{{[<%]\s*+(?:(?P<escaped>/\*)|(?P<slash>/)?\s*+(?P<short>{_CODE_NAMES}))""",
-    re.VERBOSE,
-)
+
+def _pairs_of(names: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern of the beginnings of opening and closing tags of these names."""
+    known = f"(?:{'|'.join(map(re.escape, names))})(?![\\w-])"
+    return re.compile(
+        rf"""\{{%[-+~]?\s*+(?P<end>end)?(?P<name>{known})
+        |\{{\{{[<%]\s*+(?:(?P<escaped>/\*)|(?P<slash>/)?\s*+(?P<short>{known}))""",
+        re.VERBOSE,
+    )
+
+
+_CODE_TAG = _pairs_of(CODE_TAGS)
+_HOLDS_DATA = _pairs_of((*names_with("yaml"), *names_with("columns")))
 _TAG_END = re.compile(r"[-+~]?%\}\}?|>\}\}")
 _SELF_CLOSING = re.compile(r"/\s*+[%>]\}\}\Z")
 _OPENING = r"\{(?:%|\{[<%])"
 _LONG_TAG = re.compile(
-    rf"""(?:\{{%-?|\{{\{{[<%])\s*+(?:{"|".join(sorted(_PICTURE_TAGS))}|include)\s
+    rf"""(?:\{{%[-+~]?|\{{\{{[<%])\s*+[A-Za-z][\w-]*+\s
     (?:"(?:(?!{_OPENING})[^"])*+"|'(?:(?!{_OPENING})[^'])*+'|`(?:(?!{_OPENING})[^`])*+`
     |(?!{_OPENING}|[%>]\}})[^"'`])*+
     (?:-?%\}}\}}?|>\}}\}})""",
@@ -48,49 +44,12 @@ _LONG_TAG = re.compile(
 _VISIBLE = re.compile(r"\S")
 
 
-@dataclass(frozen=True, slots=True)
-class TagAddress:
-    """An address at `start:end` of a tag, and what the tag does with it."""
-
-    start: int
-    end: int
-    use: Use
-
-
-def tag_addresses(tag: str) -> Iterator[TagAddress]:
-    """Yield the addresses of `{% img [class] address [width] … %}` and of tags with `src="…"`.
-
-    `{% include image.html src=… %}` shows a picture when the file's name says so; of another file nobody knows,
-    and its address is treated as a link.
-    """
-    name = _TAG.match(tag)
-    if name is None or (name[1] not in _PICTURE_TAGS and name[1] != "include"):
-        return
-    found = False
-    file_name = ""
-    for argument in _ARGUMENT.finditer(tag, name.end(), len(tag) - 2):
-        group = argument.lastindex or 0
-        if group < 2:
-            continue
-        key, (start, end) = (argument[1] or "").lower(), argument.span(group)
-        if name[1] == "include" and not key:
-            file_name = file_name or argument[group]
-        elif _ADDRESS.fullmatch(tag, start, end) and not (found and not key):
-            if key in _SHOWN:
-                found = True
-                shows = name[1] != "include" or _PICTURE_FILE.search(file_name)
-                yield TagAddress(start, end, Use.SHOW if shows else Use.LINK)
-            elif key in _LINKED:
-                yield TagAddress(start, end, Use.LINK)
-
-
 def code_ranges(text: str, start: int) -> list[tuple[int, int]]:
     """Return the ranges of code tags with what is in them, and of shortcodes that are shown and not run.
 
     A tag without an end opens nothing. Tags of Hexo and Jekyll end at the first end tag; Hugo's nest.
     """
-    ends = [match.end() for match in _TAG_END.finditer(text, start)]
-    tags = list(_code_tags(text, start, ends))
+    tags = list(_paired_tags(text, start, _CODE_TAG))
     closers = _closers(tags)
     ranges: list[tuple[int, int]] = []
     for index, tag in enumerate(tags):
@@ -100,8 +59,18 @@ def code_ranges(text: str, start: int) -> list[tuple[int, int]]:
     return ranges
 
 
+def data_ranges(text: str, start: int) -> list[tuple[int, int, str]]:
+    """Return the ranges between tags that hold data (`{% flink %}`: YAML), without the tags, and their names."""
+    tags = [tag for tag in _paired_tags(text, start, _HOLDS_DATA) if not tag.escaped]
+    ranges: list[tuple[int, int, str]] = []
+    for index, closer in sorted(_closers(tags).items()):
+        if not ranges or tags[index].end >= ranges[-1][1]:
+            ranges.append((tags[index].end, tags[closer].start, tags[index].name))
+    return ranges
+
+
 def long_tags(text: str, start: int) -> list[tuple[int, int]]:
-    """Return the ranges of picture tags whose arguments stand on several lines.
+    """Return the ranges of tags whose arguments stand on several lines.
 
     Markdown would read `>}}` at the beginning of a line as a quote, so these are read before it.
     """
@@ -119,8 +88,11 @@ def masked(text: str, ranges: Iterable[tuple[int, int]]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _CodeTag:
-    """A code tag at `start:end`; `family` is how its kind begins. `escaped`: a shortcode that is shown, not run."""
+class _PairedTag:
+    """A tag at `start:end` of a kind that has end tags; `family` is how its kind begins.
+
+    `escaped`: a shortcode that is shown, not run.
+    """
 
     start: int
     end: int
@@ -130,22 +102,23 @@ class _CodeTag:
     escaped: bool = False
 
 
-def _code_tags(text: str, start: int, ends: list[int]) -> Iterator[_CodeTag]:
-    """Yield the code tags of `text`, but not those that close themselves; `ends` is where tags end."""
-    for match in _CODE_TAG.finditer(text, start):
+def _paired_tags(text: str, start: int, pattern: re.Pattern[str]) -> Iterator[_PairedTag]:
+    """Yield the tags of `text` that `pattern` names, but not those that close themselves."""
+    ends = [match.end() for match in _TAG_END.finditer(text, start)]
+    for match in pattern.finditer(text, start):
         index = bisect_left(ends, match.end())
         if index == len(ends):
             return
         end = ends[index]
         if match["escaped"]:
-            yield _CodeTag(match.start(), end, "{{", "", escaped=True)
+            yield _PairedTag(match.start(), end, "{{", "", escaped=True)
         elif match["short"] is None:
-            yield _CodeTag(match.start(), end, "{%", match["name"], closes=match["end"] is not None)
+            yield _PairedTag(match.start(), end, "{%", match["name"], closes=match["end"] is not None)
         elif not _SELF_CLOSING.search(text, max(match.end(), end - 8), end):
-            yield _CodeTag(match.start(), end, "{{", match["short"], closes=match["slash"] is not None)
+            yield _PairedTag(match.start(), end, "{{", match["short"], closes=match["slash"] is not None)
 
 
-def _closers(tags: list[_CodeTag]) -> dict[int, int]:
+def _closers(tags: list[_PairedTag]) -> dict[int, int]:
     """Return the index of the closing tag for the index of each tag that has one."""
     closers: dict[int, int] = {}
     opened: dict[tuple[str, str], list[int]] = {}

@@ -29,15 +29,14 @@ _BEFORE_SLASHES = re.compile(r"[A-Za-z0-9%/?&#:.@~+-]")
 _PARAMETER = re.compile(r"[?&;#/][\w.\[\]-]{0,64}=\Z")
 _BEFORE = 80
 
-EXPRESSION = "it has a template expression in it"
-_OPENS_EXPRESSION = re.compile(r"\{|<[%?]|\[\[|\(\(")
-_CLOSES_EXPRESSION = re.compile(r"(?:\}|[%?]>)\Z")
+_EXPRESSION = re.compile(r"(?:\{\{[^{}\n]*+\}\}|[$#]?\{[^{}\n]*+\}|\{%[^%\n]*+%\}|<%[^%\n]*+%>)")
+"""What a program or generator puts something in place of; an address with one in it is told by `expressions`."""
 
 _MARKDOWN_IMAGE = r"!\[[^\[\]\n]{0,2000}+\]\((?P<image>[^()\s]{0,4000}+)"
 _CSS_URL = r"(?<![\w-])url\((?P<css>[^()\n]{0,4000}+)\)"
 _ATTRIBUTE = (
     r"(?<![\w$-])[:\w.-]{0,40}?(?:src|srcset|poster|background(?:-?image)?|cover|image|img|avatar|thumb(?:nail)?"
-    r"|original|lazy|bg)[ \t]*+=[ \t\n]*+(?P<attribute>\{?\\?\"[^\"\\]{0,8000}+|\{?'[^']{0,8000}+"
+    r"|original|lazy|bg)[ \t]*+=[ \t\n]*+(?P<attribute>\{?\\?\"[^\"\\]{0,8000}+|\{?'{1,2}[^']{0,8000}+"
     r"|\{?`[^`]{0,8000}+|[^\s\"'`<>{}]{1,4000}+)"
 )
 _ASCIIDOC = r"(?<!\w)image::?(?P<macro>[^\[\]\s]{1,4000}+)\["
@@ -77,13 +76,9 @@ def token_spots(
         if _covered(taken, taken_starts, start) or _inside_an_address(text, start):
             continue
         use = Use.SHOW if _covered(shown, starts, start) else Use.LINK
-        if (
-            text[end - 1] == "$"
-            or _OPENS_EXPRESSION.match(text, match.end())
-            or _CLOSES_EXPRESSION.search(text, max(0, start - 2), start)
-        ):
-            yield Spot(start, end, Use.LEAVE, EXPRESSION)
-            continue
+        at = end - 1 if text[end - 1] == "$" else match.end()
+        if (expression := _EXPRESSION.match(text, at)) is not None:
+            end = expression.end()
         raw = text[start:end]
         yield Spot(
             start,

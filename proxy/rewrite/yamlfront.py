@@ -1,4 +1,4 @@
-"""Spots of YAML front matter: scalars under a known key, at any depth. Pure.
+"""Spots of YAML front matter: scalars at any depth. Pure.
 
 PyYAML's events carry positions. It reads characters, so every byte above 0x7F and every control is given a
 private character of its own first: positions stay byte offsets, GBK and NUL survive.
@@ -7,15 +7,16 @@ private character of its own first: positions stay byte offsets, GBK and NUL sur
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import yaml
 
 from proxy.rewrite.depth import MAX_DEPTH, TooDeep
+from proxy.rewrite.fields import Fields, KeyPath
 from proxy.rewrite.html import ABSOLUTE
 from proxy.rewrite.layers import double_quoted, percent, single_quoted
-from proxy.rewrite.spot import Layer, Spot, Use, byte_text
+from proxy.rewrite.spot import Layer, Spot, byte_text
 
 _PRIVATE = 0xE000
 _TO_PRIVATE = {
@@ -24,6 +25,8 @@ _TO_PRIVATE = {
 _QUESTION = chr(_PRIVATE + ord("?"))
 _QUESTION_IN_WORD = re.compile(r"(?<=\S)\?")
 _TABS_AT_START = re.compile(r"(?:(?<=[\r\n])|\A)\t+")
+_LINE_END = re.compile(r"\r\n?|\n")
+_LINE = re.compile(r"[^ \t\r\n](?:[^\r\n]*[^ \t\r\n])?")
 _hold_plain = percent(r":\Z")
 _hold_in_flow = percent(r"[\[\]{},]|:\Z")
 
@@ -39,7 +42,7 @@ class _Container:
 
 @dataclass(slots=True)
 class _Walk:
-    fields: Mapping[str, str]
+    fields: Fields
     open: list[_Container] = field(default_factory=list)
 
     def is_value(self, scalar: str) -> bool:
@@ -59,10 +62,9 @@ class _Walk:
             # A collection as a key (`? [a]`) counts as a nameless one.
             top.key = "" if top.key is None else None
 
-    def field(self) -> str | None:
-        """Return the nearest key above that has a preset."""
-        names = (item.key for item in reversed(self.open) if item.mapping and item.key)
-        return next((name for name in names if name in self.fields), None)
+    def path(self) -> KeyPath:
+        """Return the names of the keys that lead to the value, outermost first."""
+        return tuple(item.key for item in self.open if item.mapping and item.key)
 
     @property
     def in_flow(self) -> bool:
@@ -70,7 +72,7 @@ class _Walk:
         return any(item.flow for item in self.open)
 
 
-def yaml_spots(text: str, start: int, fields: Mapping[str, str]) -> Iterator[Spot]:
+def yaml_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
     """Yield the spots of `text`, YAML that stands at `start` of the article.
 
     Raises:
@@ -102,51 +104,52 @@ def _event_spots(event: yaml.Event, walk: _Walk, text: str, start: int) -> Itera
 
 
 def _scalar_spots(event: yaml.ScalarEvent, walk: _Walk, text: str, start: int) -> Iterator[Spot]:
-    place = _place(event, text)
-    if place is None:
+    if event.start_mark is None or event.end_mark is None:
         return
-    begin, end = place
-    raw = text[begin:end]
+    whole = event.start_mark.index, event.end_mark.index
+    if "/" not in text[slice(*whole)] and "\\" not in text[slice(*whole)]:
+        return
+    places = _places(event, whole, text)
     layers: tuple[Layer, ...] = ()
     hold: Callable[[str], str] = str
     if event.style == "'":
         layers = (single_quoted(),)
     elif event.style == '"':
-        layers = (double_quoted(raw),)
+        layers = (double_quoted(text[slice(*places[0])] if places else ""),)
     elif event.style is None:
         hold = _hold_in_flow if walk.in_flow else _hold_plain
-    name = walk.field()
-    spot = Spot(
-        start + begin,
-        start + end,
-        Use.SHOW if name else Use.LEAVE,
-        f"front matter {name}" if name else "front matter, a key that rewrite.fields does not name",
-        layers,
-        hold,
-        preset=walk.fields[name] if name else None,
-    )
-    if ABSOLUTE.match(spot.read(raw)):
-        yield spot
+    path = walk.path()
+    if not places:
+        yield walk.fields.text(path, start + whole[0], start + whole[1])
+    for begin, end in places:
+        yield from walk.fields.spots(path, text[begin:end], start + begin, layers=layers, hold=hold)
 
 
-def _place(event: yaml.ScalarEvent, text: str) -> tuple[int, int] | None:
-    """Return where the value of a scalar stands in one piece, without quotes and spaces around it."""
-    if event.start_mark is None or event.end_mark is None:
-        return None
-    begin, end = event.start_mark.index, event.end_mark.index
-    raw = text[begin:end]
+def _places(event: yaml.ScalarEvent, whole: tuple[int, int], text: str) -> list[tuple[int, int]]:
+    """Return where the value of a scalar stands in one piece, without quotes and spaces around it.
+
+    A block scalar may hold several addresses, a line each.
+    """
+    begin, raw = whole[0], text[slice(*whole)]
     value = _bytes_of(event.value).strip(" \t\r\n")
     if event.style in ("'", '"'):
         # An anchor or a tag may stand before the quote.
         opening = raw.find(event.style)
         inner = raw[opening + 1 : -1]
-        if "\n" in inner or "\r" in inner:
-            return None
-        return _trimmed(inner, begin + opening + 1)
+        return [] if "\n" in inner or "\r" in inner else [_trimmed(inner, begin + opening + 1)]
+    if event.style in ("|", ">"):
+        return [(begin + found.start(), begin + found.end()) for found in _block_lines(raw)]
     if not value or re.search(r"\s", value) or raw.count(value) != 1:
-        return None
+        return []
     found = begin + raw.index(value)
-    return found, found + len(value)
+    return [(found, found + len(value))]
+
+
+def _block_lines(raw: str) -> list[re.Match[str]]:
+    """Return the lines below the header of a block scalar when each of them is an address."""
+    header = _LINE_END.search(raw)
+    lines = list(_LINE.finditer(raw, header.end())) if header else []
+    return lines if all(ABSOLUTE.match(line[0]) and not re.search(r"\s", line[0]) for line in lines) else []
 
 
 def _trimmed(inner: str, begin: int) -> tuple[int, int]:

@@ -6,19 +6,41 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cache.articles import Article, ArticleIndex
+from cache.originals import Originals
 from proxy.config import Config, RewriteConfig
 from proxy.dialects import Unwrapper, native
+from proxy.errors import InvalidTransform
+from proxy.images.geometry import Limits, require_within
 from proxy.images.transform import Transform
 from proxy.rewrite.own import Sign
 from proxy.rewrite.rewriter import Rewriter
+from proxy.rewrite.sizes import Canonical
 from proxy.signing import Signer
-from proxy.source import Source
+from proxy.source import Source, base_in_a_labels, base_spellings
 
 
 def unwrapper_of(config: Config) -> Unwrapper:
-    """Return the reader of wrappers: the built-in ones, the configured ones and our own addresses."""
-    own = tuple(filter(None, (config.server.public_url, *config.rewrite.former_urls)))
-    return Unwrapper(config.rewrite.wrappers, own=own)
+    """Return the reader of wrappers in requests: known and configured ones, and our own addresses.
+
+    A form at a host that nobody lists is no wrapper there: what articles have always asked for stays what it was.
+    """
+    own = base_spellings((config.server.public_url, *config.rewrite.former_urls))
+    return Unwrapper(config.rewrite.prefixes, own=own, forms=False)
+
+
+async def kept_source(unwrapper: Unwrapper, kept: Originals, source: Source) -> Source:
+    """Return the source that an address stands for in the store.
+
+    That is what it wraps, but for what was kept under a wrapper's own address before its grammar was known.
+
+    Raises:
+        InvalidSource, SourceNotAllowed: what is inside cannot be served.
+    """
+    way = unwrapper.way(source)
+    for candidate in (way.source, *way.written):
+        if await kept.get(candidate.url) is not None:
+            return candidate
+    return way.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +53,26 @@ class RewriteSettings:
     types: tuple[str, ...] = ("image/*",)
     all_images: bool = False
     any_transform: bool = True
+    preset_widths: tuple[tuple[str, int], ...] = ()
+    limits: tuple[int, int] = (Limits().max_side, Limits().max_pixels)
 
     @classmethod
     def of(cls, config: Config, *, base_url: str, all_images: bool = False) -> RewriteSettings:
         """Return the settings that a configuration means; a host that is not ASCII is written in A-labels."""
-        written, rewrite = _in_a_labels(base_url), config.rewrite
-        if written != base_url:
-            # What articles have in the other spelling is re-pointed.
-            rewrite = rewrite.model_copy(update={"former_urls": (*rewrite.former_urls, base_url)})
+        written, rewrite = base_in_a_labels(base_url), config.rewrite
+        # What articles have in another spelling of this base, or of a former one, is re-pointed.
+        former = base_spellings((*rewrite.former_urls, *(() if base_url.isascii() else (base_url,))))
+        if former != rewrite.former_urls:
+            rewrite = rewrite.model_copy(update={"former_urls": former})
         return cls(
-            rewrite, written, config.sources.keys, config.fetch.types, all_images, config.any_transform
+            rewrite,
+            written,
+            config.sources.keys,
+            config.fetch.types,
+            all_images,
+            config.any_transform,
+            _preset_widths(config),
+            (config.render.max_output_side, config.render.max_output_pixels),
         )
 
     def rewriter(self) -> Rewriter:
@@ -52,14 +84,28 @@ class RewriteSettings:
             all_images=self.all_images,
             types=self.types,
             any_transform=self.any_transform,
+            preset_widths=dict(self.preset_widths),
+            canonical=_canonical_within(Limits(*self.limits)),
         )
 
 
-def _in_a_labels(base_url: str) -> str:
-    if base_url.isascii():
-        return base_url
-    base = Source.parse(base_url)
-    return base.origin + base.target.rstrip("/")
+def _preset_widths(config: Config) -> tuple[tuple[str, int], ...]:
+    """Return how wide pictures of each preset are at most, of those that bound it."""
+    found = ((name, Transform.parse(name).resolved(config.presets).width) for name in config.presets)
+    return tuple((name, width) for name, width in found if width is not None)
+
+
+def _canonical_within(limits: Limits) -> Canonical:
+    def canonical(options: str) -> str | None:
+        try:
+            transform = Transform.parse(options)
+            if transform.preset is None:
+                require_within(transform.resolved({}), limits)
+        except InvalidTransform:
+            return None
+        return transform.canonical()
+
+    return canonical
 
 
 def _sign_with(signer: Signer) -> Sign:

@@ -70,27 +70,56 @@ class _Found:
     options: dict[str, None] = field(default_factory=dict)
     articles: list[str] = field(default_factory=list)
     own: dict[str, None] = field(default_factory=dict)
+    written: dict[Source, None] = field(default_factory=dict)
 
 
-def gather(
+def gather(  # noqa: PLR0913 - what callers differ in
     paths: Iterable[Path],
     rewriter: ArticleReader,
     *,
     all_images: bool = False,
     progress: Callable[[int], None] = lambda _done: None,
     look: Look = Look(),
+    into: Gathered | None = None,
 ) -> Gathered:
     """Return the pictures that the articles show through a wrapper or through us; `all_images`: all of them.
 
     Other text of the site adds those that it shows through a wrapper. Articles are named by their place in their tree.
-    `progress` is told how many were read.
+    `progress` is told how many were read. `into` is filled and returned; it holds what was found also when reading
+    is interrupted by an exception, of `progress` or of a signal.
 
     Raises:
         FileNotFoundError: a path does not exist.
     """
-    result = Gathered()
+    result = Gathered() if into is None else into
     found: dict[Source, _Found] = {}
+    try:
+        _read(paths, rewriter, result, found, all_images=all_images, progress=progress, look=look)
+    finally:
+        result.works = [
+            Work(
+                source,
+                tuple(entry.options),
+                tuple(entry.articles),
+                date=result.first_date(entry.articles),
+                own=tuple(entry.own),
+                written=tuple(entry.written),
+            )
+            for source, entry in found.items()
+        ]
+    return result
 
+
+def _read(  # noqa: PLR0913 - as `gather`
+    paths: Iterable[Path],
+    rewriter: ArticleReader,
+    result: Gathered,
+    found: dict[Source, _Found],
+    *,
+    all_images: bool,
+    progress: Callable[[int], None],
+    look: Look,
+) -> None:
     def unreadable(error: OSError) -> None:
         result.unread.append(Unread(str(error.filename or ""), error.strerror or str(error)))
 
@@ -117,27 +146,15 @@ def gather(
         except TooCostly as error:
             result.unread.append(Unread(name, str(error)))
             continue
-        wanted = [
-            picture for picture in pictures if picture.wrapped or (all_images and kind not in SITE_KINDS)
-        ]
-        if not wanted and kind in SITE_KINDS:
+        is_article = kind not in SITE_KINDS
+        wanted = [picture for picture in pictures if picture.wrapped or (all_images and is_article)]
+        if not (wanted or is_article):
             continue
         result.articles[name] = tuple(picture.source.url for picture in wanted)
         result.files[name] = path.resolve()
         if (date := article_date(data, name=name)) is not None:
             result.dates[name] = date
         _note(found, wanted, name)
-    result.works = [
-        Work(
-            source,
-            tuple(entry.options),
-            tuple(entry.articles),
-            date=result.first_date(entry.articles),
-            own=tuple(entry.own),
-        )
-        for source, entry in found.items()
-    ]
-    return result
 
 
 def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -> None:
@@ -145,5 +162,6 @@ def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -
         entry = found.setdefault(picture.source, _Found())
         entry.options.update(dict.fromkeys(picture.presets))
         entry.own.update(dict.fromkeys(picture.own))
+        entry.written.update(dict.fromkeys(map(Source.parse, picture.written)))
         if name not in entry.articles:
             entry.articles.append(name)

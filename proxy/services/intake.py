@@ -80,6 +80,7 @@ class Errand:
     date: when the article was written, unix seconds, for recovering it near that day; None when nobody says.
     lost: what is kept when its body is gone from the disk: its validators must not be sent, the bytes are needed.
     refused: what the origin gave last when the disk did not take it: its validators are sent, and a 304 keeps it.
+    written: the wrappers' own addresses of it, as articles have them: asked when the origin is dead.
     """
 
     source: Source
@@ -91,6 +92,7 @@ class Errand:
     wanted: Mapping[tuple[Wish, ...], None] = field(default_factory=dict)
     lost: Entry | None = None
     refused: Obtained | None = None
+    written: tuple[Source, ...] = ()
 
     @property
     def known(self) -> Entry | None:
@@ -401,7 +403,14 @@ class Intake:
         )
         if stored:
             return obtained
-        return self._short(obtained, await asyncio.to_thread(arrival.incoming.path.read_bytes))
+        return self._short(obtained, await asyncio.to_thread(self._bytes_of, arrival.incoming))
+
+    def _bytes_of(self, incoming: Incoming) -> bytes:
+        """Return the bytes of a body that is not kept, or not yet: on a disk that hangs it may be on its way."""
+        try:
+            return incoming.path.read_bytes()
+        except FileNotFoundError:
+            return self._parts.store.body_path(incoming.sha256).read_bytes()
 
     async def _objection(self, entry: Entry, arrival: _Arrival) -> str:
         """Return why bytes must not be the present ones of their source; empty when they may."""

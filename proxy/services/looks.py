@@ -21,7 +21,14 @@ ORIGINAL = "original"
 class Looks:
     """Knows presets and browsers; keeps what it worked out, for the same options stand at every picture."""
 
-    def __init__(self, presets: Mapping[str, PresetOptions], browsers: tuple[Browser, ...]) -> None:
+    def __init__(
+        self,
+        presets: Mapping[str, PresetOptions],
+        browsers: tuple[Browser, ...],
+        *,
+        widths: tuple[int, ...] = (),
+    ) -> None:
+        self._widths = widths
         self._presets = presets
         self._browsers = browsers
         self._known: dict[str, tuple[Look, ...] | MirrorError] = {}
@@ -37,6 +44,10 @@ class Looks:
             else:
                 looks.extend(found)
         return tuple(looks), tuple(failed)
+
+    def is_bounded(self, options: str) -> bool:
+        """Tell whether options that can be read are a preset, the original, or one of the widths of articles."""
+        return options == ORIGINAL or Transform.parse(options).is_bounded(self._widths)
 
     def _of(self, options: str) -> tuple[Look, ...] | MirrorError:
         if options not in self._known:
@@ -58,8 +69,3 @@ class Looks:
 def _for(resolved: Resolved, browser: Browser) -> Browser:
     """Return a browser that takes an SVG as it is, which all do, where only the size is asked for."""
     return replace(browser, acceptable=(*browser.acceptable, UNTOUCHED)) if resolved.only_resizes else browser
-
-
-def is_preset_only(options: str) -> bool:
-    """Tell whether options that can be read are a preset and nothing else; the original counts as one."""
-    return options == ORIGINAL or Transform.parse(options).is_preset_only

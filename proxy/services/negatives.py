@@ -116,11 +116,12 @@ class Negatives:
         # A clock that was put back must not make a failure last for years.
         if found is None or not found.at <= now + MAX_ASKED_SECONDS or found.until <= now:
             return None
-        return _as_error(found)
+        return _as_error(found, now=now)
 
     def since(self, found: Failure | None, moment: float) -> MirrorError | None:
         """Return the failure that was remembered, if another process had it after `moment`, unix seconds."""
-        return _as_error(found) if found and moment < found.at <= self._now() else None
+        now = self._now()
+        return _as_error(found, now=now) if found and moment < found.at <= now else None
 
     async def note(self, source: Source, error: MirrorError, *, stamp: int, kept: bool) -> None:
         """Remember why a source could not be had; what says nothing about it is not remembered."""
@@ -173,11 +174,12 @@ def kind_of(error: MirrorError) -> str:
     return kind if kind in KINDS else ""
 
 
-def _as_error(found: Failure) -> MirrorError | None:
+def _as_error(found: Failure, *, now: float) -> MirrorError | None:
     kind = KINDS.get(found.kind)
     if kind is None:
         return None
     error = kind.error(detail=f"remembered: {found.kind}, {found.count} in a row")
     if isinstance(error, SourceError):
         error.origin_status, error.failure, error.not_asked = found.status, found.kind, True
+        error.retry_after_seconds = max(found.until - now, 0.0)
     return error

@@ -104,6 +104,7 @@ class Originals:
         date: float | None = None,
         accept: Callable[[Obtained], bool] | None = None,
         look: Look | None = None,
+        written: tuple[Source, ...] = (),
     ) -> Obtained:
         """Return the original of `source`, fetching it when it must be.
 
@@ -111,6 +112,7 @@ class Originals:
         remembered of it; for warming, where no visitor waits.
         `accept`: take an original that is still on its way to the disk (`Obtained.ending`) when this says so.
         `look`: what the caller has just found out.
+        `written`: the wrappers' own addresses by which it was asked for, for when its origin is dead.
 
         Raises:
             MirrorError: of section 6, when the source was never kept and cannot be had now.
@@ -122,7 +124,7 @@ class Originals:
             return known
         refused = self._refused(source, stamp)
         if known is None:
-            errand = Errand(source, None, wishes, stamp, patient, date, refused=refused)
+            errand = Errand(source, None, wishes, stamp, patient, date, refused=refused, written=written)
             try:
                 return await self._fetch_once(errand, accept)
             except SourceError:
@@ -397,14 +399,23 @@ class Originals:
                 await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=True)
                 return self._fallback(errand.refused.entry, error, stamp=errand.stamp)
             kept = errand.entry is not None
-            if not kept and (recovered := await self._recovery.recover(errand, error, self._intake)):
-                return recovered
+            if not kept and not await self._is_kept_as_written(errand):
+                recovered = await self._recovery.recover(errand, error, self._intake)
+                if recovered:
+                    return recovered
             await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=kept)
             raise
         self._note_refusal(errand.source, obtained)
         if errand.entry is not None or errand.lost is not None:
             await self._negatives.forget(errand.source, stamp=errand.stamp)
         return obtained
+
+    async def _is_kept_as_written(self, errand: Errand) -> bool:
+        """Tell whether an original is kept under a wrapper's own address: it answers, and nothing takes its place."""
+        for source in errand.written:
+            if await self._parts.store.get(source.url) is not None:
+                return True
+        return False
 
     # Fetching
 

@@ -13,13 +13,20 @@ from typing import Any
 
 from cache.articles import ArticleIndex
 from cache.entry import Entry
+from cache.errors import CacheError, NotKept
 from cache.keeper import Gone, Purged
 from cache.originals import Originals as OriginalsStore
 from cache.variants import Variants as VariantsStore
 from proxy.config import parse_duration
 from proxy.dialects import Unwrapper
-from proxy.errors import InvalidRequest, InvalidSource
+from proxy.errors import InvalidRequest, InvalidSource, QueueFull
 from proxy.source import Source, origin_of
+
+MAX_REFUSED = 16
+"""Sources that the disk may refuse before a purge gives up: one file may be stuck, a whole disk need not be tried."""
+
+NAMED = 3
+"""Sources named in the message of a purge that was refused."""
 
 Progress = Callable[[int], None]
 """Called with the number of sources looked at."""
@@ -114,6 +121,22 @@ class PurgeReport:
     dry_run: bool = False
 
 
+class PurgeRefused(QueueFull):
+    """The disk, or a lock, refused a part of a purge; `report` says what was done all the same."""
+
+    retry_after_seconds = 60
+
+    def __init__(self, report: PurgeReport, refused: list[str], reason: str, *, all_tried: bool) -> None:
+        named = ", ".join(refused[:NAMED])
+        more = "" if len(refused) <= NAMED else f" and {len(refused) - NAMED} more"
+        rest = "" if all_tried else "; others were not tried"
+        super().__init__(
+            f"The store refused: {reason}. Purged: {len(report.purged)}. Not purged: {named}{more}{rest}."
+            " Ask again when the store can be written."
+        )
+        self.report = report
+
+
 class Purging:
     """Purge what is wanted.
 
@@ -123,6 +146,7 @@ class Purging:
     3. Its entry goes, its body with the last entry that has it, then the variants of that body.
     4. Remembered failures are forgotten as well: who purges wants the next request to ask. So is an article whose
        pictures were purged, until `warm` or `rewrite` meets it again.
+    A source that the disk refuses is passed by, and an article of such a source is not forgotten.
     With `history` 2. and 3. are: older versions leave the entry, then the bodies that no other entry has.
     """
 
@@ -147,29 +171,49 @@ class Purging:
         Raises:
             InvalidRequest: `Wanted.problem`.
             InvalidSource, SourceNotAllowed: the source or origin cannot be read.
+            PurgeRefused: the disk refused; it says what was purged and what was not.
+            StoreUnreadable: what is kept cannot be listed.
         """
         if problem := wanted.problem():
             raise InvalidRequest(problem)
         report = PurgeReport(dry_run=wanted.dry_run)
         would_go: Gone | None = {} if wanted.dry_run else None
-        done = 0
+        refused: list[str] = []
+        done, reason = 0, ""
         async for url in self._sources(wanted, report):
-            purged = await (self._trim if wanted.history else self._purge_one)(url, wanted, report, would_go)
-            if purged is not None and purged.found:
-                report.purged.append(url)
-                report.freed_bytes += purged.freed_bytes
-                report.versions += len(purged.versions)
-                if not wanted.dry_run:
-                    await self._forget_variants(purged)
+            try:
+                await self._take(url, wanted, report, would_go)
+            except CacheError as error:
+                refused.append(url)
+                reason = str(error) if isinstance(error, NotKept) else "it cannot be read or locked now"
+                # Another program may hold a lock for long, and a disk that refuses this often refuses everything.
+                if not isinstance(error, NotKept) or len(refused) == MAX_REFUSED:
+                    raise PurgeRefused(report, refused, reason, all_tried=False) from error
             done += 1
             progress(done)
+        if refused:
+            raise PurgeRefused(report, refused, reason, all_tried=True)
         if not wanted.dry_run and not wanted.history:
-            await self._forget(wanted)
+            await self._forget(wanted, report)
         return report
+
+    async def _take(self, url: str, wanted: Wanted, report: PurgeReport, would_go: Gone | None) -> None:
+        purged = await (self._trim if wanted.history else self._purge_one)(url, wanted, report, would_go)
+        if purged is not None and purged.found:
+            report.purged.append(url)
+            report.freed_bytes += purged.freed_bytes
+            report.versions += len(purged.versions)
+            if not wanted.dry_run:
+                await self._forget_variants(purged)
 
     async def _sources(self, wanted: Wanted, report: PurgeReport) -> AsyncIterator[str]:
         if wanted.source is not None:
-            yield self.unwrapper.opened(Source.parse(wanted.source))[0].url
+            way = self.unwrapper.way(Source.parse(wanted.source))
+            yield way.source.url
+            for source in way.written:
+                # Kept before the grammar of its address was known.
+                if await self._kept.get(source.url) is not None:
+                    yield source.url
         elif wanted.article is not None:
             only, shared = await self._articles.sources_only_in(wanted.article)
             report.shared.extend(shared)
@@ -189,21 +233,25 @@ class Purging:
             if entry is None or not wanted.came_then(entry.fetched_at):
                 return None
         if wanted.block:
+            if would_go is None:
+                await self._kept.block(url, "purged with block")
             report.blocked.append(url)
         if would_go is not None:
             return await self._kept.purge_preview(url, would_go)
-        if wanted.block:
-            await self._kept.block(url, "purged with block")
         return await self._kept.purge(url)
 
-    async def _forget(self, wanted: Wanted) -> None:
+    async def _forget(self, wanted: Wanted, report: PurgeReport) -> None:
         """Forget the failures of sources that are in no list because nothing of them is kept, and what an article used.
 
         Failures of a source and of an article's sources are forgotten with their purge.
         """
         if wanted.article is not None and not wanted.has_date:
             # Else what two articles share could never be purged with the second one.
-            await self._articles.forget(wanted.article)
+            try:
+                await self._articles.forget(wanted.article)
+            except NotKept as error:
+                what = f"what is known of the article {wanted.article}"
+                raise PurgeRefused(report, [what], str(error), all_tried=True) from error
         if wanted.origin is not None:
             self._kept.generations.bump(_origin(wanted.origin))
         elif wanted.has_date and wanted.source is None and wanted.article is None:

@@ -16,7 +16,7 @@ from cache.articles import ArticleIndex
 from proxy.config import FetchConfig
 from proxy.errors import MirrorError, NotAnImage, QueueFull, SourceError, SourceRemoved
 from proxy.fetch.fetcher import Fetcher
-from proxy.fetch.wayback import Copy, Wayback, wrapper_copies
+from proxy.fetch.wayback import Copy, Wayback, wrapper_copies, written_copy
 from proxy.observe.metrics import Metrics
 from proxy.services.intake import Errand, Intake
 from proxy.services.outcome import Obtained
@@ -33,7 +33,8 @@ class Recovery:
     """Recover dead sources, as the configuration allows.
 
     1. Captures of the Wayback Machine near the day of the article, best first.
-    2. Caches of other wrappers, in the order of the configuration.
+    2. The wrappers by whose addresses it was asked for.
+    3. Caches of other wrappers, in the order of the configuration.
 
     For a visitor all of it takes as long as a fetch may take; warming takes the time it needs.
     """
@@ -56,12 +57,12 @@ class Recovery:
 
     @property
     def enabled(self) -> bool:
-        """Whether there is anywhere to look."""
+        """Whether there is anywhere to look besides the wrappers of the articles."""
         return bool(self._wayback or self._config.recover_wrappers)
 
     async def recover(self, errand: Errand, error: MirrorError, intake: Intake) -> Obtained | None:
         """Return a copy of a source that failed with `error`, kept; None when there is none."""
-        if not self.enabled or not is_dead(error):
+        if not (self.enabled or errand.written) or not is_dead(error):
             return None
         try:
             async with asyncio.timeout(None if errand.patient else self._config.timeout) as limit:
@@ -105,6 +106,8 @@ class Recovery:
             async with aclosing(captures) as found:
                 async for copy in found:
                     yield copy
+        for source in errand.written:
+            yield written_copy(source)
         for copy in wrapper_copies(errand.source, self._config.recover_wrappers):
             yield copy
 

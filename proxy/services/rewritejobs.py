@@ -66,6 +66,8 @@ def settings_from_wire(header: dict[str, Any]) -> RewriteSettings:
         tuple(header["types"]),
         header["all_images"],
         header["any_transform"],
+        tuple((name, width) for name, width in header["preset_widths"]),
+        (header["limits"][0], header["limits"][1]),
     )
 
 
@@ -94,7 +96,12 @@ def _replacement(item: dict[str, Any]) -> Replacement:
 
 def _picture(item: dict[str, Any]) -> Picture:
     return Picture(
-        Source(**item["source"]), tuple(item["presets"]), item["line"], item["wrapped"], tuple(item["own"])
+        Source(**item["source"]),
+        tuple(item["presets"]),
+        item["line"],
+        item["wrapped"],
+        tuple(item["own"]),
+        tuple(item["written"]),
     )
 
 

@@ -51,11 +51,15 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One variant as asked for: `acceptable` are the output formats in order of preference."""
+    """One variant as asked for: `acceptable` are the output formats in order of preference.
+
+    written: the wrappers' own addresses by which it was asked for.
+    """
 
     source: Source
     resolved: Resolved
     acceptable: tuple[str, ...]
+    written: tuple[Source, ...] = ()
 
     @property
     def wish(self) -> Wish:
@@ -162,6 +166,7 @@ class Variants:
             (wish,),
             accept=lambda early: wish in early.rendered or wish in early.rendering,
             look=look,
+            written=asked.written,
         )
         if is_answered_untouched(obtained.entry, asked.acceptable):
             return await self._made_untouched(asked.source, obtained)
@@ -253,18 +258,26 @@ class Variants:
         return entry is not None and entry.body_sha256 == obtained.entry.body_sha256
 
     async def warm(
-        self, source: Source, wishes: tuple[Wish, ...], *, date: float | None = None
+        self,
+        source: Source,
+        wishes: tuple[Wish, ...],
+        *,
+        date: float | None = None,
+        written: tuple[Source, ...] = (),
     ) -> tuple[Obtained, list[Output]]:
         """Keep the original of `source` and store every wish, all from one decode.
 
-        `date`: when its article was written, unix seconds, if that is known.
+        `date`: when its article was written, unix seconds, if that is known. `written`: the wrappers' own addresses
+        by which articles show it.
 
         Returns the original and one result for each wish, those found in the store included.
 
         Raises:
             MirrorError: when the original cannot be had at all.
         """
-        obtained = await self._parts.originals.obtain(source, wishes, patient=True, date=date)
+        obtained = await self._parts.originals.obtain(
+            source, wishes, patient=True, date=date, written=written
+        )
         obtained = await self._warmed_untouched(obtained, source, wishes)
         missing = [wish for wish in wishes if wish not in obtained.rendered]
         found = await asyncio.gather(*(self._parts.store.get(obtained.entry, wish) for wish in missing))

@@ -51,6 +51,7 @@ class Work:
 
     date: when the first of its articles was written, unix seconds; None when none of them says so.
     own: our addresses of it as the articles have them, from behind the base URL on.
+    written: the wrappers' own addresses of it, as the articles have them.
     """
 
     source: Source
@@ -58,6 +59,7 @@ class Work:
     articles: tuple[str, ...]
     date: float | None = None
     own: tuple[str, ...] = ()
+    written: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,17 @@ class Outcome:
         return self.failure.code in NOT_ABOUT_THE_PICTURE
 
 
+async def pause_until(stopping: asyncio.Event, pause: Awaitable[object]) -> None:
+    """Wait for `pause`, or for the end if that comes first."""
+    waits = (asyncio.ensure_future(pause), asyncio.ensure_future(stopping.wait()))
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waits:
+            task.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
 class Warmer(Protocol):
     """Warms one picture."""
 
@@ -190,6 +203,9 @@ class Warmer(Protocol):
 
     def wants_pauses(self, origin: str) -> bool:
         """Tell whether `origin` is known to want pauses between requests."""
+
+    def stop(self) -> None:
+        """Finish what is under way without waiting for better times."""
 
 
 class Warming:
@@ -215,6 +231,7 @@ class Warming:
     def stop(self) -> None:
         """Begin nothing new."""
         self._stopping.set()
+        self._warmer.stop()
 
     async def outcomes(self, works: Iterable[Work]) -> AsyncIterator[Outcome]:
         """Warm `works`, yield what became of each."""
@@ -228,22 +245,14 @@ class Warming:
         # An origin that kept silent through the first round would keep silent through the last one.
         again = [work for work in later if self._answers(work)]
         if again:
-            await self._wait(max(later[work].wait_seconds for work in again))
+            seconds = max(later[work].wait_seconds for work in again)
+            await pause_until(self._stopping, self._pause(min(seconds, MAX_WAIT_SECONDS)))
         async with aclosing(self._round(again)) as last:
             async for outcome in last:
                 del later[outcome.work]
                 yield outcome
         for outcome in later.values():
             yield outcome
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait for what origins ask, or for the end."""
-        pause = asyncio.ensure_future(self._pause(min(seconds, MAX_WAIT_SECONDS)))
-        stop = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait((pause, stop), return_when=asyncio.FIRST_COMPLETED)
-        for task in (pause, stop):
-            task.cancel()
-        await asyncio.gather(pause, stop, return_exceptions=True)
 
     def _answers(self, work: Work) -> bool:
         return self._turns.timeouts(work.source.origin) < MAX_TIMEOUTS

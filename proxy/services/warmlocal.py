@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache.entry import Entry
@@ -12,14 +13,16 @@ from cache.errors import CacheError
 from cache.originals import Originals as OriginalsStore
 from proxy.errors import (
     MirrorError,
+    NotAnImage,
     RenderTimeout,
+    SourceError,
     SourceTimeout,
     TooManyFrames,
     TooManyPixels,
     UnsupportedFormat,
 )
 from proxy.images.workers import Rendered, Wish
-from proxy.services.looks import Looks, is_preset_only
+from proxy.services.looks import Looks
 from proxy.services.originals import Originals
 from proxy.services.outcome import Obtained
 from proxy.services.variants import Variants
@@ -27,7 +30,7 @@ from proxy.services.warming import NOT_KEPT, REFUSALS, Failure, KeptOriginal, Lo
 from proxy.source import Source
 
 Admit = Callable[[Source, bool], None]
-"""Raises `SourceNotAllowed` when a source, or options that are not only a preset, are not served."""
+"""Raises `SourceNotAllowed` when a source is not served, or options are neither a preset nor a width of articles."""
 Check = Callable[[str], object]
 """Raises `MirrorError` for an address of ours, from behind the base URL on, that visitors are refused at."""
 
@@ -55,7 +58,8 @@ class LocalWarmer:
     2. A kept original whose body has vanished from the disk is fetched again: it must not be said to be kept.
     3. The original is obtained and all looks are made from one decode; what is stored already is not made again.
     4. A refresh that takes longer than visitors wait for is waited for.
-    5. An address of ours that visitors are refused at, as the articles have it, makes the picture dead to them.
+    5. What is kept under a wrapper's own address counts when the source cannot be had.
+    6. An address of ours that visitors are refused at, as the articles have it, makes the picture dead to them.
     """
 
     def __init__(self, parts: Parts, looks: Looks) -> None:
@@ -76,14 +80,27 @@ class LocalWarmer:
     async def _outcome(self, work: Work, *, ask: bool) -> Outcome:
         try:
             return await self._warmed(work, ask=ask)
+        except (SourceError, NotAnImage) as error:
+            return await self._as_written(work) or Outcome(work, failure=Failure.of(error))
         except MirrorError as error:
             return Outcome(work, failure=Failure.of(error))
         except (CacheError, OSError) as error:
             return Outcome(work, failure=Failure(NOT_KEPT, f"The store cannot be used: {error}"))
 
+    async def _as_written(self, work: Work) -> Outcome | None:
+        """Return what became of an original that is kept under a wrapper's own address, and answers in its place."""
+        for source in work.written:
+            if await self._parts.originals.peek(source) is not None:
+                outcome = await self._outcome(replace(work, source=source, written=()), ask=True)
+                return replace(outcome, work=work)
+        return None
+
     def wants_pauses(self, origin: str) -> bool:
         """Tell whether the robots.txt of `origin`, if it was read, asks for pauses."""
         return self._parts.wants_pauses(origin)
+
+    def stop(self) -> None:
+        """Change nothing: what is under way waits for no later moment."""
 
     async def _warmed(self, work: Work, *, ask: bool) -> Outcome:
         self._parts.admit(work.source, True)
@@ -112,21 +129,34 @@ class LocalWarmer:
         refused: dict[str, Made] = {}
         for options in {look.options for look in looks}:
             try:
-                self._parts.admit(work.source, is_preset_only(options))
+                self._parts.admit(work.source, self._looks.is_bounded(options))
             except MirrorError as error:
                 refused[options] = Made(options, "", failure=Failure.of(error))
         return tuple(look for look in looks if look.options not in refused), (*failed, *refused.values())
 
     async def _made(self, work: Work, looks: tuple[Look, ...]) -> tuple[Obtained, tuple[Made, ...]]:
         wishes = tuple(Wish(look.resolved, look.browser.acceptable) for look in looks)
-        obtained, results = await self._parts.variants.warm(work.source, wishes, date=work.date)
+        obtained, results = await self._parts.variants.warm(
+            work.source, wishes, date=work.date, written=self._askable(work)
+        )
         for _ in range(_MAX_WAITS):
             if obtained.state.detail != _REFRESHING:
                 break
             # Each call waits a moment for the same refresh.
-            obtained, results = await self._parts.variants.warm(work.source, wishes, date=work.date)
+            obtained, results = await self._parts.variants.warm(
+                work.source, wishes, date=work.date, written=self._askable(work)
+            )
         pairs = zip(looks, results, strict=True)
         return obtained, tuple(_made(look, result) for look, result in pairs)
+
+    def _askable(self, work: Work) -> tuple[Source, ...]:
+        """Return the wrappers' addresses that may be fetched when the source is dead."""
+        found: list[Source] = []
+        for source in work.written:
+            with suppress(MirrorError):
+                self._parts.admit(source, True)
+                found.append(source)
+        return tuple(found)
 
     async def _kept(self, source: Source, obtained: Obtained, before: Entry | None) -> KeptOriginal | None:
         entry: Entry | None = obtained.entry

@@ -27,7 +27,10 @@ class Weight:
 
 @dataclass(slots=True)
 class WarmReport:
-    """Collects outcomes. `wanted` is how many pictures there were to warm."""
+    """Collects outcomes. `wanted` is how many pictures there were to warm.
+
+    interrupted: a signal ended the run. stopped: what it was doing then, when no picture had been begun.
+    """
 
     articles: int = 0
     wanted: int = 0
@@ -35,6 +38,7 @@ class WarmReport:
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
+    stopped: str = ""
 
     def add(self, outcome: Outcome) -> None:
         """Take what became of a picture."""
@@ -62,7 +66,7 @@ class WarmReport:
 
     @property
     def not_now(self) -> list[Outcome]:
-        """Pictures whose origins were busy, broken or silent, also when they were asked again: they may live."""
+        """Pictures whose origins were busy, broken or silent for the whole run: they may live."""
         return self._of("not_now")
 
     @property
@@ -92,8 +96,8 @@ class WarmReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every picture is kept and every article was read."""
-        return not (self.dead or self.not_kept or self.left or self.unread)
+        """Whether every picture is kept, every article was read, and nothing was interrupted."""
+        return not (self.dead or self.not_kept or self.left or self.unread or self.interrupted)
 
     def _of(self, fate: Fate) -> list[Outcome]:
         return [one for one in self.dead if one.failure and one.failure.fate == fate]
@@ -161,6 +165,7 @@ class WarmReport:
                 "dead_by_code": self.dead_by_code(),
                 "seconds": round(self.seconds, 3),
                 "interrupted": self.interrupted,
+                "stopped": self.stopped,
             },
             "weights": [
                 {"browser": w.browser, "before_bytes": w.before_bytes, "after_bytes": w.after_bytes}

@@ -1,12 +1,15 @@
 """Warming a running service by HTTP: asking for what visitors will ask for.
 
 The service fetches, keeps and renders; each look is an answer of its own, so it decodes more often than warming
-in its place would.
+in its place would. What it says of an origin, remembered or not, is read as `proxy.services.warmlocal` hears it at
+first hand: the code, the origin's status, and for how long the origin wants to be left alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable
 
 from proxy.errors import (
@@ -15,14 +18,30 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
+from proxy.fetch.failures import wished_seconds
 from proxy.fetch.via import ServiceUnreachable, Via, ViaAnswer
 from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
 from proxy.services.looks import ORIGINAL, Looks
-from proxy.services.warming import NOT_KEPT, REFUSALS, Failure, KeptOriginal, Look, Made, Outcome, Work
+from proxy.services.warming import (
+    MAX_WAIT_SECONDS,
+    NOT_KEPT,
+    REFUSALS,
+    Failure,
+    KeptOriginal,
+    Look,
+    Made,
+    Outcome,
+    Pause,
+    Work,
+    pause_until,
+)
 from proxy.source import Source
 
 Path = Callable[[str, Source], str]
 """Returns the path of a source with options on the service, signed where it wants that."""
+
+_BUSY_STATUSES = frozenset({429, 503})
+_BUSY_CODES = frozenset({"queue_full", "rate_limited"})
 
 _BEYOND_LIMITS = {
     kind.code: kind for kind in (TooManyFrames, TooManyPixels, UnsupportedFormat, RenderTimeout)
@@ -35,12 +54,18 @@ class ViaWarmer:
     1. The original is asked for. It is kept when the service says that it was a hit, or that it stored it.
     2. Each look is asked for as the browser would.
     3. Addresses of ours are asked as the articles have them, where that differs: a signature may be an old key's.
+    4. A service that is busy itself (`queue_full`, `rate_limited`, or what stands before it) is asked again after the
+       time that it names, two minutes in all: this says nothing of the picture. Once that was in vain, nobody waits
+       until it answers again.
     """
 
-    def __init__(self, via: Via, looks: Looks, *, path: Path) -> None:
+    def __init__(self, via: Via, looks: Looks, *, path: Path, pause: Pause = asyncio.sleep) -> None:
         self._via = via
         self._looks = looks
         self._path = path
+        self._pause = pause
+        self._waited_in_vain = False
+        self._stopping = asyncio.Event()
 
     async def warm(self, work: Work, *, ask: bool) -> Outcome:
         """Return what became of `work`."""
@@ -53,17 +78,35 @@ class ViaWarmer:
         """The service asks the origins, not we."""
         return False
 
+    def stop(self) -> None:
+        """Take what a busy service says as its answer from now on."""
+        self._stopping.set()
+
     async def _asked_as_written(self, work: Work, outcome: Outcome) -> Outcome:
         asked = {self._path(options, work.source) for options in (ORIGINAL, *work.options)}
         for address in work.own:
-            answer = None if address in asked else await self._via.get(address)
-            if answer is not None and answer.status != 200 and answer.error[0] in REFUSALS:
-                return outcome.refused_with(Failure(*answer.error), address)
+            answer = None if address in asked else await self._get(address)
+            if answer is not None and answer.status != 200 and _told(answer)[0] in REFUSALS:
+                return outcome.refused_with(_failure(answer), address)
         return outcome
+
+    async def _get(self, path: str, *, accept: str = "*/*") -> ViaAnswer:
+        waited = 0.0
+        while True:
+            answer = await self._via.get(path, accept=accept)
+            seconds = max(_wait_seconds(answer), 1.0)
+            if not _is_busy(answer):
+                self._waited_in_vain = False
+                return answer
+            if self._stopping.is_set() or self._waited_in_vain or waited + seconds > MAX_WAIT_SECONDS:
+                self._waited_in_vain = True
+                return answer
+            await pause_until(self._stopping, self._pause(seconds))
+            waited += seconds
 
     async def _warmed(self, work: Work) -> Outcome:
         looks, failed = self._looks.of(work)
-        answer = await self._via.get(self._path(ORIGINAL, work.source))
+        answer = await self._get(self._path(ORIGINAL, work.source))
         if answer.status != 200:
             return Outcome(work, failure=_failure(answer))
         made = [await self._made(work, look) for look in looks]
@@ -74,7 +117,7 @@ class ViaWarmer:
 
     async def _made(self, work: Work, look: Look) -> Made:
         accept = look.browser.accept
-        answer = await self._via.get(self._path(look.options, work.source), accept=accept)
+        answer = await self._get(self._path(look.options, work.source), accept=accept)
         if answer.status == 200:
             output_format = FORMAT_OF_MEDIA_TYPE.get(answer.media_type, "json")
             return Made(look.options, look.browser.name, output_format, answer.size_bytes)
@@ -82,7 +125,7 @@ class ViaWarmer:
             code = next((word[7:] for word in answer.cache_words if word.startswith("detail=")), "redirected")
             message = _BEYOND_LIMITS[code].public_message if code in _BEYOND_LIMITS else "See the original."
             return Made(look.options, look.browser.name, failure=Failure(code, message), redirected=True)
-        return Made(look.options, look.browser.name, failure=Failure(*answer.error))
+        return Made(look.options, look.browser.name, failure=_failure(answer))
 
 
 def _kept(answer: ViaAnswer, made: list[Made]) -> KeptOriginal:
@@ -97,11 +140,23 @@ def _kept(answer: ViaAnswer, made: list[Made]) -> KeptOriginal:
 
 
 def _failure(answer: ViaAnswer) -> Failure:
-    statuses = (
-        word.removeprefix("fwd-status=") for word in answer.cache_words if word.startswith("fwd-status=")
-    )
-    status = next(statuses, "")
-    return Failure(*answer.error, origin_status=int(status) if status.isdecimal() and len(status) == 3 else 0)
+    code, message = _told(answer)
+    return Failure(code, message, answer.origin_status, _wait_seconds(answer))
+
+
+def _told(answer: ViaAnswer) -> tuple[str, str]:
+    """Return the code and message of an error; what is not in our shape is not ours, and says nothing of a picture."""
+    code, message = answer.error
+    return (NOT_KEPT, message) if code == f"http_{answer.status}" else (code, message)
+
+
+def _is_busy(answer: ViaAnswer) -> bool:
+    # 429 and 503 of a server before the service have no code of ours.
+    return answer.status in _BUSY_STATUSES and _told(answer)[0] in {*_BUSY_CODES, NOT_KEPT}
+
+
+def _wait_seconds(answer: ViaAnswer) -> float:
+    return wished_seconds(answer.headers.get("retry-after"), now=time.time()) or 0.0
 
 
 def health_of(answer: ViaAnswer) -> bool:

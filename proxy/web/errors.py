@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from aiohttp import web
 
@@ -15,8 +16,10 @@ from proxy.errors import (
     RateLimited,
     RequestTooLarge,
     SourceError,
+    SourceUnreachable,
     Unauthorized,
 )
+from proxy.services.negatives import MAX_ASKED_SECONDS
 from proxy.services.outcome import proxy_status
 from proxy.web.negotiate import accepts_json
 
@@ -44,8 +47,8 @@ def error_response(
         "Proxy-Status": proxy_status(error.code, _received_status(error)) + f'; details="{error.code}"',
         "X-Request-Id": request_id,
     }
-    if isinstance(error, QueueFull | RateLimited):
-        headers["Retry-After"] = str(error.retry_after_seconds)
+    if seconds := _retry_after_seconds(error):
+        headers["Retry-After"] = str(seconds)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="imgmirror"'
     if isinstance(error, MethodNotAllowed):
@@ -62,6 +65,16 @@ def error_response(
         )
     text = f"{error.code}: {error.message} (request {request_id})\n"
     return web.Response(text=text, status=error.status, headers=headers, content_type="text/plain")
+
+
+def _retry_after_seconds(error: MirrorError) -> int:
+    """Return after how many whole seconds it makes sense to ask again (RFC 9110 §10.2.3); 0 when nobody knows."""
+    if isinstance(error, QueueFull | RateLimited):
+        return error.retry_after_seconds
+    # Origins that cannot be reached are left alone, prohibited addresses need not be: nobody may tell them apart.
+    if not isinstance(error, SourceError) or isinstance(error, SourceUnreachable) or error.status < 500:
+        return 0
+    return math.ceil(min(error.retry_after_seconds or 0.0, MAX_ASKED_SECONDS))
 
 
 def _cache_status(error: MirrorError) -> str:

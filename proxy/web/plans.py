@@ -6,6 +6,7 @@ configuration makes new plans.
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
@@ -17,7 +18,14 @@ from proxy.dialects.escapes import percent_decode
 from proxy.dialects.native import parse as parse_native
 from proxy.dialects.worker import is_worker
 from proxy.dialects.worker import parse as parse_worker
-from proxy.errors import InvalidSource, InvalidTransform, NotFound, SignatureExpired, SignatureMismatch
+from proxy.errors import (
+    InvalidSource,
+    InvalidTransform,
+    NotFound,
+    SignatureExpired,
+    SignatureMismatch,
+    SourceNotAllowed,
+)
 from proxy.images.formats import UNTOUCHED
 from proxy.images.geometry import Limits, Size, make_plan, require_within
 from proxy.images.transform import Resolved, Transform
@@ -42,9 +50,11 @@ class Plan:
     """One admitted request target.
 
     kind `original` has no transform; `version` is the digest when bytes of its history are asked for. `steps`
-    names the wrappers that were taken off. `expires_at` is the end of the signature, unix seconds, or None. `minded`
-    are the hints that the answer depends on, None when on none; those of a picture's place count only with
-    `client_hints`. `headers` are the same in every answer.
+    names the wrappers that were taken off, `written` are their own addresses, the inner ones first: what was kept under
+    one of them before its grammar was known still answers when the source does not. `askable` are those that may be
+    fetched when the source is dead. `refusal` is set where only what is kept is admitted. `expires_at` is the end of
+    the signature, unix seconds, or None. `minded` are the hints that the answer depends on, None when on none; those
+    of a picture's place count only with `client_hints`. `headers` are the same in every answer.
     """
 
     kind: PlanKind
@@ -55,6 +65,9 @@ class Plan:
     expires_at: int | None = None
     version: str = ""
     limits: Limits = field(default_factory=Limits)
+    written: tuple[Source, ...] = ()
+    askable: tuple[Source, ...] = ()
+    refusal: SourceNotAllowed | None = None
     client_hints: InitVar[bool] = False
     minded: Minded | None = field(init=False)
     headers: dict[str, str] = field(init=False)
@@ -67,6 +80,12 @@ class Plan:
         vary = (("Accept",) if self.negotiated else ()) + minded.vary
         headers = {"Vary": vary, "Accept-CH": minded.accept_ch}
         self.headers = {name: ", ".join(words) for name, words in headers.items() if words}
+
+    def at(self, source: Source) -> Plan:
+        """Return the same plan for what is kept under another address of the source."""
+        plan = copy.copy(self)
+        plan.source, plan.written, plan.askable, plan.refusal = source, (), (), None
+        return plan
 
     @property
     def negotiated(self) -> bool:
@@ -84,7 +103,7 @@ class Plan:
             raise NotFound(detail="an original has no variant")
         formats = self._formats(self.resolved, accept, offered)
         resolved = self.resolved if hints == NO_HINTS else _hinted(self.resolved, hints, self.limits)
-        return Asked(self.source, resolved, formats)
+        return Asked(self.source, resolved, formats, self.askable)
 
     def _formats(self, resolved: Resolved, accept: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
         if not self.negotiated:
@@ -137,14 +156,19 @@ class Plans:
             raise SignatureExpired
         return plan
 
-    def make(self, target: str, *, now: float) -> Plan:
+    def make(self, target: str, *, now: float, kept_counts: bool = False) -> Plan:
         """Return the plan of a raw request target (origin-form, not decoded).
+
+        `kept_counts`: a source that is not admitted, where a wrapper's own address is, gets a plan with its
+        `refusal`, for an original that is kept under that address.
 
         Raises:
             RequestError: what is wrong with it, or why it is not admitted.
         """
         plan = self.read(target)
         self._admit(plan, target, now=now)
+        if plan.refusal is not None and not kept_counts:
+            raise plan.refusal
         if len(target) <= MAX_REMEMBERED_LENGTH:
             self._known[target] = plan
         if len(self._known) > MAX_PLANS:
@@ -166,16 +190,23 @@ class Plans:
             raise InvalidSource(
                 "Write the picture's address behind the question mark: /?http://host/picture.png"
             )
-        source, steps = self._unwrapper.opened(parse_worker(query))
-        return Plan("original", source, steps)
+        way = self._unwrapper.way(parse_worker(query))
+        return Plan("original", way.source, way.steps, written=way.written)
 
     def _native(self, target: str) -> Plan:
         asked = parse_native(target, mount=IMAGE_MOUNT)
-        source, steps = self._unwrapper.opened(asked.source)
+        way = self._unwrapper.way(asked.source)
         # Where nothing is signed, `exp` says nothing.
         expires_at = asked.exp if self._signer else None
         if asked.is_original:
-            return Plan("original", source, steps, expires_at=expires_at, version=asked.version)
+            return Plan(
+                "original",
+                way.source,
+                way.steps,
+                expires_at=expires_at,
+                version=asked.version,
+                written=way.written,
+            )
         transform = Transform.parse(asked.options)
         resolved = transform.resolved(self._config.presets)
         render = self._config.render
@@ -183,19 +214,47 @@ class Plans:
         require_within(resolved, limits)
         return Plan(
             "variant",
-            source,
-            steps,
+            way.source,
+            way.steps,
             transform,
             resolved,
             expires_at=expires_at,
             limits=limits,
+            written=way.written,
             client_hints=render.client_hints,
         )
 
     def _admit(self, plan: Plan, target: str, *, now: float) -> None:
         signed = self.verified(plan, target, now=now)
-        preset_only = plan.transform is None or plan.transform.is_preset_only
-        self._policy.admit(plan.source, transform_is_preset_only=preset_only, signed=signed)
+        widths = self._config.rewrite.widths
+        bounded = plan.transform is None or plan.transform.is_bounded(widths)
+        way = (plan.source, *plan.written) if plan.written else ()
+        if any(self._policy.denied(source) for source in way):
+            raise SourceNotAllowed(detail="sources.deny names it, or a wrapper on the way")
+        try:
+            self._policy.admit(plan.source, transform_is_preset_only=bounded, signed=signed)
+        except SourceNotAllowed as refusal:
+            plan.written = tuple(
+                source for source in plan.written if self._admits(source, bounded=bounded, signed=signed)
+            )
+            if not plan.written:
+                raise
+            plan.refusal = refusal
+        plan.askable = tuple(source for source in plan.written if self._may_be_asked(source))
+
+    def _may_be_asked(self, source: Source) -> bool:
+        try:
+            self._policy.check_hop(source)
+        except SourceNotAllowed:
+            return False
+        return True
+
+    def _admits(self, source: Source, *, bounded: bool, signed: bool | None) -> bool:
+        try:
+            self._policy.admit(source, transform_is_preset_only=bounded, signed=signed)
+        except SourceNotAllowed:
+            return False
+        return True
 
     def verified(self, plan: Plan, target: str, *, now: float) -> bool | None:
         """Return True for a good signature, None where there are no keys or the form carries no signature.

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 64 * 1024
 """What is read and written of an original at a time: a client holds little more, and others get their turn."""
 
+WHOLE_BYTES = 2 * CHUNK_BYTES
+"""Bodies up to this size are handed over at once, which is quicker."""
+
 SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox"
 """An SVG or HTML original opened as a page may show itself and nothing else: no scripts, no requests."""
 
@@ -40,11 +43,37 @@ _BASE = {
 }
 
 
+class PiecewiseResponse(web.Response):
+    """A large body at hand, or a part of it, written in pieces of `CHUNK_BYTES`.
+
+    aiohttp joins the head and the body, so each client that does not read would hold a copy of the whole picture.
+    """
+
+    def __init__(self, body: bytes, part: Range, headers: Mapping[str, str], *, status: int) -> None:
+        length = {"Content-Length": str(part.stop - part.start)}
+        super().__init__(status=status, body=body, headers={**headers, **length})
+        self._pieces = memoryview(body)[part.start : part.stop]
+        self._begun = False
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write the body, as far as the client reads; called again by aiohttp, it does nothing.
+
+        Raises:
+            ConnectionError: the client hung up.
+        """
+        if not self._begun:
+            self._begun = True
+            for start in range(0, len(self._pieces), CHUNK_BYTES):
+                await self.write(self._pieces[start : start + CHUNK_BYTES])
+            await super(web.Response, self).write_eof(data)
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What differs from one answer to the next of the same picture.
 
     headers: those of the address, such as `Vary`. expires_at: the end of the signature.
+    short: browsers should ask again soon, because something better may come.
     """
 
     now: float
@@ -52,6 +81,7 @@ class Moment:
     min_max_age_seconds: float
     headers: Mapping[str, str]
     expires_at: float | None = None
+    short: bool = False
 
 
 def picture_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
@@ -62,7 +92,7 @@ def picture_response(request: web.BaseRequest, picture: Picture, moment: Moment)
     if _not_modified(request, picture):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = picture.media_type
-    return web.Response(body=picture.body, headers=headers)
+    return _with_body(request, picture.body, Range(0, len(picture.body)), headers)
 
 
 def original_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
@@ -74,9 +104,18 @@ def original_response(request: web.BaseRequest, picture: Picture, moment: Moment
     headers["Content-Type"] = picture.media_type
     part = _range(request, picture.etag, picture.last_modified, size=len(picture.body))
     if part is None:
-        return web.Response(body=picture.body, headers=headers)
+        return _with_body(request, picture.body, Range(0, len(picture.body)), headers)
     headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(picture.body)}"
-    return web.Response(status=206, body=picture.body[part.start : part.stop], headers=headers)
+    return _with_body(request, picture.body, part, headers, status=206)
+
+
+def _with_body(
+    request: web.BaseRequest, body: bytes, part: Range, headers: Mapping[str, str], *, status: int = 200
+) -> web.Response:
+    if part.stop - part.start > WHOLE_BYTES and request.method != "HEAD":
+        return PiecewiseResponse(body, part, headers, status=status)
+    # A slice of everything is the same bytes, not a copy.
+    return web.Response(status=status, body=body[part.start : part.stop], headers=headers)
 
 
 def _untouched_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
@@ -156,7 +195,7 @@ def _read(descriptor: int, size: int, offset: int) -> bytes:
 
 def _headers(picture: Picture, moment: Moment) -> dict[str, str]:
     remaining = picture.fresh_until - moment.now
-    max_age = SHORT_SECONDS if picture.short else max(remaining, moment.min_max_age_seconds)
+    max_age = SHORT_SECONDS if picture.short or moment.short else max(remaining, moment.min_max_age_seconds)
     if moment.expires_at is not None:
         max_age = min(max_age, max(moment.expires_at - moment.now, 0))
     headers = _BASE.copy()

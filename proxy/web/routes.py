@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from cache.errors import CacheError, FlightClosed, StoreBusy, StoreUnreadable
+from cache.errors import CacheError, FlightClosed, NotKept, StoreBusy, StoreUnreadable
 from proxy.errors import Internal, MethodNotAllowed, MirrorError, QueueFull
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY, error_response, from_aiohttp
@@ -127,8 +127,10 @@ def _from_store(error: CacheError) -> MirrorError:
             return QueueFull("The store is locked; try again soon.", detail=str(error))
         case StoreUnreadable():
             return QueueFull("The store cannot be read now; try again soon.", detail=str(error))
+        case NotKept():
+            return QueueFull("The disk of the store refused; not everything was done.", detail=repr(error))
         case _:
-            return Internal("The disk of the store refused; not everything was done.", detail=repr(error))
+            return Internal(detail=repr(error))
 
 
 def _failed(request: Request, context: Context, error: MirrorError, request_id: str) -> web.Response:

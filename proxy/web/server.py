@@ -99,7 +99,13 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what the parser refused: one plain line for the client, one in the log, no traceback."""
+        """Answer what the parser refused: one plain line for the client, one in the log, no traceback.
+
+        Raises:
+            ConnectionError: the client hung up before its answer was sent. That is no fault of ours to log.
+        """
+        if isinstance(exc, ConnectionError) and (self.transport is None or self.transport.is_closing()):
+            raise exc
         if status != 400:
             return super().handle_error(request, status, exc, message)
         # The message repeats what the client sent; only its first line says what is wrong.

@@ -1,4 +1,4 @@
-"""How many large originals one client may be reading at once. Event loop.
+"""How many large pictures one client may be reading at once. Event loop.
 
 A client that asks for many and reads none holds a buffer and an open file for each, and costs other clients their
 turns.

@@ -57,6 +57,53 @@ def test_dns_is_asked_and_its_silence_is_a_finding(
     assert bool(findings["DNS"]["advice"]) == bool(code)
 
 
+@pytest.mark.parametrize(
+    ("url", "name", "level"),
+    [
+        ("https://bücher.example/img", "xn--bcher-kva.example", "ok"),
+        ("https://图片.example", "xn--wcsw84d.example", "note"),
+        ("https://img.example", "img.example", "note"),
+    ],
+)
+def test_public_address_is_looked_up_under_the_name_that_articles_get(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    url: str, name: str, level: str,
+) -> None:  # fmt: skip
+    """A host that is not ASCII is shown in A-labels; one that nobody can find is worth knowing, and no fault yet."""
+    resolver = StubResolver({"example.com": [["192.0.2.1"]], "xn--bcher-kva.example": [["192.0.2.7"]]})
+    monkeypatch.setattr(network, "make_resolver", lambda: resolver)
+    code, findings = examined(write_config(tmp_path, {"server": {"public_url": url}}), capsys)
+    told = findings["public address"]
+    assert (code, told["level"]) == (0, level)
+    assert resolver.asked[name] == 1
+    assert told["found"].startswith(
+        f"{name} has no address" if level == "note" else f"{name} has the address"
+    )
+    assert bool(told["advice"]) == (level == "note")
+
+
+def test_public_address_in_a_labels_is_shown_without_a_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, {"server": {"public_url": "https://bücher.example/img"}})
+    _, findings = examined(config, capsys, "--offline")
+    shown = "https://bücher.example/img is written https://xn--bcher-kva.example/img in articles"
+    assert findings["public address"] == {
+        "level": "ok", "subject": "public address", "found": shown, "advice": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ["", "http://localhost:8080", "http://127.0.0.1"])
+def test_address_of_this_machine_is_not_looked_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    resolver = StubResolver({"example.com": [["192.0.2.1"]]})
+    monkeypatch.setattr(network, "make_resolver", lambda: resolver)
+    _, findings = examined(write_config(tmp_path, {"server": {"public_url": url}}), capsys)
+    assert "public address" not in findings
+    assert set(resolver.asked) == {"example.com"}
+
+
 def test_folder_of_somebody_else_needs_care(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "thesis.txt").write_text("mine")

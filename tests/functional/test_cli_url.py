@@ -9,7 +9,7 @@ import pytest
 
 from proxy.cli import build_parser, main
 from proxy.cli.url import run
-from proxy.config import Config, ServerConfig, SourcesConfig
+from proxy.config import Config, RewriteConfig, ServerConfig, SourcesConfig, WrapperConfig
 from proxy.signing import Signer
 
 KEY = "0123456789abcdef"
@@ -41,6 +41,22 @@ def test_build_prints_our_address(
     assert capsys.readouterr().out.splitlines() == [built, f"https://img.example.org{built}"]
 
 
+@pytest.mark.parametrize("host", ["bücher.example", "xn--bcher-kva.example"])
+def test_host_that_is_not_ascii_is_built_in_a_labels_and_known_in_both_spellings(
+    host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`server.public_url` and `--base-url`; our own addresses are unwrapped and explained however they are written."""
+    config = Config(server=ServerConfig(public_url="https://bücher.example/img"))
+    ours = f"https://{host}/img/image/original/{SOURCE}"
+    assert call("build", "original", SOURCE, config=config) == 0
+    assert call("build", "original", SOURCE, "--base-url", f"https://{host}/img/") == 0
+    assert capsys.readouterr().out == f"https://xn--bcher-kva.example/img/image/original/{SOURCE}\n" * 2
+    assert call("unwrap", ours, config=config) == 0
+    assert capsys.readouterr().out == f"{SOURCE}\n"
+    assert call("explain", ours, config=config) == 0
+    assert f"source: {SOURCE}\n" in capsys.readouterr().out
+
+
 def test_build_signs_when_there_is_a_key(capsys: pytest.CaptureFixture[str]) -> None:
     """The signature is the signer's, `sign` prints the same one, and `explain` accepts it."""
     expected = Signer((KEY,)).sign("width=5", SOURCE, exp=99999999999)
@@ -55,10 +71,46 @@ def test_build_signs_when_there_is_a_key(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_unwrap_prints_sources_and_what_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
     """One source a line; options that are dropped go to standard error."""
-    assert call("unwrap", f"https://cors.io/?{SOURCE}", "//wsrv.nl/?url=h.example/b&w=5") == 0
+    assert call("unwrap", f"https://cors.io/?{SOURCE}", "//wsrv.nl/?url=h.example/b&w=5&mask=star") == 0
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [SOURCE, "http://h.example/b"]
-    assert captured.err == "imgmirror: dropped: w\n"
+    assert captured.err == "imgmirror: asked: width=5\nimgmirror: dropped: weserv mask\n"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "expected"),
+    [
+        ("weserv", "/?url=http%3A%2F%2Fh.example%2Fa%2Cb.png%3Fv%3D1&output=webp&w=640"),
+        ("imgproxy", "/_/f:webp/w:640/aHR0cDovL2guZXhhbXBsZS9hLGIucG5nP3Y9MQ"),
+        ("thumbor", "/unsafe/fit-in/640x0/filters:format(webp)/http%3A%2F%2Fh.example%2Fa%2Cb.png%3Fv%3D1"),
+        ("cloudflare", "/cdn-cgi/image/format=webp,width=640/http://h.example/a,b.png?v=1"),
+        ("ipx", "/_ipx/f_webp,w_640/http://h.example/a%2Cb.png%3Fv%3D1"),
+    ],
+)
+def test_build_in_another_dialect_is_unwrapped_to_the_same(
+    dialect: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The address as that proxy's users write it; `url unwrap` with the dialect configured gives both back."""
+    words = ("--base-url", "https://p.example", "--dialect", dialect)
+    assert call("build", "w=640,f=webp", "http://h.example/a,b.png?v=1", *words) == 0
+    built = capsys.readouterr().out.strip()
+    assert built == "https://p.example" + expected
+    wrapper = WrapperConfig.model_validate({"prefix": "https://p.example/", "dialect": dialect})
+    config = Config(rewrite=RewriteConfig(wrappers=(wrapper,)))
+    assert call("unwrap", "--json", built, config=config) == 0
+    answer = json.loads(capsys.readouterr().out)[0]
+    assert answer["source"] == "http://h.example/a,b.png?v=1"
+    assert answer["options"] == {"width": "640", "format": "webp"}
+
+
+def test_build_of_what_a_dialect_cannot_carry_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused by name, never left out."""
+    assert call("build", "w=640,blur=5", SOURCE, "--base-url", "https://p.example", "--dialect", "next") == 2
+    assert "next cannot carry blur=5" in capsys.readouterr().err
+    assert (
+        call("build", "w=640", SOURCE, "--base-url", "https://p.example", "--dialect", "next", "--exp", "9")
+        == 2
+    )
 
 
 def test_unwrap_of_something_else_exits_1(capsys: pytest.CaptureFixture[str]) -> None:

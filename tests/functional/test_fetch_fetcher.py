@@ -394,27 +394,32 @@ def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
     return context
 
 
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
 async def test_tls_origin_with_a_good_certificate_is_fetched_from(authority: trustme.CA) -> None:
     """By name, with the name checked."""
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
     names = StubResolver({"h.example": [["127.0.0.1"]]})
     async with ScriptedOrigin(ssl_context=server_context(authority, "h.example")) as origin:
         origin.serve("/a", DATA)
-        async with fetching(resolver=names, ssl_context=trusting) as fetcher:
+        async with fetching(resolver=names, make_ssl_context=lambda: trusting(authority)) as fetcher:
             assert await body_of(fetcher, origin.url("/a", host="h.example")) == DATA
 
 
 @pytest.mark.parametrize("case", ["unknown authority", "other name"])
 async def test_tls_certificate_that_is_not_good_is_unreachable(authority: trustme.CA, case: str) -> None:
     """Nothing is fetched past it."""
-    trusting = ssl.create_default_context()
-    if case == "other name":
-        authority.configure_trust(trusting)
+    trusted = authority if case == "other name" else trustme.CA()
     context = server_context(authority, "x.example" if case == "other name" else "h.example")
     names = StubResolver({"h.example": [["127.0.0.1"]]})
     server = ScriptedOrigin(ssl_context=context)
-    async with server as origin, fetching(resolver=names, ssl_context=trusting) as fetcher:
+    async with (
+        server as origin,
+        fetching(resolver=names, make_ssl_context=lambda: trusting(trusted)) as fetcher,
+    ):
         with pytest.raises(SourceUnreachable):
             await fetched(fetcher, origin.url("/a", host="h.example"))
     assert origin.count() == 0

@@ -40,7 +40,7 @@ async def test_origin_with_an_old_suite_is_fetched_from(authority: trustme.CA, s
     """RSA key exchange and SHA-1 as MAC: browsers and curl connect."""
     async with ScriptedOrigin(ssl_context=server(authority, suite)) as origin:
         origin.serve("/a", b"picture")
-        async with fetching(ssl_context=trusting(authority)) as fetcher:
+        async with fetching(make_ssl_context=lambda: trusting(authority)) as fetcher:
             assert await body_of(fetcher, origin.url("/a")) == b"picture"
 
 
@@ -48,7 +48,7 @@ async def test_origin_with_an_old_suite_is_fetched_from(authority: trustme.CA, s
 async def test_origin_with_a_broken_suite_is_unreachable(authority: trustme.CA, suite: str) -> None:
     """Nothing anonymous and nothing in the clear, and no request is sent."""
     async with ScriptedOrigin(ssl_context=server(authority, suite)) as origin:
-        async with fetching(ssl_context=trusting(authority)) as fetcher:
+        async with fetching(make_ssl_context=lambda: trusting(authority)) as fetcher:
             with pytest.raises(SourceUnreachable):
                 await body_of(fetcher, origin.url("/a"))
         assert origin.count() == 0
@@ -57,7 +57,7 @@ async def test_origin_with_a_broken_suite_is_unreachable(authority: trustme.CA, 
 async def test_origin_with_an_old_suite_and_another_name_is_unreachable(authority: trustme.CA) -> None:
     """An old suite changes nothing about the certificate."""
     async with ScriptedOrigin(ssl_context=server(authority, "AES128-SHA", name="x.example")) as origin:
-        async with fetching(ssl_context=trusting(authority)) as fetcher:
+        async with fetching(make_ssl_context=lambda: trusting(authority)) as fetcher:
             with pytest.raises(SourceUnreachable):
                 await body_of(fetcher, origin.url("/a"))
         assert origin.count() == 0

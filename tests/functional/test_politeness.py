@@ -217,6 +217,23 @@ async def test_client_is_limited_by_its_own_address_behind_a_trusted_proxy(
         assert "RateLimit" not in answer.headers
 
 
+async def test_articles_count_as_requests_of_their_client(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    """`POST /rewrite` is limited as pictures are, and its client is told when to come back."""
+    with Service(write_config(tmp_path, {"server": {"client_rate": 0.01, "client_burst": 2}})) as service:
+        client = Client(http, service.base)
+        answers = [
+            await client.get(
+                "/rewrite", method="POST", data=b"text\n" * 20_000, headers={"Content-Type": "text/markdown"}
+            )
+            for _ in range(3)
+        ]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert answers[2].code == "rate_limited"
+    assert 1 <= int(answers[2].headers["Retry-After"]) <= 100
+
+
 async def test_forwarding_headers_of_strangers_are_not_believed(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:

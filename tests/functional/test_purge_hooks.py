@@ -17,7 +17,7 @@ from scripted_origin import Request, ScriptedOrigin, head, running_in_thread
 from service import Service, write_config
 
 from proxy.config import ServerConfig
-from proxy.fetch.hooks import BATCH, tell
+from proxy.fetch.hooks import BATCH, MAX_AT_ONCE, tell
 
 
 class Hooks:
@@ -26,6 +26,22 @@ class Hooks:
     def __init__(self, origin: ScriptedOrigin) -> None:
         self.origin = origin
         self.told: dict[str, list[dict[str, Any]]] = {}
+
+    def hang(self, path: str) -> tuple[str, list[str]]:
+        """Return the address of a hook that never answers, and its path for each connection that has ended."""
+        ended: list[str] = []
+
+        async def handler(
+            _request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            try:
+                await reader.read()
+            finally:
+                ended.append(path)
+                writer.close()
+
+        self.origin.script(path, handler)
+        return self.origin.url(path), ended
 
     def add(self, path: str, *statuses: int) -> str:
         """Return the address of a hook that answers with `statuses`, the last one for ever."""
@@ -119,6 +135,27 @@ async def test_many_sources_are_told_in_parts(hooks: Hooks) -> None:
 
 async def test_hook_where_nobody_listens_is_a_failure_and_no_error() -> None:
     assert await tell(["http://127.0.0.1:1/", "http://[::1]:1/x"], purged=["http://h/a"]) == [False, False]
+
+
+async def test_hook_that_hangs_is_tried_twice_and_holds_up_no_other(hooks: Hooks) -> None:
+    hook, _ = hooks.hang("/hung")
+    addresses = [hook, hooks.add("/hook", 204)]
+    assert await tell(addresses, purged=["http://h/a"], timeout_seconds=0.5) == [False, True]
+    assert hooks.origin.count("/hung") == 2
+
+
+async def test_hook_that_hangs_longer_than_all_may_take_is_hung_up_on(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However long one try may take, and however many parts and hooks there are; its number is logged."""
+    hook, ended = hooks.hang("/hung")
+    sources = [f"http://h.example/{number}.png" for number in range(BATCH + 1)]
+    many = [hook] * (MAX_AT_ONCE + 1)  # the last one waits for its turn within the same time
+    told = await tell(many, purged=sources, timeout_seconds=3600, longest_seconds=0.5)
+    assert told == [False] * len(many)
+    assert [message.rsplit(": ", 1)[1] for message in caplog.messages] == ["it took too long"] * len(many)
+    while len(ended) < hooks.origin.count("/hung"):  # noqa: ASYNC110 - the server tells nobody
+        await asyncio.sleep(0)
 
 
 async def test_hook_that_fails_is_told_no_further_parts(hooks: Hooks) -> None:

@@ -63,6 +63,20 @@ def test_host_that_is_not_ascii_is_written_in_a_labels(posts: Path, host: str, w
     assert invoke("rewrite", posts / "a.md", "--check", config=config) == 0
 
 
+def test_former_host_that_is_not_ascii_is_found_in_both_spellings(posts: Path) -> None:
+    """Articles have it in A-labels, which is how we wrote it, or as somebody typed it."""
+    changes = {
+        "server": {"public_url": "https://new.example"},
+        "rewrite": {"former_urls": ["https://bücher.example/img"]},
+    }
+    former = [
+        f"https://{host}/img/image/content/{SOURCE}" for host in ("xn--bcher-kva.example", "bücher.example")
+    ]
+    (posts / "a.md").write_text("".join(f"![]({address})\n" for address in former))
+    assert invoke("rewrite", posts, "--write", config=write_config(posts.parent, changes)) == 0
+    assert (posts / "a.md").read_text() == f"![](https://new.example/image/content/{SOURCE})\n" * 2
+
+
 @pytest.mark.parametrize("command", [("warm",), ("rewrite",), ("rewrite", "--check"), ("rewrite", "--undo")])
 @pytest.mark.parametrize("name", ["photo.png", "Makefile", "archive.md"])
 def test_named_file_that_is_no_article_is_passed_over(
@@ -78,7 +92,7 @@ def test_named_file_that_is_no_article_is_passed_over(
 @pytest.mark.parametrize(
     "url",
     ["https://b\u202ecker.example", "https://bücher.example:99999", "https://\udcff.example", "https://é。。/\udcff",
-     "https://256.256.1.1", "https://h/" + "é" * 9000],
+     "https://256.256.1.1", "https://h/" + "é" * 9000, "https://bücher.example:0", f"https://{'ü' * 300}.example"],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["warm", "rewrite"])
 def test_base_url_whose_host_cannot_be_read_is_refused(

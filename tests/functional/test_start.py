@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from service import write_config
+from service import Service, write_config
 
+from cache.elsewhere import LOCK
 from proxy.process import signals_waiting
 
 
@@ -40,6 +41,21 @@ def test_signals_during_the_start_end_nothing(
     process.stdout.close()
     assert "listening on" in line
     assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_start_removes_what_a_killed_process_had_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """The folder for bodies that the store's disk did not take goes; folders of other things stay."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    left, others = tmp_path / "imgmirror-0123456789abcdef", tmp_path / "imgmirror-doctor-x"
+    for folder in (left, others):
+        folder.mkdir()
+        (folder / LOCK).touch()
+    with Service(write_config(tmp_path), workers=workers):
+        assert not left.exists()
+        assert others.exists()
 
 
 def test_orphans_of_a_container_are_waited_for_and_the_exit_code_is_that_of_the_service() -> None:

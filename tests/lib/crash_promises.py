@@ -160,12 +160,30 @@ def _plain_faults(root: Path) -> list[str]:
         body = root / "bodies" / digest[:2] / digest
         if hashlib.sha256(body.read_bytes()).hexdigest() != digest:
             wrong.append(f"the body {digest} has other bytes")
-    for path in root.glob("refs/??/*"):
-        lines = path.read_text("ascii", "replace").split("\n")
-        whole = len(lines) > 2 and lines[-2] == f"end {len(lines) - 3}"
-        if whole and lines[0] == "complete" and not users.get(path.name, set()) <= set(lines[1:-2]):
-            wrong.append(f"the list of users of {path.name} says that it is complete, and is not")
+    for digest in {path.name for path in root.glob("refs/??/*") if path.is_file()}:
+        listed = _listed(root / "refs" / digest[:2], digest)
+        if listed is not None and not users.get(digest, set()) <= listed:
+            wrong.append(f"the list of users of {digest} says that it is complete, and is not")
     return wrong
+
+
+def _listed(folder: Path, digest: str, prefix: str = "") -> set[str] | None:
+    """Return the keys that a list of users names with its parts; None when it does not say that it names all."""
+    path = folder / f"{digest}.users" / prefix if prefix else folder / digest
+    try:
+        lines = path.read_text("ascii", "replace").split("\n")
+    except FileNotFoundError:
+        return None
+    if len(lines) < 3 or lines[-2] != f"end {len(lines) - 3}" or not lines[0].endswith("complete"):
+        return None
+    found = set(lines[1:-2])
+    if lines[0].startswith("split"):
+        for digit in "0123456789abcdef":
+            part = _listed(folder, digest, prefix + digit)
+            if part is None:
+                return None
+            found |= part
+    return found
 
 
 def _bodies(root: Path) -> set[int]:

@@ -22,6 +22,7 @@ from typing import Any
 from crash_files import PASS, Plot, Step, Watch
 from keeping import make_entry
 
+from cache import refs
 from cache.entry import Entry
 from cache.errors import CacheError, NotKept
 from cache.originals import Originals
@@ -33,6 +34,9 @@ BODIES = 12
 
 SOURCES = 5
 """Of each lane."""
+
+SPLIT_AT = 1
+"""Keys in one file of a list of users: so few that lists are split all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +273,7 @@ def _urls(shift: Shift, lane: int) -> list[str]:
 def work(shift: Shift, plot: Plot, tell: Callable[[object], None], *, steps: bool = False) -> None:
     """Do a shift under a plot, telling what is begun and done, and every step of the disk when asked to."""
     logging.disable(logging.ERROR)
+    refs.MAX_KEYS = SPLIT_AT
     armed = not shift.armed_at
 
     def begins(message: object) -> None:

@@ -1,7 +1,8 @@
 """`imgmirror` on a disk that fails when a file beside the store says so: `faulty_service.py ORDERS ROOT serve …`.
 
 ORDERS holds JSON: {"share": 0.3, "kinds": ["sync", …]}; an empty or missing file means a disk that works.
-Besides, no entry is finished while somebody holds the file ORDERS.gate.
+Besides, no entry is finished while somebody holds the file ORDERS.gate, and no fsync while somebody holds ORDERS.syncs.
+`FAULTY_HUNG_SECONDS` says from when on the service takes a disk for one that hangs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from crash_files import PASS, Fate, Plot, Step, Watch, faulty
 
-from cache import durable
+from cache import durable, threads
 from proxy.cli import main
 
 
@@ -62,6 +63,26 @@ def held_entries(orders: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def held_syncs(orders: Path) -> Iterator[None]:
+    """Have no fsync of a running service end until the block is left."""
+    with orders.with_suffix(".syncs").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
+    orders.with_suffix(".syncs").unlink()
+
+
+def _hold_syncs(gate: Path) -> None:
+    fsync = os.fsync
+
+    def held(descriptor: int) -> None:
+        with contextlib.suppress(FileNotFoundError), gate.open() as waiting:
+            fcntl.flock(waiting, fcntl.LOCK_SH)
+        fsync(descriptor)
+
+    os.fsync = held
+
+
 def _hold_entries(gate: Path) -> None:
     sync_folder = durable.sync_folder
 
@@ -76,5 +97,7 @@ def _hold_entries(gate: Path) -> None:
 
 if __name__ == "__main__":
     _hold_entries(Path(sys.argv[1]).with_suffix(".gate"))
+    threads.HUNG_SECONDS = float(os.environ.get("FAULTY_HUNG_SECONDS", threads.HUNG_SECONDS))
     with Watch(Path(sys.argv[2]), Ordered(Path(sys.argv[1]))):
+        _hold_syncs(Path(sys.argv[1]).with_suffix(".syncs"))
         sys.exit(main(sys.argv[3:]))

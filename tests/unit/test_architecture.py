@@ -41,6 +41,7 @@ ONE_IMPORTER = {
     "resvg_py": "proxy.images",
     "diskcache": "cache",
     "warcio": "proxy.archives",
+    "cryptography": "proxy.fetch",
     "aiohttp.web": "proxy.web",
     "prometheus_client": "proxy.observe",
 }

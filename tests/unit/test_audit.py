@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,11 @@ def test_accepted_fault_whose_page_does_not_name_it_exits_1(tmp_path: Path) -> N
 def test_project_itself_passes() -> None:
     done = subprocess.run([sys.executable, ROOT / ".ci" / "audit.py"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_page_for_scanners_names_every_accepted_fault_and_how_many_there_are() -> None:
+    """It promises one finding for any installation."""
+    table = tomllib.loads((ROOT / "docs" / "advisories.toml").read_text(encoding="utf-8"))
+    accepted = [row["ids"] for row in table["advisory"] if "accepted" in row]
+    assert accepted == [["CVE-2025-69872"]]
+    assert "The table holds one fault" in (ROOT / "docs" / "security-scanners.md").read_text(encoding="utf-8")

@@ -204,6 +204,29 @@ def test_wrapper_with_and_without_scheme_is_accepted(tmp_path: Path) -> None:
     assert len(load(write(tmp_path, f"[rewrite]\nwrappers = {prefixes}\n"), {}).config.rewrite.wrappers) == 4
 
 
+def test_wrapper_with_its_dialect_is_accepted_beside_plain_prefixes(tmp_path: Path) -> None:
+    wrappers = '["https://a.example/?", {prefix = "https://b.example/", dialect = "thumbor"}]'
+    found = load(write(tmp_path, f"[rewrite]\nwrappers = {wrappers}\nwidths = [640, 320, 640]\n"), {}).config
+    assert found.rewrite.prefixes == ("https://a.example/?", ("https://b.example/", "thumbor"))
+    assert found.rewrite.widths == (320, 640)
+    assert type(found.rewrite)(**found.rewrite.model_dump(mode="json")) == found.rewrite
+
+
+def test_wrapper_with_an_unknown_dialect_or_no_prefix_is_named_once(tmp_path: Path) -> None:
+    wrappers = [
+        'prefix = "https://b.example/", dialect = "thumbr"',
+        'dialect = "ipx"',
+        'prefix = "x", dialect = "ipx"',
+    ]
+    listed = ", ".join(f"{{{wrapper}}}" for wrapper in wrappers)
+    found = problems_of(write(tmp_path, f"[rewrite]\nwrappers = [{listed}]\nwidths = [0]\n"))
+    assert len(found) == 4
+    assert "'thumbor'" in found[0]
+    assert "prefix: must be set" in found[1]
+    assert "not the beginning" in found[2]
+    assert found[3].startswith("rewrite.widths.0: ")
+
+
 def test_preset_with_bad_option_is_refused(tmp_path: Path) -> None:
     found = problems_of(write(tmp_path, "[presets.hero]\nwidht = 5\n[presets.Bad]\nwidth = 5\n"))
     assert any("widht" in line for line in found)

@@ -164,9 +164,10 @@ def test_nested_wrappers_are_opened_up_to_a_depth(depth: int) -> None:
 
 def test_dropped_options_are_named() -> None:
     """What a wrapper would have done to the picture is not dropped in silence."""
-    unwrapped = UNWRAPPER.unwrap("https://wsrv.nl/?url=http://h/a.png&w=300&q=5&w=4")
+    unwrapped = UNWRAPPER.unwrap("https://wsrv.nl/?url=http://h/a.png&w=300&q=5&w=4&mask=star&il")
     assert unwrapped is not None
-    assert unwrapped.dropped == ("w", "q")
+    assert unwrapped.dropped == ("weserv mask",)
+    assert unwrapped.options == {"width": "4", "quality": "5"}
 
 
 @given(

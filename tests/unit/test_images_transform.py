@@ -234,9 +234,20 @@ def test_auto_without_a_hint_is_the_same_variant_as_nothing() -> None:
 
 def test_preset_only_means_nothing_besides() -> None:
     """Policy asks whether a request stays within a preset."""
-    assert Transform.parse("headimg").is_preset_only
-    assert not Transform.parse("headimg,w=1").is_preset_only
-    assert not Transform.parse("w=1").is_preset_only
+    assert Transform.parse("headimg").is_bounded(())
+    assert Transform.parse("headimg,w=320").is_bounded((320, 480))
+    assert Transform.parse("w=480").is_bounded((320, 480))
+    for options in (
+        "headimg,w=1",
+        "w=1",
+        "w=320,h=1",
+        "h=320",
+        "w=auto",
+        "headimg,h=320",
+        "q=80",
+        "w=320,dpr=2",
+    ):
+        assert not Transform.parse(options).is_bounded((320, 480))
 
 
 @pytest.mark.parametrize(

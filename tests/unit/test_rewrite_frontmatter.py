@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rewriting import SOURCE, WRAPPED, ours, rewrite, text
 
 from proxy.config import RewriteConfig
+from proxy.rewrite.files import find_articles
+from proxy.rewrite.frontmatter import MAX_BYTES
 
 HEAD = ours(preset="headimg")
 THUMB = ours(preset="thumbnail")
@@ -88,19 +92,95 @@ def test_what_is_no_front_matter_is_text(article: str) -> None:
     assert text(article) == article
 
 
-@pytest.mark.parametrize(
-    "front",
-    [
-        f"photos:\n  - {WRAPPED}",
-        f"# headimg: {WRAPPED}",
-        f"headimg: a\n  # {WRAPPED}",
-    ],
-)
-def test_front_matter_value_without_preset_and_comment_are_left_on_purpose(front: str) -> None:
-    """A key that the configuration does not name, and comments."""
+@pytest.mark.parametrize("front", [f"# headimg: {WRAPPED}", f"headimg: a\n  # {WRAPPED}"])
+def test_front_matter_comment_is_left_on_purpose(front: str) -> None:
     result = rewrite(f"---\n{front}\n---\n")
     assert not result.replaced
     assert [item.on_purpose for item in result.left] == [True]
+
+
+@pytest.mark.parametrize(
+    ("key", "preset"),
+    [
+        ("image", "headimg"),
+        ("coverImage", "headimg"),
+        ("banner_img", "headimg"),
+        ("featured-image", "headimg"),
+        ("og_image", "headimg"),
+        ("heroImage", "headimg"),
+        ("thumbnailImage", "thumbnail"),
+        ("index_img", "thumbnail"),
+        ("avatar", "original"),
+        ("icon", "original"),
+        ("photos", "content"),
+        ("nobodys-key", "content"),
+        ("标题", "content"),
+    ],
+)
+@pytest.mark.parametrize(
+    "article",
+    [
+        "---\nKEY: URL\n---\n",
+        "---\nKEY:\n- 'URL'\n- \"URL\"\n---\n",
+        "---\nKEY: [URL, URL]\n---\n",
+        "---\nKEY: >-\n  URL\n---\n",
+        "---\nKEY: |\n  URL\n  URL\n---\n",
+        "---\na: {b: [{KEY: URL}]}\n---\n",
+        "+++\n'KEY' = 'URL'\n+++\n",
+        '+++\n[[a.b]]\n"KEY" = [\n  \'URL\',\n  """URL""",\n]\n+++\n',
+        '{"a": {"KEY": ["URL"]}}\n',
+        ';;;\n"KEY": "URL"\n;;;\n',
+    ],
+)
+def test_every_front_matter_value_that_is_a_wrapped_picture_is_rewritten(
+    article: str, key: str, preset: str
+) -> None:
+    """The key chooses the preset and nothing else; with all pictures, direct ones are taken by their name."""
+    article = article.replace("KEY", key)
+    result = rewrite(article.replace("URL", WRAPPED))
+    assert result.data.decode() == article.replace("URL", ours(preset=preset))
+    assert not result.left
+    assert rewrite(article.replace("URL", SOURCE)).data.decode() == article.replace("URL", SOURCE)
+    all_images = rewrite(article.replace("URL", SOURCE), all_images=True)
+    assert all_images.data.decode() == article.replace("URL", ours(preset=preset))
+    assert (preset,) in {picture.presets for picture in result.pictures}
+
+
+@pytest.mark.parametrize(
+    ("front", "preset"),
+    [
+        ("image:\n  path: URL", "headimg"),
+        ("cover:\n  thumbnail: URL", "thumbnail"),
+        ("header:\n  teaser: URL", "headimg"),
+        ("header:\n  actions:\n    - url: URL", "headimg"),
+        ("authors:\n  - name: x\n    image_url: URL", "original"),
+        ("gallery:\n  - image_path: URL", "content"),
+        ("hero:\n  image:\n    dark: URL", "headimg"),
+    ],
+)
+def test_innermost_named_key_or_dotted_path_gives_the_preset(front: str, preset: str) -> None:
+    article = f"---\n{front}\n---\n"
+    assert text(article.replace("URL", WRAPPED)) == article.replace("URL", ours(preset=preset))
+
+
+def test_picture_without_a_pictures_name_is_known_by_its_own_key_only() -> None:
+    """`image: https://…/photo-1` is a picture; below a picture's key it is reported, elsewhere it is a link."""
+    photo = "https://photos.example/photo-1"
+    article = f"---\nimage: {photo}\nhero:\n  path: {photo}x\n  link: {photo}y\nhome: {photo}z\n---\n"
+    result = rewrite(article, all_images=True)
+    assert [item.source.url for item in result.replaced] == [photo, f"{photo}x"]
+    assert [(item.text, item.context, item.on_purpose) for item in result.left] == [
+        (f"{photo}y", "front matter hero.link", True)
+    ]
+
+
+def test_wrapper_of_no_picture_under_a_key_that_nobody_names_stays_and_is_said() -> None:
+    article = "---\nhome: https://cors.io/?http://h.example/page.html\n---\n"
+    result = rewrite(article)
+    assert result.data.decode() == article
+    assert [(item.line, item.context, item.on_purpose) for item in result.left] == [
+        (2, "front matter home", True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +197,11 @@ def test_front_matter_value_of_unknown_meaning_is_left_for_a_person(front: str) 
     result = rewrite(f"---\n{front}\n---\n")
     assert not result.replaced
     assert [item.on_purpose for item in result.left] == [False]
+
+
+def test_address_inside_a_longer_value_is_reported_with_its_key() -> None:
+    result = rewrite(f"---\na:\n  intro: 'see {WRAPPED}'\n---\n")
+    assert [(item.line, item.context) for item in result.left] == [(3, "front matter a.intro")]
 
 
 @pytest.mark.parametrize(
@@ -144,29 +229,105 @@ def test_toml_long_string_on_several_lines_is_left_for_a_person() -> None:
 
 
 @pytest.mark.parametrize(
+    ("front", "expected"),
+    [
+        ("a: b: c\nheadimg: 'URL'\n", "a: b: c\nheadimg: 'NEW'\n"),
+        ("title: 'It's'\r\nheadimg: URL # x\r\n", "title: 'It's'\r\nheadimg: NEW # x\r\n"),
+        ("headimg: 'URL\n", "headimg: 'NEW\n"),
+        ('title: "a" b\nbanner:\n- URL\n- "URL"\n', 'title: "a" b\nbanner:\n- NEW\n- "NEW"\n'),
+        ("a: }\ncover: [URL, 'URL']\n", "a: }\ncover: [NEW, 'NEW']\n"),
+        ("a: @x\nimage:\n  path: URL\n", "a: @x\nimage:\n  path: NEW\n"),
+        (
+            "a: %\n# headimg: URL\ntext URL\nheadimg: see URL\n",
+            "a: %\n# headimg: URL\ntext URL\nheadimg: see URL\n",
+        ),
+    ],
+)
+def test_yaml_that_cannot_be_read_is_rewritten_key_by_key(front: str, expected: str) -> None:
+    """It is said to be broken; what is no single address is left for a person, under its key."""
+    article, new = (f"---\n{text}---\n![](URL)\n" for text in (front, expected))
+    new = new[: -len("![](URL)\n")] + f"![]({ours()})\n"
+    result = rewrite(article.replace("URL", WRAPPED))
+    assert result.data.decode() == new.replace("URL", WRAPPED).replace("NEW", HEAD)
+    assert [item.reason for item in result.left if not item.text] == [
+        "the front matter is not readable YAML and was rewritten key by key"
+    ]
+    left = [item for item in result.left if item.text and not item.on_purpose]
+    assert [item.context for item in left] == (
+        ["front matter", "front matter headimg"] if "see" in front else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("article", "expected"),
+    [
+        ("+++\ncover = URL\n+++\n", "+++\ncover = NEW\n+++\n"),
+        (
+            '+++\na = \'b\n[params.cover]\nimage = "URL"\n+++\n',
+            '+++\na = \'b\n[params.cover]\nimage = "NEW"\n+++\n',
+        ),
+        (';;;\n"cover" = "URL",\n;;;\n', ';;;\n"cover" = "NEW",\n;;;\n'),
+    ],
+)
+def test_other_front_matter_that_cannot_be_read_is_rewritten_key_by_key(article: str, expected: str) -> None:
+    result = rewrite(article.replace("URL", WRAPPED))
+    assert result.data.decode() == expected.replace("NEW", HEAD)
+    assert [item.on_purpose for item in result.left] == [True]
+
+
+@pytest.mark.parametrize(
     "article",
     [
-        f"---\na: b: c\nheadimg: '{WRAPPED}'\n---\n",
-        f"---\nheadimg: '{WRAPPED}\n---\n",
         f"---\nheadimg: {'[' * 100}'{WRAPPED}'\n---\n",
-        f"+++\ncover = {WRAPPED}\n+++\n",
-        f';;;\n"cover" = "{WRAPPED}"\n;;;\n',
         f"---\na: '{'x' * 300_000}'\nheadimg: '{WRAPPED}'\n---\n",
     ],
 )
-def test_front_matter_that_cannot_be_read_is_left_for_a_person(article: str) -> None:
-    """Broken front matter is not touched, and said to need somebody's eye; the text still is rewritten."""
+def test_front_matter_beyond_the_bounds_is_left_for_a_person(article: str) -> None:
+    """Too deep or too long front matter is not touched; the text still is rewritten."""
     result = rewrite(article + f"![]({WRAPPED})\n")
     assert result.data == (article + f"![]({ours()})\n").encode()
     reasons = [item.reason for item in result.left if not item.on_purpose]
     assert "front matter" in reasons[0]
 
 
+@pytest.mark.parametrize("before", ["", "\ufeff", "\ufeff\r\n \n"])
+@pytest.mark.parametrize(
+    "front",
+    [
+        "title: x\nheadimg: URL\n---\n",
+        "headimg: URL\n---\n",
+        "title: x\n\n# a comment\ntags:\n- a\n  - b\ncover:\n  image: URL\n-----\n",
+        "date: 2020-01-01\r\nheadimg: 'URL'\r\n---\r\n",
+    ],
+)
+def test_front_matter_may_lack_its_first_fence(front: str, before: str) -> None:
+    article = f"{before}{front}\n![](BODY)\n"
+    assert text(article.replace("URL", WRAPPED).replace("BODY", WRAPPED)) == (
+        article.replace("URL", HEAD).replace("BODY", ours())
+    )
+
+
+@pytest.mark.parametrize(
+    "article",
+    [
+        "Note: a heading\n---\n\nimage: URL\n",
+        "title: x\ntext\nimage: URL\n---\n",
+        "title: x\nimage: URL\n",
+        "https://h.example/\n---\nimage: URL\n",
+    ],
+)
+def test_text_above_a_rule_is_no_front_matter(article: str) -> None:
+    """A heading, a paragraph, keys without an end: the address is a link in the text."""
+    assert text(article.replace("URL", WRAPPED)) == article.replace("URL", ours(preset="original"))
+
+
 def test_fields_of_the_configuration_decide() -> None:
-    """A key that the configuration names is a picture; one that it no longer names is not."""
-    config = RewriteConfig(fields={"photos": "thumbnail"})
-    article = f"---\nphotos: [{WRAPPED}]\nheadimg: {WRAPPED}\n---\n"
-    assert text(article, config=config) == f"---\nphotos: [{THUMB}]\nheadimg: {WRAPPED}\n---\n"
+    """A table of the configuration replaces the shipped one; what it does not name takes `rewrite.front`."""
+    config = RewriteConfig(fields={"ph?tos": "thumbnail", "a.*": "original"}, front="headimg")
+    article = f"---\nphotos: [{WRAPPED}]\ncover: {WRAPPED}\na: {{cover: {WRAPPED}}}\n---\n"
+    assert text(article, config=config) == (
+        f"---\nphotos: [{THUMB}]\ncover: {HEAD}\na: {{cover: {ours(preset='original')}}}\n---\n"
+    )
 
 
 def test_yaml_keeps_bytes_that_are_no_utf8() -> None:
@@ -174,3 +335,55 @@ def test_yaml_keeps_bytes_that_are_no_utf8() -> None:
     article = b"---\ntitle: '\xcd\xbc \x00\x01'\nheadimg: " + WRAPPED.encode() + b"?\xcd\xbc\n---\n"
     expected = b"---\ntitle: '\xcd\xbc \x00\x01'\nheadimg: " + HEAD.encode() + b"?%CD%BC\n---\n"
     assert rewrite(article).data == expected
+
+
+LONG = "a" * (2 * MAX_BYTES)
+
+
+@pytest.mark.parametrize(
+    "front",
+    [f'{{"x": "{LONG}", "headimg": "%s"}}\n', f';;;\n"x": "{LONG}", "headimg": "%s"\n;;;\n'],
+)
+def test_long_json_is_read_as_short_json_is(front: str) -> None:
+    """Its strings are found by key, with and without a wrapper, wherever they stand."""
+    article = front + f"![]({WRAPPED})\n"
+    assert text(article % WRAPPED) == article.replace(WRAPPED, ours()) % ours(preset="headimg")
+    assert text(article % SOURCE, all_images=True) == article.replace(WRAPPED, ours()) % ours(
+        preset="headimg"
+    )
+
+
+@pytest.mark.parametrize("fence", ["---", "+++"])
+def test_long_yaml_and_toml_are_reported_with_their_reason(fence: str) -> None:
+    equals = ":" if fence == "---" else " ="
+    front = f'{fence}\nx{equals} "{LONG}"\nheadimg{equals} "{SOURCE}"\n{fence}\n'
+    result = rewrite(front, all_images=True)
+    assert result.data.decode() == front
+    assert [(left.reason, left.on_purpose) for left in result.left] == [
+        ("the front matter is too long to be read", False)
+    ]
+
+
+@pytest.mark.parametrize("filler", ["a", LONG])
+def test_json_with_a_fault_is_reported_and_not_taken_as_text(filler: str) -> None:
+    """A generator refuses it; what follows the object is rewritten."""
+    front = f'{{"x": "{filler}", "headimg": "{SOURCE}",}}\n'
+    result = rewrite(front + f"![]({WRAPPED})\n", all_images=True)
+    assert result.data.decode() == front + f"![]({ours()})\n"
+    broken, *others = result.left
+    assert broken.reason.startswith("the front matter is not readable JSON")
+    assert [left.text for left in others] == [SOURCE]
+
+
+@pytest.mark.parametrize(
+    ("front", "is_article"),
+    [
+        (f'{{"x": "{LONG}"}}\n', True),
+        (f'---\nx: "{LONG}"\n---\n', True),
+        (f"---\n{LONG}\n", False),
+        (LONG, False),
+    ],
+)
+def test_text_file_with_long_front_matter_is_an_article(tmp_path: Path, front: str, is_article: bool) -> None:
+    (tmp_path / "a.txt").write_text(front)
+    assert [found.path.name for found in find_articles([tmp_path])] == ["a.txt"] * is_article

@@ -174,8 +174,9 @@ def test_markdown_template_tag_that_shows_a_picture_is_rewritten(before: str, af
 
 def test_replacement_names_what_the_wrapper_did_and_we_do_not() -> None:
     """Options of a wrapper are named, never dropped in silence."""
-    result = rewrite("![a](https://wsrv.nl/?url=h.example/30.png&w=100&output=webp)")
-    assert [item.dropped for item in result.replaced] == [("w", "output")]
+    result = rewrite("![a](https://wsrv.nl/?url=h.example/30.png&w=100&mask=star)")
+    assert [item.dropped for item in result.replaced] == [("weserv mask",)]
+    assert [item.preset for item in result.replaced] == ["width=100"]
 
 
 def test_replacement_says_where_and_what() -> None:

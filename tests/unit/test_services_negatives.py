@@ -148,6 +148,19 @@ async def test_retry_after_is_taken_at_its_word_at_once_and_bounded(memory: Memo
     assert await memory.known() is None
 
 
+async def test_what_is_remembered_says_for_how_long_it_still_is(memory: Memory) -> None:
+    """So that who asks can come back when the origin is asked again; for each kind of failure."""
+    await memory.fail(status_failure(429, retry_after="120"))
+    memory.now += 50
+    known = await memory.known()
+    assert isinstance(known, SourceError)
+    assert (known.origin_status, known.retry_after_seconds) == (429, 70.0)
+    await memory.fail(SourceTimeout(), times=2)
+    known = await memory.known()
+    assert isinstance(known, SourceError)
+    assert known.retry_after_seconds == KINDS["timeout"].seconds
+
+
 async def test_purge_forgets(memory: Memory) -> None:
     """A purge changes the stamp of the source."""
     await memory.fail(status_failure(404), times=2)

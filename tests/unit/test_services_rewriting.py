@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import io
 import os
 import subprocess
 import sys
@@ -19,7 +21,13 @@ from proxy.errors import QueueFull, RequestTooLarge
 from proxy.services import rewriteprocess
 from proxy.services.articles import RewriteSettings
 from proxy.services.gathering import gather
-from proxy.services.rewritejobs import Limits
+from proxy.services.rewritejobs import (
+    Limits,
+    frame,
+    read_frame,
+    settings_from_wire,
+    settings_to_wire,
+)
 from proxy.services.rewritepool import RewritePool
 from proxy.services.rewriteprocess import SMALL_BYTES, GuardedRewriter, RewriteProcess, TooCostly
 
@@ -47,6 +55,35 @@ def test_process_answers_what_the_rewriter_answers(kind: str) -> None:
     with GuardedRewriter(SETTINGS) as far:
         assert far.rewrite(LARGE, kind=kind) == near.rewrite(LARGE, kind=kind)
         assert far.addresses(LARGE, kind=kind) == near.addresses(LARGE, kind=kind)
+
+
+@pytest.mark.parametrize(("transforms", "options"), [("any", "content,format=png"), ("presets", "content")])
+def test_process_is_told_which_transforms_are_served(transforms: str, options: str) -> None:
+    """It writes no address that the service refuses, and the drawing that previews need where it may."""
+    settings = RewriteSettings.of(Config(sources=SourcesConfig(transforms=transforms)), base_url=BASE)
+    page = b'<meta property="og:image" content="https://wsrv.nl/?url=h/a.svg">'
+    process = RewriteProcess(SHORT)
+    result = process.rewrite(page, kind="html", settings=settings)
+    process.close()
+    assert result == settings.rewriter().rewrite(page, kind="html")
+    assert (
+        result.data.decode() == f'<meta property="og:image" content="{BASE}/image/{options}/http://h/a.svg">'
+    )
+
+
+def test_settings_come_back_from_the_wire_as_they_were() -> None:
+    """Each of them differs from its default, so that one that is not sent shows."""
+    config = Config(
+        rewrite={"body": "thumbnail"},
+        sources=SourcesConfig(keys=("a key of this test",), transforms="presets"),
+        fetch={"types": ["image/*", "text/css"]},
+    )
+    settings = RewriteSettings.of(config, base_url=BASE, all_images=True)
+    plain = RewriteSettings.of(Config(), base_url="")
+    names = [field.name for field in dataclasses.fields(settings)]
+    assert all(getattr(settings, name) != getattr(plain, name) for name in names)
+    header, _ = read_frame(io.BytesIO(frame(settings_to_wire(settings))).read)
+    assert settings_from_wire(header) == settings
 
 
 def test_small_article_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,9 @@ class ScriptedWarmer:
         self.active: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
 
+    def stop(self) -> None:
+        """Nothing is waited for."""
+
     def wants_pauses(self, origin: str) -> bool:
         return origin.removeprefix("http://") in self.paced
 
@@ -207,6 +210,9 @@ class MoodyWarmer:
     def __init__(self, moods: dict[str, list[Failure | None]]) -> None:
         self.moods = moods
         self.asked: list[str] = []
+
+    def stop(self) -> None:
+        """Nothing is waited for."""
 
     def wants_pauses(self, _origin: str) -> bool:
         return False

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from proxy.cli.checks.finding import Finding
+from proxy.config import Config
 from proxy.fetch.names import Names, make_resolver
+from proxy.source import Source
 
 
 async def dns_findings(name: str) -> list[Finding]:
     """Return whether DNS answers for `name`."""
-    names = Names(make_resolver(), owns=True)
     try:
-        found = await names.resolve(name, 443)
+        found = await _address(name)
     except (OSError, ValueError) as error:
         advice = "look at /etc/resolv.conf and the firewall; --host asks for another name, --offline leaves this out"
         return [
             Finding("care", "DNS", f"{name} has no address: {str(error) or type(error).__name__}", advice)
         ]
+    return [Finding("ok", "DNS", f"{name} has the address {found}" if found else f"{name} answered")]
+
+
+async def public_name_findings(config: Config) -> list[Finding]:
+    """Return whether the name in `server.public_url` can be found; nothing for this machine's own and for none."""
+    if not config.server.is_public:
+        return []
+    base = Source.parse(config.server.public_url)
+    try:
+        found = await _address(base.host)
+    except (OSError, ValueError) as error:
+        advice = "make a DNS record for it before articles point at it; --offline leaves this out"
+        problem = f"{base.host} has no address: {str(error) or type(error).__name__}"
+        return [Finding("note", "public address", problem, advice)]
+    return [Finding("ok", "public address", f"{base.host} has the address {found or base.host}")]
+
+
+async def _address(name: str) -> str:
+    async with _names() as names:
+        found = await names.resolve(name.strip("[]"), 443)
+    return found[0]["host"] if found else ""
+
+
+@asynccontextmanager
+async def _names() -> AsyncIterator[Names]:
+    names = Names(make_resolver(), owns=True)
+    try:
+        yield names
     finally:
         await names.close()
-    return [
-        Finding("ok", "DNS", f"{name} has the address {found[0]['host']}" if found else f"{name} answered")
-    ]

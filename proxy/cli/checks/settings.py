@@ -14,6 +14,7 @@ from proxy.config import Config
 from proxy.configfile import ConfigError
 from proxy.images.libvips import REPAIR, decoder_problem, find_libvips
 from proxy.policy import listen_problem, load_manifest
+from proxy.source import base_in_a_labels
 from proxy.version import __version__
 
 RELEASED = 1_735_689_600.0
@@ -36,9 +37,8 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
     yield from _decoder(config)
     yield from _manifest(config)
     yield from _administration(config)
-    if not config.server.public_url:
-        advice = "set server.public_url, or give `rewrite` a --base-url"
-        yield Finding("note", "configuration", "no server.public_url", advice)
+    yield Finding("ok", "rewrite", _written(config))
+    yield from _public_address(config.server.public_url)
     if SHIPPED_CONTACT in config.fetch.user_agent:
         advice = "name your own contact in fetch.user_agent, so that origins write before they block"
         yield Finding("note", "configuration", "fetch.user_agent is the shipped one", advice)
@@ -46,6 +46,17 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
         networks = ", ".join(map(str, config.fetch.allow_networks))
         advice = "whoever the service serves can read what lies there; empty fetch.allow_networks unless you mean it"
         yield Finding("care", "configuration", f"private networks may be fetched from: {networks}", advice)
+
+
+def _written(config: Config) -> str:
+    """Return which options `rewrite` may write into articles."""
+    signed = "signed" if config.sources.keys else "unsigned"
+    if config.any_transform:
+        return f"writes {signed} addresses with presets and with the sizes that wrappers asked for"
+    widths = ", ".join(map(str, config.rewrite.widths)) or "no others"
+    return (
+        f"writes {signed} addresses with presets and, where a wrapper asked for a size, the widths {widths}"
+    )
 
 
 def machine_findings(config: Config) -> Iterator[Finding]:
@@ -60,6 +71,14 @@ def machine_findings(config: Config) -> Iterator[Finding]:
     else:
         yield Finding("ok", "open files", f"a process may open {allowed}")
     yield from _clock(config, now=time.time())
+
+
+def _public_address(url: str) -> Iterator[Finding]:
+    if not url:
+        advice = "set server.public_url, or give `rewrite` a --base-url"
+        yield Finding("note", "configuration", "no server.public_url", advice)
+    elif not url.isascii():
+        yield Finding("ok", "public address", f"{url} is written {base_in_a_labels(url)} in articles")
 
 
 def _administration(config: Config) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from proxy.cli.keeping.common import MAX_LINES, Stores, opened, show_figures, sh
 from proxy.cli.terminal import progress_bar, readable, safe, say, show_table
 from proxy.config import Config
 from proxy.dialects.native import VERSION_MARK
-from proxy.services.articles import unwrapper_of
+from proxy.services.articles import kept_source, unwrapper_of
 from proxy.services.repairing import Repair, Repairing
 from proxy.services.tally import Share, Tally
 from proxy.source import Source
@@ -99,7 +99,8 @@ def show_misuse(args: argparse.Namespace) -> str:
 async def show(args: argparse.Namespace, config: Config) -> int:
     """Show what is known of one picture, its versions with their addresses; exit 1 when it is not kept."""
     async with opened(config, look=True) as stores:
-        url = unwrapper_of(config).opened(Source.parse(args.source))[0].url
+        source = Source.parse(args.source)
+        url = (await kept_source(unwrapper_of(config), stores.originals, source)).url
         entry = await stores.originals.get(url)
         used_by = await stores.articles.articles_of(url)
         blocked = await stores.originals.is_blocked(url)

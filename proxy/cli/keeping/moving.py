@@ -77,8 +77,9 @@ async def pack(args: argparse.Namespace, config: Config) -> int:
 
 async def _selected(args: argparse.Namespace, stores: Stores, config: Config) -> Selection | None:
     if args.source is not None:
-        url = unwrapper_of(config).opened(Source.parse(args.source))[0].url
-        return Selection(lambda source: source == url, blocks=False)
+        way = unwrapper_of(config).way(Source.parse(args.source))
+        urls = {way.source.url, *(source.url for source in way.written)}
+        return Selection(urls.__contains__, blocks=False)
     if args.origin is not None:
         origin = Source.parse(args.origin).origin
         return Selection(lambda source: origin_of(source) == origin, blocks=False)

@@ -11,8 +11,8 @@ from proxy.cli.keeping.common import Stores, known_article, opened, show_figures
 from proxy.cli.terminal import progress_bar, safe, say
 from proxy.config import Config
 from proxy.fetch.hooks import tell
-from proxy.services.articles import unwrapper_of
-from proxy.services.purging import PurgeReport, Purging, Wanted, wanted
+from proxy.services.articles import kept_source, unwrapper_of
+from proxy.services.purging import PurgeRefused, PurgeReport, Purging, Wanted, wanted
 from proxy.services.replacing import accept
 from proxy.source import Source
 
@@ -66,21 +66,34 @@ async def purge(args: argparse.Namespace, config: Config) -> int:
             unwrapper=unwrapper_of(config),
             now=time.time,
         )
+        refused: PurgeRefused | None = None
         with progress_bar("Purging") as progress:
-            report = await purging.purge(_wanted(args, article), progress)
-    _show_purged(args, report)
+            try:
+                report = await purging.purge(_wanted(args, article), progress)
+            except PurgeRefused as error:
+                report, refused = error.report, error
+    _show_purged(args, report, refused=refused is not None)
     if args.dry_run:
         return 0
+    failed = await _tell_hooks(config, report)
+    if refused is not None:
+        # A report that says what was done must not read like success.
+        raise refused
+    return int(failed)
+
+
+async def _tell_hooks(config: Config, report: PurgeReport) -> bool:
+    """Tell caches in front what was purged; return whether one of them was not told."""
     told = await tell(config.server.purge_hooks, purged=report.purged, blocked=report.blocked)
     if failed := told.count(False):
         say(
             f"imgmirror: {failed} of {len(told)} purge hooks were not told; their caches may still have it",
             error=True,
         )
-    return int(failed > 0)
+    return failed > 0
 
 
-def _show_purged(args: argparse.Namespace, report: PurgeReport) -> None:
+def _show_purged(args: argparse.Namespace, report: PurgeReport, *, refused: bool) -> None:
     if args.json:
         show_json(dataclasses.asdict(report))
         return
@@ -92,7 +105,7 @@ def _show_purged(args: argparse.Namespace, report: PurgeReport) -> None:
     ):
         for source in sources:
             say(f"{word}{source}")
-    if args.source is not None and not report.purged:
+    if args.source is not None and not report.purged and not refused:
         say(f"{'no older version is kept' if args.history else 'not kept'}: {safe(args.source)}")
     figures = {
         "purged": len(report.purged),
@@ -123,7 +136,8 @@ def accept_misuse(args: argparse.Namespace) -> str:
 async def accept_version(args: argparse.Namespace, config: Config) -> int:
     """Make bytes that were set aside, or an older version, the present original."""
     async with opened(config) as stores:
-        url = unwrapper_of(config).opened(Source.parse(args.source))[0].url
+        source = Source.parse(args.source)
+        url = (await kept_source(unwrapper_of(config), stores.originals, source)).url
         entry = await accept(stores.originals, url, args.version)
     if entry is None:
         say(f"imgmirror: {url} has no such version; store show --source shows them", error=True)

@@ -15,7 +15,7 @@ from proxy.fetch.hooks import tell
 from proxy.rewrite.rewriter import RewriteResult, TextKind, kind_of
 from proxy.rewrite.sitetext import MEDIA_TYPES, site_kind
 from proxy.services.articles import RewriteSettings
-from proxy.services.purging import Wanted, wanted
+from proxy.services.purging import PurgeRefused, PurgeReport, Wanted, wanted
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
 
@@ -84,14 +84,23 @@ async def purge(context: Context, request: web.BaseRequest) -> web.Response:
     """Delete kept originals; true in every worker when the answer comes."""
     require_admin(request, context.config.server)
     request_of = _wanted(await _body(request, context.config.server.read_timeout))
-    report = await context.purging.purge(request_of)
-    if not report.dry_run:
-        context.metrics.purges.inc(len(report.purged))
-        # A cache in front that was not told is in the log and the metrics: what was asked for here is done.
-        told = await tell(context.config.server.purge_hooks, purged=report.purged, blocked=report.blocked)
-        for outcome, count in (("ok", told.count(True)), ("failed", told.count(False))):
-            context.metrics.purge_hooks.labels(outcome).inc(count)
+    try:
+        report = await context.purging.purge(request_of)
+    except PurgeRefused as error:
+        await _tell_hooks(context, error.report)
+        raise
+    await _tell_hooks(context, report)
     return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
+
+
+async def _tell_hooks(context: Context, report: PurgeReport) -> None:
+    if report.dry_run:
+        return
+    context.metrics.purges.inc(len(report.purged))
+    # A cache in front that was not told is in the log and the metrics: what was asked for here is done.
+    told = await tell(context.config.server.purge_hooks, purged=report.purged, blocked=report.blocked)
+    for outcome, count in (("ok", told.count(True)), ("failed", told.count(False))):
+        context.metrics.purge_hooks.labels(outcome).inc(count)
 
 
 async def _while_connected(

@@ -69,7 +69,8 @@ def _transform(plan: Plan) -> dict[str, str] | None:
 
 
 def _policy(context: Context, target: str, plan: Plan) -> dict[str, Any]:
-    preset_only = plan.transform is None or plan.transform.is_preset_only
+    widths = context.config.rewrite.widths
+    preset_only = plan.transform is None or plan.transform.is_bounded(widths)
     try:
         signed = context.plans.verified(plan, target, now=context.now())
     except MirrorError:

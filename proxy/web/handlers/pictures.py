@@ -11,9 +11,12 @@ from aiohttp import web
 from proxy.errors import (
     DecodeFailed,
     InvalidSource,
+    MirrorError,
+    NotAnImage,
     NotFound,
     PictureError,
     RenderTimeout,
+    SourceError,
     TooManyFrames,
     TooManyPixels,
     UnsupportedFormat,
@@ -26,6 +29,7 @@ from proxy.web.hints import NO_HINTS
 from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import (
     Moment,
+    PiecewiseResponse,
     joined,
     original_response,
     picture_response,
@@ -48,16 +52,18 @@ class PictureRequest:
     1. The plan of the target (remembered, or read and admitted now).
     2. An answer in memory, when it is fresh.
     3. The original or the variant from the services.
-    4. The answer: 200, 206, 304, or a redirect to the original where the transform allows that.
+    4. When the source cannot be had, what is kept under the address of a wrapper around it.
+    5. The answer: 200, 206, 304, or a redirect to the original where the transform allows that.
     """
 
-    __slots__ = ("accept", "context", "plan", "request", "request_id", "target")
+    __slots__ = ("accept", "context", "from_wrapper", "plan", "request", "request_id", "target")
 
     def __init__(self, request: Request, context: Context, target: str, request_id: str) -> None:
         self.request = request
         self.context = context
         self.target = target
         self.request_id = request_id
+        self.from_wrapper = False
         self.accept = joined(request, "Accept")
         self.plan = self._plan()
         request.route = self.plan.kind
@@ -68,16 +74,41 @@ class PictureRequest:
         Raises:
             MirrorError: of section 6.
         """
-        if self.plan.kind == "original":
-            return await self._original()
-        return await self._variant()
+        response = await self._response()
+        if isinstance(response, PiecewiseResponse) and (response.content_length or 0) > IN_MEMORY_BYTES:
+            with self.context.streams.place(self.request):
+                await response.prepare(self.request)
+                await response.write_eof()
+        return response
+
+    async def _response(self) -> web.StreamResponse:
+        if self.plan.refusal is not None:
+            return await self._as_written(self.plan.refusal)
+        try:
+            return await self._answer()
+        except (SourceError, NotAnImage) as error:
+            if not self.plan.written:
+                raise
+            return await self._as_written(error)
+
+    async def _answer(self) -> web.StreamResponse:
+        return await (self._original() if self.plan.kind == "original" else self._variant())
+
+    async def _as_written(self, error: MirrorError) -> web.StreamResponse:
+        """Answer what is kept under a wrapper's own address, from before its grammar was known."""
+        for source in self.plan.written:
+            if await self.context.originals.peek(source) is not None:
+                self.plan = self.plan.at(source)
+                self.from_wrapper = True
+                return await self._answer()
+        raise error
 
     def _plan(self) -> Plan:
         now = self.context.now()
         plan = self.context.plans.known(self.target, now=now)
         if plan is None:
             _refuse_loops(self.request, self.context.instance_id)
-            plan = self.context.plans.make(self.target, now=now)
+            plan = self.context.plans.make(self.target, now=now, kept_counts=True)
         elif "CDN-Loop" in self.request.headers or "Via" in self.request.headers:
             _refuse_loops(self.request, self.context.instance_id)
         return plan
@@ -86,7 +117,14 @@ class PictureRequest:
     def _moment(self) -> Moment:
         config = self.context.config.server
         plan = self.plan
-        return Moment(self.context.now(), self.request_id, config.min_max_age, plan.headers, plan.expires_at)
+        return Moment(
+            self.context.now(),
+            self.request_id,
+            config.min_max_age,
+            plan.headers,
+            plan.expires_at,
+            short=self.from_wrapper,
+        )
 
     def _answered(self, picture: Picture, asked: Asked) -> web.Response:
         response = picture_response(self.request, picture, self._moment)
@@ -179,7 +217,7 @@ class PictureRequest:
             self._note_memory_hit()
             return original_response(self.request, held, self._moment)
         obtained = await self.context.originals.obtain(
-            self.plan.source, accept=lambda early: early.is_readable
+            self.plan.source, accept=lambda early: early.is_readable, written=self.plan.askable
         )
         obtained = await self.context.originals.whole(self.plan.source, obtained)
         try:

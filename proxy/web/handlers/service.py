@@ -49,7 +49,7 @@ async def metrics(context: Context, request: web.BaseRequest) -> web.Response:
 async def _figures(context: Context) -> dict[str, object]:
     readable, writable, unreadable, unwritable, free, scrub = await asyncio.gather(
         asyncio.to_thread(context.kept.readable),
-        asyncio.to_thread(context.kept.writable),
+        _is_writable(context),
         asyncio.to_thread(context.kept.unreadable),
         asyncio.to_thread(context.kept.unwritable),
         asyncio.to_thread(context.kept.free_bytes),
@@ -71,6 +71,11 @@ async def _figures(context: Context) -> dict[str, object]:
     }
 
 
+async def _is_writable(context: Context) -> bool:
+    # A disk that hangs would keep each thread that tries.
+    return not context.kept.hangs and await asyncio.to_thread(context.kept.writable)
+
+
 def _named(folders: object) -> str:
     return f": {', '.join(folders)}" if isinstance(folders, list) and folders else ""
 
@@ -86,16 +91,22 @@ def _cannot_answer(context: Context, figures: dict[str, object]) -> list[str]:
     return reasons
 
 
-def _worries(context: Context, figures: dict[str, object]) -> list[str]:
+def _lack_of_room(context: Context, figures: dict[str, object]) -> list[str]:
     free = figures["free_bytes"]
-    reasons = []
     if isinstance(free, int) and free < context.config.store.min_free:
-        reasons.append("disk is low: new originals are served but not kept")
-    elif (files := context.kept.free_files()) is not None and files < MIN_FREE_FILES:
-        reasons.append("the disk is out of inodes: new originals are served but not kept")
-    elif not context.kept.room_for(0):
-        reasons.append("store.originals_max_bytes is reached: new originals are served but not kept")
-    if not figures["store_writable"]:
+        return ["disk is low: new originals are served but not kept"]
+    if (files := context.kept.free_files()) is not None and files < MIN_FREE_FILES:
+        return ["the disk is out of inodes: new originals are served but not kept"]
+    if not context.kept.room_for(0):
+        return ["store.originals_max_bytes is reached: new originals are served but not kept"]
+    return []
+
+
+def _worries(context: Context, figures: dict[str, object]) -> list[str]:
+    reasons = _lack_of_room(context, figures)
+    if context.kept.hangs:
+        reasons.append("the disk of the store does not answer: new originals are served but not kept")
+    elif not figures["store_writable"]:
         reasons.append(f"the store cannot be written{_named(figures['unwritable_folders'])}")
     if figures["store_readable"] and figures["unreadable_folders"]:
         reasons.append(f"folders of the store cannot be read{_named(figures['unreadable_folders'])}")

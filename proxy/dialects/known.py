@@ -1,0 +1,167 @@
+"""Which grammar an address is of: by its host, or by a form that cannot mean anything else. Pure.
+
+good   https://i0.wp.com/…                        photon, by its host
+good   https://any.example/_next/image?url=…      next, by its form
+bad    https://any.example/?url=…                 nobody says that this is weserv
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from proxy.dialects import (
+    camo,
+    cloudflare,
+    cloudinary,
+    encoded,
+    framework,
+    imageproxy,
+    imgproxy,
+    ipx,
+    photon,
+    prefix,
+    services,
+    statically,
+    thumbor,
+    weserv,
+    worker,
+)
+from proxy.dialects.address import Address
+from proxy.dialects.grammar import Grammar
+from proxy.dialects.opened import Opened
+
+Opener = Callable[[Address], Opened | None]
+Named = tuple[str, Opener]
+
+GRAMMARS: dict[str, Grammar] = {
+    grammar.name: grammar
+    for grammar in (
+        worker.GRAMMAR,
+        prefix.PREFIX,
+        prefix.CORS_ANYWHERE,
+        weserv.GRAMMAR,
+        imgproxy.GRAMMAR,
+        thumbor.THUMBOR,
+        thumbor.IMAGOR,
+        cloudflare.GRAMMAR,
+        imageproxy.GRAMMAR,
+        photon.GRAMMAR,
+        camo.GRAMMAR,
+        framework.NEXT,
+        framework.VERCEL,
+        framework.NETLIFY,
+        framework.ASTRO,
+        ipx.GRAMMAR,
+        encoded.MINIFLUX,
+        encoded.IMAGEFLOW,
+        encoded.HIVE,
+        cloudinary.GRAMMAR,
+        statically.GRAMMAR,
+    )
+}
+"""Every grammar by its name: the dialects that `rewrite.wrappers` can name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hosted:
+    """A grammar at public hosts, behind a path."""
+
+    grammar: Grammar
+    hosts: tuple[str, ...]
+    path: re.Pattern[str]
+
+    def open_address(self, address: Address) -> Opened | None:
+        whole = "/" + address.rest
+        match = self.path.match(whole)
+        return self.grammar.read(whole[match.end() :], address.site) if match else None
+
+
+_HOSTED = (
+    _Hosted(weserv.GRAMMAR, weserv.HOSTS, re.compile("/")),
+    _Hosted(photon.GRAMMAR, photon.HOSTS, re.compile("/")),
+    _Hosted(camo.GRAMMAR, camo.HOSTS, re.compile("/")),
+    _Hosted(statically.GRAMMAR, statically.HOSTS, re.compile("/img/")),
+    _Hosted(cloudinary.GRAMMAR, ("res.cloudinary.com",), re.compile("/[^/]+/image/fetch/")),
+    _Hosted(cloudinary.GRAMMAR, ("substackcdn.com", "cdn.substack.com"), re.compile("/image/fetch/")),
+    _Hosted(encoded.HIVE, services.HIVE_HOSTS, re.compile("/p/")),
+    _Hosted(cloudflare.GRAMMAR, ("media*.dev.to",), re.compile("/dynamic/image/")),
+)
+
+_FORM = re.compile(
+    r"(?:/[\w.~-]{1,60}){0,3}?"
+    r"(?:(?P<cloudflare>/cdn-cgi/image/)|(?P<ipx>/_ipx/)|(?P<thumbor>/unsafe/)"
+    r"|(?P<framework>/_next/image|/_vercel/image|/\.netlify/images|/_image)/?(?=\?))"
+)
+_HINT = re.compile(r"/(?:_|cdn-cgi/|unsafe/|\.netlify/)")
+"""What every such form has; most addresses have none of it, and looking for it is quick."""
+_SIGNED_FORM = re.compile(
+    r"(?:/[\w.~-]{1,60}){0,2}?(?=/[\w=-]{1,90}/(?:[a-z_-]{1,40}(?::|%3A)[^/]*+/)*+plain/https?(?::|%3A))",
+    re.IGNORECASE,
+)
+"""imgproxy's: a signature, options, `plain` and an absolute source."""
+
+
+def open_form(address: Address) -> tuple[str, Opened] | None:
+    """Open an address whose form says what it is, at whatever host; return the grammar's name with it."""
+    whole = "/" + address.rest
+    match = _FORM.match(whole) if _HINT.search(whole) else None
+    if match is not None:
+        grammar = _grammar_of(match, whole)
+        if grammar is not None:
+            behind = whole[match.end() - (len("unsafe/") if match["thumbor"] else 0) :]
+            opened = grammar.read(behind, address.site)
+            return (grammar.name, opened) if opened else None
+    match = _SIGNED_FORM.match(whole) if "/plain/" in whole.lower() else None
+    if match is None:
+        return None
+    opened = imgproxy.read(whole[match.end() + 1 :], address.site)
+    return ("imgproxy", opened) if opened else None
+
+
+def _grammar_of(match: re.Match[str], whole: str) -> Grammar | None:
+    if match["cloudflare"]:
+        return cloudflare.GRAMMAR
+    if match["ipx"]:
+        return ipx.GRAMMAR
+    if match["framework"]:
+        return framework.BY_MOUNT[match["framework"]]
+    return thumbor.THUMBOR if thumbor.is_form(whole[match.end() :]) else None
+
+
+@cache
+def _by_host() -> tuple[dict[str, list[Named]], list[tuple[re.Pattern[str], Named]]]:
+    exact: dict[str, list[Named]] = {}
+    patterns: list[tuple[re.Pattern[str], Named]] = []
+    for hosts, named in _openers():
+        for host in hosts:
+            if services.is_pattern(host):
+                patterns.append((services.host_pattern(host), named))
+            else:
+                exact.setdefault(host, []).append(named)
+    return exact, patterns
+
+
+def _openers() -> Iterator[tuple[tuple[str, ...], Named]]:
+    yield tuple(sorted(worker.HOSTS)), ("worker", worker.open_address)
+    for hosted in _HOSTED:
+        yield hosted.hosts, (hosted.grammar.name, hosted.open_address)
+    for service in services.shipped():
+        yield service.hosts, (service.name, service.open_address)
+
+
+@cache
+def _any_pattern() -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _by_host()[1]))
+
+
+@lru_cache(maxsize=1024)
+def openers_of(host: str) -> tuple[Named, ...]:
+    """Return what may open addresses at `host`, with its name."""
+    exact, patterns = _by_host()
+    found = exact.get(host, [])
+    if _any_pattern().fullmatch(host):
+        found = [*found, *(named for pattern, named in patterns if pattern.fullmatch(host))]
+    return tuple(found)

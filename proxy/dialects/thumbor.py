@@ -1,0 +1,219 @@
+"""Addresses of thumbor and imagor: `/SIG/[…]/WxH/…/filters:a(x)/IMAGE` (thumbor usage, imagor's parse.go). Pure.
+
+Each part is optional and the order is fixed, so reading is one pass. The image stands at the end, plain or escaped
+as a whole; what has no scheme gets http from thumbor and https from imagor.
+
+    good   /unsafe/300x200/smart/https%3A%2F%2Fh%2Fa.png       ->  https://h/a.png, cover, gravity=auto
+    good   /unsafe/fit-in/300x0/filters:quality(80)/http://h/a  ->  http://h/a, width=300, quality=80
+    bad    /unsafe/300x200                                      ->  None: no image
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from proxy.dialects.asked import (
+    Asked,
+    Key,
+    Options,
+    anticlockwise,
+    asked,
+    by_name,
+    colour,
+    decimal,
+    flag,
+    focus,
+    key,
+    lost,
+    nothing,
+    number,
+    picture_format,
+    pixels,
+    quality,
+)
+from proxy.dialects.escapes import base64url_decode
+from proxy.dialects.grammar import Grammar, Read, inside, split_query
+from proxy.dialects.opened import ABSOLUTE, Opened
+from proxy.errors import InvalidTransform
+
+_SIGNATURE = re.compile(r"(?:unsafe|[A-Za-z0-9_-]{17,}={0,2})/")
+_FLAGS = re.compile(r"(?:(?:params|debug|meta)/){0,3}")
+_TRIM = re.compile(r"trim(?::(?:top-left|bottom-right))?(?::([0-9]{1,3}))?/")
+_CROP = re.compile(r"[0-9.]{1,8}x[0-9.]{1,8}:[0-9.]{1,8}x[0-9.]{1,8}/")
+_FIT_IN = re.compile(r"((?:adaptive-)?(?:full-)?fit-in|adaptive-full-fit-in)/")
+_STRETCH = re.compile(r"stretch/")
+_SIZE = re.compile(r"(-?)([0-9]{0,5}|orig)x(-?)([0-9]{0,5}|orig)/")
+_PADDING = re.compile(r"[0-9]{1,5}x[0-9]{1,5}(?::[0-9]{1,5}x[0-9]{1,5})?/")
+_ACROSS = re.compile(r"(left|right|center)/")
+_DOWN = re.compile(r"(top|bottom|middle)/")
+_SMART = re.compile(r"smart/")
+_FILTERS = re.compile(r"filters:((?:[a-z_]{1,30}\([^()]*+(?:\([^()]*+\)[^()]*+)*+\):?)++)/", re.IGNORECASE)
+_FILTER = re.compile(r"([a-z_]{1,30})\(((?:[^()]|\([^()]*\))*+)\):?", re.IGNORECASE)
+_SCHEMELESS = re.compile(r"[^/?#:@]+\.[A-Za-z]{2,}(?::[0-9]+)?/")
+
+
+def _percent(name: str) -> Key:
+    def read(text: str) -> Options | None:
+        if not re.fullmatch(r"-?[0-9]{1,3}(?:\.[0-9]{1,4})?", text) or not -100 < float(text) <= 100:
+            return None
+        return {name: decimal(1 + float(text) / 100)} if float(text) else {}
+
+    return key(name, read, "20")
+
+
+def _colour(text: str) -> Options | None:
+    return {} if text in ("", "auto", "none", "blur") else colour("background")(text.partition(",")[0])
+
+
+def _fill(text: str) -> Options | None:
+    meant = _colour(text)
+    return None if not meant else meant | {"fit": "pad"}
+
+
+def _focal(text: str) -> Options | None:
+    x, _, y = text.partition("x")
+    return focus(x, y)
+
+
+def _blur(text: str) -> Options | None:
+    return number("blur", 0.5, 250, whole=True)(text.partition(",")[0])
+
+
+KEYS = (
+    key("quality", quality, "75"),
+    key("format", picture_format, "webp"),
+    key("blur", _blur, "5"),
+    _percent("brightness"),
+    _percent("contrast"),
+    key("saturation", number("saturation", 0, 10), "0.5"),
+    key("grayscale", flag({"saturation": "0"}), ""),
+    key("rotate", anticlockwise, "90"),
+    key("background_color", _colour, "ff0000"),
+    key("fill", _fill, "ff0000"),
+    key("no_upscale", lambda _: {"upscale": "false"}, ""),
+    key("upscale", lambda _: {"fit": "contain", "upscale": "true"}, ""),
+    key("focal", _focal, "0.5x0.2"),
+    key("strip_icc strip_exif strip_metadata autojpg cover expire max_age max_frames", nothing, ""),
+    key("max_bytes sharpen watermark proportion round_corner noise rgb colorize equalize convolution", lost),
+    key("frame curve red_eye text label page dpi orient hue crop extract_cover redeye stretch", lost),
+)
+_BY_NAME = by_name(KEYS)
+
+
+def reader(scheme: str) -> Read:
+    """Return what opens addresses whose sources without a scheme get `scheme`."""
+
+    def read(rest: str, site: str) -> Opened | None:
+        parts = _Parts(rest)
+        image = parts.image
+        if image.startswith("b64:"):
+            return Opened.of(base64url_decode(split_query(image)[0].removeprefix("b64:")), parts.asked())
+        if not ABSOLUTE.match(image):
+            if not _SCHEMELESS.match(image):
+                return None
+            image = f"{scheme}://{image}"
+        return Opened.of(inside(image), parts.asked())
+
+    return read
+
+
+def is_form(rest: str) -> bool:
+    """Tell whether what stands behind `/unsafe/` is nothing but this grammar and an absolute source."""
+    return ABSOLUTE.match(_Parts("unsafe/" + rest).image) is not None
+
+
+class _Parts:
+    """The parts of one address, read from left to right."""
+
+    def __init__(self, rest: str) -> None:
+        self._rest = rest
+        self._at = 0
+        self._options: Options = {}
+        self._dropped: list[str] = []
+        self._filters: list[tuple[str, str]] = []
+        self._take(_SIGNATURE)
+        self._take(_FLAGS)
+        self._read()
+        self.image = rest[self._at :]
+
+    def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        match = pattern.match(self._rest, self._at)
+        self._at = match.end() if match else self._at
+        return match
+
+    def _read(self) -> None:
+        if trim := self._take(_TRIM):
+            self._options["trim"] = trim[1] if trim[1] and 0 < int(trim[1]) < 256 else "true"
+        if self._take(_CROP):
+            self._dropped.append("crop")
+        fit_in, stretch = self._take(_FIT_IN), self._take(_STRETCH)
+        if fit_in and fit_in[1] != "fit-in":
+            self._dropped.append(fit_in[1])
+        self._size(fit="" if fit_in else "squeeze" if stretch else "cover")
+        if self._take(_PADDING):
+            self._dropped.append("padding")
+        across, down = self._take(_ACROSS), self._take(_DOWN)
+        places = [match[1] for match in (down, across) if match and match[1] not in ("center", "middle")]
+        if places:
+            self._options["gravity"] = "-".join(places)
+        if self._take(_SMART):
+            self._options["gravity"] = "auto"
+        if filters := self._take(_FILTERS):
+            self._filters = [(item[1], item[2]) for item in _FILTER.finditer(filters[1])]
+
+    def _size(self, *, fit: str) -> None:
+        size = self._take(_SIZE)
+        if size is None:
+            return
+        for name, text in (("width", size[2]), ("height", size[4])):
+            self._options |= {} if text == "orig" else pixels(name)(text) or {}
+        turned = ("h" if size[1] else "") + ("v" if size[3] else "")
+        self._options |= {"fit": fit} if fit else {}
+        self._options |= {"flip": turned} if turned else {}
+
+    def asked(self) -> Asked:
+        """Return what the parts ask, filters last."""
+        cut = self._options.get("fit") in ("cover", "squeeze")
+        # A cut leaves nothing free to be filled, and enlarges by itself.
+        filters = [item for item in self._filters if not (cut and item[0] in ("fill", "upscale"))]
+        return asked(filters, _BY_NAME, start=Asked(self._options, tuple(self._dropped)))
+
+
+def _filter_names(options: Options) -> Iterator[str]:
+    for name, value in sorted(options.items()):
+        if name not in ("quality", "format", "upscale"):
+            raise InvalidTransform(f"thumbor cannot carry {name}={value}.")
+        if name == "upscale":
+            yield "no_upscale()" if value == "false" else "upscale()"
+        else:
+            yield f"{name}({value})"
+
+
+def build(mount: str, source: str, options: Options) -> str:
+    """Write an address of thumbor or imagor, unsigned."""
+    options = dict(options)
+    width, height, fit = (options.pop(name, "") for name in ("width", "height", "fit"))
+    gravity = options.pop("gravity", "")
+    parts = [mount, "unsafe"]
+    if fit not in ("", "cover") and (fit, options.get("upscale")) != ("contain", "true"):
+        raise InvalidTransform(f"thumbor cannot carry fit={fit}.")
+    if width or height:
+        parts += [*(["fit-in"] if fit != "cover" else []), f"{width or 0}x{height or 0}"]
+    if gravity == "auto":
+        parts.append("smart")
+    elif gravity:
+        down, _, across = gravity.rpartition("-") if "-" in gravity else ("", "", gravity)
+        down, across = (across, "") if across in ("top", "bottom") else (down, across)
+        if across not in ("", "left", "right") or down not in ("", "top", "bottom"):
+            raise InvalidTransform(f"thumbor cannot carry gravity={gravity}.")
+        parts += [part for part in (across, down) if part]
+    if filters := list(_filter_names(options)):
+        parts.append(f"filters:{':'.join(filters)}")
+    return "/".join((*parts, quote(source, safe="")))
+
+
+_EXAMPLE = "https://t.org/unsafe/9x9/filters:{name}({value})/http://h.org/a.png"
+THUMBOR = Grammar("thumbor", reader("http"), KEYS, _EXAMPLE, build)
+IMAGOR = Grammar("imagor", reader("https"), KEYS, _EXAMPLE, build)

@@ -1,0 +1,47 @@
+"""What articles pointed at before they were rewritten, by their journals. Synchronous; reads files.
+
+A rewritten article names the source only; its journal still knows the wrapper, which may have a copy of a picture
+whose origin is dead by now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from proxy.dialects import Unwrapper
+from proxy.errors import MirrorError
+from proxy.rewrite.journal import JournalError, journal_for
+from proxy.rewrite.layers import decode_attribute
+from proxy.rewrite.spot import address_text
+from proxy.services.warming import Work
+from proxy.source import Source
+
+
+def with_former_wrappers(works: Iterable[Work], files: Iterable[Path], unwrapper: Unwrapper) -> list[Work]:
+    """Return works with the wrappers' addresses that the journals of `files` remember of their sources."""
+    former: dict[Source, dict[Source, None]] = {}
+    for path in files:
+        for source, written in _wrappers_of(path, unwrapper):
+            former.setdefault(source, {})[written] = None
+    return [
+        replace(work, written=tuple(dict.fromkeys((*work.written, *former.get(work.source, ())))))
+        for work in works
+    ]
+
+
+def _wrappers_of(path: Path, unwrapper: Unwrapper) -> Iterator[tuple[Source, Source]]:
+    try:
+        entries = journal_for(path, path.parent).read(path)
+    except JournalError:
+        # Whoever rewrites the article is told.
+        return
+    for old in {entry.old for entry in entries}:
+        text = address_text(decode_attribute(old.decode("latin-1")))
+        try:
+            unwrapped = unwrapper.unwrap(text)
+        except MirrorError:
+            continue
+        if unwrapped is not None:
+            yield from ((unwrapped.source, written) for written in unwrapped.written(text))

@@ -1,0 +1,103 @@
+"""The tables of docs/dialects.md are what the code does. `python tests/unit/test_dialects_table.py` writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.dialects import GRAMMARS, Unwrapped, Unwrapper
+from proxy.dialects.asked import Key
+from proxy.dialects.grammar import Grammar
+from proxy.dialects.services import shipped
+
+PAGE = Path(__file__).parents[2] / "docs" / "dialects.md"
+SHORT = {"width": "w", "height": "h", "gravity": "g", "quality": "q", "format": "f"}
+LISTED = [grammar for grammar in GRAMMARS.values() if grammar.keys]
+
+
+def opened(grammar: Grammar, name: str, value: str) -> Unwrapped:
+    """Return what an address with one option asks."""
+    name = "" if name == "WxH" else name
+    address = grammar.example.format(name=name, value=value)
+    found = Unwrapper([(address.split("/", 3)[2] + "/", grammar.name)]).unwrap(address)
+    assert found is not None, address
+    return found
+
+
+def fate(grammar: Grammar, item: Key, name: str) -> str:
+    """Return what becomes of an option, in the words of the table."""
+    base, found = opened(grammar, "unheardof", ""), opened(grammar, name, item.sample)
+    if any(word.split(" ", 1)[1] == (name if name != "WxH" else item.sample) for word in found.dropped):
+        return "dropped"
+    changed = {key: value for key, value in found.options.items() if base.options.get(key) != value}
+    gone = [f"no `{key}={value}`" for key, value in base.options.items() if key not in found.options]
+    if list(changed.items()) in ([(name, item.sample)], [(names_of(name), item.sample)]):
+        return "same"
+    words = [f"`{key}={value}`" for key, value in sorted(changed.items())] + gone
+    return ", ".join(words) or "ignored"
+
+
+def names_of(name: str) -> str:
+    """Return the long name of an option that is spelled short here."""
+    return next((long for long, short in SHORT.items() if short == name), name)
+
+
+def dialect_table() -> str:
+    """Return the table of all options."""
+    rows = ["| dialect | option | for example | becomes |", "|---|---|---|---|"]
+    for grammar in LISTED:
+        for item in grammar.keys:
+            names = " ".join(f"`{name}`" for name in item.names)
+            rows.append(
+                f"| {grammar.name} | {names} | `{item.sample}` | {fate(grammar, item, item.names[0])} |"
+            )
+    return "\n".join(rows)
+
+
+def service_table() -> str:
+    """Return the table of the rows of `services.toml`."""
+    rows = ["| service | hosts | source | its own | asked |", "|---|---|---|---|---|"]
+    for item in shipped():
+        own = " ".join(f"`{name}`" for name in item.own) if item.own != ("*",) else "all others"
+        asks = " ".join(f"`{name}`" for name in item.asks if not name.startswith("*"))
+        where = (
+            f"`{item.key}`"
+            if item.key
+            else {"rest": "the rest", "escaped": "the rest, without the query"}.get(item.source, item.source)
+        )
+        rows.append(
+            f"| {item.name} | {' '.join(f'`{host}`' for host in item.hosts)} | {where} | {own} | {asks} |"
+        )
+    return "\n".join(rows)
+
+
+def page() -> str:
+    """Return docs/dialects.md with its tables as they should be."""
+    text = PAGE.read_text(encoding="utf-8")
+    for mark, table in (("dialects", dialect_table()), ("services", service_table())):
+        before, _, rest = text.partition(f"<!-- {mark} -->\n")
+        text = f"{before}<!-- {mark} -->\n{table}\n<!-- /{mark} -->{rest.partition(f'<!-- /{mark} -->')[2]}"
+    return text
+
+
+def test_tables_of_the_page_are_what_the_code_does() -> None:
+    """Each row was made by opening an address."""
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("grammar", LISTED, ids=lambda grammar: grammar.name)
+def test_all_names_of_an_option_mean_the_same(grammar: Grammar) -> None:
+    """The table shows the first one."""
+    for item in grammar.keys:
+        fates = {fate(grammar, item, name).replace("same", "") for name in item.names}
+        if len(fates) > 1:
+            assert all(
+                opened(grammar, name, item.sample).options
+                == opened(grammar, item.names[0], item.sample).options
+                for name in item.names
+            ), item.names
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
