@@ -395,6 +395,7 @@ class RewriteConfig(Section):
     front: str = "content"
     body: str = "content"
     former_urls: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
 
     @field_validator("former_urls")
     @classmethod

@@ -23,17 +23,20 @@ from cache.articles import Article
 from cache.errors import CacheError
 from cache.layout import MARKER
 from cache.originals import Originals
-from proxy.cli.terminal import complain, safe, say, say_no_article
+from proxy.cli.terminal import complain, own_configuration, safe, say, say_no_article, say_passed_by
 from proxy.config import Config, base_url_problem
 from proxy.rewrite.apply import Rewritten, Undone, journaled_elsewhere, rewrite_file, undo_file
 from proxy.rewrite.dates import article_date
 from proxy.rewrite.diff import unified_diff
-from proxy.rewrite.files import ArticleFile, article_names, find_articles
+from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_texts
+from proxy.rewrite.globs import Globs
 from proxy.rewrite.journal import Entry, Journal, JournalError, former_bases
 from proxy.rewrite.rewriter import kind_of
+from proxy.rewrite.sitetext import SITE_KINDS, site_kind
 from proxy.rewrite.spot import address_text
 from proxy.services.articles import Articles, RewriteSettings
 from proxy.services.rewriteprocess import GuardedRewriter, TooCostly
+from proxy.source import Source
 
 Done = TypeVar("Done", Rewritten, Undone)
 _DIFF_STYLES = {b"@": b"\x1b[36m", b"-": b"\x1b[31m", b"+": b"\x1b[32m"}
@@ -42,7 +45,11 @@ _DIFF_STYLES = {b"@": b"\x1b[36m", b"-": b"\x1b[31m", b"+": b"\x1b[32m"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="articles, or folders of articles"
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="articles and other text of a site, or folders of them",
     )
     parser.add_argument(
         "--base-url", metavar="U", help="what the articles shall point at (default: server.public_url)"
@@ -93,7 +100,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     report = _Report(_verb(args))
     try:
         paths = _remembered(args.paths) if args.undo else args.paths
-        articles = _articles(paths, args, report)
+        articles = _articles(paths, args, config, report)
     except (OSError, ValueError) as error:
         return complain(error)
     former = former_bases(map(_absolute, paths))
@@ -104,7 +111,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         if args.undo:
             _undo(articles, args, rewriter, report)
         else:
-            _rewrite(articles, args, rewriter, report)
+            _rewrite(articles, args, config, rewriter, report)
     if args.write and not args.undo:
         _record(report, config)
     _print(report, args)
@@ -156,28 +163,56 @@ def _remembered(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path.exists() or not any(journaled_elsewhere([_absolute(path)], ()))]
 
 
-def _articles(paths: list[Path], args: argparse.Namespace, report: _Report) -> list[ArticleFile]:
-    """Return the articles of `paths`.
+def _articles(
+    paths: list[Path], args: argparse.Namespace, config: Config, report: _Report
+) -> list[ArticleFile]:
+    """Return the articles of `paths`, then the other text.
 
     Raises:
-        OSError, ValueError: a path does not exist, or folders hold no articles.
+        OSError, ValueError: a path does not exist, or folders hold nothing to look at.
     """
-    articles = list(find_articles(paths, unreadable=report.fail, no_article=say_no_article))
+    passed_by: list[Path] = []
+    articles = list(
+        find_articles(paths, unreadable=report.fail, no_article=say_no_article, passed_by=passed_by.append)
+    )
+    articles += find_texts(
+        paths, max_bytes=config.server.max_body, skipped=own_configuration(args), unreadable=report.fail
+    )
+    say_passed_by(passed_by)
     if not (articles or args.undo or report.failed) and any(path.is_dir() for path in paths):
-        raise ValueError(f"no articles in {', '.join(map(str, paths))}")
+        raise ValueError(f"nothing to look at in {', '.join(map(str, paths))}")
     return articles
 
 
 def _rewrite(
-    articles: list[ArticleFile], args: argparse.Namespace, rewriter: GuardedRewriter, report: _Report
+    articles: list[ArticleFile],
+    args: argparse.Namespace,
+    config: Config,
+    rewriter: GuardedRewriter,
+    report: _Report,
 ) -> None:
-    for done in _each(articles, lambda article: rewrite_file(article, rewriter, write=args.write), report):
+    shown: set[Source] = set()
+    name_of, ignored = article_names(), Globs(config.rewrite.ignore)
+
+    def rewrite(article: ArticleFile) -> Rewritten:
+        is_ignored = ignored.name(name_of(article))
+        return rewrite_file(
+            article, rewriter, write=args.write and not is_ignored, shown=shown, ignored=is_ignored
+        )
+
+    for done in _each(articles, rewrite, report):
         result = done.result
+        is_article = done.article.kind not in SITE_KINDS
+        if not (is_article or result.replaced or result.left or result.pictures):
+            continue
+        if is_article:
+            # Articles come first.
+            shown.update(picture.source for picture in result.pictures)
         report.replaced += len(result.replaced)
         report.left += len(result.left)
         report.unfinished += sum(not item.on_purpose for item in result.left)
         report.articles.append(_rewritten(done))
-        wanted = (item for item in result.pictures if item.wrapped or args.all_images)
+        wanted = (item for item in result.pictures if item.wrapped or (args.all_images and is_article))
         date = article_date(done.data, name=done.article.path.name)
         report.used.append((done.article, tuple(item.source.url for item in wanted), date))
         if args.diff:
@@ -191,7 +226,8 @@ def _undo(
     for journal, name in list(journaled_elsewhere(map(_absolute, args.paths), articles)):
         if name.is_file():
             # It does not look like an article any more, as a text file without front matter, but it was one.
-            articles.append(ArticleFile(name, journal.root, kind_of(name) or "markdown", known_as=name))
+            kind = kind_of(name) or site_kind(name) or "markdown"
+            articles.append(ArticleFile(name, journal.root, kind, known_as=name))
         else:
             _report_gone(journal, name, report)
     for done in _each(articles, lambda article: undo_file(article, rewriter, write=write), report):

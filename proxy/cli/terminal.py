@@ -16,6 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from proxy.configfile import find_file
+
+MAX_NAMED = 10
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -48,7 +51,21 @@ def complain(problem: object) -> int:
 
 def say_no_article(path: Path) -> None:
     """Say that a file that was named is passed over; this is no wrong use, for a shell's `*` names such files too."""
-    say(f"imgmirror: {safe(str(path))}: not an article (Markdown, HTML or text), passed over", error=True)
+    say(f"imgmirror: {safe(str(path))}: not a text file, passed over", error=True)
+
+
+def say_passed_by(folders: Sequence[Path]) -> None:
+    """Say which folders were not looked at because Git ignores them, in one line."""
+    if folders:
+        names = ", ".join(safe(os.path.relpath(folder)) for folder in folders[:MAX_NAMED])
+        more = ", …" if len(folders) > MAX_NAMED else ""
+        say(f"imgmirror: passed by {len(folders)} folders that .gitignore names: {names}{more}", error=True)
+
+
+def own_configuration(args: argparse.Namespace) -> tuple[Path, ...]:
+    """Return the configuration file of this run, which is no text of the site."""
+    found = find_file(args.config, os.environ)
+    return (found.absolute(),) if found else ()
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

@@ -15,7 +15,17 @@ from cache.errors import CacheError
 from proxy.app import Engine, open_engine
 from proxy.cli.reports import report_problem, show_summary, write_report
 from proxy.cli.signals import Signals, Stopped
-from proxy.cli.terminal import complain, progress_bar, quiet_log, safe, say, say_no_article, whole_number
+from proxy.cli.terminal import (
+    complain,
+    own_configuration,
+    progress_bar,
+    quiet_log,
+    safe,
+    say,
+    say_no_article,
+    say_passed_by,
+    whole_number,
+)
 from proxy.config import Config, base_url_problem
 from proxy.dialects import Unwrapper
 from proxy.errors import MirrorError
@@ -23,7 +33,7 @@ from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
 from proxy.services.articles import RewriteSettings
 from proxy.services.former import with_former_wrappers
-from proxy.services.gathering import Gathered, gather
+from proxy.services.gathering import Gathered, Look, gather
 from proxy.services.looks import ORIGINAL, Looks
 from proxy.services.rewriteprocess import GuardedRewriter
 from proxy.services.warming import Browser, Outcome, Warmer, Warming
@@ -96,7 +106,7 @@ def _run(args: argparse.Namespace, config: Config, gathered: Gathered, signals: 
         return complain(error)
     if not (gathered.articles or gathered.unread):
         if any(path.is_dir() for path in args.paths):
-            return complain(f"no articles in {', '.join(safe(str(path)) for path in args.paths)}")
+            return complain(f"nothing to look at in {', '.join(safe(str(path)) for path in args.paths)}")
         # Each file was named as no article already. There is nothing to make a store for.
         return 0
     try:
@@ -157,6 +167,7 @@ def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[B
 def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signals: Signals) -> None:
     base_url = (args.base_url or config.server.public_url or args.via or _own_address(config)).rstrip("/")
     settings = RewriteSettings.of(config, base_url=base_url, all_images=args.all_images)
+    passed_by: list[Path] = []
     with GuardedRewriter(settings) as rewriter, progress_bar("Reading articles") as progress:
 
         def read(number: int) -> None:
@@ -168,9 +179,16 @@ def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signal
             rewriter,
             all_images=args.all_images,
             progress=read,
-            no_article=say_no_article,
+            look=Look(
+                config.server.max_body,
+                own_configuration(args),
+                config.rewrite.ignore,
+                say_no_article,
+                passed_by.append,
+            ),
             into=gathered,
         )
+    say_passed_by(passed_by)
 
 
 def _own_address(config: Config) -> str:

@@ -5,7 +5,7 @@ What cannot be read or written raises OSError or JournalError for that article; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,16 +14,19 @@ from proxy.rewrite.files import ArticleFile, write_article
 from proxy.rewrite.journal import Journal, journal_for, journals_of, lost, merged, undo
 from proxy.rewrite.occurrences import Entry
 from proxy.rewrite.result import RewriteResult
-from proxy.rewrite.rewriter import ArticleKind
+from proxy.rewrite.rewriter import TextKind
+from proxy.source import Source
 
 
 class ArticleReader(Protocol):
     """A `Rewriter`, or what stands in front of one."""
 
-    def rewrite(self, data: bytes, *, kind: ArticleKind) -> RewriteResult:
+    def rewrite(
+        self, data: bytes, *, kind: TextKind, shown: Collection[Source] = (), ignored: bool = False
+    ) -> RewriteResult:
         """Return the article rewritten."""
 
-    def addresses(self, data: bytes, *, kind: ArticleKind) -> list[bytes]:
+    def addresses(self, data: bytes, *, kind: TextKind) -> list[bytes]:
         """Return the addresses of an article as they are spelled."""
 
 
@@ -47,15 +50,39 @@ class Undone:
     missing: tuple[Entry, ...]
 
 
-def rewrite_file(article: ArticleFile, rewriter: ArticleReader, *, write: bool) -> Rewritten:
-    """Rewrite one article.
+def rewritten(
+    data: bytes,
+    rewriter: ArticleReader,
+    *,
+    kind: TextKind,
+    shown: Collection[Source] = (),
+    ignored: bool = False,
+) -> RewriteResult:
+    """Return an article rewritten; `shown` are the sources that other articles show, which may be many.
+
+    The rewriter may be another process: it gets those that matter here only.
+    """
+    result = rewriter.rewrite(data, kind=kind, ignored=ignored)
+    known = [source for source in result.unsure if source in shown]
+    return rewriter.rewrite(data, kind=kind, shown=known, ignored=ignored) if known else result
+
+
+def rewrite_file(
+    article: ArticleFile,
+    rewriter: ArticleReader,
+    *,
+    write: bool,
+    shown: Collection[Source] = (),
+    ignored: bool = False,
+) -> Rewritten:
+    """Rewrite one article; `shown` are sources that other articles show. `ignored`: only list what it has.
 
     Raises:
         OSError: it cannot be read or written, or was changed meanwhile.
         JournalError: its journal is damaged; nothing is written then.
     """
     data = article.path.read_bytes()
-    result = rewriter.rewrite(data, kind=article.kind)
+    result = rewritten(data, rewriter, kind=article.kind, shown=shown, ignored=ignored)
     if write and result.replaced:
         journal, name = journal_for(article.target, article.root), article.target
         entries = merged(journal.read(name), data, replaced=result.replaced, new_data=result.data)

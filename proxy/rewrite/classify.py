@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from proxy.config import RewriteConfig
-from proxy.dialects import Unwrapper, Way
+from proxy.dialects import AmbiguousWrapper, Unwrapper, Way
 from proxy.dialects.asked import Options
 from proxy.dialects.escapes import read_source
 from proxy.dialects.worker import looks_like_worker
@@ -51,7 +51,8 @@ class Address:
 
     `options` is what a wrapper asks of the picture, in our words; `dropped` names what it asks and we cannot say.
     `written` are the wrappers' own addresses, as sources. pictures_only: the wrapper carries nothing else.
-    A template that is no wrapper has no reason.
+    A template that is no wrapper has no reason. is_ambiguous: unreadable because nobody can say what belongs to the
+    source.
     """
 
     spot: Spot
@@ -64,6 +65,7 @@ class Address:
     options: Options = field(default_factory=dict)
     written: tuple[str, ...] = ()
     pictures_only: bool = False
+    is_ambiguous: bool = False
 
     @property
     def is_shown(self) -> bool:
@@ -113,6 +115,15 @@ class Classifier:
         except MirrorError:
             return True
         return _is_picture_by_name(unwrapped.source) if unwrapped else None
+
+    def wraps(self, text: str) -> bool | None:
+        """Tell whether a wrapper holds a source; None when it is none, or one that is put together elsewhere."""
+        try:
+            return True if self._wrappers.unwrap(text) else None
+        except AmbiguousWrapper:
+            return True
+        except MirrorError:
+            return None
 
     def is_direct_picture(self, text: str) -> bool:
         """Tell whether an address is a picture's own by its name, and not below our base URLs."""
@@ -168,7 +179,12 @@ class Classifier:
             unwrapped = self._unwrapper.unwrap(text)
         except MirrorError as error:
             ours = self._present is not None and self._present.covers(text)
-            return None if ours else Address(spot, Kind.UNREADABLE, text, reason=error.message)
+            ambiguous = isinstance(error, AmbiguousWrapper)
+            return (
+                None
+                if ours
+                else Address(spot, Kind.UNREADABLE, text, reason=error.message, is_ambiguous=ambiguous)
+            )
         if unwrapped is not None:
             of_pictures = unwrapped.steps[0].partition(" ")[0] in _OF_PICTURES
             return Address(

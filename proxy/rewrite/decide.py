@@ -12,7 +12,7 @@ anything else       stays; said why, when a picture may be behind it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -45,11 +45,22 @@ class Decision:
     on_purpose: bool = True
     lost: tuple[str, ...] = ()
 
+    def kept(self, reason: str) -> Decision:
+        """Return the decision to replace nothing, and to say why where something would have been."""
+        keeps = self.preset or not self.on_purpose
+        return replace(self, preset="", reason=reason, on_purpose=True) if keeps else self
+
+
+IGNORED = "rewrite.ignore names it"
+
 
 class Decider:
-    """Decides for one article: it has to know all addresses before the first is replaced."""
+    """Decides for one article: it has to know all addresses before the first is replaced.
 
-    def __init__(
+    `shown` are sources that other articles show.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a rewriter knows
         self,
         addresses: Iterable[Address],
         *,
@@ -57,15 +68,16 @@ class Decider:
         all_images: bool,
         types: tuple[str, ...],
         sizes: Sizes,
+        shown: Collection[Source] = (),
     ) -> None:
         self._addresses = list(addresses)
         self._body = body
         self._all_images = all_images
         self._types = types
         self._sizes = sizes
-        shown = [address for address in self._addresses if address.is_shown and address.source]
-        self._shown = {address.source for address in shown}
-        self._shown_wrapped = {address.source for address in shown if address.kind is not Kind.DIRECT}
+        here = [address for address in self._addresses if address.is_shown and address.source]
+        self._shown = {address.source for address in here}.union(shown)
+        self._shown_wrapped = {address.source for address in here if address.kind is not Kind.DIRECT}
 
     def decisions(self) -> list[Decision]:
         """Return a decision for each address, in order."""

@@ -10,14 +10,16 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from proxy.rewrite.frontmatter import find_front_matter, may_begin_front_matter
+from proxy.rewrite.ignored import IgnoredFolders
 from proxy.rewrite.masking import is_wide
-from proxy.rewrite.rewriter import ArticleKind, kind_of
+from proxy.rewrite.rewriter import TextKind, kind_of
+from proxy.rewrite.sitetext import site_kind
 
 SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".imgmirror", "__pycache__", ".venv"})
 TEMPORARY = "*.tmp"
@@ -27,14 +29,14 @@ _HEAD_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ArticleFile:
-    """An article, and the PATH it was found under: the folder, or the folder of the file.
+    """An article or another text of a site, and the PATH it was found under: the folder, or the folder of the file.
 
     `known_as` is the name its journal has, when it was found by its journal.
     """
 
     path: Path
     root: Path
-    kind: ArticleKind
+    kind: TextKind
     known_as: Path | None = None
 
     @property
@@ -55,25 +57,64 @@ def find_articles(
     *,
     unreadable: Callable[[OSError], None] = _say_nothing,
     no_article: Callable[[Path], None] = _say_nothing,
+    passed_by: Callable[[Path], None] = _say_nothing,
 ) -> Iterator[ArticleFile]:
     """Yield the articles of files and folders, sorted, each once, by its own name when it has one.
 
     `unreadable` is told of folders and files below a PATH that cannot be looked at, `no_article` of PATHs that are
-    files of another kind.
+    files without text, `passed_by` of folders that `.gitignore` names.
 
     Raises:
         FileNotFoundError: a path that does not exist.
     """
     found: list[ArticleFile] = []
     for path in paths:
-        # Symbolic links keep their names: the journal lies where the user's path leads.
-        absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+        absolute = _absolute(path)
         if absolute.is_dir():
-            found.extend(_below(absolute, unreadable))
+            found.extend(_articles_below(absolute, unreadable, passed_by))
         elif (article := _named(absolute)) is not None:
             found.append(article)
-        else:
+        elif not _is_text(absolute):
             no_article(path)
+    yield from _each_once(found)
+
+
+def find_texts(
+    paths: Iterable[Path],
+    *,
+    max_bytes: int,
+    skipped: Collection[Path] = (),
+    unreadable: Callable[[OSError], None] = _say_nothing,
+) -> Iterator[ArticleFile]:
+    """Yield the texts of files and folders that are no articles, sorted, each once.
+
+    Of kinds that are not rewritten only UTF-8 up to `max_bytes`. `skipped` are files that are not looked at.
+
+    Raises:
+        FileNotFoundError: a path that does not exist.
+    """
+    found: list[ArticleFile] = []
+    for path in map(_absolute, paths):
+        # `find_articles` tells of folders that cannot be looked at.
+        names = _files_below(path, _say_nothing) if path.is_dir() else [path]
+        root = path if path.is_dir() else path.parent
+        for name in names:
+            try:
+                if name not in skipped and not _may_be_article(name, named=name == path) and _is_text(name):
+                    kind = site_kind(name) or "other"
+                    if kind != "other" or _is_short_utf8(name, max_bytes):
+                        found.append(ArticleFile(name, root, kind))
+            except OSError as error:
+                unreadable(error)
+    yield from _each_once(found)
+
+
+def _absolute(path: Path) -> Path:
+    # Symbolic links keep their names: the journal lies where the user's path leads.
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+
+
+def _each_once(found: list[ArticleFile]) -> Iterator[ArticleFile]:
     seen = {article.path.resolve() for article in found if not article.path.is_symlink()}
     named: set[Path] = set()
     for article in found:
@@ -112,17 +153,53 @@ def _named(path: Path) -> ArticleFile | None:
     return ArticleFile(path, path.parent, kind)
 
 
-def _below(root: Path, unreadable: Callable[[OSError], None]) -> Iterator[ArticleFile]:
+def _articles_below(
+    root: Path, unreadable: Callable[[OSError], None], passed_by: Callable[[Path], None]
+) -> Iterator[ArticleFile]:
+    for path in _files_below(root, unreadable, passed_by):
+        kind = kind_of(path)
+        try:
+            if kind is not None and _is_article(path):
+                yield ArticleFile(path, root, kind)
+        except OSError as error:
+            unreadable(error)
+
+
+def _files_below(
+    root: Path, unreadable: Callable[[OSError], None], passed_by: Callable[[Path], None] = _say_nothing
+) -> Iterator[Path]:
+    ignored = IgnoredFolders(root)
     for folder, folders, names in os.walk(root, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if name not in SKIPPED)
+        below = {name: Path(folder, name) for name in sorted(folders) if name not in SKIPPED}
+        for name in [name for name, path in below.items() if path in ignored]:
+            passed_by(below.pop(name))
+        folders[:] = below
         for name in sorted(names):
-            path = Path(folder, name)
-            kind = kind_of(name)
-            try:
-                if kind is not None and _is_article(path):
-                    yield ArticleFile(path, root, kind)
-            except OSError as error:
-                unreadable(error)
+            yield Path(folder, name)
+
+
+def _is_text(path: Path) -> bool:
+    """Tell whether a file is a regular one that does not begin like a picture or an archive."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode) and not _is_binary(path)
+    except FileNotFoundError:
+        # A link that leads nowhere, or a file that has just gone.
+        return False
+
+
+def _may_be_article(path: Path, *, named: bool) -> bool:
+    """Tell whether `find_articles` takes a text; a `.txt` file by its front matter, or when it is named."""
+    return kind_of(path) is not None and (named or path.suffix.lower() != ".txt" or _is_article(path))
+
+
+def _is_short_utf8(path: Path, max_bytes: int) -> bool:
+    if path.stat().st_size > max_bytes:
+        return False
+    try:
+        path.read_text("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_article(path: Path) -> bool:

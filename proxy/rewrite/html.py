@@ -54,6 +54,12 @@ def html_spots(
             yield from _tag_spots(text, token, place)
 
 
+def style_spots(text: str, start: int, end: int) -> Iterator[Spot]:
+    """Yield the spots of the style sheet `text[start:end]`, in order."""
+    for address in addresses(text, start, end):
+        yield from _css_spot(text, address, context="style sheet", place=_same_place)
+
+
 def _tag_spots(text: str, tag: Tag, place: Locate) -> Iterator[Spot]:
     values: dict[str, str] = {}
     for item in tag.attributes:

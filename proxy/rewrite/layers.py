@@ -52,6 +52,17 @@ def attribute(raw: str, quote: str) -> Layer:
     return Layer(decode_attribute, encode)
 
 
+def xml_text(raw: str) -> Layer:
+    """Return the layer of text between XML tags, with the ampersand's spelling found in `raw`."""
+    found = _AMPERSAND.search(raw)
+    ampersand = found[0] if found else "&amp;"
+
+    def encode(text: str) -> str:
+        return text.replace("&", ampersand).replace("<", "&lt;").replace(">", "&gt;")
+
+    return Layer(decode_attribute, encode)
+
+
 def decode_attribute(raw: str) -> str:
     """Decode character references as in an attribute value (HTML §13.2.5.73: `&copy=` is none)."""
     return _ATTRIBUTE_ENTITY.sub(_entity, raw) if "&" in raw else raw

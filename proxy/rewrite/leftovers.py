@@ -26,6 +26,7 @@ _LONGEST_TEXT = 300
 _IMAGE_BEFORE = re.compile(r"!\[[^\]\r\n]*+\]\([ \t]*+<?\Z")
 _QUIET = "in code, a comment, a script or the text of a link"
 _UNKNOWN = "in a context that is not known; it may show the picture"
+NOT_READ = "in a kind of file that is not rewritten"
 _PUNCTUATION = ".,:;!?"
 """Behind an address it belongs to the sentence or the key."""
 MAX_REPORTED = 1000
@@ -37,8 +38,12 @@ class Judgement(Enum):
 
     NOTHING = "nothing of ours to handle"
     WRAPPER = "a wrapper that may hold a picture"
+    UNREAD = "a wrapper in a kind of file that is not rewritten"
     OTHER = "a wrapper of what is no picture by its name"
     DIRECT = "a picture's own address, where all pictures are wanted"
+
+
+_REASONS = {Judgement.OTHER: NO_PICTURE, Judgement.UNREAD: NOT_READ}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,9 @@ def leftovers(
         elif (label and label.use is Use.EXPRESSION) or has_expression(text[match.start() : match.end() + 2]):
             reason = TEMPLATE
         else:
-            reason = NO_PICTURE if what is Judgement.OTHER else _UNKNOWN
-        found.append(Left(line_of(match.start()), address, reason, reason != _UNKNOWN, context))
+            reason = _REASONS.get(what, _UNKNOWN)
+        on_purpose = reason not in (_UNKNOWN, NOT_READ)
+        found.append(Left(line_of(match.start()), address, reason, on_purpose, context))
         if len(found) == MAX_REPORTED:
             break
     return found

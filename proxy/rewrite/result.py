@@ -58,9 +58,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class RewriteResult:
-    """The article as it should be, and what was found in it, in the order of the article."""
+    """The article as it should be, and what was found in it, in the order of the article.
+
+    `unsure` are sources that stay wrapped because nobody knows whether they are pictures.
+    """
 
     data: bytes
     replaced: tuple[Replacement, ...]
     left: tuple[Left, ...]
     pictures: tuple[Picture, ...]
+    unsure: tuple[Source, ...] = ()

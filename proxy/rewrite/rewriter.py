@@ -6,7 +6,7 @@ address is decided by `frontmatter`, `markdown` and `html`; what an address wrap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Literal
@@ -17,10 +17,11 @@ from proxy.rewrite.article import Article
 from proxy.rewrite.blocks import TooManyBlocks
 from proxy.rewrite.charset import page_encoding
 from proxy.rewrite.classify import Address, Classifier, Kind
-from proxy.rewrite.decide import Decider, Decision
+from proxy.rewrite.decide import IGNORED, Decider, Decision
 from proxy.rewrite.fields import Fields
 from proxy.rewrite.frames import with_frames
 from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
+from proxy.rewrite.globs import is_prefix
 from proxy.rewrite.html import html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
 from proxy.rewrite.leftovers import Judgement, Surroundings, joined, leftovers
@@ -28,15 +29,27 @@ from proxy.rewrite.markdown import MarkdownReader
 from proxy.rewrite.masking import is_wide, structure
 from proxy.rewrite.own import OwnAddress, Sign
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
+from proxy.rewrite.sitedecide import decide_site_text
+from proxy.rewrite.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots
 from proxy.rewrite.sizes import Canonical, Sizes
 from proxy.rewrite.spot import TEXTS, Spot, Use
 from proxy.rewrite.tagspots import tag_spots, tags_in_html, without_code
 from proxy.rewrite.templates import code_ranges, masked
 from proxy.source import Source
 
-__all__ = ["ArticleKind", "Left", "Picture", "Replacement", "RewriteResult", "Rewriter", "kind_of"]
+__all__ = [
+    "ArticleKind",
+    "Left",
+    "Picture",
+    "Replacement",
+    "RewriteResult",
+    "Rewriter",
+    "TextKind",
+    "kind_of",
+]
 
 ArticleKind = Literal["markdown", "html"]
+TextKind = ArticleKind | SiteKind
 _KINDS: dict[str, ArticleKind] = {
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".txt": "markdown",
     ".mdx": "markdown", ".qmd": "markdown", ".rmd": "markdown",
@@ -101,40 +114,63 @@ class Rewriter:
             preset_widths=preset_widths,
         )
         self._fields = Fields(config.fields, config.front)
+        self._data_fields = data_fields(config.fields)
+        self._ignored = tuple(entry.lower() for entry in config.ignore if is_prefix(entry))
         self._classifier = Classifier(config, base_url=base_url, sign=sign)
         self._markdown = MarkdownReader(self._fields)
 
-    def rewrite(self, data: bytes, *, kind: ArticleKind) -> RewriteResult:
-        """Return the article with its pictures pointing at us, and what was found in it."""
+    def rewrite(
+        self, data: bytes, *, kind: TextKind, shown: Collection[Source] = (), ignored: bool = False
+    ) -> RewriteResult:
+        """Return the article with its pictures pointing at us, and what was found in it.
+
+        `shown` are sources that other articles show. `ignored`: nothing is replaced, what is found is listed.
+        """
         text = data.decode("latin-1")
         reading = self.read(data, kind=kind)
         article = Article(text, body_preset=self._config.body, new_address=self._new_address)
-        article.take(self._decisions(text, reading.spots, encoding=page_encoding(data)))
+        addresses = self._addresses(text, reading.spots, encoding=page_encoding(data))
+        unsure: tuple[Source, ...] = ()
+        if kind in SITE_KINDS:
+            decisions, unsure = decide_site_text(
+                addresses, self._decider, shown=shown, body=self._config.body
+            )
+        else:
+            decisions = self._decider(addresses).decisions()
+        article.take(
+            decision.kept(IGNORED) if ignored or self._is_ignored(decision.address.text) else decision
+            for decision in decisions
+        )
         if reading.problem:
             article.left.append(Left(1, "", reading.problem, on_purpose=reading.read_anyway))
         around = Surroundings(
-            [(spot.start, spot.end) for spot in reading.spots], reading.quiet, reading.labels
+            [(spot.start, spot.end) for spot in reading.spots],
+            [(0, len(text))] if ignored else reading.quiet,
+            reading.labels,
         )
-        others = leftovers(text, around, judge=self._judge, line_of=article.line_of)
+        judge = self._judge_unread if kind == "other" else self._judge
+        others = leftovers(text, around, judge=judge, line_of=article.line_of)
         left = sorted((*article.left, *others), key=lambda item: item.line)
-        return RewriteResult(article.data(), tuple(article.replaced), tuple(left), article.pictures)
+        return RewriteResult(article.data(), tuple(article.replaced), tuple(left), article.pictures, unsure)
 
-    def addresses(self, data: bytes, *, kind: ArticleKind) -> list[bytes]:
+    def addresses(self, data: bytes, *, kind: TextKind) -> list[bytes]:
         """Return the addresses of an article as they are spelled, of all places that may be rewritten."""
         spots = self.read(data, kind=kind).spots
         return [data[spot.start : spot.end] for spot in spots if spot.use is not Use.LEAVE]
 
-    def read(self, data: bytes, *, kind: ArticleKind) -> Reading:
+    def read(self, data: bytes, *, kind: TextKind) -> Reading:
         """Return what stands where in an article."""
         reading = self._read(data, kind=kind)
         reading.labels.extend(spot for spot in reading.spots if spot.use in TEXTS)
         reading.spots[:] = [spot for spot in reading.spots if spot.use not in TEXTS]
         return reading
 
-    def _read(self, data: bytes, *, kind: ArticleKind) -> Reading:
+    def _read(self, data: bytes, *, kind: TextKind) -> Reading:
         if is_wide(data):
             return Reading([], [], "the article is UTF-16 or UTF-32 and was not read; save it as UTF-8")
         text = structure(data)
+        if kind in SITE_KINDS:
+            return Reading(*site_spots(text, kind, self._data_fields))
         front = find_front_matter(text)
         body = 3 if text.startswith("\xef\xbb\xbf") else 0
         reading = Reading([], [])
@@ -166,25 +202,37 @@ class Rewriter:
 
     def _judge(self, text: str) -> Judgement:
         """Return what an address outside of all spots is."""
+        if self._is_ignored(text):
+            return Judgement.NOTHING
         is_picture = self._classifier.wraps_picture(text)
         if is_picture is not None:
             return Judgement.WRAPPER if is_picture else Judgement.OTHER
         direct = self._all_images and self._classifier.is_direct_picture(text)
         return Judgement.DIRECT if direct else Judgement.NOTHING
 
-    def _decisions(self, text: str, spots: list[Spot], *, encoding: str) -> list[Decision]:
-        """Return what becomes of each address of an article."""
+    def _judge_unread(self, text: str) -> Judgement:
+        wraps = not self._is_ignored(text) and self._classifier.wraps(text)
+        return Judgement.UNREAD if wraps else Judgement.NOTHING
+
+    def _is_ignored(self, address: str) -> bool:
+        return address.lower().startswith(self._ignored)
+
+    def _addresses(self, text: str, spots: list[Spot], *, encoding: str) -> list[Address]:
+        """Return what the addresses of an article are."""
         found = (
             self._classifier.classify(spot, text[spot.start : spot.end], encoding=encoding) for spot in spots
         )
-        decider = Decider(
-            (address for address in found if address is not None),
+        return [address for address in found if address is not None]
+
+    def _decider(self, addresses: Iterable[Address], shown: Collection[Source] = ()) -> Decider:
+        return Decider(
+            addresses,
             body=self._config.body,
             all_images=self._all_images,
             types=self._types,
             sizes=self._sizes,
+            shown=shown,
         )
-        return decider.decisions()
 
     def _new_address(self, decision: Decision) -> tuple[Source, str] | None:
         """Return the source as its place can hold it, and our address of it."""

@@ -5,16 +5,18 @@ Synchronous; reads files, writes nothing. What an article says is left to the re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.rewrite.apply import ArticleReader
+from proxy.rewrite.apply import ArticleReader, rewritten
 from proxy.rewrite.dates import article_date
-from proxy.rewrite.files import article_names, find_articles
+from proxy.rewrite.files import article_names, find_articles, find_texts
+from proxy.rewrite.globs import Globs
 from proxy.rewrite.masking import is_wide
 from proxy.rewrite.result import Picture
-from proxy.rewrite.rewriter import ArticleKind
+from proxy.rewrite.sitetext import SITE_KINDS
 from proxy.services.rewriteprocess import TooCostly
 from proxy.services.warming import Work
 from proxy.source import Source
@@ -43,6 +45,26 @@ class Gathered:
         return min((self.dates[name] for name in articles if name in self.dates), default=None)
 
 
+def _say_nothing(_path: Path) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is looked at of a site's other text.
+
+    max_bytes: longest text of a kind that is not rewritten. skipped: files that are none of the site. ignore: globs of
+    names that are not looked at. no_article is told of PATHs that are files without text, passed_by of folders that
+    `.gitignore` names.
+    """
+
+    max_bytes: int = 16 << 20
+    skipped: tuple[Path, ...] = ()
+    ignore: tuple[str, ...] = ()
+    no_article: Callable[[Path], None] = _say_nothing
+    passed_by: Callable[[Path], None] = _say_nothing
+
+
 @dataclass(slots=True)
 class _Found:
     options: dict[str, None] = field(default_factory=dict)
@@ -57,13 +79,13 @@ def gather(  # noqa: PLR0913 - what callers differ in
     *,
     all_images: bool = False,
     progress: Callable[[int], None] = lambda _done: None,
-    no_article: Callable[[Path], None] = lambda _path: None,
+    look: Look = Look(),
     into: Gathered | None = None,
 ) -> Gathered:
     """Return the pictures that the articles show through a wrapper or through us; `all_images`: all of them.
 
-    Articles are named by their place in their tree. `progress` is told how many articles were read, `no_article` of
-    PATHs that are files of another kind. `into` is filled and returned; it holds what was found also when reading
+    Other text of the site adds those that it shows through a wrapper. Articles are named by their place in their tree.
+    `progress` is told how many were read. `into` is filled and returned; it holds what was found also when reading
     is interrupted by an exception, of `progress` or of a signal.
 
     Raises:
@@ -72,7 +94,7 @@ def gather(  # noqa: PLR0913 - what callers differ in
     result = Gathered() if into is None else into
     found: dict[Source, _Found] = {}
     try:
-        _read(paths, rewriter, result, found, all_images=all_images, progress=progress, no_article=no_article)
+        _read(paths, rewriter, result, found, all_images=all_images, progress=progress, look=look)
     finally:
         result.works = [
             Work(
@@ -96,13 +118,21 @@ def _read(  # noqa: PLR0913 - as `gather`
     *,
     all_images: bool,
     progress: Callable[[int], None],
-    no_article: Callable[[Path], None],
+    look: Look,
 ) -> None:
     def unreadable(error: OSError) -> None:
         result.unread.append(Unread(str(error.filename or ""), error.strerror or str(error)))
 
-    for number, (name, path, kind) in enumerate(_articles(paths, unreadable, no_article), start=1):
+    name_of, ignored = article_names(), Globs(look.ignore)
+    articles = find_articles(
+        paths, unreadable=unreadable, no_article=look.no_article, passed_by=look.passed_by
+    )
+    texts = find_texts(paths, max_bytes=look.max_bytes, skipped=look.skipped, unreadable=unreadable)
+    for number, article in enumerate(itertools.chain(articles, texts), start=1):
         progress(number)
+        name, path, kind = name_of(article), article.path, article.kind
+        if ignored.name(name):
+            continue
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -112,11 +142,14 @@ def _read(  # noqa: PLR0913 - as `gather`
             result.unread.append(Unread(name, "it is UTF-16 or UTF-32; save it as UTF-8"))
             continue
         try:
-            pictures = rewriter.rewrite(data, kind=kind).pictures
+            pictures = rewritten(data, rewriter, kind=kind, shown=found.keys()).pictures
         except TooCostly as error:
             result.unread.append(Unread(name, str(error)))
             continue
-        wanted = [picture for picture in pictures if picture.wrapped or all_images]
+        is_article = kind not in SITE_KINDS
+        wanted = [picture for picture in pictures if picture.wrapped or (all_images and is_article)]
+        if not (wanted or is_article):
+            continue
         result.articles[name] = tuple(picture.source.url for picture in wanted)
         result.files[name] = path.resolve()
         if (date := article_date(data, name=name)) is not None:
@@ -132,11 +165,3 @@ def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -
         entry.written.update(dict.fromkeys(map(Source.parse, picture.written)))
         if name not in entry.articles:
             entry.articles.append(name)
-
-
-def _articles(
-    paths: Iterable[Path], unreadable: Callable[[OSError], None], no_article: Callable[[Path], None]
-) -> Iterator[tuple[str, Path, ArticleKind]]:
-    name = article_names()
-    for article in find_articles(paths, unreadable=unreadable, no_article=no_article):
-        yield name(article), article.path, article.kind

@@ -22,6 +22,7 @@ from proxy.services.rewritejobs import (
     result_to_wire,
     settings_from_wire,
 )
+from proxy.source import Source
 
 
 def main() -> None:
@@ -56,7 +57,8 @@ def _answer(header: dict[str, Any], body: bytes) -> bytes:
         answer: dict[str, Any] = {"addresses": rewriter.addresses(body, kind=header["kind"])}
         data = b""
     else:
-        result = rewriter.rewrite(body, kind=header["kind"])
+        shown = [Source(**item) for item in header["shown"]]
+        result = rewriter.rewrite(body, kind=header["kind"], shown=shown, ignored=header["ignored"])
         answer, data = result_to_wire(result), result.data
     return frame({**answer, "retires": _peak_bytes() > RETIRE_BYTES}, data)
 

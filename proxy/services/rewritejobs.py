@@ -73,7 +73,7 @@ def settings_from_wire(header: dict[str, Any]) -> RewriteSettings:
 
 def result_to_wire(result: RewriteResult) -> dict[str, Any]:
     """Return a result without its article, which is the body of its frame."""
-    names = ("replaced", "left", "pictures")
+    names = ("replaced", "left", "pictures", "unsure")
     return {name: [dataclasses.asdict(item) for item in getattr(result, name)] for name in names}
 
 
@@ -84,6 +84,7 @@ def result_from_wire(header: dict[str, Any], body: bytes) -> RewriteResult:
         tuple(_replacement(item) for item in header["replaced"]),
         tuple(Left(**item) for item in header["left"]),
         tuple(_picture(item) for item in header["pictures"]),
+        tuple(Source(**item) for item in header["unsure"]),
     )
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from proxy.errors import QueueFull, RequestTooLarge
-from proxy.rewrite.rewriter import ArticleKind, RewriteResult
+from proxy.rewrite.rewriter import RewriteResult, TextKind
 from proxy.services.articles import RewriteSettings
 from proxy.services.rewritejobs import Limits
 from proxy.services.rewriteprocess import LIMITS, RewriteProcess, TooCostly
@@ -53,7 +53,7 @@ class RewritePool:
         finally:
             self._under_way -= 1
 
-    async def rewrite(self, data: bytes, *, kind: ArticleKind, settings: RewriteSettings) -> RewriteResult:
+    async def rewrite(self, data: bytes, *, kind: TextKind, settings: RewriteSettings) -> RewriteResult:
         """Return the article rewritten.
 
         Raises:
@@ -73,7 +73,7 @@ class RewritePool:
             self._idle.pop().close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _rewrite(self, data: bytes, kind: ArticleKind, settings: RewriteSettings) -> RewriteResult:
+    async def _rewrite(self, data: bytes, kind: TextKind, settings: RewriteSettings) -> RewriteResult:
         process = self._idle.pop() if self._idle else RewriteProcess(self._limits)
         self._busy.add(process)
         loop = asyncio.get_running_loop()

@@ -6,14 +6,17 @@ ended, memory and all.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from proxy.rewrite.rewriter import ArticleKind, RewriteResult
+from proxy.rewrite.rewriter import RewriteResult, TextKind
 from proxy.services.articles import RewriteSettings
 from proxy.services.rewritejobs import (
     OUT_OF_MEMORY,
@@ -23,6 +26,7 @@ from proxy.services.rewritejobs import (
     result_from_wire,
     settings_to_wire,
 )
+from proxy.source import Source
 
 LIMITS = Limits()
 WALL_FACTOR = 10
@@ -65,15 +69,24 @@ class RewriteProcess:
         """The process's id."""
         return self._process.pid
 
-    def rewrite(self, data: bytes, *, kind: ArticleKind, settings: RewriteSettings) -> RewriteResult:
-        """Return the article rewritten.
+    def rewrite(
+        self,
+        data: bytes,
+        *,
+        kind: TextKind,
+        settings: RewriteSettings,
+        shown: Collection[Source] = (),
+        ignored: bool = False,
+    ) -> RewriteResult:
+        """Return the article rewritten; see `Rewriter.rewrite`.
 
         Raises:
             TooCostly: it takes too much time or memory.
         """
-        return result_from_wire(*self._exchange("rewrite", data, kind=kind, settings=settings))
+        words = {"shown": [dataclasses.asdict(source) for source in shown], "ignored": ignored}
+        return result_from_wire(*self._exchange("rewrite", data, kind=kind, settings=settings, words=words))
 
-    def addresses(self, data: bytes, *, kind: ArticleKind, settings: RewriteSettings) -> list[bytes]:
+    def addresses(self, data: bytes, *, kind: TextKind, settings: RewriteSettings) -> list[bytes]:
         """Return the addresses of the article as they are spelled.
 
         Raises:
@@ -95,9 +108,15 @@ class RewriteProcess:
         self._socket.close()
 
     def _exchange(
-        self, task: str, data: bytes, *, kind: ArticleKind, settings: RewriteSettings
+        self,
+        task: str,
+        data: bytes,
+        *,
+        kind: TextKind,
+        settings: RewriteSettings,
+        words: Mapping[str, Any] = MappingProxyType({}),
     ) -> tuple[dict[str, Any], bytes]:
-        header = {"task": task, "kind": kind, "settings": settings_to_wire(settings)}
+        header = {"task": task, "kind": kind, "settings": settings_to_wire(settings), **words}
         try:
             self._socket.sendall(frame(header, data))
             answer, body = read_frame(self._read)
@@ -147,17 +166,19 @@ class GuardedRewriter:
             self._process.close()
             self._process = None
 
-    def rewrite(self, data: bytes, *, kind: ArticleKind) -> RewriteResult:
+    def rewrite(
+        self, data: bytes, *, kind: TextKind, shown: Collection[Source] = (), ignored: bool = False
+    ) -> RewriteResult:
         """Return the article rewritten; see `Rewriter.rewrite`.
 
         Raises:
             TooCostly: it takes too much time or memory.
         """
         if len(data) <= SMALL_BYTES:
-            return self._near.rewrite(data, kind=kind)
-        return self._far().rewrite(data, kind=kind, settings=self._settings)
+            return self._near.rewrite(data, kind=kind, shown=shown, ignored=ignored)
+        return self._far().rewrite(data, kind=kind, settings=self._settings, shown=shown, ignored=ignored)
 
-    def addresses(self, data: bytes, *, kind: ArticleKind) -> list[bytes]:
+    def addresses(self, data: bytes, *, kind: TextKind) -> list[bytes]:
         """Return the addresses of an article; see `Rewriter.addresses`.
 
         Raises:

@@ -29,7 +29,7 @@ def test_folder_without_articles_is_refused_and_nothing_is_made(
     if content is not None:
         (posts / "a.md").write_bytes(content)
     assert invoke(command, posts, config=write_config(posts.parent)) == 2
-    assert f"no articles in {posts}" in capsys.readouterr().err
+    assert f"nothing to look at in {posts}" in capsys.readouterr().err
     assert not (posts.parent / "store").exists()
 
 
@@ -85,7 +85,7 @@ def test_named_file_that_is_no_article_is_passed_over(
     """A shell's `*` names pictures too: they are named, and the exit code is 0."""
     (posts / name).write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
     assert invoke(*command, posts / name, config=write_config(posts.parent)) == 0
-    assert f"{name}: not an article" in capsys.readouterr().err
+    assert f"{name}: not a text file" in capsys.readouterr().err
     assert not (posts.parent / "store").exists()
 
 

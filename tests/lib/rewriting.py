@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.config import RewriteConfig
-from proxy.rewrite.rewriter import ArticleKind, Rewriter, RewriteResult
+from proxy.rewrite.rewriter import Rewriter, RewriteResult, TextKind
 
 BASE = "https://img.example.org"
 WORKER = "https://cors.zfour.workers.dev/?"
@@ -11,15 +11,16 @@ SOURCE = "http://h.example/a.png"
 WRAPPED = WORKER + SOURCE
 
 
-def rewrite(article: str | bytes, *, kind: ArticleKind = "markdown", **options: object) -> RewriteResult:
+def rewrite(article: str | bytes, *, kind: TextKind = "markdown", **options: object) -> RewriteResult:
     """Rewrite an article; `options` are the rewriter's, or `config`."""
     data = article.encode() if isinstance(article, str) else article
     config = options.pop("config", RewriteConfig())
+    shown = options.pop("shown", ())
     rewriter = Rewriter(config, base_url=BASE, **options)
-    return rewriter.rewrite(data, kind=kind)
+    return rewriter.rewrite(data, kind=kind, shown=shown)
 
 
-def text(article: str, *, kind: ArticleKind = "markdown", **options: object) -> str:
+def text(article: str, *, kind: TextKind = "markdown", **options: object) -> str:
     """Return the rewritten article."""
     return rewrite(article, kind=kind, **options).data.decode()
 

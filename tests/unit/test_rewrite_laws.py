@@ -8,10 +8,11 @@ from rewriting import BASE, SOURCE, WRAPPED, ours, rewrite
 
 from proxy.rewrite.journal import merged, undo
 from proxy.rewrite.layers import attribute, css, double_quoted, markdown, markdown_angle, single_quoted
-from proxy.rewrite.rewriter import ArticleKind
+from proxy.rewrite.rewriter import TextKind
+from proxy.rewrite.sitetext import SITE_KINDS
 from proxy.rewrite.srcset import candidates
 
-KINDS = st.sampled_from(["markdown", "html"])
+KINDS = st.sampled_from(["markdown", "html", *sorted(SITE_KINDS)])
 ADDRESSES = st.sampled_from(
     [
         WRAPPED, WRAPPED + "?x=1&y=2", WRAPPED + "?a=1&amp;b", WRAPPED + "?(", WRAPPED + ",", SOURCE, ours(),
@@ -34,7 +35,8 @@ PIECES = st.sampled_from(
         "alt", "=", "\t", "#", "。", ".", '{{< figure src="', '" >}}', "{% include image.html src=", "https://", "'''",
         "{{/*", "*/}}", "<a>", "</a>", '"""', "thumbnail.src = ", "title: x\n", "{% image ", ", ", "{% flink %}\n",
         "{% endflink %}", "  avatar: ", "{{ ", " }}", "${a}", "[^1]: ", ' :src="', "src={", "}", ' data-lazy-x="', "::",
-        "images:\n- ", '{{< carousel images="{', "\\/", "title: 'It's'\n",
+        "images:\n- ", "<loc>", "</loc>", '<enclosure url="', '"/>', ".. image:: ", "image::", "[[", "]]", "/*", "*/",
+        "url(", "{#", "#}", '{{< carousel images="{', "\\/", "title: 'It's'\n",
     ]
 )  # fmt: skip
 ARTICLES = st.lists(PIECES | ADDRESSES, max_size=25).map(lambda pieces: "".join(pieces).encode())
@@ -43,8 +45,8 @@ PRINTABLE = st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7
 
 
 @given(NOISY, KINDS, st.booleans())
-@settings(max_examples=300)
-def test_bytes_outside_of_replacements_stay(article: bytes, kind: ArticleKind, all_images: bool) -> None:
+@settings(max_examples=500)
+def test_bytes_outside_of_replacements_stay(article: bytes, kind: TextKind, all_images: bool) -> None:
     """The result is the article with exactly the listed ranges exchanged."""
     result = rewrite(article, kind=kind, all_images=all_images)
     pieces, position = [], 0
@@ -57,8 +59,8 @@ def test_bytes_outside_of_replacements_stay(article: bytes, kind: ArticleKind, a
 
 
 @given(NOISY, KINDS, st.booleans())
-@settings(max_examples=300)
-def test_rewriting_twice_is_rewriting_once(article: bytes, kind: ArticleKind, all_images: bool) -> None:
+@settings(max_examples=500)
+def test_rewriting_twice_is_rewriting_once(article: bytes, kind: TextKind, all_images: bool) -> None:
     """What was rewritten is ours, and ours is not touched."""
     once = rewrite(article, kind=kind, all_images=all_images)
     twice = rewrite(once.data, kind=kind, all_images=all_images)
@@ -67,8 +69,8 @@ def test_rewriting_twice_is_rewriting_once(article: bytes, kind: ArticleKind, al
 
 
 @given(NOISY, KINDS)
-@settings(max_examples=300)
-def test_undo_of_rewrite_gives_the_bytes_back(article: bytes, kind: ArticleKind) -> None:
+@settings(max_examples=500)
+def test_undo_of_rewrite_gives_the_bytes_back(article: bytes, kind: TextKind) -> None:
     """The journal of a run leads back to the original bytes."""
     result = rewrite(article, kind=kind)
     entries = merged([], article, replaced=result.replaced, new_data=result.data)
@@ -77,7 +79,7 @@ def test_undo_of_rewrite_gives_the_bytes_back(article: bytes, kind: ArticleKind)
 
 @given(NOISY, KINDS)
 @settings(max_examples=100)
-def test_undo_of_two_runs_gives_the_first_bytes_back(article: bytes, kind: ArticleKind) -> None:
+def test_undo_of_two_runs_gives_the_first_bytes_back(article: bytes, kind: TextKind) -> None:
     """A second run with more pictures is merged into the journal of the first."""
     first = rewrite(article, kind=kind)
     entries = merged([], article, replaced=first.replaced, new_data=first.data)

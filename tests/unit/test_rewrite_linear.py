@@ -7,6 +7,7 @@ valgrind for texts whose cost hides inside a single call (a search in C, a regul
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from rewriting import BASE, WRAPPED, ours, rewrite
 
 from proxy.config import RewriteConfig
 from proxy.rewrite import blocks
-from proxy.rewrite.rewriter import ArticleKind, Rewriter
+from proxy.rewrite.rewriter import Rewriter, TextKind
+from proxy.rewrite.sitetext import SITE_KINDS
 
 TOKENS = (
     "#", " ", "\n", "<", "`", "[", "](", "!", "> ", "- ", "|", "\\|", "{{<", "%}", "&", '"', "//a", "<a b=", "<!--",
@@ -77,8 +79,24 @@ DESIGNED = {
     "style": lambda n: '<p style="' + "a:url(//b);" * (n // 40) + '">',
 }  # fmt: skip
 
+SITE_TEXTS: dict[str, tuple[TextKind, Callable[[int], str]]] = {
+    "attributes without an end": ("component", lambda n: '<img src="//a' + ' src="//a' * (n // 9)),
+    "images without an end": ("component", lambda n: "![" * (n // 4) + "](//a" * (n // 12)),
+    "names before an attribute": ("component", lambda n: "a" * (n // 2) + "src" * (n // 6) + "=//a"),
+    "styles without an end": ("component", lambda n: "url(//a" * (n // 7)),
+    "parentheses": ("component", lambda n: "//a" + "(" * (n // 2) + ")" * (n // 2)),
+    "comments without an end": ("component", lambda n: "//a " + "<!-- {# /* " * (n // 11)),
+    "strings without an end": ("json", lambda n: '{"a": "//b' + '\\"' * (n // 2)),
+    "tags without an end": ("xml", lambda n: "<a b='//c' " * (n // 11)),
+    "sections without an end": ("xml", lambda n: "<a><![CDATA[//b" * (n // 15)),
+    "escaped pages": ("xml", lambda n: "<a>//b" + "&lt;img src='//c'&gt;" * (n // 21) + "</a>"),
+    "fences": ("asciidoc", lambda n: "//a\n" + "----\n" * (n // 10) + "....\n" * (n // 10)),
+    "directives": ("rst", lambda n: ".. code::\n\n //a\n" * (n // 16) + " .. image:: //b\n" * (n // 17)),
+    "blocks without an end": ("org", lambda n: "#+begin_src\n//a\n" * (n // 16) + "[[//b" * (n // 10)),
+}
 
-def calls(text: str, *, kind: ArticleKind) -> int:
+
+def calls(text: str, *, kind: TextKind) -> int:
     """Return how many functions of Python and C are called to rewrite `text`."""
     rewriter = Rewriter(RewriteConfig(), base_url=BASE, all_images=True)
     counted = 0
@@ -96,9 +114,9 @@ def calls(text: str, *, kind: ArticleKind) -> int:
     return counted
 
 
-@pytest.mark.parametrize("kind", ["markdown", "html"])
+@pytest.mark.parametrize("kind", ["markdown", "html", *sorted(SITE_KINDS)])
 @pytest.mark.parametrize("first", TOKENS)
-def test_repeated_text_twice_as_long_takes_twice_the_calls(first: str, kind: ArticleKind) -> None:
+def test_repeated_text_twice_as_long_takes_twice_the_calls(first: str, kind: TextKind) -> None:
     """No text of two tokens, repeated, makes a reader of Python do more than its length asks for."""
     steep = {}
     for unit in (first + second for second in TOKENS):
@@ -120,6 +138,23 @@ def test_repeated_front_matter_twice_as_long_takes_twice_the_calls(head: str, un
     end = "\n" + {"+": "+++", ";": ";;;"}.get(head[0], "---") + "\n"
     single, double = (calls(head + unit * number + end, kind="markdown") for number in (60, 120))
     assert double <= 2.3 * single + 50
+
+
+@pytest.mark.instructions
+def test_site_text_twice_as_long_takes_twice_the_instructions(tmp_path: Path) -> None:
+    """The patterns of other text read nothing twice."""
+    texts = [
+        {"text": write(length), "kind": kind}
+        for kind, write in SITE_TEXTS.values()
+        for length in (3000, 6000, 12000)
+    ]
+    counts = zip(*[iter(instructions(texts, tmp_path))] * 3, strict=True)
+    steep = {
+        name: (one, two, four)
+        for name, (one, two, four) in zip(SITE_TEXTS, counts, strict=True)
+        if four - two > 2.5 * (two - one) + 1_000_000
+    }
+    assert not steep
 
 
 @pytest.mark.instructions

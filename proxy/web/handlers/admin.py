@@ -12,13 +12,15 @@ from aiohttp import HttpVersion11, web
 
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from proxy.fetch.hooks import tell
-from proxy.rewrite.rewriter import ArticleKind, RewriteResult
+from proxy.rewrite.rewriter import RewriteResult, TextKind, kind_of
+from proxy.rewrite.sitetext import MEDIA_TYPES, site_kind
 from proxy.services.articles import RewriteSettings
 from proxy.services.purging import PurgeRefused, PurgeReport, Wanted, wanted
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
 
-_KINDS: dict[str, ArticleKind] = {"text/html": "html", "text/markdown": "markdown"}
+_KINDS: dict[str, TextKind] = {"text/html": "html", "text/markdown": "markdown", **MEDIA_TYPES}
+_SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
 _LOOK_SECONDS = 0.25
 """How often a request whose article is being read looks whether its client is still there."""
 _FIELDS: dict[str, type] = {
@@ -32,14 +34,12 @@ _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
     """Answer the article that was sent, its pictures pointing at this service; nothing else in it changes."""
     require_admin(request, context.config.server)
-    kind = _KINDS.get(request.content_type)
-    if kind is None:
-        raise UnsupportedMediaType
+    asked = _RewriteRequest.read(request)
     base_url = context.config.server.public_url or f"{request.scheme}://{request.host}"
-    settings = RewriteSettings.of(context.config, base_url=base_url)
+    settings = RewriteSettings.of(context.config, base_url=base_url, all_images=asked.all_images)
     with context.rewriting.admitted():
         data = await _body(request, context.config.server.read_timeout)
-        work = context.rewriting.rewrite(data, kind=kind, settings=settings)
+        work = context.rewriting.rewrite(data, kind=asked.kind, settings=settings)
         result = await _while_connected(request, work)
     headers = {
         **_NO_STORE,
@@ -50,6 +50,34 @@ async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
         "X-Imgmirror-Left": str(len(result.left)),
     }
     return web.Response(body=result.data, headers=headers)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _RewriteRequest:
+    kind: TextKind
+    all_images: bool
+
+    @classmethod
+    def read(cls, request: web.BaseRequest) -> _RewriteRequest:
+        """Return what is asked for.
+
+        Raises:
+            UnsupportedMediaType: the type is not known, nor does the name of a plain text tell.
+            InvalidRequest: a parameter is not known.
+        """
+        unknown = set(request.query) - {"name", "all_images"}
+        all_images = _SWITCHES.get(request.query.get("all_images", "0"))
+        if unknown or all_images is None:
+            raise InvalidRequest(
+                f"Unknown parameter; known are name=post.md and all_images=1, not {sorted(unknown)}."
+            )
+        name = request.query.get("name", "")
+        kind = _KINDS.get(request.content_type)
+        if kind is None and request.content_type == "text/plain":
+            kind = kind_of(name) or site_kind(name)
+        if kind is None:
+            raise UnsupportedMediaType
+        return cls(kind, all_images)
 
 
 async def purge(context: Context, request: web.BaseRequest) -> web.Response:
