@@ -11,7 +11,7 @@ was found, so that it is found once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,16 @@ def candidates(acceptable: tuple[str, ...], facts: PictureFacts, *, anim: bool =
         moving = [name for name in order if name in MOVING]
         return Candidates(tuple(dict.fromkeys((*moving, *order))), (), accepted)
     return Candidates(tuple(order), _rivals(_concrete(levels[0], facts), facts), accepted)
+
+
+def without(acceptable: tuple[str, ...], refused: Collection[str]) -> tuple[str, ...]:
+    """Return `acceptable` without the output formats in `refused`, in the same order; empty when none is left."""
+    left: list[str] = []
+    for name in acceptable or (FALLBACK,):
+        members = PLAIN if name == FALLBACK else PLAIN[:2] if name == ANYWAY else (name,)
+        stay = tuple(member for member in members if member not in refused)
+        left += (name,) if stay == members else stay
+    return tuple(left) if any(name not in {LOWER, UNTOUCHED} for name in left) else ()
 
 
 def _concrete(names: tuple[str, ...], facts: PictureFacts) -> tuple[str, ...]:

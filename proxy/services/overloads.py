@@ -2,8 +2,8 @@
 
 A picture that cannot be read within the limits cannot be rendered at all; an SVG that cannot be drawn within them fails
 from that size on. A picture whose variant took too much has trouble with that output format, and only from that size
-on. Neither is damaged, and neither verdict is for good: it holds for
-a pause that doubles each time, and under the limits and the render version it was found with.
+on; the next format that the client takes answers meanwhile. Neither is damaged, and neither verdict is for good: it
+holds for a pause that doubles each time, and under the limits and the render version it was found with.
 
 Shared by the processes of a store, and kept across restarts, as far as its file can be written (`cache.failures`).
 Runs on the event loop.
@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cache.failures import Failure, Failures
 from proxy.config import RenderConfig
 from proxy.errors import InvalidTransform, OutOfMemory, PictureError, RenderTimeout
-from proxy.images.choice import candidates
+from proxy.images.choice import candidates, without
 from proxy.images.encode import RENDER_VERSION
-from proxy.images.formats import PictureFacts
+from proxy.images.formats import UNTOUCHED, PictureFacts
 from proxy.images.geometry import Limits, make_plan
-from proxy.images.jobs import Inspection, Wish
+from proxy.images.jobs import Inspection, Output, Rendered, Wish
 
 FIRST_PAUSE_SECONDS = 600.0
 MAX_PAUSE_SECONDS = 7 * 86400.0
@@ -64,12 +64,21 @@ class Known:
         found = self.present.get(_READING)
         return found.error() if found and (facts is None or not found.pixels) else None
 
+    def narrowed(self, wish: Wish, facts: PictureFacts | None) -> Wish:
+        """Return a wish without the formats that are refused at its size, or the same wish when none is left."""
+        if facts is None or not self.present or UNTOUCHED in _order(wish, facts):
+            return wish
+        pixels = _pixels(wish, facts, self._limits)
+        refused = {step for step, found in self.present.items() if pixels >= found.pixels}
+        left = () if _READING in refused else without(wish.acceptable, refused)
+        return replace(wish, acceptable=left) if left else wish
+
     def refusal_of(self, wish: Wish, facts: PictureFacts | None) -> PictureError | None:
         """Return why this variant cannot be rendered, as far as that is known when it has to be named by `facts`."""
         if facts is None or not self.present:
             return None
         pixels = _pixels(wish, facts, self._limits)
-        steps = (self.present.get(_READING), self.present.get(_format(wish, facts)))
+        steps = (self.present.get(_READING), self.present.get(_order(wish, facts)[0]))
         return next((found.error() for found in steps if found and pixels >= found.pixels), None)
 
 
@@ -112,7 +121,11 @@ class Overloads:
             await self._failures.forget(self._key(sha256, _READING))
         if inspection.facts is not None:
             for wish, output in zip(wishes, inspection.outputs, strict=True):
-                await self._note_wish(sha256, wish, output, inspection.facts, known=known)
+                # Only a process that was ended says which format took too much. One that survived tried them all.
+                steps = _order(wish, inspection.facts)[: 1 if inspection.killed else None]
+                pixels = _pixels(wish, inspection.facts, self._limits)
+                for step in steps:
+                    await self._note_output(sha256, step, pixels, output, known=known)
 
     def _drawn_pixels(self, wishes: Sequence[Wish], facts: PictureFacts | None) -> int:
         """Return how large a picture was drawn; 0 when reading it does not depend on the size of its variants."""
@@ -120,15 +133,14 @@ class Overloads:
             return 0
         return max((_pixels(wish, facts, self._limits) for wish in wishes), default=0)
 
-    async def _note_wish(
-        self, sha256: str, wish: Wish, output: object, facts: PictureFacts, *, known: Known
+    async def _note_output(
+        self, sha256: str, step: str, pixels: int, output: Output, *, known: Known
     ) -> None:
-        step, pixels = _format(wish, facts), _pixels(wish, facts, self._limits)
         kind = _kind(output)
         before = known.past.get(step)
         if kind:
             await self._put(sha256, Overload(step, kind, pixels, 0, 0.0), known=known)
-        elif before and not isinstance(output, Exception) and pixels >= before.pixels:
+        elif before and isinstance(output, Rendered) and step in _made_in(output) and pixels >= before.pixels:
             await self._failures.forget(self._key(sha256, step))
 
     async def _put(self, sha256: str, found: Overload, *, known: Known) -> None:
@@ -155,8 +167,13 @@ def _kind(output: object) -> str:
     return next((kind for kind, error in _KINDS.items() if isinstance(output, error)), "")
 
 
-def _format(wish: Wish, facts: PictureFacts) -> str:
-    return candidates(wish.acceptable, facts, anim=wish.resolved.anim).order[0]
+def _order(wish: Wish, facts: PictureFacts) -> tuple[str, ...]:
+    return candidates(wish.acceptable, facts, anim=wish.resolved.anim).order
+
+
+def _made_in(output: Rendered) -> set[str]:
+    """Return the formats whose encoders came to an end."""
+    return {output.output_format, *(name for name, size in output.finding.sizes.items() if size is not None)}
 
 
 def _pixels(wish: Wish, facts: PictureFacts, limits: Limits) -> int:

@@ -34,6 +34,13 @@ class Rendering:
         """Return the wishes in as many parts as there are processes, or fewer."""
         return self.batches.dealt(wishes)
 
+    async def narrowed(
+        self, wishes: Sequence[Wish], *, sha256: str, facts: PictureFacts | None
+    ) -> dict[Wish, Wish]:
+        """Return what is left of each wish without the formats that are known to be too much of a body."""
+        known = await self.overloads.look(sha256)
+        return {wish: known.narrowed(wish, facts) for wish in wishes}
+
     async def run(self, job: Job, *, sha256: str, facts: PictureFacts | None = None) -> Inspection:
         """Return what a render process finds and makes of `job`, or what is remembered of its body.
 

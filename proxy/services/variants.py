@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
 from cache.variants import Variants as VariantsStore
-from proxy.errors import DecodeFailed, MirrorError, NotAnImage, PictureError
+from proxy.errors import DecodeFailed, MirrorError, NotAnImage, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, sniff
 from proxy.images.transform import Resolved
 from proxy.images.workers import JUDGE, Inspection, Job, Output, Rendered, Wish
@@ -31,6 +32,8 @@ from proxy.source import Source
 
 log = logging.getLogger(__name__)
 
+_MAX_TIMEOUTS = 2
+"""Formats that may use up their time in one request: nobody waits for a third."""
 FAILURE_WEIGHT_BYTES = 512
 """What a remembered failure counts for in the memory budget."""
 
@@ -73,6 +76,15 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class _Answer:
+    """What answers a wish. wish: the one asked for, or what is left of it when some formats are too much for now."""
+
+    wish: Wish
+    output: Output
+    is_stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _Failure:
     error: MirrorError
     fresh_until: float
@@ -86,7 +98,8 @@ class Variants:
        generations, which all processes share).
     2. The original, by `Originals`. When it had to be fetched, the variant was rendered by the same decode.
     3. The variant store, under a key made of the body's digest: a changed original cannot be mistaken.
-    4. A render process. A broken or full variant store costs the storing, never the answer.
+    4. A render process. A broken or full variant store costs the storing, never the answer. A format that is or was
+       too much for it (`Overloads`) is passed over for the next one that the client takes.
 
     A kept picture that cannot be rendered is remembered for a minute in memory, so that a page that shows it does
     not occupy the render processes. Why an original cannot be had is for `Originals` to remember.
@@ -114,7 +127,8 @@ class Variants:
 
     async def output_format(self, entry: Entry, asked: Asked) -> str | None:
         """Return the format of the answer; None when only rendering will show it."""
-        return await self._parts.store.output_format(entry, asked.wish)
+        found = await self._stored(entry, (asked.wish,), digest=entry.body_sha256)
+        return await self._parts.store.output_format(entry, found[asked.wish][0])
 
     async def obtain(self, asked: Asked) -> Picture:
         """Return the variant, rendering and fetching what must be.
@@ -156,7 +170,8 @@ class Variants:
         if is_answered_untouched(obtained.entry, asked.acceptable):
             # Its body lies with the originals.
             return None
-        stored = await self._parts.store.get(obtained.entry, asked.wish)
+        found = await self._stored(obtained.entry, (asked.wish,), digest=_digest(obtained))
+        _, stored = found[asked.wish]
         return _picture(obtained, stored.body, "store") if stored else None
 
     async def _made(self, asked: Asked, key: str, look: Look) -> Picture:
@@ -172,15 +187,13 @@ class Variants:
             return await self._made_untouched(asked.source, obtained)
         if wish in obtained.rendering:
             obtained = replace(obtained, rendered=await asyncio.shield(obtained.rendering[wish]))
-        if wish not in obtained.rendered:
-            stored = await self._parts.store.get(obtained.entry, wish)
-            if stored:
-                return _picture(obtained, stored.body, "store")
-            obtained = await self._rendered(obtained, asked.source, (wish,))
-        output = obtained.rendered[wish]
+        obtained, answers = await self._answers(obtained, asked.source, (wish,))
+        output, wish = answers[wish].output, answers[wish].wish
         if isinstance(output, MirrorError):
             self._remember_failure(asked, obtained, output)
             raise output
+        if answers[asked.wish].is_stored:
+            return _picture(obtained, output.body, "store")
         picture = _picture(obtained, output.body, "rendered")
         if obtained.ending is not None:
             self._parts.flight.announce(key, picture)
@@ -203,8 +216,71 @@ class Variants:
             log.warning("the body of %s is not as it was kept: %s", source, error)
             return await self._untouched.made(await self._parts.originals.obtain_again(source))
 
+    async def _answers(
+        self, obtained: Obtained, source: Source, wishes: Sequence[Wish]
+    ) -> tuple[Obtained, dict[Wish, _Answer]]:
+        """Return `obtained`, and what answers each wish: what it brings, what is stored, else from one decode.
+
+        Wishes whose format turns out to be too much are rendered again in the next one, until two took all their time.
+        """
+        answers: dict[Wish, _Answer] = {}
+        left = {wish: wish for wish in wishes}
+        timeouts: Counter[Wish] = Counter()
+        while left:
+            lacking = [wish for wish in left.values() if wish not in obtained.rendered]
+            if lacking and obtained.ending is not None:
+                # Until it is committed there may be no body at its place.
+                obtained = await asyncio.shield(obtained.ending)
+            found = await self._stored(obtained.entry, lacking, digest=_digest(obtained))
+            left = {asked: found.get(wish, (wish, None))[0] for asked, wish in left.items()}
+            stored = dict(output for output in found.values() if output[1])
+            new = tuple(wish for wish in dict.fromkeys(left.values()) if wish not in stored)
+            obtained = await self._rendered(obtained, source, new)
+            for asked, wish in left.items():
+                kept = stored.get(wish)
+                answers[asked] = _Answer(wish, kept or obtained.rendered[wish], is_stored=kept is not None)
+            timeouts.update(asked for asked in left if isinstance(answers[asked].output, RenderTimeout))
+            left = await self._passed_over(
+                obtained, {asked: answers[asked] for asked in left if timeouts[asked] < _MAX_TIMEOUTS}
+            )
+        return obtained, answers
+
+    async def _passed_over(self, obtained: Obtained, answers: Mapping[Wish, _Answer]) -> dict[Wish, Wish]:
+        """Return what to try in place of the answers that were too much, by the wish asked for."""
+        overloaded = {
+            asked: answer.wish
+            for asked, answer in answers.items()
+            if isinstance(answer.output, RenderTimeout | OutOfMemory)
+        }
+        if not overloaded:
+            return {}
+        narrowed = await self._narrowed(obtained.entry, overloaded.values(), digest=_digest(obtained))
+        return {asked: narrowed[wish] for asked, wish in overloaded.items() if narrowed[wish] != wish}
+
+    async def _stored(
+        self, entry: Entry, wishes: Sequence[Wish], *, digest: str
+    ) -> dict[Wish, tuple[Wish, Rendered | None]]:
+        """Return by wish what is left of it and what is stored for that.
+
+        What is stored answers, whatever is remembered of its format.
+        """
+        get = self._parts.store.get
+        outputs = await asyncio.gather(*(get(entry, wish) for wish in wishes))
+        found = {wish: (wish, output) for wish, output in zip(wishes, outputs, strict=True)}
+        missing = [wish for wish, (_, output) in found.items() if output is None]
+        if missing:
+            for wish, left in (await self._narrowed(entry, missing, digest=digest)).items():
+                found[wish] = (left, await get(entry, left) if left != wish else None)
+        return found
+
+    async def _narrowed(self, entry: Entry, wishes: Iterable[Wish], *, digest: str) -> dict[Wish, Wish]:
+        return await self._parts.rendering.narrowed(tuple(wishes), sha256=digest, facts=_facts(entry))
+
     async def _rendered(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
         """Return `obtained` with `wishes` among what is rendered, all from one decode."""
+        wishes = tuple(wish for wish in wishes if wish not in obtained.rendered)
+        if not wishes:
+            return obtained
         refusal = _refusal(obtained.entry)
         if refusal is not None:
             return replace(obtained, rendered={**obtained.rendered, **dict.fromkeys(wishes, refusal)})
@@ -229,12 +305,10 @@ class Variants:
 
     async def _run(self, path: Path, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
         entry = obtained.entry
-        # What rotten bytes cost says nothing about the bytes that the digest names.
-        digest = f"corrupt {entry.body_sha256}" if obtained.is_corrupt else entry.body_sha256
         origin = Source.parse(entry.source).origin
         # What is marked by former rules is looked at as a whole.
         job = Job(str(path), wishes, check=entry.damaged, origin=origin)
-        return await self._parts.rendering.run(job, sha256=digest, facts=_facts(entry))
+        return await self._parts.rendering.run(job, sha256=_digest(obtained), facts=_facts(entry))
 
     async def _keep_coded(self, obtained: Obtained, key: str, body: bytes) -> None:
         entry = obtained.entry
@@ -279,16 +353,11 @@ class Variants:
             source, wishes, patient=True, date=date, written=written
         )
         obtained = await self._warmed_untouched(obtained, source, wishes)
-        missing = [wish for wish in wishes if wish not in obtained.rendered]
-        found = await asyncio.gather(*(self._parts.store.get(obtained.entry, wish) for wish in missing))
-        stored = {wish: output for wish, output in zip(missing, found, strict=True) if output}
-        left = tuple(wish for wish in missing if wish not in stored)
-        if left:
-            obtained = await self._rendered(obtained, source, left)
-        for wish, output in obtained.rendered.items():
-            if isinstance(output, Rendered) and wish in wishes:
-                await self._store(obtained, wish, output)
-        return obtained, [stored[wish] if wish in stored else obtained.rendered[wish] for wish in wishes]
+        obtained, answers = await self._answers(obtained, source, wishes)
+        for answer in answers.values():
+            if isinstance(answer.output, Rendered) and not answer.is_stored:
+                await self._store(obtained, answer.wish, answer.output)
+        return obtained, [answers[wish].output for wish in wishes]
 
     async def _warmed_untouched(
         self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]
@@ -299,6 +368,13 @@ class Variants:
         picture = await self._made_untouched(source, obtained)
         outputs = dict.fromkeys(untouched, Rendered(picture.body, UNTOUCHED, 0, 0))
         return replace(obtained, rendered={**obtained.rendered, **outputs})
+
+
+def _digest(obtained: Obtained) -> str:
+    """Return the name under which overloads of a body are remembered."""
+    sha256 = obtained.entry.body_sha256
+    # What rotten bytes cost says nothing about the bytes that the digest names.
+    return f"corrupt {sha256}" if obtained.is_corrupt else sha256
 
 
 def _refusal(entry: Entry) -> PictureError | None:

@@ -19,11 +19,12 @@ from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
 from cache.keys import source_key
-from proxy.app import open_engine
+from proxy.app import Engine, open_engine
 from proxy.config import Config
 from proxy.configfile import load
 from proxy.errors import DecodeFailed, OutOfMemory, QueueFull, RenderTimeout
-from proxy.images.jobs import Inspection, Job
+from proxy.images.formats import PictureFacts
+from proxy.images.jobs import Inspection, Job, Rendered
 from proxy.images.transform import Transform
 from proxy.images.workers import RenderPool
 from proxy.services.overloads import FIRST_PAUSE_SECONDS
@@ -182,6 +183,108 @@ async def test_slow_encoder_costs_its_format_and_larger_sizes_only(
         assert len(jobs) == before
         await engine.variants.obtain(asked(source.url, "width=70", ("avif",)))
         await engine.variants.obtain(asked(source.url, "width=2900", ("jpeg",)))
+
+
+async def test_format_that_is_too_much_gives_way_within_the_request(
+    tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
+) -> None:
+    """The next format that the client takes answers, at once and from the store; later the first is tried again."""
+    origin.serve("/photo.jpg", saved(photo(3000, 2200), "JPEG"), content_type="image/jpeg")
+    config, url, now = configured(tmp_path, {"timeout": "900ms"}), origin.url("/photo.jpg"), [1_800_000_000.0]
+    large, formats = "width=2900,quality=auto", ("avif", "png")
+    async with (
+        open_engine(config, now=lambda: now[0]) as engine,
+        open_engine(config, now=lambda: now[0]) as other,
+    ):
+        made = await engine.variants.obtain(asked(url, large, formats))
+        assert made.media_type == "image/png"
+        entry = await engine.originals.peek(Source.parse(url))
+        assert entry is not None
+        assert await engine.variants.output_format(entry, asked(url, large, formats)) == "png"
+        before = len(jobs)
+        assert (await other.variants.obtain(asked(url, large, formats))).body == made.body
+        _, (output,) = await other.variants.warm(Source.parse(url), (asked(url, large, formats).wish,))
+        assert isinstance(output, Rendered)
+        assert (output.body, len(jobs)) == (made.body, before)
+        with pytest.raises(RenderTimeout):
+            await engine.variants.obtain(asked(url, large, ("avif",)))
+        assert len(jobs) == before
+        assert (await engine.variants.obtain(asked(url, "width=70", formats))).media_type == "image/avif"
+        now[0] += FIRST_PAUSE_SECONDS
+        assert await engine.variants.output_format(entry, asked(url, large, formats)) == "avif"
+
+
+async def _overloaded(engine: Engine, url: str, step: str, *, killed: bool = True) -> None:
+    """Keep the picture at `url`, and remember that one of its formats was too much."""
+    entry = (await engine.originals.obtain(Source.parse(url))).entry
+    await engine.originals.peek(Source.parse(url))
+    assert entry.picture is not None
+    found = Inspection(PictureFacts.from_dict(entry.picture), "whole", None, (OutOfMemory(),), killed=killed)
+    known = await engine.overloads.look(entry.body_sha256)
+    await engine.overloads.note(
+        entry.body_sha256, (asked(url, "width=90", (step,)).wish,), found, known=known
+    )
+
+
+@pytest.mark.parametrize(
+    ("acceptable", "media_type"),
+    [
+        (("avif", "webp", "fallback"), "image/webp"),
+        (("avif", ">", "fallback"), "image/jpeg"),
+        (("avif", ">", "anyway"), "image/jpeg"),
+        (("webp", "avif"), "image/webp"),
+    ],
+)
+@pytest.mark.parametrize("way", ["obtained", "warmed"])
+async def test_format_remembered_as_too_much_is_passed_over(
+    tmp_path: Path,
+    origin: ScriptedOrigin,
+    jobs: list[Job],
+    acceptable: tuple[str, ...],
+    media_type: str,
+    way: str,
+) -> None:
+    """One render makes the next format, and no further one is needed for it in any process."""
+    origin.serve("/photo.jpg", photo_jpeg(300, 200), content_type="image/jpeg")
+    url, config = origin.url("/photo.jpg"), configured(tmp_path, {})
+    wanted = asked(url, "width=90", acceptable)
+    async with open_engine(config) as engine, open_engine(config) as other:
+        await _overloaded(engine, url, "avif")
+        before = len(jobs)
+        if way == "warmed":
+            _, (output,) = await engine.variants.warm(Source.parse(url), (wanted.wish,))
+            assert isinstance(output, Rendered)
+        for one in (engine, other):
+            assert (await one.variants.obtain(wanted)).media_type == media_type
+        assert len(jobs) == before + 1
+
+
+async def test_format_made_before_answers_whatever_is_remembered_of_it(
+    tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
+) -> None:
+    """What lies in the store costs no render, so no worse format is taken for it."""
+    origin.serve("/photo.jpg", photo_jpeg(300, 200), content_type="image/jpeg")
+    url, config = origin.url("/photo.jpg"), configured(tmp_path, {})
+    async with open_engine(config) as engine, open_engine(config) as other:
+        made = await engine.variants.obtain(asked(url, "width=90", ("avif", "webp")))
+        await _overloaded(engine, url, "avif")
+        before = len(jobs)
+        assert (await other.variants.obtain(asked(url, "width=90", ("avif", "webp")))).body == made.body
+        assert len(jobs) == before
+
+
+async def test_formats_that_all_took_too_much_memory_are_refused_together(
+    tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
+) -> None:
+    """A process that survived has tried them all: no second render finds the same of the next one."""
+    origin.serve("/photo.jpg", photo_jpeg(300, 200), content_type="image/jpeg")
+    url = origin.url("/photo.jpg")
+    async with open_engine(configured(tmp_path, {})) as engine:
+        await _overloaded(engine, url, "fallback", killed=False)
+        before = len(jobs)
+        with pytest.raises(OutOfMemory):
+            await engine.variants.obtain(asked(url, "width=90", ("jpeg", "png")))
+        assert len(jobs) == before
 
 
 async def test_kill_by_others_is_remembered_by_nobody(tmp_path: Path, origin: ScriptedOrigin) -> None:

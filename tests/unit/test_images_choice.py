@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.images.choice import ORIGINAL, Candidates, Finding, candidates
+from proxy.images.choice import ORIGINAL, Candidates, Finding, candidates, without
 from proxy.images.formats import PictureFacts
 
 PHOTO = PictureFacts("jpeg", 10, 10)
@@ -142,3 +142,20 @@ def test_what_is_no_finding_is_refused(stored: Any) -> None:
     """A damaged note and a render process that was taken over cannot name formats of their own."""
     with pytest.raises(ValueError, match=r"finding|sizes"):
         Finding.from_dict(stored)
+
+
+@pytest.mark.parametrize(
+    ("acceptable", "refused", "left"),
+    [
+        ("avif webp fallback", "", "avif webp fallback"),
+        ("avif webp fallback", "avif", "webp fallback"),
+        ("avif webp fallback", "jpeg", "avif webp png gif"),
+        ("avif > anyway", "avif png", "> jpeg"),
+        ("webp > avif fallback svg", "webp", "> avif fallback svg"),
+        ("", "png", "jpeg gif"),
+        ("avif > webp", "avif webp", ""),
+        ("jpeg", "jpeg", ""),
+    ],
+)
+def test_refused_formats_leave_the_others_in_their_order(acceptable: str, refused: str, left: str) -> None:
+    assert without(tuple(acceptable.split()), refused.split()) == tuple(left.split())
