@@ -18,6 +18,7 @@ from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
 from proxy.images.svg.document import MAX_DEPTH, MAX_ELEMENTS, MAX_ENTITIES, MAX_REFERENCES, read
+from proxy.images.svg.fonts import lacking
 from proxy.images.transform import Transform
 
 drawn = pytest.mark.skipif(svg.DRAW is None, reason="resvg-py is not installed")
@@ -460,6 +461,19 @@ def test_text_is_drawn_in_a_font_that_is_there(look: Look) -> None:
         body = document(f'<text x="5" y="50" font-size="40" font-family="{family}">Word</text>')
         alpha = opened(body_of(look(body, "width=120"))).convert("RGBA").getchannel("A")
         assert alpha.getextrema() == (0, 255), family
+
+
+@drawn
+@pytest.mark.parametrize("place", ["<text>{}</text>", "<text>a<tspan>b{}</tspan></text>"])
+def test_text_with_a_letter_that_no_font_has_is_refused(look: Look, place: str) -> None:
+    """It would be an empty box, where a browser may know better."""
+    if not svg.families(svg.DRAW):
+        pytest.skip("this machine has no fonts")
+    lost = next(letter for letter in "\u56fe\u0e01\U00010940\ue000" if lacking(svg.DRAW, letter))
+    assert code(look(document(place.format(lost)), "width=60")) == "unsupported_format"
+    for letters in ("\u00e9\u03b1\u0416\u2013\u00a0\u200b", "a\u0301", "\u3164", "<title/>"):
+        assert isinstance(look(document(place.format(letters)), "width=60").outputs[0], Rendered)
+    assert isinstance(look(document(f"<desc>{lost}</desc><text>a</text>"), "width=60").outputs[0], Rendered)
 
 
 @drawn

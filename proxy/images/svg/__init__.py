@@ -24,7 +24,7 @@ from proxy.images.geometry import Size
 from proxy.images.resampling import Resample, by_pillow
 from proxy.images.structure import Structure
 from proxy.images.svg.document import SvgDocument, read
-from proxy.images.svg.fonts import families
+from proxy.images.svg.fonts import families, lacking
 
 Draw = Callable[..., bytes]
 
@@ -112,6 +112,10 @@ class SvgOpened:
         fonts = families(draw) if self._document.has_text else {"skip_system_fonts": True}
         if not fonts:
             raise UnsupportedFormat("The drawing has text, and there are no fonts here.")
+        if letter := lacking(draw, self._document.letters):
+            raise UnsupportedFormat(
+                "The drawing has letters of which no font here has a shape.", detail=f"U+{ord(letter):04X}"
+            )
         try:
             return draw(svg_string=text, dpi=_DPI, **fonts)
         except ValueError as error:

@@ -71,12 +71,14 @@ Attributes = dict[str, str]
 class SvgDocument:
     """A document that was read. width, height: in CSS pixels. has_text: fonts are needed to draw it.
 
-    objection: what a browser may draw otherwise than the rasteriser; empty when nothing was found.
+    letters: the characters of its text, spaces among them, where it has text. objection: what a browser may draw
+    otherwise than the rasteriser; empty when nothing was found.
     """
 
     width: float
     height: float
     has_text: bool
+    letters: frozenset[str]
     objection: str
     _cost: Cost
     _units: float
@@ -130,6 +132,7 @@ def read(body: bytes, *, is_nested: bool = False) -> SvgDocument:
         width,
         height,
         reader.has_text,
+        frozenset(reader.letters) if reader.has_text else frozenset(),
         reader.objection,
         cost,
         view[0] if view else width,
@@ -148,6 +151,7 @@ class _Reader:
         self.attributes: Attributes = {}
         self.written: list[str] = []
         self.has_text = False
+        self.letters: set[str] = set()
         self.objection = ""
         self.ground = ""
         self._is_nested = is_nested
@@ -284,6 +288,7 @@ class _Reader:
             self._sheets.append(text)
         elif self._depth < self._dropping_from:
             self._work.text(len(text.strip()))
+            self.letters.update(text)
             self.written.append(escape(text))
 
     def _kept(self, kind: str, attributes: Attributes) -> Attributes:
@@ -340,6 +345,7 @@ class _Reader:
         if document.objection:
             raise css.Unknown(document.objection)
         self.has_text |= document.has_text
+        self.letters |= document.letters
         return "data:image/svg+xml;base64," + base64.b64encode(document.as_it_is().encode()).decode()
 
 
