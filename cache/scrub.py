@@ -147,7 +147,7 @@ class Scrub:
         """Remember damage that somebody else came upon. Blocking."""
         state = self.state()
         if damage not in state.damage:
-            self._write(replace(state, damage=(damage, *state.damage)[:MAX_REMEMBERED]))
+            self._write(replace(state, damage=_one_of_each(damage, *state.damage)))
 
     def state(self) -> ScrubState:
         """Return the state as the last folder left it, without damage that is gone since. Blocking."""
@@ -280,8 +280,16 @@ def _after(state: ScrubState, shard: str, found: _Found, *, begun_at: float, now
         finished_at=state.finished_at if done else now,
         bodies=found.bodies + (0 if is_first else state.bodies),
         bytes=found.bytes + (0 if is_first else state.bytes),
-        damage=tuple([*found.damage, *kept][:MAX_REMEMBERED]),
+        damage=_one_of_each(*found.damage, *kept),
     )
+
+
+def _one_of_each(*damage: Damage) -> tuple[Damage, ...]:
+    """Return the first damage of each file: a cut body is found by its digest, and by the entry that knows its size."""
+    known: dict[str, Damage] = {}
+    for item in damage:
+        known.setdefault(item.sha256, item)
+    return tuple(known.values())[:MAX_REMEMBERED]
 
 
 def _piece(path: Path, offset: int) -> bytes:

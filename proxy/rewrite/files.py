@@ -188,8 +188,14 @@ def _is_text(path: Path) -> bool:
 
 
 def _may_be_article(path: Path, *, named: bool) -> bool:
-    """Tell whether `find_articles` takes a text; a `.txt` file by its front matter, or when it is named."""
-    return kind_of(path) is not None and (named or path.suffix.lower() != ".txt" or _is_article(path))
+    """Tell whether `find_articles` takes a text; a `.txt` file by its front matter, or when it is named.
+
+    One that cannot be read is told of there.
+    """
+    try:
+        return kind_of(path) is not None and (named or path.suffix.lower() != ".txt" or _is_article(path))
+    except OSError:
+        return True
 
 
 def _is_short_utf8(path: Path, max_bytes: int) -> bool:

@@ -95,6 +95,15 @@ async def test_damage_is_reported_until_it_is_repaired_or_purged(store: Original
     assert scrub.state().damage == ()
 
 
+async def test_cut_body_is_one_damage(store: Originals) -> None:
+    """It has neither its digest nor the size that its entry knows."""
+    for number in range(8):
+        entry = await keep(store, f"http://h/{number}.png", b"%d" % number * 1000)
+        store.body_path(entry.body_sha256).write_bytes(b"%d" % number * 10)
+    scrub, _, _ = await one_pass(store)
+    assert len(scrub.state().damage) == 8
+
+
 async def test_scrub_goes_on_where_it_was(store: Originals) -> None:
     for number in range(20):
         await keep(store, f"http://h/{number}.png", b"%d" % number * 100)

@@ -75,6 +75,8 @@ def test_settings_come_back_from_the_wire_as_they_were() -> None:
     """Each of them differs from its default, so that one that is not sent shows."""
     config = Config(
         rewrite={"body": "thumbnail"},
+        render={"max_output_side": 1000, "max_output_pixels": 10_000},
+        presets={name: {"width": 99} for name in ("thumbnail", "headimg", "content")},
         sources=SourcesConfig(keys=("a key of this test",), transforms="presets"),
         fetch={"types": ["image/*", "text/css"]},
     )
