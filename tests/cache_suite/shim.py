@@ -42,6 +42,9 @@ OF_THE_ANSWER = frozenset(
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 _RECEIVED = re.compile(r"received-status=([0-9]{3})")
+_SETTLED = re.compile(r"; stored|; detail=")
+"""Whether the mirror keeps the answer is known."""
+_DISK_SECONDS = 5.0
 _LIMIT = 1 << 20
 
 Fields = tuple[tuple[str, str], ...]
@@ -149,7 +152,8 @@ class Shim:
         answer = await _exchange(self._mirror_port, request, method)
         if answer is None:
             return None
-        shown = self._shown(answer, inner, before=before, after=self._kept(source))
+        after = await self._kept_by(source, answer)
+        shown = self._shown(answer, inner, before=before, after=after)
         # What the connection to the suite is like is the shim's to say.
         head = shown.head.without({"connection"}).with_fields([("Connection", "close")])
         return replace(shown, head=head)
@@ -175,10 +179,23 @@ class Shim:
             head = replace(head, start=head.start.replace("200", str(kept.status), 1))
         return replace(answer, head=head)
 
-    def _kept(self, source: str) -> Kept:
+    async def _kept_by(self, source: str, answer: Message) -> Kept:
+        """Return the entry behind an answer, which may come before a slow disk has taken the entry."""
+        said = answer.head.value("cache-status")
+        if answer.head.status == 200 and "fwd=uri-miss" in said and not _SETTLED.search(said):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DISK_SECONDS):
+                    while not self._path(source).exists():  # noqa: ASYNC110 - a file of another process
+                        await asyncio.sleep(0.01)
+        return self._kept(source)
+
+    def _path(self, source: str) -> Path:
         key = source_key(source)
+        return self._entries / key[:2] / f"{key}.json"
+
+    def _kept(self, source: str) -> Kept:
         try:
-            entry = json.loads((self._entries / key[:2] / f"{key}.json").read_bytes())
+            entry = json.loads(self._path(source).read_bytes())
         except FileNotFoundError:
             return Kept(200, ())
         return Kept(entry["status"], tuple((name, value) for name, value in entry["headers"]))
