@@ -100,7 +100,7 @@ async def test_body_that_was_compared_once_is_not_read_for_each_commit(
 
     def counted(reader: object, name: str) -> object:
         compared.append(reader)
-        return digest(reader, name)  # type: ignore[arg-type]
+        return digest(reader, name)  # type: ignore[arg-type]  # passed on as it came
 
     monkeypatch.setattr("cache.bodies.hashlib.file_digest", counted)
     await keep(store, address(2), PIXEL)

@@ -209,7 +209,7 @@ def test_same_picture_on_all_hosts_of_photon_is_one_source() -> None:
 
 def test_every_grammar_can_be_named_in_the_configuration() -> None:
     """`rewrite.wrappers` takes the names that the grammars have, and no other."""
-    assert set(GRAMMARS) == set(WrapperDialect.__args__)  # type: ignore[attr-defined]
+    assert set(GRAMMARS) == set(WrapperDialect.__args__)  # type: ignore[attr-defined]  # of every Literal
 
 
 def test_rows_of_services_are_readable() -> None:

@@ -7,7 +7,7 @@ valgrind for texts whose cost hides inside a single call (a search in C, a regul
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -143,37 +143,31 @@ def test_repeated_front_matter_twice_as_long_takes_twice_the_calls(head: str, un
 @pytest.mark.instructions
 def test_site_text_twice_as_long_takes_twice_the_instructions(tmp_path: Path) -> None:
     """The patterns of other text read nothing twice."""
-    texts = [
-        {"text": write(length), "kind": kind}
-        for kind, write in SITE_TEXTS.values()
-        for length in (3000, 6000, 12000)
-    ]
-    counts = zip(*[iter(instructions(texts, tmp_path))] * 3, strict=True)
-    steep = {
+    assert not steep(SITE_TEXTS, tmp_path)
+
+
+def steep(
+    texts: Mapping[str, tuple[TextKind, Callable[[int], str]]], folder: Path
+) -> dict[str, tuple[int, ...]]:
+    """Return the texts whose instructions grow faster than their length, with the counts for n, 2n and 4n."""
+    lengths = (3000, 6000, 12000)
+    articles = [{"text": write(n), "kind": kind} for kind, write in texts.values() for n in lengths]
+    counts = zip(*[iter(instructions(articles, folder))] * len(lengths), strict=True)
+    return {
         name: (one, two, four)
-        for name, (one, two, four) in zip(SITE_TEXTS, counts, strict=True)
+        for name, (one, two, four) in zip(texts, counts, strict=True)
         if four - two > 2.5 * (two - one) + 1_000_000
     }
-    assert not steep
 
 
 @pytest.mark.instructions
 @pytest.mark.parametrize("part", range(4))
 def test_designed_text_twice_as_long_takes_twice_the_instructions(tmp_path: Path, part: int) -> None:
     """Nothing quadratic hides inside a call: instructions grow with the length, not with its square."""
-    names = list(DESIGNED)[part::4]
-    articles = [
-        {"text": DESIGNED[name](length), "kind": "markdown"}
-        for name in names
-        for length in (3000, 6000, 12000)
-    ]
-    counts = zip(*[iter(instructions(articles, tmp_path))] * 3, strict=True)
-    steep = {
-        name: (one, two, four)
-        for name, (one, two, four) in zip(names, counts, strict=True)
-        if four - two > 2.5 * (two - one) + 1_000_000
+    texts: dict[str, tuple[TextKind, Callable[[int], str]]] = {
+        name: ("markdown", DESIGNED[name]) for name in list(DESIGNED)[part::4]
     }
-    assert not steep
+    assert not steep(texts, tmp_path)
 
 
 @pytest.mark.parametrize(
