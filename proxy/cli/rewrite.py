@@ -23,7 +23,8 @@ from cache.articles import Article
 from cache.errors import CacheError
 from cache.layout import MARKER
 from cache.originals import Originals
-from proxy.cli.terminal import complain, own_configuration, safe, say, say_no_article, say_passed_by
+from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
+from proxy.cli.terminal import complain, own_files, safe, say, say_no_article, say_passed_by
 from proxy.config import Config, base_url_problem
 from proxy.rewrite.apply import Rewritten, Undone, journaled_elsewhere, rewrite_file, undo_file
 from proxy.rewrite.dates import article_date
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mode.add_argument("--check", action="store_true", help="exit 1 when something is left to rewrite")
     parser.add_argument("--all-images", action="store_true", help="also pictures that no wrapper shows")
     parser.add_argument("--undo", action="store_true", help="put the original addresses back")
+    add_manifest_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -77,6 +79,8 @@ class _Report:
     unfinished: int = 0
     failed: int = 0
     used: list[tuple[ArticleFile, tuple[str, ...], float | None]] = field(default_factory=list)
+    through_us: set[Source] = field(default_factory=set)
+    unread: int = 0
 
     def add_diff(self, done: Rewritten | Undone, new_data: bytes) -> None:
         """Keep what changes in an article; a link is shown as its target, which is what changes."""
@@ -92,10 +96,8 @@ class _Report:
 def run(args: argparse.Namespace, config: Config) -> int:
     """Rewrite, show, check or undo."""
     base_url = (args.base_url or config.server.public_url).rstrip("/")
-    if args.base_url and (problem := base_url_problem(args.base_url)):
-        return complain(f"--base-url {problem}")
-    if args.write and not args.undo and not base_url:
-        return complain("--write needs --base-url or server.public_url: what shall the articles point at?")
+    if problem := _misuse(args, base_url):
+        return complain(problem)
     shown_url = base_url or f"http://{config.server.host}:{config.server.port}"
     report = _Report(_verb(args))
     try:
@@ -115,11 +117,24 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.write and not args.undo:
         _record(report, config)
     _print(report, args)
-    if report.failed:
+    complete = not (report.failed or report.unread)
+    if not manifest_written(args, report.through_us, complete=complete) or report.failed:
         return 1
     if args.undo:
         return 1 if report.left else 0
     return 1 if args.check and (report.replaced or report.unfinished) else 0
+
+
+def _misuse(args: argparse.Namespace, base_url: str) -> str:
+    if args.base_url and (problem := base_url_problem(args.base_url)):
+        return f"--base-url {problem}"
+    if args.write and not args.undo and not base_url:
+        return "--write needs --base-url or server.public_url: what shall the articles point at?"
+    if args.manifest and args.undo:
+        return "--manifest does not go with --undo"
+    if args.manifest and (problem := manifest_problem(args.manifest)):
+        return f"--manifest {problem}"
+    return ""
 
 
 def _with_former(config: Config, bases: Iterable[str]) -> Config:
@@ -172,12 +187,12 @@ def _articles(
         OSError, ValueError: a path does not exist, or folders hold nothing to look at.
     """
     passed_by: list[Path] = []
-    articles = list(
-        find_articles(paths, unreadable=report.fail, no_article=say_no_article, passed_by=passed_by.append)
+    own = own_files(args, config)
+    found = find_articles(
+        paths, unreadable=report.fail, no_article=say_no_article, passed_by=passed_by.append
     )
-    articles += find_texts(
-        paths, max_bytes=config.server.max_body, skipped=own_configuration(args), unreadable=report.fail
-    )
+    articles = [article for article in found if article.path not in own]
+    articles += find_texts(paths, max_bytes=config.server.max_body, skipped=own, unreadable=report.fail)
     say_passed_by(passed_by)
     if not (articles or args.undo or report.failed) and any(path.is_dir() for path in paths):
         raise ValueError(f"nothing to look at in {', '.join(map(str, paths))}")
@@ -202,6 +217,8 @@ def _rewrite(
 
     for done in _each(articles, rewrite, report):
         result = done.result
+        report.through_us |= result.through_us
+        report.unread += bool(result.unread)
         is_article = done.article.kind not in SITE_KINDS
         if not (is_article or result.replaced or result.left or result.pictures):
             continue

@@ -13,11 +13,12 @@ from pathlib import Path
 from cache.articles import Article
 from cache.errors import CacheError
 from proxy.app import Engine, open_engine
+from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
 from proxy.cli.reports import report_problem, show_summary, write_report
 from proxy.cli.signals import Signals, Stopped
 from proxy.cli.terminal import (
     complain,
-    own_configuration,
+    own_files,
     progress_bar,
     quiet_log,
     safe,
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--formats", metavar="F,F", help="only these of avif, webp and jpeg (stands for JPEG, PNG and GIF)"
     )
+    add_manifest_argument(parser)
     parser.add_argument("--via", metavar="URL", help="warm the service that runs there, by HTTP")
     parser.add_argument(
         "--base-url", metavar="U", help="what rewritten articles point at (server.public_url)"
@@ -100,6 +102,7 @@ def _run(args: argparse.Namespace, config: Config, gathered: Gathered, signals: 
         if problem := _misuse(args, config):
             return complain(problem)
         _gather(args, config, gathered, signals)
+        listed = manifest_written(args, gathered.through_us, complete=not gathered.unread)
         unwrapper = Unwrapper(config.rewrite.prefixes)
         gathered.works = with_former_wrappers(gathered.works, gathered.files.values(), unwrapper)
     except (OSError, ValueError, MirrorError) as error:
@@ -108,10 +111,10 @@ def _run(args: argparse.Namespace, config: Config, gathered: Gathered, signals: 
         if any(path.is_dir() for path in args.paths):
             return complain(f"nothing to look at in {', '.join(safe(str(path)) for path in args.paths)}")
         # Each file was named as no article already. There is nothing to make a store for.
-        return 0
+        return int(not listed)
     try:
         signals.step = "while the service was asked" if args.via else "while the store was opened"
-        return asyncio.run(_Run(args, config, gathered, browsers, signals).run())
+        return asyncio.run(_Run(args, config, gathered, browsers, signals).run()) or int(not listed)
     except BrokenPipeError:
         raise
     except (CacheError, OSError, ServiceUnreachable, MirrorError) as error:
@@ -140,6 +143,8 @@ def _misuse(args: argparse.Namespace, config: Config) -> str:
     for name, url in (("--via", args.via), ("--base-url", args.base_url)):
         if url and (problem := base_url_problem(url)):
             return f"{name} {problem}"
+    if args.manifest and (problem := manifest_problem(args.manifest)):
+        return f"--manifest {problem}"
     return report_problem(args.report) if args.report else ""
 
 
@@ -181,7 +186,7 @@ def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signal
             progress=read,
             look=Look(
                 config.server.max_body,
-                own_configuration(args),
+                own_files(args, config),
                 config.rewrite.ignore,
                 say_no_article,
                 passed_by.append,

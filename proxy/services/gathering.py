@@ -6,18 +6,17 @@ Synchronous; reads files, writes nothing. What an article says is left to the re
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.rewrite.apply import ArticleReader, rewritten
 from proxy.rewrite.dates import article_date
-from proxy.rewrite.files import article_names, find_articles, find_texts
+from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_texts
 from proxy.rewrite.globs import Globs
 from proxy.rewrite.masking import is_wide
-from proxy.rewrite.result import Picture
+from proxy.rewrite.result import Picture, RewriteResult
 from proxy.rewrite.sitetext import SITE_KINDS
-from proxy.services.rewriteprocess import TooCostly
 from proxy.services.warming import Work
 from proxy.source import Source
 
@@ -32,13 +31,17 @@ class Unread:
 
 @dataclass(slots=True)
 class Gathered:
-    """What was found: sources, date and file of each article by its name, the works, and what could not be read."""
+    """What was found: sources, date and file of each article by its name, the works, and what could not be read.
+
+    `through_us` are the sources that the files ask of us, or will once they are rewritten.
+    """
 
     articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     dates: dict[str, float] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
+    through_us: set[Source] = field(default_factory=set)
 
     def first_date(self, articles: Iterable[str]) -> float | None:
         """Return when the first of some articles was written."""
@@ -54,8 +57,8 @@ class Look:
     """What is looked at of a site's other text.
 
     max_bytes: longest text of a kind that is not rewritten. skipped: files that are none of the site. ignore: globs of
-    names that are not looked at. no_article is told of PATHs that are files without text, passed_by of folders that
-    `.gitignore` names.
+    names that are not looked at but for what they ask of us already. no_article is told of PATHs that are files without
+    text, passed_by of folders that `.gitignore` names.
     """
 
     max_bytes: int = 16 << 20
@@ -130,31 +133,37 @@ def _read(  # noqa: PLR0913 - as `gather`
     texts = find_texts(paths, max_bytes=look.max_bytes, skipped=look.skipped, unreadable=unreadable)
     for number, article in enumerate(itertools.chain(articles, texts), start=1):
         progress(number)
-        name, path, kind = name_of(article), article.path, article.kind
-        if ignored.name(name):
+        name, kind = name_of(article), article.kind
+        if article.path in look.skipped:
             continue
+        is_ignored = ignored.name(name)
         try:
-            data = path.read_bytes()
+            data, read = _one(article, rewriter, shown=found.keys(), ignored=is_ignored)
         except OSError as error:
-            result.unread.append(Unread(name, error.strerror or str(error)))
+            if not is_ignored:
+                result.unread.append(Unread(name, error.strerror or str(error)))
             continue
-        if is_wide(data):
-            result.unread.append(Unread(name, "it is UTF-16 or UTF-32; save it as UTF-8"))
+        result.through_us |= read.through_us
+        if is_ignored:
             continue
-        try:
-            pictures = rewritten(data, rewriter, kind=kind, shown=found.keys()).pictures
-        except TooCostly as error:
-            result.unread.append(Unread(name, str(error)))
-            continue
+        if read.unread:
+            result.unread.append(Unread(name, read.unread))
         is_article = kind not in SITE_KINDS
-        wanted = [picture for picture in pictures if picture.wrapped or (all_images and is_article)]
-        if not (wanted or is_article):
+        wanted = [picture for picture in read.pictures if picture.wrapped or (all_images and is_article)]
+        if not (wanted or is_article) or is_wide(data):
             continue
         result.articles[name] = tuple(picture.source.url for picture in wanted)
-        result.files[name] = path.resolve()
+        result.files[name] = article.path.resolve()
         if (date := article_date(data, name=name)) is not None:
             result.dates[name] = date
         _note(found, wanted, name)
+
+
+def _one(
+    article: ArticleFile, rewriter: ArticleReader, *, shown: Collection[Source], ignored: bool
+) -> tuple[bytes, RewriteResult]:
+    data = article.path.read_bytes()
+    return data, rewritten(data, rewriter, kind=article.kind, shown=shown, ignored=ignored)
 
 
 def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -> None:
