@@ -31,11 +31,12 @@ from proxy.rewrite.dates import article_date
 from proxy.rewrite.diff import unified_diff
 from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_texts
 from proxy.rewrite.globs import Globs
-from proxy.rewrite.journal import Entry, Journal, JournalError, former_bases
+from proxy.rewrite.journal import Entry, Journal, JournalError
 from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.sitetext import SITE_KINDS, site_kind
 from proxy.rewrite.spot import address_text
 from proxy.services.articles import Articles, RewriteSettings
+from proxy.services.former import with_former_bases
 from proxy.services.rewriteprocess import GuardedRewriter, TooCostly
 from proxy.source import Source
 
@@ -105,9 +106,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
         articles = _articles(paths, args, config, report)
     except (OSError, ValueError) as error:
         return complain(error)
-    former = former_bases(map(_absolute, paths))
     settings = RewriteSettings.of(
-        _with_former(config, former), base_url=shown_url, all_images=args.all_images
+        with_former_bases(config, paths), base_url=shown_url, all_images=args.all_images
     )
     with GuardedRewriter(settings) as rewriter:
         if args.undo:
@@ -135,13 +135,6 @@ def _misuse(args: argparse.Namespace, base_url: str) -> str:
     if args.manifest and (problem := manifest_problem(args.manifest)):
         return f"--manifest {problem}"
     return ""
-
-
-def _with_former(config: Config, bases: Iterable[str]) -> Config:
-    """Return the configuration with the base URLs that the journals know among the former ones."""
-    urls = [base for base in bases if not base_url_problem(base)]
-    former = tuple(dict.fromkeys((*config.rewrite.former_urls, *urls)))
-    return config.model_copy(update={"rewrite": config.rewrite.model_copy(update={"former_urls": former})})
 
 
 def _record(report: _Report, config: Config) -> None:
