@@ -51,11 +51,20 @@ SIDES = {
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An option of another grammar: its names and what its values mean; `sample` is one of them."""
+    """An option of another grammar: its names and what its values mean; `sample` is one of them.
+
+    read: as articles are read. serve: as an address is answered, where that is stricter or the peer's own size.
+    """
 
     names: tuple[str, ...]
     read: Reader
     sample: str = "1"
+    serve: Reader | None = None
+
+    @property
+    def served(self) -> Reader:
+        """What values mean in an address that is answered."""
+        return self.serve or self.read
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +75,9 @@ class Asked:
     dropped: tuple[str, ...] = ()
 
 
-def key(names: str, read: Reader, sample: str = "1") -> Key:
+def key(names: str, read: Reader, sample: str = "1", *, serve: Reader | None = None) -> Key:
     """Return an option with `names`, separated by spaces."""
-    return Key(tuple(names.split()), read, sample)
+    return Key(tuple(names.split()), read, sample, serve)
 
 
 def asked(pairs: Iterable[tuple[str, str]], keys: Mapping[str, Key], *, start: Asked | None = None) -> Asked:
@@ -84,8 +93,16 @@ def asked(pairs: Iterable[tuple[str, str]], keys: Mapping[str, Key], *, start: A
         if meant is None:
             dropped[shown(name)] = None
         else:
-            options.update(meant)
+            options = together(options, meant)
     return Asked(tidied(options), tuple(dropped))
+
+
+def together(options: Options, more: Options) -> Options:
+    """Return what is asked by both; the later counts, but two mirrors are one about both axes."""
+    if "flip" in options and "flip" in more:
+        axes = {*options["flip"], *more["flip"]}
+        more = more | {"flip": "".join(axis for axis in "hv" if axis in axes)}
+    return options | more
 
 
 def shown(name: str) -> str:
