@@ -35,7 +35,6 @@ from proxy.services.articles import RewriteSettings
 from proxy.services.former import with_former_wrappers
 from proxy.services.gathering import Gathered, Look, gather
 from proxy.services.looks import ORIGINAL, Looks
-from proxy.services.rewriteprocess import GuardedRewriter
 from proxy.services.warming import Browser, Outcome, Warmer, Warming
 from proxy.services.warmlocal import LocalWarmer, Parts
 from proxy.services.warmreport import WarmReport
@@ -168,7 +167,7 @@ def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signal
     base_url = (args.base_url or config.server.public_url or args.via or _own_address(config)).rstrip("/")
     settings = RewriteSettings.of(config, base_url=base_url, all_images=args.all_images)
     passed_by: list[Path] = []
-    with GuardedRewriter(settings) as rewriter, progress_bar("Reading articles") as progress:
+    with progress_bar("Reading articles") as progress:
 
         def read(number: int) -> None:
             signals.require_none()
@@ -176,8 +175,7 @@ def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signal
 
         gather(
             args.paths,
-            rewriter,
-            all_images=args.all_images,
+            settings,
             progress=read,
             look=Look(
                 config.server.max_body,
