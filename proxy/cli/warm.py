@@ -36,7 +36,6 @@ from proxy.services.articles import RewriteSettings
 from proxy.services.former import with_former_bases, with_former_wrappers
 from proxy.services.gathering import Gathered, Look, gather
 from proxy.services.looks import ORIGINAL, Looks
-from proxy.services.rewriteprocess import GuardedRewriter
 from proxy.services.warming import Browser, Outcome, Warmer, Warming
 from proxy.services.warmlocal import LocalWarmer, Parts
 from proxy.services.warmreport import WarmReport
@@ -174,7 +173,7 @@ def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signal
     former = with_former_bases(config, args.paths)
     settings = RewriteSettings.of(former, base_url=base_url, all_images=args.all_images)
     passed_by: list[Path] = []
-    with GuardedRewriter(settings) as rewriter, progress_bar("Reading articles") as progress:
+    with progress_bar("Reading articles") as progress:
 
         def read(number: int) -> None:
             signals.require_none()
@@ -182,8 +181,7 @@ def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signal
 
         gather(
             args.paths,
-            rewriter,
-            all_images=args.all_images,
+            settings,
             progress=read,
             look=Look(
                 config.server.max_body,

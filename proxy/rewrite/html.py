@@ -18,10 +18,10 @@ from proxy.rewrite.srcset import described
 
 Locate = Callable[[int, int], tuple[int, int] | None]
 
+SITE_FORMS = r"(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/"
+"""Image endpoints of a site, as patterns."""
 ABSOLUTE = re.compile(
-    r"(?:https?:)?[/\\]{2}[^/\\\s]|https?:"
-    r"|/(?:[\w.~-]{1,60}/){0,3}?(?:(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/)",
-    re.IGNORECASE,
+    rf"(?:https?:)?[/\\]{{2}}[^/\\\s]|https?:|/(?:[\w.~-]{{1,60}}/){{0,3}}?(?:{SITE_FORMS})", re.IGNORECASE
 )
 """What an address of another site begins with; everything else is the site's own or no address.
 

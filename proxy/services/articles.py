@@ -13,6 +13,7 @@ from proxy.errors import InvalidTransform
 from proxy.images.geometry import Limits, require_within
 from proxy.images.transform import Transform
 from proxy.rewrite.own import Sign
+from proxy.rewrite.quicklook import QuickLook
 from proxy.rewrite.rewriter import Rewriter
 from proxy.rewrite.sizes import Canonical
 from proxy.signing import Signer
@@ -87,6 +88,10 @@ class RewriteSettings:
             preset_widths=dict(self.preset_widths),
             canonical=_canonical_within(Limits(*self.limits)),
         )
+
+    def quick_look(self) -> QuickLook:
+        """Return what tells which texts need not be given to the rewriter."""
+        return QuickLook(self.config, base_url=self.base_url, all_images=self.all_images)
 
 
 def _preset_widths(config: Config) -> tuple[tuple[str, int], ...]:
