@@ -14,7 +14,7 @@ from proxy.images.geometry import Limits, require_within
 from proxy.images.transform import Transform
 from proxy.rewrite.own import Sign
 from proxy.rewrite.rewriter import Rewriter
-from proxy.rewrite.sizes import Canonical
+from proxy.rewrite.sizes import Canonical, Sizes
 from proxy.signing import Signer
 from proxy.source import Source, base_in_a_labels, base_spellings
 
@@ -86,6 +86,15 @@ class RewriteSettings:
             any_transform=self.any_transform,
             preset_widths=dict(self.preset_widths),
             canonical=_canonical_within(Limits(*self.limits)),
+        )
+
+    def sizes(self) -> Sizes:
+        """Return what chooses options for places, whatever the service admits from visitors."""
+        return Sizes(
+            any_transform=True,
+            widths=self.config.widths,
+            canonical=_canonical_within(Limits(*self.limits)),
+            preset_widths=dict(self.preset_widths),
         )
 
 
