@@ -26,7 +26,9 @@ def exporter(
     """Return an exporter for a site with `files`."""
     sizes = Sizes(any_transform=True, widths=config.widths, preset_widths={"content": 1200})
     taker = Taker(config, base_url=MIRROR, sizes=sizes)
-    return Exporter(Rules(Tree(files, site_url=site_url), taker, data_fields(config.fields), site_url))
+    return Exporter(
+        Rules(Tree(files, site_url=site_url), taker, data_fields(config.fields), site_url.rstrip("/"))
+    )
 
 
 def shown(want: Want) -> Shown:

@@ -58,6 +58,10 @@ def test_srcset_with_a_file_of_the_site_has_no_sources_and_points_at_files() -> 
     assert written == '<img srcset="imgmirror/a640.webp 2x, img/l.png 1x" src="img/l.png">'
 
 
+def test_empty_srcset_counts_as_none() -> None:
+    assert f'{IMG} srcset="" src=' in page(f'<img srcset="" src="{OURS}">')
+
+
 def test_dead_candidate_keeps_its_address() -> None:
     dead = "http://h.example/dead.png"
     written = page(f'<img srcset="{OURS} 1x, {dead} 2x" src="{dead}">', dead=[dead])
@@ -200,6 +204,15 @@ def test_what_keeps_files_beside_the_page_from_loading_is_taken_out() -> None:
     sheet = '<link href="/css/a.css" rel="stylesheet" integrity="sha256-x" crossorigin>'
     assert page(sheet + script) == '<link href="css/a.css" rel="stylesheet">' + script
     assert "crossorigin" not in page(f'<img crossorigin src="{OURS}">')
+
+
+def test_page_for_missing_pages_has_whole_addresses_where_they_are_known() -> None:
+    """Hosts answer it at any depth."""
+    text = f'<link rel=stylesheet href="/blog/css/a.css"><img src="{OURS}">'
+    written = page(text, "404.html", site_url="https://b.example/blog")
+    assert 'href="https://b.example/blog/css/a.css"' in written
+    assert 'src="https://b.example/blog/imgmirror/a640.jpg"' in written
+    assert 'href="css/a.css"' in page(text.replace("/blog", ""), "404.html")
 
 
 def test_redirecting_page_leads_to_the_file() -> None:

@@ -48,6 +48,7 @@ def test_data_points_at_files_and_stays_the_same_document() -> None:
     after = text(before, "search.json", site_url="https://blog.example")
     assert after.count("https://blog.example/imgmirror/a640.jpg") == 2
     assert '\\">"' in after
+    assert text(before, "x/search.json").count('"/imgmirror/a640.jpg"') == 1
     assert (
         text(f'{{"icons":[{{"src":"{OURS}"}}]}}', "x/site.webmanifest")
         == '{"icons":[{"src":"../imgmirror/a640.jpg"}]}'

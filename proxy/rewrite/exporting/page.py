@@ -107,7 +107,7 @@ class _Export:
             tag is not None
             and tag.name == "img"
             and tag.start in self._responsive
-            and attribute_of(tag, "srcset") is None
+            and not self._page.value(tag, "srcset").strip()
             and item.spot.context == "img src"
         )
         if item.source is None:
@@ -170,7 +170,7 @@ class _Export:
     def _img(self, tag: Tag) -> Iterator[Edit]:
         """Yield the edits of an `<img>`: the most compatible files in it, the others in sources before it."""
         here, there = self._in(tag, "src"), self._in(tag, "srcset")
-        if attribute_of(tag, "srcset") is not None:
+        if self._page.value(tag, "srcset").strip():
             offers = yield from self._candidates(tag, there)
             for item in here:
                 yield from self._one(item, fallback=bool(offers))

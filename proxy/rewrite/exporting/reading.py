@@ -93,7 +93,7 @@ def read_page(data: bytes, path: str, rules: Rules) -> PageReading:
     """Return what stands where in a page."""
     text = structure(data)
     raw = data.decode("latin-1")
-    page = PageReading(text, raw, page_encoding(data), Here.of(path), Lines(text))
+    page = PageReading(text, raw, page_encoding(data), Here.of(path, site_url=rules.site_url), Lines(text))
     scanner = _Scanner()
     spots = list(html_spots(text, 0, len(text), scanner=scanner, begins=EVERY))
     page.tags = scanner.tags
@@ -124,7 +124,7 @@ def _read_base(page: PageReading, rules: Rules) -> None:
         return
     address = page.here.up + "".join(f"{_quoted(name)}/" for name in folder)
     page.edits.append(Edit(base.start, base.end, address or "./"))
-    page.here = Here(folder)
+    page.here = Here(folder, page.here.root)
 
 
 def _quoted(name: str) -> str:

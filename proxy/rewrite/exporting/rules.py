@@ -14,7 +14,8 @@ from proxy.rewrite.fields import Fields
 class Rules:
     """The site's own addresses, the pictures of others, and the address that the exported site will have.
 
-    fields: the keys of data. site_url: empty when nobody knows; then what has to be absolute is relative all the same.
+    fields: the keys of data. site_url: without a slash at its end, empty when nobody knows; then what must be absolute
+    is relative all the same.
     """
 
     tree: Tree
@@ -25,7 +26,7 @@ class Rules:
     def picture(self, name: str, here: Here, *, absolute: bool = False) -> str:
         """Return the address of a file in the folder of pictures."""
         if absolute and self.site_url:
-            return f"{self.site_url.rstrip('/')}/{FOLDER}/{name}"
+            return f"{self.site_url}/{FOLDER}/{name}"
         return here.to(f"{FOLDER}/{name}")
 
 

@@ -62,6 +62,8 @@ def export_text(
     spots = [replace(spot, raster=True) for spot in spots if spot.use not in (*TEXTS, Use.LEAVE)]
     taken = rules.taker.taken(raw, spots, encoding=page_encoding(data))
     absolute = kind in _READ_ALONE and not path.endswith((".webmanifest", ".svg"))
+    # Scripts read data, from pages of any depth and never from a folder.
+    here = Here((), "/") if absolute and kind == "json" else Here.of(path)
     return _exported(
         raw,
         taken,
@@ -70,7 +72,7 @@ def export_text(
         lines=Lines(raw),
         edits=[],
         left=[],
-        here=Here.of(path),
+        here=here,
         absolute=absolute,
     )
 

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from urllib.parse import unquote_to_bytes
 
 from proxy.rewrite.charset import as_utf8
@@ -24,23 +25,32 @@ _PARTS = re.compile(r"([^?#]*+)(.*)", re.DOTALL)
 _DOTS = {".": 1, "%2e": 1, "..": 2, ".%2e": 2, "%2e.": 2, "%2e%2e": 2}
 """Segments that browsers take for dots (WHATWG URL §4.1), by how many."""
 INDEX = "index.html"
+MISSING = "404.html"
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """From where a document's relative addresses count: a folder of the site, and what leads from it to the root."""
+    """From where a document's relative addresses count: a folder of the site.
+
+    root: an address of the site's root with its host, where a relative one would not do.
+    """
 
     folder: tuple[str, ...]
+    root: str = ""
 
     @classmethod
-    def of(cls, path: str) -> Here:
-        """Return the place of a file by its path in the site."""
-        return cls(tuple(path.split("/")[:-1]))
+    def of(cls, path: str, *, site_url: str = "") -> Here:
+        """Return the place of a file by its path in the site.
+
+        Hosts answer `404.html` at any depth, so that it needs the site's whole address.
+        """
+        root = f"{site_url}/" if site_url and path == MISSING else ""
+        return cls(tuple(path.split("/")[:-1]), root)
 
     @property
     def up(self) -> str:
         """What leads to the root: `../../`; empty there."""
-        return "../" * len(self.folder)
+        return self.root or "../" * len(self.folder)
 
     def to(self, path: str) -> str:
         """Return the address of a path below the root, which is spelled as an address."""
@@ -65,6 +75,7 @@ class Tree:
 
     def __init__(self, paths: Collection[str], *, site_url: str = "") -> None:
         self._paths = paths
+        self._folders: set[str] | None = None
         bare = site_url.partition("//")[2].rstrip("/")
         self._host, slash, prefix = bare.partition("/")
         self._prefix = f"/{prefix}/" if slash and prefix else "/"
@@ -93,7 +104,9 @@ class Tree:
 
     def is_folder(self, path: str) -> bool:
         """Tell whether the site has files below a folder."""
-        return not path or any(name.startswith(f"{path}/") for name in self._paths)
+        if self._folders is None:
+            self._folders = {str(folder) for name in self._paths for folder in PurePosixPath(name).parents}
+        return path in self._folders or not path
 
     def base(self, text: str, here: Here) -> tuple[str, ...] | None:
         """Return the folder that a `<base href>` names, None when it is not the site's own.
