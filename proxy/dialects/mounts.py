@@ -40,7 +40,9 @@ def mounted(target: str, *, root: str = "") -> Mounted | None:
     segment = target[1:].partition("?")[0].partition("/")[0]
     grammar = _BY_SEGMENT.get(segment)
     if grammar is not None and target.startswith(grammar.mount):
-        return Mounted(grammar, target[len(grammar.mount) :])
+        rest = target[len(grammar.mount) :]
+        if grammar.mount.endswith("/") or rest[:1] in ("", "/", "?"):
+            return Mounted(grammar, rest)
     path, _, query = target.partition("?")
     if path == "/" and not is_worker(query) and any(name == "url" for name, _ in query_items(query)):
         return Mounted(GRAMMARS["weserv"], f"?{query}")

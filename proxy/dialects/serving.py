@@ -23,9 +23,8 @@ from proxy.source import looks_encoded
 PRESET = "preset"
 """Under this name the options of a served address hold the preset that it names."""
 
-_HOSTED = re.compile(
-    r"(?://)?(?:[^/?#:@\s]+\.[^/?#:@\s]+|\[[0-9A-Fa-f:.]+\]|[^/?#:@\s.]+(?=:[0-9]))(?::[0-9]+)?/"
-)
+_HOSTED = re.compile(r"(?://)?(?:(?P<name>[^/?#:@\s\[\]]++)|\[[0-9A-Fa-f:.]{2,45}\])(?P<port>:[0-9]+)?/")
+_NUMBER = re.compile(r"0[xX][0-9A-Fa-f]+|[0-9]{8,10}")
 _SWAPPED = {"h": "v", "v": "h", "hv": "hv"}
 _POINTS = {
     "": (0.5, 0.5), "left": (0.0, 0.5), "right": (1.0, 0.5), "top": (0.5, 0.0), "bottom": (0.5, 1.0),
@@ -123,11 +122,15 @@ def relative(dialect: str) -> InvalidSource:
 def with_default_scheme(text: str, scheme: str) -> str | None:
     """Return a source that begins with its host and perhaps a port, with `scheme`; None when it begins with neither.
 
-    A single word is taken as a host only with a port: `images/a.png` is a path of some site, and so is `a.png`.
+    A single word is a host only with a port or as a number: `images/a.png` is a path of some site, and so is `a.png`.
     """
     if "/" not in text and "%2F" in text.upper() and not looks_encoded(text):
         text = percent_decode(text)
-    return f"{scheme}://{text.removeprefix('//')}" if _HOSTED.match(text) else None
+    match = _HOSTED.match(text)
+    name = match["name"] if match else None
+    if match is None or (name and not (match["port"] or "." in name.strip(".") or _NUMBER.fullmatch(name))):
+        return None
+    return f"{scheme}://{text.removeprefix('//')}"
 
 
 def only(*words: str) -> Callable[[str], Options | None]:
