@@ -41,7 +41,8 @@ gallery:
 ```
 """
 LAYOUT = """\
-<i>{{ page.order | plus: 1 }} {{ page.date | date: "%Y" }} {{ page.gallery[0].title }} {{ page.gallery[0].taken | date: '%j' }}</i>
+<i>{{ page.order | plus: 1 }} {{ page.date | date: "%Y" }} {{ page.gallery[0].title }}
+{{ page.gallery[0].taken | date: '%j' }}</i>
 <b>{{ page.headimg }}</b><b>{{ page.image.path }}</b><b>{{ page.image.lqip }}</b><b>{{ page.header.teaser }}</b>
 <b>{{ page.gallery[0].url }}</b>
 <img class="theme" src="https://cors.zfour.workers.dev/?http://h.example/logo.png">
@@ -120,7 +121,7 @@ def test_pages_and_front_matter_point_at_the_mirror(tmp_path: Path, mirror: Serv
     assert f'src="{PUBLIC}/image/content/http://h.example/one.png"' in relative
     assert f'class="theme" src="{PUBLIC}/image/content/http://h.example/logo.png"' in relative
     assert "http://h.example/code.png" in relative.partition("<main>")[2]
-    assert "<i>8 2021 中文 124</i>" in relative
+    assert "<i>8 2021 中文\n124</i>" in relative
     assert "imgmirror: 13 addresses replaced" in said
 
 

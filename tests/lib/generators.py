@@ -78,9 +78,13 @@ def run(
     return done.stdout
 
 
-def article() -> str:
-    """Return the sample article as a generator reads it: without the blank line before its front matter."""
-    return sample_text().decode("utf-8").lstrip()
+def article(*, dated: str = "") -> str:
+    """Return the sample article as a generator reads it: without the blank line before its front matter.
+
+    `dated` replaces its date, which only Hexo and Jekyll can read.
+    """
+    text = sample_text().decode("utf-8").lstrip()
+    return re.sub(r"^date: .*$", f"date: {dated}", text, flags=re.MULTILINE) if dated else text
 
 
 def wrapped_sources(text: str) -> list[str]:
