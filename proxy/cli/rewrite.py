@@ -23,18 +23,21 @@ from cache.articles import Article
 from cache.errors import CacheError
 from cache.layout import MARKER
 from cache.originals import Originals
+from proxy.cli.lookup import StoreLookUp
 from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
+from proxy.cli.rewritewords import label, put_back_words, rewritten_words, undone_words
 from proxy.cli.terminal import complain, own_files, safe, say, say_no_article, say_passed_by
 from proxy.config import Config, base_url_problem
+from proxy.configfile import ConfigError
 from proxy.rewrite.apply import Rewritten, Undone, journaled_elsewhere, rewrite_file, undo_file
 from proxy.rewrite.dates import article_date
 from proxy.rewrite.diff import unified_diff
 from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_texts
 from proxy.rewrite.globs import Globs
-from proxy.rewrite.journal import Entry, Journal, JournalError, former_bases
+from proxy.rewrite.journal import Journal, JournalError, former_bases
+from proxy.rewrite.kept import LookUp
 from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.sitetext import SITE_KINDS, site_kind
-from proxy.rewrite.spot import address_text
 from proxy.services.articles import Articles, RewriteSettings
 from proxy.services.rewriteprocess import GuardedRewriter, TooCostly
 from proxy.source import Source
@@ -63,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mode.add_argument("--check", action="store_true", help="exit 1 when something is left to rewrite")
     parser.add_argument("--all-images", action="store_true", help="also pictures that no wrapper shows")
     parser.add_argument("--undo", action="store_true", help="put the original addresses back")
+    parser.add_argument(
+        "--responsive", action="store_true", help="add sizes, srcset and the like to pictures that are kept"
+    )
     add_manifest_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -75,6 +81,7 @@ class _Report:
     articles: list[dict[str, Any]] = field(default_factory=list)
     diffs: list[bytes] = field(default_factory=list)
     replaced: int = 0
+    added: int = 0
     left: int = 0
     unfinished: int = 0
     failed: int = 0
@@ -84,7 +91,7 @@ class _Report:
 
     def add_diff(self, done: Rewritten | Undone, new_data: bytes) -> None:
         """Keep what changes in an article; a link is shown as its target, which is what changes."""
-        name = _label(done.article.path.resolve()).lstrip("/")
+        name = label(done.article.path.resolve()).lstrip("/")
         self.diffs.append(unified_diff(done.data, new_data, name=name))
 
     def fail(self, problem: object) -> None:
@@ -107,13 +114,19 @@ def run(args: argparse.Namespace, config: Config) -> int:
         return complain(error)
     former = former_bases(map(_absolute, paths))
     settings = RewriteSettings.of(
-        _with_former(config, former), base_url=shown_url, all_images=args.all_images
+        _with_former(config, former),
+        base_url=shown_url,
+        all_images=args.all_images,
+        responsive=args.responsive,
     )
-    with GuardedRewriter(settings) as rewriter:
-        if args.undo:
-            _undo(articles, args, rewriter, report)
-        else:
-            _rewrite(articles, args, config, rewriter, report)
+    try:
+        with GuardedRewriter(settings) as rewriter, StoreLookUp(config) as look_up:
+            if args.undo:
+                _undo(articles, args, rewriter, report)
+            else:
+                _rewrite(articles, args, config, rewriter, report, look_up=look_up)
+    except (CacheError, ConfigError) as error:
+        return complain(f"the store cannot be used: {error}")
     if args.write and not args.undo:
         _record(report, config)
     _print(report, args)
@@ -122,7 +135,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         return 1
     if args.undo:
         return 1 if report.left else 0
-    return 1 if args.check and (report.replaced or report.unfinished) else 0
+    return 1 if args.check and (report.replaced or report.added or report.unfinished) else 0
 
 
 def _misuse(args: argparse.Namespace, base_url: str) -> str:
@@ -199,12 +212,14 @@ def _articles(
     return articles
 
 
-def _rewrite(
+def _rewrite(  # noqa: PLR0913 - a run
     articles: list[ArticleFile],
     args: argparse.Namespace,
     config: Config,
     rewriter: GuardedRewriter,
     report: _Report,
+    *,
+    look_up: LookUp,
 ) -> None:
     shown: set[Source] = set()
     name_of, ignored = article_names(), Globs(config.rewrite.ignore)
@@ -212,7 +227,12 @@ def _rewrite(
     def rewrite(article: ArticleFile) -> Rewritten:
         is_ignored = ignored.name(name_of(article))
         return rewrite_file(
-            article, rewriter, write=args.write and not is_ignored, shown=shown, ignored=is_ignored
+            article,
+            rewriter,
+            write=args.write and not is_ignored,
+            shown=shown,
+            ignored=is_ignored,
+            look_up=look_up,
         )
 
     for done in _each(articles, rewrite, report):
@@ -220,15 +240,16 @@ def _rewrite(
         report.through_us |= result.through_us
         report.unread += bool(result.unread)
         is_article = done.article.kind not in SITE_KINDS
-        if not (is_article or result.replaced or result.left or result.pictures):
+        if not (is_article or result.changes or result.left or result.pictures):
             continue
         if is_article:
             # Articles come first.
             shown.update(picture.source for picture in result.pictures)
         report.replaced += len(result.replaced)
+        report.added += len(result.added)
         report.left += len(result.left)
         report.unfinished += sum(not item.on_purpose for item in result.left)
-        report.articles.append(_rewritten(done))
+        report.articles.append(rewritten_words(done))
         wanted = (item for item in result.pictures if item.wrapped or (args.all_images and is_article))
         date = article_date(done.data, name=done.article.path.name)
         report.used.append((done.article, tuple(item.source.url for item in wanted), date))
@@ -250,7 +271,7 @@ def _undo(
     for done in _each(articles, lambda article: undo_file(article, rewriter, write=write), report):
         report.replaced += done.count
         report.left += len(done.missing)
-        report.articles.append(_undone(done))
+        report.articles.append(undone_words(done))
         if args.diff:
             report.add_diff(done, done.new_data)
 
@@ -262,7 +283,7 @@ def _report_gone(journal: Journal, name: Path, report: _Report) -> None:
         report.fail(error)
         return
     report.left += len(entries)
-    report.articles.append(_put_back(name, 0, entries, reason="the article is no longer there"))
+    report.articles.append(put_back_words(name, 0, entries, reason="the article is no longer there"))
 
 
 def _each(
@@ -277,46 +298,9 @@ def _each(
         try:
             yield work(article)
         except TooCostly as error:
-            report.fail(f"{_label(article.path)}: {error}")
+            report.fail(f"{label(article.path)}: {error}")
         except (OSError, JournalError) as error:
             report.fail(error)
-
-
-def _rewritten(done: Rewritten) -> dict[str, Any]:
-    return {
-        "path": _label(done.article.path),
-        "replaced": [
-            {
-                "line": item.line,
-                "context": item.context,
-                "preset": item.preset,
-                "source": item.source.url,
-                "old": address_text(item.old.decode("latin-1")),
-                "new": address_text(item.new.decode("latin-1")),
-                "dropped": list(item.dropped),
-            }
-            for item in done.result.replaced
-        ],
-        "left": [
-            {
-                "line": item.line,
-                "context": item.context,
-                "address": item.text,
-                "reason": item.reason,
-                "on_purpose": item.on_purpose,
-            }
-            for item in done.result.left
-        ],
-    }
-
-
-def _undone(done: Undone) -> dict[str, Any]:
-    return _put_back(done.article.path, done.count, done.missing, reason="no longer in the article")
-
-
-def _put_back(path: Path, count: int, missing: Iterable[Entry], *, reason: str) -> dict[str, Any]:
-    left = [{"address": entry.new.decode("utf-8", "replace"), "reason": reason} for entry in missing]
-    return {"path": _label(path), "replaced": count, "left": left}
 
 
 def _print(report: _Report, args: argparse.Namespace) -> None:
@@ -324,6 +308,7 @@ def _print(report: _Report, args: argparse.Namespace) -> None:
         summary = {
             "articles": report.articles,
             report.verb.replace(" ", "_"): report.replaced,
+            "added": report.added,
             "left": report.left,
         }
         print(json.dumps(_printable(summary | {"failed": report.failed}), indent=1))
@@ -341,9 +326,10 @@ def _print_summary(report: _Report) -> None:
     for article in report.articles:
         replaced = article["replaced"] if isinstance(article["replaced"], list) else []
         count = article["replaced"] if isinstance(article["replaced"], int) else len(replaced)
-        if count or article["left"]:
+        if count or article["left"] or article.get("added"):
             left = f", {len(article['left'])} left" if article["left"] else ""
-            tell(f"{article['path']}: {count} {report.verb}{left}", "")
+            added = f", {len(article['added'])} additions" if article.get("added") else ""
+            tell(f"{article['path']}: {count} {report.verb}{added}{left}", "")
         for item in replaced:
             for option in item["dropped"]:
                 dropped.setdefault(option, []).append(f"{article['path']}:{item['line']}")
@@ -355,7 +341,8 @@ def _print_summary(report: _Report) -> None:
             tell(text, "dim" if item.get("on_purpose") else "yellow")
     for option, places in sorted(dropped.items()):
         tell(f"  dropped {len(places)} times: {option} (first at {places[0]})", "yellow")
-    sums = f"{len(report.articles)} articles, {report.replaced} addresses {report.verb}, {report.left} left"
+    added = f", {report.added} additions" if report.added else ""
+    sums = f"{len(report.articles)} articles, {report.replaced} addresses {report.verb}{added}, {report.left} left"
     failed = f", {report.failed} failed" if report.failed else ""
     tell(sums + failed, "bold")
 
@@ -395,8 +382,3 @@ def _printable(value: Any) -> Any:
 
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
-
-
-def _label(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
