@@ -392,6 +392,7 @@ _SHIPPED_FIELDS: dict[str, str] = {
 class RewriteConfig(Section):
     wrappers: tuple[Wrapper, ...] = ()
     widths: tuple[Annotated[int, Field(ge=1, le=32767)], ...] = DEFAULT_WIDTHS
+    sizes: str = "100vw"
     fields: dict[str, str] = Field(default_factory=lambda: dict(_SHIPPED_FIELDS))
     front: str = "content"
     body: str = "content"
@@ -413,6 +414,15 @@ class RewriteConfig(Section):
             if isinstance(item, str):
                 _wrapper_prefix(item)
         return value
+
+    @field_validator("sizes")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value.strip() or not value.isprintable() or not value.isascii():
+            raise ValueError('must be one line of printable ASCII, such as "(max-width: 800px) 100vw, 800px"')
+        if value.strip().lower().startswith("auto"):
+            raise ValueError("`auto` is written by itself, for lazy pictures only")
+        return value.strip()
 
     @field_validator("widths")
     @classmethod

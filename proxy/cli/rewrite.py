@@ -17,6 +17,7 @@ from cache.articles import Article
 from cache.errors import CacheError
 from cache.layout import MARKER
 from cache.originals import Originals
+from proxy.cli.lookup import StoreLookUp
 from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
 from proxy.cli.rewritereport import Report
 from proxy.cli.terminal import (
@@ -29,16 +30,19 @@ from proxy.cli.terminal import (
     say_passed_by,
 )
 from proxy.config import Config, base_url_problem
+from proxy.configfile import ConfigError
 from proxy.rewrite.apply import journaled_elsewhere
 from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_texts
 from proxy.rewrite.globs import Globs
 from proxy.rewrite.journal import Journal, JournalError
+from proxy.rewrite.kept import LookUp
 from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.sitetext import SITE_KINDS, site_kind
 from proxy.services.articles import Articles, RewriteSettings
 from proxy.services.former import with_former_bases
 from proxy.services.rewritetree import Run
 from proxy.services.shown import Shown
+from proxy.services.treekept import outcomes_with_kept
 from proxy.services.treework import Job, Outcome, Task, label, put_back_items
 
 Used = tuple[ArticleFile, tuple[str, ...], float | None]
@@ -65,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mode.add_argument("--check", action="store_true", help="exit 1 when something is left to rewrite")
     parser.add_argument("--all-images", action="store_true", help="also pictures that no wrapper shows")
     parser.add_argument("--undo", action="store_true", help="put the original addresses back")
+    parser.add_argument(
+        "--responsive", action="store_true", help="add sizes, srcset and the like to pictures that are kept"
+    )
     add_manifest_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -82,7 +89,10 @@ def run(args: argparse.Namespace, config: Config) -> int:
     except (OSError, ValueError) as error:
         return complain(error)
     settings = RewriteSettings.of(
-        with_former_bases(config, paths), base_url=shown_url, all_images=args.all_images
+        with_former_bases(config, paths),
+        base_url=shown_url,
+        all_images=args.all_images,
+        responsive=args.responsive,
     )
     records = args.write and not args.undo and (config.store.dir / MARKER).is_file()
     task = Task(
@@ -93,11 +103,14 @@ def run(args: argparse.Namespace, config: Config) -> int:
         dates=records,
         all_images=args.all_images,
     )
-    with Run(settings, task) as run_:
-        if args.undo:
-            _undo(articles, args, run_, report)
-        else:
-            used = _rewrite(articles, config, run_, report)
+    try:
+        with Run(settings, task) as run_, StoreLookUp(config) as look_up:
+            if args.undo:
+                _undo(articles, args, run_, report)
+            else:
+                used = _rewrite(articles, config, run_, report, look_up)
+    except (CacheError, ConfigError) as error:
+        return complain(f"the store cannot be used: {error}")
     if records:
         _record(used, config)
     report.finish()
@@ -106,7 +119,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         return 1
     if args.undo:
         return 1 if report.left else 0
-    return 1 if args.check and (report.replaced or report.unfinished) else 0
+    return 1 if args.check and (report.replaced or report.added or report.unfinished) else 0
 
 
 def _misuse(args: argparse.Namespace, base_url: str) -> str:
@@ -178,12 +191,15 @@ def _articles(
     return articles
 
 
-def _rewrite(articles: list[ArticleFile], config: Config, run_: Run, report: Report) -> list[Used]:
+def _rewrite(
+    articles: list[ArticleFile], config: Config, run_: Run, report: Report, look_up: LookUp
+) -> list[Used]:
     """Rewrite the articles, which come first, and the other text; return what each uses, where that is recorded."""
     shown, used = Shown(run_.outcomes), []
     name_of, ignored = article_names(), Globs(config.rewrite.ignore)
     jobs = (Job(article, ignored=bool(ignored) and ignored.name(name_of(article))) for article in articles)
-    for job, first in _each(jobs, len(articles), run_, report):
+    outcomes = outcomes_with_kept(jobs, run_.outcomes, look_up) if run_.asks else run_.outcomes(jobs)
+    for job, first in _each(outcomes, len(articles), report):
         is_article = job.article.kind not in SITE_KINDS
         if is_article:
             shown.add(job, first)
@@ -193,10 +209,15 @@ def _rewrite(articles: list[ArticleFile], config: Config, run_: Run, report: Rep
         if outcome.failure:
             report.fail(outcome.failure)
             continue
-        if not (is_article or outcome.replaced or outcome.left or outcome.sources):
+        if not (is_article or outcome.replaced or outcome.added or outcome.left or outcome.sources):
             continue
         report.add(
-            {"path": _label(job.article.path), "replaced": outcome.replaced, "left": outcome.left},
+            {
+                "path": _label(job.article.path),
+                "replaced": outcome.replaced,
+                "added": outcome.added,
+                "left": outcome.left,
+            },
             count=outcome.count,
             unfinished=sum(not item["on_purpose"] for item in outcome.left),
             diff=outcome.diff,
@@ -223,7 +244,7 @@ def _undo(articles: list[ArticleFile], args: argparse.Namespace, run_: Run, repo
             articles.append(ArticleFile(name, journal.root, kind, known_as=name))
         else:
             _report_gone(journal, name, report)
-    for job, outcome in _each(map(Job, articles), len(articles), run_, report):
+    for job, outcome in _each(run_.outcomes(map(Job, articles)), len(articles), report):
         item = {"path": _label(job.article.path), "replaced": outcome.count, "left": outcome.left}
         report.add(item, count=outcome.count, diff=outcome.diff)
 
@@ -238,10 +259,12 @@ def _report_gone(journal: Journal, name: Path, report: Report) -> None:
     report.add({"path": _label(name), "replaced": 0, "left": left}, count=0)
 
 
-def _each(jobs: Iterable[Job], total: int, run_: Run, report: Report) -> Iterator[tuple[Job, Outcome]]:
+def _each(
+    outcomes: Iterable[tuple[Job, Outcome]], total: int, report: Report
+) -> Iterator[tuple[Job, Outcome]]:
     """Yield what becomes of each article; one that fails is said and does not stop the others."""
     with progress_bar("Articles", total=total) as progress:
-        for number, (job, outcome) in enumerate(run_.outcomes(jobs), start=1):
+        for number, (job, outcome) in enumerate(outcomes, start=1):
             progress(number)
             if outcome.failure:
                 place = f"{_label(job.article.path)}: " if outcome.too_costly else ""

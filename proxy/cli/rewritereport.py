@@ -27,6 +27,7 @@ class Report:
 
     def __init__(self, verb: str, form: Form, *, goes_on: bool) -> None:
         self.replaced = 0
+        self.added = 0
         self.left = 0
         self.unfinished = 0
         self.failed = 0
@@ -39,8 +40,9 @@ class Report:
         self._form = _form(form, verb)
 
     def add(self, article: dict[str, Any], *, count: int, unfinished: int = 0, diff: bytes = b"") -> None:
-        """Say what became of an article: its path, `replaced` as a list of items or a number, and `left`."""
+        """Say what became of an article: its path, `replaced` (items or a number), `left`, and perhaps `added`."""
         self.replaced += count
+        self.added += len(article.get("added", ()))
         self.left += len(article["left"])
         self.unfinished += unfinished
         self._articles += 1
@@ -57,7 +59,12 @@ class Report:
         Raises:
             OSError: what was to be said before could not be.
         """
-        sums = {self._verb.replace(" ", "_"): self.replaced, "left": self.left, "failed": self.failed}
+        sums = {
+            self._verb.replace(" ", "_"): self.replaced,
+            "added": self.added,
+            "left": self.left,
+            "failed": self.failed,
+        }
         self._say(lambda: self._form.sums(self._articles, sums))
         if self._broken is not None:
             raise self._broken
@@ -91,9 +98,10 @@ class _Lines:
     def article(self, article: dict[str, Any], _diff: bytes) -> None:
         replaced = () if isinstance(article["replaced"], int) else article["replaced"]
         count = article["replaced"] if isinstance(article["replaced"], int) else len(replaced)
-        if count or article["left"]:
+        added = f", {len(article['added'])} additions" if article.get("added") else ""
+        if count or added or article["left"]:
             left = f", {len(article['left'])} left" if article["left"] else ""
-            self._tell(f"{article['path']}: {count} {self._verb}{left}", "")
+            self._tell(f"{article['path']}: {count} {self._verb}{added}{left}", "")
         for item in replaced:
             for option in item["dropped"]:
                 times, first = self._dropped.get(option, (0, f"{article['path']}:{item['line']}"))
@@ -108,8 +116,9 @@ class _Lines:
     def sums(self, articles: int, sums: dict[str, int]) -> None:
         for option, (times, first) in sorted(self._dropped.items()):
             self._tell(f"  dropped {times} times: {option} (first at {first})", "yellow")
-        replaced, left, failed = sums.values()
-        told = f"{articles} articles, {replaced} addresses {self._verb}, {left} left"
+        replaced, added, left, failed = sums.values()
+        additions = f", {added} additions" if added else ""
+        told = f"{articles} articles, {replaced} addresses {self._verb}{additions}, {left} left"
         self._tell(told + (f", {failed} failed" if failed else ""), "bold")
 
 

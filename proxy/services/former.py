@@ -48,7 +48,7 @@ def _wrappers_of(path: Path, unwrapper: Unwrapper) -> Iterator[tuple[Source, Sou
     except JournalError:
         # Whoever rewrites the article is told.
         return
-    for old in {entry.old for entry in entries}:
+    for old in {entry.old for entry in entries if entry.old}:
         text = address_text(decode_attribute(old.decode("latin-1")))
         try:
             unwrapped = unwrapper.unwrap(text)

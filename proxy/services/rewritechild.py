@@ -22,6 +22,7 @@ from proxy.services.rewritejobs import (
     OUT_OF_MEMORY,
     RETIRE_BYTES,
     frame,
+    known_from_wire,
     read_frame,
     result_to_wire,
     settings_from_wire,
@@ -89,7 +90,10 @@ def _answer(header: dict[str, Any], body: bytes) -> bytes:
         data = b""
     else:
         shown = [Source(**item) for item in header["shown"]]
-        result = rewriter.rewrite(body, kind=header["kind"], shown=shown, ignored=header["ignored"])
+        kept = known_from_wire(header["kept"])
+        result = rewriter.rewrite(
+            body, kind=header["kind"], shown=shown, ignored=header["ignored"], kept=kept
+        )
         answer, data = result_to_wire(result), result.data
     return frame({**answer, "retires": _peak_bytes() > RETIRE_BYTES}, data)
 

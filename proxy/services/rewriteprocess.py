@@ -17,12 +17,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from proxy.rewrite.kept import Known
 from proxy.rewrite.rewriter import RewriteResult, TextKind
 from proxy.services.articles import RewriteSettings
 from proxy.services.rewritejobs import (
     OUT_OF_MEMORY,
     Limits,
     frame,
+    known_to_wire,
     read_frame,
     result_from_wire,
     settings_to_wire,
@@ -101,7 +103,7 @@ class RewriteProcess:
         """Return the descriptor of this side of its socket."""
         return self._socket.fileno()
 
-    def rewrite(
+    def rewrite(  # noqa: PLR0913 - what rewriters are told, and their settings
         self,
         data: bytes,
         *,
@@ -109,13 +111,18 @@ class RewriteProcess:
         settings: RewriteSettings,
         shown: Collection[Source] = (),
         ignored: bool = False,
+        kept: Known | None = None,
     ) -> RewriteResult:
         """Return the article rewritten; see `Rewriter.rewrite`.
 
         Raises:
             TooCostly: it takes too much time or memory.
         """
-        words = {"shown": [dataclasses.asdict(source) for source in shown], "ignored": ignored}
+        words = {
+            "shown": [dataclasses.asdict(source) for source in shown],
+            "ignored": ignored,
+            "kept": known_to_wire(kept),
+        }
         return result_from_wire(*self._exchange("rewrite", data, kind=kind, settings=settings, words=words))
 
     def addresses(self, data: bytes, *, kind: TextKind, settings: RewriteSettings) -> list[bytes]:
@@ -229,7 +236,13 @@ class GuardedRewriter:
             self._process = None
 
     def rewrite(
-        self, data: bytes, *, kind: TextKind, shown: Collection[Source] = (), ignored: bool = False
+        self,
+        data: bytes,
+        *,
+        kind: TextKind,
+        shown: Collection[Source] = (),
+        ignored: bool = False,
+        kept: Known | None = None,
     ) -> RewriteResult:
         """Return the article rewritten; see `Rewriter.rewrite`.
 
@@ -237,8 +250,10 @@ class GuardedRewriter:
             TooCostly: it takes too much time or memory.
         """
         if len(data) <= SMALL_BYTES:
-            return self._near.rewrite(data, kind=kind, shown=shown, ignored=ignored)
-        return self._far().rewrite(data, kind=kind, settings=self._settings, shown=shown, ignored=ignored)
+            return self._near.rewrite(data, kind=kind, shown=shown, ignored=ignored, kept=kept)
+        return self._far().rewrite(
+            data, kind=kind, settings=self._settings, shown=shown, ignored=ignored, kept=kept
+        )
 
     def addresses(self, data: bytes, *, kind: TextKind) -> list[bytes]:
         """Return the addresses of an article; see `Rewriter.addresses`.

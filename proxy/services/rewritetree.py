@@ -70,6 +70,11 @@ class Run:
         self._near = GuardedRewriter(settings, limits=limits)
         self._far: _Processes | None = None
 
+    @property
+    def asks(self) -> bool:
+        """Whether articles ask what is kept of their pictures."""
+        return self._settings.responsive
+
     def __enter__(self) -> Run:
         return self
 

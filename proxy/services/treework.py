@@ -18,12 +18,13 @@ from proxy.rewrite.dates import article_date
 from proxy.rewrite.diff import unified_diff
 from proxy.rewrite.files import ArticleFile
 from proxy.rewrite.journal import Entry, JournalError
+from proxy.rewrite.kept import Known
 from proxy.rewrite.masking import is_wide
 from proxy.rewrite.quicklook import QuickLook, may_name
 from proxy.rewrite.result import Picture, RewriteResult
 from proxy.rewrite.sitetext import SITE_KINDS
 from proxy.rewrite.spot import address_text
-from proxy.services.rewritejobs import picture_from_wire
+from proxy.services.rewritejobs import known_from_wire, known_to_wire, picture_from_wire
 from proxy.services.rewriteprocess import TooCostly
 from proxy.source import Source
 
@@ -52,13 +53,15 @@ class Job:
     """An article of the run.
 
     ignored: it is listed and not written. shown: the URLs of sources that articles show, of those it was unsure of;
-    None when it is done for the first time. shows_at: asked is only what the article shows, when it may name one of
+    None when it is done for the first time. kept: what is known of the pictures that it asked for; None before that.
+    shows_at: asked is only what the article shows, when it may name one of
     these hosts; none: at whatever host.
     """
 
     article: ArticleFile
     ignored: bool = False
     shown: tuple[str, ...] | None = None
+    kept: Known | None = None
     shows_at: tuple[str, ...] | None = None
 
 
@@ -67,10 +70,12 @@ class Outcome:
     """What became of an article.
 
     passed: nothing in it can be ours, so it was not read. failure: why nothing was done, `reason` in short. replaced
-    and left are what is listed of each address; `count` of them were replaced or put back. sources are the URLs of the
-    pictures it shows, used of those that are kept of it, pictures the same in full. through_us are the URLs of the
-    sources that the article as it should be asks of us. unread: why a part of it was not read. unsure: the outcome
-    may be another one when articles show one of these; until that is known, nothing is written.
+    and left are what is listed of each address, added of what pictures were given; `count` addresses were replaced or
+    put back. asked are the URLs of pictures, each with those of its wrappers, that have to be known to add something:
+    until they are, nothing is written. sources are the URLs of the pictures it shows, used of those that are kept of
+    it, pictures the same in full. through_us are the URLs of the sources that the article as it should be asks of us.
+    unread: why a part of it was not read. unsure: the outcome may be another one when articles show one of these; until
+    that is known, nothing is written.
     """
 
     passed: bool = False
@@ -79,6 +84,8 @@ class Outcome:
     too_costly: bool = False
     count: int = 0
     replaced: tuple[dict[str, Any], ...] = ()
+    added: tuple[dict[str, Any], ...] = ()
+    asked: tuple[tuple[str, ...], ...] = ()
     left: tuple[dict[str, Any], ...] = ()
     sources: tuple[str, ...] = ()
     used: tuple[str, ...] = ()
@@ -126,11 +133,16 @@ def _rewritten(task: Task, job: Job, rewriter: ArticleReader) -> Outcome:
         shown=_parsed(job.shown or ()),
         ignored=job.ignored,
         settled=job.shown is not None,
+        kept=job.kept,
     )
     result, is_article = done.result, job.article.kind not in SITE_KINDS
     return Outcome(
         count=len(result.replaced),
         replaced=tuple(_replaced_items(result)),
+        added=tuple(_added_items(result)),
+        asked=tuple(tuple(source.url for source in wanted) for wanted in result.asked)
+        if job.kept is None
+        else (),
         left=tuple(_left_items(result)),
         sources=tuple(picture.source.url for picture in result.pictures),
         used=tuple(
@@ -226,6 +238,19 @@ def _replaced_items(result: RewriteResult) -> list[dict[str, Any]]:
     ]
 
 
+def _added_items(result: RewriteResult) -> list[dict[str, Any]]:
+    return [
+        {
+            "line": item.line,
+            "context": item.context,
+            "source": item.source.url,
+            "attributes": list(item.attributes),
+            "text": item.new.decode("ascii"),
+        }
+        for item in result.added
+    ]
+
+
 def _left_items(result: RewriteResult) -> list[dict[str, Any]]:
     return [
         {
@@ -248,6 +273,7 @@ def job_to_wire(job: Job) -> dict[str, Any]:
         "known_as": known_as,
         "ignored": job.ignored,
         "shown": job.shown,
+        "kept": known_to_wire(job.kept),
         "shows_at": job.shows_at,
     }
 
@@ -261,6 +287,7 @@ def job_from_wire(words: dict[str, Any]) -> Job:
         article,
         words["ignored"],
         None if shown is None else tuple(shown),
+        known_from_wire(words["kept"]),
         None if hosts is None else tuple(hosts),
     )
 
@@ -283,4 +310,5 @@ def outcome_from_wire(words: dict[str, Any], diff: bytes) -> Outcome:
     """Return the outcome that was sent."""
     pictures = tuple(map(picture_from_wire, words.pop("pictures", ())))
     lists = {name: tuple(value) for name, value in words.items() if isinstance(value, list)}
+    lists["asked"] = tuple(map(tuple, words.get("asked", ())))
     return Outcome(**(words | lists), pictures=pictures, diff=diff)

@@ -19,6 +19,7 @@ from proxy.cli import build_parser
 from proxy.cli import rewrite as rewrite_command
 from proxy.config import Config, SourcesConfig
 from proxy.errors import QueueFull, RequestTooLarge
+from proxy.rewrite.kept import Kept
 from proxy.services import rewriteprocess
 from proxy.services.articles import RewriteSettings
 from proxy.services.gathering import gather
@@ -59,6 +60,22 @@ def test_process_answers_what_the_rewriter_answers(kind: str) -> None:
         assert far.addresses(LARGE, kind=kind) == near.addresses(LARGE, kind=kind)
 
 
+def test_process_answers_what_the_rewriter_answers_about_responsive_pictures() -> None:
+    """What it asks, what it is told, and what it adds cross the wire."""
+    settings = RewriteSettings.of(Config(), base_url=BASE, responsive=True)
+    article = f'<img src="{WRAPPED}"> <img src="{WRAPPED}x"> <img src="{WRAPPED}y">\n'.encode() + LARGE
+    near = settings.rewriter()
+    with GuardedRewriter(settings) as far:
+        asked = near.rewrite(article, kind="html").asked
+        assert len(asked) == 3
+        assert far.rewrite(article, kind="html").asked == asked
+        known = (Kept(900, 600, colour="#123456"), None, Kept(90, 60, resizes=False))
+        kept = {wanted[0]: item for wanted, item in zip(asked, known, strict=True)}
+        here = near.rewrite(article, kind="html", kept=kept)
+        assert len(here.added) == 2
+        assert far.rewrite(article, kind="html", kept=kept) == here
+
+
 @pytest.mark.parametrize(("transforms", "options"), [("any", "content,format=png"), ("presets", "content")])
 def test_process_is_told_which_transforms_are_served(transforms: str, options: str) -> None:
     """It writes no address that the service refuses, and the drawing that previews need where it may."""
@@ -82,7 +99,7 @@ def test_settings_come_back_from_the_wire_as_they_were() -> None:
         sources=SourcesConfig(keys=("a key of this test",), transforms="presets"),
         fetch={"types": ["image/*", "text/css"]},
     )
-    settings = RewriteSettings.of(config, base_url=BASE, all_images=True)
+    settings = RewriteSettings.of(config, base_url=BASE, all_images=True, responsive=True)
     plain = RewriteSettings.of(Config(), base_url="")
     names = [field.name for field in dataclasses.fields(settings)]
     assert all(getattr(settings, name) != getattr(plain, name) for name in names)
