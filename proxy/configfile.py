@@ -72,12 +72,26 @@ class Loaded:
 
 
 def find_file(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the file to read: `--config`, else `IMGMIRROR_CONFIG`, else `config.toml` here, else none."""
+    """Return the file to read: `--config`, else `IMGMIRROR_CONFIG`, else `config.toml` here, else none.
+
+    Hugo and Zola call their own configuration `config.toml` too; a command in the folder of such a site does not take
+    that file for ours.
+    """
     named = explicit or environ.get("IMGMIRROR_CONFIG")
     if named:
         return Path(named)
     here = Path(DEFAULT_FILE)
-    return here if here.is_file() else None
+    return here if here.is_file() and not _is_of_a_site_generator(here) else None
+
+
+def _is_of_a_site_generator(path: Path) -> bool:
+    """Tell whether a file has the one key that Hugo and Zola require, and no table of ours but `server`, as Hugo's."""
+    try:
+        keys = tomllib.loads(path.read_text(encoding="utf-8")).keys()
+    except (OSError, ValueError):
+        return False
+    has_address = any(key.lower().replace("_", "") == "baseurl" for key in keys)
+    return has_address and not keys & (Config.model_fields.keys() - {"server"})
 
 
 def load(explicit: str | None, environ: Mapping[str, str]) -> Loaded:

@@ -227,7 +227,8 @@ def _within(plan: Plan, limits: Limits) -> Plan:
     if size[0] * size[1] > limits.max_pixels:
         # Rounding went over the limit: the shape is that of the shorter side, rounded down.
         short = max(1, math.floor(min(width, height) * factor))
-        long = max(1, math.floor(short * max(width, height) / min(width, height)))
+        long = math.floor(short * max(width, height) / min(width, height))
+        long = max(1, min(long, limits.max_side, limits.max_pixels // short))
         size = (short, long) if width <= height else (long, short)
     return Plan(plan.natural, plan.crop, size, size)
 

@@ -67,15 +67,18 @@ def rewritten(
     return rewriter.rewrite(data, kind=kind, shown=known, ignored=ignored) if known else result
 
 
-def rewrite_file(
+def rewrite_file(  # noqa: PLR0913 - what runs differ in
     article: ArticleFile,
     rewriter: ArticleReader,
     *,
     write: bool,
     shown: Collection[Source] = (),
     ignored: bool = False,
+    settled: bool = True,
 ) -> Rewritten:
     """Rewrite one article; `shown` are sources that other articles show. `ignored`: only list what it has.
+
+    `settled` is false while nobody knows what others show: an article that it matters to is not written then.
 
     Raises:
         OSError: it cannot be read or written, or was changed meanwhile.
@@ -83,7 +86,7 @@ def rewrite_file(
     """
     data = article.path.read_bytes()
     result = rewritten(data, rewriter, kind=article.kind, shown=shown, ignored=ignored)
-    if write and result.replaced:
+    if write and result.replaced and (settled or not result.unsure):
         journal, name = journal_for(article.target, article.root), article.target
         entries = merged(journal.read(name), data, replaced=result.replaced, new_data=result.data)
         journal.write(name, entries)

@@ -60,7 +60,9 @@ class Picture:
 class RewriteResult:
     """The article as it should be, and what was found in it, in the order of the article.
 
-    `unsure` are sources that stay wrapped because nobody knows whether they are pictures.
+    `unsure` are sources that stay wrapped because nobody knows whether they are pictures. `own` are the sources of
+    addresses of ours that stood in the article before, wherever. `unread` says why a part of it was not read; empty
+    when all of it was.
     """
 
     data: bytes
@@ -68,3 +70,10 @@ class RewriteResult:
     left: tuple[Left, ...]
     pictures: tuple[Picture, ...]
     unsure: tuple[Source, ...] = ()
+    own: tuple[Source, ...] = ()
+    unread: str = ""
+
+    @property
+    def through_us(self) -> set[Source]:
+        """The sources that the article as it should be asks of us."""
+        return {*self.own, *(item.source for item in self.replaced)}

@@ -148,10 +148,25 @@ class Rewriter:
             [(0, len(text))] if ignored else reading.quiet,
             reading.labels,
         )
+        own = {address.source: None for address in addresses if address.own and address.source}
         judge = self._judge_unread if kind == "other" else self._judge
-        others = leftovers(text, around, judge=judge, line_of=article.line_of)
+
+        def noted(found: str) -> Judgement:
+            if (source := self._classifier.own_source(found)) is not None:
+                own[source] = None
+            return judge(found)
+
+        others = leftovers(text, around, judge=noted, line_of=article.line_of)
         left = sorted((*article.left, *others), key=lambda item: item.line)
-        return RewriteResult(article.data(), tuple(article.replaced), tuple(left), article.pictures, unsure)
+        return RewriteResult(
+            article.data(),
+            tuple(article.replaced),
+            tuple(left),
+            article.pictures,
+            unsure,
+            own=tuple(own),
+            unread="" if reading.read_anyway or ignored else reading.problem,
+        )
 
     def addresses(self, data: bytes, *, kind: TextKind) -> list[bytes]:
         """Return the addresses of an article as they are spelled, of all places that may be rewritten."""

@@ -13,8 +13,9 @@ from proxy.errors import InvalidTransform
 from proxy.images.geometry import Limits, require_within
 from proxy.images.transform import Transform
 from proxy.rewrite.own import Sign
+from proxy.rewrite.quicklook import QuickLook
 from proxy.rewrite.rewriter import Rewriter
-from proxy.rewrite.sizes import Canonical
+from proxy.rewrite.sizes import Canonical, Sizes
 from proxy.signing import Signer
 from proxy.source import Source, base_in_a_labels, base_spellings
 
@@ -86,6 +87,19 @@ class RewriteSettings:
             any_transform=self.any_transform,
             preset_widths=dict(self.preset_widths),
             canonical=_canonical_within(Limits(*self.limits)),
+        )
+
+    def quick_look(self) -> QuickLook:
+        """Return what tells which texts need not be given to the rewriter."""
+        return QuickLook(self.config, base_url=self.base_url, all_images=self.all_images)
+
+    def sizes(self) -> Sizes:
+        """Return what chooses options for places, whatever the service admits from visitors."""
+        return Sizes(
+            any_transform=True,
+            widths=self.config.widths,
+            canonical=_canonical_within(Limits(*self.limits)),
+            preset_widths=dict(self.preset_widths),
         )
 
 

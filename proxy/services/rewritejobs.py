@@ -73,8 +73,9 @@ def settings_from_wire(header: dict[str, Any]) -> RewriteSettings:
 
 def result_to_wire(result: RewriteResult) -> dict[str, Any]:
     """Return a result without its article, which is the body of its frame."""
-    names = ("replaced", "left", "pictures", "unsure")
-    return {name: [dataclasses.asdict(item) for item in getattr(result, name)] for name in names}
+    names = ("replaced", "left", "pictures", "unsure", "own")
+    lists = {name: [dataclasses.asdict(item) for item in getattr(result, name)] for name in names}
+    return {**lists, "unread": result.unread}
 
 
 def result_from_wire(header: dict[str, Any], body: bytes) -> RewriteResult:
@@ -83,8 +84,10 @@ def result_from_wire(header: dict[str, Any], body: bytes) -> RewriteResult:
         body,
         tuple(_replacement(item) for item in header["replaced"]),
         tuple(Left(**item) for item in header["left"]),
-        tuple(_picture(item) for item in header["pictures"]),
+        tuple(picture_from_wire(item) for item in header["pictures"]),
         tuple(Source(**item) for item in header["unsure"]),
+        tuple(Source(**item) for item in header["own"]),
+        header["unread"],
     )
 
 
@@ -94,7 +97,8 @@ def _replacement(item: dict[str, Any]) -> Replacement:
     return Replacement(old=old, new=new, source=source, dropped=dropped, **item)
 
 
-def _picture(item: dict[str, Any]) -> Picture:
+def picture_from_wire(item: dict[str, Any]) -> Picture:
+    """Return the picture that was sent."""
     return Picture(
         Source(**item["source"]),
         tuple(item["presets"]),
