@@ -23,6 +23,8 @@ Reader = Callable[[str], Options | None]
 SIZE = ("width", "height", "dpr", "fit", "upscale", "gravity", "background")
 """Options that belong together: of two wrappers around each other the outer one decides about all of them."""
 MAX_SIDE = 32767
+_ENLARGING = ("cover", "crop", "pad", "squeeze")
+"""Fits that enlarge when nothing is said about it."""
 
 _PIXELS = re.compile(r"([0-9]{1,5})(?:\.[0-9]{1,6})?(?:px)?")
 _DECIMAL = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,9})?")
@@ -127,8 +129,9 @@ def tidied(options: Options) -> Options:
     if both and fit in ("scale-down", "contain"):
         result |= {"fit": "contain", "upscale": "true"} if upscale == "true" else {}
     elif both:
-        result |= {"fit": fit} | ({"upscale": "false"} if upscale == "false" else {})
-    if result.get("fit") not in ("cover", "crop", "pad"):
+        silent = "true" if fit in _ENLARGING else "false"
+        result |= {"fit": fit} | ({"upscale": upscale} if upscale not in ("", silent) else {})
+    if result.get("fit") not in ("cover", "crop", "pad", "cover-down", "pad-down", "oriented"):
         result.pop("gravity", None)
     if not ("width" in result or "height" in result) or result.get("dpr") == "1":
         result.pop("dpr", None)

@@ -56,8 +56,15 @@ _TYPES: dict[str, Options] = {
     "fill": {"fit": "cover"},
     "fill-down": {"fit": "cover"},
     "force": {"fit": "squeeze"},
+    "auto": {"fit": "oriented"},
 }
-_SERVED_TYPES = {"fit": "contain", "fill": "cover", "fill-down": "cover", "force": "squeeze"}
+_SERVED_TYPES = {
+    "fit": "contain",
+    "fill": "cover",
+    "fill-down": "cover",
+    "force": "squeeze",
+    "auto": "oriented",
+}
 _DOWN = {"fill": "cover-down", "force": "squeeze-down"}
 _TRUE = ("1", "t", "true")
 _FALSE = ("0", "f", "false")
@@ -294,6 +301,8 @@ def _met(options: Options) -> Options:
     result = meeting(options, fit=fit if enlarging else _DOWN.get(kind, fit), enlarging=enlarging)
     if kind == "fill-down" and not enlarging and result.get("fit") == "cover":
         result["upscale"] = "false"
+    if enlarging and result.get("fit") == "oriented":
+        result["upscale"] = "true"
     return turned_first(result)
 
 

@@ -11,9 +11,10 @@ With the picture W x H, the area w x h (after dpr), s = min(w/W, h/H) and S = ma
     cover-down   cover of min(w, W) x min(h, H): nothing is enlarged, and what the picture has is not cut further
     pad-down     pad, and
     squeeze-down squeeze, of the area times min(1, W/w, H/h): nothing is enlarged, and the area keeps its shape
+    oriented     where picture and area are both upright or neither is: cover, cover-down without upscale; else contain
 
-The last three are what other proxies mean where they do not enlarge. With one side only, every fit is contain with
-its own upscale rule. With none the picture keeps its size. What is asked beyond the limits is refused; what merely
+The last four are what other proxies mean, mostly where they do not enlarge. With one side only, every fit is contain
+with its own upscale rule. With none the picture keeps its size. What is asked beyond the limits is refused; what merely
 follows from the picture's shape is scaled down into them.
 """
 
@@ -33,6 +34,7 @@ Box = tuple[float, float, float, float]
 
 FITS = (
     "scale-down", "contain", "cover", "crop", "pad", "squeeze", "cover-down", "pad-down", "squeeze-down",
+    "oriented",
 )  # fmt: skip
 ENLARGING_FITS = frozenset({"cover", "crop", "pad", "squeeze"})
 """Fits that may enlarge when nothing is said about upscale."""
@@ -147,6 +149,8 @@ def _one_sided(natural: Size, width: int | None, height: int | None, *, upscale:
 
 def _in_area(natural: Size, area: Size, wanted: Resolved) -> Plan:
     whole = (0.0, 0.0, float(natural[0]), float(natural[1]))
+    if wanted.fit == "oriented":
+        wanted = wanted.replaced(fit=_oriented(natural, area, upscale=wanted.upscale))
     if wanted.fit in DOWN_FITS:
         area = _at_most(natural, area, keeping_shape=wanted.fit != "cover-down")
     if wanted.fit == "cover-down":
@@ -160,6 +164,13 @@ def _in_area(natural: Size, area: Size, wanted: Resolved) -> Plan:
         return Plan(natural, whole, size, size)
     size = _inside(natural, area, upscale=_may_enlarge(wanted))
     return Plan(natural, whole, size, area if wanted.fit in {"pad", "pad-down"} else size)
+
+
+def _oriented(natural: Size, area: Size, *, upscale: bool) -> str:
+    # A square is not upright (imgproxy's resizing type `auto`).
+    if (natural[0] < natural[1]) != (area[0] < area[1]):
+        return "contain"
+    return "cover" if upscale else "cover-down"
 
 
 def _at_most(natural: Size, area: Size, *, keeping_shape: bool) -> Size:

@@ -42,6 +42,9 @@ def documented(picture: Size, w: int | None, h: int | None, *, fit: str, enlarge
         scale = Fraction(w, width) if w else Fraction(h, height) if h else Fraction(1)
         scale = scale if enlarge else min(scale, Fraction(1))
         return nearest(width * scale), nearest(height * scale)
+    if fit == "oriented":
+        alike = (width < height) == (w < h)
+        fit = "contain" if not alike else "cover" if enlarge else "cover-down"
     if fit in {"scale-down", "contain"}:
         return inside(picture, (w, h), enlarge=enlarge)
     if fit in DOWN_FITS or (fit == "squeeze" and not enlarge):
