@@ -36,6 +36,7 @@ from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_
 from proxy.rewrite.globs import Globs
 from proxy.rewrite.journal import Journal, JournalError, former_bases
 from proxy.rewrite.kept import LookUp
+from proxy.rewrite.moved import moved_articles
 from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.sitetext import SITE_KINDS, site_kind
 from proxy.services.articles import Articles, RewriteSettings
@@ -261,11 +262,16 @@ def _undo(
     articles: list[ArticleFile], args: argparse.Namespace, rewriter: GuardedRewriter, report: _Report
 ) -> None:
     write = not (args.diff or args.check)
-    for journal, name in list(journaled_elsewhere(map(_absolute, args.paths), articles)):
+    elsewhere = list(journaled_elsewhere(map(_absolute, args.paths), articles))
+    moved = moved_articles([item for item in elsewhere if not item[1].is_file()], articles)
+    for journal, name in elsewhere:
         if name.is_file():
             # It does not look like an article any more, as a text file without front matter, but it was one.
             kind = kind_of(name) or site_kind(name) or "markdown"
             articles.append(ArticleFile(name, journal.root, kind, known_as=name))
+        elif name in moved:
+            # Behind what its own journal says, which was written later.
+            articles.append(moved[name])
         else:
             _report_gone(journal, name, report)
     for done in _each(articles, lambda article: undo_file(article, rewriter, write=write), report):
