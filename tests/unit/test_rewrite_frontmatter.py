@@ -387,3 +387,17 @@ def test_json_with_a_fault_is_reported_and_not_taken_as_text(filler: str) -> Non
 def test_text_file_with_long_front_matter_is_an_article(tmp_path: Path, front: str, is_article: bool) -> None:
     (tmp_path / "a.txt").write_text(front)
     assert [found.path.name for found in find_articles([tmp_path])] == ["a.txt"] * is_article
+
+
+def test_space_in_the_address_of_a_picture_key_is_a_part_of_it() -> None:
+    """Browsers load `a b.png` all the same. A text that begins with an address is no address."""
+    article = f"---\ncover: '{WRAPPED.removesuffix('.png')} b.png'\nother: x\n---\n"
+    assert text(article) == f"---\ncover: '{ours('http://h.example/a%20b.png', 'headimg')}'\nother: x\n---\n"
+    for value in (
+        f"{WRAPPED} is a picture.",
+        f"{WRAPPED} 2x",
+        f"{WRAPPED} https://h/b.png",
+        f"{WRAPPED}, b.png",
+    ):
+        result = rewrite(f"---\ncover: '{value}'\n---\n")
+        assert [item.text for item in result.left] == [WRAPPED]
