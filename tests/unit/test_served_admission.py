@@ -312,6 +312,15 @@ def test_expiry_is_said_only_of_good_signatures() -> None:
     )
 
 
+def test_field_of_ignored_options_stays_short() -> None:
+    """Whatever keys stand in a query: servers in front take fields of a few kilobytes."""
+    keys = "&".join(f"key{number}=1" for number in range(1500))
+    field = plans().make(f"/wsrv/?url=h.example%2Fa.png&{keys}", now=NOW).headers["X-Imgmirror-Ignored"]
+    assert field.startswith("key0, key1, ")
+    assert field.endswith(", ...")
+    assert len(field) < 1200
+
+
 def test_same_target_at_two_hosts_is_two_plans() -> None:
     """What is remembered of one dialect is nothing to another one."""
     service = plans()
