@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
-from peers import BY_NAME, KEY, MOUNTS, OTHER_KEY, Mount, b64u, mac
+from peers import BY_NAME, KEY, MOUNTS, OTHER_KEY, SALT, Mount, b64u, mac
 
 from proxy.config import Config
 from proxy.config import ServedDialect as NameOfDialect
@@ -219,6 +220,39 @@ def test_presets_only_binds_unsigned_mounts(mount: Mount, place: str) -> None:
         )
 
 
+@at
+def test_presets_only_admits_presets_of_imgproxy(place: str) -> None:
+    bound, mount = plans(sources={"transforms": "presets"}), BY_NAME["imgproxy"]
+    assert outcome(bound, mount, f"/imgproxy/_/pr:headimg/{b64u(SOURCE)}", place) == SOURCE
+    assert outcome(bound, mount, f"/imgproxy/_/pr:headimg/q:3/{b64u(SOURCE)}", place) == "source_not_allowed"
+    assert outcome(bound, mount, f"/imgproxy/_/pr:nosuch/{b64u(SOURCE)}", place) == "invalid_transform"
+
+
+def test_signature_survives_what_proxies_do_to_an_address() -> None:
+    """Folded slashes and an escaped colon: imgproxy repairs both before it looks at the signature."""
+    closed, mount = plans(dialects=ALL_KEYS), BY_NAME["imgproxy"]
+    path = f"/w:40/plain/{SOURCE}"
+    signature = b64u(mac("sha256", KEY, bytes.fromhex(SALT).decode() + path))
+    for written in (path, path.replace("://", ":/"), path.replace("w:40", "w%3A40")):
+        assert outcome(closed, mount, f"/imgproxy/{signature}{written}", "mount") == SOURCE
+    assert outcome(closed, mount, f"/imgproxy/{signature}{path}?x=1", "mount") == SOURCE
+    assert outcome(closed, mount, f"/imgproxy/{signature}{path}%3Fx=1", "mount") == "signature_mismatch"
+
+
+def test_signature_survives_what_browsers_escape() -> None:
+    """What was signed as it was written, and is asked for in percent-escapes; never more than that."""
+    closed, mount = plans(dialects=ALL_KEYS), BY_NAME["thumbor"]
+    digest = base64.urlsafe_b64encode(mac("sha1", KEY, "40x0/h.example/图 1.png")).decode()
+    assert outcome(closed, mount, f"/thumbor/{digest}/40x0/h.example/%E5%9B%BE%201.png", "mount").endswith(
+        "201.png"
+    )
+    digest = base64.urlsafe_b64encode(mac("sha1", KEY, "40x0/h.example/a%3Fb")).decode()
+    assert (
+        outcome(closed, mount, f"/thumbor/{digest}/40x0/h.example/a%253Fb", "mount") == "signature_mismatch"
+    )
+    assert outcome(closed, mount, f"/thumbor/{digest}/40x0/h.example/a?b", "mount") == "signature_mismatch"
+
+
 ENLARGING = {"weserv", "thumbor", "imagor"}
 """Their width says more than ours: it may enlarge. Next.js' has a quality beside it."""
 
@@ -276,6 +310,15 @@ def test_expiry_is_said_only_of_good_signatures() -> None:
         outcome(closed, BY_NAME["imgproxy"], address.replace("/_/", "/AAAAAAAA/"), "mount")
         == "signature_mismatch"
     )
+
+
+def test_field_of_ignored_options_stays_short() -> None:
+    """Whatever keys stand in a query: servers in front take fields of a few kilobytes."""
+    keys = "&".join(f"key{number}=1" for number in range(1500))
+    field = plans().make(f"/wsrv/?url=h.example%2Fa.png&{keys}", now=NOW).headers["X-Imgmirror-Ignored"]
+    assert field.startswith("key0, key1, ")
+    assert field.endswith(", ...")
+    assert len(field) < 1200
 
 
 def test_same_target_at_two_hosts_is_two_plans() -> None:
