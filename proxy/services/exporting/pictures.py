@@ -230,6 +230,7 @@ class PictureFiles:
         passive = body is not None and is_passive(body)
         plans: dict[Want, Plan] = {}
         errors: dict[Want, MirrorError] = {}
+        results: dict[object, Sized] = {}
         for want in wants:
             try:
                 resolved = self._resolved(want, is_svg=body is not None, passive=passive)
@@ -241,6 +242,8 @@ class PictureFiles:
                         widths=self._settings.config.rewrite.widths,
                         limits=self._settings.limits,
                     )
+                    # Of transforms with one result the first is rendered, for all of them.
+                    sizes = tuple(results.setdefault(one.result, one) if one.result else one for one in sizes)
                     wished = [wishes_of(one, self._settings.browsers, untouched=passive) for one in sizes]
                     plans[want] = Plan(sizes, wished)
             except MirrorError as error:
