@@ -28,6 +28,7 @@ class Article:
         self._pictures: dict[Source, Picture] = {}
         self._end = 0
         self.replaced: list[Replacement] = []
+        self.added: list[Replacement] = []
         self.left: list[Left] = []
 
     @property
@@ -51,12 +52,18 @@ class Article:
                 self._leave(decision.address, decision.reason, on_purpose=decision.on_purpose)
             self._keep_in_mind(decision, source)
 
+    def add(self, at: int, text: str, source: Source, context: str, names: tuple[str, ...]) -> None:
+        """Put `text` into the article at a place where nothing is replaced."""
+        new = text.encode("ascii")
+        line = self.line_of(at)
+        self.added.append(Replacement(at, at, b"", new, source, "", context, line, attributes=names))
+
     def data(self) -> bytes:
         """Return the article with the replacements made."""
         original = self._text.encode("latin-1")
         pieces: list[bytes] = []
         position = 0
-        for item in self.replaced:
+        for item in sorted((*self.replaced, *self.added), key=lambda item: (item.start, item.end)):
             pieces += original[position : item.start], item.new
             position = item.end
         return b"".join((*pieces, original[position:]))

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator
 from proxy.rewrite.contexts import Rule, rule_for
 from proxy.rewrite.css import CssAddress, addresses
 from proxy.rewrite.htmlscan import Attribute, HtmlScanner, StyleSheet, Tag
+from proxy.rewrite.imgtags import BOUND, Pictures, img_tag
 from proxy.rewrite.layers import attribute, attribute_map, css, decode_attribute, decode_css, percent
 from proxy.rewrite.spot import Layer, Spot, Use
 from proxy.rewrite.srcset import described
 
 Locate = Callable[[int, int], tuple[int, int] | None]
 
+SITE_FORMS = r"(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/"
+"""Image endpoints of a site, as patterns."""
 ABSOLUTE = re.compile(
-    r"(?:https?:)?[/\\]{2}[^/\\\s]|https?:"
-    r"|/(?:[\w.~-]{1,60}/){0,3}?(?:(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/)",
-    re.IGNORECASE,
+    rf"(?:https?:)?[/\\]{{2}}[^/\\\s]|https?:|/(?:[\w.~-]{{1,60}}/){{0,3}}?(?:{SITE_FORMS})", re.IGNORECASE
 )
 """What an address of another site begins with; everything else is the site's own or no address.
 
@@ -31,9 +32,6 @@ Among the site's own are those of image endpoints, which may carry the address o
 _SPACE = "\t\n\f\r "
 _DECIDING = frozenset({"rel", "as", "type", "property", "name", "itemprop"})
 _hold_in_srcset = percent(r"\A,+|,+\Z")
-_BOUND = re.compile(r"(?:v-bind:|x-bind:|bind:|:|\[(?:attr\.)?)([\w:-]+)\]?\Z")
-"""Attributes whose value is an expression of Vue, Alpine, Svelte or Angular."""
-
 _LITERAL = re.compile(r"""\s*+(?:\{\s*+)?(?P<mark>['"`])(?P<value>[^'"`\\{}]*+)(?P=mark)\s*+\}?\s*+\Z""")
 """An expression that is one string: Vue's `:src="'https://…'"`, JSX's `src={"https://…"}`."""
 
@@ -53,15 +51,34 @@ def html_spots(  # noqa: PLR0913 - a piece of a text, and what is looked for in 
     scanner: HtmlScanner,
     locate: Locate | None = None,
     begins: re.Pattern[str] = ABSOLUTE,
+    pictures: Pictures | None = None,
 ) -> Iterator[Spot]:
-    """Yield the spots of `text[start:end]`, in order; `begins`: of the addresses that begin so."""
+    """Yield the spots of `text[start:end]`, in order; `begins`: of the addresses that begin so.
+
+    `pictures` is told of its `<img>` tags.
+    """
     place = locate or _same_place
     for token in scanner.scan(text, start, end):
         if isinstance(token, StyleSheet):
             for address in addresses(text, token.start, token.end):
                 yield from _css_spot(text, address, context="style sheet", place=place, begins=begins)
         else:
+            if pictures is not None:
+                _note_picture(text, token, place, scanner, pictures)
             yield from _tag_spots(text, token, place, begins)
+
+
+def _note_picture(text: str, tag: Tag, place: Locate, scanner: HtmlScanner, pictures: Pictures) -> None:
+    if tag.name == "picture":
+        scanner.directed = False
+    elif tag.name == "source":
+        scanner.directed |= any(item.name == "media" for item in tag.attributes)
+    elif tag.name == "img" and not tag.in_code:
+        in_picture = scanner.in_picture
+        directed = in_picture and scanner.directed
+        found = img_tag(text, tag, place, in_picture=in_picture, directed=directed)
+        if found is not None:
+            pictures.tags.append(found)
 
 
 def style_spots(text: str, start: int, end: int, *, begins: re.Pattern[str] = ABSOLUTE) -> Iterator[Spot]:
@@ -77,7 +94,7 @@ def _tag_spots(text: str, tag: Tag, place: Locate, begins: re.Pattern[str]) -> I
             values.setdefault(item.name, decode_attribute(text[item.start : item.end]))
     for item in tag.attributes:
         context = f"{tag.name[:100]} {item.name[:100]}"
-        bound = _BOUND.match(item.name)
+        bound = BOUND.match(item.name)
         rule = rule_for(tag.name, bound[1] if bound else item.name, values)
         if bound or (not item.quote and text.startswith("{", item.start, item.end)):
             literal = _LITERAL.match(text, item.start, item.end)

@@ -75,7 +75,8 @@ class HtmlScanner:
 
     `raw` is the element whose raw text is open, `comment` whether a comment is; both stay open over pieces.
     `quiet` are the ranges of the latest piece that show nothing: comments, raw text, what is in `<pre>` or `<code>`.
-    `picture_ends` are the positions of its `</picture>` tags. opening: where markup begins that is looked at.
+    `picture_ends` are the positions of its `</picture>` tags. `directed`: a `<source>` of the latest `<picture>` names
+    media; whoever reads the tags sets it. opening: where markup begins that is looked at.
     """
 
     opening = _OPENING
@@ -85,13 +86,19 @@ class HtmlScanner:
         self.comment = False
         self.quiet: list[tuple[int, int]] = []
         self.picture_ends: list[int] = []
-        self._depths = dict.fromkeys([*_CODE, *_FOREIGN], 0)
+        self.directed = False
+        self._depths = dict.fromkeys([*_CODE, *_FOREIGN, "picture"], 0)
         self._no_cdata_end_from = -1
 
     @property
     def in_code(self) -> bool:
         """Whether what comes next stands inside `<pre>` or `<code>`."""
         return any(self._depths[name] for name in _CODE)
+
+    @property
+    def in_picture(self) -> bool:
+        """Whether what comes next stands inside `<picture>`."""
+        return self._depths["picture"] > 0
 
     @property
     def shows(self) -> bool:
@@ -191,6 +198,22 @@ class HtmlScanner:
             self._depths[name] = max(0, self._depths[name] + (-1 if closing else 1))
         elif name in RAW_TEXT and not closing:
             self.raw = name
+
+
+def attribute_names(text: str, tag: Tag) -> Iterator[str]:
+    """Yield the names of a tag's attributes in lower case, those without a value included."""
+    values = {item.start - len(item.quote): item for item in tag.attributes}
+    position = tag.start + 1 + len(tag.name)
+    while position < tag.end - 1:
+        between = _BEFORE_ATTRIBUTE.match(text, position, tag.end - 1)
+        position = between.end() if between else position
+        name = _ATTRIBUTE_NAME.match(text, position, tag.end - 1)
+        if name is None:
+            return
+        yield name[0].lower()
+        equals = _EQUALS.match(text, name.end(), tag.end)
+        item = values.get(equals.end()) if equals else None
+        position = item.end + len(item.quote) if item else name.end()
 
 
 def _attributes(text: str, position: int, end: int) -> tuple[tuple[Attribute, ...], int]:

@@ -18,6 +18,7 @@ from proxy.rewrite.fields import Fields
 from proxy.rewrite.footnotes import as_items
 from proxy.rewrite.html import ABSOLUTE, IN_CODE, html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
+from proxy.rewrite.imgtags import Pictures
 from proxy.rewrite.inline import Found, InlineScanner, parse_destination
 from proxy.rewrite.layers import bare, decode_markdown, hold_bare, markdown, markdown_angle, percent
 from proxy.rewrite.leftovers import joined
@@ -28,6 +29,7 @@ from proxy.rewrite.tags import tag_addresses
 from proxy.rewrite.tagspots import tag_context, tag_spot, tag_spots, without_code
 from proxy.rewrite.templates import data_ranges, long_tags, masked
 
+_IMAGES = ("image", "reference image")
 _WORTH_READING = re.compile(r"[\[<]|\{[%{]|://")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)++\]:(?:[ \t]|(?:\r\n?|\n)[ \t>]*+)*+", re.DOTALL)
 _hold_in_autolink = percent(r"[<>]")
@@ -49,8 +51,12 @@ class MarkdownReader:
         self._fields = fields
         self._blocks = BlockReader()
 
-    def spots(self, text: str, start: int) -> tuple[list[Spot], list[tuple[int, int]]]:
+    def spots(
+        self, text: str, start: int, pictures: Pictures | None = None
+    ) -> tuple[list[Spot], list[tuple[int, int]]]:
         """Return the spots of `text[start:]` and the ranges of code and comments; positions are those of `text`.
+
+        `pictures` is told of the pictures that are shown.
 
         Raises:
             TooManyBlocks: the text has more lines or blocks than are read.
@@ -63,7 +69,7 @@ class MarkdownReader:
         in_tags.extend(spot for tag in tags for spot in tag_spots(text, tag))
         text = as_items(masked(text, tags), start)
         tokens, environment = self._blocks.read(text[start:])
-        reading = _Reading(Lines(text, start), _definitions(environment))
+        reading = _Reading(Lines(text, start), _definitions(environment), pictures)
         found = [spot for token in tokens for spot in reading.block(token)]
         found.extend(reading.definitions())
         found.extend(without_code(in_tags, joined(reading.quiet)))
@@ -73,8 +79,11 @@ class MarkdownReader:
 class _Reading:
     """One article while it is read: where its lines are, which references were used how, the state of its HTML."""
 
-    def __init__(self, lines: Lines, definitions: dict[str, _Definition]) -> None:
+    def __init__(
+        self, lines: Lines, definitions: dict[str, _Definition], pictures: Pictures | None = None
+    ) -> None:
         self._lines = lines
+        self._pictures = pictures
         self._definitions = definitions
         self._shown: set[str] = set()
         self._around: set[str] = set()
@@ -123,10 +132,14 @@ class _Reading:
                 yield _destination_spot(self._lines.text, place, use, "markdown definition", around=around)
 
     def _html(self, region: Region, start: int, end: int) -> Iterator[Spot]:
-        yield from html_spots(region.content, start, end, scanner=self._scanner, locate=region.locate)
+        yield from html_spots(
+            region.content, start, end, scanner=self._scanner, locate=region.locate, pictures=self._pictures
+        )
         self.quiet.extend(region.span(*part) for part in self._scanner.quiet)
 
     def _inline(self, region: Region, found: Found) -> Iterator[Spot]:
+        if self._pictures is not None and found.kind in _IMAGES and self._scanner.shows:
+            self._pictures.others.append(region.span(found.opened_at, found.end)[0])
         if found.kind == "html":
             yield from self._html(region, found.start, found.end)
         elif found.kind == "reference image":
