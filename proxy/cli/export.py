@@ -16,7 +16,7 @@ from proxy.cli.exportreport import show_report
 from proxy.cli.signals import Signals, Stopped
 from proxy.cli.terminal import complain, progress_bar, quiet_log, say, whole_number
 from proxy.cli.warm import browsers_of
-from proxy.config import Config, base_url_problem
+from proxy.config import Config, WrapperConfig, base_url_problem
 from proxy.errors import MirrorError
 from proxy.rewrite.exporting.exporter import Exporter
 from proxy.rewrite.exporting.pictures import FOLDER
@@ -205,7 +205,17 @@ def _exporter(args: argparse.Namespace, config: Config, site: Site) -> tuple[Exp
     base_url = (args.base_url or config.server.public_url or own).rstrip("/")
     former = [base for base in former_bases([args.site.absolute()]) if not base_url_problem(base)]
     urls = tuple(dict.fromkeys((*config.rewrite.former_urls, config.server.public_url, *former)))
-    rewrite = config.rewrite.model_copy(update={"former_urls": tuple(filter(None, urls))})
+    hosts = (
+        WrapperConfig(prefix=f"{scheme}://{host}/", dialect=dialect)
+        for host, dialect in config.hosts.items()
+        for scheme in ("https", "http")
+    )
+    rewrite = config.rewrite.model_copy(
+        update={
+            "former_urls": tuple(filter(None, urls)),
+            "wrappers": (*config.rewrite.wrappers, *hosts),
+        }
+    )
     settings = RewriteSettings.of(
         config.model_copy(update={"rewrite": rewrite}), base_url=base_url, all_images=True
     )

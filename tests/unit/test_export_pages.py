@@ -32,6 +32,30 @@ def test_picture_of_any_kind_of_address_stands_in_every_format_and_width(address
     assert written == f'<p>{OPEN}{SOURCES}{IMG} src="imgmirror/a640.jpg" alt="a &amp; b"></picture></p>'
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "imgproxy/_/w:300/plain/http://h.example/a.png",
+        "thumbor/unsafe/300x0/http://h.example/a.png",
+        "imagor/unsafe/300x0/http://h.example/a.png",
+        "wsrv/?url=h.example/a.png&w=300",
+        "cdn-cgi/image/width=300/http://h.example/a.png",
+        "imageproxy/300x/http://h.example/a.png",
+        "photon/h.example/a.png?w=300",
+        "camo/0123456789abcdef0123456789abcdef01234567/687474703a2f2f682e6578616d706c652f612e706e67",
+        "_next/image?url=http%3A%2F%2Fh.example%2Fa.png&w=300&q=75",
+        "_ipx/w_300/http://h.example/a.png",
+        "cors/http://h.example/a.png",
+    ],
+)
+@pytest.mark.parametrize("base", [f"{MIRROR}/", "/"])
+def test_picture_in_the_grammar_of_another_proxy_that_the_mirror_answers_is_taken(
+    path: str, base: str
+) -> None:
+    written = page(f'<img src="{base}{path}">')
+    assert f'{IMG} src="imgmirror/a640.jpg"' in written
+
+
 def test_picture_of_a_deep_page_is_reached_from_there() -> None:
     assert 'src="../../imgmirror/a640.jpg"' in page(f'<img src="{OURS}">', "posts/x/index.html")
 
