@@ -17,7 +17,7 @@ _OPENING = re.compile(r"<(?:!--|!\[CDATA\[|[!?]|/?[a-zA-Z]|/)")
 SPEAKING = re.compile(
     r"<(?:!--|!\[CDATA\[|[!?]|/(?![a-zA-Z])"
     r"|/?(?:script|style|textarea|title|xmp|iframe|noembed|noframes|plaintext|pre|code|listing|svg|math|picture)"
-    r"(?=[\t\n\f\r />])|/?[a-zA-Z][^\t\n\f\r />]*+[\t\n\f\r /])",
+    r"(?=[\t\n\f\r />])|/?[a-zA-Z][^\t\n\f\r /<>]*+[\t\n\f\r /<])",
     re.IGNORECASE,
 )
 """Where markup begins that says something: no tags without attributes, unless what follows depends on them."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.config import RewriteConfig
 from proxy.rewrite.exporting.reading import FOREIGN_BASE, NO_FILE
+from proxy.rewrite.htmlscan import SPEAKING, HtmlScanner, StyleSheet
 
 WRAPPED = f"https://cors.zfour.workers.dev/?{SOURCE}"
 SIZES = 'sizes="(max-width: 640px) 100vw, 640px"'
@@ -261,6 +262,49 @@ def test_any_bytes_are_exported_without_a_fault_and_nothing_is_lost(text: str) -
     """What holds no address of anybody else stays as it is, whatever markup it is."""
     for path in ("a.html", "a.css", "a.xml", "a.json"):
         assert exporter(()).export(text.encode(), path, {}, kind=path[2:]).data == text.encode()
+
+
+_MARKUP = [
+    "<p>",
+    "<p",
+    "</p>",
+    "<a_href=x>",
+    "<img_src='y'/>",
+    "<",
+    ">",
+    "/",
+    "=",
+    "'",
+    '"',
+    "a",
+    "<!--",
+    "-->",
+    "<script>",
+    "</script>",
+    "<style>",
+    "</style_",
+    "<svg>",
+    "</svg>",
+    "<![CDATA[",
+    "]]>",
+    "<pre>",
+    "<p/>",
+    "</",
+]
+
+
+@given(
+    st.lists(st.sampled_from([*(word.replace("_", " ") for word in _MARKUP), " "]), max_size=30).map("".join)
+)
+def test_tags_without_attributes_are_passed_over_and_nothing_else(text: str) -> None:
+    """Looking only where markup says something finds the same attributes and style sheets."""
+    quick, whole = HtmlScanner(), HtmlScanner()
+    quick.opening = SPEAKING
+    found, expected = (list(scanner.scan(text, 0, len(text))) for scanner in (quick, whole))
+    assert found == [
+        item for item in expected if isinstance(item, StyleSheet) or item in found or item.attributes
+    ]
+    assert quick.picture_ends == whole.picture_ends
 
 
 def test_exported_twice_the_second_copy_equals_the_first() -> None:
