@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from cache.errors import CacheError
@@ -222,4 +223,5 @@ def _exporter(args: argparse.Namespace, config: Config, site: Site) -> tuple[Exp
     taker = Taker(settings.config, base_url=settings.base_url, sizes=settings.sizes(), types=settings.types)
     site_url = (args.site_url or "").rstrip("/")
     tree, fields = Tree(site.files, site_url=site_url), data_fields(config.rewrite.fields)
-    return Exporter(Rules(tree, taker, fields, site_url)), repr((settings, site_url))
+    # No key of the configuration has a say in what is written, nor is to be guessed from a copy that is published.
+    return Exporter(Rules(tree, taker, fields, site_url)), repr((replace(settings, keys=()), site_url))

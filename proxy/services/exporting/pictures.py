@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -65,7 +66,8 @@ class Settings:
         render, presets = self.config.render, self.config.presets
         formats = [browser.name for browser in self.browsers]
         limits = (render.max_output_side, render.max_output_pixels, render.max_pixels, render.max_frames)
-        return repr((RENDER_VERSION, formats, limits, self.config.rewrite.widths, sorted(presets.items())))
+        text = repr((RENDER_VERSION, formats, limits, self.config.rewrite.widths, sorted(presets.items())))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def limits(self) -> Limits:
