@@ -393,6 +393,7 @@ class RewriteConfig(Section):
     wrappers: tuple[Wrapper, ...] = ()
     widths: tuple[Annotated[int, Field(ge=1, le=32767)], ...] = DEFAULT_WIDTHS
     sizes: str = "100vw"
+    markdown_images: bool = False
     fields: dict[str, str] = Field(default_factory=lambda: dict(_SHIPPED_FIELDS))
     front: str = "content"
     body: str = "content"

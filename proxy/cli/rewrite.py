@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from cache.articles import Article
@@ -36,6 +37,7 @@ from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_
 from proxy.rewrite.globs import Globs
 from proxy.rewrite.journal import Journal, JournalError
 from proxy.rewrite.kept import LookUp
+from proxy.rewrite.moved import moved_articles
 from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.sitetext import SITE_KINDS, site_kind
 from proxy.services.articles import Articles, RewriteSettings
@@ -237,14 +239,23 @@ def _settled(job: Job, outcome: Outcome, run_: Run, shown: Shown) -> Outcome:
 
 
 def _undo(articles: list[ArticleFile], args: argparse.Namespace, run_: Run, report: Report) -> None:
-    for journal, name in list(journaled_elsewhere(map(_absolute, args.paths), articles)):
+    elsewhere = list(journaled_elsewhere(map(_absolute, args.paths), articles))
+    moved = moved_articles([item for item in elsewhere if not item[1].is_file()], articles)
+    others: list[ArticleFile] = []
+    for journal, name in elsewhere:
         if name.is_file():
             # It does not look like an article any more, as a text file without front matter, but it was one.
             kind = kind_of(name) or site_kind(name) or "markdown"
-            articles.append(ArticleFile(name, journal.root, kind, known_as=name))
+            others.append(ArticleFile(name, journal.root, kind, known_as=name))
+        elif name in moved:
+            others.append(moved[name])
         else:
             _report_gone(journal, name, report)
-    for job, outcome in _each(run_.outcomes(map(Job, articles)), len(articles), report):
+    # What a moved article's own journal says was written later and is put back first. One by one: two journals may
+    # have become the same article's.
+    moved_back = chain.from_iterable(run_.outcomes([Job(article)]) for article in others)
+    outcomes = chain(run_.outcomes(map(Job, articles)), moved_back)
+    for job, outcome in _each(outcomes, len(articles) + len(others), report):
         item = {"path": _label(job.article.path), "replaced": outcome.count, "left": outcome.left}
         report.add(item, count=outcome.count, diff=outcome.diff)
 

@@ -110,9 +110,9 @@ def read(rest: str, site: str) -> Opened | None:
 
 
 def _meeting(*, fits: bool, enlarges: bool) -> Options:
-    """Return how the picture meets an area: it is cut unless `fit` is said, and enlarged only by `scaleUp`."""
+    """Return how the picture meets an area: it is cut unless `fit` is said, and then enlarged only by `scaleUp`."""
     if fits:
-        return {"fit": "contain", "upscale": "true"} if enlarges else {}
+        return {}
     return {"fit": "cover"} if enlarges else {"fit": "cover", "upscale": "false"}
 
 

@@ -152,6 +152,9 @@ def build(mount: str, source: str, options: Options) -> str:
         options.pop("fit", None)
     if upscale == "true" or (both and not inside and upscale != "false"):
         texts.append("enlarge_true")
+    if both:
+        # Of `w` and `h` ipx would take the later one alone.
+        texts.append(f"s_{options.pop('width')}x{options.pop('height')}")
     texts += written(options, _WRITERS, "ipx")
     return f"{mount}{MOUNT}{','.join(texts) or '_'}/{quote(source, safe=':/')}"
 

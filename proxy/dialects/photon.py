@@ -104,7 +104,7 @@ def serve(rest: str) -> Served:
         if found is None:
             raise InvalidSource("Write the host of the picture and its path: /photon/h.org/a.png?w=300")
         source = found
-    source += f"?{percent_decode(arguments['q'])}" if arguments.get("q") else ""
+    source += f"?{percent_decode(arguments['q'])}" if "q" in arguments else ""
     sizes = {name for name in arguments if name in ("resize", "fit", "lb", "crop")}
     if len(sizes) > 1 or (sizes and arguments.keys() & {"w", "h"}):
         raise InvalidTransform("photon's sizes (w and h, resize, fit, lb) are served one at a time.")

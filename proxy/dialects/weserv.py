@@ -189,7 +189,10 @@ def with_scheme(text: str) -> str:
 
 
 def build(mount: str, source: str, options: Options) -> str:
-    """Write an address of weserv."""
+    """Write an address of weserv, which enlarges unless it is told not to."""
+    options = dict(options)
+    if ("width" in options or "height" in options) and "fit" not in options:
+        options["upscale"] = "false"
     return "&".join((f"{mount}/?url={quote(source, safe='')}", *written(options, _WRITERS, "weserv")))
 
 

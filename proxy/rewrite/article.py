@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from proxy.dialects.native import ORIGINAL
 from proxy.rewrite.classify import Address, Kind
 from proxy.rewrite.decide import Decision
 from proxy.rewrite.result import Left, Picture, Replacement
-from proxy.rewrite.spot import Use
+from proxy.rewrite.spot import Spot, Use
 from proxy.source import Source
 
 _LINE_END = re.compile(r"\r\n?|\n")
@@ -57,6 +58,20 @@ class Article:
         new = text.encode("ascii")
         line = self.line_of(at)
         self.added.append(Replacement(at, at, b"", new, source, "", context, line, attributes=names))
+
+    def exchange(  # noqa: PLR0913, PLR0917 - what a replacement is made of
+        self, start: int, end: int, new: bytes, source: Source, spot: Spot, names: tuple[str, ...]
+    ) -> None:
+        """Put `new` in the place of a range around the address at `spot`, which may be replaced already."""
+        old = self._text[start:end].encode("latin-1")
+        index = next((at for at, item in enumerate(self.replaced) if item.start == spot.start), None)
+        if index is None:
+            line = self.line_of(start)
+            item = Replacement(start, end, old, new, source, "", spot.context, line, attributes=names)
+            self.added.append(item)
+            return
+        known = self.replaced[index]
+        self.replaced[index] = replace(known, start=start, end=end, old=old, new=new, attributes=names)
 
     def data(self) -> bytes:
         """Return the article with the replacements made."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -11,26 +11,38 @@ from proxy.rewrite.article import Article
 from proxy.rewrite.classify import Address, Kind
 from proxy.rewrite.decide import Decision
 from proxy.rewrite.imgtags import ImgTag, Pictures
-from proxy.rewrite.kept import Known, Wanted
+from proxy.rewrite.kept import Kept, Known, Wanted
+from proxy.rewrite.mdimages import MarkdownImage, Place, img_of
 from proxy.rewrite.own import Sign
 from proxy.rewrite.responsive import Link, Responsive, Shown, wants
 from proxy.rewrite.result import Left, Replacement
+from proxy.rewrite.spot import address_text
 from proxy.source import Source
 
 NOT_KEPT = "nothing is added: the picture is not kept"
 DYNAMIC = "nothing is added: a template expression stands in the tag"
 UNCERTAIN = "nothing is added: where the tag ends in the article is not certain"
+UNCERTAIN_MARKDOWN = "it stays Markdown: what would become of it as HTML is not certain"
+REFERENCE = "it stays Markdown: its address stands in a definition"
+TAKES_LINES = "it stays Markdown: other lines would become HTML with it; put a blank line around it"
 JSX = "nothing is added: JSX spells these attributes in another way"
+
+
+_STAYS: dict[Place, str] = {"lines": TAKES_LINES, "uncertain": UNCERTAIN_MARKDOWN}
 
 
 @dataclass(frozen=True, slots=True)
 class Enricher:
-    """Adds to the pictures of articles that point at us. ignored: tells whether an address is left on purpose."""
+    """Adds to the pictures of articles that point at us.
+
+    ignored: tells whether an address is left on purpose. markdown_images: those of Markdown become tags.
+    """
 
     responsive: Responsive
     base_url: str
     sign: Sign | None
     ignored: Callable[[str], bool]
+    markdown_images: bool = False
 
     def enrich(
         self,
@@ -45,35 +57,59 @@ class Enricher:
 
         What nothing is added to is left in the article and listed. In JSX that is every picture.
         """
-        by_start = {decision.address.spot.start: decision for decision in decisions}
-        replaced = {item.start: item for item in article.replaced}
-        ends = sorted(replaced)
-        asked: dict[Source, Wanted] = {}
+        work = _Work(article, decisions, pictures.first, known)
         for tag in sorted(pictures.tags, key=lambda tag: tag.start):
-            decision = by_start.get(tag.start)
-            if decision is None or decision.address.source is None:
-                continue
-            address, new = decision.address, replaced.get(tag.start)
-            shown = self._shown(address, new)
-            if shown is None:
-                continue
-            source, first = decision.address.source, tag.start == pictures.first
-            reason = JSX if jsx else _obstacle(tag)
-            if not reason:
-                asked[source] = (source, *map(Source.parse, address.written))
-                if known is None:
-                    continue
-                kept = known.get(source)
-                reason = "" if kept else NOT_KEPT
-                for item in self.responsive.additions(tag, shown, kept, first=first) if kept else ():
-                    if not _inside(item.at, ends, replaced):
-                        article.add(item.at, item.text, source, address.spot.context, item.names)
-            if reason and wants(tag, first=first):
-                line = article.line_of(tag.start)
-                article.left.append(
-                    Left(line, address.text, reason, on_purpose=True, context=address.spot.context)
-                )
-        return tuple(asked.values())
+            self._enrich_tag(work, tag, jsx=jsx)
+        if self.markdown_images and not jsx:
+            for image in pictures.images:
+                self._exchange(work, image)
+        return tuple(work.asked.values())
+
+    def _enrich_tag(self, work: _Work, tag: ImgTag, *, jsx: bool) -> None:
+        address, shown = self._pair(work, tag.start)
+        if address is None or shown is None or address.source is None:
+            return
+        first = tag.start == work.first
+        reason = JSX if jsx else _obstacle(tag)
+        if not reason and (kept := work.known_of(address)):
+            for item in self.responsive.additions(tag, shown, kept, first=first):
+                if work.is_free(item.at, item.at):
+                    work.article.add(item.at, item.text, address.source, address.spot.context, item.names)
+        elif wants(tag, first=first):
+            work.leave(address, reason or NOT_KEPT)
+
+    def _exchange(self, work: _Work, image: MarkdownImage) -> None:
+        """Put an `<img>` in the place of Markdown's image."""
+        if image.place == "reference":
+            line, text = work.article.line_of(image.start), address_text(image.text)
+            work.article.left.append(Left(line, text, REFERENCE, on_purpose=True, context="markdown image"))
+            return
+        address, shown = self._pair(work, image.address)
+        if address is None or shown is None or address.source is None:
+            return
+        reason = _STAYS.get(image.place, "") or ("" if shown.lasting else UNCERTAIN_MARKDOWN)
+        if reason:
+            work.leave(address, reason)
+            return
+        if (kept := work.known_of(address)) is None:
+            work.leave(address, NOT_KEPT)
+            return
+        tag = ImgTag(image.start, 0, '"', frozenset({"src", "alt", "title"}), {})
+        added = self.responsive.additions(tag, shown, kept, first=image.start == work.first)
+        src = address.text if address.kind is Kind.OURS else shown.link(shown.options)
+        new = img_of(image, src, "".join(item.text for item in added))
+        if new is None or not work.is_free(image.start, image.end, but=image.address):
+            work.leave(address, UNCERTAIN_MARKDOWN)
+            return
+        names = tuple(name for item in added for name in item.names)
+        work.article.exchange(image.start, image.end, new, address.source, address.spot, names)
+
+    def _pair(self, work: _Work, start: int) -> tuple[Address | None, Shown | None]:
+        """Return what stands at a place, and how it is shown through us."""
+        decision = work.decisions.get(start)
+        if decision is None:
+            return None, None
+        return decision.address, self._shown(decision.address, work.replaced.get(start))
 
     def _shown(self, address: Address, new: Replacement | None) -> Shown | None:
         """Return how a picture is shown through us once the article is rewritten, None when it is not."""
@@ -93,13 +129,43 @@ class Enricher:
         return link
 
 
+class _Work:
+    """One article while it is enriched."""
+
+    def __init__(
+        self, article: Article, decisions: Iterable[Decision], first: int, known: Known | None
+    ) -> None:
+        self.article = article
+        self.first = first
+        self.decisions = {decision.address.spot.start: decision for decision in decisions}
+        self.replaced = {item.start: item for item in article.replaced}
+        self.asked: dict[Source, Wanted] = {}
+        self._known = known
+        self._starts = sorted(self.replaced)
+
+    def known_of(self, address: Address) -> Kept | None:
+        """Return what is known of a picture, and ask for it."""
+        if address.source is None:
+            return None
+        self.asked[address.source] = (address.source, *map(Source.parse, address.written))
+        return self._known.get(address.source) if self._known is not None else None
+
+    def is_free(self, start: int, end: int, *, but: int = -1) -> bool:
+        """Tell whether nothing is replaced in a range or around it; `but` begins what may be."""
+        index = bisect_right(self._starts, start) - 1
+        if index >= 0 and self._starts[index] < start < self.replaced[self._starts[index]].end:
+            return False
+        inside = self._starts[index + 1 : bisect_left(self._starts, end)]
+        return all(found == but for found in inside)
+
+    def leave(self, address: Address, reason: str) -> None:
+        """List a picture to which nothing is added."""
+        spot = address.spot
+        line = self.article.line_of(spot.start)
+        self.article.left.append(Left(line, address.text, reason, on_purpose=True, context=spot.context))
+
+
 def _obstacle(tag: ImgTag) -> str:
     if tag.dynamic:
         return DYNAMIC
     return UNCERTAIN if tag.at is None else ""
-
-
-def _inside(at: int, starts: list[int], replaced: dict[int, Replacement]) -> bool:
-    """Tell whether a place lies inside of what is replaced."""
-    before = bisect_right(starts, at) - 1
-    return before >= 0 and starts[before] < at < replaced[starts[before]].end

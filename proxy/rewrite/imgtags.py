@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from proxy.rewrite.expressions import has_expression
 from proxy.rewrite.htmlscan import Tag, attribute_names
 from proxy.rewrite.layers import decode_attribute
+from proxy.rewrite.mdimages import MarkdownImage
 
 Locate = Callable[[int, int], tuple[int, int] | None]
 
@@ -43,15 +44,17 @@ class ImgTag:
 
 @dataclass(slots=True)
 class Pictures:
-    """The pictures that an article shows: its `<img>` tags with a `src`, and where all others stand."""
+    """The pictures that an article shows: its `<img>` tags with a `src`, Markdown's images, and where others stand."""
 
     tags: list[ImgTag] = field(default_factory=list)
+    images: list[MarkdownImage] = field(default_factory=list)
     others: list[int] = field(default_factory=list)
 
     @property
     def first(self) -> int:
         """Where the first picture stands; -1 when there is none."""
-        return min((*(tag.start for tag in self.tags), *self.others), default=-1)
+        starts = [*(tag.start for tag in self.tags), *(image.start for image in self.images)]
+        return min((*starts, *self.others), default=-1)
 
 
 _VALUES = frozenset({"width", "height", "loading", "style"})

@@ -20,7 +20,9 @@ from proxy.rewrite.occurrences import Entry, Occurrence, around, locate
 from proxy.rewrite.result import Replacement
 
 FOLDER = ".imgmirror"
-_WRITTEN = re.compile(rb'"new": "(?: srcset=\\?["\'])?((?:https?:)?//[^"\\\s?#]{1,2000}?)/image/')
+_WRITTEN = re.compile(
+    rb'"new": "(?:(?:<p>)?<img src=\\"| srcset=\\?["\'])?((?:https?:)?//[^"\\\s?#]{1,2000}?)/image/'
+)
 VERSION = 1
 
 
@@ -75,6 +77,8 @@ def lost(
         if not entry.old:
             if (entry.before + entry.after).encode() not in data:
                 result.append(entry)
+            continue
+        if entry.old.startswith(b"![") and entry.old in data:
             continue
         free[entry.old] -= 1
         if free[entry.old] < 0:

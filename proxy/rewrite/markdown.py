@@ -22,6 +22,7 @@ from proxy.rewrite.imgtags import Pictures
 from proxy.rewrite.inline import Found, InlineScanner, parse_destination
 from proxy.rewrite.layers import bare, decode_markdown, hold_bare, markdown, markdown_angle, percent
 from proxy.rewrite.leftovers import joined
+from proxy.rewrite.mdimages import MarkdownImage, Place, place_of
 from proxy.rewrite.region import Lines, Region
 from proxy.rewrite.spot import Layer, Spot, Use
 from proxy.rewrite.tagdata import data_spots
@@ -89,12 +90,15 @@ class _Reading:
         self._around: set[str] = set()
         self._scanner = HtmlScanner()
         self._in_cell = False
+        self._kind = ""
+        self._span = (0, 0)
         self.quiet: list[tuple[int, int]] = []
 
     def block(self, token: Token) -> Iterator[Spot]:
         """Yield the spots of a block token, but not those of definitions."""
         if token.type != "inline":
             self._in_cell = token.type in ("th_open", "td_open")
+            self._kind = f"{token.type} {'hidden' if token.hidden else token.markup}"
         if token.map is None:
             return
         if token.type == "html_block":
@@ -105,6 +109,7 @@ class _Reading:
             self.quiet.append((spans[0][0], spans[-1][1]))
         elif token.type == "inline" and _WORTH_READING.search(token.content):
             region = self._lines.region(token.map[0], token.content, cell=self._in_cell)
+            self._span = token.map[0], token.map[1]
             yield from self._text(region)
 
     def _text(self, region: Region) -> Iterator[Spot]:
@@ -139,7 +144,7 @@ class _Reading:
 
     def _inline(self, region: Region, found: Found) -> Iterator[Spot]:
         if self._pictures is not None and found.kind in _IMAGES and self._scanner.shows:
-            self._pictures.others.append(region.span(found.opened_at, found.end)[0])
+            self._pictures.images.append(self._image(region, found))
         if found.kind == "html":
             yield from self._html(region, found.start, found.end)
         elif found.kind == "reference image":
@@ -153,6 +158,17 @@ class _Reading:
             place = region.locate(found.start, found.end)
             if place and ABSOLUTE.match(decode_markdown(region.content[found.start : found.end])):
                 yield self._allowed(_inline_spot(self._lines.text, place, found))
+
+    def _image(self, region: Region, found: Found) -> MarkdownImage:
+        content, start, end = region.content, found.opened_at, found.closed_at
+        whole = region.locate(start, end)
+        address = region.locate(found.start, found.end)
+        place: Place = "reference" if found.kind == "reference image" else "uncertain"
+        if whole and address and place != "reference":
+            place = place_of(content, start, end, kind=self._kind, lines=self._lines, span=self._span)
+        return MarkdownImage(
+            *(whole or region.span(start, end)), address[0] if address else -1, content[start:end], place
+        )
 
     def _template(self, region: Region, found: Found) -> Iterator[Spot]:
         tag = region.content[found.start : found.end]

@@ -129,7 +129,9 @@ class Rewriter:
         self._ignored = tuple(entry.lower() for entry in config.ignore if is_prefix(entry))
         self._classifier = Classifier(config, base_url=base_url, sign=sign)
         self._markdown = MarkdownReader(self._fields)
-        self._enricher = responsive and Enricher(responsive, base_url, sign, self._is_ignored)
+        self._enricher = responsive and Enricher(
+            responsive, base_url, sign, self._is_ignored, config.markdown_images
+        )
 
     def rewrite(
         self,

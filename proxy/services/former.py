@@ -7,6 +7,7 @@ whose origin is dead by now.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,9 @@ from proxy.rewrite.layers import decode_attribute
 from proxy.rewrite.spot import address_text
 from proxy.services.warming import Work
 from proxy.source import Source
+
+_IMAGE = re.compile(rb"\A!\[.*\]\([ \t]*<?([^\s<>]+?)>?(?:[ \t].*)?\)\Z", re.DOTALL)
+"""Markdown's image, which became a tag as a whole."""
 
 
 def with_former_bases(config: Config, paths: Iterable[Path]) -> Config:
@@ -49,7 +53,8 @@ def _wrappers_of(path: Path, unwrapper: Unwrapper) -> Iterator[tuple[Source, Sou
         # Whoever rewrites the article is told.
         return
     for old in {entry.old for entry in entries if entry.old}:
-        text = address_text(decode_attribute(old.decode("latin-1")))
+        image = _IMAGE.search(old)
+        text = address_text(decode_attribute((image[1] if image else old).decode("latin-1")))
         try:
             unwrapped = unwrapper.unwrap(text)
         except MirrorError:

@@ -160,6 +160,11 @@ class Plans:
         self._unwrapper = unwrapper_of(config)
         self._known: OrderedDict[str, Plan] = OrderedDict()
 
+    @property
+    def has_hosts(self) -> bool:
+        """Whether a dialect is spoken at the root of any host."""
+        return bool(self._hosts)
+
     def root_of(self, host: str | None) -> str:
         """Return the dialect that is spoken at the root of a host, as `Host` names it; empty at our own hosts."""
         return self._hosts.get(host_name(host), "") if self._hosts and host else ""

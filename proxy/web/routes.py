@@ -101,7 +101,8 @@ async def _handled(context: Context, request: Request, request_id: str) -> web.S
     path, _, query = target.partition("?")
     if context.clients is not None:
         context.clients.admit(request, path, now=context.now())
-    root = context.plans.root_of(asked_host(request))
+    # Most services have none: a hit does not look at its host then.
+    root = context.plans.root_of(asked_host(request)) if context.plans.has_hosts else ""
     if root and path not in _AT_EVERY_HOST:
         return await _at_root(context, request, target, request_id, root=root)
     if path in _FIXED:

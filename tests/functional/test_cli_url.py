@@ -82,7 +82,7 @@ def test_unwrap_prints_sources_and_what_is_lost(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("dialect", "expected"),
     [
-        ("weserv", "/?url=http%3A%2F%2Fh.example%2Fa%2Cb.png%3Fv%3D1&output=webp&w=640"),
+        ("weserv", "/?url=http%3A%2F%2Fh.example%2Fa%2Cb.png%3Fv%3D1&output=webp&we=1&w=640"),
         ("imgproxy", "/_/f:webp/w:640/aHR0cDovL2guZXhhbXBsZS9hLGIucG5nP3Y9MQ"),
         ("thumbor", "/unsafe/fit-in/640x0/filters:format(webp)/http%3A%2F%2Fh.example%2Fa%2Cb.png%3Fv%3D1"),
         ("cloudflare", "/cdn-cgi/image/format=webp,width=640/http://h.example/a,b.png?v=1"),

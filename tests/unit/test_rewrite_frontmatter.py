@@ -406,3 +406,17 @@ def test_image_endpoint_of_the_site_is_read_where_no_other_address_stands(addres
 def test_slashes_that_are_escaped_are_slashes() -> None:
     article = '---\ncover: "https:\\x2f\\x2fwsrv.nl\\x2f?url=h.example\\x2fa.png"\n---\n'
     assert [item.source.url for item in rewrite(article).replaced] == ["http://h.example/a.png"]
+
+
+def test_space_in_the_address_of_a_picture_key_is_a_part_of_it() -> None:
+    """Browsers load `a b.png` all the same. A text that begins with an address is no address."""
+    article = f"---\ncover: '{WRAPPED.removesuffix('.png')} b.png'\nother: x\n---\n"
+    assert text(article) == f"---\ncover: '{ours('http://h.example/a%20b.png', 'headimg')}'\nother: x\n---\n"
+    for value in (
+        f"{WRAPPED} is a picture.",
+        f"{WRAPPED} 2x",
+        f"{WRAPPED} https://h/b.png",
+        f"{WRAPPED}, b.png",
+    ):
+        result = rewrite(f"---\ncover: '{value}'\n---\n")
+        assert [item.text for item in result.left] == [WRAPPED]

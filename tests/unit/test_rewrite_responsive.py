@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from responsive import PHOTO, candidates, enriched, images
 from rewriting import BASE, SOURCE, WORKER, WRAPPED, ours
 
-from proxy.rewrite.enriching import DYNAMIC, JSX, NOT_KEPT
-from proxy.rewrite.journal import Entry, lost, merged, undo
+from proxy.dialects import Unwrapper
+from proxy.rewrite.enriching import DYNAMIC, JSX, NOT_KEPT, REFERENCE, TAKES_LINES, UNCERTAIN_MARKDOWN
+from proxy.rewrite.journal import Entry, Journal, former_bases, lost, merged, undo
 from proxy.rewrite.kept import Kept
 from proxy.rewrite.rewriter import TextKind
+from proxy.services.former import with_former_wrappers
+from proxy.services.warming import Work
+from proxy.source import Source
 
 FIRST = '<img src="/local.png">'
 IMG = f'<img src="{WRAPPED}">'
@@ -276,6 +284,95 @@ def test_sizes_of_the_configuration_are_written() -> None:
     assert list(candidates(images(html)[0]["srcset"])) == [100, 200, 1000]
 
 
+# Markdown's images
+
+TO_HTML: dict[str, Any] = {"kind": "markdown", "rewrite": {"markdown_images": True}}
+
+
+def test_markdown_images_stay_markdown_unless_the_configuration_wants_tags() -> None:
+    article = f"![a]({WRAPPED})\n"
+    assert enriched(article, kind="markdown").data.decode() == f"![a]({ours()})\n"
+    assert enriched(article, **TO_HTML).data.startswith(b"<p><img src=")
+    assert enriched(article, kind="mdx", rewrite={"markdown_images": True}).data.startswith(b"![a](")
+
+
+@pytest.mark.parametrize(
+    "article",
+    [
+        "![a *b* `c` \\* &amp; \"q\"]({} \"a 't' & u\")\n", "text ![]({}) text\n", "[![a](<{}>)](http://x/y)\n",
+        "- ![a]({})\n- b\n", "1. ![a]({})\n\n   text\n", "> ![a]({})\n\ntext\n", "| a |\n|---|\n| ![a\\|b]({}) |\n",
+        "# ![a]({})\n", "text\n![a]({})\nmore\n", "![a]({}) text *em*\n", "![a]({}) ![b](/x.png)\n", "*![a]({})*\n",
+        "![a]({})", "![图 a]({})\n\ntext\n", "a\n\n![a]({})\n\n- b\n", "![a]({} (title))\n", "x ![a [b] c]({}) y\n",
+        "![a `b]({}) and c\n",
+    ],
+)  # fmt: skip
+def test_markdown_image_as_a_tag_is_rendered_as_it_was(article: str) -> None:
+    """Markdown-it makes the same page of both, but for the attributes that were added."""
+    parser = MarkdownIt("commonmark").enable("table")
+    result = enriched(article.format(WRAPPED), **TO_HTML)
+    assert b"<img" in result.data, result.left
+    before, after = (parser.render(text) for text in (article.format(ours()), result.data.decode()))
+    plain = re.sub(r' (?:srcset|sizes|width|height|style|loading|decoding)="[^"]*"', "", after)
+    assert normal(plain) == normal(before)
+    entries = merged([], article.format(WRAPPED).encode(), replaced=result.changes, new_data=result.data)
+    assert undo(result.data, entries) == (article.format(WRAPPED).encode(), [])
+    assert enriched(result.data, **TO_HTML).changes == ()
+
+
+def normal(page: str) -> list[Any]:
+    """Return a page as an independent parser sees it."""
+    parser = _Events()
+    parser.feed(page.replace(" />", ">"))
+    return [item for item in parser.events if item != "\n"]
+
+
+class _Events(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Any] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.events.append((tag, sorted(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.events.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.events.append(data if data.strip() else "\n")
+
+
+@pytest.mark.parametrize(
+    ("article", "reason"),
+    [
+        (f"![a]({WRAPPED})\n# Heading\n", TAKES_LINES), (f"![a]({WRAPPED})\ntext\n", TAKES_LINES),
+        (f"![a]({WRAPPED})\n===\n", TAKES_LINES), (f"- ![a]({WRAPPED})\n  - b\n", TAKES_LINES),
+        (f"text ![a\nb]({WRAPPED})\n", UNCERTAIN_MARKDOWN), (f"![a][r]\n\n[r]: {WRAPPED}\n", REFERENCE),
+        (f"![a]({BASE}/image/content,exp=9/{SOURCE})\n", UNCERTAIN_MARKDOWN),
+    ],
+)  # fmt: skip
+def test_markdown_image_that_would_change_the_text_around_it_stays_and_is_reported(
+    article: str, reason: str
+) -> None:
+    result = enriched(article, **TO_HTML)
+    assert b"<img" not in result.data
+    assert [item.reason for item in result.left] == [reason]
+    (left,) = enriched(f"![a]({WRAPPED})\n", {}, **TO_HTML).left
+    assert left.reason == NOT_KEPT
+
+
+def test_former_wrapper_of_a_markdown_image_that_became_a_tag_is_remembered(tmp_path: Path) -> None:
+    """Its journal holds the whole image; `warm --recover` finds the wrapper in it."""
+    article = f"![a [b](c) d]({WRAPPED} 'title')\n".encode()
+    result = enriched(article, **TO_HTML)
+    path = tmp_path / "a.md"
+    path.write_bytes(result.data)
+    entries = merged([], article, replaced=result.changes, new_data=result.data)
+    Journal(tmp_path).write(path, entries)
+    assert former_bases([tmp_path]) == [BASE]
+    (work,) = with_former_wrappers([Work(Source.parse(SOURCE), (), ())], [path], Unwrapper(()))
+    assert [source.url for source in work.written] == [WRAPPED]
+
+
 # Laws
 
 PIECES = st.sampled_from(
@@ -294,7 +391,7 @@ ARTICLES = st.lists(PIECES | st.just(IMG), max_size=18).map(
 )
 KINDS = st.sampled_from(["html", "markdown", "mdx"])
 KEPT = st.sampled_from([PHOTO, Kept(2000, 3000), Kept(64, 64, resizes=False)])
-FORMER: dict[str, Any] = {"rewrite": {"former_urls": ["https://old.example"]}}
+FORMER: dict[str, Any] = {"rewrite": {"former_urls": ["https://old.example"], "markdown_images": True}}
 
 
 @given(ARTICLES, KINDS, KEPT)
@@ -326,7 +423,7 @@ def test_undo_gives_the_bytes_back_after_further_runs(
     data, entries = article, list[Entry]()
     runs = [(BASE, kept), ("https://new.example", kept)]
     for base, known in [(BASE, {}), *runs] if plain_first else runs:
-        former = {"rewrite": {"former_urls": ["https://old.example", BASE]}}
+        former = {"rewrite": {"former_urls": ["https://old.example", BASE], "markdown_images": True}}
         result = enriched(data, known, kind=kind, base=base, **former)
         entries = merged(entries, data, replaced=result.changes, new_data=result.data)
         data = result.data
