@@ -14,6 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _OPENING = re.compile(r"<(?:!--|!\[CDATA\[|[!?]|/?[a-zA-Z]|/)")
+SPEAKING = re.compile(
+    r"<(?:!--|!\[CDATA\[|[!?]|/(?![a-zA-Z])"
+    r"|/?(?:script|style|textarea|title|xmp|iframe|noembed|noframes|plaintext|pre|code|listing|svg|math|picture)"
+    r"(?=[\t\n\f\r />])|/?[a-zA-Z][^\t\n\f\r /<>]*+[\t\n\f\r /<])",
+    re.IGNORECASE,
+)
+"""Where markup begins that says something: no tags without attributes, unless what follows depends on them."""
+
 _NO_TAGS = frozenset({"<!--", "<![CDATA[", "<!", "<?", "</"})
 _TAG_NAME = re.compile(r"[^\t\n\f\r />]++")
 _BEFORE_ATTRIBUTE = re.compile(r"[\t\n\f\r /]*+")
@@ -68,8 +76,10 @@ class HtmlScanner:
     `raw` is the element whose raw text is open, `comment` whether a comment is; both stay open over pieces.
     `quiet` are the ranges of the latest piece that show nothing: comments, raw text, what is in `<pre>` or `<code>`.
     `picture_ends` are the positions of its `</picture>` tags. `directed`: a `<source>` of the latest `<picture>` names
-    media; whoever reads the tags sets it.
+    media; whoever reads the tags sets it. opening: where markup begins that is looked at.
     """
+
+    opening = _OPENING
 
     def __init__(self) -> None:
         self.raw = ""
@@ -111,7 +121,7 @@ class HtmlScanner:
                 if name == "style":
                     yield StyleSheet(begin, position)
             else:
-                opening = _OPENING.search(text, position, end)
+                opening = self.opening.search(text, position, end)
                 if opening is None:
                     position = end
                 else:
