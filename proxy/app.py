@@ -32,6 +32,7 @@ from proxy.policy import Policy, load_manifest
 from proxy.services import intake
 from proxy.services import variants as variants_service
 from proxy.services.articles import Articles, unwrapper_of
+from proxy.services.keptpictures import KeptPictures
 from proxy.services.originals import Originals
 from proxy.services.overloads import Overloads
 from proxy.services.purging import Purging
@@ -80,6 +81,7 @@ class Engine:
     purging: Purging
     articles: Articles
     rewriting: RewritePool
+    pictures: KeptPictures
     article_index: ArticleIndex
     metrics: Metrics
     flight: SingleFlight
@@ -239,11 +241,12 @@ def _assembled(
         config.fetch,
         memory,
     )
+    stored = StoredVariants(opened.variant_store)
     variants = Variants(
         variants_service.Parts(
             originals,
             opened.kept,
-            StoredVariants(opened.variant_store),
+            stored,
             opened.variant_store,
             memory,
             rendering,
@@ -270,6 +273,7 @@ def _assembled(
         ),
         articles=Articles(opened.index),
         rewriting=RewritePool(),
+        pictures=KeptPictures(opened.kept, stored, rendering, limits=opened.pool.limits),
         article_index=opened.index,
         metrics=metrics,
         flight=opened.flight,

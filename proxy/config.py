@@ -11,7 +11,8 @@ import ipaddress
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -391,6 +392,8 @@ _SHIPPED_FIELDS: dict[str, str] = {
 class RewriteConfig(Section):
     wrappers: tuple[Wrapper, ...] = ()
     widths: tuple[Annotated[int, Field(ge=1, le=32767)], ...] = DEFAULT_WIDTHS
+    sizes: str = "100vw"
+    markdown_images: bool = False
     fields: dict[str, str] = Field(default_factory=lambda: dict(_SHIPPED_FIELDS))
     front: str = "content"
     body: str = "content"
@@ -413,6 +416,15 @@ class RewriteConfig(Section):
                 _wrapper_prefix(item)
         return value
 
+    @field_validator("sizes")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value.strip() or not value.isprintable() or not value.isascii():
+            raise ValueError('must be one line of printable ASCII, such as "(max-width: 800px) 100vw, 800px"')
+        if value.strip().lower().startswith("auto"):
+            raise ValueError("`auto` is written by itself, for lazy pictures only")
+        return value.strip()
+
     @field_validator("widths")
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
@@ -422,6 +434,68 @@ class RewriteConfig(Section):
     def prefixes(self) -> tuple[str | tuple[str, str], ...]:
         """The wrappers as `proxy.dialects` takes them: a prefix, or prefix and dialect."""
         return tuple(item if isinstance(item, str) else (item.prefix, item.dialect) for item in self.wrappers)
+
+
+ServedDialect = Literal[
+    "imgproxy", "thumbor", "imagor", "weserv", "cloudflare", "imageproxy", "photon", "camo", "next", "ipx",
+    "cors-anywhere", "miniflux",
+]  # fmt: skip
+"""The names of `proxy.dialects.mounts.SERVED`."""
+
+
+class DialectConfig(Section):
+    """A dialect that has signatures of its own."""
+
+    keys: tuple[str, ...] = Field(default=(), repr=False)
+
+
+_HEX_PAIR = re.compile(r"(?:[0-9A-Fa-f]{2})+:(?:[0-9A-Fa-f]{2})*")
+_MAX_KEY_LENGTH = 4096
+
+
+def _key_problem(dialect: str, text: str) -> str:
+    """Return what is wrong with a key of a dialect, without saying the key; else nothing."""
+    if not text or len(text) > _MAX_KEY_LENGTH:
+        return "a key is empty or too long"
+    if dialect == "imgproxy" and not _HEX_PAIR.fullmatch(text):
+        return 'imgproxy\'s keys are written "<key in hex>:<salt in hex>"'
+    return ""
+
+
+class DialectsConfig(Section):
+    imgproxy: DialectConfig = DialectConfig()
+    thumbor: DialectConfig = DialectConfig()
+    imagor: DialectConfig = DialectConfig()
+    imageproxy: DialectConfig = DialectConfig()
+    camo: DialectConfig = DialectConfig()
+    miniflux: DialectConfig = DialectConfig()
+
+    def keys_by_name(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each dialect with its keys."""
+        for name in type(self).model_fields:
+            yield name, getattr(self, name).keys
+
+    @model_validator(mode="after")
+    def _readable(self) -> DialectsConfig:
+        problems = {
+            f"{name}.keys: {problem}"
+            for name, keys in self.keys_by_name()
+            for text in keys
+            if (problem := _key_problem(name, text))
+        }
+        if problems:
+            raise ValueError("; ".join(sorted(problems)))
+        return self
+
+
+def host_name(text: str) -> str:
+    """Return the host of a `Host` field as it is compared: lower case, in A-labels, without port and final dot."""
+    host = text.strip().lower()
+    host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    if not host.isascii():
+        with suppress(ValueError):
+            host = ada_url.URL(f"http://{host}/").hostname
+    return host.rstrip(".")
 
 
 class LogConfig(Section):
@@ -456,7 +530,17 @@ class Config(Section):
         default_factory=lambda: {k: dict(v) for k, v in _SHIPPED_PRESETS.items()}
     )
     rewrite: RewriteConfig = RewriteConfig()
+    hosts: dict[str, ServedDialect] = {}
+    dialects: DialectsConfig = DialectsConfig()
     log: LogConfig = LogConfig()
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, value: dict[str, ServedDialect]) -> dict[str, ServedDialect]:
+        for name in value:
+            if not ada_url.check_url(f"http://{host_name(name)}/") or re.search(r"[/?#@*\s]", name):
+                raise ValueError(f"{name!r} is not the name of a host")
+        return {host_name(name): dialect for name, dialect in value.items()}
 
     @field_validator("presets")
     @classmethod

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from proxy.config import Config
 from proxy.configfile import find_file
 
 MAX_NAMED = 10
@@ -62,10 +63,11 @@ def say_passed_by(folders: Sequence[Path]) -> None:
         say(f"imgmirror: passed by {len(folders)} folders that .gitignore names: {names}{more}", error=True)
 
 
-def own_configuration(args: argparse.Namespace) -> tuple[Path, ...]:
-    """Return the configuration file of this run, which is no text of the site."""
-    found = find_file(args.config, os.environ)
-    return (found.absolute(),) if found else ()
+def own_files(args: argparse.Namespace, config: Config) -> tuple[Path, ...]:
+    """Return the configuration file and the manifests of this run, which are no text of the site."""
+    found = (find_file(args.config, os.environ), args.manifest, config.sources.manifest)
+    # As `find_articles` names files: without following links.
+    return tuple(Path(os.path.abspath(path)) for path in found if path)  # noqa: PTH100
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

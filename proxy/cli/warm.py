@@ -13,11 +13,12 @@ from pathlib import Path
 from cache.articles import Article
 from cache.errors import CacheError
 from proxy.app import Engine, open_engine
+from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
 from proxy.cli.reports import report_problem, show_summary, write_report
 from proxy.cli.signals import Signals, Stopped
 from proxy.cli.terminal import (
     complain,
-    own_configuration,
+    own_files,
     progress_bar,
     quiet_log,
     safe,
@@ -32,10 +33,9 @@ from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
 from proxy.services.articles import RewriteSettings
-from proxy.services.former import with_former_wrappers
+from proxy.services.former import with_former_bases, with_former_wrappers
 from proxy.services.gathering import Gathered, Look, gather
 from proxy.services.looks import ORIGINAL, Looks
-from proxy.services.rewriteprocess import GuardedRewriter
 from proxy.services.warming import Browser, Outcome, Warmer, Warming
 from proxy.services.warmlocal import LocalWarmer, Parts
 from proxy.services.warmreport import WarmReport
@@ -66,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--formats", metavar="F,F", help="only these of avif, webp and jpeg (stands for JPEG, PNG and GIF)"
     )
+    add_manifest_argument(parser)
     parser.add_argument("--via", metavar="URL", help="warm the service that runs there, by HTTP")
     parser.add_argument(
         "--base-url", metavar="U", help="what rewritten articles point at (server.public_url)"
@@ -100,6 +101,7 @@ def _run(args: argparse.Namespace, config: Config, gathered: Gathered, signals: 
         if problem := _misuse(args, config):
             return complain(problem)
         _gather(args, config, gathered, signals)
+        listed = manifest_written(args, gathered.through_us, complete=not gathered.unread)
         unwrapper = Unwrapper(config.rewrite.prefixes)
         gathered.works = with_former_wrappers(gathered.works, gathered.files.values(), unwrapper)
     except (OSError, ValueError, MirrorError) as error:
@@ -108,10 +110,10 @@ def _run(args: argparse.Namespace, config: Config, gathered: Gathered, signals: 
         if any(path.is_dir() for path in args.paths):
             return complain(f"nothing to look at in {', '.join(safe(str(path)) for path in args.paths)}")
         # Each file was named as no article already. There is nothing to make a store for.
-        return 0
+        return int(not listed)
     try:
         signals.step = "while the service was asked" if args.via else "while the store was opened"
-        return asyncio.run(_Run(args, config, gathered, browsers, signals).run())
+        return asyncio.run(_Run(args, config, gathered, browsers, signals).run()) or int(not listed)
     except BrokenPipeError:
         raise
     except (CacheError, OSError, ServiceUnreachable, MirrorError) as error:
@@ -140,6 +142,8 @@ def _misuse(args: argparse.Namespace, config: Config) -> str:
     for name, url in (("--via", args.via), ("--base-url", args.base_url)):
         if url and (problem := base_url_problem(url)):
             return f"{name} {problem}"
+    if args.manifest and (problem := manifest_problem(args.manifest)):
+        return f"--manifest {problem}"
     return report_problem(args.report) if args.report else ""
 
 
@@ -166,9 +170,10 @@ def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[B
 
 def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signals: Signals) -> None:
     base_url = (args.base_url or config.server.public_url or args.via or _own_address(config)).rstrip("/")
-    settings = RewriteSettings.of(config, base_url=base_url, all_images=args.all_images)
+    former = with_former_bases(config, args.paths)
+    settings = RewriteSettings.of(former, base_url=base_url, all_images=args.all_images)
     passed_by: list[Path] = []
-    with GuardedRewriter(settings) as rewriter, progress_bar("Reading articles") as progress:
+    with progress_bar("Reading articles") as progress:
 
         def read(number: int) -> None:
             signals.require_none()
@@ -176,12 +181,11 @@ def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signal
 
         gather(
             args.paths,
-            rewriter,
-            all_images=args.all_images,
+            settings,
             progress=read,
             look=Look(
                 config.server.max_body,
-                own_configuration(args),
+                own_files(args, config),
                 config.rewrite.ignore,
                 say_no_article,
                 passed_by.append,

@@ -119,6 +119,10 @@ class RenderPool:
         self._line.budget_bytes = _budget_bytes(config) // self._workers
         self._line_moved.set()
 
+    def limits(self) -> RenderConfig:
+        """Return the limits that hold for jobs that begin now."""
+        return self._config
+
     @property
     def alive(self) -> bool:
         """Whether jobs are taken and processes can be started."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from proxy.rewrite.files import ArticleFile, write_article
 from proxy.rewrite.journal import Journal, journal_for, journals_of, lost, merged, undo
+from proxy.rewrite.kept import Known
 from proxy.rewrite.occurrences import Entry
 from proxy.rewrite.result import RewriteResult
 from proxy.rewrite.rewriter import TextKind
@@ -22,7 +23,13 @@ class ArticleReader(Protocol):
     """A `Rewriter`, or what stands in front of one."""
 
     def rewrite(
-        self, data: bytes, *, kind: TextKind, shown: Collection[Source] = (), ignored: bool = False
+        self,
+        data: bytes,
+        *,
+        kind: TextKind,
+        shown: Collection[Source] = (),
+        ignored: bool = False,
+        kept: Known | None = None,
     ) -> RewriteResult:
         """Return the article rewritten."""
 
@@ -50,42 +57,50 @@ class Undone:
     missing: tuple[Entry, ...]
 
 
-def rewritten(
+def rewritten(  # noqa: PLR0913 - what rewriters are told
     data: bytes,
     rewriter: ArticleReader,
     *,
     kind: TextKind,
     shown: Collection[Source] = (),
     ignored: bool = False,
+    kept: Known | None = None,
 ) -> RewriteResult:
     """Return an article rewritten; `shown` are the sources that other articles show, which may be many.
 
-    The rewriter may be another process: it gets those that matter here only.
+    The rewriter may be another process: it gets those that matter here only. `kept` is what is known of the pictures
+    that an earlier result asked for.
     """
-    result = rewriter.rewrite(data, kind=kind, ignored=ignored)
+    result = rewriter.rewrite(data, kind=kind, ignored=ignored, kept=kept)
     known = [source for source in result.unsure if source in shown]
-    return rewriter.rewrite(data, kind=kind, shown=known, ignored=ignored) if known else result
+    return rewriter.rewrite(data, kind=kind, shown=known, ignored=ignored, kept=kept) if known else result
 
 
-def rewrite_file(
+def rewrite_file(  # noqa: PLR0913 - what runs differ in
     article: ArticleFile,
     rewriter: ArticleReader,
     *,
     write: bool,
     shown: Collection[Source] = (),
     ignored: bool = False,
+    settled: bool = True,
+    kept: Known | None = None,
 ) -> Rewritten:
     """Rewrite one article; `shown` are sources that other articles show. `ignored`: only list what it has.
+
+    `settled` is false while nobody knows what others show: an article that it matters to is not written then. `kept`:
+    as for `rewritten`; an article that asks for it is not written without it.
 
     Raises:
         OSError: it cannot be read or written, or was changed meanwhile.
         JournalError: its journal is damaged; nothing is written then.
     """
     data = article.path.read_bytes()
-    result = rewritten(data, rewriter, kind=article.kind, shown=shown, ignored=ignored)
-    if write and result.replaced:
+    result = rewritten(data, rewriter, kind=article.kind, shown=shown, ignored=ignored, kept=kept)
+    pending = (result.unsure and not settled) or (result.asked and kept is None)
+    if write and result.changes and not pending:
         journal, name = journal_for(article.target, article.root), article.target
-        entries = merged(journal.read(name), data, replaced=result.replaced, new_data=result.data)
+        entries = merged(journal.read(name), data, replaced=result.changes, new_data=result.data)
         journal.write(name, entries)
         write_article(article.path, result.data, expected=data, aside=journal.folder)
     return Rewritten(article, data, result)
@@ -103,7 +118,7 @@ def undo_file(article: ArticleFile, rewriter: ArticleReader, *, write: bool) -> 
     new_data, missing = undo(data, entries)
     count = len(entries) - len(missing)
     if missing:
-        missing = lost(entries, missing, rewriter.addresses(new_data, kind=article.kind))
+        missing = lost(entries, missing, rewriter.addresses(new_data, kind=article.kind), new_data)
     if write and entries:
         if new_data != data:
             write_article(article.path, new_data, expected=data, aside=journal.folder)

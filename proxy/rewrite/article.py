@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from proxy.dialects.native import ORIGINAL
 from proxy.rewrite.classify import Address, Kind
 from proxy.rewrite.decide import Decision
 from proxy.rewrite.result import Left, Picture, Replacement
-from proxy.rewrite.spot import Use
+from proxy.rewrite.spot import Spot, Use
 from proxy.source import Source
 
 _LINE_END = re.compile(r"\r\n?|\n")
@@ -28,6 +29,7 @@ class Article:
         self._pictures: dict[Source, Picture] = {}
         self._end = 0
         self.replaced: list[Replacement] = []
+        self.added: list[Replacement] = []
         self.left: list[Left] = []
 
     @property
@@ -51,12 +53,32 @@ class Article:
                 self._leave(decision.address, decision.reason, on_purpose=decision.on_purpose)
             self._keep_in_mind(decision, source)
 
+    def add(self, at: int, text: str, source: Source, context: str, names: tuple[str, ...]) -> None:
+        """Put `text` into the article at a place where nothing is replaced."""
+        new = text.encode("ascii")
+        line = self.line_of(at)
+        self.added.append(Replacement(at, at, b"", new, source, "", context, line, attributes=names))
+
+    def exchange(  # noqa: PLR0913, PLR0917 - what a replacement is made of
+        self, start: int, end: int, new: bytes, source: Source, spot: Spot, names: tuple[str, ...]
+    ) -> None:
+        """Put `new` in the place of a range around the address at `spot`, which may be replaced already."""
+        old = self._text[start:end].encode("latin-1")
+        index = next((at for at, item in enumerate(self.replaced) if item.start == spot.start), None)
+        if index is None:
+            line = self.line_of(start)
+            item = Replacement(start, end, old, new, source, "", spot.context, line, attributes=names)
+            self.added.append(item)
+            return
+        known = self.replaced[index]
+        self.replaced[index] = replace(known, start=start, end=end, old=old, new=new, attributes=names)
+
     def data(self) -> bytes:
         """Return the article with the replacements made."""
         original = self._text.encode("latin-1")
         pieces: list[bytes] = []
         position = 0
-        for item in self.replaced:
+        for item in sorted((*self.replaced, *self.added), key=lambda item: (item.start, item.end)):
             pieces += original[position : item.start], item.new
             position = item.end
         return b"".join((*pieces, original[position:]))

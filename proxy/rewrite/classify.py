@@ -125,6 +125,11 @@ class Classifier:
         except MirrorError:
             return None
 
+    def own_source(self, text: str) -> Source | None:
+        """Return the source of an address of ours, present or former, None when it is none."""
+        own = next(filter(None, (base.read(text) for base in self._bases)), None)
+        return self._way(own.source).source if own else None
+
     def is_direct_picture(self, text: str) -> bool:
         """Tell whether an address is a picture's own by its name, and not below our base URLs."""
         if any(base.covers(text) for base in self._bases):

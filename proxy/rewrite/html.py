@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator
 from proxy.rewrite.contexts import Rule, rule_for
 from proxy.rewrite.css import CssAddress, addresses
 from proxy.rewrite.htmlscan import Attribute, HtmlScanner, StyleSheet, Tag
+from proxy.rewrite.imgtags import BOUND, Pictures, img_tag
 from proxy.rewrite.layers import attribute, attribute_map, css, decode_attribute, decode_css, percent
 from proxy.rewrite.spot import Layer, Spot, Use
 from proxy.rewrite.srcset import described
 
 Locate = Callable[[int, int], tuple[int, int] | None]
 
+SITE_FORMS = r"(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/"
+"""Image endpoints of a site, as patterns."""
 ABSOLUTE = re.compile(
-    r"(?:https?:)?[/\\]{2}[^/\\\s]|https?:"
-    r"|/(?:[\w.~-]{1,60}/){0,3}?(?:(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/)",
-    re.IGNORECASE,
+    rf"(?:https?:)?[/\\]{{2}}[^/\\\s]|https?:|/(?:[\w.~-]{{1,60}}/){{0,3}}?(?:{SITE_FORMS})", re.IGNORECASE
 )
 """What an address of another site begins with; everything else is the site's own or no address.
 
@@ -31,9 +32,6 @@ Among the site's own are those of image endpoints, which may carry the address o
 _SPACE = "\t\n\f\r "
 _DECIDING = frozenset({"rel", "as", "type", "property", "name", "itemprop"})
 _hold_in_srcset = percent(r"\A,+|,+\Z")
-_BOUND = re.compile(r"(?:v-bind:|x-bind:|bind:|:|\[(?:attr\.)?)([\w:-]+)\]?\Z")
-"""Attributes whose value is an expression of Vue, Alpine, Svelte or Angular."""
-
 _LITERAL = re.compile(r"""\s*+(?:\{\s*+)?(?P<mark>['"`])(?P<value>[^'"`\\{}]*+)(?P=mark)\s*+\}?\s*+\Z""")
 """An expression that is one string: Vue's `:src="'https://…'"`, JSX's `src={"https://…"}`."""
 
@@ -41,33 +39,62 @@ _CSS_VALUE = re.compile(r"\s*+url\(", re.IGNORECASE)
 IN_CODE = "inside <pre> or <code>"
 
 
-def html_spots(
-    text: str, start: int, end: int, *, scanner: HtmlScanner, locate: Locate | None = None
+EVERY = re.compile("")
+"""What any address begins with, the site's own included."""
+
+
+def html_spots(  # noqa: PLR0913 - a piece of a text, and what is looked for in it
+    text: str,
+    start: int,
+    end: int,
+    *,
+    scanner: HtmlScanner,
+    locate: Locate | None = None,
+    begins: re.Pattern[str] = ABSOLUTE,
+    pictures: Pictures | None = None,
 ) -> Iterator[Spot]:
-    """Yield the spots of `text[start:end]`, in order."""
+    """Yield the spots of `text[start:end]`, in order; `begins`: of the addresses that begin so.
+
+    `pictures` is told of its `<img>` tags.
+    """
     place = locate or _same_place
     for token in scanner.scan(text, start, end):
         if isinstance(token, StyleSheet):
             for address in addresses(text, token.start, token.end):
-                yield from _css_spot(text, address, context="style sheet", place=place)
+                yield from _css_spot(text, address, context="style sheet", place=place, begins=begins)
         else:
-            yield from _tag_spots(text, token, place)
+            if pictures is not None:
+                _note_picture(text, token, place, scanner, pictures)
+            yield from _tag_spots(text, token, place, begins)
 
 
-def style_spots(text: str, start: int, end: int) -> Iterator[Spot]:
-    """Yield the spots of the style sheet `text[start:end]`, in order."""
+def _note_picture(text: str, tag: Tag, place: Locate, scanner: HtmlScanner, pictures: Pictures) -> None:
+    if tag.name == "picture":
+        scanner.directed = False
+    elif tag.name == "source":
+        scanner.directed |= any(item.name == "media" for item in tag.attributes)
+    elif tag.name == "img" and not tag.in_code:
+        in_picture = scanner.in_picture
+        directed = in_picture and scanner.directed
+        found = img_tag(text, tag, place, in_picture=in_picture, directed=directed)
+        if found is not None:
+            pictures.tags.append(found)
+
+
+def style_spots(text: str, start: int, end: int, *, begins: re.Pattern[str] = ABSOLUTE) -> Iterator[Spot]:
+    """Yield the spots of the style sheet `text[start:end]`, in order; `begins` as `html_spots` has it."""
     for address in addresses(text, start, end):
-        yield from _css_spot(text, address, context="style sheet", place=_same_place)
+        yield from _css_spot(text, address, context="style sheet", place=_same_place, begins=begins)
 
 
-def _tag_spots(text: str, tag: Tag, place: Locate) -> Iterator[Spot]:
+def _tag_spots(text: str, tag: Tag, place: Locate, begins: re.Pattern[str]) -> Iterator[Spot]:
     values: dict[str, str] = {}
     for item in tag.attributes:
         if item.name in _DECIDING:
             values.setdefault(item.name, decode_attribute(text[item.start : item.end]))
     for item in tag.attributes:
         context = f"{tag.name[:100]} {item.name[:100]}"
-        bound = _BOUND.match(item.name)
+        bound = BOUND.match(item.name)
         rule = rule_for(tag.name, bound[1] if bound else item.name, values)
         if bound or (not item.quote and text.startswith("{", item.start, item.end)):
             literal = _LITERAL.match(text, item.start, item.end)
@@ -81,7 +108,7 @@ def _tag_spots(text: str, tag: Tag, place: Locate) -> Iterator[Spot]:
             continue
         if tag.in_code:
             rule, context = Rule(Use.LEAVE, rule.form), IN_CODE
-        yield from _attribute_spots(text, item, rule, context=context, place=place)
+        yield from _attribute_spots(text, item, rule, context=context, place=place, begins=begins)
 
 
 def _text_spot(text: str, item: Attribute, context: str, place: Locate, use: Use) -> Iterator[Spot]:
@@ -92,8 +119,8 @@ def _text_spot(text: str, item: Attribute, context: str, place: Locate, use: Use
             yield Spot(*found, use, context)
 
 
-def _attribute_spots(
-    text: str, item: Attribute, rule: Rule, *, context: str, place: Locate
+def _attribute_spots(  # noqa: PLR0913 - a place in a place
+    text: str, item: Attribute, rule: Rule, *, context: str, place: Locate, begins: re.Pattern[str]
 ) -> Iterator[Spot]:
     raw = text[item.start : item.end]
     value, origins = attribute_map(raw)
@@ -107,11 +134,13 @@ def _attribute_spots(
     if rule.form == "css" or (rule.use in (Use.SHOW, Use.MAY_SHOW) and _CSS_VALUE.match(value)):
         for address in addresses(value, 0, len(value)):
             use = Use.LEAVE if rule.use is Use.LEAVE else address.use
-            yield from _css_spot(value, address, context=context, place=origin, use=use, outer=(layer,))
+            yield from _css_spot(
+                value, address, context=context, place=origin, use=use, outer=(layer,), begins=begins
+            )
         return
     hold = _hold_in_srcset if rule.form == "srcset" else str
     for start, end, width in described(value) if rule.form == "srcset" else _trimmed(value):
-        found = origin(start, end) if ABSOLUTE.match(value, start, end) else None
+        found = origin(start, end) if begins.match(value, start, end) else None
         if found is not None:
             yield Spot(
                 *found, rule.use, context, (layer,), hold, media=rule.media, raster=rule.raster, width=width
@@ -126,8 +155,9 @@ def _css_spot(  # noqa: PLR0913 - a place in a place
     place: Locate,
     use: Use | None = None,
     outer: tuple[Layer, ...] = (),
+    begins: re.Pattern[str],
 ) -> Iterator[Spot]:
-    if ABSOLUTE.match(decode_css(text[address.start : address.end])):
+    if begins.match(decode_css(text[address.start : address.end])):
         found = place(address.start, address.end)
         if found is not None:
             layers = (*outer, css(address.quote))

@@ -48,7 +48,8 @@ class Found:
     """Something at `start:end` of the block.
 
     For images and links that is the destination (between its angle brackets, when `angle`), for references the
-    label; `opened_at` is where the construct began. around: a link around a picture.
+    label; `opened_at` is where the construct began, `closed_at` where one with brackets ended. around: a link around a
+    picture.
     """
 
     kind: Kind
@@ -57,6 +58,7 @@ class Found:
     opened_at: int
     angle: bool = False
     around: bool = False
+    closed_at: int = 0
 
 
 @dataclass(slots=True)
@@ -225,7 +227,7 @@ class InlineScanner:
         if opener.image or not any(item.kind == "html" for item in inside):
             self.quiet.append((opener.position, at))
         around = not opener.image and any(map(self._is_picture, inside))
-        self._found.append(replace(found, around=True) if around else found)
+        self._found.append(replace(found, around=around, closed_at=end))
         return end
 
     def _is_picture(self, item: Found) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.rewrite.files import SKIPPED, make_folder_durably, remove_stale, write_durably
@@ -19,7 +20,9 @@ from proxy.rewrite.occurrences import Entry, Occurrence, around, locate
 from proxy.rewrite.result import Replacement
 
 FOLDER = ".imgmirror"
-_WRITTEN = re.compile(rb'"new": "((?:https?:)?//[^"\\\s?#]{1,2000}?)/image/')
+_WRITTEN = re.compile(
+    rb'"new": "(?:(?:<p>)?<img src=\\"| srcset=\\?["\'])?((?:https?:)?//[^"\\\s?#]{1,2000}?)/image/'
+)
 VERSION = 1
 
 
@@ -32,18 +35,13 @@ def merged(
 ) -> list[Entry]:
     """Return the entries after a run that made `new_data` of `data`, in order of the article.
 
-    An address that was rewritten before and is rewritten again keeps its first spelling. Entries that are no
-    longer found stay, at the end, unless this run has made the same replacement anew.
+    `replaced` is in order of the article. What was changed before and is changed again, as a whole or in part, keeps
+    its first spelling. Entries that are no longer found stay, at the end, unless this run has made the same change
+    anew.
     """
     found, missing = locate(data, entries)
-    before = {occurrence.start: occurrence.entry.old for occurrence in found}
-    placed: list[tuple[int, bytes, bytes]] = []
-    for item in replaced:
-        placed.append((item.start, before.pop(item.start, item.old), item.new))
-    placed.extend((item.start, item.entry.old, item.entry.new) for item in found if item.start in before)
-    placed.sort()
+    result = _with_text_around(_joined(data, found, replaced), new_data)
     made = Counter((item.old, item.new) for item in replaced)
-    result = _with_text_around(placed, replaced, new_data)
     for entry in missing:
         made[entry.old, entry.new] -= 1
         if made[entry.old, entry.new] < 0:
@@ -62,17 +60,26 @@ def undo(data: bytes, entries: Sequence[Entry]) -> tuple[bytes, list[Entry]]:
     return b"".join((*pieces, data[position:])), missing
 
 
-def lost(entries: Sequence[Entry], missing: Sequence[Entry], addresses: Iterable[bytes]) -> list[Entry]:
-    """Return the `missing` ones of `entries` whose original spelling does not stand in the article either.
+def lost(
+    entries: Sequence[Entry], missing: Sequence[Entry], addresses: Iterable[bytes], data: bytes
+) -> list[Entry]:
+    """Return the `missing` ones of `entries` whose original spelling does not stand in the article `data` either.
 
     One that does was put back by hand, or the run that wanted to replace it never wrote the article. `addresses`
-    are all that the article holds after undo; those that were put back just now answer for themselves only.
+    are all that the article holds after undo; those that were put back just now answer for themselves only. What was
+    put in where nothing stood is not lost where the text around it stands without it.
     """
     free = Counter(addresses)
     free.subtract(entry.old for entry in entries)
     free.update(entry.old for entry in missing)
     result = []
     for entry in missing:
+        if not entry.old:
+            if (entry.before + entry.after).encode() not in data:
+                result.append(entry)
+            continue
+        if entry.old.startswith(b"![") and entry.old in data:
+            continue
         free[entry.old] -= 1
         if free[entry.old] < 0:
             result.append(entry)
@@ -184,16 +191,66 @@ def journals_of(path: Path) -> Iterator[Journal]:
         folders[:] = sorted(folder for folder in folders if folder not in SKIPPED)
 
 
-def _with_text_around(
-    placed: list[tuple[int, bytes, bytes]], replaced: Sequence[Replacement], new_data: bytes
-) -> list[Entry]:
-    growth = {item.start: len(item.new) - len(item.old) for item in replaced}
+Part = tuple[int, int, bytes]
+"""A range and what stands there instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A range of an article that was changed in an earlier run, in this one, or in both."""
+
+    start: int
+    end: int
+    old: bytes
+    new: bytes
+
+
+def _joined(data: bytes, found: Sequence[Occurrence], replaced: Sequence[Replacement]) -> Iterator[_Change]:
+    """Yield the changes of both runs, in order; those that overlap are one, from the first spelling to the last."""
+    before = deque((item.start, item.end, item.entry.old) for item in found)
+    now = deque((item.start, item.end, item.new) for item in replaced)
+    for start, end in _ranges((item[0], item[1]) for item in (*before, *now)):
+        text = data[start:end]
+        old = _exchanged(text, start, _taken(before, start, end))
+        yield _Change(start, end, old, _exchanged(text, start, _taken(now, start, end)))
+
+
+def _ranges(parts: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the ranges in order, those that overlap as one; an empty one at the edge of another stays apart."""
+    start, end = -1, -1
+    for begin, stop in sorted(parts):
+        if begin < end or (begin, stop) == (start, end):
+            end = max(end, stop)
+            continue
+        if start >= 0:
+            yield start, end
+        start, end = begin, stop
+    if start >= 0:
+        yield start, end
+
+
+def _taken(parts: deque[Part], start: int, end: int) -> Iterator[Part]:
+    """Take the parts of a range from the front, which are in order."""
+    while parts and (parts[0][0] < end or parts[0][:2] == (start, end)):
+        yield parts.popleft()
+
+
+def _exchanged(text: bytes, offset: int, parts: Iterable[Part]) -> bytes:
+    pieces: list[bytes] = []
+    position = 0
+    for start, end, part in parts:
+        pieces += text[position : start - offset], part
+        position = end - offset
+    return b"".join((*pieces, text[position:]))
+
+
+def _with_text_around(changes: Iterable[_Change], new_data: bytes) -> list[Entry]:
     result: list[Entry] = []
     shift = 0
-    for start, old, new in placed:
-        moved = start + shift
-        result.append(Entry(old, new, *around(new_data, moved, moved + len(new))))
-        shift += growth.get(start, 0)
+    for change in changes:
+        start, end = change.start + shift, change.start + shift + len(change.new)
+        result.append(Entry(change.old, change.new, *around(new_data, start, end)))
+        shift = end - change.end
     return result
 
 
@@ -208,7 +265,7 @@ def _json(entry: Entry) -> dict[str, str]:
 
 def _entry(item: dict[str, str]) -> Entry:
     old, new = (item[name].encode("utf-8", "surrogateescape") for name in ("old", "new"))
-    if not old or not new:
+    if not new:
         raise ValueError("an empty address")
     return Entry(old, new, str(item.get("before", "")), str(item.get("after", "")))
 

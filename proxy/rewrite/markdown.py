@@ -19,9 +19,11 @@ from proxy.rewrite.fields import Fields
 from proxy.rewrite.footnotes import as_items
 from proxy.rewrite.html import ABSOLUTE, IN_CODE, html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
+from proxy.rewrite.imgtags import Pictures
 from proxy.rewrite.inline import Found, InlineScanner, parse_destination
 from proxy.rewrite.layers import bare, decode_markdown, hold_bare, markdown, markdown_angle, percent
 from proxy.rewrite.leftovers import joined
+from proxy.rewrite.mdimages import MarkdownImage, Place, place_of
 from proxy.rewrite.region import Lines, Region
 from proxy.rewrite.spot import Layer, Spot, Use
 from proxy.rewrite.tagdata import data_spots
@@ -29,6 +31,7 @@ from proxy.rewrite.tags import tag_addresses
 from proxy.rewrite.tagspots import tag_context, tag_spot, tag_spots, without_code
 from proxy.rewrite.templates import data_ranges, long_tags, masked
 
+_IMAGES = ("image", "reference image")
 _WORTH_READING = re.compile(r"[\[<]|\{[%{]|://")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)++\]:(?:[ \t]|(?:\r\n?|\n)[ \t>]*+)*+", re.DOTALL)
 _hold_in_autolink = percent(r"[<>]")
@@ -50,8 +53,12 @@ class MarkdownReader:
         self._fields = fields
         self._blocks = BlockReader()
 
-    def spots(self, text: str, start: int) -> tuple[list[Spot], list[tuple[int, int]]]:
+    def spots(
+        self, text: str, start: int, pictures: Pictures | None = None
+    ) -> tuple[list[Spot], list[tuple[int, int]]]:
         """Return the spots of `text[start:]` and the ranges of code and comments; positions are those of `text`.
+
+        `pictures` is told of the pictures that are shown.
 
         Raises:
             TooManyBlocks: the text has more lines or blocks than are read.
@@ -64,7 +71,7 @@ class MarkdownReader:
         in_tags.extend(spot for tag in tags for spot in tag_spots(text, tag))
         text = as_items(masked(text, tags), start)
         tokens, environment = self._blocks.read(text[start:])
-        reading = _Reading(Lines(text, start), _definitions(environment))
+        reading = _Reading(Lines(text, start), _definitions(environment), pictures)
         found = [spot for token in tokens for spot in reading.block(token)]
         found.extend(reading.definitions())
         found.extend(without_code(in_tags, joined(reading.quiet)))
@@ -78,19 +85,25 @@ class MarkdownReader:
 class _Reading:
     """One article while it is read: where its lines are, which references were used how, the state of its HTML."""
 
-    def __init__(self, lines: Lines, definitions: dict[str, _Definition]) -> None:
+    def __init__(
+        self, lines: Lines, definitions: dict[str, _Definition], pictures: Pictures | None = None
+    ) -> None:
         self._lines = lines
+        self._pictures = pictures
         self._definitions = definitions
         self._shown: set[str] = set()
         self._around: set[str] = set()
         self._scanner = HtmlScanner()
         self._in_cell = False
+        self._kind = ""
+        self._span = (0, 0)
         self.quiet: list[tuple[int, int]] = []
 
     def block(self, token: Token) -> Iterator[Spot]:
         """Yield the spots of a block token, but not those of definitions."""
         if token.type != "inline":
             self._in_cell = token.type in ("th_open", "td_open")
+            self._kind = f"{token.type} {'hidden' if token.hidden else token.markup}"
         if token.map is None:
             return
         if token.type == "html_block":
@@ -101,6 +114,7 @@ class _Reading:
             self.quiet.append((spans[0][0], spans[-1][1]))
         elif token.type == "inline" and _WORTH_READING.search(token.content):
             region = self._lines.region(token.map[0], token.content, cell=self._in_cell)
+            self._span = token.map[0], token.map[1]
             yield from self._text(region)
 
     def _text(self, region: Region) -> Iterator[Spot]:
@@ -128,10 +142,14 @@ class _Reading:
                 yield _destination_spot(self._lines.text, place, use, "markdown definition", around=around)
 
     def _html(self, region: Region, start: int, end: int) -> Iterator[Spot]:
-        yield from html_spots(region.content, start, end, scanner=self._scanner, locate=region.locate)
+        yield from html_spots(
+            region.content, start, end, scanner=self._scanner, locate=region.locate, pictures=self._pictures
+        )
         self.quiet.extend(region.span(*part) for part in self._scanner.quiet)
 
     def _inline(self, region: Region, found: Found) -> Iterator[Spot]:
+        if self._pictures is not None and found.kind in _IMAGES and self._scanner.shows:
+            self._pictures.images.append(self._image(region, found))
         if found.kind == "html":
             yield from self._html(region, found.start, found.end)
         elif found.kind == "reference image":
@@ -145,6 +163,17 @@ class _Reading:
             place = region.locate(found.start, found.end)
             if place and ABSOLUTE.match(decode_markdown(region.content[found.start : found.end])):
                 yield self._allowed(_inline_spot(self._lines.text, place, found))
+
+    def _image(self, region: Region, found: Found) -> MarkdownImage:
+        content, start, end = region.content, found.opened_at, found.closed_at
+        whole = region.locate(start, end)
+        address = region.locate(found.start, found.end)
+        place: Place = "reference" if found.kind == "reference image" else "uncertain"
+        if whole and address and place != "reference":
+            place = place_of(content, start, end, kind=self._kind, lines=self._lines, span=self._span)
+        return MarkdownImage(
+            *(whole or region.span(start, end)), address[0] if address else -1, content[start:end], place
+        )
 
     def _template(self, region: Region, found: Found) -> Iterator[Spot]:
         tag = region.content[found.start : found.end]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proxy.rewrite.kept import Wanted
 from proxy.source import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """One address that was replaced: the bytes `start:end` of the original were `old` and are now `new`.
+    """One place that was changed: the bytes `start:end` of the original were `old` and are now `new`.
 
-    `dropped` names the options of the wrapper that our address does not carry.
+    `dropped` names the options of the wrapper that our address does not carry. `attributes` are the names of those that
+    were added to a picture; then `old` is empty, and so is `preset`.
     """
 
     start: int
@@ -23,6 +25,7 @@ class Replacement:
     context: str
     line: int
     dropped: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,9 @@ class Picture:
 class RewriteResult:
     """The article as it should be, and what was found in it, in the order of the article.
 
-    `unsure` are sources that stay wrapped because nobody knows whether they are pictures.
+    `unsure` are sources that stay wrapped because nobody knows whether they are pictures. `own` are the sources of
+    addresses of ours that stood in the article before, wherever. `unread` says why a part of it was not read; empty
+    when all of it was. `added` is what was added to pictures, `asked` what has to be known to add it.
     """
 
     data: bytes
@@ -68,3 +73,17 @@ class RewriteResult:
     left: tuple[Left, ...]
     pictures: tuple[Picture, ...]
     unsure: tuple[Source, ...] = ()
+    own: tuple[Source, ...] = ()
+    unread: str = ""
+    added: tuple[Replacement, ...] = ()
+    asked: tuple[Wanted, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Replacement, ...]:
+        """Every place that was changed, in order of the article."""
+        return tuple(sorted((*self.replaced, *self.added), key=lambda item: (item.start, item.end)))
+
+    @property
+    def through_us(self) -> set[Source]:
+        """The sources that the article as it should be asks of us."""
+        return {*self.own, *(item.source for item in self.replaced)}

@@ -18,16 +18,20 @@ from proxy.rewrite.blocks import TooManyBlocks
 from proxy.rewrite.charset import page_encoding
 from proxy.rewrite.classify import Address, Classifier, Kind
 from proxy.rewrite.decide import IGNORED, Decider, Decision
+from proxy.rewrite.enriching import Enricher
 from proxy.rewrite.fields import Fields
 from proxy.rewrite.frames import with_frames
 from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
 from proxy.rewrite.globs import is_prefix
 from proxy.rewrite.html import html_spots
 from proxy.rewrite.htmlscan import HtmlScanner
+from proxy.rewrite.imgtags import Pictures
+from proxy.rewrite.kept import Known, Wanted
 from proxy.rewrite.leftovers import Judgement, Surroundings, joined, leftovers
 from proxy.rewrite.markdown import MarkdownReader
 from proxy.rewrite.masking import is_wide, structure
 from proxy.rewrite.own import OwnAddress, Sign
+from proxy.rewrite.responsive import Responsive
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
 from proxy.rewrite.sitedecide import decide_site_text
 from proxy.rewrite.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots
@@ -48,11 +52,11 @@ __all__ = [
     "kind_of",
 ]
 
-ArticleKind = Literal["markdown", "html"]
+ArticleKind = Literal["markdown", "mdx", "html"]
 TextKind = ArticleKind | SiteKind
 _KINDS: dict[str, ArticleKind] = {
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".txt": "markdown",
-    ".mdx": "markdown", ".qmd": "markdown", ".rmd": "markdown",
+    ".mdx": "mdx", ".qmd": "markdown", ".rmd": "markdown",
     ".html": "html", ".htm": "html", ".xhtml": "html",
 }  # fmt: skip
 
@@ -63,6 +67,7 @@ class Reading:
 
     The spots in order, the ranges that are code or comments, and the problem with its front matter, or all of it
     (empty: none). `read_anyway`: nothing is lost by the problem. Pieces of text are labelled with what holds them.
+    `pictures` are those of its HTML and Markdown.
     """
 
     spots: list[Spot]
@@ -70,6 +75,11 @@ class Reading:
     problem: str = ""
     read_anyway: bool = False
     labels: list[Spot] = field(default_factory=list)
+    pictures: Pictures = field(default_factory=Pictures)
+
+
+def _is_shown_by_tag(spot: Spot) -> bool:
+    return spot.use is Use.SHOW and spot.context.startswith("template tag")
 
 
 def kind_of(path: PurePath | str) -> ArticleKind | None:
@@ -100,6 +110,7 @@ class Rewriter:
         any_transform: bool = True,
         canonical: Canonical | None = None,
         preset_widths: Mapping[str, int] | None = None,
+        responsive: Responsive | None = None,
     ) -> None:
         base_url = base_url.rstrip("/")
         self._config = config
@@ -118,13 +129,23 @@ class Rewriter:
         self._ignored = tuple(entry.lower() for entry in config.ignore if is_prefix(entry))
         self._classifier = Classifier(config, base_url=base_url, sign=sign)
         self._markdown = MarkdownReader(self._fields)
+        self._enricher = responsive and Enricher(
+            responsive, base_url, sign, self._is_ignored, config.markdown_images
+        )
 
     def rewrite(
-        self, data: bytes, *, kind: TextKind, shown: Collection[Source] = (), ignored: bool = False
+        self,
+        data: bytes,
+        *,
+        kind: TextKind,
+        shown: Collection[Source] = (),
+        ignored: bool = False,
+        kept: Known | None = None,
     ) -> RewriteResult:
         """Return the article with its pictures pointing at us, and what was found in it.
 
-        `shown` are sources that other articles show. `ignored`: nothing is replaced, what is found is listed.
+        `shown` are sources that other articles show. `ignored`: nothing is replaced, what is found is listed. `kept` is
+        what is known of the sources that an earlier result asked for; without it, nothing is added to pictures.
         """
         text = data.decode("latin-1")
         reading = self.read(data, kind=kind)
@@ -141,6 +162,9 @@ class Rewriter:
             decision.kept(IGNORED) if ignored or self._is_ignored(decision.address.text) else decision
             for decision in decisions
         )
+        asked: tuple[Wanted, ...] = ()
+        if self._enricher and not ignored:
+            asked = self._enricher.enrich(article, decisions, reading.pictures, kept, jsx=kind == "mdx")
         if reading.problem:
             article.left.append(Left(1, "", reading.problem, on_purpose=reading.read_anyway))
         around = Surroundings(
@@ -148,10 +172,27 @@ class Rewriter:
             [(0, len(text))] if ignored else reading.quiet,
             reading.labels,
         )
+        own = {address.source: None for address in addresses if address.own and address.source}
         judge = self._judge_unread if kind == "other" else self._judge
-        others = leftovers(text, around, judge=judge, line_of=article.line_of)
+
+        def noted(found: str) -> Judgement:
+            if (source := self._classifier.own_source(found)) is not None:
+                own[source] = None
+            return judge(found)
+
+        others = leftovers(text, around, judge=noted, line_of=article.line_of)
         left = sorted((*article.left, *others), key=lambda item: item.line)
-        return RewriteResult(article.data(), tuple(article.replaced), tuple(left), article.pictures, unsure)
+        return RewriteResult(
+            article.data(),
+            tuple(article.replaced),
+            tuple(left),
+            article.pictures,
+            unsure,
+            own=tuple(own),
+            unread="" if reading.read_anyway or ignored else reading.problem,
+            added=tuple(article.added),
+            asked=asked,
+        )
 
     def addresses(self, data: bytes, *, kind: TextKind) -> list[bytes]:
         """Return the addresses of an article as they are spelled, of all places that may be rewritten."""
@@ -183,14 +224,16 @@ class Rewriter:
         text = masked(text, code)
         if kind == "html":
             scanner = HtmlScanner()
-            spots = list(html_spots(text, body, len(text), scanner=scanner))
+            pictures = reading.pictures if self._enricher else None
+            spots = list(html_spots(text, body, len(text), scanner=scanner, pictures=pictures))
             in_tags = (spot for tag in tags_in_html(text, body) for spot in tag_spots(text, tag))
             spots.extend(without_code(in_tags, joined(scanner.quiet)))
             reading.spots.extend(sorted(spots, key=lambda spot: spot.start))
             reading.quiet.extend(scanner.quiet)
         else:
             try:
-                spots, quiet = self._markdown.spots(text, body)
+                pictures = reading.pictures if self._enricher else None
+                spots, quiet = self._markdown.spots(text, body, pictures)
             except TooManyBlocks as error:
                 return replace(
                     reading, problem=f"the text of the article was not read: {error}", read_anyway=False
@@ -198,6 +241,7 @@ class Rewriter:
             reading.spots.extend(spots)
             reading.quiet.extend(quiet)
         reading.spots[:] = with_frames(text, reading.spots)
+        reading.pictures.others.extend(spot.start for spot in reading.spots if _is_shown_by_tag(spot))
         return reading
 
     def _judge(self, text: str) -> Judgement:

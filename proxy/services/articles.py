@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from cache.articles import Article, ArticleIndex
 from cache.originals import Originals
-from proxy.config import Config, RewriteConfig
+from proxy.config import Config, PresetOptions, RewriteConfig
 from proxy.dialects import Unwrapper, native
 from proxy.errors import InvalidTransform
-from proxy.images.geometry import Limits, require_within
+from proxy.images.geometry import Limits, Size, make_plan, require_within
 from proxy.images.transform import Transform
+from proxy.rewrite.candidates import Candidates
+from proxy.rewrite.kept import Shape
 from proxy.rewrite.own import Sign
+from proxy.rewrite.quicklook import QuickLook
+from proxy.rewrite.responsive import Responsive
 from proxy.rewrite.rewriter import Rewriter
-from proxy.rewrite.sizes import Canonical
+from proxy.rewrite.sizes import Canonical, Sizes
 from proxy.signing import Signer
 from proxy.source import Source, base_in_a_labels, base_spellings
 
@@ -55,9 +59,13 @@ class RewriteSettings:
     any_transform: bool = True
     preset_widths: tuple[tuple[str, int], ...] = ()
     limits: tuple[int, int] = (Limits().max_side, Limits().max_pixels)
+    responsive: bool = False
+    presets: Mapping[str, PresetOptions] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: Config, *, base_url: str, all_images: bool = False) -> RewriteSettings:
+    def of(
+        cls, config: Config, *, base_url: str, all_images: bool = False, responsive: bool = False
+    ) -> RewriteSettings:
         """Return the settings that a configuration means; a host that is not ASCII is written in A-labels."""
         written, rewrite = base_in_a_labels(base_url), config.rewrite
         # What articles have in another spelling of this base, or of a former one, is re-pointed.
@@ -73,10 +81,13 @@ class RewriteSettings:
             config.any_transform,
             _preset_widths(config),
             (config.render.max_output_side, config.render.max_output_pixels),
+            responsive,
+            config.presets if responsive else {},
         )
 
     def rewriter(self) -> Rewriter:
         """Return a rewriter whose links point at `base_url`, signed when there are keys."""
+        canonical = _canonical_within(Limits(*self.limits))
         return Rewriter(
             self.config,
             base_url=self.base_url,
@@ -85,8 +96,28 @@ class RewriteSettings:
             types=self.types,
             any_transform=self.any_transform,
             preset_widths=dict(self.preset_widths),
-            canonical=_canonical_within(Limits(*self.limits)),
+            canonical=canonical,
+            responsive=self._responsive(canonical) if self.responsive else None,
         )
+
+    def quick_look(self) -> QuickLook:
+        """Return what tells which texts need not be given to the rewriter."""
+        return QuickLook(self.config, base_url=self.base_url, all_images=self.all_images)
+
+    def sizes(self) -> Sizes:
+        """Return what chooses options for places, whatever the service admits from visitors."""
+        return Sizes(
+            any_transform=True,
+            widths=self.config.widths,
+            canonical=_canonical_within(Limits(*self.limits)),
+            preset_widths=dict(self.preset_widths),
+        )
+
+    def _responsive(self, canonical: Canonical) -> Responsive:
+        shape = _shape_with(self.presets, Limits(*self.limits))
+        config = self.config
+        candidates = Candidates(config.widths, config.body, self.any_transform, canonical, shape)
+        return Responsive(candidates, shape, sizes=config.sizes)
 
 
 def _preset_widths(config: Config) -> tuple[tuple[str, int], ...]:
@@ -106,6 +137,23 @@ def _canonical_within(limits: Limits) -> Canonical:
         return transform.canonical()
 
     return canonical
+
+
+def _shape_with(presets: Mapping[str, PresetOptions], limits: Limits) -> Shape:
+    def shape(options: str, natural: Size) -> Size | None:
+        if options.startswith(native.ORIGINAL):
+            # Other bytes than the present ones may have another size.
+            return natural if options == native.ORIGINAL else None
+        try:
+            resolved = Transform.parse(options).resolved(presets)
+            # What is trimmed depends on the pixels.
+            turned = natural[::-1] if resolved.rotate in {90, 270} else natural
+            is_told = not resolved.trim and resolved.format != "json"
+            return make_plan(turned, resolved, limits=limits).canvas if is_told else None
+        except InvalidTransform:
+            return None
+
+    return shape
 
 
 def _sign_with(signer: Signer) -> Sign:

@@ -6,17 +6,32 @@ whose origin is dead by now.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from proxy.config import Config, base_url_problem
 from proxy.dialects import Unwrapper
 from proxy.errors import MirrorError
-from proxy.rewrite.journal import JournalError, journal_for
+from proxy.rewrite.journal import JournalError, former_bases, journal_for
 from proxy.rewrite.layers import decode_attribute
 from proxy.rewrite.spot import address_text
 from proxy.services.warming import Work
 from proxy.source import Source
+
+_IMAGE = re.compile(rb"\A!\[.*\]\([ \t]*<?([^\s<>]+?)>?(?:[ \t].*)?\)\Z", re.DOTALL)
+"""Markdown's image, which became a tag as a whole."""
+
+
+def with_former_bases(config: Config, paths: Iterable[Path]) -> Config:
+    """Return the configuration with the base URLs that journals around `paths` know added to the former ones."""
+    # Journals name articles without following links, so the paths are made absolute without resolving them.
+    absolute = (Path(os.path.abspath(path)) for path in paths)  # noqa: PTH100
+    urls = [base for base in former_bases(absolute) if not base_url_problem(base)]
+    former = tuple(dict.fromkeys((*config.rewrite.former_urls, *urls)))
+    return config.model_copy(update={"rewrite": config.rewrite.model_copy(update={"former_urls": former})})
 
 
 def with_former_wrappers(works: Iterable[Work], files: Iterable[Path], unwrapper: Unwrapper) -> list[Work]:
@@ -37,8 +52,9 @@ def _wrappers_of(path: Path, unwrapper: Unwrapper) -> Iterator[tuple[Source, Sou
     except JournalError:
         # Whoever rewrites the article is told.
         return
-    for old in {entry.old for entry in entries}:
-        text = address_text(decode_attribute(old.decode("latin-1")))
+    for old in {entry.old for entry in entries if entry.old}:
+        image = _IMAGE.search(old)
+        text = address_text(decode_attribute((image[1] if image else old).decode("latin-1")))
         try:
             unwrapped = unwrapper.unwrap(text)
         except MirrorError:

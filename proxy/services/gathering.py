@@ -6,18 +6,21 @@ Synchronous; reads files, writes nothing. What an article says is left to the re
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from proxy.rewrite.apply import ArticleReader, rewritten
-from proxy.rewrite.dates import article_date
 from proxy.rewrite.files import article_names, find_articles, find_texts
 from proxy.rewrite.globs import Globs
-from proxy.rewrite.masking import is_wide
 from proxy.rewrite.result import Picture
 from proxy.rewrite.sitetext import SITE_KINDS
-from proxy.services.rewriteprocess import TooCostly
+from proxy.services.articles import RewriteSettings
+from proxy.services.rewritejobs import Limits
+from proxy.services.rewriteprocess import LIMITS
+from proxy.services.rewritetree import Run
+from proxy.services.treework import Job, Task
 from proxy.services.warming import Work
 from proxy.source import Source
 
@@ -32,13 +35,17 @@ class Unread:
 
 @dataclass(slots=True)
 class Gathered:
-    """What was found: sources, date and file of each article by its name, the works, and what could not be read."""
+    """What was found: sources, date and file of each article by its name, the works, and what could not be read.
+
+    `through_us` are the URLs of the sources that the files ask of us, or will once they are rewritten.
+    """
 
     articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     dates: dict[str, float] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
+    through_us: set[str] = field(default_factory=set)
 
     def first_date(self, articles: Iterable[str]) -> float | None:
         """Return when the first of some articles was written."""
@@ -54,8 +61,8 @@ class Look:
     """What is looked at of a site's other text.
 
     max_bytes: longest text of a kind that is not rewritten. skipped: files that are none of the site. ignore: globs of
-    names that are not looked at. no_article is told of PATHs that are files without text, passed_by of folders that
-    `.gitignore` names.
+    names that are not looked at but for what they ask of us already. no_article is told of PATHs that are files without
+    text, passed_by of folders that `.gitignore` names.
     """
 
     max_bytes: int = 16 << 20
@@ -75,14 +82,14 @@ class _Found:
 
 def gather(  # noqa: PLR0913 - what callers differ in
     paths: Iterable[Path],
-    rewriter: ArticleReader,
+    settings: RewriteSettings,
     *,
-    all_images: bool = False,
+    limits: Limits = LIMITS,
     progress: Callable[[int], None] = lambda _done: None,
     look: Look = Look(),
     into: Gathered | None = None,
 ) -> Gathered:
-    """Return the pictures that the articles show through a wrapper or through us; `all_images`: all of them.
+    """Return the pictures that the articles show through a wrapper or through us, or all, as `settings` want.
 
     Other text of the site adds those that it shows through a wrapper. Articles are named by their place in their tree.
     `progress` is told how many were read. `into` is filled and returned; it holds what was found also when reading
@@ -93,8 +100,10 @@ def gather(  # noqa: PLR0913 - what callers differ in
     """
     result = Gathered() if into is None else into
     found: dict[Source, _Found] = {}
+    task = Task("gather", os.getcwd(), dates=True, all_images=settings.all_images)  # noqa: PTH109 - a text is wanted
     try:
-        _read(paths, rewriter, result, found, all_images=all_images, progress=progress, look=look)
+        with Run(settings, task, limits=limits) as run:
+            _read(paths, run, result, found, progress=progress, look=look)
     finally:
         result.works = [
             Work(
@@ -112,11 +121,10 @@ def gather(  # noqa: PLR0913 - what callers differ in
 
 def _read(  # noqa: PLR0913 - as `gather`
     paths: Iterable[Path],
-    rewriter: ArticleReader,
+    run: Run,
     result: Gathered,
     found: dict[Source, _Found],
     *,
-    all_images: bool,
     progress: Callable[[int], None],
     look: Look,
 ) -> None:
@@ -128,33 +136,33 @@ def _read(  # noqa: PLR0913 - as `gather`
         paths, unreadable=unreadable, no_article=look.no_article, passed_by=look.passed_by
     )
     texts = find_texts(paths, max_bytes=look.max_bytes, skipped=look.skipped, unreadable=unreadable)
-    for number, article in enumerate(itertools.chain(articles, texts), start=1):
+    names: deque[str] = deque()
+
+    def jobs() -> Iterator[Job]:
+        for article in itertools.chain(articles, texts):
+            if article.path not in look.skipped:
+                name = name_of(article)
+                names.append(name)
+                yield Job(article, ignored=bool(ignored) and ignored.name(name))
+
+    for number, (job, first) in enumerate(run.outcomes(jobs()), start=1):
         progress(number)
-        name, path, kind = name_of(article), article.path, article.kind
-        if ignored.name(name):
+        name, outcome = names.popleft(), first
+        if known := tuple(url for url in first.unsure if Source.parse(url) in found):
+            ((_, outcome),) = run.outcomes([replace(job, shown=known)])
+        result.through_us.update(outcome.through_us)
+        if job.ignored:
             continue
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            result.unread.append(Unread(name, error.strerror or str(error)))
+        if outcome.failure or outcome.unread:
+            result.unread.append(Unread(name, outcome.reason or outcome.unread))
+        if outcome.failure:
             continue
-        if is_wide(data):
-            result.unread.append(Unread(name, "it is UTF-16 or UTF-32; save it as UTF-8"))
-            continue
-        try:
-            pictures = rewritten(data, rewriter, kind=kind, shown=found.keys()).pictures
-        except TooCostly as error:
-            result.unread.append(Unread(name, str(error)))
-            continue
-        is_article = kind not in SITE_KINDS
-        wanted = [picture for picture in pictures if picture.wrapped or (all_images and is_article)]
-        if not (wanted or is_article):
-            continue
-        result.articles[name] = tuple(picture.source.url for picture in wanted)
-        result.files[name] = path.resolve()
-        if (date := article_date(data, name=name)) is not None:
-            result.dates[name] = date
-        _note(found, wanted, name)
+        if outcome.pictures or job.article.kind not in SITE_KINDS:
+            result.articles[name] = tuple(picture.source.url for picture in outcome.pictures)
+            result.files[name] = job.article.path.resolve()
+            if outcome.date is not None:
+                result.dates[name] = outcome.date
+            _note(found, outcome.pictures, name)
 
 
 def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.config import RewriteConfig
+from proxy.rewrite.kept import Kept, Known
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
 from proxy.services.articles import RewriteSettings
 from proxy.source import Source
@@ -68,13 +69,29 @@ def settings_from_wire(header: dict[str, Any]) -> RewriteSettings:
         header["any_transform"],
         tuple((name, width) for name, width in header["preset_widths"]),
         (header["limits"][0], header["limits"][1]),
+        header["responsive"],
+        header["presets"],
     )
+
+
+def known_to_wire(known: Known | None) -> list[Any] | None:
+    """Return what is known of kept originals as JSON holds it."""
+    if known is None:
+        return None
+    return [(dataclasses.asdict(source), kept and dataclasses.asdict(kept)) for source, kept in known.items()]
+
+
+def known_from_wire(items: list[Any] | None) -> Known | None:
+    """Return what is known of kept originals, as it was sent."""
+    return None if items is None else {Source(**source): kept and Kept(**kept) for source, kept in items}
 
 
 def result_to_wire(result: RewriteResult) -> dict[str, Any]:
     """Return a result without its article, which is the body of its frame."""
-    names = ("replaced", "left", "pictures", "unsure")
-    return {name: [dataclasses.asdict(item) for item in getattr(result, name)] for name in names}
+    names = ("replaced", "added", "left", "pictures", "unsure", "own")
+    lists = {name: [dataclasses.asdict(item) for item in getattr(result, name)] for name in names}
+    asked = [[dataclasses.asdict(source) for source in wanted] for wanted in result.asked]
+    return {**lists, "asked": asked, "unread": result.unread}
 
 
 def result_from_wire(header: dict[str, Any], body: bytes) -> RewriteResult:
@@ -83,18 +100,24 @@ def result_from_wire(header: dict[str, Any], body: bytes) -> RewriteResult:
         body,
         tuple(_replacement(item) for item in header["replaced"]),
         tuple(Left(**item) for item in header["left"]),
-        tuple(_picture(item) for item in header["pictures"]),
+        tuple(picture_from_wire(item) for item in header["pictures"]),
         tuple(Source(**item) for item in header["unsure"]),
+        tuple(Source(**item) for item in header["own"]),
+        header["unread"],
+        tuple(_replacement(item) for item in header["added"]),
+        tuple(tuple(Source(**source) for source in wanted) for wanted in header["asked"]),
     )
 
 
 def _replacement(item: dict[str, Any]) -> Replacement:
     old, new = item.pop("old").encode("latin-1"), item.pop("new").encode("latin-1")
     source, dropped = Source(**item.pop("source")), tuple(item.pop("dropped"))
-    return Replacement(old=old, new=new, source=source, dropped=dropped, **item)
+    attributes = tuple(item.pop("attributes"))
+    return Replacement(old=old, new=new, source=source, dropped=dropped, attributes=attributes, **item)
 
 
-def _picture(item: dict[str, Any]) -> Picture:
+def picture_from_wire(item: dict[str, Any]) -> Picture:
+    """Return the picture that was sent."""
     return Picture(
         Source(**item["source"]),
         tuple(item["presets"]),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from proxy.errors import QueueFull, RequestTooLarge
+from proxy.rewrite.kept import Known, Wanted
 from proxy.rewrite.rewriter import RewriteResult, TextKind
 from proxy.services.articles import RewriteSettings
 from proxy.services.rewritejobs import Limits
 from proxy.services.rewriteprocess import LIMITS, RewriteProcess, TooCostly
+
+AskKept = Callable[[Iterable[Wanted]], Awaitable[Known]]
+"""Looks sources up in the store; fetches nothing."""
 
 PROCESSES = 2
 WAITING = 16
@@ -53,15 +57,22 @@ class RewritePool:
         finally:
             self._under_way -= 1
 
-    async def rewrite(self, data: bytes, *, kind: TextKind, settings: RewriteSettings) -> RewriteResult:
-        """Return the article rewritten.
+    async def rewrite(
+        self, data: bytes, *, kind: TextKind, settings: RewriteSettings, look_up: AskKept | None = None
+    ) -> RewriteResult:
+        """Return the article rewritten; `look_up` says what is kept of the pictures that responsive markup is for.
 
         Raises:
             RequestTooLarge: it takes too much time or memory.
         """
         try:
             async with self._places:
-                return await self._rewrite(data, kind, settings)
+                result = await self._rewrite(data, kind, settings, None)
+            if look_up is None or not result.asked:
+                return result
+            kept = await look_up(result.asked)
+            async with self._places:
+                return await self._rewrite(data, kind, settings, kept)
         except TooCostly as error:
             raise RequestTooLarge(f"The article is too much work: {error}.") from error
 
@@ -73,12 +84,14 @@ class RewritePool:
             self._idle.pop().close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _rewrite(self, data: bytes, kind: TextKind, settings: RewriteSettings) -> RewriteResult:
+    async def _rewrite(
+        self, data: bytes, kind: TextKind, settings: RewriteSettings, kept: Known | None
+    ) -> RewriteResult:
         process = self._idle.pop() if self._idle else RewriteProcess(self._limits)
         self._busy.add(process)
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(
-            self._threads, lambda: process.rewrite(data, kind=kind, settings=settings)
+            self._threads, lambda: process.rewrite(data, kind=kind, settings=settings, kept=kept)
         )
         try:
             return await asyncio.shield(work)

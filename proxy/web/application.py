@@ -177,6 +177,7 @@ def _context(engine: Engine) -> Context:
         variants=engine.variants,
         purging=engine.purging,
         rewriting=engine.rewriting,
+        pictures=engine.pictures,
         kept=engine.kept,
         variant_store=engine.variant_store,
         memory=engine.memory,

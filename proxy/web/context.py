@@ -16,6 +16,7 @@ from proxy.images.batches import Batches
 from proxy.images.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
+from proxy.services.keptpictures import KeptPictures
 from proxy.services.originals import Originals
 from proxy.services.overloads import Overloads
 from proxy.services.purging import Purging
@@ -40,6 +41,7 @@ class Context:
     variants: Variants
     purging: Purging
     rewriting: RewritePool
+    pictures: KeptPictures
     kept: OriginalsStore
     variant_store: VariantsStore
     memory: MemoryTier

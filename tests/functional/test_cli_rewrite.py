@@ -337,12 +337,40 @@ def test_summary_and_json_name_the_options_that_are_lost(
     assert report["articles"][0]["replaced"][0]["dropped"] == ["weserv mask", "weserv hue"]
 
 
-def test_undo_of_a_renamed_article_reports_its_addresses(
+@pytest.mark.parametrize("path", [".", "posts"])
+def test_renamed_article_is_found_by_its_addresses_and_undone(site: Path, path: str) -> None:
+    """Also when it was rewritten again under its new name, and others show the same picture."""
+    (site / "posts" / "c.md").write_text(f"![]({WRAPPED}) and ![]({WRAPPED}?c)\n")
+    before = digests(site)
+    assert call("--write", "--base-url", BASE, ".") == 0
+    renamed = site / "posts" / "b.md"
+    (site / "posts" / "a.md").rename(renamed)
+    renamed.write_bytes(renamed.read_bytes() + f"\n![]({WRAPPED}?b)\n".encode())
+    assert call("--write", "--base-url", BASE, ".") == 0
+    assert call("--undo", "--check", path) == 0
+    assert call("--undo", path) == 0
+    assert renamed.read_bytes() == (ARTICLE + f"\n![]({WRAPPED}?b)\n").encode()
+    renamed.rename(site / "posts" / "a.md")
+    (site / "posts" / "a.md").write_bytes(ARTICLE.encode())
+    assert digests(site) == before
+
+
+def test_moved_folder_is_undone(site: Path) -> None:
+    before = (site / "posts" / "seed.txt").read_bytes()
+    assert call("--write", "--base-url", BASE, ".") == 0
+    (site / "posts").rename(site / "archive")
+    assert call("--undo", ".") == 0
+    assert (site / "archive" / "seed.txt").read_bytes() == before
+    assert (site / "archive" / "a.md").read_bytes() == ARTICLE.encode()
+    assert not (site / ".imgmirror").exists()
+
+
+def test_undo_of_a_deleted_article_reports_its_addresses(
     site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Under its new name it has no journal; the journal of the old name says what cannot be put back."""
+    """Its journal says what cannot be put back."""
     assert call("--write", "--base-url", BASE, ".") == 0
-    (site / "posts" / "a.md").rename(site / "posts" / "b.md")
+    (site / "posts" / "a.md").unlink()
     for path in (".", "posts", "posts/a.md"):
         capsys.readouterr()
         assert call("--undo", path) == 1, path

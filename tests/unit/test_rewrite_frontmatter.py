@@ -401,3 +401,22 @@ def test_space_in_the_address_of_a_picture_key_is_a_part_of_it() -> None:
     ):
         result = rewrite(f"---\ncover: '{value}'\n---\n")
         assert [item.text for item in result.left] == [WRAPPED]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/_next/image?url=http%3A%2F%2Fh.example%2Fa.png&w=640&q=75",
+        "/site/.netlify/images?url=http%3A%2F%2Fh.example%2Fa.png",
+        "/_image?href=http%3A%2F%2Fh.example%2Fa.png",
+    ],
+)
+def test_image_endpoint_of_the_site_is_read_where_no_other_address_stands(address: str) -> None:
+    """Nothing in the front matter has two slashes, and an address is in it all the same."""
+    for article in (f"---\ncover: {address}\n---\n", f'+++\ncover = "{address}"\n+++\n'):
+        assert [item.source.url for item in rewrite(article).replaced] == ["http://h.example/a.png"]
+
+
+def test_slashes_that_are_escaped_are_slashes() -> None:
+    article = '---\ncover: "https:\\x2f\\x2fwsrv.nl\\x2f?url=h.example\\x2fa.png"\n---\n'
+    assert [item.source.url for item in rewrite(article).replaced] == ["http://h.example/a.png"]

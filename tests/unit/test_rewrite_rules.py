@@ -148,7 +148,7 @@ def test_pictures_are_each_listed_once_with_all_presets() -> None:
     [
         ("a.md", "markdown"),
         ("a.MARKDOWN", "markdown"),
-        ("a.mdx", "markdown"),
+        ("a.mdx", "mdx"),
         ("a.Rmd", "markdown"),
         ("a.html", "html"),
         ("a.txt", "markdown"),

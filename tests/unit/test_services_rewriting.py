@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import io
 import os
 import subprocess
@@ -18,6 +19,7 @@ from proxy.cli import build_parser
 from proxy.cli import rewrite as rewrite_command
 from proxy.config import Config, SourcesConfig
 from proxy.errors import QueueFull, RequestTooLarge
+from proxy.rewrite.kept import Kept
 from proxy.services import rewriteprocess
 from proxy.services.articles import RewriteSettings
 from proxy.services.gathering import gather
@@ -30,11 +32,12 @@ from proxy.services.rewritejobs import (
 )
 from proxy.services.rewritepool import RewritePool
 from proxy.services.rewriteprocess import SMALL_BYTES, GuardedRewriter, RewriteProcess, TooCostly
+from proxy.services.rewritetree import Run
 
 SETTINGS = RewriteSettings.of(Config(sources=SourcesConfig(keys=("a key of this test",))), base_url=BASE)
 ARTICLE = f"---\nheadimg: {WRAPPED}\n---\n![\xe9]({WRAPPED})\n`{WRAPPED}`\n![](https://wsrv.nl/?url=h/a.png&w=9&x=1)\n"
 LARGE = ARTICLE.encode("latin-1") + b"text \xff" * (SMALL_BYTES // 6)
-SLOW = b"> " * 20 + b"a\n" * 400_000
+SLOW = f"![]({WRAPPED})\n\n".encode() + b"> " * 20 + b"a\n" * 400_000
 """Tens of seconds of processor time: deep quotes whose lines are lazy."""
 HUGE = b"a" * (64 << 20)
 SHORT = Limits(cpu_seconds=1)
@@ -55,6 +58,22 @@ def test_process_answers_what_the_rewriter_answers(kind: str) -> None:
     with GuardedRewriter(SETTINGS) as far:
         assert far.rewrite(LARGE, kind=kind) == near.rewrite(LARGE, kind=kind)
         assert far.addresses(LARGE, kind=kind) == near.addresses(LARGE, kind=kind)
+
+
+def test_process_answers_what_the_rewriter_answers_about_responsive_pictures() -> None:
+    """What it asks, what it is told, and what it adds cross the wire."""
+    settings = RewriteSettings.of(Config(), base_url=BASE, responsive=True)
+    article = f'<img src="{WRAPPED}"> <img src="{WRAPPED}x"> <img src="{WRAPPED}y">\n'.encode() + LARGE
+    near = settings.rewriter()
+    with GuardedRewriter(settings) as far:
+        asked = near.rewrite(article, kind="html").asked
+        assert len(asked) == 3
+        assert far.rewrite(article, kind="html").asked == asked
+        known = (Kept(900, 600, colour="#123456"), None, Kept(90, 60, resizes=False))
+        kept = {wanted[0]: item for wanted, item in zip(asked, known, strict=True)}
+        here = near.rewrite(article, kind="html", kept=kept)
+        assert len(here.added) == 2
+        assert far.rewrite(article, kind="html", kept=kept) == here
 
 
 @pytest.mark.parametrize(("transforms", "options"), [("any", "content,format=png"), ("presets", "content")])
@@ -80,7 +99,7 @@ def test_settings_come_back_from_the_wire_as_they_were() -> None:
         sources=SourcesConfig(keys=("a key of this test",), transforms="presets"),
         fetch={"types": ["image/*", "text/css"]},
     )
-    settings = RewriteSettings.of(config, base_url=BASE, all_images=True)
+    settings = RewriteSettings.of(config, base_url=BASE, all_images=True, responsive=True)
     plain = RewriteSettings.of(Config(), base_url="")
     names = [field.name for field in dataclasses.fields(settings)]
     assert all(getattr(settings, name) != getattr(plain, name) for name in names)
@@ -125,15 +144,12 @@ def test_hostile_article_costs_the_commands_that_article_only(
     (tmp_path / "a.md").write_text(f"![]({WRAPPED})\n")
     (tmp_path / "slow.md").write_bytes(SLOW)
     (tmp_path / "z.md").write_text(f"![]({WRAPPED})\n")
-    monkeypatch.setattr(
-        rewrite_command, "GuardedRewriter", lambda settings: GuardedRewriter(settings, limits=SHORT)
-    )
+    monkeypatch.setattr(rewrite_command, "Run", functools.partial(Run, limits=SHORT))
     args = build_parser("rewrite").parse_args(["rewrite", ".", "--write", "--base-url", BASE])
     assert rewrite_command.run(args, Config()) == 1
     assert "slow.md: reading it takes more than 1 s of processor time" in capsys.readouterr().err
     assert all(BASE in (tmp_path / name).read_text() for name in ("a.md", "z.md"))
-    with GuardedRewriter(SETTINGS, limits=SHORT) as rewriter:
-        gathered = gather([tmp_path], rewriter)
+    gathered = gather([tmp_path], SETTINGS, limits=SHORT)
     assert [Path(item.article).name for item in gathered.unread] == ["slow.md"]
     assert len(gathered.articles) == 2
 

@@ -21,6 +21,7 @@ from proxy.web.context import Context
 
 _KINDS: dict[str, TextKind] = {"text/html": "html", "text/markdown": "markdown", **MEDIA_TYPES}
 _SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
+_SWITCHED = ("all_images", "responsive")
 _LOOK_SECONDS = 0.25
 """How often a request whose article is being read looks whether its client is still there."""
 _FIELDS: dict[str, type] = {
@@ -36,10 +37,13 @@ async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
     require_admin(request, context.config.server)
     asked = _RewriteRequest.read(request)
     base_url = context.config.server.public_url or f"{request.scheme}://{request.host}"
-    settings = RewriteSettings.of(context.config, base_url=base_url, all_images=asked.all_images)
+    settings = RewriteSettings.of(
+        context.config, base_url=base_url, all_images=asked.all_images, responsive=asked.responsive
+    )
+    look_up = context.pictures.look_up if asked.responsive else None
     with context.rewriting.admitted():
         data = await _body(request, context.config.server.read_timeout)
-        work = context.rewriting.rewrite(data, kind=asked.kind, settings=settings)
+        work = context.rewriting.rewrite(data, kind=asked.kind, settings=settings, look_up=look_up)
         result = await _while_connected(request, work)
     headers = {
         **_NO_STORE,
@@ -48,6 +52,7 @@ async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
         "Content-Security-Policy": "sandbox",
         "X-Imgmirror-Replaced": str(len(result.replaced)),
         "X-Imgmirror-Left": str(len(result.left)),
+        **({"X-Imgmirror-Added": str(len(result.added))} if asked.responsive else {}),
     }
     return web.Response(body=result.data, headers=headers)
 
@@ -56,6 +61,7 @@ async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
 class _RewriteRequest:
     kind: TextKind
     all_images: bool
+    responsive: bool
 
     @classmethod
     def read(cls, request: web.BaseRequest) -> _RewriteRequest:
@@ -65,19 +71,22 @@ class _RewriteRequest:
             UnsupportedMediaType: the type is not known, nor does the name of a plain text tell.
             InvalidRequest: a parameter is not known.
         """
-        unknown = set(request.query) - {"name", "all_images"}
-        all_images = _SWITCHES.get(request.query.get("all_images", "0"))
-        if unknown or all_images is None:
+        unknown = set(request.query) - {"name", *_SWITCHED}
+        switched = [_SWITCHES.get(request.query.get(name, "0")) for name in _SWITCHED]
+        if unknown or None in switched:
             raise InvalidRequest(
-                f"Unknown parameter; known are name=post.md and all_images=1, not {sorted(unknown)}."
+                "Unknown parameter; known are name=post.md, all_images=1 and responsive=1, not "
+                f"{sorted(unknown)}."
             )
         name = request.query.get("name", "")
         kind = _KINDS.get(request.content_type)
+        if kind == "markdown" and kind_of(name) == "mdx":
+            kind = "mdx"
         if kind is None and request.content_type == "text/plain":
             kind = kind_of(name) or site_kind(name)
         if kind is None:
             raise UnsupportedMediaType
-        return cls(kind, all_images)
+        return cls(kind, *map(bool, switched))
 
 
 async def purge(context: Context, request: web.BaseRequest) -> web.Response:
