@@ -86,7 +86,7 @@ _OF_PICTURES: dict[str, Rule] = {
 
 BY_ELEMENT: dict[str, dict[str, Rule]] = {
     **dict.fromkeys(("img", "amp-img", "amp-anim", "v-img"), _OF_PICTURES),
-    "image": {"href": SHOW, "xlink:href": SHOW, "src": SHOW},
+    "image": {"href": SHOW, "xlink:href": SHOW, "src": SHOW, "img": SHOW},
     "feimage": {"href": SHOW, "xlink:href": SHOW},
     "a": {"href": LINK, "data-href": LINK, "xlink:href": LINK},
     "area": {"href": LINK},

@@ -1,7 +1,7 @@
 """Front matter: where it stands, in which language, and its spots. Pure.
 
 It may follow a BOM and blank lines. `---` is YAML (Hexo, Jekyll, Hugo), `+++` TOML and `{` JSON (Hugo), `;;;`
-JSON without its braces (Hexo), and Hexo reads YAML without its first fence. Front matter that its own language's
+JSON without its braces (Hexo), and Hexo reads both without their first fence. Front matter that its own language's
 reader refuses is read line by line.
 """
 
@@ -33,6 +33,8 @@ _FENCE = re.compile(r"(-{3,}|;{3,}|\+{3})[ \t]*+(?:\r\n|\n|\r)")
 # Hugo: the object ends the front matter by itself. A template tag begins with a brace too.
 _OBJECT = re.compile(r"\{[ \t\r\n]*+[\"}]")
 _OBJECT_WITH_KEY = re.compile(r'\{[ \t\r\n]*+"[^"\\\r\n]*+"[ \t\r\n]*+:')
+_BARE_KEY = re.compile(r'"[^"\\\r\n]++"[ \t]*+:')
+_BARE_END = re.compile(r"(?<=[\r\n]);{3,}[ \t]*+(?=[\r\n]|\Z)")
 _FIRST_KEY = re.compile(r"(?P<name>[A-Za-z_][\w.-]{0,99}+)[ \t]*+:(?:[ \t]++(?P<value>[^\r\n]*+))?(?=[\r\n])")
 _UNFENCED_LINE = re.compile(
     r"(?:[A-Za-z_][\w.-]*+[ \t]*+:(?=[ \t\r\n])|[ \t#-]|(?=[\r\n]))[^\r\n]*+(?:\r\n|\n|\r)"
@@ -70,7 +72,7 @@ def find_front_matter(text: str) -> FrontMatter | None:
     begin = before.end() if before else 0
     fence = _FENCE.match(text, begin)
     if fence is None:
-        return _json_object(text, begin) or _unfenced(text, begin)
+        return _json_object(text, begin) or _bare_json(text, begin) or _unfenced(text, begin)
     closing = re.compile(rf"(?:(?<=[\r\n])|\A){re.escape(fence[1])}[ \t]*+(?=[\r\n]|\Z)")
     close = closing.search(text, fence.end())
     if close is None:
@@ -133,6 +135,14 @@ def _unfenced(text: str, begin: int) -> FrontMatter | None:
         keys += line[0][0] not in " \t#-\r\n"
         position = line.end()
     return None
+
+
+def _bare_json(text: str, begin: int) -> FrontMatter | None:
+    """Return JSON without braces and without its first fence, up to `;;;` (Hexo)."""
+    if not _BARE_KEY.match(text, begin):
+        return None
+    close = _BARE_END.search(text, begin)
+    return FrontMatter(begin, close.start(), close.end(), "bare json") if close else None
 
 
 def _json_object(text: str, begin: int) -> FrontMatter | None:

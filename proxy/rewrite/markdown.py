@@ -14,6 +14,7 @@ from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
 from proxy.rewrite.blocks import BlockReader
+from proxy.rewrite.components import embedded, inside, without_overlaps
 from proxy.rewrite.fields import Fields
 from proxy.rewrite.footnotes import as_items
 from proxy.rewrite.html import ABSOLUTE, IN_CODE, html_spots
@@ -74,6 +75,10 @@ class MarkdownReader:
         found = [spot for token in tokens for spot in reading.block(token)]
         found.extend(reading.definitions())
         found.extend(without_code(in_tags, joined(reading.quiet)))
+        more = embedded(text, start, joined(reading.quiet))
+        if more.spots:
+            found = without_overlaps(found, more.spots)
+            reading.quiet = [span for span in reading.quiet if not inside(span, more.tags)]
         return sorted(found, key=lambda spot: spot.start), reading.quiet
 
 

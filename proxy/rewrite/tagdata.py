@@ -1,4 +1,7 @@
-"""Spots of the data between tags: YAML in `{% flink %}`, lines of columns in `{% linkgrid %}`. Pure; linear."""
+"""Spots of the data between tags: YAML in `{% flink %}`, messages of `{% chat %}`, columns of `{% linkgrid %}`.
+
+Pure; linear.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from proxy.rewrite.tags import rules
 
 _LINE = re.compile(r"[^\r\n]++")
 _CELL = re.compile(r"[^|]++")
+_MESSAGE = re.compile(r"<!--[ \t\r\n]*+chatcell\b(?P<words>(?:[^<>-]++|-(?!->))*+)-->")
+_WORD = re.compile(r"(?<![\w-])(?P<key>\w++):(?P<url>(?:https?:)?//[^\s<>]++)")
+_PICTURES = frozenset({"image", "emoji", "avatar"})
 _hold_in_cell = percent(r"[|]")
 
 
@@ -26,6 +32,10 @@ def data_spots(text: str, held: tuple[int, int, str], fields: Fields) -> Iterato
         for spot in line_spots(text[start:end], start, fields):
             key = spot.context.removeprefix("front matter").strip()
             yield replace(spot, context=f"template tag {name} {key}".rstrip())
+        for message in _MESSAGE.finditer(text, start, end):
+            for word in _WORD.finditer(text, *message.span("words")):
+                use = Use.SHOW if word["key"] in _PICTURES else Use.LINK
+                yield Spot(*word.span("url"), use, f"template tag {name} {word['key'][:100]}")
         return
     for line in _LINE.finditer(text, start, end):
         for number, cell in enumerate(_CELL.finditer(text, line.start(), line.end())):
