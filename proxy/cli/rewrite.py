@@ -7,16 +7,12 @@ not be put back (`--undo`), or an article could not be read or written; 2 wrong 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from cache.articles import Article
-from cache.errors import CacheError
 from cache.layout import MARKER
-from cache.originals import Originals
 from proxy.cli.rewritereport import Report
 from proxy.cli.terminal import (
     complain,
@@ -94,6 +90,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         all_images=args.all_images,
     )
     with Run(settings, task) as run_:
+        run_.prepare(articles)
         if args.undo:
             _undo(articles, args, run_, report)
         else:
@@ -122,6 +119,13 @@ def _with_former(config: Config, bases: Iterable[str]) -> Config:
 
 def _record(used: list[Used], config: Config) -> None:
     """Note in the store which article uses what, as `warm` does."""
+    # Most runs have no store to load.
+    import asyncio  # noqa: PLC0415 - see above
+
+    from cache.articles import Article  # noqa: PLC0415 - see above
+    from cache.errors import CacheError  # noqa: PLC0415 - see above
+    from cache.originals import Originals  # noqa: PLC0415 - see above
+
     name_of = article_names()
     articles = [
         Article(name_of(article), urls, date, str(article.path.resolve())) for article, urls, date in used
@@ -232,7 +236,7 @@ def _report_gone(journal: Journal, name: Path, report: Report) -> None:
 
 def _each(jobs: Iterable[Job], total: int, run_: Run, report: Report) -> Iterator[tuple[Job, Outcome]]:
     """Yield what becomes of each article; one that fails is said and does not stop the others."""
-    with progress_bar("Articles", total=total) as progress:
+    with progress_bar("Articles", total=total, shown=report.leaves_room) as progress:
         for number, (job, outcome) in enumerate(run_.outcomes(jobs), start=1):
             progress(number)
             if outcome.failure:

@@ -16,10 +16,14 @@ from dataclasses import dataclass
 _OPENING = re.compile(r"<(?:!--|!\[CDATA\[|[!?]|/?[a-zA-Z]|/)")
 _NO_TAGS = frozenset({"<!--", "<![CDATA[", "<!", "<?", "</"})
 _TAG_NAME = re.compile(r"[^\t\n\f\r />]++")
-_BEFORE_ATTRIBUTE = re.compile(r"[\t\n\f\r /]*+")
-_ATTRIBUTE_NAME = re.compile(r"[^\t\n\f\r />][^\t\n\f\r />=]*+")
-_EQUALS = re.compile(r"[\t\n\f\r ]*+=[\t\n\f\r ]*+")
-_UNQUOTED = re.compile(r"[^\t\n\f\r >]*+")
+_ATTRIBUTE = re.compile(
+    r"""[\t\n\f\r /]*+(?:(?P<end>>)|(?P<name>[^\t\n\f\r />][^\t\n\f\r />=]*+)
+    (?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:"(?P<double>[^"]*+)"|'(?P<single>[^']*+)'|(?P<plain>(?!["'])[^\t\n\f\r >]*+)))?+
+    (?P<unclosed>[\t\n\f\r ]*+=)?+)""",
+    re.VERBOSE,
+)
+"""One attribute, or the end of the tag. What is left of one whose value has no closing quote begins with `=`."""
+_QUOTES = {"double": '"', "single": "'", "plain": ""}
 _COMMENT_END = re.compile(r"--!?>")
 _SCRIPT = re.compile(r"<!--|-->|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
 
@@ -31,6 +35,14 @@ RAW_TEXT = frozenset(
 _ENDS = {name: re.compile(rf"</{name}(?=[\t\n\f\r />])", re.IGNORECASE) for name in RAW_TEXT}
 _CODE = frozenset({"pre", "code", "listing"})
 _FOREIGN = frozenset({"svg", "math"})
+_OF_NO_ACCOUNT = re.compile(
+    rf"""(?:[^<]++|</?(?!(?:{"|".join(sorted(RAW_TEXT | _CODE | _FOREIGN))})[\t\n\f\r />])[a-z][^\t\n\f\r />"'=]*+
+    (?:[\t\n\f\r /]++(?:[^\t\n\f\r />"'=]++(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+
+    (?:(?:"(?:[^"/\\&:]++|(?<![ps]):)*+"|'(?:[^'/\\&:]++|(?<![ps]):)*+')(?=[\t\n\f\r />])
+    |[^\t\n\f\r >"'/\\&:]++(?=[\t\n\f\r >])))?+)?+)*+>)*+""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Text, and tags that hold no address (of another site or an endpoint) and change nothing about what comes behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +84,21 @@ class HtmlScanner:
         self.comment = False
         self.quiet: list[tuple[int, int]] = []
         self._depths = dict.fromkeys([*_CODE, *_FOREIGN], 0)
+        self._open_code = self._open_foreign = 0
         self._no_cdata_end_from = -1
 
     @property
     def in_code(self) -> bool:
         """Whether what comes next stands inside `<pre>` or `<code>`."""
-        return any(self._depths[name] for name in _CODE)
+        return self._open_code > 0
 
     @property
     def shows(self) -> bool:
         """Whether what comes next is shown as markup at all."""
-        return not (self.raw or self.comment or self.in_code)
+        return not (self.raw or self.comment or self._open_code)
 
     def scan(self, text: str, start: int, end: int) -> Iterator[Tag | StyleSheet]:
-        """Yield the start tags and style sheets of `text[start:end]`."""
+        """Yield the start tags that may hold an address and the style sheets of `text[start:end]`."""
         position = start
         self._no_cdata_end_from = -1
         self.quiet = []
@@ -99,14 +112,15 @@ class HtmlScanner:
                 if name == "style":
                     yield StyleSheet(begin, position)
             else:
-                opening = _OPENING.search(text, position, end)
+                passed = _OF_NO_ACCOUNT.match(text, position, end)
+                opening = _OPENING.search(text, passed.end() if passed else position, end)
                 if opening is None:
                     position = end
                 else:
                     tag, position = self._markup(text, opening, end)
                     if not quiet and opening[0] in _NO_TAGS:
                         begin, quiet = opening.start(), True
-                    if tag is not None:
+                    if tag is not None and tag.attributes:
                         yield tag
             if quiet:
                 self.quiet.append((begin, position))
@@ -165,11 +179,15 @@ class HtmlScanner:
         return (None if closing else Tag(name, attributes, in_code)), position
 
     def _enter(self, name: str, *, closing: bool, self_closing: bool) -> None:
-        foreign = any(self._depths[element] for element in _FOREIGN)
-        if self_closing and (foreign or name in _FOREIGN):
+        if self_closing and (self._open_foreign or name in _FOREIGN):
             return
         if name in self._depths:
-            self._depths[name] = max(0, self._depths[name] + (-1 if closing else 1))
+            before = self._depths[name]
+            self._depths[name] = max(0, before + (-1 if closing else 1))
+            if name in _CODE:
+                self._open_code += self._depths[name] - before
+            else:
+                self._open_foreign += self._depths[name] - before
         elif name in RAW_TEXT and not closing:
             self.raw = name
 
@@ -177,33 +195,16 @@ class HtmlScanner:
 def _attributes(text: str, position: int, end: int) -> tuple[tuple[Attribute, ...], int]:
     """Read attributes up to the `>`; the position behind it is -1 when there is none."""
     found: list[Attribute] = []
-    while True:
-        between = _BEFORE_ATTRIBUTE.match(text, position, end)
-        position = between.end() if between else position
-        if position >= end:
-            return (), -1
-        if text[position] == ">":
-            return tuple(found), position + 1
-        name = _ATTRIBUTE_NAME.match(text, position, end)
-        if name is None:
-            return (), -1
-        equals = _EQUALS.match(text, name.end(), end)
-        if equals is None:
-            position = name.end()
-            continue
-        value_start, value_end, quote = _value(text, equals.end(), end)
-        if value_end < 0:
-            return (), -1
-        found.append(Attribute(name[0].lower(), value_start, value_end, quote))
-        position = value_end + len(quote)
-
-
-def _value(text: str, position: int, end: int) -> tuple[int, int, str]:
-    quote = text[position] if position < end and text[position] in "\"'" else ""
-    if quote:
-        return position + 1, text.find(quote, position + 1, end), quote
-    match = _UNQUOTED.match(text, position, end)
-    return position, match.end() if match else position, ""
+    while (item := _ATTRIBUTE.match(text, position, end)) is not None:
+        position = item.end()
+        if item["end"]:
+            return tuple(found), position
+        if item["unclosed"]:
+            break
+        kind = item.lastgroup or ""
+        if kind != "name":
+            found.append(Attribute(item["name"].lower(), *item.span(kind), _QUOTES[kind]))
+    return (), -1
 
 
 def _end_of_script(text: str, position: int, end: int) -> int | None:

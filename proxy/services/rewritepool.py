@@ -22,6 +22,7 @@ class RewritePool:
     """Rewrites articles in processes of its own.
 
     1. At most `PROCESSES` articles are read at a time, `WAITING` more wait, the next is refused before it is sent.
+       One whose bytes hold nothing of ours comes back as it is.
     2. The process reads the article; a thread of the pool waits for its answer, the event loop does not.
     3. When the caller is cancelled, or the article takes too much, the process is ended and a new one is started
        for the next article.
@@ -54,13 +55,15 @@ class RewritePool:
             self._under_way -= 1
 
     async def rewrite(self, data: bytes, *, kind: TextKind, settings: RewriteSettings) -> RewriteResult:
-        """Return the article rewritten.
+        """Return the article rewritten; the pictures of one that need not be read are not listed.
 
         Raises:
             RequestTooLarge: it takes too much time or memory.
         """
         try:
             async with self._places:
+                if not await self._is_worth_reading(data, settings):
+                    return RewriteResult(data, (), (), ())
                 return await self._rewrite(data, kind, settings)
         except TooCostly as error:
             raise RequestTooLarge(f"The article is too much work: {error}.") from error
@@ -72,6 +75,11 @@ class RewritePool:
         while self._idle:
             self._idle.pop().close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _is_worth_reading(self, data: bytes, settings: RewriteSettings) -> bool:
+        """Tell whether an article may hold anything of ours; the thread does not hold the event loop up meanwhile."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: settings.quick_look().sees(data))
 
     async def _rewrite(self, data: bytes, kind: TextKind, settings: RewriteSettings) -> RewriteResult:
         process = self._idle.pop() if self._idle else RewriteProcess(self._limits)
