@@ -269,11 +269,8 @@ def _is_binary(path: Path) -> bool:
 
 
 def _head(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, _HEAD_BYTES)
-    finally:
-        os.close(descriptor)
+    with path.open("rb", buffering=0) as file:
+        return file.read(_HEAD_BYTES)
 
 
 def _holds_binary(head: bytes) -> bool:
