@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from os import PathLike
 from typing import Literal
 
 from proxy.config import RewriteConfig
@@ -34,7 +34,7 @@ from proxy.rewrite.own import OwnAddress, Sign
 from proxy.rewrite.responsive import Responsive
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
 from proxy.rewrite.sitedecide import decide_site_text
-from proxy.rewrite.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots
+from proxy.rewrite.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots, suffix_of
 from proxy.rewrite.sizes import Canonical, Sizes
 from proxy.rewrite.spot import TEXTS, Spot, Use
 from proxy.rewrite.tagspots import tag_spots, tags_in_html, without_code
@@ -82,12 +82,12 @@ def _is_shown_by_tag(spot: Spot) -> bool:
     return spot.use is Use.SHOW and spot.context.startswith("template tag")
 
 
-def kind_of(path: PurePath | str) -> ArticleKind | None:
+def kind_of(path: PathLike[str] | str) -> ArticleKind | None:
     """Return what kind of article a file is by its name, None when it is none.
 
     A `.txt` file is Markdown; whether it is an article is told by its front matter.
     """
-    return _KINDS.get(PurePath(path).suffix.lower())
+    return _KINDS.get(suffix_of(path))
 
 
 class Rewriter:

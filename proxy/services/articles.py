@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from cache.articles import Article, ArticleIndex
-from cache.originals import Originals
 from proxy.config import Config, PresetOptions, RewriteConfig
 from proxy.dialects import Unwrapper, native
 from proxy.errors import InvalidTransform
@@ -21,6 +20,11 @@ from proxy.rewrite.rewriter import Rewriter
 from proxy.rewrite.sizes import Canonical, Sizes
 from proxy.signing import Signer
 from proxy.source import Source, base_in_a_labels, base_spellings
+
+if TYPE_CHECKING:
+    # The store takes a while to load, and a rewrite process has no use for it.
+    from cache.articles import Article, ArticleIndex
+    from cache.originals import Originals
 
 
 def unwrapper_of(config: Config) -> Unwrapper:

@@ -38,6 +38,7 @@ class _Scanner(HtmlScanner):
     """Keeps the tags it meets; on a built page, what stands in `<pre>` or `<code>` is shown like anything else."""
 
     opening = SPEAKING
+    passed = None
 
     def __init__(self) -> None:
         super().__init__()
