@@ -12,7 +12,7 @@ from typing import Protocol
 
 from proxy.rewrite.files import ArticleFile, write_article
 from proxy.rewrite.journal import Journal, journal_for, journals_of, lost, merged, undo
-from proxy.rewrite.kept import Known, LookUp
+from proxy.rewrite.kept import Known, LookUp, nothing_kept
 from proxy.rewrite.occurrences import Entry
 from proxy.rewrite.result import RewriteResult
 from proxy.rewrite.rewriter import TextKind
@@ -64,7 +64,7 @@ def rewritten(  # noqa: PLR0913 - what rewriters are told
     kind: TextKind,
     shown: Collection[Source] = (),
     ignored: bool = False,
-    look_up: LookUp | None = None,
+    look_up: LookUp = nothing_kept,
 ) -> RewriteResult:
     """Return an article rewritten; `shown` are the sources that other articles show, which may be many.
 
@@ -73,7 +73,7 @@ def rewritten(  # noqa: PLR0913 - what rewriters are told
     """
     result = rewriter.rewrite(data, kind=kind, ignored=ignored)
     known = [source for source in result.unsure if source in shown]
-    kept = look_up(result.asked) if look_up and result.asked else None
+    kept = look_up(result.asked) if result.asked else None
     if not known and kept is None:
         return result
     return rewriter.rewrite(data, kind=kind, shown=known, ignored=ignored, kept=kept)
@@ -86,7 +86,7 @@ def rewrite_file(  # noqa: PLR0913 - as `rewritten`
     write: bool,
     shown: Collection[Source] = (),
     ignored: bool = False,
-    look_up: LookUp | None = None,
+    look_up: LookUp = nothing_kept,
 ) -> Rewritten:
     """Rewrite one article; `shown` are sources that other articles show. `ignored`: only list what it has.
 
