@@ -11,7 +11,8 @@ import ipaddress
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -435,6 +436,68 @@ class RewriteConfig(Section):
         return tuple(item if isinstance(item, str) else (item.prefix, item.dialect) for item in self.wrappers)
 
 
+ServedDialect = Literal[
+    "imgproxy", "thumbor", "imagor", "weserv", "cloudflare", "imageproxy", "photon", "camo", "next", "ipx",
+    "cors-anywhere", "miniflux",
+]  # fmt: skip
+"""The names of `proxy.dialects.mounts.SERVED`."""
+
+
+class DialectConfig(Section):
+    """A dialect that has signatures of its own."""
+
+    keys: tuple[str, ...] = Field(default=(), repr=False)
+
+
+_HEX_PAIR = re.compile(r"(?:[0-9A-Fa-f]{2})+:(?:[0-9A-Fa-f]{2})*")
+_MAX_KEY_LENGTH = 4096
+
+
+def _key_problem(dialect: str, text: str) -> str:
+    """Return what is wrong with a key of a dialect, without saying the key; else nothing."""
+    if not text or len(text) > _MAX_KEY_LENGTH:
+        return "a key is empty or too long"
+    if dialect == "imgproxy" and not _HEX_PAIR.fullmatch(text):
+        return 'imgproxy\'s keys are written "<key in hex>:<salt in hex>"'
+    return ""
+
+
+class DialectsConfig(Section):
+    imgproxy: DialectConfig = DialectConfig()
+    thumbor: DialectConfig = DialectConfig()
+    imagor: DialectConfig = DialectConfig()
+    imageproxy: DialectConfig = DialectConfig()
+    camo: DialectConfig = DialectConfig()
+    miniflux: DialectConfig = DialectConfig()
+
+    def keys_by_name(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each dialect with its keys."""
+        for name in type(self).model_fields:
+            yield name, getattr(self, name).keys
+
+    @model_validator(mode="after")
+    def _readable(self) -> DialectsConfig:
+        problems = {
+            f"{name}.keys: {problem}"
+            for name, keys in self.keys_by_name()
+            for text in keys
+            if (problem := _key_problem(name, text))
+        }
+        if problems:
+            raise ValueError("; ".join(sorted(problems)))
+        return self
+
+
+def host_name(text: str) -> str:
+    """Return the host of a `Host` field as it is compared: lower case, in A-labels, without port and final dot."""
+    host = text.strip().lower()
+    host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    if not host.isascii():
+        with suppress(ValueError):
+            host = ada_url.URL(f"http://{host}/").hostname
+    return host.rstrip(".")
+
+
 class LogConfig(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -467,7 +530,17 @@ class Config(Section):
         default_factory=lambda: {k: dict(v) for k, v in _SHIPPED_PRESETS.items()}
     )
     rewrite: RewriteConfig = RewriteConfig()
+    hosts: dict[str, ServedDialect] = {}
+    dialects: DialectsConfig = DialectsConfig()
     log: LogConfig = LogConfig()
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, value: dict[str, ServedDialect]) -> dict[str, ServedDialect]:
+        for name in value:
+            if not ada_url.check_url(f"http://{host_name(name)}/") or re.search(r"[/?#@*\s]", name):
+                raise ValueError(f"{name!r} is not the name of a host")
+        return {host_name(name): dialect for name, dialect in value.items()}
 
     @field_validator("presets")
     @classmethod

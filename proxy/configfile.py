@@ -17,11 +17,14 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from proxy.config import Config, preset_problems_of_rewrite
+from proxy.config import Config, DialectsConfig, preset_problems_of_rewrite
 
 ENVIRONMENT_PREFIX = "IMGMIRROR_"
 DEFAULT_FILE = "config.toml"
-SECRETS = ("server.admin_token", "sources.keys")
+SECRETS = (
+    "server.admin_token", "sources.keys",
+    *(f"dialects.{name}.keys" for name in DialectsConfig.model_fields),
+)  # fmt: skip
 RESTART_KEYS = (
     "server.host", "server.port", "server.workers", "server.read_timeout", "server.write_timeout",
     "server.max_body",
@@ -69,12 +72,26 @@ class Loaded:
 
 
 def find_file(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the file to read: `--config`, else `IMGMIRROR_CONFIG`, else `config.toml` here, else none."""
+    """Return the file to read: `--config`, else `IMGMIRROR_CONFIG`, else `config.toml` here, else none.
+
+    Hugo and Zola call their own configuration `config.toml` too; a command in the folder of such a site does not take
+    that file for ours.
+    """
     named = explicit or environ.get("IMGMIRROR_CONFIG")
     if named:
         return Path(named)
     here = Path(DEFAULT_FILE)
-    return here if here.is_file() else None
+    return here if here.is_file() and not _is_of_a_site_generator(here) else None
+
+
+def _is_of_a_site_generator(path: Path) -> bool:
+    """Tell whether a file has the one key that Hugo and Zola require, and no table of ours but `server`, as Hugo's."""
+    try:
+        keys = tomllib.loads(path.read_text(encoding="utf-8")).keys()
+    except (OSError, ValueError):
+        return False
+    has_address = any(key.lower().replace("_", "") == "baseurl" for key in keys)
+    return has_address and not keys & (Config.model_fields.keys() - {"server"})
 
 
 def load(explicit: str | None, environ: Mapping[str, str]) -> Loaded:
@@ -91,11 +108,23 @@ def load(explicit: str | None, environ: Mapping[str, str]) -> Loaded:
     _anchor_paths(overrides, Path().absolute())
     for section, keys in overrides.items():
         if isinstance(tables.setdefault(section, {}), dict):
-            tables[section].update(keys)
+            _overlay(tables[section], keys)
     config = _validated(tables, problems)
     if problems or config is None:
         raise ConfigError(problems)
     return Loaded(config, path)
+
+
+def _overlay(table: dict[str, Any], keys: Mapping[str, Any]) -> None:
+    for key, value in keys.items():
+        if (
+            isinstance(value, dict)
+            and isinstance(table.get(key), dict)
+            and key in DialectsConfig.model_fields
+        ):
+            _overlay(table[key], value)
+        else:
+            table[key] = value
 
 
 def changed_restart_keys(old: Config, new: Config) -> list[str]:
@@ -127,7 +156,11 @@ def key_names() -> Iterator[str]:
             yield f"{section}.<name>"
             continue
         for key, inner in model.model_fields.items():
-            yield f"{section}.{key}.<name>" if _is_free_table(inner) else f"{section}.{key}"
+            nested = _model_of(inner)
+            if nested is not None:
+                yield from (f"{section}.{key}.{name}" for name in nested.model_fields)
+            else:
+                yield f"{section}.{key}.<name>" if _is_free_table(inner) else f"{section}.{key}"
 
 
 def _read(path: Path, problems: list[str]) -> dict[str, Any]:
@@ -147,15 +180,28 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
         if not section:
             continue
         text = environ[name]
-        if f"{section}.{key}".removesuffix("_file") in SECRETS and key.endswith("_file"):
+        if _dotted(section, key).removesuffix("_file") in SECRETS and key.endswith("_file"):
             key = key.removesuffix("_file")
             try:
                 text = Path(text).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 problems.append(f"{name}: {text} cannot be read ({error})")
                 continue
-        tables.setdefault(section, {})[key] = _environment_value(section, key, text, problems, name)
+        table = tables.setdefault(section, {})
+        *outer, last = _path_of(section, key)
+        for part in outer:
+            table = table.setdefault(part, {})
+        table[last] = _environment_value(section, key, text, problems, name)
     return tables
+
+
+def _path_of(section: str, key: str) -> list[str]:
+    """Return the keys that a name such as `imgproxy_keys` of a section with tables means."""
+    model = _model_of(Config.model_fields[section])
+    for name, field in model.model_fields.items() if model else ():
+        if _model_of(field) is not None and key.startswith(f"{name}_"):
+            return [name, key.removeprefix(f"{name}_")]
+    return [key]
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -172,7 +218,7 @@ def _environment_value(section: str, key: str, text: str, problems: list[str], n
     field = _field(section, key)
     if section != "presets" and not _is_structured(field):
         return text
-    if f"{section}.{key}" in SECRETS and not text.startswith("["):
+    if _dotted(section, key) in SECRETS and not text.startswith("["):
         return [line.strip() for line in text.splitlines() if line.strip()]
     try:
         return json.loads(text)
@@ -183,9 +229,16 @@ def _environment_value(section: str, key: str, text: str, problems: list[str], n
         return [] if section != "presets" else {}
 
 
+def _dotted(section: str, key: str) -> str:
+    return ".".join((section, *_path_of(section, key)))
+
+
 def _field(section: str, key: str) -> FieldInfo | None:
-    model = _model_of(Config.model_fields[section])
-    return model.model_fields.get(key) if model else None
+    field: FieldInfo | None = Config.model_fields[section]
+    for part in _path_of(section, key):
+        model = _model_of(field)
+        field = model.model_fields.get(part) if model else None
+    return field
 
 
 def _is_structured(field: FieldInfo | None) -> bool:
@@ -278,5 +331,7 @@ def _line(item: Any) -> str:
 
 
 def _value(config: Config, key: str) -> object:
-    section, name = key.split(".")
-    return getattr(getattr(config, section), name)
+    value: object = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value

@@ -106,6 +106,9 @@ class Policy:
     5. open: with none of the three, `sources.open` is true.
     6. transform: what is asked for is a preset or a width of `rewrite.widths`, unless any transform may be asked for.
 
+    A signature of another proxy's grammar counts as one of ours for 2 and, with the options that it covers, for 6.
+    Keys of such a grammar are no keys for 5 and 6.
+
     The first rule that is not passed ends the request with `SourceNotAllowed` (2: also `SignatureMissing`).
     """
 
@@ -117,26 +120,47 @@ class Policy:
         self._has_keys = bool(sources.keys)
         self._open = sources.open
         self._any_transform = any_transform
+        self._presets_only = sources.transforms == "presets"
         self._manifest = manifest
 
-    def admit(self, source: Source, *, transform_is_preset_only: bool, signed: bool | None) -> None:
+    def admit(
+        self,
+        source: Source,
+        *,
+        transform_is_preset_only: bool,
+        signed: bool | None,
+        covers_options: bool | None = None,
+    ) -> None:
         """Let the request pass, or raise.
 
         `signed` is True after the signature was verified, False without one, None for request forms that
-        cannot carry one. The original counts as a preset.
+        cannot carry one. `covers_options` is said of signatures of another proxy's grammar: whether they are over the
+        options too. The original counts as a preset.
 
         Raises:
             SourceNotAllowed, SignatureMissing: as the class says.
         """
-        for verdict in self._verdicts(source, preset_only=transform_is_preset_only, signed=signed):
+        verdicts = self._verdicts(
+            source, preset_only=transform_is_preset_only, signed=signed, covered=covers_options
+        )
+        for verdict in verdicts:
             if not verdict.passed:
                 raise _refusal(verdict, signed=signed)
 
     def explain(
-        self, source: Source, *, transform_is_preset_only: bool, signed: bool | None
+        self,
+        source: Source,
+        *,
+        transform_is_preset_only: bool,
+        signed: bool | None,
+        covers_options: bool | None = None,
     ) -> list[Verdict]:
         """Return every rule with its outcome, the ones after the first refusal included."""
-        return list(self._verdicts(source, preset_only=transform_is_preset_only, signed=signed))
+        return list(
+            self._verdicts(
+                source, preset_only=transform_is_preset_only, signed=signed, covered=covers_options
+            )
+        )
 
     def denied(self, source: Source) -> bool:
         """Tell whether `sources.deny` names the source: the only configuration that ends a kept original."""
@@ -152,13 +176,15 @@ class Policy:
             if not verdict.passed:
                 raise SourceNotAllowed(detail=f"redirect to {source}: {verdict.reason}")
 
-    def _verdicts(self, source: Source, *, preset_only: bool, signed: bool | None) -> Iterator[Verdict]:
+    def _verdicts(
+        self, source: Source, *, preset_only: bool, signed: bool | None, covered: bool | None
+    ) -> Iterator[Verdict]:
         yield self._deny_verdict(source)
         yield self._signature_verdict(signed)
         yield self._manifest_verdict(source)
         yield self._allow_verdict(source)
         yield self._open_verdict()
-        yield self._transform_verdict(preset_only=preset_only, signed=signed)
+        yield self._transform_verdict(preset_only=preset_only, signed=signed, covered=covered)
 
     def _deny_verdict(self, source: Source) -> Verdict:
         found = _first_match(pattern for pattern in self._deny if pattern.denies(source))
@@ -192,9 +218,13 @@ class Policy:
             return Verdict("open", True, "keys, manifest or sources.allow decide")
         return Verdict("open", self._open, "sources.open is true" if self._open else "sources.open is false")
 
-    def _transform_verdict(self, *, preset_only: bool, signed: bool | None) -> Verdict:
+    def _transform_verdict(self, *, preset_only: bool, signed: bool | None, covered: bool | None) -> Verdict:
         if preset_only:
             return Verdict("transform", True, "a preset, one of rewrite.widths, or the original")
+        if covered is False:
+            return Verdict("transform", False, "the signature covers the source, not the options")
+        if covered and not self._presets_only:
+            return Verdict("transform", True, "the signature covers the options")
         if self._has_keys and signed is None:
             # With keys it is the signature that bounds the number of variants; here there is none.
             return Verdict("transform", False, "only a signed address may ask for options of its own")

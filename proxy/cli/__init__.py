@@ -24,6 +24,7 @@ COMMANDS = {
     "serve": "run the service",
     "rewrite": "replace wrapper addresses in articles",
     "warm": "keep the pictures of articles before the first visitor comes",
+    "export": "copy a built site with its pictures inside",
     "url": "build, explain, sign and unwrap addresses",
     "config": "print the commented default configuration",
     "store": "look after what is kept",

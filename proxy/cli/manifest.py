@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from proxy.cli.terminal import safe, say
 from proxy.configfile import ConfigError
 from proxy.policy import load_manifest
 from proxy.rewrite.files import write_durably
-from proxy.source import Source
 
 
 def add_manifest_argument(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +27,7 @@ def add_manifest_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def manifest_written(args: argparse.Namespace, sources: Collection[Source], *, complete: bool) -> bool:
+def manifest_written(args: argparse.Namespace, urls: Iterable[str], *, complete: bool) -> bool:
     """Write the manifest that was asked for and say so; return whether all is well.
 
     `complete`: everything was read. A manifest that lacks a source refuses visitors a picture, so none is written
@@ -41,7 +40,7 @@ def manifest_written(args: argparse.Namespace, sources: Collection[Source], *, c
         say(f"imgmirror: {name} was not written: not everything could be read", error=True)
         return False
     try:
-        count = write_manifest(args.manifest, sources)
+        count = write_manifest(args.manifest, urls)
     except OSError as error:
         say(f"imgmirror: {name} cannot be written: {safe(str(error))}", error=True)
         return False
@@ -67,14 +66,14 @@ def manifest_problem(path: Path) -> str:
     return ""
 
 
-def write_manifest(path: Path, sources: Iterable[Source]) -> int:
-    """Replace the file at `path` by rename, durably; return how many sources it names.
+def write_manifest(path: Path, urls: Iterable[str]) -> int:
+    """Replace the file at `path` by rename, durably; return how many sources it names. `urls` are canonical.
 
     A symbolic link stays one: its target is replaced.
 
     Raises:
         OSError: it cannot be written; the former file is still there.
     """
-    lines = sorted({source.url for source in sources})
+    lines = sorted(set(urls))
     write_durably(Path(os.path.realpath(path)), "".join(f"{line}\n" for line in lines).encode("ascii"))
     return len(lines)

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
-
-from rich.console import Console
-from rich.progress import track
 
 from cache.articles import Article
 from cache.errors import CacheError
@@ -25,26 +20,35 @@ from cache.layout import MARKER
 from cache.originals import Originals
 from proxy.cli.lookup import StoreLookUp
 from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
-from proxy.cli.rewritewords import label, put_back_words, rewritten_words, undone_words
-from proxy.cli.terminal import complain, own_files, safe, say, say_no_article, say_passed_by
+from proxy.cli.rewritereport import Report
+from proxy.cli.terminal import (
+    complain,
+    own_files,
+    progress_bar,
+    safe,
+    say,
+    say_no_article,
+    say_passed_by,
+)
 from proxy.config import Config, base_url_problem
 from proxy.configfile import ConfigError
-from proxy.rewrite.apply import Rewritten, Undone, journaled_elsewhere, rewrite_file, undo_file
-from proxy.rewrite.dates import article_date
-from proxy.rewrite.diff import unified_diff
+from proxy.rewrite.apply import journaled_elsewhere
 from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_texts
 from proxy.rewrite.globs import Globs
-from proxy.rewrite.journal import Journal, JournalError, former_bases
+from proxy.rewrite.journal import Journal, JournalError
 from proxy.rewrite.kept import LookUp
 from proxy.rewrite.moved import moved_articles
 from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.sitetext import SITE_KINDS, site_kind
 from proxy.services.articles import Articles, RewriteSettings
-from proxy.services.rewriteprocess import GuardedRewriter, TooCostly
-from proxy.source import Source
+from proxy.services.former import with_former_bases
+from proxy.services.rewritetree import Run
+from proxy.services.shown import Shown
+from proxy.services.treekept import outcomes_with_kept
+from proxy.services.treework import Job, Outcome, Task, label, put_back_items
 
-Done = TypeVar("Done", Rewritten, Undone)
-_DIFF_STYLES = {b"@": b"\x1b[36m", b"-": b"\x1b[31m", b"+": b"\x1b[32m"}
+Used = tuple[ArticleFile, tuple[str, ...], float | None]
+"""An article, the URLs of what is kept of it, and its date."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,63 +78,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-@dataclass(slots=True)
-class _Report:
-    """What was done: articles in order, and those that failed."""
-
-    verb: str
-    articles: list[dict[str, Any]] = field(default_factory=list)
-    diffs: list[bytes] = field(default_factory=list)
-    replaced: int = 0
-    added: int = 0
-    left: int = 0
-    unfinished: int = 0
-    failed: int = 0
-    used: list[tuple[ArticleFile, tuple[str, ...], float | None]] = field(default_factory=list)
-    through_us: set[Source] = field(default_factory=set)
-    unread: int = 0
-
-    def add_diff(self, done: Rewritten | Undone, new_data: bytes) -> None:
-        """Keep what changes in an article; a link is shown as its target, which is what changes."""
-        name = label(done.article.path.resolve()).lstrip("/")
-        self.diffs.append(unified_diff(done.data, new_data, name=name))
-
-    def fail(self, problem: object) -> None:
-        """Say why an article or folder cannot be done; the others are not affected."""
-        self.failed += 1
-        say(f"imgmirror: {safe(str(problem))}", error=True)
-
-
 def run(args: argparse.Namespace, config: Config) -> int:
     """Rewrite, show, check or undo."""
     base_url = (args.base_url or config.server.public_url).rstrip("/")
     if problem := _misuse(args, base_url):
         return complain(problem)
     shown_url = base_url or f"http://{config.server.host}:{config.server.port}"
-    report = _Report(_verb(args))
+    report = _report(args)
     try:
         paths = _remembered(args.paths) if args.undo else args.paths
         articles = _articles(paths, args, config, report)
     except (OSError, ValueError) as error:
         return complain(error)
-    former = former_bases(map(_absolute, paths))
     settings = RewriteSettings.of(
-        _with_former(config, former),
+        with_former_bases(config, paths),
         base_url=shown_url,
         all_images=args.all_images,
         responsive=args.responsive,
     )
+    records = args.write and not args.undo and (config.store.dir / MARKER).is_file()
+    task = Task(
+        "undo" if args.undo else "rewrite",
+        os.getcwd(),  # noqa: PTH109 - a text is wanted
+        write=not (args.diff or args.check) if args.undo else args.write,
+        diffs=args.diff,
+        dates=records,
+        all_images=args.all_images,
+    )
     try:
-        with GuardedRewriter(settings) as rewriter, StoreLookUp(config) as look_up:
+        with Run(settings, task) as run_, StoreLookUp(config) as look_up:
             if args.undo:
-                _undo(articles, args, rewriter, report)
+                _undo(articles, args, run_, report)
             else:
-                _rewrite(articles, args, config, rewriter, report, look_up=look_up)
+                used = _rewrite(articles, config, run_, report, look_up)
     except (CacheError, ConfigError) as error:
         return complain(f"the store cannot be used: {error}")
-    if args.write and not args.undo:
-        _record(report, config)
-    _print(report, args)
+    if records:
+        _record(used, config)
+    report.finish()
     complete = not (report.failed or report.unread)
     if not manifest_written(args, report.through_us, complete=complete) or report.failed:
         return 1
@@ -151,21 +136,16 @@ def _misuse(args: argparse.Namespace, base_url: str) -> str:
     return ""
 
 
-def _with_former(config: Config, bases: Iterable[str]) -> Config:
-    """Return the configuration with the base URLs that the journals know among the former ones."""
-    urls = [base for base in bases if not base_url_problem(base)]
-    former = tuple(dict.fromkeys((*config.rewrite.former_urls, *urls)))
-    return config.model_copy(update={"rewrite": config.rewrite.model_copy(update={"former_urls": former})})
+def _report(args: argparse.Namespace) -> Report:
+    writes = args.write or (args.undo and not (args.diff or args.check))
+    return Report(_verb(args), "json" if args.json else "diffs" if args.diff else "lines", goes_on=writes)
 
 
-def _record(report: _Report, config: Config) -> None:
-    """Note in the store which article uses what, as `warm` does; where there is no store, none is made."""
-    if not (config.store.dir / MARKER).is_file():
-        return
+def _record(used: list[Used], config: Config) -> None:
+    """Note in the store which article uses what, as `warm` does."""
     name_of = article_names()
     articles = [
-        Article(name_of(article), urls, date, str(article.path.resolve()))
-        for article, urls, date in report.used
+        Article(name_of(article), urls, date, str(article.path.resolve())) for article, urls, date in used
     ]
 
     async def record() -> None:
@@ -193,7 +173,7 @@ def _remembered(paths: Iterable[Path]) -> list[Path]:
 
 
 def _articles(
-    paths: list[Path], args: argparse.Namespace, config: Config, report: _Report
+    paths: list[Path], args: argparse.Namespace, config: Config, report: Report
 ) -> list[ArticleFile]:
     """Return the articles of `paths`, then the other text.
 
@@ -213,178 +193,100 @@ def _articles(
     return articles
 
 
-def _rewrite(  # noqa: PLR0913 - a run
-    articles: list[ArticleFile],
-    args: argparse.Namespace,
-    config: Config,
-    rewriter: GuardedRewriter,
-    report: _Report,
-    *,
-    look_up: LookUp,
-) -> None:
-    shown: set[Source] = set()
+def _rewrite(
+    articles: list[ArticleFile], config: Config, run_: Run, report: Report, look_up: LookUp
+) -> list[Used]:
+    """Rewrite the articles, which come first, and the other text; return what each uses, where that is recorded."""
+    shown, used = Shown(run_.outcomes), []
     name_of, ignored = article_names(), Globs(config.rewrite.ignore)
-
-    def rewrite(article: ArticleFile) -> Rewritten:
-        is_ignored = ignored.name(name_of(article))
-        return rewrite_file(
-            article,
-            rewriter,
-            write=args.write and not is_ignored,
-            shown=shown,
-            ignored=is_ignored,
-            look_up=look_up,
-        )
-
-    for done in _each(articles, rewrite, report):
-        result = done.result
-        report.through_us |= result.through_us
-        report.unread += bool(result.unread)
-        is_article = done.article.kind not in SITE_KINDS
-        if not (is_article or result.changes or result.left or result.pictures):
-            continue
+    jobs = (Job(article, ignored=bool(ignored) and ignored.name(name_of(article))) for article in articles)
+    outcomes = outcomes_with_kept(jobs, run_.outcomes, look_up) if run_.asks else run_.outcomes(jobs)
+    for job, first in _each(outcomes, len(articles), report):
+        is_article = job.article.kind not in SITE_KINDS
         if is_article:
-            # Articles come first.
-            shown.update(picture.source for picture in result.pictures)
-        report.replaced += len(result.replaced)
-        report.added += len(result.added)
-        report.left += len(result.left)
-        report.unfinished += sum(not item.on_purpose for item in result.left)
-        report.articles.append(rewritten_words(done))
-        wanted = (item for item in result.pictures if item.wrapped or (args.all_images and is_article))
-        date = article_date(done.data, name=done.article.path.name)
-        report.used.append((done.article, tuple(item.source.url for item in wanted), date))
-        if args.diff:
-            report.add_diff(done, result.data)
+            shown.add(job, first)
+        outcome = _settled(job, first, run_, shown) if first.unsure else first
+        report.through_us.update(outcome.through_us)
+        report.unread += bool(outcome.unread)
+        if outcome.failure:
+            report.fail(outcome.failure)
+            continue
+        if not (is_article or outcome.replaced or outcome.added or outcome.left or outcome.sources):
+            continue
+        report.add(
+            {
+                "path": _label(job.article.path),
+                "replaced": outcome.replaced,
+                "added": outcome.added,
+                "left": outcome.left,
+            },
+            count=outcome.count,
+            unfinished=sum(not item["on_purpose"] for item in outcome.left),
+            diff=outcome.diff,
+        )
+        if run_.task.dates:
+            used.append((job.article, outcome.used, outcome.date))
+    return used
 
 
-def _undo(
-    articles: list[ArticleFile], args: argparse.Namespace, rewriter: GuardedRewriter, report: _Report
-) -> None:
-    write = not (args.diff or args.check)
+def _settled(job: Job, outcome: Outcome, run_: Run, shown: Shown) -> Outcome:
+    """Return the outcome of a text whose wrappers may hold pictures that articles show."""
+    known = shown.known(outcome.unsure)
+    if not known and not (run_.task.write and outcome.count):
+        return outcome
+    ((_, settled),) = run_.outcomes([replace(job, shown=known)])
+    return settled
+
+
+def _undo(articles: list[ArticleFile], args: argparse.Namespace, run_: Run, report: Report) -> None:
     elsewhere = list(journaled_elsewhere(map(_absolute, args.paths), articles))
     moved = moved_articles([item for item in elsewhere if not item[1].is_file()], articles)
+    others: list[ArticleFile] = []
     for journal, name in elsewhere:
         if name.is_file():
             # It does not look like an article any more, as a text file without front matter, but it was one.
             kind = kind_of(name) or site_kind(name) or "markdown"
-            articles.append(ArticleFile(name, journal.root, kind, known_as=name))
+            others.append(ArticleFile(name, journal.root, kind, known_as=name))
         elif name in moved:
-            # Behind what its own journal says, which was written later.
-            articles.append(moved[name])
+            others.append(moved[name])
         else:
             _report_gone(journal, name, report)
-    for done in _each(articles, lambda article: undo_file(article, rewriter, write=write), report):
-        report.replaced += done.count
-        report.left += len(done.missing)
-        report.articles.append(undone_words(done))
-        if args.diff:
-            report.add_diff(done, done.new_data)
+    # What a moved article's own journal says was written later and is put back first. One by one: two journals may
+    # have become the same article's.
+    moved_back = chain.from_iterable(run_.outcomes([Job(article)]) for article in others)
+    outcomes = chain(run_.outcomes(map(Job, articles)), moved_back)
+    for job, outcome in _each(outcomes, len(articles) + len(others), report):
+        item = {"path": _label(job.article.path), "replaced": outcome.count, "left": outcome.left}
+        report.add(item, count=outcome.count, diff=outcome.diff)
 
 
-def _report_gone(journal: Journal, name: Path, report: _Report) -> None:
+def _report_gone(journal: Journal, name: Path, report: Report) -> None:
     try:
         entries = journal.read(name)
     except JournalError as error:
         report.fail(error)
         return
-    report.left += len(entries)
-    report.articles.append(put_back_words(name, 0, entries, reason="the article is no longer there"))
+    left = put_back_items(entries, reason="the article is no longer there")
+    report.add({"path": _label(name), "replaced": 0, "left": left}, count=0)
 
 
 def _each(
-    articles: list[ArticleFile], work: Callable[[ArticleFile], Done], report: _Report
-) -> Iterator[Done]:
-    """Yield what `work` makes of each article; one that fails is said and does not stop the others."""
-    console = Console(stderr=True)
-    shown = track(
-        articles, description="articles", console=console, transient=True, disable=not console.is_terminal
-    )
-    for article in shown:
-        try:
-            yield work(article)
-        except TooCostly as error:
-            report.fail(f"{label(article.path)}: {error}")
-        except (OSError, JournalError) as error:
-            report.fail(error)
-
-
-def _print(report: _Report, args: argparse.Namespace) -> None:
-    if args.json:
-        summary = {
-            "articles": report.articles,
-            report.verb.replace(" ", "_"): report.replaced,
-            "added": report.added,
-            "left": report.left,
-        }
-        print(json.dumps(_printable(summary | {"failed": report.failed}), indent=1))
-    elif args.diff:
-        _print_diffs(report.diffs)
-    else:
-        _print_summary(report)
-
-
-def _print_summary(report: _Report) -> None:
-    """Print a line for each article with something to say, one for each address that is left, one for each kind of
-    option that wrappers asked and our addresses do not say, and the sums."""
-    tell = _teller()
-    dropped: dict[str, list[str]] = {}
-    for article in report.articles:
-        replaced = article["replaced"] if isinstance(article["replaced"], list) else []
-        count = article["replaced"] if isinstance(article["replaced"], int) else len(replaced)
-        if count or article["left"] or article.get("added"):
-            left = f", {len(article['left'])} left" if article["left"] else ""
-            added = f", {len(article['added'])} additions" if article.get("added") else ""
-            tell(f"{article['path']}: {count} {report.verb}{added}{left}", "")
-        for item in replaced:
-            for option in item["dropped"]:
-                dropped.setdefault(option, []).append(f"{article['path']}:{item['line']}")
-        for item in article["left"]:
-            place = f"{article['path']}:{item['line']}" if "line" in item else article["path"]
-            context = item.get("context", "")
-            reason = item["reason"] if context in item["reason"] else f"{context}: {item['reason']}"
-            text = f"  {place}: left, {reason}: {item['address']}".rstrip(": ")
-            tell(text, "dim" if item.get("on_purpose") else "yellow")
-    for option, places in sorted(dropped.items()):
-        tell(f"  dropped {len(places)} times: {option} (first at {places[0]})", "yellow")
-    added = f", {report.added} additions" if report.added else ""
-    sums = f"{len(report.articles)} articles, {report.replaced} addresses {report.verb}{added}, {report.left} left"
-    failed = f", {report.failed} failed" if report.failed else ""
-    tell(sums + failed, "bold")
-
-
-def _teller() -> Callable[[str, str], None]:
-    """Return what prints a line in a style: with colour on a terminal, plain and stable in a pipe."""
-    if not sys.stdout.isatty():
-        return lambda text, _style: say(_printable(text))
-    console = Console(highlight=False, soft_wrap=True, emoji=False)
-    return lambda text, style: console.print(_printable(text), markup=False, style=style or None)
-
-
-def _print_diffs(diffs: Iterable[bytes]) -> None:
-    """Write diffs as bytes: articles need not be UTF-8, and `git apply` has to take what is printed."""
-    sys.stdout.flush()
-    out = sys.stdout.buffer
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    for diff in diffs:
-        if not coloured:
-            out.write(diff)
-            continue
-        for line in diff.splitlines(keepends=True):
-            style = _DIFF_STYLES.get(line[:1])
-            out.write(style + line.rstrip(b"\n") + b"\x1b[0m\n" if style else line)
-    out.flush()
-
-
-def _printable(value: Any) -> Any:
-    """Replace what no terminal shows: bytes that are no UTF-8 (surrogates) and control characters."""
-    if isinstance(value, str):
-        text = value.encode("utf-8", "backslashreplace").decode()
-        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    if isinstance(value, list):
-        return [_printable(item) for item in value]
-    return {key: _printable(item) for key, item in value.items()} if isinstance(value, dict) else value
+    outcomes: Iterable[tuple[Job, Outcome]], total: int, report: Report
+) -> Iterator[tuple[Job, Outcome]]:
+    """Yield what becomes of each article; one that fails is said and does not stop the others."""
+    with progress_bar("Articles", total=total) as progress:
+        for number, (job, outcome) in enumerate(outcomes, start=1):
+            progress(number)
+            if outcome.failure:
+                place = f"{_label(job.article.path)}: " if outcome.too_costly else ""
+                report.fail(place + outcome.failure)
+            else:
+                yield job, outcome
 
 
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+
+
+def _label(path: Path) -> str:
+    return label(path, ".")

@@ -165,17 +165,18 @@ def _print_unwrapped(answer: dict[str, Any]) -> None:
 
 
 def _explain(args: argparse.Namespace, config: Config) -> int:
-    target = _target(args.url, config)
+    target, address = _target(args.url, config), Address.parse(args.url)
     try:
         policy = make_policy(config)
     except OSError as error:
         # The manifest that the configuration names.
         return complain(error)
     plans = Plans(config, policy, make_signer(config))
-    plan = plans.read(target)
+    root = plans.root_of(address.host) if address else ""
+    plan = plans.read(target, root=root)
     explanation = _explanation(plan)
     try:
-        plans.make(target, now=time.time())
+        plans.make(target, now=time.time(), root=root)
         explanation["admitted"] = True
     except MirrorError as error:
         explanation |= {"admitted": False, "error": error.code, "reason": error.message}
@@ -189,6 +190,9 @@ def _explain(args: argparse.Namespace, config: Config) -> int:
 
 def _explanation(plan: Plan) -> dict[str, Any]:
     explanation: dict[str, Any] = {"kind": plan.kind, "source": plan.source.url}
+    if plan.served is not None:
+        explanation["dialect"] = plan.dialect
+        explanation |= {"ignored": ", ".join(plan.served.ignored)} if plan.served.ignored else {}
     if plan.steps:
         explanation["unwrapped"] = ", ".join(plan.steps)
     if plan.transform is not None and plan.resolved is not None:

@@ -33,10 +33,9 @@ from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
 from proxy.services.articles import RewriteSettings
-from proxy.services.former import with_former_wrappers
+from proxy.services.former import with_former_bases, with_former_wrappers
 from proxy.services.gathering import Gathered, Look, gather
 from proxy.services.looks import ORIGINAL, Looks
-from proxy.services.rewriteprocess import GuardedRewriter
 from proxy.services.warming import Browser, Outcome, Warmer, Warming
 from proxy.services.warmlocal import LocalWarmer, Parts
 from proxy.services.warmreport import WarmReport
@@ -171,9 +170,10 @@ def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[B
 
 def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signals: Signals) -> None:
     base_url = (args.base_url or config.server.public_url or args.via or _own_address(config)).rstrip("/")
-    settings = RewriteSettings.of(config, base_url=base_url, all_images=args.all_images)
+    former = with_former_bases(config, args.paths)
+    settings = RewriteSettings.of(former, base_url=base_url, all_images=args.all_images)
     passed_by: list[Path] = []
-    with GuardedRewriter(settings) as rewriter, progress_bar("Reading articles") as progress:
+    with progress_bar("Reading articles") as progress:
 
         def read(number: int) -> None:
             signals.require_none()
@@ -181,8 +181,7 @@ def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signal
 
         gather(
             args.paths,
-            rewriter,
-            all_images=args.all_images,
+            settings,
             progress=read,
             look=Look(
                 config.server.max_body,

@@ -23,6 +23,8 @@ Reader = Callable[[str], Options | None]
 SIZE = ("width", "height", "dpr", "fit", "upscale", "gravity", "background")
 """Options that belong together: of two wrappers around each other the outer one decides about all of them."""
 MAX_SIDE = 32767
+_ENLARGING = ("cover", "crop", "pad", "squeeze")
+"""Fits that enlarge when nothing is said about it."""
 
 _PIXELS = re.compile(r"([0-9]{1,5})(?:\.[0-9]{1,6})?(?:px)?")
 _DECIMAL = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,9})?")
@@ -51,11 +53,20 @@ SIDES = {
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An option of another grammar: its names and what its values mean; `sample` is one of them."""
+    """An option of another grammar: its names and what its values mean; `sample` is one of them.
+
+    read: as articles are read. serve: as an address is answered, where that is stricter or the peer's own size.
+    """
 
     names: tuple[str, ...]
     read: Reader
     sample: str = "1"
+    serve: Reader | None = None
+
+    @property
+    def served(self) -> Reader:
+        """What values mean in an address that is answered."""
+        return self.serve or self.read
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +77,9 @@ class Asked:
     dropped: tuple[str, ...] = ()
 
 
-def key(names: str, read: Reader, sample: str = "1") -> Key:
+def key(names: str, read: Reader, sample: str = "1", *, serve: Reader | None = None) -> Key:
     """Return an option with `names`, separated by spaces."""
-    return Key(tuple(names.split()), read, sample)
+    return Key(tuple(names.split()), read, sample, serve)
 
 
 def asked(pairs: Iterable[tuple[str, str]], keys: Mapping[str, Key], *, start: Asked | None = None) -> Asked:
@@ -84,8 +95,16 @@ def asked(pairs: Iterable[tuple[str, str]], keys: Mapping[str, Key], *, start: A
         if meant is None:
             dropped[shown(name)] = None
         else:
-            options.update(meant)
+            options = together(options, meant)
     return Asked(tidied(options), tuple(dropped))
+
+
+def together(options: Options, more: Options) -> Options:
+    """Return what is asked by both; the later counts, but two mirrors are one about both axes."""
+    if "flip" in options and "flip" in more:
+        axes = {*options["flip"], *more["flip"]}
+        more = more | {"flip": "".join(axis for axis in "hv" if axis in axes)}
+    return options | more
 
 
 def shown(name: str) -> str:
@@ -110,8 +129,9 @@ def tidied(options: Options) -> Options:
     if both and fit in ("scale-down", "contain"):
         result |= {"fit": "contain", "upscale": "true"} if upscale == "true" else {}
     elif both:
-        result |= {"fit": fit} | ({"upscale": "false"} if upscale == "false" else {})
-    if result.get("fit") not in ("cover", "crop", "pad"):
+        silent = "true" if fit in _ENLARGING else "false"
+        result |= {"fit": fit} | ({"upscale": upscale} if upscale not in ("", silent) else {})
+    if result.get("fit") not in ("cover", "crop", "pad", "cover-down", "pad-down", "oriented"):
         result.pop("gravity", None)
     if not ("width" in result or "height" in result) or result.get("dpr") == "1":
         result.pop("dpr", None)

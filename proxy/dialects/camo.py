@@ -16,13 +16,15 @@ import hmac
 import re
 
 from proxy.dialects.asked import Options
-from proxy.dialects.escapes import as_text, base64url_decode, percent_decode
+from proxy.dialects.escapes import as_bytes, as_text, base64url_decode, percent_decode
 from proxy.dialects.grammar import Grammar, split_query, written
 from proxy.dialects.opened import ABSOLUTE, Opened, query_items
+from proxy.dialects.serving import Message, Proof, Served
+from proxy.errors import InvalidSource
 
 HOSTS = ("camo.githubusercontent.com", "github-camo.global.ssl.fastly.net")
 _PATH = re.compile(
-    r"(?:[0-9a-f]{40,64}|[\w-]{27})(?:/(?P<hex>(?:[0-9a-f]{2})+)|/(?P<base64>[A-Za-z0-9_-]+))?(?:/.*)?",
+    r"(?P<digest>[0-9a-f]{40,64}|[\w-]{27})(?:/(?P<hex>(?:[0-9a-f]{2})+)|/(?P<base64>[A-Za-z0-9_-]+))?(?:/.*)?",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -31,15 +33,27 @@ def read(rest: str, site: str) -> Opened | None:
     """Open `DIGEST/ENCODED`."""
     path, query = split_query(rest)
     match = _PATH.fullmatch(path)
-    if match is None:
-        return None
-    if match["hex"]:
-        source = as_text(bytes.fromhex(match["hex"]))
-    elif match["base64"]:
-        source = base64url_decode(match["base64"])
-    else:
-        source = percent_decode(dict(query_items(query)).get("url", ""))
+    source = _source(match, query) if match else ""
     return Opened(source) if ABSOLUTE.match(source) else None
+
+
+def serve(rest: str) -> Served:
+    """Read `DIGEST/ENCODED` or `DIGEST?url=`; the digest is over the source alone."""
+    path, query = split_query(rest)
+    match = _PATH.fullmatch(path)
+    source = _source(match, query) if match else ""
+    if match is None or not ABSOLUTE.match(source):
+        raise InvalidSource("No address of a picture can be read from this address of camo.")
+    message = Message(as_bytes(source), with_options=False)
+    return Served(source, proof=Proof(match["digest"], (message,)))
+
+
+def _source(match: re.Match[str], query: str) -> str:
+    if match["hex"]:
+        return as_text(bytes.fromhex(match["hex"]))
+    if match["base64"]:
+        return base64url_decode(match["base64"])
+    return percent_decode(dict(query_items(query)).get("url", ""))
 
 
 def build(mount: str, source: str, options: Options, *, key: bytes = b"") -> str:
@@ -49,7 +63,7 @@ def build(mount: str, source: str, options: Options, *, key: bytes = b"") -> str
     return f"{mount}/{digest}/{source.encode().hex()}"
 
 
-GRAMMAR = Grammar("camo", read, build=build)
+GRAMMAR = Grammar("camo", read, build=build, serve=serve, mount="/camo/")
 
 
 def build_base64(mount: str, source: str, *, key: bytes = b"") -> str:

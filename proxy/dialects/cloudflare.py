@@ -31,6 +31,8 @@ from proxy.dialects.asked import (
 )
 from proxy.dialects.grammar import Grammar, inside, named, split_list, written
 from proxy.dialects.opened import ABSOLUTE, Opened
+from proxy.dialects.serving import Served, relative, strictly
+from proxy.errors import InvalidTransform
 
 MOUNT = "/cdn-cgi/image/"
 _OPTIONS = re.compile(r"([A-Za-z][A-Za-z._-]*(?:=|%3D)[^/?#]*)/(?=[^?#])", re.IGNORECASE)
@@ -45,8 +47,13 @@ def _quality(text: str) -> Options | None:
     return quality(_WORDS.get(text, text))
 
 
+def _width(text: str) -> Options | None:
+    # Where client hints count, `auto` is the browser's width, as it is in our own addresses.
+    return {"width": "auto"} if text == "auto" else pixels("width")(text)
+
+
 KEYS = (
-    key("width w", pixels("width"), "300"),
+    key("width w", pixels("width"), "300", serve=_width),
     key("height h", pixels("height"), "200"),
     key("dpr", density, "2"),
     key("fit", table(_FITS), "pad"),
@@ -88,6 +95,21 @@ def read(rest: str, site: str) -> Opened | None:
     return Opened.of(inside(source), asked(pairs, _BY_NAME))
 
 
+def serve(rest: str) -> Served:
+    """Read `OPTIONS/SOURCE`: our own options, and Cloudflare's names of a few."""
+    match = _OPTIONS.match(rest)
+    if match is None:
+        raise InvalidTransform(
+            "Cloudflare's addresses have options: /cdn-cgi/image/width=300/https://h.org/a.png"
+        )
+    source = rest[match.end() :]
+    if not ABSOLUTE.match(source):
+        raise relative("Cloudflare")
+    pairs = [item.partition("=")[::2] for item in split_list(match[1].replace("%3D", "="))]
+    options, ignored = strictly("Cloudflare", pairs, _BY_NAME)
+    return Served(inside(source), options or {"format": "auto"}, ignored)
+
+
 def build(mount: str, source: str, options: Options) -> str:
     """Write an address of Cloudflare."""
     options = dict(options)
@@ -106,4 +128,6 @@ GRAMMAR = Grammar(
     "https://z.org/cdn-cgi/image/width=9,height=9,fit=cover,{name}={value}/https://h.org/a.png",
     build,
     (MOUNT[1:],),
+    serve=serve,
+    mount=MOUNT,
 )

@@ -25,9 +25,10 @@ from proxy.dialects.asked import (
     quality,
     words,
 )
-from proxy.dialects.escapes import as_text, base64url_decode
+from proxy.dialects.escapes import as_bytes, as_text, base64url_decode
 from proxy.dialects.grammar import Grammar, split_query, written
 from proxy.dialects.opened import ABSOLUTE, Opened, query_items
+from proxy.dialects.serving import Message, Proof, Served
 from proxy.errors import InvalidSource
 
 _MODES = {"max": "", "crop": "cover", "stretch": "squeeze", "pad": "pad", "within": "", "aspectcrop": "cover"}
@@ -62,6 +63,16 @@ def read_miniflux(rest: str, site: str) -> Opened | None:
     path, _ = split_query(rest)
     source = _decoded(path.rpartition("/")[2].replace("%3D", "="))
     return Opened(source) if source else None
+
+
+def serve_miniflux(rest: str) -> Served:
+    """Read `DIGEST/SOURCE`, or `SOURCE` alone; the digest is over the source."""
+    path, _ = split_query(rest)
+    digest, _, text = path.replace("%3D", "=").rpartition("/")
+    source = _decoded(text)
+    if not source or "/" in digest:
+        raise InvalidSource("No address of a picture can be read from this address of Miniflux.")
+    return Served(source, proof=Proof(digest.rstrip("="), (Message(as_bytes(source), with_options=False),)))
 
 
 def read_imageflow(rest: str, site: str) -> Opened | None:
@@ -99,7 +110,14 @@ def build_miniflux(mount: str, source: str, options: Options, *, secret: bytes =
     return "/".join((mount, *parts))
 
 
-MINIFLUX = Grammar("miniflux", read_miniflux, build=build_miniflux, mounts=("proxy/",))
+MINIFLUX = Grammar(
+    "miniflux",
+    read_miniflux,
+    build=build_miniflux,
+    mounts=("proxy/",),
+    serve=serve_miniflux,
+    mount="/miniflux/",
+)
 HIVE = Grammar(
     "hive",
     read_hive,

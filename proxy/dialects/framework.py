@@ -28,8 +28,10 @@ from proxy.dialects.asked import (
     quality,
     words,
 )
-from proxy.dialects.grammar import Build, Grammar, Read, named, split_query, worded, written
-from proxy.dialects.opened import ABSOLUTE, Opened, open_query
+from proxy.dialects.grammar import Build, Grammar, Read, inside, named, split_query, worded, written
+from proxy.dialects.opened import ABSOLUTE, Opened, open_query, query_items
+from proxy.dialects.serving import Served, relative, strictly
+from proxy.errors import InvalidRequest, InvalidTransform
 
 FORM = re.compile(r"(?:/[^/?#]+)*?(?P<mount>/_next/image|/_vercel/image|/\.netlify/images|/_image)/?")
 
@@ -114,7 +116,34 @@ def _grammar(name: str, mount: str, names: Sequence[str], keys: Sequence[Key]) -
     )
 
 
-NEXT = _grammar("next", "/_next/image", ("url",), NEXT_KEYS)
+def serve_next(rest: str) -> Served:
+    """Read `?url=&w=&q=` of Next.js, each said once; it never enlarges (image-optimizer.ts)."""
+    path, query = split_query(rest)
+    items = query_items(query)
+    if path.strip("/"):
+        raise InvalidRequest(
+            "Next.js' addresses are: /_next/image?url=https%3A%2F%2Fh.org%2Fa.png&w=640&q=75"
+        )
+    for name in ("url", "w", "q"):
+        count = sum(1 for other, _ in items if other == name)
+        if count > 1 or (count == 0 and name != "q"):
+            raise InvalidTransform(f"next's option {name} stands once in an address.")
+    opened = open_query(query, "url", keys=by_name(NEXT_KEYS))
+    if opened is None or not ABSOLUTE.match(opened.target):
+        raise relative("Next.js")
+    others = [item for item in items if item[0] != "url"]
+    options, ignored = strictly("next", others, by_name(NEXT_KEYS), others_ignored=True)
+    if "width" not in options:
+        raise InvalidTransform("next's option w is a number of pixels.")
+    return Served(inside(opened.target), options, ignored)
+
+
+NEXT = replace(
+    _grammar("next", "/_next/image", ("url",), NEXT_KEYS),
+    serve=serve_next,
+    mount="/_next/image",
+    alone=("https://s.org/_next/image?url=https%3A%2F%2Fh.org%2Fa.png&{name}={value}",),
+)
 VERCEL = _grammar("vercel", "/_vercel/image", ("url",), NEXT_KEYS)
 NETLIFY = _grammar("netlify", "/.netlify/images", ("url",), NETLIFY_KEYS)
 ASTRO = _grammar("astro", "/_image", ("href",), ASTRO_KEYS)

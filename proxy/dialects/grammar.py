@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from proxy.dialects.asked import Key, Options
 from proxy.dialects.escapes import percent_decode
 from proxy.dialects.opened import Opened
-from proxy.errors import InvalidTransform
+from proxy.dialects.serving import Serve, Served
+from proxy.errors import InvalidTransform, NotFound
 from proxy.source import looks_encoded
 
 Read = Callable[[str, str], Opened | None]
@@ -27,7 +28,9 @@ Writer = Callable[[str], str | None]
 class Grammar:
     """A grammar. `example` is an address of it with `{name}` and `{value}` where an option stands.
 
-    mounts: what its addresses begin with by custom; a configured prefix may stop before it.
+    mounts: what its addresses begin with by custom; a configured prefix may stop before it. serve: how its addresses
+    are answered, None when they are only opened. mount: where, at a host that serves more than this dialect. alone:
+    examples for options that are not served beside those of the first one.
     """
 
     name: str
@@ -36,6 +39,23 @@ class Grammar:
     example: str = ""
     build: Build | None = None
     mounts: tuple[str, ...] = ()
+    serve: Serve | None = None
+    mount: str = ""
+    alone: tuple[str, ...] = ()
+
+    def serve_rest(self, rest: str) -> Served:
+        """Read strictly what stands behind a mount or at the root of a host, the customary mount included or not.
+
+        Raises:
+            NotFound: the dialect is not served.
+            InvalidTransform, InvalidSource, InvalidRequest: what cannot be answered.
+        """
+        if self.serve is None:
+            raise NotFound
+        for mount in self.mounts:
+            if rest.startswith(mount):
+                return self.serve(rest[len(mount) :])
+        return self.serve(rest)
 
     def open_rest(self, rest: str, site: str) -> Opened | None:
         """Open what stands behind a host or a prefix, the customary mount included or not.

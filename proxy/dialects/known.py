@@ -32,6 +32,7 @@ from proxy.dialects import (
 from proxy.dialects.address import Address
 from proxy.dialects.grammar import Grammar
 from proxy.dialects.opened import Opened
+from proxy.dialects.trace import Trace, trace_of
 
 Opener = Callable[[Address], Opened | None]
 Named = tuple[str, Opener]
@@ -129,6 +130,25 @@ def _grammar_of(match: re.Match[str], whole: str) -> Grammar | None:
     if match["framework"]:
         return framework.BY_MOUNT[match["framework"]]
     return thumbor.THUMBOR if thumbor.is_form(whole[match.end() :]) else None
+
+
+@cache
+def traces() -> tuple[Trace, ...]:
+    """Return what the bytes of a text must hold for one of its addresses to be at a known host."""
+    found = [Trace(host) for host in sorted(worker.HOSTS)]
+    found += [trace_of(host, hosted.path.pattern) for hosted in _HOSTED for host in hosted.hosts]
+    found += [trace_of(host, service.path) for service in services.shipped() for host in service.hosts]
+    return tuple(dict.fromkeys(found))
+
+
+FORM_TRACES = (
+    *(mount.strip("/") + end for mount in framework.BY_MOUNT for end in ("?", "/?")),
+    "cdn-cgi/image/",
+    "_ipx/",
+    "unsafe/",
+    "plain/http",
+)
+"""What every address of a form holds, in lower case, whatever its host."""
 
 
 @cache

@@ -18,6 +18,7 @@ from proxy.dialects.asked import (
     Reader,
     asked,
     by_name,
+    decimal,
     key,
     lost,
     nothing,
@@ -30,7 +31,8 @@ from proxy.dialects.asked import (
 from proxy.dialects.escapes import percent_decode
 from proxy.dialects.grammar import Grammar, inside, split_query
 from proxy.dialects.opened import ABSOLUTE, Opened, query_items
-from proxy.errors import InvalidTransform
+from proxy.dialects.serving import Served, meeting, only, strictly, with_default_scheme
+from proxy.errors import InvalidSource, InvalidTransform
 
 HOSTS = ("i0.wp.com", "i1.wp.com", "i2.wp.com", "i3.wp.com")
 _HOST_AND_PATH = re.compile(r"[^/.:][^/:]*\.[^/:]*[^/.:](?::[0-9]+)?/.")
@@ -48,19 +50,29 @@ def _area(**more: str) -> Reader:
     return read
 
 
+def _zoom(text: str) -> Options | None:
+    # Half steps below two, whole ones above.
+    if not re.fullmatch(r"[0-9]{1,2}(?:\.[0-9]{1,4})?", text) or not 1 <= float(text) <= 8:
+        return None
+    zoom = float(text)
+    return {"dpr": decimal(zoom // 0.5 / 2 if zoom < 2 else zoom // 1)}
+
+
 KEYS = (
     key("w", pixels("width"), "300"),
     key("h", pixels("height"), "200"),
     key("resize", _area(fit="cover"), "300,200"),
-    key("fit", _area(fit=""), "300,200"),
+    key("fit", _area(fit=""), "300,200", serve=_area(fit="scale-down")),
     key("lb", _area(fit="pad", background="#000000"), "300,200"),
     key("crop", lost, "0,0,50,50"),
-    key("zoom", number("dpr", 1, 8), "2"),
+    key("zoom", number("dpr", 1, 8), "2", serve=_zoom),
     key("quality", quality, "80"),
     key("strip", words("metadata", {"info": "", "all": "", "color": ""}), "all"),
     key("filter", table({"grayscale": {"saturation": "0"}, "greyscale": {"saturation": "0"}}), "grayscale"),
-    key("brightness contrast colorize smooth ulb unfilter", lost, "40"),
-    key("ssl q", nothing),
+    key("brightness contrast smooth", lost, "40", serve=only("0", "")),
+    key("ulb", lost, serve=only("0", "false", "")),
+    key("colorize unfilter", lost, "40"),
+    key("ssl q", nothing, serve=lambda _: {}),
 )
 _BY_NAME = by_name(KEYS)
 
@@ -78,6 +90,31 @@ def read(rest: str, site: str) -> Opened | None:
     scheme = "https" if "ssl" in arguments else "http"
     query = f"?{percent_decode(arguments['q'])}" if "q" in arguments else ""
     return Opened.of(f"{scheme}://{path}{query}", wanted)
+
+
+def serve(rest: str) -> Served:
+    """Read `HOST/PATH?args`. One size at a time is served: Photon would apply several in the order of their writing."""
+    path, query = split_query(rest)
+    items = query_items(query)
+    arguments = dict(items)
+    if ABSOLUTE.match(path):
+        source = inside(path)
+    else:
+        found = with_default_scheme(path, "https" if "ssl" in arguments else "http")
+        if found is None:
+            raise InvalidSource("Write the host of the picture and its path: /photon/h.org/a.png?w=300")
+        source = found
+    source += f"?{percent_decode(arguments['q'])}" if "q" in arguments else ""
+    sizes = {name for name in arguments if name in ("resize", "fit", "lb", "crop")}
+    if len(sizes) > 1 or (sizes and arguments.keys() & {"w", "h"}):
+        raise InvalidTransform("photon's sizes (w and h, resize, fit, lb) are served one at a time.")
+    options, ignored = strictly("photon", items, _BY_NAME, others_ignored=True)
+    if options.get("fit") == "cover" and "dpr" in options:
+        # It zooms no further than the original goes.
+        options["upscale"] = "false"
+    if options.get("fit", "scale-down") != "scale-down":
+        return Served(source, options, ignored)
+    return Served(source, meeting(options, fit="scale-down", enlarging=False), ignored)
 
 
 def build(mount: str, source: str, options: Options) -> str:
@@ -102,4 +139,13 @@ def build(mount: str, source: str, options: Options) -> str:
     return f"{mount}/{path}" + (f"?{'&'.join(arguments)}" if arguments else "")
 
 
-GRAMMAR = Grammar("photon", read, KEYS, "https://i0.wp.com/h.org/a.png?w=9&h=9&{name}={value}", build)
+GRAMMAR = Grammar(
+    "photon",
+    read,
+    KEYS,
+    "https://i0.wp.com/h.org/a.png?w=9&h=9&{name}={value}",
+    build,
+    serve=serve,
+    mount="/photon/",
+    alone=("https://i0.wp.com/h.org/a.png?{name}={value}",),
+)

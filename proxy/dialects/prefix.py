@@ -15,8 +15,15 @@ import re
 from proxy.dialects.asked import Options
 from proxy.dialects.grammar import Grammar, inside, written
 from proxy.dialects.opened import ABSOLUTE, Opened
+from proxy.dialects.serving import Served
+from proxy.errors import InvalidSource
 
 _BARE_HOST = re.compile(r"(?://)?(?P<host>[^/?#:]+\.[A-Za-z]{2,})(?P<port>:\d+)?(?:[/?#]|\Z)")
+
+_SERVED_HOST = re.compile(
+    r"/{0,2}(?P<host>[^/?#:@]+\.(?:[A-Za-z]{2,}|xn--[A-Za-z0-9-]+)\.?|[0-9]{1,3}(?:\.[0-9]{1,3}){3})"
+    r"(?P<port>:\d+)?(?:[/?#]|\Z)"
+)
 
 
 def read(rest: str, site: str) -> Opened | None:
@@ -33,6 +40,16 @@ def read_adding_scheme(rest: str, site: str) -> Opened | None:
     return Opened(f"{scheme}://{rest.removeprefix('//')}")
 
 
+def serve(rest: str) -> Served:
+    """Read what stands behind cors-anywhere's slash, the query included."""
+    if ABSOLUTE.match(rest):
+        return Served(inside(rest))
+    bare = _SERVED_HOST.match(rest)
+    if bare is None:
+        raise InvalidSource("Write the address of the picture behind the slash: /cors/https://h.org/a.png")
+    return Served(f"{'https' if bare['port'] == ':443' else 'http'}://{rest.lstrip('/')}")
+
+
 def build(mount: str, source: str, options: Options) -> str:
     """Write the source behind the mount."""
     written(options, {}, "cors-anywhere")
@@ -40,4 +57,4 @@ def build(mount: str, source: str, options: Options) -> str:
 
 
 PREFIX = Grammar("prefix", read, build=build)
-CORS_ANYWHERE = Grammar("cors-anywhere", read_adding_scheme, build=build)
+CORS_ANYWHERE = Grammar("cors-anywhere", read_adding_scheme, build=build, serve=serve, mount="/cors/")

@@ -8,9 +8,14 @@ With the picture W x H, the area w x h (after dpr), s = min(w/W, h/H) and S = ma
     crop         as cover; without upscale what is smaller than the area is as scale-down
     pad          scale s (at most 1 unless upscale) on a canvas of w x h
     squeeze      w x h, the shape changes; without upscale each side at most the picture's
+    cover-down   cover of min(w, W) x min(h, H): nothing is enlarged, and what the picture has is not cut further
+    pad-down     pad, and
+    squeeze-down squeeze, of the area times min(1, W/w, H/h): nothing is enlarged, and the area keeps its shape
+    oriented     where picture and area are both upright or neither is: cover, cover-down without upscale; else contain
 
-With one side only, every fit is contain with its own upscale rule. With none the picture keeps its size. What is
-asked beyond the limits is refused; what merely follows from the picture's shape is scaled down into them.
+The last four are what other proxies mean, mostly where they do not enlarge. With one side only, every fit is contain
+with its own upscale rule. With none the picture keeps its size. What is asked beyond the limits is refused; what merely
+follows from the picture's shape is scaled down into them.
 """
 
 from __future__ import annotations
@@ -27,9 +32,14 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 
-FITS = ("scale-down", "contain", "cover", "crop", "pad", "squeeze")
+FITS = (
+    "scale-down", "contain", "cover", "crop", "pad", "squeeze", "cover-down", "pad-down", "squeeze-down",
+    "oriented",
+)  # fmt: skip
 ENLARGING_FITS = frozenset({"cover", "crop", "pad", "squeeze"})
 """Fits that may enlarge when nothing is said about upscale."""
+DOWN_FITS = frozenset({"cover-down", "pad-down", "squeeze-down"})
+"""Fits that never enlarge, whatever is said."""
 
 SIDES = {
     "center": (0.5, 0.5),
@@ -124,7 +134,7 @@ def make_plan(natural: Size, wanted: Resolved, *, limits: Limits) -> Plan:
 
 
 def _may_enlarge(wanted: Resolved) -> bool:
-    return wanted.upscale and wanted.fit != "scale-down"
+    return wanted.upscale and wanted.fit != "scale-down" and wanted.fit not in DOWN_FITS
 
 
 def _one_sided(natural: Size, width: int | None, height: int | None, *, upscale: bool) -> Size:
@@ -139,13 +149,40 @@ def _one_sided(natural: Size, width: int | None, height: int | None, *, upscale:
 
 def _in_area(natural: Size, area: Size, wanted: Resolved) -> Plan:
     whole = (0.0, 0.0, float(natural[0]), float(natural[1]))
+    if wanted.fit == "oriented":
+        wanted = wanted.replaced(fit=_oriented(natural, area, upscale=wanted.upscale))
+    if wanted.fit in DOWN_FITS:
+        area = _at_most(natural, area, keeping_shape=wanted.fit != "cover-down")
+    if wanted.fit == "cover-down":
+        return Plan(natural, _largest_cut(natural, area, focus_of(wanted.gravity)), area, area)
     if wanted.fit in {"cover", "crop"}:
         return _cut(natural, area, wanted)
+    if wanted.fit == "squeeze-down":
+        return Plan(natural, whole, area, area)
     if wanted.fit == "squeeze":
         size = area if wanted.upscale else (min(area[0], natural[0]), min(area[1], natural[1]))
         return Plan(natural, whole, size, size)
     size = _inside(natural, area, upscale=_may_enlarge(wanted))
-    return Plan(natural, whole, size, area if wanted.fit == "pad" else size)
+    return Plan(natural, whole, size, area if wanted.fit in {"pad", "pad-down"} else size)
+
+
+def _oriented(natural: Size, area: Size, *, upscale: bool) -> str:
+    # A square is not upright (imgproxy's resizing type `auto`).
+    if (natural[0] < natural[1]) != (area[0] < area[1]):
+        return "contain"
+    return "cover" if upscale else "cover-down"
+
+
+def _at_most(natural: Size, area: Size, *, keeping_shape: bool) -> Size:
+    """Return the area made so small that no side is longer than the picture's."""
+    if not keeping_shape:
+        return min(area[0], natural[0]), min(area[1], natural[1])
+    if area[0] <= natural[0] and area[1] <= natural[1]:
+        return area
+    # Compared as whole numbers: the side that binds is exactly the picture's.
+    if natural[0] * area[1] <= natural[1] * area[0]:
+        return natural[0], min(natural[1], _side(area[1] * natural[0] / area[0]))
+    return min(natural[0], _side(area[0] * natural[1] / area[1])), natural[1]
 
 
 def _inside(natural: Size, area: Size, *, upscale: bool) -> Size:
@@ -190,7 +227,8 @@ def _within(plan: Plan, limits: Limits) -> Plan:
     if size[0] * size[1] > limits.max_pixels:
         # Rounding went over the limit: the shape is that of the shorter side, rounded down.
         short = max(1, math.floor(min(width, height) * factor))
-        long = max(1, math.floor(short * max(width, height) / min(width, height)))
+        long = math.floor(short * max(width, height) / min(width, height))
+        long = max(1, min(long, limits.max_side, limits.max_pixels // short))
         size = (short, long) if width <= height else (long, short)
     return Plan(plan.natural, plan.crop, size, size)
 

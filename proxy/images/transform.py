@@ -75,6 +75,18 @@ class Transform:
             values = {name: value for name, value in values.items() if value != OPTIONS[name].default}
         return cls(preset, tuple(sorted(values.items())))
 
+    @classmethod
+    def of_texts(cls, texts: Mapping[str, str], *, preset: str | None = None) -> Transform:
+        """Return the transform with values as text, not escaped, by long option name.
+
+        Raises:
+            InvalidTransform: naming the option and what is allowed.
+        """
+        if preset is not None:
+            preset = _preset_name(preset)
+        values = {name: _value(_option(name), text) for name, text in texts.items()}
+        return cls.of(values, preset=preset)
+
     def canonical(self) -> str:
         """Return the one text of this transform; `parse` reads it back as an equal transform."""
         words = [self.preset] if self.preset else []

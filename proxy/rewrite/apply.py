@@ -12,7 +12,7 @@ from typing import Protocol
 
 from proxy.rewrite.files import ArticleFile, write_article
 from proxy.rewrite.journal import Journal, journal_for, journals_of, lost, merged, undo
-from proxy.rewrite.kept import Known, LookUp, nothing_kept
+from proxy.rewrite.kept import Known
 from proxy.rewrite.occurrences import Entry
 from proxy.rewrite.result import RewriteResult
 from proxy.rewrite.rewriter import TextKind
@@ -64,41 +64,41 @@ def rewritten(  # noqa: PLR0913 - what rewriters are told
     kind: TextKind,
     shown: Collection[Source] = (),
     ignored: bool = False,
-    look_up: LookUp = nothing_kept,
+    kept: Known | None = None,
 ) -> RewriteResult:
     """Return an article rewritten; `shown` are the sources that other articles show, which may be many.
 
-    The rewriter may be another process: it gets those that matter here only. `look_up` says what is kept of the
-    pictures that a rewriter for responsive markup asks for.
+    The rewriter may be another process: it gets those that matter here only. `kept` is what is known of the pictures
+    that an earlier result asked for.
     """
-    result = rewriter.rewrite(data, kind=kind, ignored=ignored)
+    result = rewriter.rewrite(data, kind=kind, ignored=ignored, kept=kept)
     known = [source for source in result.unsure if source in shown]
-    kept = look_up(result.asked) if result.asked else None
-    if not known and kept is None:
-        return result
-    return rewriter.rewrite(data, kind=kind, shown=known, ignored=ignored, kept=kept)
+    return rewriter.rewrite(data, kind=kind, shown=known, ignored=ignored, kept=kept) if known else result
 
 
-def rewrite_file(  # noqa: PLR0913 - as `rewritten`
+def rewrite_file(  # noqa: PLR0913 - what runs differ in
     article: ArticleFile,
     rewriter: ArticleReader,
     *,
     write: bool,
     shown: Collection[Source] = (),
     ignored: bool = False,
-    look_up: LookUp = nothing_kept,
+    settled: bool = True,
+    kept: Known | None = None,
 ) -> Rewritten:
     """Rewrite one article; `shown` are sources that other articles show. `ignored`: only list what it has.
 
-    `look_up`: as for `rewritten`.
+    `settled` is false while nobody knows what others show: an article that it matters to is not written then. `kept`:
+    as for `rewritten`; an article that asks for it is not written without it.
 
     Raises:
         OSError: it cannot be read or written, or was changed meanwhile.
         JournalError: its journal is damaged; nothing is written then.
     """
     data = article.path.read_bytes()
-    result = rewritten(data, rewriter, kind=article.kind, shown=shown, ignored=ignored, look_up=look_up)
-    if write and result.changes:
+    result = rewritten(data, rewriter, kind=article.kind, shown=shown, ignored=ignored, kept=kept)
+    pending = (result.unsure and not settled) or (result.asked and kept is None)
+    if write and result.changes and not pending:
         journal, name = journal_for(article.target, article.root), article.target
         entries = merged(journal.read(name), data, replaced=result.changes, new_data=result.data)
         journal.write(name, entries)

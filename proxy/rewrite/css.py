@@ -59,6 +59,8 @@ def addresses(text: str, start: int, end: int) -> Iterator[CssAddress]:
             stop = _end_of(_STRING[quote] if quote else _UNQUOTED, text, position, end)
             if _CLOSING.match(text, stop + len(quote), end):
                 yield _address(text, position, stop, quote=quote, rule=rule)
+                # Its closing quote begins no string: on one line, that would hide the address after it.
+                stop += len(quote)
             position = stop
         elif word == ";":
             rule = rule if rule == "@font-face" else ""

@@ -22,6 +22,10 @@ _MAX_NAME = 100
 _MAX_REMEMBERED = 1000
 _ITSELF = frozenset({"src", "path", "file", "light", "dark"})
 """Names below a picture's key that hold its address: `image.path`, `hero.image.dark`."""
+_SPACE = re.compile(r"\s")
+_UNLIKE_ONE = re.compile(r"[\t\r\n]|\s(?:\S*//|\d+(?:\.\d+)?[wx](?:,|\Z))|,\s|\s\Z")
+"""What an address with spaces does not hold: a second address, a descriptor of a srcset, the end of a line."""
+_PICTURE_END = re.compile(r"\.\w{2,5}(?:[?#][^\s/]*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Fields:
             likely=place.likely,
         )
         value = spot.read(raw)
-        if ABSOLUTE.match(value) and not re.search(r"\s", value):
+        if ABSOLUTE.match(value) and (not _SPACE.search(value) or (place.likely and _with_spaces(value))):
             yield spot
         else:
             yield self.text(path, start, start + len(raw))
@@ -117,6 +121,11 @@ class Fields:
         if name in self._exact:
             return self._exact[name]
         return next((preset for pattern, preset in self._patterns if pattern.search(name)), None)
+
+
+def _with_spaces(value: str) -> bool:
+    """Tell whether a picture's value is one address that nobody escaped: browsers load `a b.png` all the same."""
+    return not _UNLIKE_ONE.search(value) and bool(_PICTURE_END.search(value))
 
 
 def _normal(name: str) -> str:

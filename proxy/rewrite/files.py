@@ -274,14 +274,9 @@ def write_durably(path: Path, data: bytes, *, aside: Path | None = None) -> None
 
     The temporary file is made in the folder `aside`, when that is on the same disk, else beside the file.
     """
-    descriptor, temporary = tempfile.mkstemp(
-        dir=_same_disk(aside, path.parent), prefix=".imgmirror-", suffix=".tmp"
-    )
+    descriptor, temporary = _temporary(_same_disk(aside, path.parent))
     try:
         with os.fdopen(descriptor, "wb") as file:
-            with contextlib.suppress(OSError):
-                # Held until the file is closed or we are killed: tells `remove_stale` that somebody writes.
-                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(data)
             file.flush()
             _copy_rights(path, file.fileno())
@@ -291,6 +286,18 @@ def write_durably(path: Path, data: bytes, *, aside: Path | None = None) -> None
         Path(temporary).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _temporary(folder: Path) -> tuple[int, str]:
+    """Make a temporary file, locked until it is closed or we are killed: tells `remove_stale` that somebody writes."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".imgmirror-", suffix=".tmp")
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, name
+        # Another process came between and took it for a dead one's.
+        os.close(descriptor)
 
 
 def remove_stale(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Literal
 from proxy.rewrite.datafront import json_spots, object_end, toml_spots
 from proxy.rewrite.depth import MAX_DEPTH, TooDeep
 from proxy.rewrite.fields import Fields
+from proxy.rewrite.html import SITE_FORMS
 from proxy.rewrite.linefront import line_spots
 from proxy.rewrite.spot import Spot
 from proxy.rewrite.yamlfront import yaml_spots
@@ -40,6 +41,7 @@ _UNFENCED_END = re.compile(r"-{3,}[ \t]*+(?=[\r\n]|\Z)")
 _COMMON_KEYS = frozenset(
     {"title", "date", "layout", "permalink", "tags", "categories", "author", "description"}
 )
+_MAY_HOLD_ADDRESS = re.compile(rf"//|\\(?:/|x2f|u002f|U0000002f)|{SITE_FORMS}", re.IGNORECASE)
 _LANGUAGES: dict[str, Language] = {"-": "yaml", "+": "toml", ";": "bare json"}
 
 
@@ -86,7 +88,7 @@ def may_begin_front_matter(head: str) -> bool:
 def front_matter_spots(text: str, front: FrontMatter, fields: Fields) -> FrontReading:
     """Return the spots of the front matter, and what has to be said about it."""
     inside = text[front.start : front.end]
-    if "//" not in inside and "\\/" not in inside:
+    if not _MAY_HOLD_ADDRESS.search(inside):
         return FrontReading([])
     if len(inside) > MAX_BYTES and front.language in ("yaml", "toml"):
         return FrontReading([], "the front matter is too long to be read")

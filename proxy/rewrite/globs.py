@@ -15,6 +15,10 @@ class Globs:
     def __init__(self, entries: Iterable[str]) -> None:
         self._spec = GitIgnoreSpec.from_lines([entry for entry in entries if not is_prefix(entry)])
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return len(self._spec) > 0
+
     def name(self, path: str) -> bool:
         """Tell whether they name a file, by its place below the root of its tree."""
         return self._spec.match_file(path.lstrip("/"))

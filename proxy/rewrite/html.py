@@ -19,10 +19,10 @@ from proxy.rewrite.srcset import described
 
 Locate = Callable[[int, int], tuple[int, int] | None]
 
+SITE_FORMS = r"(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/"
+"""Image endpoints of a site, as patterns."""
 ABSOLUTE = re.compile(
-    r"(?:https?:)?[/\\]{2}[^/\\\s]|https?:"
-    r"|/(?:[\w.~-]{1,60}/){0,3}?(?:(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/)",
-    re.IGNORECASE,
+    rf"(?:https?:)?[/\\]{{2}}[^/\\\s]|https?:|/(?:[\w.~-]{{1,60}}/){{0,3}}?(?:{SITE_FORMS})", re.IGNORECASE
 )
 """What an address of another site begins with; everything else is the site's own or no address.
 
@@ -39,25 +39,33 @@ _CSS_VALUE = re.compile(r"\s*+url\(", re.IGNORECASE)
 IN_CODE = "inside <pre> or <code>"
 
 
-def html_spots(  # noqa: PLR0913 - a piece of a document, and who is told of it
+EVERY = re.compile("")
+"""What any address begins with, the site's own included."""
+
+
+def html_spots(  # noqa: PLR0913 - a piece of a text, and what is looked for in it
     text: str,
     start: int,
     end: int,
     *,
     scanner: HtmlScanner,
     locate: Locate | None = None,
+    begins: re.Pattern[str] = ABSOLUTE,
     pictures: Pictures | None = None,
 ) -> Iterator[Spot]:
-    """Yield the spots of `text[start:end]`, in order; `pictures` is told of its `<img>` tags."""
+    """Yield the spots of `text[start:end]`, in order; `begins`: of the addresses that begin so.
+
+    `pictures` is told of its `<img>` tags.
+    """
     place = locate or _same_place
     for token in scanner.scan(text, start, end):
         if isinstance(token, StyleSheet):
             for address in addresses(text, token.start, token.end):
-                yield from _css_spot(text, address, context="style sheet", place=place)
+                yield from _css_spot(text, address, context="style sheet", place=place, begins=begins)
         else:
             if pictures is not None:
                 _note_picture(text, token, place, scanner, pictures)
-            yield from _tag_spots(text, token, place)
+            yield from _tag_spots(text, token, place, begins)
 
 
 def _note_picture(text: str, tag: Tag, place: Locate, scanner: HtmlScanner, pictures: Pictures) -> None:
@@ -73,13 +81,13 @@ def _note_picture(text: str, tag: Tag, place: Locate, scanner: HtmlScanner, pict
             pictures.tags.append(found)
 
 
-def style_spots(text: str, start: int, end: int) -> Iterator[Spot]:
-    """Yield the spots of the style sheet `text[start:end]`, in order."""
+def style_spots(text: str, start: int, end: int, *, begins: re.Pattern[str] = ABSOLUTE) -> Iterator[Spot]:
+    """Yield the spots of the style sheet `text[start:end]`, in order; `begins` as `html_spots` has it."""
     for address in addresses(text, start, end):
-        yield from _css_spot(text, address, context="style sheet", place=_same_place)
+        yield from _css_spot(text, address, context="style sheet", place=_same_place, begins=begins)
 
 
-def _tag_spots(text: str, tag: Tag, place: Locate) -> Iterator[Spot]:
+def _tag_spots(text: str, tag: Tag, place: Locate, begins: re.Pattern[str]) -> Iterator[Spot]:
     values: dict[str, str] = {}
     for item in tag.attributes:
         if item.name in _DECIDING:
@@ -100,7 +108,7 @@ def _tag_spots(text: str, tag: Tag, place: Locate) -> Iterator[Spot]:
             continue
         if tag.in_code:
             rule, context = Rule(Use.LEAVE, rule.form), IN_CODE
-        yield from _attribute_spots(text, item, rule, context=context, place=place)
+        yield from _attribute_spots(text, item, rule, context=context, place=place, begins=begins)
 
 
 def _text_spot(text: str, item: Attribute, context: str, place: Locate, use: Use) -> Iterator[Spot]:
@@ -111,8 +119,8 @@ def _text_spot(text: str, item: Attribute, context: str, place: Locate, use: Use
             yield Spot(*found, use, context)
 
 
-def _attribute_spots(
-    text: str, item: Attribute, rule: Rule, *, context: str, place: Locate
+def _attribute_spots(  # noqa: PLR0913 - a place in a place
+    text: str, item: Attribute, rule: Rule, *, context: str, place: Locate, begins: re.Pattern[str]
 ) -> Iterator[Spot]:
     raw = text[item.start : item.end]
     value, origins = attribute_map(raw)
@@ -126,11 +134,13 @@ def _attribute_spots(
     if rule.form == "css" or (rule.use in (Use.SHOW, Use.MAY_SHOW) and _CSS_VALUE.match(value)):
         for address in addresses(value, 0, len(value)):
             use = Use.LEAVE if rule.use is Use.LEAVE else address.use
-            yield from _css_spot(value, address, context=context, place=origin, use=use, outer=(layer,))
+            yield from _css_spot(
+                value, address, context=context, place=origin, use=use, outer=(layer,), begins=begins
+            )
         return
     hold = _hold_in_srcset if rule.form == "srcset" else str
     for start, end, width in described(value) if rule.form == "srcset" else _trimmed(value):
-        found = origin(start, end) if ABSOLUTE.match(value, start, end) else None
+        found = origin(start, end) if begins.match(value, start, end) else None
         if found is not None:
             yield Spot(
                 *found, rule.use, context, (layer,), hold, media=rule.media, raster=rule.raster, width=width
@@ -145,8 +155,9 @@ def _css_spot(  # noqa: PLR0913 - a place in a place
     place: Locate,
     use: Use | None = None,
     outer: tuple[Layer, ...] = (),
+    begins: re.Pattern[str],
 ) -> Iterator[Spot]:
-    if ABSOLUTE.match(decode_css(text[address.start : address.end])):
+    if begins.match(decode_css(text[address.start : address.end])):
         found = place(address.start, address.end)
         if found is not None:
             layers = (*outer, css(address.quote))

@@ -45,7 +45,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A start tag; `start:end` is it without its `<`. `in_code` tells whether it stands inside `<pre>` or `<code>`."""
+    """A start tag at `start:end`; `in_code` tells whether it stands inside `<pre>` or `<code>`."""
 
     name: str
     attributes: tuple[Attribute, ...]
@@ -67,13 +67,15 @@ class HtmlScanner:
 
     `raw` is the element whose raw text is open, `comment` whether a comment is; both stay open over pieces.
     `quiet` are the ranges of the latest piece that show nothing: comments, raw text, what is in `<pre>` or `<code>`.
-    `directed`: a `<source>` of the latest `<picture>` names media; whoever reads the tags sets it.
+    `picture_ends` are the positions of its `</picture>` tags. `directed`: a `<source>` of the latest `<picture>` names
+    media; whoever reads the tags sets it.
     """
 
     def __init__(self) -> None:
         self.raw = ""
         self.comment = False
         self.quiet: list[tuple[int, int]] = []
+        self.picture_ends: list[int] = []
         self.directed = False
         self._depths = dict.fromkeys([*_CODE, *_FOREIGN, "picture"], 0)
         self._no_cdata_end_from = -1
@@ -98,6 +100,7 @@ class HtmlScanner:
         position = start
         self._no_cdata_end_from = -1
         self.quiet = []
+        self.picture_ends = []
         while position < end:
             begin, quiet = position, not self.shows
             if self.comment:
@@ -131,8 +134,7 @@ class HtmlScanner:
             return None, self._cdata(text, inside, end)
         if opening[0] in ("<!", "<?", "</"):
             return None, _behind(text, ">", inside, end)
-        closing = opening[0].startswith("</")
-        return self._tag(text, start + (2 if closing else 1), end, closing=closing)
+        return self._tag(text, start, end, closing=opening[0].startswith("</"))
 
     def _cdata(self, text: str, position: int, end: int) -> int:
         if self._no_cdata_end_from < 0:
@@ -160,7 +162,8 @@ class HtmlScanner:
         self.raw = ""
         return stop
 
-    def _tag(self, text: str, position: int, end: int, *, closing: bool) -> tuple[Tag | None, int]:
+    def _tag(self, text: str, start: int, end: int, *, closing: bool) -> tuple[Tag | None, int]:
+        position = start + (2 if closing else 1)
         match = _TAG_NAME.match(text, position, end)
         if match is None:
             return None, position
@@ -171,7 +174,11 @@ class HtmlScanner:
             return None, end
         in_code = self.in_code
         self._enter(name, closing=closing, self_closing=text[position - 2 : position - 1] == "/")
-        return (None if closing else Tag(name, attributes, in_code, match.start(), position)), position
+        if closing:
+            if name == "picture":
+                self.picture_ends.append(start)
+            return None, position
+        return Tag(name, attributes, in_code, start, position), position
 
     def _enter(self, name: str, *, closing: bool, self_closing: bool) -> None:
         foreign = any(self._depths[element] for element in _FOREIGN)
@@ -186,7 +193,7 @@ class HtmlScanner:
 def attribute_names(text: str, tag: Tag) -> Iterator[str]:
     """Yield the names of a tag's attributes in lower case, those without a value included."""
     values = {item.start - len(item.quote): item for item in tag.attributes}
-    position = tag.start + len(tag.name)
+    position = tag.start + 1 + len(tag.name)
     while position < tag.end - 1:
         between = _BEFORE_ATTRIBUTE.match(text, position, tag.end - 1)
         position = between.end() if between else position

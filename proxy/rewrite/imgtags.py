@@ -51,11 +51,6 @@ class Pictures:
     others: list[int] = field(default_factory=list)
 
     @property
-    def shows_any(self) -> bool:
-        """Whether there is a picture that something may be added to."""
-        return bool(self.tags or self.images)
-
-    @property
     def first(self) -> int:
         """Where the first picture stands; -1 when there is none."""
         starts = [*(tag.start for tag in self.tags), *(image.start for image in self.images)]

@@ -91,9 +91,7 @@ def kind_of(path: PurePath | str) -> ArticleKind | None:
 
 
 class Rewriter:
-    """Rewrites articles, one after the other. Not for several threads at once.
-
-    It keeps nothing of them but what was read in the last one, when it asked what is kept: the answer comes next.
+    """Rewrites articles, one after the other; keeps nothing of them. Not for several threads at once.
 
     1. Find the spots: front matter, then the text as Markdown or HTML.
     2. Tell what each address is; one that cannot be read is left.
@@ -131,7 +129,6 @@ class Rewriter:
         self._ignored = tuple(entry.lower() for entry in config.ignore if is_prefix(entry))
         self._classifier = Classifier(config, base_url=base_url, sign=sign)
         self._markdown = MarkdownReader(self._fields)
-        self._latest: tuple[TextKind, bytes, Reading, list[Address]] | None = None
         self._enricher = responsive and Enricher(
             responsive, base_url, sign, self._is_ignored, config.markdown_images
         )
@@ -148,11 +145,12 @@ class Rewriter:
         """Return the article with its pictures pointing at us, and what was found in it.
 
         `shown` are sources that other articles show. `ignored`: nothing is replaced, what is found is listed. `kept` is
-        what is known of the sources that an earlier result asked for. Without it, a result that asks is nothing but
-        the question.
+        what is known of the sources that an earlier result asked for. Without it, a result that asks is the question
+        and the pictures, and nothing else.
         """
         text = data.decode("latin-1")
-        reading, addresses = self._known(data, kind)
+        reading = self.read(data, kind=kind)
+        addresses = self._addresses(text, reading.spots, encoding=page_encoding(data))
         article = Article(text, body_preset=self._config.body, new_address=self._new_address)
         unsure: tuple[Source, ...] = ()
         if kind in SITE_KINDS:
@@ -169,7 +167,7 @@ class Rewriter:
         if self._enricher and not ignored:
             asked = self._enricher.enrich(article, decisions, reading.pictures, kept, jsx=kind == "mdx")
         if asked and kept is None:
-            return RewriteResult(data, (), (), (), asked=asked)
+            return RewriteResult(data, (), (), article.pictures, asked=asked)
         if reading.problem:
             article.left.append(Left(1, "", reading.problem, on_purpose=reading.read_anyway))
         around = Surroundings(
@@ -198,18 +196,6 @@ class Rewriter:
             added=tuple(article.added),
             asked=asked,
         )
-
-    def _known(self, data: bytes, kind: TextKind) -> tuple[Reading, list[Address]]:
-        """Return what stands in an article and what its addresses are."""
-        latest, self._latest = self._latest, None
-        if latest is not None and latest[0] == kind and latest[1] == data:
-            return latest[2], latest[3]
-        reading = self.read(data, kind=kind)
-        text = data.decode("latin-1")
-        addresses = self._addresses(text, reading.spots, encoding=page_encoding(data))
-        if self._enricher and reading.pictures.shows_any:
-            self._latest = kind, data, reading, addresses
-        return reading, addresses
 
     def addresses(self, data: bytes, *, kind: TextKind) -> list[bytes]:
         """Return the addresses of an article as they are spelled, of all places that may be rewritten."""

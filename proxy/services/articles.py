@@ -16,9 +16,10 @@ from proxy.images.transform import Resolved, Transform
 from proxy.rewrite.candidates import Candidates
 from proxy.rewrite.kept import Shape
 from proxy.rewrite.own import Sign
+from proxy.rewrite.quicklook import QuickLook
 from proxy.rewrite.responsive import Responsive
 from proxy.rewrite.rewriter import Rewriter
-from proxy.rewrite.sizes import Canonical
+from proxy.rewrite.sizes import Canonical, Sizes
 from proxy.signing import Signer
 from proxy.source import Source, base_in_a_labels, base_spellings
 
@@ -98,6 +99,19 @@ class RewriteSettings:
             preset_widths=dict(self.preset_widths),
             canonical=canonical,
             responsive=self._responsive(canonical) if self.responsive else None,
+        )
+
+    def quick_look(self) -> QuickLook:
+        """Return what tells which texts need not be given to the rewriter."""
+        return QuickLook(self.config, base_url=self.base_url, all_images=self.all_images)
+
+    def sizes(self) -> Sizes:
+        """Return what chooses options for places, whatever the service admits from visitors."""
+        return Sizes(
+            any_transform=True,
+            widths=self.config.widths,
+            canonical=_canonical_within(Limits(*self.limits)),
+            preset_widths=dict(self.preset_widths),
         )
 
     def _responsive(self, canonical: Canonical) -> Responsive:

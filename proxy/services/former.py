@@ -6,14 +6,16 @@ whose origin is dead by now.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from proxy.config import Config, base_url_problem
 from proxy.dialects import Unwrapper
 from proxy.errors import MirrorError
-from proxy.rewrite.journal import JournalError, journal_for
+from proxy.rewrite.journal import JournalError, former_bases, journal_for
 from proxy.rewrite.layers import decode_attribute
 from proxy.rewrite.spot import address_text
 from proxy.services.warming import Work
@@ -21,6 +23,15 @@ from proxy.source import Source
 
 _IMAGE = re.compile(rb"\A!\[.*\]\([ \t]*<?([^\s<>]+?)>?(?:[ \t].*)?\)\Z", re.DOTALL)
 """Markdown's image, which became a tag as a whole."""
+
+
+def with_former_bases(config: Config, paths: Iterable[Path]) -> Config:
+    """Return the configuration with the base URLs that journals around `paths` know added to the former ones."""
+    # Journals name articles without following links, so the paths are made absolute without resolving them.
+    absolute = (Path(os.path.abspath(path)) for path in paths)  # noqa: PTH100
+    urls = [base for base in former_bases(absolute) if not base_url_problem(base)]
+    former = tuple(dict.fromkeys((*config.rewrite.former_urls, *urls)))
+    return config.model_copy(update={"rewrite": config.rewrite.model_copy(update={"former_urls": former})})
 
 
 def with_former_wrappers(works: Iterable[Work], files: Iterable[Path], unwrapper: Unwrapper) -> list[Work]:

@@ -6,17 +6,21 @@ Synchronous; reads files, writes nothing. What an article says is left to the re
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from proxy.rewrite.apply import ArticleReader, rewritten
-from proxy.rewrite.dates import article_date
-from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_texts
+from proxy.rewrite.files import article_names, find_articles, find_texts
 from proxy.rewrite.globs import Globs
-from proxy.rewrite.masking import is_wide
-from proxy.rewrite.result import Picture, RewriteResult
+from proxy.rewrite.result import Picture
 from proxy.rewrite.sitetext import SITE_KINDS
+from proxy.services.articles import RewriteSettings
+from proxy.services.rewritejobs import Limits
+from proxy.services.rewriteprocess import LIMITS
+from proxy.services.rewritetree import Run
+from proxy.services.treework import Job, Task
 from proxy.services.warming import Work
 from proxy.source import Source
 
@@ -33,7 +37,7 @@ class Unread:
 class Gathered:
     """What was found: sources, date and file of each article by its name, the works, and what could not be read.
 
-    `through_us` are the sources that the files ask of us, or will once they are rewritten.
+    `through_us` are the URLs of the sources that the files ask of us, or will once they are rewritten.
     """
 
     articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -41,7 +45,7 @@ class Gathered:
     dates: dict[str, float] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
-    through_us: set[Source] = field(default_factory=set)
+    through_us: set[str] = field(default_factory=set)
 
     def first_date(self, articles: Iterable[str]) -> float | None:
         """Return when the first of some articles was written."""
@@ -78,14 +82,14 @@ class _Found:
 
 def gather(  # noqa: PLR0913 - what callers differ in
     paths: Iterable[Path],
-    rewriter: ArticleReader,
+    settings: RewriteSettings,
     *,
-    all_images: bool = False,
+    limits: Limits = LIMITS,
     progress: Callable[[int], None] = lambda _done: None,
     look: Look = Look(),
     into: Gathered | None = None,
 ) -> Gathered:
-    """Return the pictures that the articles show through a wrapper or through us; `all_images`: all of them.
+    """Return the pictures that the articles show through a wrapper or through us, or all, as `settings` want.
 
     Other text of the site adds those that it shows through a wrapper. Articles are named by their place in their tree.
     `progress` is told how many were read. `into` is filled and returned; it holds what was found also when reading
@@ -96,8 +100,10 @@ def gather(  # noqa: PLR0913 - what callers differ in
     """
     result = Gathered() if into is None else into
     found: dict[Source, _Found] = {}
+    task = Task("gather", os.getcwd(), dates=True, all_images=settings.all_images)  # noqa: PTH109 - a text is wanted
     try:
-        _read(paths, rewriter, result, found, all_images=all_images, progress=progress, look=look)
+        with Run(settings, task, limits=limits) as run:
+            _read(paths, run, result, found, progress=progress, look=look)
     finally:
         result.works = [
             Work(
@@ -115,11 +121,10 @@ def gather(  # noqa: PLR0913 - what callers differ in
 
 def _read(  # noqa: PLR0913 - as `gather`
     paths: Iterable[Path],
-    rewriter: ArticleReader,
+    run: Run,
     result: Gathered,
     found: dict[Source, _Found],
     *,
-    all_images: bool,
     progress: Callable[[int], None],
     look: Look,
 ) -> None:
@@ -131,39 +136,33 @@ def _read(  # noqa: PLR0913 - as `gather`
         paths, unreadable=unreadable, no_article=look.no_article, passed_by=look.passed_by
     )
     texts = find_texts(paths, max_bytes=look.max_bytes, skipped=look.skipped, unreadable=unreadable)
-    for number, article in enumerate(itertools.chain(articles, texts), start=1):
+    names: deque[str] = deque()
+
+    def jobs() -> Iterator[Job]:
+        for article in itertools.chain(articles, texts):
+            if article.path not in look.skipped:
+                name = name_of(article)
+                names.append(name)
+                yield Job(article, ignored=bool(ignored) and ignored.name(name))
+
+    for number, (job, first) in enumerate(run.outcomes(jobs()), start=1):
         progress(number)
-        name, kind = name_of(article), article.kind
-        if article.path in look.skipped:
+        name, outcome = names.popleft(), first
+        if known := tuple(url for url in first.unsure if Source.parse(url) in found):
+            ((_, outcome),) = run.outcomes([replace(job, shown=known)])
+        result.through_us.update(outcome.through_us)
+        if job.ignored:
             continue
-        is_ignored = ignored.name(name)
-        try:
-            data, read = _one(article, rewriter, shown=found.keys(), ignored=is_ignored)
-        except OSError as error:
-            if not is_ignored:
-                result.unread.append(Unread(name, error.strerror or str(error)))
+        if outcome.failure or outcome.unread:
+            result.unread.append(Unread(name, outcome.reason or outcome.unread))
+        if outcome.failure:
             continue
-        result.through_us |= read.through_us
-        if is_ignored:
-            continue
-        if read.unread:
-            result.unread.append(Unread(name, read.unread))
-        is_article = kind not in SITE_KINDS
-        wanted = [picture for picture in read.pictures if picture.wrapped or (all_images and is_article)]
-        if not (wanted or is_article) or is_wide(data):
-            continue
-        result.articles[name] = tuple(picture.source.url for picture in wanted)
-        result.files[name] = article.path.resolve()
-        if (date := article_date(data, name=name)) is not None:
-            result.dates[name] = date
-        _note(found, wanted, name)
-
-
-def _one(
-    article: ArticleFile, rewriter: ArticleReader, *, shown: Collection[Source], ignored: bool
-) -> tuple[bytes, RewriteResult]:
-    data = article.path.read_bytes()
-    return data, rewritten(data, rewriter, kind=article.kind, shown=shown, ignored=ignored)
+        if outcome.pictures or job.article.kind not in SITE_KINDS:
+            result.articles[name] = tuple(picture.source.url for picture in outcome.pictures)
+            result.files[name] = job.article.path.resolve()
+            if outcome.date is not None:
+                result.dates[name] = outcome.date
+            _note(found, outcome.pictures, name)
 
 
 def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -> None:

@@ -25,7 +25,7 @@ from proxy.services.stored import StoredVariants
 from proxy.source import Source
 
 DESCRIBED = Wish(Resolved.of({"width": 32, "height": 32, "anim": False, "format": "json"}), ("json",))
-"""The description that the colour is read from: of a picture this small it costs five milliseconds."""
+"""The description that the colour is read from: of a picture this small it costs a few milliseconds."""
 
 AT_ONCE = 16
 """Sources looked up at a time: most cost a small file, some a decode."""

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import math
 import os
 import resource
@@ -14,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from proxy.rewrite.quicklook import QuickLook
+from proxy.rewrite.rewriter import Rewriter
 from proxy.services.rewritejobs import (
     OUT_OF_MEMORY,
     RETIRE_BYTES,
@@ -23,17 +27,23 @@ from proxy.services.rewritejobs import (
     result_to_wire,
     settings_from_wire,
 )
+from proxy.services.treework import Task, job_from_wire, outcome_to_wire, work
 from proxy.source import Source
 
 
 def main() -> None:
     """Answer jobs until there are no more."""
     descriptor, cpu_seconds, memory_bytes = map(int, sys.argv[1:])
+    answer_jobs(socket.socket(fileno=descriptor), cpu_seconds, memory_bytes)
+
+
+def answer_jobs(connection: socket.socket, cpu_seconds: int, memory_bytes: int) -> None:
+    """Answer jobs within these limits until there are no more; for a process of its own."""
     # What it could be ended for writes no memory to the disk, keys least of all.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as reader:
+    with connection, connection.makefile("rb") as reader:
 
         def read(size: int) -> bytes:
             data = reader.read(size)
@@ -45,15 +55,36 @@ def main() -> None:
             while True:
                 header, body = read_frame(read)
                 _limit_processor_time(cpu_seconds)
-                connection.sendall(_answer(header, body))
+                if header["task"] == "tree":
+                    _work(header, connection, cpu_seconds)
+                else:
+                    connection.sendall(_answer(header, body))
         except (EOFError, OSError):
             return
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
 
 
+def _work(header: dict[str, Any], connection: socket.socket, cpu_seconds: int) -> None:
+    """Do the jobs of a header one after the other; each is answered at once, and has the whole time."""
+    rewriter, look = _reader_of(json.dumps(header["settings"]))
+    task = Task(**header["run"])
+    for words in header["jobs"]:
+        _limit_processor_time(cpu_seconds)
+        outcome = work(task, job_from_wire(words), rewriter, look)
+        answer = {**outcome_to_wire(outcome), "retires": _peak_bytes() > RETIRE_BYTES}
+        connection.sendall(frame(answer, outcome.diff))
+
+
+@functools.lru_cache(maxsize=1)
+def _reader_of(settings: str) -> tuple[Rewriter, QuickLook]:
+    """Return what reads articles for settings, as JSON; making it takes longer than a small article."""
+    read = settings_from_wire(json.loads(settings))
+    return read.rewriter(), read.quick_look()
+
+
 def _answer(header: dict[str, Any], body: bytes) -> bytes:
-    rewriter = settings_from_wire(header["settings"]).rewriter()
+    rewriter, _ = _reader_of(json.dumps(header["settings"]))
     if header["task"] == "addresses":
         answer: dict[str, Any] = {"addresses": rewriter.addresses(body, kind=header["kind"])}
         data = b""

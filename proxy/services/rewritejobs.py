@@ -100,7 +100,7 @@ def result_from_wire(header: dict[str, Any], body: bytes) -> RewriteResult:
         body,
         tuple(_replacement(item) for item in header["replaced"]),
         tuple(Left(**item) for item in header["left"]),
-        tuple(_picture(item) for item in header["pictures"]),
+        tuple(picture_from_wire(item) for item in header["pictures"]),
         tuple(Source(**item) for item in header["unsure"]),
         tuple(Source(**item) for item in header["own"]),
         header["unread"],
@@ -116,7 +116,8 @@ def _replacement(item: dict[str, Any]) -> Replacement:
     return Replacement(old=old, new=new, source=source, dropped=dropped, attributes=attributes, **item)
 
 
-def _picture(item: dict[str, Any]) -> Picture:
+def picture_from_wire(item: dict[str, Any]) -> Picture:
+    """Return the picture that was sent."""
     return Picture(
         Source(**item["source"]),
         tuple(item["presets"]),

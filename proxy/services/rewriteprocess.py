@@ -6,15 +6,16 @@ ended, memory and all.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from proxy.rewrite.kept import Known
 from proxy.rewrite.rewriter import RewriteResult, TextKind
@@ -36,6 +37,7 @@ WALL_FACTOR = 10
 SMALL_BYTES = 64 * 1024
 """Articles up to this are read in the command's own process: reading is linear, and starting another takes longer."""
 
+_SECONDS_TO_END = 5
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -43,10 +45,46 @@ class TooCostly(OSError):
     """An article that takes more time or memory than it may; the message says which."""
 
 
+class Running(Protocol):
+    """A process that was begun, as `subprocess.Popen` is one."""
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it is gone; return its exit status, negative for a signal.
+
+        Raises:
+            subprocess.TimeoutExpired: it is not gone by then.
+        """
+
+
+Begin = Callable[[socket.socket, Limits], Running]
+"""Begins a process that answers on its end of a socket, within limits."""
+
+
+def _new_interpreter(theirs: socket.socket, limits: Limits) -> Running:
+    numbers = (theirs.fileno(), limits.cpu_seconds, limits.memory_bytes)
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-P", "-m", "proxy.services.rewritechild", *map(str, numbers)],
+        pass_fds=(theirs.fileno(),),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env=_environment(),
+        start_new_session=True,
+    )
+
+
 class RewriteProcess:
     """A running rewrite process. After `TooCostly`, and after `kill`, it is gone."""
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: Limits = LIMITS, *, begin: Begin | None = None) -> None:
         self.retired = False
         self._limits = limits
         ours, theirs = socket.socketpair()
@@ -54,22 +92,16 @@ class RewriteProcess:
             self._socket = ours
             self._reader = ours.makefile("rb")
             ours.settimeout(WALL_FACTOR * limits.cpu_seconds)
-            numbers = (theirs.fileno(), limits.cpu_seconds, limits.memory_bytes)
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "proxy.services.rewritechild", *map(str, numbers)],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env=_environment(),
-                start_new_session=True,
-            )
+            self._process = (begin or _new_interpreter)(theirs, limits)
 
     @property
     def pid(self) -> int:
         """The process's id."""
         return self._process.pid
+
+    def fileno(self) -> int:
+        """Return the descriptor of this side of its socket."""
+        return self._socket.fileno()
 
     def rewrite(  # noqa: PLR0913 - what rewriters are told, and their settings
         self,
@@ -102,10 +134,36 @@ class RewriteProcess:
         answer, _ = self._exchange("addresses", data, kind=kind, settings=settings)
         return [address.encode("latin-1") for address in answer["addresses"]]
 
+    def stream(self, header: Mapping[str, Any], *, answers: int) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yield the answers to a header that asks for several, each as soon as it is there.
+
+        Raises:
+            TooCostly: the one that comes next takes too much time or memory.
+        """
+        try:
+            self._socket.sendall(frame(dict(header)))
+            for _ in range(answers):
+                answer, body = read_frame(self._read)
+                self.retired = answer.pop("retires") or self.retired
+                yield answer, body
+        except (OSError, EOFError) as error:
+            raise self._too_costly(error) from error
+
     def kill(self) -> None:
         """End the process at once; whoever waits for its answer gets `TooCostly`. Safe from any thread."""
         self.retired = True
         self._process.kill()
+
+    def end(self) -> None:
+        """Let the process end behind the article it is at, and wait until it is gone; at once when that takes long."""
+        self.retired = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        try:
+            self._process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def close(self) -> None:
         """End the process and wait until it is gone."""
@@ -128,14 +186,18 @@ class RewriteProcess:
             self._socket.sendall(frame(header, data))
             answer, body = read_frame(self._read)
         except (OSError, EOFError) as error:
-            late = isinstance(error, TimeoutError)
-            if late:
-                self.kill()
-            status = self._process.wait()
-            self.retired = True
-            raise TooCostly(self._reason(status, late=late)) from error
+            raise self._too_costly(error) from error
         self.retired = self.retired or answer["retires"]
         return answer, body
+
+    def _too_costly(self, error: Exception) -> TooCostly:
+        """Return why there is no answer; the process is gone then."""
+        late = isinstance(error, TimeoutError)
+        if late:
+            self.kill()
+        status = self._process.wait()
+        self.retired = True
+        return TooCostly(self._reason(status, late=late))
 
     def _read(self, size: int) -> bytes:
         data = self._reader.read(size)

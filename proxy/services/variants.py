@@ -352,6 +352,15 @@ class Variants:
         obtained = await self._parts.originals.obtain(
             source, wishes, patient=True, date=date, written=written
         )
+        return await self.warm_kept(source, obtained, wishes)
+
+    async def warm_kept(
+        self, source: Source, obtained: Obtained, wishes: tuple[Wish, ...]
+    ) -> tuple[Obtained, list[Output]]:
+        """Store every wish of an original that is at hand, all from one decode; its origin is not asked.
+
+        Returns, raises: as `warm`.
+        """
         obtained = await self._warmed_untouched(obtained, source, wishes)
         obtained, answers = await self._answers(obtained, source, wishes)
         for answer in answers.values():

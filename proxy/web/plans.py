@@ -12,10 +12,12 @@ from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from typing import Literal
 
-from cache.spelling import former_spelling
-from proxy.config import Config
-from proxy.dialects.escapes import percent_decode
+from proxy.config import Config, host_name
+from proxy.dialects import Way
+from proxy.dialects.escapes import percent_decode, read_source
+from proxy.dialects.mounts import Mounted, mounted
 from proxy.dialects.native import parse as parse_native
+from proxy.dialects.serving import PRESET, Served
 from proxy.dialects.worker import is_worker
 from proxy.dialects.worker import parse as parse_worker
 from proxy.errors import (
@@ -23,7 +25,6 @@ from proxy.errors import (
     InvalidTransform,
     NotFound,
     SignatureExpired,
-    SignatureMismatch,
     SourceNotAllowed,
 )
 from proxy.images.formats import UNTOUCHED
@@ -34,6 +35,7 @@ from proxy.services.articles import unwrapper_of
 from proxy.services.variants import Asked
 from proxy.signing import Signer
 from proxy.source import Source
+from proxy.web.admission import UNSIGNED, Admission, Claim
 from proxy.web.hints import NO_HINTS, Hints, Minded
 from proxy.web.negotiate import acceptable_formats, admits_svg
 
@@ -41,6 +43,9 @@ IMAGE_MOUNT = "/image/"
 MAX_PLANS = 8_192
 MAX_REMEMBERED_LENGTH = 1_024
 """Longer targets are read each time: what clients can make up must not fill the memory."""
+
+IGNORED = "X-Imgmirror-Ignored"
+"""Names the options of another proxy's address that change nothing here."""
 
 PlanKind = Literal["original", "variant"]
 
@@ -54,7 +59,8 @@ class Plan:
     one of them before its grammar was known still answers when the source does not. `askable` are those that may be
     fetched when the source is dead. `refusal` is set where only what is kept is admitted. `expires_at` is the end of
     the signature, unix seconds, or None. `minded` are the hints that the answer depends on, None when on none; those
-    of a picture's place count only with `client_hints`. `headers` are the same in every answer.
+    of a picture's place count only with `client_hints`. `served` is what an address in another proxy's grammar said,
+    `dialect` which one that is, empty for our own. `headers` are the same in every answer.
     """
 
     kind: PlanKind
@@ -68,6 +74,8 @@ class Plan:
     written: tuple[Source, ...] = ()
     askable: tuple[Source, ...] = ()
     refusal: SourceNotAllowed | None = None
+    dialect: str = ""
+    served: Served | None = None
     client_hints: InitVar[bool] = False
     minded: Minded | None = field(init=False)
     headers: dict[str, str] = field(init=False)
@@ -78,7 +86,8 @@ class Plan:
         minded = Minded(slow, "width" in hinted, "dpr" in hinted)
         self.minded = minded if any(minded) else None
         vary = (("Accept",) if self.negotiated else ()) + minded.vary
-        headers = {"Vary": vary, "Accept-CH": minded.accept_ch}
+        ignored = self.served.ignored if self.served else ()
+        headers = {"Vary": vary, "Accept-CH": minded.accept_ch, IGNORED: ignored}
         self.headers = {name: ", ".join(words) for name, words in headers.items() if words}
 
     def at(self, source: Source) -> Plan:
@@ -145,44 +154,77 @@ class Plans:
     def __init__(self, config: Config, policy: Policy, signer: Signer | None) -> None:
         self._config = config
         self._policy = policy
-        self._signer = signer
+        self._admission = Admission(config, signer)
+        self._has_keys = signer is not None
+        self._hosts = config.hosts
         self._unwrapper = unwrapper_of(config)
         self._known: OrderedDict[str, Plan] = OrderedDict()
 
-    def known(self, target: str, *, now: float) -> Plan | None:
-        """Return the plan of a target seen before, or None."""
-        plan = self._known.get(target)
+    @property
+    def has_hosts(self) -> bool:
+        """Whether a dialect is spoken at the root of any host."""
+        return bool(self._hosts)
+
+    def root_of(self, host: str | None) -> str:
+        """Return the dialect that is spoken at the root of a host, as `Host` names it; empty at our own hosts."""
+        return self._hosts.get(host_name(host), "") if self._hosts and host else ""
+
+    def known(self, target: str, *, now: float, root: str = "") -> Plan | None:
+        """Return the plan of a target seen before, or None; `root` as for `make`."""
+        plan = self._known.get(root + target)
         if plan is not None and plan.expires_at is not None and plan.expires_at <= now:
             raise SignatureExpired
         return plan
 
-    def make(self, target: str, *, now: float, kept_counts: bool = False) -> Plan:
+    def make(self, target: str, *, now: float, root: str = "", kept_counts: bool = False) -> Plan:
         """Return the plan of a raw request target (origin-form, not decoded).
 
+        `root`: the dialect that is spoken at the host that was asked, empty at our own.
         `kept_counts`: a source that is not admitted, where a wrapper's own address is, gets a plan with its
         `refusal`, for an original that is kept under that address.
 
         Raises:
             RequestError: what is wrong with it, or why it is not admitted.
         """
-        plan = self.read(target)
+        plan = self.read(target, root=root)
         self._admit(plan, target, now=now)
+        # What is remembered need not hold what was verified.
+        plan.served = None
         if plan.refusal is not None and not kept_counts:
             raise plan.refusal
         if len(target) <= MAX_REMEMBERED_LENGTH:
-            self._known[target] = plan
+            # No target begins as the name of a dialect does.
+            self._known[root + target] = plan
         if len(self._known) > MAX_PLANS:
             self._known.popitem(last=False)
         return plan
 
-    def read(self, target: str) -> Plan:
-        """Return what `target` says, without asking whether it is admitted."""
+    def read(self, target: str, *, root: str = "") -> Plan:
+        """Return what `target` says, without asking whether it is admitted; `root` as for `make`."""
         path, _, query = target.partition("?")
+        if not root and path.startswith(IMAGE_MOUNT):
+            return self._native(target)
+        other = mounted(target, root=root)
+        if other is not None:
+            return self._other(other)
         if path == "/":
             return self._worker(query)
-        if path.startswith(IMAGE_MOUNT):
-            return self._native(target)
         raise NotFound
+
+    def _other(self, mount: Mounted) -> Plan:
+        """Return the plan of an address in another proxy's grammar; what asks for nothing gets the original."""
+        served = mount.grammar.serve_rest(mount.rest)
+        way = self._unwrapper.way(read_source(served.source))
+        options = dict(served.options)
+        preset = options.pop(PRESET, None)
+        transform = Transform.of_texts(options, preset=preset) if options or preset else None
+        return self._plan(
+            way,
+            transform,
+            expires_at=served.expires_at,
+            dialect=mount.grammar.name,
+            served=served,
+        )
 
     def _worker(self, query: str) -> Plan:
         if not is_worker(query):
@@ -197,7 +239,7 @@ class Plans:
         asked = parse_native(target, mount=IMAGE_MOUNT)
         way = self._unwrapper.way(asked.source)
         # Where nothing is signed, `exp` says nothing.
-        expires_at = asked.exp if self._signer else None
+        expires_at = asked.exp if self._has_keys else None
         if asked.is_original:
             return Plan(
                 "original",
@@ -207,13 +249,24 @@ class Plans:
                 version=asked.version,
                 written=way.written,
             )
-        transform = Transform.parse(asked.options)
-        resolved = transform.resolved(self._config.presets)
+        return self._plan(way, Transform.parse(asked.options), expires_at=expires_at)
+
+    def _plan(
+        self,
+        way: Way,
+        transform: Transform | None,
+        *,
+        expires_at: int | None,
+        dialect: str = "",
+        served: Served | None = None,
+    ) -> Plan:
         render = self._config.render
         limits = Limits(render.max_output_side, render.max_output_pixels)
-        require_within(resolved, limits)
+        resolved = transform.resolved(self._config.presets) if transform else None
+        if resolved is not None:
+            require_within(resolved, limits)
         return Plan(
-            "variant",
+            "variant" if transform else "original",
             way.source,
             way.steps,
             transform,
@@ -221,21 +274,29 @@ class Plans:
             expires_at=expires_at,
             limits=limits,
             written=way.written,
+            dialect=dialect,
+            served=served,
             client_hints=render.client_hints,
         )
 
     def _admit(self, plan: Plan, target: str, *, now: float) -> None:
-        signed = self.verified(plan, target, now=now)
-        widths = self._config.rewrite.widths
-        bounded = plan.transform is None or plan.transform.is_bounded(widths)
+        claim = self.claim(plan, target, now=now)
+        if plan.dialect and plan.expires_at is not None and plan.expires_at <= now:
+            raise SignatureExpired
+        bounded = self.is_bounded(plan, claim)
         way = (plan.source, *plan.written) if plan.written else ()
         if any(self._policy.denied(source) for source in way):
             raise SourceNotAllowed(detail="sources.deny names it, or a wrapper on the way")
         try:
-            self._policy.admit(plan.source, transform_is_preset_only=bounded, signed=signed)
+            self._policy.admit(
+                plan.source,
+                transform_is_preset_only=bounded,
+                signed=claim.signed,
+                covers_options=claim.covers_options,
+            )
         except SourceNotAllowed as refusal:
             plan.written = tuple(
-                source for source in plan.written if self._admits(source, bounded=bounded, signed=signed)
+                source for source in plan.written if self._admits(source, bounded=bounded, claim=claim)
             )
             if not plan.written:
                 raise
@@ -249,32 +310,38 @@ class Plans:
             return False
         return True
 
-    def _admits(self, source: Source, *, bounded: bool, signed: bool | None) -> bool:
+    def is_bounded(self, plan: Plan, claim: Claim) -> bool:
+        """Tell whether what is asked for is one of a few: the original, a preset, or a width of `rewrite.widths`.
+
+        A signature over the source alone vouches for no width.
+        """
+        if plan.transform is None:
+            return True
+        return plan.transform.is_bounded(() if claim.covers_options is False else self._config.rewrite.widths)
+
+    def _admits(self, source: Source, *, bounded: bool, claim: Claim) -> bool:
         try:
-            self._policy.admit(source, transform_is_preset_only=bounded, signed=signed)
+            self._policy.admit(
+                source,
+                transform_is_preset_only=bounded,
+                signed=claim.signed,
+                covers_options=claim.covers_options,
+            )
         except SourceNotAllowed:
             return False
         return True
 
-    def verified(self, plan: Plan, target: str, *, now: float) -> bool | None:
-        """Return True for a good signature, None where there are no keys or the form carries no signature.
+    def claim(self, plan: Plan, target: str, *, now: float) -> Claim:
+        """Return what the signature of an address vouches for.
 
         Raises:
             SignatureMissing, SignatureMismatch, SignatureExpired: what is wrong with it.
         """
-        if self._signer is None or not target.startswith(IMAGE_MOUNT):
-            return None
-        asked = parse_native(target, mount=IMAGE_MOUNT)
-        options = plan.transform.canonical() if plan.transform else asked.options
-        former = former_spelling(asked.source.url)
-        try:
-            self._signer.verify(options, asked.source.url, sig=asked.sig, exp=asked.exp, now=now)
-        except SignatureMismatch:
-            # Published when the canonical source left `|` and others as they were.
-            if former is None:
-                raise
-            self._signer.verify(options, former, sig=asked.sig, exp=asked.exp, now=now)
-        return True
+        if plan.served is not None:
+            return self._admission.of_dialect(plan.dialect, plan.served.proof)
+        if not target.startswith(IMAGE_MOUNT):
+            return UNSIGNED
+        return self._admission.of_native(target, plan.transform, now=now)
 
 
 def _require_no_other_scheme(query: str) -> None:

@@ -34,7 +34,8 @@ _NO_FALLBACK = frozenset({"", "refreshing", NOT_KEPT})
 _BASE = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": (
-        "Cache-Status, Content-Length, Content-Range, ETag, Proxy-Status, X-Imgmirror-Fallback, X-Request-Id"
+        "Cache-Status, Content-Length, Content-Range, ETag, Proxy-Status, X-Imgmirror-Fallback, "
+        "X-Imgmirror-Ignored, X-Request-Id"
     ),
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",

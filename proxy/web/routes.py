@@ -7,19 +7,22 @@ some. So there is none: the raw target decides.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
 from cache.errors import CacheError, FlightClosed, NotKept, StoreBusy, StoreUnreadable
-from proxy.errors import Internal, MethodNotAllowed, MirrorError, QueueFull
+from proxy.errors import Internal, MethodNotAllowed, MirrorError, NotFound, QueueFull
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY, error_response, from_aiohttp
 from proxy.web.handlers.admin import purge, rewrite
+from proxy.web.handlers.cors import cors_help, is_cors_needed
 from proxy.web.handlers.explain import EXPLAIN_MOUNT, explain
 from proxy.web.handlers.home import home, script
 from proxy.web.handlers.pictures import answer_picture
 from proxy.web.handlers.service import healthz, metrics, readyz
+from proxy.web.plans import IMAGE_MOUNT
 from proxy.web.server import Request
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,15 @@ _FIXED: dict[str, tuple[frozenset[str], Handler]] = {
     "/metrics": (_READ, metrics),
     "/rewrite": (frozenset({hdrs.METH_POST}), rewrite),
     "/purge": (frozenset({hdrs.METH_POST}), purge),
+    "/cors/": (_READ, cors_help),
+    "/cors/iscorsneeded": (_READ, is_cors_needed),
+}
+_AT_EVERY_HOST = frozenset({"/healthz", "/readyz"})
+_AT_OUR_OWN = (EXPLAIN_MOUNT, IMAGE_MOUNT, "/static/")
+"""What a host that speaks another proxy's dialect does not answer, beside `_FIXED`."""
+_AT_ROOTS: dict[tuple[str, str], Handler] = {
+    ("cors-anywhere", "/"): cors_help,
+    ("cors-anywhere", "/iscorsneeded"): is_cors_needed,
 }
 
 
@@ -49,6 +61,20 @@ def raw_target(request: web.BaseRequest) -> str:
     authority_end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
     tail = rest[authority_end:]
     return tail if tail.startswith("/") else "/" + tail
+
+
+def asked_host(request: web.BaseRequest) -> str | None:
+    """Return the host that was asked, as it was written: of an absolute target its own (RFC 9112 §3.2.2).
+
+    `X-Forwarded-Host` does not count: a proxy in front has to pass `Host` on.
+    """
+    target = request.raw_path
+    if target.startswith("/"):
+        return request.headers.get(hdrs.HOST)
+    scheme, mark, rest = target.partition("://")
+    if not mark or not scheme.isalpha():
+        return request.headers.get(hdrs.HOST)
+    return re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")[2]
 
 
 async def dispatch(context: Context, request: Request) -> web.StreamResponse:
@@ -75,6 +101,10 @@ async def _handled(context: Context, request: Request, request_id: str) -> web.S
     path, _, query = target.partition("?")
     if context.clients is not None:
         context.clients.admit(request, path, now=context.now())
+    # Most services have none: a hit does not look at its host then.
+    root = context.plans.root_of(asked_host(request)) if context.plans.has_hosts else ""
+    if root and path not in _AT_EVERY_HOST:
+        return await _at_root(context, request, target, request_id, root=root)
     if path in _FIXED:
         request.route = path
         methods, handler = _FIXED[path]
@@ -91,6 +121,26 @@ async def _handled(context: Context, request: Request, request_id: str) -> web.S
         request.route = "/"
         return await home(context, request)
     return await answer_picture(context, request, target, request_id)
+
+
+async def _at_root(
+    context: Context, request: Request, target: str, request_id: str, *, root: str
+) -> web.StreamResponse:
+    """Answer at a host that speaks the dialect `root`, and nothing of our own but health."""
+    path = target.partition("?")[0]
+    request.route = "other"
+    if path in _FIXED or path.startswith(_AT_OUR_OWN):
+        raise NotFound
+    if request.method == hdrs.METH_OPTIONS:
+        return _preflight(request)
+    handler = _AT_ROOTS.get((root, target))
+    if handler is not None:
+        return await _with_method(context, request, _READ, handler)
+    if request.method not in _READ:
+        raise MethodNotAllowed
+    if target == "/":
+        raise NotFound
+    return await answer_picture(context, request, target, request_id, root=root)
 
 
 async def _with_method(
@@ -160,6 +210,7 @@ def _failed(request: Request, context: Context, error: MirrorError, request_id: 
 def _source(context: Context, request: web.BaseRequest) -> str:
     """Return the source that a request asks for, also one that is not admitted; empty when there is none."""
     try:
-        return context.plans.read(raw_target(request)).source.url
+        root = context.plans.root_of(asked_host(request))
+        return context.plans.read(raw_target(request), root=root).source.url
     except MirrorError:
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -174,6 +175,27 @@ async def test_split_list_that_lost_a_part_deletes_no_body_that_is_used(
         assert not (await store.purge(url)).body_deleted
     assert layout.body(DIGEST).read_bytes() == PIXEL
     assert (await store.purge(urls[5])).body_deleted
+
+
+@pytest.mark.parametrize("obstacle", ["pipe", "symbolic link"])
+async def test_body_stays_while_an_entry_that_may_name_it_cannot_be_read(
+    store: Originals, layout: Layout, obstacle: str
+) -> None:
+    """A body is never deleted on a guess; it goes once its last entry can be read, and is purged."""
+    for number in range(2):
+        await keep(store, address(number), PIXEL)
+    path = layout.entry(source_key(address(1)))
+    text = path.read_bytes()
+    path.unlink()
+    if obstacle == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path.with_suffix(".elsewhere"))
+    assert not (await store.purge(address(0))).body_deleted
+    assert layout.body(DIGEST).read_bytes() == PIXEL
+    path.unlink()
+    path.write_bytes(text)
+    assert (await store.purge(address(1))).body_deleted
 
 
 async def test_commit_beside_a_lost_part_begins_a_partial_list(

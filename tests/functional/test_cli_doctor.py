@@ -177,3 +177,22 @@ def test_findings_are_lines_for_people(tmp_path: Path, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "ok   AVIF: can be written and read" in out
     assert out.rstrip().endswith("everything is as it should be")
+
+
+def test_dialect_keys_and_hosts_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which addresses are closed, what that does not close, and a host name that is given away by mistake."""
+    config = write_config(
+        tmp_path,
+        {
+            "server": {"host": "0.0.0.0", "public_url": "https://img.example.org"},
+            "sources": {"open_to_world": True},
+            "dialects": {"thumbor": {"keys": ["a", "b"]}},
+        },
+    )
+    config.write_text(config.read_text() + '[hosts]\n"IMG.example.org" = "ipx"\n')
+    code, findings = examined(config, capsys, "--offline")
+    assert code == 1
+    assert findings["dialect keys"]["level"] == "note"
+    assert "as open as without them" in findings["dialect keys"]["found"]
+    assert findings["hosts"]["level"] == "care"
+    assert "given to ipx" in findings["hosts"]["found"]

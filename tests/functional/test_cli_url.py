@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import invoke
+from service import write_config
 
 from proxy.cli import build_parser, main
 from proxy.cli.url import run
@@ -80,7 +82,7 @@ def test_unwrap_prints_sources_and_what_is_lost(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("dialect", "expected"),
     [
-        ("weserv", "/?url=http%3A%2F%2Fh.example%2Fa%2Cb.png%3Fv%3D1&output=webp&w=640"),
+        ("weserv", "/?url=http%3A%2F%2Fh.example%2Fa%2Cb.png%3Fv%3D1&output=webp&we=1&w=640"),
         ("imgproxy", "/_/f:webp/w:640/aHR0cDovL2guZXhhbXBsZS9hLGIucG5nP3Y9MQ"),
         ("thumbor", "/unsafe/fit-in/640x0/filters:format(webp)/http%3A%2F%2Fh.example%2Fa%2Cb.png%3Fv%3D1"),
         ("cloudflare", "/cdn-cgi/image/format=webp,width=640/http://h.example/a,b.png?v=1"),
@@ -193,3 +195,19 @@ def test_build_and_sign_as_json_name_every_part(capsys: pytest.CaptureFixture[st
     assert json.loads(capsys.readouterr().out) == {"url": url} | parts
     assert call("sign", "w=5", SOURCE, "--exp", "99", "--json", config=SIGNED) == 0
     assert json.loads(capsys.readouterr().out) == parts
+
+
+def test_explain_reads_addresses_of_other_proxies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At their mount, and at the root of a host of their own."""
+    config = write_config(tmp_path, {"dialects": {"camo": {"keys": ["test"]}}})
+    config.write_text(config.read_text() + '[hosts]\n"i.example" = "weserv"\n')
+    assert (
+        invoke("url", "explain", "https://i.example/?url=h.example/a.png&w=300&il", "--json", config=config)
+        == 0
+    )
+    said = json.loads(capsys.readouterr().out)
+    assert (said["source"], said["dialect"], said["ignored"]) == ("http://h.example/a.png", "weserv", "il")
+    assert said["options"] == "anim=false,fit=contain,upscale=true,width=300"
+    address = "/camo/" + "0" * 40 + "/" + b"http://h.example/a.png".hex()
+    assert invoke("url", "explain", address, "--json", config=config) == 1
+    assert json.loads(capsys.readouterr().out)["error"] == "signature_mismatch"

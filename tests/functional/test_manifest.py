@@ -140,7 +140,7 @@ def test_manifest_is_not_written_when_something_could_not_be_read(
     elif what == "UTF-16":
         (folder / "a.md").write_bytes("![](http://h.example/a.png)".encode("utf-16"))
     else:
-        (folder / "a.md").write_text("a\n" * 500_001)
+        (folder / "a.md").write_text(f"![]({WRAPPER}http://h.example/a.png)\n" + "a\n" * 500_001)
     assert invoke(command, folder, "--manifest", manifest, config=config) == 1
     assert manifest.read_text() == "http://h.example/before.png\n"
     assert f"{manifest} was not written" in capsys.readouterr().err

@@ -116,6 +116,29 @@ def test_articles_that_point_at_us_already_get_the_additions(
     assert article.read_text() == page(origin)
 
 
+def test_markdown_images_of_ours_become_tags_and_markdown_again(
+    tmp_path: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their text may be any: it is listed, written and put back as it was."""
+    config = write_config(tmp_path, {"server": {"public_url": BASE}, "rewrite": {"markdown_images": True}})
+    article = tmp_path / "site" / "a.md"
+    article.parent.mkdir()
+    text = (
+        f"![图 *一*]({WRAPPER}{origin.url('/photo.jpg')})\n\ntext ![二]({WRAPPER}{origin.url('/disc.png')})\n"
+    )
+    article.write_text(text, encoding="utf-8")
+    invoke("warm", article, config=config)
+    assert invoke("rewrite", article.parent, "--write", config=config) == 0
+    capsys.readouterr()
+    assert invoke("rewrite", article.parent, "--write", "--responsive", "--json", config=config) == 0
+    (done,) = json.loads(capsys.readouterr().out)["articles"]
+    assert done["added"][0]["text"].startswith("<p><img src=")
+    assert [image["alt"] for image in images(article.read_text("utf-8"))] == ["图 一", "二"]
+    assert invoke("rewrite", article.parent, "--check", "--responsive", config=config) == 0
+    assert invoke("rewrite", article.parent, "--undo", config=config) == 0
+    assert article.read_text("utf-8") == text
+
+
 def test_colours_of_warmed_pictures_cost_no_decode(
     tmp_path: Path, origin: ScriptedOrigin, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

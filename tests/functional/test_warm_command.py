@@ -77,6 +77,17 @@ def renders(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     return jobs
 
 
+@pytest.mark.parametrize("base", [(), ("--base-url", "http://new.test")], ids=["same base", "moved"])
+def test_articles_that_point_at_a_former_base_are_warmed_as_their_journal_says(
+    posts: Path, config: Path, origin: ScriptedOrigin, base: tuple[str, ...]
+) -> None:
+    """The mirror has moved, nobody named its former address: the pictures are ours all the same."""
+    assert invoke("rewrite", posts, "--write", "--base-url", "http://old.test", config=config) == 0
+    code, report = warmed(posts, *base, config=config)
+    assert code == 0
+    assert report["summary"]["kept"] == 2
+
+
 def test_warm_fetches_each_source_once_and_decodes_it_once(
     posts: Path, origin: ScriptedOrigin, config: Path, renders: list[Job]
 ) -> None:

@@ -31,6 +31,8 @@ class Page:
         self._socket = socket
         self._ids = itertools.count(1)
         self.errors: list[str] = []
+        self.types: dict[str, str] = {}
+        """Media types of what came, by address; noted after `Network.enable`."""
 
     async def call(self, method: str, **params: Any) -> Any:
         number = next(self._ids)
@@ -40,16 +42,21 @@ class Page:
             if message.get("method") == "Log.entryAdded":
                 entry = message["params"]["entry"]
                 self.errors.append(f"{entry['text']} {entry.get('url', '')}")
+            if message.get("method") == "Network.responseReceived":
+                answer = message["params"]["response"]
+                self.types[answer["url"]] = answer["mimeType"]
             if message.get("id") == number:
                 assert "error" not in message, message
                 return message["result"]
 
-    async def open(self, url: str) -> None:
-        """Load a page and wait until all of its pictures have come or failed."""
+    async def open(self, url: str, *, eagerly: bool = True) -> None:
+        """Load a page and wait until all of its pictures have come or failed, lazy ones too if `eagerly`."""
         await self.call("Page.navigate", url=url)
         await self.evaluate(
             "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))"
         )
+        if not eagerly:
+            return
         await self.evaluate(
             "Promise.allSettled([...document.images].map(i => { i.loading = 'eager'; return i.decode() }))"
         )
@@ -68,7 +75,9 @@ class Page:
 
 
 @asynccontextmanager
-async def open_browser(*, width: int = 1200, height: int = 900) -> AsyncIterator[Page]:
+async def open_browser(
+    *, width: int = 1200, height: int = 900, arguments: tuple[str, ...] = ()
+) -> AsyncIterator[Page]:
     """Start Chromium and yield its page."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     assert program, "no Chromium on this machine"
@@ -85,6 +94,7 @@ async def open_browser(*, width: int = 1200, height: int = 900) -> AsyncIterator
             f"--window-size={width},{height}",
             f"--user-data-dir={profile}",
             "--remote-debugging-port=0",
+            *arguments,
         ]
         process = await asyncio.create_subprocess_exec(
             *command, "about:blank", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -37,7 +37,8 @@ def enriched(
     config = Config.model_validate(sections)
     settings = RewriteSettings.of(config, base_url=base, all_images=all_images, responsive=True)
     data = article.encode() if isinstance(article, str) else article
-    return rewritten(data, settings.rewriter(), kind=kind, look_up=look_up)
+    rewriter = settings.rewriter()
+    return rewritten(data, rewriter, kind=kind, kept=look_up(rewriter.rewrite(data, kind=kind).asked))
 
 
 class _Images(HTMLParser):

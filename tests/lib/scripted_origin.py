@@ -204,6 +204,12 @@ def running_in_thread(origin: _Origin) -> Iterator[_Origin]:
         loop.close()
 
 
+def stop_in_thread(origin: ScriptedOrigin) -> None:
+    """Let an origin that runs in a thread of its own die; it may be called from any other thread."""
+    if origin._server is not None:
+        asyncio.run_coroutine_threadsafe(origin.stop(), origin._server.get_loop()).result()
+
+
 def head(status: int, headers: Headers = (), *, version: str = "HTTP/1.1") -> bytes:
     """Return the head of an answer, blank line included."""
     known = status in HTTPStatus.__members__.values()

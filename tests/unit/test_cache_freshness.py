@@ -302,6 +302,16 @@ def test_entry_from_the_future_is_stale() -> None:
     assert remaining_seconds(entry, now=NOW, min_fresh_seconds=DAY) == 0
 
 
+def test_entry_whose_origin_has_the_same_wrong_clock_is_stale() -> None:
+    """A `Date` as far ahead as our own clock was gives no age; the origin's lifetime must not count from there."""
+    ahead = NOW + 10 * DAY
+    headers = {"cache-control": "max-age=99999", "date": format_http_date(ahead)}
+    entry = make_entry("http://h/a", headers=headers)
+    entry = dataclasses.replace(entry, request_time=ahead, response_time=ahead, validated_at=ahead)
+    assert remaining_seconds(entry, now=ahead, min_fresh_seconds=0) == 99999
+    assert remaining_seconds(entry, now=NOW, min_fresh_seconds=0) == 0
+
+
 def test_entry_from_some_seconds_ahead_is_fresh() -> None:
     """Two machines' clocks differ a little; that is no reason to ask."""
     assert remaining_seconds(kept(), now=NOW - 5, min_fresh_seconds=0) == 100

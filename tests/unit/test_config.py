@@ -73,7 +73,7 @@ def test_shipped_file_names_every_key() -> None:
     for name in key_names():
         section, key = name.split(".")[:2]
         if key == "<name>":
-            assert f"[{section}." in text
+            assert f"[{section}." in text or f"[{section}]" in text
             continue
         body = text.split(f"[{section}]", 1)[1].split("\n[", 1)[0] if f"[{section}]" in text else ""
         line = re.search(rf"^(?:# )?{key} = .*#.*$", body, re.MULTILINE)
@@ -319,3 +319,27 @@ def test_transforms_are_bounded_off_loopback_unless_signed(
 ) -> None:
     config = Config.model_validate({"server": {"host": host}, "sources": {"keys": keys}})
     assert config.any_transform is any_transform
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['baseURL = "https://x.example/"\n[params]\na = 1\n', 'base_url = "x"\n[server]\n', 'baseurl = "x"\n'],
+)
+def test_configuration_of_a_site_generator_in_the_working_directory_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Hugo and Zola call theirs `config.toml` too. Named with --config, it is read and refused."""
+    path = write(tmp_path, text)
+    monkeypatch.chdir(tmp_path)
+    assert load(None, {}).path is None
+    assert problems_of(path)
+
+
+@pytest.mark.parametrize("text", ['baseURL = "x"\n[store]\n', "[sever]\n", "base_url ="])
+def test_configuration_in_the_working_directory_that_may_be_ours_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    write(tmp_path, text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError):
+        load(None, {})

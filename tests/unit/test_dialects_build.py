@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from proxy.dialects import GRAMMARS, Unwrapper
 from proxy.dialects.asked import tidied
 from proxy.errors import InvalidTransform
+from proxy.images.geometry import Limits, asked_area, make_plan
+from proxy.images.resolved import Resolved
+from proxy.images.transform import Transform
 from proxy.source import Source
 
 MOUNT = "https://w.example"
@@ -91,6 +94,57 @@ def test_unwrapping_what_was_built_gives_both_back(
         assume(False)
         raise
     assert found == (source, data, ())
+
+
+SERVED_BUILT = sorted(name for name in BUILT if GRAMMARS[name].serve is not None)
+SAME = ("quality", "format", "dpr", "gravity", "rotate", "flip", "trim", "background")
+
+
+def answered(dialect: str, source: str, options: dict[str, str]) -> tuple[str, Resolved]:
+    """Return what the service answers to an address that was built for a mount of its own."""
+    build = GRAMMARS[dialect].build
+    assert build is not None
+    served = GRAMMARS[dialect].serve_rest(build("", source, options).removeprefix("/"))
+    assert not served.ignored
+    return Source.parse(served.source).url, Transform.of_texts(served.options).resolved({})
+
+
+@pytest.mark.parametrize("dialect", SERVED_BUILT)
+@given(
+    scheme=st.sampled_from(["http", "https"]),
+    port=st.sampled_from(["", ":8080"]),
+    path=TEXT,
+    query=TEXT,
+    data=OPTIONS,
+)
+@settings(max_examples=150)
+def test_serving_what_was_built_gives_both_back(
+    dialect: str, scheme: str, port: str, path: str, query: str, data: dict[str, str]
+) -> None:
+    """The same source, the same options, and the same size of every picture that is larger than the area.
+
+    What is smaller has the size that the peer gives it (`tests/functional/test_served.py`), and where nothing that may
+    be enlarged is asked for, ours.
+    """
+    source = Source.parse(f"{scheme}://h.example{port}/a{path}?{query}").url
+    try:
+        found, wanted = answered(dialect, source, data), Transform.of_texts(data).resolved({})
+    except InvalidTransform:
+        return  # most dialects carry few of them, and Next.js' addresses nothing without a width
+    assert found[0] == source
+    assert [getattr(found[1], name) for name in SAME] == [getattr(wanted, name) for name in SAME]
+    width, height = (side or 1 for side in asked_area(wanted))
+    naturals = [(2 * width + 3, 3 * height + 1), (3 * width, 2 * height)]
+    if wanted.fit in ("scale-down", "contain"):
+        naturals += [(max(1, width // 2), max(1, height // 3)), (1, 1)]
+    for natural in naturals:
+        assert planned(natural, found[1]) == planned(natural, wanted)
+
+
+def planned(natural: tuple[int, int], wanted: Resolved) -> tuple[object, ...]:
+    """Return the size, the canvas and the cut of a picture of `natural` size."""
+    plan = make_plan(natural, wanted, limits=Limits(10**6, 10**12))
+    return plan.size, plan.canvas, plan.crop
 
 
 @pytest.mark.parametrize("dialect", AS_MUCH)

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from proxy.dialects import GRAMMARS, Unwrapped, Unwrapper
-from proxy.dialects.asked import Key
+from proxy.dialects.asked import Key, nothing
 from proxy.dialects.grammar import Grammar
 from proxy.dialects.services import shipped
+from proxy.dialects.serving import Served
+from proxy.errors import InvalidTransform
 
 PAGE = Path(__file__).parents[2] / "docs" / "dialects.md"
 SHORT = {"width": "w", "height": "h", "gravity": "g", "quality": "q", "format": "f"}
@@ -38,6 +40,46 @@ def fate(grammar: Grammar, item: Key, name: str) -> str:
     return ", ".join(words) or "ignored"
 
 
+def served(grammar: Grammar, example: str, name: str, value: str) -> Served:
+    """Return what an address with one option asks of this service.
+
+    Raises:
+        InvalidTransform: it is refused.
+    """
+    name = "" if name == "WxH" else name
+    return grammar.serve_rest(example.format(name=name, value=value).split("/", 3)[3])
+
+
+def served_fate(grammar: Grammar, item: Key, name: str) -> str:
+    """Return what becomes of an option in an address that is answered, where it has a meaning."""
+    if grammar.serve is None:
+        return "-"
+    fates = [fate_in(grammar, example, item, name) for example in (grammar.example, *grammar.alone)]
+    best = [found for found in fates if found not in ("same", "ignored", "refused")]
+    return max(best, key=len) if best else min(fates, key=("same", "ignored", "refused").index)
+
+
+def fate_in(grammar: Grammar, example: str, item: Key, name: str) -> str:
+    """Return what becomes of an option beside those of an example."""
+    try:
+        found = served(grammar, example, name, item.sample)
+    except InvalidTransform:
+        return "refused"
+    if name in found.ignored:
+        return "ignored"
+    neutral = next((key.names[0] for key in grammar.keys if key.served is nothing), "")
+    try:
+        base = served(grammar, example, neutral, "").options
+    except InvalidTransform:
+        base = {}
+    changed = {key: value for key, value in found.options.items() if base.get(key) != value}
+    if list(changed.items()) in ([(name, item.sample)], [(names_of(name), item.sample)]):
+        return "same"
+    gone = [f"no `{key}`" for key in base if key not in found.options]
+    words = [f"`{key}={value}`" for key, value in sorted(changed.items())] + gone
+    return f"mapped: {', '.join(words)}" if words else "same"
+
+
 def names_of(name: str) -> str:
     """Return the long name of an option that is spelled short here."""
     return next((long for long, short in SHORT.items() if short == name), name)
@@ -45,13 +87,12 @@ def names_of(name: str) -> str:
 
 def dialect_table() -> str:
     """Return the table of all options."""
-    rows = ["| dialect | option | for example | becomes |", "|---|---|---|---|"]
+    rows = ["| dialect | option | for example | in articles | when served |", "|---|---|---|---|---|"]
     for grammar in LISTED:
         for item in grammar.keys:
-            names = " ".join(f"`{name}`" for name in item.names)
-            rows.append(
-                f"| {grammar.name} | {names} | `{item.sample}` | {fate(grammar, item, item.names[0])} |"
-            )
+            names, first = " ".join(f"`{name}`" for name in item.names), item.names[0]
+            fates = f"{fate(grammar, item, first)} | {served_fate(grammar, item, first)}"
+            rows.append(f"| {grammar.name} | {names} | `{item.sample}` | {fates} |")
     return "\n".join(rows)
 
 
@@ -97,6 +138,17 @@ def test_all_names_of_an_option_mean_the_same(grammar: Grammar) -> None:
                 == opened(grammar, item.names[0], item.sample).options
                 for name in item.names
             ), item.names
+
+
+SERVED_WITH_KEYS = [grammar for grammar in LISTED if grammar.serve is not None]
+
+
+@pytest.mark.parametrize("grammar", SERVED_WITH_KEYS, ids=lambda grammar: grammar.name)
+def test_all_names_of_an_option_are_served_alike(grammar: Grammar) -> None:
+    """The table shows the first one; none is dropped in silence."""
+    for item in grammar.keys:
+        fates = {served_fate(grammar, item, name) for name in item.names}
+        assert len(fates - {"same"}) <= 1, (item.names, fates)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_only_squeeze_changes_the_shape(natural: tuple[int, int], wanted: Resolv
         plan = make_plan(natural, wanted, limits=LIMITS)
     except InvalidTransform:
         return
-    if wanted.fit == "squeeze" or 1 in plan.size:
+    if wanted.fit in ("squeeze", "squeeze-down") or 1 in plan.size:
         return
     width, height = plan.crop[2] - plan.crop[0], plan.crop[3] - plan.crop[1]
     if min(width, height) <= 1:
@@ -168,3 +168,28 @@ def test_more_than_the_limits_is_refused(options: dict[str, object]) -> None:
         make_plan((10, 10), wanted, limits=LIMITS)
     with pytest.raises(InvalidTransform, match="allowed"):
         require_within(wanted, LIMITS)
+
+
+@given(sizes, st.integers(1, 300), st.integers(1, 20_000))
+def test_picture_scaled_down_into_the_limits_obeys_both(
+    natural: tuple[int, int], most_side: int, most_pixels: int
+) -> None:
+    """Also where rounding both sides up would have a few pixels too many."""
+    limits = Limits(most_side, most_pixels)
+    width, height = make_plan(natural, Resolved(), limits=limits).canvas
+    assert 1 <= width <= most_side
+    assert 1 <= height <= most_side
+    assert width * height <= most_pixels
+
+
+@given(sizes, st.tuples(st.integers(1, 8192), st.integers(1, 4000)), gravities)
+@example((5, 3), (8192, 1), "bottom-right")
+@example((3, 5000), (1, 4000), "center")
+def test_cut_of_any_area_holds_a_whole_pixel(
+    natural: tuple[int, int], area: tuple[int, int], gravity: str
+) -> None:
+    """However flat the area and small the picture: a resampler needs a pixel to look at."""
+    plan = planned(natural, width=area[0], height=area[1], fit="cover", gravity=gravity)
+    left, top, right, bottom = plan.crop
+    assert right - left >= 1 - 1e-9
+    assert bottom - top >= 1 - 1e-9

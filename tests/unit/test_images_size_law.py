@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from proxy.images.decode.pillow import PillowDecoder, prepare
-from proxy.images.geometry import ENLARGING_FITS, FITS
+from proxy.images.geometry import DOWN_FITS, ENLARGING_FITS, FITS
 from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
 from proxy.images.transform import Transform
@@ -37,20 +37,31 @@ def inside(picture: Size, area: Size, *, enlarge: bool) -> Size:
 def documented(picture: Size, w: int | None, h: int | None, *, fit: str, enlarge: bool) -> Size:
     """The table of docs/api.md, row by row."""
     width, height = picture
-    enlarge = enlarge and fit != "scale-down"
+    enlarge = enlarge and fit not in {"scale-down", *DOWN_FITS}
     if w is None or h is None:
         scale = Fraction(w, width) if w else Fraction(h, height) if h else Fraction(1)
         scale = scale if enlarge else min(scale, Fraction(1))
         return nearest(width * scale), nearest(height * scale)
+    if fit == "oriented":
+        alike = (width < height) == (w < h)
+        fit = "contain" if not alike else "cover" if enlarge else "cover-down"
     if fit in {"scale-down", "contain"}:
         return inside(picture, (w, h), enlarge=enlarge)
-    if fit == "squeeze" and not enlarge:
-        return min(w, width), min(h, height)
+    if fit in DOWN_FITS or (fit == "squeeze" and not enlarge):
+        return documented_down(picture, (w, h), fit=fit)
     if fit in {"pad", "squeeze"} or enlarge or (width >= w and height >= h):
         return w, h
     if fit == "crop":
         return inside(picture, (w, h), enlarge=False)
     return nearest(min(width, Fraction(height * w, h))), nearest(min(height, Fraction(width * h, w)))
+
+
+def documented_down(picture: Size, area: Size, *, fit: str) -> Size:
+    """The rows of what is made smaller before it is filled."""
+    if fit in {"cover-down", "squeeze"}:
+        return min(area[0], picture[0]), min(area[1], picture[1])
+    share = min(Fraction(1), *(Fraction(have, want) for have, want in zip(picture, area, strict=True)))
+    return nearest(area[0] * share), nearest(area[1] * share)
 
 
 def looked(body: bytes, text: str) -> Inspection:

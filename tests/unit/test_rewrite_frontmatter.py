@@ -387,3 +387,36 @@ def test_json_with_a_fault_is_reported_and_not_taken_as_text(filler: str) -> Non
 def test_text_file_with_long_front_matter_is_an_article(tmp_path: Path, front: str, is_article: bool) -> None:
     (tmp_path / "a.txt").write_text(front)
     assert [found.path.name for found in find_articles([tmp_path])] == ["a.txt"] * is_article
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/_next/image?url=http%3A%2F%2Fh.example%2Fa.png&w=640&q=75",
+        "/site/.netlify/images?url=http%3A%2F%2Fh.example%2Fa.png",
+        "/_image?href=http%3A%2F%2Fh.example%2Fa.png",
+    ],
+)
+def test_image_endpoint_of_the_site_is_read_where_no_other_address_stands(address: str) -> None:
+    """Nothing in the front matter has two slashes, and an address is in it all the same."""
+    for article in (f"---\ncover: {address}\n---\n", f'+++\ncover = "{address}"\n+++\n'):
+        assert [item.source.url for item in rewrite(article).replaced] == ["http://h.example/a.png"]
+
+
+def test_slashes_that_are_escaped_are_slashes() -> None:
+    article = '---\ncover: "https:\\x2f\\x2fwsrv.nl\\x2f?url=h.example\\x2fa.png"\n---\n'
+    assert [item.source.url for item in rewrite(article).replaced] == ["http://h.example/a.png"]
+
+
+def test_space_in_the_address_of_a_picture_key_is_a_part_of_it() -> None:
+    """Browsers load `a b.png` all the same. A text that begins with an address is no address."""
+    article = f"---\ncover: '{WRAPPED.removesuffix('.png')} b.png'\nother: x\n---\n"
+    assert text(article) == f"---\ncover: '{ours('http://h.example/a%20b.png', 'headimg')}'\nother: x\n---\n"
+    for value in (
+        f"{WRAPPED} is a picture.",
+        f"{WRAPPED} 2x",
+        f"{WRAPPED} https://h/b.png",
+        f"{WRAPPED}, b.png",
+    ):
+        result = rewrite(f"---\ncover: '{value}'\n---\n")
+        assert [item.text for item in result.left] == [WRAPPED]

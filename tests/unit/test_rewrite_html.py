@@ -66,6 +66,10 @@ def amp(url: str, spelled: str = "&amp;") -> str:
         (f'<p style="background:url(&quot;{amp(W2)}&quot;)">', f'<p style="background:url(&quot;{amp(O2)}&quot;)">'),
         (f"<p style='a:URL({WRAPPED}?\\(1\\))'>", f"<p style='a:URL({O1}?\\(1\\))'>"),
         (f"<style>b{{c:url({WRAPPED}),url('{W2}')}}</style>", f"<style>b{{c:url({O1}),url('{O2}')}}</style>"),
+        (
+            f'<style>b{{c:url("{WRAPPED}")}}d{{e:url("{W2}")}}</style>',
+            f'<style>b{{c:url("{O1}")}}d{{e:url("{O2}")}}</style>',
+        ),
         (f'<style>b{{c:image-set("{WRAPPED}" 1x)}}</style>', f'<style>b{{c:image-set("{O1}" 1x)}}</style>'),
         # links: the original
         (f'<a href="{WRAPPED}">', f'<a href="{ours(preset="original")}">'),

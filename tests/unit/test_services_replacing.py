@@ -110,3 +110,24 @@ async def test_placeholder_that_came_first_gives_way_to_the_picture(store: Origi
         kept = await keep_as(store, picture(f"http://h/{name}.png", 2, LARGE), b"forbidden")
     fresh = picture(kept.source, 1)
     assert await objection(store, fresh, kept, now=NOW + 9 * WEEK) == ""
+
+
+async def test_placeholder_of_one_origin_leaves_the_pictures_of_another_alone(store: Originals) -> None:
+    """Two sites may show the same bytes; what one of them means by it says nothing about the other."""
+    good = Former(f"{7:064x}", 4, "image/png", NOW - WEEK, picture=SMALL)
+    for url in ("http://h/a.png", "http://elsewhere/a.png"):
+        await keep_as(store, picture(url, 1), b"good")
+        placeholder = await keep_as(store, picture(url, 2, SMALL, good), b"forbidden")
+    rules = Replacing(store, now=lambda: NOW)
+    await rules.put_back(placeholder.body_sha256, "http://h")
+    there = await store.get("http://elsewhere/a.png")
+    assert there is not None
+    assert there.body_sha256 == placeholder.body_sha256
+
+
+async def test_copy_of_an_archive_is_no_proof_that_a_picture_was_stable(store: Originals) -> None:
+    """The archive's copy is old, but what the source itself gives was never seen to stay."""
+    kept, fresh = picture("http://h/a.png", 1), picture("http://h/a.png", 2, LARGE)
+    recovered = dataclasses.replace(kept, recovered={"from": "http://archive/a.png"})
+    assert await objection(store, fresh, kept, now=NOW + 9 * WEEK) == ANOTHER_SIZE
+    assert await objection(store, fresh, recovered, now=NOW + 9 * WEEK) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import io
 import os
 import subprocess
@@ -31,11 +32,12 @@ from proxy.services.rewritejobs import (
 )
 from proxy.services.rewritepool import RewritePool
 from proxy.services.rewriteprocess import SMALL_BYTES, GuardedRewriter, RewriteProcess, TooCostly
+from proxy.services.rewritetree import Run
 
 SETTINGS = RewriteSettings.of(Config(sources=SourcesConfig(keys=("a key of this test",))), base_url=BASE)
 ARTICLE = f"---\nheadimg: {WRAPPED}\n---\n![\xe9]({WRAPPED})\n`{WRAPPED}`\n![](https://wsrv.nl/?url=h/a.png&w=9&x=1)\n"
 LARGE = ARTICLE.encode("latin-1") + b"text \xff" * (SMALL_BYTES // 6)
-SLOW = b"> " * 20 + b"a\n" * 400_000
+SLOW = f"![]({WRAPPED})\n\n".encode() + b"> " * 20 + b"a\n" * 400_000
 """Tens of seconds of processor time: deep quotes whose lines are lazy."""
 HUGE = b"a" * (64 << 20)
 SHORT = Limits(cpu_seconds=1)
@@ -143,15 +145,12 @@ def test_hostile_article_costs_the_commands_that_article_only(
     (tmp_path / "a.md").write_text(f"![]({WRAPPED})\n")
     (tmp_path / "slow.md").write_bytes(SLOW)
     (tmp_path / "z.md").write_text(f"![]({WRAPPED})\n")
-    monkeypatch.setattr(
-        rewrite_command, "GuardedRewriter", lambda settings: GuardedRewriter(settings, limits=SHORT)
-    )
+    monkeypatch.setattr(rewrite_command, "Run", functools.partial(Run, limits=SHORT))
     args = build_parser("rewrite").parse_args(["rewrite", ".", "--write", "--base-url", BASE])
     assert rewrite_command.run(args, Config()) == 1
     assert "slow.md: reading it takes more than 1 s of processor time" in capsys.readouterr().err
     assert all(BASE in (tmp_path / name).read_text() for name in ("a.md", "z.md"))
-    with GuardedRewriter(SETTINGS, limits=SHORT) as rewriter:
-        gathered = gather([tmp_path], rewriter)
+    gathered = gather([tmp_path], SETTINGS, limits=SHORT)
     assert [Path(item.article).name for item in gathered.unread] == ["slow.md"]
     assert len(gathered.articles) == 2
 

@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from proxy.cli.checks.finding import Finding
-from proxy.config import Config
+from proxy.config import Config, host_name
 from proxy.configfile import ConfigError
 from proxy.images.libvips import REPAIR, decoder_problem, find_libvips
 from proxy.policy import listen_problem, load_manifest
@@ -38,6 +39,7 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Findin
     yield from _manifest(config)
     yield from _administration(config)
     yield Finding("ok", "rewrite", _written(config))
+    yield from _dialects(config)
     yield from _public_address(config.server.public_url)
     if SHIPPED_CONTACT in config.fetch.user_agent:
         advice = "name your own contact in fetch.user_agent, so that origins write before they block"
@@ -57,6 +59,30 @@ def _written(config: Config) -> str:
     return (
         f"writes {signed} addresses with presets and, where a wrapper asked for a size, the widths {widths}"
     )
+
+
+def _dialects(config: Config) -> Iterator[Finding]:
+    """Yield what is to say about addresses of other proxies: their hosts, and which are signed."""
+    keyed = {name: len(keys) for name, keys in config.dialects.keys_by_name() if keys}
+    if keyed:
+        counts = ", ".join(f"{name} ({count})" for name, count in keyed.items())
+        yield Finding("ok", "dialect keys", f"unsigned addresses are refused of {counts}")
+        if not config.sources.keys and not config.on_loopback:
+            found = (
+                "dialects.*.keys close these dialects only; every other address is as open as without them"
+            )
+            yield Finding(
+                "note", "dialect keys", found, "set sources.allow, sources.manifest or sources.keys"
+            )
+    for host, dialect in config.hosts.items():
+        yield Finding("ok", "hosts", f"{host} answers addresses of {dialect}")
+    public = host_name(urlsplit(config.server.public_url).netloc)
+    if public in config.hosts:
+        found = f"{public} is the host of server.public_url and is given to {config.hosts[public]}"
+        advice = (
+            "addresses that rewrite writes would answer 404 there: take another host name for the dialect"
+        )
+        yield Finding("care", "hosts", found, advice)
 
 
 def machine_findings(config: Config) -> Iterator[Finding]:

@@ -18,12 +18,15 @@ from proxy.errors import MirrorError
 from proxy.images.choice import ANYWAY, FALLBACK, LOWER
 from proxy.services.untouched import is_answered_untouched
 from proxy.web.admin import require_admin
+from proxy.web.admission import Claim
 from proxy.web.context import Context
 from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import joined
 
 EXPLAIN_MOUNT = "/explain/"
-SERVICE_ADDRESSES = frozenset({"/healthz", "/readyz", "/metrics", "/rewrite", "/purge"})
+SERVICE_ADDRESSES = frozenset(
+    {"/healthz", "/readyz", "/metrics", "/rewrite", "/purge", "/cors/", "/cors/iscorsneeded"}
+)
 
 
 async def explain(context: Context, request: web.BaseRequest) -> web.Response:
@@ -50,6 +53,8 @@ async def _explained(context: Context, target: str, accept: str | None) -> dict[
     explanation = {
         "target": target,
         "kind": plan.kind,
+        "dialect": plan.dialect or None,
+        "ignored": list(plan.served.ignored) if plan.served else [],
         "source": plan.source.url,
         "unwrapped": list(plan.steps),
         "transform": _transform(plan),
@@ -69,13 +74,16 @@ def _transform(plan: Plan) -> dict[str, str] | None:
 
 
 def _policy(context: Context, target: str, plan: Plan) -> dict[str, Any]:
-    widths = context.config.rewrite.widths
-    preset_only = plan.transform is None or plan.transform.is_bounded(widths)
     try:
-        signed = context.plans.verified(plan, target, now=context.now())
+        claim = context.plans.claim(plan, target, now=context.now())
     except MirrorError:
-        signed = False
-    rules = context.policy.explain(plan.source, transform_is_preset_only=preset_only, signed=signed)
+        claim = Claim(False)
+    rules = context.policy.explain(
+        plan.source,
+        transform_is_preset_only=context.plans.is_bounded(plan, claim),
+        signed=claim.signed,
+        covers_options=claim.covers_options,
+    )
     verdict: dict[str, Any] = {"admitted": True, "rules": [_plain(rule) for rule in rules]}
     try:
         context.plans.make(target, now=context.now())

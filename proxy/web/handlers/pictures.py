@@ -56,12 +56,15 @@ class PictureRequest:
     5. The answer: 200, 206, 304, or a redirect to the original where the transform allows that.
     """
 
-    __slots__ = ("accept", "context", "from_wrapper", "plan", "request", "request_id", "target")
+    __slots__ = ("accept", "context", "from_wrapper", "plan", "request", "request_id", "root", "target")
 
-    def __init__(self, request: Request, context: Context, target: str, request_id: str) -> None:
+    def __init__(
+        self, request: Request, context: Context, target: str, request_id: str, *, root: str
+    ) -> None:
         self.request = request
         self.context = context
         self.target = target
+        self.root = root
         self.request_id = request_id
         self.from_wrapper = False
         self.accept = joined(request, "Accept")
@@ -105,10 +108,10 @@ class PictureRequest:
 
     def _plan(self) -> Plan:
         now = self.context.now()
-        plan = self.context.plans.known(self.target, now=now)
+        plan = self.context.plans.known(self.target, now=now, root=self.root)
         if plan is None:
             _refuse_loops(self.request, self.context.instance_id)
-            plan = self.context.plans.make(self.target, now=now, kept_counts=True)
+            plan = self.context.plans.make(self.target, now=now, root=self.root, kept_counts=True)
         elif "CDN-Loop" in self.request.headers or "Via" in self.request.headers:
             _refuse_loops(self.request, self.context.instance_id)
         return plan
@@ -172,6 +175,10 @@ class PictureRequest:
         resolved = self.plan.resolved
         if resolved is None or resolved.on_error != "original":
             raise error
+        # A host of another dialect does not answer our own addresses.
+        base = self.context.config.server.public_url if self.root else ""
+        if self.root and not base:
+            raise error
         bare = self.plan.transform is not None and self.plan.transform.preset is None
         if not isinstance(error, _BEYOND_LIMITS) and not (bare and isinstance(error, DecodeFailed)):
             raise error
@@ -182,7 +189,7 @@ class PictureRequest:
             # No longer than the address that leads here.
             options += f",exp={expires_at}" if expires_at is not None else ""
         headers = {
-            "Location": f"{IMAGE_MOUNT}{options}/{self.plan.source.url}",
+            "Location": f"{base}{IMAGE_MOUNT}{options}/{self.plan.source.url}",
             "Cache-Control": f"public, max-age={int(SHORT_SECONDS)}",
             "Access-Control-Allow-Origin": "*",
             "Timing-Allow-Origin": "*",
@@ -263,7 +270,7 @@ def _refuse_loops(request: web.BaseRequest, instance_id: str) -> None:
 
 
 async def answer_picture(
-    context: Context, request: Request, target: str, request_id: str
+    context: Context, request: Request, target: str, request_id: str, *, root: str = ""
 ) -> web.StreamResponse:
-    """Answer one request for a picture."""
-    return await PictureRequest(request, context, target, request_id).answer()
+    """Answer one request for a picture; `root` is the dialect of the host that was asked, empty at our own."""
+    return await PictureRequest(request, context, target, request_id, root=root).answer()

@@ -1,0 +1,54 @@
+"""Which dialect an address of this service is written in: by its mount, or by the host it was asked at. Pure.
+
+good   /imgproxy/_/w:300/plain/http://h/a.png     imgproxy, `_/w:300/…`
+good   /?url=h/a.png&w=300                        weserv; `/?http://h/a.png` is the worker's
+bad    /imgproxy                                  none
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.dialects.grammar import Grammar
+from proxy.dialects.known import GRAMMARS
+from proxy.dialects.opened import query_items
+from proxy.dialects.worker import is_worker
+
+SERVED: dict[str, Grammar] = {
+    name: grammar for name, grammar in GRAMMARS.items() if grammar.serve is not None
+}
+"""Every dialect that is answered, by its name."""
+
+_BY_SEGMENT = {grammar.mount.split("/")[1]: grammar for grammar in SERVED.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A dialect, and what stands behind its mount or at the root of its host, the query included."""
+
+    grammar: Grammar
+    rest: str
+
+
+def mounted(target: str, *, root: str = "") -> Mounted | None:
+    """Return what `target` (origin-form, as it stood on the wire) is in another proxy's grammar; None if nothing.
+
+    root: the dialect of the host that was asked, empty at the service's own.
+    """
+    if root:
+        return Mounted(SERVED[root], target[1:])
+    segment = target[1:].partition("?")[0].partition("/")[0]
+    grammar = _BY_SEGMENT.get(segment)
+    if grammar is not None and target.startswith(grammar.mount):
+        rest = target[len(grammar.mount) :]
+        if grammar.mount.endswith("/") or rest[:1] in ("", "/", "?"):
+            return Mounted(grammar, rest)
+    path, _, query = target.partition("?")
+    if path == "/" and not is_worker(query) and any(name == "url" for name, _ in query_items(query)):
+        return Mounted(GRAMMARS["weserv"], f"?{query}")
+    return None
+
+
+def is_help(mount: Mounted) -> bool:
+    """Tell whether it is cors-anywhere's page of help, which names no source."""
+    return mount.grammar.name == "cors-anywhere" and mount.rest in ("", "iscorsneeded")

@@ -1,0 +1,105 @@
+"""The signatures of other proxies: `dialects.<name>.keys`, and what they are over. Pure.
+
+    imgproxy     "<key hex>:<salt hex>"   HMAC-SHA256 over the salt, `/` and everything behind the signature
+    thumbor      the key                  HMAC-SHA1 over everything behind the signature
+    imagor       the key, or              the same; a digest (sha1, sha256, sha512) and how many characters of it are
+                 "sha256:40:<key>"        written, 0 for all
+    imageproxy   the key                  HMAC-SHA256 over the source, or over the source, `#` and the options
+    camo         the key                  HMAC-SHA1 over the source, in hexadecimal or base64url
+    miniflux     the key                  HMAC-SHA256 over the source
+
+All keys are tried, so that they can be changed one by one, and compared in constant time.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from proxy.dialects.serving import Message, Proof
+from proxy.errors import SignatureMismatch, SignatureMissing
+
+SIGNED = ("imgproxy", "thumbor", "imagor", "imageproxy", "camo", "miniflux")
+"""The served dialects that have signatures."""
+
+_HEX_PAIR = re.compile(r"((?:[0-9A-Fa-f]{2})+):((?:[0-9A-Fa-f]{2})*)")
+_DIGEST_AND_KEY = re.compile(r"(sha1|sha256|sha512):([0-9]{1,3}):(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: the digest, the secret, what stands before the message, and how many characters are written."""
+
+    digest: str
+    secret: bytes
+    salt: bytes = b""
+    length: int = 0
+
+    def signature(self, message: bytes) -> str:
+        """Return base64url without padding."""
+        mac = hmac.digest(self.secret, self.salt + message, self.digest)
+        text = base64.urlsafe_b64encode(mac).decode("ascii")
+        return (text[: self.length] if self.length else text).rstrip("=")
+
+    def hexadecimal(self, message: bytes) -> str:
+        """Return the signature in hexadecimal digits."""
+        return hmac.digest(self.secret, self.salt + message, self.digest).hex()
+
+
+def read_key(dialect: str, text: str) -> Key:
+    """Return the key that a text of the configuration means."""
+    if dialect == "imgproxy" and (pair := _HEX_PAIR.fullmatch(text)):
+        return Key("sha256", bytes.fromhex(pair[1]), bytes.fromhex(pair[2]))
+    if dialect == "imagor" and (match := _DIGEST_AND_KEY.fullmatch(text)):
+        return Key(match[1], match[3].encode(), length=int(match[2]))
+    digest = "sha1" if dialect in ("thumbor", "imagor", "camo") else "sha256"
+    return Key(digest, text.encode())
+
+
+class Verifier:
+    """Verifies the signatures of one dialect."""
+
+    def __init__(self, dialect: str, keys: tuple[str, ...]) -> None:
+        self._written = _both if dialect == "camo" else _base64
+        self._keys = tuple(read_key(dialect, text) for text in keys)
+
+    def verified(self, proof: Proof) -> Message:
+        """Return the message that the signature is over, the one with options first.
+
+        Raises:
+            SignatureMissing: there is none.
+            SignatureMismatch: no key made it.
+        """
+        if not proof.signature:
+            raise SignatureMissing
+        # All are compared, so that the time taken does not tell which one matched.
+        matches = [
+            message
+            for message in proof.messages
+            for key in self._keys
+            for text in self._written(key, message.text)
+            if _equal(text, proof.signature)
+        ]
+        if not matches:
+            raise SignatureMismatch
+        return max(matches, key=lambda message: message.with_options)
+
+
+_Written = Callable[[Key, bytes], Iterator[str]]
+
+
+def _base64(key: Key, message: bytes) -> Iterator[str]:
+    yield key.signature(message)
+
+
+def _both(key: Key, message: bytes) -> Iterator[str]:
+    yield key.signature(message)
+    yield key.hexadecimal(message)
+
+
+def _equal(expected: str, given: str) -> bool:
+    # compare_digest takes only ASCII text; a signature with anything else is a mismatch, not an error.
+    return hmac.compare_digest(expected.encode("ascii"), given.rstrip("=").encode("utf-8", "surrogatepass"))

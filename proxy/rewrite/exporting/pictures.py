@@ -1,0 +1,65 @@
+"""What a place shows, and the files that stand for it. Pure values.
+
+A static host does not negotiate: each format has a file of its own, and the page offers them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proxy.source import Source
+
+FOLDER = "imgmirror"
+"""The folder of the pictures, at the root of an exported site."""
+
+MEDIA_TYPES = {
+    "avif": "image/avif", "webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png", "gif": "image/gif",
+    "svg": "image/svg+xml",
+}  # fmt: skip
+"""Of the formats that pages name in `type`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A picture with options of ours, as addresses write them.
+
+    spread: the place can be given several widths, and its author named none. written: the wrappers' own addresses by
+    which the document shows it.
+    """
+
+    source: Source
+    options: str
+    spread: bool = False
+    written: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file in the folder of pictures. `width` is in pixels, 0 when it is not known."""
+
+    name: str
+    format: str
+    width: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The files of a want.
+
+    offers: by format, best first, widths ascending; each is the whole picture in that format. plain: what every
+    browser shows, widths ascending. one: for places that take one address and that only browsers read.
+    """
+
+    offers: tuple[tuple[Candidate, ...], ...]
+    plain: tuple[Candidate, ...]
+    one: Candidate
+
+    @property
+    def fallback(self) -> Candidate:
+        """The file that anything can show, at full width."""
+        return self.plain[-1]
+
+    def in_format(self, name: str) -> Candidate | None:
+        """Return the file in one format at full width, if that is offered."""
+        return next((offer[-1] for offer in self.offers if offer[-1].format == name), None)

@@ -1,0 +1,203 @@
+"""Reading a page of a built site: its tags, its own addresses written anew, and the addresses of others. Pure."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote_from_bytes
+
+from proxy.rewrite.charset import page_encoding
+from proxy.rewrite.exporting.edits import Edit, Lines, attribute_of, without_attribute
+from proxy.rewrite.exporting.rules import Left, Rules
+from proxy.rewrite.exporting.taking import as_written, ordered
+from proxy.rewrite.exporting.tree import Here
+from proxy.rewrite.frames import with_frames
+from proxy.rewrite.html import ABSOLUTE, EVERY, html_spots
+from proxy.rewrite.htmlscan import HtmlScanner, StyleSheet, Tag
+from proxy.rewrite.layers import attribute, decode_attribute
+from proxy.rewrite.masking import structure
+from proxy.rewrite.sitetext import site_spots
+from proxy.rewrite.spot import TEXTS, Spot, Use
+
+NO_FILE = "no file of the site"
+FOREIGN_BASE = (
+    "<base href> names another site (say which one is yours with --site-url); the page was not changed"
+)
+POLICY = "a Content-Security-Policy in the page may keep pictures beside it from being shown"
+LINKED_DATA = "JSON-LD"
+_END_OF_SCRIPT = re.compile(r"</script", re.IGNORECASE)
+_IDENTIFIES = frozenset({"canonical", "shortlink", "preconnect", "dns-prefetch"})
+_REFRESH = re.compile(
+    r"\s*+[0-9.]*+\s*+[;,]\s*+(?:url\s*+=\s*+)?([\"']?)(?P<address>[^\"']++)\1\s*+\Z", re.IGNORECASE
+)
+
+
+class _Scanner(HtmlScanner):
+    """Keeps the tags it meets; on a built page, what stands in `<pre>` or `<code>` is shown like anything else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[Tag] = []
+
+    def scan(self, text: str, start: int, end: int) -> Iterator[Tag | StyleSheet]:
+        for token in super().scan(text, start, end):
+            if isinstance(token, StyleSheet):
+                yield token
+            else:
+                tag = replace(token, in_code=False)
+                self.tags.append(tag)
+                yield tag
+
+
+@dataclass(slots=True)
+class PageReading:
+    """A page. `spots` are the addresses that lead elsewhere; `edits` write the site's own; `local` where these stand.
+
+    here: from where relative addresses count. problem: why the page has to stay as it is; empty: nothing.
+    """
+
+    text: str
+    raw: str
+    encoding: str
+    here: Here
+    lines: Lines
+    tags: list[Tag] = field(default_factory=list)
+    spots: list[Spot] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
+    local: list[int] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+    problem: str = ""
+    _starts: list[int] = field(default_factory=list)
+    _picture_starts: list[int] = field(default_factory=list)
+    _picture_ends: list[int] = field(default_factory=list)
+
+    def tag_at(self, position: int) -> Tag | None:
+        """Return the tag that a position stands in."""
+        index = bisect_right(self._starts, position) - 1
+        return self.tags[index] if index >= 0 and position < self.tags[index].end else None
+
+    def in_picture(self, tag: Tag) -> bool:
+        """Tell whether a tag stands in a `<picture>`."""
+        opened = bisect_left(self._picture_starts, tag.start)
+        return opened > bisect_left(self._picture_ends, tag.start)
+
+    def value(self, tag: Tag, name: str) -> str:
+        """Return an attribute as it is meant; empty when it is absent."""
+        found = attribute_of(tag, name)
+        return decode_attribute(self.raw[found.start : found.end]) if found else ""
+
+
+def read_page(data: bytes, path: str, rules: Rules) -> PageReading:
+    """Return what stands where in a page."""
+    text = structure(data)
+    raw = data.decode("latin-1")
+    page = PageReading(text, raw, page_encoding(data), Here.of(path, site_url=rules.site_url), Lines(text))
+    scanner = _Scanner()
+    spots = list(html_spots(text, 0, len(text), scanner=scanner, begins=EVERY))
+    page.tags = scanner.tags
+    page._starts = [tag.start for tag in page.tags]  # noqa: SLF001 - its maker
+    page._picture_starts = [tag.start for tag in page.tags if tag.name == "picture"]  # noqa: SLF001
+    page._picture_ends = scanner.picture_ends  # noqa: SLF001
+    _read_base(page, rules)
+    if page.problem:
+        return page
+    _read_meta(page, rules)
+    found = [spot for spot in spots if _is_elsewhere(page, spot, rules)]
+    found += _linked_data(page, rules)
+    page.spots = with_frames(text, list(ordered(found)))
+    return page
+
+
+def _read_base(page: PageReading, rules: Rules) -> None:
+    """Let `<base href>` name the same folder from wherever the site lies."""
+    base = next(
+        (item for tag in page.tags if tag.name == "base" and (item := attribute_of(tag, "href"))), None
+    )
+    if base is None:
+        return
+    raw = page.raw[base.start : base.end]
+    folder = rules.tree.base(decode_attribute(raw), page.here)
+    if folder is None:
+        page.problem = FOREIGN_BASE
+        return
+    address = page.here.up + "".join(f"{_quoted(name)}/" for name in folder)
+    page.edits.append(Edit(base.start, base.end, address or "./"))
+    page.here = Here(folder, page.here.root)
+
+
+def _quoted(name: str) -> str:
+    return quote_from_bytes(name.encode("utf-8", "surrogateescape"))
+
+
+def _read_meta(page: PageReading, rules: Rules) -> None:
+    for tag in page.tags:
+        if tag.name != "meta":
+            continue
+        kind = page.value(tag, "http-equiv").strip().lower()
+        content = attribute_of(tag, "content")
+        if kind == "content-security-policy" and content:
+            page.left.append(Left(page.lines.of(tag.start), "", POLICY))
+        elif kind == "refresh" and content:
+            layer = attribute(page.raw[content.start : content.end], content.quote)
+            value = page.value(tag, "content")
+            match = _REFRESH.match(value)
+            local = (
+                rules.tree.read(match["address"].strip(), page.here, encoding=page.encoding)
+                if match
+                else None
+            )
+            if match and local and local.path is not None and local.address != match["address"]:
+                new = value[: match.start("address")] + local.address + value[match.end("address") :]
+                page.edits.append(Edit(content.start, content.end, layer.encode(new)))
+
+
+def _linked_data(page: PageReading, rules: Rules) -> Iterator[Spot]:
+    """Yield the addresses of JSON-LD, which search engines read; other scripts have their own reader."""
+    for tag in page.tags:
+        if tag.name != "script" or page.value(tag, "type").strip().lower() != "application/ld+json":
+            continue
+        end = _END_OF_SCRIPT.search(page.text, tag.end)
+        spots, _ = site_spots(page.text[tag.end : end.start()] if end else "", "json", rules.fields)
+        for spot in spots:
+            if spot.use not in TEXTS:
+                start, stop = spot.start + tag.end, spot.end + tag.end
+                yield replace(spot, start=start, end=stop, context=LINKED_DATA, raster=True)
+
+
+def _is_elsewhere(page: PageReading, spot: Spot, rules: Rules) -> bool:
+    """Write an address anew that is the site's own; tell whether it leads elsewhere."""
+    tag = page.tag_at(spot.start)
+    if spot.use in TEXTS and spot.context in {"form action", "button formaction", "input formaction"}:
+        raw = page.raw[spot.start : spot.end]
+        spot = replace(spot, use=Use.LINK, layers=(attribute(raw, '"'),))
+    if spot.use in TEXTS or (tag is not None and tag.name == "base"):
+        return False
+    raw = page.raw[spot.start : spot.end]
+    text = spot.read(raw)
+    if tag is not None and tag.name == "link" and _IDENTIFIES & set(page.value(tag, "rel").lower().split()):
+        return False
+    local = rules.tree.read(text, page.here, encoding=page.encoding)
+    if local is None:
+        return ABSOLUTE.match(text) is not None
+    if local.path is None:
+        if rules.taker.is_rooted(text) or ABSOLUTE.match(text):
+            return True
+        if local.rooted:
+            page.left.append(Left(page.lines.of(spot.start), as_written(text), NO_FILE))
+        return False
+    page.local.append(spot.start)
+    if local.address != text and (written := spot.write(local.address)) is not None:
+        page.edits.append(Edit(spot.start, spot.end, written))
+    return False
+
+
+def loosened(page: PageReading, tag: Tag) -> Iterator[Edit]:
+    """Yield the edits that let a tag load what lies beside the page.
+
+    Pages from a folder have no origin: what asks for CORS, or for a digest, is refused there. A digest says nothing
+    new of files that come with the page, and those of style sheets have changed.
+    """
+    for name in ("crossorigin", "integrity"):
+        yield from without_attribute(page.text, tag, name)

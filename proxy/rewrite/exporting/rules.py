@@ -1,0 +1,49 @@
+"""What an export is told, and what it tells of a document. Pure values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proxy.rewrite.exporting.pictures import FOLDER, Want
+from proxy.rewrite.exporting.taking import Taker
+from proxy.rewrite.exporting.tree import Here, Tree
+from proxy.rewrite.fields import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The site's own addresses, the pictures of others, and the address that the exported site will have.
+
+    fields: the keys of data. site_url: without a slash at its end, empty when nobody knows; then what must be absolute
+    is relative all the same.
+    """
+
+    tree: Tree
+    taker: Taker
+    fields: Fields
+    site_url: str = ""
+
+    def picture(self, name: str, here: Here, *, absolute: bool = False) -> str:
+        """Return the address of a file in the folder of pictures."""
+        if absolute and self.site_url:
+            return f"{self.site_url}/{FOLDER}/{name}"
+        return here.to(f"{FOLDER}/{name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An address that stays as it is. `on_purpose` is false when a person has to look at it."""
+
+    line: int
+    text: str
+    reason: str
+    on_purpose: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A document as it will be, the wants of its places with the line of each, and what is left in it."""
+
+    data: bytes
+    wants: tuple[tuple[int, Want], ...] = ()
+    left: tuple[Left, ...] = field(default=())

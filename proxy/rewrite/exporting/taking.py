@@ -1,0 +1,127 @@
+"""Which addresses of a document are pictures that an export takes along, with which options. Pure.
+
+our own addresses    as they ask: preset, options or original, signed or not
+wrappers, direct     as `rewrite --all-images` decides, so that a site looks alike before and after it is exported
+anything else        stays; said why where a picture may be behind it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from proxy.config import RewriteConfig
+from proxy.dialects import native
+from proxy.rewrite.classify import Address, Classifier, Kind
+from proxy.rewrite.decide import Decider, Decision
+from proxy.rewrite.globs import is_prefix
+from proxy.rewrite.sizes import Sizes
+from proxy.rewrite.spot import Spot, Use, byte_text
+from proxy.source import Source
+
+_OWN = re.compile(r"(?:/[^/?#\s]+){0,3}?(?=/image/[^/?#\s]+/(?:https?(?::|%3a)|b64:))", re.IGNORECASE)
+NO_PICTURE = "it loads something that is no picture"
+UNKNOWN = "an address of the mirror that is not read"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An address at its spot: a picture to take along when `options` is set, else left for `reason`."""
+
+    spot: Spot
+    text: str
+    source: Source | None = None
+    options: str = ""
+    reason: str = ""
+    written: tuple[str, ...] = ()
+
+
+class Taker:
+    """Decides for one configuration; `base_url` is the mirror's address in the pages."""
+
+    def __init__(
+        self, config: RewriteConfig, *, base_url: str, sizes: Sizes, types: tuple[str, ...] = ("image/*",)
+    ) -> None:
+        self._config = config
+        self._base_url = base_url.rstrip("/")
+        self._sizes = sizes
+        self._types = types
+        self._classifier = Classifier(config, base_url=self._base_url)
+        self._live = tuple(entry.lower() for entry in config.ignore if is_prefix(entry))
+        self.bases = tuple(
+            url.partition("//")[2].rstrip("/").encode() for url in (self._base_url, *config.former_urls)
+        )
+
+    def taken(self, text: str, spots: Iterable[Spot], *, encoding: str = "") -> list[Taken]:
+        """Return what becomes of the addresses at `spots` that are ours, a wrapper's or a picture's, in order.
+
+        Addresses of the site's own are no spots, but for those of the mirror below the site's host.
+        """
+        found = [self._read(spot, text[spot.start : spot.end], encoding) for spot in spots]
+        addresses = [item for item in found if isinstance(item, Address)]
+        decider = Decider(
+            addresses, body=self._config.body, all_images=True, types=self._types, sizes=self._sizes
+        )
+        decisions = iter(decider.decisions())
+        taken = [self._settled(next(decisions)) if isinstance(item, Address) else item for item in found]
+        return [item for item in taken if item is not None]
+
+    def is_rooted(self, text: str) -> bool:
+        """Tell whether an address from the root of a host, `text`, is the mirror's: `/image/content/https://…`."""
+        return self._rooted(text) is not None
+
+    def _rooted(self, text: str) -> str | None:
+        match = _OWN.match(text) if text.startswith("/") and not text.startswith("//") else None
+        return self._base_url + text[match.end() :] if match else None
+
+    def _read(self, spot: Spot, raw: str, encoding: str) -> Address | Taken | None:
+        text = spot.read(raw)
+        rooted = self._rooted(text)
+        if rooted is not None:
+            plain = replace(spot, layers=())
+            address = self._classifier.classify(plain, rooted)
+            return replace(address, spot=spot, text=text) if address else None
+        address = self._classifier.classify(spot, raw, encoding=encoding)
+        if address is None and spot.use in (Use.SHOW, Use.MAY_SHOW, Use.LINK) and self._is_below_us(text):
+            return Taken(spot, text, reason=UNKNOWN)
+        return address
+
+    def _is_below_us(self, text: str) -> bool:
+        bare = text.partition("//")[2]
+        return any(bare.startswith(base.decode() + "/image/") for base in self.bases)
+
+    def _settled(self, decision: Decision) -> Taken | None:
+        address = decision.address
+        spot = address.spot
+        if address.kind is Kind.DIRECT and address.text.lower().startswith(self._live):
+            return None
+        options = self._options(decision)
+        if not options or address.source is None:
+            return Taken(spot, address.text, reason=decision.reason) if decision.reason else None
+        if spot.use is Use.ASSET:
+            # Direct style sheets, scripts and films stay where they are, and nobody wonders.
+            return None if address.kind is Kind.DIRECT else Taken(spot, address.text, reason=NO_PICTURE)
+        return Taken(spot, address.text, address.source, options, written=address.written)
+
+    def _options(self, decision: Decision) -> str:
+        address = decision.address
+        if address.own is not None:
+            return address.own.preset
+        if decision.preset:
+            return decision.preset
+        is_enclosure = address.spot.raster and address.spot.use is Use.LINK
+        return native.ORIGINAL if is_enclosure and address.is_picture_by_name else ""
+
+
+def as_written(text: str) -> str:
+    """Return an address of byte text as it is shown to people."""
+    return byte_text(text) if not text.isascii() else text
+
+
+def ordered(spots: Iterable[Spot]) -> Sequence[Spot]:
+    """Return spots in the order of the document; of two at one place the first."""
+    found: dict[int, Spot] = {}
+    for spot in spots:
+        found.setdefault(spot.start, spot)
+    return sorted(found.values(), key=lambda spot: spot.start)

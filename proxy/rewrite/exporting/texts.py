@@ -1,0 +1,114 @@
+"""Style sheets, feeds and data of an exported site: one file in the place of each picture's address. Pure.
+
+style sheets      relative to the sheet, as browsers read them; the site's own addresses from its root too
+feeds, drawings   the most compatible file, with the site's address where that is known
+data              the same; a manifest's are relative to it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from proxy.rewrite.charset import page_encoding
+from proxy.rewrite.exporting.edits import Edit, Lines, applied
+from proxy.rewrite.exporting.pictures import Shown, Want
+from proxy.rewrite.exporting.reading import NO_FILE
+from proxy.rewrite.exporting.rules import Exported, Left, Rules
+from proxy.rewrite.exporting.taking import Taken, as_written
+from proxy.rewrite.exporting.tree import Here
+from proxy.rewrite.html import ABSOLUTE, EVERY, style_spots
+from proxy.rewrite.masking import structure
+from proxy.rewrite.sitetext import SiteKind, site_spots
+from proxy.rewrite.spot import TEXTS, Spot, Use
+
+RELATIVE = "readers may need an address with a host: say it with --site-url"
+_READ_ALONE = frozenset({"xml", "json"})
+
+
+def export_sheet(data: bytes, path: str, rules: Rules, pictures: Mapping[Want, Shown | None]) -> Exported:
+    """Return a style sheet as it will be, and what it wants."""
+    text, raw, here = structure(data), data.decode("latin-1"), Here.of(path)
+    lines, edits, left, spots = Lines(raw), [], [], []
+    for spot in style_spots(text, 0, len(text), begins=EVERY):
+        address = spot.read(raw[spot.start : spot.end])
+        local = rules.tree.read(address, here)
+        if local is None or (local.path is None and rules.taker.is_rooted(address)):
+            spots.append(spot)
+        elif local.path is None:
+            if local.rooted:
+                left.append(Left(lines.of(spot.start), as_written(address), NO_FILE))
+        elif local.address != address and (new := spot.write(local.address)) is not None:
+            edits.append(Edit(spot.start, spot.end, new))
+    taken = rules.taker.taken(raw, [spot for spot in spots if _is_absolute(spot, raw)])
+    return _exported(
+        raw, taken, rules, pictures, lines=lines, edits=edits, left=left, here=here, absolute=False
+    )
+
+
+def export_text(
+    data: bytes,
+    path: str,
+    rules: Rules,
+    pictures: Mapping[Want, Shown | None],
+    *,
+    kind: SiteKind,
+) -> Exported:
+    """Return a feed, a drawing or data as it will be, and what it wants."""
+    text, raw = structure(data), data.decode("latin-1")
+    spots, _ = site_spots(text, kind, rules.fields)
+    # No layout is known here, and no browser either.
+    # What names an entry or a document is no place that shows anything.
+    spots = [replace(spot, raster=True) for spot in spots if spot.use not in (*TEXTS, Use.LEAVE)]
+    taken = rules.taker.taken(raw, spots, encoding=page_encoding(data))
+    absolute = kind in _READ_ALONE and not path.endswith((".webmanifest", ".svg"))
+    # Scripts read data, from pages of any depth and never from a folder.
+    here = Here((), "/") if absolute and kind == "json" else Here.of(path)
+    return _exported(
+        raw,
+        taken,
+        rules,
+        pictures,
+        lines=Lines(raw),
+        edits=[],
+        left=[],
+        here=here,
+        absolute=absolute,
+    )
+
+
+def _is_absolute(spot: Spot, raw: str) -> bool:
+    text = spot.read(raw[spot.start : spot.end])
+    return text.startswith("/") or ABSOLUTE.match(text) is not None
+
+
+def _exported(  # noqa: PLR0913 - what a document is made of
+    raw: str,
+    taken: list[Taken],
+    rules: Rules,
+    pictures: Mapping[Want, Shown | None],
+    *,
+    lines: Lines,
+    edits: list[Edit],
+    left: list[Left],
+    here: Here,
+    absolute: bool,
+) -> Exported:
+    wants: list[tuple[int, Want]] = []
+    for item in taken:
+        line = lines.of(item.spot.start)
+        if item.source is None:
+            left.append(Left(line, as_written(item.text), item.reason))
+            continue
+        want = Want(item.source, item.options, written=item.written)
+        wants.append((line, want))
+        shown = pictures.get(want)
+        if shown is None:
+            continue
+        if absolute and not rules.site_url:
+            left.append(Left(line, as_written(item.text), RELATIVE))
+        file = shown.fallback if item.spot.raster else shown.one
+        new = item.spot.write(rules.picture(file.name, here, absolute=absolute))
+        if new is not None:
+            edits.append(Edit(item.spot.start, item.spot.end, new))
+    return Exported(applied(raw, edits), tuple(wants), tuple(left))

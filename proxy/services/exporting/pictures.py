@@ -1,0 +1,308 @@
+"""One picture of an exported site: its original kept or fetched, its files written into the copy. Event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from cache.errors import CacheError
+from cache.originals import Originals as OriginalsStore
+from proxy.config import Config
+from proxy.errors import (
+    MirrorError,
+    NotAnImage,
+    SourceNotAllowed,
+    SourceTimeout,
+    UnsupportedFormat,
+)
+from proxy.images.encode import RENDER_VERSION
+from proxy.images.formats import MEDIA_TYPES, PictureFacts
+from proxy.images.geometry import Limits
+from proxy.images.resolved import Resolved
+from proxy.images.transform import Transform
+from proxy.images.workers import Output as RenderOutput
+from proxy.images.workers import Wish
+from proxy.rewrite.exporting.pictures import FOLDER, Shown, Want
+from proxy.services.exporting.offers import Sized, lacking, original_of, shown_of, widths_of, wishes_of
+from proxy.services.exporting.output import Output
+from proxy.services.exporting.state import PictureRecord
+from proxy.services.exporting.svg import is_passive
+from proxy.services.originals import Originals
+from proxy.services.outcome import Obtained
+from proxy.services.variants import Variants
+from proxy.services.warming import NOT_KEPT, Browser, Failure, KeptOriginal, Outcome, Work
+from proxy.source import Source
+
+Admit = Callable[[Source], None]
+"""Raises `SourceNotAllowed` when a source is not served."""
+ORIGINAL = "original"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What pictures are made with."""
+
+    originals: Originals
+    variants: Variants
+    kept: OriginalsStore
+    admit: Admit
+    wants_pauses: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How pictures are made; `name` stands for all of it, the renderer's version included."""
+
+    config: Config
+    browsers: tuple[Browser, ...]
+    offline: bool = False
+
+    @property
+    def name(self) -> str:
+        """The text that changes when files have to be made anew."""
+        render, presets = self.config.render, self.config.presets
+        formats = [browser.name for browser in self.browsers]
+        limits = (render.max_output_side, render.max_output_pixels, render.max_pixels, render.max_frames)
+        return repr((RENDER_VERSION, formats, limits, self.config.rewrite.widths, sorted(presets.items())))
+
+    @property
+    def limits(self) -> Limits:
+        """How large a result may be."""
+        return Limits(self.config.render.max_output_side, self.config.render.max_output_pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is rendered for a want: its widths, and for each what every kind of browser wishes."""
+
+    sizes: tuple[Sized, ...]
+    wished: list[tuple[Wish, ...]]
+
+
+@dataclass(slots=True)
+class Made:
+    """What became of the wants of all pictures. `instead`: options whose original went in, and the code of why."""
+
+    shown: dict[Want, Shown | None] = field(default_factory=dict)
+    failures: dict[Want, Failure] = field(default_factory=dict)
+    instead: dict[Want, str] = field(default_factory=dict)
+    earlier: set[Source] = field(default_factory=set)
+    reused: int = 0
+
+
+class PictureFiles:
+    """Export one picture (a `Warmer`, so that origins take turns as when articles are warmed).
+
+    1. A source that the policy does not serve is not fetched, and not shown.
+    2. A kept original is used as it is, however old; only a missing one, or one whose body is damaged, is fetched.
+    3. Files that an earlier run made of the same bytes under the same settings are there already.
+    4. Every width and format of all wants is made from one decode, and written.
+    5. Where none can be made, the original goes in, if browsers show it.
+    6. What cannot be had any more, but was exported before, stays as it was.
+    """
+
+    def __init__(
+        self, parts: Parts, settings: Settings, output: Output, wants: Mapping[Source, tuple[Want, ...]]
+    ) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._output = output
+        self._wants = wants
+        self._name = settings.name
+        self.made = Made()
+
+    def wants_pauses(self, origin: str) -> bool:
+        """Tell whether the robots.txt of `origin`, if it was read, asks for pauses."""
+        return self._parts.wants_pauses(origin)
+
+    def stop(self) -> None:
+        """Change nothing: what is under way waits for no later moment."""
+
+    async def warm(self, work: Work, *, ask: bool) -> Outcome:
+        """Return what became of a picture; never raises because of an origin."""
+        wants = self._wants[work.source]
+        try:
+            self._parts.admit(work.source)
+            obtained = await self._kept(work)
+            new = obtained is None
+            if obtained is None and self._settings.offline:
+                failure = Failure(NOT_KEPT, "The picture is not kept, and --offline fetches nothing.")
+            else:
+                obtained = obtained or await self._fetched(work, ask=ask)
+                return await self._exported(work, wants, obtained, new=new)
+        except SourceNotAllowed as error:
+            return self._failed(work, wants, Failure.of(error))
+        except MirrorError as error:
+            failure = Failure.of(error)
+        except (CacheError, OSError) as error:
+            failure = Failure(NOT_KEPT, f"The store cannot be used: {error}")
+        return self._from_before(work, wants, failure) or self._failed(work, wants, failure)
+
+    def _failed(self, work: Work, wants: tuple[Want, ...], failure: Failure) -> Outcome:
+        self.made.shown |= dict.fromkeys(wants)
+        self.made.failures |= dict.fromkeys(wants, failure)
+        return Outcome(work, failure=failure)
+
+    def _from_before(self, work: Work, wants: tuple[Want, ...], failure: Failure) -> Outcome | None:
+        """Return the outcome of a picture that is gone, but all of whose files an earlier run wrote."""
+        record = self._output.state.pictures.get(work.source.url)
+        if record is None or not all(want in record.shown for want in wants):
+            return None
+        shown = {want: record.shown[want] for want in wants}
+        if not all(self._are_there(one) for one in shown.values()):
+            return None
+        self.made.shown |= shown
+        self.made.earlier.add(work.source)
+        return Outcome(work, KeptOriginal(record.body, 0, "", new=False, stale=failure.code))
+
+    async def _exported(
+        self, work: Work, wants: tuple[Want, ...], obtained: Obtained, *, new: bool
+    ) -> Outcome:
+        entry = obtained.entry
+        if not entry.media_type.startswith("image/"):
+            raise NotAnImage("The source is kept, but it is not a picture.")
+        known = self._reusable(work.source, wants, entry.body_sha256)
+        missing = tuple(want for want in wants if want not in known)
+        self.made.reused += len(known)
+        if missing:
+            known |= await self._made(Source.parse(entry.source), obtained, missing)
+        self.made.shown |= known
+        there = {want: shown for want, shown in known.items() if shown is not None}
+        self._output.state.pictures[work.source.url] = PictureRecord(entry.body_sha256, self._name, there)
+        kept = KeptOriginal(entry.body_sha256, entry.body_size, entry.media_type, new, damaged=entry.damaged)
+        return Outcome(work, kept)
+
+    async def _kept(self, work: Work) -> Obtained | None:
+        """Return what is kept of a picture, under a wrapper's own address too; None when there is nothing sound."""
+        for source in (work.source, *work.written):
+            look = await self._parts.originals.look(source)
+            if look.known is None or (look.known.body is None and not await self._is_sound(look.known)):
+                continue
+            return look.known
+        return None
+
+    async def _is_sound(self, obtained: Obtained) -> bool:
+        with suppress(OSError):
+            return (await self._parts.kept.condition(obtained.entry.body_sha256)).is_sound
+        return False
+
+    async def _fetched(self, work: Work, *, ask: bool) -> Obtained:
+        if not ask:
+            raise SourceTimeout("Not asked: its origin has timed out again and again.")
+        if (await self._parts.originals.peek(work.source)) is not None:
+            obtained = await self._parts.originals.obtain_again(work.source, patient=True)
+        else:
+            obtained = await self._parts.originals.obtain(
+                work.source, patient=True, written=self._askable(work)
+            )
+        return await asyncio.shield(obtained.ending) if obtained.ending is not None else obtained
+
+    def _askable(self, work: Work) -> tuple[Source, ...]:
+        found = []
+        for source in work.written:
+            with suppress(MirrorError):
+                self._parts.admit(source)
+                found.append(source)
+        return tuple(found)
+
+    def _reusable(self, source: Source, wants: tuple[Want, ...], body: str) -> dict[Want, Shown | None]:
+        record = self._output.state.pictures.get(source.url)
+        if record is None or (record.body, record.settings) != (body, self._name):
+            return {}
+        return {
+            want: record.shown[want]
+            for want in wants
+            if want in record.shown and self._are_there(record.shown[want])
+        }
+
+    def _are_there(self, shown: Shown) -> bool:
+        files = [*(file for offer in shown.offers for file in offer), *shown.plain]
+        return all(self._output.is_ours(f"{FOLDER}/{file.name}") for file in files)
+
+    async def _made(
+        self, source: Source, obtained: Obtained, wants: tuple[Want, ...]
+    ) -> dict[Want, Shown | None]:
+        """Return the files of wants, made from one decode and written."""
+        facts = PictureFacts.from_dict(obtained.entry.picture) if obtained.entry.picture else None
+        body = await self._body(obtained) if obtained.entry.media_type == MEDIA_TYPES["svg"] else None
+        passive = body is not None and is_passive(body)
+        plans: dict[Want, Plan] = {}
+        errors: dict[Want, MirrorError] = {}
+        for want in wants:
+            try:
+                resolved = self._resolved(want, is_svg=body is not None, passive=passive)
+                if resolved is not None:
+                    sizes = widths_of(
+                        resolved,
+                        facts,
+                        spread=want.spread,
+                        widths=self._settings.config.rewrite.widths,
+                        limits=self._settings.limits,
+                    )
+                    wished = [wishes_of(one, self._settings.browsers, untouched=passive) for one in sizes]
+                    plans[want] = Plan(sizes, wished)
+            except MirrorError as error:
+                errors[want] = error
+        outputs = await self._outputs(source, obtained, plans)
+        found: dict[Want, Shown | None] = {}
+        for want in wants:
+            files = shown_of(plans[want].sizes, plans[want].wished, outputs) if want in plans else None
+            if files is None:
+                files = await self._original(obtained, facts, want, passive=passive or body is None)
+                if files is not None and want.options.partition("@")[0] != ORIGINAL:
+                    self.made.instead[want] = (errors.get(want) or _error(plans.get(want), outputs)).code
+            if files is None:
+                why = errors.get(want) or _error(plans.get(want), outputs)
+                self.made.failures[want] = Failure.of(why)
+                found[want] = None
+                continue
+            shown, bodies = files
+            for name, data in bodies.items():
+                await asyncio.to_thread(self._output.put, f"{FOLDER}/{name}", data)
+            found[want] = shown
+        return found
+
+    def _resolved(self, want: Want, *, is_svg: bool, passive: bool) -> Resolved | None:
+        """Return what is to be rendered for a want; None when the original's own bytes are wanted."""
+        if want.options.partition("@")[0] != ORIGINAL:
+            return Transform.parse(want.options).resolved(self._settings.config.presets)
+        # A drawing that acts is drawn, whatever was asked for.
+        return Resolved() if is_svg and not passive else None
+
+    async def _outputs(
+        self,
+        source: Source,
+        obtained: Obtained,
+        plans: Mapping[Want, Plan],
+    ) -> dict[Wish, RenderOutput]:
+        wishes = tuple(dict.fromkeys(wish for plan in plans.values() for row in plan.wished for wish in row))
+        if not wishes:
+            return {}
+        after, answers = await self._parts.variants.warm_kept(source, obtained, wishes)
+        outputs = dict(zip(wishes, answers, strict=True))
+        more = tuple(dict.fromkeys(wish for plan in plans.values() for wish in lacking(plan.wished, outputs)))
+        if more:
+            _, answers = await self._parts.variants.warm_kept(source, replace(after, rendered={}), more)
+            outputs |= zip(more, answers, strict=True)
+        return outputs
+
+    async def _original(
+        self, obtained: Obtained, facts: PictureFacts | None, want: Want, *, passive: bool
+    ) -> tuple[Shown, dict[str, bytes]] | None:
+        if not passive or obtained.is_corrupt:
+            return None
+        return original_of(await self._body(obtained), facts)
+
+    async def _body(self, obtained: Obtained) -> bytes:
+        if obtained.body is not None:
+            return obtained.body
+        return await self._parts.kept.read_body(obtained.entry.body_sha256)
+
+
+def _error(plan: Plan | None, outputs: Mapping[Wish, RenderOutput]) -> MirrorError:
+    """Return why a want was not rendered, as far as its full width tells."""
+    answers = (outputs.get(wish) for wish in reversed(plan.wished[-1])) if plan else ()
+    found = next((answer for answer in answers if isinstance(answer, MirrorError)), None)
+    return found or UnsupportedFormat("Browsers do not show it, and it cannot be rendered.")
