@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cache.layout import MARKER
 from proxy.config import Config
-from proxy.rewrite.kept import Kept, Known, Wanted
+from proxy.rewrite.kept import Kept, Known, Wanted, nothing_kept
 from proxy.source import Source
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class StoreLookUp:
 
     def _looked_up(self, wanted: list[Wanted]) -> Known:
         if not (self._config.store.dir / MARKER).is_file():
-            return {item[0]: None for item in wanted}
+            return nothing_kept(wanted)
         if self._thread is None:
             ready: Future[None] = Future()
             # A daemon: what ends the command ends it, whatever the store does.

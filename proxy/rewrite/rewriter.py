@@ -145,12 +145,13 @@ class Rewriter:
         """Return the article with its pictures pointing at us, and what was found in it.
 
         `shown` are sources that other articles show. `ignored`: nothing is replaced, what is found is listed. `kept` is
-        what is known of the sources that an earlier result asked for; without it, nothing is added to pictures.
+        what is known of the sources that an earlier result asked for. Without it, a result that asks is the question
+        and the pictures, and nothing else.
         """
         text = data.decode("latin-1")
         reading = self.read(data, kind=kind)
-        article = Article(text, body_preset=self._config.body, new_address=self._new_address)
         addresses = self._addresses(text, reading.spots, encoding=page_encoding(data))
+        article = Article(text, body_preset=self._config.body, new_address=self._new_address)
         unsure: tuple[Source, ...] = ()
         if kind in SITE_KINDS:
             decisions, unsure = decide_site_text(
@@ -165,6 +166,8 @@ class Rewriter:
         asked: tuple[Wanted, ...] = ()
         if self._enricher and not ignored:
             asked = self._enricher.enrich(article, decisions, reading.pictures, kept, jsx=kind == "mdx")
+        if asked and kept is None:
+            return RewriteResult(data, (), (), article.pictures, asked=asked)
         if reading.problem:
             article.left.append(Left(1, "", reading.problem, on_purpose=reading.read_anyway))
         around = Surroundings(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from proxy.errors import QueueFull, RequestTooLarge
-from proxy.rewrite.kept import Known, Wanted
+from proxy.rewrite.kept import Known, Wanted, nothing_kept
 from proxy.rewrite.rewriter import RewriteResult, TextKind
 from proxy.services.articles import RewriteSettings
 from proxy.services.rewritejobs import Limits
@@ -73,9 +73,9 @@ class RewritePool:
                 if not await self._is_worth_reading(data, settings):
                     return RewriteResult(data, (), (), ())
                 result = await self._rewrite(data, kind, settings, None)
-            if look_up is None or not result.asked:
+            if not result.asked:
                 return result
-            kept = await look_up(result.asked)
+            kept = await look_up(result.asked) if look_up else nothing_kept(result.asked)
             async with self._places:
                 return await self._rewrite(data, kind, settings, kept)
         except TooCostly as error:

@@ -68,6 +68,7 @@ def test_process_answers_what_the_rewriter_answers_about_responsive_pictures() -
     with GuardedRewriter(settings) as far:
         asked = near.rewrite(article, kind="html").asked
         assert len(asked) == 3
+        assert near.rewrite(article, kind="html").data == article
         assert far.rewrite(article, kind="html").asked == asked
         known = (Kept(900, 600, colour="#123456"), None, Kept(90, 60, resizes=False))
         kept = {wanted[0]: item for wanted, item in zip(asked, known, strict=True)}
