@@ -9,8 +9,9 @@ markdown-it    each post rendered, by the parser that the rewriter reads blocks 
 imgmirror      `rewrite` and `rewrite --all-images`, which change nothing
 before         the same by another checkout, `--before FOLDER` (a sample)
 
-Printed are MB/s of text, the ratio to `regexp`, busy processors, and the most memory that the process and those below
-it had. Machines differ and are shared: only ratios within one run say something.
+Printed are MB/s of text, the ratio to `regexp`, MB for each second of processor time, busy processors, and the most
+memory that the process and those below it had. Machines differ and are shared: only ratios within one run mean
+something.
 """
 
 from __future__ import annotations
@@ -73,9 +74,10 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One command on one tree: MB/s, processors that were busy, and MiB at most (PSS)."""
+    """One command on one tree: MB/s, MB per second of processor time, busy processors, and MiB at most (PSS)."""
 
     rate: float
+    rate_of_processor: float
     busy: float
     peak_mib: float
 
@@ -96,18 +98,16 @@ def main() -> None:
 
 def _table(tree: Tree, before: Path | None) -> None:
     print(f"\n{tree.name}: {tree.size / 1e6:,.0f} MB\n")
-    print("| | MB/s | to regexp | busy processors | peak PSS MiB |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print("| | MB/s | to regexp | MB per CPU s | busy processors | peak PSS MiB |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
     base = 0.0
     for name, command, environment, sampled in _commands(tree, before):
         measured = _measured(command, environment, tree.sample_size if sampled else tree.size)
         base = measured.rate if name == "regexp" else base
         ratio = f"{measured.rate / base:.2f}" if base else ""
         label = f"{name} (sample)" if sampled else name
-        print(
-            f"| {label} | {measured.rate:,.2f} | {ratio} | {measured.busy:.2f} | {measured.peak_mib:,.0f} |",
-            flush=True,
-        )
+        speeds = f"{measured.rate:,.2f} | {ratio} | {measured.rate_of_processor:,.2f}"
+        print(f"| {label} | {speeds} | {measured.busy:.2f} | {measured.peak_mib:,.0f} |", flush=True)
 
 
 def _commands(tree: Tree, before: Path | None) -> Iterator[tuple[str, list[str], dict[str, str], bool]]:
@@ -134,7 +134,10 @@ def _measured(command: list[str], environment: dict[str, str], size: int) -> Mea
         if process.wait() > 1:
             raise SystemExit(f"{command[:4]} failed")
     seconds = time.monotonic() - begun
-    return Measured(size / 1e6 / seconds, (sum(os.times()[2:4]) - used) / seconds, memory.peak_bytes / 2**20)
+    used = sum(os.times()[2:4]) - used
+    return Measured(
+        size / 1e6 / seconds, size / 1e6 / max(used, 0.01), used / seconds, memory.peak_bytes / 2**20
+    )
 
 
 def _trees(folder: Path, posts: int) -> Iterator[Tree]:

@@ -57,7 +57,7 @@ _LOOKALIKE = re.compile(rb"\xc4[\xb0\xb1]|\xc5\xbf|\xe2\x84\xaa")
 _FOREIGN = re.compile(rb"[\x80-\xff\[]")
 _OUR_FORM = re.compile(rb"/(?:i|\xc4[\xb0\xb1])mage/[^/?#\s]+/(?:http|b64:)")
 _ABSOLUTE = re.compile(rb"//[^/\s]|https?:")
-_ODD_HOST = re.compile(rb"(?:https?:/*+|//)[^/?#\s%\x80-\xff]*+[%\x80-\xff]")
+_ODD_HOST = re.compile(rb"(?:https?:/*+|//)[^/?#\s%\x80-\xff]{0,255}+[%\x80-\xff]")
 """A host that is decoded before it is one."""
 _PORT = re.compile(r":[0-9]*\Z")
 _PLAIN_HOST = re.compile(r"[a-z0-9._-]+")
