@@ -137,6 +137,32 @@ def test_signature_over_the_source_alone_admits_no_options(options: str, place: 
     )
 
 
+@pytest.mark.parametrize("signed", ["", "x30,", "40x20,", "40x20,q50,"])
+@pytest.mark.parametrize(
+    "added", ["webp", "gif", "jpg", "png", "fit", "sc", "trim", "scaleUp", "r90", "fv", "q3", "vu9999999999", "10x10",
+              "7x", "x7", "7", "7px", "auto", "7.5", "040x020", "webp,gif"]
+)  # fmt: skip
+def test_no_option_can_be_added_to_what_imageproxy_signed(signed: str, added: str) -> None:
+    """Whatever is put before or behind the signed options is refused, or asks for the very same."""
+    closed, mount = plans(dialects=ALL_KEYS), BY_NAME["imageproxy"]
+    canonical = ",".join(
+        ["0x30" if signed == "x30," else "40x20" if signed else "0x0", *(["q50"] if "q50" in signed else [])]
+    )
+    signature = b64u(mac("sha256", KEY, f"{SOURCE}#{canonical}"))
+    wanted = asked(closed, mount, f"/imageproxy/{signed}s{signature}/{SOURCE}", "mount").transform
+    for options in (
+        f"{added},{signed}s{signature}",
+        f"{signed}{added},s{signature}",
+        f"{signed}s{signature},{added}",
+    ):
+        address = f"/imageproxy/{options}/{SOURCE}"
+        refusal = outcome(closed, mount, address, "mount")
+        if refusal == SOURCE:
+            assert asked(closed, mount, address, "mount").transform == wanted, options
+        else:
+            assert refusal in ("signature_mismatch", "invalid_transform"), options
+
+
 @at
 @each
 def test_deny_ends_every_mount(mount: Mount, place: str) -> None:
