@@ -377,15 +377,16 @@ Wrapper = Annotated[
 _SHIPPED_FIELDS: dict[str, str] = {
     **dict.fromkeys(
         (
-            "headimg", "cover*", "banner*", "top_img", "image", "images", "img", "featured*", "feature_image", "hero*",
-            "header.*", "og_image", "ogimage", "twitter_image", "social_image", "socialimage", "share_image", "teaser",
-            "poster", "background*", "page_background",
+            "headimg", "cover*", "banner*", "top_img", "image", "images", "img", "featured*", "feature",
+            "feature_image", "featureimage", "hero*", "header.*", "og_image", "ogimage", "twitter_image",
+            "social_image", "socialimage", "social_preview_image", "share_image", "teaser", "poster", "background*",
+            "page_background",
         ),
         "headimg",
     ),
     **dict.fromkeys(("thumb*", "index_img"), "thumbnail"),
     **dict.fromkeys(("photos", "gallery", "image_path", "image_url", "pictures"), "content"),
-    **dict.fromkeys(("avatar", "authors.image_url", "icon", "logo", "favicon"), "original"),
+    **dict.fromkeys(("avatar", "avatar.*", "author.image", "authors.image_url", "icon", "logo", "favicon"), "original"),
 }  # fmt: skip
 
 

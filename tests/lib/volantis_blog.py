@@ -37,6 +37,7 @@ _FORMS = (
 )
 """How relatives show a picture: as the sample, in Markdown, by volantis' tag, as a figure, in volantis' gallery."""
 
+STYLE_SHEET = '<link rel="stylesheet" href="/css/style.css">\n'
 SHORT = re.compile(r"<p [^>]*><img [^>]*></p>")
 
 
@@ -84,7 +85,8 @@ def _opened(text: str) -> str:
 def build(folder: Path, *, texts: dict[str, str], lazy: bool, plugin: dict[str, Any] | None = None) -> Path:
     """Build the blog; return the folder of the finished site.
 
-    `lazy` is the theme's own lazy loader. What volantis has from a CDN comes from this machine, or is not there.
+    `lazy`: as the theme is shipped, with its own lazy loader. Otherwise as docs/responsive.md says: without it, and
+    with the style sheet before the first paint. What volantis has from a CDN comes from this machine, or is not there.
     """
     packages = npm_packages(PACKAGES)
     names = json.loads((packages / "package.json").read_text())["dependencies"]
@@ -101,6 +103,8 @@ def build(folder: Path, *, texts: dict[str, str], lazy: bool, plugin: dict[str, 
         "volantis_static_cdn": "/static/",
         "dns_prefetch": [],
         "cover": {"display": {"home": False, "archive": False}, "background": ""},
+        # With a table of contents only, the theme takes the column away from articles without headings, after the load.
+        "sidebar": {"for_post": ["category"]},
         "plugins": {"lazyload": {"enable": lazy}, "preload": {"enable": False}},
     }
     write_tree(
@@ -109,6 +113,7 @@ def build(folder: Path, *, texts: dict[str, str], lazy: bool, plugin: dict[str, 
             "package.json": json.dumps({"name": "blog", "hexo": {"version": ""}, "dependencies": names}),
             "_config.yml": yaml.safe_dump(config, allow_unicode=True),
             "_config.volantis.yml": yaml.safe_dump(theme),
+            "source/_volantis/headEnd.ejs": "" if lazy else STYLE_SHEET,
             **{f"source/_posts/{name}.md": text for name, text in texts.items()},
         },
     )

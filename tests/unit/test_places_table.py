@@ -17,6 +17,7 @@ BASE = "https://img.example.org"
 DIRECT = "https://h.example/p.png"
 WRAPPED = f"https://cors.zfour.workers.dev/?{DIRECT}"
 MARK = "<!-- places -->\n"
+_ENTITIES = {ord(char): f"&#{ord(char)};" for char in "&<>`*_[]|"}
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,8 @@ def table() -> str:
 
 def code(place: Place) -> str:
     """Return the example in the line of a table; `⏎` ends its lines."""
-    shown = (
-        f"{place.file}: {place.text.strip()}".replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ⏎ ")
-    )
-    return f"<code>{shown.replace('`', '&#96;').replace('*', '&#42;').replace('[', '&#91;')}</code>"
+    shown = f"{place.file}: {place.text.strip()}".translate(_ENTITIES)
+    return f"<code>{shown.replace(chr(10), ' ⏎ ')}</code>"
 
 
 def page() -> str:
