@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,7 +48,6 @@ _PLAIN_WORDS = {
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
-    "literal_error": "must be {expected}",
     "path_type": "must be a path in quotes",
 }
 """What is said instead of pydantic's words, by its type of error; its names of types mean nothing to a reader."""
@@ -277,6 +277,12 @@ def _nearest(where: tuple[str, ...]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def _nearest_word(item: Any) -> str:
+    expected = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+    close = difflib.get_close_matches(str(item["input"]), expected, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 def _keys_of(tables: list[str]) -> Iterator[str]:
     """Yield the keys that a table may hold."""
     model: type[BaseModel] | None = Config
@@ -325,6 +331,8 @@ def _line(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         return f"{name}: unknown key{_nearest(where)}"
     words = _PLAIN_WORDS.get(item["type"])
+    if item["type"] == "literal_error":
+        return f"{name}: must be {item['ctx']['expected']}{_nearest_word(item)}"
     if words is not None:
         return f"{name}: {words.format(**item.get('ctx', {}))}"
     return f"{name}: {str(item['msg']).removeprefix('Value error, ')}"

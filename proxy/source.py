@@ -28,6 +28,7 @@ MAX_URL_LENGTH = 8192
 """Longest canonical URL. Servers and browsers stop between 2 and 64 KiB; nginx reads 8 KiB by default."""
 
 MAX_REMEMBERED_LENGTH = 1024
+MAX_REMEMBERED_HOST = 253
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
@@ -217,9 +218,11 @@ def _host_and_port(authority: str, *, scheme: str) -> tuple[str, int]:
         raise InvalidSource("The host of the picture's address cannot be read.")
     if not 0 < port < 65536:
         raise InvalidSource("The port of the picture's address is not between 1 and 65535.")
-    return _host(authority), port
+    # What clients can make up must not fill the memory.
+    return (_host if len(authority) <= MAX_REMEMBERED_HOST else _host.__wrapped__)(authority), port
 
 
+@functools.lru_cache(maxsize=4096)
 def _host(text: str) -> str:
     try:
         # ada takes UTF-8 only; a surrogate (a byte that is no UTF-8) cannot be part of a host.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from cache.errors import CacheError
@@ -16,7 +17,7 @@ from proxy.cli.exportreport import show_report
 from proxy.cli.signals import Signals, Stopped
 from proxy.cli.terminal import complain, progress_bar, quiet_log, say, whole_number
 from proxy.cli.warm import browsers_of
-from proxy.config import Config, base_url_problem
+from proxy.config import Config, WrapperConfig, base_url_problem
 from proxy.errors import MirrorError
 from proxy.rewrite.exporting.exporter import Exporter
 from proxy.rewrite.exporting.pictures import FOLDER
@@ -205,11 +206,22 @@ def _exporter(args: argparse.Namespace, config: Config, site: Site) -> tuple[Exp
     base_url = (args.base_url or config.server.public_url or own).rstrip("/")
     former = [base for base in former_bases([args.site.absolute()]) if not base_url_problem(base)]
     urls = tuple(dict.fromkeys((*config.rewrite.former_urls, config.server.public_url, *former)))
-    rewrite = config.rewrite.model_copy(update={"former_urls": tuple(filter(None, urls))})
+    hosts = (
+        WrapperConfig(prefix=f"{scheme}://{host}/", dialect=dialect)
+        for host, dialect in config.hosts.items()
+        for scheme in ("https", "http")
+    )
+    rewrite = config.rewrite.model_copy(
+        update={
+            "former_urls": tuple(filter(None, urls)),
+            "wrappers": (*config.rewrite.wrappers, *hosts),
+        }
+    )
     settings = RewriteSettings.of(
         config.model_copy(update={"rewrite": rewrite}), base_url=base_url, all_images=True
     )
     taker = Taker(settings.config, base_url=settings.base_url, sizes=settings.sizes(), types=settings.types)
     site_url = (args.site_url or "").rstrip("/")
     tree, fields = Tree(site.files, site_url=site_url), data_fields(config.rewrite.fields)
-    return Exporter(Rules(tree, taker, fields, site_url)), repr((settings, site_url))
+    # No key of the configuration has a say in what is written, nor is to be guessed from a copy that is published.
+    return Exporter(Rules(tree, taker, fields, site_url)), repr((replace(settings, keys=()), site_url))

@@ -7,13 +7,15 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from cache.layout import MARKER
-from proxy.app import open_engine
 from proxy.config import Config
-from proxy.rewrite.kept import Kept, Known, Wanted
-from proxy.services.keptpictures import KeptPictures
+from proxy.rewrite.kept import Kept, Known, Wanted, nothing_kept
 from proxy.source import Source
+
+if TYPE_CHECKING:
+    from proxy.services.keptpictures import KeptPictures
 
 
 class StoreLookUp:
@@ -52,7 +54,7 @@ class StoreLookUp:
 
     def _looked_up(self, wanted: list[Wanted]) -> Known:
         if not (self._config.store.dir / MARKER).is_file():
-            return {item[0]: None for item in wanted}
+            return nothing_kept(wanted)
         if self._thread is None:
             ready: Future[None] = Future()
             # A daemon: what ends the command ends it, whatever the store does.
@@ -66,6 +68,9 @@ class StoreLookUp:
         return asyncio.run_coroutine_threadsafe(self._pictures.look_up(wanted), self._loop).result()
 
     async def _serve(self, ready: Future[None]) -> None:
+        # Most runs never ask, and the parts of the service take as long to import as all that a run needs.
+        from proxy.app import open_engine  # noqa: PLC0415
+
         try:
             async with open_engine(self._config, tidy=False) as engine:
                 self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()

@@ -7,17 +7,14 @@ not be put back (`--undo`), or an article could not be read or written; 2 wrong 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from cache.articles import Article
 from cache.errors import CacheError
 from cache.layout import MARKER
-from cache.originals import Originals
 from proxy.cli.lookup import StoreLookUp
 from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
 from proxy.cli.rewritereport import Report
@@ -107,6 +104,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     )
     try:
         with Run(settings, task) as run_, StoreLookUp(config) as look_up:
+            run_.prepare(articles)
             if args.undo:
                 _undo(articles, args, run_, report)
             else:
@@ -143,6 +141,12 @@ def _report(args: argparse.Namespace) -> Report:
 
 def _record(used: list[Used], config: Config) -> None:
     """Note in the store which article uses what, as `warm` does."""
+    # Most runs have no store to load.
+    import asyncio  # noqa: PLC0415 - see above
+
+    from cache.articles import Article  # noqa: PLC0415 - see above
+    from cache.originals import Originals  # noqa: PLC0415 - see above
+
     name_of = article_names()
     articles = [
         Article(name_of(article), urls, date, str(article.path.resolve())) for article, urls, date in used
@@ -274,7 +278,7 @@ def _each(
     outcomes: Iterable[tuple[Job, Outcome]], total: int, report: Report
 ) -> Iterator[tuple[Job, Outcome]]:
     """Yield what becomes of each article; one that fails is said and does not stop the others."""
-    with progress_bar("Articles", total=total) as progress:
+    with progress_bar("Articles", total=total, shown=report.leaves_room) as progress:
         for number, (job, outcome) in enumerate(outcomes, start=1):
             progress(number)
             if outcome.failure:

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from rich.console import Console
-
 from proxy.cli.terminal import safe, say
 
 Form = Literal["lines", "json", "diffs"]
@@ -52,6 +50,11 @@ class Report:
         """Say why an article or folder cannot be done; the others are not affected."""
         self.failed += 1
         say(f"imgmirror: {safe(str(problem))}", error=True)
+
+    @property
+    def leaves_room(self) -> bool:
+        """Whether a progress bar may be shown meanwhile: what is printed to the same terminal must be whole lines."""
+        return isinstance(self._form, _Lines) or not sys.stdout.isatty()
 
     def finish(self) -> None:
         """Say the sums.
@@ -160,6 +163,8 @@ def _teller() -> Callable[[str, str], None]:
     """Return what prints a line in a style: with colour on a terminal, plain and stable in a pipe."""
     if not sys.stdout.isatty():
         return lambda text, _style: say(printable(text))
+    from rich.console import Console  # noqa: PLC0415 - as in `proxy.cli.terminal`
+
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     return lambda text, style: console.print(printable(text), markup=False, style=style or None)
 

@@ -8,16 +8,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.table import Table
-from rich.text import Text
-
-from proxy.config import Config
 from proxy.configfile import find_file
+
+if TYPE_CHECKING:
+    from proxy.config import Config
 
 MAX_NAMED = 10
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -98,6 +95,11 @@ def show_rows(rows: Sequence[tuple[str, str]], *, title: str = "", error: bool =
         for name, value in rows:
             say(f"{name}: {value}", error=error)
         return
+    # Loading rich takes a third of a command's start, and a pipe has no use for it.
+    from rich.console import Console  # noqa: PLC0415 - see above
+    from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
+
     table = Table(title=title or None, title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(justify="left")
@@ -109,6 +111,10 @@ def show_rows(rows: Sequence[tuple[str, str]], *, title: str = "", error: bool =
 def show_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: int = 1) -> None:
     """Show a table; columns from number `right` on are numbers. In a pipe, columns are aligned with spaces."""
     if sys.stdout.isatty():
+        from rich.console import Console  # noqa: PLC0415 - as in `show_rows`
+        from rich.table import Table  # noqa: PLC0415 - as in `show_rows`
+        from rich.text import Text  # noqa: PLC0415 - as in `show_rows`
+
         table = Table(title=title, title_justify="left")
         for number, header in enumerate(headers):
             table.add_column(header, justify="right" if number >= right else "left", no_wrap=number >= right)
@@ -126,41 +132,18 @@ def show_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]
         say("  " + "  ".join(cells).rstrip())
 
 
-class RateColumn(ProgressColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        """Return the rate; empty until there is one."""
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f}/s" if speed else "", style="dim")
-
-
-class TimeLeftColumn(ProgressColumn):
-    """How long it will take."""
-
-    def render(self, task: Task) -> Text:
-        """Return the time left; empty until it can be told."""
-        left = task.time_remaining
-        return Text(f"{timedelta(seconds=int(left))} left" if left else "", style="dim")
-
-
 @contextmanager
-def progress_bar(title: str, *, total: int | None = None) -> Iterator[Callable[..., None]]:
+def progress_bar(
+    title: str, *, total: int | None = None, shown: bool = True
+) -> Iterator[Callable[..., None]]:
     """Show progress on standard error while the block runs; nothing when that is no terminal.
 
     Yields a function that takes `done`, and optionally `total` and `note`.
     """
-    if not sys.stderr.isatty():
+    if not (shown and sys.stderr.isatty()):
         yield lambda *_args, **_words: None
         return
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeLeftColumn(),
-        TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=total, note="")
+    from proxy.cli.bars import bar  # noqa: PLC0415 - as in `show_rows`
 
-        def update(done: int, total: int | None = None, note: str = "") -> None:
-            progress.update(task, completed=done, total=total, note=note)
-
+    with bar(title, total) as update:
         yield update

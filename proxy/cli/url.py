@@ -1,7 +1,7 @@
 """`imgmirror url …`: builds, signs, explains and unwraps addresses; asks no origin and no service.
 
     build OPTIONS SOURCE     our address of a picture, signed when the configuration has keys; with --dialect in the
-                             grammar of another proxy
+                             grammar of another proxy, signed when it has keys of that one
     sign OPTIONS SOURCE      its signature alone
     unwrap URL…              the sources inside wrappers
     explain URL              what an address of ours asks for, and whether this configuration admits it
@@ -25,6 +25,7 @@ from proxy.dialects.address import Address
 from proxy.dialects.asked import tidied
 from proxy.dialects.escapes import read_source
 from proxy.dialects.native import ORIGINAL, VERSION_MARK, build, require_version
+from proxy.dialects.signatures import signed
 from proxy.errors import InvalidRequest, MirrorError
 from proxy.images.transform import Transform
 from proxy.source import Source, base_in_a_labels, base_spellings
@@ -95,7 +96,7 @@ def _build(args: argparse.Namespace, config: Config) -> int:
 
 
 def _build_in(dialect: str, base_url: str, args: argparse.Namespace, config: Config) -> int:
-    """Print an address in another proxy's grammar, unsigned."""
+    """Print an address in another proxy's grammar, signed when the configuration has keys of it."""
     writer = GRAMMARS[dialect].build
     if args.exp is not None:
         raise InvalidRequest("--exp belongs to our own addresses.")
@@ -104,6 +105,10 @@ def _build_in(dialect: str, base_url: str, args: argparse.Namespace, config: Con
     if options != ORIGINAL:
         asked = tidied(dict(Transform.parse(options).resolved(config.presets).to_wire()))
     url = writer(base_url, source.url, asked) if writer else ""
+    keys = dict(config.dialects.keys_by_name()).get(dialect)
+    if keys:
+        rest = url[len(base_url) :].removeprefix("/")
+        url = f"{base_url}/{signed(dialect, rest, GRAMMARS[dialect].serve_rest(rest).proof, keys[0])}"
     say(json.dumps({"url": url, "options": asked, "source": source.url}, indent=1) if args.json else url)
     return 0
 

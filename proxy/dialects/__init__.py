@@ -24,6 +24,7 @@ from proxy.dialects.asked import Options, merged
 from proxy.dialects.configured import ConfiguredWrapper
 from proxy.dialects.escapes import percent_decode, read_source
 from proxy.dialects.known import GRAMMARS, Named, Opener, open_form, openers_of
+from proxy.dialects.mounts import mounted
 from proxy.dialects.opened import AmbiguousWrapper, Opened
 from proxy.errors import InvalidSource, MirrorError
 from proxy.source import Source
@@ -171,11 +172,16 @@ class Unwrapper:
 
 
 def _own_opener(base: Address) -> Opener:
-    mount = base.path.rstrip("/") + native.MOUNT
+    root = base.path.rstrip("/")
+    mount = root + native.MOUNT
 
     def open_own(address: Address) -> Opened | None:
-        if address.host != base.host or not address.path.startswith(mount):
+        if address.host != base.host:
             return None
+        if not address.path.startswith(mount):
+            whole = "/" + address.rest
+            other = mounted(whole[len(root) :]) if whole.startswith(root + "/") else None
+            return other.grammar.open_rest(other.rest, "") if other else None
         request = native.parse("/" + address.rest, mount=mount)
         options: Options = {}
         for item in request.options.split(","):

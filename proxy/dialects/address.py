@@ -36,7 +36,8 @@ class Address:
         match = _ADDRESS.match(text)
         if match is None:
             return None
-        host = _DEFAULT_PORT.sub("", match["host"].lower()).rstrip(".")
+        host = match["host"].lower()
+        host = (_DEFAULT_PORT.sub("", host) if ":" in host else host).rstrip(".")
         mark = "" if match["query"] is None else "?"
         return cls((match["scheme"] or "").lower(), host, match["path"] or "/", match["query"] or "", mark)
 

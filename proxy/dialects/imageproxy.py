@@ -56,6 +56,11 @@ def _size(text: str) -> Options | None:
     return {**(pixels("width")(match[1]) or {}), **(pixels("height")(match[2]) or {})}
 
 
+def _served_size(text: str) -> Options | None:
+    # Nothing that the signed text of the options would leave out.
+    return _size(text) if _SIZE.fullmatch(text) or re.fullmatch(r"[0-9]{1,5}", text) else None
+
+
 def _switch(name: str) -> Reader:
     def read_switch(text: str) -> Options | None:
         return None if text else {name: "true"}
@@ -73,9 +78,8 @@ def _expiry(text: str) -> Options | None:
 
 
 _EXPIRES, _FIT, _SCALE_UP = "expires", "fits", "enlarges"
-_SAID_ALONE = ("fv", "fh", "fit", "scaleUp", "sc", "trim", "jpeg", "png", "tiff")
 KEYS = (
-    key("WxH", _size, "300x200"),
+    key("WxH", _size, "300x200", serve=_served_size),
     key("fit", nothing, "", serve=_switch(_FIT)),
     key("scaleUp", nothing, "", serve=_switch(_SCALE_UP)),
     key("q", quality, "75"),
@@ -129,6 +133,9 @@ def serve(rest: str) -> Served:
         raise relative("imageproxy")
     items = [item for item in listed.split(",") if item]
     pairs = list(_pairs(items))
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise InvalidTransform("imageproxy's options stand once each in an address.")
     options, ignored = strictly("imageproxy", pairs, _BY_NAME)
     expires = options.pop(_EXPIRES, "")
     signature = dict(pairs).get("s", "")
@@ -160,12 +167,15 @@ def _messages(remote: str, pairs: list[tuple[str, str]]) -> Iterator[Message]:
 
 
 def _canonical(pairs: list[tuple[str, str]]) -> str:
-    """Return the options as imageproxy writes them to be signed: the size whole, what is at its default left out."""
+    """Return the options as imageproxy writes them to be signed: the size whole, what is at its default left out.
+
+    Every option that acts here is in it, those that imageproxy does not know (`webp`) too: none can be added unsigned.
+    """
     said = dict(pairs)
     width, height = _sides(said.get("WxH", ""))
     texts = [f"{width}x{height}"]
     for name, value in said.items():
-        if name in _SAID_ALONE:
+        if name in _WORDS:
             texts.append(name)
         elif name in ("r", "q", "cx", "cy", "cw", "ch", "vu") and _go_number(value) != "0":
             texts.append(f"{name}{_go_number(value)}")

@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from proxy.dialects.opened import ABSOLUTE
 from proxy.dialects.serving import Message, Proof
 from proxy.errors import SignatureMismatch, SignatureMissing
 
@@ -86,6 +87,18 @@ class Verifier:
         if not matches:
             raise SignatureMismatch
         return max(matches, key=lambda message: message.with_options)
+
+
+def signed(dialect: str, rest: str, proof: Proof, key: str) -> str:
+    """Return what stands behind a mount, unsigned there, with the signature of a key of the configuration."""
+    made, message = read_key(dialect, key), proof.messages[0].text
+    text = made.hexadecimal(message) if dialect == "camo" else made.signature(message)
+    if dialect in ("thumbor", "imagor", "miniflux") and not made.length:
+        text += "=" * (-len(text) % 4)
+    first, _, behind = rest.partition("/")
+    if dialect == "imageproxy":
+        return f"s{text}/{rest}" if ABSOLUTE.match(rest) else f"{first},s{text}/{behind}"
+    return f"{text}/{behind}"
 
 
 _Written = Callable[[Key, bytes], Iterator[str]]

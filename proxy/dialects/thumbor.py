@@ -94,6 +94,10 @@ def _blur(text: str) -> Options | None:
     return number("blur", 0.5, 250, whole=True)(text.partition(",")[0])
 
 
+def _served_colour(text: str) -> Options | None:
+    return {} if text in ("", "none", "transparent") else colour("background")(text.partition(",")[0])
+
+
 def _served_fill(text: str) -> Options | None:
     name = text.partition(",")[0]
     if name in ("transparent", "none"):
@@ -127,7 +131,7 @@ KEYS = (
     key("saturation", number("saturation", 0, 10), "0.5"),
     key("grayscale", flag({"saturation": "0"}), ""),
     key("rotate", anticlockwise, "90"),
-    key("background_color", _colour, "ff0000"),
+    key("background_color", _colour, "ff0000", serve=_served_colour),
     key("fill", _fill, "ff0000", serve=_served_fill),
     key("no_upscale", lambda _: {"upscale": "false"}, ""),
     key("upscale", lambda _: {"fit": "contain", "upscale": "true"}, "", serve=lambda _: {"upscale": "true"}),
@@ -242,7 +246,11 @@ class _Parts:
 
     def _read(self) -> None:
         if trim := self._take(_TRIM):
-            self._options["trim"] = trim[1] if trim[1] and 0 < int(trim[1]) < 256 else "true"
+            tolerance = int(trim[1] or 10)
+            if tolerance < 256:
+                self._options["trim"] = trim[1] or "true"
+            else:
+                self._dropped.append("trim")
         if self._take(_CROP):
             self._dropped.append("crop")
         fit_in, stretch = self._take(_FIT_IN), self._take(_STRETCH)

@@ -92,7 +92,7 @@ GRAMMAR = Grammar("worker", read, build=_build)
 
 def looks_like_worker(url: str) -> bool:
     """Tell whether `url` has a worker's form on a host that nobody has named as one."""
-    address = Address.parse(url)
+    address = Address.parse(url) if ".workers.dev" in url.lower() else None
     if address is None or address.host in HOSTS:
         return False
     return address.host.endswith(".workers.dev") and is_worker(address.query)

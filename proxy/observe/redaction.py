@@ -33,11 +33,12 @@ _SHORT_NAME = re.compile(
 """`s` is a size here and a signature there, `key` a name or a password; only the secret ones are long and dotless."""
 
 _MOUNT = re.compile(
-    r"(/(?:imgproxy|thumbor|imagor|camo|miniflux|proxy)/)(?!(?:unsafe|insecure|_|plain)/)[A-Za-z0-9_=-]{5,}(?=/)"
+    r"(/(?:imgproxy|thumbor|imagor|camo|miniflux|proxy)/(?:proxy/)?)"
+    r"(?!(?:unsafe|insecure|_|plain)/)[A-Za-z0-9_=-]{5,}(?=[/?])"
 )
 """Grammars whose first segment is the signature."""
 
-_AT_ROOT = re.compile(r"((?:^|[\s\"'])/)(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16,}={0,2}(?=/)")
+_AT_ROOT = re.compile(r"((?:^|[\s\"'])/)(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16,}={0,2}(?=[/?])")
 """The same grammars at the root of a host name."""
 
 _IMAGEPROXY = re.compile(r"([/,]s)[A-Za-z0-9_-]{43}=?(?=[,/])")

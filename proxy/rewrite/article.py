@@ -23,7 +23,7 @@ class Article:
 
     def __init__(self, text: str, *, body_preset: str, new_address: NewAddress) -> None:
         self._text = text
-        self._line_starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+        self._line_starts: list[int] = []
         self._body_preset = body_preset
         self._new_address = new_address
         self._pictures: dict[Source, Picture] = {}
@@ -39,6 +39,8 @@ class Article:
 
     def line_of(self, position: int) -> int:
         """Return the number of the line, from 1."""
+        if not self._line_starts:
+            self._line_starts = [0, *(match.end() for match in _LINE_END.finditer(self._text))]
         return bisect_right(self._line_starts, position)
 
     def take(self, decisions: Iterable[Decision]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Literal
 
 from markdown_it import MarkdownIt
@@ -63,6 +64,25 @@ class BlockReader:
 
 
 class _State(StateBlock):
+    def __init__(self, src: str, md: MarkdownIt, env: dict[str, object], tokens: list[Token]) -> None:
+        # What it makes of the text, a character at a time, is made here by the line.
+        super().__init__("", md, env, tokens)
+        self.src = src
+        lines = src.split("\n")
+        if not lines[-1].strip(" \t"):
+            # Nothing, or only blanks, behind the last line end.
+            lines.pop()
+        indents = [len(line) - len(line.lstrip(" \t")) for line in lines]
+        begins = [0, *accumulate(len(line) + 1 for line in lines)]
+        begins.pop()
+        self.bMarks = [*begins, len(src)]
+        self.eMarks = [*map(sum, zip(begins, map(len, lines), strict=True)), len(src)]
+        self.tShift = [*indents, 0]
+        widths = (len(line[:indent].expandtabs(4)) for line, indent in zip(lines, indents, strict=True))
+        self.sCount = [*(widths if "\t" in src else indents), 0]
+        self.bsCount = [0] * (len(lines) + 1)
+        self.lineMax = len(lines)
+
     def push(self, ttype: str, tag: str, nesting: Literal[-1, 0, 1]) -> Token:
         if len(self.tokens) >= MAX_TOKENS:
             raise TooManyBlocks(f"it has more than {MAX_TOKENS:,} blocks")

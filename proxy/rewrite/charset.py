@@ -37,7 +37,10 @@ _LABELS = {
 
 def page_encoding(data: bytes) -> str:
     """Return the codec of the encoding that a page declares; empty when it is UTF-8 or declares nothing known."""
-    found = None if data.startswith(codecs.BOM_UTF8) else _DECLARED.search(data[:_HEAD_BYTES])
+    head = data[:_HEAD_BYTES].lower()
+    if data.startswith(codecs.BOM_UTF8) or not (b"charset" in head or b"encoding" in head):
+        return ""
+    found = _DECLARED.search(data[:_HEAD_BYTES])
     if found is None:
         return ""
     label = (found[1] or found[2]).decode("ascii").lower()

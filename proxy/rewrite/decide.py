@@ -12,7 +12,7 @@ anything else       stays; said why, when a picture may be behind it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -78,13 +78,7 @@ class Decider:
         here = [address for address in self._addresses if address.is_shown and address.source]
         self._shown = {address.source for address in here}.union(shown)
         self._shown_wrapped = {address.source for address in here if address.kind is not Kind.DIRECT}
-
-    def decisions(self) -> list[Decision]:
-        """Return a decision for each address, in order."""
-        return [self._decide(self._settled(address)) for address in self._addresses]
-
-    def _decide(self, address: Address) -> Decision:
-        decide = {
+        self._by_kind: dict[Kind, Callable[[Address], Decision]] = {
             Kind.OURS: Decision,
             Kind.TEMPLATE: self._template,
             Kind.UNREADABLE: self._unreadable,
@@ -93,7 +87,13 @@ class Decider:
             Kind.DIRECT: self._direct_picture,
             Kind.WRAPPER: self._wrapper,
         }
-        return decide[address.kind](address)
+
+    def decisions(self) -> list[Decision]:
+        """Return a decision for each address, in order."""
+        return [self._decide(self._settled(address)) for address in self._addresses]
+
+    def _decide(self, address: Address) -> Decision:
+        return self._by_kind[address.kind](address)
 
     def _template(self, address: Address) -> Decision:
         shows = self._all_images and address.spot.use in (Use.SHOW, Use.MAY_SHOW)
@@ -110,7 +110,8 @@ class Decider:
 
     def _direct_picture(self, address: Address) -> Decision:
         decision = self._direct(address)
-        return decision if decision.preset else replace(decision, reason=self._why_direct_stays(address))
+        reason = "" if decision.preset else self._why_direct_stays(address)
+        return replace(decision, reason=reason) if reason else decision
 
     def _wrapper(self, address: Address) -> Decision:
         use = address.spot.use

@@ -96,11 +96,15 @@ def find_texts(
     found: list[ArticleFile] = []
     for path in map(_absolute, paths):
         # `find_articles` tells of folders that cannot be looked at.
-        names = _files_below(path, _say_nothing) if path.is_dir() else [path]
-        root = path if path.is_dir() else path.parent
-        for name in names:
+        is_folder = path.is_dir()
+        names = _files_below(path, _say_nothing) if is_folder else [os.fspath(path)]
+        root = path if is_folder else path.parent
+        for text in names:
+            if is_folder and kind_of(text) is not None and not text.lower().endswith(".txt"):
+                continue
+            name = Path(text)
             try:
-                if name not in skipped and not _may_be_article(name, named=name == path) and _is_text(name):
+                if name not in skipped and not _may_be_article(name, named=not is_folder) and _is_text(name):
                     kind = site_kind(name) or "other"
                     if kind != "other" or _is_short_utf8(name, max_bytes):
                         found.append(ArticleFile(name, root, kind))
@@ -115,14 +119,29 @@ def _absolute(path: Path) -> Path:
 
 
 def _each_once(found: list[ArticleFile]) -> Iterator[ArticleFile]:
-    seen = {article.path.resolve() for article in found if not article.path.is_symlink()}
-    named: set[Path] = set()
-    for article in found:
-        real = article.path.resolve()
-        if real in named or (article.path.is_symlink() and real in seen):
+    real = _real_names()
+    names = [(real(article.path), article.path.is_symlink()) for article in found]
+    seen = {name for name, is_link in names if not is_link}
+    named: set[str] = set()
+    for article, (name, is_link) in zip(found, names, strict=True):
+        if name in named or (is_link and name in seen):
             continue
-        named.add(real)
+        named.add(name)
         yield article
+
+
+def _real_names() -> Callable[[Path], str]:
+    """Return what gives paths without symbolic links, and asks about each folder once."""
+    real_folder = cache(os.path.realpath)
+
+    def real(path: Path) -> str:
+        text = os.fspath(path)
+        folder, _, name = text.rpartition("/")
+        if path.is_symlink() or name in ("", ".", ".."):
+            return os.path.realpath(text)
+        return f"{real_folder(folder or '/').rstrip('/')}/{name}"
+
+    return real
 
 
 def article_names() -> Callable[[ArticleFile], str]:
@@ -131,14 +150,23 @@ def article_names() -> Callable[[ArticleFile], str]:
     The root is the nearest folder above that holds `.imgmirror` or `.git`, else PATH. An article outside of it keeps
     its whole path, and so does one whose name another article of the run has.
     """
-    taken: dict[str, Path] = {}
-    is_root = cache(lambda folder: any((folder / mark).exists() for mark in _TREE_MARKS))
+    taken: dict[str, str] = {}
+    real_name = _real_names()
+
+    @cache
+    def marked(folder: str) -> str:
+        """Return the nearest folder with a mark, empty when there is none."""
+        if any(os.path.exists(f"{folder}/{mark}") for mark in _TREE_MARKS):  # noqa: PTH110 - texts are quicker
+            return folder
+        return marked(folder.rpartition("/")[0]) if folder else ""
+
+    root_of = cache(lambda folder: os.path.realpath(folder).rstrip("/"))
 
     def name(article: ArticleFile) -> str:
-        real = article.path.resolve()
-        root = next((folder for folder in real.parents if is_root(folder)), article.root.resolve())
-        short = str(real.relative_to(root) if real.is_relative_to(root) else real)
-        return short if taken.setdefault(short, real) == real else str(real)
+        real = real_name(article.path)
+        root = marked(real.rpartition("/")[0]) or root_of(article.root)
+        short = real.removeprefix(root + "/")
+        return short if taken.setdefault(short, real) == real else real
 
     return name
 
@@ -156,10 +184,13 @@ def _named(path: Path) -> ArticleFile | None:
 def _articles_below(
     root: Path, unreadable: Callable[[OSError], None], passed_by: Callable[[Path], None]
 ) -> Iterator[ArticleFile]:
-    for path in _files_below(root, unreadable, passed_by):
-        kind = kind_of(path)
+    for name in _files_below(root, unreadable, passed_by):
+        kind = kind_of(name)
+        if kind is None:
+            continue
+        path = Path(name)
         try:
-            if kind is not None and _is_article(path):
+            if _is_article(path):
                 yield ArticleFile(path, root, kind)
         except OSError as error:
             unreadable(error)
@@ -167,7 +198,7 @@ def _articles_below(
 
 def _files_below(
     root: Path, unreadable: Callable[[OSError], None], passed_by: Callable[[Path], None] = _say_nothing
-) -> Iterator[Path]:
+) -> Iterator[str]:
     ignored = IgnoredFolders(root)
     for folder, folders, names in os.walk(root, onerror=unreadable):
         below = {name: Path(folder, name) for name in sorted(folders) if name not in SKIPPED}
@@ -175,7 +206,7 @@ def _files_below(
             passed_by(below.pop(name))
         folders[:] = below
         for name in sorted(names):
-            yield Path(folder, name)
+            yield os.path.join(folder, name)  # noqa: PTH118 - most are told by their text
 
 
 def _is_text(path: Path) -> bool:
@@ -218,8 +249,7 @@ def _is_article(path: Path) -> bool:
     if not regular:
         return False
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+        head = _head(path)
     except OSError:
         if path.suffix.lower() == ".txt":
             raise
@@ -232,11 +262,15 @@ def _is_article(path: Path) -> bool:
 
 def _is_binary(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            return _holds_binary(file.read(_HEAD_BYTES))
+        return _holds_binary(_head(path))
     except OSError:
         # Reading the article tells why it cannot be read.
         return False
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        return file.read(_HEAD_BYTES)
 
 
 def _holds_binary(head: bytes) -> bool:

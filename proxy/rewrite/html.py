@@ -29,6 +29,7 @@ ABSOLUTE = re.compile(
 Among the site's own are those of image endpoints, which may carry the address of another site.
 """
 
+_MAY_HOLD_ADDRESS = re.compile(r"[/\\&]|[ps]:", re.IGNORECASE)
 _SPACE = "\t\n\f\r "
 _DECIDING = frozenset({"rel", "as", "type", "property", "name", "itemprop"})
 _hold_in_srcset = percent(r"\A,+|,+\Z")
@@ -93,6 +94,8 @@ def _tag_spots(text: str, tag: Tag, place: Locate, begins: re.Pattern[str]) -> I
         if item.name in _DECIDING:
             values.setdefault(item.name, decode_attribute(text[item.start : item.end]))
     for item in tag.attributes:
+        if not _MAY_HOLD_ADDRESS.search(text, item.start, item.end):
+            continue
         context = f"{tag.name[:100]} {item.name[:100]}"
         bound = BOUND.match(item.name)
         rule = rule_for(tag.name, bound[1] if bound else item.name, values)

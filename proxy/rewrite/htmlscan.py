@@ -14,12 +14,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _OPENING = re.compile(r"<(?:!--|!\[CDATA\[|[!?]|/?[a-zA-Z]|/)")
+SPEAKING = re.compile(
+    r"<(?:!--|!\[CDATA\[|[!?]|/(?![a-zA-Z])"
+    r"|/?(?:script|style|textarea|title|xmp|iframe|noembed|noframes|plaintext|pre|code|listing|svg|math|picture)"
+    r"(?=[\t\n\f\r />])|/?[a-zA-Z][^\t\n\f\r /<>]*+[\t\n\f\r /<])",
+    re.IGNORECASE,
+)
+"""Where markup begins that says something: no tags without attributes, unless what follows depends on them."""
+
 _NO_TAGS = frozenset({"<!--", "<![CDATA[", "<!", "<?", "</"})
 _TAG_NAME = re.compile(r"[^\t\n\f\r />]++")
-_BEFORE_ATTRIBUTE = re.compile(r"[\t\n\f\r /]*+")
-_ATTRIBUTE_NAME = re.compile(r"[^\t\n\f\r />][^\t\n\f\r />=]*+")
-_EQUALS = re.compile(r"[\t\n\f\r ]*+=[\t\n\f\r ]*+")
-_UNQUOTED = re.compile(r"[^\t\n\f\r >]*+")
+_ATTRIBUTE = re.compile(
+    r"""[\t\n\f\r /]*+(?:(?P<end>>)|(?P<name>[^\t\n\f\r />][^\t\n\f\r />=]*+)
+    (?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:"(?P<double>[^"]*+)"|'(?P<single>[^']*+)'|(?P<plain>(?!["'])[^\t\n\f\r >]*+)))?+
+    (?P<unclosed>[\t\n\f\r ]*+=)?+)""",
+    re.VERBOSE,
+)
+"""One attribute, or the end of the tag. What is left of one whose value has no closing quote begins with `=`."""
+_QUOTES = {"double": '"', "single": "'", "plain": ""}
 _COMMENT_END = re.compile(r"--!?>")
 _SCRIPT = re.compile(r"<!--|-->|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
 
@@ -31,6 +43,19 @@ RAW_TEXT = frozenset(
 _ENDS = {name: re.compile(rf"</{name}(?=[\t\n\f\r />])", re.IGNORECASE) for name in RAW_TEXT}
 _CODE = frozenset({"pre", "code", "listing"})
 _FOREIGN = frozenset({"svg", "math"})
+_PICTURES = frozenset({"img", "picture", "source"})
+_OF_ACCOUNT = "|".join(sorted(RAW_TEXT | _CODE | _FOREIGN | _PICTURES))
+_OF_NO_ACCOUNT = re.compile(
+    rf"""(?:[^<]++|</?(?!(?:{_OF_ACCOUNT})[\t\n\f\r />])[a-z][^\t\n\f\r />"'=]*+
+    (?:[\t\n\f\r /]++(?:[^\t\n\f\r />"'=]++(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+
+    (?:(?:"(?:[^"/\\&:]++|(?<![ps]):)*+"|'(?:[^'/\\&:]++|(?<![ps]):)*+')(?=[\t\n\f\r />])
+    |[^\t\n\f\r >"'/\\&:]++(?=[\t\n\f\r >])))?+)?+)*+>)*+""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Text, and tags that hold no address (of another site or an endpoint) and change nothing about what comes behind.
+
+Tags of pictures are never among them: which one is the first matters.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +93,12 @@ class HtmlScanner:
     `raw` is the element whose raw text is open, `comment` whether a comment is; both stay open over pieces.
     `quiet` are the ranges of the latest piece that show nothing: comments, raw text, what is in `<pre>` or `<code>`.
     `picture_ends` are the positions of its `</picture>` tags. `directed`: a `<source>` of the latest `<picture>` names
-    media; whoever reads the tags sets it.
+    media; whoever reads the tags sets it. opening: where markup begins that is looked at. passed: what is passed by
+    before.
     """
+
+    opening = _OPENING
+    passed: re.Pattern[str] | None = _OF_NO_ACCOUNT
 
     def __init__(self) -> None:
         self.raw = ""
@@ -78,12 +107,13 @@ class HtmlScanner:
         self.picture_ends: list[int] = []
         self.directed = False
         self._depths = dict.fromkeys([*_CODE, *_FOREIGN, "picture"], 0)
+        self._open_code = self._open_foreign = 0
         self._no_cdata_end_from = -1
 
     @property
     def in_code(self) -> bool:
         """Whether what comes next stands inside `<pre>` or `<code>`."""
-        return any(self._depths[name] for name in _CODE)
+        return self._open_code > 0
 
     @property
     def in_picture(self) -> bool:
@@ -93,10 +123,10 @@ class HtmlScanner:
     @property
     def shows(self) -> bool:
         """Whether what comes next is shown as markup at all."""
-        return not (self.raw or self.comment or self.in_code)
+        return not (self.raw or self.comment or self._open_code)
 
     def scan(self, text: str, start: int, end: int) -> Iterator[Tag | StyleSheet]:
-        """Yield the start tags and style sheets of `text[start:end]`."""
+        """Yield the start tags that may hold an address and the style sheets of `text[start:end]`."""
         position = start
         self._no_cdata_end_from = -1
         self.quiet = []
@@ -111,14 +141,15 @@ class HtmlScanner:
                 if name == "style":
                     yield StyleSheet(begin, position)
             else:
-                opening = _OPENING.search(text, position, end)
+                passed = self.passed.match(text, position, end) if self.passed else None
+                opening = self.opening.search(text, passed.end() if passed else position, end)
                 if opening is None:
                     position = end
                 else:
                     tag, position = self._markup(text, opening, end)
                     if not quiet and opening[0] in _NO_TAGS:
                         begin, quiet = opening.start(), True
-                    if tag is not None:
+                    if tag is not None and (tag.attributes or tag.name == "picture"):
                         yield tag
             if quiet:
                 self.quiet.append((begin, position))
@@ -181,61 +212,40 @@ class HtmlScanner:
         return Tag(name, attributes, in_code, start, position), position
 
     def _enter(self, name: str, *, closing: bool, self_closing: bool) -> None:
-        foreign = any(self._depths[element] for element in _FOREIGN)
-        if self_closing and (foreign or name in _FOREIGN):
+        if self_closing and (self._open_foreign or name in _FOREIGN):
             return
         if name in self._depths:
-            self._depths[name] = max(0, self._depths[name] + (-1 if closing else 1))
+            before = self._depths[name]
+            self._depths[name] = max(0, before + (-1 if closing else 1))
+            if name in _CODE:
+                self._open_code += self._depths[name] - before
+            elif name in _FOREIGN:
+                self._open_foreign += self._depths[name] - before
         elif name in RAW_TEXT and not closing:
             self.raw = name
 
 
 def attribute_names(text: str, tag: Tag) -> Iterator[str]:
     """Yield the names of a tag's attributes in lower case, those without a value included."""
-    values = {item.start - len(item.quote): item for item in tag.attributes}
     position = tag.start + 1 + len(tag.name)
-    while position < tag.end - 1:
-        between = _BEFORE_ATTRIBUTE.match(text, position, tag.end - 1)
-        position = between.end() if between else position
-        name = _ATTRIBUTE_NAME.match(text, position, tag.end - 1)
-        if name is None:
-            return
-        yield name[0].lower()
-        equals = _EQUALS.match(text, name.end(), tag.end)
-        item = values.get(equals.end()) if equals else None
-        position = item.end + len(item.quote) if item else name.end()
+    while (item := _ATTRIBUTE.match(text, position, tag.end)) is not None and not item["end"]:
+        yield item["name"].lower()
+        position = item.end()
 
 
 def _attributes(text: str, position: int, end: int) -> tuple[tuple[Attribute, ...], int]:
     """Read attributes up to the `>`; the position behind it is -1 when there is none."""
     found: list[Attribute] = []
-    while True:
-        between = _BEFORE_ATTRIBUTE.match(text, position, end)
-        position = between.end() if between else position
-        if position >= end:
-            return (), -1
-        if text[position] == ">":
-            return tuple(found), position + 1
-        name = _ATTRIBUTE_NAME.match(text, position, end)
-        if name is None:
-            return (), -1
-        equals = _EQUALS.match(text, name.end(), end)
-        if equals is None:
-            position = name.end()
-            continue
-        value_start, value_end, quote = _value(text, equals.end(), end)
-        if value_end < 0:
-            return (), -1
-        found.append(Attribute(name[0].lower(), value_start, value_end, quote))
-        position = value_end + len(quote)
-
-
-def _value(text: str, position: int, end: int) -> tuple[int, int, str]:
-    quote = text[position] if position < end and text[position] in "\"'" else ""
-    if quote:
-        return position + 1, text.find(quote, position + 1, end), quote
-    match = _UNQUOTED.match(text, position, end)
-    return position, match.end() if match else position, ""
+    while (item := _ATTRIBUTE.match(text, position, end)) is not None:
+        position = item.end()
+        if item["end"]:
+            return tuple(found), position
+        if item["unclosed"]:
+            break
+        kind = item.lastgroup or ""
+        if kind != "name":
+            found.append(Attribute(item["name"].lower(), *item.span(kind), _QUOTES[kind]))
+    return (), -1
 
 
 def _end_of_script(text: str, position: int, end: int) -> int | None:

@@ -38,6 +38,12 @@ Known = Mapping[Source, Kept | None]
 LookUp = Callable[[Iterable[Wanted]], Known]
 """Looks sources up; fetches nothing."""
 
+
+def nothing_kept(asked: Iterable[Wanted]) -> Known:
+    """Look sources up where there is no store."""
+    return {wanted[0]: None for wanted in asked}
+
+
 Shape = Callable[[str, Size], Size | None]
 """Returns how large the picture is that options, as they stand in our addresses, make of one of a size. None when that
 is not known, or the options are not answered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,10 +16,9 @@ from proxy.rewrite.spot import Spot, Use, address_text
 
 Ranges = list[tuple[int, int]]
 
-_ADDRESS = re.compile(
-    r"(?:https?:)?(?:\\?/){2}[A-Za-z0-9](?:[^\x00-\x20\"'<>()\\`]|\\/){3,2000}+", re.IGNORECASE
-)
-"""JSON in a script or an attribute may spell its slashes `\\/`."""
+_SLASHES = re.compile(r"/\\?/(?=[A-Za-z0-9])")
+_ADDRESS = re.compile(r"(?:\\?/){2}[A-Za-z0-9](?:[^\x00-\x20\"'<>()\\`]|\\/){3,2000}+")
+"""From its slashes on. JSON in a script or an attribute may spell them `\\/`."""
 
 _QUOTE_ENTITY = re.compile(r"&(?:quot|apos|lt|gt|#0{0,5}3[49]|#x0{0,4}2[27]);", re.IGNORECASE)
 _LONGEST_TEXT = 300
@@ -72,33 +71,49 @@ def leftovers(
     quiet = _Ranges(joined(around.quiet))
     labels = sorted(around.labels, key=lambda label: label.start)
     starts = [label.start for label in labels]
-    for match in _ADDRESS.finditer(text):
-        while index < len(around.handled) and around.handled[index][1] <= match.start():
+    for start, end in _addresses(text):
+        while index < len(around.handled) and around.handled[index][1] <= start:
             index += 1
-        if index < len(around.handled) and around.handled[index][0] < match.end():
+        if index < len(around.handled) and around.handled[index][0] < end:
             continue
-        written = _QUOTE_ENTITY.split(match[0], maxsplit=1)[0].replace("\\/", "/")
+        written = _QUOTE_ENTITY.split(text[start:end], maxsplit=1)[0].replace("\\/", "/")
         address = address_text(written.rstrip(_PUNCTUATION))
         what = judge(address)
         if what is Judgement.NOTHING:
             continue
-        before = bisect_right(starts, match.start()) - 1
-        label = labels[before] if before >= 0 and match.start() < labels[before].end else None
-        is_quiet = quiet.hold(match.start())
-        context = label.context if label else ("" if is_quiet else _image_context(text, match.start()))
+        before = bisect_right(starts, start) - 1
+        label = labels[before] if before >= 0 and start < labels[before].end else None
+        is_quiet = quiet.hold(start)
+        context = label.context if label else ("" if is_quiet else _image_context(text, start))
         if what is Judgement.DIRECT and (is_quiet or not context):
             continue
         if is_quiet:
             reason = _QUIET
-        elif (label and label.use is Use.EXPRESSION) or has_expression(text[match.start() : match.end() + 2]):
+        elif (label and label.use is Use.EXPRESSION) or has_expression(text[start : end + 2]):
             reason = TEMPLATE
         else:
             reason = _REASONS.get(what, _UNKNOWN)
         on_purpose = reason not in (_UNKNOWN, NOT_READ)
-        found.append(Left(line_of(match.start()), address, reason, on_purpose, context))
+        found.append(Left(line_of(start), address, reason, on_purpose, context))
         if len(found) == MAX_REPORTED:
             break
     return found
+
+
+def _addresses(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where what looks like an address stands, with its scheme when it has one, from left to right."""
+    position = 0
+    while (slashes := _SLASHES.search(text, position)) is not None:
+        start = slashes.start()
+        if start > position and text[start - 1] == "\\":
+            start -= 1
+        rest = _ADDRESS.match(text, start)
+        if rest is None:
+            position = slashes.start() + 1
+            continue
+        before = text[max(position, start - 6) : start].lower()
+        yield start - (6 if before == "https:" else 5 if before.endswith("http:") else 0), rest.end()
+        position = rest.end()
 
 
 def _image_context(text: str, position: int) -> str:

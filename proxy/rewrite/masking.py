@@ -36,7 +36,9 @@ def structure(data: bytes) -> str:
 
 
 def _masked(match: re.Match[str]) -> str:
-    return match[0] if match[0][1] >= "\x80" else match[0][0] + "x"
+    # Letters stay: they are no markup, and where the encoding was guessed wrongly an address may begin with one.
+    second = match[0][1]
+    return match[0] if second >= "\x80" or second.isalpha() else match[0][0] + "x"
 
 
 def _is(data: bytes, encoding: str) -> bool:

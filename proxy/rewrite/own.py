@@ -62,7 +62,8 @@ _FORM = re.compile(
 
 def looks_like_ours(text: str) -> bool:
     """Tell whether an address has our form, whatever host it names: perhaps a base URL of ours that was forgotten."""
-    return _FORM.match(text) is not None
+    # Looking for a part of it first is quick, and most addresses do not have it.
+    return "mage/" in text.lower() and _FORM.match(text) is not None
 
 
 class OwnBase:

@@ -57,9 +57,8 @@ _LOOKALIKE = re.compile(rb"\xc4[\xb0\xb1]|\xc5\xbf|\xe2\x84\xaa")
 _FOREIGN = re.compile(rb"[\x80-\xff\[]")
 _OUR_FORM = re.compile(rb"/(?:i|\xc4[\xb0\xb1])mage/[^/?#\s]+/(?:http|b64:)")
 _ABSOLUTE = re.compile(rb"//[^/\s]|https?:")
-_ODD_HOST = re.compile(rb"(?:https?:/*+|//)[^/?#\s%\x80-\xff]*+[%\x80-\xff]")
+_ODD_HOST = re.compile(rb"(?:https?:/*+|//)[^/?#\s%\x80-\xff]{0,255}+[%\x80-\xff]")
 """A host that is decoded before it is one."""
-_DECLARES = (b"charset", b"encoding")
 _PORT = re.compile(r":[0-9]*\Z")
 _PLAIN_HOST = re.compile(r"[a-z0-9._-]+")
 _CERTAIN = re.compile(r"[a-hjl-rt-z0-9/._-]+")
@@ -87,7 +86,7 @@ class QuickLook:
         if is_wide(data):
             return True
         lower = data.lower()
-        if any(word in lower[:1024] for word in _DECLARES) and page_encoding(data) and not data.isascii():
+        if page_encoding(data) and not data.isascii():
             return True
         if b"&" in lower and (_REFERENCE.search(lower) or (self._has_foreign_host and b"&#" in lower)):
             return True

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import islice
 
 _BLANK = " \t"
@@ -23,13 +24,25 @@ class Lines:
         self.text = text
         self.spans: list[tuple[int, int]] = []
         self._cursors: dict[int, int] = {}
-        for line_end in _LINE_END.finditer(text, start):
-            self.spans.append((start, line_end.start()))
-            start = line_end.end()
+        if "\r" in text:
+            for line_end in _LINE_END.finditer(text, start):
+                self.spans.append((start, line_end.start()))
+                start = line_end.end()
+        else:
+            while (end := text.find("\n", start)) >= 0:
+                self.spans.append((start, end))
+                start = end + 1
         self.spans.append((start, len(text)))
 
     def region(self, first: int, content: str, *, cell: bool = False) -> Region:
         """Return the region of a block that begins in line `first`; `cell`: one of several in a table row."""
+        if cell:
+            # Cells of a row are found from left to right.
+            segments = self._of_block(first, content, cell=True)
+            return Region(self.text, content, lambda: segments)
+        return Region(self.text, content, lambda: self._of_block(first, content, cell=False))
+
+    def _of_block(self, first: int, content: str, *, cell: bool) -> list[tuple[int, int, int]]:
         segments: list[tuple[int, int, int]] = []
         position = 0
         for number, line in enumerate(content.split("\n"), first):
@@ -38,11 +51,13 @@ class Lines:
                 lead = len(line) - len(line.lstrip(_BLANK))
                 segments.extend(self._segments(stripped, position + lead, number, cell=cell))
             position += len(line) + 1
-        return Region(self.text, content, segments)
+        return segments
 
     def _segments(self, line: str, position: int, number: int, *, cell: bool) -> list[tuple[int, int, int]]:
         start, stop = self.spans[number]
         if not cell:
+            if self.text[stop - 1 : stop] == line[-1] and self.text.endswith(line, start, stop):
+                return [(position, stop - len(line), len(line))]
             ends = (end for end in self._ends(start, stop) if self.text.endswith(line, start, end))
             return [(position, end - len(line), len(line)) for end in islice(ends, 1)]
         # GFM tables: `\|` is a pipe inside a cell, and the content has lost the backslash.
@@ -73,11 +88,18 @@ class Lines:
 class Region:
     """The text of one block and where its pieces stand: (content offset, article offset, length)."""
 
-    def __init__(self, text: str, content: str, segments: list[tuple[int, int, int]]) -> None:
+    def __init__(self, text: str, content: str, find: Callable[[], list[tuple[int, int, int]]]) -> None:
         self._text = text
         self.content = content
-        self._segments = segments
-        self._starts = [segment[0] for segment in segments]
+        self._find = find
+
+    @cached_property
+    def _segments(self) -> list[tuple[int, int, int]]:
+        return self._find()
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [segment[0] for segment in self._segments]
 
     def locate(self, start: int, end: int) -> tuple[int, int] | None:
         """Return where `content[start:end]` stands in the article, None unless that is certain."""

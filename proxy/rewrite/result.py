@@ -65,7 +65,8 @@ class RewriteResult:
 
     `unsure` are sources that stay wrapped because nobody knows whether they are pictures. `own` are the sources of
     addresses of ours that stood in the article before, wherever. `unread` says why a part of it was not read; empty
-    when all of it was. `added` is what was added to pictures, `asked` what has to be known to add it.
+    when all of it was. `added` is what was added to pictures, `asked` what has to be known to add it: then the
+    result is only a question (`Rewriter.rewrite`).
     """
 
     data: bytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from os import PathLike
 from typing import Literal
 
 from proxy.config import RewriteConfig
@@ -34,7 +34,7 @@ from proxy.rewrite.own import OwnAddress, Sign
 from proxy.rewrite.responsive import Responsive
 from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
 from proxy.rewrite.sitedecide import decide_site_text
-from proxy.rewrite.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots
+from proxy.rewrite.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots, suffix_of
 from proxy.rewrite.sizes import Canonical, Sizes
 from proxy.rewrite.spot import TEXTS, Spot, Use
 from proxy.rewrite.tagspots import tag_spots, tags_in_html, without_code
@@ -82,12 +82,12 @@ def _is_shown_by_tag(spot: Spot) -> bool:
     return spot.use is Use.SHOW and spot.context.startswith("template tag")
 
 
-def kind_of(path: PurePath | str) -> ArticleKind | None:
+def kind_of(path: PathLike[str] | str) -> ArticleKind | None:
     """Return what kind of article a file is by its name, None when it is none.
 
     A `.txt` file is Markdown; whether it is an article is told by its front matter.
     """
-    return _KINDS.get(PurePath(path).suffix.lower())
+    return _KINDS.get(suffix_of(path))
 
 
 class Rewriter:
@@ -145,12 +145,13 @@ class Rewriter:
         """Return the article with its pictures pointing at us, and what was found in it.
 
         `shown` are sources that other articles show. `ignored`: nothing is replaced, what is found is listed. `kept` is
-        what is known of the sources that an earlier result asked for; without it, nothing is added to pictures.
+        what is known of the sources that an earlier result asked for. Without it, a result that asks is the question
+        and the pictures, and nothing else.
         """
         text = data.decode("latin-1")
         reading = self.read(data, kind=kind)
-        article = Article(text, body_preset=self._config.body, new_address=self._new_address)
         addresses = self._addresses(text, reading.spots, encoding=page_encoding(data))
+        article = Article(text, body_preset=self._config.body, new_address=self._new_address)
         unsure: tuple[Source, ...] = ()
         if kind in SITE_KINDS:
             decisions, unsure = decide_site_text(
@@ -165,6 +166,8 @@ class Rewriter:
         asked: tuple[Wanted, ...] = ()
         if self._enricher and not ignored:
             asked = self._enricher.enrich(article, decisions, reading.pictures, kept, jsx=kind == "mdx")
+        if asked and kept is None:
+            return RewriteResult(data, (), (), article.pictures, asked=asked)
         if reading.problem:
             article.left.append(Left(1, "", reading.problem, on_purpose=reading.read_anyway))
         around = Surroundings(

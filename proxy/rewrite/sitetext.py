@@ -8,10 +8,11 @@ Card.vue, *.rst   whole tokens                           `tokens`
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import PurePath
+from os import PathLike
 from typing import Literal
 
 from proxy.dialects.native import ORIGINAL
@@ -82,9 +83,16 @@ _IDENTITY = "@id"
 KEEPS_IDENTITY = "it names the document (@id)"
 
 
-def site_kind(path: PurePath | str) -> SiteKind | None:
+def suffix_of(path: PathLike[str] | str) -> str:
+    """Return the suffix of a file's name in lower case, with its dot; empty when it has none."""
+    name = os.fspath(path).rpartition("/")[2]
+    stem, dot, suffix = name.rpartition(".")
+    return f".{suffix.lower()}" if stem and dot and suffix else ""
+
+
+def site_kind(path: PathLike[str] | str) -> SiteKind | None:
     """Return how a file that is no article is read, by its name; None when only wrappers in it are counted."""
-    return _KINDS.get(PurePath(path).suffix.lower())
+    return _KINDS.get(suffix_of(path))
 
 
 def data_fields(fields: Mapping[str, str]) -> Fields:

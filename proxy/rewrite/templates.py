@@ -104,8 +104,10 @@ class _PairedTag:
 
 def _paired_tags(text: str, start: int, pattern: re.Pattern[str]) -> Iterator[_PairedTag]:
     """Yield the tags of `text` that `pattern` names, but not those that close themselves."""
-    ends = [match.end() for match in _TAG_END.finditer(text, start)]
+    ends: list[int] | None = None
     for match in pattern.finditer(text, start):
+        if ends is None:
+            ends = [match.end() for match in _TAG_END.finditer(text, match.end())]
         index = bisect_left(ends, match.end())
         if index == len(ends):
             return

@@ -1,11 +1,12 @@
 """Spots of YAML front matter: scalars at any depth. Pure.
 
-PyYAML's events carry positions. It reads characters, so every byte above 0x7F and every control is given a
-private character of its own first: positions stay byte offsets, GBK and NUL survive.
+The events of libyaml and of PyYAML's own parser carry the same positions. They read characters, so every byte above
+0x7F and every control is given a private character of its own first: positions stay byte offsets, GBK and NUL survive.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ _QUESTION_IN_WORD = re.compile(r"(?<=\S)\?")
 _TABS_AT_START = re.compile(r"(?:(?<=[\r\n])|\A)\t+")
 _LINE_END = re.compile(r"\r\n?|\n")
 _LINE = re.compile(r"[^ \t\r\n](?:[^\r\n]*[^ \t\r\n])?")
+LOADERS = tuple(filter(None, (getattr(yaml, "CBaseLoader", None), yaml.BaseLoader)))
+"""libyaml first, where PyYAML was built with it: ten times as fast; what it refuses the other one may read."""
 _hold_plain = percent(r":\Z")
 _hold_in_flow = percent(r"[\[\]{},]|:\Z")
 
@@ -73,18 +76,21 @@ class _Walk:
 
 
 def yaml_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
-    """Yield the spots of `text`, YAML that stands at `start` of the article.
+    """Return the spots of `text`, YAML that stands at `start` of the article.
 
     Raises:
         TooDeep: nested more than 64 deep.
         ValueError: not YAML.
     """
-    walk = _Walk(fields)
-    try:
-        for event in yaml.parse(_readable(text), Loader=yaml.BaseLoader):
-            yield from _event_spots(event, walk, text, start)
-    except yaml.YAMLError as error:
-        raise ValueError("not YAML") from error
+    characters = readable(text)
+    for loader in LOADERS:
+        with contextlib.suppress(yaml.YAMLError):
+            walk = _Walk(fields)
+            spots: list[Spot] = []
+            for event in yaml.parse(characters, Loader=loader):
+                spots.extend(_event_spots(event, walk, text, start))
+            return iter(spots)
+    raise ValueError("not YAML")
 
 
 def _event_spots(event: yaml.Event, walk: _Walk, text: str, start: int) -> Iterator[Spot]:
@@ -116,7 +122,7 @@ def _scalar_spots(event: yaml.ScalarEvent, walk: _Walk, text: str, start: int) -
         layers = (single_quoted(),)
     elif event.style == '"':
         layers = (double_quoted(text[slice(*places[0])] if places else ""),)
-    elif event.style is None:
+    elif not event.style:
         hold = _hold_in_flow if walk.in_flow else _hold_plain
     path = walk.path()
     if not places:
@@ -157,7 +163,7 @@ def _trimmed(inner: str, begin: int) -> tuple[int, int]:
     return start, max(start, begin + len(inner.rstrip(" ")))
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Return the text as PyYAML reads it, with as many characters.
 
     A question mark inside a word is none of YAML 1.2's indicators, but one of PyYAML's; tabs that indent are
@@ -169,6 +175,8 @@ def _readable(text: str) -> str:
 
 
 def _bytes_of(value: str) -> str:
+    if value.isascii():
+        return value
     return "".join(
         chr(ord(char) - _PRIVATE) if _PRIVATE <= ord(char) < _PRIVATE + 0x100 else byte_text(char)
         for char in value

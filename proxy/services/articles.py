@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from cache.articles import Article, ArticleIndex
-from cache.originals import Originals
 from proxy.config import Config, PresetOptions, RewriteConfig
 from proxy.dialects import Unwrapper, native
 from proxy.errors import InvalidTransform
 from proxy.images.geometry import Limits, Size, make_plan, require_within
-from proxy.images.transform import Transform
+from proxy.images.transform import Resolved, Transform
 from proxy.rewrite.candidates import Candidates
 from proxy.rewrite.kept import Shape
 from proxy.rewrite.own import Sign
@@ -21,6 +21,11 @@ from proxy.rewrite.rewriter import Rewriter
 from proxy.rewrite.sizes import Canonical, Sizes
 from proxy.signing import Signer
 from proxy.source import Source, base_in_a_labels, base_spellings
+
+if TYPE_CHECKING:
+    # The store takes a while to load, and a rewrite process has no use for it.
+    from cache.articles import Article, ArticleIndex
+    from cache.originals import Originals
 
 
 def unwrapper_of(config: Config) -> Unwrapper:
@@ -127,6 +132,8 @@ def _preset_widths(config: Config) -> tuple[tuple[str, int], ...]:
 
 
 def _canonical_within(limits: Limits) -> Canonical:
+    # An article has the same options at every picture.
+    @functools.lru_cache(maxsize=1024)
     def canonical(options: str) -> str | None:
         try:
             transform = Transform.parse(options)
@@ -140,12 +147,16 @@ def _canonical_within(limits: Limits) -> Canonical:
 
 
 def _shape_with(presets: Mapping[str, PresetOptions], limits: Limits) -> Shape:
+    @functools.lru_cache(maxsize=1024)
+    def resolved_of(options: str) -> Resolved:
+        return Transform.parse(options).resolved(presets)
+
     def shape(options: str, natural: Size) -> Size | None:
         if options.startswith(native.ORIGINAL):
             # Other bytes than the present ones may have another size.
             return natural if options == native.ORIGINAL else None
         try:
-            resolved = Transform.parse(options).resolved(presets)
+            resolved = resolved_of(options)
             # What is trimmed depends on the pixels.
             turned = natural[::-1] if resolved.rotate in {90, 270} else natural
             is_told = not resolved.trim and resolved.format != "json"

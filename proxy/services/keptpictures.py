@@ -24,8 +24,8 @@ from proxy.services.rendering import Rendering
 from proxy.services.stored import StoredVariants
 from proxy.source import Source
 
-DESCRIPTION = Resolved.of({"width": 32, "height": 32, "anim": False, "format": "json"})
-"""The description that the colour is read from: of a picture this small it costs five milliseconds."""
+DESCRIBED = Wish(Resolved.of({"width": 32, "height": 32, "anim": False, "format": "json"}), ("json",))
+"""The description that the colour is read from: of a picture this small it costs a few milliseconds."""
 
 AT_ONCE = 16
 """Sources looked up at a time: most cost a small file, some a decode."""
@@ -69,14 +69,13 @@ class KeptPictures:
         return Kept(facts.width, facts.height, renders and not facts.scalable, colour)
 
     async def _colour(self, entry: Entry, facts: PictureFacts) -> str:
-        wish = Wish(DESCRIPTION, ("json",))
-        described = await self.store.get(entry, wish) or await self._made(entry, facts, wish)
+        described = await self.store.get(entry, DESCRIBED) or await self._made(entry, facts)
         colour = json.loads(described.body)["dominant_colour"] if described else ""
         return colour if _COLOUR.fullmatch(colour) else ""
 
-    async def _made(self, entry: Entry, facts: PictureFacts, wish: Wish) -> Rendered | None:
+    async def _made(self, entry: Entry, facts: PictureFacts) -> Rendered | None:
         path = self.kept.body_path(entry.body_sha256)
-        job = Job(str(path), (wish,), origin=Source.parse(entry.source).origin)
+        job = Job(str(path), (DESCRIBED,), origin=Source.parse(entry.source).origin)
         try:
             inspection = await self.rendering.run(job, sha256=entry.body_sha256, facts=facts)
         except MirrorError:
@@ -85,10 +84,10 @@ class KeptPictures:
         output = inspection.outputs[0]
         if not isinstance(output, Rendered):
             return None
-        await self.store.put(entry, wish, output)
+        await self.store.put(entry, DESCRIBED, output)
         if await self.kept.get(entry.source) is None:
             # Purged meanwhile: what has no original must not lie around.
-            await self.store.delete(entry, wish, output)
+            await self.store.delete(entry, DESCRIBED, output)
         return output
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from proxy.errors import QueueFull, RequestTooLarge
-from proxy.rewrite.kept import Known, Wanted
+from proxy.rewrite.kept import Known, Wanted, nothing_kept
 from proxy.rewrite.rewriter import RewriteResult, TextKind
 from proxy.services.articles import RewriteSettings
 from proxy.services.rewritejobs import Limits
@@ -26,6 +26,7 @@ class RewritePool:
     """Rewrites articles in processes of its own.
 
     1. At most `PROCESSES` articles are read at a time, `WAITING` more wait, the next is refused before it is sent.
+       One whose bytes hold nothing of ours comes back as it is.
     2. The process reads the article; a thread of the pool waits for its answer, the event loop does not.
     3. When the caller is cancelled, or the article takes too much, the process is ended and a new one is started
        for the next article.
@@ -60,17 +61,21 @@ class RewritePool:
     async def rewrite(
         self, data: bytes, *, kind: TextKind, settings: RewriteSettings, look_up: AskKept | None = None
     ) -> RewriteResult:
-        """Return the article rewritten; `look_up` says what is kept of the pictures that responsive markup is for.
+        """Return the article rewritten; the pictures of one that need not be read are not listed.
+
+        `look_up` says what is kept of the pictures that responsive markup is for.
 
         Raises:
             RequestTooLarge: it takes too much time or memory.
         """
         try:
             async with self._places:
+                if not await self._is_worth_reading(data, settings):
+                    return RewriteResult(data, (), (), ())
                 result = await self._rewrite(data, kind, settings, None)
-            if look_up is None or not result.asked:
+            if not result.asked:
                 return result
-            kept = await look_up(result.asked)
+            kept = await look_up(result.asked) if look_up else nothing_kept(result.asked)
             async with self._places:
                 return await self._rewrite(data, kind, settings, kept)
         except TooCostly as error:
@@ -83,6 +88,11 @@ class RewritePool:
         while self._idle:
             self._idle.pop().close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _is_worth_reading(self, data: bytes, settings: RewriteSettings) -> bool:
+        """Tell whether an article may hold anything of ours; the thread does not hold the event loop up meanwhile."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: settings.quick_look().sees(data))
 
     async def _rewrite(
         self, data: bytes, kind: TextKind, settings: RewriteSettings, kept: Known | None

@@ -21,6 +21,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+from proxy.rewrite.files import ArticleFile
 from proxy.services.articles import RewriteSettings
 from proxy.services.forked import forked_processes
 from proxy.services.rewritejobs import Limits, settings_to_wire
@@ -83,21 +84,27 @@ class Run:
         if self._far is not None:
             self._far.close()
 
+    def prepare(self, articles: Iterable[ArticleFile]) -> None:
+        """Begin the processes if these articles are worth it. Before there are threads that is quick."""
+        if sum(_size(article) for article in articles) > self._few_bytes:
+            self._begin()
+
     def outcomes(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield every job with its outcome, in order."""
         jobs = iter(jobs)
         first, size = [], 0
         for job in jobs:
             first.append(job)
-            size += _size(job)
+            size += _size(job.article)
             if size > self._few_bytes:
-                break
-        else:
-            yield from ((job, self._outcome(job)) for job in first)
-            return
+                yield from self._begin().outcomes(itertools.chain(first, jobs))
+                return
+        yield from ((job, self._outcome(job)) for job in first)
+
+    def _begin(self) -> _Processes:
         if self._far is None:
             self._far = _Processes(self._settings, self.task, self._limits, self._most)
-        yield from self._far.outcomes(itertools.chain(first, jobs))
+        return self._far
 
     def _outcome(self, job: Job) -> Outcome:
         try:
@@ -106,9 +113,9 @@ class Run:
             return too_costly(error)
 
 
-def _size(job: Job) -> int:
+def _size(article: ArticleFile) -> int:
     try:
-        return job.article.path.stat().st_size
+        return article.path.stat().st_size
     except OSError:
         return 0
 
@@ -191,7 +198,7 @@ def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
     batch: list[Job] = []
     size = 0
     for job in jobs:
-        size += _size(job)
+        size += _size(job.article)
         batch.append(job)
         if len(batch) == BATCH or size >= BATCH_BYTES:
             yield batch

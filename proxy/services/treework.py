@@ -245,7 +245,7 @@ def _added_items(result: RewriteResult) -> list[dict[str, Any]]:
             "context": item.context,
             "source": item.source.url,
             "attributes": list(item.attributes),
-            "text": item.new.decode("ascii"),
+            "text": address_text(item.new.decode("latin-1")),
         }
         for item in result.added
     ]

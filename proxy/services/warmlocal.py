@@ -22,6 +22,7 @@ from proxy.errors import (
     UnsupportedFormat,
 )
 from proxy.images.workers import Rendered, Wish
+from proxy.services.keptpictures import DESCRIBED
 from proxy.services.looks import Looks
 from proxy.services.originals import Originals
 from proxy.services.outcome import Obtained
@@ -35,6 +36,7 @@ Check = Callable[[str], object]
 """Raises `MirrorError` for an address of ours, from behind the base URL on, that visitors are refused at."""
 
 _BEYOND_LIMITS = (TooManyFrames, TooManyPixels, UnsupportedFormat, RenderTimeout)
+_DRAWN = (".svg", ".svgz")
 _REFRESHING = "refreshing"
 _MAX_WAITS = 120
 
@@ -136,6 +138,9 @@ class LocalWarmer:
 
     async def _made(self, work: Work, looks: tuple[Look, ...]) -> tuple[Obtained, tuple[Made, ...]]:
         wishes = tuple(Wish(look.resolved, look.browser.acceptable) for look in looks)
+        if looks and not work.source.target.partition("?")[0].lower().endswith(_DRAWN):
+            # What `rewrite --responsive` asks for, while the picture is decoded. A drawing would be drawn for it.
+            wishes += (DESCRIBED,)
         obtained, results = await self._parts.variants.warm(
             work.source, wishes, date=work.date, written=self._askable(work)
         )
@@ -146,7 +151,7 @@ class LocalWarmer:
             obtained, results = await self._parts.variants.warm(
                 work.source, wishes, date=work.date, written=self._askable(work)
             )
-        pairs = zip(looks, results, strict=True)
+        pairs = zip(looks, results, strict=False)
         return obtained, tuple(_made(look, result) for look, result in pairs)
 
     def _askable(self, work: Work) -> tuple[Source, ...]:

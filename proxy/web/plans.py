@@ -47,6 +47,8 @@ MAX_REMEMBERED_LENGTH = 1_024
 IGNORED = "X-Imgmirror-Ignored"
 """Names the options of another proxy's address that change nothing here."""
 
+_MAX_IGNORED = 40
+
 PlanKind = Literal["original", "variant"]
 
 
@@ -87,6 +89,9 @@ class Plan:
         self.minded = minded if any(minded) else None
         vary = (("Accept",) if self.negotiated else ()) + minded.vary
         ignored = self.served.ignored if self.served else ()
+        if len(ignored) > _MAX_IGNORED:
+            # Servers in front give up on long fields.
+            ignored = (*ignored[:_MAX_IGNORED], "...")
         headers = {"Vary": vary, "Accept-CH": minded.accept_ch, IGNORED: ignored}
         self.headers = {name: ", ".join(words) for name, words in headers.items() if words}
 

@@ -211,3 +211,25 @@ def test_explain_reads_addresses_of_other_proxies(tmp_path: Path, capsys: pytest
     address = "/camo/" + "0" * 40 + "/" + b"http://h.example/a.png".hex()
     assert invoke("url", "explain", address, "--json", config=config) == 1
     assert json.loads(capsys.readouterr().out)["error"] == "signature_mismatch"
+
+
+@pytest.mark.parametrize("dialect", ["imgproxy", "thumbor", "imagor", "imageproxy", "camo", "miniflux"])
+def test_build_signs_in_dialects_that_have_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dialect: str
+) -> None:
+    """With the first key; the same configuration answers what it built, and with another one it does not."""
+    keys = {"imgproxy": ["00ff:01", "02:03"], "imagor": ["sha256:40:first", "second"]}.get(
+        dialect, ["first", "second"]
+    )
+    options = "original" if dialect in ("camo", "miniflux") else "width=300"
+    for order, code in ((keys, 0), (keys[:1], 0), (keys[1:], 1)):
+        config = write_config(tmp_path, {"dialects": {dialect: {"keys": keys}}})
+        base = ("--base-url", f"https://img.example/{dialect}", "--dialect", dialect)
+        assert invoke("url", "build", options, "https://h.example/a.png?v=1", *base, config=config) == 0
+        address = capsys.readouterr().out.strip()
+        config = write_config(tmp_path, {"dialects": {dialect: {"keys": order}}})
+        target = address.removeprefix("https://img.example")
+        assert invoke("url", "explain", target, "--json", config=config) == code
+        said = json.loads(capsys.readouterr().out)
+        assert said["source"] == "https://h.example/a.png?v=1"
+        assert said.get("error", "") == ("signature_mismatch" if code else "")

@@ -448,3 +448,24 @@ def test_second_export_waits_for_the_first_one(site: Path, tmp_path: Path, confi
     process.communicate(timeout=120)
     assert process.returncode == 0
     assert (out / "index.html").is_file()
+
+
+def test_page_that_was_made_responsive_keeps_its_widths_in_every_format(
+    tmp_path: Path, config: Path, origin: ScriptedOrigin, capsys: Any
+) -> None:
+    page = (
+        f'<p><img src="{origin.url("/disc.png")}"></p><p><img src="{WRAPPER}{origin.url("/photo.jpg")}"></p>'
+    )
+    site = write_site(tmp_path / "site", {"a.html": page})
+    assert invoke("warm", site, "--all-images", config=config) == 0
+    assert invoke("rewrite", site, "--write", "--all-images", "--responsive", config=config) == 0
+    before = (site / "a.html").read_text()
+    code, _ = exported(site, tmp_path / "out", config=config, capsys=capsys)
+    after = (tmp_path / "out/a.html").read_text()
+    assert (code, foreign_addresses(tmp_path / "out"), list(broken_links(tmp_path / "out"))) == (0, set(), [])
+    widths = re.findall(r" (\d+)w", before)
+    assert widths
+    # In the `<img>`, and in a source for each of AVIF and WebP.
+    assert re.findall(r" (\d+)w", after) == widths * 3
+    assert set(re.findall(r'sizes="([^"]*)"', after)) == set(re.findall(r'sizes="([^"]*)"', before))
+    assert not (tmp_path / "out/.imgmirror/rewrite").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from PIL import Image
 from responsive import candidates, images
 from scripted_origin import ScriptedOrigin, run_in_thread
 from service import Service, write_config
+
+from proxy.images.workers import Inspection, Job, RenderPool
 
 BASE = "http://mirror.test"
 TOKEN = "the token of this test"
@@ -111,6 +114,57 @@ def test_articles_that_point_at_us_already_get_the_additions(
     check(article.read_text())
     assert invoke("rewrite", article, "--undo", config=config) == 0
     assert article.read_text() == page(origin)
+
+
+def test_markdown_images_of_ours_become_tags_and_markdown_again(
+    tmp_path: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their text may be any: it is listed, written and put back as it was."""
+    config = write_config(tmp_path, {"server": {"public_url": BASE}, "rewrite": {"markdown_images": True}})
+    article = tmp_path / "site" / "a.md"
+    article.parent.mkdir()
+    text = (
+        f"![图 *一*]({WRAPPER}{origin.url('/photo.jpg')})\n\ntext ![二]({WRAPPER}{origin.url('/disc.png')})\n"
+    )
+    article.write_text(text, encoding="utf-8")
+    invoke("warm", article, config=config)
+    assert invoke("rewrite", article.parent, "--write", config=config) == 0
+    capsys.readouterr()
+    assert invoke("rewrite", article.parent, "--write", "--responsive", "--json", config=config) == 0
+    (done,) = json.loads(capsys.readouterr().out)["articles"]
+    assert done["added"][0]["text"].startswith("<p><img src=")
+    assert [image["alt"] for image in images(article.read_text("utf-8"))] == ["图 一", "二"]
+    assert invoke("rewrite", article.parent, "--check", "--responsive", config=config) == 0
+    assert invoke("rewrite", article.parent, "--undo", config=config) == 0
+    assert article.read_text("utf-8") == text
+
+
+def test_colours_of_warmed_pictures_cost_no_decode(
+    tmp_path: Path, origin: ScriptedOrigin, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`warm` has described each picture while it was decoded; without that, it is described once."""
+    jobs: list[Job] = []
+    run = RenderPool.run
+
+    async def recorded(self: RenderPool, job: Job) -> Inspection:
+        jobs.append(job)
+        return await run(self, job)
+
+    monkeypatch.setattr(RenderPool, "run", recorded)
+    article = tmp_path / "a.html"
+    article.write_text(page(origin))
+    assert invoke("rewrite", article, "--responsive", config=config) == 0
+    assert jobs == []
+    with run_in_thread() as other:
+        other.serve("/photo.jpg", photo_jpeg(500, 300), content_type="image/jpeg")
+        own = write_config(tmp_path, {"server": {"public_url": BASE}})
+        article.write_text(f'<img src="{WRAPPER}{other.url("/photo.jpg")}">')
+        invoke("warm", article, config=own)
+    shutil.rmtree(tmp_path / "store" / "variants")
+    jobs.clear()
+    for _ in range(2):
+        assert invoke("rewrite", article, "--responsive", config=own) == 0
+    assert len(jobs) == 1
 
 
 def test_without_a_store_nothing_is_added_and_none_is_made(tmp_path: Path, origin: ScriptedOrigin) -> None:

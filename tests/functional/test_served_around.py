@@ -149,6 +149,8 @@ async def test_mount_host_and_explain_say_the_same(asker: Client, far: ScriptedO
         said = json.loads((await asker.get(f"/explain{address}")).body)
         assert said["policy"]["admitted"] is (statuses == {200})
         assert said["dialect"] == mount.name
+        at_host = await asker.get(f"/explain/https://{mount.name}.example{mount.at_root(address)}")
+        assert json.loads(at_host.body) | {"target": ""} == said | {"target": ""}
 
 
 @each

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from proxy.config import FOREVER, Config, base_url_problem, parse_duration, parse_size
-from proxy.configfile import ConfigError, changed_restart_keys, keep_restart_keys, key_names, load
+from proxy.configfile import (
+    ConfigError,
+    changed_restart_keys,
+    keep_restart_keys,
+    key_names,
+    load,
+    secret_texts,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -343,3 +350,42 @@ def test_configuration_in_the_working_directory_that_may_be_ours_is_read(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError):
         load(None, {})
+
+
+def test_hosts_and_dialects_are_read_and_their_problems_told_together(tmp_path: Path) -> None:
+    good = load(
+        str(write(tmp_path, '[hosts]\n"IMG.Example.org.:80" = "imgproxy"\n"bücher.example" = "ipx"\n')),
+        {"IMGMIRROR_DIALECTS_THUMBOR_KEYS": "one\ntwo", "IMGMIRROR_DIALECTS_CAMO_KEYS": '["three"]'},
+    ).config
+    assert good.hosts == {"img.example.org": "imgproxy", "xn--bcher-kva.example": "ipx"}
+    assert good.dialects.thumbor.keys == ("one", "two")
+    assert good.dialects.camo.keys == ("three",)
+    assert {"one", "two", "three"} <= set(secret_texts(good))
+    text = """
+        [hosts]
+        "a.example" = "imgprox"
+        "http://b.example/" = "ipx"
+        [dialects.imgproxi]
+        keys = ["a"]
+        [dialects.imgproxy]
+        keys = ["SECRETSECRET"]
+        key = "x"
+    """
+    found = "\n".join(problems_of(write(tmp_path, text)))
+    assert "hosts.a.example: must be" in found
+    assert "did you mean imgproxy?" in found
+    assert "dialects.imgproxi: unknown key; did you mean dialects.imgproxy?" in found
+    assert "dialects.imgproxy.key: unknown key; did you mean dialects.imgproxy.keys?" in found
+    assert "SECRETSECRET" not in found
+
+
+def test_keys_of_a_dialect_come_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("736563726574:68656C6C6F\n")
+    path = write(tmp_path, '[dialects.imgproxy]\nkeys = ["00:00"]\n[dialects.camo]\nkeys = ["stays"]\n')
+    read = load(str(path), {"IMGMIRROR_DIALECTS_IMGPROXY_KEYS_FILE": str(secret)}).config
+    assert read.dialects.imgproxy.keys == ("736563726574:68656C6C6F",)
+    assert read.dialects.camo.keys == ("stays",)
+    found = problems_of(write(tmp_path, '[dialects.imgproxy]\nkeys = ["SECRETSECRET"]\n'))
+    assert any("imgproxy.keys" in line and "<key in hex>:<salt in hex>" in line for line in found)
+    assert not any("SECRETSECRET" in line for line in found)

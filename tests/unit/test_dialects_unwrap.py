@@ -181,3 +181,27 @@ def test_unwrapping_anything_raises_only_errors_of_the_contract(text: str, prefi
     except (InvalidSource, SourceNotAllowed):
         return
     assert unwrapped is None or unwrapped.source.url.isascii()
+
+
+@pytest.mark.parametrize(
+    ("address", "options"),
+    [
+        ("/imgproxy/_/rs:fit:300:0/plain/http://h.example/a.png", {"width": "300"}),
+        ("/thumbor/unsafe/300x0/http://h.example/a.png", {"width": "300"}),
+        ("/cdn-cgi/image/width=300/http://h.example/a.png", {"width": "300"}),
+        ("/_next/image?url=http%3A%2F%2Fh.example%2Fa.png&w=300&q=75", {"width": "300", "quality": "75"}),
+        ("/wsrv/?url=h.example%2Fa.png&w=300", {"width": "300"}),
+        ("/?url=h.example%2Fa.png&w=300", {"width": "300"}),
+        ("/photon/h.example/a.png?w=300", {"width": "300"}),
+        ("/cors/http://h.example/a.png", {}),
+    ],
+)
+def test_our_own_mounts_are_opened(address: str, options: dict[str, str]) -> None:
+    """At our own base address, in requests too; at any other host such a path means nothing there."""
+    unwrapper = Unwrapper((), own=("https://img.example.org/blog",), forms=False)
+    found = unwrapper.unwrap("https://img.example.org/blog" + address)
+    assert found is not None
+    assert (found.source.url, found.options) == ("http://h.example/a.png", options)
+    assert found.steps == ("imgmirror img.example.org",)
+    assert not list(found.written("https://img.example.org/blog" + address))
+    assert unwrapper.unwrap("https://other.example.org/blog" + address) is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.config import RewriteConfig
 from proxy.rewrite.exporting.reading import FOREIGN_BASE, NO_FILE
+from proxy.rewrite.htmlscan import SPEAKING, HtmlScanner, StyleSheet
 
 WRAPPED = f"https://cors.zfour.workers.dev/?{SOURCE}"
 SIZES = 'sizes="(max-width: 640px) 100vw, 640px"'
@@ -30,6 +31,30 @@ def page(text: str, path: str = "index.html", **words: object) -> str:
 def test_picture_of_any_kind_of_address_stands_in_every_format_and_width(address: str) -> None:
     written = page(f'<p><img src="{address}" alt="a &amp; b"></p>')
     assert written == f'<p>{OPEN}{SOURCES}{IMG} src="imgmirror/a640.jpg" alt="a &amp; b"></picture></p>'
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "imgproxy/_/w:300/plain/http://h.example/a.png",
+        "thumbor/unsafe/300x0/http://h.example/a.png",
+        "imagor/unsafe/300x0/http://h.example/a.png",
+        "wsrv/?url=h.example/a.png&w=300",
+        "cdn-cgi/image/width=300/http://h.example/a.png",
+        "imageproxy/300x/http://h.example/a.png",
+        "photon/h.example/a.png?w=300",
+        "camo/0123456789abcdef0123456789abcdef01234567/687474703a2f2f682e6578616d706c652f612e706e67",
+        "_next/image?url=http%3A%2F%2Fh.example%2Fa.png&w=300&q=75",
+        "_ipx/w_300/http://h.example/a.png",
+        "cors/http://h.example/a.png",
+    ],
+)
+@pytest.mark.parametrize("base", [f"{MIRROR}/", "/"])
+def test_picture_in_the_grammar_of_another_proxy_that_the_mirror_answers_is_taken(
+    path: str, base: str
+) -> None:
+    written = page(f'<img src="{base}{path}">')
+    assert f'{IMG} src="imgmirror/a640.jpg"' in written
 
 
 def test_picture_of_a_deep_page_is_reached_from_there() -> None:
@@ -237,6 +262,49 @@ def test_any_bytes_are_exported_without_a_fault_and_nothing_is_lost(text: str) -
     """What holds no address of anybody else stays as it is, whatever markup it is."""
     for path in ("a.html", "a.css", "a.xml", "a.json"):
         assert exporter(()).export(text.encode(), path, {}, kind=path[2:]).data == text.encode()
+
+
+_MARKUP = [
+    "<p>",
+    "<p",
+    "</p>",
+    "<a_href=x>",
+    "<img_src='y'/>",
+    "<",
+    ">",
+    "/",
+    "=",
+    "'",
+    '"',
+    "a",
+    "<!--",
+    "-->",
+    "<script>",
+    "</script>",
+    "<style>",
+    "</style_",
+    "<svg>",
+    "</svg>",
+    "<![CDATA[",
+    "]]>",
+    "<pre>",
+    "<p/>",
+    "</",
+]
+
+
+@given(
+    st.lists(st.sampled_from([*(word.replace("_", " ") for word in _MARKUP), " "]), max_size=30).map("".join)
+)
+def test_tags_without_attributes_are_passed_over_and_nothing_else(text: str) -> None:
+    """Looking only where markup says something finds the same attributes and style sheets."""
+    quick, whole = HtmlScanner(), HtmlScanner()
+    quick.opening = SPEAKING
+    found, expected = (list(scanner.scan(text, 0, len(text))) for scanner in (quick, whole))
+    assert found == [
+        item for item in expected if isinstance(item, StyleSheet) or item in found or item.attributes
+    ]
+    assert quick.picture_ends == whole.picture_ends
 
 
 def test_exported_twice_the_second_copy_equals_the_first() -> None:

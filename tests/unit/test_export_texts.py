@@ -121,6 +121,27 @@ def test_widths_are_those_below_what_the_options_give(
     assert len(widths_of(resolved, facts, spread=False, widths=widths, limits=Limits())) == 1
 
 
+def test_widths_above_the_original_are_one_result() -> None:
+    """A `srcset` may name thousands of them: they are rendered once."""
+    facts = PictureFacts("jpeg", 700, 400)
+    options = (
+        "width=1300",
+        "width=1400,dpr=2",
+        "format=auto",
+        "width=700,height=400,fit=cover",
+        "width=699",
+        "width=1300,blur=9",
+    )
+    found = [
+        widths_of(Transform.parse(text).resolved({}), facts, spread=False, widths=(), limits=Limits())[
+            0
+        ].result
+        for text in options
+    ]
+    assert found[0] == found[1] == found[2] == found[3]
+    assert len({found[0], *found[4:]}) == 3
+
+
 def test_format_that_some_widths_lack_is_made_for_all_or_not_offered() -> None:
     """Of drawings the smallest format answers, which may be another for each width."""
     resolved = Transform.parse("format=auto").resolved({})

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rewriting import SOURCE, WRAPPED, ours, rewrite, text
 
 from proxy.config import RewriteConfig
+from proxy.rewrite import yamlfront
 from proxy.rewrite.files import find_articles
 from proxy.rewrite.frontmatter import MAX_BYTES
 
@@ -389,20 +393,6 @@ def test_text_file_with_long_front_matter_is_an_article(tmp_path: Path, front: s
     assert [found.path.name for found in find_articles([tmp_path])] == ["a.txt"] * is_article
 
 
-def test_space_in_the_address_of_a_picture_key_is_a_part_of_it() -> None:
-    """Browsers load `a b.png` all the same. A text that begins with an address is no address."""
-    article = f"---\ncover: '{WRAPPED.removesuffix('.png')} b.png'\nother: x\n---\n"
-    assert text(article) == f"---\ncover: '{ours('http://h.example/a%20b.png', 'headimg')}'\nother: x\n---\n"
-    for value in (
-        f"{WRAPPED} is a picture.",
-        f"{WRAPPED} 2x",
-        f"{WRAPPED} https://h/b.png",
-        f"{WRAPPED}, b.png",
-    ):
-        result = rewrite(f"---\ncover: '{value}'\n---\n")
-        assert [item.text for item in result.left] == [WRAPPED]
-
-
 @pytest.mark.parametrize(
     "address",
     [
@@ -420,3 +410,54 @@ def test_image_endpoint_of_the_site_is_read_where_no_other_address_stands(addres
 def test_slashes_that_are_escaped_are_slashes() -> None:
     article = '---\ncover: "https:\\x2f\\x2fwsrv.nl\\x2f?url=h.example\\x2fa.png"\n---\n'
     assert [item.source.url for item in rewrite(article).replaced] == ["http://h.example/a.png"]
+
+
+def test_space_in_the_address_of_a_picture_key_is_a_part_of_it() -> None:
+    """Browsers load `a b.png` all the same. A text that begins with an address is no address."""
+    article = f"---\ncover: '{WRAPPED.removesuffix('.png')} b.png'\nother: x\n---\n"
+    assert text(article) == f"---\ncover: '{ours('http://h.example/a%20b.png', 'headimg')}'\nother: x\n---\n"
+    for value in (
+        f"{WRAPPED} is a picture.",
+        f"{WRAPPED} 2x",
+        f"{WRAPPED} https://h/b.png",
+        f"{WRAPPED}, b.png",
+    ):
+        result = rewrite(f"---\ncover: '{value}'\n---\n")
+        assert [item.text for item in result.left] == [WRAPPED]
+
+
+def test_tab_behind_a_value_does_not_make_front_matter_unreadable() -> None:
+    """YAML 1.2.2 §6.2: it is white space there; libyaml knows, PyYAML's own parser does not."""
+    result = rewrite(f"---\ntitle:\tx\ndate: 2024-02-05\t\ncover: {WRAPPED}\n---\n")
+    assert [item.context for item in result.replaced] == ["front matter cover"]
+    assert result.left == ()
+
+
+YAML_PIECES = st.sampled_from(
+    [
+        "a: ", "b:", "- ", "\n", "\n  ", '"', "'", "http://h/a.png", "[", "]", "{", "}", ", ", "# c", "|\n",
+        ">-\n", "&x ", "*x", "!t ", "? ", "x", "\\u0041", "\\\n", " ", "%", "---\n", "...\n", "<<: ", "\x85", "图",
+        "\r\n", "a?b", "\0", "[a, b]", "{a: b}", "key: value\n", "- item\n", "https://wsrv.nl/?url=h/a.png",
+        '"\\x41"', "it''s", "\ufeff", "=",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(YAML_PIECES, max_size=14).map("".join))
+@settings(max_examples=400)
+def test_both_parsers_of_yaml_find_the_same(text: str) -> None:
+    """Where each can read a text, the events, their values and their positions are the same."""
+    found = []
+    for loader in yamlfront.LOADERS:
+        try:
+            events = list(yaml.parse(yamlfront.readable(text.encode().decode("latin-1")), Loader=loader))
+        except yaml.YAMLError:
+            return
+        scalars = [event for event in events if isinstance(event, yaml.ScalarEvent) and event.value]
+        found.append(
+            [
+                (event.value, event.style or None, event.start_mark.index, event.end_mark.index)
+                for event in scalars
+            ]
+        )
+    assert all(events == found[0] for events in found)

@@ -161,6 +161,9 @@ def test_look_sees_every_kind_of_address(address: str) -> None:
         ("<img src='https://i&#8490;.imagekit.io/a/http%3A%2F%2Fh%2Fa.png'>", "html"),
         ("![](https://x.example/ımage/w=5/http://h/a.png)", "markdown"),
         ("---\nimage: /_next/image?url=http%3A%2F%2Fh%2Fa.png&w=9\n---\n", "markdown"),
+        ("<img src='https:\\\\i0.wp.com\\h.org/a.png'>", "html"),
+        ("<img src=https://&#000001050.wp.com/h.org/a.png>", "html"),
+        ("<p style=\"background: url('https://\\0000690.wp.com/h.org/a.png')\">", "html"),
     ],
 )
 def test_look_sees_every_spelling(article: str, kind: TextKind) -> None:

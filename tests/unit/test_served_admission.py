@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
-from peers import BY_NAME, KEY, MOUNTS, OTHER_KEY, Mount, b64u, mac
+from peers import BY_NAME, KEY, MOUNTS, OTHER_KEY, SALT, Mount, b64u, mac
 
 from proxy.config import Config
 from proxy.config import ServedDialect as NameOfDialect
@@ -136,6 +137,32 @@ def test_signature_over_the_source_alone_admits_no_options(options: str, place: 
     )
 
 
+@pytest.mark.parametrize("signed", ["", "x30,", "40x20,", "40x20,q50,"])
+@pytest.mark.parametrize(
+    "added", ["webp", "gif", "jpg", "png", "fit", "sc", "trim", "scaleUp", "r90", "fv", "q3", "vu9999999999", "10x10",
+              "7x", "x7", "7", "7px", "auto", "7.5", "040x020", "webp,gif"]
+)  # fmt: skip
+def test_no_option_can_be_added_to_what_imageproxy_signed(signed: str, added: str) -> None:
+    """Whatever is put before or behind the signed options is refused, or asks for the very same."""
+    closed, mount = plans(dialects=ALL_KEYS), BY_NAME["imageproxy"]
+    canonical = ",".join(
+        ["0x30" if signed == "x30," else "40x20" if signed else "0x0", *(["q50"] if "q50" in signed else [])]
+    )
+    signature = b64u(mac("sha256", KEY, f"{SOURCE}#{canonical}"))
+    wanted = asked(closed, mount, f"/imageproxy/{signed}s{signature}/{SOURCE}", "mount").transform
+    for options in (
+        f"{added},{signed}s{signature}",
+        f"{signed}{added},s{signature}",
+        f"{signed}s{signature},{added}",
+    ):
+        address = f"/imageproxy/{options}/{SOURCE}"
+        refusal = outcome(closed, mount, address, "mount")
+        if refusal == SOURCE:
+            assert asked(closed, mount, address, "mount").transform == wanted, options
+        else:
+            assert refusal in ("signature_mismatch", "invalid_transform"), options
+
+
 @at
 @each
 def test_deny_ends_every_mount(mount: Mount, place: str) -> None:
@@ -219,6 +246,39 @@ def test_presets_only_binds_unsigned_mounts(mount: Mount, place: str) -> None:
         )
 
 
+@at
+def test_presets_only_admits_presets_of_imgproxy(place: str) -> None:
+    bound, mount = plans(sources={"transforms": "presets"}), BY_NAME["imgproxy"]
+    assert outcome(bound, mount, f"/imgproxy/_/pr:headimg/{b64u(SOURCE)}", place) == SOURCE
+    assert outcome(bound, mount, f"/imgproxy/_/pr:headimg/q:3/{b64u(SOURCE)}", place) == "source_not_allowed"
+    assert outcome(bound, mount, f"/imgproxy/_/pr:nosuch/{b64u(SOURCE)}", place) == "invalid_transform"
+
+
+def test_signature_survives_what_proxies_do_to_an_address() -> None:
+    """Folded slashes and an escaped colon: imgproxy repairs both before it looks at the signature."""
+    closed, mount = plans(dialects=ALL_KEYS), BY_NAME["imgproxy"]
+    path = f"/w:40/plain/{SOURCE}"
+    signature = b64u(mac("sha256", KEY, bytes.fromhex(SALT).decode() + path))
+    for written in (path, path.replace("://", ":/"), path.replace("w:40", "w%3A40")):
+        assert outcome(closed, mount, f"/imgproxy/{signature}{written}", "mount") == SOURCE
+    assert outcome(closed, mount, f"/imgproxy/{signature}{path}?x=1", "mount") == SOURCE
+    assert outcome(closed, mount, f"/imgproxy/{signature}{path}%3Fx=1", "mount") == "signature_mismatch"
+
+
+def test_signature_survives_what_browsers_escape() -> None:
+    """What was signed as it was written, and is asked for in percent-escapes; never more than that."""
+    closed, mount = plans(dialects=ALL_KEYS), BY_NAME["thumbor"]
+    digest = base64.urlsafe_b64encode(mac("sha1", KEY, "40x0/h.example/图 1.png")).decode()
+    assert outcome(closed, mount, f"/thumbor/{digest}/40x0/h.example/%E5%9B%BE%201.png", "mount").endswith(
+        "201.png"
+    )
+    digest = base64.urlsafe_b64encode(mac("sha1", KEY, "40x0/h.example/a%3Fb")).decode()
+    assert (
+        outcome(closed, mount, f"/thumbor/{digest}/40x0/h.example/a%253Fb", "mount") == "signature_mismatch"
+    )
+    assert outcome(closed, mount, f"/thumbor/{digest}/40x0/h.example/a?b", "mount") == "signature_mismatch"
+
+
 ENLARGING = {"weserv", "thumbor", "imagor"}
 """Their width says more than ours: it may enlarge. Next.js' has a quality beside it."""
 
@@ -276,6 +336,15 @@ def test_expiry_is_said_only_of_good_signatures() -> None:
         outcome(closed, BY_NAME["imgproxy"], address.replace("/_/", "/AAAAAAAA/"), "mount")
         == "signature_mismatch"
     )
+
+
+def test_field_of_ignored_options_stays_short() -> None:
+    """Whatever keys stand in a query: servers in front take fields of a few kilobytes."""
+    keys = "&".join(f"key{number}=1" for number in range(1500))
+    field = plans().make(f"/wsrv/?url=h.example%2Fa.png&{keys}", now=NOW).headers["X-Imgmirror-Ignored"]
+    assert field.startswith("key0, key1, ")
+    assert field.endswith(", ...")
+    assert len(field) < 1200
 
 
 def test_same_target_at_two_hosts_is_two_plans() -> None:

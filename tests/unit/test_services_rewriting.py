@@ -20,7 +20,7 @@ from proxy.cli import rewrite as rewrite_command
 from proxy.config import Config, SourcesConfig
 from proxy.errors import QueueFull, RequestTooLarge
 from proxy.rewrite.kept import Kept
-from proxy.services import rewriteprocess
+from proxy.services import rewritepool, rewriteprocess
 from proxy.services.articles import RewriteSettings
 from proxy.services.gathering import gather
 from proxy.services.rewritejobs import (
@@ -68,6 +68,7 @@ def test_process_answers_what_the_rewriter_answers_about_responsive_pictures() -
     with GuardedRewriter(settings) as far:
         asked = near.rewrite(article, kind="html").asked
         assert len(asked) == 3
+        assert near.rewrite(article, kind="html").data == article
         assert far.rewrite(article, kind="html").asked == asked
         known = (Kept(900, 600, colour="#123456"), None, Kept(90, 60, resizes=False))
         kept = {wanted[0]: item for wanted, item in zip(asked, known, strict=True)}
@@ -158,6 +159,14 @@ async def test_pool_says_that_an_article_is_too_much_and_reads_the_next(pool: Re
     with pytest.raises(RequestTooLarge, match="processor time"):
         await pool.rewrite(SLOW, kind="markdown", settings=SETTINGS)
     assert (await pool.rewrite(ARTICLE.encode(), kind="markdown", settings=SETTINGS)).replaced
+
+
+async def test_pool_gives_an_article_without_wrappers_back_without_a_process(
+    pool: RewritePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    article = b"![](https://h.example/a.png)\n"
+    monkeypatch.setattr(rewritepool, "RewriteProcess", None)
+    assert (await pool.rewrite(article, kind="markdown", settings=SETTINGS)).data == article
 
 
 async def test_pool_refuses_what_its_queue_does_not_hold(pool: RewritePool) -> None:

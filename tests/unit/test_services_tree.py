@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -204,3 +206,43 @@ def test_reader_of_our_output_that_goes_does_not_stop_the_writing(site: Path, wo
     assert (ended.returncode, ended.stderr) == (0, b"")
     written = sum(BASE.encode() in data for name, data in texts(site).items() if not name.startswith("."))
     assert written == (0 if "--diff" in words else 15)
+
+
+def test_lines_go_into_the_pipe_while_a_bar_is_on_the_terminal(site: Path) -> None:
+    """Standard error is a terminal, standard output a file: each gets its own."""
+    terminal, theirs = os.openpty()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm"}
+    command = [sys.executable, "-m", "proxy", "rewrite", str(site), "--base-url", BASE]
+    shown: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while data := os.read(terminal, 65536):
+                shown.append(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=theirs, check=True)
+    os.close(theirs)
+    reader.join()
+    os.close(terminal)
+    lines = ended.stdout.decode().splitlines()
+    assert lines[-1] == "41 articles, 15 addresses to replace, 1 left"
+    assert sum(line.endswith("1 to replace") for line in lines) == 14
+    assert b"Articles" in b"".join(shown)
+    assert b"to replace" not in b"".join(shown)
+
+
+def test_json_that_is_printed_as_it_comes_is_one_document(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is laid out as `json.dumps` does, with no article, with one, and with many."""
+    for paths in ([site], [site / "0" / "00.md"]):
+        assert main(["rewrite", *map(str, paths), "--json", "--base-url", BASE]) == 0
+        text = capsys.readouterr().out
+        assert text == json.dumps(json.loads(text), indent=1) + "\n"
+        assert list(json.loads(text)) == ["articles", "to_replace", "left", "failed"]
+    (site / "empty").mkdir()
+    assert main(["rewrite", str(site / "empty"), "--undo", "--json"]) == 0
+    text = capsys.readouterr().out
+    assert text == json.dumps({"articles": [], "put_back": 0, "left": 0, "failed": 0}, indent=1) + "\n"

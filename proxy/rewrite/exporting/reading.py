@@ -15,7 +15,7 @@ from proxy.rewrite.exporting.taking import as_written, ordered
 from proxy.rewrite.exporting.tree import Here
 from proxy.rewrite.frames import with_frames
 from proxy.rewrite.html import ABSOLUTE, EVERY, html_spots
-from proxy.rewrite.htmlscan import HtmlScanner, StyleSheet, Tag
+from proxy.rewrite.htmlscan import SPEAKING, HtmlScanner, StyleSheet, Tag
 from proxy.rewrite.layers import attribute, decode_attribute
 from proxy.rewrite.masking import structure
 from proxy.rewrite.sitetext import site_spots
@@ -37,6 +37,9 @@ _REFRESH = re.compile(
 class _Scanner(HtmlScanner):
     """Keeps the tags it meets; on a built page, what stands in `<pre>` or `<code>` is shown like anything else."""
 
+    opening = SPEAKING
+    passed = None
+
     def __init__(self) -> None:
         super().__init__()
         self.tags: list[Tag] = []
@@ -46,7 +49,7 @@ class _Scanner(HtmlScanner):
             if isinstance(token, StyleSheet):
                 yield token
             else:
-                tag = replace(token, in_code=False)
+                tag = Tag(token.name, token.attributes, False, token.start, token.end)
                 self.tags.append(tag)
                 yield tag
 

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from proxy.config import RewriteConfig
+from proxy.config import RewriteConfig, WrapperConfig
 from proxy.dialects import native
+from proxy.dialects.mounts import SERVED
 from proxy.rewrite.classify import Address, Classifier, Kind
 from proxy.rewrite.decide import Decider, Decision
 from proxy.rewrite.globs import is_prefix
@@ -21,6 +22,7 @@ from proxy.rewrite.spot import Spot, Use, byte_text
 from proxy.source import Source
 
 _OWN = re.compile(r"(?:/[^/?#\s]+){0,3}?(?=/image/[^/?#\s]+/(?:https?(?::|%3a)|b64:))", re.IGNORECASE)
+_MOUNTS = tuple(grammar.mount for grammar in SERVED.values())
 NO_PICTURE = "it loads something that is no picture"
 UNKNOWN = "an address of the mirror that is not read"
 
@@ -47,7 +49,7 @@ class Taker:
         self._base_url = base_url.rstrip("/")
         self._sizes = sizes
         self._types = types
-        self._classifier = Classifier(config, base_url=self._base_url)
+        self._classifier = Classifier(_with_mounts(config, self._base_url), base_url=self._base_url)
         self._live = tuple(entry.lower() for entry in config.ignore if is_prefix(entry))
         self.bases = tuple(
             url.partition("//")[2].rstrip("/").encode() for url in (self._base_url, *config.former_urls)
@@ -72,8 +74,13 @@ class Taker:
         return self._rooted(text) is not None
 
     def _rooted(self, text: str) -> str | None:
-        match = _OWN.match(text) if text.startswith("/") and not text.startswith("//") else None
-        return self._base_url + text[match.end() :] if match else None
+        if not text.startswith("/") or text.startswith("//"):
+            return None
+        match = _OWN.match(text)
+        if match:
+            return self._base_url + text[match.end() :]
+        below_us = self._base_url + text
+        return below_us if text.startswith(_MOUNTS) and self._classifier.wraps(below_us) else None
 
     def _read(self, spot: Spot, raw: str, encoding: str) -> Address | Taken | None:
         text = spot.read(raw)
@@ -112,6 +119,16 @@ class Taker:
             return decision.preset
         is_enclosure = address.spot.raster and address.spot.use is Use.LINK
         return native.ORIGINAL if is_enclosure and address.is_picture_by_name else ""
+
+
+def _with_mounts(config: RewriteConfig, base_url: str) -> RewriteConfig:
+    """Return the configuration with the grammars that the mirror itself answers, below its own and former addresses."""
+    wrappers = (
+        WrapperConfig(prefix=f"{base}{grammar.mount}", dialect=name)  # type: ignore[arg-type]  # one of the grammars
+        for base in (base_url, *(url.rstrip("/") for url in config.former_urls))
+        for name, grammar in SERVED.items()
+    )
+    return config.model_copy(update={"wrappers": (*config.wrappers, *wrappers)})
 
 
 def as_written(text: str) -> str:

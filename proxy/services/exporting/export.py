@@ -1,7 +1,8 @@
 """Exporting a site: read, fetch and render, write, tidy. The first and the last two steps block; pictures are made by
 an event loop between them.
 
-1. `read`: every document, or what is known of it from an earlier run; gives the wants of all places.
+1. `read`: every document, or what is known of it from an earlier run; gives the wants of all places, and writes what
+   wants nothing.
 2. the caller makes the pictures (`PictureFiles`).
 3. `write`: what pages load first, then the pages; a document that nothing has changed for is not looked at again.
 4. `finish`: what is no longer used is removed, and the state kept. After an interruption only the state is.
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from cache.opening import open_regular
 from proxy.rewrite.exporting.exporter import Exporter, Kind, kind_of
 from proxy.rewrite.exporting.pictures import FOLDER, Shown, Want
+from proxy.rewrite.exporting.rules import Exported
 from proxy.services.exporting.output import Output, Put
 from proxy.services.exporting.report import ExportReport, Note, Place
 from proxy.services.exporting.state import PageRecord, shown_json
@@ -78,11 +80,16 @@ class Export:
         self._max_bytes = max_bytes
         self._records: dict[str, PageRecord] = {}
         self._unreadable: set[str] = set()
+        self._written: set[str] = set()
         self.wanted = Wanted()
         self.report = ExportReport(problems=list(site.problems), left_out=site.left_out)
 
     def read(self, progress: Progress) -> None:
-        """Find out what the documents of the site want."""
+        """Find out what the documents of the site want; write those that want nothing.
+
+        Raises:
+            OutputError: the copy cannot be written.
+        """
         for number, (path, kind) in enumerate(self._documents(), start=1):
             progress(number)
             data = self._data(path)
@@ -93,6 +100,9 @@ class Export:
             if record is None or (record.sha256, record.settings) != (digest, self._settings):
                 exported = self._exporter.export(data, path, {}, kind=kind)
                 record = PageRecord(digest, self._settings, exported.wants, exported.left)
+                if not exported.wants:
+                    # It depends on no picture: what it will be is known, and it need not be read twice.
+                    record = self._put(path, exported, record, {})
             self._records[path] = record
             self.wanted.add(path, record.wants)
         self.report.documents = len(self._records)
@@ -151,21 +161,28 @@ class Export:
     def _document(self, path: str, shown: Mapping[Want, Shown | None]) -> None:
         record = self._records[path]
         name = _name_of(record, shown)
-        if record.shown == name and self._output.is_ours(path):
+        if path in self._written:
+            pass
+        elif record.shown == name and self._output.is_ours(path):
             self.report.unchanged += 1
         elif (data := self._data(path)) is not None:
             exported = self._exporter.export(data, path, shown, kind=kind_of(path) or "other")
             if hashlib.sha256(data).hexdigest() != record.sha256:
                 self.report.problems.append(Problem(path, _CHANGED))
-            put = self._output.put(path, exported.data)
-            self._count(put)
-            record = replace(record, left=exported.left, shown="" if put == "left" else name)
-            self._records[path] = record
+            record = self._records[path] = self._put(path, exported, record, shown)
         self._output.state.pages[path] = record
         self.report.notes += (
             Note(Place(path, left.line), left.text, left.reason, on_purpose=left.on_purpose)
             for left in record.left
         )
+
+    def _put(
+        self, path: str, exported: Exported, record: PageRecord, shown: Mapping[Want, Shown | None]
+    ) -> PageRecord:
+        put = self._output.put(path, exported.data)
+        self._written.add(path)
+        self._count(put)
+        return replace(record, left=exported.left, shown="" if put == "left" else _name_of(record, shown))
 
     def _copy(self, path: str) -> None:
         try:

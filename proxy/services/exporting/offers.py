@@ -27,10 +27,14 @@ NAME_DIGITS = 32
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """One width of a picture: its transform, and how wide the result is, 0 when that is not known."""
+    """One width of a picture: its transform, and how wide the result is, 0 when that is not known.
+
+    result: equal for transforms that give the same picture, as every width above the original's does.
+    """
 
     resolved: Resolved
     width: int
+    result: object = None
 
 
 def widths_of(
@@ -42,11 +46,12 @@ def widths_of(
         InvalidTransform: more is asked for than `limits` allow.
     """
     if facts is None:
-        return (Sized(resolved, 0),)
+        return (Sized(resolved, 0, resolved),)
     plan = make_plan((facts.width, facts.height), resolved, limits=limits)
     width, height = plan.canvas
     turned = bool(resolved.trim) or resolved.rotate != 0
-    whole = Sized(resolved, 0 if turned else width)
+    rest = resolved.replaced(width=None, height=None, dpr=1.0, fit="scale-down", upscale=False)
+    whole = Sized(resolved, 0 if turned else width, resolved if turned else (rest, plan.crop, plan.canvas))
     simple = resolved.dpr == 1 and not resolved.hinted and not turned
     if not (spread and simple) or facts.animated or facts.scalable:
         return (whole,)

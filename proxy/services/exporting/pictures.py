@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -65,7 +66,8 @@ class Settings:
         render, presets = self.config.render, self.config.presets
         formats = [browser.name for browser in self.browsers]
         limits = (render.max_output_side, render.max_output_pixels, render.max_pixels, render.max_frames)
-        return repr((RENDER_VERSION, formats, limits, self.config.rewrite.widths, sorted(presets.items())))
+        text = repr((RENDER_VERSION, formats, limits, self.config.rewrite.widths, sorted(presets.items())))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def limits(self) -> Limits:
@@ -230,6 +232,7 @@ class PictureFiles:
         passive = body is not None and is_passive(body)
         plans: dict[Want, Plan] = {}
         errors: dict[Want, MirrorError] = {}
+        results: dict[object, Sized] = {}
         for want in wants:
             try:
                 resolved = self._resolved(want, is_svg=body is not None, passive=passive)
@@ -241,6 +244,8 @@ class PictureFiles:
                         widths=self._settings.config.rewrite.widths,
                         limits=self._settings.limits,
                     )
+                    # Of transforms with one result the first is rendered, for all of them.
+                    sizes = tuple(results.setdefault(one.result, one) if one.result else one for one in sizes)
                     wished = [wishes_of(one, self._settings.browsers, untouched=passive) for one in sizes]
                     plans[want] = Plan(sizes, wished)
             except MirrorError as error:

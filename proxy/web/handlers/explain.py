@@ -13,6 +13,7 @@ from aiohttp import web
 
 from cache.entry import Entry, Former
 from cache.freshness import remaining_seconds
+from proxy.dialects.address import Address
 from proxy.dialects.native import VERSION_MARK
 from proxy.errors import MirrorError
 from proxy.images.choice import ANYWAY, FALLBACK, LOWER
@@ -33,20 +34,28 @@ async def explain(context: Context, request: web.BaseRequest) -> web.Response:
     """Answer the explanation of another address of this service, as JSON."""
     require_admin(request, context.config.server)
     target = request.raw_path[request.raw_path.index(EXPLAIN_MOUNT) + len(EXPLAIN_MOUNT) - 1 :]
-    explanation = await _explained(context, target, joined(request, "Accept"))
+    root, target = _at_host(context, target)
+    explanation = await _explained(context, target, joined(request, "Accept"), root=root)
     return web.json_response(explanation, headers={"Cache-Control": "no-store"})
 
 
-async def _explained(context: Context, target: str, accept: str | None) -> dict[str, Any]:
+def _at_host(context: Context, target: str) -> tuple[str, str]:
+    """Return the dialect and the target of `/http://host/…`, an address at a host of another dialect."""
+    address = Address.parse(target[1:])
+    root = context.plans.root_of(address.host) if address and target[1:5].lower() == "http" else ""
+    return (root, "/" + address.rest) if address and root else ("", target)
+
+
+async def _explained(context: Context, target: str, accept: str | None, *, root: str) -> dict[str, Any]:
     path = target.partition("?")[0]
-    if path in SERVICE_ADDRESSES or path.startswith(EXPLAIN_MOUNT) or target == "/":
+    if (not root and path in SERVICE_ADDRESSES) or path.startswith(EXPLAIN_MOUNT) or target == "/":
         return {
             "target": target,
             "kind": "service",
             "note": "answered by the service itself; no source is asked",
         }
     try:
-        plan = context.plans.read(target)
+        plan = context.plans.read(target, root=root)
     except MirrorError as error:
         return {"target": target, "error": _error(error)}
     entry = await context.originals.peek(plan.source)
@@ -58,7 +67,7 @@ async def _explained(context: Context, target: str, accept: str | None) -> dict[
         "source": plan.source.url,
         "unwrapped": list(plan.steps),
         "transform": _transform(plan),
-        "policy": _policy(context, target, plan),
+        "policy": _policy(context, target, plan, root=root),
         "blocked": await context.kept.is_blocked(plan.source.url),
         "original": await _original(context, plan, entry),
     }
@@ -73,7 +82,7 @@ def _transform(plan: Plan) -> dict[str, str] | None:
     return {"canonical": plan.transform.canonical(), "resolved": plan.resolved.text}
 
 
-def _policy(context: Context, target: str, plan: Plan) -> dict[str, Any]:
+def _policy(context: Context, target: str, plan: Plan, *, root: str) -> dict[str, Any]:
     try:
         claim = context.plans.claim(plan, target, now=context.now())
     except MirrorError:
@@ -86,7 +95,7 @@ def _policy(context: Context, target: str, plan: Plan) -> dict[str, Any]:
     )
     verdict: dict[str, Any] = {"admitted": True, "rules": [_plain(rule) for rule in rules]}
     try:
-        context.plans.make(target, now=context.now())
+        context.plans.make(target, now=context.now(), root=root)
     except MirrorError as error:
         verdict |= {"admitted": False, "error": _error(error)}
     return verdict
