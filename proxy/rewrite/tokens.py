@@ -36,9 +36,15 @@ _MARKDOWN_IMAGE = r"!\[[^\[\]\n]{0,2000}+\]\((?P<image>[^()\s]{0,4000}+)"
 _CSS_URL = r"(?<![\w-])url\((?P<css>[^()\n]{0,4000}+)\)"
 _ATTRIBUTE = (
     r"(?<![\w$-])[:\w.-]{0,40}?(?:src|srcset|poster|background(?:-?image)?|cover|image|img|avatar|thumb(?:nail)?"
-    r"|original|lazy|bg)[ \t]*+=[ \t\n]*+(?P<attribute>\{?\\?\"[^\"\\]{0,8000}+|\{?'{1,2}[^']{0,8000}+"
-    r"|\{?`[^`]{0,8000}+|[^\s\"'`<>{}]{1,4000}+)"
+    r"|original|lazy|bg)[ \t]*+=[ \t\n]*+(?P<attribute>(?:\{[ \t\r\n]{0,200}+)?\\?\"[^\"\\]{0,8000}+"
+    r"|(?:\{[ \t\r\n]{0,200}+)?'{1,2}[^']{0,8000}+|(?:\{[ \t\r\n]{0,200}+)?`[^`]{0,8000}+|[^\s\"'`<>{}]{1,4000}+)"
 )
+_OBJECT = r"(?<![\w$-])(?:sources|images)[ \t]*+=[ \t]*+\{[ \t\r\n]{0,200}+\{(?P<object>[^{}]{0,4000}+)\}"
+"""Docusaurus: `<ThemedImage sources={{ light: '…', dark: '…' }} />`."""
+
+_PICTURE_TAG = r"\{%-?[ \t]*+(?:image|img|picture|figure)[ \t]++(?P<tag>\"[^\"\n]{0,4000}+|'[^'\n]{0,4000}+)"
+"""Nunjucks, Liquid: `{% image "…", "alt" %}` of Eleventy."""
+
 _ASCIIDOC = r"(?<!\w)image::?(?P<macro>[^\[\]\s]{1,4000}+)\["
 _RST = (
     r"(?:(?<=\n)|\A)[ \t]*+\.\.[ \t]++(?:\|[^|\n]{1,200}+\|[ \t]++)?"
@@ -49,7 +55,7 @@ _ORG = r"(?:\[\[|\]\[)(?P<macro>[^\[\]\n]{1,4000}+)\]\]"
 _SHOWN: dict[str, re.Pattern[str]] = {
     name: re.compile("|".join(parts), re.IGNORECASE)
     for name, parts in {
-        "component": (_ATTRIBUTE, _CSS_URL, _MARKDOWN_IMAGE),
+        "component": (_ATTRIBUTE, _CSS_URL, _MARKDOWN_IMAGE, _OBJECT, _PICTURE_TAG),
         "data": (_ATTRIBUTE, _CSS_URL, _MARKDOWN_IMAGE),
         "asciidoc": (_ASCIIDOC, _ATTRIBUTE),
         "rst": (_RST, _ATTRIBUTE),

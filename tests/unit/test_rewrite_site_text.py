@@ -186,3 +186,18 @@ def test_our_addresses_follow_a_new_base() -> None:
         text(document, kind="xml", config=config)
         == f'<rss><enclosure url="{BASE}/image/original/{SOURCE}"/></rss>'
     )
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        "<Image src={ 'PIC' } />",
+        '<Image src={\n  "PIC"\n} />',
+        "<ThemedImage sources={{ light: 'PIC', dark: 'PIC' }} />",
+        "<ThemedImage\n  sources={{\n    light: 'PIC',\n    dark: `PIC`,\n  }}\n/>",
+        '{% image "PIC", "alt", [300, 600] %}',
+    ],
+)
+def test_picture_of_a_component_takes_the_preset_of_the_text(component: str) -> None:
+    """Strings in braces, with and without spaces; objects of strings; the shortcode of Eleventy."""
+    assert text(component.replace("PIC", WRAPPED), kind="component") == component.replace("PIC", SHOWN)
