@@ -13,11 +13,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Collection
 
 from proxy.services.rewritechild import answer_jobs
 from proxy.services.rewritejobs import Limits
-from proxy.services.rewriteprocess import RewriteProcess, Running
+from proxy.services.rewriteprocess import RewriteProcess
 
 
 def forked_processes(count: int, limits: Limits) -> list[RewriteProcess]:
@@ -30,12 +29,9 @@ def forked_processes(count: int, limits: Limits) -> list[RewriteProcess]:
     gc.freeze()
     begun: list[RewriteProcess] = []
 
-    def begin(theirs: socket.socket, limits: Limits) -> Running:
-        return _fork(theirs, limits, [process.fileno() for process in begun])
-
     try:
         for _ in range(count):
-            begun.append(RewriteProcess(limits, begin=begin))
+            begun.append(RewriteProcess(limits, begin=_fork))
     finally:
         gc.unfreeze()
     return begun
@@ -71,26 +67,27 @@ class _Copy:
             return self._status
 
 
-def _fork(theirs: socket.socket, limits: Limits, others: Collection[int]) -> _Copy:
+def _fork(theirs: socket.socket, limits: Limits) -> _Copy:
     pid = os.fork()
     if pid:
         return _Copy(pid)
     try:
-        _serve(theirs, limits, others)
+        _serve(theirs, limits)
     finally:
         # Nothing of the parent's is flushed, closed or told twice.
         os._exit(1)
 
 
-def _serve(theirs: socket.socket, limits: Limits, others: Collection[int]) -> None:
+def _serve(theirs: socket.socket, limits: Limits) -> None:
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    for descriptor in others:
-        os.close(descriptor)
+    # Also this process's copies of the other ends: while one is open, nobody learns that the parent is gone.
+    os.closerange(3, theirs.fileno())
+    os.closerange(theirs.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     os.chdir("/")
     answer_jobs(theirs, limits.cpu_seconds, limits.memory_bytes)
     os._exit(0)

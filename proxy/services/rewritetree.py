@@ -17,9 +17,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from queue import SimpleQueue
 
 from proxy.rewrite.files import ArticleFile
 from proxy.services.articles import RewriteSettings
@@ -35,6 +36,8 @@ BATCH_BYTES = 256 << 10
 """An article is given to a process with so many others, unless they are large."""
 _AHEAD = 8
 """Batches for each process that may be done before the one that is waited for."""
+Answers = SimpleQueue[Outcome | BaseException]
+"""The outcomes of a batch, in order, as they come."""
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -130,6 +133,7 @@ class _Processes:
 
     def __init__(self, settings: RewriteSettings, task: Task, limits: Limits, most: int) -> None:
         self._header = {"task": "tree", "settings": settings_to_wire(settings), "run": asdict(task)}
+        self._writes = task.write
         self._limits = limits
         self._most = most
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="rewrite")
@@ -143,38 +147,49 @@ class _Processes:
     def outcomes(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield every job with its outcome, in order."""
         batches = _batches(jobs)
-        ahead: deque[tuple[list[Job], Future[list[Outcome]]]] = deque()
+        ahead: deque[tuple[list[Job], Answers]] = deque()
         while True:
             for batch in itertools.islice(batches, _AHEAD * self._most - len(ahead)):
-                ahead.append((batch, self._threads.submit(self._do, batch)))
+                answers: Answers = SimpleQueue()
+                self._threads.submit(self._do, batch, answers)
+                ahead.append((batch, answers))
             if not ahead:
                 return
-            batch, done = ahead.popleft()
-            yield from zip(batch, done.result(), strict=True)
+            batch, answers = ahead.popleft()
+            for job in batch:
+                yield job, _next(answers)
 
     def close(self) -> None:
-        """End the processes, each behind the article it is at: what it writes is whole."""
+        """End the processes, those that write behind the article they are at: it is whole."""
         with self._lock:
             self._closed = True
             running = list(self._running)
         for process in running:
-            process.end()
+            if self._writes:
+                process.end()
+            else:
+                process.kill()
         self._threads.shutdown(cancel_futures=True)
         for process in running:
             process.close()
 
-    def _do(self, batch: list[Job]) -> list[Outcome]:
-        done: list[Outcome] = []
-        while len(done) < len(batch):
-            process = self._process()
-            rest = batch[len(done) :]
-            header = {**self._header, "jobs": [job_to_wire(job) for job in rest]}
-            try:
-                for words, body in process.stream(header, answers=len(rest)):
-                    done.append(outcome_from_wire(words, body))
-            except TooCostly as error:
-                done.append(too_costly(error))
-        return done
+    def _do(self, batch: list[Job], answers: Answers) -> None:
+        """Put the outcome of each job into `answers` as soon as it is there, or what prevented it."""
+        done = 0
+        try:
+            while done < len(batch):
+                process = self._process()
+                header = {**self._header, "jobs": [job_to_wire(job) for job in batch[done:]]}
+                try:
+                    for words, body in process.stream(header, answers=len(batch) - done):
+                        answers.put(outcome_from_wire(words, body))
+                        done += 1
+                except TooCostly as error:
+                    answers.put(too_costly(error))
+                    done += 1
+        except BaseException as error:
+            answers.put(error)
+            raise
 
     def _process(self) -> RewriteProcess:
         """Return this thread's process, a new one when there is none that goes on."""
@@ -192,6 +207,13 @@ class _Processes:
         if process is not None:
             process.close()
         return started
+
+
+def _next(answers: Answers) -> Outcome:
+    found = answers.get()
+    if isinstance(found, BaseException):
+        raise found
+    return found
 
 
 def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:

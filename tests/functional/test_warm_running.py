@@ -329,11 +329,11 @@ def test_signal_while_articles_are_read_ends_at_once_with_a_report(
 ) -> None:
     """It says what was read so far and that nothing was begun; no store is made. A long article does not hold it up."""
     slow = tmp_path / "b.md"
-    slow.write_bytes(b"> " * 20 + b"a\n" * 400_000)
+    slow.write_bytes(b"![](https://wsrv.nl/?url=http://h.example/a.png)\n\n" + b"> " * 20 + b"a\n" * 400_000)
     config, report = write_config(tmp_path), tmp_path / "r.json"
     with warm_process(article, slow, "--json", "--report", report, config=config) as process:
-        # The long one is read in a process of its own.
-        wait_until(lambda: children_of(process.pid), seconds=60)
+        # The long one is read in a process of its own, behind the short one.
+        wait_until(lambda: max(map(processor_seconds, children_of(process.pid)), default=0) > 0.5, seconds=60)
         process.send_signal(number)
         out, err, summary = told_by(process, report)
     assert process.returncode == code
@@ -346,8 +346,16 @@ def test_signal_while_articles_are_read_ends_at_once_with_a_report(
     assert not (tmp_path / "store").exists()
 
 
-def children_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+def children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def processor_seconds(pid: str) -> float:
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(words[11]) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -241,8 +242,53 @@ def test_json_that_is_printed_as_it_comes_is_one_document(
         assert main(["rewrite", *map(str, paths), "--json", "--base-url", BASE]) == 0
         text = capsys.readouterr().out
         assert text == json.dumps(json.loads(text), indent=1) + "\n"
-        assert list(json.loads(text)) == ["articles", "to_replace", "left", "failed"]
+        assert list(json.loads(text)) == ["articles", "to_replace", "added", "left", "failed"]
     (site / "empty").mkdir()
     assert main(["rewrite", str(site / "empty"), "--undo", "--json"]) == 0
     text = capsys.readouterr().out
-    assert text == json.dumps({"articles": [], "put_back": 0, "left": 0, "failed": 0}, indent=1) + "\n"
+    assert (
+        text
+        == json.dumps({"articles": [], "put_back": 0, "added": 0, "left": 0, "failed": 0}, indent=1) + "\n"
+    )
+
+
+_PARENT = """
+import sys
+from proxy.services.forked import forked_processes
+from proxy.services.rewritejobs import Limits
+print(*[process.pid for process in forked_processes(2, Limits())], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_copies_end_with_the_process_that_made_them() -> None:
+    """Also when it is killed: no copy keeps the other's end of a socket open, or its own."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        assert parent.stdout is not None
+        copies = parent.stdout.readline().split()
+        assert len(copies) == 2
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while any(map(is_alive, copies)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_outcomes_of_a_batch_come_one_by_one(tmp_path: Path) -> None:
+    """The short article is there while the long one behind it is still read; leaving does not wait for it."""
+    (tmp_path / "a.md").write_text(f"![]({WRAPPED})\n")
+    (tmp_path / "b.md").write_bytes(SLOW)
+    with Run(SETTINGS, Task("gather", os.fspath(tmp_path)), few_bytes=0) as run:
+        job, outcome = next(run.outcomes(jobs(tmp_path)))
+    assert job.article.path.name == "a.md"
+    assert [picture.source.url for picture in outcome.pictures] == [SOURCE]
