@@ -24,6 +24,8 @@ from service import Service, write_config
 from cache.originals import Originals
 
 ONE, TWO = saved(photo(64, 48), "PNG"), saved(photo(48, 64), "PNG")
+WARMED = 2 * (3 + 1)
+"""What `warm` renders of two bodies: a preset in three formats, and the description with its colour."""
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ def test_stat_counts_what_is_kept(config: Path, capsys: pytest.CaptureFixture[st
     assert (figures["originals"], figures["bodies"], figures["articles"]) == (3, 2, 1)
     assert figures["bodies_bytes"] == len(ONE) + len(TWO)
     assert figures["shared_bytes"] == len(ONE)
-    assert figures["variants"] == 6
+    assert figures["variants"] == WARMED
 
 
 def test_verify_finds_nothing_wrong_with_a_good_store(
@@ -237,7 +239,7 @@ def test_look_at_a_store_beside_a_service_counts_what_that_has_just_rendered(
             with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - loopback
                 assert answer.status == 200
         assert invoke("store", "stat", "--json", config=config) == 0
-        assert told(capsys)["variants"] == 6 + 3
+        assert told(capsys)["variants"] == WARMED + 3
 
 
 def test_stat_tells_shares_of_origins_and_articles(
