@@ -5,6 +5,7 @@ Blocking. Only while no other thread runs: a copy has one thread, and what other
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -53,18 +54,23 @@ class _Copy:
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it is gone; return its exit status, negative for a signal."""
-        if self._status is None:
-            descriptor = os.pidfd_open(self.pid)
-            try:
-                gone, _, _ = select.select([descriptor], [], [], timeout)
-            finally:
-                os.close(descriptor)
-            if not gone:
-                raise subprocess.TimeoutExpired("a rewrite process", timeout or 0)
+        # Gone between the question and the opening: another thread has waited for it.
+        with contextlib.suppress(ProcessLookupError):
+            if self._status is None:
+                self._wait_for_end(timeout)
         with self._lock:
             if self._status is None:
                 self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             return self._status
+
+    def _wait_for_end(self, timeout: float | None) -> None:
+        descriptor = os.pidfd_open(self.pid)
+        try:
+            gone, _, _ = select.select([descriptor], [], [], timeout)
+        finally:
+            os.close(descriptor)
+        if not gone:
+            raise subprocess.TimeoutExpired("a rewrite process", timeout or 0)
 
 
 def _fork(theirs: socket.socket, limits: Limits) -> _Copy:
