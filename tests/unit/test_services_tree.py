@@ -169,6 +169,8 @@ def test_interrupt_leaves_whole_files_and_no_process(site: Path) -> None:
     script = (
         "import os, signal, sys, proxy.services.rewritetree as tree\n"
         "from proxy.cli import main\n"
+        # Shells start what runs in the background with it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "tree.FEW_BYTES = 0\n"
         "outcomes = tree.Run.outcomes\n"
         "def interrupted(run, jobs):\n"
