@@ -296,17 +296,23 @@ def test_outcomes_of_a_batch_come_one_by_one(tmp_path: Path) -> None:
     assert [picture.source.url for picture in outcome.pictures] == [SOURCE]
 
 
-def test_end_of_a_copy_is_told_to_whoever_asks_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another thread has waited for it just before: there is no process of that number any more."""
-    (process,) = forked_processes(1, Limits())
-    copy, pidfd_open = process._process, os.pidfd_open
-
-    def opened_late(pid: int) -> int:
-        monkeypatch.setattr(os, "pidfd_open", pidfd_open)
-        assert copy.wait() == -9
-        return pidfd_open(pid)
-
-    process.kill()
-    monkeypatch.setattr(os, "pidfd_open", opened_late)
+_ASKED_TWICE = """
+import os
+from proxy.services.forked import forked_processes
+from proxy.services.rewritejobs import Limits
+(process,) = forked_processes(1, Limits())
+copy, pidfd_open = process._process, os.pidfd_open
+def opened_late(pid):
+    os.pidfd_open = pidfd_open
     assert copy.wait() == -9
-    process.close()
+    return pidfd_open(pid)
+process.kill()
+os.pidfd_open = opened_late
+assert copy.wait() == -9
+"""
+
+
+def test_end_of_a_copy_is_told_to_whoever_asks_second() -> None:
+    """Another thread has waited for it just before: there is no process of that number any more."""
+    # In an interpreter of its own: this one may have threads by now, and is not copied then.
+    subprocess.run([sys.executable, "-c", _ASKED_TWICE], check=True)
