@@ -69,7 +69,7 @@ class StoreLookUp:
 
     async def _serve(self, ready: Future[None]) -> None:
         # Most runs never ask, and the parts of the service take as long to import as all that a run needs.
-        from proxy.app import open_engine  # noqa: PLC0415
+        from proxy.app import open_engine  # noqa: PLC0415 - see above
 
         try:
             async with open_engine(self._config, tidy=False) as engine:

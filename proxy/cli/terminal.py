@@ -64,7 +64,7 @@ def own_files(args: argparse.Namespace, config: Config) -> tuple[Path, ...]:
     """Return the configuration file and the manifests of this run, which are no text of the site."""
     found = (find_file(args.config, os.environ), args.manifest, config.sources.manifest)
     # As `find_articles` names files: without following links.
-    return tuple(Path(os.path.abspath(path)) for path in found if path)  # noqa: PTH100
+    return tuple(Path(os.path.abspath(path)) for path in found if path)  # noqa: PTH100 - see above
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

@@ -28,7 +28,7 @@ _IMAGE = re.compile(rb"\A!\[.*\]\([ \t]*<?([^\s<>]+?)>?(?:[ \t].*)?\)\Z", re.DOT
 def with_former_bases(config: Config, paths: Iterable[Path]) -> Config:
     """Return the configuration with the base URLs that journals around `paths` know added to the former ones."""
     # Journals name articles without following links, so the paths are made absolute without resolving them.
-    absolute = (Path(os.path.abspath(path)) for path in paths)  # noqa: PTH100
+    absolute = (Path(os.path.abspath(path)) for path in paths)  # noqa: PTH100 - see above
     urls = [base for base in former_bases(absolute) if not base_url_problem(base)]
     former = tuple(dict.fromkeys((*config.rewrite.former_urls, *urls)))
     return config.model_copy(update={"rewrite": config.rewrite.model_copy(update={"former_urls": former})})

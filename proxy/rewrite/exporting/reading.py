@@ -101,8 +101,8 @@ def read_page(data: bytes, path: str, rules: Rules) -> PageReading:
     spots = list(html_spots(text, 0, len(text), scanner=scanner, begins=EVERY))
     page.tags = scanner.tags
     page._starts = [tag.start for tag in page.tags]  # noqa: SLF001 - its maker
-    page._picture_starts = [tag.start for tag in page.tags if tag.name == "picture"]  # noqa: SLF001
-    page._picture_ends = scanner.picture_ends  # noqa: SLF001
+    page._picture_starts = [tag.start for tag in page.tags if tag.name == "picture"]  # noqa: SLF001 - as above
+    page._picture_ends = scanner.picture_ends  # noqa: SLF001 - as above
     _read_base(page, rules)
     if page.problem:
         return page
