@@ -42,7 +42,7 @@ def _count(path: Path) -> int:
 
 def _main(folder: Path) -> None:
     from proxy.config import RewriteConfig  # noqa: PLC0415 - only under callgrind
-    from proxy.rewrite.rewriter import Rewriter  # noqa: PLC0415
+    from proxy.rewrite.rewriter import Rewriter  # noqa: PLC0415 - as above
 
     rewriter = Rewriter(RewriteConfig(), base_url="https://img.example.org", all_images=True)
     rewriter.rewrite(b"---\na: //b\n---\n![](//a) <img src=//b>\n", kind="markdown")
