@@ -34,20 +34,23 @@ SCROLL = """(async () => {
   const to = y => scrollTo({ top: y, behavior: 'instant' });
   const end = () => document.documentElement.scrollHeight;
   for (let y = 0; y < end(); y += innerHeight) { to(y); await frame(); }
-  const waiting = i => i.src.includes('MARK') && (!i.complete || i.currentSrc.startsWith('data:'));
+  // The theme's loader gives up a picture that leaves the view before its load event, complete or not, and puts
+  // its placeholder back; it lets go only of one that it calls loaded.
+  const unsettled = i => i.classList.contains('lazyload') && i.dataset.llStatus !== 'loaded';
+  const waiting = i => i.src.includes('MARK') && (!i.complete || unsettled(i));
   const begun = performance.now();
   let next;
-  let step = 0;
-  while ((next = [...document.images].find(waiting)) && performance.now() - begun < 20000) {
-    // The theme's loader notices a picture that comes into view, not one that is in view already.
-    if (step++ % 20 === 0) { to(0); await frame(); }
+  let away = begun;
+  while ((next = [...document.images].find(waiting)) && performance.now() - begun < 30000) {
+    // The loader notices a picture that comes into view, not one that is in view already.
+    if (performance.now() > away) { to(0); await frame(); to(end()); await frame(); away = performance.now() + 2000; }
     next.scrollIntoView({ block: 'center', behavior: 'instant' });
     await frame();
   }
 })()"""
 SHOWN = """[...document.images].filter(i => i.src.includes('MARK')).map(i => ({
   source: i.currentSrc, complete: i.complete, width: i.naturalWidth, slot: i.clientWidth,
-  lazy: i.loading === 'lazy'}))"""
+  lazy: i.loading === 'lazy', theme: i.dataset.llStatus ?? ''}))"""
 
 
 @dataclass
