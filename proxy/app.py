@@ -13,16 +13,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cache.articles import ArticleIndex
-from cache.durable import GROUP, PRIVATE, Modes
-from cache.elsewhere import Elsewhere, remove_abandoned
-from cache.freshness import CLOCK_TOLERANCE_SECONDS
-from cache.memory import MemoryTier
-from cache.originals import Originals as OriginalsStore
-from cache.singleflight import SingleFlight
-from cache.variants import Variants as VariantsStore
+from cache.across.singleflight import SingleFlight
+from cache.base.durable import GROUP, PRIVATE, Modes
+from cache.http.freshness import CLOCK_TOLERANCE_SECONDS
+from cache.originals.articles import ArticleIndex
+from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.originals.elsewhere import Elsewhere, remove_abandoned
+from cache.variants.bounded_tier import Variants as VariantsStore
+from cache.variants.memory import MemoryTier
 from proxy.config import Config
-from proxy.configfile import ConfigError
+from proxy.config.file import ConfigError
 from proxy.fetch.fetcher import Fetcher
 from proxy.images.batches import Batches
 from proxy.images.libvips import decoder_problem
@@ -31,14 +31,14 @@ from proxy.observe.metrics import Metrics
 from proxy.policy import Policy, load_manifest
 from proxy.services import intake
 from proxy.services import variants as variants_service
-from proxy.services.articles import Articles, unwrapper_of
-from proxy.services.keptpictures import KeptPictures
+from proxy.services.articles.article_use import Articles, unwrapper_of
+from proxy.services.articles.keptpictures import KeptPictures
+from proxy.services.articles.rewritepool import RewritePool
 from proxy.services.originals import Originals
 from proxy.services.overloads import Overloads
-from proxy.services.purging import Purging
 from proxy.services.rendering import Rendering
-from proxy.services.rewritepool import RewritePool
 from proxy.services.stored import StoredVariants
+from proxy.services.upkeep.purging import Purging
 from proxy.services.variants import Variants
 from proxy.signing import Signer
 

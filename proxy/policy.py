@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from proxy.config import Config, SourcesConfig
-from proxy.configfile import ConfigError
+from proxy.config.file import ConfigError
 from proxy.errors import MirrorError, RequestError, SignatureMissing, SourceNotAllowed
 from proxy.source import Source
 

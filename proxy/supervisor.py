@@ -25,10 +25,10 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from types import FrameType
 
-from cache.layout import prepare
+from cache.base.layout import prepare
 from proxy.app import Place, make_policy, modes_of
 from proxy.config import Config
-from proxy.configfile import ConfigError, keep_restart_keys, load, secret_texts
+from proxy.config.file import ConfigError, keep_restart_keys, load, secret_texts
 from proxy.observe.folder import shared_folder
 from proxy.process import release_signals, signals_waiting
 

@@ -20,7 +20,7 @@ from proxy.cli.checks.rendering import render_findings
 from proxy.cli.checks.settings import configuration_findings, machine_findings
 from proxy.cli.terminal import quiet_log, safe, say
 from proxy.config import Config
-from proxy.configfile import find_file
+from proxy.config.file import find_file
 
 DEFAULT_NAME = "example.com"
 _MARKS = {"ok": ("ok  ", "32"), "note": ("note", "33"), "care": ("CARE", "31;1")}

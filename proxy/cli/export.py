@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from cache.errors import CacheError
+from cache.base.errors import CacheError
 from proxy.app import Engine, open_engine
 from proxy.cli.exportreport import show_report
 from proxy.cli.signals import Signals, Stopped
@@ -24,9 +24,9 @@ from proxy.rewrite.exporting.pictures import FOLDER
 from proxy.rewrite.exporting.rules import Rules
 from proxy.rewrite.exporting.taking import Taker
 from proxy.rewrite.exporting.tree import Tree
-from proxy.rewrite.journal import former_bases
-from proxy.rewrite.sitetext import data_fields
-from proxy.services.articles import RewriteSettings
+from proxy.rewrite.ondisk.journal import former_bases
+from proxy.rewrite.site.sitetext import data_fields
+from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.exporting.export import Export
 from proxy.services.exporting.output import Output, OutputError
 from proxy.services.exporting.overlap import overlap_problem
@@ -34,7 +34,7 @@ from proxy.services.exporting.pictures import Made, Parts, PictureFiles, Setting
 from proxy.services.exporting.report import Dead
 from proxy.services.exporting.state import StateError
 from proxy.services.exporting.walk import Site, walk
-from proxy.services.warming import Warming
+from proxy.services.warm.warming import Warming
 from proxy.source import Source
 
 CONCURRENCY = 16

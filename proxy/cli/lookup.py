@@ -9,13 +9,13 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from cache.layout import MARKER
+from cache.base.layout import MARKER
 from proxy.config import Config
-from proxy.rewrite.kept import Kept, Known, Wanted, nothing_kept
+from proxy.rewrite.base.kept import Kept, Known, Wanted, nothing_kept
 from proxy.source import Source
 
 if TYPE_CHECKING:
-    from proxy.services.keptpictures import KeptPictures
+    from proxy.services.articles.keptpictures import KeptPictures
 
 
 class StoreLookUp:

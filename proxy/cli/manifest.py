@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from proxy.cli.terminal import safe, say
-from proxy.configfile import ConfigError
+from proxy.config.file import ConfigError
 from proxy.policy import load_manifest
-from proxy.rewrite.files import write_durably
+from proxy.rewrite.ondisk.files import write_durably
 
 
 def add_manifest_argument(parser: argparse.ArgumentParser) -> None:

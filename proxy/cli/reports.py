@@ -10,9 +10,9 @@ from pathlib import Path
 import jinja2
 
 from proxy.cli.terminal import readable, safe, say, show_rows
-from proxy.rewrite.files import write_durably
-from proxy.services.warming import Outcome
-from proxy.services.warmreport import WarmReport, Weight, by_code
+from proxy.rewrite.ondisk.files import write_durably
+from proxy.services.warm.warming import Outcome
+from proxy.services.warm.warmreport import WarmReport, Weight, by_code
 from proxy.version import __version__
 
 BROWSER_NAMES = {

@@ -13,8 +13,8 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from cache.errors import CacheError
-from cache.layout import MARKER
+from cache.base.errors import CacheError
+from cache.base.layout import MARKER
 from proxy.cli.lookup import StoreLookUp
 from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
 from proxy.cli.rewritereport import Report
@@ -28,21 +28,21 @@ from proxy.cli.terminal import (
     say_passed_by,
 )
 from proxy.config import Config, base_url_problem
-from proxy.configfile import ConfigError
-from proxy.rewrite.apply import journaled_elsewhere
-from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_texts
-from proxy.rewrite.globs import Globs
-from proxy.rewrite.journal import Journal, JournalError
-from proxy.rewrite.kept import LookUp
-from proxy.rewrite.moved import moved_articles
+from proxy.config.file import ConfigError
+from proxy.rewrite.base.globs import Globs
+from proxy.rewrite.base.kept import LookUp
+from proxy.rewrite.ondisk.apply import journaled_elsewhere
+from proxy.rewrite.ondisk.files import ArticleFile, article_names, find_articles, find_texts
+from proxy.rewrite.ondisk.journal import Journal, JournalError
+from proxy.rewrite.ondisk.moved import moved_articles
 from proxy.rewrite.rewriter import kind_of
-from proxy.rewrite.sitetext import SITE_KINDS, site_kind
-from proxy.services.articles import Articles, RewriteSettings
-from proxy.services.former import with_former_bases
-from proxy.services.rewritetree import Run
-from proxy.services.shown import Shown
-from proxy.services.treekept import outcomes_with_kept
-from proxy.services.treework import Job, Outcome, Task, label, put_back_items
+from proxy.rewrite.site.sitetext import SITE_KINDS, site_kind
+from proxy.services.articles.article_use import Articles, RewriteSettings
+from proxy.services.articles.rewritetree import Run
+from proxy.services.articles.shown import Shown
+from proxy.services.articles.treekept import outcomes_with_kept
+from proxy.services.articles.treework import Job, Outcome, Task, label, put_back_items
+from proxy.services.warm.former import with_former_bases
 
 Used = tuple[ArticleFile, tuple[str, ...], float | None]
 """An article, the URLs of what is kept of it, and its date."""
@@ -144,8 +144,8 @@ def _record(used: list[Used], config: Config) -> None:
     # Most runs have no store to load.
     import asyncio  # noqa: PLC0415 - see above
 
-    from cache.articles import Article  # noqa: PLC0415 - see above
-    from cache.originals import Originals  # noqa: PLC0415 - see above
+    from cache.originals.articles import Article  # noqa: PLC0415 - see above
+    from cache.originals.durable_tier import Originals  # noqa: PLC0415 - see above
 
     name_of = article_names()
     articles = [

@@ -10,8 +10,8 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from cache.errors import CacheError
-from cache.layout import MARKER
+from cache.base.errors import CacheError
+from cache.base.layout import MARKER
 from proxy.cli.keeping.common import Action
 from proxy.cli.keeping.looking import show, show_misuse, stat, sweep_variants, verify
 from proxy.cli.keeping.moving import backup, backup_misuse, pack, pack_misuse, unpack, unpack_misuse

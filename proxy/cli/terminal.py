@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proxy.configfile import find_file
+from proxy.config.file import find_file
 
 if TYPE_CHECKING:
     from proxy.config import Config

@@ -21,9 +21,9 @@ from proxy.app import make_policy, make_signer
 from proxy.cli.terminal import complain, say
 from proxy.config import Config, base_url_problem
 from proxy.dialects import GRAMMARS, Unwrapper
-from proxy.dialects.address import Address
-from proxy.dialects.asked import tidied
-from proxy.dialects.escapes import read_source
+from proxy.dialects.base.address import Address
+from proxy.dialects.base.asked import tidied
+from proxy.dialects.base.escapes import read_source
 from proxy.dialects.native import ORIGINAL, VERSION_MARK, build, require_version
 from proxy.dialects.signatures import signed
 from proxy.errors import InvalidRequest, MirrorError

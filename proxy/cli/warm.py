@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from cache.articles import Article
-from cache.errors import CacheError
+from cache.base.errors import CacheError
+from cache.originals.articles import Article
 from proxy.app import Engine, open_engine
 from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
 from proxy.cli.reports import report_problem, show_summary, write_report
@@ -32,14 +32,14 @@ from proxy.dialects import Unwrapper
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
-from proxy.services.articles import RewriteSettings
-from proxy.services.former import with_former_bases, with_former_wrappers
-from proxy.services.gathering import Gathered, Look, gather
-from proxy.services.looks import ORIGINAL, Looks
-from proxy.services.warming import Browser, Outcome, Warmer, Warming
-from proxy.services.warmlocal import LocalWarmer, Parts
-from proxy.services.warmreport import WarmReport
-from proxy.services.warmvia import ViaWarmer, health_of
+from proxy.services.articles.article_use import RewriteSettings
+from proxy.services.warm.former import with_former_bases, with_former_wrappers
+from proxy.services.warm.gathering import Gathered, Look, gather
+from proxy.services.warm.looks import ORIGINAL, Looks
+from proxy.services.warm.warming import Browser, Outcome, Warmer, Warming
+from proxy.services.warm.warmlocal import LocalWarmer, Parts
+from proxy.services.warm.warmreport import WarmReport
+from proxy.services.warm.warmvia import ViaWarmer, health_of
 from proxy.signing import Signer
 from proxy.source import Source
 from proxy.web.negotiate import acceptable_formats

@@ -19,13 +19,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from proxy.dialects import native
-from proxy.dialects.address import Address
-from proxy.dialects.asked import Options, merged
+from proxy.dialects.base.address import Address
+from proxy.dialects.base.asked import Options, merged
+from proxy.dialects.base.escapes import percent_decode, read_source
+from proxy.dialects.base.opened import AmbiguousWrapper, Opened
 from proxy.dialects.configured import ConfiguredWrapper
-from proxy.dialects.escapes import percent_decode, read_source
 from proxy.dialects.known import GRAMMARS, Named, Opener, open_form, openers_of
 from proxy.dialects.mounts import mounted
-from proxy.dialects.opened import AmbiguousWrapper, Opened
 from proxy.errors import InvalidSource, MirrorError
 from proxy.source import Source
 

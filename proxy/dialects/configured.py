@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxy.dialects.address import Address
-from proxy.dialects.asked import Key, key, nothing
-from proxy.dialects.grammar import Grammar
+from proxy.dialects.base.address import Address
+from proxy.dialects.base.asked import Key, key, nothing
+from proxy.dialects.base.grammar import Grammar
+from proxy.dialects.base.opened import Opened, open_query
+from proxy.dialects.grammars.worker import is_worker, target
 from proxy.dialects.known import GRAMMARS
-from proxy.dialects.opened import Opened, open_query
 from proxy.dialects.prefix import read as read_prefix
-from proxy.dialects.worker import is_worker, target
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from proxy.dialects import (
+from proxy.dialects import prefix, services
+from proxy.dialects.base.address import Address
+from proxy.dialects.base.grammar import Grammar
+from proxy.dialects.base.opened import Opened
+from proxy.dialects.base.trace import Trace, trace_of
+from proxy.dialects.grammars import (
     camo,
     cloudflare,
     cloudinary,
@@ -22,17 +27,11 @@ from proxy.dialects import (
     imgproxy,
     ipx,
     photon,
-    prefix,
-    services,
     statically,
     thumbor,
     weserv,
     worker,
 )
-from proxy.dialects.address import Address
-from proxy.dialects.grammar import Grammar
-from proxy.dialects.opened import Opened
-from proxy.dialects.trace import Trace, trace_of
 
 Opener = Callable[[Address], Opened | None]
 Named = tuple[str, Opener]

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 
-from proxy.dialects.asked import Options
-from proxy.dialects.grammar import Grammar, inside, written
-from proxy.dialects.opened import ABSOLUTE, Opened
-from proxy.dialects.serving import Served
+from proxy.dialects.base.asked import Options
+from proxy.dialects.base.grammar import Grammar, inside, written
+from proxy.dialects.base.opened import ABSOLUTE, Opened
+from proxy.dialects.base.serving import Served
 from proxy.errors import InvalidSource
 
 _BARE_HOST = re.compile(r"(?://)?(?P<host>[^/?#:]+\.[A-Za-z]{2,})(?P<port>:\d+)?(?:[/?#]|\Z)")

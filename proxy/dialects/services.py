@@ -18,8 +18,8 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
-from proxy.dialects.address import Address
-from proxy.dialects.asked import (
+from proxy.dialects.base.address import Address
+from proxy.dialects.base.asked import (
     Asked,
     Key,
     Reader,
@@ -31,8 +31,8 @@ from proxy.dialects.asked import (
     quality,
     words,
 )
-from proxy.dialects.grammar import inside, split_query
-from proxy.dialects.opened import ABSOLUTE, Opened, open_query, query_items
+from proxy.dialects.base.grammar import inside, split_query
+from proxy.dialects.base.opened import ABSOLUTE, Opened, open_query, query_items
 from proxy.source import looks_encoded
 
 HIVE_HOSTS = (
@@ -42,7 +42,7 @@ HIVE_HOSTS = (
     "images.ecency.com",
     "i.ecency.com",
 )
-"""Hosts that also take a source in base58 (`proxy.dialects.encoded`)."""
+"""Hosts that also take a source in base58 (`proxy.dialects.grammars.encoded`)."""
 _READERS: dict[str, Reader] = {
     "width": pixels("width"),
     "height": pixels("height"),

@@ -19,8 +19,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from proxy.dialects.opened import ABSOLUTE
-from proxy.dialects.serving import Message, Proof
+from proxy.dialects.base.opened import ABSOLUTE
+from proxy.dialects.base.serving import Message, Proof
 from proxy.errors import SignatureMismatch, SignatureMissing
 
 SIGNED = ("imgproxy", "thumbor", "imagor", "imageproxy", "camo", "miniflux")

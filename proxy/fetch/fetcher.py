@@ -29,21 +29,21 @@ from proxy.errors import (
     SourceTimeout,
     SourceUnreachable,
 )
+from proxy.fetch.answers.body import Body, Framing
+from proxy.fetch.answers.codings import Headers
 from proxy.fetch.asking import Asking, Validators, wire_url
-from proxy.fetch.body import Body, Framing
-from proxy.fetch.breaker import Breaker
-from proxy.fetch.chains import MAX_BYTES as MAX_CERTIFICATE_BYTES
-from proxy.fetch.chains import Chains, Means
-from proxy.fetch.codings import Headers
 from proxy.fetch.connector import Client
 from proxy.fetch.cookies import Cookies
 from proxy.fetch.failures import lacks_issuer, network_failures, status_failure
 from proxy.fetch.names import Names, make_resolver
-from proxy.fetch.origins import OriginTurns
-from proxy.fetch.pace import Pace
-from proxy.fetch.robots import MAX_BYTES as MAX_ROBOTS_BYTES
-from proxy.fetch.robots import Robots
-from proxy.fetch.tls import origin_context
+from proxy.fetch.politeness.breaker import Breaker
+from proxy.fetch.politeness.pace import Pace
+from proxy.fetch.politeness.robots import MAX_BYTES as MAX_ROBOTS_BYTES
+from proxy.fetch.politeness.robots import Robots
+from proxy.fetch.politeness.slots import OriginTurns
+from proxy.fetch.tls.chains import MAX_BYTES as MAX_CERTIFICATE_BYTES
+from proxy.fetch.tls.chains import Chains, Means
+from proxy.fetch.tls.contexts import origin_context
 from proxy.source import Source
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from proxy.dialects.native import ORIGINAL
-from proxy.rewrite.classify import Address, Kind
-from proxy.rewrite.decide import Decision
-from proxy.rewrite.result import Left, Picture, Replacement
-from proxy.rewrite.spot import Spot, Use
+from proxy.rewrite.base.result import Left, Picture, Replacement
+from proxy.rewrite.base.spot import Spot, Use
+from proxy.rewrite.deciding.classify import Address, Kind
+from proxy.rewrite.deciding.decide import Decision
 from proxy.source import Source
 
 _LINE_END = re.compile(r"\r\n?|\n")

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from proxy.rewrite.decide import NO_PICTURE
-from proxy.rewrite.expressions import REASON as TEMPLATE
-from proxy.rewrite.expressions import has_expression
-from proxy.rewrite.result import Left
-from proxy.rewrite.spot import Spot, Use, address_text
+from proxy.rewrite.base.expressions import REASON as TEMPLATE
+from proxy.rewrite.base.expressions import has_expression
+from proxy.rewrite.base.result import Left
+from proxy.rewrite.base.spot import Spot, Use, address_text
+from proxy.rewrite.deciding.decide import NO_PICTURE
 
 Ranges = list[tuple[int, int]]
 

@@ -14,31 +14,31 @@ from typing import Literal
 from proxy.config import RewriteConfig
 from proxy.dialects import native
 from proxy.rewrite.article import Article
-from proxy.rewrite.blocks import TooManyBlocks
-from proxy.rewrite.charset import page_encoding
-from proxy.rewrite.classify import Address, Classifier, Kind
-from proxy.rewrite.decide import IGNORED, Decider, Decision
-from proxy.rewrite.enriching import Enricher
-from proxy.rewrite.fields import Fields
-from proxy.rewrite.frames import with_frames
-from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
-from proxy.rewrite.globs import is_prefix
-from proxy.rewrite.html import html_spots
-from proxy.rewrite.htmlscan import HtmlScanner
-from proxy.rewrite.imgtags import Pictures
-from proxy.rewrite.kept import Known, Wanted
+from proxy.rewrite.attributes.enriching import Enricher
+from proxy.rewrite.attributes.responsive import Responsive
+from proxy.rewrite.base.charset import page_encoding
+from proxy.rewrite.base.globs import is_prefix
+from proxy.rewrite.base.kept import Known, Wanted
+from proxy.rewrite.base.masking import is_wide, structure
+from proxy.rewrite.base.result import Left, Picture, Replacement, RewriteResult
+from proxy.rewrite.base.spot import TEXTS, Spot, Use
+from proxy.rewrite.commonmark.blocks import TooManyBlocks
+from proxy.rewrite.commonmark.markdown import MarkdownReader
+from proxy.rewrite.deciding.classify import Address, Classifier, Kind
+from proxy.rewrite.deciding.decide import IGNORED, Decider, Decision
+from proxy.rewrite.deciding.own import OwnAddress, Sign
+from proxy.rewrite.deciding.sitedecide import decide_site_text
+from proxy.rewrite.deciding.sizes import Canonical, Sizes
+from proxy.rewrite.front.fields import Fields
+from proxy.rewrite.front.frontmatter import comments, find_front_matter, front_matter_spots
+from proxy.rewrite.generators.tagspots import tag_spots, tags_in_html, without_code
+from proxy.rewrite.generators.templates import code_ranges, masked
 from proxy.rewrite.leftovers import Judgement, Surroundings, joined, leftovers
-from proxy.rewrite.markdown import MarkdownReader
-from proxy.rewrite.masking import is_wide, structure
-from proxy.rewrite.own import OwnAddress, Sign
-from proxy.rewrite.responsive import Responsive
-from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
-from proxy.rewrite.sitedecide import decide_site_text
-from proxy.rewrite.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots, suffix_of
-from proxy.rewrite.sizes import Canonical, Sizes
-from proxy.rewrite.spot import TEXTS, Spot, Use
-from proxy.rewrite.tagspots import tag_spots, tags_in_html, without_code
-from proxy.rewrite.templates import code_ranges, masked
+from proxy.rewrite.markup.frames import with_frames
+from proxy.rewrite.markup.html import html_spots
+from proxy.rewrite.markup.htmlscan import HtmlScanner
+from proxy.rewrite.markup.imgtags import Pictures
+from proxy.rewrite.site.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots, suffix_of
 from proxy.source import Source
 
 __all__ = [

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from keeping import NOW, files_below, keep, make_entry
 
-from cache.entry import Entry, Former
-from cache.errors import StoreFull, StoreUnwritable, Superseded
-from cache.keeper import Gone
-from cache.originals import Originals
-from cache.variants import Variants
+from cache.base.entry import Entry, Former
+from cache.base.errors import StoreFull, StoreUnwritable, Superseded
+from cache.originals.durable_tier import Originals
+from cache.originals.keeper import Gone
+from cache.variants.bounded_tier import Variants
 from proxy.dialects import Unwrapper
-from proxy.services.purging import Purging, Wanted
+from proxy.services.upkeep.purging import Purging, Wanted
 
 URL = "http://h/a.png"
 DAY = 86400.0

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.cli import main
 from proxy.cli.environment import environment_problem
-from proxy.configfile import load
+from proxy.config.file import load
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,11 +20,11 @@ from pictures import photo, png_bomb, saved
 from scripted_origin import Handler, Request, ScriptedOrigin, head, run_in_thread
 from service import Service, wait_until, write_config
 
-from cache.articles import ArticleIndex
+from cache.originals.articles import ArticleIndex
 from proxy.fetch.via import ViaAnswer, open_via
-from proxy.services.looks import Looks
-from proxy.services.warming import Warming, Work
-from proxy.services.warmvia import ViaWarmer
+from proxy.services.warm.looks import Looks
+from proxy.services.warm.warming import Warming, Work
+from proxy.services.warm.warmvia import ViaWarmer
 from proxy.source import Source
 
 PHOTO = saved(photo(320, 200), "JPEG")
@@ -196,7 +196,7 @@ def test_via_waits_for_a_busy_origin_and_says_the_same_while_failures_are_rememb
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A 429 with `Retry-After` costs no picture; the second run, answered from memory, tells the same apart."""
-    monkeypatch.setattr("proxy.services.warming.MAX_WAIT_SECONDS", 2.0)
+    monkeypatch.setattr("proxy.services.warm.warming.MAX_WAIT_SECONDS", 2.0)
     origin.script("/once.jpg", answering(refusal(429, **{"Retry-After": "1"}), PICTURE))
     fates = {moody[path].url(path): fate for path, (_, fate) in GIVEN.items()}
     article, report = tmp_path / "a.md", tmp_path / "r.json"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from proxy.config import RewriteConfig
+from proxy.rewrite.deciding.sizes import Sizes
 from proxy.rewrite.exporting.exporter import Exporter, kind_of
 from proxy.rewrite.exporting.pictures import Candidate, Shown, Want
 from proxy.rewrite.exporting.rules import Exported, Rules
 from proxy.rewrite.exporting.taking import Taker
 from proxy.rewrite.exporting.tree import Tree
-from proxy.rewrite.sitetext import data_fields
-from proxy.rewrite.sizes import Sizes
+from proxy.rewrite.site.sitetext import data_fields
 
 MIRROR = "https://img.example.org"
 SOURCE = "http://h.example/a.png"

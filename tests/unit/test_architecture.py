@@ -17,8 +17,8 @@ LAYERS = {
     "proxy.prolog": set(),
     "proxy.source": {"proxy.errors"},
     "proxy.config": {"proxy.version", "proxy.policy", "proxy.images"},
-    "proxy.configfile": {"proxy.config"},
-    "proxy.policy": {"proxy.errors", "proxy.source", "proxy.config", "proxy.configfile"},
+    "proxy.config.file": {"proxy.config"},
+    "proxy.policy": {"proxy.errors", "proxy.source", "proxy.config", "proxy.config.file"},
     "proxy.signing": {"proxy.errors"},
     "proxy.observe": {"proxy.version"},
     "proxy.fetch": {"proxy.errors", "proxy.prolog", "proxy.source", "proxy.config", "proxy.policy", "proxy.version"},
@@ -48,7 +48,7 @@ ONE_IMPORTER = {
 
 PURE = (
     "proxy/source.py", "proxy/rate.py", "proxy/prolog.py", "proxy/signing.py", "proxy/errors.py",
-    "proxy/web/negotiate.py", "cache/freshness.py", "cache/fields.py", "cache/keys.py", "cache/validators.py",
+    "proxy/web/negotiate.py", "cache/http/freshness.py", "cache/http/fields.py", "cache/base/keys.py", "cache/http/validators.py",
     "proxy/dialects", "proxy/rewrite", "proxy/images",
 )  # fmt: skip
 PURE_EXCEPT = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config import FOREVER, Config, base_url_problem, parse_duration, parse_size
-from proxy.configfile import (
+from proxy.config.file import (
     ConfigError,
     changed_restart_keys,
     keep_restart_keys,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from proxy.dialects import GRAMMARS, Unwrapped, Unwrapper
-from proxy.dialects.asked import Key, nothing
-from proxy.dialects.grammar import Grammar
+from proxy.dialects.base.asked import Key, nothing
+from proxy.dialects.base.grammar import Grammar
+from proxy.dialects.base.serving import Served
 from proxy.dialects.services import shipped
-from proxy.dialects.serving import Served
 from proxy.errors import InvalidTransform
 
 PAGE = Path(__file__).parents[2] / "docs" / "dialects.md"

@@ -12,9 +12,8 @@ from authorities import Holder, root, trusting
 from incomplete_origin import server_below
 
 from proxy.errors import SourceUnreachable
-from proxy.fetch import chains
-from proxy.fetch.chains import MEMORY_SECONDS, Chains, Means
-from proxy.fetch.tls import Looked, LookingObject
+from proxy.fetch.tls.chains import MEMORY_SECONDS, Chains, Means
+from proxy.fetch.tls.contexts import Looked, LookingObject, chains
 
 ORIGIN, ADDRESS = "https://h.example", "http://a.example/between"
 

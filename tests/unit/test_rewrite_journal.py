@@ -9,9 +9,9 @@ import pytest
 from rewriting import BASE, SOURCE, WRAPPED, ours, rewrite
 
 from proxy.config import RewriteConfig
-from proxy.rewrite.apply import journaled_elsewhere, rewrite_file, undo_file
-from proxy.rewrite.files import ArticleFile, find_articles
-from proxy.rewrite.journal import Entry, Journal, JournalError, journal_for, merged, undo
+from proxy.rewrite.ondisk.apply import journaled_elsewhere, rewrite_file, undo_file
+from proxy.rewrite.ondisk.files import ArticleFile, find_articles
+from proxy.rewrite.ondisk.journal import Entry, Journal, JournalError, journal_for, merged, undo
 from proxy.rewrite.rewriter import Rewriter
 
 ARTICLE = f"![]({WRAPPED})\n\n[![]({WRAPPED})]({SOURCE})\n\n![](https://cors.io/?{SOURCE}?b)\n".encode()

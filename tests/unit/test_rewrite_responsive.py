@@ -15,12 +15,19 @@ from responsive import PHOTO, candidates, enriched, images
 from rewriting import BASE, SOURCE, WORKER, WRAPPED, ours
 
 from proxy.dialects import Unwrapper
-from proxy.rewrite.enriching import DYNAMIC, JSX, NOT_KEPT, REFERENCE, TAKES_LINES, UNCERTAIN_MARKDOWN
-from proxy.rewrite.journal import Entry, Journal, former_bases, lost, merged, undo
-from proxy.rewrite.kept import Kept
+from proxy.rewrite.attributes.enriching import (
+    DYNAMIC,
+    JSX,
+    NOT_KEPT,
+    REFERENCE,
+    TAKES_LINES,
+    UNCERTAIN_MARKDOWN,
+)
+from proxy.rewrite.base.kept import Kept
+from proxy.rewrite.ondisk.journal import Entry, Journal, former_bases, lost, merged, undo
 from proxy.rewrite.rewriter import TextKind
-from proxy.services.former import with_former_wrappers
-from proxy.services.warming import Work
+from proxy.services.warm.former import with_former_wrappers
+from proxy.services.warm.warming import Work
 from proxy.source import Source
 
 FIRST = '<img src="/local.png">'

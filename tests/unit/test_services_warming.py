@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.cli.warm import browsers_of
-from proxy.services.turns import Turns
-from proxy.services.warming import (
+from proxy.services.warm.turns import Turns
+from proxy.services.warm.warming import (
     MAX_TIMEOUTS,
     Failure,
     KeptOriginal,
@@ -19,7 +19,7 @@ from proxy.services.warming import (
     Warming,
     Work,
 )
-from proxy.services.warmreport import WarmReport
+from proxy.services.warm.warmreport import WarmReport
 from proxy.source import Source
 
 

@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cache.errors import CacheError
-from cache.originals import MIN_FREE_FILES, Originals, free_files
+from cache.base.errors import CacheError
+from cache.originals.durable_tier import MIN_FREE_FILES, Originals, free_files
 from proxy.cli.checks.finding import Finding
 from proxy.cli.terminal import readable
 from proxy.config import Config

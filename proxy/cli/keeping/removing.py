@@ -11,9 +11,9 @@ from proxy.cli.keeping.common import Stores, known_article, opened, show_figures
 from proxy.cli.terminal import progress_bar, safe, say
 from proxy.config import Config
 from proxy.fetch.hooks import tell
-from proxy.services.articles import kept_source, unwrapper_of
-from proxy.services.purging import PurgeRefused, PurgeReport, Purging, Wanted, wanted
+from proxy.services.articles.article_use import kept_source, unwrapper_of
 from proxy.services.replacing import accept
+from proxy.services.upkeep.purging import PurgeRefused, PurgeReport, Purging, Wanted, wanted
 from proxy.source import Source
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Literal
 
+from proxy.rewrite.base.masking import is_wide
 from proxy.rewrite.exporting.edits import Lines
 from proxy.rewrite.exporting.page import export_page
 from proxy.rewrite.exporting.pictures import Shown, Want
 from proxy.rewrite.exporting.rules import Exported, Left, Rules
 from proxy.rewrite.exporting.texts import export_sheet, export_text
-from proxy.rewrite.masking import is_wide
 
 Kind = Literal["html", "css", "xml", "json", "other"]
 _KINDS: dict[str, Kind] = {

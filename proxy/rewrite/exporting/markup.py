@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from proxy.rewrite.exporting.edits import escaped
 from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, Shown
-from proxy.rewrite.srcset import candidates
+from proxy.rewrite.markup.srcset import candidates
 
 AddressOf = Callable[[Candidate], str]
 OPENING = '<picture style="display:contents">'

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Generator, Iterator, Mapping, Sequence
 
-from proxy.rewrite.contexts import rule_for
+from proxy.rewrite.base.spot import Use
 from proxy.rewrite.exporting.edits import Edit, applied, attribute_of, escaped, without_attribute
 from proxy.rewrite.exporting.markup import (
     OPENING,
@@ -28,9 +28,9 @@ from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, Shown, Want
 from proxy.rewrite.exporting.reading import LINKED_DATA, PageReading, loosened, read_page
 from proxy.rewrite.exporting.rules import Exported, Left, Rules
 from proxy.rewrite.exporting.taking import Taken, as_written
-from proxy.rewrite.htmlscan import Tag
-from proxy.rewrite.spot import Use
-from proxy.rewrite.srcset import candidates
+from proxy.rewrite.markup.contexts import rule_for
+from proxy.rewrite.markup.htmlscan import Tag
+from proxy.rewrite.markup.srcset import candidates
 
 Pictures = Mapping[Want, Shown | None]
 """The files of each want; None for what could not be had. A want that is absent is not decided yet."""

@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote_from_bytes
 
-from proxy.rewrite.charset import page_encoding
+from proxy.rewrite.base.charset import page_encoding
+from proxy.rewrite.base.layers import attribute, decode_attribute
+from proxy.rewrite.base.masking import structure
+from proxy.rewrite.base.spot import TEXTS, Spot, Use
 from proxy.rewrite.exporting.edits import Edit, Lines, attribute_of, without_attribute
 from proxy.rewrite.exporting.rules import Left, Rules
 from proxy.rewrite.exporting.taking import as_written, ordered
 from proxy.rewrite.exporting.tree import Here
-from proxy.rewrite.frames import with_frames
-from proxy.rewrite.html import ABSOLUTE, EVERY, html_spots
-from proxy.rewrite.htmlscan import SPEAKING, HtmlScanner, StyleSheet, Tag
-from proxy.rewrite.layers import attribute, decode_attribute
-from proxy.rewrite.masking import structure
-from proxy.rewrite.sitetext import site_spots
-from proxy.rewrite.spot import TEXTS, Spot, Use
+from proxy.rewrite.markup.frames import with_frames
+from proxy.rewrite.markup.html import ABSOLUTE, EVERY, html_spots
+from proxy.rewrite.markup.htmlscan import SPEAKING, HtmlScanner, StyleSheet, Tag
+from proxy.rewrite.site.sitetext import site_spots
 
 NO_FILE = "no file of the site"
 FOREIGN_BASE = (

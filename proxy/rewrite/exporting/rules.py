@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from proxy.rewrite.exporting.pictures import FOLDER, Want
 from proxy.rewrite.exporting.taking import Taker
 from proxy.rewrite.exporting.tree import Here, Tree
-from proxy.rewrite.fields import Fields
+from proxy.rewrite.front.fields import Fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from proxy.config import RewriteConfig, WrapperConfig
 from proxy.dialects import native
 from proxy.dialects.mounts import SERVED
-from proxy.rewrite.classify import Address, Classifier, Kind
-from proxy.rewrite.decide import Decider, Decision
-from proxy.rewrite.globs import is_prefix
-from proxy.rewrite.sizes import Sizes
-from proxy.rewrite.spot import Spot, Use, byte_text
+from proxy.rewrite.base.globs import is_prefix
+from proxy.rewrite.base.spot import Spot, Use, byte_text
+from proxy.rewrite.deciding.classify import Address, Classifier, Kind
+from proxy.rewrite.deciding.decide import Decider, Decision
+from proxy.rewrite.deciding.sizes import Sizes
 from proxy.source import Source
 
 _OWN = re.compile(r"(?:/[^/?#\s]+){0,3}?(?=/image/[^/?#\s]+/(?:https?(?::|%3a)|b64:))", re.IGNORECASE)

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from cache.opening import open_regular
+from cache.base.opening import open_regular
 from proxy.rewrite.exporting.exporter import Exporter, Kind, kind_of
 from proxy.rewrite.exporting.pictures import FOLDER, Shown, Want
 from proxy.rewrite.exporting.rules import Exported
@@ -24,7 +24,7 @@ from proxy.services.exporting.output import Output, Put
 from proxy.services.exporting.report import ExportReport, Note, Place
 from proxy.services.exporting.state import PageRecord, shown_json
 from proxy.services.exporting.walk import Problem, Site, documents
-from proxy.services.warming import Work
+from proxy.services.warm.warming import Work
 from proxy.source import Source
 
 Progress = Callable[[int], None]

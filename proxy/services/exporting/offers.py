@@ -17,7 +17,7 @@ from proxy.images.geometry import Limits, make_plan
 from proxy.images.resolved import Resolved
 from proxy.images.workers import Output, Rendered, Wish
 from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, Shown
-from proxy.services.warming import Browser
+from proxy.services.warm.warming import Browser
 
 _EXTENSIONS = {"jpeg": "jpg"}
 _SHOWN_BY_BROWSERS = frozenset({*MEDIA_TYPES, "bmp", "ico"})

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from cache.errors import CacheError
-from cache.originals import Originals as OriginalsStore
+from cache.base.errors import CacheError
+from cache.originals.durable_tier import Originals as OriginalsStore
 from proxy.config import Config
 from proxy.errors import (
     MirrorError,
@@ -33,7 +33,7 @@ from proxy.services.exporting.svg import is_passive
 from proxy.services.originals import Originals
 from proxy.services.outcome import Obtained
 from proxy.services.variants import Variants
-from proxy.services.warming import NOT_KEPT, Browser, Failure, KeptOriginal, Outcome, Work
+from proxy.services.warm.warming import NOT_KEPT, Browser, Failure, KeptOriginal, Outcome, Work
 from proxy.source import Source
 
 Admit = Callable[[Source], None]

@@ -16,7 +16,7 @@ from typing import Any
 from proxy.errors import MirrorError
 from proxy.rewrite.exporting.pictures import Candidate, Shown, Want
 from proxy.rewrite.exporting.rules import Left
-from proxy.rewrite.files import write_durably
+from proxy.rewrite.ondisk.files import write_durably
 from proxy.source import Source
 
 FOLDER = ".imgmirror"

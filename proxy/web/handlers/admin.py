@@ -13,9 +13,9 @@ from aiohttp import HttpVersion11, web
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from proxy.fetch.hooks import tell
 from proxy.rewrite.rewriter import RewriteResult, TextKind, kind_of
-from proxy.rewrite.sitetext import MEDIA_TYPES, site_kind
-from proxy.services.articles import RewriteSettings
-from proxy.services.purging import PurgeRefused, PurgeReport, Wanted, wanted
+from proxy.rewrite.site.sitetext import MEDIA_TYPES, site_kind
+from proxy.services.articles.article_use import RewriteSettings
+from proxy.services.upkeep.purging import PurgeRefused, PurgeReport, Wanted, wanted
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
 

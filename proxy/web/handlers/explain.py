@@ -11,9 +11,9 @@ from typing import Any
 
 from aiohttp import web
 
-from cache.entry import Entry, Former
-from cache.freshness import remaining_seconds
-from proxy.dialects.address import Address
+from cache.base.entry import Entry, Former
+from cache.http.freshness import remaining_seconds
+from proxy.dialects.base.address import Address
 from proxy.dialects.native import VERSION_MARK
 from proxy.errors import MirrorError
 from proxy.images.choice import ANYWAY, FALLBACK, LOWER
