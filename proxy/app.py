@@ -21,8 +21,7 @@ from cache.originals.durable_tier import Originals as OriginalsStore
 from cache.originals.elsewhere import Elsewhere, remove_abandoned
 from cache.variants.bounded_tier import Variants as VariantsStore
 from cache.variants.memory import MemoryTier
-from proxy.config import Config
-from proxy.config.file import ConfigError
+from proxy.config import Config, ConfigError
 from proxy.fetch.fetcher import Fetcher
 from proxy.images.batches import Batches
 from proxy.images.libvips import decoder_problem

@@ -27,8 +27,8 @@ from types import FrameType
 
 from cache.base.layout import prepare
 from proxy.app import Place, make_policy, modes_of
-from proxy.config import Config
-from proxy.config.file import ConfigError, keep_restart_keys, load, secret_texts
+from proxy.config import Config, ConfigError
+from proxy.config.file import keep_restart_keys, load, secret_texts
 from proxy.observe.folder import shared_folder
 from proxy.process import release_signals, signals_waiting
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from proxy.cli.terminal import safe, say
-from proxy.config.file import ConfigError
+from proxy.config import ConfigError
 from proxy.policy import load_manifest
 from proxy.rewrite.ondisk.files import write_durably
 

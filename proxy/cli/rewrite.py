@@ -27,8 +27,7 @@ from proxy.cli.terminal import (
     say_no_article,
     say_passed_by,
 )
-from proxy.config import Config, base_url_problem
-from proxy.config.file import ConfigError
+from proxy.config import Config, ConfigError, base_url_problem
 from proxy.rewrite.base.globs import Globs
 from proxy.rewrite.base.kept import LookUp
 from proxy.rewrite.ondisk.apply import journaled_elsewhere

@@ -8,8 +8,7 @@ import os
 import sys
 
 from cache.base.errors import CacheError
-from proxy.config import Config
-from proxy.config.file import ConfigError
+from proxy.config import Config, ConfigError
 from proxy.images.libvips import decoder_problem
 from proxy.policy import listen_problem
 from proxy.process import below_init

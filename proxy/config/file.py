@@ -18,7 +18,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from proxy.config import Config, DialectsConfig, preset_problems_of_rewrite
+from proxy.config import Config, ConfigError, DialectsConfig, preset_problems_of_rewrite
 
 ENVIRONMENT_PREFIX = "IMGMIRROR_"
 DEFAULT_FILE = "config.toml"
@@ -53,14 +53,6 @@ _PLAIN_WORDS = {
 """What is said instead of pydantic's words, by its type of error; its names of types mean nothing to a reader."""
 
 _PATHS = ("store.dir", "store.variants_dir", "sources.manifest")
-
-
-class ConfigError(Exception):
-    """Everything that is wrong with the configuration; `problems` has one line each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems))
 
 
 @dataclass(frozen=True, slots=True)

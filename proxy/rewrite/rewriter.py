@@ -20,12 +20,14 @@ from proxy.rewrite.base.charset import page_encoding
 from proxy.rewrite.base.globs import is_prefix
 from proxy.rewrite.base.kept import Known, Wanted
 from proxy.rewrite.base.masking import is_wide, structure
+from proxy.rewrite.base.ranges import joined
+from proxy.rewrite.base.reasons import IGNORED
 from proxy.rewrite.base.result import Left, Picture, Replacement, RewriteResult
 from proxy.rewrite.base.spot import TEXTS, Spot, Use
 from proxy.rewrite.commonmark.blocks import TooManyBlocks
 from proxy.rewrite.commonmark.markdown import MarkdownReader
 from proxy.rewrite.deciding.classify import Address, Classifier, Kind
-from proxy.rewrite.deciding.decide import IGNORED, Decider, Decision
+from proxy.rewrite.deciding.decide import Decider, Decision
 from proxy.rewrite.deciding.own import OwnAddress, Sign
 from proxy.rewrite.deciding.sitedecide import decide_site_text
 from proxy.rewrite.deciding.sizes import Canonical, Sizes
@@ -33,7 +35,7 @@ from proxy.rewrite.front.fields import Fields
 from proxy.rewrite.front.frontmatter import comments, find_front_matter, front_matter_spots
 from proxy.rewrite.generators.tagspots import tag_spots, tags_in_html, without_code
 from proxy.rewrite.generators.templates import code_ranges, masked
-from proxy.rewrite.leftovers import Judgement, Surroundings, joined, leftovers
+from proxy.rewrite.leftovers import Judgement, Surroundings, leftovers
 from proxy.rewrite.markup.frames import with_frames
 from proxy.rewrite.markup.html import html_spots
 from proxy.rewrite.markup.htmlscan import HtmlScanner

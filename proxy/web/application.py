@@ -14,8 +14,8 @@ from aiohttp import web
 
 from cache.base.errors import CacheError
 from proxy.app import Engine, Place, make_policy, open_engine
-from proxy.config import Config
-from proxy.config.file import ConfigError, changed_restart_keys, keep_restart_keys, secret_texts
+from proxy.config import Config, ConfigError
+from proxy.config.file import changed_restart_keys, keep_restart_keys, secret_texts
 from proxy.observe.logs import set_up
 from proxy.policy import Policy, listen_problem
 from proxy.process import release_signals

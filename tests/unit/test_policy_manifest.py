@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config.file import ConfigError
+from proxy.config import ConfigError
 from proxy.policy import load_manifest
 
 

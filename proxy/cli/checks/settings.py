@@ -11,8 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.cli.checks.finding import Finding
-from proxy.config import Config, host_name
-from proxy.config.file import ConfigError
+from proxy.config import Config, ConfigError, host_name
 from proxy.images.libvips import REPAIR, decoder_problem, find_libvips
 from proxy.policy import listen_problem, load_manifest
 from proxy.source import base_in_a_labels

@@ -1,8 +1,8 @@
 """The protocol between a connection and aiohttp's parser: tidies what real servers send. Event loop.
 
-aiohttp's parser stays the one that makes the answer; it gets a head that `proxy.fetch.answers.heads` tidied, and exactly
-the bytes of one body. Nothing behind a body reaches it, and a connection with anything odd is closed after its
-answer, so no byte of one answer can be taken for the next one.
+aiohttp's parser still makes the answer. It gets a head that `proxy.fetch.answers.heads` has tidied, and exactly the
+bytes of one body. Nothing behind a body reaches it, and a connection with anything odd is closed after its answer, so
+no byte of one answer can be taken for the next one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The issuer of a certificate: the addresses of its certificate, and finding it in what they answer. Pure.
 
-Refuses to know whom to trust: OpenSSL verifies the chain (`proxy.fetch.tls.chains`). A certificate that is returned here
+Refuses to know whom to trust: OpenSSL verifies the chain (`proxy.fetch.tls.chains`). A certificate returned here
 does not become an anchor of trust when it is loaded into a store. All input comes from strangers; input that cannot
 be read counts as absent.
 

@@ -12,11 +12,11 @@ from proxy.rewrite.attributes.responsive import Link, Responsive, Shown, wants
 from proxy.rewrite.base.kept import Kept, Known, Wanted
 from proxy.rewrite.base.result import Left, Replacement
 from proxy.rewrite.base.spot import address_text
-from proxy.rewrite.commonmark.mdimages import MarkdownImage, Place, img_of
+from proxy.rewrite.commonmark.mdimages import img_of
 from proxy.rewrite.deciding.classify import Address, Kind
 from proxy.rewrite.deciding.decide import Decision
 from proxy.rewrite.deciding.own import Sign
-from proxy.rewrite.markup.imgtags import ImgTag, Pictures
+from proxy.rewrite.markup.imgtags import ImgTag, MarkdownImage, Pictures, Place
 from proxy.source import Source
 
 NOT_KEPT = "nothing is added: the picture is not kept"

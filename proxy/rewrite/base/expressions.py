@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 
 _EXPRESSION = re.compile(r"\{\{|\{%|<%|[$#]\{|\{[A-Za-z_$][\w$.]*+(?:\([^(){}]*+\)|\[[^\[\]{}]*+\])?+\}")
-REASON = "a template expression stands in the address"
 
 
 def has_expression(text: str) -> bool:

@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proxy.rewrite.base.layers import percent
+from proxy.rewrite.base.ranges import Ranges
 from proxy.rewrite.base.spot import TEXTS, Spot, Use
 from proxy.rewrite.markup.contexts import rule_for
-
-Ranges = list[tuple[int, int]]
 
 # No part holds a `<`, so that each attempt ends where the next one begins.
 _QUOTED = r"""\"[^\"<]*+\"|'[^'<]*+'|`[^`<]*+`"""

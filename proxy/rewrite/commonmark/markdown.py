@@ -13,23 +13,25 @@ from dataclasses import dataclass, replace
 from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
+from proxy.rewrite.base.beginnings import ABSOLUTE
 from proxy.rewrite.base.layers import bare, decode_markdown, hold_bare, markdown, markdown_angle, percent
+from proxy.rewrite.base.ranges import joined
+from proxy.rewrite.base.reasons import IN_CODE
 from proxy.rewrite.base.spot import Layer, Spot, Use
 from proxy.rewrite.commonmark.blocks import BlockReader
 from proxy.rewrite.commonmark.components import embedded, inside, without_overlaps
 from proxy.rewrite.commonmark.footnotes import as_items
 from proxy.rewrite.commonmark.inline import Found, InlineScanner, parse_destination
-from proxy.rewrite.commonmark.mdimages import MarkdownImage, Place, place_of
+from proxy.rewrite.commonmark.mdimages import place_of
 from proxy.rewrite.commonmark.region import Lines, Region
 from proxy.rewrite.front.fields import Fields
 from proxy.rewrite.generators.tagdata import data_spots
 from proxy.rewrite.generators.tags import tag_addresses
 from proxy.rewrite.generators.tagspots import tag_context, tag_spot, tag_spots, without_code
 from proxy.rewrite.generators.templates import data_ranges, long_tags, masked
-from proxy.rewrite.leftovers import joined
-from proxy.rewrite.markup.html import ABSOLUTE, IN_CODE, html_spots
+from proxy.rewrite.markup.html import html_spots
 from proxy.rewrite.markup.htmlscan import HtmlScanner
-from proxy.rewrite.markup.imgtags import Pictures
+from proxy.rewrite.markup.imgtags import MarkdownImage, Pictures, Place
 
 _IMAGES = ("image", "reference image")
 _WORTH_READING = re.compile(r"[\[<]|\{[%{]|://")

@@ -11,33 +11,18 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass
-from typing import Literal
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 
 from proxy.rewrite.commonmark.region import Lines
-
-Place = Literal["inline", "paragraph", "lines", "reference", "uncertain"]
-"""`paragraph`: it is one, and becomes one. `lines`: other lines would become HTML with it."""
+from proxy.rewrite.markup.imgtags import MarkdownImage, Place
 
 LONGEST = 4096
 _LIST_ITEM = re.compile(r"[ \t>]*+(?:[-*+]|[0-9]{1,9}[.)])[ \t]")
 _LEAD = re.compile(r"[ \t>]*+")
 _RENDERER = RendererHTML()
 _PARSER = MarkdownIt("commonmark")
-
-
-@dataclass(frozen=True, slots=True)
-class MarkdownImage:
-    """An image `start:end` of the article, with its address at `address`; `text` is the Markdown of it."""
-
-    start: int
-    end: int
-    address: int
-    text: str
-    place: Place
 
 
 def place_of(  # noqa: PLR0913 - a place in a block in an article

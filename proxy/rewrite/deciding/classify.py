@@ -13,8 +13,8 @@ from proxy.dialects.base.escapes import read_source
 from proxy.dialects.grammars.worker import looks_like_worker
 from proxy.errors import MirrorError
 from proxy.rewrite.base.charset import as_sent, as_utf8
-from proxy.rewrite.base.expressions import REASON as TEMPLATE
 from proxy.rewrite.base.expressions import has_expression
+from proxy.rewrite.base.reasons import TEMPLATE
 from proxy.rewrite.base.spot import Spot, Use, address_text
 from proxy.rewrite.deciding.own import OwnAddress, OwnBase, Sign, looks_like_ours
 from proxy.source import Source

@@ -18,17 +18,14 @@ from fnmatch import fnmatchcase
 
 from proxy.dialects.native import ORIGINAL
 from proxy.errors import MirrorError
-from proxy.rewrite.base.expressions import REASON as TEMPLATE
+from proxy.rewrite.base.reasons import IN_CODE, NO_PICTURE, TEMPLATE
 from proxy.rewrite.base.spot import Use
 from proxy.rewrite.deciding.classify import Address, Kind
 from proxy.rewrite.deciding.sizes import Sizes
-from proxy.rewrite.markup.html import IN_CODE
 from proxy.source import Source
 
 DRAWN = {"format": "png"}
 """What is asked for where an SVG must not be answered as it is."""
-
-NO_PICTURE = "an address of something that is not known to be a picture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +46,6 @@ class Decision:
         """Return the decision to replace nothing, and to say why where something would have been."""
         keeps = self.preset or not self.on_purpose
         return replace(self, preset="", reason=reason, on_purpose=True) if keeps else self
-
-
-IGNORED = "rewrite.ignore names it"
 
 
 class Decider:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote_from_bytes
 
+from proxy.rewrite.base.beginnings import ABSOLUTE, EVERY
 from proxy.rewrite.base.charset import page_encoding
 from proxy.rewrite.base.layers import attribute, decode_attribute
 from proxy.rewrite.base.masking import structure
@@ -17,7 +18,7 @@ from proxy.rewrite.exporting.rules import Left, Rules
 from proxy.rewrite.exporting.taking import as_written, ordered
 from proxy.rewrite.exporting.tree import Here
 from proxy.rewrite.markup.frames import with_frames
-from proxy.rewrite.markup.html import ABSOLUTE, EVERY, html_spots
+from proxy.rewrite.markup.html import html_spots
 from proxy.rewrite.markup.htmlscan import SPEAKING, HtmlScanner, StyleSheet, Tag
 from proxy.rewrite.site.sitetext import site_spots
 

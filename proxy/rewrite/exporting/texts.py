@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from proxy.rewrite.base.beginnings import ABSOLUTE, EVERY
 from proxy.rewrite.base.charset import page_encoding
 from proxy.rewrite.base.masking import structure
 from proxy.rewrite.base.spot import TEXTS, Spot, Use
@@ -19,7 +20,7 @@ from proxy.rewrite.exporting.reading import NO_FILE
 from proxy.rewrite.exporting.rules import Exported, Left, Rules
 from proxy.rewrite.exporting.taking import Taken, as_written
 from proxy.rewrite.exporting.tree import Here
-from proxy.rewrite.markup.html import ABSOLUTE, EVERY, style_spots
+from proxy.rewrite.markup.html import style_spots
 from proxy.rewrite.site.sitetext import SiteKind, site_spots
 
 RELATIVE = "readers may need an address with a host: say it with --site-url"

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from proxy.rewrite.base.beginnings import ABSOLUTE
 from proxy.rewrite.base.spot import Layer, Spot, Use
-from proxy.rewrite.markup.html import ABSOLUTE
 
 KeyPath = tuple[str, ...]
 _MAX_NAME = 100

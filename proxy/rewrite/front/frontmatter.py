@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from proxy.rewrite.base.beginnings import SITE_FORMS
 from proxy.rewrite.base.depth import MAX_DEPTH, TooDeep
 from proxy.rewrite.base.spot import Spot
 from proxy.rewrite.front.datafront import json_spots, object_end, toml_spots
 from proxy.rewrite.front.fields import Fields
 from proxy.rewrite.front.linefront import line_spots
 from proxy.rewrite.front.yamlfront import yaml_spots
-from proxy.rewrite.markup.html import SITE_FORMS
 
 MAX_BYTES = 256 * 1024
 """Longest YAML and TOML that is read; PyYAML reads about 100 kB a second, and 4 kB are long already. JSON has no such

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from proxy.rewrite.base.beginnings import ABSOLUTE
 from proxy.rewrite.base.depth import MAX_DEPTH, TooDeep
 from proxy.rewrite.base.layers import double_quoted, percent, single_quoted
 from proxy.rewrite.base.spot import Layer, Spot, byte_text
 from proxy.rewrite.front.fields import Fields, KeyPath
-from proxy.rewrite.markup.html import ABSOLUTE
 
 _PRIVATE = 0xE000
 _TO_PRIVATE = {

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from proxy.rewrite.base.beginnings import ABSOLUTE
 from proxy.rewrite.base.layers import percent
 from proxy.rewrite.base.spot import Spot, Use
 from proxy.rewrite.front.fields import Fields
 from proxy.rewrite.front.linefront import line_spots
 from proxy.rewrite.generators.tags import rules
-from proxy.rewrite.markup.html import ABSOLUTE
 
 _LINE = re.compile(r"[^\r\n]++")
 _CELL = re.compile(r"[^|]++")

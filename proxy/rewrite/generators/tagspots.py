@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from proxy.rewrite.base.layers import percent
+from proxy.rewrite.base.reasons import IN_CODE
 from proxy.rewrite.base.spot import TEXTS, Spot, Use
 from proxy.rewrite.generators.tags import TagAddress, tag_addresses, tag_name
-from proxy.rewrite.markup.html import IN_CODE
 
 _OPENING = re.compile(r"\{%|\{\{[<%]")
 _ENDS = {"{%": "%}", "{{<": ">}}", "{{%": "%}}"}

@@ -1,7 +1,7 @@
 """Template tags in Markdown: where Hexo's and Jekyll's `{% img … %}` and Hugo's `{{< figure … >}}` stand. Pure.
 
-What stands in `{% codeblock %}` and its like is code; `proxy.rewrite.generators.tags` knows the names. Generators read tags before
-they read Markdown, so code tags, and tags over several lines, are masked before Markdown is read.
+What stands in `{% codeblock %}` and similar tags is code; `proxy.rewrite.generators.tags` knows their names. Generators
+read tags before they read Markdown, so code tags, and tags over several lines, are masked before Markdown is read.
 """
 
 from __future__ import annotations

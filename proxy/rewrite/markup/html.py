@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from proxy.rewrite.base.beginnings import ABSOLUTE
 from proxy.rewrite.base.layers import attribute, attribute_map, css, decode_attribute, decode_css, percent
+from proxy.rewrite.base.reasons import IN_CODE
 from proxy.rewrite.base.spot import Layer, Spot, Use
 from proxy.rewrite.markup.contexts import Rule, rule_for
 from proxy.rewrite.markup.css import CssAddress, addresses
@@ -19,16 +21,6 @@ from proxy.rewrite.markup.srcset import described
 
 Locate = Callable[[int, int], tuple[int, int] | None]
 
-SITE_FORMS = r"(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-cgi/image/"
-"""Image endpoints of a site, as patterns."""
-ABSOLUTE = re.compile(
-    rf"(?:https?:)?[/\\]{{2}}[^/\\\s]|https?:|/(?:[\w.~-]{{1,60}}/){{0,3}}?(?:{SITE_FORMS})", re.IGNORECASE
-)
-"""What an address of another site begins with; everything else is the site's own or no address.
-
-Among the site's own are those of image endpoints, which may carry the address of another site.
-"""
-
 _MAY_HOLD_ADDRESS = re.compile(r"[/\\&]|[ps]:", re.IGNORECASE)
 _SPACE = "\t\n\f\r "
 _DECIDING = frozenset({"rel", "as", "type", "property", "name", "itemprop"})
@@ -37,11 +29,6 @@ _LITERAL = re.compile(r"""\s*+(?:\{\s*+)?(?P<mark>['"`])(?P<value>[^'"`\\{}]*+)(
 """An expression that is one string: Vue's `:src="'https://…'"`, JSX's `src={"https://…"}`."""
 
 _CSS_VALUE = re.compile(r"\s*+url\(", re.IGNORECASE)
-IN_CODE = "inside <pre> or <code>"
-
-
-EVERY = re.compile("")
-"""What any address begins with, the site's own included."""
 
 
 def html_spots(  # noqa: PLR0913 - a piece of a text, and what is looked for in it

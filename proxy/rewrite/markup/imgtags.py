@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from proxy.rewrite.base.expressions import has_expression
 from proxy.rewrite.base.layers import decode_attribute
-from proxy.rewrite.commonmark.mdimages import MarkdownImage
 from proxy.rewrite.markup.htmlscan import Tag, attribute_names
 
 Locate = Callable[[int, int], tuple[int, int] | None]
@@ -40,6 +40,21 @@ class ImgTag:
     in_picture: bool = False
     directed: bool = False
     dynamic: bool = False
+
+
+Place = Literal["inline", "paragraph", "lines", "reference", "uncertain"]
+"""`paragraph`: it is one, and becomes one. `lines`: other lines would become HTML with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkdownImage:
+    """An image `start:end` of the article, with its address at `address`; `text` is the Markdown of it."""
+
+    start: int
+    end: int
+    address: int
+    text: str
+    place: Place
 
 
 @dataclass(slots=True)

@@ -11,12 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from proxy.rewrite.base.layers import attribute, attribute_map, xml_text
+from proxy.rewrite.base.ranges import Ranges, joined
 from proxy.rewrite.base.spot import Spot, Use
-from proxy.rewrite.leftovers import joined
 from proxy.rewrite.markup.html import html_spots, style_spots
 from proxy.rewrite.markup.htmlscan import HtmlScanner
-
-Ranges = list[tuple[int, int]]
 
 _TOKEN = re.compile(
     r"""(?P<comment><!--)|(?P<cdata><!\[CDATA\[)|(?P<other><[!?])

@@ -17,6 +17,7 @@ from typing import Literal
 
 from proxy.dialects.native import ORIGINAL
 from proxy.rewrite.base.depth import TooDeep
+from proxy.rewrite.base.ranges import Ranges
 from proxy.rewrite.base.spot import TEXTS, Spot, Use
 from proxy.rewrite.front.datafront import json_spots, toml_spots
 from proxy.rewrite.front.fields import Fields
@@ -27,7 +28,6 @@ from proxy.rewrite.markup.xmltext import xml_spots
 from proxy.rewrite.site.tokens import token_spots
 
 SiteKind = Literal["yaml", "toml", "json", "xml", "css", "component", "asciidoc", "rst", "org", "other"]
-Ranges = list[tuple[int, int]]
 
 _KINDS: dict[str, SiteKind] = {
     ".yml": "yaml", ".yaml": "yaml", ".toml": "toml", ".json": "json", ".ipynb": "json", ".jsonc": "json",

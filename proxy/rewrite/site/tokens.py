@@ -11,10 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from proxy.rewrite.base.layers import attribute, double_quoted, percent
+from proxy.rewrite.base.ranges import Ranges, joined
 from proxy.rewrite.base.spot import Layer, Spot, Use
-from proxy.rewrite.leftovers import joined
-
-Ranges = list[tuple[int, int]]
 
 _PLAIN = (
     r"""[^\x00-\x20"'<>()\[\]{}|\\^`\x7f&]|\\/|\\u[0-9a-fA-F]{4}"""

@@ -1,6 +1,7 @@
 """The rewrite process: reads articles within limits of processor time and memory. Blocking; its own interpreter.
 
-`python -m proxy.services.articles.rewritechild FD CPU_SECONDS MEMORY_BYTES`. It ends when the other side of the socket does.
+`python -m proxy.services.articles.rewritechild FD CPU_SECONDS MEMORY_BYTES`. It ends when the other side of the
+socket does.
 """
 
 from __future__ import annotations
