@@ -18,7 +18,7 @@ from proxy.cli.checks.finding import Finding
 from proxy.cli.checks.network import dns_findings, public_name_findings
 from proxy.cli.checks.rendering import render_findings
 from proxy.cli.checks.settings import configuration_findings, machine_findings
-from proxy.cli.terminal import quiet_log, safe, say
+from proxy.cli.output.terminal import quiet_log, safe, say
 from proxy.config import Config
 from proxy.config.file import find_file
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cache.base.errors import CacheError
 from proxy.app import Engine, open_engine
-from proxy.cli.exportreport import show_report
-from proxy.cli.signals import Signals, Stopped
-from proxy.cli.terminal import complain, progress_bar, quiet_log, say, whole_number
+from proxy.cli.base.signals import Signals, Stopped
+from proxy.cli.output.exportreport import show_report
+from proxy.cli.output.terminal import complain, progress_bar, quiet_log, say, whole_number
 from proxy.cli.warm import browsers_of
 from proxy.config import Config, WrapperConfig, base_url_problem
 from proxy.errors import MirrorError

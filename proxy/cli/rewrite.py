@@ -15,10 +15,10 @@ from pathlib import Path
 
 from cache.base.errors import CacheError
 from cache.base.layout import MARKER
-from proxy.cli.lookup import StoreLookUp
-from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
-from proxy.cli.rewritereport import Report
-from proxy.cli.terminal import (
+from proxy.cli.base.lookup import StoreLookUp
+from proxy.cli.base.manifest import add_manifest_argument, manifest_problem, manifest_written
+from proxy.cli.output.rewritereport import Report
+from proxy.cli.output.terminal import (
     complain,
     own_files,
     progress_bar,

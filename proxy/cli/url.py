@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from proxy.app import make_policy, make_signer
-from proxy.cli.terminal import complain, say
+from proxy.cli.output.terminal import complain, say
 from proxy.config import Config, base_url_problem
 from proxy.dialects import GRAMMARS, Unwrapper
 from proxy.dialects.base.address import Address

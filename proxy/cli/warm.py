@@ -13,10 +13,10 @@ from pathlib import Path
 from cache.base.errors import CacheError
 from cache.originals.articles import Article
 from proxy.app import Engine, open_engine
-from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
-from proxy.cli.reports import report_problem, show_summary, write_report
-from proxy.cli.signals import Signals, Stopped
-from proxy.cli.terminal import (
+from proxy.cli.base.manifest import add_manifest_argument, manifest_problem, manifest_written
+from proxy.cli.base.signals import Signals, Stopped
+from proxy.cli.output.reports import report_problem, show_summary, write_report
+from proxy.cli.output.terminal import (
     complain,
     own_files,
     progress_bar,

@@ -11,7 +11,7 @@ from pathlib import Path
 from cache.base.errors import CacheError
 from cache.originals.durable_tier import MIN_FREE_FILES, Originals, free_files
 from proxy.cli.checks.finding import Finding
-from proxy.cli.terminal import readable
+from proxy.cli.output.terminal import readable
 from proxy.config import Config
 
 MARKER = "imgmirror-store"

@@ -14,7 +14,7 @@ from cache.originals.articles import ArticleIndex
 from cache.originals.durable_tier import Originals
 from cache.variants.bounded_tier import Variants
 from proxy.app import open_stores
-from proxy.cli.terminal import readable, say, show_rows
+from proxy.cli.output.terminal import readable, say, show_rows
 from proxy.config import Config
 
 MAX_LINES = 1000

@@ -15,7 +15,7 @@ from cache.upkeep.sweep import sweep
 from cache.upkeep.verify import VerifyReport
 from proxy.app import open_engine
 from proxy.cli.keeping.common import MAX_LINES, Stores, opened, show_figures, show_json
-from proxy.cli.terminal import progress_bar, readable, safe, say, show_table
+from proxy.cli.output.terminal import progress_bar, readable, safe, say, show_table
 from proxy.config import Config
 from proxy.dialects.native import VERSION_MARK
 from proxy.services.articles.article_use import kept_source, unwrapper_of

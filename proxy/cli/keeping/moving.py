@@ -12,7 +12,7 @@ from cache.originals.articles import Article
 from proxy.app import open_engine
 from proxy.archives.items import is_warc
 from proxy.cli.keeping.common import MAX_LINES, Stores, known_article, opened, show_figures, show_json
-from proxy.cli.terminal import progress_bar, safe, say
+from proxy.cli.output.terminal import progress_bar, safe, say
 from proxy.config import Config
 from proxy.services.articles.article_use import unwrapper_of
 from proxy.services.moving.packing import Packing, Selection

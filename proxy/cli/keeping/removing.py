@@ -8,7 +8,7 @@ import re
 import time
 
 from proxy.cli.keeping.common import Stores, known_article, opened, show_figures, show_json
-from proxy.cli.terminal import progress_bar, safe, say
+from proxy.cli.output.terminal import progress_bar, safe, say
 from proxy.config import Config
 from proxy.fetch.hooks import tell
 from proxy.services.articles.article_use import kept_source, unwrapper_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from proxy.cli.terminal import safe, say, show_rows
+from proxy.cli.output.terminal import safe, say, show_rows
 from proxy.services.exporting.report import Dead, ExportReport, Note
 
 _MAX_LINES = 50

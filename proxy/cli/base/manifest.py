@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from proxy.cli.terminal import safe, say
+from proxy.cli.output.terminal import safe, say
 from proxy.config import ConfigError
 from proxy.policy import load_manifest
 from proxy.rewrite.ondisk.files import write_durably

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jinja2
 
-from proxy.cli.terminal import readable, safe, say, show_rows
+from proxy.cli.output.terminal import readable, safe, say, show_rows
 from proxy.rewrite.ondisk.files import write_durably
 from proxy.services.warm.warming import Outcome
 from proxy.services.warm.warmreport import WarmReport, Weight, by_code

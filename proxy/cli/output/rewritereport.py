@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from proxy.cli.terminal import safe, say
+from proxy.cli.output.terminal import safe, say
 
 Form = Literal["lines", "json", "diffs"]
 _DIFF_STYLES = {b"@": b"\x1b[36m", b"-": b"\x1b[31m", b"+": b"\x1b[32m"}
@@ -163,7 +163,7 @@ def _teller() -> Callable[[str, str], None]:
     """Return what prints a line in a style: with colour on a terminal, plain and stable in a pipe."""
     if not sys.stdout.isatty():
         return lambda text, _style: say(printable(text))
-    from rich.console import Console  # noqa: PLC0415 - as in `proxy.cli.terminal`
+    from rich.console import Console  # noqa: PLC0415 - as in `proxy.cli.output.terminal`
 
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     return lambda text, style: console.print(printable(text), markup=False, style=style or None)

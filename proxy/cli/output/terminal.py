@@ -143,7 +143,7 @@ def progress_bar(
     if not (shown and sys.stderr.isatty()):
         yield lambda *_args, **_words: None
         return
-    from proxy.cli.bars import bar  # noqa: PLC0415 - as in `show_rows`
+    from proxy.cli.output.bars import bar  # noqa: PLC0415 - as in `show_rows`
 
     with bar(title, total) as update:
         yield update

@@ -32,7 +32,7 @@ class TimeLeftColumn(ProgressColumn):
 
 @contextmanager
 def bar(title: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """Show a bar on standard error; yields what `proxy.cli.terminal.progress_bar` yields."""
+    """Show a bar on standard error; yields what `proxy.cli.output.terminal.progress_bar` yields."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeLeftColumn(),
         TextColumn("{task.fields[note]}"),
