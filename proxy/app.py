@@ -48,7 +48,7 @@ CHECK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerPlace:
     """Where in a service of several processes an engine runs; `share` divides what belongs to the whole."""
 
     instance_id: str = field(default_factory=lambda: f"imgmirror-{secrets.token_hex(8)}")
@@ -65,7 +65,7 @@ class Engine:
     """Everything but the web: what the server and the commands work with."""
 
     config: Config
-    place: Place
+    place: WorkerPlace
     policy: Policy
     signer: Signer | None
     kept: OriginalsStore
@@ -169,7 +169,7 @@ async def _elsewhere(*, tidy: bool) -> AsyncIterator[Elsewhere | None]:
 async def open_engine(
     config: Config,
     *,
-    place: Place | None = None,
+    place: WorkerPlace | None = None,
     tidy: bool = True,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Engine]:
@@ -179,7 +179,7 @@ async def open_engine(
         ConfigError: the manifest cannot be read, or the decoder is not installed.
         CacheError, OSError: the folders cannot be used.
     """
-    place = place or Place()
+    place = place or WorkerPlace()
     if problem := decoder_problem(config.render.decoder):
         raise ConfigError([problem])
     async with AsyncExitStack() as stack:
@@ -228,7 +228,7 @@ class _Opened:
 
 
 def _assembled(
-    config: Config, place: Place, policy: Policy, opened: _Opened, now: Callable[[], float]
+    config: Config, place: WorkerPlace, policy: Policy, opened: _Opened, now: Callable[[], float]
 ) -> Engine:
     metrics = Metrics()
     batches = Batches(opened.pool)

@@ -38,9 +38,9 @@ from proxy.rewrite.rewriter import kind_of
 from proxy.rewrite.site.sitetext import SITE_KINDS, site_kind
 from proxy.services.articles.article_use import Articles, RewriteSettings
 from proxy.services.articles.rewritetree import Run
-from proxy.services.articles.shown import Shown
+from proxy.services.articles.shown import ShownSources
 from proxy.services.articles.treekept import outcomes_with_kept
-from proxy.services.articles.treework import Job, Outcome, Task, label, put_back_items
+from proxy.services.articles.treework import ArticleJob, ArticleOutcome, Task, label, put_back_items
 from proxy.services.warm.former import with_former_bases
 
 Used = tuple[ArticleFile, tuple[str, ...], float | None]
@@ -200,9 +200,11 @@ def _rewrite(
     articles: list[ArticleFile], config: Config, run_: Run, report: Report, look_up: LookUp
 ) -> list[Used]:
     """Rewrite the articles, which come first, and the other text; return what each uses, where that is recorded."""
-    shown, used = Shown(run_.outcomes), []
+    shown, used = ShownSources(run_.outcomes), []
     name_of, ignored = article_names(), Globs(config.rewrite.ignore)
-    jobs = (Job(article, ignored=bool(ignored) and ignored.name(name_of(article))) for article in articles)
+    jobs = (
+        ArticleJob(article, ignored=bool(ignored) and ignored.name(name_of(article))) for article in articles
+    )
     outcomes = outcomes_with_kept(jobs, run_.outcomes, look_up) if run_.asks else run_.outcomes(jobs)
     for job, first in _each(outcomes, len(articles), report):
         is_article = job.article.kind not in SITE_KINDS
@@ -232,7 +234,7 @@ def _rewrite(
     return used
 
 
-def _settled(job: Job, outcome: Outcome, run_: Run, shown: Shown) -> Outcome:
+def _settled(job: ArticleJob, outcome: ArticleOutcome, run_: Run, shown: ShownSources) -> ArticleOutcome:
     """Return the outcome of a text whose wrappers may hold pictures that articles show."""
     known = shown.known(outcome.unsure)
     if not known and not (run_.task.write and outcome.count):
@@ -256,8 +258,8 @@ def _undo(articles: list[ArticleFile], args: argparse.Namespace, run_: Run, repo
             _report_gone(journal, name, report)
     # What a moved article's own journal says was written later and is put back first. One by one: two journals may
     # have become the same article's.
-    moved_back = chain.from_iterable(run_.outcomes([Job(article)]) for article in others)
-    outcomes = chain(run_.outcomes(map(Job, articles)), moved_back)
+    moved_back = chain.from_iterable(run_.outcomes([ArticleJob(article)]) for article in others)
+    outcomes = chain(run_.outcomes(map(ArticleJob, articles)), moved_back)
     for job, outcome in _each(outcomes, len(articles) + len(others), report):
         item = {"path": _label(job.article.path), "replaced": outcome.count, "left": outcome.left}
         report.add(item, count=outcome.count, diff=outcome.diff)
@@ -274,8 +276,8 @@ def _report_gone(journal: Journal, name: Path, report: Report) -> None:
 
 
 def _each(
-    outcomes: Iterable[tuple[Job, Outcome]], total: int, report: Report
-) -> Iterator[tuple[Job, Outcome]]:
+    outcomes: Iterable[tuple[ArticleJob, ArticleOutcome]], total: int, report: Report
+) -> Iterator[tuple[ArticleJob, ArticleOutcome]]:
     """Yield what becomes of each article; one that fails is said and does not stop the others."""
     with progress_bar("Articles", total=total, shown=report.leaves_room) as progress:
         for number, (job, outcome) in enumerate(outcomes, start=1):

@@ -27,7 +27,7 @@ from proxy.fetch.addresses import is_address, prohibited_text
 from proxy.fetch.answers.wire import TidyingHandler
 from proxy.fetch.asking import wire_url
 from proxy.fetch.failures import network_failures
-from proxy.fetch.tls.contexts import Looked
+from proxy.fetch.tls.contexts import HandshakeLooked
 from proxy.source import Source
 
 _KEEPALIVE_SECONDS = 15.0
@@ -112,7 +112,7 @@ class Client:
                     try:
                         response = await session.get(wire_url(hop), allow_redirects=False, ssl=context)
                     except aiohttp.ClientConnectorSSLError as error:
-                        if isinstance(error.os_error, Looked):
+                        if isinstance(error.os_error, HandshakeLooked):
                             return error.os_error.certificate
                         raise
                     response.close()

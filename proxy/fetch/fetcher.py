@@ -29,7 +29,7 @@ from proxy.errors import (
     SourceTimeout,
     SourceUnreachable,
 )
-from proxy.fetch.answers.body import Body, Framing
+from proxy.fetch.answers.body import AnswerBody, Framing
 from proxy.fetch.answers.codings import Headers
 from proxy.fetch.asking import Asking, Validators, wire_url
 from proxy.fetch.connector import Client
@@ -287,7 +287,7 @@ class _Exchange:
     3. A redirect: take its cookies, read its Location, check it, go to 2. Unreadable, too many, an address that
        was asked with the same cookies: `SourceUnreachable`; against the policy: `SourceNotAllowed`.
     4. 304 to our validators: `NotModified`. Not 200: the error of its status.
-    5. The body goes to the sink: too large, cut short, broken, stalled: the error of `Body`.
+    5. The body goes to the sink: too large, cut short, broken, stalled: the error of `AnswerBody`.
     """
 
     def __init__(self, rules: _Rules, source: Source, sink: Sink, validators: Validators | None) -> None:
@@ -477,7 +477,7 @@ class _Exchange:
 
     async def _keep(self, answer: _Answer) -> Fetched:
         config = self._rules.config
-        body = Body(
+        body = AnswerBody(
             answer.response, answer.headers, max_bytes=config.max_bytes, idle_seconds=config.idle_timeout
         )
         async for chunk in body.chunks():

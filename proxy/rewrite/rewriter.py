@@ -22,11 +22,11 @@ from proxy.rewrite.base.kept import Known, Wanted
 from proxy.rewrite.base.masking import is_wide, structure
 from proxy.rewrite.base.ranges import joined
 from proxy.rewrite.base.reasons import IGNORED
-from proxy.rewrite.base.result import Left, Picture, Replacement, RewriteResult
+from proxy.rewrite.base.result import ArticlePicture, Left, Replacement, RewriteResult
 from proxy.rewrite.base.spot import TEXTS, Spot, Use
 from proxy.rewrite.commonmark.blocks import TooManyBlocks
 from proxy.rewrite.commonmark.markdown import MarkdownReader
-from proxy.rewrite.deciding.classify import Address, Classifier, Kind
+from proxy.rewrite.deciding.classify import Address, AddressKind, Classifier
 from proxy.rewrite.deciding.decide import Decider, Decision
 from proxy.rewrite.deciding.own import OwnAddress, Sign
 from proxy.rewrite.deciding.sitedecide import decide_site_text
@@ -45,8 +45,8 @@ from proxy.source import Source
 
 __all__ = [
     "ArticleKind",
+    "ArticlePicture",
     "Left",
-    "Picture",
     "Replacement",
     "RewriteResult",
     "Rewriter",
@@ -288,7 +288,7 @@ class Rewriter:
         address = decision.address
         if address.source is None:
             return None
-        if address.kind in (Kind.FORMER, Kind.UNSIGNED) and address.own is not None:
+        if address.kind in (AddressKind.FORMER, AddressKind.UNSIGNED) and address.own is not None:
             link = self._renewed(address, address.own)
             return address.source, address.spot.hold(link) if address.spot.closed else link
         source = Source.parse(address.spot.hold(address.source.url))
@@ -303,6 +303,6 @@ class Rewriter:
         """Return an address of ours below the present base URL, with the first key's signature where there is one."""
         if self._sign and own.worker_form:
             return self._link(own.preset, own.source)
-        base = self._base_url if address.kind is Kind.FORMER else address.text[: own.base_length]
+        base = self._base_url if address.kind is AddressKind.FORMER else address.text[: own.base_length]
         path = address.text[own.base_length :]
         return base + (own.signed(path, self._sign) if self._sign else path)

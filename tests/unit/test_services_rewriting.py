@@ -22,7 +22,7 @@ from proxy.errors import QueueFull, RequestTooLarge
 from proxy.rewrite.base.kept import Kept
 from proxy.services.articles.article_use import RewriteSettings, rewritepool, rewriteprocess
 from proxy.services.articles.rewritejobs import (
-    Limits,
+    ArticleLimits,
     frame,
     read_frame,
     settings_from_wire,
@@ -39,8 +39,8 @@ LARGE = ARTICLE.encode("latin-1") + b"text \xff" * (SMALL_BYTES // 6)
 SLOW = f"![]({WRAPPED})\n\n".encode() + b"> " * 20 + b"a\n" * 400_000
 """Tens of seconds of processor time: deep quotes whose lines are lazy."""
 HUGE = b"a" * (64 << 20)
-SHORT = Limits(cpu_seconds=1)
-NARROW = Limits(memory_bytes=200 << 20)
+SHORT = ArticleLimits(cpu_seconds=1)
+NARROW = ArticleLimits(memory_bytes=200 << 20)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_small_article_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None
     [(SHORT, SLOW, "more than 1 s of processor time"), (NARROW, HUGE, "more than 200 MiB of memory")],
 )
 def test_article_that_takes_too_much_is_refused_and_the_next_is_read(
-    limits: Limits, article: bytes, reason: str
+    limits: ArticleLimits, article: bytes, reason: str
 ) -> None:
     """The reason names the limit; the process is gone, memory and all, and a new one reads on."""
     with GuardedRewriter(SETTINGS, limits=limits) as rewriter:

@@ -21,13 +21,13 @@ from proxy.rewrite.ondisk.files import ArticleFile, find_articles, find_texts
 from proxy.rewrite.rewriter import Rewriter
 from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.articles.forked import forked_processes
-from proxy.services.articles.rewritejobs import Limits
+from proxy.services.articles.rewritejobs import ArticleLimits
 from proxy.services.articles.rewritetree import Run
-from proxy.services.articles.treework import Job, Outcome, Task
+from proxy.services.articles.treework import ArticleJob, ArticleOutcome, Task
 from proxy.services.warm.gathering import gather
 
 SETTINGS = RewriteSettings.of(Config(), base_url=BASE)
-SHORT = Limits(cpu_seconds=1)
+SHORT = ArticleLimits(cpu_seconds=1)
 SLOW = f"![]({WRAPPED})\n\n".encode() + b"> " * 20 + b"a\n" * 400_000
 HIDDEN = "https://h.example/picture?id=7"
 """Nothing in its name says that it is a picture."""
@@ -49,12 +49,12 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def jobs(folder: Path) -> Iterator[Job]:
-    yield from map(Job, find_articles([folder]))
-    yield from map(Job, find_texts([folder], max_bytes=1 << 20))
+def jobs(folder: Path) -> Iterator[ArticleJob]:
+    yield from map(ArticleJob, find_articles([folder]))
+    yield from map(ArticleJob, find_texts([folder], max_bytes=1 << 20))
 
 
-def outcomes(folder: Path, task: Task, **words: object) -> list[tuple[Job, Outcome]]:
+def outcomes(folder: Path, task: Task, **words: object) -> list[tuple[ArticleJob, ArticleOutcome]]:
     with Run(SETTINGS, task, **words) as run:
         return list(run.outcomes(jobs(folder)))
 
@@ -118,7 +118,7 @@ def test_process_that_dies_costs_its_article_only(site: Path) -> None:
 
 def test_file_that_cannot_be_read_costs_itself_only(site: Path) -> None:
     with Run(SETTINGS, Task("rewrite", str(site)), few_bytes=0, processors=2) as run:
-        gone = Job(ArticleFile(site / "gone.md", site, "markdown"))
+        gone = ArticleJob(ArticleFile(site / "gone.md", site, "markdown"))
         done = list(run.outcomes([gone, *jobs(site)]))
     assert "No such file" in done[0][1].failure
     assert not any(outcome.failure for _, outcome in done[1:])
@@ -257,8 +257,8 @@ def test_json_that_is_printed_as_it_comes_is_one_document(
 _PARENT = """
 import sys
 from proxy.services.articles.forked import forked_processes
-from proxy.services.articles.rewritejobs import Limits
-print(*[process.pid for process in forked_processes(2, Limits())], flush=True)
+from proxy.services.articles.rewritejobs import ArticleLimits
+print(*[process.pid for process in forked_processes(2, ArticleLimits())], flush=True)
 sys.stdin.read()
 """
 
@@ -299,8 +299,8 @@ def test_outcomes_of_a_batch_come_one_by_one(tmp_path: Path) -> None:
 _ASKED_TWICE = """
 import os
 from proxy.services.articles.forked import forked_processes
-from proxy.services.articles.rewritejobs import Limits
-(process,) = forked_processes(1, Limits())
+from proxy.services.articles.rewritejobs import ArticleLimits
+(process,) = forked_processes(1, ArticleLimits())
 copy, pidfd_open = process._process, os.pidfd_open
 def opened_late(pid):
     os.pidfd_open = pidfd_open

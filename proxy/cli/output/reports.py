@@ -11,7 +11,7 @@ import jinja2
 
 from proxy.cli.output.terminal import readable, safe, say, show_rows
 from proxy.rewrite.ondisk.files import write_durably
-from proxy.services.warm.warming import Outcome
+from proxy.services.warm.warming import WarmOutcome
 from proxy.services.warm.warmreport import WarmReport, Weight, by_code
 from proxy.version import __version__
 
@@ -108,7 +108,7 @@ def summary_rows(report: WarmReport) -> list[tuple[str, str]]:
     return rows
 
 
-def _with_codes(outcomes: list[Outcome]) -> str:
+def _with_codes(outcomes: list[WarmOutcome]) -> str:
     codes = ", ".join(f"{code} {count}" for code, count in by_code(outcomes).items())
     return f"{len(outcomes)} ({codes})" if codes else "0"
 
@@ -123,7 +123,7 @@ def _share(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def _list(title: str, outcomes: list[Outcome], *, error: bool) -> None:
+def _list(title: str, outcomes: list[WarmOutcome], *, error: bool) -> None:
     for one in outcomes[:_MAX_LINES]:
         code = one.failure.code if one.failure else ""
         articles = ", ".join(safe(name) for name in one.work.articles[:3])

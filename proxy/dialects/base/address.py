@@ -17,7 +17,7 @@ _DEFAULT_PORT = re.compile(r":(?:80|443)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class SplitAddress:
     """The parts of an address.
 
     `host` is lower-case, without a default port and trailing dot; `path` begins with a slash; `query` is raw
@@ -31,7 +31,7 @@ class Address:
     mark: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Address | None:
+    def parse(cls, text: str) -> SplitAddress | None:
         """Return the parts of an http(s) or protocol-relative address, or None."""
         match = _ADDRESS.match(text)
         if match is None:
@@ -42,7 +42,7 @@ class Address:
         return cls((match["scheme"] or "").lower(), host, match["path"] or "/", match["query"] or "", mark)
 
     @classmethod
-    def of_site(cls, text: str) -> Address | None:
+    def of_site(cls, text: str) -> SplitAddress | None:
         """Return the parts of an absolute path, which belongs to a site that nobody has named; else None."""
         if not text.startswith("/") or text[1:2] in ("/", "\\"):
             return None

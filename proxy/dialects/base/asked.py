@@ -1,6 +1,6 @@
 """What a wrapper asks of its picture, in the words of our own options. Pure.
 
-A grammar lists its options as `Key`s: how they are called there and which of ours they mean. What a value means
+A grammar lists its options as `OptionKey`s: how they are called there and which of ours they mean. What a value means
 is text again (`{"width": "300"}`): whether this service can answer it is for those to say who write the address.
 
     good   w=300          ->  {"width": "300"}
@@ -52,7 +52,7 @@ SIDES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class OptionKey:
     """An option of another grammar: its names and what its values mean; `sample` is one of them.
 
     read: as articles are read. serve: as an address is answered, where that is stricter or the peer's own size.
@@ -70,19 +70,21 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedOptions:
     """What one wrapper asks: our `options`, and the names of its own that have no counterpart."""
 
     options: Options = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
 
 
-def key(names: str, read: Reader, sample: str = "1", *, serve: Reader | None = None) -> Key:
+def key(names: str, read: Reader, sample: str = "1", *, serve: Reader | None = None) -> OptionKey:
     """Return an option with `names`, separated by spaces."""
-    return Key(tuple(names.split()), read, sample, serve)
+    return OptionKey(tuple(names.split()), read, sample, serve)
 
 
-def asked(pairs: Iterable[tuple[str, str]], keys: Mapping[str, Key], *, start: Asked | None = None) -> Asked:
+def asked(
+    pairs: Iterable[tuple[str, str]], keys: Mapping[str, OptionKey], *, start: AskedOptions | None = None
+) -> AskedOptions:
     """Return what pairs of names and raw values ask; of an option said twice the last one counts.
 
     `start`: what other parts of the address ask already.
@@ -96,7 +98,7 @@ def asked(pairs: Iterable[tuple[str, str]], keys: Mapping[str, Key], *, start: A
             dropped[shown(name)] = None
         else:
             options = together(options, meant)
-    return Asked(tidied(options), tuple(dropped))
+    return AskedOptions(tidied(options), tuple(dropped))
 
 
 def together(options: Options, more: Options) -> Options:
@@ -112,7 +114,7 @@ def shown(name: str) -> str:
     return "".join(char if char.isprintable() and char.isascii() else "?" for char in name[:24]) or "?"
 
 
-def by_name(keys: Iterable[Key]) -> dict[str, Key]:
+def by_name(keys: Iterable[OptionKey]) -> dict[str, OptionKey]:
     """Return keys by each of their names."""
     return {name: item for item in keys for name in item.names}
 

@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from proxy.dialects.base.asked import Key, Options
+from proxy.dialects.base.asked import OptionKey, Options
 from proxy.dialects.base.escapes import percent_decode
-from proxy.dialects.base.opened import Opened
+from proxy.dialects.base.opened import OpenedWrapper
 from proxy.dialects.base.serving import Serve, Served
 from proxy.errors import InvalidTransform, NotFound
 from proxy.source import looks_encoded
 
-Read = Callable[[str, str], Opened | None]
+Read = Callable[[str, str], OpenedWrapper | None]
 Build = Callable[[str, str, Options], str]
 """(mount, source, our options) -> address. Raises InvalidTransform for options that it cannot carry."""
 Writer = Callable[[str], str | None]
@@ -35,7 +35,7 @@ class Grammar:
 
     name: str
     read: Read
-    keys: tuple[Key, ...] = ()
+    keys: tuple[OptionKey, ...] = ()
     example: str = ""
     build: Build | None = None
     mounts: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Grammar:
                 return self.serve(rest[len(mount) :])
         return self.serve(rest)
 
-    def open_rest(self, rest: str, site: str) -> Opened | None:
+    def open_rest(self, rest: str, site: str) -> OpenedWrapper | None:
         """Open what stands behind a host or a prefix, the customary mount included or not.
 
         Raises:

@@ -1,6 +1,6 @@
 """What a wrapper carries: the value that every grammar answers. Pure.
 
-A grammar answers None when an address is not of its form, an `Opened` when it is, and raises `AmbiguousWrapper`
+A grammar answers None when an address is not of its form, an `OpenedWrapper` when it is, and raises `AmbiguousWrapper`
 with the reason when it is but cannot be opened without guessing.
 """
 
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from proxy.dialects.base.asked import Asked, Key, Options, asked
+from proxy.dialects.base.asked import AskedOptions, OptionKey, Options, asked
 from proxy.dialects.base.escapes import percent_decode
 from proxy.errors import InvalidSource
 
@@ -23,7 +23,7 @@ class AmbiguousWrapper(InvalidSource):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedWrapper:
     """`target` is the address inside, as text; `options` what was asked of it, in our words.
 
     `dropped` names the wrapper's options that have no counterpart.
@@ -34,7 +34,7 @@ class Opened:
     dropped: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, target: str, wanted: Asked) -> Opened:
+    def of(cls, target: str, wanted: AskedOptions) -> OpenedWrapper:
         """Return what was opened and what it asks."""
         return cls(target, wanted.options, wanted.dropped)
 
@@ -50,7 +50,7 @@ def is_whole(raw: str) -> bool:
     return "/" not in raw and "?" not in raw
 
 
-def open_query(query: str, name: str, *, keys: Mapping[str, Key]) -> Opened | None:
+def open_query(query: str, name: str, *, keys: Mapping[str, OptionKey]) -> OpenedWrapper | None:
     """Open `?name=<address>&option=…`: the value is decoded once, the other keys are the wrapper's `keys`.
 
     An address that was encoded as a whole cannot have lost a part to the wrapper: further keys are the wrapper's.
@@ -70,4 +70,4 @@ def open_query(query: str, name: str, *, keys: Mapping[str, Key]) -> Opened | No
             raise AmbiguousWrapper(
                 f"cannot tell whose these query keys are: {names}; encode the inner address"
             )
-    return Opened.of(percent_decode(values[0]), asked(others, keys))
+    return OpenedWrapper.of(percent_decode(values[0]), asked(others, keys))

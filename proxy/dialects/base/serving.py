@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from proxy.dialects.base.asked import SIDES, Key, Options, focus, lost, nothing, shown, together
+from proxy.dialects.base.asked import SIDES, OptionKey, Options, focus, lost, nothing, shown, together
 from proxy.dialects.base.escapes import percent_decode
 from proxy.errors import InvalidSource, InvalidTransform
 from proxy.source import looks_encoded
@@ -71,7 +71,11 @@ Raises InvalidTransform, InvalidSource or InvalidRequest.
 
 
 def strictly(
-    dialect: str, pairs: Iterable[tuple[str, str]], keys: Mapping[str, Key], *, others_ignored: bool = False
+    dialect: str,
+    pairs: Iterable[tuple[str, str]],
+    keys: Mapping[str, OptionKey],
+    *,
+    others_ignored: bool = False,
 ) -> tuple[Options, tuple[str, ...]]:
     """Return what pairs of names and raw values ask, and the names of those that change nothing.
 

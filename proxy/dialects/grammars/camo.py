@@ -18,7 +18,7 @@ import re
 from proxy.dialects.base.asked import Options
 from proxy.dialects.base.escapes import as_bytes, as_text, base64url_decode, percent_decode
 from proxy.dialects.base.grammar import Grammar, split_query, written
-from proxy.dialects.base.opened import ABSOLUTE, Opened, query_items
+from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper, query_items
 from proxy.dialects.base.serving import Message, Proof, Served
 from proxy.errors import InvalidSource
 
@@ -29,12 +29,12 @@ _PATH = re.compile(
 )
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open `DIGEST/ENCODED`."""
     path, query = split_query(rest)
     match = _PATH.fullmatch(path)
     source = _source(match, query) if match else ""
-    return Opened(source) if ABSOLUTE.match(source) else None
+    return OpenedWrapper(source) if ABSOLUTE.match(source) else None
 
 
 def serve(rest: str) -> Served:

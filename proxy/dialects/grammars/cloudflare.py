@@ -30,7 +30,7 @@ from proxy.dialects.base.asked import (
     table,
 )
 from proxy.dialects.base.grammar import Grammar, inside, named, split_list, written
-from proxy.dialects.base.opened import ABSOLUTE, Opened
+from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper
 from proxy.dialects.base.serving import Served, relative, strictly
 from proxy.errors import InvalidTransform
 
@@ -81,7 +81,7 @@ _BY_NAME = by_name(KEYS)
 _WRITERS = {item.names[0]: named(item.names[0]) for item in KEYS if item.read not in (lost, nothing)}
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open `OPTIONS/SOURCE`; a path belongs to `site`."""
     match = _OPTIONS.match(rest)
     if match is None:
@@ -92,7 +92,7 @@ def read(rest: str, site: str) -> Opened | None:
             return None
         source = f"{site}/{source.lstrip('/')}"
     pairs = (item.partition("=")[::2] for item in split_list(match[1].replace("%3D", "=")))
-    return Opened.of(inside(source), asked(pairs, _BY_NAME))
+    return OpenedWrapper.of(inside(source), asked(pairs, _BY_NAME))
 
 
 def serve(rest: str) -> Served:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from proxy.dialects.base.asked import (
     SIDES,
-    Asked,
+    AskedOptions,
     Options,
     asked,
     by_name,
@@ -31,7 +31,7 @@ from proxy.dialects.base.asked import (
     words,
 )
 from proxy.dialects.base.grammar import Grammar, inside, named, split_list, worded, written
-from proxy.dialects.base.opened import ABSOLUTE, AmbiguousWrapper, Opened
+from proxy.dialects.base.opened import ABSOLUTE, AmbiguousWrapper, OpenedWrapper
 from proxy.errors import InvalidTransform
 
 MOUNT = re.compile(r"/(?:[^/:]+/){0,2}?image/fetch/")
@@ -93,7 +93,7 @@ _WRITERS = {
 }
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open what stands behind `image/fetch/`, which may stand there with the account before it.
 
     Raises:
@@ -112,7 +112,7 @@ def read(rest: str, site: str) -> Opened | None:
     if not ABSOLUTE.match(rest):
         raise AmbiguousWrapper("the address inside has no scheme: write http:// or https:// before it")
     # Without a word about it, a picture takes the shape of the area.
-    return Opened.of(inside(rest), asked(pairs, _BY_NAME, start=Asked({"fit": "squeeze"})))
+    return OpenedWrapper.of(inside(rest), asked(pairs, _BY_NAME, start=AskedOptions({"fit": "squeeze"})))
 
 
 def _pairs(segment: str) -> Iterator[tuple[str, str]]:

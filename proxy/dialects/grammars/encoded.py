@@ -27,7 +27,7 @@ from proxy.dialects.base.asked import (
 )
 from proxy.dialects.base.escapes import as_bytes, as_text, base64url_decode
 from proxy.dialects.base.grammar import Grammar, split_query, written
-from proxy.dialects.base.opened import ABSOLUTE, Opened, query_items
+from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper, query_items
 from proxy.dialects.base.serving import Message, Proof, Served
 from proxy.errors import InvalidSource
 
@@ -58,11 +58,11 @@ _BASE58 = re.compile(f"[{_ALPHABET}]{{8,2000}}")
 """Longer ones cost more than a look is worth, and no browser sends them."""
 
 
-def read_miniflux(rest: str, site: str) -> Opened | None:
+def read_miniflux(rest: str, site: str) -> OpenedWrapper | None:
     """Open `DIGEST/SOURCE`, or `SOURCE` alone."""
     path, _ = split_query(rest)
     source = _decoded(path.rpartition("/")[2].replace("%3D", "="))
-    return Opened(source) if source else None
+    return OpenedWrapper(source) if source else None
 
 
 def serve_miniflux(rest: str) -> Served:
@@ -75,14 +75,14 @@ def serve_miniflux(rest: str) -> Served:
     return Served(source, proof=Proof(digest.rstrip("="), (Message(as_bytes(source), with_options=False),)))
 
 
-def read_imageflow(rest: str, site: str) -> Opened | None:
+def read_imageflow(rest: str, site: str) -> OpenedWrapper | None:
     """Open `SOURCE.DIGEST.EXTENSION?options`."""
     path, query = split_query(rest)
     source = _decoded(path.partition(".")[0])
-    return Opened.of(source, asked(query_items(query), _IMAGEFLOW)) if source else None
+    return OpenedWrapper.of(source, asked(query_items(query), _IMAGEFLOW)) if source else None
 
 
-def read_hive(rest: str, site: str) -> Opened | None:
+def read_hive(rest: str, site: str) -> OpenedWrapper | None:
     """Open `SOURCE?options`, the source in base58 (the alphabet of Bitcoin)."""
     path, query = split_query(rest)
     if not _BASE58.fullmatch(path.partition(".")[0]):
@@ -91,7 +91,7 @@ def read_hive(rest: str, site: str) -> Opened | None:
     for char in path.partition(".")[0]:
         value = value * 58 + _ALPHABET.index(char)
     source = as_text(value.to_bytes((value.bit_length() + 7) // 8, "big"))
-    return Opened.of(source, asked(query_items(query), _HIVE)) if ABSOLUTE.match(source) else None
+    return OpenedWrapper.of(source, asked(query_items(query), _HIVE)) if ABSOLUTE.match(source) else None
 
 
 def _decoded(text: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from proxy.dialects.base.asked import (
-    Key,
+    OptionKey,
     Options,
     by_name,
     density,
@@ -29,7 +29,7 @@ from proxy.dialects.base.asked import (
     words,
 )
 from proxy.dialects.base.grammar import Build, Grammar, Read, inside, named, split_query, worded, written
-from proxy.dialects.base.opened import ABSOLUTE, Opened, open_query, query_items
+from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper, open_query, query_items
 from proxy.dialects.base.serving import Served, relative, strictly
 from proxy.errors import InvalidRequest, InvalidTransform
 
@@ -66,10 +66,10 @@ ASTRO_KEYS = (
 )
 
 
-def _reader(names: Sequence[str], keys: Sequence[Key]) -> Read:
+def _reader(names: Sequence[str], keys: Sequence[OptionKey]) -> Read:
     known = by_name(keys)
 
-    def read(rest: str, site: str) -> Opened | None:
+    def read(rest: str, site: str) -> OpenedWrapper | None:
         path, query = split_query(rest)
         if path.strip("/"):
             return None
@@ -82,7 +82,7 @@ def _reader(names: Sequence[str], keys: Sequence[Key]) -> Read:
     return read
 
 
-def _resolved(opened: Opened, site: str) -> Opened | None:
+def _resolved(opened: OpenedWrapper, site: str) -> OpenedWrapper | None:
     if ABSOLUTE.match(opened.target):
         return opened
     if not site or not opened.target.startswith("/"):
@@ -91,7 +91,7 @@ def _resolved(opened: Opened, site: str) -> Opened | None:
     return replace(opened, target=(site if is_relative else "https:") + opened.target)
 
 
-def _builder(dialect: str, mount_path: str, name: str, keys: Sequence[Key]) -> Build:
+def _builder(dialect: str, mount_path: str, name: str, keys: Sequence[OptionKey]) -> Build:
     known = by_name(keys)
     writers = {"width": named("w"), "quality": named("q")}
     if "h" in known:
@@ -108,7 +108,7 @@ def _builder(dialect: str, mount_path: str, name: str, keys: Sequence[Key]) -> B
     return build
 
 
-def _grammar(name: str, mount: str, names: Sequence[str], keys: Sequence[Key]) -> Grammar:
+def _grammar(name: str, mount: str, names: Sequence[str], keys: Sequence[OptionKey]) -> Grammar:
     base = "h=9&fit=cover&" if "h" in by_name(keys) else ""
     example = f"https://s.org{mount}?{names[0]}=https%3A%2F%2Fh.org%2Fa.png&w=9&{base}{{name}}={{value}}"
     return Grammar(

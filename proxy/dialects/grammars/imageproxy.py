@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from proxy.dialects.base.asked import (
-    Asked,
+    AskedOptions,
     Options,
     Reader,
     anticlockwise,
@@ -28,7 +28,7 @@ from proxy.dialects.base.asked import (
 )
 from proxy.dialects.base.escapes import base64url_decode
 from proxy.dialects.base.grammar import Grammar, inside, split_query, written
-from proxy.dialects.base.opened import ABSOLUTE, Opened
+from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper
 from proxy.dialects.base.serving import (
     Message,
     Proof,
@@ -99,18 +99,18 @@ KEYS = (
 _BY_NAME = by_name(KEYS)
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open `OPTIONS/REMOTE` or `REMOTE`."""
     remote = _remote(rest)
     if remote is not None:
-        return Opened(remote)
+        return OpenedWrapper(remote)
     options, slash, rest = rest.partition("/")
     remote = _remote(rest.lstrip("/")) if slash and "?" not in options else None
     if remote is None:
         return None
     items = [item for item in options.split(",") if item]
-    start = Asked(_meeting(fits="fit" in items, enlarges="scaleUp" in items))
-    return Opened.of(remote, asked(_pairs(items), _BY_NAME, start=start))
+    start = AskedOptions(_meeting(fits="fit" in items, enlarges="scaleUp" in items))
+    return OpenedWrapper.of(remote, asked(_pairs(items), _BY_NAME, start=start))
 
 
 def _meeting(*, fits: bool, enlarges: bool) -> Options:

@@ -16,8 +16,8 @@ import re
 from contextlib import suppress
 
 from proxy.dialects.base.asked import (
-    Asked,
-    Key,
+    AskedOptions,
+    OptionKey,
     Options,
     Reader,
     as_it_is,
@@ -39,7 +39,7 @@ from proxy.dialects.base.asked import (
 )
 from proxy.dialects.base.escapes import base64url_decode, percent_decode
 from proxy.dialects.base.grammar import Grammar, named, split_query, worded, written
-from proxy.dialects.base.opened import ABSOLUTE, AmbiguousWrapper, Opened
+from proxy.dialects.base.opened import ABSOLUTE, AmbiguousWrapper, OpenedWrapper
 from proxy.dialects.base.serving import PRESET, Message, Proof, Served, meeting, only, strictly, turned_first
 from proxy.errors import InvalidRequest, InvalidSource, InvalidTransform
 
@@ -163,7 +163,7 @@ def _preset(text: str) -> Options | None:
     return {PRESET: text} if text and ":" not in text else None
 
 
-KEYS: tuple[Key, ...] = (
+KEYS: tuple[OptionKey, ...] = (
     key("resize rs", _resize, "fill:300:200", serve=_served_resize),
     key("size s", _size, "300:200", serve=_served_size),
     key("resizing_type rt", table(_TYPES), "force", serve=_served_type),
@@ -226,7 +226,7 @@ _WRITERS = {
 }
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open `SIG/OPTIONS/SOURCE`.
 
     Raises:
@@ -243,7 +243,7 @@ def read(rest: str, site: str) -> Opened | None:
         return None
     if extension:
         pairs.append(("format", extension))
-    return Opened.of(source, _asked(pairs))
+    return OpenedWrapper.of(source, _asked(pairs))
 
 
 def _pairs(path: str) -> tuple[list[tuple[str, str]], int]:
@@ -325,9 +325,9 @@ def _strict_source(path: str) -> tuple[str, str]:
     return (percent_decode(text) if is_plain else base64url_decode(text.replace("/", ""))), extension
 
 
-def _asked(pairs: list[tuple[str, str]]) -> Asked:
+def _asked(pairs: list[tuple[str, str]]) -> AskedOptions:
     # imgproxy enlarges only when it is told to.
-    return asked(pairs, _BY_NAME, start=Asked({"upscale": "false"}))
+    return asked(pairs, _BY_NAME, start=AskedOptions({"upscale": "false"}))
 
 
 def _source(path: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from proxy.dialects.base.asked import (
-    Asked,
+    AskedOptions,
     Options,
     as_it_is,
     asked,
@@ -35,7 +35,7 @@ from proxy.dialects.base.asked import (
 )
 from proxy.dialects.base.escapes import percent_decode
 from proxy.dialects.base.grammar import Grammar, inside, named, split_query, worded, written
-from proxy.dialects.base.opened import ABSOLUTE, Opened
+from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper
 from proxy.dialects.base.serving import Served, meeting, relative, strictly
 from proxy.errors import InvalidTransform
 
@@ -90,7 +90,7 @@ _WRITERS = {
 }
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open `MODS/ID`; a path belongs to `site`."""
     path, _ = split_query(rest)
     mods, _, source = path.partition("/")
@@ -105,8 +105,8 @@ def read(rest: str, site: str) -> Opened | None:
     else:
         return None
     # ipx enlarges only when it is told to, and cuts what has two sides.
-    start = Asked({"fit": "cover", "upscale": "false"})
-    return Opened.of(source, asked(_pairs(percent_decode(mods)), _BY_NAME, start=start))
+    start = AskedOptions({"fit": "cover", "upscale": "false"})
+    return OpenedWrapper.of(source, asked(_pairs(percent_decode(mods)), _BY_NAME, start=start))
 
 
 def _pairs(mods: str) -> Iterator[tuple[str, str]]:

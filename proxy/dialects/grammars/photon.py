@@ -30,7 +30,7 @@ from proxy.dialects.base.asked import (
 )
 from proxy.dialects.base.escapes import percent_decode
 from proxy.dialects.base.grammar import Grammar, inside, split_query
-from proxy.dialects.base.opened import ABSOLUTE, Opened, query_items
+from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper, query_items
 from proxy.dialects.base.serving import Served, meeting, only, strictly, with_default_scheme
 from proxy.errors import InvalidSource, InvalidTransform
 
@@ -77,19 +77,19 @@ KEYS = (
 _BY_NAME = by_name(KEYS)
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open `HOST/PATH?args`, or an address with its scheme."""
     path, query = split_query(rest)
     items = query_items(query)
     wanted = asked(items, _BY_NAME)
     if ABSOLUTE.match(path):
-        return Opened.of(inside(path), wanted)
+        return OpenedWrapper.of(inside(path), wanted)
     if not _HOST_AND_PATH.match(path):
         return None
     arguments = dict(items)
     scheme = "https" if "ssl" in arguments else "http"
     query = f"?{percent_decode(arguments['q'])}" if "q" in arguments else ""
-    return Opened.of(f"{scheme}://{path}{query}", wanted)
+    return OpenedWrapper.of(f"{scheme}://{path}{query}", wanted)
 
 
 def serve(rest: str) -> Served:

@@ -11,7 +11,7 @@ import re
 
 from proxy.dialects.base.asked import asked, by_name, key, picture_format, pixels, quality
 from proxy.dialects.base.grammar import Grammar, split_query
-from proxy.dialects.base.opened import AmbiguousWrapper, Opened, query_items
+from proxy.dialects.base.opened import AmbiguousWrapper, OpenedWrapper, query_items
 
 HOSTS = ("cdn.statically.io",)
 _REST = re.compile(r"(?P<host>[^/.][^/]*\.[^/]+)/(?:(?P<options>[a-z]+=[^/]*)/)?(?P<path>.+)", re.DOTALL)
@@ -24,7 +24,7 @@ KEYS = (
 _BY_NAME = by_name(KEYS)
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open `HOST/[OPTIONS/]PATH`.
 
     Raises:
@@ -39,7 +39,7 @@ def read(rest: str, site: str) -> Opened | None:
     if strange:
         raise AmbiguousWrapper(f"cannot tell whose these query keys are: {', '.join(strange)}")
     listed = [item.partition("=")[::2] for item in (match["options"] or "").split(",") if item]
-    return Opened.of(f"https://{match['host']}/{match['path']}", asked([*listed, *items], _BY_NAME))
+    return OpenedWrapper.of(f"https://{match['host']}/{match['path']}", asked([*listed, *items], _BY_NAME))
 
 
 GRAMMAR = Grammar(

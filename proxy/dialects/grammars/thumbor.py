@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from proxy.dialects.base.asked import (
-    Asked,
-    Key,
+    AskedOptions,
+    OptionKey,
     Options,
     anticlockwise,
     asked,
@@ -35,7 +35,7 @@ from proxy.dialects.base.asked import (
 )
 from proxy.dialects.base.escapes import base64url_decode
 from proxy.dialects.base.grammar import Grammar, Read, inside, split_query
-from proxy.dialects.base.opened import ABSOLUTE, Opened
+from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper
 from proxy.dialects.base.serving import (
     Message,
     Proof,
@@ -67,7 +67,7 @@ _BROWSERS_ESCAPE = re.compile(rb"%([89A-Fa-f][0-9A-Fa-f]|20|22|3[CEce]|5[Ee]|60|
 _SCHEMELESS = re.compile(r"[^/?#:@]+\.[A-Za-z]{2,}(?::[0-9]+)?/")
 
 
-def _percent(name: str) -> Key:
+def _percent(name: str) -> OptionKey:
     def read(text: str) -> Options | None:
         if not re.fullmatch(r"-?[0-9]{1,3}(?:\.[0-9]{1,4})?", text) or not -100 < float(text) <= 100:
             return None
@@ -155,21 +155,23 @@ _BY_NAME = by_name(IMAGOR_KEYS)
 def reader(scheme: str) -> Read:
     """Return what opens addresses whose sources without a scheme get `scheme`."""
 
-    def read(rest: str, site: str) -> Opened | None:
+    def read(rest: str, site: str) -> OpenedWrapper | None:
         parts = _Parts(rest)
         image = parts.image
         if image.startswith("b64:"):
-            return Opened.of(base64url_decode(split_query(image)[0].removeprefix("b64:")), parts.asked())
+            return OpenedWrapper.of(
+                base64url_decode(split_query(image)[0].removeprefix("b64:")), parts.asked()
+            )
         if not ABSOLUTE.match(image):
             if not _SCHEMELESS.match(image):
                 return None
             image = f"{scheme}://{image}"
-        return Opened.of(inside(image), parts.asked())
+        return OpenedWrapper.of(inside(image), parts.asked())
 
     return read
 
 
-def server(dialect: str, scheme: str, keys: Sequence[Key]) -> Serve:
+def server(dialect: str, scheme: str, keys: Sequence[OptionKey]) -> Serve:
     """Return what answers addresses of thumbor or imagor."""
     known = by_name(keys)
 
@@ -304,12 +306,12 @@ class _Parts:
             options |= {"upscale": "false"} if options.get("fit") == "squeeze" and not enlarging else {}
         return resized_first(options)
 
-    def asked(self) -> Asked:
+    def asked(self) -> AskedOptions:
         """Return what the parts ask, filters last."""
         cut = self._options.get("fit") in ("cover", "squeeze")
         # A cut leaves nothing free to be filled, and enlarges by itself.
         filters = [item for item in self.filters if not (cut and item[0] in ("fill", "upscale"))]
-        return asked(filters, _BY_NAME, start=Asked(self._options, tuple(self._dropped)))
+        return asked(filters, _BY_NAME, start=AskedOptions(self._options, tuple(self._dropped)))
 
 
 def _filter_names(options: Options) -> Iterator[str]:

@@ -36,7 +36,7 @@ from proxy.dialects.base.asked import (
     words,
 )
 from proxy.dialects.base.grammar import Grammar, named, split_query, worded, written
-from proxy.dialects.base.opened import Opened, open_query, query_items
+from proxy.dialects.base.opened import OpenedWrapper, open_query, query_items
 from proxy.dialects.base.serving import (
     Served,
     meeting,
@@ -123,7 +123,7 @@ _WRITERS = {
 }
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open `?url=…`.
 
     Raises:
@@ -139,7 +139,7 @@ def read(rest: str, site: str) -> Opened | None:
         middle = place(f"{point['fpx']}x{point['fpy']}")
         if middle is not None:
             dropped = tuple(name for name in opened.dropped if name not in ("fpx", "fpy"))
-            return Opened(target, opened.options | middle, dropped)
+            return OpenedWrapper(target, opened.options | middle, dropped)
     return replace(opened, target=target)
 
 

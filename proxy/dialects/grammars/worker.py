@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 
-from proxy.dialects.base.address import Address
+from proxy.dialects.base.address import SplitAddress
 from proxy.dialects.base.asked import Options
 from proxy.dialects.base.escapes import percent_decode, read_source
 from proxy.dialects.base.grammar import Grammar, written
-from proxy.dialects.base.opened import Opened
+from proxy.dialects.base.opened import OpenedWrapper
 from proxy.source import Source, looks_encoded
 
 _BEGINS = re.compile(r"https?(?::|%(?:25)?3A)", re.IGNORECASE)
@@ -64,22 +64,22 @@ def build(base_url: str, source: Source) -> str:
 
 def unwrap(url: str) -> str | None:
     """Return the address that a known worker's address carries, or None when it is no such address."""
-    address = Address.parse(url)
+    address = SplitAddress.parse(url)
     opened = open_address(address) if address else None
     return opened.target if opened else None
 
 
-def open_address(address: Address) -> Opened | None:
+def open_address(address: SplitAddress) -> OpenedWrapper | None:
     """Open the address of a known worker; its path is ignored."""
     if address.host not in HOSTS or not is_worker(address.query):
         return None
-    return Opened(target(address.query))
+    return OpenedWrapper(target(address.query))
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open what stands behind a worker's host; its path is ignored."""
     query = rest.partition("?")[2]
-    return Opened(target(query)) if is_worker(query) else None
+    return OpenedWrapper(target(query)) if is_worker(query) else None
 
 
 def _build(mount: str, source: str, options: Options) -> str:
@@ -92,7 +92,7 @@ GRAMMAR = Grammar("worker", read, build=_build)
 
 def looks_like_worker(url: str) -> bool:
     """Tell whether `url` has a worker's form on a host that nobody has named as one."""
-    address = Address.parse(url) if ".workers.dev" in url.lower() else None
+    address = SplitAddress.parse(url) if ".workers.dev" in url.lower() else None
     if address is None or address.host in HOSTS:
         return False
     return address.host.endswith(".workers.dev") and is_worker(address.query)

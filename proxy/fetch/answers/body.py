@@ -24,7 +24,7 @@ _RATIO_FREE_BYTES = 1 << 20
 """So little is decoded at any ratio: a small drawing may be one flat colour."""
 
 
-class Body:
+class AnswerBody:
     """One answer's body, read once.
 
     Raises while it is read: `SourceTooLarge`, `SourceUnreachable` (cut short, broken), `SourceTimeout` (no

@@ -34,7 +34,7 @@ _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 _ZSTD_FRAME = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 
 
-class Decoder(Protocol):
+class CodingDecoder(Protocol):
     """Takes coded bytes, gives decoded ones in pieces of bounded size."""
 
     def feed(self, data: bytes) -> Iterator[bytes]: ...
@@ -168,7 +168,7 @@ class Unpacker:
     def __init__(self, headers: Headers) -> None:
         self._codings = _codings(headers)
         self._head = b""
-        self._decoders: list[Decoder] | None = None if self._codings else []
+        self._decoders: list[CodingDecoder] | None = None if self._codings else []
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what `data` unpacks to."""
@@ -195,7 +195,7 @@ class Unpacker:
         return head
 
 
-_DECODERS: dict[str, Callable[[], Decoder]] = {
+_DECODERS: dict[str, Callable[[], CodingDecoder]] = {
     "gzip": lambda: _Inflate("gzip"),
     "deflate": lambda: _Inflate("deflate"),
     "br": _Unbrotli,
@@ -208,20 +208,20 @@ def _codings(headers: Headers) -> list[str]:
     return [coding.strip() for coding in listed if coding.strip() not in _NO_CODING]
 
 
-def _decoder(coding: str) -> Decoder:
+def _decoder(coding: str) -> CodingDecoder:
     make = _DECODERS.get(coding.removeprefix("x-"))
     if make is None:
         raise SourceFailed(detail=f"content coding {coding[:40]!r}, which was not asked for")
     return make()
 
 
-def _decode(data: bytes, decoders: list[Decoder]) -> Iterator[bytes]:
+def _decode(data: bytes, decoders: list[CodingDecoder]) -> Iterator[bytes]:
     pieces: Iterable[bytes] = (data,)
     for decoder in decoders:
         pieces = _through(decoder, pieces)
     yield from pieces
 
 
-def _through(decoder: Decoder, pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _through(decoder: CodingDecoder, pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         yield from decoder.feed(piece)

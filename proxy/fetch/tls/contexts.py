@@ -17,7 +17,7 @@ _NEVER = "!aNULL:!eNULL:!EXPORT:!LOW:!RC4:!3DES:!DES:!MD5:!PSK:!SRP:!aDSS:!AESCC
 _SUITES = f"{_MODERN}:{_OLDER}:{_NEVER}:@SECLEVEL=1"
 
 
-class Looked(ssl.SSLError):
+class HandshakeLooked(ssl.SSLError):
     """A handshake of `LookingObject` succeeded. Raised so that no request follows.
 
     certificate: the origin's own, in DER; empty when it sent none.
@@ -34,9 +34,9 @@ class LookingObject(ssl.SSLObject):
     """
 
     def do_handshake(self) -> None:
-        """Shake hands, then raise `Looked`."""
+        """Shake hands, then raise `HandshakeLooked`."""
         super().do_handshake()
-        looked = Looked("only looked at")
+        looked = HandshakeLooked("only looked at")
         looked.certificate = self.getpeercert(binary_form=True) or b""
         raise looked
 

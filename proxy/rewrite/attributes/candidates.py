@@ -22,7 +22,7 @@ _LARGER = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class SrcsetCandidates:
     """Chooses candidates for one configuration; `widths` are in ascending order, `body` is a preset."""
 
     widths: Sequence[int]

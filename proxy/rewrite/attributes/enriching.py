@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from proxy.dialects import native
 from proxy.rewrite.article import Article
-from proxy.rewrite.attributes.responsive import Link, Responsive, Shown, wants
+from proxy.rewrite.attributes.responsive import Link, Responsive, ShownPicture, wants
 from proxy.rewrite.base.kept import Kept, Known, Wanted
 from proxy.rewrite.base.result import Left, Replacement
 from proxy.rewrite.base.spot import address_text
 from proxy.rewrite.commonmark.mdimages import img_of
-from proxy.rewrite.deciding.classify import Address, Kind
+from proxy.rewrite.deciding.classify import Address, AddressKind
 from proxy.rewrite.deciding.decide import Decision
 from proxy.rewrite.deciding.own import Sign
 from proxy.rewrite.markup.imgtags import ImgTag, MarkdownImage, Pictures, Place
@@ -96,7 +96,7 @@ class Enricher:
             return
         tag = ImgTag(image.start, 0, '"', frozenset({"src", "alt", "title"}), {})
         added = self.responsive.additions(tag, shown, kept, first=image.start == work.first)
-        src = address.text if address.kind is Kind.OURS else shown.link(shown.options)
+        src = address.text if address.kind is AddressKind.OURS else shown.link(shown.options)
         new = img_of(image, src, "".join(item.text for item in added))
         if new is None or not work.is_free(image.start, image.end, but=image.address):
             work.leave(address, UNCERTAIN_MARKDOWN)
@@ -104,22 +104,22 @@ class Enricher:
         names = tuple(name for item in added for name in item.names)
         work.article.exchange(image.start, image.end, new, address.source, address.spot, names)
 
-    def _pair(self, work: _Work, start: int) -> tuple[Address | None, Shown | None]:
+    def _pair(self, work: _Work, start: int) -> tuple[Address | None, ShownPicture | None]:
         """Return what stands at a place, and how it is shown through us."""
         decision = work.decisions.get(start)
         if decision is None:
             return None, None
         return decision.address, self._shown(decision.address, work.replaced.get(start))
 
-    def _shown(self, address: Address, new: Replacement | None) -> Shown | None:
+    def _shown(self, address: Address, new: Replacement | None) -> ShownPicture | None:
         """Return how a picture is shown through us once the article is rewritten, None when it is not."""
         own = address.own
         if self.ignored(address.text):
             return None
-        if own is not None and (new is not None or address.kind is Kind.OURS):
+        if own is not None and (new is not None or address.kind is AddressKind.OURS):
             base = address.text[: own.base_length] if new is None else self.base_url
-            return Shown(own.preset, self._link(base, own.source), lasting=own.exp is None)
-        return Shown(new.preset, self._link(self.base_url, new.source)) if new is not None else None
+            return ShownPicture(own.preset, self._link(base, own.source), lasting=own.exp is None)
+        return ShownPicture(new.preset, self._link(self.base_url, new.source)) if new is not None else None
 
     def _link(self, base: str, source: Source) -> Link:
         def link(options: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from proxy.dialects.native import ORIGINAL
-from proxy.rewrite.attributes.candidates import Candidates, names_size
+from proxy.rewrite.attributes.candidates import SrcsetCandidates, names_size
 from proxy.rewrite.base.kept import Kept, Shape, Size
 from proxy.rewrite.markup.imgtags import ImgTag
 
@@ -37,7 +37,7 @@ SRCSET, STYLE = "srcset", "style"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownPicture:
     """A picture as an `<img>` shows it: the options of its address, and what writes others.
 
     lasting: its address has no end; other addresses than a signed one with an end would outlive it.
@@ -67,12 +67,12 @@ def wants(tag: ImgTag, *, first: bool) -> bool:
 class Responsive:
     """Adds to pictures for one configuration; `sizes` is the attribute's value."""
 
-    def __init__(self, candidates: Candidates, shape: Shape, *, sizes: str) -> None:
+    def __init__(self, candidates: SrcsetCandidates, shape: Shape, *, sizes: str) -> None:
         self._candidates = candidates
         self._shape = shape
         self._sizes = sizes
 
-    def additions(self, tag: ImgTag, shown: Shown, kept: Kept, *, first: bool) -> list[Addition]:
+    def additions(self, tag: ImgTag, shown: ShownPicture, kept: Kept, *, first: bool) -> list[Addition]:
         """Return what is added to a tag, whose place for it is known, in order; `first`: it is the first picture."""
         words = dict(self._attributes(tag, shown, kept, first=first))
         found: list[Addition] = []
@@ -89,7 +89,9 @@ class Responsive:
             found.append(Addition(tag.at, text, tuple(words)))
         return sorted(found, key=lambda item: item.at)
 
-    def _attributes(self, tag: ImgTag, shown: Shown, kept: Kept, *, first: bool) -> Iterator[tuple[str, str]]:
+    def _attributes(
+        self, tag: ImgTag, shown: ShownPicture, kept: Kept, *, first: bool
+    ) -> Iterator[tuple[str, str]]:
         names = tag.names
         lazy = tag.values.get("loading", "").strip().lower() == "lazy" or not (first or "loading" in names)
         if SRCSET not in names and not tag.in_picture and (srcset := self._srcset(shown, kept)):
@@ -100,7 +102,7 @@ class Responsive:
         if not first:
             yield from ((name, value) for name, value in _LATER.items() if name not in names)
 
-    def _srcset(self, shown: Shown, kept: Kept) -> str:
+    def _srcset(self, shown: ShownPicture, kept: Kept) -> str:
         if not (kept.resizes and shown.lasting):
             return ""
         found = [
@@ -111,7 +113,7 @@ class Responsive:
             return ""
         return ", ".join(f"{link} {width}w" for link, width in found)
 
-    def _dimensions(self, tag: ImgTag, shown: Shown, kept: Kept) -> Iterator[tuple[str, str]]:
+    def _dimensions(self, tag: ImgTag, shown: ShownPicture, kept: Kept) -> Iterator[tuple[str, str]]:
         given = {"width", "height"} & tag.names
         style = _NOT_SIZING.sub("", tag.values.get(STYLE, ""))
         if len(given) > 1 or tag.directed or _SIZING.search(style) or _unread_style(tag):
@@ -132,7 +134,7 @@ class Responsive:
         else:
             yield "width", str(max(1, round(pixels * size[0] / size[1])))
 
-    def _size(self, shown: Shown, kept: Kept) -> Size | None:
+    def _size(self, shown: ShownPicture, kept: Kept) -> Size | None:
         """Return the size of the original, or of what is shown where that has another shape or a size of its own."""
         if shown.options == ORIGINAL or not kept.resizes:
             return kept.size

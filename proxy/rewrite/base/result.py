@@ -43,7 +43,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ArticlePicture:
     """A picture of the article that a mirror can keep, and the presets it is shown in.
 
     `wrapped` is true when a wrapper or our own address shows it, false when the article asks its origin. `own` are
@@ -72,7 +72,7 @@ class RewriteResult:
     data: bytes
     replaced: tuple[Replacement, ...]
     left: tuple[Left, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[ArticlePicture, ...]
     unsure: tuple[Source, ...] = ()
     own: tuple[Source, ...] = ()
     unread: str = ""

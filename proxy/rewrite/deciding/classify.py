@@ -33,7 +33,7 @@ _OF_PICTURES = frozenset(
 """Grammars of services that carry pictures and nothing else."""
 
 
-class Kind(Enum):
+class AddressKind(Enum):
     """Whose address it is."""
 
     OURS = "ours"
@@ -56,7 +56,7 @@ class Address:
     """
 
     spot: Spot
-    kind: Kind
+    kind: AddressKind
     text: str
     source: Source | None = None
     own: OwnAddress | None = None
@@ -149,13 +149,13 @@ class Classifier:
         else:
             text = address_text(spot.read(raw))
         found = self._own(spot, text)
-        if found and found.kind is Kind.OURS:
+        if found and found.kind is AddressKind.OURS:
             return found
         if has_expression(text) or has_expression(raw):
             # Pug's `#{…}` begins no fragment.
             plain = text.replace("#{", "{")
             wraps = found is not None or self._wrappers.is_wrapper(plain) or looks_like_worker(plain)
-            return Address(spot, Kind.TEMPLATE, text, reason=TEMPLATE if wraps else "")
+            return Address(spot, AddressKind.TEMPLATE, text, reason=TEMPLATE if wraps else "")
         return found or self._foreign(spot, text)
 
     def _own(self, spot: Spot, text: str) -> Address | None:
@@ -174,10 +174,10 @@ class Classifier:
         except MirrorError:
             return Way(source)
 
-    def _kind(self, base: OwnBase, own: OwnAddress) -> Kind:
+    def _kind(self, base: OwnBase, own: OwnAddress) -> AddressKind:
         if base is not self._present:
-            return Kind.FORMER
-        return Kind.UNSIGNED if self._sign and not own.is_signed(self._sign) else Kind.OURS
+            return AddressKind.FORMER
+        return AddressKind.UNSIGNED if self._sign and not own.is_signed(self._sign) else AddressKind.OURS
 
     def _foreign(self, spot: Spot, text: str) -> Address | None:
         try:
@@ -188,13 +188,13 @@ class Classifier:
             return (
                 None
                 if ours
-                else Address(spot, Kind.UNREADABLE, text, reason=error.message, is_ambiguous=ambiguous)
+                else Address(spot, AddressKind.UNREADABLE, text, reason=error.message, is_ambiguous=ambiguous)
             )
         if unwrapped is not None:
             of_pictures = unwrapped.steps[0].partition(" ")[0] in _OF_PICTURES
             return Address(
                 spot,
-                Kind.WRAPPER,
+                AddressKind.WRAPPER,
                 text,
                 unwrapped.source,
                 dropped=unwrapped.dropped,
@@ -204,12 +204,12 @@ class Classifier:
             )
         if looks_like_worker(text):
             reason = "looks like a CORS worker: name its address in rewrite.wrappers"
-            return Address(spot, Kind.UNREADABLE, text, reason=reason)
+            return Address(spot, AddressKind.UNREADABLE, text, reason=reason)
         if self._present and self._present.covers(text):
             return None
         if looks_like_ours(text):
             reason = "looks like an address of an imgmirror: name its base in rewrite.former_urls"
-            return Address(spot, Kind.UNREADABLE, text, reason=reason)
+            return Address(spot, AddressKind.UNREADABLE, text, reason=reason)
         return self._direct(spot, text)
 
     def _direct(self, spot: Spot, text: str) -> Address | None:
@@ -218,4 +218,4 @@ class Classifier:
             source = read_source("https:" + text if text.startswith("//") else text)
         except MirrorError:
             return None
-        return Address(spot, Kind.DIRECT, text, source)
+        return Address(spot, AddressKind.DIRECT, text, source)

@@ -20,7 +20,7 @@ from proxy.dialects.native import ORIGINAL
 from proxy.errors import MirrorError
 from proxy.rewrite.base.reasons import IN_CODE, NO_PICTURE, TEMPLATE
 from proxy.rewrite.base.spot import Use
-from proxy.rewrite.deciding.classify import Address, Kind
+from proxy.rewrite.deciding.classify import Address, AddressKind
 from proxy.rewrite.deciding.sizes import Sizes
 from proxy.source import Source
 
@@ -71,15 +71,15 @@ class Decider:
         self._sizes = sizes
         here = [address for address in self._addresses if address.is_shown and address.source]
         self._shown = {address.source for address in here}.union(shown)
-        self._shown_wrapped = {address.source for address in here if address.kind is not Kind.DIRECT}
-        self._by_kind: dict[Kind, Callable[[Address], Decision]] = {
-            Kind.OURS: Decision,
-            Kind.TEMPLATE: self._template,
-            Kind.UNREADABLE: self._unreadable,
-            Kind.FORMER: self._former,
-            Kind.UNSIGNED: self._former,
-            Kind.DIRECT: self._direct_picture,
-            Kind.WRAPPER: self._wrapper,
+        self._shown_wrapped = {address.source for address in here if address.kind is not AddressKind.DIRECT}
+        self._by_kind: dict[AddressKind, Callable[[Address], Decision]] = {
+            AddressKind.OURS: Decision,
+            AddressKind.TEMPLATE: self._template,
+            AddressKind.UNREADABLE: self._unreadable,
+            AddressKind.FORMER: self._former,
+            AddressKind.UNSIGNED: self._former,
+            AddressKind.DIRECT: self._direct_picture,
+            AddressKind.WRAPPER: self._wrapper,
         }
 
     def decisions(self) -> list[Decision]:
@@ -143,7 +143,7 @@ class Decider:
 
     def _settled(self, address: Address) -> Address:
         """Give an address without a scheme the scheme by which the article shows the same source."""
-        if address.kind is not Kind.DIRECT or not address.text.startswith("//"):
+        if address.kind is not AddressKind.DIRECT or not address.text.startswith("//"):
             return address
         try:
             plain = Source.parse("http:" + address.text)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from proxy.rewrite.base.spot import Use
-from proxy.rewrite.deciding.classify import Address, Kind
+from proxy.rewrite.deciding.classify import Address, AddressKind
 from proxy.rewrite.deciding.decide import DRAWN, Decider, Decision
 from proxy.source import Source
 
@@ -26,7 +26,7 @@ def decide_site_text(
 
     `shown` are the sources that articles show, `body` is the preset of what is shown.
     """
-    wanted = [address for address in addresses if address.kind is not Kind.DIRECT]
+    wanted = [address for address in addresses if address.kind is not AddressKind.DIRECT]
     ready = [address for address in wanted if not _is_unsure(address, shown)]
     decided = iter(decider(ready, shown).decisions())
     decisions: list[Decision] = []
@@ -42,7 +42,7 @@ def decide_site_text(
 
 def _is_unsure(address: Address, shown: Collection[Source]) -> bool:
     return (
-        address.kind is Kind.WRAPPER
+        address.kind is AddressKind.WRAPPER
         and address.spot.use is not Use.LEAVE
         and not address.is_picture_by_name
         and address.source not in shown
@@ -51,10 +51,15 @@ def _is_unsure(address: Address, shown: Collection[Source]) -> bool:
 
 def _settled(decision: Decision, body: str) -> Decision:
     address = decision.address
-    if address.kind is Kind.UNREADABLE:
+    if address.kind is AddressKind.UNREADABLE:
         # A prefix that a program puts something behind is no address; one whose parts cannot be told apart is.
         return replace(decision, on_purpose=not address.is_ambiguous)
-    if decision.preset and address.spot.raster and address.is_svg_by_name and address.kind is Kind.WRAPPER:
+    if (
+        decision.preset
+        and address.spot.raster
+        and address.is_svg_by_name
+        and address.kind is AddressKind.WRAPPER
+    ):
         return replace(
             decision, preset=",".join([body, *(f"{name}={value}" for name, value in DRAWN.items())])
         )

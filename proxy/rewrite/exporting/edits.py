@@ -37,7 +37,7 @@ def applied(text: str, edits: Iterable[Edit]) -> bytes:
     return "".join((*pieces, text[position:])).encode("latin-1")
 
 
-class Lines:
+class LineCounter:
     """Counts the lines of a text."""
 
     def __init__(self, text: str) -> None:

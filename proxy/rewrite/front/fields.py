@@ -29,7 +29,7 @@ _PICTURE_END = re.compile(r"\.\w{2,5}(?:[?#][^\s/]*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FieldMeaning:
     """What a key means: its preset, and whether its value is a picture whatever it looks like.
 
     `likely`: a key above names a picture.
@@ -54,9 +54,9 @@ class Fields:
             for item in named.items()
             if re.search(r"\A[^.]*[*?][^.]*\Z", item[0])
         ]
-        self._known: dict[KeyPath, Place] = {}
+        self._known: dict[KeyPath, FieldMeaning] = {}
 
-    def place(self, path: KeyPath) -> Place:
+    def place(self, path: KeyPath) -> FieldMeaning:
         """Return what the key `path`, outermost name first, means."""
         if path not in self._known:
             if len(self._known) == _MAX_REMEMBERED:
@@ -97,7 +97,7 @@ class Fields:
         """Return the spot of a value that is not one address; it tells the key of what stands in it."""
         return Spot(start, end, Use.TEXT, self.place(path).context)
 
-    def _look_up(self, path: KeyPath) -> Place:
+    def _look_up(self, path: KeyPath) -> FieldMeaning:
         names = [_normal(name) if len(name) <= _MAX_NAME else "" for name in path]
         shown = ".".join(name[:_MAX_NAME] for name in path)[:_MAX_NAME]
         context = f"front matter {shown}".rstrip()
@@ -112,10 +112,10 @@ class Fields:
                 return self._named(
                     found, context, own=not inside or (len(inside) == 1 and inside[0] in _ITSELF)
                 )
-        return Place(self._front, Use.MAY_SHOW, likely=False, context=context)
+        return FieldMeaning(self._front, Use.MAY_SHOW, likely=False, context=context)
 
-    def _named(self, preset: str, context: str, *, own: bool) -> Place:
-        return Place(preset, Use.SHOW if own else Use.MAY_SHOW, likely=True, context=context)
+    def _named(self, preset: str, context: str, *, own: bool) -> FieldMeaning:
+        return FieldMeaning(preset, Use.SHOW if own else Use.MAY_SHOW, likely=True, context=context)
 
     def _by_name(self, name: str) -> str | None:
         if name in self._exact:

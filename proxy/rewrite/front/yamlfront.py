@@ -44,7 +44,7 @@ class _Container:
 
 
 @dataclass(slots=True)
-class _Walk:
+class _YamlWalk:
     fields: Fields
     open: list[_Container] = field(default_factory=list)
 
@@ -85,7 +85,7 @@ def yaml_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
     characters = readable(text)
     for loader in LOADERS:
         with contextlib.suppress(yaml.YAMLError):
-            walk = _Walk(fields)
+            walk = _YamlWalk(fields)
             spots: list[Spot] = []
             for event in yaml.parse(characters, Loader=loader):
                 spots.extend(_event_spots(event, walk, text, start))
@@ -93,7 +93,7 @@ def yaml_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
     raise ValueError("not YAML")
 
 
-def _event_spots(event: yaml.Event, walk: _Walk, text: str, start: int) -> Iterator[Spot]:
+def _event_spots(event: yaml.Event, walk: _YamlWalk, text: str, start: int) -> Iterator[Spot]:
     if isinstance(event, yaml.ScalarEvent):
         if walk.is_value(event.value):
             yield from _scalar_spots(event, walk, text, start)
@@ -109,7 +109,7 @@ def _event_spots(event: yaml.Event, walk: _Walk, text: str, start: int) -> Itera
         walk.value_done()
 
 
-def _scalar_spots(event: yaml.ScalarEvent, walk: _Walk, text: str, start: int) -> Iterator[Spot]:
+def _scalar_spots(event: yaml.ScalarEvent, walk: _YamlWalk, text: str, start: int) -> Iterator[Spot]:
     if event.start_mark is None or event.end_mark is None:
         return
     whole = event.start_mark.index, event.end_mark.index

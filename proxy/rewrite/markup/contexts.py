@@ -18,7 +18,7 @@ Form = Literal["address", "srcset", "css"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AttributeRule:
     """What an attribute holds: one address, a srcset, or CSS; and what its address is for.
 
     raster: those who read it (previews of social networks) show no SVG.
@@ -30,21 +30,21 @@ class Rule:
     raster: bool = False
 
 
-SHOW = Rule(Use.SHOW)
-PREVIEW = Rule(Use.SHOW, raster=True)
-LINK = Rule(Use.LINK)
-LEAVE = Rule(Use.LEAVE)
-SRCSET = Rule(Use.SHOW, "srcset")
-STYLE = Rule(Use.SHOW, "css")
-SCRIPT = Rule(Use.ASSET, media=("text/javascript", "application/javascript"))
-STYLE_SHEET = Rule(Use.ASSET, media=STYLE_SHEETS)
-FONT = Rule(Use.ASSET, media=("font/*",))
-FRAME = Rule(Use.ASSET, media=("text/html",))
-FILM = Rule(Use.ASSET, media=("video/*",))
-SOUND = Rule(Use.ASSET, media=("audio/*",))
-CAPTIONS = Rule(Use.ASSET, media=("text/vtt",))
+SHOW = AttributeRule(Use.SHOW)
+PREVIEW = AttributeRule(Use.SHOW, raster=True)
+LINK = AttributeRule(Use.LINK)
+LEAVE = AttributeRule(Use.LEAVE)
+SRCSET = AttributeRule(Use.SHOW, "srcset")
+STYLE = AttributeRule(Use.SHOW, "css")
+SCRIPT = AttributeRule(Use.ASSET, media=("text/javascript", "application/javascript"))
+STYLE_SHEET = AttributeRule(Use.ASSET, media=STYLE_SHEETS)
+FONT = AttributeRule(Use.ASSET, media=("font/*",))
+FRAME = AttributeRule(Use.ASSET, media=("text/html",))
+FILM = AttributeRule(Use.ASSET, media=("video/*",))
+SOUND = AttributeRule(Use.ASSET, media=("audio/*",))
+CAPTIONS = AttributeRule(Use.ASSET, media=("text/vtt",))
 
-ANYWHERE: dict[str, Rule] = {
+ANYWHERE: dict[str, AttributeRule] = {
     "style": STYLE,
     "background": SHOW,
     "srcset": SRCSET,
@@ -75,16 +75,16 @@ LAZY = (
 """Attributes of lazy loaders and lightboxes that nobody has listed one by one: the address has to say what it is."""
 
 LAZY_SRCSETS = ("*-srcset", "*-bgset")
-_MAY_SHOW = Rule(Use.MAY_SHOW)
-_MAY_BE_SRCSET = Rule(Use.MAY_SHOW, "srcset")
+_MAY_SHOW = AttributeRule(Use.MAY_SHOW)
+_MAY_BE_SRCSET = AttributeRule(Use.MAY_SHOW, "srcset")
 _OTHER_SRC = re.compile(r"(?:data|lazy)-(?!.*(?:poster|thumb|img|image|bg|srcset)).*src.*")
 """Where an element loads something else, its lazy loader's address is that too: `<iframe data-src>`."""
 
-_OF_PICTURES: dict[str, Rule] = {
+_OF_PICTURES: dict[str, AttributeRule] = {
     "src": SHOW, "lowsrc": SHOW, "data-url": SHOW, "file": SHOW, "longdesc": LINK, "imagesrcset": SRCSET,
 }  # fmt: skip
 
-BY_ELEMENT: dict[str, dict[str, Rule]] = {
+BY_ELEMENT: dict[str, dict[str, AttributeRule]] = {
     **dict.fromkeys(("img", "amp-img", "amp-anim", "v-img"), _OF_PICTURES),
     "image": {"href": SHOW, "xlink:href": SHOW, "src": SHOW, "img": SHOW},
     "feimage": {"href": SHOW, "xlink:href": SHOW},
@@ -126,7 +126,7 @@ _PRELOADS = {
 }
 
 
-def rule_for(element: str, attribute: str, values: dict[str, str]) -> Rule | None:
+def rule_for(element: str, attribute: str, values: dict[str, str]) -> AttributeRule | None:
     """Return what an attribute holds, None when nobody knows of an address in it.
 
     `values` are the decoded attributes of the tag by name: `rel`, `property` and `type` decide.
@@ -146,7 +146,7 @@ def rule_for(element: str, attribute: str, values: dict[str, str]) -> Rule | Non
 
 
 @functools.lru_cache(maxsize=1024)
-def _lazy(attribute: str) -> Rule | None:
+def _lazy(attribute: str) -> AttributeRule | None:
     if len(attribute) > _LONGEST_NAME:
         return None
     if any(fnmatchcase(attribute, pattern) for pattern in LAZY_SRCSETS):
@@ -154,14 +154,14 @@ def _lazy(attribute: str) -> Rule | None:
     return _MAY_SHOW if any(fnmatchcase(attribute, pattern) for pattern in LAZY) else None
 
 
-def _meta(values: dict[str, str]) -> Rule | None:
+def _meta(values: dict[str, str]) -> AttributeRule | None:
     names = {values.get(name, "").strip().lower() for name in ("property", "name", "itemprop")}
     if names & _PREVIEWS:
         return PREVIEW
     return SHOW if names & _META_PICTURES else None
 
 
-def _link(attribute: str, values: dict[str, str]) -> Rule:
+def _link(attribute: str, values: dict[str, str]) -> AttributeRule:
     if attribute == "imagesrcset":
         return SRCSET
     relations = set(values.get("rel", "").lower().split())

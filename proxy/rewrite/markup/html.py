@@ -13,7 +13,7 @@ from proxy.rewrite.base.beginnings import ABSOLUTE
 from proxy.rewrite.base.layers import attribute, attribute_map, css, decode_attribute, decode_css, percent
 from proxy.rewrite.base.reasons import IN_CODE
 from proxy.rewrite.base.spot import Layer, Spot, Use
-from proxy.rewrite.markup.contexts import Rule, rule_for
+from proxy.rewrite.markup.contexts import AttributeRule, rule_for
 from proxy.rewrite.markup.css import CssAddress, addresses
 from proxy.rewrite.markup.htmlscan import Attribute, HtmlScanner, StyleSheet, Tag
 from proxy.rewrite.markup.imgtags import BOUND, Pictures, img_tag
@@ -97,7 +97,7 @@ def _tag_spots(text: str, tag: Tag, place: Locate, begins: re.Pattern[str]) -> I
             yield from _text_spot(text, item, context, place, Use.TEXT)
             continue
         if tag.in_code:
-            rule, context = Rule(Use.LEAVE, rule.form), IN_CODE
+            rule, context = AttributeRule(Use.LEAVE, rule.form), IN_CODE
         yield from _attribute_spots(text, item, rule, context=context, place=place, begins=begins)
 
 
@@ -110,7 +110,7 @@ def _text_spot(text: str, item: Attribute, context: str, place: Locate, use: Use
 
 
 def _attribute_spots(  # noqa: PLR0913 - a place in a place
-    text: str, item: Attribute, rule: Rule, *, context: str, place: Locate, begins: re.Pattern[str]
+    text: str, item: Attribute, rule: AttributeRule, *, context: str, place: Locate, begins: re.Pattern[str]
 ) -> Iterator[Spot]:
     raw = text[item.start : item.end]
     value, origins = attribute_map(raw)

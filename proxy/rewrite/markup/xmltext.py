@@ -36,12 +36,12 @@ _HTML = re.compile(r"<[A-Za-z!/]")
 
 def xml_spots(text: str) -> tuple[list[Spot], Ranges]:
     """Return the spots of an XML document, in order, and the ranges that are comments."""
-    reader = _Reader(text)
+    reader = _XmlReader(text)
     spots = list(reader.spots())
     return sorted(spots, key=lambda spot: spot.start), joined(reader.quiet)
 
 
-class _Reader:
+class _XmlReader:
     def __init__(self, text: str) -> None:
         self.quiet: Ranges = []
         self._text = text

@@ -14,7 +14,7 @@ from proxy.rewrite.base.kept import Known
 from proxy.rewrite.base.result import RewriteResult
 from proxy.rewrite.ondisk.files import ArticleFile, write_article
 from proxy.rewrite.ondisk.journal import Journal, journal_for, journals_of, lost, merged, undo
-from proxy.rewrite.ondisk.occurrences import Entry
+from proxy.rewrite.ondisk.occurrences import RewrittenAddress
 from proxy.rewrite.rewriter import TextKind
 from proxy.source import Source
 
@@ -54,7 +54,7 @@ class Undone:
     data: bytes
     new_data: bytes
     count: int
-    missing: tuple[Entry, ...]
+    missing: tuple[RewrittenAddress, ...]
 
 
 def rewritten(  # noqa: PLR0913 - what rewriters are told

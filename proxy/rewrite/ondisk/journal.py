@@ -17,7 +17,7 @@ from pathlib import Path
 
 from proxy.rewrite.base.result import Replacement
 from proxy.rewrite.ondisk.files import SKIPPED, make_folder_durably, remove_stale, write_durably
-from proxy.rewrite.ondisk.occurrences import Entry, Occurrence, around, locate
+from proxy.rewrite.ondisk.occurrences import Occurrence, RewrittenAddress, around, locate
 
 FOLDER = ".imgmirror"
 _WRITTEN = re.compile(
@@ -31,8 +31,8 @@ class JournalError(Exception):
 
 
 def merged(
-    entries: Sequence[Entry], data: bytes, *, replaced: Sequence[Replacement], new_data: bytes
-) -> list[Entry]:
+    entries: Sequence[RewrittenAddress], data: bytes, *, replaced: Sequence[Replacement], new_data: bytes
+) -> list[RewrittenAddress]:
     """Return the entries after a run that made `new_data` of `data`, in order of the article.
 
     `replaced` is in order of the article. What was changed before and is changed again, as a whole or in part, keeps
@@ -49,7 +49,7 @@ def merged(
     return result
 
 
-def undo(data: bytes, entries: Sequence[Entry]) -> tuple[bytes, list[Entry]]:
+def undo(data: bytes, entries: Sequence[RewrittenAddress]) -> tuple[bytes, list[RewrittenAddress]]:
     """Return the article with the original spellings put back, and the entries that were not found."""
     found, missing = locate(data, entries)
     pieces: list[bytes] = []
@@ -61,8 +61,11 @@ def undo(data: bytes, entries: Sequence[Entry]) -> tuple[bytes, list[Entry]]:
 
 
 def lost(
-    entries: Sequence[Entry], missing: Sequence[Entry], addresses: Iterable[bytes], data: bytes
-) -> list[Entry]:
+    entries: Sequence[RewrittenAddress],
+    missing: Sequence[RewrittenAddress],
+    addresses: Iterable[bytes],
+    data: bytes,
+) -> list[RewrittenAddress]:
     """Return the `missing` ones of `entries` whose original spelling does not stand in the article `data` either.
 
     One that does was put back by hand, or the run that wanted to replace it never wrote the article. `addresses`
@@ -93,7 +96,7 @@ class Journal:
         self.root = root
         self.folder = root / FOLDER
 
-    def read(self, article: Path) -> list[Entry]:
+    def read(self, article: Path) -> list[RewrittenAddress]:
         """Return the entries of an article; none when it was never rewritten.
 
         Raises:
@@ -113,7 +116,7 @@ class Journal:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise JournalError(f"{path}: the journal cannot be read ({error})") from error
 
-    def write(self, article: Path, entries: Sequence[Entry]) -> None:
+    def write(self, article: Path, entries: Sequence[RewrittenAddress]) -> None:
         """Keep the entries of an article; when there are none, forget it."""
         path = self._path(article)
         remove_stale(self.folder)
@@ -244,17 +247,17 @@ def _exchanged(text: bytes, offset: int, parts: Iterable[Part]) -> bytes:
     return b"".join((*pieces, text[position:]))
 
 
-def _with_text_around(changes: Iterable[_Change], new_data: bytes) -> list[Entry]:
-    result: list[Entry] = []
+def _with_text_around(changes: Iterable[_Change], new_data: bytes) -> list[RewrittenAddress]:
+    result: list[RewrittenAddress] = []
     shift = 0
     for change in changes:
         start, end = change.start + shift, change.start + shift + len(change.new)
-        result.append(Entry(change.old, change.new, *around(new_data, start, end)))
+        result.append(RewrittenAddress(change.old, change.new, *around(new_data, start, end)))
         shift = end - change.end
     return result
 
 
-def _json(entry: Entry) -> dict[str, str]:
+def _json(entry: RewrittenAddress) -> dict[str, str]:
     return {
         "old": entry.old.decode("utf-8", "surrogateescape"),
         "new": entry.new.decode("utf-8", "surrogateescape"),
@@ -263,11 +266,11 @@ def _json(entry: Entry) -> dict[str, str]:
     }
 
 
-def _entry(item: dict[str, str]) -> Entry:
+def _entry(item: dict[str, str]) -> RewrittenAddress:
     old, new = (item[name].encode("utf-8", "surrogateescape") for name in ("old", "new"))
     if not new:
         raise ValueError("an empty address")
-    return Entry(old, new, str(item.get("before", "")), str(item.get("after", "")))
+    return RewrittenAddress(old, new, str(item.get("before", "")), str(item.get("after", "")))
 
 
 def _dump(content: object) -> bytes:
@@ -279,6 +282,15 @@ def _dump(content: object) -> bytes:
 
 
 __all__ = [
-    "FOLDER", "Entry", "Journal", "JournalError", "Occurrence", "former_bases", "journal_for", "journals_of", "lost",
-    "merged", "undo",
+    "FOLDER",
+    "Journal",
+    "JournalError",
+    "Occurrence",
+    "RewrittenAddress",
+    "former_bases",
+    "journal_for",
+    "journals_of",
+    "lost",
+    "merged",
+    "undo",
 ]  # fmt: skip

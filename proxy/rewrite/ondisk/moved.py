@@ -9,7 +9,7 @@ from pathlib import Path
 
 from proxy.rewrite.ondisk.files import ArticleFile
 from proxy.rewrite.ondisk.journal import Journal, JournalError
-from proxy.rewrite.ondisk.occurrences import Entry, locate
+from proxy.rewrite.ondisk.occurrences import RewrittenAddress, locate
 
 _ADDRESS = re.compile(rb"[^\s\"'()<>\[\]|]*/image/[^\s\"'()<>\[\]|]+")
 _TRIED = 5
@@ -39,14 +39,14 @@ def moved_articles(
     return found
 
 
-def _entries(journal: Journal, name: Path) -> list[Entry]:
+def _entries(journal: Journal, name: Path) -> list[RewrittenAddress]:
     try:
         return journal.read(name)
     except JournalError:
         return []
 
 
-def _addresses(entries: Iterable[Entry]) -> set[bytes]:
+def _addresses(entries: Iterable[RewrittenAddress]) -> set[bytes]:
     return {address for entry in entries for address in _ADDRESS.findall(entry.new)}
 
 
@@ -63,7 +63,7 @@ def _holders(articles: Sequence[ArticleFile], wanted: set[bytes]) -> dict[bytes,
     return holders
 
 
-def _count(article: ArticleFile, entries: Sequence[Entry]) -> int:
+def _count(article: ArticleFile, entries: Sequence[RewrittenAddress]) -> int:
     try:
         return len(locate(article.path.read_bytes(), entries)[0])
     except OSError:

@@ -22,7 +22,7 @@ _COMES_FROM = re.compile(rb"[A-Za-z0-9%/?&#]")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RewrittenAddress:
     """One rewritten address: its original spelling, its new one, and the text around it afterwards."""
 
     old: bytes
@@ -36,7 +36,7 @@ class Occurrence:
     """An entry found at `start` of an article."""
 
     start: int
-    entry: Entry
+    entry: RewrittenAddress
 
     @property
     def end(self) -> int:
@@ -51,14 +51,16 @@ def around(data: bytes, start: int, end: int) -> tuple[str, str]:
     return before, after
 
 
-def locate(data: bytes, entries: Sequence[Entry]) -> tuple[list[Occurrence], list[Entry]]:
+def locate(
+    data: bytes, entries: Sequence[RewrittenAddress]
+) -> tuple[list[Occurrence], list[RewrittenAddress]]:
     """Return where each entry stands in `data`, in order of the text, and the entries that are not there."""
-    wanted: dict[bytes, list[Entry]] = defaultdict(list)
+    wanted: dict[bytes, list[RewrittenAddress]] = defaultdict(list)
     for entry in entries:
         wanted[entry.new].append(entry)
     positions = _positions(data, wanted)
     found: list[Occurrence] = []
-    missing: list[Entry] = []
+    missing: list[RewrittenAddress] = []
     for new, group in wanted.items():
         pairs = _pair(data, group, positions.get(new, []))
         found.extend(Occurrence(position, entry) for entry, position in pairs if position is not None)
@@ -66,7 +68,7 @@ def locate(data: bytes, entries: Sequence[Entry]) -> tuple[list[Occurrence], lis
     return sorted(found, key=lambda occurrence: occurrence.start), missing
 
 
-def _positions(data: bytes, wanted: dict[bytes, list[Entry]]) -> dict[bytes, list[int]]:
+def _positions(data: bytes, wanted: dict[bytes, list[RewrittenAddress]]) -> dict[bytes, list[int]]:
     positions: dict[bytes, list[int]] = defaultdict(list)
     if not wanted:
         return positions
@@ -78,7 +80,7 @@ def _positions(data: bytes, wanted: dict[bytes, list[Entry]]) -> dict[bytes, lis
     return positions
 
 
-def _stands_alone(data: bytes, start: int, end: int, entries: Iterable[Entry]) -> bool:
+def _stands_alone(data: bytes, start: int, end: int, entries: Iterable[RewrittenAddress]) -> bool:
     if not (_COMES_FROM.match(data, start - 1) if start else None) and not _GOES_ON.match(data, end):
         return True
     near = around(data, start, end)
@@ -88,7 +90,9 @@ def _stands_alone(data: bytes, start: int, end: int, entries: Iterable[Entry]) -
     )
 
 
-def _pair(data: bytes, entries: list[Entry], positions: list[int]) -> list[tuple[Entry, int | None]]:
+def _pair(
+    data: bytes, entries: list[RewrittenAddress], positions: list[int]
+) -> list[tuple[RewrittenAddress, int | None]]:
     """Give each entry its position: first where the text around is the same, then where it is most alike."""
     length = len(entries[0].new)
     free: dict[tuple[str, str], deque[int]] = defaultdict(deque)
@@ -108,7 +112,7 @@ def _pair(data: bytes, entries: list[Entry], positions: list[int]) -> list[tuple
 
 
 def _most_alike(
-    data: bytes, entries: list[Entry], open_entries: list[int], positions: list[int]
+    data: bytes, entries: list[RewrittenAddress], open_entries: list[int], positions: list[int]
 ) -> dict[int, int]:
     length = len(entries[0].new)
     near = {position: around(data, position, position + length) for position in positions}
@@ -126,7 +130,7 @@ def _most_alike(
     return chosen
 
 
-def _likeness(entry: Entry, before: str, after: str) -> int:
+def _likeness(entry: RewrittenAddress, before: str, after: str) -> int:
     return _alike(entry.before[::-1], before[::-1]) + _alike(entry.after, after)
 
 

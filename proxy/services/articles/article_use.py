@@ -12,7 +12,7 @@ from proxy.dialects import Unwrapper, native
 from proxy.errors import InvalidTransform
 from proxy.images.geometry import Limits, Size, make_plan, require_within
 from proxy.images.transform import Resolved, Transform
-from proxy.rewrite.attributes.candidates import Candidates
+from proxy.rewrite.attributes.candidates import SrcsetCandidates
 from proxy.rewrite.attributes.responsive import Responsive
 from proxy.rewrite.base.kept import Shape
 from proxy.rewrite.deciding.own import Sign
@@ -121,7 +121,7 @@ class RewriteSettings:
     def _responsive(self, canonical: Canonical) -> Responsive:
         shape = _shape_with(self.presets, Limits(*self.limits))
         config = self.config
-        candidates = Candidates(config.widths, config.body, self.any_transform, canonical, shape)
+        candidates = SrcsetCandidates(config.widths, config.body, self.any_transform, canonical, shape)
         return Responsive(candidates, shape, sizes=config.sizes)
 
 

@@ -16,11 +16,11 @@ import sys
 import threading
 
 from proxy.services.articles.rewritechild import answer_jobs
-from proxy.services.articles.rewritejobs import Limits
+from proxy.services.articles.rewritejobs import ArticleLimits
 from proxy.services.articles.rewriteprocess import RewriteProcess
 
 
-def forked_processes(count: int, limits: Limits) -> list[RewriteProcess]:
+def forked_processes(count: int, limits: ArticleLimits) -> list[RewriteProcess]:
     """Return so many rewrite processes; none where this process cannot be copied."""
     if threading.active_count() > 1 or not hasattr(os, "pidfd_open"):
         return []
@@ -73,7 +73,7 @@ class _Copy:
             raise subprocess.TimeoutExpired("a rewrite process", timeout or 0)
 
 
-def _fork(theirs: socket.socket, limits: Limits) -> _Copy:
+def _fork(theirs: socket.socket, limits: ArticleLimits) -> _Copy:
     pid = os.fork()
     if pid:
         return _Copy(pid)
@@ -84,7 +84,7 @@ def _fork(theirs: socket.socket, limits: Limits) -> _Copy:
         os._exit(1)
 
 
-def _serve(theirs: socket.socket, limits: Limits) -> None:
+def _serve(theirs: socket.socket, limits: ArticleLimits) -> None:
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy.config import RewriteConfig
 from proxy.rewrite.base.kept import Kept, Known
-from proxy.rewrite.base.result import Left, Picture, Replacement, RewriteResult
+from proxy.rewrite.base.result import ArticlePicture, Left, Replacement, RewriteResult
 from proxy.services.articles.article_use import RewriteSettings
 from proxy.source import Source
 
@@ -26,7 +26,7 @@ OUT_OF_MEMORY = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ArticleLimits:
     """What an article may take: processor time, and memory with the process itself.
 
     A megabyte of text takes about five seconds, one made to be slow twenty.
@@ -116,9 +116,9 @@ def _replacement(item: dict[str, Any]) -> Replacement:
     return Replacement(old=old, new=new, source=source, dropped=dropped, attributes=attributes, **item)
 
 
-def picture_from_wire(item: dict[str, Any]) -> Picture:
+def picture_from_wire(item: dict[str, Any]) -> ArticlePicture:
     """Return the picture that was sent."""
-    return Picture(
+    return ArticlePicture(
         Source(**item["source"]),
         tuple(item["presets"]),
         item["line"],

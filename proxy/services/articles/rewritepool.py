@@ -11,7 +11,7 @@ from proxy.errors import QueueFull, RequestTooLarge
 from proxy.rewrite.base.kept import Known, Wanted, nothing_kept
 from proxy.rewrite.rewriter import RewriteResult, TextKind
 from proxy.services.articles.article_use import RewriteSettings
-from proxy.services.articles.rewritejobs import Limits
+from proxy.services.articles.rewritejobs import ArticleLimits
 from proxy.services.articles.rewriteprocess import LIMITS, RewriteProcess, TooCostly
 
 AskKept = Callable[[Iterable[Wanted]], Awaitable[Known]]
@@ -33,7 +33,7 @@ class RewritePool:
     """
 
     def __init__(
-        self, *, processes: int = PROCESSES, waiting: int = WAITING, limits: Limits = LIMITS
+        self, *, processes: int = PROCESSES, waiting: int = WAITING, limits: ArticleLimits = LIMITS
     ) -> None:
         self._places = asyncio.Semaphore(processes)
         self._under_way = 0

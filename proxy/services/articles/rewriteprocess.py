@@ -22,7 +22,7 @@ from proxy.rewrite.rewriter import RewriteResult, TextKind
 from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.articles.rewritejobs import (
     OUT_OF_MEMORY,
-    Limits,
+    ArticleLimits,
     frame,
     known_to_wire,
     read_frame,
@@ -31,7 +31,7 @@ from proxy.services.articles.rewritejobs import (
 )
 from proxy.source import Source
 
-LIMITS = Limits()
+LIMITS = ArticleLimits()
 WALL_FACTOR = 10
 """Longest wait for an answer, in units of the processor time it may take: the machine may be busy."""
 SMALL_BYTES = 64 * 1024
@@ -63,11 +63,11 @@ class Running(Protocol):
         """
 
 
-Begin = Callable[[socket.socket, Limits], Running]
+Begin = Callable[[socket.socket, ArticleLimits], Running]
 """Begins a process that answers on its end of a socket, within limits."""
 
 
-def _new_interpreter(theirs: socket.socket, limits: Limits) -> Running:
+def _new_interpreter(theirs: socket.socket, limits: ArticleLimits) -> Running:
     numbers = (theirs.fileno(), limits.cpu_seconds, limits.memory_bytes)
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [sys.executable, "-P", "-m", "proxy.services.articles.rewritechild", *map(str, numbers)],
@@ -84,7 +84,7 @@ def _new_interpreter(theirs: socket.socket, limits: Limits) -> Running:
 class RewriteProcess:
     """A running rewrite process. After `TooCostly`, and after `kill`, it is gone."""
 
-    def __init__(self, limits: Limits = LIMITS, *, begin: Begin | None = None) -> None:
+    def __init__(self, limits: ArticleLimits = LIMITS, *, begin: Begin | None = None) -> None:
         self.retired = False
         self._limits = limits
         ours, theirs = socket.socketpair()
@@ -221,7 +221,7 @@ class GuardedRewriter:
     An article that takes too much time or memory raises `TooCostly`, and the next one gets a new process.
     """
 
-    def __init__(self, settings: RewriteSettings, *, limits: Limits = LIMITS) -> None:
+    def __init__(self, settings: RewriteSettings, *, limits: ArticleLimits = LIMITS) -> None:
         self._settings = settings
         self._limits = limits
         self._near = settings.rewriter()

@@ -25,9 +25,16 @@ from queue import SimpleQueue
 from proxy.rewrite.ondisk.files import ArticleFile
 from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.articles.forked import forked_processes
-from proxy.services.articles.rewritejobs import Limits, settings_to_wire
+from proxy.services.articles.rewritejobs import ArticleLimits, settings_to_wire
 from proxy.services.articles.rewriteprocess import LIMITS, GuardedRewriter, RewriteProcess, TooCostly
-from proxy.services.articles.treework import Job, Outcome, Task, job_to_wire, outcome_from_wire, work
+from proxy.services.articles.treework import (
+    ArticleJob,
+    ArticleOutcome,
+    Task,
+    job_to_wire,
+    outcome_from_wire,
+    work,
+)
 
 FEW_BYTES = 1 << 18
 """Runs over less are done in this process: it takes less than beginning others."""
@@ -36,7 +43,7 @@ BATCH_BYTES = 256 << 10
 """An article is given to a process with so many others, unless they are large."""
 _AHEAD = 8
 """Batches for each process that may be done before the one that is waited for."""
-Answers = SimpleQueue[Outcome | BaseException]
+Answers = SimpleQueue[ArticleOutcome | BaseException]
 """The outcomes of a batch, in order, as they come."""
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
@@ -61,7 +68,7 @@ class Run:
         settings: RewriteSettings,
         task: Task,
         *,
-        limits: Limits = LIMITS,
+        limits: ArticleLimits = LIMITS,
         processors: int | None = None,
         few_bytes: int | None = None,
     ) -> None:
@@ -92,7 +99,7 @@ class Run:
         if sum(_size(article) for article in articles) > self._few_bytes:
             self._begin()
 
-    def outcomes(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+    def outcomes(self, jobs: Iterable[ArticleJob]) -> Iterator[tuple[ArticleJob, ArticleOutcome]]:
         """Yield every job with its outcome, in order."""
         jobs = iter(jobs)
         first, size = [], 0
@@ -109,7 +116,7 @@ class Run:
             self._far = _Processes(self._settings, self.task, self._limits, self._most)
         return self._far
 
-    def _outcome(self, job: Job) -> Outcome:
+    def _outcome(self, job: ArticleJob) -> ArticleOutcome:
         try:
             return work(self.task, job, self._near, self._look)
         except TooCostly as error:
@@ -123,15 +130,15 @@ def _size(article: ArticleFile) -> int:
         return 0
 
 
-def too_costly(error: TooCostly) -> Outcome:
+def too_costly(error: TooCostly) -> ArticleOutcome:
     """Return the outcome of an article that takes too much."""
-    return Outcome(failure=str(error), reason=str(error), too_costly=True)
+    return ArticleOutcome(failure=str(error), reason=str(error), too_costly=True)
 
 
 class _Processes:
     """Up to `most` rewrite processes, each with a thread of its own, started when there is work for it."""
 
-    def __init__(self, settings: RewriteSettings, task: Task, limits: Limits, most: int) -> None:
+    def __init__(self, settings: RewriteSettings, task: Task, limits: ArticleLimits, most: int) -> None:
         self._header = {"task": "tree", "settings": settings_to_wire(settings), "run": asdict(task)}
         self._writes = task.write
         self._limits = limits
@@ -144,10 +151,10 @@ class _Processes:
         self._running = set(self._fresh)
         self._closed = False
 
-    def outcomes(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+    def outcomes(self, jobs: Iterable[ArticleJob]) -> Iterator[tuple[ArticleJob, ArticleOutcome]]:
         """Yield every job with its outcome, in order."""
         batches = _batches(jobs)
-        ahead: deque[tuple[list[Job], Answers]] = deque()
+        ahead: deque[tuple[list[ArticleJob], Answers]] = deque()
         while True:
             for batch in itertools.islice(batches, _AHEAD * self._most - len(ahead)):
                 answers: Answers = SimpleQueue()
@@ -173,7 +180,7 @@ class _Processes:
         for process in running:
             process.close()
 
-    def _do(self, batch: list[Job], answers: Answers) -> None:
+    def _do(self, batch: list[ArticleJob], answers: Answers) -> None:
         """Put the outcome of each job into `answers` as soon as it is there, or what prevented it."""
         done = 0
         try:
@@ -209,15 +216,15 @@ class _Processes:
         return started
 
 
-def _next(answers: Answers) -> Outcome:
+def _next(answers: Answers) -> ArticleOutcome:
     found = answers.get()
     if isinstance(found, BaseException):
         raise found
     return found
 
 
-def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
-    batch: list[Job] = []
+def _batches(jobs: Iterable[ArticleJob]) -> Iterator[list[ArticleJob]]:
+    batch: list[ArticleJob] = []
     size = 0
     for job in jobs:
         size += _size(job.article)

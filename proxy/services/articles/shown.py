@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from proxy.services.articles.treework import Job, Outcome
+from proxy.services.articles.treework import ArticleJob, ArticleOutcome
 from proxy.source import Source
 
 _MOST_LOOKS = 8
 """After so many hosts all that was passed is read at once."""
 
 
-class Shown:
+class ShownSources:
     """The sources that articles show; `do` does jobs, as `Run.outcomes`."""
 
-    def __init__(self, do: Callable[[Iterable[Job]], Iterator[tuple[Job, Outcome]]]) -> None:
+    def __init__(
+        self, do: Callable[[Iterable[ArticleJob]], Iterator[tuple[ArticleJob, ArticleOutcome]]]
+    ) -> None:
         self._do = do
         self._urls: set[str] = set()
-        self._passed: list[Job] = []
+        self._passed: list[ArticleJob] = []
         self._hosts: set[str] = set()
 
-    def add(self, job: Job, outcome: Outcome) -> None:
+    def add(self, job: ArticleJob, outcome: ArticleOutcome) -> None:
         """Take note of an article."""
         if outcome.passed:
             self._passed.append(job)
@@ -40,7 +42,7 @@ class Shown:
         return tuple(url for url in urls if url in self._urls)
 
     def _read(self, hosts: tuple[str, ...]) -> None:
-        jobs = [Job(job.article, ignored=job.ignored, shows_at=hosts) for job in self._passed]
+        jobs = [ArticleJob(job.article, ignored=job.ignored, shows_at=hosts) for job in self._passed]
         self._passed = []
         for job, outcome in self._do(jobs):
             self.add(job, outcome)

@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from proxy.rewrite.base.kept import Known, LookUp, Wanted
-from proxy.services.articles.treework import Job, Outcome
+from proxy.services.articles.treework import ArticleJob, ArticleOutcome
 from proxy.source import Source
 
 CHUNK = 512
 
-Do = Callable[[Iterable[Job]], Iterator[tuple[Job, Outcome]]]
+Do = Callable[[Iterable[ArticleJob]], Iterator[tuple[ArticleJob, ArticleOutcome]]]
 """Does jobs, as `Run.outcomes`."""
 
 
-def outcomes_with_kept(jobs: Iterable[Job], do: Do, look_up: LookUp) -> Iterator[tuple[Job, Outcome]]:
+def outcomes_with_kept(
+    jobs: Iterable[ArticleJob], do: Do, look_up: LookUp
+) -> Iterator[tuple[ArticleJob, ArticleOutcome]]:
     """Yield every job with its outcome, in order; what is kept of its pictures was looked up.
 
     Raises:
@@ -36,7 +38,7 @@ def outcomes_with_kept(jobs: Iterable[Job], do: Do, look_up: LookUp) -> Iterator
             yield next(second) if id(job) in asked else (job, outcome)
 
 
-def _wanted(outcome: Outcome) -> list[Wanted]:
+def _wanted(outcome: ArticleOutcome) -> list[Wanted]:
     return [tuple(map(Source.parse, urls)) for urls in outcome.asked]
 
 

@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 from proxy.rewrite.base.kept import Known
 from proxy.rewrite.base.masking import is_wide
-from proxy.rewrite.base.result import Picture, RewriteResult
+from proxy.rewrite.base.result import ArticlePicture, RewriteResult
 from proxy.rewrite.base.spot import address_text
 from proxy.rewrite.diff import unified_diff
 from proxy.rewrite.front.dates import article_date
 from proxy.rewrite.ondisk.apply import ArticleReader, Rewritten, Undone, rewrite_file, rewritten, undo_file
 from proxy.rewrite.ondisk.files import ArticleFile
-from proxy.rewrite.ondisk.journal import Entry, JournalError
+from proxy.rewrite.ondisk.journal import JournalError, RewrittenAddress
 from proxy.rewrite.quicklook import QuickLook, may_name
 from proxy.rewrite.site.sitetext import SITE_KINDS
 from proxy.services.articles.rewritejobs import known_from_wire, known_to_wire, picture_from_wire
@@ -49,7 +49,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ArticleJob:
     """An article of the run.
 
     ignored: it is listed and not written. shown: the URLs of sources that articles show, of those it was unsure of;
@@ -66,7 +66,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ArticleOutcome:
     """What became of an article.
 
     passed: nothing in it can be ours, so it was not read. failure: why nothing was done, `reason` in short. replaced
@@ -89,7 +89,7 @@ class Outcome:
     left: tuple[dict[str, Any], ...] = ()
     sources: tuple[str, ...] = ()
     used: tuple[str, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[ArticlePicture, ...] = ()
     through_us: tuple[str, ...] = ()
     unread: str = ""
     unsure: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Outcome:
     diff: bytes = b""
 
 
-def work(task: Task, job: Job, rewriter: ArticleReader, look: QuickLook) -> Outcome:
+def work(task: Task, job: ArticleJob, rewriter: ArticleReader, look: QuickLook) -> ArticleOutcome:
     """Do one job.
 
     Raises:
@@ -110,7 +110,7 @@ def work(task: Task, job: Job, rewriter: ArticleReader, look: QuickLook) -> Outc
             return _undone(undo_file(job.article, rewriter, write=task.write), task)
         data = job.article.path.read_bytes()
         if not look.sees(data):
-            return Outcome(passed=True, date=_date(task, data, job.article.path.name))
+            return ArticleOutcome(passed=True, date=_date(task, data, job.article.path.name))
         return (
             _gathered(task, job, data, rewriter)
             if task.action == "gather"
@@ -119,12 +119,12 @@ def work(task: Task, job: Job, rewriter: ArticleReader, look: QuickLook) -> Outc
     except TooCostly:
         raise
     except JournalError as error:
-        return Outcome(failure=str(error))
+        return ArticleOutcome(failure=str(error))
     except OSError as error:
-        return Outcome(failure=str(error), reason=error.strerror or str(error))
+        return ArticleOutcome(failure=str(error), reason=error.strerror or str(error))
 
 
-def _rewritten(task: Task, job: Job, rewriter: ArticleReader) -> Outcome:
+def _rewritten(task: Task, job: ArticleJob, rewriter: ArticleReader) -> ArticleOutcome:
     # What is unsure is written once it is settled.
     done = rewrite_file(
         job.article,
@@ -136,7 +136,7 @@ def _rewritten(task: Task, job: Job, rewriter: ArticleReader) -> Outcome:
         kept=job.kept,
     )
     result, is_article = done.result, job.article.kind not in SITE_KINDS
-    return Outcome(
+    return ArticleOutcome(
         count=len(result.replaced),
         replaced=tuple(_replaced_items(result)),
         added=tuple(_added_items(result)),
@@ -158,26 +158,26 @@ def _rewritten(task: Task, job: Job, rewriter: ArticleReader) -> Outcome:
     )
 
 
-def _undone(done: Undone, task: Task) -> Outcome:
+def _undone(done: Undone, task: Task) -> ArticleOutcome:
     left = tuple(put_back_items(done.missing, reason="no longer in the article"))
-    return Outcome(count=done.count, left=left, diff=_diff(task, done, done.new_data))
+    return ArticleOutcome(count=done.count, left=left, diff=_diff(task, done, done.new_data))
 
 
-def put_back_items(missing: Iterable[Entry], *, reason: str) -> list[dict[str, Any]]:
+def put_back_items(missing: Iterable[RewrittenAddress], *, reason: str) -> list[dict[str, Any]]:
     """Return how addresses that could not be put back are listed."""
     return [{"address": entry.new.decode("utf-8", "replace"), "reason": reason} for entry in missing]
 
 
-def _gathered(task: Task, job: Job, data: bytes, rewriter: ArticleReader) -> Outcome:
+def _gathered(task: Task, job: ArticleJob, data: bytes, rewriter: ArticleReader) -> ArticleOutcome:
     if is_wide(data):
-        return Outcome(failure=WIDE, reason=WIDE)
+        return ArticleOutcome(failure=WIDE, reason=WIDE)
     is_article = job.article.kind not in SITE_KINDS
     result = rewritten(
         data, rewriter, kind=job.article.kind, shown=_parsed(job.shown or ()), ignored=job.ignored
     )
     pictures = tuple(item for item in result.pictures if item.wrapped or (task.all_images and is_article))
     date = _date(task, data, job.article.path.name)
-    return Outcome(
+    return ArticleOutcome(
         pictures=pictures,
         through_us=_through_us(result),
         unread=result.unread,
@@ -186,19 +186,19 @@ def _gathered(task: Task, job: Job, data: bytes, rewriter: ArticleReader) -> Out
     )
 
 
-def _sources_of(job: Job, rewriter: ArticleReader) -> Outcome:
+def _sources_of(job: ArticleJob, rewriter: ArticleReader) -> ArticleOutcome:
     data = job.article.path.read_bytes()
     if job.shows_at and not may_name(data, job.shows_at):
-        return Outcome(passed=True)
+        return ArticleOutcome(passed=True)
     pictures = rewriter.rewrite(data, kind=job.article.kind, ignored=job.ignored).pictures
-    return Outcome(sources=tuple(picture.source.url for picture in pictures))
+    return ArticleOutcome(sources=tuple(picture.source.url for picture in pictures))
 
 
 def _through_us(result: RewriteResult) -> tuple[str, ...]:
     return tuple(source.url for source in result.through_us)
 
 
-def _unsure(job: Job, result: RewriteResult) -> tuple[str, ...]:
+def _unsure(job: ArticleJob, result: RewriteResult) -> tuple[str, ...]:
     return tuple(source.url for source in result.unsure) if job.shown is None else ()
 
 
@@ -264,7 +264,7 @@ def _left_items(result: RewriteResult) -> list[dict[str, Any]]:
     ]
 
 
-def job_to_wire(job: Job) -> dict[str, Any]:
+def job_to_wire(job: ArticleJob) -> dict[str, Any]:
     """Return a job as JSON holds it."""
     article = job.article
     known_as = os.fspath(article.known_as) if article.known_as else None
@@ -278,12 +278,12 @@ def job_to_wire(job: Job) -> dict[str, Any]:
     }
 
 
-def job_from_wire(words: dict[str, Any]) -> Job:
+def job_from_wire(words: dict[str, Any]) -> ArticleJob:
     """Return the job that was sent."""
     known_as = Path(words["known_as"]) if words["known_as"] else None
     article = ArticleFile(Path(words["path"]), Path(words["root"]), words["kind"], known_as)
     shown, hosts = words["shown"], words["shows_at"]
-    return Job(
+    return ArticleJob(
         article,
         words["ignored"],
         None if shown is None else tuple(shown),
@@ -292,11 +292,11 @@ def job_from_wire(words: dict[str, Any]) -> Job:
     )
 
 
-_PLAIN = Outcome()
-_FIELDS = tuple(field.name for field in dataclasses.fields(Outcome) if field.name != "diff")
+_PLAIN = ArticleOutcome()
+_FIELDS = tuple(field.name for field in dataclasses.fields(ArticleOutcome) if field.name != "diff")
 
 
-def outcome_to_wire(outcome: Outcome) -> dict[str, Any]:
+def outcome_to_wire(outcome: ArticleOutcome) -> dict[str, Any]:
     """Return an outcome without its diff, which is the body of its frame; what is as usual is left out."""
     words = {
         name: getattr(outcome, name) for name in _FIELDS if getattr(outcome, name) != getattr(_PLAIN, name)
@@ -306,9 +306,9 @@ def outcome_to_wire(outcome: Outcome) -> dict[str, Any]:
     return words
 
 
-def outcome_from_wire(words: dict[str, Any], diff: bytes) -> Outcome:
+def outcome_from_wire(words: dict[str, Any], diff: bytes) -> ArticleOutcome:
     """Return the outcome that was sent."""
     pictures = tuple(map(picture_from_wire, words.pop("pictures", ())))
     lists = {name: tuple(value) for name, value in words.items() if isinstance(value, list)}
     lists["asked"] = tuple(map(tuple, words.get("asked", ())))
-    return Outcome(**(words | lists), pictures=pictures, diff=diff)
+    return ArticleOutcome(**(words | lists), pictures=pictures, diff=diff)

@@ -91,7 +91,7 @@ class UnpackReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class UnpackingParts:
     """What unpacking works with."""
 
     kept: Originals
@@ -113,7 +113,7 @@ class Unpacking:
     5. A full store ends the run; what is refused for itself does not.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: UnpackingParts) -> None:
         self._parts = parts
         self._report = UnpackReport()
         self._captured: dict[str, tuple[str, str]] = {}
@@ -320,7 +320,7 @@ class Unpacking:
         self._report.body_bytes += size
 
 
-def open_reader(path: Path, parts: Parts) -> ArchiveReader:
+def open_reader(path: Path, parts: UnpackingParts) -> ArchiveReader:
     """Return a reader of the kind that the name tells.
 
     Raises:

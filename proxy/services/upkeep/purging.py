@@ -33,7 +33,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PurgeWish:
     """What to purge: one of source, origin and article at most, and when their bytes came (unix seconds).
 
     before, since: only originals (with `history`: versions) whose bytes came before, or not before, that moment.
@@ -82,7 +82,7 @@ class Wanted:
 
 def wanted(
     *, before: str | None = None, since: str | None = None, older_than: str | None = None, **others: Any
-) -> Wanted:
+) -> PurgeWish:
     """Return what is wanted, dates and ages given as text: `2024-01-31`, `2024-01-31T12:00:00+01:00`, `90d`.
 
     Raises:
@@ -90,7 +90,7 @@ def wanted(
     """
     if others.get("keep") is not None and others["keep"] < 0:
         raise ValueError("keep is a whole number from 0 on.")
-    return Wanted(
+    return PurgeWish(
         before=None if before is None else _moment(before, name="before"),
         since=None if since is None else _moment(since, name="since"),
         older_than_seconds=None if older_than is None else parse_duration(older_than),
@@ -165,11 +165,11 @@ class Purging:
         self._articles = articles
         self._now = now
 
-    async def purge(self, wanted: Wanted, progress: Progress = lambda _done: None) -> PurgeReport:
+    async def purge(self, wanted: PurgeWish, progress: Progress = lambda _done: None) -> PurgeReport:
         """Delete, or with `dry_run` say what would be deleted.
 
         Raises:
-            InvalidRequest: `Wanted.problem`.
+            InvalidRequest: `PurgeWish.problem`.
             InvalidSource, SourceNotAllowed: the source or origin cannot be read.
             PurgeRefused: the disk refused; it says what was purged and what was not.
             StoreUnreadable: what is kept cannot be listed.
@@ -197,7 +197,7 @@ class Purging:
             await self._forget(wanted, report)
         return report
 
-    async def _take(self, url: str, wanted: Wanted, report: PurgeReport, would_go: Gone | None) -> None:
+    async def _take(self, url: str, wanted: PurgeWish, report: PurgeReport, would_go: Gone | None) -> None:
         purged = await (self._trim if wanted.history else self._purge_one)(url, wanted, report, would_go)
         if purged is not None and purged.found:
             report.purged.append(url)
@@ -206,7 +206,7 @@ class Purging:
             if not wanted.dry_run:
                 await self._forget_variants(purged)
 
-    async def _sources(self, wanted: Wanted, report: PurgeReport) -> AsyncIterator[str]:
+    async def _sources(self, wanted: PurgeWish, report: PurgeReport) -> AsyncIterator[str]:
         if wanted.source is not None:
             way = self.unwrapper.way(Source.parse(wanted.source))
             yield way.source.url
@@ -226,7 +226,7 @@ class Purging:
                     yield entry.source
 
     async def _purge_one(
-        self, url: str, wanted: Wanted, report: PurgeReport, would_go: Gone | None
+        self, url: str, wanted: PurgeWish, report: PurgeReport, would_go: Gone | None
     ) -> Purged | None:
         if wanted.has_date:
             entry = await self._kept.get(url)
@@ -240,7 +240,7 @@ class Purging:
             return await self._kept.purge_preview(url, would_go)
         return await self._kept.purge(url)
 
-    async def _forget(self, wanted: Wanted, report: PurgeReport) -> None:
+    async def _forget(self, wanted: PurgeWish, report: PurgeReport) -> None:
         """Forget the failures of sources that are in no list because nothing of them is kept, and what an article used.
 
         Failures of a source and of an article's sources are forgotten with their purge.
@@ -258,7 +258,7 @@ class Purging:
             await self._kept.failures.forget_where(lambda failure: wanted.came_then(failure.at))
 
     async def _trim(
-        self, url: str, wanted: Wanted, _report: PurgeReport, would_go: Gone | None
+        self, url: str, wanted: PurgeWish, _report: PurgeReport, would_go: Gone | None
     ) -> Purged | None:
         now = self._now()
         return await self._kept.history.purge(
@@ -272,7 +272,7 @@ class Purging:
             await self._variants.evict(sha256)
 
 
-def _versions_to_go(entry: Entry, wanted: Wanted, *, now: float) -> frozenset[str]:
+def _versions_to_go(entry: Entry, wanted: PurgeWish, *, now: float) -> frozenset[str]:
     """Return the digests of the versions of an entry that `wanted` means; the history stands newest first."""
     chosen = set()
     displaced_at = entry.fetched_at

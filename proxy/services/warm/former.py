@@ -18,7 +18,7 @@ from proxy.errors import MirrorError
 from proxy.rewrite.base.layers import decode_attribute
 from proxy.rewrite.base.spot import address_text
 from proxy.rewrite.ondisk.journal import JournalError, former_bases, journal_for
-from proxy.services.warm.warming import Work
+from proxy.services.warm.warming import PictureToWarm
 from proxy.source import Source
 
 _IMAGE = re.compile(rb"\A!\[.*\]\([ \t]*<?([^\s<>]+?)>?(?:[ \t].*)?\)\Z", re.DOTALL)
@@ -34,7 +34,9 @@ def with_former_bases(config: Config, paths: Iterable[Path]) -> Config:
     return config.model_copy(update={"rewrite": config.rewrite.model_copy(update={"former_urls": former})})
 
 
-def with_former_wrappers(works: Iterable[Work], files: Iterable[Path], unwrapper: Unwrapper) -> list[Work]:
+def with_former_wrappers(
+    works: Iterable[PictureToWarm], files: Iterable[Path], unwrapper: Unwrapper
+) -> list[PictureToWarm]:
     """Return works with the wrappers' addresses that the journals of `files` remember of their sources."""
     former: dict[Source, dict[Source, None]] = {}
     for path in files:

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy.rewrite.base.globs import Globs
-from proxy.rewrite.base.result import Picture
+from proxy.rewrite.base.result import ArticlePicture
 from proxy.rewrite.ondisk.files import article_names, find_articles, find_texts
 from proxy.rewrite.site.sitetext import SITE_KINDS
 from proxy.services.articles.article_use import RewriteSettings
-from proxy.services.articles.rewritejobs import Limits
+from proxy.services.articles.rewritejobs import ArticleLimits
 from proxy.services.articles.rewriteprocess import LIMITS
 from proxy.services.articles.rewritetree import Run
-from proxy.services.articles.treework import Job, Task
-from proxy.services.warm.warming import Work
+from proxy.services.articles.treework import ArticleJob, Task
+from proxy.services.warm.warming import PictureToWarm
 from proxy.source import Source
 
 
@@ -43,7 +43,7 @@ class Gathered:
     articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     dates: dict[str, float] = field(default_factory=dict)
-    works: list[Work] = field(default_factory=list)
+    works: list[PictureToWarm] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     through_us: set[str] = field(default_factory=set)
 
@@ -57,7 +57,7 @@ def _say_nothing(_path: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SiteTextRules:
     """What is looked at of a site's other text.
 
     max_bytes: longest text of a kind that is not rewritten. skipped: files that are none of the site. ignore: globs of
@@ -73,7 +73,7 @@ class Look:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Gathered:
     options: dict[str, None] = field(default_factory=dict)
     articles: list[str] = field(default_factory=list)
     own: dict[str, None] = field(default_factory=dict)
@@ -84,9 +84,9 @@ def gather(  # noqa: PLR0913 - what callers differ in
     paths: Iterable[Path],
     settings: RewriteSettings,
     *,
-    limits: Limits = LIMITS,
+    limits: ArticleLimits = LIMITS,
     progress: Callable[[int], None] = lambda _done: None,
-    look: Look = Look(),
+    look: SiteTextRules = SiteTextRules(),
     into: Gathered | None = None,
 ) -> Gathered:
     """Return the pictures that the articles show through a wrapper or through us, or all, as `settings` want.
@@ -99,14 +99,14 @@ def gather(  # noqa: PLR0913 - what callers differ in
         FileNotFoundError: a path does not exist.
     """
     result = Gathered() if into is None else into
-    found: dict[Source, _Found] = {}
+    found: dict[Source, _Gathered] = {}
     task = Task("gather", os.getcwd(), dates=True, all_images=settings.all_images)  # noqa: PTH109 - a text is wanted
     try:
         with Run(settings, task, limits=limits) as run:
             _read(paths, run, result, found, progress=progress, look=look)
     finally:
         result.works = [
-            Work(
+            PictureToWarm(
                 source,
                 tuple(entry.options),
                 tuple(entry.articles),
@@ -123,10 +123,10 @@ def _read(  # noqa: PLR0913 - as `gather`
     paths: Iterable[Path],
     run: Run,
     result: Gathered,
-    found: dict[Source, _Found],
+    found: dict[Source, _Gathered],
     *,
     progress: Callable[[int], None],
-    look: Look,
+    look: SiteTextRules,
 ) -> None:
     def unreadable(error: OSError) -> None:
         result.unread.append(Unread(str(error.filename or ""), error.strerror or str(error)))
@@ -138,12 +138,12 @@ def _read(  # noqa: PLR0913 - as `gather`
     texts = find_texts(paths, max_bytes=look.max_bytes, skipped=look.skipped, unreadable=unreadable)
     names: deque[str] = deque()
 
-    def jobs() -> Iterator[Job]:
+    def jobs() -> Iterator[ArticleJob]:
         for article in itertools.chain(articles, texts):
             if article.path not in look.skipped:
                 name = name_of(article)
                 names.append(name)
-                yield Job(article, ignored=bool(ignored) and ignored.name(name))
+                yield ArticleJob(article, ignored=bool(ignored) and ignored.name(name))
 
     for number, (job, first) in enumerate(run.outcomes(jobs()), start=1):
         progress(number)
@@ -165,9 +165,9 @@ def _read(  # noqa: PLR0913 - as `gather`
             _note(found, outcome.pictures, name)
 
 
-def _note(found: dict[Source, _Found], pictures: Iterable[Picture], name: str) -> None:
+def _note(found: dict[Source, _Gathered], pictures: Iterable[ArticlePicture], name: str) -> None:
     for picture in pictures:
-        entry = found.setdefault(picture.source, _Found())
+        entry = found.setdefault(picture.source, _Gathered())
         entry.options.update(dict.fromkeys(picture.presets))
         entry.own.update(dict.fromkeys(picture.own))
         entry.written.update(dict.fromkeys(map(Source.parse, picture.written)))

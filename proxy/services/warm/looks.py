@@ -13,7 +13,7 @@ from proxy.config import PresetOptions
 from proxy.errors import MirrorError
 from proxy.images.formats import UNTOUCHED
 from proxy.images.transform import Resolved, Transform
-from proxy.services.warm.warming import Browser, Failure, Look, Made, Work
+from proxy.services.warm.warming import Browser, PictureToWarm, VariantToWarm, WarmedVariant, WarmFailure
 
 ORIGINAL = "original"
 
@@ -31,16 +31,16 @@ class Looks:
         self._widths = widths
         self._presets = presets
         self._browsers = browsers
-        self._known: dict[str, tuple[Look, ...] | MirrorError] = {}
+        self._known: dict[str, tuple[VariantToWarm, ...] | MirrorError] = {}
 
-    def of(self, work: Work) -> tuple[tuple[Look, ...], tuple[Made, ...]]:
+    def of(self, work: PictureToWarm) -> tuple[tuple[VariantToWarm, ...], tuple[WarmedVariant, ...]]:
         """Return the looks of a picture, and a failure for each of its options that cannot be read."""
-        looks: list[Look] = []
-        failed: list[Made] = []
+        looks: list[VariantToWarm] = []
+        failed: list[WarmedVariant] = []
         for options in work.options:
             found = self._of(options)
             if isinstance(found, MirrorError):
-                failed.append(Made(options, "", failure=Failure.of(found)))
+                failed.append(WarmedVariant(options, "", failure=WarmFailure.of(found)))
             else:
                 looks.extend(found)
         return tuple(looks), tuple(failed)
@@ -49,12 +49,12 @@ class Looks:
         """Tell whether options that can be read are a preset, the original, or one of the widths of articles."""
         return options == ORIGINAL or Transform.parse(options).is_bounded(self._widths)
 
-    def _of(self, options: str) -> tuple[Look, ...] | MirrorError:
+    def _of(self, options: str) -> tuple[VariantToWarm, ...] | MirrorError:
         if options not in self._known:
             self._known[options] = self._read(options)
         return self._known[options]
 
-    def _read(self, options: str) -> tuple[Look, ...] | MirrorError:
+    def _read(self, options: str) -> tuple[VariantToWarm, ...] | MirrorError:
         if options == ORIGINAL:
             return ()
         try:
@@ -62,8 +62,10 @@ class Looks:
         except MirrorError as error:
             return error
         if resolved.format == "auto":
-            return tuple(Look(options, resolved, _for(resolved, browser)) for browser in self._browsers)
-        return (Look(options, resolved, Browser("*/*", (resolved.format,))),)
+            return tuple(
+                VariantToWarm(options, resolved, _for(resolved, browser)) for browser in self._browsers
+            )
+        return (VariantToWarm(options, resolved, Browser("*/*", (resolved.format,))),)
 
 
 def _for(resolved: Resolved, browser: Browser) -> Browser:

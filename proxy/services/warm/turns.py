@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Origin(Generic[T]):
+class _OriginTurns(Generic[T]):
     name: str
     waiting: deque[T] = field(default_factory=deque)
     active: int = 0
@@ -35,13 +35,13 @@ class Turns(Generic[T]):
         self._slow_places = max(1, places // 2)
         self._slow_active = 0
         self._left_well = 0
-        self._origins: dict[str, _Origin[T]] = {}
-        self._well: deque[_Origin[T]] = deque()
-        self._slow: deque[_Origin[T]] = deque()
+        self._origins: dict[str, _OriginTurns[T]] = {}
+        self._well: deque[_OriginTurns[T]] = deque()
+        self._slow: deque[_OriginTurns[T]] = deque()
 
     def add(self, origin: str, work: T) -> None:
         """Let `work` wait for its turn."""
-        place = self._origins.setdefault(origin, _Origin(origin))
+        place = self._origins.setdefault(origin, _OriginTurns(origin))
         place.waiting.append(work)
         self._left_well += not place.slow
         self._queue(place)
@@ -71,7 +71,7 @@ class Turns(Generic[T]):
         place = self._origins.get(origin)
         return place.timeouts if place else 0
 
-    def _take_from(self, place: _Origin[T]) -> T:
+    def _take_from(self, place: _OriginTurns[T]) -> T:
         place.queued = False
         work = place.waiting.popleft()
         place.active += 1
@@ -82,7 +82,7 @@ class Turns(Generic[T]):
         self._queue(place)
         return work
 
-    def _note(self, place: _Origin[T], *, timed_out: bool, paced: bool) -> None:
+    def _note(self, place: _OriginTurns[T], *, timed_out: bool, paced: bool) -> None:
         before = place.slow
         place.timeouts = place.timeouts + 1 if timed_out else 0
         place.paced = paced
@@ -95,7 +95,7 @@ class Turns(Generic[T]):
             (self._slow if before else self._well).remove(place)
             place.queued = False
 
-    def _queue(self, place: _Origin[T]) -> None:
+    def _queue(self, place: _OriginTurns[T]) -> None:
         limit = 1 if place.slow else self._per_origin
         if place.waiting and place.active < limit and not place.queued:
             place.queued = True

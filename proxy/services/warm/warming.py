@@ -46,7 +46,7 @@ Pause = Callable[[float], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class PictureToWarm:
     """A picture to warm: the options it is shown with, as our addresses name them, and where it stands.
 
     date: when the first of its articles was written, unix seconds; None when none of them says so.
@@ -76,7 +76,7 @@ class Browser:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class VariantToWarm:
     """One variant to make: options of a picture, as one kind of browser gets them."""
 
     options: str
@@ -85,7 +85,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class WarmFailure:
     """Why something is not there; `code` of the contract, or `not_kept`.
 
     origin_status: what the origin answered, 0 when it did not. wait_seconds: how long it wants to be left alone.
@@ -97,7 +97,7 @@ class Failure:
     wait_seconds: float = 0.0
 
     @classmethod
-    def of(cls, error: MirrorError) -> Failure:
+    def of(cls, error: MirrorError) -> WarmFailure:
         """Return an error as a value."""
         if not isinstance(error, SourceError):
             return cls(error.code, error.message)
@@ -112,7 +112,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class WarmedVariant:
     """A variant that is ready, or the failure that stands in its place.
 
     `redirected`: visitors get the original instead, as the preset's `on_error` says.
@@ -122,7 +122,7 @@ class Made:
     browser: str
     output_format: str = ""
     size_bytes: int = 0
-    failure: Failure | None = None
+    failure: WarmFailure | None = None
     redirected: bool = False
 
 
@@ -144,21 +144,21 @@ class KeptOriginal:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WarmOutcome:
     """What became of a picture: kept, or a failure. Both when an older original is kept and a new one was not.
 
     refused: visitors are refused at an address that the articles have, and the failure says why; kept or not.
     """
 
-    work: Work
+    work: PictureToWarm
     kept: KeptOriginal | None = None
-    failure: Failure | None = None
-    made: tuple[Made, ...] = field(default=())
+    failure: WarmFailure | None = None
+    made: tuple[WarmedVariant, ...] = field(default=())
     refused: bool = False
 
-    def refused_with(self, error: Failure, address: str) -> Outcome:
+    def refused_with(self, error: WarmFailure, address: str) -> WarmOutcome:
         """Return this outcome for a picture whose `address` in the articles is answered with `error`."""
-        failure = Failure(error.code, f"{error.message} Visitors get this at {address}")
+        failure = WarmFailure(error.code, f"{error.message} Visitors get this at {address}")
         return replace(self, failure=failure, refused=True)
 
     @property
@@ -198,7 +198,7 @@ async def pause_until(stopping: asyncio.Event, pause: Awaitable[object]) -> None
 class Warmer(Protocol):
     """Warms one picture."""
 
-    async def warm(self, work: Work, *, ask: bool) -> Outcome:
+    async def warm(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
         """Return what became of it; never raises because of an origin. Without `ask`, its origin is left alone."""
 
     def wants_pauses(self, origin: str) -> bool:
@@ -225,7 +225,7 @@ class Warming:
         self._warmer = warmer
         self._concurrency = concurrency
         self._pause = pause
-        self._turns: Turns[Work] = Turns(per_origin=per_origin, places=concurrency)
+        self._turns: Turns[PictureToWarm] = Turns(per_origin=per_origin, places=concurrency)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -233,9 +233,9 @@ class Warming:
         self._stopping.set()
         self._warmer.stop()
 
-    async def outcomes(self, works: Iterable[Work]) -> AsyncIterator[Outcome]:
+    async def outcomes(self, works: Iterable[PictureToWarm]) -> AsyncIterator[WarmOutcome]:
         """Warm `works`, yield what became of each."""
-        later: dict[Work, Outcome] = {}
+        later: dict[PictureToWarm, WarmOutcome] = {}
         async with aclosing(self._round(works)) as first:
             async for outcome in first:
                 if outcome.not_now:
@@ -254,13 +254,13 @@ class Warming:
         for outcome in later.values():
             yield outcome
 
-    def _answers(self, work: Work) -> bool:
+    def _answers(self, work: PictureToWarm) -> bool:
         return self._turns.timeouts(work.source.origin) < MAX_TIMEOUTS
 
-    async def _round(self, works: Iterable[Work]) -> AsyncGenerator[Outcome, None]:
+    async def _round(self, works: Iterable[PictureToWarm]) -> AsyncGenerator[WarmOutcome, None]:
         for work in works:
             self._turns.add(work.source.origin, work)
-        running: set[asyncio.Task[Outcome]] = set()
+        running: set[asyncio.Task[WarmOutcome]] = set()
         try:
             while self._begin(running) or running:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -271,7 +271,7 @@ class Warming:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def _begin(self, running: set[asyncio.Task[Outcome]]) -> bool:
+    def _begin(self, running: set[asyncio.Task[WarmOutcome]]) -> bool:
         begun = False
         while len(running) < self._concurrency and not self._stopping.is_set():
             work = self._turns.take()
@@ -281,7 +281,7 @@ class Warming:
             begun = True
         return begun
 
-    def _ended(self, outcome: Outcome) -> Outcome:
+    def _ended(self, outcome: WarmOutcome) -> WarmOutcome:
         failure = outcome.failure.code if outcome.failure else ""
         stale = outcome.kept.stale if outcome.kept else ""
         origin = outcome.work.source.origin

@@ -27,7 +27,16 @@ from proxy.services.originals import Originals
 from proxy.services.outcome import Obtained
 from proxy.services.variants import Variants
 from proxy.services.warm.looks import Looks
-from proxy.services.warm.warming import NOT_KEPT, REFUSALS, Failure, KeptOriginal, Look, Made, Outcome, Work
+from proxy.services.warm.warming import (
+    NOT_KEPT,
+    REFUSALS,
+    KeptOriginal,
+    PictureToWarm,
+    VariantToWarm,
+    WarmedVariant,
+    WarmFailure,
+    WarmOutcome,
+)
 from proxy.source import Source
 
 Admit = Callable[[Source, bool], None]
@@ -42,7 +51,7 @@ _MAX_WAITS = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class WarmingParts:
     """What the warmer works with."""
 
     originals: Originals
@@ -64,11 +73,11 @@ class LocalWarmer:
     6. An address of ours that visitors are refused at, as the articles have it, makes the picture dead to them.
     """
 
-    def __init__(self, parts: Parts, looks: Looks) -> None:
+    def __init__(self, parts: WarmingParts, looks: Looks) -> None:
         self._parts = parts
         self._looks = looks
 
-    async def warm(self, work: Work, *, ask: bool) -> Outcome:
+    async def warm(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
         """Return what became of `work`; when not `ask`, only what is kept already is looked after."""
         outcome = await self._outcome(work, ask=ask)
         for address in work.own:
@@ -76,20 +85,20 @@ class LocalWarmer:
                 self._parts.check(address)
             except MirrorError as error:
                 if error.code in REFUSALS:
-                    return outcome.refused_with(Failure.of(error), address)
+                    return outcome.refused_with(WarmFailure.of(error), address)
         return outcome
 
-    async def _outcome(self, work: Work, *, ask: bool) -> Outcome:
+    async def _outcome(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
         try:
             return await self._warmed(work, ask=ask)
         except (SourceError, NotAnImage) as error:
-            return await self._as_written(work) or Outcome(work, failure=Failure.of(error))
+            return await self._as_written(work) or WarmOutcome(work, failure=WarmFailure.of(error))
         except MirrorError as error:
-            return Outcome(work, failure=Failure.of(error))
+            return WarmOutcome(work, failure=WarmFailure.of(error))
         except (CacheError, OSError) as error:
-            return Outcome(work, failure=Failure(NOT_KEPT, f"The store cannot be used: {error}"))
+            return WarmOutcome(work, failure=WarmFailure(NOT_KEPT, f"The store cannot be used: {error}"))
 
-    async def _as_written(self, work: Work) -> Outcome | None:
+    async def _as_written(self, work: PictureToWarm) -> WarmOutcome | None:
         """Return what became of an original that is kept under a wrapper's own address, and answers in its place."""
         for source in work.written:
             if await self._parts.originals.peek(source) is not None:
@@ -104,7 +113,7 @@ class LocalWarmer:
     def stop(self) -> None:
         """Change nothing: what is under way waits for no later moment."""
 
-    async def _warmed(self, work: Work, *, ask: bool) -> Outcome:
+    async def _warmed(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
         self._parts.admit(work.source, True)
         before = await self._before(work, ask=ask)
         if before is None and not ask:
@@ -113,9 +122,9 @@ class LocalWarmer:
         obtained, made = await self._made(work, looks)
         kept = await self._kept(work.source, obtained, before)
         lost = kept is None or obtained.body is not None
-        return Outcome(work, kept, self._not_kept(obtained) if lost else None, (*made, *failed))
+        return WarmOutcome(work, kept, self._not_kept(obtained) if lost else None, (*made, *failed))
 
-    async def _before(self, work: Work, *, ask: bool) -> Entry | None:
+    async def _before(self, work: PictureToWarm, *, ask: bool) -> Entry | None:
         entry = await self._parts.originals.peek(work.source)
         if entry is None:
             return None
@@ -126,17 +135,19 @@ class LocalWarmer:
         await self._parts.originals.obtain_again(work.source, patient=True, date=work.date)
         return None
 
-    def _admitted(self, work: Work) -> tuple[tuple[Look, ...], tuple[Made, ...]]:
+    def _admitted(self, work: PictureToWarm) -> tuple[tuple[VariantToWarm, ...], tuple[WarmedVariant, ...]]:
         looks, failed = self._looks.of(work)
-        refused: dict[str, Made] = {}
+        refused: dict[str, WarmedVariant] = {}
         for options in {look.options for look in looks}:
             try:
                 self._parts.admit(work.source, self._looks.is_bounded(options))
             except MirrorError as error:
-                refused[options] = Made(options, "", failure=Failure.of(error))
+                refused[options] = WarmedVariant(options, "", failure=WarmFailure.of(error))
         return tuple(look for look in looks if look.options not in refused), (*failed, *refused.values())
 
-    async def _made(self, work: Work, looks: tuple[Look, ...]) -> tuple[Obtained, tuple[Made, ...]]:
+    async def _made(
+        self, work: PictureToWarm, looks: tuple[VariantToWarm, ...]
+    ) -> tuple[Obtained, tuple[WarmedVariant, ...]]:
         wishes = tuple(Wish(look.resolved, look.browser.acceptable) for look in looks)
         if looks and not work.source.target.partition("?")[0].lower().endswith(_DRAWN):
             # What `rewrite --responsive` asks for, while the picture is decoded. A drawing would be drawn for it.
@@ -154,7 +165,7 @@ class LocalWarmer:
         pairs = zip(looks, results, strict=False)
         return obtained, tuple(_made(look, result) for look, result in pairs)
 
-    def _askable(self, work: Work) -> tuple[Source, ...]:
+    def _askable(self, work: PictureToWarm) -> tuple[Source, ...]:
         """Return the wrappers' addresses that may be fetched when the source is dead."""
         found: list[Source] = []
         for source in work.written:
@@ -187,21 +198,23 @@ class LocalWarmer:
         path = self._parts.kept.body_path(entry.body_sha256)
         return await asyncio.to_thread(_has_size, path, entry.body_size)
 
-    def _not_kept(self, obtained: Obtained) -> Failure:
+    def _not_kept(self, obtained: Obtained) -> WarmFailure:
         if self._parts.kept.room_for(obtained.entry.body_size):
-            return Failure(NOT_KEPT, "The store could not be written.")
-        return Failure(NOT_KEPT, "The store has no room (store.min_free or store.originals_max_bytes).")
+            return WarmFailure(NOT_KEPT, "The store could not be written.")
+        return WarmFailure(NOT_KEPT, "The store has no room (store.min_free or store.originals_max_bytes).")
 
 
 def _not_asked() -> SourceTimeout:
     return SourceTimeout("Not asked: its origin has timed out again and again.")
 
 
-def _made(look: Look, result: Rendered | MirrorError) -> Made:
+def _made(look: VariantToWarm, result: Rendered | MirrorError) -> WarmedVariant:
     if isinstance(result, Rendered):
-        return Made(look.options, look.browser.name, result.output_format, len(result.body))
+        return WarmedVariant(look.options, look.browser.name, result.output_format, len(result.body))
     redirected = look.resolved.on_error == "original" and isinstance(result, _BEYOND_LIMITS)
-    return Made(look.options, look.browser.name, failure=Failure.of(result), redirected=redirected)
+    return WarmedVariant(
+        look.options, look.browser.name, failure=WarmFailure.of(result), redirected=redirected
+    )
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.services.warm.gathering import Unread
-from proxy.services.warm.warming import Fate, Made, Outcome
+from proxy.services.warm.warming import Fate, WarmedVariant, WarmOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,57 +35,57 @@ class WarmReport:
     articles: int = 0
     wanted: int = 0
     unread: list[Unread] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[WarmOutcome] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
     stopped: str = ""
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: WarmOutcome) -> None:
         """Take what became of a picture."""
         self.outcomes.append(outcome)
 
     @property
-    def kept(self) -> list[Outcome]:
+    def kept(self) -> list[WarmOutcome]:
         """Pictures that are safe on disk, by source."""
         return _sorted(one for one in self.outcomes if one.kept)
 
     @property
-    def dead(self) -> list[Outcome]:
+    def dead(self) -> list[WarmOutcome]:
         """Pictures that their origins do not give, by source; those of `not_now` included."""
         return _sorted(one for one in self.outcomes if one.dead)
 
     @property
-    def gone(self) -> list[Outcome]:
+    def gone(self) -> list[WarmOutcome]:
         """Pictures whose origins say that there is none (404, 410)."""
         return self._of("gone")
 
     @property
-    def refused(self) -> list[Outcome]:
+    def refused(self) -> list[WarmOutcome]:
         """Pictures that are not given to us, or that are none."""
         return self._of("refused")
 
     @property
-    def not_now(self) -> list[Outcome]:
+    def not_now(self) -> list[WarmOutcome]:
         """Pictures whose origins were busy, broken or silent for the whole run: they may live."""
         return self._of("not_now")
 
     @property
-    def not_kept(self) -> list[Outcome]:
+    def not_kept(self) -> list[WarmOutcome]:
         """Pictures that came, or may come, and could not be kept."""
         return _sorted(one for one in self.outcomes if one.not_kept)
 
     @property
-    def damaged(self) -> list[Outcome]:
+    def damaged(self) -> list[WarmOutcome]:
         """Pictures that are kept although they cannot be decoded."""
         return [one for one in self.kept if one.kept and one.kept.damaged]
 
     @property
-    def stale(self) -> list[Outcome]:
+    def stale(self) -> list[WarmOutcome]:
         """Kept pictures whose origin does not give them any more."""
         return [one for one in self.kept if one.kept and one.kept.stale]
 
     @property
-    def recovered(self) -> list[Outcome]:
+    def recovered(self) -> list[WarmOutcome]:
         """Pictures whose originals came from an archive or another wrapper, now or before."""
         return [one for one in self.kept if one.kept and one.kept.recovered]
 
@@ -99,7 +99,7 @@ class WarmReport:
         """Whether every picture is kept, every article was read, and nothing was interrupted."""
         return not (self.dead or self.not_kept or self.left or self.unread or self.interrupted)
 
-    def _of(self, fate: Fate) -> list[Outcome]:
+    def _of(self, fate: Fate) -> list[WarmOutcome]:
         return [one for one in self.dead if one.failure and one.failure.fate == fate]
 
     def counts(self) -> dict[str, int]:
@@ -135,7 +135,7 @@ class WarmReport:
         names = dict.fromkeys(made.browser for one in self.kept for made in one.made if made.browser)
         return [self._weight(name) for name in names]
 
-    def troubled(self) -> Iterator[tuple[Outcome, Made]]:
+    def troubled(self) -> Iterator[tuple[WarmOutcome, WarmedVariant]]:
         """Yield the variants that are not there, with their pictures."""
         for one in self.kept:
             seen: set[tuple[str, str]] = set()
@@ -187,21 +187,21 @@ class WarmReport:
         }
 
 
-def by_code(outcomes: Iterable[Outcome]) -> dict[str, int]:
+def by_code(outcomes: Iterable[WarmOutcome]) -> dict[str, int]:
     """Return how many failures have which code, the most frequent first."""
     counted = Counter(one.failure.code for one in outcomes if one.failure)
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _sorted(outcomes: Iterable[Outcome]) -> list[Outcome]:
+def _sorted(outcomes: Iterable[WarmOutcome]) -> list[WarmOutcome]:
     return sorted(outcomes, key=lambda one: one.work.source.url)
 
 
-def _place(one: Outcome) -> dict[str, Any]:
+def _place(one: WarmOutcome) -> dict[str, Any]:
     return {"source": one.work.source.url, "articles": list(one.work.articles)}
 
 
-def _failure(one: Outcome) -> dict[str, Any]:
+def _failure(one: WarmOutcome) -> dict[str, Any]:
     code, message = (one.failure.code, one.failure.message) if one.failure else ("", "")
     return {
         "source": one.work.source.url,
@@ -212,12 +212,12 @@ def _failure(one: Outcome) -> dict[str, Any]:
     }
 
 
-def _troubled(one: Outcome, made: Made) -> dict[str, Any]:
+def _troubled(one: WarmOutcome, made: WarmedVariant) -> dict[str, Any]:
     code, message = (made.failure.code, made.failure.message) if made.failure else ("", "")
     return {**_place(one), "options": made.options, "code": code, "message": message}
 
 
-def _kept(one: Outcome) -> dict[str, Any]:
+def _kept(one: WarmOutcome) -> dict[str, Any]:
     kept = one.kept
     if kept is None:
         return _place(one)

@@ -26,13 +26,13 @@ from proxy.services.warm.warming import (
     MAX_WAIT_SECONDS,
     NOT_KEPT,
     REFUSALS,
-    Failure,
     KeptOriginal,
-    Look,
-    Made,
-    Outcome,
     Pause,
-    Work,
+    PictureToWarm,
+    VariantToWarm,
+    WarmedVariant,
+    WarmFailure,
+    WarmOutcome,
     pause_until,
 )
 from proxy.source import Source
@@ -67,12 +67,12 @@ class ViaWarmer:
         self._waited_in_vain = False
         self._stopping = asyncio.Event()
 
-    async def warm(self, work: Work, *, ask: bool) -> Outcome:
+    async def warm(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
         """Return what became of `work`."""
         try:
             return await self._asked_as_written(work, await self._warmed(work))
         except ServiceUnreachable as error:
-            return Outcome(work, failure=Failure(NOT_KEPT, f"The service cannot be reached: {error}"))
+            return WarmOutcome(work, failure=WarmFailure(NOT_KEPT, f"The service cannot be reached: {error}"))
 
     def wants_pauses(self, origin: str) -> bool:
         """The service asks the origins, not we."""
@@ -82,7 +82,7 @@ class ViaWarmer:
         """Take what a busy service says as its answer from now on."""
         self._stopping.set()
 
-    async def _asked_as_written(self, work: Work, outcome: Outcome) -> Outcome:
+    async def _asked_as_written(self, work: PictureToWarm, outcome: WarmOutcome) -> WarmOutcome:
         asked = {self._path(options, work.source) for options in (ORIGINAL, *work.options)}
         for address in work.own:
             answer = None if address in asked else await self._get(address)
@@ -104,31 +104,35 @@ class ViaWarmer:
             await pause_until(self._stopping, self._pause(seconds))
             waited += seconds
 
-    async def _warmed(self, work: Work) -> Outcome:
+    async def _warmed(self, work: PictureToWarm) -> WarmOutcome:
         looks, failed = self._looks.of(work)
         answer = await self._get(self._path(ORIGINAL, work.source))
         if answer.status != 200:
-            return Outcome(work, failure=_failure(answer))
+            return WarmOutcome(work, failure=_failure(answer))
         made = [await self._made(work, look) for look in looks]
         words = answer.cache_words
         if not words & {"hit", "stored", "fwd=stale"} or "detail=not_kept" in words:
-            return Outcome(work, None, Failure(NOT_KEPT, "The service did not keep it."), (*made, *failed))
-        return Outcome(work, _kept(answer, made), None, (*made, *failed))
+            return WarmOutcome(
+                work, None, WarmFailure(NOT_KEPT, "The service did not keep it."), (*made, *failed)
+            )
+        return WarmOutcome(work, _kept(answer, made), None, (*made, *failed))
 
-    async def _made(self, work: Work, look: Look) -> Made:
+    async def _made(self, work: PictureToWarm, look: VariantToWarm) -> WarmedVariant:
         accept = look.browser.accept
         answer = await self._get(self._path(look.options, work.source), accept=accept)
         if answer.status == 200:
             output_format = FORMAT_OF_MEDIA_TYPE.get(answer.media_type, "json")
-            return Made(look.options, look.browser.name, output_format, answer.size_bytes)
+            return WarmedVariant(look.options, look.browser.name, output_format, answer.size_bytes)
         if answer.status == 302:
             code = next((word[7:] for word in answer.cache_words if word.startswith("detail=")), "redirected")
             message = _BEYOND_LIMITS[code].public_message if code in _BEYOND_LIMITS else "See the original."
-            return Made(look.options, look.browser.name, failure=Failure(code, message), redirected=True)
-        return Made(look.options, look.browser.name, failure=_failure(answer))
+            return WarmedVariant(
+                look.options, look.browser.name, failure=WarmFailure(code, message), redirected=True
+            )
+        return WarmedVariant(look.options, look.browser.name, failure=_failure(answer))
 
 
-def _kept(answer: ViaAnswer, made: list[Made]) -> KeptOriginal:
+def _kept(answer: ViaAnswer, made: list[WarmedVariant]) -> KeptOriginal:
     words = answer.cache_words
     stale = (
         next((word[7:] for word in words if word.startswith("detail=")), "") if "fwd=stale" in words else ""
@@ -139,9 +143,9 @@ def _kept(answer: ViaAnswer, made: list[Made]) -> KeptOriginal:
     )
 
 
-def _failure(answer: ViaAnswer) -> Failure:
+def _failure(answer: ViaAnswer) -> WarmFailure:
     code, message = _told(answer)
-    return Failure(code, message, answer.origin_status, _wait_seconds(answer))
+    return WarmFailure(code, message, answer.origin_status, _wait_seconds(answer))
 
 
 def _told(answer: ViaAnswer) -> tuple[str, str]:
