@@ -146,6 +146,7 @@ class ServerConfig(Section):
     client_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     client_streams: Annotated[int, Field(ge=0, le=1_000_000)] = 128
     purge_hooks: tuple[str, ...] = Field(default=(), repr=False)
+    accel: Literal["", "nginx", "sendfile"] = ""
 
     @field_validator("public_url")
     @classmethod
@@ -505,6 +506,13 @@ class LogConfig(Section):
     access: Literal["off", "combined", "json"] = "off"
 
 
+def accel_problems(accel: object, mode: object) -> list[str]:
+    """Return what is wrong with `server.accel` beside `store.mode`, as they were read."""
+    if not accel or mode == "group":
+        return []
+    return ['server.accel: needs store.mode = "group", so that the web server in front can read the files']
+
+
 def preset_problems_of_rewrite(
     body: object, front: object, fields: object, *, presets: Mapping[str, object]
 ) -> list[str]:
@@ -554,10 +562,15 @@ class Config(Section):
         return value
 
     @model_validator(mode="after")
-    def _presets_named_exist(self) -> Config:
+    def _sections_agree(self) -> Config:
         problems = preset_problems_of_rewrite(
             self.rewrite.body, self.rewrite.front, self.rewrite.fields, presets=self.presets
         )
+        if self.server.accel and self.store.mode != "group":
+            problem = (
+                'server.accel: needs store.mode = "group", so that the web server in front can read the files'
+            )
+            problems = [*problems, problem]
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -10,11 +10,12 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache.entry import Entry
+from cache.errors import CacheError
 from cache.memory import MemoryTier
 from cache.originals import Originals as OriginalsStore
 from cache.singleflight import SingleFlight
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 _MAX_TIMEOUTS = 2
 """Formats that may use up their time in one request: nobody waits for a third."""
+_MAX_LOCATED = 16
+"""Files looked for behind answers from memory at a time."""
 FAILURE_WEIGHT_BYTES = 512
 """What a remembered failure counts for in the memory budget."""
 
@@ -109,6 +112,7 @@ class Variants:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._untouched = Untouched(parts.kept, parts.bodies, self._keep_coded)
+        self._located: dict[Hashable, asyncio.Task[None]] = {}
         self._at_hand = AtHand(parts.bodies, stamp_of=parts.kept.generations.stamp, now=parts.now)
 
     def from_memory(self, asked: Asked) -> Picture | None:
@@ -137,6 +141,20 @@ class Variants:
     def file_in_store(self, asked: Asked) -> HandedFile | None:
         """Return the same as a file, for a web server in front to send; never waits."""
         return self._at_hand.file(asked.memory_key)
+
+    def locate_soon(self, asked: Asked) -> None:
+        """Look behind the answer for the file of a variant that memory has answered, so that it can be handed over."""
+        key = asked.memory_key
+        if key in self._located or len(self._located) >= _MAX_LOCATED:
+            return
+        task = self._located[key] = asyncio.create_task(self._locate(asked))
+        task.add_done_callback(lambda _: self._located.pop(key, None))
+
+    async def _locate(self, asked: Asked) -> None:
+        try:
+            await self._from_store(asked, await self._parts.originals.look(asked.source))
+        except (MirrorError, CacheError) as error:
+            log.debug("the file of a variant of %s was not found: %s", asked.source, error)
 
     async def output_format(self, entry: Entry, asked: Asked) -> str | None:
         """Return the format of the answer; None when only rendering will show it."""
