@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cache.entry import Entry
-from cache.incoming import Incoming
-from cache.keeper import Purged
-from cache.originals import Originals
-from cache.variants import Variants, VariantsStat
+from cache.base.entry import Entry
+from cache.originals.durable_tier import Originals
+from cache.originals.incoming import Incoming
+from cache.originals.keeper import Purged
+from cache.variants.bounded_tier import Variants, VariantsStat
 
 
 class OriginalStore(Protocol):

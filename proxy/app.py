@@ -13,16 +13,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cache.articles import ArticleIndex
-from cache.durable import GROUP, PRIVATE, Modes
-from cache.elsewhere import Elsewhere, remove_abandoned
-from cache.freshness import CLOCK_TOLERANCE_SECONDS
-from cache.memory import MemoryTier
-from cache.originals import Originals as OriginalsStore
-from cache.singleflight import SingleFlight
-from cache.variants import Variants as VariantsStore
-from proxy.config import Config
-from proxy.configfile import ConfigError
+from cache.across.singleflight import SingleFlight
+from cache.base.durable import GROUP, PRIVATE, Modes
+from cache.http.freshness import CLOCK_TOLERANCE_SECONDS
+from cache.originals.articles import ArticleIndex
+from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.originals.elsewhere import Elsewhere, remove_abandoned
+from cache.variants.bounded_tier import Variants as VariantsStore
+from cache.variants.memory import MemoryTier
+from proxy.config import Config, ConfigError
 from proxy.fetch.fetcher import Fetcher
 from proxy.images.batches import Batches
 from proxy.images.libvips import decoder_problem
@@ -31,14 +30,14 @@ from proxy.observe.metrics import Metrics
 from proxy.policy import Policy, load_manifest
 from proxy.services import intake
 from proxy.services import variants as variants_service
-from proxy.services.articles import Articles, unwrapper_of
-from proxy.services.keptpictures import KeptPictures
+from proxy.services.articles.article_use import Articles, unwrapper_of
+from proxy.services.articles.keptpictures import KeptPictures
+from proxy.services.articles.rewritepool import RewritePool
 from proxy.services.originals import Originals
 from proxy.services.overloads import Overloads
-from proxy.services.purging import Purging
 from proxy.services.rendering import Rendering
-from proxy.services.rewritepool import RewritePool
 from proxy.services.stored import StoredVariants
+from proxy.services.upkeep.purging import Purging
 from proxy.services.variants import Variants
 from proxy.signing import Signer
 
@@ -49,7 +48,7 @@ CHECK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerPlace:
     """Where in a service of several processes an engine runs; `share` divides what belongs to the whole."""
 
     instance_id: str = field(default_factory=lambda: f"imgmirror-{secrets.token_hex(8)}")
@@ -66,7 +65,7 @@ class Engine:
     """Everything but the web: what the server and the commands work with."""
 
     config: Config
-    place: Place
+    place: WorkerPlace
     policy: Policy
     signer: Signer | None
     kept: OriginalsStore
@@ -170,7 +169,7 @@ async def _elsewhere(*, tidy: bool) -> AsyncIterator[Elsewhere | None]:
 async def open_engine(
     config: Config,
     *,
-    place: Place | None = None,
+    place: WorkerPlace | None = None,
     tidy: bool = True,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Engine]:
@@ -180,7 +179,7 @@ async def open_engine(
         ConfigError: the manifest cannot be read, or the decoder is not installed.
         CacheError, OSError: the folders cannot be used.
     """
-    place = place or Place()
+    place = place or WorkerPlace()
     if problem := decoder_problem(config.render.decoder):
         raise ConfigError([problem])
     async with AsyncExitStack() as stack:
@@ -229,7 +228,7 @@ class _Opened:
 
 
 def _assembled(
-    config: Config, place: Place, policy: Policy, opened: _Opened, now: Callable[[], float]
+    config: Config, place: WorkerPlace, policy: Policy, opened: _Opened, now: Callable[[], float]
 ) -> Engine:
     metrics = Metrics()
     batches = Batches(opened.pool)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from proxy.dialects.escapes import base64url_decode, percent_decode, read_source
+from proxy.dialects.base.escapes import base64url_decode, percent_decode, read_source
 from proxy.errors import InvalidRequest, InvalidSource, InvalidTransform
 from proxy.source import Source, escape_bytes, looks_encoded
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from cache.entry import Entry
-from cache.errors import NotKept, SourceBlocked, StoreFull, StoreUnwritable, Superseded
-from cache.fields import kept_fields, merged_fields
-from cache.freshness import kept_against_wish, remaining_seconds
-from cache.originals import Incoming
-from cache.originals import Originals as OriginalsStore
-from cache.singleflight import SingleFlight
+from cache.across.singleflight import SingleFlight
+from cache.base.entry import Entry
+from cache.base.errors import NotKept, SourceBlocked, StoreFull, StoreUnwritable, Superseded
+from cache.http.fields import kept_fields, merged_fields
+from cache.http.freshness import kept_against_wish, remaining_seconds
+from cache.originals.durable_tier import Incoming
+from cache.originals.durable_tier import Originals as OriginalsStore
 from proxy.config import FetchConfig
 from proxy.errors import (
     DecodeFailed,

@@ -5,7 +5,7 @@ again by the next request, a kept one (whose visitors lose nothing) within a min
 remembered for the whole time of its kind. What the origin itself says is taken at its word at once, within bounds: a
 `Retry-After`, and for how long an error answer is fresh (RFC 9111 §4 sees no difference between a picture and a 404).
 
-Shared by the processes of a store as far as it can be written (`cache.failures`). Refuses to know origins:
+Shared by the processes of a store as far as it can be written (`cache.across.failures`). Refuses to know origins:
 those have their circuit breakers in `proxy.fetch`. Runs on the event loop.
 """
 
@@ -17,8 +17,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cache.failures import Failure, Failures
-from cache.freshness import reusable_seconds
+from cache.across.failures import Failure, Failures
+from cache.http.freshness import reusable_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
     MirrorError,

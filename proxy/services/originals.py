@@ -13,11 +13,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cache.entry import Entry
-from cache.errors import CacheError
-from cache.failures import Failure
-from cache.freshness import may_refresh_behind, stale_seconds
-from cache.memory import MemoryTier
+from cache.across.failures import Failure
+from cache.base.entry import Entry
+from cache.base.errors import CacheError
+from cache.http.freshness import may_refresh_behind, stale_seconds
+from cache.variants.memory import MemoryTier
 from proxy.config import FetchConfig
 from proxy.errors import (
     DecodeFailed,

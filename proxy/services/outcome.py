@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from cache.entry import Entry
-from cache.httpdate import format_http_date, parse_http_date
-from cache.validators import parse_etag
+from cache.base.entry import Entry
+from cache.http.httpdate import format_http_date, parse_http_date
+from cache.http.validators import parse_etag
 from proxy.images.workers import Output, Wish
 
 SHORT_SECONDS = 60.0

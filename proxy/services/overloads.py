@@ -5,7 +5,7 @@ from that size on. A picture whose variant took too much has trouble with that o
 on; the next format that the client takes answers meanwhile. Neither is damaged, and neither verdict is for good: it
 holds for a pause that doubles each time, and under the limits and the render version it was found with.
 
-Shared by the processes of a store, and kept across restarts, as far as its file can be written (`cache.failures`).
+All processes of a store share it. It outlives restarts, as far as its file can be written (`cache.across.failures`).
 Runs on the event loop.
 """
 
@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cache.failures import Failure, Failures
+from cache.across.failures import Failure, Failures
 from proxy.config import RenderConfig
 from proxy.errors import InvalidTransform, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.choice import candidates, without

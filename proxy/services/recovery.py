@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from cache.articles import ArticleIndex
+from cache.originals.articles import ArticleIndex
 from proxy.config import FetchConfig
 from proxy.errors import MirrorError, NotAnImage, QueueFull, SourceError, SourceRemoved
 from proxy.fetch.fetcher import Fetcher

@@ -17,9 +17,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from cache.entry import Entry, Former
-from cache.errors import NotKept
-from cache.originals import Originals as OriginalsStore
+from cache.base.entry import Entry, Former
+from cache.base.errors import NotKept
+from cache.originals.durable_tier import Originals as OriginalsStore
 from proxy.source import origin_of
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cache.entry import Entry
-from cache.keys import variant_key
-from cache.variants import Variants
+from cache.base.entry import Entry
+from cache.base.keys import variant_key
+from cache.variants.bounded_tier import Variants
 from proxy.images.choice import ORIGINAL, Candidates, Finding, candidates
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import PictureFacts

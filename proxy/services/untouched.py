@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import brotli
 
-from cache.entry import Entry
-from cache.keys import variant_key
-from cache.originals import Originals as OriginalsStore
-from cache.variants import Variants as VariantsStore
+from cache.base.entry import Entry
+from cache.base.keys import variant_key
+from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.variants.bounded_tier import Variants as VariantsStore
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED
 from proxy.services.outcome import Obtained, Picture, as_picture
 

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cache.entry import Entry
-from cache.memory import MemoryTier
-from cache.originals import Originals as OriginalsStore
-from cache.singleflight import SingleFlight
-from cache.variants import Variants as VariantsStore
+from cache.across.singleflight import SingleFlight
+from cache.base.entry import Entry
+from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.variants.bounded_tier import Variants as VariantsStore
+from cache.variants.memory import MemoryTier
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, sniff
 from proxy.images.transform import Resolved

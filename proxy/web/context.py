@@ -8,19 +8,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cache.memory import MemoryTier
-from cache.originals import Originals as OriginalsStore
-from cache.variants import Variants as VariantsStore
+from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.variants.bounded_tier import Variants as VariantsStore
+from cache.variants.memory import MemoryTier
 from proxy.config import Config
 from proxy.images.batches import Batches
 from proxy.images.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
-from proxy.services.keptpictures import KeptPictures
+from proxy.services.articles.keptpictures import KeptPictures
+from proxy.services.articles.rewritepool import RewritePool
 from proxy.services.originals import Originals
 from proxy.services.overloads import Overloads
-from proxy.services.purging import Purging
-from proxy.services.rewritepool import RewritePool
+from proxy.services.upkeep.purging import Purging
 from proxy.services.variants import Variants
 from proxy.signing import Signer
 from proxy.web.accounts import Accounts

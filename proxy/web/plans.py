@@ -14,12 +14,12 @@ from typing import Literal
 
 from proxy.config import Config, host_name
 from proxy.dialects import Way
-from proxy.dialects.escapes import percent_decode, read_source
+from proxy.dialects.base.escapes import percent_decode, read_source
+from proxy.dialects.base.serving import PRESET, Served
+from proxy.dialects.grammars.worker import is_worker
+from proxy.dialects.grammars.worker import parse as parse_worker
 from proxy.dialects.mounts import Mounted, mounted
 from proxy.dialects.native import parse as parse_native
-from proxy.dialects.serving import PRESET, Served
-from proxy.dialects.worker import is_worker
-from proxy.dialects.worker import parse as parse_worker
 from proxy.errors import (
     InvalidSource,
     InvalidTransform,
@@ -31,7 +31,7 @@ from proxy.images.formats import UNTOUCHED
 from proxy.images.geometry import Limits, Size, make_plan, require_within
 from proxy.images.transform import Resolved, Transform
 from proxy.policy import Policy
-from proxy.services.articles import unwrapper_of
+from proxy.services.articles.article_use import unwrapper_of
 from proxy.services.variants import Asked
 from proxy.signing import Signer
 from proxy.source import Source

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from keeping import NOW, files_below, keep, make_entry
 
-from cache.entry import Entry, Former
-from cache.errors import StoreFull, StoreUnwritable, Superseded
-from cache.keeper import Gone
-from cache.originals import Originals
-from cache.variants import Variants
+from cache.base.entry import Entry, Former
+from cache.base.errors import StoreFull, StoreUnwritable, Superseded
+from cache.originals.durable_tier import Originals
+from cache.originals.keeper import Gone
+from cache.variants.bounded_tier import Variants
 from proxy.dialects import Unwrapper
-from proxy.services.purging import Purging, Wanted
+from proxy.services.upkeep.purging import PurgeWish, Purging
 
 URL = "http://h/a.png"
 DAY = 86400.0
@@ -231,7 +231,7 @@ async def test_history_is_purged_by_age_count_and_date(
             names[incoming.sha256] = body.decode()
             await store.commit(dataclasses.replace(entry, fetched_at=NOW + day * DAY), incoming)
     purger, variants = await purging(store, tmp_path, NOW + 10 * DAY)
-    await purger.purge(Wanted(history=True, **wanted))
+    await purger.purge(PurgeWish(history=True, **wanted))
     entry = await kept(store)
     assert [*(names[item.body_sha256] for item in entry.history), ""] == left
     assert len(bodies(tmp_path)) == len(left)

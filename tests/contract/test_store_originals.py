@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from keeping import NOW, files_below, keep, make_entry
 
-from cache.entry import Entry
-from cache.errors import NotKept, SourceBlocked, StoreFull, StoreRefused, Superseded
-from cache.incoming import BLOCK_BYTES
-from cache.originals import Originals
+from cache.base.entry import Entry
+from cache.base.errors import NotKept, SourceBlocked, StoreFull, StoreRefused, Superseded
+from cache.originals.durable_tier import Originals
+from cache.originals.incoming import BLOCK_BYTES
 
 URL = "http://h/a.png"
 OTHER = "http://h/b.png"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from keeping import NOW, finished, keep, run_program
 
-from cache.originals import Originals
-from cache.scrub import LEAST_PASS_SECONDS, PIECE_BYTES, Clock, Pace, Scrub
+from cache.originals.durable_tier import Originals
+from cache.upkeep.scrub import LEAST_PASS_SECONDS, PIECE_BYTES, Clock, Pace, Scrub
 
 RATE = 1_000_000
 
@@ -143,7 +143,7 @@ async def test_rate_of_zero_reads_nothing(store: Originals) -> None:
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from cache.locks import KeyLocks
+from cache.across.file_locks import KeyLocks
 
 async def main():
     locks = KeyLocks(Path(sys.argv[1]))

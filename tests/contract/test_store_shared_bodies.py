@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from keeping import files_below, keep
 
-from cache import refs
-from cache.durable import Durable
-from cache.keys import source_key
-from cache.layout import Layout
-from cache.originals import Originals
+from cache.base.durable import Durable
+from cache.base.keys import source_key
+from cache.base.layout import Layout
+from cache.originals.durable_tier import Originals, refs
 
 PIXEL = b"a pixel"
 DIGEST = hashlib.sha256(PIXEL).hexdigest()
@@ -103,7 +102,7 @@ async def test_body_that_was_compared_once_is_not_read_for_each_commit(
         compared.append(reader)
         return digest(reader, name)  # type: ignore[arg-type]  # passed on as it came
 
-    monkeypatch.setattr("cache.bodies.hashlib.file_digest", counted)
+    monkeypatch.setattr("cache.originals.bodies.hashlib.file_digest", counted)
     await keep(store, address(2), PIXEL)
     assert not compared
     layout.body(DIGEST).write_bytes(b"A pixel")

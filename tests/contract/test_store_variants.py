@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from keeping import finished, run_program
 
-from cache.errors import StoreRefused
-from cache.layout import CACHE_TAG
-from cache.originals import Originals
-from cache.sweep import MIN_AGE_SECONDS, sweep
-from cache.variants import LARGEST_SHARE, Variants
+from cache.base.errors import StoreRefused
+from cache.base.layout import CACHE_TAG
+from cache.originals.durable_tier import Originals
+from cache.upkeep.sweep import MIN_AGE_SECONDS, sweep
+from cache.variants.bounded_tier import LARGEST_SHARE, Variants
 
 BUDGET = 16 << 20
 SMALL, LARGE = b"s" * 10_000, b"l" * 100_000
@@ -54,7 +54,7 @@ async def test_variant_is_found_by_another_process(variants: Variants, tmp_path:
     """What one worker rendered, the others need not."""
     await variants.put("key", SMALL, tag="t")
     program = (
-        "import asyncio, sys; from pathlib import Path; from cache.variants import Variants\n"
+        "import asyncio, sys; from pathlib import Path; from cache.variants.bounded_tier import Variants\n"
         "async def main():\n"
         "    variants = await Variants.open(Path(sys.argv[1]), max_bytes=1 << 24)\n"
         "    print(len(await variants.get('key')), await variants.put('theirs', b'x', tag='t'))\n"
@@ -311,7 +311,7 @@ async def test_full_disk_costs_the_storing_only(
         )
 
     with monkeypatch.context() as patch:
-        patch.setattr("cache.safe_disk.SafeDisk.store", full)
+        patch.setattr("cache.variants.safe_disk.SafeDisk.store", full)
         assert not await variants.put("key", body, tag="t")
     assert variants.faults == 2
     assert await variants.get("key") is None
@@ -323,11 +323,11 @@ async def test_tier_that_hangs_is_a_miss_in_time(variants: Variants, monkeypatch
     go = threading.Event()
     await variants.put("key", SMALL, tag="t")
     with monkeypatch.context() as patch:
-        patch.setattr("cache.variants.PATIENCE_SECONDS", 0)
-        patch.setattr("cache.shelf.Shelf.use", lambda *_: go.wait(60))
+        patch.setattr("cache.variants.bounded_tier.PATIENCE_SECONDS", 0)
+        patch.setattr("cache.variants.shelf.Shelf.use", lambda *_: go.wait(60))
         assert await variants.get("key") is None
         assert not await variants.put("other", SMALL, tag="t")
-        patch.setattr("cache.variants.MAX_QUEUED", 1)
+        patch.setattr("cache.variants.bounded_tier.MAX_QUEUED", 1)
         assert await variants.get("key") is None
         go.set()
     assert await variants.put("key", SMALL, tag="t")

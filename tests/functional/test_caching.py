@@ -15,8 +15,8 @@ from pictures import chart_png
 from scripted_origin import ScriptedOrigin
 from service import Service, wait_until, write_config
 
-from cache.httpdate import format_http_date
-from cache.keys import source_key
+from cache.base.keys import source_key
+from cache.http.httpdate import format_http_date
 
 PICTURE = chart_png(60, 40)
 LETTER = {

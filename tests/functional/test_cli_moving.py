@@ -19,10 +19,10 @@ from service import write_config
 from warcio.archiveiterator import ArchiveIterator
 from warcs import DATE, MOMENT, chunked, packed, record, response, sha1
 
-from cache.entry import Entry, Former
-from cache.landing import Landing
-from cache.layout import prepare
-from cache.originals import Originals
+from cache.base.entry import Entry, Former
+from cache.base.layout import prepare
+from cache.originals.durable_tier import Originals
+from cache.originals.landing import Landing
 from proxy.archives.items import BadArchive, Skipped
 from proxy.archives.warcreading import WarcReader
 

@@ -16,7 +16,7 @@ from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
 from proxy.app import Engine, open_engine
-from proxy.configfile import load
+from proxy.config.file import load
 from proxy.images.transform import Transform
 from proxy.services.variants import Asked
 from proxy.source import Source
@@ -180,7 +180,9 @@ async def test_body_is_compared_once_and_again_when_its_file_changed(
     await engine.originals.obtain(source)
     read: list[str] = []
     digest = hashlib.file_digest
-    monkeypatch.setattr("cache.bodies.hashlib.file_digest", lambda *given: read.append("") or digest(*given))
+    monkeypatch.setattr(
+        "cache.originals.bodies.hashlib.file_digest", lambda *given: read.append("") or digest(*given)
+    )
     path = engine.kept.body_path(SHA256)
     for _ in range(3):
         assert (await engine.kept.condition(SHA256)).is_sound

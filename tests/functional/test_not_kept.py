@@ -19,9 +19,9 @@ from pictures import chart_png
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
-from cache import durable
+from cache.base import durable
 from proxy.app import Engine, open_engine
-from proxy.configfile import load
+from proxy.config.file import load
 from proxy.images.transform import Transform
 from proxy.services.outcome import SHORT_SECONDS
 from proxy.services.variants import Asked
@@ -62,7 +62,7 @@ def broken_disk(code: int, step: str = "fsync") -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         if step == "fsync":
-            patch.setattr("cache.durable.os.fsync", fail)
+            patch.setattr("cache.base.durable.os.fsync", fail)
         else:
             patch.setattr(Path, "replace", fail)
         yield
@@ -196,7 +196,7 @@ class HeldDisk:
                 self._go.wait()
             sync_folder(folder)
 
-        monkeypatch.setattr("cache.durable.sync_folder", held)
+        monkeypatch.setattr("cache.base.durable.sync_folder", held)
 
     def let_go(self) -> None:
         """Finish what waits, and hold nothing any more."""

@@ -18,10 +18,10 @@ from pictures import cut, photo, photo_jpeg, saved, slow_picture
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
-from cache.keys import source_key
+from cache.base.keys import source_key
 from proxy.app import Engine, open_engine
 from proxy.config import Config
-from proxy.configfile import load
+from proxy.config.file import load
 from proxy.errors import DecodeFailed, OutOfMemory, QueueFull, RenderTimeout
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Inspection, Job, Rendered

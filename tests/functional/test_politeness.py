@@ -19,7 +19,7 @@ from service import Service, wait_until, write_config
 
 from proxy.errors import QueueFull
 from proxy.fetch.fetcher import Fetcher
-from proxy.fetch.pace import Pace
+from proxy.fetch.politeness.pace import Pace
 from proxy.source import Source
 
 

@@ -9,7 +9,7 @@ from commands import invoke
 from rewriting import SOURCE, WRAPPED
 from service import write_config
 
-from proxy.configfile import ConfigError
+from proxy.config import ConfigError
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from service import Service
 
 from proxy.config import Config, SourcesConfig
 from proxy.images.svg import DRAW
-from proxy.services.articles import RewriteSettings
+from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.untouched import CODERS
 
 NS = 'xmlns="http://www.w3.org/2000/svg"'

@@ -12,7 +12,7 @@ from scripted_origin import ScriptedOrigin, head, stall
 from service import write_config
 
 from proxy.app import Engine, open_engine
-from proxy.configfile import load
+from proxy.config.file import load
 from proxy.images.jobs import Inspection, Job
 from proxy.images.transform import Transform
 from proxy.images.workers import RenderPool

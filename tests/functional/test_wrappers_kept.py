@@ -17,7 +17,7 @@ from pictures import chart_png
 from scripted_origin import ScriptedOrigin, running_in_thread
 from service import Service, write_config
 
-from cache.entry import Entry
+from cache.base.entry import Entry
 
 COPY, REAL = chart_png(60, 40), chart_png(90, 70)
 DEAD = "http://127.0.0.1:1/dead.png"

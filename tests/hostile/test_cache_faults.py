@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from keeping import files_below, keep, make_entry
 
-from cache.errors import NotKept, StoreFull, StoreUnreadable, StoreUnwritable
-from cache.incoming import BLOCK_BYTES
-from cache.originals import Originals
+from cache.base.errors import NotKept, StoreFull, StoreUnreadable, StoreUnwritable
+from cache.originals.durable_tier import Originals
+from cache.originals.incoming import BLOCK_BYTES
 
 URL = "http://h/a.png"
 OTHER = "http://h/b.png"
@@ -52,10 +52,10 @@ def break_step(
 ) -> Failing:
     """Make one kind of step fail; return what counts."""
     place, name = {
-        "fsync": ("cache.durable.os", "fsync"),
-        "write": ("cache.durable.os", "write"),
+        "fsync": ("cache.base.durable.os", "fsync"),
+        "write": ("cache.base.durable.os", "write"),
         "rename": (Path, "replace"),
-        "create": ("cache.durable.os", "open"),
+        "create": ("cache.base.durable.os", "open"),
         "delete": (Path, "unlink"),
         "mkdir": (Path, "mkdir"),
     }[step]
@@ -184,7 +184,7 @@ async def test_body_on_a_disk_that_becomes_full_is_served_and_not_kept(
     elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
     elsewhere.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cache.incoming.os.fdopen", fdopen)
+        patch.setattr("cache.originals.incoming.os.fdopen", fdopen)
         patch.setattr("tempfile.tempdir", str(elsewhere))
         async with store.receive() as incoming:
             for start in range(0, len(body), 5000):
@@ -212,7 +212,8 @@ async def test_store_that_cannot_be_locked_keeps_nothing(store: Originals) -> No
     await keep(store, URL, b"one")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "cache.locks.KeyLocks._try", Failing(lambda: None, at=0, code=errno.EROFS, for_ever=True)
+            "cache.across.file_locks.KeyLocks._try",
+            Failing(lambda: None, at=0, code=errno.EROFS, for_ever=True),
         )
         with pytest.raises(StoreUnwritable):
             await keep(store, OTHER, b"two")

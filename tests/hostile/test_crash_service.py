@@ -22,7 +22,7 @@ from pictures import chart_png
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
-from cache.keys import source_key
+from cache.base.keys import source_key
 from proxy.errors import MirrorError
 
 PATH = os.pathsep.join([str(Path(__file__).parents[1] / "lib"), str(Path(__file__).parents[2])])

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from crash_files import PASS, Fate, Plot, Step, Watch, faulty
 
-from cache import durable, threads
+from cache.base import durable, threads
 from proxy.cli import main
 
 

@@ -16,12 +16,15 @@ LAYERS = {
     "proxy.process": set(),
     "proxy.prolog": set(),
     "proxy.source": {"proxy.errors"},
-    "proxy.config": {"proxy.version", "proxy.policy", "proxy.images"},
-    "proxy.configfile": {"proxy.config"},
-    "proxy.policy": {"proxy.errors", "proxy.source", "proxy.config", "proxy.configfile"},
+    "proxy.patterns": {"proxy.errors", "proxy.source"},
+    "proxy.config": {"proxy.version", "proxy.patterns", "proxy.images"},
+    "proxy.policy": {"proxy.errors", "proxy.source", "proxy.patterns", "proxy.config"},
     "proxy.signing": {"proxy.errors"},
     "proxy.observe": {"proxy.version"},
-    "proxy.fetch": {"proxy.errors", "proxy.prolog", "proxy.source", "proxy.config", "proxy.policy", "proxy.version"},
+    "proxy.fetch": {
+        "proxy.errors", "proxy.prolog", "proxy.source", "proxy.config", "proxy.patterns", "proxy.policy",
+        "proxy.version",
+    },
     "proxy.images": {"proxy.errors", "proxy.config", "proxy.prolog"},
     "proxy.dialects": {"proxy.errors", "proxy.source"},
     "proxy.rewrite": {"proxy.errors", "proxy.source", "proxy.config", "proxy.dialects"},
@@ -48,8 +51,8 @@ ONE_IMPORTER = {
 
 PURE = (
     "proxy/source.py", "proxy/rate.py", "proxy/prolog.py", "proxy/signing.py", "proxy/errors.py",
-    "proxy/web/negotiate.py", "cache/freshness.py", "cache/fields.py", "cache/keys.py", "cache/validators.py",
-    "proxy/dialects", "proxy/rewrite", "proxy/images",
+    "proxy/patterns.py", "proxy/web/negotiate.py", "cache/http", "cache/base/keys.py",
+    "cache/base/entry.py", "proxy/dialects", "proxy/rewrite", "proxy/images",
 )  # fmt: skip
 PURE_EXCEPT = {
     "proxy/images/batches.py",

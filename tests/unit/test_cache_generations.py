@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from keeping import finished, run_program
 
-from cache.generations import SLOTS, Generations
+from cache.across.generations import SLOTS, Generations
 
 URL = "http://h/a.png"
 
@@ -54,7 +54,7 @@ async def test_stamp_bumped_by_another_process_is_seen(tmp_path: Path) -> None:
     generations = open_at(tmp_path)
     before = generations.stamp(URL)
     program = (
-        "import sys; from pathlib import Path; from cache.generations import Generations\n"
+        "import sys; from pathlib import Path; from cache.across.generations import Generations\n"
         "Generations(Path(sys.argv[1])).bump(sys.argv[2])"
     )
     await finished(run_program(program, tmp_path / "generations", URL))
@@ -144,7 +144,7 @@ def test_bump_that_cannot_be_written_makes_all_distrust_all(
     def refuse(*_: object) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("cache.generations.os.pwrite", refuse)
+    monkeypatch.setattr("cache.across.generations.os.pwrite", refuse)
     one.bump(URL)
     assert other.check()
     assert other.stamp(URL) != before

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from keeping import finished, run_program
 
-from cache.errors import FlightClosed
-from cache.locks import KeyLocks
-from cache.singleflight import SingleFlight
+from cache.across.file_locks import KeyLocks
+from cache.across.singleflight import SingleFlight
+from cache.base.errors import FlightClosed
 
 
 class Work:
@@ -191,8 +191,8 @@ async def test_flight_without_locks_still_computes(tmp_path: Path) -> None:
 COMPUTER = """
 import asyncio, sys
 from pathlib import Path
-from cache.locks import KeyLocks
-from cache.singleflight import SingleFlight
+from cache.across.file_locks import KeyLocks
+from cache.across.singleflight import SingleFlight
 
 async def main(folder):
     made, effects = folder / "made", folder / "effects"

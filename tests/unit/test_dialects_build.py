@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from proxy.dialects import GRAMMARS, Unwrapper
-from proxy.dialects.asked import tidied
+from proxy.dialects.base.asked import tidied
 from proxy.errors import InvalidTransform
 from proxy.images.geometry import Limits, asked_area, make_plan
 from proxy.images.resolved import Resolved

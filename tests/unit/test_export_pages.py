@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.config import RewriteConfig
 from proxy.rewrite.exporting.reading import FOREIGN_BASE, NO_FILE
-from proxy.rewrite.htmlscan import SPEAKING, HtmlScanner, StyleSheet
+from proxy.rewrite.markup.htmlscan import SPEAKING, HtmlScanner, StyleSheet
 
 WRAPPED = f"https://cors.zfour.workers.dev/?{SOURCE}"
 SIZES = 'sizes="(max-width: 640px) 100vw, 640px"'

@@ -11,7 +11,7 @@ from proxy.images.transform import Transform
 from proxy.images.workers import Rendered
 from proxy.services.exporting.offers import shown_of, widths_of, wishes_of
 from proxy.services.exporting.svg import is_passive
-from proxy.services.warming import Browser
+from proxy.services.warm.warming import Browser
 
 AVIF, WEBP, PLAIN = (
     Browser("", formats) for formats in (("avif", "webp", "fallback"), ("webp", "fallback"), ("fallback",))

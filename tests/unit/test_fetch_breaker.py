@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import SourceError, SourceFailed, SourceRefused, SourceTimeout, SourceUnreachable
-from proxy.fetch.breaker import (
+from proxy.fetch.politeness.breaker import (
     MAX_ASKED_SECONDS,
     MAX_ORIGINS,
     MAX_PAUSE_SECONDS,

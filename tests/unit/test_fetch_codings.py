@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import SourceFailed, SourceUnreachable
-from proxy.fetch.codings import Unpacker
+from proxy.fetch.answers.codings import Unpacker
 
 if sys.version_info >= (3, 14):
     from compression import zstd

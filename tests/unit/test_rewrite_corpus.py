@@ -10,9 +10,9 @@ import pytest
 from markdown_it import MarkdownIt
 from rewriting import rewrite
 
-from proxy.rewrite.inline import InlineScanner
-from proxy.rewrite.journal import merged, undo
-from proxy.rewrite.layers import decode_markdown
+from proxy.rewrite.base.layers import decode_markdown
+from proxy.rewrite.commonmark.inline import InlineScanner
+from proxy.rewrite.ondisk.journal import merged, undo
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "articles"
 CLOUDINARY = "https://res.cloudinary.com/dimaslanjaka/image/fetch/"

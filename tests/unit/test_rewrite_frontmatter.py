@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from rewriting import SOURCE, WRAPPED, ours, rewrite, text
 
 from proxy.config import RewriteConfig
-from proxy.rewrite import yamlfront
-from proxy.rewrite.files import find_articles
-from proxy.rewrite.frontmatter import MAX_BYTES
+from proxy.rewrite.front import yamlfront
+from proxy.rewrite.front.frontmatter import MAX_BYTES
+from proxy.rewrite.ondisk.files import find_articles
 
 HEAD = ours(preset="headimg")
 THUMB = ours(preset="thumbnail")

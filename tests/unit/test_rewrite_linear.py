@@ -16,9 +16,9 @@ from instructions import instructions
 from rewriting import BASE, WRAPPED, ours, rewrite
 
 from proxy.config import RewriteConfig
-from proxy.rewrite import blocks
+from proxy.rewrite.commonmark import blocks
 from proxy.rewrite.rewriter import Rewriter, TextKind
-from proxy.rewrite.sitetext import SITE_KINDS
+from proxy.rewrite.site.sitetext import SITE_KINDS
 
 TOKENS = (
     "#", " ", "\n", "<", "`", "[", "](", "!", "> ", "- ", "|", "\\|", "{{<", "%}", "&", '"', "//a", "<a b=", "<!--",

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rewriting import BASE, SOURCE, WRAPPED
 
 from proxy.config import RewriteConfig
+from proxy.dialects.base.trace import trace_of
 from proxy.dialects.known import FORM_TRACES, GRAMMARS, traces
-from proxy.dialects.trace import trace_of
 from proxy.rewrite.quicklook import QuickLook, may_name
 from proxy.rewrite.rewriter import Rewriter, RewriteResult, TextKind, kind_of
 from proxy.source import Source

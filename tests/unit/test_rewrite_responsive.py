@@ -15,12 +15,19 @@ from responsive import PHOTO, candidates, enriched, images
 from rewriting import BASE, SOURCE, WORKER, WRAPPED, ours
 
 from proxy.dialects import Unwrapper
-from proxy.rewrite.enriching import DYNAMIC, JSX, NOT_KEPT, REFERENCE, TAKES_LINES, UNCERTAIN_MARKDOWN
-from proxy.rewrite.journal import Entry, Journal, former_bases, lost, merged, undo
-from proxy.rewrite.kept import Kept
+from proxy.rewrite.attributes.enriching import (
+    DYNAMIC,
+    JSX,
+    NOT_KEPT,
+    REFERENCE,
+    TAKES_LINES,
+    UNCERTAIN_MARKDOWN,
+)
+from proxy.rewrite.base.kept import Kept
+from proxy.rewrite.ondisk.journal import Journal, RewrittenAddress, former_bases, lost, merged, undo
 from proxy.rewrite.rewriter import TextKind
-from proxy.services.former import with_former_wrappers
-from proxy.services.warming import Work
+from proxy.services.warm.former import with_former_wrappers
+from proxy.services.warm.warming import PictureToWarm
 from proxy.source import Source
 
 FIRST = '<img src="/local.png">'
@@ -369,7 +376,7 @@ def test_former_wrapper_of_a_markdown_image_that_became_a_tag_is_remembered(tmp_
     entries = merged([], article, replaced=result.changes, new_data=result.data)
     Journal(tmp_path).write(path, entries)
     assert former_bases([tmp_path]) == [BASE]
-    (work,) = with_former_wrappers([Work(Source.parse(SOURCE), (), ())], [path], Unwrapper(()))
+    (work,) = with_former_wrappers([PictureToWarm(Source.parse(SOURCE), (), ())], [path], Unwrapper(()))
     assert [source.url for source in work.written] == [WRAPPED]
 
 
@@ -420,7 +427,7 @@ def test_undo_gives_the_bytes_back_after_further_runs(
     article: bytes, kind: TextKind, kept: Kept, plain_first: bool
 ) -> None:
     """A plain run before, then responsive markup, then a move to another base: one way back."""
-    data, entries = article, list[Entry]()
+    data, entries = article, list[RewrittenAddress]()
     runs = [(BASE, kept), ("https://new.example", kept)]
     for base, known in [(BASE, {}), *runs] if plain_first else runs:
         former = {"rewrite": {"former_urls": ["https://old.example", BASE], "markdown_images": True}}

@@ -12,7 +12,7 @@ from rewriting import BASE, SOURCE, WORKER, WRAPPED, ours, rewrite, text
 
 from proxy.config import RewriteConfig
 from proxy.rewrite.rewriter import TextKind
-from proxy.rewrite.sitetext import SITE_KINDS, site_kind
+from proxy.rewrite.site.sitetext import SITE_KINDS, site_kind
 from proxy.source import Source
 
 SVG = "http://h/a.svg"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fetching import fetch_config
 
-from cache.failures import Failures
-from cache.threads import StoreThreads
+from cache.across.failures import Failures
+from cache.base.threads import StoreThreads
 from proxy.config import FetchConfig
 from proxy.errors import (
     AnswerHead,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cache.failures import Failure, Failures
-from cache.threads import StoreThreads
+from cache.across.failures import Failure, Failures
+from cache.base.threads import StoreThreads
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, NotAnImage, OutOfMemory, QueueFull, RenderTimeout, TooManyPixels
 from proxy.images.formats import PictureFacts

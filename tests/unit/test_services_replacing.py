@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from keeping import NOW, make_entry
 
-from cache.entry import Entry, Former
-from cache.originals import Originals
+from cache.base.entry import Entry, Former
+from cache.originals.durable_tier import Originals
 from proxy.services.replacing import ANOTHER_SIZE, PLACEHOLDER, Replacing
 
 WEEK = 7 * 86400.0

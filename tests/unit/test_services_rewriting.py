@@ -19,20 +19,19 @@ from proxy.cli import build_parser
 from proxy.cli import rewrite as rewrite_command
 from proxy.config import Config, SourcesConfig
 from proxy.errors import QueueFull, RequestTooLarge
-from proxy.rewrite.kept import Kept
-from proxy.services import rewritepool, rewriteprocess
-from proxy.services.articles import RewriteSettings
-from proxy.services.gathering import gather
-from proxy.services.rewritejobs import (
-    Limits,
+from proxy.rewrite.base.kept import Kept
+from proxy.services.articles.article_use import RewriteSettings, rewritepool, rewriteprocess
+from proxy.services.articles.rewritejobs import (
+    ArticleLimits,
     frame,
     read_frame,
     settings_from_wire,
     settings_to_wire,
 )
-from proxy.services.rewritepool import RewritePool
-from proxy.services.rewriteprocess import SMALL_BYTES, GuardedRewriter, RewriteProcess, TooCostly
-from proxy.services.rewritetree import Run
+from proxy.services.articles.rewritepool import RewritePool
+from proxy.services.articles.rewriteprocess import SMALL_BYTES, GuardedRewriter, RewriteProcess, TooCostly
+from proxy.services.articles.rewritetree import Run
+from proxy.services.warm.gathering import gather
 
 SETTINGS = RewriteSettings.of(Config(sources=SourcesConfig(keys=("a key of this test",))), base_url=BASE)
 ARTICLE = f"---\nheadimg: {WRAPPED}\n---\n![\xe9]({WRAPPED})\n`{WRAPPED}`\n![](https://wsrv.nl/?url=h/a.png&w=9&x=1)\n"
@@ -40,8 +39,8 @@ LARGE = ARTICLE.encode("latin-1") + b"text \xff" * (SMALL_BYTES // 6)
 SLOW = f"![]({WRAPPED})\n\n".encode() + b"> " * 20 + b"a\n" * 400_000
 """Tens of seconds of processor time: deep quotes whose lines are lazy."""
 HUGE = b"a" * (64 << 20)
-SHORT = Limits(cpu_seconds=1)
-NARROW = Limits(memory_bytes=200 << 20)
+SHORT = ArticleLimits(cpu_seconds=1)
+NARROW = ArticleLimits(memory_bytes=200 << 20)
 
 
 @pytest.fixture
@@ -120,7 +119,7 @@ def test_small_article_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None
     [(SHORT, SLOW, "more than 1 s of processor time"), (NARROW, HUGE, "more than 200 MiB of memory")],
 )
 def test_article_that_takes_too_much_is_refused_and_the_next_is_read(
-    limits: Limits, article: bytes, reason: str
+    limits: ArticleLimits, article: bytes, reason: str
 ) -> None:
     """The reason names the limit; the process is gone, memory and all, and a new one reads on."""
     with GuardedRewriter(SETTINGS, limits=limits) as rewriter:
@@ -206,7 +205,7 @@ async def test_cancelled_article_ends_its_process_and_frees_its_place(
 def test_process_of_a_large_service_is_kept() -> None:
     """What its parent had resident is not the process's own."""
     program = (
-        "from proxy.services.rewriteprocess import RewriteProcess\n"
+        "from proxy.services.articles.rewriteprocess import RewriteProcess\n"
         "from test_services_rewriting import ARTICLE, SETTINGS\n"
         "ballast = b'x' * (400 << 20)\n"
         "process = RewriteProcess()\n"
