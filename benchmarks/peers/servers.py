@@ -62,8 +62,15 @@ def _said(command: list[str], pattern: str) -> str:
     return found[1] if found else "unknown version"
 
 
-def ourselves() -> Peer:
-    """Return `imgmirror serve` of this work tree with a render process for each core."""
+def ourselves(
+    root: Path = ROOT, *, name: str = "imgmirror", program: tuple[str, ...] = ("-m", "proxy")
+) -> Peer:
+    """Return `imgmirror serve` of the work tree `root`, by its own interpreter, with a render process for each core.
+
+    program: what the interpreter runs instead; `{scratch}` in it stands for the scratch folder.
+    """
+    own = root / ".venv" / "bin" / "python"
+    python = str(own) if own.exists() else sys.executable
 
     def address(ask: Ask) -> str:
         quality = f",quality={ask.quality}" if ask.quality else ""
@@ -72,7 +79,8 @@ def ourselves() -> Peer:
         )
 
     def command(launch: Launch) -> list[str]:
-        return [sys.executable, "-m", "proxy", "serve", "--port", str(launch.port)]
+        run = [part.replace("{scratch}", str(launch.scratch)) for part in program]
+        return [python, *run, "serve", "--port", str(launch.port)]
 
     def environment(launch: Launch) -> dict[str, str]:
         return {
@@ -83,12 +91,10 @@ def ourselves() -> Peer:
             "IMGMIRROR_LOG": "error",
         }
 
-    text = (ROOT / "proxy" / "version.py").read_text(encoding="utf-8")
+    text = (root / "proxy" / "version.py").read_text(encoding="utf-8")
     found = re.search(r'"([0-9][^"]*)"', text)
-    version = (
-        f"{found[1] if found else '?'}, {_said([sys.executable, '-m', 'PIL', '--version'], r'(Pillow .*)')}"
-    )
-    return Peer("imgmirror", version, address, command, environment=environment)
+    version = f"{found[1] if found else '?'}, {_said([python, '-m', 'PIL', '--version'], r'(Pillow .*)')}"
+    return Peer(name, version, address, command, environment=environment, folder=root)
 
 
 def thumbor(folder: Path) -> Peer:

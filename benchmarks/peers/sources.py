@@ -6,13 +6,14 @@ Photos come from a folder that the user names, else from a package of the distri
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
 from service import photo
 
 from peers import EXTENSIONS
@@ -22,6 +23,9 @@ LONGEST_SIDE_PX = 2040
 SMALLEST_PX = 1200
 PACKAGES = ("lomiri-wallpapers-16.04", "ubuntu-wallpapers", "kodak-images")
 GENERATED = 6
+CHART_SIZE = (700, 400)
+CHARTS = 8
+_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
 _SETTINGS: dict[str, dict[str, int]] = {
     "jpeg": {"quality": 90},
     "png": {"compress_level": 6},
@@ -79,6 +83,42 @@ def make(bodies: list[bytes], formats: Iterable[str], folder: Path) -> dict[str,
     return made
 
 
+def charts(folder: Path, *, count: int = CHARTS) -> list[Path]:
+    """Write `count` different charts of `CHART_SIZE` as PNG below `folder` and return their files."""
+    folder.mkdir()
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for seed, path in enumerate(paths):
+        chart(seed).save(path, "PNG", compress_level=9, pnginfo=_marked_text())
+    return paths
+
+
+def chart(seed: int) -> Image.Image:
+    """Return a chart as a page shows one: white ground, grid, bars, two curves, letters with smooth edges."""
+    rng = random.Random(seed)  # noqa: S311 - a picture, not a secret
+    width, height = CHART_SIZE
+    picture = Image.new("RGB", (2 * width, 2 * height), "white")
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(26)
+    for row in range(1, 10):
+        draw.line((80, row * 80, 2 * width - 40, row * 80), fill="#dddddd", width=2)
+        draw.text((14, row * 80 - 16), f"{100 - row * 10}", fill="#444444", font=font)
+    for column in range(14):
+        left, top = 100 + column * 90, rng.randrange(120, 680)
+        draw.rectangle((left, top, left + 56, 720), fill=rng.choice(_COLOURS))
+        draw.text((left, 736), f"{2000 + column}", fill="#444444", font=font)
+    for colour in _COLOURS[:2]:
+        points = [(100 + x * 45, rng.randrange(100, 700)) for x in range(28)]
+        draw.line(points, fill=colour, width=6, joint="curve")
+    draw.text((width // 2, 20), f"Measured values, series {seed}", fill="black", font=font)
+    return picture.resize(CHART_SIZE, Image.Resampling.LANCZOS)
+
+
+def _marked_text() -> PngImagePlugin.PngInfo:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", MARK.decode("ascii"))
+    return text
+
+
 def _write(body: bytes, path: Path, name: str) -> None:
     with Image.open(BytesIO(body)) as opened:
         opened.draft("RGB", (LONGEST_SIDE_PX, LONGEST_SIDE_PX))
@@ -86,9 +126,7 @@ def _write(body: bytes, path: Path, name: str) -> None:
     picture.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
     marked: dict[str, object]
     if name == "png":
-        text = PngImagePlugin.PngInfo()
-        text.add_text("Comment", MARK.decode("ascii"))
-        marked = {"pnginfo": text}
+        marked = {"pnginfo": _marked_text()}
     else:
         exif = Image.Exif()
         exif[ExifTags.Base.ImageDescription] = MARK.decode("ascii")
