@@ -5,12 +5,12 @@ own service from there, all against one scripted origin on loopback, and they ta
 states are compared in one run on a machine that others use too. Every picture is a source never asked for before, with
 a body never sent before.
 
-    python benchmarks/cold.py . ../before --rounds 5 --jobs photo-webp chart-webp
+    python benchmarks/cold.py . ../before --rounds 5 --jobs jpeg-webp chart-webp
     python benchmarks/cold.py . --photos FOLDER          # JPEGs of yours instead of generated ones
     python benchmarks/cold.py . --only-time              # without the rounds that count calls and system calls
 
 Printed for each picture: milliseconds of processor time of the event loop, of the web process's other threads and of
-the render processes; the same work by the bare codecs (`coldway/codecs.py`, a loop in one process), and what is left
+the render processes; the same work by the bare codecs (`peers/codec_loop.py`, a loop in one process), and what is left
 without it; waits and preemptions; pictures per second. The floors (`coldway/floor.py`) do the fetch, and the keeping
 without and with fsync, and no codecs. Two more rounds count system calls of the web process (strace) and calls of
 Python functions (`coldway/probe.py`). Figures are medians of the rounds, with minimum and maximum. Linux only.
@@ -22,13 +22,11 @@ import argparse
 import contextlib
 import functools
 import itertools
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -37,7 +35,9 @@ from coldway import counting
 from coldway.usage import Usage, usage
 from peers import Ask, Launch, Peer, Running, running, servers
 from peers.asking import ask
-from peers.sources import charts, make, photos
+from peers.bare_codecs import NAME, bare_codecs
+from peers.jobs import JOBS, Job
+from peers.sources import make_sources, photos
 from service import machine, started
 
 HERE = Path(__file__).parent
@@ -47,27 +47,8 @@ SETTLE_SECONDS = 0.4
 """What is done after the answer (the commit) counts too."""
 SELDOM = 0.5
 """What happens less often for each picture is not printed."""
+STEPS = ("decode", "resize", "encode")
 FLOORS = ("fetch", "thread", "sync")
-CODECS = "bare codecs"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Thumbnails of one kind. sources: a folder of `scratch/sources`."""
-
-    sources: str
-    output: str
-    quality: int
-    box: tuple[int, int]
-
-
-JOBS = {
-    "photo-jpeg": Job("jpeg", "jpeg", 80, (512, 512)),
-    "photo-webp": Job("jpeg", "webp", 75, (512, 512)),
-    "photo-avif": Job("jpeg", "avif", 65, (512, 512)),
-    "chart-png": Job("charts", "png", 0, (400, 300)),
-    "chart-webp": Job("charts", "webp", 75, (400, 300)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +80,7 @@ class Cold:
             if number >= pictures:
                 return None
             source = f"{self.base}/{job.sources}/{files[number % len(files)]}?{next(self._tickets)}"
-            return at.peer.address(Ask(source, job.output, job.quality or None, *job.box))
+            return at.peer.address(Ask(source, job.output, job.quality, *job.box))
 
         answers = ask(at, clients=CLIENTS, questions=question)
         if answers.failures:
@@ -117,10 +98,10 @@ class Cold:
     def timed(self, name: str, everybody: Sequence[Running]) -> None:
         """Print one job's table of times."""
         job = JOBS[name]
-        able = [at for at in everybody if job.output in at.peer.formats]
+        able = list(everybody)
         turns: dict[str, list[Turn]] = {at.peer.name: [] for at in able}
-        codecs: list[dict[str, float]] = []
-        with bare_codecs(self.sources / job.sources, job) as work:
+        alone: list[dict[str, float]] = []
+        with bare_codecs(self.sources / job.sources, job) as codecs:
             for at in able:
                 self.ask(at, job, pictures=WARM_UP)
             for round_ in range(self.args.rounds):
@@ -129,16 +110,16 @@ class Cold:
                     turns[at.peer.name].append(self.turn(at, job))
                     # Beside every service, since a busy machine makes the codecs dearer as well.
                     if at.peer.name not in FLOORS:
-                        codecs.append(work(max(8, self.args.pictures // 4)))
-        self._print_times(name, turns, codecs)
+                        alone.append(codecs.work(max(8, self.args.pictures // 4)))
+        self._print_times(job, turns, alone)
 
-    def _print_times(self, name: str, turns: dict[str, list[Turn]], codecs: list[dict[str, float]]) -> None:
-        job, rounds, pictures = JOBS[name], self.args.rounds, self.args.pictures
+    def _print_times(self, job: Job, turns: dict[str, list[Turn]], alone: list[dict[str, float]]) -> None:
+        rounds, pictures = self.args.rounds, self.args.pictures
         print(
-            f"\n{name}: to {job.output} of {job.box[0]}x{job.box[1]}, {CLIENTS} clients, "
+            f"\n{job.title}, {CLIENTS} clients, "
             f"{rounds} rounds of {pictures} pictures; each picture, median (minimum-maximum)"
         )
-        steps = {step: statistics.median(one[step] for one in codecs) * 1000 for step in codecs[0]}
+        steps = {step: statistics.median(one[step] for one in alone) * 1000 for step in STEPS}
         bare = sum(steps.values())
         rows: dict[str, Callable[[Turn], float]] = {
             "event loop, ms": lambda t: t.used.loop_seconds * 1000,
@@ -165,7 +146,7 @@ class Cold:
             },
         )
         told = ", ".join(f"{step} {ms:.2f}" for step, ms in steps.items())
-        print(f"{CODECS}: {bare:.2f} ms ({told})")
+        print(f"{NAME}: {bare:.2f} ms ({told})")
 
     def counted(self, name: str, checkouts: Sequence[Path]) -> None:
         """Print one job's table of calls."""
@@ -223,26 +204,6 @@ def _floor(mode: str) -> Peer:
     return Peer(mode, "", lambda asked: f"/?source={quote(asked.source, safe='')}", command)
 
 
-@contextlib.contextmanager
-def bare_codecs(folder: Path, job: Job) -> Iterator[Callable[[int], dict[str, float]]]:
-    """Yield a function that makes so many thumbnails and returns the seconds of each step for one."""
-    words = [folder, job.output, job.quality, *job.box]
-    command = [sys.executable, str(HERE / "coldway" / "codecs.py"), *map(str, words)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        asked, answered = process.stdin, process.stdout
-        answered.readline()
-
-        def work(count: int) -> dict[str, float]:
-            asked.write(f"{count}\n")
-            asked.flush()
-            return {step: seconds / count for step, seconds in json.loads(answered.readline()).items()}
-
-        yield work
-        asked.close()
-
-
 def _spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
@@ -270,8 +231,7 @@ def run(args: argparse.Namespace) -> None:
     ):
         scratch = Path(folder)
         (scratch / "sources").mkdir()
-        make(bodies, ["jpeg"], scratch / "sources")
-        charts(scratch / "sources" / "charts")
+        make_sources(bodies, args.jobs, scratch / "sources")
         origin = [sys.executable, str(HERE / "peers" / "origin.py"), str(scratch / "sources")]
         port = stack.enter_context(started(origin, {"PYTHONPATH": str(HERE)}))
         cold = Cold(args, scratch, f"http://127.0.0.1:{port}")
@@ -294,7 +254,7 @@ def main() -> None:
     parser.add_argument(
         "checkouts", type=Path, nargs="*", default=[HERE.parent], help="work trees with a .venv"
     )
-    parser.add_argument("--jobs", nargs="+", choices=list(JOBS), default=["photo-webp", "chart-webp"])
+    parser.add_argument("--jobs", nargs="+", choices=list(JOBS), default=["jpeg-webp", "chart-webp"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=40, help="pictures of each turn")
     parser.add_argument("--counted", type=int, default=20, help="pictures of the rounds that count calls")

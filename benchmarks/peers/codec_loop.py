@@ -1,6 +1,6 @@
 """The bare codecs: decode, resize and encode called straight from a loop in one process.
 
-`python codecs.py FOLDER OUTPUT QUALITY WIDTH HEIGHT` prints a line when it is ready. It takes a count on each
+`python codec_loop.py FOLDER OUTPUT QUALITY WIDTH HEIGHT` prints a line when it is ready. It takes a count on each
 line of its input, makes so many thumbnails of the folder's pictures, and prints the seconds of processor time of each
 step as JSON. The same libraries as the service's, the same settings of the encoders, and nothing around them.
 """
