@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cache.originals.durable_tier import Originals as OriginalsStore
-from cache.variants.bounded_tier import Variants as VariantsStore
+from cache.originals.durable_tier import Originals
+from cache.variants.bounded_tier import Variants
 from cache.variants.memory import MemoryTier
 from proxy.config import Config
 from proxy.images.batches import Batches
@@ -18,10 +18,10 @@ from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
 from proxy.services.articles.keptpictures import KeptPictures
 from proxy.services.articles.rewritepool import RewritePool
-from proxy.services.originals import Originals
-from proxy.services.overloads import Overloads
+from proxy.services.serving.kept import KeptOriginals
+from proxy.services.serving.way import PictureWay
+from proxy.services.troubles.overloads import Overloads
 from proxy.services.upkeep.purging import Purging
-from proxy.services.variants import Variants
 from proxy.signing import Signer
 from proxy.web.accounts import Accounts
 from proxy.web.clients import Clients, clients_of
@@ -37,13 +37,13 @@ class Context:
     policy: Policy
     signer: Signer | None
     plans: Plans
-    originals: Originals
-    variants: Variants
+    originals: KeptOriginals
+    variants: PictureWay
     purging: Purging
     rewriting: RewritePool
     pictures: KeptPictures
-    kept: OriginalsStore
-    variant_store: VariantsStore
+    kept: Originals
+    variant_store: Variants
     memory: MemoryTier
     pool: RenderPool
     batches: Batches

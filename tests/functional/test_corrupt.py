@@ -18,7 +18,7 @@ from service import Service, write_config
 from proxy.app import Engine, open_engine
 from proxy.config.file import load
 from proxy.images.transform import Transform
-from proxy.services.variants import Asked
+from proxy.services.serving.values import PictureOrder
 from proxy.source import Source
 
 PICTURE, OTHER = chart_png(60, 40, seed=1), chart_png(60, 40, seed=2)
@@ -195,8 +195,8 @@ async def test_body_is_compared_once_and_again_when_its_file_changed(
     assert len(read) == 3
 
 
-def _asked(source: Source, width: int) -> Asked:
-    return Asked(source, Transform.parse(f"width={width}").resolved({}), ("png",))
+def _asked(source: Source, width: int) -> PictureOrder:
+    return PictureOrder(source, Transform.parse(f"width={width}").resolved({}), ("png",))
 
 
 @pytest.fixture

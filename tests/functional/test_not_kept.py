@@ -23,8 +23,7 @@ from cache.base import durable
 from proxy.app import Engine, open_engine
 from proxy.config.file import load
 from proxy.images.transform import Transform
-from proxy.services.outcome import SHORT_SECONDS
-from proxy.services.variants import Asked
+from proxy.services.serving.values import SHORT_SECONDS, PictureOrder
 from proxy.source import Source
 
 PICTURE, OTHER = chart_png(60, 40, seed=1), chart_png(60, 40, seed=2)
@@ -68,9 +67,11 @@ def broken_disk(code: int, step: str = "fsync") -> Iterator[None]:
         yield
 
 
-def asked(origin: ScriptedOrigin, path: str, width: int = 20) -> Asked:
+def asked(origin: ScriptedOrigin, path: str, width: int = 20) -> PictureOrder:
     """Return a variant to be asked for."""
-    return Asked(Source.parse(origin.url(path)), Transform.parse(f"width={width}").resolved({}), ("png",))
+    return PictureOrder(
+        Source.parse(origin.url(path)), Transform.parse(f"width={width}").resolved({}), ("png",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ async def test_slow_commit_lets_the_answer_go_without_calling_it_stored(
     engine: Engine, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody knows yet whether the disk takes the original, so the answer lives for a minute."""
-    monkeypatch.setattr("proxy.services.intake.KEEP_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("proxy.services.serving.keeping.KEEP_GRACE_SECONDS", 0.0)
     origin.serve("/slow.png", PICTURE)
     release = asyncio.Event()
     commit = engine.kept.commit
@@ -231,7 +232,7 @@ async def test_many_redirects_to_kept_bytes_are_answered_before_any_of_their_com
     media_type: str,
 ) -> None:
     """One commit is inside the disk and the others wait for it; every answer is there, and none says it is kept."""
-    monkeypatch.setattr("proxy.services.intake.KEEP_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("proxy.services.serving.keeping.KEEP_GRACE_SECONDS", 0.0)
     origin.serve("/same", body, headers={"Content-Type": media_type})
     await engine.originals.obtain(Source.parse(origin.url("/same")))
     sources = []
@@ -260,7 +261,7 @@ async def test_slow_commit_of_bytes_that_nobody_keeps_is_waited_for(
     held_disk: Callable[[], HeldDisk],
 ) -> None:
     """There is no body to answer with before the first commit, so the original is answered after it."""
-    monkeypatch.setattr("proxy.services.intake.KEEP_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("proxy.services.serving.keeping.KEEP_GRACE_SECONDS", 0.0)
     origin.serve("/new.png", PICTURE)
     disk = held_disk()
     source = Source.parse(origin.url("/new.png"))

@@ -27,8 +27,8 @@ from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Inspection, Job, Rendered
 from proxy.images.transform import Transform
 from proxy.images.workers import RenderPool
-from proxy.services.overloads import FIRST_PAUSE_SECONDS
-from proxy.services.variants import Asked
+from proxy.services.serving.values import PictureOrder
+from proxy.services.troubles.overloads import FIRST_PAUSE_SECONDS
 from proxy.source import Source
 from proxy.web import application
 from proxy.web.handlers import service as service_handlers
@@ -61,8 +61,10 @@ def configured(folder: Path, render: dict[str, Any]) -> Config:
     return load(str(write_config(folder, {"render": render})), {}).config
 
 
-def asked(url: str, text: str = "width=64", acceptable: tuple[str, ...] = ("webp", "fallback")) -> Asked:
-    return Asked(Source.parse(url), Transform.parse(text).resolved({}), acceptable)
+def asked(
+    url: str, text: str = "width=64", acceptable: tuple[str, ...] = ("webp", "fallback")
+) -> PictureOrder:
+    return PictureOrder(Source.parse(url), Transform.parse(text).resolved({}), acceptable)
 
 
 @pytest.fixture(name="jobs")

@@ -17,7 +17,7 @@ from service import Service
 from proxy.config import Config, SourcesConfig
 from proxy.images.svg import DRAW
 from proxy.services.articles.article_use import RewriteSettings
-from proxy.services.untouched import CODERS
+from proxy.services.serving.untouched import CODERS
 
 NS = 'xmlns="http://www.w3.org/2000/svg"'
 SVG = f'<svg {NS} width="40" height="20"><rect width="40" height="20" fill="#dc1e1e"/></svg>'

@@ -11,7 +11,7 @@ from keeping import NOW, make_entry
 
 from cache.base.entry import Entry, Former
 from cache.originals.durable_tier import Originals
-from proxy.services.replacing import ANOTHER_SIZE, PLACEHOLDER, Replacing
+from proxy.services.troubles.replacing import ANOTHER_SIZE, PLACEHOLDER, Replacing
 
 WEEK = 7 * 86400.0
 SMALL, LARGE = {"width": 60, "height": 40}, {"width": 90, "height": 30}

@@ -12,7 +12,7 @@ from proxy.cli.output.terminal import progress_bar, safe, say
 from proxy.config import Config
 from proxy.fetch.hooks import tell
 from proxy.services.articles.article_use import kept_source, unwrapper_of
-from proxy.services.replacing import accept
+from proxy.services.troubles.replacing import accept
 from proxy.services.upkeep.purging import PurgeRefused, PurgeReport, PurgeWish, Purging, wanted
 from proxy.source import Source
 

@@ -2,7 +2,7 @@
 
 Counts only what speaks of the origin as a whole. A picture that is absent, cut, endless or no picture says
 nothing about its neighbours: an origin that answered anything else is well. Knows origins as text and errors of
-the contract; refuses to know sources (`proxy.services.negatives` remembers those) and who waits.
+the contract; refuses to know sources (`proxy.services.troubles.negatives` remembers those) and who waits.
 
 Why not a library: purgatory, pybreaker, aiobreaker and circuitbreaker count against one threshold, take the time
 from the system, pause for a fixed time and bound no number of circuits; an origin here is text that a client may

@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cache.base.entry import Entry
-from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.originals.durable_tier import Originals
 from proxy.config import RenderConfig
 from proxy.errors import MirrorError
 from proxy.images.formats import RENDERABLE, PictureFacts
 from proxy.images.jobs import Job, Rendered, Wish
 from proxy.images.resolved import Resolved
 from proxy.rewrite.base.kept import Kept, Known, Wanted
-from proxy.services.rendering import Rendering
-from proxy.services.stored import StoredVariants
+from proxy.services.serving.rendering import Rendering
+from proxy.services.serving.stored import StoredVariants
 from proxy.source import Source
 
 DESCRIBED = Wish(Resolved.of({"width": 32, "height": 32, "anim": False, "format": "json"}), ("json",))
@@ -36,7 +36,7 @@ _COLOUR = re.compile(r"#[0-9a-f]{6}")
 class KeptPictures:
     """Looks up what is kept; `limits` returns the limits of rendering that hold now."""
 
-    kept: OriginalsStore
+    kept: Originals
     store: StoredVariants
     rendering: Rendering
     limits: Callable[[], RenderConfig]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from cache.base.errors import CacheError
-from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.originals.durable_tier import Originals
 from proxy.config import Config
 from proxy.errors import (
     MirrorError,
@@ -30,9 +30,9 @@ from proxy.services.exporting.offers import Sized, lacking, original_of, shown_o
 from proxy.services.exporting.output import Output
 from proxy.services.exporting.state import PictureRecord
 from proxy.services.exporting.svg import is_passive
-from proxy.services.originals import Originals
-from proxy.services.outcome import Obtained
-from proxy.services.variants import Variants
+from proxy.services.serving.kept import KeptOriginals
+from proxy.services.serving.values import Obtained
+from proxy.services.serving.way import PictureWay
 from proxy.services.warm.warming import (
     NOT_KEPT,
     Browser,
@@ -52,9 +52,9 @@ ORIGINAL = "original"
 class ExportParts:
     """What pictures are made with."""
 
-    originals: Originals
-    variants: Variants
-    kept: OriginalsStore
+    originals: KeptOriginals
+    variants: PictureWay
+    kept: Originals
     admit: Admit
     wants_pauses: Callable[[str], bool]
 

@@ -46,7 +46,7 @@ from proxy.fetch.media import admitted, decide
 from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
 from proxy.images.probe import has_proper_end
 from proxy.images.workers import JUDGE, Job, RenderPool
-from proxy.services.roots import root_of_body
+from proxy.services.serving.download import root_of_body
 from proxy.source import Source
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from typing import Any
 from cache.base.entry import Entry
 from cache.base.errors import CacheError, NotKept
 from cache.originals.articles import ArticleIndex
-from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.originals.durable_tier import Originals
 from cache.originals.keeper import Gone, Purged
-from cache.variants.bounded_tier import Variants as VariantsStore
+from cache.variants.bounded_tier import Variants
 from proxy.config import parse_duration
 from proxy.dialects import Unwrapper
 from proxy.errors import InvalidRequest, InvalidSource, QueueFull
@@ -152,8 +152,8 @@ class Purging:
 
     def __init__(
         self,
-        kept: OriginalsStore,
-        variants: VariantsStore,
+        kept: Originals,
+        variants: Variants,
         articles: ArticleIndex,
         *,
         unwrapper: Unwrapper,

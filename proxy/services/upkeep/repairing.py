@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cache.base.errors import CacheError
-from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.originals.durable_tier import Originals
 from cache.upkeep.verify import Finding, VerifyReport
 from proxy.errors import MirrorError
-from proxy.services.originals import Originals
+from proxy.services.serving.kept import KeptOriginals
 from proxy.services.warm.warming import NOT_KEPT
 from proxy.source import Source
 
@@ -37,7 +37,7 @@ class Repair:
 class Repairing:
     """Ask the origins of what is missing or damaged, one source after the other; each as policy allows."""
 
-    def __init__(self, originals: Originals, kept: OriginalsStore, admit: Callable[[Source], None]) -> None:
+    def __init__(self, originals: KeptOriginals, kept: Originals, admit: Callable[[Source], None]) -> None:
         self._originals = originals
         self._kept = kept
         self._admit = admit

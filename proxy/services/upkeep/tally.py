@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cache.base.entry import Entry
-from proxy.services.replacing import PLACEHOLDER_PICTURES, SET_ASIDE
+from proxy.services.troubles.replacing import PLACEHOLDER_PICTURES, SET_ASIDE
 from proxy.source import origin_of
 
 MAX_SUSPECTS = 100

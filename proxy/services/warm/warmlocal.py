@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cache.base.entry import Entry
 from cache.base.errors import CacheError
-from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.originals.durable_tier import Originals
 from proxy.errors import (
     MirrorError,
     NotAnImage,
@@ -23,9 +23,9 @@ from proxy.errors import (
 )
 from proxy.images.workers import Rendered, Wish
 from proxy.services.articles.keptpictures import DESCRIBED
-from proxy.services.originals import Originals
-from proxy.services.outcome import Obtained
-from proxy.services.variants import Variants
+from proxy.services.serving.kept import KeptOriginals
+from proxy.services.serving.values import Obtained
+from proxy.services.serving.way import PictureWay
 from proxy.services.warm.looks import Looks
 from proxy.services.warm.warming import (
     NOT_KEPT,
@@ -54,9 +54,9 @@ _MAX_WAITS = 120
 class WarmingParts:
     """What the warmer works with."""
 
-    originals: Originals
-    variants: Variants
-    kept: OriginalsStore
+    originals: KeptOriginals
+    variants: PictureWay
+    kept: Originals
     admit: Admit
     wants_pauses: Callable[[str], bool]
     check: Check

@@ -17,7 +17,7 @@ from proxy.dialects.base.address import SplitAddress
 from proxy.dialects.native import VERSION_MARK
 from proxy.errors import MirrorError
 from proxy.images.choice import ANYWAY, FALLBACK, LOWER
-from proxy.services.untouched import is_answered_untouched
+from proxy.services.serving.untouched import is_answered_untouched
 from proxy.web.admin import require_admin
 from proxy.web.admission import Claim
 from proxy.web.context import Context

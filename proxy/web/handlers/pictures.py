@@ -21,8 +21,7 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
-from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, as_picture
-from proxy.services.variants import Asked
+from proxy.services.serving.values import SHORT_SECONDS, Obtained, Picture, PictureOrder, as_picture
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY
 from proxy.web.hints import NO_HINTS
@@ -129,7 +128,7 @@ class PictureRequest:
             short=self.from_wrapper,
         )
 
-    def _answered(self, picture: Picture, asked: Asked) -> web.Response:
+    def _answered(self, picture: Picture, asked: PictureOrder) -> web.Response:
         response = picture_response(self.request, picture, self._moment)
         if self.plan.minded is not None and self.plan.minded.dpr and picture.original_size:
             density = self.plan.density(asked, picture.original_size)

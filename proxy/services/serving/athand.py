@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from cache.store import VariantStore
 from cache.variants.bounded_tier import VariantFile
-from proxy.services.outcome import Picture
+from proxy.services.serving.values import Picture
 
 MAX_ANSWERS = 8192
 """Answers held, about 1 KB each."""

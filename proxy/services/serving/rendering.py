@@ -14,7 +14,7 @@ from proxy.images.batches import Batches
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Inspection, Job, Output, Wish
 from proxy.observe.metrics import Metrics
-from proxy.services.overloads import Known, Overloads
+from proxy.services.troubles.overloads import Known, Overloads
 
 
 @dataclass(frozen=True, slots=True)

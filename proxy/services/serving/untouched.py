@@ -14,10 +14,10 @@ import brotli
 
 from cache.base.entry import Entry
 from cache.base.keys import variant_key
-from cache.originals.durable_tier import Originals as OriginalsStore
-from cache.variants.bounded_tier import Variants as VariantsStore
+from cache.originals.durable_tier import Originals
+from cache.variants.bounded_tier import Variants
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED
-from proxy.services.outcome import Obtained, Picture, as_picture
+from proxy.services.serving.values import Obtained, Picture, as_picture
 
 Keep = Callable[[Obtained, str, bytes], Awaitable[None]]
 """Stores a variant of an original under a key, unless the original was purged meanwhile."""
@@ -58,7 +58,7 @@ class Untouched:
     2. Its compressed bodies come from the variant store, or are made by a thread and stored.
     """
 
-    def __init__(self, kept: OriginalsStore, store: VariantsStore, keep: Keep) -> None:
+    def __init__(self, kept: Originals, store: Variants, keep: Keep) -> None:
         self._kept = kept
         self._store = store
         self._keep = keep

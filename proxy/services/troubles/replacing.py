@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from cache.base.entry import Entry, Former
 from cache.base.errors import NotKept
-from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.originals.durable_tier import Originals
 from proxy.source import origin_of
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ MAX_USERS = 64
 class Replacing:
     """Judge new bytes, and put back what was displaced before the judgement was possible."""
 
-    def __init__(self, store: OriginalsStore, *, now: Callable[[], float]) -> None:
+    def __init__(self, store: Originals, *, now: Callable[[], float]) -> None:
         self._store = store
         self._now = now
 
@@ -106,7 +106,7 @@ class Replacing:
         return not changed_before and self._now() - kept.fetched_at >= stable_after_seconds
 
 
-async def accept(store: OriginalsStore, url: str, sha256: str | None = None) -> Entry | None:
+async def accept(store: Originals, url: str, sha256: str | None = None) -> Entry | None:
     """Make the newest version that was set aside, or the one with a digest, the present original of a source.
 
     Going back to bytes that were displaced sets the present ones aside, or the next refresh would bring them back.

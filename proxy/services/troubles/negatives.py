@@ -32,10 +32,12 @@ from proxy.errors import (
     SourceTooLarge,
     SourceUnreachable,
 )
-from proxy.services.outcome import SHORT_SECONDS
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
+
+FIRST_KEPT_SECONDS = 60.0
+"""For how long at most the first failure of a kept source is believed: as long as its stale answer is fresh."""
 
 MAX_ASKED_SECONDS = 3600.0
 """The longest `Retry-After` and freshness of a 4xx that is believed: a year is a slip, a picture may come back."""
@@ -144,7 +146,7 @@ class Negatives:
     def _seconds(self, kind: str, error: MirrorError, *, count: int, kept: bool) -> float:
         seconds = KINDS[kind].seconds * self._chance(1 - JITTER, 1 + JITTER)
         if count == 1:
-            seconds = min(seconds, SHORT_SECONDS) if kept else 0.0
+            seconds = min(seconds, FIRST_KEPT_SECONDS) if kept else 0.0
         asked = _asked_seconds(error, now=self._now()) if isinstance(error, SourceError) else 0.0
         return min(max(seconds, asked), self._longest)
 

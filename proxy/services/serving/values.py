@@ -1,4 +1,10 @@
-"""What the services answer: values that the web room turns into responses. No HTTP server here, no I/O."""
+"""The values on the way of a request, from what is asked for to the picture that answers. Pure.
+
+PictureOrder   the variant a client asks for
+SourceOrder    what is known of its source, and what to ask the origin for
+Obtained       an original that can be served
+Picture        bytes ready to be answered; the web room turns them into a response
+"""
 
 from __future__ import annotations
 
@@ -8,10 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from cache.across.failures import Failure
 from cache.base.entry import Entry
 from cache.http.httpdate import format_http_date, parse_http_date
 from cache.http.validators import parse_etag
+from proxy.images.resolved import Resolved
 from proxy.images.workers import Output, Wish
+from proxy.source import Source
 
 SHORT_SECONDS = 60.0
 """How long a stale, fallback or not-kept answer may be kept by browsers."""
@@ -106,6 +115,74 @@ def proxy_status(code: str, received_status: int) -> str:
     if received_status:
         parts.append(f"received-status={received_status}")
     return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOrder:
+    """One variant as asked for: `acceptable` are the output formats in order of preference.
+
+    written: the wrappers' own addresses by which it was asked for.
+    """
+
+    source: Source
+    resolved: Resolved
+    acceptable: tuple[str, ...]
+    written: tuple[Source, ...] = ()
+
+    @property
+    def wish(self) -> Wish:
+        """The same, as render processes take it."""
+        return Wish(self.resolved, self.acceptable)
+
+    @property
+    def memory_key(self) -> tuple[str, str, tuple[str, ...]]:
+        """The name of the answer before anything about the original is known."""
+        return self.source.url, self.resolved.text, self.acceptable
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOrder:
+    """What is known of a source, and what to ask its origin for.
+
+    stamp: the generation of the source, read before anything else was: a purge since then makes it differ.
+    known: what is kept of it, fresh or not. failure: what is remembered of its last fetch, believed or not.
+    landings: how often work on this source had ended in this process when the store was asked (`SingleFlight`).
+    wishes: what to render on the way in. wanted: the wishes of all who wait for this original, each caller's
+    together; it grows while they come.
+    patient: nobody waits for the answer: take the time that the origin needs.
+    written: the wrappers' own addresses of it, as articles have them: asked when the origin is dead.
+    date: when the article was written, unix seconds, for recovering it near that day; None when nobody says.
+    lost: what is kept when its body is gone from the disk: its validators must not be sent, the bytes are needed.
+    refused: what the origin gave last when the disk did not take it: its validators are sent, and a 304 keeps it.
+    """
+
+    source: Source
+    stamp: int
+    known: Obtained | None = None
+    failure: Failure | None = None
+    landings: int | None = None
+    wishes: tuple[Wish, ...] = ()
+    wanted: Mapping[tuple[Wish, ...], None] = field(default_factory=dict)
+    patient: bool = False
+    written: tuple[Source, ...] = ()
+    date: float | None = None
+    lost: Entry | None = None
+    refused: Obtained | None = None
+
+    @property
+    def entry(self) -> Entry | None:
+        """What is kept of the source."""
+        return self.known.entry if self.known else None
+
+    @property
+    def last_given(self) -> Entry | None:
+        """What the origin gave last, kept or not: its validators are sent."""
+        return self.refused.entry if self.refused else self.entry
+
+    @property
+    def flight_key(self) -> str:
+        """The name under which a fetch is shared. It differs after a purge, so nobody gets what was fetched before."""
+        return f"source {self.source.url} {self.stamp}"
 
 
 @dataclass(frozen=True, slots=True)

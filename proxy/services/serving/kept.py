@@ -1,36 +1,33 @@
-"""Originals: the one way from a source to bytes that can be served. Runs on the event loop.
+"""What is kept of a source, and what answers when a refresh fails: the one way to bytes that can be served. Event loop.
 
-Knows what is kept, whether it is fresh, and what answers when a refresh fails; how an original is fetched, checked
-and kept is for `Intake`. Nothing of HTTP requests or of variants here.
+Knows what is kept, whether it is fresh, and what is remembered of failures; how an original is fetched, judged and
+kept is for `way.OriginalWay`. Nothing of HTTP requests or of variants here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Protocol
 
 from cache.across.failures import Failure
 from cache.base.entry import Entry
 from cache.base.errors import CacheError
-from cache.http.freshness import may_refresh_behind, stale_seconds
-from cache.variants.memory import MemoryTier
 from proxy.config import FetchConfig
-from proxy.errors import (
-    DecodeFailed,
-    MirrorError,
-    NotFound,
-    SourceError,
-    SourceRemoved,
-)
-from proxy.images.workers import JUDGE, Inspection, Wish
-from proxy.services.intake import Errand, Intake, Parts
-from proxy.services.negatives import Negatives
-from proxy.services.outcome import CORRUPT, NOT_KEPT, NOT_KEPT_HIT, SHORT_SECONDS, CacheState, Obtained
-from proxy.services.recovery import Recovery
+from proxy.errors import MirrorError, NotFound, SourceError, SourceRemoved
+from proxy.fetch.wayback import Copy
+from proxy.images.jobs import Inspection, Wish
+from proxy.services.serving import judging
+from proxy.services.serving.download import Downloads
+from proxy.services.serving.freshness import Freshness
+from proxy.services.serving.keeping import Keeping
+from proxy.services.serving.parts import ServingParts
+from proxy.services.serving.values import NOT_KEPT, NOT_KEPT_HIT, CacheState, Obtained, SourceOrder
+from proxy.services.troubles.negatives import Negatives
+from proxy.services.troubles.recovery import Recovery
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -46,15 +43,19 @@ MAX_KNOWN = 4096
 read one from the disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What was kept of a source when its stamp was `stamp`: `known`, fresh or not."""
+class FetchesOriginals(Protocol):
+    """The way of an original from its origin into the store (`way.OriginalWay`)."""
 
-    stamp: int
-    known: Obtained | None
+    async def fetch(self, order: SourceOrder) -> Obtained:
+        """Fetch what `order` names, and keep it."""
+
+    async def fetch_copy(
+        self, order: SourceOrder, copy: Copy, *, downloaded: Callable[[], None] = lambda: None
+    ) -> Obtained:
+        """Fetch a copy of what `order` names, and keep it."""
 
 
-class Originals:
+class KeptOriginals:
     """Obtain an original.
 
     1. A source blocked by a purge is refused.
@@ -63,30 +64,38 @@ class Originals:
        kept original is answered and the failure remembered (`Negatives`), so that a dead origin is not asked by
        every visitor. A refresh that takes long goes on behind the answer; one that the origin allows to
        (stale-while-revalidate) from the beginning.
-    4. An absent source is fetched, checked and kept (`Intake`), unless it failed again and again a while ago, or
+    4. An absent source is fetched, checked and kept (`OriginalWay`), unless it failed again and again a while ago, or
        with an answer that the origin called fresh. One that is dead is looked for elsewhere (`Recovery`).
-
     5. What the disk does not take is answered from memory for a minute. Then the origin is asked again with its
        validators, and the bytes in memory are kept when it answers 304, or gives nothing.
 
     One fetch per source at a time, across tasks and worker processes.
     """
 
-    def __init__(self, parts: Parts, config: FetchConfig, memory: MemoryTier) -> None:
+    def __init__(
+        self,
+        parts: ServingParts,
+        freshness: Freshness,
+        downloads: Downloads,
+        keeping: Keeping,
+        way: FetchesOriginals,
+    ) -> None:
         self._parts = parts
-        self._memory = memory
-        self._intake = Intake(parts, config)
+        self._freshness = freshness
+        self._downloads = downloads
+        self._keeping = keeping
+        self._way = way
         self._recovery = Recovery(parts.fetcher, parts.store.articles, parts.metrics, now=parts.now)
-        self._recovery.reconfigure(config)
+        self._recovery.reconfigure(parts.config)
         self._known: OrderedDict[str, Obtained] = OrderedDict()
         self._negatives = Negatives(
-            parts.store.failures, config, now=parts.now, stamp_of=parts.store.generations.stamp
+            parts.store.failures, parts.config, now=parts.now, stamp_of=parts.store.generations.stamp
         )
         self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
 
     def reconfigure(self, config: FetchConfig) -> None:
         """Take new settings for the fetches that begin from now on."""
-        self._intake.config = config
+        self._parts.config = config
         self._negatives.reconfigure(config)
         self._recovery.reconfigure(config)
         self.forget_known()
@@ -103,7 +112,7 @@ class Originals:
         patient: bool = False,
         date: float | None = None,
         accept: Callable[[Obtained], bool] | None = None,
-        look: Look | None = None,
+        look: SourceOrder | None = None,
         written: tuple[Source, ...] = (),
     ) -> Obtained:
         """Return the original of `source`, fetching it when it must be.
@@ -115,36 +124,33 @@ class Originals:
         `written`: the wrappers' own addresses by which it was asked for, for when its origin is dead.
 
         Raises:
-            MirrorError: of section 6, when the source was never kept and cannot be had now.
+            MirrorError: as docs/api.md lists them, when the source was never kept and cannot be had now.
         """
         if look is None or look.stamp != self._parts.store.generations.stamp(source.url):
             look = await self.look(source)
-        stamp, known = look.stamp, look.known
-        if known is not None and known.fresh_until > self._parts.now():
+        known = look.known
+        if known is not None and self._freshness.is_fresh(known):
             return known
-        refused = self._refused(source, stamp)
-        if known is None:
-            errand = Errand(source, None, wishes, stamp, patient, date, refused=refused, written=written)
-            try:
-                return await self._fetch_once(errand, accept)
-            except SourceError:
-                if (salvaged := await self._parts.store.salvage(source.url)) is None:
-                    raise
-                kept = Obtained(salvaged, CacheState(), stamp, fresh_until=self._parts.now())
-                return self._corrupt(kept, salvaged.body_size)
-        return await self._refreshed(
-            Errand(source, known.entry, wishes, stamp, patient, refused=refused), known.entry
-        )
+        order = replace(look, wishes=wishes, patient=patient, refused=self._refused(source, look.stamp))
+        if known is not None:
+            return await self._refreshed(order, known.entry)
+        try:
+            return await self._fetch_once(replace(order, date=date, written=written), accept)
+        except SourceError:
+            if (salvaged := await self._parts.store.salvage(source.url)) is None:
+                raise
+            kept = Obtained(salvaged, CacheState(), order.stamp, fresh_until=self._parts.now())
+            return self._freshness.corrupt(kept, salvaged.body_size)
 
-    async def look(self, source: Source) -> Look:
+    async def look(self, source: Source) -> SourceOrder:
         """Return what is kept of `source`; what was answered before counts as kept, once the disk has it.
 
         Raises:
             SourceNotAllowed: it was purged with a block.
         """
         stamp = self._parts.store.generations.stamp(source.url)
-        await self._parts.flight.landed(Errand(source, None, (), stamp).flight_key)
-        return Look(stamp, await self._looked_up(source, stamp))
+        await self._parts.flight.landed(SourceOrder(source, stamp).flight_key)
+        return SourceOrder(source, stamp, await self._looked_up(source, stamp))
 
     async def obtain_again(
         self,
@@ -159,21 +165,21 @@ class Originals:
         `patient`, `date`: as `obtain` has them.
 
         Raises:
-            MirrorError: of section 6.
+            MirrorError: as docs/api.md lists them.
         """
         stamp = self._parts.store.generations.stamp(source.url)
         lost = await self._parts.store.get(source.url)
-        errand = Errand(source, None, wishes, stamp, patient, date, lost=lost)
+        order = SourceOrder(source, stamp, wishes=wishes, patient=patient, date=date, lost=lost)
         if not patient:
-            await self._require_no_failure(errand)
+            await self._require_no_failure(order)
 
         async def nothing() -> None:
             return None
 
         async def work() -> Obtained:
-            return await self._fetched_or_noted(errand)
+            return await self._fetched_or_noted(order)
 
-        return await self._parts.flight.run(f"again {errand.flight_key}", peek=nothing, work=work)
+        return await self._parts.flight.run(f"again {order.flight_key}", peek=nothing, work=work)
 
     async def obtain_version(self, source: Source, sha256: str) -> Obtained:
         """Return the bytes with a digest that came from `source` at some time; no origin is asked.
@@ -197,7 +203,7 @@ class Originals:
             condition = await self._parts.store.condition(sha256)
         except OSError as error:
             raise NotFound("This version of the picture is not kept.", detail=str(error)) from error
-        return obtained if condition.is_sound else self._corrupt(obtained, condition.size)
+        return obtained if condition.is_sound else self._freshness.corrupt(obtained, condition.size)
 
     async def whole(self, source: Source, obtained: Obtained, wishes: tuple[Wish, ...] = ()) -> Obtained:
         """Return `obtained` when its body is as it was kept, else what the origin gives now.
@@ -226,36 +232,21 @@ class Originals:
             raise
         except (MirrorError, CacheError, OSError) as error:
             _log_failure(source, error)
-        return self._corrupt(obtained, condition.size)
+        return self._freshness.corrupt(obtained, condition.size)
 
-    def _corrupt(self, obtained: Obtained, size: int) -> Obtained:
-        """Return damaged bytes as an answer: short, and not fresh in memory, so that each request tries to heal it."""
-        state = replace(obtained.state, stored=False, stale_seconds=0, detail=CORRUPT)
-        entry = replace(obtained.entry, body_size=size)
-        return replace(obtained, entry=entry, state=state, short=True, fresh_until=self._parts.now())
-
-    async def judged(self, obtained: Obtained, inspection: Inspection) -> Obtained:
-        """Return a kept original with what another look at it has found, and keep that.
-
-        Only what its entry did not know is taken over: the facts of the picture, and whether it is damaged where that
-        was found by former rules.
-        """
-        entry = obtained.entry
-        if not _is_open(entry) or not (
-            inspection.verdict == "whole" or isinstance(inspection.error, DecodeFailed)
-        ):
+    async def relooked(self, obtained: Obtained, inspection: Inspection) -> Obtained:
+        """Return a kept original with what another look at it has found, and keep that."""
+        entry = judging.entry_relooked(obtained.entry, inspection)
+        if entry is None:
             return obtained
-        damaged = isinstance(inspection.error, DecodeFailed)
-        picture = inspection.facts.to_dict() if inspection.facts else entry.picture
-        entry = replace(entry, damaged=damaged, judged_by=JUDGE, picture=picture)
-        await self._intake.keep_judgement(entry, stamp=obtained.stamp)
+        await self._keeping.keep_entry(entry, stamp=obtained.stamp)
         self._known.pop(entry.source, None)
         return replace(obtained, entry=entry)
 
     async def peek(self, source: Source) -> Entry | None:
         """Return what is kept of `source` without asking its origin; what was answered before counts as kept."""
         stamp = self._parts.store.generations.stamp(source.url)
-        await self._parts.flight.landed(Errand(source, None, (), stamp).flight_key)
+        await self._parts.flight.landed(SourceOrder(source, stamp).flight_key)
         return await self._parts.store.get(source.url)
 
     async def failure_of(self, source: Source) -> MirrorError | None:
@@ -281,88 +272,59 @@ class Originals:
         self._known.pop(source.url, None)
         if entry is None:
             return None
-        known = self._known[source.url] = self._intake.kept(entry, CacheState(), stamp=stamp)
+        known = self._known[source.url] = self._freshness.kept(entry, CacheState(), stamp=stamp)
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
         return known
 
     def _refused(self, source: Source, stamp: int) -> Obtained | None:
         """Return what the disk did not take of a source, however long ago, while it is in memory."""
-        held = self._memory.get((NOT_KEPT, source.url))
+        held = self._parts.memory.get((NOT_KEPT, source.url))
         return held if isinstance(held, Obtained) and held.stamp == stamp else None
 
     def _note_refusal(self, source: Source, obtained: Obtained) -> None:
         key = (NOT_KEPT, source.url)
         if obtained.is_refused:
             held = replace(obtained, rendered={}, rendering={})
-            self._memory.put(key, held, size=len(obtained.body or b""))
+            self._parts.memory.put(key, held, size=len(obtained.body or b""))
         else:
-            self._memory.remove(key)
+            self._parts.memory.remove(key)
 
     @property
     def fetches_fail(self) -> bool:
         """Whether of the fetches of the last minutes some failed and none went well."""
-        return self._intake.fetches_fail
+        return self._downloads.fail
 
     @property
     def open_circuits(self) -> int:
         """How many origins this process leaves alone because they do not answer."""
         return self._parts.fetcher.open_circuits
 
-    # Freshness
-
-    def _fallback(self, entry: Entry, error: Exception | None, *, stamp: int) -> Obtained:
-        detail = "refreshing"
-        if error:
-            self._parts.metrics.fallbacks.inc()
-            detail = error.code if isinstance(error, MirrorError) else "store_failed"
-        state = CacheState(
-            "stale", error.origin_status if isinstance(error, SourceError) else 0, detail=detail
-        )
-        now = self._parts.now()
-        return Obtained(entry, state, stamp, fresh_until=now + SHORT_SECONDS, short=True)
-
-    async def _refreshed(self, errand: Errand, entry: Entry) -> Obtained:
-        if self._may_fall_back(entry):
-            known = await self._negatives.remembered(errand.source, stamp=errand.stamp)
+    async def _refreshed(self, order: SourceOrder, entry: Entry) -> Obtained:
+        if self._freshness.may_fall_back(entry):
+            known = await self._negatives.remembered(order.source, stamp=order.stamp)
             if known:
                 self._parts.metrics.not_asked.inc()
-                return self._fallback(entry, known, stamp=errand.stamp)
-        refresh = asyncio.ensure_future(self._fetch_once(errand))
+                return self._freshness.fallback(entry, known, stamp=order.stamp)
+        refresh = asyncio.ensure_future(self._fetch_once(order))
         # Whoever warms wants what the origin has now.
-        if not errand.patient and self._may_refresh_behind(entry):
-            refresh.add_done_callback(self._log_late_refresh(errand.source))
-            return self._stale_hit(entry, stamp=errand.stamp)
+        if not order.patient and self._freshness.may_refresh_behind(entry):
+            refresh.add_done_callback(self._log_late_refresh(order.source))
+            return self._freshness.stale_hit(entry, stamp=order.stamp)
         # `min_fresh = 0` is the operator's wish to follow the origin to the letter: then every visitor waits.
-        grace = REFRESH_GRACE_SECONDS if self._intake.config.min_fresh else None
+        grace = REFRESH_GRACE_SECONDS if self._parts.config.min_fresh else None
         try:
             return await asyncio.wait_for(asyncio.shield(refresh), grace)
         except TimeoutError:
-            refresh.add_done_callback(self._log_late_refresh(errand.source))
-            return self._fallback(entry, None, stamp=errand.stamp)
+            refresh.add_done_callback(self._log_late_refresh(order.source))
+            return self._freshness.fallback(entry, None, stamp=order.stamp)
         except SourceRemoved:
             raise
         except (MirrorError, CacheError, OSError) as error:
-            _log_failure(errand.source, error)
-            if not self._may_fall_back(entry):
+            _log_failure(order.source, error)
+            if not self._freshness.may_fall_back(entry):
                 raise
-            return self._fallback(entry, error, stamp=errand.stamp)
-
-    def _may_refresh_behind(self, entry: Entry) -> bool:
-        return may_refresh_behind(
-            entry, now=self._parts.now(), min_fresh_seconds=self._intake.config.min_fresh
-        )
-
-    def _stale_hit(self, entry: Entry, *, stamp: int) -> Obtained:
-        """Answer a stale entry whose origin allows that; the next request is to see what the refresh brought."""
-        now = self._parts.now()
-        stale = stale_seconds(entry, now=now, min_fresh_seconds=self._intake.config.min_fresh)
-        state = CacheState(detail="refreshing", stale_seconds=math.ceil(stale) or 1)
-        return Obtained(entry, state, stamp, fresh_until=now, short=True)
-
-    def _may_fall_back(self, entry: Entry) -> bool:
-        stale = stale_seconds(entry, now=self._parts.now(), min_fresh_seconds=self._intake.config.min_fresh)
-        return stale <= self._intake.config.stale_if_error
+            return self._freshness.fallback(entry, error, stamp=order.stamp)
 
     def _log_late_refresh(self, source: Source) -> Callable[[asyncio.Future[Obtained]], None]:
         def log_it(done: asyncio.Future[Obtained]) -> None:
@@ -374,81 +336,84 @@ class Originals:
 
     # Failures
 
-    async def _require_no_failure(self, errand: Errand) -> None:
+    async def _require_no_failure(self, order: SourceOrder) -> None:
         """Raise the failure of a source that is still believed."""
-        known = await self._negatives.remembered(errand.source, stamp=errand.stamp)
+        known = await self._negatives.remembered(order.source, stamp=order.stamp)
         if known:
             self._parts.metrics.not_asked.inc()
             raise known
 
-    def _require_none_of(self, errand: Errand, failure: Failure | None, *, begun: float) -> None:
-        """Raise what is remembered of a source, as far as it keeps this errand from being run."""
-        if errand.entry is None and not errand.patient and (known := self._negatives.believed(failure)):
+    def _require_none_of(self, order: SourceOrder, failure: Failure | None, *, begun: float) -> None:
+        """Raise what is remembered of a source, as far as it keeps it from being asked."""
+        if order.entry is None and not order.patient and (known := self._negatives.believed(failure)):
             self._parts.metrics.not_asked.inc()
             raise known
         # While we waited for our turn another process may have found out.
         if known := self._negatives.since(failure, begun):
             raise known
 
-    async def _fetched_or_noted(self, errand: Errand) -> Obtained:
+    async def _fetched_or_noted(self, order: SourceOrder) -> Obtained:
         try:
-            obtained = await self._intake.fetch(errand)
+            obtained = await self._way.fetch(order)
         except MirrorError as error:
-            if errand.refused and await self._intake.keep_refused(errand.refused):
-                self._memory.remove((NOT_KEPT, errand.source.url))
-                await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=True)
-                return self._fallback(errand.refused.entry, error, stamp=errand.stamp)
-            kept = errand.entry is not None
-            if not kept and not await self._is_kept_as_written(errand):
-                recovered = await self._recovery.recover(errand, error, self._intake)
+            if order.refused and await self._keeping.keep_refused(order.refused):
+                self._parts.memory.remove((NOT_KEPT, order.source.url))
+                await self._negatives.note(order.source, error, stamp=order.stamp, kept=True)
+                return self._freshness.fallback(order.refused.entry, error, stamp=order.stamp)
+            kept = order.entry is not None
+            if not kept and not await self._is_kept_as_written(order):
+                recovered = await self._recovered(order, error)
                 if recovered:
                     return recovered
-            await self._negatives.note(errand.source, error, stamp=errand.stamp, kept=kept)
+            await self._negatives.note(order.source, error, stamp=order.stamp, kept=kept)
             raise
-        self._note_refusal(errand.source, obtained)
-        if errand.entry is not None or errand.lost is not None:
-            await self._negatives.forget(errand.source, stamp=errand.stamp)
+        self._note_refusal(order.source, obtained)
+        if order.entry is not None or order.lost is not None:
+            await self._negatives.forget(order.source, stamp=order.stamp)
         return obtained
 
-    async def _is_kept_as_written(self, errand: Errand) -> bool:
+    async def _recovered(self, order: SourceOrder, error: MirrorError) -> Obtained | None:
+        async def fetch(copy: Copy, downloaded: Callable[[], None]) -> Obtained:
+            return await self._way.fetch_copy(order, copy, downloaded=downloaded)
+
+        return await self._recovery.recover(order, error, fetch)
+
+    async def _is_kept_as_written(self, order: SourceOrder) -> bool:
         """Tell whether an original is kept under a wrapper's own address: it answers, and nothing takes its place."""
-        for source in errand.written:
+        for source in order.written:
             if await self._parts.store.get(source.url) is not None:
                 return True
         return False
 
     # Fetching
 
-    async def _fetch_once(self, errand: Errand, accept: Callable[[Obtained], bool] | None = None) -> Obtained:
-        source, entry, key = errand.source, errand.entry, errand.flight_key
+    async def _fetch_once(
+        self, order: SourceOrder, accept: Callable[[Obtained], bool] | None = None
+    ) -> Obtained:
+        source, entry, key = order.source, order.entry, order.flight_key
         wanted = self._wanted.setdefault(key, {})
-        wanted[errand.wishes] = None
-        errand = replace(errand, wanted=wanted)
+        wanted[order.wishes] = None
+        order = replace(order, wanted=wanted)
 
         begun = self._parts.now()
 
         async def peek() -> Obtained | None:
             stamp = self._parts.store.generations.stamp(source.url)
-            failure_key = self._negatives.key(source, stamp=errand.stamp)
+            failure_key = self._negatives.key(source, stamp=order.stamp)
             found, failure = await self._parts.store.get_and_failure(source.url, failure_key)
             # Whoever refreshed it did so after us, whatever the clocks say.
             if found is not None and (entry is None or found.validated_at != entry.validated_at):
-                return self._intake.kept(found, CacheState(), stamp=stamp)
-            self._require_none_of(errand, failure, begun=begun)
+                return self._freshness.kept(found, CacheState(), stamp=stamp)
+            self._require_none_of(order, failure, begun=begun)
             return None
 
         async def work() -> Obtained:
-            return await self._fetched_or_noted(errand)
+            return await self._fetched_or_noted(order)
 
         try:
             return await self._parts.flight.run(key, peek=peek, work=work, accept=accept)
         finally:
             self._wanted.pop(key, None)
-
-
-def _is_open(entry: Entry) -> bool:
-    """Tell whether something is to be found out about these bytes."""
-    return entry.picture is None or (entry.damaged and entry.judged_by != JUDGE)
 
 
 def _log_failure(source: Source, error: Exception) -> None:
