@@ -155,7 +155,7 @@ class Intake:
         """Fetch what `errand` names, and keep it.
 
         Raises:
-            MirrorError: of section 6.
+            MirrorError: any of docs/api.md, "Errors", but `internal`.
         """
         try:
             return await self._fetched_under_stamps(errand)
@@ -200,7 +200,7 @@ class Intake:
         `downloaded` is called before the copy is checked: from then on it depends on nobody else.
 
         Raises:
-            MirrorError: of section 6; also when the copy is damaged, or no picture to look at.
+            MirrorError: any of docs/api.md, "Errors"; also when the copy is damaged, or no picture to look at.
         """
         stamp = self._parts.store.generations.stamp(errand.source.url)
         async with self._parts.store.receive() as incoming:

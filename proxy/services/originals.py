@@ -115,7 +115,7 @@ class Originals:
         `written`: the wrappers' own addresses by which it was asked for, for when its origin is dead.
 
         Raises:
-            MirrorError: of section 6, when the source was never kept and cannot be had now.
+            MirrorError: any of docs/api.md, "Errors", when the source was never kept and cannot be had now.
         """
         if look is None or look.stamp != self._parts.store.generations.stamp(source.url):
             look = await self.look(source)
@@ -159,7 +159,7 @@ class Originals:
         `patient`, `date`: as `obtain` has them.
 
         Raises:
-            MirrorError: of section 6.
+            MirrorError: any of docs/api.md, "Errors", but `internal`.
         """
         stamp = self._parts.store.generations.stamp(source.url)
         lost = await self._parts.store.get(source.url)

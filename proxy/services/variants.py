@@ -134,7 +134,7 @@ class Variants:
         """Return the variant, rendering and fetching what must be.
 
         Raises:
-            MirrorError: of section 6.
+            MirrorError: any of docs/api.md, "Errors", but `internal`.
         """
         look = await self._parts.originals.look(asked.source)
         # What is stored needs no exclusion, which costs four system calls.
