@@ -124,7 +124,7 @@ class KeptOriginals:
         `written`: the wrappers' own addresses by which it was asked for, for when its origin is dead.
 
         Raises:
-            MirrorError: as docs/api.md lists them, when the source was never kept and cannot be had now.
+            MirrorError: any of docs/api.md, "Errors", when the source was never kept and cannot be had now.
         """
         if look is None or look.stamp != self._parts.store.generations.stamp(source.url):
             look = await self.look(source)
@@ -165,7 +165,7 @@ class KeptOriginals:
         `patient`, `date`: as `obtain` has them.
 
         Raises:
-            MirrorError: as docs/api.md lists them.
+            MirrorError: any of docs/api.md, "Errors", but `internal`.
         """
         stamp = self._parts.store.generations.stamp(source.url)
         lost = await self._parts.store.get(source.url)

@@ -74,7 +74,7 @@ class PictureRequest:
         """Return the answer.
 
         Raises:
-            MirrorError: of section 6.
+            MirrorError: any of docs/api.md, "Errors", but `internal`.
         """
         response = await self._response()
         if isinstance(response, PiecewiseResponse) and (response.content_length or 0) > IN_MEMORY_BYTES:
