@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.entry import Entry
+from cache.entryfiles import named_in, read_bounded
 from cache.errors import EntryUnreadable
-from cache.keeper import named_in, read_bounded
 from cache.layout import Layout, is_digest
 from cache.usage import Counts
 

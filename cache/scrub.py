@@ -18,11 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cache.bodies import identity_of
+from cache.bodies import digest_of, identity_of
 from cache.census import SHARDS, sized_files
 from cache.durable import Durable
 from cache.errors import StoreHangs
-from cache.keeper import digest_of
 from cache.keys import source_key
 from cache.layout import FOLDERS, Layout, is_digest, size_of
 from cache.locks import KeyLocks

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cache.bodies import digest_of
 from cache.census import SHARDS, shards_of, sized_files
 from cache.durable import abandoned, files_in
 from cache.entry import Entry
+from cache.entryfiles import named_in, read_bounded
 from cache.errors import EntryUnreadable
-from cache.keeper import digest_of, named_in, read_bounded
 from cache.keys import source_key
 from cache.layout import FOLDERS, MARKER, Layout, is_digest, size_of
 
