@@ -197,8 +197,10 @@ class Entry:
         known["history"] = [_plain(item) for item in self.history]
         known["picture"] = None if self.picture is None else dict(self.picture)
         known["recovered"] = None if self.recovered is None else dict(self.recovered)
+        # One line for each field, each written by the encoder in C: the one that indents is ten times as slow.
         # ASCII, because header values may hold bytes that are no UTF-8 (lone surrogates).
-        return json.dumps(known, indent=2, allow_nan=False).encode("ascii") + b"\n"
+        lines = (f'  "{name}": {json.dumps(value, allow_nan=False)}' for name, value in known.items())
+        return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
 
     @classmethod
     def from_json(cls, text: bytes) -> Entry:

@@ -274,8 +274,6 @@ class Originals:
             _require_agreement(entry, incoming)
             await incoming.sync()
         async with self._exclusion.source(entry.key, (entry.body_sha256,)):
-            if incoming is not None and (reason := self._lack_of_room(incoming.size)):
-                raise StoreFull(reason)
             try:
                 bytes_changed = await self._threads.write(self._commit, entry, incoming, stamp)
             except BaseException as error:
@@ -536,6 +534,8 @@ class Originals:
 
     def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
         """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
+        if incoming is not None and (reason := self._lack_of_room(incoming.size)):
+            raise StoreFull(reason)
         self._require_welcome(entry.source, stamp)
         done = self._keeper.update(entry) if incoming is None else self._kept(entry, incoming)
         self._usage.add(done.change)
