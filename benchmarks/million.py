@@ -22,10 +22,10 @@ from pathlib import Path
 
 from service import load, machine, photo, service
 
-from cache.entry import Entry
-from cache.keys import source_key
-from cache.layout import Layout
-from cache.originals import Originals
+from cache.base.entry import Entry
+from cache.base.keys import source_key
+from cache.base.layout import Layout
+from cache.originals.durable_tier import Originals
 
 PER_BODY = 100
 LOOKUPS = 4_000

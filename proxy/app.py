@@ -13,33 +13,31 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cache.articles import ArticleIndex
-from cache.durable import GROUP, PRIVATE, Modes
-from cache.elsewhere import Elsewhere, remove_abandoned
-from cache.freshness import CLOCK_TOLERANCE_SECONDS
-from cache.memory import MemoryTier
-from cache.originals import Originals as OriginalsStore
-from cache.singleflight import SingleFlight
-from cache.variants import Variants as VariantsStore
-from proxy.config import Config
-from proxy.configfile import ConfigError
+from cache.across.singleflight import SingleFlight
+from cache.base.durable import GROUP, PRIVATE, Modes
+from cache.http.freshness import CLOCK_TOLERANCE_SECONDS
+from cache.originals.articles import ArticleIndex
+from cache.originals.durable_tier import Originals
+from cache.originals.elsewhere import Elsewhere, remove_abandoned
+from cache.variants.bounded_tier import Variants
+from cache.variants.memory import MemoryTier
+from proxy.config import Config, ConfigError
 from proxy.fetch.fetcher import Fetcher
 from proxy.images.batches import Batches
 from proxy.images.libvips import decoder_problem
 from proxy.images.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy, load_manifest
-from proxy.services import intake
-from proxy.services import variants as variants_service
-from proxy.services.articles import Articles, unwrapper_of
-from proxy.services.keptpictures import KeptPictures
-from proxy.services.originals import Originals
-from proxy.services.overloads import Overloads
-from proxy.services.purging import Purging
-from proxy.services.rendering import Rendering
-from proxy.services.rewritepool import RewritePool
-from proxy.services.stored import StoredVariants
-from proxy.services.variants import Variants
+from proxy.services.articles.article_use import Articles, unwrapper_of
+from proxy.services.articles.keptpictures import KeptPictures
+from proxy.services.articles.rewritepool import RewritePool
+from proxy.services.serving.kept import KeptOriginals
+from proxy.services.serving.parts import ServingParts
+from proxy.services.serving.rendering import Rendering
+from proxy.services.serving.stored import StoredVariants
+from proxy.services.serving.way import PictureWay, make_way
+from proxy.services.troubles.overloads import Overloads
+from proxy.services.upkeep.purging import Purging
 from proxy.signing import Signer
 
 log = logging.getLogger(__name__)
@@ -49,7 +47,7 @@ CHECK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerPlace:
     """Where in a service of several processes an engine runs; `share` divides what belongs to the whole."""
 
     instance_id: str = field(default_factory=lambda: f"imgmirror-{secrets.token_hex(8)}")
@@ -66,18 +64,18 @@ class Engine:
     """Everything but the web: what the server and the commands work with."""
 
     config: Config
-    place: Place
+    place: WorkerPlace
     policy: Policy
     signer: Signer | None
-    kept: OriginalsStore
-    variant_store: VariantsStore
+    kept: Originals
+    variant_store: Variants
     memory: MemoryTier
     pool: RenderPool
     batches: Batches
     overloads: Overloads
     fetcher: Fetcher
-    originals: Originals
-    variants: Variants
+    originals: KeptOriginals
+    variants: PictureWay
     purging: Purging
     articles: Articles
     rewriting: RewritePool
@@ -122,7 +120,7 @@ def make_signer(config: Config) -> Signer | None:
 @asynccontextmanager
 async def open_stores(
     config: Config, *, tidy: bool = True, look: bool = False, elsewhere: Elsewhere | None = None
-) -> AsyncIterator[tuple[OriginalsStore, VariantsStore, ArticleIndex]]:
+) -> AsyncIterator[tuple[Originals, Variants, ArticleIndex]]:
     """Open what is kept, without anything that fetches or renders; `tidy` removes what dead processes left.
 
     With `look`, no file is made or changed by that. `elsewhere`: where bodies go that the store's disk does not take.
@@ -132,7 +130,7 @@ async def open_stores(
     """
     store = config.store
     async with AsyncExitStack() as stack:
-        kept = await OriginalsStore.open(
+        kept = await Originals.open(
             store.dir,
             min_free_bytes=store.min_free,
             max_bytes=store.originals_max_bytes,
@@ -142,8 +140,8 @@ async def open_stores(
         )
         kept.elsewhere = elsewhere
         stack.push_async_callback(kept.close)
-        variants = await VariantsStore.open(
-            store.variants_path, max_bytes=store.variants_max_bytes, look=look
+        variants = await Variants.open(
+            store.variants_path, max_bytes=store.variants_max_bytes, look=look, modes=modes_of(config)
         )
         stack.push_async_callback(variants.close)
         yield kept, variants, kept.articles
@@ -170,7 +168,7 @@ async def _elsewhere(*, tidy: bool) -> AsyncIterator[Elsewhere | None]:
 async def open_engine(
     config: Config,
     *,
-    place: Place | None = None,
+    place: WorkerPlace | None = None,
     tidy: bool = True,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Engine]:
@@ -180,7 +178,7 @@ async def open_engine(
         ConfigError: the manifest cannot be read, or the decoder is not installed.
         CacheError, OSError: the folders cannot be used.
     """
-    place = place or Place()
+    place = place or WorkerPlace()
     if problem := decoder_problem(config.render.decoder):
         raise ConfigError([problem])
     async with AsyncExitStack() as stack:
@@ -220,8 +218,8 @@ async def open_engine(
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    kept: OriginalsStore
-    variant_store: VariantsStore
+    kept: Originals
+    variant_store: Variants
     index: ArticleIndex
     pool: RenderPool
     fetcher: Fetcher
@@ -229,31 +227,26 @@ class _Opened:
 
 
 def _assembled(
-    config: Config, place: Place, policy: Policy, opened: _Opened, now: Callable[[], float]
+    config: Config, place: WorkerPlace, policy: Policy, opened: _Opened, now: Callable[[], float]
 ) -> Engine:
     metrics = Metrics()
     batches = Batches(opened.pool)
     overloads = Overloads(opened.kept.overloads, config.render, now=now)
     rendering = Rendering(batches, overloads, metrics)
     memory = MemoryTier(place.share(config.store.memory_max_bytes))
-    originals = Originals(
-        intake.Parts(opened.kept, opened.fetcher, rendering, opened.flight, metrics, now),
-        config.fetch,
-        memory,
+    parts = ServingParts(
+        store=opened.kept,
+        bodies=opened.variant_store,
+        memory=memory,
+        fetcher=opened.fetcher,
+        rendering=rendering,
+        flight=opened.flight,
+        metrics=metrics,
+        config=config.fetch,
+        now=now,
     )
     stored = StoredVariants(opened.variant_store)
-    variants = Variants(
-        variants_service.Parts(
-            originals,
-            opened.kept,
-            stored,
-            opened.variant_store,
-            memory,
-            rendering,
-            opened.flight,
-            now,
-        )
-    )
+    originals, variants = make_way(parts, stored)
     return Engine(
         config=config,
         place=place,

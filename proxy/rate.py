@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class RateAnswer:
     """What came of asking for one unit.
 
     full_at: the number to hold from now on. remaining: whole units that could be taken at once.
@@ -37,14 +37,14 @@ class Rate:
     per_second: float
     burst: int
 
-    def take(self, full_at: float, *, now: float) -> Taken:
+    def take(self, full_at: float, *, now: float) -> RateAnswer:
         """Ask for one unit when the number so far is `full_at` (0 for somebody new)."""
         interval = 1 / self.per_second
         # A clock that was put back must not shut anybody out: nobody can owe more than the whole burst.
         owed = min(max(full_at - now, 0.0), self.burst * interval)
         wait = owed + interval - self.burst * interval
         if wait > 1e-9 * self.burst * interval:
-            return Taken(False, now + owed, 0, wait, owed)
+            return RateAnswer(False, now + owed, 0, wait, owed)
         owed += interval
         remaining = int(self.burst - owed * self.per_second + 1e-6)
-        return Taken(True, now + owed, max(remaining, 0), 0.0, owed)
+        return RateAnswer(True, now + owed, max(remaining, 0), 0.0, owed)

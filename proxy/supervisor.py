@@ -25,10 +25,10 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from types import FrameType
 
-from cache.layout import prepare
-from proxy.app import Place, make_policy, modes_of
-from proxy.config import Config
-from proxy.configfile import ConfigError, keep_restart_keys, load, secret_texts
+from cache.base.layout import prepare
+from proxy.app import WorkerPlace, make_policy, modes_of
+from proxy.config import Config, ConfigError
+from proxy.config.file import keep_restart_keys, load, secret_texts
 from proxy.observe.folder import shared_folder
 from proxy.process import release_signals, signals_waiting
 
@@ -129,7 +129,7 @@ def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) 
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if config.server.workers == 1:
-        run_worker(serving, config, listener, Place(), announce=lambda: announce(address))
+        run_worker(serving, config, listener, WorkerPlace(), announce=lambda: announce(address))
         return 0
     with shared_folder():
         return _Supervisor(serving, config, listener).run(lambda: announce(address))
@@ -139,7 +139,7 @@ def run_worker(
     serving: Serving,
     config: Config,
     listener: socket.socket,
-    place: Place,
+    place: WorkerPlace,
     *,
     announce: Callable[[], None] = lambda: None,
 ) -> None:
@@ -202,7 +202,7 @@ def _end_with_parent() -> None:
 
 
 def _worker_main(
-    serving: Serving, config: Config, listener: socket.socket, place: Place, ready: Event
+    serving: Serving, config: Config, listener: socket.socket, place: WorkerPlace, ready: Event
 ) -> None:
     from proxy.observe.logs import set_up  # noqa: PLC0415 - see run_worker
 
@@ -216,11 +216,11 @@ class _Supervisor:
 
     def __init__(self, serving: Serving, config: Config, listener: socket.socket) -> None:
         workers = config.server.workers
-        shared_id = Place().instance_id
+        shared_id = WorkerPlace().instance_id
         self._serving = serving
         self._config = config
         self._listener = listener
-        self._places = [Place(shared_id, number, workers) for number in range(workers)]
+        self._places = [WorkerPlace(shared_id, number, workers) for number in range(workers)]
         self._context = multiprocessing.get_context("spawn")
         self._processes: dict[int, BaseProcess] = {}
         # A worker that starts late still needs its event: dropped here, it would be gone.
@@ -246,7 +246,7 @@ class _Supervisor:
             self._reload()
         return self._end()
 
-    def _start(self, place: Place) -> None:
+    def _start(self, place: WorkerPlace) -> None:
         ready = self._ready[place.worker] = self._context.Event()
         process = self._context.Process(
             target=_worker_main,

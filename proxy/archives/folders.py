@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from cache.articles import Article
-from cache.durable import sync_descriptor, sync_folder
-from cache.entry import MAX_ENTRY_BYTES, Entry
-from cache.errors import EntryUnreadable
-from cache.landing import Landed
+from cache.base.durable import sync_descriptor, sync_folder
+from cache.base.entry import MAX_ENTRY_BYTES, Entry
+from cache.base.errors import EntryUnreadable
+from cache.originals.articles import Article
+from cache.originals.landing import Landed
 from proxy.archives.items import (
     BadArchive,
     Capture,

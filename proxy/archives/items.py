@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from cache.articles import Article
-from cache.entry import Entry
-from cache.landing import Landed, Landing
+from cache.base.entry import Entry
+from cache.originals.articles import Article
+from cache.originals.landing import Landed, Landing
 
 ENTRY_TYPE = "application/vnd.imgmirror.entry+json"
 ARTICLE_TYPE = "application/vnd.imgmirror.article+json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from cache.articles import moment_or_none
+from cache.originals.articles import moment_or_none
 from proxy.archives.items import PackedArticle, PackedBlock, Refused
 
 

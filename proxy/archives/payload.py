@@ -18,7 +18,7 @@ from typing import Protocol
 
 from proxy.archives.items import Headers, Refused
 from proxy.errors import SourceError
-from proxy.fetch.codings import Unpacker
+from proxy.fetch.answers.codings import Unpacker
 
 PIECE_BYTES = 64 * 1024
 _LINE_BYTES = 256

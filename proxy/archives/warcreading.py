@@ -18,9 +18,9 @@ from warcio.bufferedreaders import DecompressingBufferedReader
 from warcio.exceptions import ArchiveLoadFailed
 from warcio.statusandheaders import StatusAndHeadersParser
 
-from cache.entry import MAX_ENTRY_BYTES, Entry
-from cache.errors import EntryUnreadable
-from cache.landing import Landed
+from cache.base.entry import MAX_ENTRY_BYTES, Entry
+from cache.base.errors import EntryUnreadable
+from cache.originals.landing import Landed
 from proxy.archives.items import (
     ARTICLE_TYPE,
     BLOCK_TYPE,

@@ -25,9 +25,9 @@ from typing import Any, BinaryIO
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from cache.articles import Article
-from cache.durable import abandoned, create_aside, sync_descriptor, sync_folder
-from cache.entry import Entry, Former
+from cache.base.durable import abandoned, create_aside, sync_descriptor, sync_folder
+from cache.base.entry import Entry, Former
+from cache.originals.articles import Article
 from proxy.archives.items import ARTICLE_TYPE, BLOCK_TYPE, ENTRY_TYPE, OpenBody, entry_uri
 from proxy.version import __version__
 

@@ -12,10 +12,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from proxy.cli.environment import environment_problem
-from proxy.cli.parser import Parser
-from proxy.config import Config
-from proxy.configfile import ConfigError, load, secret_texts
+from proxy.cli.base.environment import environment_problem
+from proxy.cli.base.parser import Parser
+from proxy.config import Config, ConfigError
+from proxy.config.file import load, secret_texts
 from proxy.observe.logs import set_up
 from proxy.process import signals_waiting
 from proxy.version import __version__

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from proxy.cli.output.terminal import complain, quiet_log, readable, say, show_table
 from proxy.cli.story.article import SampleArticle, picture_files
 from proxy.cli.story.page import Line, article_page
 from proxy.cli.story.service import Commands, ServiceFailed, free_port, write_config
 from proxy.cli.story.visits import BROWSERS, PRESETS, Visits, originals, visit_all
-from proxy.cli.terminal import complain, quiet_log, readable, say, show_table
 from proxy.config import Config, RewriteConfig
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.rewrite.rewriter import Rewriter

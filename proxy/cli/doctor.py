@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 from proxy.cli.checks.disk import disk_findings, store_findings, variants_findings
-from proxy.cli.checks.finding import Finding
+from proxy.cli.checks.finding import DoctorFinding
 from proxy.cli.checks.network import dns_findings, public_name_findings
 from proxy.cli.checks.rendering import render_findings
 from proxy.cli.checks.settings import configuration_findings, machine_findings
-from proxy.cli.terminal import quiet_log, safe, say
+from proxy.cli.output.terminal import quiet_log, safe, say
 from proxy.config import Config
-from proxy.configfile import find_file
+from proxy.config.file import find_file
 
 DEFAULT_NAME = "example.com"
 _MARKS = {"ok": ("ok  ", "32"), "note": ("note", "33"), "care": ("CARE", "31;1")}
@@ -49,9 +49,9 @@ def run(args: argparse.Namespace, config: Config) -> int:
     return int(care > 0)
 
 
-def _findings(args: argparse.Namespace, config: Config) -> Iterator[Finding]:
+def _findings(args: argparse.Namespace, config: Config) -> Iterator[DoctorFinding]:
     path = find_file(args.config, os.environ)
-    checks: list[Callable[[], Iterator[Finding]]] = [
+    checks: list[Callable[[], Iterator[DoctorFinding]]] = [
         lambda: configuration_findings(config, path),
         lambda: machine_findings(config),
         lambda: store_findings(config),
@@ -66,7 +66,7 @@ def _findings(args: argparse.Namespace, config: Config) -> Iterator[Finding]:
         yield from check()
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: DoctorFinding) -> None:
     mark, colour = _MARKS[finding.level]
     if sys.stdout.isatty():
         mark = f"\x1b[{colour}m{mark}\x1b[0m"

@@ -11,11 +11,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from cache.errors import CacheError
+from cache.base.errors import CacheError
 from proxy.app import Engine, open_engine
-from proxy.cli.exportreport import show_report
-from proxy.cli.signals import Signals, Stopped
-from proxy.cli.terminal import complain, progress_bar, quiet_log, say, whole_number
+from proxy.cli.base.signals import Signals, Stopped
+from proxy.cli.output.exportreport import show_report
+from proxy.cli.output.terminal import complain, progress_bar, quiet_log, say, whole_number
 from proxy.cli.warm import browsers_of
 from proxy.config import Config, WrapperConfig, base_url_problem
 from proxy.errors import MirrorError
@@ -24,17 +24,17 @@ from proxy.rewrite.exporting.pictures import FOLDER
 from proxy.rewrite.exporting.rules import Rules
 from proxy.rewrite.exporting.taking import Taker
 from proxy.rewrite.exporting.tree import Tree
-from proxy.rewrite.journal import former_bases
-from proxy.rewrite.sitetext import data_fields
-from proxy.services.articles import RewriteSettings
+from proxy.rewrite.ondisk.journal import former_bases
+from proxy.rewrite.site.sitetext import data_fields
+from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.exporting.export import Export
 from proxy.services.exporting.output import Output, OutputError
 from proxy.services.exporting.overlap import overlap_problem
-from proxy.services.exporting.pictures import Made, Parts, PictureFiles, Settings
+from proxy.services.exporting.pictures import ExportedPictures, ExportParts, ExportSettings, PictureFiles
 from proxy.services.exporting.report import Dead
 from proxy.services.exporting.state import StateError
 from proxy.services.exporting.walk import Site, walk
-from proxy.services.warming import Warming
+from proxy.services.warm.warming import Warming
 from proxy.source import Source
 
 CONCURRENCY = 16
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     try:
         if problem := _misuse(args, config):
             return complain(problem)
-        settings = Settings(
+        settings = ExportSettings(
             config, browsers_of(config.render.formats, only=args.formats), offline=args.offline
         )
         site = walk(args.site)
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         if FOLDER in site.files:
             return complain(f"{args.site / FOLDER}: a file has the name of the folder of pictures")
         with Output(args.out, waiting=_say_waiting) as output:
-            return _Run(args, config, settings, site, output).run()
+            return _ExportRun(args, config, settings, site, output).run()
     except (OSError, ValueError, MirrorError, CacheError, StateError) as error:
         return complain(getattr(error, "detail", "") or error)
 
@@ -98,9 +98,9 @@ def _say_waiting() -> None:
     say("imgmirror: another export writes into this folder; waiting for its end", error=True)
 
 
-class _Run:
+class _ExportRun:
     def __init__(
-        self, args: argparse.Namespace, config: Config, settings: Settings, site: Site, output: Output
+        self, args: argparse.Namespace, config: Config, settings: ExportSettings, site: Site, output: Output
     ) -> None:
         self._args = args
         self._config = config
@@ -109,7 +109,7 @@ class _Run:
         self._signals = Signals("while the site was read")
         exporter, text = _exporter(args, config, site)
         self._export = Export(site, output, exporter, settings=text, max_bytes=config.server.max_body)
-        self._made = Made()
+        self._made = ExportedPictures()
 
     def run(self) -> int:
         """Export; return the exit code."""
@@ -164,7 +164,9 @@ class _Run:
             # The pages are the owner's: what they ask for was not made up by a visitor.
             engine.policy.admit(source, transform_is_preset_only=True, signed=signed)
 
-        parts = Parts(engine.originals, engine.variants, engine.kept, admit, engine.fetcher.wants_pauses)
+        parts = ExportParts(
+            engine.originals, engine.variants, engine.kept, admit, engine.fetcher.wants_pauses
+        )
         wanted = self._export.wanted
         files = PictureFiles(parts, self._settings, self._output, wanted.by_source())
         self._made = files.made

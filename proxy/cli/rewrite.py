@@ -13,12 +13,12 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from cache.errors import CacheError
-from cache.layout import MARKER
-from proxy.cli.lookup import StoreLookUp
-from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
-from proxy.cli.rewritereport import Report
-from proxy.cli.terminal import (
+from cache.base.errors import CacheError
+from cache.base.layout import MARKER
+from proxy.cli.base.lookup import StoreLookUp
+from proxy.cli.base.manifest import add_manifest_argument, manifest_problem, manifest_written
+from proxy.cli.output.rewritereport import Report
+from proxy.cli.output.terminal import (
     complain,
     own_files,
     progress_bar,
@@ -27,22 +27,21 @@ from proxy.cli.terminal import (
     say_no_article,
     say_passed_by,
 )
-from proxy.config import Config, base_url_problem
-from proxy.configfile import ConfigError
-from proxy.rewrite.apply import journaled_elsewhere
-from proxy.rewrite.files import ArticleFile, article_names, find_articles, find_texts
-from proxy.rewrite.globs import Globs
-from proxy.rewrite.journal import Journal, JournalError
-from proxy.rewrite.kept import LookUp
-from proxy.rewrite.moved import moved_articles
+from proxy.config import Config, ConfigError, base_url_problem
+from proxy.rewrite.base.globs import Globs
+from proxy.rewrite.base.kept import LookUp
+from proxy.rewrite.ondisk.apply import journaled_elsewhere
+from proxy.rewrite.ondisk.files import ArticleFile, article_names, find_articles, find_texts
+from proxy.rewrite.ondisk.journal import Journal, JournalError
+from proxy.rewrite.ondisk.moved import moved_articles
 from proxy.rewrite.rewriter import kind_of
-from proxy.rewrite.sitetext import SITE_KINDS, site_kind
-from proxy.services.articles import Articles, RewriteSettings
-from proxy.services.former import with_former_bases
-from proxy.services.rewritetree import Run
-from proxy.services.shown import Shown
-from proxy.services.treekept import outcomes_with_kept
-from proxy.services.treework import Job, Outcome, Task, label, put_back_items
+from proxy.rewrite.site.sitetext import SITE_KINDS, site_kind
+from proxy.services.articles.article_use import Articles, RewriteSettings
+from proxy.services.articles.rewritetree import Run
+from proxy.services.articles.shown import ShownSources
+from proxy.services.articles.treekept import outcomes_with_kept
+from proxy.services.articles.treework import ArticleJob, ArticleOutcome, Task, label, put_back_items
+from proxy.services.warm.former import with_former_bases
 
 Used = tuple[ArticleFile, tuple[str, ...], float | None]
 """An article, the URLs of what is kept of it, and its date."""
@@ -144,8 +143,8 @@ def _record(used: list[Used], config: Config) -> None:
     # Most runs have no store to load.
     import asyncio  # noqa: PLC0415 - see above
 
-    from cache.articles import Article  # noqa: PLC0415 - see above
-    from cache.originals import Originals  # noqa: PLC0415 - see above
+    from cache.originals.articles import Article  # noqa: PLC0415 - see above
+    from cache.originals.durable_tier import Originals  # noqa: PLC0415 - see above
 
     name_of = article_names()
     articles = [
@@ -201,9 +200,11 @@ def _rewrite(
     articles: list[ArticleFile], config: Config, run_: Run, report: Report, look_up: LookUp
 ) -> list[Used]:
     """Rewrite the articles, which come first, and the other text; return what each uses, where that is recorded."""
-    shown, used = Shown(run_.outcomes), []
+    shown, used = ShownSources(run_.outcomes), []
     name_of, ignored = article_names(), Globs(config.rewrite.ignore)
-    jobs = (Job(article, ignored=bool(ignored) and ignored.name(name_of(article))) for article in articles)
+    jobs = (
+        ArticleJob(article, ignored=bool(ignored) and ignored.name(name_of(article))) for article in articles
+    )
     outcomes = outcomes_with_kept(jobs, run_.outcomes, look_up) if run_.asks else run_.outcomes(jobs)
     for job, first in _each(outcomes, len(articles), report):
         is_article = job.article.kind not in SITE_KINDS
@@ -233,7 +234,7 @@ def _rewrite(
     return used
 
 
-def _settled(job: Job, outcome: Outcome, run_: Run, shown: Shown) -> Outcome:
+def _settled(job: ArticleJob, outcome: ArticleOutcome, run_: Run, shown: ShownSources) -> ArticleOutcome:
     """Return the outcome of a text whose wrappers may hold pictures that articles show."""
     known = shown.known(outcome.unsure)
     if not known and not (run_.task.write and outcome.count):
@@ -257,8 +258,8 @@ def _undo(articles: list[ArticleFile], args: argparse.Namespace, run_: Run, repo
             _report_gone(journal, name, report)
     # What a moved article's own journal says was written later and is put back first. One by one: two journals may
     # have become the same article's.
-    moved_back = chain.from_iterable(run_.outcomes([Job(article)]) for article in others)
-    outcomes = chain(run_.outcomes(map(Job, articles)), moved_back)
+    moved_back = chain.from_iterable(run_.outcomes([ArticleJob(article)]) for article in others)
+    outcomes = chain(run_.outcomes(map(ArticleJob, articles)), moved_back)
     for job, outcome in _each(outcomes, len(articles) + len(others), report):
         item = {"path": _label(job.article.path), "replaced": outcome.count, "left": outcome.left}
         report.add(item, count=outcome.count, diff=outcome.diff)
@@ -275,8 +276,8 @@ def _report_gone(journal: Journal, name: Path, report: Report) -> None:
 
 
 def _each(
-    outcomes: Iterable[tuple[Job, Outcome]], total: int, report: Report
-) -> Iterator[tuple[Job, Outcome]]:
+    outcomes: Iterable[tuple[ArticleJob, ArticleOutcome]], total: int, report: Report
+) -> Iterator[tuple[ArticleJob, ArticleOutcome]]:
     """Yield what becomes of each article; one that fails is said and does not stop the others."""
     with progress_bar("Articles", total=total, shown=report.leaves_room) as progress:
         for number, (job, outcome) in enumerate(outcomes, start=1):

@@ -7,9 +7,8 @@ import functools
 import os
 import sys
 
-from cache.errors import CacheError
-from proxy.config import Config
-from proxy.configfile import ConfigError
+from cache.base.errors import CacheError
+from proxy.config import Config, ConfigError
 from proxy.images.libvips import decoder_problem
 from proxy.policy import listen_problem
 from proxy.process import below_init

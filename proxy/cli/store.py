@@ -10,13 +10,13 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from cache.errors import CacheError
-from cache.layout import MARKER
+from cache.base.errors import CacheError
+from cache.base.layout import MARKER
 from proxy.cli.keeping.common import Action
 from proxy.cli.keeping.looking import show, show_misuse, stat, sweep_variants, verify
 from proxy.cli.keeping.moving import backup, backup_misuse, pack, pack_misuse, unpack, unpack_misuse
 from proxy.cli.keeping.removing import accept_misuse, accept_version, purge, purge_misuse
-from proxy.cli.terminal import complain, quiet_log, whole_number
+from proxy.cli.output.terminal import complain, quiet_log, whole_number
 from proxy.config import Config
 from proxy.errors import MirrorError
 

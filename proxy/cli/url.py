@@ -18,12 +18,12 @@ import time
 from typing import Any
 
 from proxy.app import make_policy, make_signer
-from proxy.cli.terminal import complain, say
+from proxy.cli.output.terminal import complain, say
 from proxy.config import Config, base_url_problem
 from proxy.dialects import GRAMMARS, Unwrapper
-from proxy.dialects.address import Address
-from proxy.dialects.asked import tidied
-from proxy.dialects.escapes import read_source
+from proxy.dialects.base.address import SplitAddress
+from proxy.dialects.base.asked import tidied
+from proxy.dialects.base.escapes import read_source
 from proxy.dialects.native import ORIGINAL, VERSION_MARK, build, require_version
 from proxy.dialects.signatures import signed
 from proxy.errors import InvalidRequest, MirrorError
@@ -170,7 +170,7 @@ def _print_unwrapped(answer: dict[str, Any]) -> None:
 
 
 def _explain(args: argparse.Namespace, config: Config) -> int:
-    target, address = _target(args.url, config), Address.parse(args.url)
+    target, address = _target(args.url, config), SplitAddress.parse(args.url)
     try:
         policy = make_policy(config)
     except OSError as error:
@@ -225,9 +225,9 @@ def _signature(options: str, source: Source, args: argparse.Namespace, config: C
 
 def _target(url: str, config: Config) -> str:
     """Return the request target of an address of ours, as it reaches the service."""
-    address = Address.parse(url)
+    address = SplitAddress.parse(url)
     if address is None:
         return url
-    bases = map(Address.parse, base_spellings([config.server.public_url]))
+    bases = map(SplitAddress.parse, base_spellings([config.server.public_url]))
     prefixes = (base.path.rstrip("/") for base in bases if base and base.host == address.host)
     return ("/" + address.rest).removeprefix(next(prefixes, ""))

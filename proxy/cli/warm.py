@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from cache.articles import Article
-from cache.errors import CacheError
+from cache.base.errors import CacheError
+from cache.originals.articles import Article
 from proxy.app import Engine, open_engine
-from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
-from proxy.cli.reports import report_problem, show_summary, write_report
-from proxy.cli.signals import Signals, Stopped
-from proxy.cli.terminal import (
+from proxy.cli.base.manifest import add_manifest_argument, manifest_problem, manifest_written
+from proxy.cli.base.signals import Signals, Stopped
+from proxy.cli.output.reports import report_problem, show_summary, write_report
+from proxy.cli.output.terminal import (
     complain,
     own_files,
     progress_bar,
@@ -32,14 +32,14 @@ from proxy.dialects import Unwrapper
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
-from proxy.services.articles import RewriteSettings
-from proxy.services.former import with_former_bases, with_former_wrappers
-from proxy.services.gathering import Gathered, Look, gather
-from proxy.services.looks import ORIGINAL, Looks
-from proxy.services.warming import Browser, Outcome, Warmer, Warming
-from proxy.services.warmlocal import LocalWarmer, Parts
-from proxy.services.warmreport import WarmReport
-from proxy.services.warmvia import ViaWarmer, health_of
+from proxy.services.articles.article_use import RewriteSettings
+from proxy.services.warm.former import with_former_bases, with_former_wrappers
+from proxy.services.warm.gathering import Gathered, SiteTextRules, gather
+from proxy.services.warm.looks import ORIGINAL, Looks
+from proxy.services.warm.warming import Browser, Warmer, Warming, WarmOutcome
+from proxy.services.warm.warmlocal import LocalWarmer, WarmingParts
+from proxy.services.warm.warmreport import WarmReport
+from proxy.services.warm.warmvia import ViaWarmer, health_of
 from proxy.signing import Signer
 from proxy.source import Source
 from proxy.web.negotiate import acceptable_formats
@@ -113,7 +113,7 @@ def _run(args: argparse.Namespace, config: Config, gathered: Gathered, signals: 
         return int(not listed)
     try:
         signals.step = "while the service was asked" if args.via else "while the store was opened"
-        return asyncio.run(_Run(args, config, gathered, browsers, signals).run()) or int(not listed)
+        return asyncio.run(_WarmRun(args, config, gathered, browsers, signals).run()) or int(not listed)
     except BrokenPipeError:
         raise
     except (CacheError, OSError, ServiceUnreachable, MirrorError) as error:
@@ -183,7 +183,7 @@ def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signal
             args.paths,
             settings,
             progress=read,
-            look=Look(
+            look=SiteTextRules(
                 config.server.max_body,
                 own_files(args, config),
                 config.rewrite.ignore,
@@ -200,7 +200,7 @@ def _own_address(config: Config) -> str:
     return f"http://{config.server.host}:{config.server.port}"
 
 
-class _Run:
+class _WarmRun:
     """One run: open what warms, announce what is kept, report."""
 
     def __init__(
@@ -260,7 +260,7 @@ class _Run:
                 dead = len(self._report.outcomes) - self._kept_so_far
                 progress(len(self._report.outcomes), note=f"{dead} not kept" if dead else "")
 
-    def _announce(self, outcome: Outcome) -> None:
+    def _announce(self, outcome: WarmOutcome) -> None:
         if outcome.kept is None:
             return
         self._kept_so_far += 1
@@ -289,7 +289,7 @@ class _Run:
         def check(address: str) -> None:
             plans.make(address, now=time.time())
 
-        parts = Parts(
+        parts = WarmingParts(
             engine.originals, engine.variants, engine.kept, admit, engine.fetcher.wants_pauses, check
         )
         return LocalWarmer(parts, self._looks)

@@ -19,13 +19,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from proxy.dialects import native
-from proxy.dialects.address import Address
-from proxy.dialects.asked import Options, merged
+from proxy.dialects.base.address import SplitAddress
+from proxy.dialects.base.asked import Options, merged
+from proxy.dialects.base.escapes import percent_decode, read_source
+from proxy.dialects.base.opened import AmbiguousWrapper, OpenedWrapper
 from proxy.dialects.configured import ConfiguredWrapper
-from proxy.dialects.escapes import percent_decode, read_source
 from proxy.dialects.known import GRAMMARS, Named, Opener, open_form, openers_of
 from proxy.dialects.mounts import mounted
-from proxy.dialects.opened import AmbiguousWrapper, Opened
 from proxy.errors import InvalidSource, MirrorError
 from proxy.source import Source
 
@@ -95,7 +95,7 @@ class Unwrapper:
         )
         self._forms = forms
         self._first: tuple[Named, ...] = (
-            *((OWN, _own_opener(address)) for base in own if (address := Address.parse(base))),
+            *((OWN, _own_opener(address)) for base in own if (address := SplitAddress.parse(base))),
             *((wrapper.name, wrapper.open_address) for wrapper in configured if wrapper),
         )
 
@@ -156,10 +156,10 @@ class Unwrapper:
         except MirrorError:
             return True
 
-    def _step(self, text: str) -> tuple[str, str, Opened] | None:
+    def _step(self, text: str) -> tuple[str, str, OpenedWrapper] | None:
         """Return the grammar, the host and what is inside, None when `text` is no wrapper."""
         text = text.strip(_AROUND)
-        address = Address.parse(text) or (Address.of_site(text) if self._forms else None)
+        address = SplitAddress.parse(text) or (SplitAddress.of_site(text) if self._forms else None)
         if address is None:
             return None
         for openers in (self._first, openers_of(address.host)):
@@ -171,11 +171,11 @@ class Unwrapper:
         return (form[0], address.host, form[1]) if form else None
 
 
-def _own_opener(base: Address) -> Opener:
+def _own_opener(base: SplitAddress) -> Opener:
     root = base.path.rstrip("/")
     mount = root + native.MOUNT
 
-    def open_own(address: Address) -> Opened | None:
+    def open_own(address: SplitAddress) -> OpenedWrapper | None:
         if address.host != base.host:
             return None
         if not address.path.startswith(mount):
@@ -189,6 +189,6 @@ def _own_opener(base: Address) -> Opener:
             # A preset is the place's to choose.
             if equals:
                 options[_LONG_NAMES.get(name, name)] = percent_decode(value)
-        return Opened(request.source.url, options)
+        return OpenedWrapper(request.source.url, options)
 
     return open_own

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxy.dialects.address import Address
-from proxy.dialects.asked import Key, key, nothing
-from proxy.dialects.grammar import Grammar
+from proxy.dialects.base.address import SplitAddress
+from proxy.dialects.base.asked import OptionKey, key, nothing
+from proxy.dialects.base.grammar import Grammar
+from proxy.dialects.base.opened import OpenedWrapper, open_query
+from proxy.dialects.grammars.worker import is_worker, target
 from proxy.dialects.known import GRAMMARS
-from proxy.dialects.opened import Opened, open_query
 from proxy.dialects.prefix import read as read_prefix
-from proxy.dialects.worker import is_worker, target
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ConfiguredWrapper:
     def read(cls, prefix: str, dialect: str = "") -> ConfiguredWrapper | None:
         """Return the wrapper that a prefix means, or None when it names no host or an unknown dialect."""
         text = prefix.strip()
-        address = Address.parse(text if "//" in text.partition("?")[0] else "//" + text)
+        address = SplitAddress.parse(text if "//" in text.partition("?")[0] else "//" + text)
         grammar = GRAMMARS.get(dialect)
         if address is None or (dialect and grammar is None):
             return None
@@ -47,7 +47,7 @@ class ConfiguredWrapper:
         """What this wrapper is called where steps are listed."""
         return self.grammar.name if self.grammar else "configured"
 
-    def open_address(self, address: Address) -> Opened | None:
+    def open_address(self, address: SplitAddress) -> OpenedWrapper | None:
         """Open an address that begins with this prefix.
 
         Raises:
@@ -63,7 +63,7 @@ class ConfiguredWrapper:
         behind = whole[len(self.path) :]
         return self.grammar.open_rest(behind, address.site) if self.grammar else read_prefix(behind, "")
 
-    def _open_query(self, address: Address) -> Opened | None:
+    def _open_query(self, address: SplitAddress) -> OpenedWrapper | None:
         if self.query is None or address.path != self.path:
             return None
         if self.query.endswith("="):
@@ -71,13 +71,13 @@ class ConfiguredWrapper:
         rest = address.query.removeprefix(self.query)
         if not address.query.startswith(self.query) or not is_worker(rest):
             return None
-        return Opened(target(rest))
+        return OpenedWrapper(target(rest))
 
-    def _open_value(self, address: Address) -> Opened | None:
+    def _open_value(self, address: SplitAddress) -> OpenedWrapper | None:
         fixed, _, name = (self.query or "")[:-1].rpartition("&")
         if not address.query.startswith(self.query or ""):
             return None
-        known: dict[str, Key] = {
+        known: dict[str, OptionKey] = {
             item.partition("=")[0].lower(): key(item.partition("=")[0] or "-", nothing)
             for item in fixed.split("&")
         }

@@ -12,7 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from proxy.dialects import (
+from proxy.dialects import prefix, services
+from proxy.dialects.base.address import SplitAddress
+from proxy.dialects.base.grammar import Grammar
+from proxy.dialects.base.opened import OpenedWrapper
+from proxy.dialects.base.trace import Trace, trace_of
+from proxy.dialects.grammars import (
     camo,
     cloudflare,
     cloudinary,
@@ -22,19 +27,13 @@ from proxy.dialects import (
     imgproxy,
     ipx,
     photon,
-    prefix,
-    services,
     statically,
     thumbor,
     weserv,
     worker,
 )
-from proxy.dialects.address import Address
-from proxy.dialects.grammar import Grammar
-from proxy.dialects.opened import Opened
-from proxy.dialects.trace import Trace, trace_of
 
-Opener = Callable[[Address], Opened | None]
+Opener = Callable[[SplitAddress], OpenedWrapper | None]
 Named = tuple[str, Opener]
 
 GRAMMARS: dict[str, Grammar] = {
@@ -74,7 +73,7 @@ class _Hosted:
     hosts: tuple[str, ...]
     path: re.Pattern[str]
 
-    def open_address(self, address: Address) -> Opened | None:
+    def open_address(self, address: SplitAddress) -> OpenedWrapper | None:
         whole = "/" + address.rest
         match = self.path.match(whole)
         return self.grammar.read(whole[match.end() :], address.site) if match else None
@@ -105,7 +104,7 @@ _SIGNED_FORM = re.compile(
 """imgproxy's: a signature, options, `plain` and an absolute source."""
 
 
-def open_form(address: Address) -> tuple[str, Opened] | None:
+def open_form(address: SplitAddress) -> tuple[str, OpenedWrapper] | None:
     """Open an address whose form says what it is, at whatever host; return the grammar's name with it."""
     whole = "/" + address.rest
     match = _FORM.match(whole) if _HINT.search(whole) else None

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxy.dialects.grammar import Grammar
+from proxy.dialects.base.grammar import Grammar
+from proxy.dialects.base.opened import query_items
+from proxy.dialects.grammars.worker import is_worker
 from proxy.dialects.known import GRAMMARS
-from proxy.dialects.opened import query_items
-from proxy.dialects.worker import is_worker
 
 SERVED: dict[str, Grammar] = {
     name: grammar for name, grammar in GRAMMARS.items() if grammar.serve is not None

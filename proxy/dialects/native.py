@@ -1,4 +1,4 @@
-"""Our own addresses: `/image/{options}/{source}`, Cloudflare's option grammar (docs/url-api.md). Pure.
+"""Our own addresses: `/image/{options}/{source}`, Cloudflare's option grammar (docs/api.md, "Options"). Pure.
 
 Splits the raw request target into options, signature and source; what the options mean is not known here
 (`proxy.images.transform` reads them). Encoding contract: the target is what stood in the request line.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from proxy.dialects.escapes import base64url_decode, percent_decode, read_source
+from proxy.dialects.base.escapes import base64url_decode, percent_decode, read_source
 from proxy.errors import InvalidRequest, InvalidSource, InvalidTransform
 from proxy.source import Source, escape_bytes, looks_encoded
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 
-from proxy.dialects.asked import Options
-from proxy.dialects.grammar import Grammar, inside, written
-from proxy.dialects.opened import ABSOLUTE, Opened
-from proxy.dialects.serving import Served
+from proxy.dialects.base.asked import Options
+from proxy.dialects.base.grammar import Grammar, inside, written
+from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper
+from proxy.dialects.base.serving import Served
 from proxy.errors import InvalidSource
 
 _BARE_HOST = re.compile(r"(?://)?(?P<host>[^/?#:]+\.[A-Za-z]{2,})(?P<port>:\d+)?(?:[/?#]|\Z)")
@@ -26,18 +26,18 @@ _SERVED_HOST = re.compile(
 )
 
 
-def read(rest: str, site: str) -> Opened | None:
+def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open a source with its scheme."""
-    return Opened(inside(rest)) if ABSOLUTE.match(rest) else None
+    return OpenedWrapper(inside(rest)) if ABSOLUTE.match(rest) else None
 
 
-def read_adding_scheme(rest: str, site: str) -> Opened | None:
+def read_adding_scheme(rest: str, site: str) -> OpenedWrapper | None:
     """Open a source as cors-anywhere does: without a scheme http, https when the port is 443."""
     bare = None if ABSOLUTE.match(rest) else _BARE_HOST.match(rest)
     if bare is None:
         return read(rest, site)
     scheme = "https" if bare["port"] == ":443" else "http"
-    return Opened(f"{scheme}://{rest.removeprefix('//')}")
+    return OpenedWrapper(f"{scheme}://{rest.removeprefix('//')}")
 
 
 def serve(rest: str) -> Served:

@@ -18,10 +18,10 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
-from proxy.dialects.address import Address
-from proxy.dialects.asked import (
-    Asked,
-    Key,
+from proxy.dialects.base.address import SplitAddress
+from proxy.dialects.base.asked import (
+    AskedOptions,
+    OptionKey,
     Reader,
     asked,
     density,
@@ -31,8 +31,8 @@ from proxy.dialects.asked import (
     quality,
     words,
 )
-from proxy.dialects.grammar import inside, split_query
-from proxy.dialects.opened import ABSOLUTE, Opened, open_query, query_items
+from proxy.dialects.base.grammar import inside, split_query
+from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper, open_query, query_items
 from proxy.source import looks_encoded
 
 HIVE_HOSTS = (
@@ -42,7 +42,7 @@ HIVE_HOSTS = (
     "images.ecency.com",
     "i.ecency.com",
 )
-"""Hosts that also take a source in base58 (`proxy.dialects.encoded`)."""
+"""Hosts that also take a source in base58 (`proxy.dialects.grammars.encoded`)."""
 _READERS: dict[str, Reader] = {
     "width": pixels("width"),
     "height": pixels("height"),
@@ -73,20 +73,20 @@ class Service:
     meets: str = ""
 
     @cached_property
-    def keys(self) -> Mapping[str, Key]:
+    def keys(self) -> Mapping[str, OptionKey]:
         """The service's options by name."""
-        found = {name: Key((name,), nothing) for name in self.own}
+        found = {name: OptionKey((name,), nothing) for name in self.own}
         for name, meaning in self.asks.items():
             reader = words("fit", meaning) if isinstance(meaning, dict) else _READERS.get(meaning)
             if reader is not None:
-                found[name] = Key((name,), reader)
+                found[name] = OptionKey((name,), reader)
         return _Anything(found) if "*" in self.own else found
 
     @cached_property
     def _path(self) -> re.Pattern[str]:
         return re.compile(self.path)
 
-    def open_address(self, address: Address) -> Opened | None:
+    def open_address(self, address: SplitAddress) -> OpenedWrapper | None:
         """Open an address at one of the service's hosts.
 
         Raises:
@@ -102,25 +102,25 @@ class Service:
         listed = list(self._listed(match))
         if not listed:
             return opened
-        start = Asked(({"fit": self.meets} if self.meets else {}) | opened.options, opened.dropped)
+        start = AskedOptions(({"fit": self.meets} if self.meets else {}) | opened.options, opened.dropped)
         wanted = asked(listed, self.keys, start=start)
-        return Opened.of(opened.target, wanted)
+        return OpenedWrapper.of(opened.target, wanted)
 
-    def _opened(self, address: Address, rest: str) -> Opened | None:
+    def _opened(self, address: SplitAddress, rest: str) -> OpenedWrapper | None:
         if self.source in ("query", "parameters"):
             return self._value(rest)
         path, query = split_query(rest)
         wanted = asked(self._of_query(query), self.keys)
         if self.source == "subdomain":
             host = address.host.removesuffix(self.suffix)
-            return Opened.of(f"http://{host}{address.path}", wanted) if "." in host else None
+            return OpenedWrapper.of(f"http://{host}{address.path}", wanted) if "." in host else None
         if self.source == "escaped":
-            return Opened.of(inside(path), wanted) if ABSOLUTE.match(path) else None
+            return OpenedWrapper.of(inside(path), wanted) if ABSOLUTE.match(path) else None
         target = self._with_scheme(rest)
         # The query of what is plain belongs to it.
-        return Opened.of(target, wanted if looks_encoded(rest) else Asked()) if target else None
+        return OpenedWrapper.of(target, wanted if looks_encoded(rest) else AskedOptions()) if target else None
 
-    def _value(self, rest: str) -> Opened | None:
+    def _value(self, rest: str) -> OpenedWrapper | None:
         query = rest
         if self.source == "query":
             _, mark, query = rest.partition("?")
@@ -174,11 +174,11 @@ class Service:
                 yield name, value
 
 
-class _Anything(dict[str, Key]):
+class _Anything(dict[str, OptionKey]):
     """Keys of which every name is the service's own."""
 
     def get(self, name: str, default: Any = None) -> Any:
-        return super().get(name) or Key((name,), nothing)
+        return super().get(name) or OptionKey((name,), nothing)
 
     def __contains__(self, name: object) -> bool:
         return True

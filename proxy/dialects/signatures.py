@@ -19,8 +19,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from proxy.dialects.opened import ABSOLUTE
-from proxy.dialects.serving import Message, Proof
+from proxy.dialects.base.opened import ABSOLUTE
+from proxy.dialects.base.serving import Message, Proof
 from proxy.errors import SignatureMismatch, SignatureMissing
 
 SIGNED = ("imgproxy", "thumbor", "imagor", "imageproxy", "camo", "miniflux")
@@ -31,7 +31,7 @@ _DIGEST_AND_KEY = re.compile(r"(sha1|sha256|sha512):([0-9]{1,3}):(.+)", re.DOTAL
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SigningKey:
     """One key: the digest, the secret, what stands before the message, and how many characters are written."""
 
     digest: str
@@ -50,14 +50,14 @@ class Key:
         return hmac.digest(self.secret, self.salt + message, self.digest).hex()
 
 
-def read_key(dialect: str, text: str) -> Key:
+def read_key(dialect: str, text: str) -> SigningKey:
     """Return the key that a text of the configuration means."""
     if dialect == "imgproxy" and (pair := _HEX_PAIR.fullmatch(text)):
-        return Key("sha256", bytes.fromhex(pair[1]), bytes.fromhex(pair[2]))
+        return SigningKey("sha256", bytes.fromhex(pair[1]), bytes.fromhex(pair[2]))
     if dialect == "imagor" and (match := _DIGEST_AND_KEY.fullmatch(text)):
-        return Key(match[1], match[3].encode(), length=int(match[2]))
+        return SigningKey(match[1], match[3].encode(), length=int(match[2]))
     digest = "sha1" if dialect in ("thumbor", "imagor", "camo") else "sha256"
-    return Key(digest, text.encode())
+    return SigningKey(digest, text.encode())
 
 
 class Verifier:
@@ -101,14 +101,14 @@ def signed(dialect: str, rest: str, proof: Proof, key: str) -> str:
     return f"{text}/{behind}"
 
 
-_Written = Callable[[Key, bytes], Iterator[str]]
+_Written = Callable[[SigningKey, bytes], Iterator[str]]
 
 
-def _base64(key: Key, message: bytes) -> Iterator[str]:
+def _base64(key: SigningKey, message: bytes) -> Iterator[str]:
     yield key.signature(message)
 
 
-def _both(key: Key, message: bytes) -> Iterator[str]:
+def _both(key: SigningKey, message: bytes) -> Iterator[str]:
     yield key.signature(message)
     yield key.hexadecimal(message)
 

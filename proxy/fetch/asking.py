@@ -14,7 +14,7 @@ from yarl import URL
 
 from proxy.config import FetchConfig, ProfileConfig
 from proxy.fetch.profiles import in_order
-from proxy.policy import Pattern
+from proxy.patterns import Pattern
 from proxy.source import Source
 
 LOOP_MARK = "imgmirror"

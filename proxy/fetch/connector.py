@@ -24,10 +24,10 @@ from aiohttp.connector import AddrInfoType
 from proxy.config import FetchConfig
 from proxy.errors import SourceUnreachable
 from proxy.fetch.addresses import is_address, prohibited_text
+from proxy.fetch.answers.wire import TidyingHandler
 from proxy.fetch.asking import wire_url
 from proxy.fetch.failures import network_failures
-from proxy.fetch.tls import Looked
-from proxy.fetch.wire import TidyingHandler
+from proxy.fetch.tls.contexts import HandshakeLooked
 from proxy.source import Source
 
 _KEEPALIVE_SECONDS = 15.0
@@ -112,7 +112,7 @@ class Client:
                     try:
                         response = await session.get(wire_url(hop), allow_redirects=False, ssl=context)
                     except aiohttp.ClientConnectorSSLError as error:
-                        if isinstance(error.os_error, Looked):
+                        if isinstance(error.os_error, HandshakeLooked):
                             return error.os_error.certificate
                         raise
                     response.close()
@@ -173,7 +173,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
-        # The body is decoded by proxy.fetch.body, which bounds what comes out and sees when it is cut.
+        # The body is decoded by proxy.fetch.answers.body, which bounds what comes out and sees when it is cut.
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),
     )

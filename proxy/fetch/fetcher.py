@@ -29,21 +29,21 @@ from proxy.errors import (
     SourceTimeout,
     SourceUnreachable,
 )
+from proxy.fetch.answers.body import AnswerBody, Framing
+from proxy.fetch.answers.codings import Headers
 from proxy.fetch.asking import Asking, Validators, wire_url
-from proxy.fetch.body import Body, Framing
-from proxy.fetch.breaker import Breaker
-from proxy.fetch.chains import MAX_BYTES as MAX_CERTIFICATE_BYTES
-from proxy.fetch.chains import Chains, Means
-from proxy.fetch.codings import Headers
 from proxy.fetch.connector import Client
 from proxy.fetch.cookies import Cookies
 from proxy.fetch.failures import lacks_issuer, network_failures, status_failure
 from proxy.fetch.names import Names, make_resolver
-from proxy.fetch.origins import OriginTurns
-from proxy.fetch.pace import Pace
-from proxy.fetch.robots import MAX_BYTES as MAX_ROBOTS_BYTES
-from proxy.fetch.robots import Robots
-from proxy.fetch.tls import origin_context
+from proxy.fetch.politeness.breaker import Breaker
+from proxy.fetch.politeness.pace import Pace
+from proxy.fetch.politeness.robots import MAX_BYTES as MAX_ROBOTS_BYTES
+from proxy.fetch.politeness.robots import Robots
+from proxy.fetch.politeness.slots import OriginTurns
+from proxy.fetch.tls.chains import MAX_BYTES as MAX_CERTIFICATE_BYTES
+from proxy.fetch.tls.chains import Chains, Means
+from proxy.fetch.tls.contexts import origin_context
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
@@ -287,7 +287,7 @@ class _Exchange:
     3. A redirect: take its cookies, read its Location, check it, go to 2. Unreadable, too many, an address that
        was asked with the same cookies: `SourceUnreachable`; against the policy: `SourceNotAllowed`.
     4. 304 to our validators: `NotModified`. Not 200: the error of its status.
-    5. The body goes to the sink: too large, cut short, broken, stalled: the error of `Body`.
+    5. The body goes to the sink: too large, cut short, broken, stalled: the error of `AnswerBody`.
     """
 
     def __init__(self, rules: _Rules, source: Source, sink: Sink, validators: Validators | None) -> None:
@@ -477,7 +477,7 @@ class _Exchange:
 
     async def _keep(self, answer: _Answer) -> Fetched:
         config = self._rules.config
-        body = Body(
+        body = AnswerBody(
             answer.response, answer.headers, max_bytes=config.max_bytes, idle_seconds=config.idle_timeout
         )
         async for chunk in body.chunks():

@@ -12,7 +12,7 @@ from collections import Counter
 from proxy.observe.metrics import MEMORY_HIT_BUCKETS, Metrics
 
 
-class Answers:
+class AnswerCounts:
     """What was answered since the last `write`."""
 
     def __init__(self, metrics: Metrics) -> None:

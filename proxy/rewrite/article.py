@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from proxy.dialects.native import ORIGINAL
-from proxy.rewrite.classify import Address, Kind
-from proxy.rewrite.decide import Decision
-from proxy.rewrite.result import Left, Picture, Replacement
-from proxy.rewrite.spot import Spot, Use
+from proxy.rewrite.base.result import ArticlePicture, Left, Replacement
+from proxy.rewrite.base.spot import Spot, Use
+from proxy.rewrite.deciding.classify import Address, AddressKind
+from proxy.rewrite.deciding.decide import Decision
 from proxy.source import Source
 
 _LINE_END = re.compile(r"\r\n?|\n")
@@ -26,14 +26,14 @@ class Article:
         self._line_starts: list[int] = []
         self._body_preset = body_preset
         self._new_address = new_address
-        self._pictures: dict[Source, Picture] = {}
+        self._pictures: dict[Source, ArticlePicture] = {}
         self._end = 0
         self.replaced: list[Replacement] = []
         self.added: list[Replacement] = []
         self.left: list[Left] = []
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
+    def pictures(self) -> tuple[ArticlePicture, ...]:
         """The pictures in order of their first appearance."""
         return tuple(self._pictures.values())
 
@@ -117,17 +117,19 @@ class Article:
         preset = self._picture_preset(decision)
         if source is None or not preset:
             return
-        wrapped = replaced is not None or address.kind is not Kind.DIRECT
+        wrapped = replaced is not None or address.kind is not AddressKind.DIRECT
         own = (address.text[address.own.base_length :],) if address.own else ()
         known = self._pictures.get(source)
         if known is None:
             line = self.line_of(address.spot.start)
-            self._pictures[source] = Picture(source, (preset,), line, wrapped, own, address.written)
+            self._pictures[source] = ArticlePicture(source, (preset,), line, wrapped, own, address.written)
             return
         presets = tuple(dict.fromkeys((*known.presets, preset)))
         own = tuple(dict.fromkeys((*known.own, *own)))
         written = tuple(dict.fromkeys((*known.written, *address.written)))
-        self._pictures[source] = Picture(source, presets, known.line, known.wrapped or wrapped, own, written)
+        self._pictures[source] = ArticlePicture(
+            source, presets, known.line, known.wrapped or wrapped, own, written
+        )
 
     def _picture_preset(self, decision: Decision) -> str:
         """Return the preset a picture is shown in; empty when the place does not make it one."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from proxy.rewrite.decide import NO_PICTURE
-from proxy.rewrite.expressions import REASON as TEMPLATE
-from proxy.rewrite.expressions import has_expression
-from proxy.rewrite.result import Left
-from proxy.rewrite.spot import Spot, Use, address_text
-
-Ranges = list[tuple[int, int]]
+from proxy.rewrite.base.expressions import has_expression
+from proxy.rewrite.base.ranges import Ranges, joined
+from proxy.rewrite.base.reasons import NO_PICTURE, NOT_READ, TEMPLATE
+from proxy.rewrite.base.result import Left
+from proxy.rewrite.base.spot import Spot, Use, address_text
 
 _SLASHES = re.compile(r"/\\?/(?=[A-Za-z0-9])")
 _ADDRESS = re.compile(r"(?:\\?/){2}[A-Za-z0-9](?:[^\x00-\x20\"'<>()\\`]|\\/){3,2000}+")
@@ -25,7 +23,6 @@ _LONGEST_TEXT = 300
 _IMAGE_BEFORE = re.compile(r"!\[[^\]\r\n]*+\]\([ \t]*+<?\Z")
 _QUIET = "in code, a comment, a script or the text of a link"
 _UNKNOWN = "in a context that is not known; it may show the picture"
-NOT_READ = "in a kind of file that is not rewritten"
 _PUNCTUATION = ".,:;!?"
 """Behind an address it belongs to the sentence or the key."""
 MAX_REPORTED = 1000
@@ -68,7 +65,7 @@ def leftovers(
     """
     found: list[Left] = []
     index = 0
-    quiet = _Ranges(joined(around.quiet))
+    quiet = _Held(joined(around.quiet))
     labels = sorted(around.labels, key=lambda label: label.start)
     starts = [label.start for label in labels]
     for start, end in _addresses(text):
@@ -122,7 +119,7 @@ def _image_context(text: str, position: int) -> str:
     return "markdown image inside HTML" if is_image else ""
 
 
-class _Ranges:
+class _Held:
     """Ranges in order that do not overlap."""
 
     def __init__(self, ranges: Ranges) -> None:
@@ -133,14 +130,3 @@ class _Ranges:
         """Tell whether one of them holds the position."""
         before = bisect_right(self._starts, position) - 1
         return before >= 0 and position < self._ranges[before][1]
-
-
-def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """Return the ranges in order, those that overlap as one."""
-    joined: Ranges = []
-    for start, end in sorted(ranges):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((start, end))
-    return joined

@@ -18,8 +18,8 @@ from html.entities import html5
 
 from proxy.config import RewriteConfig
 from proxy.dialects.known import FORM_TRACES, traces
-from proxy.rewrite.charset import page_encoding
-from proxy.rewrite.masking import is_wide
+from proxy.rewrite.base.charset import page_encoding
+from proxy.rewrite.base.masking import is_wide
 
 _LOOKALIKES = "\u0130\u0131\u017f\u212a"
 """Characters that are i, s and k to Python where case does not count, as it does not in hosts."""

@@ -14,37 +14,39 @@ from typing import Literal
 from proxy.config import RewriteConfig
 from proxy.dialects import native
 from proxy.rewrite.article import Article
-from proxy.rewrite.blocks import TooManyBlocks
-from proxy.rewrite.charset import page_encoding
-from proxy.rewrite.classify import Address, Classifier, Kind
-from proxy.rewrite.decide import IGNORED, Decider, Decision
-from proxy.rewrite.enriching import Enricher
-from proxy.rewrite.fields import Fields
-from proxy.rewrite.frames import with_frames
-from proxy.rewrite.frontmatter import comments, find_front_matter, front_matter_spots
-from proxy.rewrite.globs import is_prefix
-from proxy.rewrite.html import html_spots
-from proxy.rewrite.htmlscan import HtmlScanner
-from proxy.rewrite.imgtags import Pictures
-from proxy.rewrite.kept import Known, Wanted
-from proxy.rewrite.leftovers import Judgement, Surroundings, joined, leftovers
-from proxy.rewrite.markdown import MarkdownReader
-from proxy.rewrite.masking import is_wide, structure
-from proxy.rewrite.own import OwnAddress, Sign
-from proxy.rewrite.responsive import Responsive
-from proxy.rewrite.result import Left, Picture, Replacement, RewriteResult
-from proxy.rewrite.sitedecide import decide_site_text
-from proxy.rewrite.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots, suffix_of
-from proxy.rewrite.sizes import Canonical, Sizes
-from proxy.rewrite.spot import TEXTS, Spot, Use
-from proxy.rewrite.tagspots import tag_spots, tags_in_html, without_code
-from proxy.rewrite.templates import code_ranges, masked
+from proxy.rewrite.attributes.enriching import Enricher
+from proxy.rewrite.attributes.responsive import Responsive
+from proxy.rewrite.base.charset import page_encoding
+from proxy.rewrite.base.globs import is_prefix
+from proxy.rewrite.base.kept import Known, Wanted
+from proxy.rewrite.base.masking import is_wide, structure
+from proxy.rewrite.base.ranges import joined
+from proxy.rewrite.base.reasons import IGNORED
+from proxy.rewrite.base.result import ArticlePicture, Left, Replacement, RewriteResult
+from proxy.rewrite.base.spot import TEXTS, Spot, Use
+from proxy.rewrite.commonmark.blocks import TooManyBlocks
+from proxy.rewrite.commonmark.markdown import MarkdownReader
+from proxy.rewrite.deciding.classify import Address, AddressKind, Classifier
+from proxy.rewrite.deciding.decide import Decider, Decision
+from proxy.rewrite.deciding.own import OwnAddress, Sign
+from proxy.rewrite.deciding.sitedecide import decide_site_text
+from proxy.rewrite.deciding.sizes import Canonical, Sizes
+from proxy.rewrite.front.fields import Fields
+from proxy.rewrite.front.frontmatter import comments, find_front_matter, front_matter_spots
+from proxy.rewrite.generators.tagspots import tag_spots, tags_in_html, without_code
+from proxy.rewrite.generators.templates import code_ranges, masked
+from proxy.rewrite.leftovers import Judgement, Surroundings, leftovers
+from proxy.rewrite.markup.frames import with_frames
+from proxy.rewrite.markup.html import html_spots
+from proxy.rewrite.markup.htmlscan import HtmlScanner
+from proxy.rewrite.markup.imgtags import Pictures
+from proxy.rewrite.site.sitetext import SITE_KINDS, SiteKind, data_fields, site_spots, suffix_of
 from proxy.source import Source
 
 __all__ = [
     "ArticleKind",
+    "ArticlePicture",
     "Left",
-    "Picture",
     "Replacement",
     "RewriteResult",
     "Rewriter",
@@ -286,7 +288,7 @@ class Rewriter:
         address = decision.address
         if address.source is None:
             return None
-        if address.kind in (Kind.FORMER, Kind.UNSIGNED) and address.own is not None:
+        if address.kind in (AddressKind.FORMER, AddressKind.UNSIGNED) and address.own is not None:
             link = self._renewed(address, address.own)
             return address.source, address.spot.hold(link) if address.spot.closed else link
         source = Source.parse(address.spot.hold(address.source.url))
@@ -301,6 +303,6 @@ class Rewriter:
         """Return an address of ours below the present base URL, with the first key's signature where there is one."""
         if self._sign and own.worker_form:
             return self._link(own.preset, own.source)
-        base = self._base_url if address.kind is Kind.FORMER else address.text[: own.base_length]
+        base = self._base_url if address.kind is AddressKind.FORMER else address.text[: own.base_length]
         path = address.text[own.base_length :]
         return base + (own.signed(path, self._sign) if self._sign else path)

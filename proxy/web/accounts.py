@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 
 from proxy.config import Config
 from proxy.observe import access
-from proxy.observe.answers import Answers
+from proxy.observe.answers import AnswerCounts
 from proxy.observe.metrics import Metrics
 from proxy.web.clients import client_address
 from proxy.web.server import Request
@@ -22,7 +22,7 @@ class Accounts:
     """Called by the server after each answer."""
 
     def __init__(self, metrics: Metrics, config: Config) -> None:
-        self.answers = Answers(metrics)
+        self.answers = AnswerCounts(metrics)
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cache.spelling import former_spelling
+from cache.base.spelling import former_spelling
 from proxy.config import Config
+from proxy.dialects.base.serving import Proof
 from proxy.dialects.native import MOUNT
 from proxy.dialects.native import parse as parse_native
-from proxy.dialects.serving import Proof
 from proxy.dialects.signatures import Verifier
 from proxy.errors import SignatureMismatch
 from proxy.images.transform import Transform

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from cache.errors import CacheError
-from proxy.app import Engine, Place, make_policy, open_engine
-from proxy.config import Config
-from proxy.configfile import ConfigError, changed_restart_keys, keep_restart_keys, secret_texts
+from cache.base.errors import CacheError
+from proxy.app import Engine, WorkerPlace, make_policy, open_engine
+from proxy.config import Config, ConfigError
+from proxy.config.file import changed_restart_keys, keep_restart_keys, secret_texts
 from proxy.observe.logs import set_up
 from proxy.policy import Policy, listen_problem
 from proxy.process import release_signals
@@ -45,7 +45,7 @@ class Start:
 
     config: Config
     read: Callable[[], Config]
-    place: Place
+    place: WorkerPlace
     ready: Callable[[], None]
     stopping: Callable[[], None]
 

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from proxy.config import Network, ServerConfig
 from proxy.errors import RateLimited
-from proxy.rate import Rate, Taken
+from proxy.rate import Rate, RateAnswer
 
 Address = IPv4Address | IPv6Address
 
@@ -42,7 +42,7 @@ _UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
 class Allowance:
     """What a client may still ask for, as headers (draft-ietf-httpapi-ratelimit-headers)."""
 
-    taken: Taken
+    taken: RateAnswer
     rate: Rate
 
     @property

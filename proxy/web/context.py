@@ -8,20 +8,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cache.memory import MemoryTier
-from cache.originals import Originals as OriginalsStore
-from cache.variants import Variants as VariantsStore
+from cache.originals.durable_tier import Originals
+from cache.variants.bounded_tier import Variants
+from cache.variants.memory import MemoryTier
 from proxy.config import Config
 from proxy.images.batches import Batches
 from proxy.images.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
-from proxy.services.keptpictures import KeptPictures
-from proxy.services.originals import Originals
-from proxy.services.overloads import Overloads
-from proxy.services.purging import Purging
-from proxy.services.rewritepool import RewritePool
-from proxy.services.variants import Variants
+from proxy.services.articles.keptpictures import KeptPictures
+from proxy.services.articles.rewritepool import RewritePool
+from proxy.services.serving.kept import KeptOriginals
+from proxy.services.serving.way import PictureWay
+from proxy.services.troubles.overloads import Overloads
+from proxy.services.upkeep.purging import Purging
 from proxy.signing import Signer
 from proxy.web.accounts import Accounts
 from proxy.web.clients import Clients, clients_of
@@ -37,13 +37,13 @@ class Context:
     policy: Policy
     signer: Signer | None
     plans: Plans
-    originals: Originals
-    variants: Variants
+    originals: KeptOriginals
+    variants: PictureWay
     purging: Purging
     rewriting: RewritePool
     pictures: KeptPictures
-    kept: OriginalsStore
-    variant_store: VariantsStore
+    kept: Originals
+    variant_store: Variants
     memory: MemoryTier
     pool: RenderPool
     batches: Batches

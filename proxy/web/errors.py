@@ -19,8 +19,8 @@ from proxy.errors import (
     SourceUnreachable,
     Unauthorized,
 )
-from proxy.services.negatives import MAX_ASKED_SECONDS
-from proxy.services.outcome import proxy_status
+from proxy.services.serving.values import proxy_status
+from proxy.services.troubles.negatives import MAX_ASKED_SECONDS
 from proxy.web.negotiate import accepts_json
 
 _BRIEFLY_CACHEABLE = {404, 410, 422}

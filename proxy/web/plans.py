@@ -14,12 +14,12 @@ from typing import Literal
 
 from proxy.config import Config, host_name
 from proxy.dialects import Way
-from proxy.dialects.escapes import percent_decode, read_source
+from proxy.dialects.base.escapes import percent_decode, read_source
+from proxy.dialects.base.serving import PRESET, Served
+from proxy.dialects.grammars.worker import is_worker
+from proxy.dialects.grammars.worker import parse as parse_worker
 from proxy.dialects.mounts import Mounted, mounted
 from proxy.dialects.native import parse as parse_native
-from proxy.dialects.serving import PRESET, Served
-from proxy.dialects.worker import is_worker
-from proxy.dialects.worker import parse as parse_worker
 from proxy.errors import (
     InvalidSource,
     InvalidTransform,
@@ -31,8 +31,8 @@ from proxy.images.formats import UNTOUCHED
 from proxy.images.geometry import Limits, Size, make_plan, require_within
 from proxy.images.transform import Resolved, Transform
 from proxy.policy import Policy
-from proxy.services.articles import unwrapper_of
-from proxy.services.variants import Asked
+from proxy.services.articles.article_use import unwrapper_of
+from proxy.services.serving.values import PictureOrder
 from proxy.signing import Signer
 from proxy.source import Source
 from proxy.web.admission import UNSIGNED, Admission, Claim
@@ -111,13 +111,13 @@ class Plan:
         """The request headers that the answer depends on, empty when on none."""
         return self.headers.get("Vary", "")
 
-    def asked(self, accept: str | None, offered: tuple[str, ...], *, hints: Hints = NO_HINTS) -> Asked:
+    def asked(self, accept: str | None, offered: tuple[str, ...], *, hints: Hints = NO_HINTS) -> PictureOrder:
         """Return the variant asked for by a client that sent `accept` and `hints`."""
         if self.resolved is None:
             raise NotFound(detail="an original has no variant")
         formats = self._formats(self.resolved, accept, offered)
         resolved = self.resolved if hints == NO_HINTS else _hinted(self.resolved, hints, self.limits)
-        return Asked(self.source, resolved, formats, self.askable)
+        return PictureOrder(self.source, resolved, formats, self.askable)
 
     def _formats(self, resolved: Resolved, accept: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
         if not self.negotiated:
@@ -125,7 +125,7 @@ class Plan:
         formats = acceptable_formats(accept, offered)
         return (*formats, UNTOUCHED) if resolved.only_resizes and admits_svg(accept) else formats
 
-    def density(self, asked: Asked, original: Size) -> float | None:
+    def density(self, asked: PictureOrder, original: Size) -> float | None:
         """Return how many pixels of the answer stand for one CSS pixel of what is asked for without hints.
 
         None where no DPR hint acted: a width from a hint is the page's own, and needs no words. `original` is the

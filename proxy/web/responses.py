@@ -11,10 +11,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from cache.opening import open_regular
-from cache.validators import Range, evaluate, if_range_matches, parse_range
+from cache.base.opening import open_regular
+from cache.http.validators import Range, evaluate, if_range_matches, parse_range
 from proxy.errors import RangeNotSatisfiable
-from proxy.services.outcome import NOT_KEPT, SHORT_SECONDS, Obtained, Picture, as_picture
+from proxy.services.serving.values import NOT_KEPT, SHORT_SECONDS, Obtained, Picture, as_picture
 from proxy.web.negotiate import choose_coding
 
 log = logging.getLogger(__name__)

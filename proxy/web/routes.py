@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from cache.errors import CacheError, FlightClosed, NotKept, StoreBusy, StoreUnreadable
+from cache.base.errors import CacheError, FlightClosed, NotKept, StoreBusy, StoreUnreadable
 from proxy.errors import Internal, MethodNotAllowed, MirrorError, NotFound, QueueFull
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY, error_response, from_aiohttp

@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cache.keys import source_key
+from cache.base.keys import source_key
 
 OURS = re.compile(
     r"host|connection|keep-alive|te|transfer-encoding|accept|accept-encoding|user-agent|via|cdn-loop|sec-.*|"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from keeping import keep
 
-from cache.originals import Originals
+from cache.originals.durable_tier import Originals
 
 URL = "http://h/a.png"
 
@@ -42,7 +43,7 @@ class Recording:
             if there:
                 self.steps.append(f"delete {self._place(path)}")
 
-        def mkdir_recorded(path: Path, *arguments: object, **named: object) -> None:
+        def mkdir_recorded(path: Path, *arguments: Any, **named: Any) -> None:
             there = path.exists()
             mkdir(path, *arguments, **named)
             if not there:
@@ -55,7 +56,7 @@ class Recording:
         monkeypatch.setattr(Path, "replace", replace_recorded)
         monkeypatch.setattr(Path, "unlink", unlink_recorded)
         monkeypatch.setattr(Path, "mkdir", mkdir_recorded)
-        monkeypatch.setattr("cache.durable.os.fsync", fsync_recorded)
+        monkeypatch.setattr("cache.base.durable.os.fsync", fsync_recorded)
 
     def _place(self, path: Path) -> str:
         parts = path.relative_to(self._root).parts
@@ -205,7 +206,7 @@ async def test_first_start_makes_the_folders_of_the_store_last(
     def sync_recorded(folder: Path) -> None:
         synced.append(folder)
 
-    monkeypatch.setattr("cache.layout.sync_folder", sync_recorded)
+    monkeypatch.setattr("cache.base.layout.sync_folder", sync_recorded)
     root = tmp_path / "var" / "deep" / "store"
     store = await Originals.open(root)
     await store.close()

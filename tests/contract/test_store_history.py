@@ -6,17 +6,18 @@ import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from keeping import NOW, files_below, keep, make_entry
 
-from cache.entry import Entry, Former
-from cache.errors import StoreFull, StoreUnwritable, Superseded
-from cache.keeper import Gone
-from cache.originals import Originals
-from cache.variants import Variants
+from cache.base.entry import Entry, Former
+from cache.base.errors import StoreFull, StoreUnwritable, Superseded
+from cache.originals.durable_tier import Originals
+from cache.originals.keeper import Gone
+from cache.variants.bounded_tier import Variants
 from proxy.dialects import Unwrapper
-from proxy.services.purging import Purging, Wanted
+from proxy.services.upkeep.purging import PurgeWish, Purging
 
 URL = "http://h/a.png"
 DAY = 86400.0
@@ -174,7 +175,7 @@ async def test_body_that_found_a_name_meanwhile_is_no_orphan(
     path.unlink()
     counted = store._counted
 
-    async def counted_late(*arguments: object) -> object:
+    async def counted_late(*arguments: Any) -> object:
         census = await counted(*arguments)
         await keep(store, "http://h/late.png", b"bytes")
         return census
@@ -219,7 +220,7 @@ async def purging(store: Originals, tmp_path: Path, now: float) -> tuple[Purging
     ],
 )
 async def test_history_is_purged_by_age_count_and_date(
-    store: Originals, tmp_path: Path, wanted: dict[str, float], left: list[str]
+    store: Originals, tmp_path: Path, wanted: dict[str, Any], left: list[str]
 ) -> None:
     """Versions a, b, c came on days 0, 1, 2; the present one on day 3. Age counts from when one was displaced."""
     names = {}
@@ -231,7 +232,7 @@ async def test_history_is_purged_by_age_count_and_date(
             names[incoming.sha256] = body.decode()
             await store.commit(dataclasses.replace(entry, fetched_at=NOW + day * DAY), incoming)
     purger, variants = await purging(store, tmp_path, NOW + 10 * DAY)
-    await purger.purge(Wanted(history=True, **wanted))
+    await purger.purge(PurgeWish(history=True, **wanted))
     entry = await kept(store)
     assert [*(names[item.body_sha256] for item in entry.history), ""] == left
     assert len(bodies(tmp_path)) == len(left)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from keeping import NOW, finished, keep, run_program
 
-from cache.originals import Originals
-from cache.scrub import LEAST_PASS_SECONDS, PIECE_BYTES, Clock, Pace, Scrub
+from cache.originals.durable_tier import Originals
+from cache.upkeep.scrub import LEAST_PASS_SECONDS, PIECE_BYTES, Clock, Pace, Scrub
 
 RATE = 1_000_000
 
@@ -143,7 +143,7 @@ async def test_rate_of_zero_reads_nothing(store: Originals) -> None:
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from cache.locks import KeyLocks
+from cache.across.file_locks import KeyLocks
 
 async def main():
     locks = KeyLocks(Path(sys.argv[1]))
@@ -200,7 +200,12 @@ async def test_store_that_was_deleted_is_not_brought_back(store: Originals, tmp_
     shutil.rmtree(tmp_path / "store")
     time = Time()
     steps: list[float] = []
-    time.enough = lambda: steps.append(time.seconds) or time.seconds > NOW + 600
+
+    def enough() -> bool:
+        steps.append(time.seconds)
+        return time.seconds > NOW + 600
+
+    time.enough = enough
     with contextlib.suppress(asyncio.CancelledError):
         await scrubber(store, time).run(lambda: RATE)
     assert len({round(moment / 30) for moment in steps}) <= 24

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import main
-from proxy.cli.environment import environment_problem
-from proxy.configfile import load
+from proxy.cli.base.environment import environment_problem
+from proxy.config.file import load
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,7 +19,7 @@ from commands import invoke
 from service import write_config
 
 from proxy.cli import main
-from proxy.cli.terminal import show_table
+from proxy.cli.output.terminal import show_table
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:

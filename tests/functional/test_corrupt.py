@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -16,9 +17,9 @@ from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
 from proxy.app import Engine, open_engine
-from proxy.configfile import load
+from proxy.config.file import load
 from proxy.images.transform import Transform
-from proxy.services.variants import Asked
+from proxy.services.serving.values import PictureOrder
 from proxy.source import Source
 
 PICTURE, OTHER = chart_png(60, 40, seed=1), chart_png(60, 40, seed=2)
@@ -180,7 +181,12 @@ async def test_body_is_compared_once_and_again_when_its_file_changed(
     await engine.originals.obtain(source)
     read: list[str] = []
     digest = hashlib.file_digest
-    monkeypatch.setattr("cache.bodies.hashlib.file_digest", lambda *given: read.append("") or digest(*given))
+
+    def noted(*given: Any) -> Any:
+        read.append("")
+        return digest(*given)
+
+    monkeypatch.setattr("cache.originals.bodies.hashlib.file_digest", noted)
     path = engine.kept.body_path(SHA256)
     for _ in range(3):
         assert (await engine.kept.condition(SHA256)).is_sound
@@ -193,8 +199,8 @@ async def test_body_is_compared_once_and_again_when_its_file_changed(
     assert len(read) == 3
 
 
-def _asked(source: Source, width: int) -> Asked:
-    return Asked(source, Transform.parse(f"width={width}").resolved({}), ("png",))
+def _asked(source: Source, width: int) -> PictureOrder:
+    return PictureOrder(source, Transform.parse(f"width={width}").resolved({}), ("png",))
 
 
 @pytest.fixture

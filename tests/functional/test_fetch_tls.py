@@ -8,7 +8,7 @@ from fetching import body_of, fetching
 from scripted_origin import ScriptedOrigin
 
 from proxy.errors import SourceUnreachable
-from proxy.fetch.tls import origin_context
+from proxy.fetch.tls.contexts import origin_context
 
 TAKEN = [
     "AES128-SHA", "AES256-SHA256", "AES128-GCM-SHA256", "ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA384",

@@ -17,7 +17,7 @@ from scripted_origin import Handler, ScriptedOrigin, cut_short, head, raw, reset
 from service import Service, wait_until, write_config
 
 from proxy.errors import SourceError, SourceTimeout, SourceUnreachable
-from proxy.fetch.breaker import TRIPS_AFTER
+from proxy.fetch.politeness.breaker import TRIPS_AFTER
 
 
 def answer(status: int, *lines: tuple[str, str]) -> Handler:

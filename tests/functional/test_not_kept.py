@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,12 +20,11 @@ from pictures import chart_png
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
-from cache import durable
+from cache.base import durable
 from proxy.app import Engine, open_engine
-from proxy.configfile import load
+from proxy.config.file import load
 from proxy.images.transform import Transform
-from proxy.services.outcome import SHORT_SECONDS
-from proxy.services.variants import Asked
+from proxy.services.serving.values import SHORT_SECONDS, PictureOrder
 from proxy.source import Source
 
 PICTURE, OTHER = chart_png(60, 40, seed=1), chart_png(60, 40, seed=2)
@@ -57,20 +57,22 @@ async def engine(tmp_path: Path, clock: Clock) -> AsyncIterator[Engine]:
 def broken_disk(code: int, step: str = "fsync") -> Iterator[None]:
     """Fail every fsync, or every rename, of the store with an error number."""
 
-    def fail(*_arguments: object, **_named: object) -> None:
+    def fail(*_arguments: object, **_named: Any) -> None:
         raise OSError(code, os.strerror(code))
 
     with pytest.MonkeyPatch.context() as patch:
         if step == "fsync":
-            patch.setattr("cache.durable.os.fsync", fail)
+            patch.setattr("cache.base.durable.os.fsync", fail)
         else:
             patch.setattr(Path, "replace", fail)
         yield
 
 
-def asked(origin: ScriptedOrigin, path: str, width: int = 20) -> Asked:
+def asked(origin: ScriptedOrigin, path: str, width: int = 20) -> PictureOrder:
     """Return a variant to be asked for."""
-    return Asked(Source.parse(origin.url(path)), Transform.parse(f"width={width}").resolved({}), ("png",))
+    return PictureOrder(
+        Source.parse(origin.url(path)), Transform.parse(f"width={width}").resolved({}), ("png",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,12 +166,12 @@ async def test_slow_commit_lets_the_answer_go_without_calling_it_stored(
     engine: Engine, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody knows yet whether the disk takes the original, so the answer lives for a minute."""
-    monkeypatch.setattr("proxy.services.intake.KEEP_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("proxy.services.serving.keeping.KEEP_GRACE_SECONDS", 0.0)
     origin.serve("/slow.png", PICTURE)
     release = asyncio.Event()
     commit = engine.kept.commit
 
-    async def slow(*arguments: object, **named: object) -> None:
+    async def slow(*arguments: object, **named: Any) -> None:
         await release.wait()
         await commit(*arguments, **named)  # type: ignore[arg-type]
 
@@ -196,7 +198,7 @@ class HeldDisk:
                 self._go.wait()
             sync_folder(folder)
 
-        monkeypatch.setattr("cache.durable.sync_folder", held)
+        monkeypatch.setattr("cache.base.durable.sync_folder", held)
 
     def let_go(self) -> None:
         """Finish what waits, and hold nothing any more."""
@@ -231,7 +233,7 @@ async def test_many_redirects_to_kept_bytes_are_answered_before_any_of_their_com
     media_type: str,
 ) -> None:
     """One commit is inside the disk and the others wait for it; every answer is there, and none says it is kept."""
-    monkeypatch.setattr("proxy.services.intake.KEEP_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("proxy.services.serving.keeping.KEEP_GRACE_SECONDS", 0.0)
     origin.serve("/same", body, headers={"Content-Type": media_type})
     await engine.originals.obtain(Source.parse(origin.url("/same")))
     sources = []
@@ -260,7 +262,7 @@ async def test_slow_commit_of_bytes_that_nobody_keeps_is_waited_for(
     held_disk: Callable[[], HeldDisk],
 ) -> None:
     """There is no body to answer with before the first commit, so the original is answered after it."""
-    monkeypatch.setattr("proxy.services.intake.KEEP_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("proxy.services.serving.keeping.KEEP_GRACE_SECONDS", 0.0)
     origin.serve("/new.png", PICTURE)
     disk = held_disk()
     source = Source.parse(origin.url("/new.png"))

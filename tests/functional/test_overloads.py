@@ -18,17 +18,17 @@ from pictures import cut, photo, photo_jpeg, saved, slow_picture
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
-from cache.keys import source_key
+from cache.base.keys import source_key
 from proxy.app import Engine, open_engine
 from proxy.config import Config
-from proxy.configfile import load
+from proxy.config.file import load
 from proxy.errors import DecodeFailed, OutOfMemory, QueueFull, RenderTimeout
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Inspection, Job, Rendered
 from proxy.images.transform import Transform
 from proxy.images.workers import RenderPool
-from proxy.services.overloads import FIRST_PAUSE_SECONDS
-from proxy.services.variants import Asked
+from proxy.services.serving.values import PictureOrder
+from proxy.services.troubles.overloads import FIRST_PAUSE_SECONDS
 from proxy.source import Source
 from proxy.web import application
 from proxy.web.handlers import service as service_handlers
@@ -61,8 +61,10 @@ def configured(folder: Path, render: dict[str, Any]) -> Config:
     return load(str(write_config(folder, {"render": render})), {}).config
 
 
-def asked(url: str, text: str = "width=64", acceptable: tuple[str, ...] = ("webp", "fallback")) -> Asked:
-    return Asked(Source.parse(url), Transform.parse(text).resolved({}), acceptable)
+def asked(
+    url: str, text: str = "width=64", acceptable: tuple[str, ...] = ("webp", "fallback")
+) -> PictureOrder:
+    return PictureOrder(Source.parse(url), Transform.parse(text).resolved({}), acceptable)
 
 
 @pytest.fixture(name="jobs")
@@ -305,7 +307,7 @@ async def test_kill_by_others_is_remembered_by_nobody(tmp_path: Path, origin: Sc
         assert (await engine.variants.obtain(asked(origin.url("/good")))).body
 
 
-async def _marked(engine: Any, url: str, **changes: object) -> None:
+async def _marked(engine: Any, url: str, **changes: Any) -> None:
     """Rewrite the entry of a source as a former version wrote it."""
     path = engine.config.store.dir / "entries" / source_key(url)[:2] / f"{source_key(url)}.json"
     entry = json.loads(await asyncio.to_thread(path.read_text)) | changes
@@ -374,6 +376,12 @@ async def test_explain_and_metrics_tell_of_a_picture_that_is_too_much(
         assert float(spared) >= 1
 
 
+async def readiness(context: Any) -> dict[str, Any]:
+    response = await service_handlers.readyz(context, make_mocked_request("GET", "/readyz"))
+    assert isinstance(response.body, bytes)
+    return dict(json.loads(response.body))
+
+
 async def test_readiness_is_degraded_while_a_picture_waits_for_long(
     tmp_path: Path, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,13 +389,9 @@ async def test_readiness_is_degraded_while_a_picture_waits_for_long(
     monkeypatch.setattr(service_handlers, "STARVED_SECONDS", -1.0)
     async with open_engine(configured(tmp_path, {})) as engine:
         context = application._context(engine)
-        starved = json.loads(
-            (await service_handlers.readyz(context, make_mocked_request("GET", "/readyz"))).body
-        )
+        starved = await readiness(context)
         assert starved["status"] == "degraded"
         assert any("starved" in reason for reason in starved["reasons"])
         monkeypatch.setattr(service_handlers, "STARVED_SECONDS", 10.0)
-        well = json.loads(
-            (await service_handlers.readyz(context, make_mocked_request("GET", "/readyz"))).body
-        )
+        well = await readiness(context)
         assert well["status"] == "ok"

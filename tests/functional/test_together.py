@@ -12,30 +12,31 @@ from scripted_origin import ScriptedOrigin, head, stall
 from service import write_config
 
 from proxy.app import Engine, open_engine
-from proxy.configfile import load
+from proxy.config.file import load
 from proxy.images.jobs import Inspection, Job
 from proxy.images.transform import Transform
 from proxy.images.workers import RenderPool
-from proxy.services.outcome import Picture
-from proxy.services.variants import Asked
+from proxy.services.serving.values import Picture, PictureOrder
 from proxy.source import Source
 
 WIDTHS = (40, 80, 160, 320)
 FORMATS = ("avif", "webp", "jpeg")
 
 
-def asked(source: Source) -> list[Asked]:
+def asked(source: Source) -> list[PictureOrder]:
     """Return what a page with `srcset` and `<picture>` may ask for."""
     pairs = itertools.product(WIDTHS, FORMATS)
-    return [Asked(source, Transform.parse(f"width={width}").resolved({}), (name,)) for width, name in pairs]
+    return [
+        PictureOrder(source, Transform.parse(f"width={width}").resolved({}), (name,)) for width, name in pairs
+    ]
 
 
-def is_right(picture: Picture, wanted: Asked) -> bool:
+def is_right(picture: Picture, wanted: PictureOrder) -> bool:
     shown = opened(picture.body)
     return shown.width == wanted.resolved.width and (shown.format or "").lower() == wanted.acceptable[0]
 
 
-async def all_at_once(engine: Engine, wanted: list[Asked]) -> list[Picture]:
+async def all_at_once(engine: Engine, wanted: list[PictureOrder]) -> list[Picture]:
     return await asyncio.gather(*map(engine.variants.obtain, wanted))
 
 

@@ -20,11 +20,11 @@ from pictures import photo, png_bomb, saved
 from scripted_origin import Handler, Request, ScriptedOrigin, head, run_in_thread
 from service import Service, wait_until, write_config
 
-from cache.articles import ArticleIndex
+from cache.originals.articles import ArticleIndex
 from proxy.fetch.via import ViaAnswer, open_via
-from proxy.services.looks import Looks
-from proxy.services.warming import Warming, Work
-from proxy.services.warmvia import ViaWarmer
+from proxy.services.warm.looks import Looks
+from proxy.services.warm.warming import PictureToWarm, Warming
+from proxy.services.warm.warmvia import ViaWarmer
 from proxy.source import Source
 
 PHOTO = saved(photo(320, 200), "JPEG")
@@ -196,7 +196,7 @@ def test_via_waits_for_a_busy_origin_and_says_the_same_while_failures_are_rememb
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A 429 with `Retry-After` costs no picture; the second run, answered from memory, tells the same apart."""
-    monkeypatch.setattr("proxy.services.warming.MAX_WAIT_SECONDS", 2.0)
+    monkeypatch.setattr("proxy.services.warm.warming.MAX_WAIT_SECONDS", 2.0)
     origin.script("/once.jpg", answering(refusal(429, **{"Retry-After": "1"}), PICTURE))
     fates = {moody[path].url(path): fate for path, (_, fate) in GIVEN.items()}
     article, report = tmp_path / "a.md", tmp_path / "r.json"
@@ -277,13 +277,13 @@ async def test_via_tells_what_a_server_before_the_service_says_from_the_picture(
         warmer = ViaWarmer(
             via, Looks({}, ()), path=lambda options, at: f"/image/{options}/{at.url}", pause=pause
         )
-        outcome = await warmer.warm(Work(source, (), ("a.md",)), ask=True)
+        outcome = await warmer.warm(PictureToWarm(source, (), ("a.md",)), ask=True)
         assert outcome.not_kept
         assert not outcome.dead
         assert front.count(path) == tries
         assert pauses == [100.0] * (tries - 1)
         pauses.clear()
-        await warmer.warm(Work(source, (), ("a.md",)), ask=True)
+        await warmer.warm(PictureToWarm(source, (), ("a.md",)), ask=True)
         assert not pauses
 
 
@@ -299,7 +299,7 @@ async def test_end_does_not_wait_for_a_busy_service() -> None:
         front.script("/busy", answering(refusal(503, **{"Retry-After": "100"})))
         warmer = ViaWarmer(via, Looks({}, ()), path=lambda _options, _source: "/busy", pause=pause)
         warming = Warming(warmer, per_origin=1, concurrency=1)
-        works = [Work(Source.parse(f"http://h/{number}.jpg"), (), ("a.md",)) for number in range(2)]
+        works = [PictureToWarm(Source.parse(f"http://h/{number}.jpg"), (), ("a.md",)) for number in range(2)]
         outcomes = warming.outcomes(works)
         first = asyncio.ensure_future(anext(outcomes))
         await waiting.wait()

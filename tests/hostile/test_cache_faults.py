@@ -7,13 +7,17 @@ import io
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from keeping import files_below, keep, make_entry
 
-from cache.errors import NotKept, StoreFull, StoreUnreadable, StoreUnwritable
-from cache.incoming import BLOCK_BYTES
-from cache.originals import Originals
+from cache.base.errors import NotKept, StoreFull, StoreUnreadable, StoreUnwritable
+from cache.originals.durable_tier import Originals
+from cache.originals.incoming import BLOCK_BYTES
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 URL = "http://h/a.png"
 OTHER = "http://h/b.png"
@@ -39,7 +43,7 @@ class Failing:
         self._for_ever = for_ever
         self.failed = False
 
-    def __call__(self, *arguments: object, **named: object) -> object:
+    def __call__(self, *arguments: object, **named: Any) -> object:
         self._left -= 1
         if self._left == -1 or (self._left < 0 and self._for_ever):
             self.failed = True
@@ -52,14 +56,15 @@ def break_step(
 ) -> Failing:
     """Make one kind of step fail; return what counts."""
     place, name = {
-        "fsync": ("cache.durable.os", "fsync"),
-        "write": ("cache.durable.os", "write"),
+        "fsync": ("cache.base.durable.os", "fsync"),
+        "write": ("cache.base.durable.os", "write"),
         "rename": (Path, "replace"),
-        "create": ("cache.durable.os", "open"),
+        "create": ("cache.base.durable.os", "open"),
         "delete": (Path, "unlink"),
         "mkdir": (Path, "mkdir"),
     }[step]
-    real = {"fsync": os.fsync, "write": os.write, "create": os.open}.get(step) or getattr(Path, name)
+    descriptors: dict[str, Callable[..., object]] = {"fsync": os.fsync, "write": os.write, "create": os.open}
+    real = descriptors.get(step) or getattr(Path, name)
     failing = Failing(real, at=at, code=code, for_ever=for_ever)
     if isinstance(place, str):
         patch.setattr(f"{place}.{name}", failing)
@@ -159,7 +164,7 @@ class FullFile(io.BufferedWriter):
 
     room = 0
 
-    def write(self, data: object) -> int:
+    def write(self, data: Buffer) -> int:
         view = memoryview(data)
         if self.tell() + len(view) > FullFile.room:
             super().write(view[: FullFile.room - self.tell()])
@@ -184,7 +189,7 @@ async def test_body_on_a_disk_that_becomes_full_is_served_and_not_kept(
     elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
     elsewhere.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cache.incoming.os.fdopen", fdopen)
+        patch.setattr("cache.originals.incoming.os.fdopen", fdopen)
         patch.setattr("tempfile.tempdir", str(elsewhere))
         async with store.receive() as incoming:
             for start in range(0, len(body), 5000):
@@ -212,7 +217,8 @@ async def test_store_that_cannot_be_locked_keeps_nothing(store: Originals) -> No
     await keep(store, URL, b"one")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "cache.locks.KeyLocks._try", Failing(lambda: None, at=0, code=errno.EROFS, for_ever=True)
+            "cache.across.file_locks.KeyLocks._try",
+            Failing(lambda: None, at=0, code=errno.EROFS, for_ever=True),
         )
         with pytest.raises(StoreUnwritable):
             await keep(store, OTHER, b"two")

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keeping import finished, keep, run_program
 
-from cache.errors import StoreFull
-from cache.originals import Originals
+from cache.base.errors import StoreFull
+from cache.originals.durable_tier import Originals
 
 RIVAL = """
 import asyncio, random, sys
 from pathlib import Path
-from cache.originals import Originals
+from cache.originals.durable_tier import Originals
 from keeping import keep
 
 async def main(folder, name):
@@ -64,8 +64,8 @@ async def test_rivals_over_one_body_never_lose_it(tmp_path: Path) -> None:
 SPENDER = """
 import asyncio, os, sys
 from pathlib import Path
-from cache.errors import StoreFull
-from cache.originals import Originals
+from cache.base.errors import StoreFull
+from cache.originals.durable_tier import Originals
 from keeping import keep
 
 async def main(folder, name):

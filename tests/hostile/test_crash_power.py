@@ -16,7 +16,7 @@ from crash_power import KINDS, Choice, Disk
 from crash_promises import Promises, broken_promises, inspect
 from crash_work import OPERATIONS, Shift, pass_all, run_in_child, source_urls, work
 
-import cache.durable
+import cache.base.durable
 
 ROUNDS = int(os.environ.get("CUTS", "60"))
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(2**32)
@@ -116,7 +116,7 @@ def look(
 @pytest.fixture(autouse=True)
 def started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who look do it after the machine has started again: counts of before are not believed."""
-    monkeypatch.setattr("cache.usage._boot_number", lambda: 77)
+    monkeypatch.setattr("cache.originals.usage._boot_number", lambda: 77)
 
 
 @pytest.mark.kill
@@ -188,15 +188,15 @@ def test_store_that_forgets_an_fsync_is_found_out(
 ) -> None:
     """The suite can fail: it does for stores that leave out one thing."""
     if forgotten == "fsync of a body":
-        monkeypatch.setattr("cache.incoming.sync_descriptor", lambda _descriptor: None)
+        monkeypatch.setattr("cache.originals.incoming.sync_descriptor", lambda _descriptor: None)
     elif forgotten == "fsync of an entry's folder":
-        sync = cache.durable.sync_folder
+        sync = cache.base.durable.sync_folder
         monkeypatch.setattr(
-            "cache.durable.sync_folder",
+            "cache.base.durable.sync_folder",
             lambda folder: None if folder.parent.name == "entries" else sync(folder),
         )
     else:
-        monkeypatch.setattr("cache.layout.sync_folder", lambda _folder: None)
+        monkeypatch.setattr("cache.base.layout.sync_folder", lambda _folder: None)
     recorded = Recorded(room / "recorded")
     recorded.live(Shift(recorded.root, recorded.top, 0, 0, plan=BEFORE), pass_all)
     cuts = Cuts(recorded, random.Random(1), states=0)  # noqa: S311 - which cuts, not a secret

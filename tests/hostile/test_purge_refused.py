@@ -11,15 +11,15 @@ from commands import invoke
 from keeping import keep
 from service import write_config
 
-from cache.keys import source_key
-from cache.layout import Layout
-from cache.originals import Originals
-from cache.variants import Variants
+from cache.base.keys import source_key
+from cache.base.layout import Layout
+from cache.originals.durable_tier import Originals
+from cache.variants.bounded_tier import Variants
 from proxy.config import Config
 from proxy.errors import Internal
-from proxy.services import purging
-from proxy.services.articles import unwrapper_of
-from proxy.services.purging import PurgeRefused, Purging, wanted
+from proxy.services.articles.article_use import unwrapper_of
+from proxy.services.upkeep import purging
+from proxy.services.upkeep.purging import PurgeRefused, Purging, wanted
 
 ADDRESSES = [f"http://h.example/{number}.png" for number in range(5)]
 ARTICLE = "post.md"

@@ -16,9 +16,9 @@ from commands import invoke
 from keeping import files_below, keep
 from service import write_config
 
-from cache import backup
-from cache.errors import StoreRefused
-from cache.originals import Originals
+from cache.base.errors import StoreRefused
+from cache.originals.durable_tier import Originals
+from cache.upkeep import backup
 
 
 @pytest.fixture

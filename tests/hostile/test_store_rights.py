@@ -22,15 +22,15 @@ from pictures import chart_png, photo_jpeg
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
-from cache import locks
-from cache.durable import GROUP, PRIVATE, Modes
-from cache.errors import StoreBusy, StoreFull, StoreUnreadable
-from cache.locks import KeyLocks
-from cache.originals import Originals
-from cache.scrub import PIECE_BYTES
-from cache.usage import Counts, Usage
+from cache.across import file_locks as locks
+from cache.across.file_locks import KeyLocks
+from cache.base.durable import GROUP, PRIVATE, Modes
+from cache.base.errors import StoreBusy, StoreFull, StoreUnreadable
+from cache.originals.durable_tier import Originals
+from cache.originals.usage import Counts, Usage
+from cache.upkeep.scrub import PIECE_BYTES
 from proxy.app import Engine, open_engine
-from proxy.configfile import load
+from proxy.config.file import load
 from proxy.errors import MirrorError
 from proxy.source import Source
 
@@ -129,7 +129,7 @@ async def test_disk_without_inodes_keeps_nothing_and_says_so(
 ) -> None:
     """Bytes are free, files are not: a commit would end in the middle."""
     store = await Originals.open(tmp_path / "store")
-    monkeypatch.setattr("cache.originals.free_files", lambda _folder: free)
+    monkeypatch.setattr("cache.originals.durable_tier.free_files", lambda _folder: free)
     with pytest.raises(StoreFull, match="inodes"):
         await keep(store, "http://h/a.png", b"one")
     assert not store.room_for(0)
@@ -222,7 +222,7 @@ async def test_count_that_is_locked_costs_the_count_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A commit goes on when another program holds the file of the count."""
-    monkeypatch.setattr("cache.usage.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("cache.originals.usage.PAUSE_SECONDS", 0.0)
     usage = Usage(tmp_path / "usage")
     usage.add(Counts(bytes=1))
     with (tmp_path / "usage").open("rb") as reader:

@@ -15,11 +15,11 @@ from keeping import keep
 from scripted_origin import ScriptedOrigin
 from service import Service, wait_until, write_config
 
-from cache.errors import StoreUnwritable
-from cache.layout import prepare
-from cache.opening import open_regular, read_regular
-from cache.originals import Originals
-from cache.variants import Variants
+from cache.base.errors import StoreUnwritable
+from cache.base.layout import prepare
+from cache.base.opening import open_regular, read_regular
+from cache.originals.durable_tier import Originals
+from cache.variants.bounded_tier import Variants
 
 URL, OTHER = "http://h/a.png", "http://h/b.png"
 HUNG = str(Path(__file__).parent.parent / "lib" / "hung_service.py")

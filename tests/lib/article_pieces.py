@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from rewriting import BASE, SOURCE, WRAPPED, ours
 
-from proxy.rewrite.sitetext import SITE_KINDS
+from proxy.rewrite.site.sitetext import SITE_KINDS
 
 KINDS = st.sampled_from(["markdown", "html", *sorted(SITE_KINDS)])
 ADDRESSES = st.sampled_from(

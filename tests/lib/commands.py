@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 from proxy.cli import build_parser
-from proxy.configfile import load
+from proxy.config.file import load
 
 WRAPPER = "https://cors.zfour.workers.dev/?"
 

@@ -22,12 +22,12 @@ from typing import Any
 from crash_files import PASS, Plot, Step, Watch
 from keeping import make_entry
 
-from cache import refs
-from cache.entry import Entry
-from cache.errors import CacheError, NotKept
-from cache.originals import Originals
-from cache.sweep import sweep
-from cache.variants import Variants
+from cache.base.entry import Entry
+from cache.base.errors import CacheError, NotKept
+from cache.originals import refs
+from cache.originals.durable_tier import Originals
+from cache.upkeep.sweep import sweep
+from cache.variants.bounded_tier import Variants
 
 BODIES = 12
 """So few that sources share them all the time."""

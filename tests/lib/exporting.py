@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from proxy.config import RewriteConfig
+from proxy.rewrite.deciding.sizes import Sizes
 from proxy.rewrite.exporting.exporter import Exporter, kind_of
-from proxy.rewrite.exporting.pictures import Candidate, Shown, Want
+from proxy.rewrite.exporting.pictures import Candidate, ExportedFiles, Want
 from proxy.rewrite.exporting.rules import Exported, Rules
 from proxy.rewrite.exporting.taking import Taker
 from proxy.rewrite.exporting.tree import Tree
-from proxy.rewrite.sitetext import data_fields
-from proxy.rewrite.sizes import Sizes
+from proxy.rewrite.site.sitetext import data_fields
 
 MIRROR = "https://img.example.org"
 SOURCE = "http://h.example/a.png"
@@ -31,7 +31,7 @@ def exporter(
     )
 
 
-def shown(want: Want) -> Shown:
+def shown(want: Want) -> ExportedFiles:
     """Return files in three formats, in two widths where a place takes several; named by source and format."""
     stem = want.source.url.rpartition("/")[2].partition(".")[0]
 
@@ -39,7 +39,7 @@ def shown(want: Want) -> Shown:
         widths = (320, 640) if want.spread else (640,)
         return tuple(Candidate(f"{stem}{width}.{extension}", name, width, 9) for width in widths)
 
-    return Shown(
+    return ExportedFiles(
         (files("avif", "avif"), files("webp", "webp")), files("jpeg", "jpg"), files("webp", "webp")[-1]
     )
 

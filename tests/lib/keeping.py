@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import cache
-from cache.entry import Entry
-from cache.originals import Originals
+from cache.base.entry import Entry
+from cache.originals.durable_tier import Originals
 
 ROOT = Path(cache.__file__).parent.parent
 NOW = 1_700_000_000.0

@@ -9,10 +9,10 @@ from typing import Any
 from rewriting import BASE
 
 from proxy.config import Config
-from proxy.rewrite.apply import rewritten
-from proxy.rewrite.kept import Kept, Known, Wanted
+from proxy.rewrite.base.kept import Kept, Known, Wanted
+from proxy.rewrite.ondisk.apply import rewritten
 from proxy.rewrite.rewriter import RewriteResult, TextKind
-from proxy.services.articles import RewriteSettings
+from proxy.services.articles.article_use import RewriteSettings
 
 PHOTO = Kept(1000, 500, colour="#aabbcc")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cache.articles import ArticleIndex
-from cache.durable import Durable
-from cache.errors import StoreUnwritable
-from cache.layout import Layout, prepare
-from cache.threads import StoreThreads
+from cache.base.durable import Durable
+from cache.base.errors import StoreUnwritable
+from cache.base.layout import Layout, prepare
+from cache.base.threads import StoreThreads
+from cache.originals.articles import ArticleIndex
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from keeping import finished, run_program
 
-from cache.failures import MAX_PRIVATE, RECORD_BYTES, SLOTS, Failure, Failures
-from cache.threads import StoreThreads
+from cache.across.failures import MAX_PRIVATE, RECORD_BYTES, SLOTS, Failure, Failures
+from cache.base.threads import StoreThreads
 
 GONE = Failure("gone", 410, 3, 1_700_000_000.25, 1_700_003_600.5)
 
@@ -40,8 +40,8 @@ async def test_failure_is_seen_by_another_process(failures: Failures, tmp_path: 
     program = """
 import asyncio, sys
 from pathlib import Path
-from cache.failures import Failure, Failures
-from cache.threads import StoreThreads
+from cache.across.failures import Failure, Failures
+from cache.base.threads import StoreThreads
 async def main():
     threads = StoreThreads("test")
     failures = Failures(Path(sys.argv[1]), threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.fields import MAX_BYTES, NEEDED, NEVER_KEPT, Fields, kept_fields, merged_fields
+from cache.http.fields import MAX_BYTES, NEEDED, NEVER_KEPT, Fields, kept_fields, merged_fields
 
 NAMES = st.sampled_from([*sorted(NEEDED), *sorted(NEVER_KEPT), "x-a", "content-md5"])
 FIELDS = st.lists(st.tuples(NAMES, st.text(max_size=20))).map(tuple)

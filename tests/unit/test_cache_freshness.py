@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keeping import NOW, make_entry
 
-from cache.entry import Entry
-from cache.freshness import (
+from cache.base.entry import Entry
+from cache.http.freshness import (
     HEURISTIC_MAX_SECONDS,
     MAX_DELTA_SECONDS,
     cache_control,
@@ -23,7 +23,7 @@ from cache.freshness import (
     reusable_seconds,
     stale_seconds,
 )
-from cache.httpdate import format_http_date
+from cache.http.httpdate import format_http_date
 
 DAY = 86400.0
 

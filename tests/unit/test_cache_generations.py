@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from keeping import finished, run_program
 
-from cache.generations import SLOTS, Generations
+from cache.across.generations import SLOTS, Generations
 
 URL = "http://h/a.png"
 
@@ -54,7 +54,7 @@ async def test_stamp_bumped_by_another_process_is_seen(tmp_path: Path) -> None:
     generations = open_at(tmp_path)
     before = generations.stamp(URL)
     program = (
-        "import sys; from pathlib import Path; from cache.generations import Generations\n"
+        "import sys; from pathlib import Path; from cache.across.generations import Generations\n"
         "Generations(Path(sys.argv[1])).bump(sys.argv[2])"
     )
     await finished(run_program(program, tmp_path / "generations", URL))
@@ -144,7 +144,7 @@ def test_bump_that_cannot_be_written_makes_all_distrust_all(
     def refuse(*_: object) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("cache.generations.os.pwrite", refuse)
+    monkeypatch.setattr("cache.across.generations.os.pwrite", refuse)
     one.bump(URL)
     assert other.check()
     assert other.stamp(URL) != before
@@ -174,7 +174,12 @@ def test_new_file_is_written_where_leftovers_are_looked_for(
     """Whoever is killed before it is in place leaves a file that the next start removes."""
     linked: list[Path] = []
     link = os.link
-    monkeypatch.setattr(os, "link", lambda made, path: (linked.append(made), link(made, path)))
+
+    def noted(made: Path, path: Path) -> None:
+        linked.append(made)
+        link(made, path)
+
+    monkeypatch.setattr(os, "link", noted)
     Generations(tmp_path / "generations", aside=tmp_path / "incoming").close()
     assert [path.parent for path in linked] == [tmp_path / "incoming"]
     assert list((tmp_path / "incoming").iterdir()) == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.httpdate import format_http_date, parse_http_date
+from cache.http.httpdate import format_http_date, parse_http_date
 
 MOMENT = 784111777.0
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cache import layout as layout_module
-from cache.durable import create_aside
-from cache.errors import StoreRefused, StoreUnreadable
-from cache.layout import MARKER, Layout, prepare
+from cache.base import layout as layout_module
+from cache.base.durable import create_aside
+from cache.base.errors import StoreRefused, StoreUnreadable
+from cache.base.layout import MARKER, Layout, prepare
 
 
 def test_store_in_an_absent_folder_is_made(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_temporary_file_taken_by_a_cleaner_is_made_again(
             next(tmp_path.iterdir()).unlink()
         real(descriptor, operation)
 
-    monkeypatch.setattr("cache.durable.fcntl.flock", flock)
+    monkeypatch.setattr("cache.base.durable.fcntl.flock", flock)
     descriptor, path = create_aside(tmp_path, suffix=".part")
     assert path.exists()
     assert len(calls) == 2

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keeping import run_program
 
-from cache import locks
-from cache.locks import KeyLocks, offset_of
+from cache.across import file_locks as locks
+from cache.across.file_locks import KeyLocks, offset_of
 
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from cache.locks import KeyLocks
+from cache.across.file_locks import KeyLocks
 
 async def main():
     async with KeyLocks(Path(sys.argv[1])).hold(sys.argv[2]):

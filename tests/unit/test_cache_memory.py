@@ -7,7 +7,7 @@ from collections import OrderedDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.memory import LARGEST_SHARE, OVERHEAD_BYTES, MemoryTier
+from cache.variants.memory import LARGEST_SHARE, OVERHEAD_BYTES, MemoryTier
 
 
 def test_memory_gives_back_what_was_put() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import diskcache
 import pytest
 
-from cache.errors import PickleRefused
-from cache.safe_disk import SafeDisk
+from cache.base.errors import PickleRefused
+from cache.variants.safe_disk import SafeDisk
 
 
 class Whole(int):

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keeping import NOW, files_below, keep
 
-from cache.errors import StoreFull
-from cache.keys import source_key
-from cache.originals import Originals
-from cache.spelling import former_spelling, present_spelling
+from cache.base.errors import StoreFull
+from cache.base.keys import source_key
+from cache.base.spelling import former_spelling, present_spelling
+from cache.originals.durable_tier import Originals
 from proxy.source import Source
 
 FORMER = "http://h.example/a|b^c.png?q={x}"

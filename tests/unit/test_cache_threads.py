@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cache import threads
-from cache.errors import StoreHangs
-from cache.threads import WRITERS, StoreThreads
+from cache.base import threads
+from cache.base.errors import StoreHangs
+from cache.base.threads import WRITERS, StoreThreads
 
 
 class Disk:

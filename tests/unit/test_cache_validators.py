@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.validators import ETag, Range, evaluate, if_range_matches, parse_etag, parse_range
+from cache.http.validators import ETag, Range, evaluate, if_range_matches, parse_etag, parse_range
 
 EARLIER = "Sun, 06 Nov 1994 08:49:36 GMT"
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"

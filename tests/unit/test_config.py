@@ -6,15 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import FOREVER, Config, base_url_problem, parse_duration, parse_size
-from proxy.configfile import (
-    ConfigError,
-    changed_restart_keys,
-    keep_restart_keys,
-    key_names,
-    load,
-    secret_texts,
-)
+from proxy.config import FOREVER, Config, ConfigError, base_url_problem, parse_duration, parse_size
+from proxy.config.file import changed_restart_keys, keep_restart_keys, key_names, load, secret_texts
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from proxy.dialects import GRAMMARS, Unwrapped, Unwrapper
-from proxy.dialects.asked import Key, nothing
-from proxy.dialects.grammar import Grammar
+from proxy.dialects.base.asked import OptionKey, nothing
+from proxy.dialects.base.grammar import Grammar
+from proxy.dialects.base.serving import Served
 from proxy.dialects.services import shipped
-from proxy.dialects.serving import Served
 from proxy.errors import InvalidTransform
 
 PAGE = Path(__file__).parents[2] / "docs" / "dialects.md"
@@ -27,7 +27,7 @@ def opened(grammar: Grammar, name: str, value: str) -> Unwrapped:
     return found
 
 
-def fate(grammar: Grammar, item: Key, name: str) -> str:
+def fate(grammar: Grammar, item: OptionKey, name: str) -> str:
     """Return what becomes of an option, in the words of the table."""
     base, found = opened(grammar, "unheardof", ""), opened(grammar, name, item.sample)
     if any(word.split(" ", 1)[1] == (name if name != "WxH" else item.sample) for word in found.dropped):
@@ -50,7 +50,7 @@ def served(grammar: Grammar, example: str, name: str, value: str) -> Served:
     return grammar.serve_rest(example.format(name=name, value=value).split("/", 3)[3])
 
 
-def served_fate(grammar: Grammar, item: Key, name: str) -> str:
+def served_fate(grammar: Grammar, item: OptionKey, name: str) -> str:
     """Return what becomes of an option in an address that is answered, where it has a meaning."""
     if grammar.serve is None:
         return "-"
@@ -59,7 +59,7 @@ def served_fate(grammar: Grammar, item: Key, name: str) -> str:
     return max(best, key=len) if best else min(fates, key=("same", "ignored", "refused").index)
 
 
-def fate_in(grammar: Grammar, example: str, item: Key, name: str) -> str:
+def fate_in(grammar: Grammar, example: str, item: OptionKey, name: str) -> str:
     """Return what becomes of an option beside those of an example."""
     try:
         found = served(grammar, example, name, item.sample)

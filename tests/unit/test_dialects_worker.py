@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.dialects import worker
+from proxy.dialects.grammars import worker
 from proxy.errors import InvalidSource, MirrorError, SourceNotAllowed
 from proxy.source import Source
 

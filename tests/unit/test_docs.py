@@ -12,8 +12,8 @@ import pytest
 from proxy import errors
 from proxy.cli import COMMANDS
 from proxy.images.transform import Transform, options_table
-from proxy.services.negatives import KINDS
-from proxy.services.outcome import PROXY_ERRORS
+from proxy.services.serving.values import PROXY_ERRORS
+from proxy.services.troubles.negatives import KINDS
 from proxy.signing import Signer
 
 ROOT = Path(__file__).parents[2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from exporting import OURS, SOURCE, export
 
@@ -11,14 +13,14 @@ from proxy.images.transform import Transform
 from proxy.images.workers import Rendered
 from proxy.services.exporting.offers import shown_of, widths_of, wishes_of
 from proxy.services.exporting.svg import is_passive
-from proxy.services.warming import Browser
+from proxy.services.warm.warming import Browser
 
 AVIF, WEBP, PLAIN = (
     Browser("", formats) for formats in (("avif", "webp", "fallback"), ("webp", "fallback"), ("fallback",))
 )
 
 
-def text(document: str, path: str, **words: object) -> str:
+def text(document: str, path: str, **words: Any) -> str:
     return export(document, path, **words).data.decode()
 
 
@@ -109,7 +111,7 @@ def test_plain_drawing_is_passive() -> None:
 def test_widths_are_those_below_what_the_options_give(
     options: str, size: tuple[int, int], expected: list[int]
 ) -> None:
-    presets = {
+    presets: dict[str, dict[str, Any]] = {
         "content": {"width": 1200},
         "headimg": {"width": 1200, "height": 630, "fit": "cover", "upscale": False},
     }

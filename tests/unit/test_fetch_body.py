@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.errors import SourceFailed
-from proxy.fetch.body import framing
+from proxy.fetch.answers.body import framing
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from authorities import Holder, root, trusting
 from incomplete_origin import server_below
 
 from proxy.errors import SourceUnreachable
-from proxy.fetch import chains
-from proxy.fetch.chains import MEMORY_SECONDS, Chains, Means
-from proxy.fetch.tls import Looked, LookingObject
+from proxy.fetch.tls import chains
+from proxy.fetch.tls.chains import MEMORY_SECONDS, Chains, Means
+from proxy.fetch.tls.contexts import HandshakeLooked, LookingObject
 
 ORIGIN, ADDRESS = "https://h.example", "http://a.example/between"
 
@@ -148,4 +148,4 @@ def test_cryptography_is_imported_for_those_who_need_it() -> None:
 
 def test_look_that_went_well_is_a_failure_to_all_others() -> None:
     """So nothing can be sent over an unverified connection."""
-    assert issubclass(Looked, ssl.SSLError)
+    assert issubclass(HandshakeLooked, ssl.SSLError)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.fetch.chunks import Chunks
-from proxy.fetch.heads import MAX_HEAD_BYTES, HeadBytes, tidied
+from proxy.fetch.answers.chunks import Chunks
+from proxy.fetch.answers.heads import MAX_HEAD_BYTES, HeadBytes, tidied
 
 LINE = st.binary(max_size=30).map(lambda line: line.replace(b"\n", b""))
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from proxy.errors import QueueFull
-from proxy.fetch.origins import OriginTurns
+from proxy.fetch.politeness.slots import OriginTurns
 
 
 class Visits:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.fetch.pace import MAX_ORIGINS, Pace
-from proxy.fetch.robots import MAX_BYTES, MAX_DELAY_SECONDS, MEMORY_SECONDS, Robots, delay_in
+from proxy.fetch.politeness.pace import MAX_ORIGINS, Pace
+from proxy.fetch.politeness.robots import MAX_BYTES, MAX_DELAY_SECONDS, MEMORY_SECONDS, Robots, delay_in
 
 AGENT = "imgmirror (+https://imgmirror.example/contact)"
 ORIGIN = "http://h.example"

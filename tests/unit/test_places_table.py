@@ -10,7 +10,7 @@ import pytest
 
 from proxy.config import RewriteConfig
 from proxy.rewrite.rewriter import Rewriter, RewriteResult, TextKind, kind_of
-from proxy.rewrite.sitetext import SITE_KINDS, site_kind
+from proxy.rewrite.site.sitetext import SITE_KINDS, site_kind
 
 PAGE = Path(__file__).parents[2] / "docs" / "places.md"
 BASE = "https://img.example.org"

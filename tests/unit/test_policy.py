@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from proxy.config import Config, SourcesConfig
 from proxy.errors import SignatureMissing, SourceNotAllowed
-from proxy.policy import Pattern, Policy, listen_problem, pattern_problem
+from proxy.patterns import Pattern, pattern_problem
+from proxy.policy import Policy, listen_problem
 from proxy.source import Source
 
 KEYS = ("a key of sixteen or more",)

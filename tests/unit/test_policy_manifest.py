@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.configfile import ConfigError
+from proxy.config import ConfigError
 from proxy.policy import load_manifest
 
 

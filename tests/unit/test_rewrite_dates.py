@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.rewrite.dates import article_date
+from proxy.rewrite.front.dates import article_date
 
 DAY = float(calendar.timegm((2021, 7, 26, 0, 0, 0)))
 MOMENT = float(calendar.timegm((2021, 7, 26, 11, 54, 0)))

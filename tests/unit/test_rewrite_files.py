@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from proxy.rewrite.diff import unified_diff
-from proxy.rewrite.files import find_articles, remove_stale, write_article, write_durably
+from proxy.rewrite.ondisk.files import find_articles, remove_stale, write_article, write_durably
 
 
 def make(root: Path, *names: str) -> None:
@@ -158,7 +158,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(
 
 KILLED = """
 import os, pathlib, sys
-from proxy.rewrite.files import write_durably
+from proxy.rewrite.ondisk.files import write_durably
 pathlib.Path.replace = lambda *_: os.kill(os.getpid(), 9)
 write_durably(pathlib.Path(sys.argv[1], "a.md"), b"new", aside=pathlib.Path(sys.argv[1], ".imgmirror"))
 """

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from rewriting import SOURCE, WRAPPED, ours, rewrite, text
 
 from proxy.config import RewriteConfig
-from proxy.rewrite import yamlfront
-from proxy.rewrite.files import find_articles
-from proxy.rewrite.frontmatter import MAX_BYTES
+from proxy.rewrite.front import yamlfront
+from proxy.rewrite.front.frontmatter import MAX_BYTES
+from proxy.rewrite.ondisk.files import find_articles
 
 HEAD = ours(preset="headimg")
 THUMB = ours(preset="thumbnail")
@@ -458,6 +458,7 @@ def test_both_parsers_of_yaml_find_the_same(text: str) -> None:
             [
                 (event.value, event.style or None, event.start_mark.index, event.end_mark.index)
                 for event in scalars
+                if event.start_mark and event.end_mark
             ]
         )
     assert all(events == found[0] for events in found)

@@ -9,15 +9,17 @@ import pytest
 from rewriting import BASE, SOURCE, WRAPPED, ours, rewrite
 
 from proxy.config import RewriteConfig
-from proxy.rewrite.apply import journaled_elsewhere, rewrite_file, undo_file
-from proxy.rewrite.files import ArticleFile, find_articles
-from proxy.rewrite.journal import Entry, Journal, JournalError, journal_for, merged, undo
+from proxy.rewrite.ondisk.apply import journaled_elsewhere, rewrite_file, undo_file
+from proxy.rewrite.ondisk.files import ArticleFile, find_articles
+from proxy.rewrite.ondisk.journal import Journal, JournalError, RewrittenAddress, journal_for, merged, undo
 from proxy.rewrite.rewriter import Rewriter
 
 ARTICLE = f"![]({WRAPPED})\n\n[![]({WRAPPED})]({SOURCE})\n\n![](https://cors.io/?{SOURCE}?b)\n".encode()
 
 
-def run(article: bytes, entries: list[Entry] | None = None) -> tuple[bytes, list[Entry]]:
+def run(
+    article: bytes, entries: list[RewrittenAddress] | None = None
+) -> tuple[bytes, list[RewrittenAddress]]:
     """Rewrite an article and keep its journal."""
     result = rewrite(article)
     return result.data, merged(entries or [], article, replaced=result.replaced, new_data=result.data)
@@ -129,7 +131,7 @@ def test_journal_of_a_link_is_the_one_of_its_target(tmp_path: Path, link: str) -
 def test_journal_without_its_article_is_found_from_every_folder(tmp_path: Path) -> None:
     """From the root of the site, from the folder of the article, and by the article's own name."""
     gone = tmp_path / "posts" / "a.md"
-    Journal(tmp_path).write(gone, [Entry(b"old", b"new")])
+    Journal(tmp_path).write(gone, [RewrittenAddress(b"old", b"new")])
     gone.parent.mkdir()
     for path in (tmp_path, gone.parent, gone):
         assert [name for _, name in journaled_elsewhere([path], [])] == [gone]
@@ -173,7 +175,10 @@ def test_new_base_keeps_the_first_spelling() -> None:
 def test_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
     """Entries survive the file, bytes that are no UTF-8 included; the file is stable and made to be read."""
     article = tmp_path / "posts" / "a.md"
-    entries = [Entry(b"http://h/\xcd\xbc", b"new", "![图](", ")"), Entry(b"old", b"new2")]
+    entries = [
+        RewrittenAddress(b"http://h/\xcd\xbc", b"new", "![图](", ")"),
+        RewrittenAddress(b"old", b"new2"),
+    ]
     journal = Journal(tmp_path)
     journal.write(article, entries)
     written = (tmp_path / ".imgmirror" / "rewrite" / "posts" / "a.md.json").read_bytes()
@@ -186,7 +191,7 @@ def test_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_journal_without_entries_is_removed(tmp_path: Path) -> None:
     """When everything was put back, nothing is kept."""
     journal = Journal(tmp_path)
-    journal.write(tmp_path / "a.md", [Entry(b"old", b"new")])
+    journal.write(tmp_path / "a.md", [RewrittenAddress(b"old", b"new")])
     journal.write(tmp_path / "a.md", [])
     assert not journal.holds(tmp_path / "a.md")
     assert journal.read(tmp_path / "a.md") == []
@@ -214,7 +219,7 @@ def test_journal_is_found_from_file_and_from_folder(tmp_path: Path) -> None:
     """A folder that was rewritten may be undone file by file, and the other way round."""
     article = tmp_path / "posts" / "a.md"
     assert journal_for(article, tmp_path).root == tmp_path
-    Journal(tmp_path / "posts").write(article, [Entry(b"old", b"new")])
+    Journal(tmp_path / "posts").write(article, [RewrittenAddress(b"old", b"new")])
     assert journal_for(article, tmp_path).root == tmp_path / "posts"
 
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rewriting import rewrite
 
-from proxy.rewrite.journal import merged, undo
-from proxy.rewrite.layers import attribute, css, double_quoted, markdown, markdown_angle, single_quoted
+from proxy.rewrite.base.layers import attribute, css, double_quoted, markdown, markdown_angle, single_quoted
+from proxy.rewrite.markup.srcset import candidates
+from proxy.rewrite.ondisk.journal import merged, undo
 from proxy.rewrite.rewriter import TextKind
-from proxy.rewrite.srcset import candidates
 
 PRINTABLE = st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rewriting import BASE, SOURCE, WRAPPED
 
 from proxy.config import RewriteConfig
+from proxy.dialects.base.trace import trace_of
 from proxy.dialects.known import FORM_TRACES, GRAMMARS, traces
-from proxy.dialects.trace import trace_of
 from proxy.rewrite.quicklook import QuickLook, may_name
 from proxy.rewrite.rewriter import Rewriter, RewriteResult, TextKind, kind_of
 from proxy.source import Source
@@ -21,7 +21,7 @@ CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "articles"
 WRAPPERS = ("Proxy.example.org/Get?u=", {"prefix": "https://thumbs.example.org/x/", "dialect": "thumbor"})
 FORMER = ("http://old.example.org:8080/blog/img", "https://bücher.example/pics")
 CONFIGS = [
-    RewriteConfig(wrappers=WRAPPERS, former_urls=FORMER[:1]),
+    RewriteConfig.model_validate({"wrappers": WRAPPERS, "former_urls": FORMER[:1]}),
     RewriteConfig(former_urls=FORMER),
 ]
 READERS = [

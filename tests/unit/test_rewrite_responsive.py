@@ -15,12 +15,19 @@ from responsive import PHOTO, candidates, enriched, images
 from rewriting import BASE, SOURCE, WORKER, WRAPPED, ours
 
 from proxy.dialects import Unwrapper
-from proxy.rewrite.enriching import DYNAMIC, JSX, NOT_KEPT, REFERENCE, TAKES_LINES, UNCERTAIN_MARKDOWN
-from proxy.rewrite.journal import Entry, Journal, former_bases, lost, merged, undo
-from proxy.rewrite.kept import Kept
+from proxy.rewrite.attributes.enriching import (
+    DYNAMIC,
+    JSX,
+    NOT_KEPT,
+    REFERENCE,
+    TAKES_LINES,
+    UNCERTAIN_MARKDOWN,
+)
+from proxy.rewrite.base.kept import Kept
+from proxy.rewrite.ondisk.journal import Journal, RewrittenAddress, former_bases, lost, merged, undo
 from proxy.rewrite.rewriter import TextKind
-from proxy.services.former import with_former_wrappers
-from proxy.services.warming import Work
+from proxy.services.warm.former import with_former_wrappers
+from proxy.services.warm.warming import PictureToWarm
 from proxy.source import Source
 
 FIRST = '<img src="/local.png">'
@@ -138,7 +145,7 @@ def test_size_that_is_no_plain_number_is_left_alone(written: str) -> None:
 )  # fmt: skip
 def test_every_spelling_of_a_tag_gets_the_same(tag: str) -> None:
     # CommonMark takes no tag without spaces between its attributes.
-    both = (("html", FIRST), ("markdown", f"text {FIRST} "))
+    both: tuple[tuple[TextKind, str], ...] = (("html", FIRST), ("markdown", f"text {FIRST} "))
     for kind, before in both[: 1 if '"alt' in tag or '"/ t' in tag else 2]:
         result = enriched(before + tag + "\n", kind=kind)
         shown = images(result.data)[1]
@@ -194,7 +201,7 @@ def test_candidates_have_the_shape_of_the_picture_and_true_widths(
 
 
 def test_where_only_presets_are_admitted_candidates_are_presets_with_widths() -> None:
-    presets = {"sources": {"transforms": "presets"}}
+    presets: dict[str, Any] = {"sources": {"transforms": "presets"}}
     html = f'<img src="{WRAPPED}"><img src="https://wsrv.nl/?url={SOURCE}&w=300">'
     found = [images(enriched(FIRST + html, **presets).data)[number]["srcset"] for number in (1, 2)]
     assert candidates(found[0])[320] == ours(preset="content,width=320")
@@ -206,7 +213,7 @@ def test_where_only_presets_are_admitted_candidates_are_presets_with_widths() ->
 
 
 def test_candidates_are_signed_where_there_are_keys() -> None:
-    keys = {"sources": {"keys": ["0123456789abcdef"]}}
+    keys: dict[str, Any] = {"sources": {"keys": ["0123456789abcdef"]}}
     found = candidates(second(IMG, **keys)["srcset"])
     assert len({address.partition(",sig=")[2].partition("/")[0] for address in found.values()}) == 5
     assert enriched(enriched(IMG, **keys).data, **keys).changes == ()
@@ -369,7 +376,7 @@ def test_former_wrapper_of_a_markdown_image_that_became_a_tag_is_remembered(tmp_
     entries = merged([], article, replaced=result.changes, new_data=result.data)
     Journal(tmp_path).write(path, entries)
     assert former_bases([tmp_path]) == [BASE]
-    (work,) = with_former_wrappers([Work(Source.parse(SOURCE), (), ())], [path], Unwrapper(()))
+    (work,) = with_former_wrappers([PictureToWarm(Source.parse(SOURCE), (), ())], [path], Unwrapper(()))
     assert [source.url for source in work.written] == [WRAPPED]
 
 
@@ -420,10 +427,12 @@ def test_undo_gives_the_bytes_back_after_further_runs(
     article: bytes, kind: TextKind, kept: Kept, plain_first: bool
 ) -> None:
     """A plain run before, then responsive markup, then a move to another base: one way back."""
-    data, entries = article, list[Entry]()
-    runs = [(BASE, kept), ("https://new.example", kept)]
+    data, entries = article, list[RewrittenAddress]()
+    runs: list[tuple[str, Kept | dict[str, Kept]]] = [(BASE, kept), ("https://new.example", kept)]
     for base, known in [(BASE, {}), *runs] if plain_first else runs:
-        former = {"rewrite": {"former_urls": ["https://old.example", BASE], "markdown_images": True}}
+        former: dict[str, Any] = {
+            "rewrite": {"former_urls": ["https://old.example", BASE], "markdown_images": True}
+        }
         result = enriched(data, known, kind=kind, base=base, **former)
         entries = merged(entries, data, replaced=result.changes, new_data=result.data)
         data = result.data

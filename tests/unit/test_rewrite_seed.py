@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rewriting import BASE, rewrite
 
-from proxy.rewrite.journal import merged, undo
+from proxy.rewrite.ondisk.journal import merged, undo
 
 ARTICLE = Path(__file__).parents[1] / "golden" / "articles" / "ofweek.txt"
 

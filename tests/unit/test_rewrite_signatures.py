@@ -8,7 +8,7 @@ from rewriting import BASE, SOURCE
 from proxy.config import Config, RewriteConfig, SourcesConfig
 from proxy.dialects.native import build
 from proxy.rewrite.rewriter import ArticleKind, Rewriter, RewriteResult
-from proxy.services.articles import RewriteSettings
+from proxy.services.articles.article_use import RewriteSettings
 from proxy.signing import Signer
 from proxy.source import Source
 

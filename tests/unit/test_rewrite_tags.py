@@ -6,8 +6,8 @@ import pytest
 from rewriting import BASE, SOURCE, WRAPPED, ours, rewrite, text
 
 from proxy.dialects import native
-from proxy.rewrite.tags import names_with, rules, tag_addresses
-from proxy.rewrite.templates import CODE_TAGS
+from proxy.rewrite.generators.tags import names_with, rules, tag_addresses
+from proxy.rewrite.generators.templates import CODE_TAGS
 from proxy.source import Source
 
 LARGE = "https://cors.zfour.workers.dev/?http://h.example/large.jpg"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from rewriting import WRAPPED, ours, rewrite, text
 
+from proxy.rewrite.generators.templates import CODE_TAGS
 from proxy.rewrite.rewriter import ArticleKind
-from proxy.rewrite.templates import CODE_TAGS
 
 SHOWN = f"![]({WRAPPED})"
 NEW = f"![]({ours()})"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fetching import fetch_config
 
-from cache.failures import Failures
-from cache.threads import StoreThreads
+from cache.across.failures import Failures
+from cache.base.threads import StoreThreads
 from proxy.config import FetchConfig
 from proxy.errors import (
     AnswerHead,
@@ -24,8 +24,8 @@ from proxy.errors import (
     SourceUnreachable,
 )
 from proxy.fetch.failures import status_failure, wished_seconds
-from proxy.services.negatives import KINDS, MAX_ASKED_SECONDS, MAX_OUTAGE_SECONDS, Negatives, kind_of
-from proxy.services.outcome import SHORT_SECONDS
+from proxy.services.serving.values import SHORT_SECONDS
+from proxy.services.troubles.negatives import KINDS, MAX_ASKED_SECONDS, MAX_OUTAGE_SECONDS, Negatives, kind_of
 from proxy.source import Source
 
 SOURCE = Source.parse("http://h.example/a.png")

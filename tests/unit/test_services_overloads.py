@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cache.failures import Failure, Failures
-from cache.threads import StoreThreads
+from cache.across.failures import Failure, Failures
+from cache.base.threads import StoreThreads
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, NotAnImage, OutOfMemory, QueueFull, RenderTimeout, TooManyPixels
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Inspection, Output, Rendered, Wish
 from proxy.images.transform import Transform
-from proxy.services.overloads import FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, Overloads
+from proxy.services.troubles.overloads import FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, Overloads
 
 DIGEST, OTHER = "a" * 64, "b" * 64
 FACTS = PictureFacts("jpeg", 4000, 3000)
@@ -205,7 +205,7 @@ async def test_other_render_version_is_another_question(
     overloads: Overloads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await note_reading(overloads, RenderTimeout())
-    monkeypatch.setattr("proxy.services.overloads.RENDER_VERSION", "new")
+    monkeypatch.setattr("proxy.services.troubles.overloads.RENDER_VERSION", "new")
     overloads.reconfigure(RenderConfig())
     assert (await overloads.look(DIGEST)).refusal(FACTS) is None
 

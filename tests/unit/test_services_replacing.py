@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from keeping import NOW, make_entry
 
-from cache.entry import Entry, Former
-from cache.originals import Originals
-from proxy.services.replacing import ANOTHER_SIZE, PLACEHOLDER, Replacing
+from cache.base.entry import Entry, Former
+from cache.originals.durable_tier import Originals
+from proxy.services.troubles.replacing import ANOTHER_SIZE, PLACEHOLDER, Replacing
 
 WEEK = 7 * 86400.0
 SMALL, LARGE = {"width": 60, "height": 40}, {"width": 90, "height": 30}

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from rewriting import BASE, WRAPPED
@@ -19,20 +20,21 @@ from proxy.cli import build_parser
 from proxy.cli import rewrite as rewrite_command
 from proxy.config import Config, SourcesConfig
 from proxy.errors import QueueFull, RequestTooLarge
-from proxy.rewrite.kept import Kept
-from proxy.services import rewritepool, rewriteprocess
-from proxy.services.articles import RewriteSettings
-from proxy.services.gathering import gather
-from proxy.services.rewritejobs import (
-    Limits,
+from proxy.rewrite.base.kept import Kept
+from proxy.rewrite.rewriter import TextKind
+from proxy.services.articles import rewritepool, rewriteprocess
+from proxy.services.articles.article_use import RewriteSettings
+from proxy.services.articles.rewritejobs import (
+    ArticleLimits,
     frame,
     read_frame,
     settings_from_wire,
     settings_to_wire,
 )
-from proxy.services.rewritepool import RewritePool
-from proxy.services.rewriteprocess import SMALL_BYTES, GuardedRewriter, RewriteProcess, TooCostly
-from proxy.services.rewritetree import Run
+from proxy.services.articles.rewritepool import RewritePool
+from proxy.services.articles.rewriteprocess import SMALL_BYTES, GuardedRewriter, RewriteProcess, TooCostly
+from proxy.services.articles.rewritetree import Run
+from proxy.services.warm.gathering import gather
 
 SETTINGS = RewriteSettings.of(Config(sources=SourcesConfig(keys=("a key of this test",))), base_url=BASE)
 ARTICLE = f"---\nheadimg: {WRAPPED}\n---\n![\xe9]({WRAPPED})\n`{WRAPPED}`\n![](https://wsrv.nl/?url=h/a.png&w=9&x=1)\n"
@@ -40,8 +42,8 @@ LARGE = ARTICLE.encode("latin-1") + b"text \xff" * (SMALL_BYTES // 6)
 SLOW = f"![]({WRAPPED})\n\n".encode() + b"> " * 20 + b"a\n" * 400_000
 """Tens of seconds of processor time: deep quotes whose lines are lazy."""
 HUGE = b"a" * (64 << 20)
-SHORT = Limits(cpu_seconds=1)
-NARROW = Limits(memory_bytes=200 << 20)
+SHORT = ArticleLimits(cpu_seconds=1)
+NARROW = ArticleLimits(memory_bytes=200 << 20)
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ async def pool() -> AsyncIterator[RewritePool]:
 
 
 @pytest.mark.parametrize("kind", ["markdown", "html"])
-def test_process_answers_what_the_rewriter_answers(kind: str) -> None:
+def test_process_answers_what_the_rewriter_answers(kind: TextKind) -> None:
     """Every value comes back as it was: bytes of any encoding, sources, signatures, presets."""
     near = SETTINGS.rewriter()
     with GuardedRewriter(SETTINGS) as far:
@@ -78,7 +80,9 @@ def test_process_answers_what_the_rewriter_answers_about_responsive_pictures() -
 
 
 @pytest.mark.parametrize(("transforms", "options"), [("any", "content,format=png"), ("presets", "content")])
-def test_process_is_told_which_transforms_are_served(transforms: str, options: str) -> None:
+def test_process_is_told_which_transforms_are_served(
+    transforms: Literal["any", "presets"], options: str
+) -> None:
     """It writes no address that the service refuses, and the drawing that previews need where it may."""
     settings = RewriteSettings.of(Config(sources=SourcesConfig(transforms=transforms)), base_url=BASE)
     page = b'<meta property="og:image" content="https://wsrv.nl/?url=h/a.svg">'
@@ -93,12 +97,14 @@ def test_process_is_told_which_transforms_are_served(transforms: str, options: s
 
 def test_settings_come_back_from_the_wire_as_they_were() -> None:
     """Each of them differs from its default, so that one that is not sent shows."""
-    config = Config(
-        rewrite={"body": "thumbnail"},
-        render={"max_output_side": 1000, "max_output_pixels": 10_000},
-        presets={name: {"width": 99} for name in ("thumbnail", "headimg", "content")},
-        sources=SourcesConfig(keys=("a key of this test",), transforms="presets"),
-        fetch={"types": ["image/*", "text/css"]},
+    config = Config.model_validate(
+        {
+            "rewrite": {"body": "thumbnail"},
+            "render": {"max_output_side": 1000, "max_output_pixels": 10_000},
+            "presets": {name: {"width": 99} for name in ("thumbnail", "headimg", "content")},
+            "sources": {"keys": ("a key of this test",), "transforms": "presets"},
+            "fetch": {"types": ["image/*", "text/css"]},
+        }
     )
     settings = RewriteSettings.of(config, base_url=BASE, all_images=True, responsive=True)
     plain = RewriteSettings.of(Config(), base_url="")
@@ -120,7 +126,7 @@ def test_small_article_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None
     [(SHORT, SLOW, "more than 1 s of processor time"), (NARROW, HUGE, "more than 200 MiB of memory")],
 )
 def test_article_that_takes_too_much_is_refused_and_the_next_is_read(
-    limits: Limits, article: bytes, reason: str
+    limits: ArticleLimits, article: bytes, reason: str
 ) -> None:
     """The reason names the limit; the process is gone, memory and all, and a new one reads on."""
     with GuardedRewriter(SETTINGS, limits=limits) as rewriter:
@@ -187,7 +193,7 @@ async def test_cancelled_article_ends_its_process_and_frees_its_place(
     pids: list[int] = []
     original = RewriteProcess.rewrite
 
-    def noted(process: RewriteProcess, *words: object, **options: object) -> object:
+    def noted(process: RewriteProcess, *words: Any, **options: Any) -> object:
         pids.append(process.pid)
         loop.call_soon_threadsafe(begun.set)
         return original(process, *words, **options)
@@ -206,7 +212,7 @@ async def test_cancelled_article_ends_its_process_and_frees_its_place(
 def test_process_of_a_large_service_is_kept() -> None:
     """What its parent had resident is not the process's own."""
     program = (
-        "from proxy.services.rewriteprocess import RewriteProcess\n"
+        "from proxy.services.articles.rewriteprocess import RewriteProcess\n"
         "from test_services_rewriting import ARTICLE, SETTINGS\n"
         "ballast = b'x' * (400 << 20)\n"
         "process = RewriteProcess()\n"

@@ -11,23 +11,24 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from rewriting import BASE, SOURCE, WRAPPED
 
 from proxy.cli import main
 from proxy.config import Config
-from proxy.rewrite.files import ArticleFile, find_articles, find_texts
+from proxy.rewrite.ondisk.files import ArticleFile, find_articles, find_texts
 from proxy.rewrite.rewriter import Rewriter
-from proxy.services.articles import RewriteSettings
-from proxy.services.forked import forked_processes
-from proxy.services.gathering import gather
-from proxy.services.rewritejobs import Limits
-from proxy.services.rewritetree import Run
-from proxy.services.treework import Job, Outcome, Task
+from proxy.services.articles.article_use import RewriteSettings
+from proxy.services.articles.forked import forked_processes
+from proxy.services.articles.rewritejobs import ArticleLimits
+from proxy.services.articles.rewritetree import Run
+from proxy.services.articles.treework import ArticleJob, ArticleOutcome, Task
+from proxy.services.warm.gathering import gather
 
 SETTINGS = RewriteSettings.of(Config(), base_url=BASE)
-SHORT = Limits(cpu_seconds=1)
+SHORT = ArticleLimits(cpu_seconds=1)
 SLOW = f"![]({WRAPPED})\n\n".encode() + b"> " * 20 + b"a\n" * 400_000
 HIDDEN = "https://h.example/picture?id=7"
 """Nothing in its name says that it is a picture."""
@@ -49,12 +50,12 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def jobs(folder: Path) -> Iterator[Job]:
-    yield from map(Job, find_articles([folder]))
-    yield from map(Job, find_texts([folder], max_bytes=1 << 20))
+def jobs(folder: Path) -> Iterator[ArticleJob]:
+    yield from map(ArticleJob, find_articles([folder]))
+    yield from map(ArticleJob, find_texts([folder], max_bytes=1 << 20))
 
 
-def outcomes(folder: Path, task: Task, **words: object) -> list[tuple[Job, Outcome]]:
+def outcomes(folder: Path, task: Task, **words: Any) -> list[tuple[ArticleJob, ArticleOutcome]]:
     with Run(SETTINGS, task, **words) as run:
         return list(run.outcomes(jobs(folder)))
 
@@ -68,7 +69,9 @@ def texts(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("action", ["rewrite", "gather", "undo"])
-def test_processes_give_the_same_outcomes_in_the_same_order(site: Path, action: str) -> None:
+def test_processes_give_the_same_outcomes_in_the_same_order(
+    site: Path, action: Literal["rewrite", "gather", "undo"]
+) -> None:
     """Diffs, dates, pictures and what is left come over the wire as they were."""
     task = Task(action, str(site), diffs=True, dates=True)
     near = outcomes(site, task)
@@ -118,7 +121,7 @@ def test_process_that_dies_costs_its_article_only(site: Path) -> None:
 
 def test_file_that_cannot_be_read_costs_itself_only(site: Path) -> None:
     with Run(SETTINGS, Task("rewrite", str(site)), few_bytes=0, processors=2) as run:
-        gone = Job(ArticleFile(site / "gone.md", site, "markdown"))
+        gone = ArticleJob(ArticleFile(site / "gone.md", site, "markdown"))
         done = list(run.outcomes([gone, *jobs(site)]))
     assert "No such file" in done[0][1].failure
     assert not any(outcome.failure for _, outcome in done[1:])
@@ -129,7 +132,7 @@ def test_articles_without_wrappers_are_not_read(site: Path, monkeypatch: pytest.
     entered: list[bytes] = []
     original = Rewriter.rewrite
 
-    def noted(rewriter: Rewriter, data: bytes, **words: object) -> object:
+    def noted(rewriter: Rewriter, data: bytes, **words: Any) -> object:
         entered.append(data)
         return original(rewriter, data, **words)
 
@@ -157,7 +160,7 @@ def test_other_text_follows_articles_that_were_passed_unread(
 
 def test_warm_gathers_the_same_by_processes(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     near = gather([site], SETTINGS)
-    monkeypatch.setattr("proxy.services.rewritetree.FEW_BYTES", 0)
+    monkeypatch.setattr("proxy.services.articles.rewritetree.FEW_BYTES", 0)
     far = gather([site], SETTINGS)
     assert (far.works, far.articles, far.dates) == (near.works, near.articles, near.dates)
     assert len(near.works) == 15
@@ -167,7 +170,7 @@ def test_interrupt_leaves_whole_files_and_no_process(site: Path) -> None:
     """Ctrl-C in the middle of a run by processes: every article is the old or the new one, and can be put back."""
     before = texts(site)
     script = (
-        "import os, signal, sys, proxy.services.rewritetree as tree\n"
+        "import os, signal, sys, proxy.services.articles.rewritetree as tree\n"
         "from proxy.cli import main\n"
         # Shells start what runs in the background with it ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -256,9 +259,9 @@ def test_json_that_is_printed_as_it_comes_is_one_document(
 
 _PARENT = """
 import sys
-from proxy.services.forked import forked_processes
-from proxy.services.rewritejobs import Limits
-print(*[process.pid for process in forked_processes(2, Limits())], flush=True)
+from proxy.services.articles.forked import forked_processes
+from proxy.services.articles.rewritejobs import ArticleLimits
+print(*[process.pid for process in forked_processes(2, ArticleLimits())], flush=True)
 sys.stdin.read()
 """
 
@@ -298,9 +301,9 @@ def test_outcomes_of_a_batch_come_one_by_one(tmp_path: Path) -> None:
 
 _ASKED_TWICE = """
 import os
-from proxy.services.forked import forked_processes
-from proxy.services.rewritejobs import Limits
-(process,) = forked_processes(1, Limits())
+from proxy.services.articles.forked import forked_processes
+from proxy.services.articles.rewritejobs import ArticleLimits
+(process,) = forked_processes(1, ArticleLimits())
 copy, pidfd_open = process._process, os.pidfd_open
 def opened_late(pid):
     os.pidfd_open = pidfd_open

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.cli.warm import browsers_of
-from proxy.services.turns import Turns
-from proxy.services.warming import (
+from proxy.services.warm.turns import Turns
+from proxy.services.warm.warming import (
     MAX_TIMEOUTS,
-    Failure,
     KeptOriginal,
-    Made,
-    Outcome,
+    PictureToWarm,
+    WarmedVariant,
+    WarmFailure,
     Warming,
-    Work,
+    WarmOutcome,
 )
-from proxy.services.warmreport import WarmReport
+from proxy.services.warm.warmreport import WarmReport
 from proxy.source import Source
 
 
-def work(number: int, host: str = "h") -> Work:
-    return Work(Source.parse(f"http://{host}/{number}.png"), ("content",), ("a.md",))
+def work(number: int, host: str = "h") -> PictureToWarm:
+    return PictureToWarm(Source.parse(f"http://{host}/{number}.png"), ("content",), ("a.md",))
 
 
-def kept(item: Work, **words: object) -> Outcome:
-    return Outcome(item, KeptOriginal("0" * 64, 1000, "image/png", new=True), **words)
+def kept(item: PictureToWarm, **words: Any) -> WarmOutcome:
+    return WarmOutcome(item, KeptOriginal("0" * 64, 1000, "image/png", new=True), **words)
 
 
-def failed(item: Work, code: str) -> Outcome:
-    return Outcome(item, failure=Failure(code, "no"))
+def failed(item: PictureToWarm, code: str) -> WarmOutcome:
+    return WarmOutcome(item, failure=WarmFailure(code, "no"))
 
 
 class ScriptedWarmer:
@@ -52,7 +54,7 @@ class ScriptedWarmer:
     def wants_pauses(self, origin: str) -> bool:
         return origin.removeprefix("http://") in self.paced
 
-    async def warm(self, item: Work, *, ask: bool) -> Outcome:
+    async def warm(self, item: PictureToWarm, *, ask: bool) -> WarmOutcome:
         host = item.source.host
         self.asked.append((host, ask))
         for name in (host, "all"):
@@ -132,6 +134,7 @@ async def test_closing_early_cancels_what_is_under_way() -> None:
     warmer = ScriptedWarmer({"silent"})
     outcomes = Warming(warmer, per_origin=4, concurrency=4).outcomes([work(0, "alive"), work(1, "silent")])
     await anext(outcomes)
+    assert isinstance(outcomes, AsyncGenerator)
     await outcomes.aclose()
     assert warmer.active["all"] == 0
 
@@ -149,7 +152,9 @@ def test_turns_give_every_work_once_within_bounds(
     turns: Turns[tuple[int, str, bool]] = Turns(per_origin=per_origin, places=places)
     for number, (origin, timed_out) in enumerate(pieces):
         turns.add(origin, (number, origin, timed_out))
-    picks, running, done = iter(choices), [], []
+    picks = iter(choices)
+    running: list[tuple[int, str, bool]] = []
+    done: list[int] = []
     active: dict[str, int] = defaultdict(int)
     while True:
         while len(running) < places and (item := turns.take()):
@@ -191,12 +196,22 @@ def test_saved_bytes_count_the_original_where_a_variant_is_missing() -> None:
     """A picture whose variant is redirected to the original saves nothing."""
     report = WarmReport(articles=1, wanted=2)
     report.add(
-        kept(work(0), made=(Made("content", "avif", "avif", 100), Made("content", "webp", "webp", 200)))
+        kept(
+            work(0),
+            made=(
+                WarmedVariant("content", "avif", "avif", 100),
+                WarmedVariant("content", "webp", "webp", 200),
+            ),
+        )
     )
     report.add(
         kept(
             work(1),
-            made=(Made("content", "avif", failure=Failure("too_many_pixels", "no"), redirected=True),),
+            made=(
+                WarmedVariant(
+                    "content", "avif", failure=WarmFailure("too_many_pixels", "no"), redirected=True
+                ),
+            ),
         )
     )
     avif, webp = report.weights()
@@ -207,7 +222,7 @@ def test_saved_bytes_count_the_original_where_a_variant_is_missing() -> None:
 class MoodyWarmer:
     """Gives what `moods` says, by path and turn; the last mood of a path stays."""
 
-    def __init__(self, moods: dict[str, list[Failure | None]]) -> None:
+    def __init__(self, moods: dict[str, list[WarmFailure | None]]) -> None:
         self.moods = moods
         self.asked: list[str] = []
 
@@ -217,25 +232,25 @@ class MoodyWarmer:
     def wants_pauses(self, _origin: str) -> bool:
         return False
 
-    async def warm(self, item: Work, *, ask: bool) -> Outcome:
+    async def warm(self, item: PictureToWarm, *, ask: bool) -> WarmOutcome:
         assert ask
         self.asked.append(item.source.target)
         moods = self.moods[item.source.target]
         failure = moods.pop(0) if len(moods) > 1 else moods[0]
-        return kept(item) if failure is None else Outcome(item, failure=failure)
+        return kept(item) if failure is None else WarmOutcome(item, failure=failure)
 
 
-BUSY = Failure("source_refused", "no", 429, 30.0)
+BUSY = WarmFailure("source_refused", "no", 429, 30.0)
 
 
 async def test_what_an_origin_does_not_give_for_the_moment_is_asked_for_again_in_a_last_round() -> None:
     """After all others, and after the longest time that was asked for; what is gone or refused is asked for once."""
-    moods: dict[str, list[Failure | None]] = {
+    moods: dict[str, list[WarmFailure | None]] = {
         "/0.png": [BUSY, None],
-        "/1.png": [Failure("source_not_found", "no", 404)],
-        "/2.png": [Failure("source_failed", "no", 503, 5.0), Failure("source_failed", "no", 503)],
-        "/3.png": [Failure("source_refused", "no", 403)],
-        "/4.png": [Failure("source_unreachable", "no"), None],
+        "/1.png": [WarmFailure("source_not_found", "no", 404)],
+        "/2.png": [WarmFailure("source_failed", "no", 503, 5.0), WarmFailure("source_failed", "no", 503)],
+        "/3.png": [WarmFailure("source_refused", "no", 403)],
+        "/4.png": [WarmFailure("source_unreachable", "no"), None],
         "/5.png": [None],
     }
     warmer, pauses = MoodyWarmer(moods), []
@@ -256,7 +271,7 @@ async def test_last_round_waits_two_minutes_at_most_whatever_is_asked_for() -> N
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
 
-    warmer = MoodyWarmer({"/0.png": [Failure("source_failed", "no", 503, 86400.0), None]})
+    warmer = MoodyWarmer({"/0.png": [WarmFailure("source_failed", "no", 503, 86400.0), None]})
     outcomes = [
         one async for one in Warming(warmer, per_origin=1, concurrency=1, pause=pause).outcomes([work(0)])
     ]
@@ -280,12 +295,12 @@ def test_report_tells_gone_refused_and_not_now_apart() -> None:
     """Only the origin's own word makes a picture gone."""
     report = WarmReport(articles=1, wanted=7)
     fates = {
-        "gone": [Failure("source_not_found", "no", 404), Failure("source_not_found", "no", 410)],
-        "refused": [Failure("source_refused", "no", 403), Failure("not_an_image", "no", 200)],
-        "not_now": [BUSY, Failure("source_failed", "no", 500), Failure("source_timeout", "no")],
+        "gone": [WarmFailure("source_not_found", "no", 404), WarmFailure("source_not_found", "no", 410)],
+        "refused": [WarmFailure("source_refused", "no", 403), WarmFailure("not_an_image", "no", 200)],
+        "not_now": [BUSY, WarmFailure("source_failed", "no", 500), WarmFailure("source_timeout", "no")],
     }
     for number, failure in enumerate(failure for failures in fates.values() for failure in failures):
-        report.add(Outcome(work(number), failure=failure))
+        report.add(WarmOutcome(work(number), failure=failure))
     told = report.to_json()
     assert [told["summary"][name] for name in ("dead", "gone", "refused", "not_now")] == [7, 2, 2, 3]
     for fate, failures in fates.items():

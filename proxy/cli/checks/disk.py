@@ -8,10 +8,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cache.errors import CacheError
-from cache.originals import MIN_FREE_FILES, Originals, free_files
-from proxy.cli.checks.finding import Finding
-from proxy.cli.terminal import readable
+from cache.base.errors import CacheError
+from cache.originals.durable_tier import MIN_FREE_FILES, Originals, free_files
+from proxy.cli.checks.finding import DoctorFinding
+from proxy.cli.output.terminal import readable
 from proxy.config import Config
 
 MARKER = "imgmirror-store"
@@ -29,70 +29,74 @@ _NETWORK_FILESYSTEMS = {
 }
 
 
-def store_findings(config: Config) -> Iterator[Finding]:
+def store_findings(config: Config) -> Iterator[DoctorFinding]:
     """Yield what is to say about the folder of originals."""
     folder = config.store.dir
     if (folder / MARKER).is_file():
         yield from _existing(config, folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         advice = "name another store.dir: this one holds other files and is refused"
-        yield Finding("care", "store", f"{folder} is not a store", advice)
+        yield DoctorFinding("care", "store", f"{folder} is not a store", advice)
     else:
         yield _creatable("store", folder)
 
 
-def variants_findings(config: Config) -> Iterator[Finding]:
+def variants_findings(config: Config) -> Iterator[DoctorFinding]:
     """Yield what is to say about the folder of variants."""
     folder = config.store.variants_path
     existing = _nearest(folder)
     kind = _filesystem(existing)
     if kind in _NETWORK_FILESYSTEMS:
         advice = "put store.variants_dir on a local disk: its database does not work over a network"
-        yield Finding("care", "variants", f"{folder} lies on {kind}", advice)
+        yield DoctorFinding("care", "variants", f"{folder} lies on {kind}", advice)
     elif not os.access(existing, os.W_OK | os.X_OK):
         advice = f"give the service's user the right to write {existing}; until then nothing rendered is kept"
-        yield Finding("care", "variants", f"{existing} cannot be written", advice)
+        yield DoctorFinding("care", "variants", f"{existing} cannot be written", advice)
     else:
-        yield Finding("ok", "variants", f"{folder}, at most {readable(config.store.variants_max_bytes)}")
+        yield DoctorFinding(
+            "ok", "variants", f"{folder}, at most {readable(config.store.variants_max_bytes)}"
+        )
 
 
-def disk_findings(config: Config) -> Iterator[Finding]:
+def disk_findings(config: Config) -> Iterator[DoctorFinding]:
     """Yield what is to say about free disk."""
     store = config.store
     free = shutil.disk_usage(_nearest(store.dir)).free
     shown = f"{readable(free)} free, store.min_free is {readable(store.min_free)}"
     if free < store.min_free:
         advice = "make room: below store.min_free new pictures are served but not kept"
-        yield Finding("care", "disk", shown, advice)
+        yield DoctorFinding("care", "disk", shown, advice)
     elif free < 2 * store.min_free:
-        yield Finding("note", "disk", shown, "plan for more room; nothing kept is ever deleted to make some")
+        yield DoctorFinding(
+            "note", "disk", shown, "plan for more room; nothing kept is ever deleted to make some"
+        )
     else:
-        yield Finding("ok", "disk", shown)
+        yield DoctorFinding("ok", "disk", shown)
     files = free_files(_nearest(store.dir))
     if files is not None and files < MIN_FREE_FILES:
         advice = "delete files, or move the store: until then new pictures are served but not kept"
-        yield Finding("care", "disk", f"out of inodes: the disk takes {files} more files", advice)
+        yield DoctorFinding("care", "disk", f"out of inodes: the disk takes {files} more files", advice)
     free = shutil.disk_usage(_nearest(store.variants_path)).free
     if free < store.variants_max_bytes // 10:
         advice = (
             "make room or lower store.variants_max_bytes: variants are rendered again and again otherwise"
         )
-        yield Finding("note", "disk", f"{readable(free)} free for variants", advice)
+        yield DoctorFinding("note", "disk", f"{readable(free)} free for variants", advice)
 
 
-def _existing(config: Config, folder: Path) -> Iterator[Finding]:
+def _existing(config: Config, folder: Path) -> Iterator[DoctorFinding]:
     owner = folder.stat().st_uid
     if owner != os.geteuid():
         advice = "run doctor as the service's user; whether that one can write, nobody else can tell"
-        yield Finding("note", "store", f"{folder} belongs to user {owner}", advice)
+        yield DoctorFinding("note", "store", f"{folder} belongs to user {owner}", advice)
         return
     try:
         yield from asyncio.run(_opened(config, folder))
     except (CacheError, OSError) as error:
-        yield Finding("care", "store", f"{folder}: {error}", "the service cannot start with this store")
+        yield DoctorFinding("care", "store", f"{folder}: {error}", "the service cannot start with this store")
 
 
-async def _opened(config: Config, folder: Path) -> list[Finding]:
+async def _opened(config: Config, folder: Path) -> list[DoctorFinding]:
     limits = config.store
     originals = await Originals.open(
         folder, min_free_bytes=limits.min_free, max_bytes=limits.originals_max_bytes, look=True
@@ -111,24 +115,24 @@ async def _opened(config: Config, folder: Path) -> list[Finding]:
     for problem, names in without_right.items():
         if names:
             advice = f"mend the rights of these folders in {folder} for user {os.geteuid()}"
-            return [Finding("care", "store", f"{', '.join(names)} cannot be {problem}", advice)]
+            return [DoctorFinding("care", "store", f"{', '.join(names)} cannot be {problem}", advice)]
     if not readable_now or not writable_now:
         problem = "written" if readable_now else "read"
         advice = f"mend the rights of {folder} for user {os.geteuid()}"
-        return [Finding("care", "store", f"{folder} cannot be {problem}", advice)]
-    findings = [Finding("ok", "store", f"{folder}: {kept.entries} originals, {readable(kept.bytes)}")]
+        return [DoctorFinding("care", "store", f"{folder} cannot be {problem}", advice)]
+    findings = [DoctorFinding("ok", "store", f"{folder}: {kept.entries} originals, {readable(kept.bytes)}")]
     if not budget_left:
         advice = "raise store.originals_max_bytes: new pictures are served but not kept"
-        findings.append(Finding("care", "store", "store.originals_max_bytes is reached", advice))
+        findings.append(DoctorFinding("care", "store", "store.originals_max_bytes is reached", advice))
     return findings
 
 
-def _creatable(subject: str, folder: Path) -> Finding:
+def _creatable(subject: str, folder: Path) -> DoctorFinding:
     existing = _nearest(folder)
     if os.access(existing, os.W_OK | os.X_OK):
-        return Finding("ok", subject, f"{folder} will be made at the first start")
+        return DoctorFinding("ok", subject, f"{folder} will be made at the first start")
     advice = f"make it for the service's user, or give that user the right to write {existing}"
-    return Finding("care", subject, f"{folder} cannot be made: {existing} cannot be written", advice)
+    return DoctorFinding("care", subject, f"{folder} cannot be made: {existing} cannot be written", advice)
 
 
 def _nearest(folder: Path) -> Path:

@@ -9,7 +9,7 @@ Level = Literal["ok", "note", "care"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """`care`: the service will not do its work as it should. `note`: worth knowing. `advice` says what to do."""
 
     level: Level

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from proxy.cli.checks.finding import Finding
+from proxy.cli.checks.finding import DoctorFinding
 from proxy.config import Config
 from proxy.fetch.names import Names, make_resolver
 from proxy.source import Source
 
 
-async def dns_findings(name: str) -> list[Finding]:
+async def dns_findings(name: str) -> list[DoctorFinding]:
     """Return whether DNS answers for `name`."""
     try:
         found = await _address(name)
     except (OSError, ValueError) as error:
         advice = "look at /etc/resolv.conf and the firewall; --host asks for another name, --offline leaves this out"
         return [
-            Finding("care", "DNS", f"{name} has no address: {str(error) or type(error).__name__}", advice)
+            DoctorFinding(
+                "care", "DNS", f"{name} has no address: {str(error) or type(error).__name__}", advice
+            )
         ]
-    return [Finding("ok", "DNS", f"{name} has the address {found}" if found else f"{name} answered")]
+    return [DoctorFinding("ok", "DNS", f"{name} has the address {found}" if found else f"{name} answered")]
 
 
-async def public_name_findings(config: Config) -> list[Finding]:
+async def public_name_findings(config: Config) -> list[DoctorFinding]:
     """Return whether the name in `server.public_url` can be found; nothing for this machine's own and for none."""
     if not config.server.is_public:
         return []
@@ -33,8 +35,8 @@ async def public_name_findings(config: Config) -> list[Finding]:
     except (OSError, ValueError) as error:
         advice = "make a DNS record for it before articles point at it; --offline leaves this out"
         problem = f"{base.host} has no address: {str(error) or type(error).__name__}"
-        return [Finding("note", "public address", problem, advice)]
-    return [Finding("ok", "public address", f"{base.host} has the address {found or base.host}")]
+        return [DoctorFinding("note", "public address", problem, advice)]
+    return [DoctorFinding("ok", "public address", f"{base.host} has the address {found or base.host}")]
 
 
 async def _address(name: str) -> str:

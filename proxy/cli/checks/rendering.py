@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from proxy.cli.checks.finding import Finding
+from proxy.cli.checks.finding import DoctorFinding
 from proxy.config import Config
 from proxy.errors import MirrorError
 from proxy.images.cage import WALLS
@@ -22,7 +22,7 @@ _REINSTALL = (
 )
 
 
-async def render_findings(config: Config) -> list[Finding]:
+async def render_findings(config: Config) -> list[DoctorFinding]:
     """Return whether pictures can be rendered, and in which formats."""
     pool = RenderPool(config.render, processes=1)
     try:
@@ -30,35 +30,35 @@ async def render_findings(config: Config) -> list[Finding]:
     except (MirrorError, OSError) as error:
         advice = "look at memory, ulimit -v and render.memory_max_bytes: a process has to start within them"
         detail = error.detail if isinstance(error, MirrorError) else str(error)
-        return [Finding("care", "render process", f"does not start: {detail}", advice)]
+        return [DoctorFinding("care", "render process", f"does not start: {detail}", advice)]
     try:
         with tempfile.TemporaryDirectory(prefix="imgmirror-doctor-") as folder:
             walls = pool.walls
             codecs = [await _codec(pool, Path(folder), name) for name in FORMATS]
     finally:
         await pool.close()
-    started = Finding("ok", "render process", f"starts; {config.render.processes} in all")
+    started = DoctorFinding("ok", "render process", f"starts; {config.render.processes} in all")
     return [started, _cage(walls), *codecs]
 
 
-def _cage(walls: tuple[str, ...]) -> Finding:
+def _cage(walls: tuple[str, ...]) -> DoctorFinding:
     if len(walls) == len(WALLS):
-        return Finding("ok", "cage", f"on: {' and '.join(walls)}")
+        return DoctorFinding("ok", "cage", f"on: {' and '.join(walls)}")
     missing = " and ".join(wall for wall in WALLS if wall not in walls)
     advice = "it works without; a kernel of 5.13 or newer has both, and a container may forbid them"
-    return Finding("note", "cage", f"render processes run without {missing}", advice)
+    return DoctorFinding("note", "cage", f"render processes run without {missing}", advice)
 
 
-async def _codec(pool: RenderPool, folder: Path, name: str) -> Finding:
+async def _codec(pool: RenderPool, folder: Path, name: str) -> DoctorFinding:
     source = folder / "sample"
     await asyncio.to_thread(source.write_bytes, small_picture())
     wish = Wish(Resolved(width=48, format=name), (name,))
     made = (await pool.run(Job(str(source), (wish,)))).outputs[0]
     if not isinstance(made, Rendered) or sniff(made.body) != name:
-        return Finding("care", _NAMES[name], f"cannot be written: {made}", _REINSTALL)
+        return DoctorFinding("care", _NAMES[name], f"cannot be written: {made}", _REINSTALL)
     written = folder / name
     await asyncio.to_thread(written.write_bytes, made.body)
     read = await pool.run(Job(str(written), (), check=True))
     if read.verdict != "whole":
-        return Finding("care", _NAMES[name], f"cannot be read: {read.error}", _REINSTALL)
-    return Finding("ok", _NAMES[name], "can be written and read")
+        return DoctorFinding("care", _NAMES[name], f"cannot be read: {read.error}", _REINSTALL)
+    return DoctorFinding("ok", _NAMES[name], "can be written and read")

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from proxy.cli.checks.finding import Finding
-from proxy.config import Config, host_name
-from proxy.configfile import ConfigError
+from proxy.cli.checks.finding import DoctorFinding
+from proxy.config import Config, ConfigError, host_name
 from proxy.images.libvips import REPAIR, decoder_problem, find_libvips
 from proxy.policy import listen_problem, load_manifest
 from proxy.source import base_in_a_labels
@@ -26,28 +25,30 @@ SHIPPED_CONTACT = "imgmirror.example"
 _FILES_BESIDE_CONNECTIONS = 256
 
 
-def configuration_findings(config: Config, path: Path | None) -> Iterator[Finding]:
+def configuration_findings(config: Config, path: Path | None) -> Iterator[DoctorFinding]:
     """Yield what is to say about the configuration, which could be read: else we would not be here."""
     where = str(path) if path else "built-in defaults (no config.toml here)"
-    yield Finding("ok", "configuration", f"imgmirror {__version__}, {where}")
+    yield DoctorFinding("ok", "configuration", f"imgmirror {__version__}, {where}")
     problem = listen_problem(config)
     if problem:
-        yield Finding(
+        yield DoctorFinding(
             "care", "configuration", problem, "`imgmirror serve` refuses to start until this is settled"
         )
     yield from _decoder(config)
     yield from _manifest(config)
     yield from _administration(config)
-    yield Finding("ok", "rewrite", _written(config))
+    yield DoctorFinding("ok", "rewrite", _written(config))
     yield from _dialects(config)
     yield from _public_address(config.server.public_url)
     if SHIPPED_CONTACT in config.fetch.user_agent:
         advice = "name your own contact in fetch.user_agent, so that origins write before they block"
-        yield Finding("note", "configuration", "fetch.user_agent is the shipped one", advice)
+        yield DoctorFinding("note", "configuration", "fetch.user_agent is the shipped one", advice)
     if config.fetch.allow_networks and not config.on_loopback:
         networks = ", ".join(map(str, config.fetch.allow_networks))
         advice = "whoever the service serves can read what lies there; empty fetch.allow_networks unless you mean it"
-        yield Finding("care", "configuration", f"private networks may be fetched from: {networks}", advice)
+        yield DoctorFinding(
+            "care", "configuration", f"private networks may be fetched from: {networks}", advice
+        )
 
 
 def _written(config: Config) -> str:
@@ -61,106 +62,110 @@ def _written(config: Config) -> str:
     )
 
 
-def _dialects(config: Config) -> Iterator[Finding]:
+def _dialects(config: Config) -> Iterator[DoctorFinding]:
     """Yield what is to say about addresses of other proxies: their hosts, and which are signed."""
     keyed = {name: len(keys) for name, keys in config.dialects.keys_by_name() if keys}
     if keyed:
         counts = ", ".join(f"{name} ({count})" for name, count in keyed.items())
-        yield Finding("ok", "dialect keys", f"unsigned addresses are refused of {counts}")
+        yield DoctorFinding("ok", "dialect keys", f"unsigned addresses are refused of {counts}")
         if not config.sources.keys and not config.on_loopback:
             found = (
                 "dialects.*.keys close these dialects only; every other address is as open as without them"
             )
-            yield Finding(
+            yield DoctorFinding(
                 "note", "dialect keys", found, "set sources.allow, sources.manifest or sources.keys"
             )
     for host, dialect in config.hosts.items():
-        yield Finding("ok", "hosts", f"{host} answers addresses of {dialect}")
+        yield DoctorFinding("ok", "hosts", f"{host} answers addresses of {dialect}")
     public = host_name(urlsplit(config.server.public_url).netloc)
     if public in config.hosts:
         found = f"{public} is the host of server.public_url and is given to {config.hosts[public]}"
         advice = (
             "addresses that rewrite writes would answer 404 there: take another host name for the dialect"
         )
-        yield Finding("care", "hosts", found, advice)
+        yield DoctorFinding("care", "hosts", found, advice)
 
 
-def machine_findings(config: Config) -> Iterator[Finding]:
+def machine_findings(config: Config) -> Iterator[DoctorFinding]:
     """Yield what is to say about interpreter, processors, open files and clock."""
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Finding("ok", "machine", f"Python {version}, {os.cpu_count() or 1} processors")
+    yield DoctorFinding("ok", "machine", f"Python {version}, {os.cpu_count() or 1} processors")
     needed = 2 * config.fetch.max_connections + _FILES_BESIDE_CONNECTIONS
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < needed:
         advice = f"raise it to {needed} at least (LimitNOFILE=65536 in the unit, or ulimit -n)"
-        yield Finding("care", "open files", f"a process may open {allowed}", advice)
+        yield DoctorFinding("care", "open files", f"a process may open {allowed}", advice)
     else:
-        yield Finding("ok", "open files", f"a process may open {allowed}")
+        yield DoctorFinding("ok", "open files", f"a process may open {allowed}")
     yield from _clock(config, now=time.time())
 
 
-def _public_address(url: str) -> Iterator[Finding]:
+def _public_address(url: str) -> Iterator[DoctorFinding]:
     if not url:
         advice = "set server.public_url, or give `rewrite` a --base-url"
-        yield Finding("note", "configuration", "no server.public_url", advice)
+        yield DoctorFinding("note", "configuration", "no server.public_url", advice)
     elif not url.isascii():
-        yield Finding("ok", "public address", f"{url} is written {base_in_a_labels(url)} in articles")
+        yield DoctorFinding("ok", "public address", f"{url} is written {base_in_a_labels(url)} in articles")
 
 
-def _administration(config: Config) -> Iterator[Finding]:
+def _administration(config: Config) -> Iterator[DoctorFinding]:
     if config.server.admin_token:
         return
     if config.server.is_public:
         found = "/purge, /rewrite, /explain and /metrics are closed: server.public_url is public, and there is no token"
-        yield Finding("note", "administration", found, "set server.admin_token")
+        yield DoctorFinding("note", "administration", found, "set server.admin_token")
     elif not config.on_loopback:
         advice = "set server.admin_token; until then only this machine can purge and read metrics"
-        yield Finding("note", "administration", "no server.admin_token", advice)
+        yield DoctorFinding("note", "administration", "no server.admin_token", advice)
     elif not config.server.public_url:
         found = "/purge, /rewrite, /explain and /metrics are open to this machine, also to a proxy that runs on it"
         advice = "behind a proxy set server.public_url and server.admin_token"
-        yield Finding("note", "administration", found, advice)
+        yield DoctorFinding("note", "administration", found, advice)
 
 
-def _decoder(config: Config) -> Iterator[Finding]:
+def _decoder(config: Config) -> Iterator[DoctorFinding]:
     wanted = config.render.decoder
     if problem := decoder_problem(wanted):
-        yield Finding("care", "decoder", problem, "`imgmirror serve` refuses to start until this is settled")
+        yield DoctorFinding(
+            "care", "decoder", problem, "`imgmirror serve` refuses to start until this is settled"
+        )
         return
     found = find_libvips()
     if wanted == "auto" and found.installed and found.problem:
-        yield Finding("care", "decoder", f"Pillow, because libvips cannot be used: {found.problem}", REPAIR)
+        yield DoctorFinding(
+            "care", "decoder", f"Pillow, because libvips cannot be used: {found.problem}", REPAIR
+        )
     elif wanted == "auto" and found.problem:
-        yield Finding("note", "decoder", "Pillow; libvips is faster for PNG", "install imgmirror[vips]")
+        yield DoctorFinding("note", "decoder", "Pillow; libvips is faster for PNG", "install imgmirror[vips]")
     else:
         names = {"auto": f"Pillow, and {found} for PNG", "libvips": str(found)}
-        yield Finding("ok", "decoder", names.get(wanted, wanted))
+        yield DoctorFinding("ok", "decoder", names.get(wanted, wanted))
 
 
-def _manifest(config: Config) -> Iterator[Finding]:
+def _manifest(config: Config) -> Iterator[DoctorFinding]:
     manifest = config.sources.manifest
     if manifest is None:
         return
     try:
         count = len(load_manifest(manifest))
     except (ConfigError, OSError, ValueError) as error:
-        yield Finding(
+        yield DoctorFinding(
             "care", "manifest", str(error), "mend sources.manifest; the service does not start without"
         )
         return
-    yield Finding("ok", "manifest", f"{count} sources")
+    yield DoctorFinding("ok", "manifest", f"{count} sources")
 
 
-def _clock(config: Config, *, now: float) -> Iterator[Finding]:
+def _clock(config: Config, *, now: float) -> Iterator[DoctorFinding]:
     shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     newest = _newest(config.store.dir)
     if now < RELEASED:
-        yield Finding("care", "clock", shown, "set the clock: TLS and freshness depend on it")
+        yield DoctorFinding("care", "clock", shown, "set the clock: TLS and freshness depend on it")
     elif newest > now + 3600:
         advice = "set the clock: files of the store come from the future, so stale pictures seem fresh"
-        yield Finding("care", "clock", f"{shown}, behind the store", advice)
+        yield DoctorFinding("care", "clock", f"{shown}, behind the store", advice)
     else:
-        yield Finding("ok", "clock", shown)
+        yield DoctorFinding("ok", "clock", shown)
 
 
 def _newest(folder: Path) -> float:

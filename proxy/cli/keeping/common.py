@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cache.articles import ArticleIndex
-from cache.originals import Originals
-from cache.variants import Variants
+from cache.originals.articles import ArticleIndex
+from cache.originals.durable_tier import Originals
+from cache.variants.bounded_tier import Variants
 from proxy.app import open_stores
-from proxy.cli.terminal import readable, say, show_rows
+from proxy.cli.output.terminal import readable, say, show_rows
 from proxy.config import Config
 
 MAX_LINES = 1000

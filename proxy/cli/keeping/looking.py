@@ -9,18 +9,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from cache.census import StoreStat
-from cache.entry import Entry
-from cache.sweep import sweep
-from cache.verify import VerifyReport
+from cache.base.entry import Entry
+from cache.upkeep.census import StoreStat
+from cache.upkeep.sweep import sweep
+from cache.upkeep.verify import VerifyReport
 from proxy.app import open_engine
 from proxy.cli.keeping.common import MAX_LINES, Stores, opened, show_figures, show_json
-from proxy.cli.terminal import progress_bar, readable, safe, say, show_table
+from proxy.cli.output.terminal import progress_bar, readable, safe, say, show_table
 from proxy.config import Config
 from proxy.dialects.native import VERSION_MARK
-from proxy.services.articles import kept_source, unwrapper_of
-from proxy.services.repairing import Repair, Repairing
-from proxy.services.tally import Share, Tally
+from proxy.services.articles.article_use import kept_source, unwrapper_of
+from proxy.services.upkeep.repairing import Repair, Repairing
+from proxy.services.upkeep.tally import Share, Tally
 from proxy.source import Source
 from proxy.web.plans import IMAGE_MOUNT
 

@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cache.articles import Article
+from cache.originals.articles import Article
 from proxy.app import open_engine
 from proxy.archives.items import is_warc
 from proxy.cli.keeping.common import MAX_LINES, Stores, known_article, opened, show_figures, show_json
-from proxy.cli.terminal import progress_bar, safe, say
+from proxy.cli.output.terminal import progress_bar, safe, say
 from proxy.config import Config
-from proxy.services.articles import unwrapper_of
-from proxy.services.packing import Packing, Selection
-from proxy.services.unpacking import Parts, Unpacking, UnpackReport
+from proxy.services.articles.article_use import unwrapper_of
+from proxy.services.moving.packing import Packing, Selection
+from proxy.services.moving.unpacking import Unpacking, UnpackingParts, UnpackReport
 from proxy.source import Source, origin_of
 
 
@@ -98,7 +98,9 @@ async def unpack(args: argparse.Namespace, config: Config) -> int:
     """Bring in what archives hold; exit 1 when something of it is refused or broken."""
     paths: list[Path] = args.paths
     async with open_engine(config, tidy=False) as engine:
-        unpacking = Unpacking(Parts(engine.kept, engine.pool, config.fetch, unwrapper_of(config), time.time))
+        unpacking = Unpacking(
+            UnpackingParts(engine.kept, engine.pool, config.fetch, unwrapper_of(config), time.time)
+        )
         with progress_bar("Unpacking") as progress:
             report = await unpacking.unpack(paths, progress)
     if args.json:

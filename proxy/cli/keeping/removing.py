@@ -8,12 +8,12 @@ import re
 import time
 
 from proxy.cli.keeping.common import Stores, known_article, opened, show_figures, show_json
-from proxy.cli.terminal import progress_bar, safe, say
+from proxy.cli.output.terminal import progress_bar, safe, say
 from proxy.config import Config
 from proxy.fetch.hooks import tell
-from proxy.services.articles import kept_source, unwrapper_of
-from proxy.services.purging import PurgeRefused, PurgeReport, Purging, Wanted, wanted
-from proxy.services.replacing import accept
+from proxy.services.articles.article_use import kept_source, unwrapper_of
+from proxy.services.troubles.replacing import accept
+from proxy.services.upkeep.purging import PurgeRefused, PurgeReport, PurgeWish, Purging, wanted
 from proxy.source import Source
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -35,7 +35,7 @@ def purge_misuse(args: argparse.Namespace) -> str:
         return str(error)
 
 
-def _wanted(args: argparse.Namespace, article: str | None) -> Wanted:
+def _wanted(args: argparse.Namespace, article: str | None) -> PurgeWish:
     return wanted(
         source=args.source,
         origin=args.origin,

@@ -9,9 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from proxy.images.samples import sample_pictures
-from proxy.rewrite.apply import rewrite_file, undo_file
-from proxy.rewrite.files import ArticleFile, write_durably
-from proxy.rewrite.result import RewriteResult
+from proxy.rewrite.base.result import RewriteResult
+from proxy.rewrite.ondisk.apply import rewrite_file, undo_file
+from proxy.rewrite.ondisk.files import ArticleFile, write_durably
 from proxy.rewrite.rewriter import Rewriter
 from proxy.web.sample_origin import SampleFile
 

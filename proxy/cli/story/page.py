@@ -9,7 +9,7 @@ import jinja2
 import yaml
 from markdown_it import MarkdownIt
 
-from proxy.rewrite.frontmatter import find_front_matter
+from proxy.rewrite.front.frontmatter import find_front_matter
 
 
 @dataclass(frozen=True, slots=True)

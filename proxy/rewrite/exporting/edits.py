@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.rewrite.htmlscan import Attribute, Tag
+from proxy.rewrite.markup.htmlscan import Attribute, Tag
 
 _LINE_END = re.compile(r"\r\n?|\n")
 _SPACE = "\t\n\f\r "
@@ -37,7 +37,7 @@ def applied(text: str, edits: Iterable[Edit]) -> bytes:
     return "".join((*pieces, text[position:])).encode("latin-1")
 
 
-class Lines:
+class LineCounter:
     """Counts the lines of a text."""
 
     def __init__(self, text: str) -> None:

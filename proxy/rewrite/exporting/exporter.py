@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-from proxy.rewrite.exporting.edits import Lines
+from proxy.rewrite.base.masking import is_wide
+from proxy.rewrite.exporting.edits import LineCounter
 from proxy.rewrite.exporting.page import export_page
-from proxy.rewrite.exporting.pictures import Shown, Want
-from proxy.rewrite.exporting.rules import Exported, Left, Rules
+from proxy.rewrite.exporting.pictures import ExportedFiles, Want
+from proxy.rewrite.exporting.rules import Exported, LeftInPage, Rules
 from proxy.rewrite.exporting.texts import export_sheet, export_text
-from proxy.rewrite.masking import is_wide
 
 Kind = Literal["html", "css", "xml", "json", "other"]
 _KINDS: dict[str, Kind] = {
@@ -43,15 +43,17 @@ class Exporter:
         self._ours = re.compile(rb"(?:" + bases + rb")/image/", re.IGNORECASE) if bases else None
 
     def export(
-        self, data: bytes, path: str, pictures: Mapping[Want, Shown | None], *, kind: Kind
+        self, data: bytes, path: str, pictures: Mapping[Want, ExportedFiles | None], *, kind: Kind
     ) -> Exported:
         """Return a file as it will be. `pictures` are the files of each want, None for what could not be had."""
         if is_wide(data):
-            return Exported(data, left=(Left(1, "", WIDE, on_purpose=False),))
+            return Exported(data, left=(LeftInPage(1, "", WIDE, on_purpose=False),))
         exported = self._read(data, path, pictures, kind)
         return replace(exported, left=(*exported.left, *self._unread(exported, pictures)))
 
-    def _read(self, data: bytes, path: str, pictures: Mapping[Want, Shown | None], kind: Kind) -> Exported:
+    def _read(
+        self, data: bytes, path: str, pictures: Mapping[Want, ExportedFiles | None], kind: Kind
+    ) -> Exported:
         if kind == "html":
             return export_page(data, path, self._rules, pictures)
         if kind == "css":
@@ -60,7 +62,7 @@ class Exporter:
             return Exported(data)
         return export_text(data, path, self._rules, pictures, kind=kind)
 
-    def _unread(self, exported: Exported, pictures: Mapping[Want, Shown | None]) -> list[Left]:
+    def _unread(self, exported: Exported, pictures: Mapping[Want, ExportedFiles | None]) -> list[LeftInPage]:
         """Return the addresses of ours that stayed though nobody said why: in scripts, comments, other text."""
         if self._ours is None or any(pictures.get(want) is None for _, want in exported.wants):
             # Those of pictures that could not be had stay, and are named with them.
@@ -68,6 +70,8 @@ class Exporter:
         found = [match.start() for match in self._ours.finditer(exported.data)]
         if not found:
             return []
-        lines = Lines(exported.data.decode("latin-1"))
+        lines = LineCounter(exported.data.decode("latin-1"))
         named = {left.line for left in exported.left}
-        return [Left(line, "", UNREAD) for line in dict.fromkeys(map(lines.of, found)) if line not in named]
+        return [
+            LeftInPage(line, "", UNREAD) for line in dict.fromkeys(map(lines.of, found)) if line not in named
+        ]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from proxy.rewrite.exporting.edits import escaped
-from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, Shown
-from proxy.rewrite.srcset import candidates
+from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, ExportedFiles
+from proxy.rewrite.markup.srcset import candidates
 
 AddressOf = Callable[[Candidate], str]
 OPENING = '<picture style="display:contents">'
@@ -29,12 +29,12 @@ def widths(files: Sequence[Candidate], address_of: AddressOf) -> str:
     return ", ".join(f"{address_of(file)} {file.width}w" for file in files)
 
 
-def spread_offers(shown: Shown, address_of: AddressOf) -> list[Offer]:
+def spread_offers(shown: ExportedFiles, address_of: AddressOf) -> list[Offer]:
     """Return an offer for each format of a picture that stands in one place."""
     return [Offer(files[-1].format, widths(files, address_of)) for files in shown.offers]
 
 
-def srcset_offers(value: str, shown: Sequence[Shown], address_of: AddressOf) -> list[Offer]:
+def srcset_offers(value: str, shown: Sequence[ExportedFiles], address_of: AddressOf) -> list[Offer]:
     """Return an offer for each format that all candidates of a `srcset` have, their descriptors as they are."""
     formats = [files[-1].format for files in shown[0].offers] if shown else []
     found = []

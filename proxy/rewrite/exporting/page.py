@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Generator, Iterator, Mapping, Sequence
 
-from proxy.rewrite.contexts import rule_for
+from proxy.rewrite.base.spot import Use
 from proxy.rewrite.exporting.edits import Edit, applied, attribute_of, escaped, without_attribute
 from proxy.rewrite.exporting.markup import (
     OPENING,
@@ -24,15 +24,15 @@ from proxy.rewrite.exporting.markup import (
     srcset_offers,
     widths,
 )
-from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, Shown, Want
+from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, ExportedFiles, Want
 from proxy.rewrite.exporting.reading import LINKED_DATA, PageReading, loosened, read_page
-from proxy.rewrite.exporting.rules import Exported, Left, Rules
+from proxy.rewrite.exporting.rules import Exported, LeftInPage, Rules
 from proxy.rewrite.exporting.taking import Taken, as_written
-from proxy.rewrite.htmlscan import Tag
-from proxy.rewrite.spot import Use
-from proxy.rewrite.srcset import candidates
+from proxy.rewrite.markup.contexts import rule_for
+from proxy.rewrite.markup.htmlscan import Tag
+from proxy.rewrite.markup.srcset import candidates
 
-Pictures = Mapping[Want, Shown | None]
+Pictures = Mapping[Want, ExportedFiles | None]
 """The files of each want; None for what could not be had. A want that is absent is not decided yet."""
 
 RELATIVE = "a preview needs an address with a host: say it with --site-url"
@@ -45,7 +45,7 @@ def export_page(data: bytes, path: str, rules: Rules, pictures: Pictures) -> Exp
     """Return a page as it will be, for the pictures that are decided; what it wants in any case."""
     page = read_page(data, path, rules)
     if page.problem:
-        return Exported(data, left=(Left(1, "", page.problem, on_purpose=False),))
+        return Exported(data, left=(LeftInPage(1, "", page.problem, on_purpose=False),))
     return _Export(page, rules, pictures).exported()
 
 
@@ -83,7 +83,7 @@ class _Export:
     def _leave(self, item: Taken, reason: str) -> None:
         line = self._page.lines.of(item.spot.start)
         shows = item.spot.use in (Use.SHOW, Use.MAY_SHOW)
-        self._left.append(Left(line, as_written(item.text), reason, on_purpose=not shows))
+        self._left.append(LeftInPage(line, as_written(item.text), reason, on_purpose=not shows))
 
     def _is_responsive(self, tag: Tag) -> bool:
         """Tell whether browsers may choose among several files for a tag: no script does it for them."""
@@ -114,7 +114,7 @@ class _Export:
             raise ValueError("a picture without a source")
         return Want(item.source, item.options, spread, item.written)
 
-    def _shown(self, item: Taken) -> Shown | None:
+    def _shown(self, item: Taken) -> ExportedFiles | None:
         return self._pictures.get(self._wants[item.spot.start])
 
     def _in(self, tag: Tag, name: str) -> list[Taken]:
@@ -147,7 +147,9 @@ class _Export:
         file = shown.fallback if plain or item.spot.raster else shown.one
         absolute = item.spot.context == LINKED_DATA or (tag is not None and tag.name == "meta")
         if absolute and not self._rules.site_url:
-            self._left.append(Left(self._page.lines.of(item.spot.start), as_written(item.text), RELATIVE))
+            self._left.append(
+                LeftInPage(self._page.lines.of(item.spot.start), as_written(item.text), RELATIVE)
+            )
         yield from self._written(item, self._rules.picture(file.name, self._page.here, absolute=absolute))
         if tag is not None and tag.name == "link":
             yield from self._typed(tag, file)

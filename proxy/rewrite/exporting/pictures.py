@@ -44,7 +44,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ExportedFiles:
     """The files of a want.
 
     offers: by format, best first, widths ascending; each is the whole picture in that format. plain: what every

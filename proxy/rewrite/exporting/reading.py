@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote_from_bytes
 
-from proxy.rewrite.charset import page_encoding
-from proxy.rewrite.exporting.edits import Edit, Lines, attribute_of, without_attribute
-from proxy.rewrite.exporting.rules import Left, Rules
+from proxy.rewrite.base.beginnings import ABSOLUTE, EVERY
+from proxy.rewrite.base.charset import page_encoding
+from proxy.rewrite.base.layers import attribute, decode_attribute
+from proxy.rewrite.base.masking import structure
+from proxy.rewrite.base.spot import TEXTS, Spot, Use
+from proxy.rewrite.exporting.edits import Edit, LineCounter, attribute_of, without_attribute
+from proxy.rewrite.exporting.rules import LeftInPage, Rules
 from proxy.rewrite.exporting.taking import as_written, ordered
 from proxy.rewrite.exporting.tree import Here
-from proxy.rewrite.frames import with_frames
-from proxy.rewrite.html import ABSOLUTE, EVERY, html_spots
-from proxy.rewrite.htmlscan import SPEAKING, HtmlScanner, StyleSheet, Tag
-from proxy.rewrite.layers import attribute, decode_attribute
-from proxy.rewrite.masking import structure
-from proxy.rewrite.sitetext import site_spots
-from proxy.rewrite.spot import TEXTS, Spot, Use
+from proxy.rewrite.markup.frames import with_frames
+from proxy.rewrite.markup.html import html_spots
+from proxy.rewrite.markup.htmlscan import SPEAKING, HtmlScanner, StyleSheet, Tag
+from proxy.rewrite.site.sitetext import site_spots
 
 NO_FILE = "no file of the site"
 FOREIGN_BASE = (
@@ -65,12 +66,12 @@ class PageReading:
     raw: str
     encoding: str
     here: Here
-    lines: Lines
+    lines: LineCounter
     tags: list[Tag] = field(default_factory=list)
     spots: list[Spot] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
     local: list[int] = field(default_factory=list)
-    left: list[Left] = field(default_factory=list)
+    left: list[LeftInPage] = field(default_factory=list)
     problem: str = ""
     _starts: list[int] = field(default_factory=list)
     _picture_starts: list[int] = field(default_factory=list)
@@ -96,7 +97,9 @@ def read_page(data: bytes, path: str, rules: Rules) -> PageReading:
     """Return what stands where in a page."""
     text = structure(data)
     raw = data.decode("latin-1")
-    page = PageReading(text, raw, page_encoding(data), Here.of(path, site_url=rules.site_url), Lines(text))
+    page = PageReading(
+        text, raw, page_encoding(data), Here.of(path, site_url=rules.site_url), LineCounter(text)
+    )
     scanner = _Scanner()
     spots = list(html_spots(text, 0, len(text), scanner=scanner, begins=EVERY))
     page.tags = scanner.tags
@@ -141,7 +144,7 @@ def _read_meta(page: PageReading, rules: Rules) -> None:
         kind = page.value(tag, "http-equiv").strip().lower()
         content = attribute_of(tag, "content")
         if kind == "content-security-policy" and content:
-            page.left.append(Left(page.lines.of(tag.start), "", POLICY))
+            page.left.append(LeftInPage(page.lines.of(tag.start), "", POLICY))
         elif kind == "refresh" and content:
             layer = attribute(page.raw[content.start : content.end], content.quote)
             value = page.value(tag, "content")
@@ -188,7 +191,7 @@ def _is_elsewhere(page: PageReading, spot: Spot, rules: Rules) -> bool:
         if rules.taker.is_rooted(text) or ABSOLUTE.match(text):
             return True
         if local.rooted:
-            page.left.append(Left(page.lines.of(spot.start), as_written(text), NO_FILE))
+            page.left.append(LeftInPage(page.lines.of(spot.start), as_written(text), NO_FILE))
         return False
     page.local.append(spot.start)
     if local.address != text and (written := spot.write(local.address)) is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from proxy.rewrite.exporting.pictures import FOLDER, Want
 from proxy.rewrite.exporting.taking import Taker
 from proxy.rewrite.exporting.tree import Here, Tree
-from proxy.rewrite.fields import Fields
+from proxy.rewrite.front.fields import Fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class LeftInPage:
     """An address that stays as it is. `on_purpose` is false when a person has to look at it."""
 
     line: int
@@ -46,4 +46,4 @@ class Exported:
 
     data: bytes
     wants: tuple[tuple[int, Want], ...] = ()
-    left: tuple[Left, ...] = field(default=())
+    left: tuple[LeftInPage, ...] = field(default=())

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from proxy.config import RewriteConfig, WrapperConfig
 from proxy.dialects import native
 from proxy.dialects.mounts import SERVED
-from proxy.rewrite.classify import Address, Classifier, Kind
-from proxy.rewrite.decide import Decider, Decision
-from proxy.rewrite.globs import is_prefix
-from proxy.rewrite.sizes import Sizes
-from proxy.rewrite.spot import Spot, Use, byte_text
+from proxy.rewrite.base.globs import is_prefix
+from proxy.rewrite.base.spot import Spot, Use, byte_text
+from proxy.rewrite.deciding.classify import Address, AddressKind, Classifier
+from proxy.rewrite.deciding.decide import Decider, Decision
+from proxy.rewrite.deciding.sizes import Sizes
 from proxy.source import Source
 
 _OWN = re.compile(r"(?:/[^/?#\s]+){0,3}?(?=/image/[^/?#\s]+/(?:https?(?::|%3a)|b64:))", re.IGNORECASE)
@@ -101,14 +101,16 @@ class Taker:
     def _settled(self, decision: Decision) -> Taken | None:
         address = decision.address
         spot = address.spot
-        if address.kind is Kind.DIRECT and address.text.lower().startswith(self._live):
+        if address.kind is AddressKind.DIRECT and address.text.lower().startswith(self._live):
             return None
         options = self._options(decision)
         if not options or address.source is None:
             return Taken(spot, address.text, reason=decision.reason) if decision.reason else None
         if spot.use is Use.ASSET:
             # Direct style sheets, scripts and films stay where they are, and nobody wonders.
-            return None if address.kind is Kind.DIRECT else Taken(spot, address.text, reason=NO_PICTURE)
+            return (
+                None if address.kind is AddressKind.DIRECT else Taken(spot, address.text, reason=NO_PICTURE)
+            )
         return Taken(spot, address.text, address.source, options, written=address.written)
 
     def _options(self, decision: Decision) -> str:

@@ -10,26 +10,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from proxy.rewrite.charset import page_encoding
-from proxy.rewrite.exporting.edits import Edit, Lines, applied
-from proxy.rewrite.exporting.pictures import Shown, Want
+from proxy.rewrite.base.beginnings import ABSOLUTE, EVERY
+from proxy.rewrite.base.charset import page_encoding
+from proxy.rewrite.base.masking import structure
+from proxy.rewrite.base.spot import TEXTS, Spot, Use
+from proxy.rewrite.exporting.edits import Edit, LineCounter, applied
+from proxy.rewrite.exporting.pictures import ExportedFiles, Want
 from proxy.rewrite.exporting.reading import NO_FILE
-from proxy.rewrite.exporting.rules import Exported, Left, Rules
+from proxy.rewrite.exporting.rules import Exported, LeftInPage, Rules
 from proxy.rewrite.exporting.taking import Taken, as_written
 from proxy.rewrite.exporting.tree import Here
-from proxy.rewrite.html import ABSOLUTE, EVERY, style_spots
-from proxy.rewrite.masking import structure
-from proxy.rewrite.sitetext import SiteKind, site_spots
-from proxy.rewrite.spot import TEXTS, Spot, Use
+from proxy.rewrite.markup.html import style_spots
+from proxy.rewrite.site.sitetext import SiteKind, site_spots
 
 RELATIVE = "readers may need an address with a host: say it with --site-url"
 _READ_ALONE = frozenset({"xml", "json"})
 
 
-def export_sheet(data: bytes, path: str, rules: Rules, pictures: Mapping[Want, Shown | None]) -> Exported:
+def export_sheet(
+    data: bytes, path: str, rules: Rules, pictures: Mapping[Want, ExportedFiles | None]
+) -> Exported:
     """Return a style sheet as it will be, and what it wants."""
     text, raw, here = structure(data), data.decode("latin-1"), Here.of(path)
-    lines, edits, left, spots = Lines(raw), [], [], []
+    lines, edits, left, spots = LineCounter(raw), [], [], []
     for spot in style_spots(text, 0, len(text), begins=EVERY):
         address = spot.read(raw[spot.start : spot.end])
         local = rules.tree.read(address, here)
@@ -37,7 +40,7 @@ def export_sheet(data: bytes, path: str, rules: Rules, pictures: Mapping[Want, S
             spots.append(spot)
         elif local.path is None:
             if local.rooted:
-                left.append(Left(lines.of(spot.start), as_written(address), NO_FILE))
+                left.append(LeftInPage(lines.of(spot.start), as_written(address), NO_FILE))
         elif local.address != address and (new := spot.write(local.address)) is not None:
             edits.append(Edit(spot.start, spot.end, new))
     taken = rules.taker.taken(raw, [spot for spot in spots if _is_absolute(spot, raw)])
@@ -50,7 +53,7 @@ def export_text(
     data: bytes,
     path: str,
     rules: Rules,
-    pictures: Mapping[Want, Shown | None],
+    pictures: Mapping[Want, ExportedFiles | None],
     *,
     kind: SiteKind,
 ) -> Exported:
@@ -69,7 +72,7 @@ def export_text(
         taken,
         rules,
         pictures,
-        lines=Lines(raw),
+        lines=LineCounter(raw),
         edits=[],
         left=[],
         here=here,
@@ -86,11 +89,11 @@ def _exported(  # noqa: PLR0913 - what a document is made of
     raw: str,
     taken: list[Taken],
     rules: Rules,
-    pictures: Mapping[Want, Shown | None],
+    pictures: Mapping[Want, ExportedFiles | None],
     *,
-    lines: Lines,
+    lines: LineCounter,
     edits: list[Edit],
-    left: list[Left],
+    left: list[LeftInPage],
     here: Here,
     absolute: bool,
 ) -> Exported:
@@ -98,7 +101,7 @@ def _exported(  # noqa: PLR0913 - what a document is made of
     for item in taken:
         line = lines.of(item.spot.start)
         if item.source is None:
-            left.append(Left(line, as_written(item.text), item.reason))
+            left.append(LeftInPage(line, as_written(item.text), item.reason))
             continue
         want = Want(item.source, item.options, written=item.written)
         wants.append((line, want))
@@ -106,7 +109,7 @@ def _exported(  # noqa: PLR0913 - what a document is made of
         if shown is None:
             continue
         if absolute and not rules.site_url:
-            left.append(Left(line, as_written(item.text), RELATIVE))
+            left.append(LeftInPage(line, as_written(item.text), RELATIVE))
         file = shown.fallback if item.spot.raster else shown.one
         new = item.spot.write(rules.picture(file.name, here, absolute=absolute))
         if new is not None:

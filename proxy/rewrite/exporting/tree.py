@@ -1,7 +1,7 @@
 """The site's own addresses: the file each one leads to, and its spelling relative to another file. Pure.
 
 Pages that open from a folder cannot have addresses that begin at the root of a host, nor addresses of folders: a
-browser shows the list of a folder and not its `index.html`. All text is byte text (`proxy.rewrite.spot`).
+browser shows the list of a folder and not its `index.html`. All text is byte text (`proxy.rewrite.base.spot`).
 
     good   /css/a.css        from posts/x/index.html   ->  ../../css/a.css
     good   /posts/y/?q#top   from posts/x/index.html   ->  ../../posts/y/index.html?q#top
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote_to_bytes
 
-from proxy.rewrite.charset import as_utf8
+from proxy.rewrite.base.charset import as_utf8
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _PARTS = re.compile(r"([^?#]*+)(.*)", re.DOTALL)

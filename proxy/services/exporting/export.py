@@ -16,15 +16,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from cache.opening import open_regular
+from cache.base.opening import open_regular
 from proxy.rewrite.exporting.exporter import Exporter, Kind, kind_of
-from proxy.rewrite.exporting.pictures import FOLDER, Shown, Want
+from proxy.rewrite.exporting.pictures import FOLDER, ExportedFiles, Want
 from proxy.rewrite.exporting.rules import Exported
 from proxy.services.exporting.output import Output, Put
-from proxy.services.exporting.report import ExportReport, Note, Place
+from proxy.services.exporting.report import DocumentLine, ExportReport, Note
 from proxy.services.exporting.state import PageRecord, shown_json
 from proxy.services.exporting.walk import Problem, Site, documents
-from proxy.services.warming import Work
+from proxy.services.warm.warming import PictureToWarm
 from proxy.source import Source
 
 Progress = Callable[[int], None]
@@ -35,11 +35,11 @@ _TOO_LONG = "longer than server.max_body, so it was copied and not read"
 
 
 @dataclass(slots=True)
-class Wanted:
+class WantedPictures:
     """All wants by their sources, with the documents and first line of each."""
 
     wants: dict[Source, dict[Want, None]] = field(default_factory=dict)
-    places: dict[Source, list[Place]] = field(default_factory=dict)
+    places: dict[Source, list[DocumentLine]] = field(default_factory=dict)
 
     def add(self, path: str, wants: Iterable[tuple[int, Want]]) -> None:
         """Take the wants of a document."""
@@ -47,12 +47,12 @@ class Wanted:
             self.wants.setdefault(want.source, {})[want] = None
             places = self.places.setdefault(want.source, [])
             if not places or places[-1].path != path:
-                places.append(Place(path, line))
+                places.append(DocumentLine(path, line))
 
-    def works(self) -> list[Work]:
+    def works(self) -> list[PictureToWarm]:
         """Return the pictures to make."""
         return [
-            Work(
+            PictureToWarm(
                 source,
                 tuple(dict.fromkeys(want.options for want in wants)),
                 tuple(place.path for place in self.places[source]),
@@ -81,7 +81,7 @@ class Export:
         self._records: dict[str, PageRecord] = {}
         self._unreadable: set[str] = set()
         self._written: set[str] = set()
-        self.wanted = Wanted()
+        self.wanted = WantedPictures()
         self.report = ExportReport(problems=list(site.problems), left_out=site.left_out)
 
     def read(self, progress: Progress) -> None:
@@ -109,7 +109,7 @@ class Export:
         self.report.files = len(self._site.files) - len(self._records)
         self.report.pictures = len(self.wanted.wants)
 
-    def write(self, shown: Mapping[Want, Shown | None], progress: Progress) -> None:
+    def write(self, shown: Mapping[Want, ExportedFiles | None], progress: Progress) -> None:
         """Write the files of the site; `shown` are the files of each want.
 
         Raises:
@@ -150,7 +150,7 @@ class Export:
             return None
         if len(data) <= self._max_bytes:
             return data
-        self.report.notes.append(Note(Place(path, 1), "", _TOO_LONG, on_purpose=False))
+        self.report.notes.append(Note(DocumentLine(path, 1), "", _TOO_LONG, on_purpose=False))
         return None
 
     def _unread(self, path: str, error: OSError) -> None:
@@ -158,7 +158,7 @@ class Export:
             self._unreadable.add(path)
             self.report.problems.append(Problem(path, error.strerror or str(error)))
 
-    def _document(self, path: str, shown: Mapping[Want, Shown | None]) -> None:
+    def _document(self, path: str, shown: Mapping[Want, ExportedFiles | None]) -> None:
         record = self._records[path]
         name = _name_of(record, shown)
         if path in self._written:
@@ -172,12 +172,12 @@ class Export:
             record = self._records[path] = self._put(path, exported, record, shown)
         self._output.state.pages[path] = record
         self.report.notes += (
-            Note(Place(path, left.line), left.text, left.reason, on_purpose=left.on_purpose)
+            Note(DocumentLine(path, left.line), left.text, left.reason, on_purpose=left.on_purpose)
             for left in record.left
         )
 
     def _put(
-        self, path: str, exported: Exported, record: PageRecord, shown: Mapping[Want, Shown | None]
+        self, path: str, exported: Exported, record: PageRecord, shown: Mapping[Want, ExportedFiles | None]
     ) -> PageRecord:
         put = self._output.put(path, exported.data)
         self._written.add(path)
@@ -195,7 +195,7 @@ class Export:
         self.report.unchanged += put == "unchanged"
 
 
-def _name_of(record: PageRecord, shown: Mapping[Want, Shown | None]) -> str:
+def _name_of(record: PageRecord, shown: Mapping[Want, ExportedFiles | None]) -> str:
     """Return the text that changes when a document has other files to name."""
     digest = hashlib.sha256()
     for _, want in record.wants:

@@ -16,8 +16,8 @@ from proxy.images.formats import UNTOUCHED, PictureFacts, sniff
 from proxy.images.geometry import Limits, make_plan
 from proxy.images.resolved import Resolved
 from proxy.images.workers import Output, Rendered, Wish
-from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, Shown
-from proxy.services.warming import Browser
+from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, ExportedFiles
+from proxy.services.warm.warming import Browser
 
 _EXTENSIONS = {"jpeg": "jpg"}
 _SHOWN_BY_BROWSERS = frozenset({*MEDIA_TYPES, "bmp", "ico"})
@@ -91,7 +91,7 @@ def lacking(wished: Sequence[Sequence[Wish]], outputs: Mapping[Wish, Output]) ->
 
 def shown_of(
     sizes: Sequence[Sized], wished: Sequence[Sequence[Wish]], outputs: Mapping[Wish, Output]
-) -> tuple[Shown, dict[str, bytes]] | None:
+) -> tuple[ExportedFiles, dict[str, bytes]] | None:
     """Return the files of a picture and their bytes by name; None when its full width cannot be shown at all."""
     bodies: dict[str, bytes] = {}
 
@@ -123,7 +123,7 @@ def shown_of(
             offers.insert(0, offer)
             least = min(weight, least)
     one = next((offer[-1] for offer in offers if offer[-1].format == "webp"), fallback[-1])
-    shown = Shown(tuple(offers), fallback, one)
+    shown = ExportedFiles(tuple(offers), fallback, one)
     used = {file.name for files in (*shown.offers, shown.plain) for file in files}
     return shown, {name: body for name, body in bodies.items() if name in used}
 
@@ -155,13 +155,13 @@ def _format(output: Output | None) -> str:
     return output.output_format if isinstance(output, Rendered) else ""
 
 
-def original_of(body: bytes, facts: PictureFacts | None) -> tuple[Shown, dict[str, bytes]] | None:
+def original_of(body: bytes, facts: PictureFacts | None) -> tuple[ExportedFiles, dict[str, bytes]] | None:
     """Return an original as the only file of a picture; None when browsers do not show its format."""
     name = sniff(body) or (facts.format if facts else "")
     if name not in _SHOWN_BY_BROWSERS:
         return None
     candidate = candidate_of(body, name, facts.width if facts else 0)
-    return Shown((), (candidate,), candidate), {candidate.name: body}
+    return ExportedFiles((), (candidate,), candidate), {candidate.name: body}
 
 
 def candidate_of(body: bytes, name: str, width: int) -> Candidate:

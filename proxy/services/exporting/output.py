@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
-from cache.opening import open_regular
-from proxy.rewrite.files import remove_stale
+from cache.base.opening import open_regular
+from proxy.rewrite.ondisk.files import remove_stale
 from proxy.services.exporting import state as states
 from proxy.services.exporting.state import FOLDER, FileRecord, State
 from proxy.services.exporting.walk import Problem

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from cache.errors import CacheError
-from cache.originals import Originals as OriginalsStore
+from cache.base.errors import CacheError
+from cache.originals.durable_tier import Originals
 from proxy.config import Config
 from proxy.errors import (
     MirrorError,
@@ -25,15 +25,22 @@ from proxy.images.resolved import Resolved
 from proxy.images.transform import Transform
 from proxy.images.workers import Output as RenderOutput
 from proxy.images.workers import Wish
-from proxy.rewrite.exporting.pictures import FOLDER, Shown, Want
+from proxy.rewrite.exporting.pictures import FOLDER, ExportedFiles, Want
 from proxy.services.exporting.offers import Sized, lacking, original_of, shown_of, widths_of, wishes_of
 from proxy.services.exporting.output import Output
 from proxy.services.exporting.state import PictureRecord
 from proxy.services.exporting.svg import is_passive
-from proxy.services.originals import Originals
-from proxy.services.outcome import Obtained
-from proxy.services.variants import Variants
-from proxy.services.warming import NOT_KEPT, Browser, Failure, KeptOriginal, Outcome, Work
+from proxy.services.serving.kept import KeptOriginals
+from proxy.services.serving.values import Obtained
+from proxy.services.serving.way import PictureWay
+from proxy.services.warm.warming import (
+    NOT_KEPT,
+    Browser,
+    KeptOriginal,
+    PictureToWarm,
+    WarmFailure,
+    WarmOutcome,
+)
 from proxy.source import Source
 
 Admit = Callable[[Source], None]
@@ -42,18 +49,18 @@ ORIGINAL = "original"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ExportParts:
     """What pictures are made with."""
 
-    originals: Originals
-    variants: Variants
-    kept: OriginalsStore
+    originals: KeptOriginals
+    variants: PictureWay
+    kept: Originals
     admit: Admit
     wants_pauses: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ExportSettings:
     """How pictures are made; `name` stands for all of it, the renderer's version included."""
 
     config: Config
@@ -76,7 +83,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ExportPlan:
     """What is rendered for a want: its widths, and for each what every kind of browser wishes."""
 
     sizes: tuple[Sized, ...]
@@ -84,11 +91,11 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Made:
+class ExportedPictures:
     """What became of the wants of all pictures. `instead`: options whose original went in, and the code of why."""
 
-    shown: dict[Want, Shown | None] = field(default_factory=dict)
-    failures: dict[Want, Failure] = field(default_factory=dict)
+    shown: dict[Want, ExportedFiles | None] = field(default_factory=dict)
+    failures: dict[Want, WarmFailure] = field(default_factory=dict)
     instead: dict[Want, str] = field(default_factory=dict)
     earlier: set[Source] = field(default_factory=set)
     reused: int = 0
@@ -106,14 +113,18 @@ class PictureFiles:
     """
 
     def __init__(
-        self, parts: Parts, settings: Settings, output: Output, wants: Mapping[Source, tuple[Want, ...]]
+        self,
+        parts: ExportParts,
+        settings: ExportSettings,
+        output: Output,
+        wants: Mapping[Source, tuple[Want, ...]],
     ) -> None:
         self._parts = parts
         self._settings = settings
         self._output = output
         self._wants = wants
         self._name = settings.name
-        self.made = Made()
+        self.made = ExportedPictures()
 
     def wants_pauses(self, origin: str) -> bool:
         """Tell whether the robots.txt of `origin`, if it was read, asks for pauses."""
@@ -122,7 +133,7 @@ class PictureFiles:
     def stop(self) -> None:
         """Change nothing: what is under way waits for no later moment."""
 
-    async def warm(self, work: Work, *, ask: bool) -> Outcome:
+    async def warm(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
         """Return what became of a picture; never raises because of an origin."""
         wants = self._wants[work.source]
         try:
@@ -130,24 +141,26 @@ class PictureFiles:
             obtained = await self._kept(work)
             new = obtained is None
             if obtained is None and self._settings.offline:
-                failure = Failure(NOT_KEPT, "The picture is not kept, and --offline fetches nothing.")
+                failure = WarmFailure(NOT_KEPT, "The picture is not kept, and --offline fetches nothing.")
             else:
                 obtained = obtained or await self._fetched(work, ask=ask)
                 return await self._exported(work, wants, obtained, new=new)
         except SourceNotAllowed as error:
-            return self._failed(work, wants, Failure.of(error))
+            return self._failed(work, wants, WarmFailure.of(error))
         except MirrorError as error:
-            failure = Failure.of(error)
+            failure = WarmFailure.of(error)
         except (CacheError, OSError) as error:
-            failure = Failure(NOT_KEPT, f"The store cannot be used: {error}")
+            failure = WarmFailure(NOT_KEPT, f"The store cannot be used: {error}")
         return self._from_before(work, wants, failure) or self._failed(work, wants, failure)
 
-    def _failed(self, work: Work, wants: tuple[Want, ...], failure: Failure) -> Outcome:
+    def _failed(self, work: PictureToWarm, wants: tuple[Want, ...], failure: WarmFailure) -> WarmOutcome:
         self.made.shown |= dict.fromkeys(wants)
         self.made.failures |= dict.fromkeys(wants, failure)
-        return Outcome(work, failure=failure)
+        return WarmOutcome(work, failure=failure)
 
-    def _from_before(self, work: Work, wants: tuple[Want, ...], failure: Failure) -> Outcome | None:
+    def _from_before(
+        self, work: PictureToWarm, wants: tuple[Want, ...], failure: WarmFailure
+    ) -> WarmOutcome | None:
         """Return the outcome of a picture that is gone, but all of whose files an earlier run wrote."""
         record = self._output.state.pictures.get(work.source.url)
         if record is None or not all(want in record.shown for want in wants):
@@ -157,11 +170,11 @@ class PictureFiles:
             return None
         self.made.shown |= shown
         self.made.earlier.add(work.source)
-        return Outcome(work, KeptOriginal(record.body, 0, "", new=False, stale=failure.code))
+        return WarmOutcome(work, KeptOriginal(record.body, 0, "", new=False, stale=failure.code))
 
     async def _exported(
-        self, work: Work, wants: tuple[Want, ...], obtained: Obtained, *, new: bool
-    ) -> Outcome:
+        self, work: PictureToWarm, wants: tuple[Want, ...], obtained: Obtained, *, new: bool
+    ) -> WarmOutcome:
         entry = obtained.entry
         if not entry.media_type.startswith("image/"):
             raise NotAnImage("The source is kept, but it is not a picture.")
@@ -174,9 +187,9 @@ class PictureFiles:
         there = {want: shown for want, shown in known.items() if shown is not None}
         self._output.state.pictures[work.source.url] = PictureRecord(entry.body_sha256, self._name, there)
         kept = KeptOriginal(entry.body_sha256, entry.body_size, entry.media_type, new, damaged=entry.damaged)
-        return Outcome(work, kept)
+        return WarmOutcome(work, kept)
 
-    async def _kept(self, work: Work) -> Obtained | None:
+    async def _kept(self, work: PictureToWarm) -> Obtained | None:
         """Return what is kept of a picture, under a wrapper's own address too; None when there is nothing sound."""
         for source in (work.source, *work.written):
             look = await self._parts.originals.look(source)
@@ -190,7 +203,7 @@ class PictureFiles:
             return (await self._parts.kept.condition(obtained.entry.body_sha256)).is_sound
         return False
 
-    async def _fetched(self, work: Work, *, ask: bool) -> Obtained:
+    async def _fetched(self, work: PictureToWarm, *, ask: bool) -> Obtained:
         if not ask:
             raise SourceTimeout("Not asked: its origin has timed out again and again.")
         if (await self._parts.originals.peek(work.source)) is not None:
@@ -201,7 +214,7 @@ class PictureFiles:
             )
         return await asyncio.shield(obtained.ending) if obtained.ending is not None else obtained
 
-    def _askable(self, work: Work) -> tuple[Source, ...]:
+    def _askable(self, work: PictureToWarm) -> tuple[Source, ...]:
         found = []
         for source in work.written:
             with suppress(MirrorError):
@@ -209,7 +222,9 @@ class PictureFiles:
                 found.append(source)
         return tuple(found)
 
-    def _reusable(self, source: Source, wants: tuple[Want, ...], body: str) -> dict[Want, Shown | None]:
+    def _reusable(
+        self, source: Source, wants: tuple[Want, ...], body: str
+    ) -> dict[Want, ExportedFiles | None]:
         record = self._output.state.pictures.get(source.url)
         if record is None or (record.body, record.settings) != (body, self._name):
             return {}
@@ -219,18 +234,18 @@ class PictureFiles:
             if want in record.shown and self._are_there(record.shown[want])
         }
 
-    def _are_there(self, shown: Shown) -> bool:
+    def _are_there(self, shown: ExportedFiles) -> bool:
         files = [*(file for offer in shown.offers for file in offer), *shown.plain]
         return all(self._output.is_ours(f"{FOLDER}/{file.name}") for file in files)
 
     async def _made(
         self, source: Source, obtained: Obtained, wants: tuple[Want, ...]
-    ) -> dict[Want, Shown | None]:
+    ) -> dict[Want, ExportedFiles | None]:
         """Return the files of wants, made from one decode and written."""
         facts = PictureFacts.from_dict(obtained.entry.picture) if obtained.entry.picture else None
         body = await self._body(obtained) if obtained.entry.media_type == MEDIA_TYPES["svg"] else None
         passive = body is not None and is_passive(body)
-        plans: dict[Want, Plan] = {}
+        plans: dict[Want, ExportPlan] = {}
         errors: dict[Want, MirrorError] = {}
         results: dict[object, Sized] = {}
         for want in wants:
@@ -247,11 +262,11 @@ class PictureFiles:
                     # Of transforms with one result the first is rendered, for all of them.
                     sizes = tuple(results.setdefault(one.result, one) if one.result else one for one in sizes)
                     wished = [wishes_of(one, self._settings.browsers, untouched=passive) for one in sizes]
-                    plans[want] = Plan(sizes, wished)
+                    plans[want] = ExportPlan(sizes, wished)
             except MirrorError as error:
                 errors[want] = error
         outputs = await self._outputs(source, obtained, plans)
-        found: dict[Want, Shown | None] = {}
+        found: dict[Want, ExportedFiles | None] = {}
         for want in wants:
             files = shown_of(plans[want].sizes, plans[want].wished, outputs) if want in plans else None
             if files is None:
@@ -260,7 +275,7 @@ class PictureFiles:
                     self.made.instead[want] = (errors.get(want) or _error(plans.get(want), outputs)).code
             if files is None:
                 why = errors.get(want) or _error(plans.get(want), outputs)
-                self.made.failures[want] = Failure.of(why)
+                self.made.failures[want] = WarmFailure.of(why)
                 found[want] = None
                 continue
             shown, bodies = files
@@ -280,7 +295,7 @@ class PictureFiles:
         self,
         source: Source,
         obtained: Obtained,
-        plans: Mapping[Want, Plan],
+        plans: Mapping[Want, ExportPlan],
     ) -> dict[Wish, RenderOutput]:
         wishes = tuple(dict.fromkeys(wish for plan in plans.values() for row in plan.wished for wish in row))
         if not wishes:
@@ -295,7 +310,7 @@ class PictureFiles:
 
     async def _original(
         self, obtained: Obtained, facts: PictureFacts | None, want: Want, *, passive: bool
-    ) -> tuple[Shown, dict[str, bytes]] | None:
+    ) -> tuple[ExportedFiles, dict[str, bytes]] | None:
         if not passive or obtained.is_corrupt:
             return None
         return original_of(await self._body(obtained), facts)
@@ -306,7 +321,7 @@ class PictureFiles:
         return await self._parts.kept.read_body(obtained.entry.body_sha256)
 
 
-def _error(plan: Plan | None, outputs: Mapping[Wish, RenderOutput]) -> MirrorError:
+def _error(plan: ExportPlan | None, outputs: Mapping[Wish, RenderOutput]) -> MirrorError:
     """Return why a want was not rendered, as far as its full width tells."""
     answers = (outputs.get(wish) for wish in reversed(plan.wished[-1])) if plan else ()
     found = next((answer for answer in answers if isinstance(answer, MirrorError)), None)

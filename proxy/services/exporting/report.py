@@ -10,7 +10,7 @@ from proxy.services.exporting.walk import Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DocumentLine:
     """A line of a document; `path` is its place in the site."""
 
     path: str
@@ -22,7 +22,7 @@ class Dead:
     """A picture that keeps its address: the documents that show it, the first line of each, and why it is not there."""
 
     source: str
-    places: tuple[Place, ...]
+    places: tuple[DocumentLine, ...]
     code: str
     message: str
 
@@ -31,7 +31,7 @@ class Dead:
 class Note:
     """Something at a place. `on_purpose` is false when a person has to look at it."""
 
-    place: Place
+    place: DocumentLine
     text: str
     reason: str
     on_purpose: bool = True

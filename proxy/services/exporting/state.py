@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from proxy.errors import MirrorError
-from proxy.rewrite.exporting.pictures import Candidate, Shown, Want
-from proxy.rewrite.exporting.rules import Left
-from proxy.rewrite.files import write_durably
+from proxy.rewrite.exporting.pictures import Candidate, ExportedFiles, Want
+from proxy.rewrite.exporting.rules import LeftInPage
+from proxy.rewrite.ondisk.files import write_durably
 from proxy.source import Source
 
 FOLDER = ".imgmirror"
@@ -47,7 +47,7 @@ class PageRecord:
     sha256: str
     settings: str
     wants: tuple[tuple[int, Want], ...] = ()
-    left: tuple[Left, ...] = ()
+    left: tuple[LeftInPage, ...] = ()
     shown: str = ""
 
 
@@ -57,7 +57,7 @@ class PictureRecord:
 
     body: str
     settings: str
-    shown: dict[Want, Shown] = field(default_factory=dict)
+    shown: dict[Want, ExportedFiles] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -173,12 +173,12 @@ def _page(item: list[Any]) -> PageRecord:
         sha256,
         settings,
         tuple((int(line), _want(want)) for line, want in wants),
-        tuple(Left(*values) for values in left),
+        tuple(LeftInPage(*values) for values in left),
         shown,
     )
 
 
-def shown_json(shown: Shown) -> list[Any]:
+def shown_json(shown: ExportedFiles) -> list[Any]:
     """Return the files of a want as JSON holds them."""
     return [
         [[list(asdict(file).values()) for file in files] for files in shown.offers],
@@ -187,9 +187,9 @@ def shown_json(shown: Shown) -> list[Any]:
     ]
 
 
-def _shown(item: list[Any]) -> Shown:
+def _shown(item: list[Any]) -> ExportedFiles:
     offers, plain, one = item
-    return Shown(
+    return ExportedFiles(
         tuple(tuple(_candidate(file) for file in files) for files in offers),
         tuple(_candidate(file) for file in plain),
         _candidate(one),

@@ -51,12 +51,12 @@ def walk(root: Path) -> Site:
     site = Site(root, {})
     real = root.resolve()
     os.scandir(root).close()
-    _Walk(site, real).folder(root, "", linked=False)
+    _SiteWalk(site, real).folder(root, "", linked=False)
     site.files = dict(sorted(site.files.items()))
     return site
 
 
-class _Walk:
+class _SiteWalk:
     def __init__(self, site: Site, real: Path) -> None:
         self._site = site
         self._real = real

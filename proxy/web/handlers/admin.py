@@ -13,9 +13,9 @@ from aiohttp import HttpVersion11, web
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from proxy.fetch.hooks import tell
 from proxy.rewrite.rewriter import RewriteResult, TextKind, kind_of
-from proxy.rewrite.sitetext import MEDIA_TYPES, site_kind
-from proxy.services.articles import RewriteSettings
-from proxy.services.purging import PurgeRefused, PurgeReport, Wanted, wanted
+from proxy.rewrite.site.sitetext import MEDIA_TYPES, site_kind
+from proxy.services.articles.article_use import RewriteSettings
+from proxy.services.upkeep.purging import PurgeRefused, PurgeReport, PurgeWish, wanted
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
 
@@ -148,7 +148,7 @@ async def _invite(request: web.BaseRequest) -> None:
         request.writer.output_size = 0
 
 
-def _wanted(data: bytes) -> Wanted:
+def _wanted(data: bytes) -> PurgeWish:
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -11,13 +11,13 @@ from typing import Any
 
 from aiohttp import web
 
-from cache.entry import Entry, Former
-from cache.freshness import remaining_seconds
-from proxy.dialects.address import Address
+from cache.base.entry import Entry, Former
+from cache.http.freshness import remaining_seconds
+from proxy.dialects.base.address import SplitAddress
 from proxy.dialects.native import VERSION_MARK
 from proxy.errors import MirrorError
 from proxy.images.choice import ANYWAY, FALLBACK, LOWER
-from proxy.services.untouched import is_answered_untouched
+from proxy.services.serving.untouched import is_answered_untouched
 from proxy.web.admin import require_admin
 from proxy.web.admission import Claim
 from proxy.web.context import Context
@@ -41,7 +41,7 @@ async def explain(context: Context, request: web.BaseRequest) -> web.Response:
 
 def _at_host(context: Context, target: str) -> tuple[str, str]:
     """Return the dialect and the target of `/http://host/…`, an address at a host of another dialect."""
-    address = Address.parse(target[1:])
+    address = SplitAddress.parse(target[1:])
     root = context.plans.root_of(address.host) if address and target[1:5].lower() == "http" else ""
     return (root, "/" + address.rest) if address and root else ("", target)
 

@@ -21,8 +21,7 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
-from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, as_picture
-from proxy.services.variants import Asked
+from proxy.services.serving.values import SHORT_SECONDS, Obtained, Picture, PictureOrder, as_picture
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY
 from proxy.web.hints import NO_HINTS
@@ -75,7 +74,7 @@ class PictureRequest:
         """Return the answer.
 
         Raises:
-            MirrorError: of section 6.
+            MirrorError: any of docs/api.md, "Errors", but `internal`.
         """
         response = await self._response()
         if isinstance(response, PiecewiseResponse) and (response.content_length or 0) > IN_MEMORY_BYTES:
@@ -129,7 +128,7 @@ class PictureRequest:
             short=self.from_wrapper,
         )
 
-    def _answered(self, picture: Picture, asked: Asked) -> web.Response:
+    def _answered(self, picture: Picture, asked: PictureOrder) -> web.Response:
         response = picture_response(self.request, picture, self._moment)
         if self.plan.minded is not None and self.plan.minded.dpr and picture.original_size:
             density = self.plan.density(asked, picture.original_size)
@@ -149,7 +148,11 @@ class PictureRequest:
             if picture is not None:
                 self._note_memory_hit()
                 return self._answered(picture, asked)
-            return await self._rendered(asked)
+            begun = time.perf_counter()
+            picture = self.context.variants.from_store(asked) or await self.context.variants.obtain(asked)
+            self.context.metrics.request_seconds.observe(time.perf_counter() - begun)
+            self._count(picture)
+            return self._answered(picture, asked)
         except PictureError as error:
             self.request[VARIES_BY] = self.plan.vary
             return self._redirected(error)
@@ -157,13 +160,6 @@ class PictureRequest:
     def _note_memory_hit(self) -> None:
         self.request.from_memory = True
         self.context.metrics.memory_hits.inc()
-
-    async def _rendered(self, asked: Asked) -> web.Response:
-        begun = time.perf_counter()
-        picture = await self.context.variants.obtain(asked)
-        self.context.metrics.request_seconds.observe(time.perf_counter() - begun)
-        self._count(picture)
-        return self._answered(picture, asked)
 
     def _count(self, picture: Picture) -> None:
         forward = "stale" if picture.state.stale_seconds else picture.state.forward

@@ -1,0 +1,1 @@
+"""What the processes of a machine share: locks, single flight, generations, remembered failures."""

@@ -1,0 +1,177 @@
+"""Failures: what is remembered about sources that could not be had, and bodies that could not be rendered, shared by
+every process of the store.
+
+One file of 16,384 records of 64 bytes, found by the digest of a key: bounded in number and on disk, nothing to
+clean up. Two keys of one slot overwrite each other, which costs one more question to an origin. A record that
+was being written while it is read fails its checksum, and counts as none.
+
+Refuses to know what a failure means: `kind` is a word of the caller's. Losing the file loses nothing but time.
+Why not diskcache: a look must not wait for a database, and the store's folder may lie on a network disk, where
+SQLite's WAL does not work (docs/decisions/0011-manners.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import struct
+import zlib
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.base.durable import PRIVATE, Modes
+from cache.base.opening import open_regular, read_regular
+from cache.base.threads import StoreThreads
+
+log = logging.getLogger(__name__)
+
+SLOTS = 16_384
+RECORD_BYTES = 64
+MAX_PRIVATE = 4_096
+"""Records in memory where no file can be written: a read-only disk."""
+
+_RECORD = struct.Struct("<16sddHH24sI")
+_DIGEST_BYTES = 16
+_KIND_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure as it is remembered.
+
+    kind: at most 24 ASCII characters. status: what the origin answered, 0 for no answer. count: how often in a
+    row. at: when it last happened; until: for how long it is believed; both unix seconds.
+    """
+
+    kind: str
+    status: int
+    count: int
+    at: float
+    until: float
+
+
+class Failures:
+    """The remembered failures of all processes. A file is opened for each look: it may vanish at any time."""
+
+    def __init__(self, path: Path, threads: StoreThreads, modes: Modes = PRIVATE) -> None:
+        self._path = path
+        self._threads = threads
+        self._modes = modes
+        self._private: OrderedDict[bytes, Failure] = OrderedDict()
+        self._complained = False
+
+    async def get(self, key: str) -> Failure | None:
+        """Return what was last put under `key`, however old; None when nothing is known."""
+        return await self._threads.read(self._read, _digest(key))
+
+    async def get_all(self, keys: Sequence[str]) -> list[Failure | None]:
+        """Return what was last put under each key, in the order of the keys."""
+        return await self._threads.read(lambda: [self.read(key) for key in keys])
+
+    def read(self, key: str) -> Failure | None:
+        """Return the same as `get`. Blocking: for what is in one of the store's threads already."""
+        return self._read(_digest(key))
+
+    async def put(self, key: str, failure: Failure) -> None:
+        """Remember a failure. Never raises: what cannot be written is remembered by this process alone."""
+        await self._threads.read(self._write, _digest(key), failure)
+
+    async def forget(self, key: str) -> None:
+        """Remember nothing under `key`."""
+        await self._threads.read(self._forget, _digest(key))
+
+    async def forget_where(self, gone: Callable[[Failure], bool]) -> int:
+        """Forget the failures for which `gone` is true, whatever their key; return how many."""
+        return await self._threads.read(self._forget_where, gone)
+
+    async def counts(self, *, now: float) -> dict[str, int]:
+        """Return how many failures are believed now, by kind; those of other stamps and settings included."""
+        found = await self._threads.read(self._everything)
+        return dict(sorted(Counter(item.kind for _, item in found if item.until > now).items()))
+
+    def _read(self, digest: bytes) -> Failure | None:
+        try:
+            descriptor = open_regular(self._path)
+        except OSError:
+            return self._private.get(digest)
+        try:
+            found = _unpacked(os.pread(descriptor, RECORD_BYTES, _offset(digest)), digest)
+        except OSError:
+            found = None
+        finally:
+            os.close(descriptor)
+        return found or self._private.get(digest)
+
+    def _write(self, digest: bytes, failure: Failure) -> None:
+        try:
+            self._write_record(digest, _packed(digest, failure))
+            self._private.pop(digest, None)
+        except OSError as error:
+            if not self._complained:
+                log.warning("%s are not shared between processes: %s", self._path.name, error)
+            self._complained = True
+            self._private[digest] = failure
+            if len(self._private) > MAX_PRIVATE:
+                self._private.popitem(last=False)
+
+    def _forget(self, digest: bytes) -> None:
+        self._private.pop(digest, None)
+        if self._read(digest) is not None:
+            # Nothing can be lost but time.
+            with contextlib.suppress(OSError):
+                self._write_record(digest, bytes(RECORD_BYTES))
+
+    def _forget_where(self, gone: Callable[[Failure], bool]) -> int:
+        chosen = [digest for digest, item in self._everything() if gone(item)]
+        for digest in chosen:
+            self._forget(digest)
+        return len(chosen)
+
+    def _everything(self) -> list[tuple[bytes, Failure]]:
+        found = dict(self._private)
+        try:
+            data = read_regular(self._path, SLOTS * RECORD_BYTES)
+        except OSError:
+            data = b""
+        for offset in range(0, len(data), RECORD_BYTES):
+            record = data[offset : offset + RECORD_BYTES]
+            # A digest that is none is found nowhere.
+            if any(record) and (item := _unpacked(record, record[:_DIGEST_BYTES])):
+                found[record[:_DIGEST_BYTES]] = item
+        return list(found.items())
+
+    def _write_record(self, digest: bytes, record: bytes) -> None:
+        descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT, self._modes.file)
+        try:
+            os.pwrite(descriptor, record, _offset(digest))
+        finally:
+            os.close(descriptor)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:_DIGEST_BYTES]
+
+
+def _offset(digest: bytes) -> int:
+    return int.from_bytes(digest[:4], "big") % SLOTS * RECORD_BYTES
+
+
+def _packed(digest: bytes, failure: Failure) -> bytes:
+    kind = failure.kind.encode("ascii", "replace")[:_KIND_BYTES]
+    record = _RECORD.pack(
+        digest, failure.at, failure.until, min(failure.count, 0xFFFF), failure.status & 0xFFFF, kind, 0
+    )[:-4]
+    return record + zlib.crc32(record).to_bytes(4, "little")
+
+
+def _unpacked(record: bytes, digest: bytes) -> Failure | None:
+    if len(record) != RECORD_BYTES:
+        return None
+    known, at, until, count, status, kind, checksum = _RECORD.unpack(record)
+    if known != digest or zlib.crc32(record[:-4]) != checksum:
+        return None
+    return Failure(kind.rstrip(b"\0").decode("ascii", "replace"), status, count, at, until)

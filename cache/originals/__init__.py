@@ -1,0 +1,1 @@
+"""The durable tier: originals as plain files. It never evicts."""

@@ -1,0 +1,225 @@
+"""Articles: which of them use which sources, so that a purge by article knows what others still need.
+
+One JSON file for each article, named by the digest of its name, written so that it survives power loss: unlike
+the indexes it can be rebuilt only by those who have the articles. Runs on the event loop, files in threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+from cache.base.durable import Durable, refusal
+from cache.base.layout import Layout
+from cache.base.opening import read_regular
+from cache.base.spelling import present_spelling
+from cache.base.threads import StoreThreads
+
+log = logging.getLogger(__name__)
+
+MAX_ARTICLE_BYTES = 64 << 20
+"""An index file lists URLs; one that is larger than this is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """An article by the name it was recorded under, the sources it uses, and when it was written (unix seconds).
+
+    `path` is where its file was then, without links; empty when nobody said so.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    date: float | None = None
+    path: str = ""
+
+    def is_same_file(self, other: Article) -> bool:
+        """Tell whether `other` is this article under another name.
+
+        Records without a path were named as the user typed PATH: absolute, or from some working folder. From which
+        one is not known, so a relative name has to fit and the sources have to be the same.
+        """
+        mine, theirs = self._file(), other._file()
+        if mine and theirs:
+            return mine == theirs
+        if not mine and not theirs:
+            return False
+        relative = self.name if theirs else other.name
+        parts = [part for part in PurePath(os.path.normpath(relative)).parts if part != ".."]
+        fits = PurePath(mine or theirs).parts[-len(parts) :] == tuple(parts)
+        return os.path.realpath(relative) == (mine or theirs) or (fits and self.sources == other.sources)
+
+    def _file(self) -> str:
+        return self.path or (os.path.realpath(self.name) if self.name.startswith("/") else "")
+
+
+class ArticleIndex:
+    """The articles known to a store. Every look reads the files: other processes write them too."""
+
+    def __init__(self, layout: Layout, durable: Durable, threads: StoreThreads) -> None:
+        self._layout = layout
+        self._durable = durable
+        self._threads = threads
+
+    async def record(
+        self, article: str, sources: Iterable[str], *, date: float | None = None, path: str = ""
+    ) -> str:
+        """Note that `article` uses `sources`, instead of those it was known to use, its date and its file.
+
+        Return the name it has now: its path, when another file that still exists has the name.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk refused.
+        """
+        item = Article(article, tuple(sorted(set(sources))), date, path)
+        return await self._threads.write(self._record, item)
+
+    async def heal(self, names: Iterable[str]) -> None:
+        """Forget what the files of the articles `names` were recorded as under other names.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk refused.
+        """
+        await self._threads.write(self._heal, frozenset(names))
+
+    async def forget(self, article: str) -> bool:
+        """Forget an article, under every name of its file; return whether it was known."""
+        return await self._threads.write(self._forget_file, article)
+
+    async def articles(self) -> list[str]:
+        """Return the names of all known articles, sorted."""
+        return sorted(item.name for item in await self._threads.read(lambda: list(self._all())))
+
+    async def everything(self) -> dict[str, Article]:
+        """Return every known article by its name."""
+        return {item.name: item for item in await self._threads.read(lambda: list(self._all()))}
+
+    async def get(self, article: str) -> Article | None:
+        """Return what is known of an article; None when it is not."""
+        return await self._threads.read(_read, self._path(article))
+
+    async def sources_of(self, article: str) -> tuple[str, ...]:
+        """Return the sources of an article, sorted; none when it is not known."""
+        found = await self.get(article)
+        return found.sources if found else ()
+
+    async def articles_of(self, url: str) -> list[str]:
+        """Return the names of the articles that use a source, sorted."""
+        return sorted(
+            item.name for item in await self._threads.read(lambda: list(self._all())) if url in item.sources
+        )
+
+    async def date_of(self, url: str) -> float | None:
+        """Return when the first article that uses a source was written, unix seconds; None when nobody knows."""
+        found = await self._threads.read(lambda: [item for item in self._all() if url in item.sources])
+        return min((item.date for item in found if item.date is not None), default=None)
+
+    async def sources_only_in(self, article: str) -> tuple[list[str], list[str]]:
+        """Return the sources that only this article uses, and those that others use as well."""
+        return await self._threads.read(self._parted, article)
+
+    def _parted(self, article: str) -> tuple[list[str], list[str]]:
+        own = _read(self._path(article))
+        wanted = set(own.sources) if own else set()
+        elsewhere: set[str] = set()
+        for item in self._all():
+            if item.name != article and not (own and own.is_same_file(item)):
+                elsewhere.update(wanted.intersection(item.sources))
+        return sorted(wanted - elsewhere), sorted(elsewhere)
+
+    def _record(self, item: Article) -> str:
+        path = self._path(item.name)
+        known = _read(path)
+        if (
+            known is not None
+            and item.path
+            and known.path not in ("", item.path)
+            and Path(known.path).exists()
+        ):
+            item = replace(item, name=item.path)
+            path = self._path(item.name)
+            known = _read(path)
+        if known == item:
+            self._settle(path)
+            return item.name
+        content = {"article": item.name, "sources": item.sources, "date": item.date, "path": item.path}
+        text = json.dumps(content, indent=2)
+        try:
+            self._durable.write(path, text.encode("ascii") + b"\n")
+        except OSError as error:
+            raise refusal(error) from error
+        return item.name
+
+    def _heal(self, names: frozenset[str]) -> None:
+        everything = list(self._all())
+        healed = [item for item in everything if item.name in names]
+        by_file: dict[str, list[Article]] = {}
+        for item in healed:
+            by_file.setdefault(PurePath(item.path).name, []).append(item)
+        for old in everything:
+            # Only articles whose files have the same name can be the same.
+            alike = by_file.get(PurePath(old.path or old.name).name, ())
+            if old.name not in names and any(item.is_same_file(old) for item in alike):
+                self._forget(old.name)
+
+    def _settle(self, path: Path) -> None:
+        try:
+            self._durable.settle(path.parent)
+        except OSError as error:
+            raise refusal(error) from error
+
+    def _forget_file(self, article: str) -> bool:
+        if own := _read(self._path(article)):
+            for item in list(self._all()):
+                if item.name != article and own.is_same_file(item):
+                    self._forget(item.name)
+        return self._forget(article)
+
+    def _forget(self, article: str) -> bool:
+        try:
+            return self._durable.remove(self._path(article))
+        except OSError as error:
+            raise refusal(error) from error
+
+    def _all(self) -> Iterator[Article]:
+        for path in self._layout.root.glob("articles/??/*.json"):
+            if found := _read(path):
+                yield found
+
+    def _path(self, article: str) -> Path:
+        # A name may be a path with bytes that are no UTF-8, or text with lone surrogates.
+        return self._layout.article(hashlib.sha256(article.encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def _read(path: Path) -> Article | None:
+    try:
+        known = json.loads(read_regular(path, MAX_ARTICLE_BYTES))
+        match known:
+            case {"article": str(name), "sources": [*sources]} if all(
+                isinstance(url, str) for url in sources
+            ):
+                return Article(
+                    name,
+                    tuple(map(present_spelling, sources)),
+                    moment_or_none(known.get("date")),
+                    str(known.get("path") or ""),
+                )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("the article file %s cannot be read: %s", path, error)
+        return None
+    log.warning("the article file %s holds something else", path)
+    return None
+
+
+def moment_or_none(value: object) -> float | None:
+    """Return a date as a file may give it, unix seconds; None for what is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) < 1 << 53 else None

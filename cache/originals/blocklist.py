@@ -1,0 +1,79 @@
+"""Blocks: sources that a purge said are never to be kept or served again. Blocking: runs in the store's threads."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+from cache.base.durable import Durable, refusal
+from cache.base.errors import StoreUnreadable
+from cache.base.keys import source_key
+from cache.base.layout import Layout
+from cache.base.opening import read_regular
+from cache.base.spelling import former_spelling
+
+MAX_BLOCK_BYTES = 64 * 1024
+_ABSENT = {errno.ENOENT, errno.ENOTDIR}
+
+
+class Blocks:
+    """One plain file for each blocked source: its presence is the block, its text is for people."""
+
+    def __init__(self, layout: Layout, durable: Durable) -> None:
+        self._layout = layout
+        self._durable = durable
+
+    def contains(self, url: str) -> bool:
+        """Whether the source is blocked.
+
+        Raises:
+            StoreUnreadable: nobody can tell; to answer "no" would be to break a promise.
+        """
+        return any(self._has(spelling) for spelling in _spellings(url))
+
+    def add(self, url: str, reason: str, *, now: float) -> None:
+        """Block a source for good; durable when it returns."""
+        text = json.dumps({"source": url, "reason": reason, "blocked_at": now}, indent=2)
+        try:
+            self._durable.write(self._layout.blocked(source_key(url)), text.encode("ascii") + b"\n")
+        except OSError as error:
+            raise refusal(error) from error
+
+    def everything(self) -> list[tuple[str, str]]:
+        """Return every blocked source that its file still names, with the reason; sorted."""
+        found = []
+        for path in self._layout.root.glob("blocked/??/*.json"):
+            try:
+                known = json.loads(read_regular(path, MAX_BLOCK_BYTES))
+            except (OSError, ValueError, RecursionError):
+                continue  # the block itself holds: its file is there
+            match known:
+                case {"source": str(url), "reason": str(reason)} if url.isascii():
+                    found.append((url, reason))
+        return sorted(found)
+
+    def remove(self, url: str) -> bool:
+        """Lift a block; return whether there was one."""
+        try:
+            removed = [
+                self._durable.remove(self._layout.blocked(source_key(each))) for each in _spellings(url)
+            ]
+        except OSError as error:
+            raise refusal(error) from error
+        return any(removed)
+
+    def _has(self, spelling: str) -> bool:
+        try:
+            self._layout.blocked(source_key(spelling)).stat()
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return False
+            raise StoreUnreadable(
+                f"the folder `blocked` cannot be read: {error.strerror or error}"
+            ) from error
+        return True
+
+
+def _spellings(url: str) -> tuple[str, ...]:
+    former = former_spelling(url)
+    return (url,) if former is None else (url, former)

@@ -1,0 +1,161 @@
+"""History: the other bytes of a source, beside the present ones. Runs on the event loop, files in threads.
+
+Answers how bytes are set aside, how one version takes the place of another, how history goes on request, and who
+uses a body. Refuses to know why: what a placeholder looks like is for others to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cache.across.generations import Generations
+from cache.across.source_locks import Exclusion
+from cache.base.durable import refusal
+from cache.base.entry import Entry, Former
+from cache.base.errors import SourceBlocked, StoreFull, Superseded
+from cache.base.keys import source_key
+from cache.base.layout import Layout, size_of
+from cache.base.threads import StoreThreads
+from cache.originals.incoming import Incoming
+from cache.originals.keeper import Arrived, Gone, Keeper, Purged
+from cache.originals.usage import Usage
+
+Choice = Callable[[Entry], frozenset[str]]
+"""Which digests of an entry's history are to go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `Originals` shares with its helpers."""
+
+    layout: Layout
+    threads: StoreThreads
+    keeper: Keeper
+    exclusion: Exclusion
+    usage: Usage
+    generations: Generations
+    blocked: Callable[[str], bool]
+    room: Callable[[int], bool]
+
+
+class History:
+    """The versions of sources. Each change writes the entry durably before any body goes."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def set_aside(self, url: str, other: Former, incoming: Incoming, *, stamp: int) -> None:
+        """Keep a body that came from a source as history: what is kept stays the present original.
+
+        Raises:
+            NotKept: StoreFull, StoreUnwritable, SourceBlocked, or Superseded when the source was purged or changed.
+        """
+        parts, key = self._parts, source_key(url)
+        await incoming.sync()
+        async with parts.exclusion.source(key, (other.body_sha256,)):
+            if await parts.threads.read(parts.blocked, url):
+                raise SourceBlocked(f"{url} was blocked by a purge")
+            if parts.generations.stamp(url) != stamp:
+                raise Superseded(f"{url} was purged or changed meanwhile")
+            if not parts.room(incoming.size):
+                raise StoreFull("min_free or originals_max_bytes is reached")
+            arrived = Arrived(incoming.path, incoming.sha256, incoming.size)
+            try:
+                change = await parts.threads.write(parts.keeper.set_aside, key, other, arrived)
+            finally:
+                incoming.follow(parts.layout.body(incoming.sha256))
+            await parts.threads.read(parts.usage.add, change)
+
+    async def promote(self, url: str, sha256: str, *, note: str = "") -> Entry | None:
+        """Make bytes of the history the present ones; those become history, under `note`.
+
+        Return the entry as it is now; None when the source is not kept or its history does not name these bytes,
+        or their body is gone.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk refused; nothing has changed.
+        """
+        parts, key = self._parts, source_key(url)
+        async with parts.exclusion.source(key, (sha256,)):
+            entry = await parts.threads.read(parts.keeper.entry, key)
+            former = (
+                next((item for item in entry.history if item.body_sha256 == sha256), None) if entry else None
+            )
+            if former is None or size_of(parts.layout.body(sha256)) != former.body_size:
+                # Perhaps because somebody did just that, and died before the disk knew.
+                await parts.threads.write(parts.keeper.confirmed, key)
+                return None
+            try:
+                promoted, change = await parts.threads.write(
+                    parts.keeper.revise, key, lambda known: known.promoting(sha256, note=note)
+                )
+            except OSError as error:
+                raise refusal(error) from error
+            finally:
+                parts.generations.bump(url)
+            await parts.threads.read(parts.usage.add, change)
+        return promoted
+
+    async def purge(self, url: str, choose: Choice, *, would_go: Gone | None = None) -> Purged:
+        """Delete the versions that `choose` names, never the present one; true everywhere when this returns.
+
+        With `would_go` only say what that would do after those it remembers.
+
+        Raises:
+            StoreUnwritable: the disk refused.
+        """
+        parts, key = self._parts, source_key(url)
+        async with parts.exclusion.source(key):
+            entry = await parts.threads.read(parts.keeper.entry, key)
+            chosen = choose(entry) - {entry.body_sha256} if entry else frozenset()
+            named = (
+                tuple(item.body_sha256 for item in entry.history if item.body_sha256 in chosen)
+                if entry
+                else ()
+            )
+            if not named:
+                if would_go is None:
+                    # Perhaps because somebody did just that, and died before the disk knew.
+                    await parts.threads.write(parts.keeper.confirmed, key)
+                return Purged(found=False)
+            async with parts.exclusion.bodies(named):
+                if would_go is not None:
+                    return await parts.threads.read(parts.keeper.trim_preview, key, named, would_go)
+                purged, change = await parts.threads.write(parts.keeper.trim, key, named)
+                await parts.threads.read(parts.usage.add, change)
+        return purged
+
+    async def restore(
+        self, theirs: Entry, arrived: Mapping[str, Arrived], *, may_displace: bool
+    ) -> tuple[Entry, Entry | None]:
+        """Bring in an entry from elsewhere, its bodies fsynced aside; return it as it is now, and as it was before.
+
+        Raises:
+            NotKept: SourceBlocked, StoreFull, StoreUnwritable; Superseded when its present body did not come along.
+        """
+        parts = self._parts
+        async with parts.exclusion.source(theirs.key, theirs.digests):
+            if await parts.threads.read(parts.blocked, theirs.source):
+                raise SourceBlocked(f"{theirs.source} was blocked by a purge")
+            new = [item for item in arrived.values() if size_of(parts.layout.body(item.sha256)) != item.size]
+            if new and not parts.room(sum(item.size for item in new)):
+                raise StoreFull("min_free or originals_max_bytes is reached")
+            now, before, change = await parts.threads.write(
+                parts.keeper.restore, theirs, arrived, may_displace=may_displace
+            )
+            if before is not None and before.body_sha256 != now.body_sha256:
+                parts.generations.bump(now.source)
+            await parts.threads.read(parts.usage.add, change)
+        return now, before
+
+    def is_shared(self, sha256: str) -> bool:
+        """Whether more than one entry may name a body. Blocking."""
+        return self._parts.keeper.is_shared(sha256)
+
+    async def users_of(self, sha256: str, *, most: int) -> list[Entry]:
+        """Return entries that name a body as their present or former one, `most` at most.
+
+        Taken from the index, so some may be missing: good enough to judge by, not to delete by.
+        """
+        return await self._parts.threads.read(self._parts.keeper.users, sha256, most)

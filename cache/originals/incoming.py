@@ -1,0 +1,244 @@
+"""Incoming: a body on its way in, written aside and hashed while it comes.
+
+Knows bytes; what they are and whether they are kept is for others. Runs on the event loop, files in the
+store's threads. When the store's disk takes nothing more, the body moves elsewhere, to a folder that the owner named
+or the system's temporary one: it can then be read and served, but not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cache.base.durable import create_aside, refusal, sync_descriptor
+from cache.base.errors import NotKept, StoreHangs, StoreUnwritable
+from cache.base.layout import Layout, size_of
+from cache.base.threads import StoreThreads
+from cache.originals.elsewhere import Elsewhere
+
+log = logging.getLogger(__name__)
+
+BLOCK_BYTES = 512 * 1024
+"""What is collected before a thread hashes and writes it: changing threads costs as much as some hundred KB."""
+
+
+class Incoming:
+    """A body being received.
+
+    1. `write` collects blocks, hashes and appends them; the first block makes the file.
+    2. `finish` flushes: from here on `path` can be read by anyone, and `sha256` is known.
+    3. `sync` has the disk write it out; readers need not wait for that.
+    4. `Originals.commit` renames it. Leaving the block removes what was not committed.
+
+    `refusal` says why the body cannot be kept, once that is known. A failed fsync is final: the kernel
+    reports it once, and a second one would lie.
+    """
+
+    def __init__(self, layout: Layout, threads: StoreThreads, elsewhere: Elsewhere | None = None) -> None:
+        self.path = Path()
+        self.size = 0
+        self.refusal: NotKept | None = None
+        self._layout = layout
+        self._elsewhere = elsewhere
+        self._threads = threads
+        self._digest = hashlib.sha256()
+        self._sha256: str | None = None
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._file: io.BufferedWriter | None = None
+        self._temporary: Path | None = None
+        self._synced = False
+        self._syncing = asyncio.Lock()
+        self._commit: asyncio.Task[None] | None = None
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the whole body.
+
+        Raises:
+            ValueError: it is not finished.
+        """
+        if self._sha256 is None:
+            raise ValueError("the body is not finished")
+        return self._sha256
+
+    async def __aenter__(self) -> Self:
+        # Nothing is opened yet: many may wait for their origin at once, and descriptors are few.
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._commit is not None and not self._commit.done():
+            self._threads.keep(asyncio.create_task(self._discard_after(self._commit)))
+        elif self._file is not None or self._temporary is not None:
+            await self._threads.write_later(self._discard)
+
+    async def write(self, chunk: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            StoreUnwritable: neither the store nor the temporary folder takes them.
+        """
+        if self._sha256 is not None:
+            raise ValueError("the body is finished")
+        self._pending.append(chunk)
+        self._pending_bytes += len(chunk)
+        self.size += len(chunk)
+        if self._pending_bytes >= BLOCK_BYTES:
+            await self._flush()
+
+    async def finish(self) -> None:
+        """Write the rest; the body is complete and readable at `path`."""
+        await self._flush()
+        self._sha256 = self._digest.hexdigest()
+
+    async def sync(self) -> None:
+        """Have the disk write the body out; later calls wait for the first.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk reported an error, now or before.
+        """
+        async with self._syncing:
+            if not self._synced and self.refusal is None:
+                await self._sync_once()
+        if self.refusal is not None:
+            raise self.refusal
+
+    def outlive(self, commit: asyncio.Task[None]) -> None:
+        """Stay until a commit has ended that goes on by itself."""
+        self._commit = commit
+
+    def settle(self, path: Path) -> None:
+        """Note that the file lies at `path` for good, and close it. Blocking: in one of the store's threads."""
+        self.path, self._temporary = path, None
+        self._close()
+
+    def follow(self, path: Path) -> bool:
+        """Note that the file lies at `path` if it is gone from where it was; return whether."""
+        if self.path != path and (size_of(self.path) is not None or size_of(path) is None):
+            return False
+        self.path, self._temporary = path, None
+        return True
+
+    async def _sync_once(self) -> None:
+        if self._file is None:
+            raise ValueError("the body is not open")
+        descriptor = self._file.fileno()
+        try:
+            await self._threads.try_write(lambda: sync_descriptor(descriptor))
+        except StoreHangs as error:
+            log.error("fsync of an incoming body does not end")
+            self.refusal = error
+        except OSError as error:
+            log.error("fsync of an incoming body failed: %s", error)
+            self.refusal = refusal(error)
+        else:
+            self._synced = True
+
+    async def _flush(self) -> None:
+        block, self._pending, self._pending_bytes = self._pending, [], 0
+        if self._file is None:
+            await self._open()
+        # The page cache takes a block whatever fsync the disk is busy with.
+        await self._threads.read(self._take, block)
+
+    async def _open(self) -> None:
+        try:
+            descriptor, path = await self._threads.try_write(self._create, late=_dropped)
+        except (OSError, StoreHangs) as error:
+            log.warning("nothing can be kept: %s", error)
+            self.refusal = refusal(error) if isinstance(error, OSError) else error
+            await self._threads.read(self._open_elsewhere)
+        else:
+            self._use(descriptor, path)
+
+    async def _discard_after(self, commit: asyncio.Task[None]) -> None:
+        await asyncio.wait((commit,))
+        await self._threads.write_later(self._discard)
+
+    # In threads
+
+    def _create(self) -> tuple[int, Path]:
+        return create_aside(self._layout.incoming, suffix=".part", modes=self._layout.modes)
+
+    def _take(self, block: list[bytes]) -> None:
+        for chunk in block:
+            self._digest.update(chunk)
+        try:
+            self._append(block)
+        except OSError as error:
+            self._move_elsewhere(error, block)
+
+    def _append(self, block: list[bytes]) -> None:
+        if self._file is None:
+            raise StoreUnwritable("the body is not open")
+        self._file.writelines(block)
+        self._file.flush()
+
+    def _move_elsewhere(self, error: OSError, block: list[bytes]) -> None:
+        if self.refusal is not None:
+            raise StoreUnwritable(f"nothing takes the body: {error.strerror}") from error
+        log.warning("the store takes no more bytes: %s", error)
+        self.refusal = refusal(error)
+        self._move(self.size - sum(map(len, block)))
+        try:
+            self._append(block)
+        except OSError as again:
+            raise StoreUnwritable(f"nothing takes the body: {again.strerror}") from again
+
+    def _open_elsewhere(self) -> None:
+        try:
+            if self._elsewhere is not None:
+                descriptor, path = self._elsewhere.create()
+            else:
+                descriptor, name = tempfile.mkstemp(prefix="imgmirror-")
+                path = Path(name)
+        except OSError as error:
+            raise StoreUnwritable(f"no temporary file can be made: {error.strerror}") from error
+        self._use(descriptor, path)
+
+    def _use(self, descriptor: int, path: Path) -> None:
+        self.path = self._temporary = path
+        self._file = os.fdopen(descriptor, "wb")
+
+    def _move(self, written: int) -> None:
+        try:
+            with self.path.open("rb") as reader:
+                before = reader.read(written)
+            self._discard()
+            self._open_elsewhere()
+            if self._file is not None:
+                self._file.write(before)
+        except OSError as error:
+            raise StoreUnwritable(f"nothing takes the body: {error.strerror}") from error
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            # What a full disk did not take is still buffered, and closing tries again.
+            with contextlib.suppress(OSError):
+                file.close()
+
+    def _discard(self) -> None:
+        self._close()
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+            self._temporary = None
+
+
+def _dropped(made: tuple[int, Path]) -> None:
+    """Remove a file that was made too late."""
+    descriptor, path = made
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    os.close(descriptor)

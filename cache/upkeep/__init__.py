@@ -1,0 +1,1 @@
+"""Looking after what is kept: counting, verifying, scrubbing, sweeping, copying."""

@@ -1,0 +1,180 @@
+"""Census: counting what is kept by looking at every file. Blocking; one folder of 256 at a time, so that the
+caller can show progress and give way to others between them. Safe beside a running service.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.base.entry import Entry
+from cache.base.errors import EntryUnreadable
+from cache.base.layout import Layout, is_digest
+from cache.originals.keeper import named_in, read_bounded
+from cache.originals.usage import Counts
+
+log = logging.getLogger(__name__)
+
+SHARDS = tuple(f"{number:02x}" for number in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStat:
+    """What is kept.
+
+    shared_bytes: what would be stored again if equal bytes were not stored once. former: versions in histories, and
+    `former_bytes` what a purge of all history would free. orphan_bytes: bodies that no entry names.
+    """
+
+    entries: int = 0
+    bodies: int = 0
+    entry_bytes: int = 0
+    body_bytes: int = 0
+    shared_bytes: int = 0
+    damaged: int = 0
+    blocked: int = 0
+    recovered: int = 0
+    former: int = 0
+    former_bytes: int = 0
+    set_aside: int = 0
+    orphans: int = 0
+    orphan_bytes: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of bodies and entries."""
+        return self.entry_bytes + self.body_bytes
+
+
+Note = Callable[[Entry], None]
+"""Called with every entry that a census reads."""
+
+
+def count_shard(layout: Layout, shard: str) -> Counts:
+    """Count the bodies and entries of one folder."""
+    bodies = [size for name, size in sized_files(layout.bodies / shard) if is_digest(name)]
+    entries = [
+        size for name, size in sized_files(layout.entries / shard) if is_digest(name.removesuffix(".json"))
+    ]
+    return Counts(sum(bodies) + sum(entries), len(bodies), len(entries))
+
+
+def shards_of(*rooms: Path) -> list[str]:
+    """Return the names of the folders that the rooms have, each once, sorted."""
+    found = {path.name for room in rooms for path in room.glob("??") if path.is_dir()}
+    return sorted(found.intersection(SHARDS))
+
+
+class Census:
+    """A count of everything, entries read. `note` is shown each of them.
+
+    `is_sure` becomes False when a disk refused to show an entry: then nobody knows what has no name.
+    """
+
+    def __init__(self, layout: Layout, note: Note | None = None) -> None:
+        self.is_sure = True
+        self._layout = layout
+        self._recovered = 0
+        self._show = note
+        self._present_bytes = 0
+        self._damaged = self._former = self._set_aside = 0
+        self._present: dict[bytes, int] = {}
+        self._only_former: dict[bytes, int] = {}
+        self._on_disk: dict[bytes, int] = {}
+        self._counts = Counts()
+        self._entry_bytes = 0
+
+    def take_bodies(self, shard: str) -> None:
+        """Count one folder of bodies; all of them before the first entries, so that none is taken for an orphan."""
+        for name, size in sized_files(self._layout.bodies / shard):
+            if is_digest(name):
+                self._on_disk[bytes.fromhex(name)] = size
+                self._counts += Counts(size, bodies=1)
+
+    def take_entries(self, shard: str) -> None:
+        """Count one folder of entries."""
+        for path in entry_files(self._layout, shard):
+            try:
+                text = read_bounded(path)
+            except FileNotFoundError:
+                continue  # purged this instant
+            except OSError as error:
+                log.warning("the entry %s cannot be read: %s", path, error)
+                self.is_sure = False
+                continue
+            self._entry_bytes += len(text)
+            self._counts += Counts(len(text), entries=1)
+            try:
+                self._note(Entry.from_json(text))
+            except EntryUnreadable:
+                # What it named is not known; its bodies are no orphans.
+                for digest in named_in(text):
+                    self._only_former.setdefault(bytes.fromhex(digest), 0)
+
+    @property
+    def orphans(self) -> tuple[str, ...]:
+        """The bodies that no entry named; true only for those that were there before the entries were read."""
+        return tuple(digest.hex() for digest in self._on_disk if not self._is_named(digest))
+
+    def result(self) -> tuple[StoreStat, Counts]:
+        """Return what was counted, in full and as the running count has it."""
+        counts = self._counts
+        only_former = {key: size for key, size in self._only_former.items() if key not in self._present}
+        orphans = [size for key, size in self._on_disk.items() if not self._is_named(key)]
+        stat = StoreStat(
+            entries=counts.entries,
+            bodies=counts.bodies,
+            entry_bytes=self._entry_bytes,
+            body_bytes=counts.bytes - self._entry_bytes,
+            shared_bytes=self._present_bytes - sum(self._present.values()),
+            damaged=self._damaged,
+            blocked=sum(len(sized_files(path)) for path in self._layout.root.glob("blocked/??")),
+            recovered=self._recovered,
+            former=self._former,
+            former_bytes=sum(only_former.values()),
+            set_aside=self._set_aside,
+            orphans=len(orphans),
+            orphan_bytes=sum(orphans),
+        )
+        return stat, counts
+
+    def _is_named(self, digest: bytes) -> bool:
+        return digest in self._present or digest in self._only_former
+
+    def _note(self, entry: Entry) -> None:
+        self._present_bytes += entry.body_size
+        self._damaged += entry.damaged
+        self._recovered += entry.recovered is not None
+        self._present[bytes.fromhex(entry.body_sha256)] = entry.body_size
+        for item in entry.history:
+            self._former += 1
+            self._set_aside += bool(item.note)
+            self._only_former[bytes.fromhex(item.body_sha256)] = item.body_size
+        if self._show:
+            self._show(entry)
+
+
+def entry_files(layout: Layout, shard: str) -> Iterator[Path]:
+    """Yield the entry files of one folder."""
+    for name, _ in sized_files(layout.entries / shard):
+        if is_digest(name.removesuffix(".json")):
+            yield layout.entries / shard / name
+
+
+def sized_files(folder: Path) -> list[tuple[str, int]]:
+    """Return names and sizes of the regular files of a folder, sorted; none when it does not exist."""
+    found = []
+    try:
+        with os.scandir(folder) as items:
+            for item in items:
+                try:
+                    if item.is_file(follow_symlinks=False):
+                        found.append((item.name, item.stat(follow_symlinks=False).st_size))
+                except FileNotFoundError:
+                    continue  # purged this instant
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(found)

@@ -1,0 +1,350 @@
+"""Scrub: read every kept body now and then and compare it with its digest, slowly. Event loop, files in threads.
+
+Disks lose bits without a word, and a mirror may hold the only copy: damage should be known while the origin can still
+be asked. One scrubber for a store, whatever runs on it; where it stands and what it found lies in the file `scrub`,
+for every process to see. The file may be deleted at any time. Repairs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cache.across.file_locks import KeyLocks
+from cache.base.durable import Durable
+from cache.base.errors import StoreHangs
+from cache.base.keys import source_key
+from cache.base.layout import FOLDERS, Layout, is_digest, size_of
+from cache.base.opening import open_regular, read_regular, regular_status
+from cache.base.threads import StoreThreads
+from cache.originals.bodies import identity_of
+from cache.originals.keeper import digest_of
+from cache.upkeep.census import SHARDS, sized_files
+from cache.upkeep.verify import Verification
+
+log = logging.getLogger(__name__)
+
+PIECE_BYTES = 256 * 1024
+LEAST_PASS_SECONDS = 86400.0
+"""A small store is not read over and over: passes begin at least a day apart."""
+
+IDLE_SECONDS = 60.0
+MAX_REMEMBERED = 100
+ENTRY = "entry"
+"""The kind of damage to an entry; all others are those of bodies."""
+
+MAX_STATE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A body, or an entry, that is not as it was kept.
+
+    sha256: the name of the file. identity: its inode, size and modification time in ns; empty when it is missing.
+    key: that of the entry that misses it.
+    """
+
+    sha256: str
+    kind: str
+    identity: tuple[int, ...] = ()
+    key: str = ""
+
+    @property
+    def shard(self) -> str:
+        """The folder in which it was noticed."""
+        return (self.key or self.sha256)[:2]
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubState:
+    """Where the scrubber stands: folders done of this pass, when it began, when the last whole one ended (unix
+    seconds, 0 for never), what it read in this pass, and what it found lately."""
+
+    done: int = 0
+    begun_at: float = 0.0
+    finished_at: float = 0.0
+    bodies: int = 0
+    bytes: int = 0
+    damage: tuple[Damage, ...] = ()
+
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long to rest so that no more than a number of bytes is read in a second, over any longer time."""
+
+    free_at: float = 0.0
+
+    def rest_seconds(self, size: int, *, rate: int, now: float) -> float:
+        """Return the pause after reading `size` bytes at `now`."""
+        self.free_at = max(self.free_at, now) + size / rate
+        return self.free_at - now
+
+
+@dataclass(slots=True)
+class Clock:
+    """What time it is, and how to let it pass; tests have their own."""
+
+    now: Callable[[], float] = time.time
+    sleep: Sleep = asyncio.sleep
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one folder showed."""
+
+    bodies: int = 0
+    bytes: int = 0
+    damage: list[Damage] = field(default_factory=list)
+
+
+class Scrub:
+    """Check folder after folder, for ever.
+
+    1. Who holds the lock of the scrub does it; other processes look once a minute whether it is free.
+    2. A folder's bodies are read in pieces with rests in between, its entries are looked up: is their body there?
+    3. What is wrong is looked at once more: a purge or a repair may have come in between.
+    4. After each folder with bodies the state is written, so a restart goes on where it was.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        durable: Durable,
+        threads: StoreThreads,
+        locks: KeyLocks,
+        clock: Clock | None = None,
+    ) -> None:
+        self._layout = layout
+        self._durable = durable
+        self._threads = threads
+        self._locks = locks
+        self._clock = clock or Clock()
+        self._pace = Pace()
+
+    async def run(
+        self, rate: Callable[[], int], on_bytes: Callable[[int], None] = lambda _size: None
+    ) -> None:
+        """Scrub at `rate()` bytes a second until cancelled; 0 rests. `on_bytes` hears what was read."""
+        while True:
+            async with self._locks.held_if_free("scrub") as mine:
+                while mine and rate() > 0:
+                    await self._step(rate, on_bytes)
+            await self._clock.sleep(IDLE_SECONDS)
+
+    def note(self, damage: Damage) -> None:
+        """Remember damage that somebody else came upon. Blocking."""
+        state = self.state()
+        if damage not in state.damage:
+            self._write(replace(state, damage=_one_of_each(damage, *state.damage)))
+
+    def state(self) -> ScrubState:
+        """Return the state as the last folder left it, without damage that is gone since. Blocking."""
+        known = _read(self._path)
+        return replace(known, damage=tuple(item for item in known.damage if self._is_there(item)))
+
+    @property
+    def _path(self) -> Path:
+        return self._layout.root / "scrub"
+
+    async def _step(self, rate: Callable[[], int], on_bytes: Callable[[int], None]) -> None:
+        state = await self._threads.read(self.state)
+        now = self._clock.now()
+        if state.done == 0 and 0 <= now - state.begun_at < LEAST_PASS_SECONDS:
+            await self._clock.sleep(IDLE_SECONDS)
+            return
+        while True:
+            shard = SHARDS[state.done]
+            found = await self._checked(shard, rate, on_bytes)
+            # Others may have noted damage while the folder was read.
+            noted = await self._threads.read(self.state)
+            state = replace(state, damage=noted.damage)
+            state = _after(state, shard, found, begun_at=now, now=self._clock.now())
+            # Folders without bodies are many in a small store, and not worth a write each.
+            if found.bodies or found.damage or not state.done:
+                break
+        try:
+            written = await self._threads.write(self._write, state)
+        except StoreHangs:
+            written = False
+        if not written:
+            # Where it stands is not known to the next step: it would do this one again, at once.
+            await self._clock.sleep(IDLE_SECONDS)
+
+    async def _checked(self, shard: str, rate: Callable[[], int], on_bytes: Callable[[int], None]) -> _Found:
+        found = _Found()
+        for name, _ in await self._threads.read(sized_files, self._layout.bodies / shard):
+            if not is_digest(name):
+                continue
+            path = self._layout.bodies / shard / name
+            size, digest = await self._digest(path, rate, on_bytes)
+            found.bodies += 1
+            found.bytes += size
+            if digest != name and (damage := await self._threads.read(_confirmed, path)):
+                log.error("the body %s is not as it was kept; `imgmirror store verify` tells more", path)
+                found.damage.append(damage)
+        found.damage += await self._threads.read(self._missing, shard)
+        await self._threads.read(self._mend, shard)
+        # An empty folder costs something as well.
+        await self._rest(1, rate)
+        return found
+
+    async def _digest(
+        self, path: Path, rate: Callable[[], int], on_bytes: Callable[[int], None]
+    ) -> tuple[int, str]:
+        digest, size = hashlib.sha256(), 0
+        try:
+            while piece := await self._threads.read(_piece, path, size):
+                await self._threads.read(digest.update, piece)
+                size += len(piece)
+                on_bytes(len(piece))
+                await self._rest(len(piece), rate)
+        except OSError:
+            return size, ""
+        return size, digest.hexdigest()
+
+    async def _rest(self, size: int, rate: Callable[[], int]) -> None:
+        # A rate that was set to 0 meanwhile lets this folder go on at a crawl; the next one is not begun.
+        pause = self._pace.rest_seconds(
+            size, rate=max(rate(), PIECE_BYTES // 60), now=self._clock.monotonic()
+        )
+        await self._clock.sleep(pause)
+
+    def _mend(self, shard: str) -> None:
+        """Give the files and folders of one shard the mode that the configuration asks for."""
+        mend, root = self._layout.modes.mend, self._layout.root
+        for path in (root, self._layout.marker, *(root / name for name in FOLDERS)):
+            mend(path)
+        for folder in (root / name / shard for name in FOLDERS):
+            mend(folder)
+            for name, _ in sized_files(folder):
+                mend(folder / name)
+
+    def _missing(self, shard: str) -> list[Damage]:
+        verification = Verification(self._layout)
+        verification.entries_of(shard)
+        found = []
+        for name, (first, *_) in verification.report.hurt.items():
+            key = source_key(first)
+            found.append(Damage(name, "missing", _identity(self._layout.body(name)), key))
+        wrong = (Path(item.path) for item in verification.report.wrong if item.kind == "entry_unreadable")
+        return found + [Damage(path.stem, ENTRY, _identity(path), path.stem) for path in wrong]
+
+    def _is_there(self, item: Damage) -> bool:
+        if not is_digest(item.sha256) or (item.key and not is_digest(item.key)):
+            return False
+        if item.key and size_of(self._layout.entry(item.key)) is None:
+            return False  # purged since
+        if item.kind == ENTRY:
+            return _identity(self._layout.entry(item.key)) == item.identity
+        return _identity(self._layout.body(item.sha256)) == item.identity
+
+    def _write(self, state: ScrubState) -> bool:
+        known = {
+            "done": state.done,
+            "begun_at": state.begun_at,
+            "finished_at": state.finished_at,
+            "bodies": state.bodies,
+            "bytes": state.bytes,
+            "damage": [[item.sha256, item.kind, list(item.identity), item.key] for item in state.damage],
+        }
+        if size_of(self._layout.marker) is None:
+            return False  # the store was deleted while it was open; we are not to bring a folder back
+        try:
+            self._durable.write_unsynced(self._path, json.dumps(known, indent=1).encode("ascii") + b"\n")
+        except OSError as error:
+            log.warning("where the scrub stands cannot be written: %s", error)
+            return False
+        return True
+
+
+def _after(state: ScrubState, shard: str, found: _Found, *, begun_at: float, now: float) -> ScrubState:
+    """Return the state after one more folder; the first of a pass begins the counts anew."""
+    is_first = state.done == 0
+    done = (state.done + 1) % len(SHARDS)
+    kept = [item for item in state.damage if item.shard != shard]
+    return ScrubState(
+        done=done,
+        begun_at=begun_at if is_first else state.begun_at,
+        finished_at=state.finished_at if done else now,
+        bodies=found.bodies + (0 if is_first else state.bodies),
+        bytes=found.bytes + (0 if is_first else state.bytes),
+        damage=_one_of_each(*found.damage, *kept),
+    )
+
+
+def _one_of_each(*damage: Damage) -> tuple[Damage, ...]:
+    """Return the first damage of each file: a cut body is found by its digest, and by the entry that knows its size."""
+    known: dict[str, Damage] = {}
+    for item in damage:
+        known.setdefault(item.sha256, item)
+    return tuple(known.values())[:MAX_REMEMBERED]
+
+
+def _piece(path: Path, offset: int) -> bytes:
+    # Opened for each piece: a descriptor must not be closed under a thread that still reads when we are cancelled.
+    descriptor = open_regular(path)
+    try:
+        return os.pread(descriptor, PIECE_BYTES, offset)
+    finally:
+        os.close(descriptor)
+
+
+def _confirmed(path: Path) -> Damage | None:
+    """Look at a body again that looked wrong; None when it is well, or gone."""
+    identity = _identity(path)
+    try:
+        return (
+            None if not identity or digest_of(path) == path.name else Damage(path.name, "damaged", identity)
+        )
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return Damage(path.name, "unreadable", identity)
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    try:
+        status = regular_status(path)
+    except OSError:
+        return ()
+    return () if status is None else identity_of(status)
+
+
+def _read(path: Path) -> ScrubState:
+    try:
+        known = json.loads(read_regular(path, MAX_STATE_BYTES))
+        damage = tuple(_damage(item) for item in known["damage"])
+        numbers = {name: _number(known[name]) for name in ("begun_at", "finished_at")}
+        counts = {name: int(_number(known[name])) for name in ("bodies", "bytes")}
+        done = int(_number(known["done"])) % len(SHARDS)
+        return ScrubState(
+            done, numbers["begun_at"], numbers["finished_at"], counts["bodies"], counts["bytes"], damage
+        )
+    except FileNotFoundError:
+        return ScrubState()
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        log.warning("where the scrub stood cannot be read, it begins anew: %s", error)
+        return ScrubState()
+
+
+def _damage(item: Any) -> Damage:
+    name, kind, identity, key = item
+    return Damage(str(name), str(kind), tuple(map(int, identity)), str(key))
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < 1 << 62:
+        raise ValueError("not a number")
+    return value

@@ -1,0 +1,223 @@
+"""Verify: compare everything that is kept with its digests. Blocking, one folder at a time.
+
+Answers what is wrong (something that was promised is not there or not true) apart from what is only worth
+knowing (what a crash may leave: a body without an entry, a temporary file). Changes nothing. Safe beside a
+running service: what looks wrong is looked at again before it is said.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cache.base.durable import abandoned, files_in
+from cache.base.entry import Entry
+from cache.base.errors import EntryUnreadable
+from cache.base.keys import source_key
+from cache.base.layout import FOLDERS, MARKER, Layout, is_digest, size_of
+from cache.originals.keeper import digest_of, named_in, read_bounded
+from cache.upkeep.census import SHARDS, shards_of, sized_files
+
+Progress = Callable[[int, int], None]
+"""Called with the number of folders, or of other steps, done and to do."""
+
+_KNOWN = {
+    *FOLDERS,
+    MARKER,
+    "generations",
+    "failures",
+    "overloads",
+    "usage",
+    "locks",
+    "scrub",
+    "variants",
+    "lost+found",
+}
+_SOURCE = re.compile(rb'"source"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found: what kind it is, where, and in which way."""
+
+    kind: str
+    path: str
+    detail: str
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What a verification found. `wrong` is empty for a store that keeps its promise.
+
+    hurt: by the digest of each body that is wrong, the sources that name it. lost: sources whose entry cannot be
+    read, as far as its text still tells.
+    """
+
+    entries: int = 0
+    bodies: int = 0
+    body_bytes: int = 0
+    wrong: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+    hurt: dict[str, list[str]] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def sources(self) -> list[str]:
+        """Every source that misses something, each once."""
+        named = (url for sources in self.hurt.values() for url in sources)
+        return list(dict.fromkeys([*self.lost, *named]))
+
+    @property
+    def problems(self) -> list[Finding]:
+        """Another name of `wrong`."""
+        return self.wrong
+
+
+class Verification:
+    """Look at all bodies, then at all entries, then at what else lies around.
+
+    A commit puts the body before the entry, a purge takes the entry before the body; so while entries are read
+    every body they name must be there. A body seen before its entry came is looked up again at the end.
+    """
+
+    def __init__(self, layout: Layout, report: VerifyReport | None = None) -> None:
+        self.report = report or VerifyReport()
+        self._layout = layout
+        self._unnamed: dict[str, int] = {}
+        self.total = len(shards_of(layout.bodies)) + len(shards_of(layout.entries)) + 1
+
+    def steps(self) -> Iterator[Callable[[], None]]:
+        """Yield the pieces of work, in order."""
+        for shard in shards_of(self._layout.bodies):
+            yield functools.partial(self._bodies, shard)
+        for shard in shards_of(self._layout.entries):
+            yield functools.partial(self.entries_of, shard)
+        yield self._finish
+
+    def _bodies(self, shard: str) -> None:
+        for name, size in sized_files(self._layout.bodies / shard):
+            path = self._layout.bodies / shard / name
+            if not is_digest(name) or name[:2] != shard:
+                self._wrong("misnamed", path, "not the name of a body of this folder")
+                continue
+            self._body(path, size)
+
+    def _body(self, path: Path, size: int) -> None:
+        try:
+            digest = digest_of(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._wrong("body_unreadable", path, str(error.strerror or error))
+            return
+        self.report.bodies += 1
+        self.report.body_bytes += size
+        self._unnamed[path.name] = size
+        if digest != path.name:
+            self.report.hurt[path.name] = []
+            self._wrong("body_damaged", path, f"its bytes have the digest {digest}")
+
+    def entries_of(self, shard: str) -> None:
+        """Look at the entries of one folder, and whether the bodies they name are there."""
+        for name, _ in sized_files(self._layout.entries / shard):
+            path = self._layout.entries / shard / name
+            if not is_digest(name.removesuffix(".json")) or name[:2] != shard or not name.endswith(".json"):
+                self._wrong("misnamed", path, "not the name of an entry of this folder")
+                continue
+            self._entry(path)
+
+    def _entry(self, path: Path) -> None:
+        text = b""
+        try:
+            text = read_bounded(path)
+            entry = Entry.from_json(text)
+        except FileNotFoundError:
+            return
+        except (OSError, EntryUnreadable) as error:
+            self._wrong("entry_unreadable", path, str(error))
+            self._look_into(path, text)
+            return
+        self.report.entries += 1
+        if entry.key != path.stem:
+            self._wrong("misnamed", path, f"it is the entry of {entry.source}")
+        for digest in entry.digests:
+            self._unnamed.pop(digest, None)
+        for digest, size in entry.sizes.items():
+            self._named(entry, path, digest, size=size)
+
+    def _named(self, entry: Entry, path: Path, digest: str, *, size: int) -> None:
+        found = size_of(self._layout.body(digest))
+        if digest in self.report.hurt:
+            self.report.hurt[digest].append(entry.source)
+        if found == size or self._changed_meanwhile(path, digest):
+            return
+        if digest not in self.report.hurt:
+            self.report.hurt[digest] = [entry.source]
+        if found is None:
+            self._wrong(
+                "body_missing", self._layout.body(digest), f"the body {digest} of {entry.source} is not there"
+            )
+        else:
+            self._wrong(
+                "body_size", self._layout.body(digest), f"the body {digest} has {found} bytes, not {size}"
+            )
+
+    def _look_into(self, path: Path, text: bytes) -> None:
+        """Take what can be read of a damaged entry: the bodies it names are no orphans, its source can be asked."""
+        for digest in named_in(text):
+            self._unnamed.pop(digest, None)
+        source = _SOURCE.search(text)
+        if source and hashlib.sha256(source[1]).hexdigest() == path.stem:
+            self.report.lost.append(source[1].decode("ascii"))
+
+    def _changed_meanwhile(self, path: Path, digest: str) -> bool:
+        try:
+            return digest.encode("ascii") not in read_bounded(path)
+        except OSError:
+            return True
+
+    def _finish(self) -> None:
+        for digest in self._unnamed:
+            path = self._layout.body(digest)
+            if path.exists():
+                self._note("orphan", path, "no entry names this body")
+        gone = set(abandoned(self._layout.incoming, remove=False))
+        for path in files_in(self._layout.incoming):
+            if path in gone:
+                self._note("temporary", path, "left behind by a process that is gone")
+        for path in self._foreign():
+            self._note("foreign", path, "not a file of the store")
+
+    def _foreign(self) -> Iterator[Path]:
+        for path in sorted(self._layout.root.iterdir()):
+            if path.name not in _KNOWN:
+                yield path
+        for folder in (self._layout.bodies, self._layout.entries):
+            if folder.is_dir():
+                yield from (path for path in sorted(folder.iterdir()) if path.name not in SHARDS)
+
+    def is_still_wrong(self, finding: Finding) -> bool:
+        """Whether something found before is wrong now, after somebody tried to repair it."""
+        path = Path(finding.path)
+        try:
+            if finding.kind == "entry_unreadable":
+                Entry.from_json(read_bounded(path))
+                return False
+            return finding.kind == "misnamed" or digest_of(path) != path.name
+        except FileNotFoundError:
+            return finding.kind != "entry_unreadable" and any(
+                not self._changed_meanwhile(self._layout.entry(source_key(url)), path.name)
+                for url in self.report.hurt.get(path.name, ())
+            )
+        except (OSError, EntryUnreadable):
+            return True
+
+    def _wrong(self, kind: str, path: Path, detail: str) -> None:
+        self.report.wrong.append(Finding(kind, str(path), detail))
+
+    def _note(self, kind: str, path: Path, detail: str) -> None:
+        self.report.notes.append(Finding(kind, str(path), detail))

@@ -1,0 +1,373 @@
+"""Variants: the bounded tier, on diskcache. May be deleted at any time, even while serving.
+
+Answers bytes or nothing: whatever is wrong with the disk, the database or a row is a miss, counted in `faults`
+and logged. Runs on the event loop; the database is used in two threads of its own, one that reads and one that
+writes, so that a write never makes a read wait. Refuses to know what the bytes show.
+
+Settings, and why:
+    least-recently-used     what is asked for stays. diskcache would write to the database at every read for
+                            that; we read with a policy that does not, and note the use of a key once an hour
+    disk_min_file_size      from 1 KiB on a variant has a file of its own: a hit reads it without a thread
+                            (`PageCache`), and a web server in front can send it. Notes lie in the database
+    cull_limit 16           a write to a full store deletes up to 16 variants, so it shrinks faster than it grows
+    sqlite_mmap_size 0      a mapped database that somebody cuts short kills the process (SIGBUS)
+    tag_index               deleting by tag (the digest of the original) does not read the whole table
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+import stat
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from cache.base.durable import GROUP, PRIVATE, Modes
+from cache.base.errors import StoreRefused
+from cache.base.layout import refuse_code
+from cache.base.page_cache import FileState, PageCache
+from cache.variants.safe_disk import CHECK_BYTES, ValueFile, check_of
+from cache.variants.shelf import DATABASE, Shelf, ShelfFault, looked_into, make_folder
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+_Wanted = tuple[Callable[[Any], object], "asyncio.Future[object]"]
+_Done = tuple["asyncio.Future[object]", object, Exception | None]
+
+FILE_BYTES = 1024
+"""Variants from this size on have a file of their own; smaller ones lie in the database, behind their check."""
+
+AT_HAND_BYTES = 256 * 1024
+"""The largest file that the event loop reads by itself: copying it from the kernel's memory takes 30 microseconds."""
+
+PATIENCE_SECONDS = 3.0
+"""How long an answer waits for the database; diskcache itself may wait a minute to open one that is held."""
+
+MAX_QUEUED = 256
+"""More waiting than this, and storing or looking up is not worth it."""
+
+BATCH = 32
+"""Operations done in one go: half a millisecond of reads."""
+
+TOUCH_SECONDS = 3600.0
+MAX_TOUCHED = 100_000
+LARGEST_SHARE = 8
+"""One variant may take this fraction of the budget."""
+
+_SETTINGS: dict[str, object] = {
+    "cull_limit": 16,
+    "disk_min_file_size": FILE_BYTES,
+    "sqlite_mmap_size": 0,
+    "statistics": 0,
+    "tag_index": 1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VariantsStat:
+    """What lies in the tier."""
+
+    entries: int = 0
+    bytes: int = 0
+    max_bytes: int = 0
+    faults: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VariantFile:
+    """Where a variant lies, and in which state its file was when its bytes had been compared with their check.
+
+    A file is never written again under its name: as long as it is in this state, it holds this variant.
+    """
+
+    key: str
+    path: bytes
+    state: FileState
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVariant:
+    """The bytes of a variant. file: where they lie; None when that is the database."""
+
+    body: bytes
+    file: VariantFile | None = None
+
+
+class _Lane:
+    """A thread with a shelf of its own.
+
+    What is asked for while the thread works is done in one go after that: under load a change of threads, which
+    costs five times as much as reading a variant, is shared by many.
+    """
+
+    def __init__(self, shelf: Shelf, name: str) -> None:
+        self._shelf = shelf
+        self._waiting: deque[_Wanted] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def use(self, operation: Callable[[Any], R], *, otherwise: R) -> R:
+        """Run an operation; `otherwise` when the shelf cannot."""
+        try:
+            return cast("R", await self._begun(operation))
+        except ShelfFault:
+            return otherwise
+
+    async def use_soon(self, operation: Callable[[Any], R], *, otherwise: R) -> R:
+        """Run an operation that a visitor waits for; `otherwise` also when it takes too long."""
+        if len(self._waiting) >= MAX_QUEUED:
+            return otherwise
+        running = self._begun(operation)
+        # `wait` neither cancels what runs nor makes a task of it, which would cost as much as the read.
+        await asyncio.wait((running,), timeout=PATIENCE_SECONDS)
+        return cast("R", running.result()) if running.done() and running.exception() is None else otherwise
+
+    def _begun(self, operation: Callable[[Any], object]) -> asyncio.Future[object]:
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[object] = loop.create_future()
+        # Looked at even when nobody waits any more: asyncio would complain of an exception never retrieved.
+        result.add_done_callback(_seen)
+        self._waiting.append((operation, result))
+        if self._idle.is_set():
+            self._idle.clear()
+            self._executor.submit(self._work, loop)
+        return result
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        done: list[_Done] = []
+        while self._waiting and len(done) < BATCH:
+            operation, result = self._waiting.popleft()
+            try:
+                done.append((result, self._shelf.use(operation), None))
+            except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the result
+                done.append((result, None, error))
+        loop.call_soon_threadsafe(self._deliver, done)
+
+    def _deliver(self, done: list[_Done]) -> None:
+        if self._waiting:
+            self._executor.submit(self._work, asyncio.get_running_loop())
+        else:
+            self._idle.set()
+        for result, value, error in done:
+            if result.done():
+                continue
+            if error is None:
+                result.set_result(value)
+            else:
+                result.set_exception(error)
+
+    async def close(self) -> None:
+        """Do what waits, close the shelf in its own thread, then end the thread."""
+        await self._idle.wait()
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._shelf.close)
+        self._executor.shutdown()
+
+
+def _seen(result: asyncio.Future[object]) -> None:
+    if not result.cancelled():
+        result.exception()
+
+
+class Variants:
+    """Rendered bytes by key, the least recently used forgotten first."""
+
+    def __init__(
+        self, folder: Path, *, max_bytes: int, modes: Modes = PRIVATE, now: Callable[[], float]
+    ) -> None:
+        limit = {**_SETTINGS, "size_limit": max_bytes}
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self.modes = modes
+        self.faults = 0
+        self._page_cache = PageCache()
+        self._looks = False
+        self._now = now
+        self._touched: dict[str, float] = {}
+        self._touching: set[asyncio.Task[None]] = set()
+        self._reads = _Lane(self._shelf({**limit, "eviction_policy": "none"}), "variants-read")
+        self._writes = _Lane(
+            self._shelf({**limit, "eviction_policy": "least-recently-used"}), "variants-write"
+        )
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        max_bytes: int,
+        look: bool = False,
+        modes: Modes = PRIVATE,
+        now: Callable[[], float] = time.time,
+    ) -> Variants:
+        """Open the tier in a folder, making it when there is none.
+
+        A folder or database that cannot be used now is a fault, not an error: it is tried again at each use.
+        With `look` nothing is made, and `stat` changes no file: not even diskcache's settings in the database.
+
+        Raises:
+            StoreRefused: the folder holds code or foreign files.
+        """
+        variants = cls(folder, max_bytes=max_bytes, modes=modes, now=now)
+        variants._looks = look
+        if look:
+            return variants
+        await asyncio.to_thread(_prepare, folder, modes)
+        for lane in (variants._writes, variants._reads):
+            await lane.use(bool, otherwise=False)
+        return variants
+
+    async def close(self) -> None:
+        """Wait for what runs and close the database."""
+        if self._touching:
+            await asyncio.wait(self._touching)
+        for lane in (self._reads, self._writes):
+            await lane.close()
+
+    async def get(self, key: str) -> bytes | None:
+        """Return the bytes of a variant, or None."""
+        found = await self.find(key)
+        return found.body if found else None
+
+    async def find(self, key: str) -> FoundVariant | None:
+        """Return the bytes of a variant and where they lie, or None."""
+        found = await self._reads.use_soon(
+            lambda cache: _found(key, cache.get(key, read=True)), otherwise=None
+        )
+        if found is None:
+            return None
+        if isinstance(found, _Damaged):
+            self._fault()
+            log.warning("a damaged variant is forgotten: %s", key)
+            await self.delete(key)
+            return None
+        self.note_use(key)
+        return found
+
+    def read_at_hand(self, file: VariantFile) -> bytes | None:
+        """Return the bytes of a variant without waiting; None when that cannot be done, or it is not there any more."""
+        if file.state.size > AT_HAND_BYTES:
+            return None
+        body = self._page_cache.read(file.path, file.state)
+        if body is not None:
+            self.note_use(file.key)
+        return body
+
+    def is_at_hand(self, file: VariantFile) -> bool:
+        """Tell whether a file can be sent as it is; False also when finding out would take a wait."""
+        if not self._page_cache.holds(file.path, file.state):
+            return False
+        self.note_use(file.key)
+        return True
+
+    async def put(self, key: str, body: bytes, *, tag: str) -> bool:
+        """Keep a variant; return False when it is too large or cannot be stored."""
+        if len(body) > self.max_bytes // LARGEST_SHARE:
+            return False
+        stored = body if len(body) >= FILE_BYTES else check_of(key, body) + body
+        return bool(
+            await self._writes.use_soon(lambda cache: cache.set(key, stored, tag=tag), otherwise=False)
+        )
+
+    async def delete(self, key: str) -> bool:
+        """Forget a variant; return whether it was there."""
+        return bool(await self._writes.use(lambda cache: cache.delete(key), otherwise=False))
+
+    async def evict(self, tag: str) -> int:
+        """Forget every variant with this tag; return how many there were."""
+        return int(await self._writes.use(lambda cache: cache.evict(tag), otherwise=0))
+
+    async def cull(self) -> int:
+        """Forget the least recently used until the budget is kept; return how many."""
+        return int(await self._writes.use(lambda cache: cache.cull(), otherwise=0))
+
+    async def clear(self) -> int:
+        """Forget all; return how many there were."""
+        return int(await self._writes.use(lambda cache: cache.clear(), otherwise=0))
+
+    async def stat(self) -> VariantsStat:
+        """Return what lies in the tier; zeros when it cannot be asked."""
+        if self._looks:
+            count, size = await asyncio.to_thread(_counted, self.folder)
+        else:
+            count, size = await self._reads.use(lambda cache: (len(cache), cache.volume()), otherwise=(0, 0))
+        return VariantsStat(count, size, self.max_bytes, self.faults)
+
+    def _shelf(self, settings: dict[str, object]) -> Shelf:
+        return Shelf(self.folder, settings, modes=self.modes, on_fault=self._fault)
+
+    def _fault(self) -> None:
+        self.faults += 1
+
+    def note_use(self, key: str) -> None:
+        """Remember that a variant was asked for, soon and not more than once an hour."""
+        now = self._now()
+        if abs(now - self._touched.get(key, -TOUCH_SECONDS)) < TOUCH_SECONDS:
+            return
+        if len(self._touched) >= MAX_TOUCHED:
+            self._touched.clear()
+        self._touched[key] = now
+        task = asyncio.create_task(self._touch(key))
+        self._touching.add(task)
+        task.add_done_callback(self._touching.discard)
+
+    async def _touch(self, key: str) -> None:
+        # Reading through the lane that writes makes diskcache note the time.
+        await self._writes.use(lambda cache: cache.get(key) is not None, otherwise=False)
+
+
+def _counted(folder: Path) -> tuple[int, int]:
+    """Return what diskcache's `len` and `volume` would, read from the database without opening it for more."""
+    try:
+        with looked_into(folder) as connection:
+            known = dict(connection.execute("SELECT key, value FROM Settings WHERE key IN ('count', 'size')"))
+            ((pages,),) = connection.execute("PRAGMA page_count")
+            ((page_bytes,),) = connection.execute("PRAGMA page_size")
+            return int(known["count"]), pages * page_bytes + int(known["size"])
+    except (sqlite3.Error, LookupError, ValueError, TypeError) as error:
+        log.debug("the variants in %s cannot be counted: %s", folder, error)
+        return 0, 0
+
+
+class _Damaged:
+    """Stands for bytes that are not what was stored."""
+
+
+def _found(key: str, stored: object) -> FoundVariant | _Damaged | None:
+    """Return what a row holds, compared with its check. Blocking."""
+    if stored is None:
+        return None
+    if isinstance(stored, ValueFile) and stored.check:
+        if stored.check != check_of(key, stored.body).hex():
+            return _Damaged()
+        return FoundVariant(stored.body, VariantFile(key, os.fsencode(stored.path), stored.state))
+    if isinstance(stored, ValueFile):
+        # diskcache chose the name: the check lies before the bytes.
+        stored = stored.body
+    if not isinstance(stored, bytes):
+        return _Damaged()
+    body = stored[CHECK_BYTES:]
+    return FoundVariant(body) if stored[:CHECK_BYTES] == check_of(key, body) else _Damaged()
+
+
+def _prepare(folder: Path, modes: Modes) -> None:
+    refuse_code(folder)
+    with contextlib.suppress(FileNotFoundError):
+        names = {path.name for path in folder.iterdir()}
+        if names and not names & {"CACHEDIR.TAG", DATABASE} and names != {"lost+found"}:
+            raise StoreRefused(f"{folder} is not empty and was not made for variants")
+    try:
+        make_folder(folder, modes)
+        if modes is GROUP or stat.S_IMODE(folder.stat().st_mode) & 0o077:
+            modes.mend(folder)
+    except OSError as error:
+        log.warning("variants cannot be stored in %s: %s", folder, error)

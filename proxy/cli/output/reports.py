@@ -1,0 +1,134 @@
+"""The report of a warming: a summary for people, an HTML page of one file, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jinja2
+
+from proxy.cli.output.terminal import readable, safe, say, show_rows
+from proxy.rewrite.ondisk.files import write_durably
+from proxy.services.warm.warming import WarmOutcome
+from proxy.services.warm.warmreport import WarmReport, Weight, by_code
+from proxy.version import __version__
+
+BROWSER_NAMES = {
+    "avif": "browsers that take AVIF",
+    "webp": "browsers that take WebP",
+    "fallback": "other browsers",
+}
+_MAX_LINES = 50
+
+
+def report_problem(path: Path) -> str:
+    """Return why a report cannot be written to `path`, or an empty text."""
+    if path.suffix.lower() not in {".html", ".htm", ".json"}:
+        return f"--report {path}: name a file that ends in .html or .json"
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        return f"--report {path}: there is no such folder"
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        return f"--report {path}: cannot be written"
+    return ""
+
+
+def write_report(path: Path, report: WarmReport) -> None:
+    """Write the report; its kind is told by the name.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if path.suffix.lower() == ".json":
+        text = json.dumps(report.to_json(), indent=1)
+    else:
+        text = as_html(report, made_at=datetime.now(UTC))
+    write_durably(path.absolute(), text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def as_html(report: WarmReport, *, made_at: datetime) -> str:
+    """Return the page: self-contained, readable without this program."""
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("proxy.cli"), autoescape=True)
+    environment.filters.update(size=readable, share=_share)
+    return environment.get_template("warm.html").render(
+        report=report,
+        counts=report.counts(),
+        weights=report.weights(),
+        browser_names=BROWSER_NAMES,
+        made_at=f"{made_at:%Y-%m-%d %H:%M} UTC",
+        version=__version__,
+    )
+
+
+def show_summary(report: WarmReport, *, error: bool = False) -> None:
+    """Show the figures, then what somebody should look at."""
+    _list("dead", [*report.gone, *report.refused], error=error)
+    _list("not now", report.not_now, error=error)
+    _list("not kept", report.not_kept, error=error)
+    for one in [one for one in report.recovered if one.kept and one.kept.new][:_MAX_LINES]:
+        say(f"recovered: {one.work.source.url} from {one.kept.recovered if one.kept else ''}", error=error)
+    for one, made in list(report.troubled())[:_MAX_LINES]:
+        word = "original instead of" if made.redirected else "no"
+        code = made.failure.code if made.failure else ""
+        say(f"{code}: {word} {made.options} of {one.work.source.url}", error=error)
+    for item in report.unread:
+        say(f"unread: {safe(item.article)}: {safe(item.reason)}", error=error)
+    show_rows(summary_rows(report), title="Warmed", error=error)
+
+
+def summary_rows(report: WarmReport) -> list[tuple[str, str]]:
+    """Return the figures in words; what is zero and not of interest is left out."""
+    counts = report.counts()
+    rows = [
+        (name.replace("_", " "), str(counts[name]))
+        for name in ("articles", "pictures", "kept", "already_kept")
+    ]
+    rows.append(("dead", _with_codes([*report.gone, *report.refused])))
+    if report.not_now:
+        rows.append(("not now", _with_codes(report.not_now)))
+    rows += [
+        (name.replace("_", " "), str(counts[name]))
+        for name in (
+            "not_kept",
+            "damaged",
+            "recovered",
+            "variants_failed",
+            "variants_redirected",
+            "not_begun",
+        )
+        if counts[name]
+    ]
+    rows.append(("originals", readable(counts["originals_bytes"])))
+    rows.append(("variants", f"{counts['variants']} ({readable(counts['variants_bytes'])})"))
+    rows += [(f"saved for {BROWSER_NAMES.get(w.browser, w.browser)}", saved(w)) for w in report.weights()]
+    if report.stopped:
+        rows.append(("stopped", f"{report.stopped}; no picture was begun"))
+    rows.append(("time", f"{report.seconds:.1f} s" + (", interrupted" if report.interrupted else "")))
+    return rows
+
+
+def _with_codes(outcomes: list[WarmOutcome]) -> str:
+    codes = ", ".join(f"{code} {count}" for code, count in by_code(outcomes).items())
+    return f"{len(outcomes)} ({codes})" if codes else "0"
+
+
+def saved(weight: Weight) -> str:
+    """Return what is saved in words."""
+    less = readable(weight.before_bytes - weight.after_bytes)
+    return f"{less} of {readable(weight.before_bytes)} ({_share(weight.saved_share)})"
+
+
+def _share(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
+def _list(title: str, outcomes: list[WarmOutcome], *, error: bool) -> None:
+    for one in outcomes[:_MAX_LINES]:
+        code = one.failure.code if one.failure else ""
+        articles = ", ".join(safe(name) for name in one.work.articles[:3])
+        more = len(one.work.articles) - 3
+        places = articles + (f" and {more} more" if more > 0 else "")
+        say(f"{title}: {code}: {one.work.source.url} ({places})", error=error)
+    if len(outcomes) > _MAX_LINES:
+        say(f"{title}: {len(outcomes) - _MAX_LINES} more; --report lists them all", error=error)

@@ -1,0 +1,73 @@
+"""What a wrapper carries: the value that every grammar answers. Pure.
+
+A grammar answers None when an address is not of its form, an `OpenedWrapper` when it is, and raises `AmbiguousWrapper`
+with the reason when it is but cannot be opened without guessing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from proxy.dialects.base.asked import AskedOptions, OptionKey, Options, asked
+from proxy.dialects.base.escapes import percent_decode
+from proxy.errors import InvalidSource
+
+ABSOLUTE = re.compile(r"https?(?::|%(?:25)?3A)", re.IGNORECASE)
+"""What a source begins with, plain or escaped as a whole, once or twice."""
+
+
+class AmbiguousWrapper(InvalidSource):
+    """A wrapper, but what it carries would have to be guessed; fetched as it stands it still works."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedWrapper:
+    """`target` is the address inside, as text; `options` what was asked of it, in our words.
+
+    `dropped` names the wrapper's options that have no counterpart.
+    """
+
+    target: str
+    options: Options = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, target: str, wanted: AskedOptions) -> OpenedWrapper:
+        """Return what was opened and what it asks."""
+        return cls(target, wanted.options, wanted.dropped)
+
+
+def query_items(query: str) -> list[tuple[str, str]]:
+    """Split a raw query into names and raw values, as the wrappers' servers do; a fragment is cut off."""
+    items = query.partition("#")[0].split("&")
+    return [(name, value) for name, _, value in (item.partition("=") for item in items) if name]
+
+
+def is_whole(raw: str) -> bool:
+    """Tell whether a raw query value was percent-encoded as a whole: then it ends where its parameter ends."""
+    return "/" not in raw and "?" not in raw
+
+
+def open_query(query: str, name: str, *, keys: Mapping[str, OptionKey]) -> OpenedWrapper | None:
+    """Open `?name=<address>&option=…`: the value is decoded once, the other keys are the wrapper's `keys`.
+
+    An address that was encoded as a whole cannot have lost a part to the wrapper: further keys are the wrapper's.
+
+    Raises:
+        AmbiguousWrapper: further keys behind an address that was not encoded, which probably belong to it.
+    """
+    items = query_items(query)
+    values = [value for key, value in items if key == name]
+    if not values or not values[0]:
+        return None
+    others = [(key, value) for key, value in items if key != name]
+    if not is_whole(values[0]) or len(values) > 1:
+        strange = {key for key, _ in others if key not in keys and key.lower() not in keys}
+        if strange or len(values) > 1:
+            names = ", ".join(sorted(strange)) or name
+            raise AmbiguousWrapper(
+                f"cannot tell whose these query keys are: {names}; encode the inner address"
+            )
+    return OpenedWrapper.of(percent_decode(values[0]), asked(others, keys))

@@ -1,0 +1,1 @@
+"""One file for each grammar of wrapper addresses."""

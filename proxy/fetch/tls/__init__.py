@@ -1,0 +1,1 @@
+"""TLS of origins: what is accepted, and chains that lack a certificate."""

@@ -1,0 +1,1 @@
+"""Attributes that `--responsive` adds to pictures."""

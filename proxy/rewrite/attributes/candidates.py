@@ -1,0 +1,75 @@
+"""The candidates of a `srcset` for a picture of ours: the same picture at the widths of the configuration. Pure.
+
+src shows             candidates
+content               content,width=320 …     a preset that keeps the picture's shape
+headimg (1200x630)    headimg,height=168,width=320 …     its shape is kept; where only presets are admitted: none
+width=300,quality=50  quality=50,width=320 …  what else was asked stays
+original              content,width=320 …     of `rewrite.body`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from proxy.dialects.native import ORIGINAL, items
+from proxy.rewrite.base.kept import Shape, Size
+from proxy.rewrite.deciding.sizes import Canonical
+
+_SIZES = ("width=", "w=", "height=", "h=", "dpr=")
+_LARGER = 1.1
+"""How much wider than the widest candidate the picture in `src` has to be to become one: below nobody sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SrcsetCandidates:
+    """Chooses candidates for one configuration; `widths` are in ascending order, `body` is a preset."""
+
+    widths: Sequence[int]
+    body: str
+    any_transform: bool
+    canonical: Canonical
+    shape: Shape
+
+    def of(self, options: str, natural: Size) -> list[tuple[str, int]]:
+        """Return options and width in pixels of each candidate for a picture that is shown with `options`.
+
+        All have the shape of that picture, and the widths are true. Fewer than two are none.
+        """
+        shown = self.shape(options, natural)
+        if shown is None:
+            return []
+        found = [
+            (candidate, width)
+            for width in self.widths
+            if width <= natural[0]
+            for candidate in self._fitting(options, width, shown, natural)
+        ]
+        if shown[0] > _LARGER * max((width for _, width in found), default=0):
+            found.append((options, shown[0]))
+        return found if len(found) > 1 else []
+
+    def _fitting(self, options: str, width: int, shown: Size, natural: Size) -> Iterator[str]:
+        """Yield the first options, if any, that give the picture this width and the shape it is shown in."""
+        height = width * shown[1] / shown[0]
+        for candidate in self._resized(options, width, max(1, round(height))):
+            size = self.shape(candidate, natural)
+            # Of what is cut to another shape the height says whether it would be enlarged.
+            if size is not None and size[0] == width and abs(size[1] - height) <= 1 and size[1] <= natural[1]:
+                yield candidate
+                return
+
+    def _resized(self, options: str, width: int, height: int) -> Iterator[str]:
+        words = [self.body] if options == ORIGINAL else items(options)
+        kept = [word for word in words if not word.startswith(_SIZES)]
+        if not self.any_transform and (len(kept) > 1 or (kept and "=" in kept[0])):
+            return
+        for size in ([f"width={width}"], [f"height={height}", f"width={width}"]):
+            text = self.canonical(",".join([*kept, *size]))
+            if text is not None and (self.any_transform or len(size) == 1):
+                yield text
+
+
+def names_size(options: str) -> bool:
+    """Tell whether options name a size themselves, besides what a preset says."""
+    return any(word.startswith(_SIZES) for word in items(options))

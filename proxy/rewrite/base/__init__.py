@@ -1,0 +1,1 @@
+"""What every part of rewriting is made of: spots, results, layers of spelling, encodings."""

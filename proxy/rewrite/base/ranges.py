@@ -1,0 +1,18 @@
+"""Ranges of positions in a text: from a start to an end that is not part of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+Ranges = list[tuple[int, int]]
+
+
+def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    """Return the ranges in order, those that overlap as one."""
+    joined: Ranges = []
+    for start, end in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return joined

@@ -1,0 +1,1 @@
+"""Markdown: where addresses stand in it."""

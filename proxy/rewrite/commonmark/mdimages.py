@@ -1,0 +1,94 @@
+"""Markdown's images as HTML, where the configuration wants their attributes too. Pure.
+
+![a *b*](http://h/a.png "t")    ->    <img src="…" alt="a b" title="t" …>
+
+A tag that stands alone on a line begins a block of HTML (CommonMark §4.6, kinds 6 and 7), which goes on to the next
+blank line. So an image that is a whole paragraph becomes a paragraph of HTML, and one that would take other lines with
+it stays Markdown.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+
+from proxy.rewrite.commonmark.region import Lines
+from proxy.rewrite.markup.imgtags import MarkdownImage, Place
+
+LONGEST = 4096
+_LIST_ITEM = re.compile(r"[ \t>]*+(?:[-*+]|[0-9]{1,9}[.)])[ \t]")
+_LEAD = re.compile(r"[ \t>]*+")
+_RENDERER = RendererHTML()
+_PARSER = MarkdownIt("commonmark")
+
+
+def place_of(  # noqa: PLR0913 - a place in a block in an article
+    content: str, opened_at: int, end: int, *, kind: str, lines: Lines, span: tuple[int, int]
+) -> Place:
+    """Return what becomes of the text around an image that is `content[opened_at:end]`.
+
+    `kind` says what block `content` is: its opening token's type and, behind a space, its markup or "hidden" for the
+    paragraph of a tight list. `span` are its lines.
+    """
+    if "\n" in content[opened_at:end]:
+        return "uncertain"
+    rest = content[end:].partition("\n")
+    if (
+        content[:opened_at].strip()
+        or rest[0].strip()
+        or kind.startswith(("td_open", "th_open", "heading_open #"))
+    ):
+        return "inline"
+    if rest[2].strip() or not kind.startswith("paragraph_open"):
+        return "lines"
+    if not _ends(lines, span, tight=kind.endswith("hidden")):
+        return "lines"
+    return "inline" if kind.endswith("hidden") else "paragraph"
+
+
+def _ends(lines: Lines, span: tuple[int, int], *, tight: bool) -> bool:
+    """Tell whether a block of HTML in place of a paragraph would end where the paragraph does."""
+    if span[1] >= len(lines.spans):
+        return True
+    following = lines.text[slice(*lines.spans[span[1]])]
+    if not following.strip(" \t>"):
+        return True
+    # The next item of a list ends what stands in this one.
+    own = lines.text[slice(*lines.spans[span[0]])]
+    return tight and _LIST_ITEM.match(following) is not None and _lead(following) <= _lead(own)
+
+
+def _lead(line: str) -> int:
+    match = _LEAD.match(line)
+    return match.end() if match else 0
+
+
+def img_of(image: MarkdownImage, address: str, attributes: str) -> bytes | None:
+    """Return the tag in place of an image; None when its text is not UTF-8, or is more than an image to the parser.
+
+    `attributes` stand behind what Markdown says: the alternative text and the title.
+    """
+    try:
+        text = image.text.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if len(text) > LONGEST:
+        return None
+    children = _PARSER.parseInline(text)[0].children or []
+    if len(children) != 1 or children[0].type != "image":
+        return None
+    (token,) = children
+    alt = _RENDERER.renderInlineAsText(token.children, _PARSER.options, {})
+    title = token.attrGet("title")
+    titled = f' title="{_held(str(title))}"' if title is not None else ""
+    tag = f'<img src="{html.escape(address)}" alt="{_held(alt)}"{titled}{attributes}>'
+    return (f"<p>{tag}</p>" if image.place == "paragraph" else tag).encode("utf-8", "replace")
+
+
+def _held(text: str) -> str:
+    """Return text for an attribute that Markdown, its tables and template engines leave as it is."""
+    text = html.escape(text)
+    return "".join(f"&#{ord(char)};" if char in "|{}`\n" else char for char in text)

@@ -1,0 +1,221 @@
+"""What an address in an article is: ours, formerly ours, a wrapper, a picture's own, or none of these. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+
+from proxy.config import RewriteConfig
+from proxy.dialects import AmbiguousWrapper, Unwrapper, Way
+from proxy.dialects.base.asked import Options
+from proxy.dialects.base.escapes import read_source
+from proxy.dialects.grammars.worker import looks_like_worker
+from proxy.errors import MirrorError
+from proxy.rewrite.base.charset import as_sent, as_utf8
+from proxy.rewrite.base.expressions import has_expression
+from proxy.rewrite.base.reasons import TEMPLATE
+from proxy.rewrite.base.spot import Spot, Use, address_text
+from proxy.rewrite.deciding.own import OwnAddress, OwnBase, Sign, looks_like_ours
+from proxy.source import Source
+
+_PICTURE_EXTENSION = re.compile(
+    r"\.(?:jpe?g|jfif|pjpeg|png|apng|gif|webp|avif|bmp|tiff?|ico|svgz?|heic|heif|jxl)\Z", re.IGNORECASE
+)
+
+
+_OF_PICTURES = frozenset(
+    {
+        "weserv", "photon", "cloudinary", "camo", "imgproxy", "thumbor", "imagor", "cloudflare", "imageproxy", "next",
+        "vercel", "netlify", "astro", "ipx", "hive", "imageflow", "statically",
+    }
+)  # fmt: skip
+"""Grammars of services that carry pictures and nothing else."""
+
+
+class AddressKind(Enum):
+    """Whose address it is."""
+
+    OURS = "ours"
+    UNSIGNED = "ours, without the first key's signature"
+    FORMER = "formerly ours"
+    WRAPPER = "a wrapper"
+    UNREADABLE = "a wrapper that cannot be opened"
+    TEMPLATE = "an address with a template expression in it"
+    DIRECT = "the picture's own"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address at its spot. `source` is None only when unreadable, and then `reason` says why.
+
+    `options` is what a wrapper asks of the picture, in our words; `dropped` names what it asks and we cannot say.
+    `written` are the wrappers' own addresses, as sources. pictures_only: the wrapper carries nothing else.
+    A template that is no wrapper has no reason. is_ambiguous: unreadable because nobody can say what belongs to the
+    source.
+    """
+
+    spot: Spot
+    kind: AddressKind
+    text: str
+    source: Source | None = None
+    own: OwnAddress | None = None
+    reason: str = ""
+    dropped: tuple[str, ...] = ()
+    options: Options = field(default_factory=dict)
+    written: tuple[str, ...] = ()
+    pictures_only: bool = False
+    is_ambiguous: bool = False
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the article shows it as a picture."""
+        return self.spot.use is Use.SHOW or (self.spot.use is Use.MAY_SHOW and self.is_picture)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the address itself tells that it is a picture's."""
+        return self.pictures_only or self.is_picture_by_name
+
+    @property
+    def is_picture_by_name(self) -> bool:
+        """Whether the source ends like a picture."""
+        return self.source is not None and _is_picture_by_name(self.source)
+
+    @property
+    def is_svg_by_name(self) -> bool:
+        """Whether the source ends like an SVG."""
+        return self.source is not None and _path(self.source).endswith((".svg", ".svgz"))
+
+
+def _path(source: Source) -> str:
+    return source.target.partition("?")[0].lower()
+
+
+def _is_picture_by_name(source: Source) -> bool:
+    return _PICTURE_EXTENSION.search(_path(source)) is not None
+
+
+class Classifier:
+    """Tells addresses apart for one configuration; with `sign`, ours should be signed."""
+
+    def __init__(self, config: RewriteConfig, *, base_url: str, sign: Sign | None = None) -> None:
+        former = [url.rstrip("/") for url in config.former_urls if url.rstrip("/") != base_url]
+        self._present = OwnBase(base_url) if base_url else None
+        self._bases = [*([self._present] if self._present else []), *map(OwnBase, former)]
+        self._unwrapper = Unwrapper(config.prefixes, own=(base_url, *former) if base_url else tuple(former))
+        self._wrappers = Unwrapper(config.prefixes)
+        self._requests = Unwrapper(config.prefixes, forms=False)
+        self._sign = sign
+
+    def wraps_picture(self, text: str) -> bool | None:
+        """Tell whether a wrapper holds a picture by its name; one that cannot be opened may. None: no wrapper."""
+        try:
+            unwrapped = self._wrappers.unwrap(text)
+        except MirrorError:
+            return True
+        return _is_picture_by_name(unwrapped.source) if unwrapped else None
+
+    def wraps(self, text: str) -> bool | None:
+        """Tell whether a wrapper holds a source; None when it is none, or one that is put together elsewhere."""
+        try:
+            return True if self._wrappers.unwrap(text) else None
+        except AmbiguousWrapper:
+            return True
+        except MirrorError:
+            return None
+
+    def own_source(self, text: str) -> Source | None:
+        """Return the source of an address of ours, present or former, None when it is none."""
+        own = next(filter(None, (base.read(text) for base in self._bases)), None)
+        return self._way(own.source).source if own else None
+
+    def is_direct_picture(self, text: str) -> bool:
+        """Tell whether an address is a picture's own by its name, and not below our base URLs."""
+        if any(base.covers(text) for base in self._bases):
+            return False
+        try:
+            return _is_picture_by_name(read_source("https:" + text if text.startswith("//") else text))
+        except MirrorError:
+            return False
+
+    def classify(self, spot: Spot, raw: str, *, encoding: str = "") -> Address | None:
+        """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle.
+
+        `encoding` is the page's when it is not UTF-8.
+        """
+        if encoding:
+            text = as_sent(address_text(spot.read(as_utf8(raw, encoding))), encoding)
+        else:
+            text = address_text(spot.read(raw))
+        found = self._own(spot, text)
+        if found and found.kind is AddressKind.OURS:
+            return found
+        if has_expression(text) or has_expression(raw):
+            # Pug's `#{…}` begins no fragment.
+            plain = text.replace("#{", "{")
+            wraps = found is not None or self._wrappers.is_wrapper(plain) or looks_like_worker(plain)
+            return Address(spot, AddressKind.TEMPLATE, text, reason=TEMPLATE if wraps else "")
+        return found or self._foreign(spot, text)
+
+    def _own(self, spot: Spot, text: str) -> Address | None:
+        for base in self._bases:
+            own = base.read(text)
+            if own and not (own.worker_form and self._wrappers.is_wrapper(text)):
+                way = self._way(own.source)
+                written = tuple(source.url for source in way.written)
+                return Address(spot, self._kind(base, own), text, way.source, own, written=written)
+        return None
+
+    def _way(self, source: Source) -> Way:
+        """Return what a source in an address of ours wraps, as requests read it."""
+        try:
+            return self._requests.way(source)
+        except MirrorError:
+            return Way(source)
+
+    def _kind(self, base: OwnBase, own: OwnAddress) -> AddressKind:
+        if base is not self._present:
+            return AddressKind.FORMER
+        return AddressKind.UNSIGNED if self._sign and not own.is_signed(self._sign) else AddressKind.OURS
+
+    def _foreign(self, spot: Spot, text: str) -> Address | None:
+        try:
+            unwrapped = self._unwrapper.unwrap(text)
+        except MirrorError as error:
+            ours = self._present is not None and self._present.covers(text)
+            ambiguous = isinstance(error, AmbiguousWrapper)
+            return (
+                None
+                if ours
+                else Address(spot, AddressKind.UNREADABLE, text, reason=error.message, is_ambiguous=ambiguous)
+            )
+        if unwrapped is not None:
+            of_pictures = unwrapped.steps[0].partition(" ")[0] in _OF_PICTURES
+            return Address(
+                spot,
+                AddressKind.WRAPPER,
+                text,
+                unwrapped.source,
+                dropped=unwrapped.dropped,
+                options=unwrapped.options,
+                written=tuple(source.url for source in unwrapped.written(text)),
+                pictures_only=of_pictures,
+            )
+        if looks_like_worker(text):
+            reason = "looks like a CORS worker: name its address in rewrite.wrappers"
+            return Address(spot, AddressKind.UNREADABLE, text, reason=reason)
+        if self._present and self._present.covers(text):
+            return None
+        if looks_like_ours(text):
+            reason = "looks like an address of an imgmirror: name its base in rewrite.former_urls"
+            return Address(spot, AddressKind.UNREADABLE, text, reason=reason)
+        return self._direct(spot, text)
+
+    def _direct(self, spot: Spot, text: str) -> Address | None:
+        # Without a scheme the page's own counts; articles are published by https.
+        try:
+            source = read_source("https:" + text if text.startswith("//") else text)
+        except MirrorError:
+            return None
+        return Address(spot, AddressKind.DIRECT, text, source)

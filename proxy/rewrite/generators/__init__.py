@@ -1,0 +1,1 @@
+"""What site generators add to Markdown: template tags, shortcodes, expressions."""

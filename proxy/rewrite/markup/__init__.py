@@ -1,0 +1,1 @@
+"""HTML, XML and style sheets: where addresses stand in them."""

@@ -1,0 +1,1 @@
+"""The other text of a site: data files, feeds, style sheets, components."""

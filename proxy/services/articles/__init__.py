@@ -1,0 +1,1 @@
+"""Articles: rewritten by one process or many, and who uses which source."""

@@ -1,0 +1,194 @@
+"""Articles: what rewrites them with the service's own addresses, and remembering which article uses which source."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from proxy.config import Config, PresetOptions, RewriteConfig
+from proxy.dialects import Unwrapper, native
+from proxy.errors import InvalidTransform
+from proxy.images.geometry import Limits, Size, make_plan, require_within
+from proxy.images.transform import Resolved, Transform
+from proxy.rewrite.attributes.candidates import SrcsetCandidates
+from proxy.rewrite.attributes.responsive import Responsive
+from proxy.rewrite.base.kept import Shape
+from proxy.rewrite.deciding.own import Sign
+from proxy.rewrite.deciding.sizes import Canonical, Sizes
+from proxy.rewrite.quicklook import QuickLook
+from proxy.rewrite.rewriter import Rewriter
+from proxy.signing import Signer
+from proxy.source import Source, base_in_a_labels, base_spellings
+
+if TYPE_CHECKING:
+    # The store takes a while to load, and a rewrite process has no use for it.
+    from cache.originals.articles import Article, ArticleIndex
+    from cache.originals.durable_tier import Originals
+
+
+def unwrapper_of(config: Config) -> Unwrapper:
+    """Return the reader of wrappers in requests: known and configured ones, and our own addresses.
+
+    A form at a host that nobody lists is no wrapper there: what articles have always asked for stays what it was.
+    """
+    own = base_spellings((config.server.public_url, *config.rewrite.former_urls))
+    return Unwrapper(config.rewrite.prefixes, own=own, forms=False)
+
+
+async def kept_source(unwrapper: Unwrapper, kept: Originals, source: Source) -> Source:
+    """Return the source that an address stands for in the store.
+
+    That is what it wraps, but for what was kept under a wrapper's own address before its grammar was known.
+
+    Raises:
+        InvalidSource, SourceNotAllowed: what is inside cannot be served.
+    """
+    way = unwrapper.way(source)
+    for candidate in (way.source, *way.written):
+        if await kept.get(candidate.url) is not None:
+            return candidate
+    return way.source
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteSettings:
+    """What a rewriter is made of: a part of the configuration, and what its caller wants."""
+
+    config: RewriteConfig
+    base_url: str
+    keys: tuple[str, ...] = ()
+    types: tuple[str, ...] = ("image/*",)
+    all_images: bool = False
+    any_transform: bool = True
+    preset_widths: tuple[tuple[str, int], ...] = ()
+    limits: tuple[int, int] = (Limits().max_side, Limits().max_pixels)
+    responsive: bool = False
+    presets: Mapping[str, PresetOptions] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, config: Config, *, base_url: str, all_images: bool = False, responsive: bool = False
+    ) -> RewriteSettings:
+        """Return the settings that a configuration means; a host that is not ASCII is written in A-labels."""
+        written, rewrite = base_in_a_labels(base_url), config.rewrite
+        # What articles have in another spelling of this base, or of a former one, is re-pointed.
+        former = base_spellings((*rewrite.former_urls, *(() if base_url.isascii() else (base_url,))))
+        if former != rewrite.former_urls:
+            rewrite = rewrite.model_copy(update={"former_urls": former})
+        return cls(
+            rewrite,
+            written,
+            config.sources.keys,
+            config.fetch.types,
+            all_images,
+            config.any_transform,
+            _preset_widths(config),
+            (config.render.max_output_side, config.render.max_output_pixels),
+            responsive,
+            config.presets if responsive else {},
+        )
+
+    def rewriter(self) -> Rewriter:
+        """Return a rewriter whose links point at `base_url`, signed when there are keys."""
+        canonical = _canonical_within(Limits(*self.limits))
+        return Rewriter(
+            self.config,
+            base_url=self.base_url,
+            sign=_sign_with(Signer(self.keys)) if self.keys else None,
+            all_images=self.all_images,
+            types=self.types,
+            any_transform=self.any_transform,
+            preset_widths=dict(self.preset_widths),
+            canonical=canonical,
+            responsive=self._responsive(canonical) if self.responsive else None,
+        )
+
+    def quick_look(self) -> QuickLook:
+        """Return what tells which texts need not be given to the rewriter."""
+        return QuickLook(self.config, base_url=self.base_url, all_images=self.all_images)
+
+    def sizes(self) -> Sizes:
+        """Return what chooses options for places, whatever the service admits from visitors."""
+        return Sizes(
+            any_transform=True,
+            widths=self.config.widths,
+            canonical=_canonical_within(Limits(*self.limits)),
+            preset_widths=dict(self.preset_widths),
+        )
+
+    def _responsive(self, canonical: Canonical) -> Responsive:
+        shape = _shape_with(self.presets, Limits(*self.limits))
+        config = self.config
+        candidates = SrcsetCandidates(config.widths, config.body, self.any_transform, canonical, shape)
+        return Responsive(candidates, shape, sizes=config.sizes)
+
+
+def _preset_widths(config: Config) -> tuple[tuple[str, int], ...]:
+    """Return how wide pictures of each preset are at most, of those that bound it."""
+    found = ((name, Transform.parse(name).resolved(config.presets).width) for name in config.presets)
+    return tuple((name, width) for name, width in found if width is not None)
+
+
+def _canonical_within(limits: Limits) -> Canonical:
+    # An article has the same options at every picture.
+    @functools.lru_cache(maxsize=1024)
+    def canonical(options: str) -> str | None:
+        try:
+            transform = Transform.parse(options)
+            if transform.preset is None:
+                require_within(transform.resolved({}), limits)
+        except InvalidTransform:
+            return None
+        return transform.canonical()
+
+    return canonical
+
+
+def _shape_with(presets: Mapping[str, PresetOptions], limits: Limits) -> Shape:
+    @functools.lru_cache(maxsize=1024)
+    def resolved_of(options: str) -> Resolved:
+        return Transform.parse(options).resolved(presets)
+
+    def shape(options: str, natural: Size) -> Size | None:
+        if options.startswith(native.ORIGINAL):
+            # Other bytes than the present ones may have another size.
+            return natural if options == native.ORIGINAL else None
+        try:
+            resolved = resolved_of(options)
+            # What is trimmed depends on the pixels.
+            turned = natural[::-1] if resolved.rotate in {90, 270} else natural
+            is_told = not resolved.trim and resolved.format != "json"
+            return make_plan(turned, resolved, limits=limits).canvas if is_told else None
+        except InvalidTransform:
+            return None
+
+    return shape
+
+
+def _sign_with(signer: Signer) -> Sign:
+    def sign(options: str, source: Source, exp: int | None) -> str:
+        canonical = options if options.startswith(native.ORIGINAL) else Transform.parse(options).canonical()
+        return signer.sign(canonical, source.url, exp=exp)
+
+    return sign
+
+
+class Articles:
+    """The articles that a service or a command has seen."""
+
+    def __init__(self, index: ArticleIndex) -> None:
+        self._index = index
+
+    async def record(self, articles: Iterable[Article]) -> None:
+        """Remember what each article uses, instead of what it was known to use, by this name or another one.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk refused.
+        """
+        names = [
+            await self._index.record(item.name, item.sources, date=item.date, path=item.path)
+            for item in articles
+        ]
+        await self._index.heal(names)

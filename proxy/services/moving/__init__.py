@@ -1,0 +1,1 @@
+"""Stores moved: packed into archives, and unpacked from them."""

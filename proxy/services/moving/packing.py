@@ -1,0 +1,154 @@
+"""Packing: everything that is kept into one archive, beside a running service. Runs on the event loop of the command.
+
+What is purged meanwhile is not in it, what changes is in it as it was at one moment. A body is compared with its digest
+before it is written: a pack never carries damage as if it were whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from cache.base.entry import Entry
+from cache.originals.articles import Article
+from cache.originals.durable_tier import Originals
+from proxy.archives.folders import FolderWriter
+from proxy.archives.items import ArchiveWriter, OpenBody, is_warc
+from proxy.archives.warcwriting import WarcWriter
+
+log = logging.getLogger(__name__)
+
+_PIECE_BYTES = 1 << 20
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class PackReport:
+    """What was packed. damaged: sources whose present bytes are missing or not as they were kept: not in the pack.
+
+    versions_left_out: older bytes of which the same is true. bodies, body_bytes: those written, each once.
+    """
+
+    entries: int = 0
+    versions: int = 0
+    bodies: int = 0
+    body_bytes: int = 0
+    articles: int = 0
+    blocked: int = 0
+    damaged: list[str] = field(default_factory=list)
+    versions_left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to pack: with `wants`, only sources it is true for; which articles; blocks, or none."""
+
+    wants: Callable[[str], bool] | None = None
+    articles: tuple[Article, ...] = ()
+    blocks: bool = True
+
+
+def open_writer(target: Path) -> ArchiveWriter:
+    """Return a writer of the kind that the name tells: a WARC file, else a folder.
+
+    Raises:
+        OSError: it cannot be begun, or there is something of that name.
+    """
+    has_content = any(target.iterdir()) if target.is_dir() else target.exists()
+    if has_content:
+        raise FileExistsError(17, "it is there already, and an archive is never overwritten", str(target))
+    return WarcWriter(target) if is_warc(target) else FolderWriter(target)
+
+
+class Packing:
+    """Write entry after entry; the archive has its name only when all of it is there."""
+
+    def __init__(self, kept: Originals) -> None:
+        self._kept = kept
+
+    async def pack(self, target: Path, selection: Selection, progress: Progress) -> PackReport:
+        """Pack what is selected.
+
+        Raises:
+            OSError: the target cannot be written; nothing is left of it.
+        """
+        writer = await asyncio.to_thread(open_writer, target)
+        report = PackReport()
+        try:
+            total = self._kept.kept().entries
+            done = 0
+            async for entry in self._kept.entries():
+                if selection.wants is None or selection.wants(entry.source):
+                    await self._one(entry, writer, report)
+                done += 1
+                progress(done, max(done, total))
+            for article in selection.articles:
+                await asyncio.to_thread(writer.article, article)
+                report.articles += 1
+            for url, reason in await self._kept.blocks() if selection.blocks else ():
+                await asyncio.to_thread(writer.block, url, reason)
+                report.blocked += 1
+            await asyncio.to_thread(writer.finish)
+        except BaseException:
+            await asyncio.to_thread(writer.abandon)
+            raise
+        return report
+
+    async def _one(self, entry: Entry, writer: ArchiveWriter, report: PackReport) -> None:
+        if await asyncio.to_thread(self._written, entry, writer, report):
+            return
+        # Purged, changed or damaged: the entry as it is now tells which.
+        now = await self._kept.get(entry.source)
+        if now is None or (now != entry and await asyncio.to_thread(self._written, now, writer, report)):
+            return
+        log.error("%s is not packed: its body is missing or damaged", entry.source)
+        report.damaged.append(entry.source)
+
+    # In a thread
+
+    def _written(self, entry: Entry, writer: ArchiveWriter, report: PackReport) -> bool:
+        """Write an entry; return False when its present body is not as it was kept."""
+        with contextlib.ExitStack() as stack:
+            bodies = {}
+            for digest in entry.digests:
+                body = self._opened(digest, stack)
+                if body is not None:
+                    bodies[digest] = body
+                elif digest == entry.body_sha256:
+                    return False
+            whole = entry.without([digest for digest in entry.digests if digest not in bodies])
+            before = report.bodies
+            report.bodies += writer.entry(whole, bodies)
+        report.entries += 1
+        report.versions += len(whole.history)
+        report.versions_left_out += len(entry.history) - len(whole.history)
+        if report.bodies > before:
+            report.body_bytes += sum(body.size for body in bodies.values())
+        return True
+
+    def _opened(self, sha256: str, stack: contextlib.ExitStack) -> OpenBody | None:
+        try:
+            reader = stack.enter_context(self._kept.body_path(sha256).open("rb"))
+            digest, size = _digest(reader)
+        except OSError:
+            return None
+        return (
+            OpenBody(sha256, size, reader, self._kept.history.is_shared(sha256)) if digest == sha256 else None
+        )
+
+
+def _digest(reader: BinaryIO) -> tuple[str, int]:
+    """Return digest and size of an open file, which is then at its start again."""
+    digest, size = hashlib.sha256(), 0
+    while piece := reader.read(_PIECE_BYTES):
+        digest.update(piece)
+        size += len(piece)
+    reader.seek(0)
+    return digest.hexdigest(), size

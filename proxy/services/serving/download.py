@@ -1,0 +1,188 @@
+"""Downloading: an original from its origin to a file aside, hashed and looked at while it comes. Event loop.
+
+Knows the fetcher, the file aside and the figures of fetching. What the bytes are is for `judging`; whether they are
+kept, for `keeping`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cache.base.entry import Entry
+from cache.base.errors import StoreUnwritable
+from cache.originals.incoming import Incoming
+from proxy.errors import MirrorError, QueueFull, SourceFailed, SourceTimeout, SourceUnreachable
+from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
+from proxy.fetch.wayback import Copy
+from proxy.images.probe import root_of_file
+from proxy.observe.metrics import Metrics
+from proxy.prolog import RootFinder
+from proxy.services.serving.values import SourceOrder
+from proxy.source import Source
+
+SNIFF_BYTES = 4096
+"""Enough for every signature and for the start of an HTML document (WHATWG MIME Sniffing: 1445)."""
+
+LATELY_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A complete download that nobody has judged yet.
+
+    source: what was asked for. answer: what its origin said, or what a copy's keeper said of the origin. incoming: the
+    bytes, finished. head: the first `SNIFF_BYTES` of them. stamp: the generation of the source before the fetch.
+    previous: what is kept of the source. lost: the same when its body is gone. recovered: where a copy is from.
+    """
+
+    source: Source
+    answer: Fetched
+    incoming: Incoming
+    head: bytes
+    stamp: int
+    previous: Entry | None = None
+    lost: Entry | None = None
+    recovered: Mapping[str, Any] | None = None
+
+    @property
+    def claimed_type(self) -> str | None:
+        """The media type as the origin wrote it."""
+        return dict(self.answer.headers).get("content-type")
+
+
+class _HeadKeeper:
+    """A sink that passes everything on and remembers the first bytes, which decide the type."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self.head = b""
+        self._incoming = incoming
+
+    async def write(self, chunk: bytes) -> None:
+        if len(self.head) < SNIFF_BYTES:
+            self.head += chunk[: SNIFF_BYTES - len(self.head)]
+        await self._incoming.write(chunk)
+
+
+class Downloads:
+    """Download originals and copies of them, and note how origins fare."""
+
+    def __init__(self, fetcher: Fetcher, metrics: Metrics, *, now: Callable[[], float]) -> None:
+        self._fetcher = fetcher
+        self._metrics = metrics
+        self._now = now
+        self._last_good = self._last_bad = float("-inf")
+
+    @property
+    def fail(self) -> bool:
+        """Whether of the downloads of the last minutes some failed and none went well."""
+        since = self._now() - LATELY_SECONDS
+        return self._last_bad > since >= self._last_good
+
+    async def original(self, order: SourceOrder, incoming: Incoming, *, stamp: int) -> Arrival | NotModified:
+        """Ask the origin for what `order` names; its bytes go to `incoming`.
+
+        Raises:
+            MirrorError: the source cannot be had (the table of docs/api.md), or there is no room to receive it.
+        """
+        sink = _HeadKeeper(incoming)
+        given = order.last_given
+        validators = Validators(given.etag, given.last_modified, given.final_url) if given else None
+        with _room_required(), self._noted() as note:
+            answer = await self._fetcher.fetch(
+                order.source, sink, validators=validators, patient=order.patient
+            )
+            note(answer)
+        if isinstance(answer, NotModified):
+            return answer
+        await _finished(incoming)
+        return Arrival(order.source, answer, incoming, sink.head, stamp, order.entry, order.lost)
+
+    async def copy(self, order: SourceOrder, copy: Copy, incoming: Incoming, *, stamp: int) -> Arrival:
+        """Fetch a copy of what `order` names from where its origin is not.
+
+        Raises:
+            MirrorError: as `original`.
+        """
+        sink = _HeadKeeper(incoming)
+        with _room_required():
+            answer = await self._fetcher.fetch(
+                copy.source, sink, patient=order.patient, check_hop=copy.check_hop
+            )
+        if isinstance(answer, NotModified):
+            raise SourceUnreachable(detail="304 to a request without validators")
+        await _finished(incoming)
+        return Arrival(
+            order.source,
+            _as_original(answer),
+            incoming,
+            sink.head,
+            stamp,
+            lost=order.lost,
+            recovered=copy.provenance(answer.final_url),
+        )
+
+    @contextmanager
+    def _noted(self) -> Iterator[Callable[[Fetched | NotModified], None]]:
+        """Count one fetch by how it ends, and how long it takes."""
+        begun = time.perf_counter()
+        outcome = "internal"
+
+        def note(answer: Fetched | NotModified) -> None:
+            nonlocal outcome
+            outcome = "not_modified" if isinstance(answer, NotModified) else "ok"
+            self._last_good = self._now()
+
+        try:
+            yield note
+        except MirrorError as error:
+            outcome = error.code
+            if isinstance(error, SourceUnreachable | SourceTimeout | SourceFailed):
+                self._last_bad = self._now()
+            raise
+        finally:
+            self._metrics.fetch_seconds.labels(outcome).observe(time.perf_counter() - begun)
+
+
+@contextmanager
+def _room_required() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnwritable as error:
+        # Neither the store nor the temporary folder takes a byte: disk or descriptors are used up.
+        raise QueueFull("There is no room to receive the picture; try again soon.") from error
+
+
+async def _finished(incoming: Incoming) -> None:
+    with _room_required():
+        await incoming.finish()
+
+
+def _as_original(answer: Fetched) -> Fetched:
+    """Return an archive's answer with the headers that were the origin's; its own speak of the archive.
+
+    None of them says for how long the picture is fresh: `fetch.min_fresh` does, then the origin is tried again.
+    """
+    known = dict(answer.headers)
+    kept = {
+        "cache-control": "max-age=0",
+        "content-type": known.get("x-archive-orig-content-type") or known.get("content-type"),
+        "content-language": known.get("x-archive-orig-content-language"),
+        "last-modified": known.get("x-archive-orig-last-modified"),
+    }
+    return replace(answer, headers=tuple((name, value) for name, value in kept.items() if value))
+
+
+async def root_of_body(head: bytes, path: Path) -> str:
+    """Return the name of the root element of the body at `path` that begins with `head`; empty without one.
+
+    The first bytes tell for nearly all bodies; a thread reads on in a document with a long prolog only.
+    """
+    finder = RootFinder()
+    finder.feed(head)
+    return await asyncio.to_thread(root_of_file, path) if finder.searching else finder.root

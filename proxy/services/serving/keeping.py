@@ -1,0 +1,179 @@
+"""Keeping: what was judged comes into the store, is announced meanwhile, or is refused. Event loop.
+
+A commit takes as long as the disk does. A visitor waits for it a moment, so that the answer can say whether the
+original is kept; then the original is announced, and the commit goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NoReturn
+
+from cache.base.entry import Entry
+from cache.base.errors import NotKept, SourceBlocked, StoreFull, Superseded
+from cache.originals.incoming import Incoming
+from proxy.errors import SourceRemoved, SourceReplaced, SourceUnreachable
+from proxy.fetch.fetcher import NotModified
+from proxy.images.jobs import Output, Wish
+from proxy.services.serving import judging
+from proxy.services.serving.download import Arrival
+from proxy.services.serving.freshness import Freshness
+from proxy.services.serving.parts import ServingParts
+from proxy.services.serving.values import NOT_KEPT, CacheState, Obtained, SourceOrder
+from proxy.services.troubles.replacing import PLACEHOLDER, Replacing, as_set_aside
+
+log = logging.getLogger(__name__)
+
+KEEP_GRACE_SECONDS = 0.25
+"""How long a visitor waits for the disk, so that the answer can say whether the original is kept."""
+
+
+class Keeping:
+    """Keep originals.
+
+    1. Bytes that look like a placeholder for the picture that is kept are set aside; those that are known as one are
+       not taken from where nothing is kept either (`Replacing`).
+    2. When the disk takes long, the original is announced: a visitor need not wait for the disk.
+    3. It is committed. When the store takes nothing (full, broken), the bytes are answered for a minute.
+    """
+
+    def __init__(self, parts: ServingParts, freshness: Freshness) -> None:
+        self._parts = parts
+        self._freshness = freshness
+        self._replacing = Replacing(parts.store, now=parts.now)
+
+    def early(self, arrival: Arrival, entry: Entry) -> Obtained:
+        """Return an original that is still on its way to the disk, in this task, as an answer for a minute."""
+        kept = self._freshness.kept(entry, judging.state_of(arrival), stamp=arrival.stamp)
+        return replace(self._freshness.short(kept, None), ending=asyncio.current_task())
+
+    async def announce_late(
+        self, arrival: Arrival, order: SourceOrder, announced: Obtained, early: contextlib.ExitStack
+    ) -> None:
+        """Announce an original when the disk takes longer than a visitor waits; leaving `early` calls it off."""
+        with contextlib.suppress(OSError):
+            condition = await self._parts.store.condition(arrival.incoming.sha256)
+            announced = replace(announced, is_readable=condition.is_sound)
+        later = asyncio.get_running_loop().call_later(
+            KEEP_GRACE_SECONDS, self._announce, arrival, order, announced
+        )
+        early.callback(later.cancel)
+
+    def _announce(self, arrival: Arrival, order: SourceOrder, early: Obtained) -> None:
+        """Answer those who wait while the disk takes long; whether it keeps the original is not known yet."""
+        # What is to replace a kept original is judged first.
+        if arrival.previous is None and arrival.incoming.refusal is None:
+            self._parts.flight.announce(order.flight_key, early)
+
+    async def keep(self, arrival: Arrival, entry: Entry, rendered: Mapping[Wish, Output]) -> Obtained:
+        """Commit a download, and return it as an answer, whether the disk took it or not."""
+        stored = await self._commit(entry, arrival.incoming, stamp=arrival.stamp)
+        # The stamp from before the fetch: a purge that came in between must not be outlived by a memory.
+        state = judging.state_of(arrival, stored=stored)
+        obtained = replace(self._freshness.kept(entry, state, stamp=arrival.stamp), rendered=rendered)
+        if stored:
+            return obtained
+        return self._freshness.short(obtained, await asyncio.to_thread(self._bytes_of, arrival.incoming))
+
+    async def keep_vouched(
+        self, order: SourceOrder, answer: NotModified, incoming: Incoming, *, stamp: int
+    ) -> Obtained:
+        """Keep what a 304 says of an original; of one that the disk did not take before, the bytes too.
+
+        Raises:
+            SourceUnreachable: nothing was asked about.
+        """
+        if order.last_given is None:
+            raise SourceUnreachable(detail="304 to a request without validators")
+        entry = judging.entry_vouched(order.last_given, answer)
+        body = order.refused.body if order.refused else None
+        stored = await self._commit_known(entry, body, incoming, stamp=stamp)
+        state = CacheState(
+            "stale", 304, stored=stored and body is not None, detail="" if stored else NOT_KEPT
+        )
+        obtained = self._freshness.kept(entry, state, stamp=stamp)
+        return obtained if stored else self._freshness.short(obtained, body)
+
+    async def keep_refused(self, refused: Obtained) -> bool:
+        """Try once more to keep an original that the disk did not take; return whether it is kept."""
+        stamp = self._parts.store.generations.stamp(refused.entry.source)
+        async with self._parts.store.receive() as incoming:
+            return await self._commit_known(refused.entry, refused.body, incoming, stamp=stamp)
+
+    async def keep_entry(self, entry: Entry, *, stamp: int) -> None:
+        """Write an entry whose bytes were looked at again."""
+        await self._commit(entry, None, stamp=stamp)
+
+    async def objection(self, entry: Entry, arrival: Arrival) -> str:
+        """Return why bytes must not be the present ones of their source; empty when they may."""
+        if arrival.previous is not None:
+            return await self._replacing.objection(
+                entry, arrival.previous, stable_after_seconds=self._parts.config.stable_after
+            )
+        reason = ""
+        if arrival.lost is not None:
+            # No picture is left to be displaced; but what was turned down before is turned down again.
+            reason = await self._replacing.objection(entry, arrival.lost, stable_after_seconds=math.inf)
+        if not reason and await self._replacing.is_known_placeholder(entry.body_sha256, entry.source):
+            reason = PLACEHOLDER
+        return reason
+
+    async def refuse(self, entry: Entry, arrival: Arrival, reason: str) -> NoReturn:
+        """Fail as a refusal of the origin does; where something is kept of the source, set the bytes aside."""
+        if arrival.recovered is None and (arrival.previous or arrival.lost):
+            await self._set_aside(entry, arrival, reason)
+        error = SourceReplaced(detail=f"not taken: {reason}")
+        error.origin_status = arrival.answer.status
+        raise error
+
+    async def _set_aside(self, entry: Entry, arrival: Arrival, reason: str) -> None:
+        self._parts.metrics.set_aside.labels(reason).inc()
+        log.warning("%s gives other bytes that are set aside: %s", entry.source, reason)
+        try:
+            former = as_set_aside(entry, reason)
+            await self._parts.store.history.set_aside(
+                entry.source, former, arrival.incoming, stamp=arrival.stamp
+            )
+            if reason == PLACEHOLDER:
+                await self._replacing.put_back(entry.body_sha256, arrival.source.origin)
+        except NotKept as refused:
+            log.info("what %s gave could not be set aside: %s", entry.source, refused)
+
+    async def _commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int) -> bool:
+        try:
+            await self._parts.store.commit(entry, incoming, stamp=stamp)
+        except SourceBlocked as error:
+            raise SourceRemoved from error
+        except Superseded:
+            log.info("%s was purged or changed while it was fetched", entry.source)
+            return False
+        except StoreFull:
+            log.warning("no room to keep %s", entry.source)
+        except NotKept as error:
+            log.error("cannot keep %s: %s", entry.source, error)
+        else:
+            return True
+        self._parts.metrics.not_kept.inc()
+        return False
+
+    async def _commit_known(
+        self, entry: Entry, body: bytes | None, incoming: Incoming, *, stamp: int
+    ) -> bool:
+        """Keep an entry whose body is kept already, or is at hand in memory."""
+        if body is None:
+            return await self._commit(entry, None, stamp=stamp)
+        await incoming.write(body)
+        await incoming.finish()
+        return await self._commit(entry, incoming, stamp=stamp)
+
+    def _bytes_of(self, incoming: Incoming) -> bytes:
+        """Return the bytes of a body that is not kept, or not yet: on a disk that hangs it may be on its way."""
+        try:
+            return incoming.path.read_bytes()
+        except FileNotFoundError:
+            return self._parts.store.body_path(incoming.sha256).read_bytes()

@@ -1,0 +1,424 @@
+"""What is kept of a source, and what answers when a refresh fails: the one way to bytes that can be served. Event loop.
+
+Knows what is kept, whether it is fresh, and what is remembered of failures; how an original is fetched, judged and
+kept is for `way.OriginalWay`. Nothing of HTTP requests or of variants here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from cache.across.failures import Failure
+from cache.base.entry import Entry
+from cache.base.errors import CacheError
+from proxy.config import FetchConfig
+from proxy.errors import MirrorError, NotFound, SourceError, SourceRemoved
+from proxy.fetch.wayback import Copy
+from proxy.images.jobs import Inspection, Wish
+from proxy.services.serving import judging
+from proxy.services.serving.download import Downloads
+from proxy.services.serving.freshness import Freshness
+from proxy.services.serving.keeping import Keeping
+from proxy.services.serving.parts import ServingParts
+from proxy.services.serving.values import NOT_KEPT, NOT_KEPT_HIT, CacheState, Obtained, SourceOrder
+from proxy.services.troubles.negatives import Negatives
+from proxy.services.troubles.recovery import Recovery
+from proxy.source import Source
+
+log = logging.getLogger(__name__)
+
+REFRESH_GRACE_SECONDS = 1.0
+"""How long a visitor waits for the refresh of a stale original before the kept one is answered."""
+
+VERSION_SECONDS = 86400.0
+"""How long browsers may keep a version by its digest: it never changes, but it may be purged."""
+
+MAX_KNOWN = 4096
+"""Entries in memory, 3 to 5 KB each, 12 KB where an origin talks too much, so that a hit in the variant store need not
+read one from the disk."""
+
+
+class FetchesOriginals(Protocol):
+    """The way of an original from its origin into the store (`way.OriginalWay`)."""
+
+    async def fetch(self, order: SourceOrder) -> Obtained:
+        """Fetch what `order` names, and keep it."""
+
+    async def fetch_copy(
+        self, order: SourceOrder, copy: Copy, *, downloaded: Callable[[], None] = lambda: None
+    ) -> Obtained:
+        """Fetch a copy of what `order` names, and keep it."""
+
+
+class KeptOriginals:
+    """Obtain an original.
+
+    1. A source blocked by a purge is refused.
+    2. A fresh entry is used; the origin is not asked.
+    3. A stale entry is refreshed with its validators. Whatever fails (network, status, type, size, check), the
+       kept original is answered and the failure remembered (`Negatives`), so that a dead origin is not asked by
+       every visitor. A refresh that takes long goes on behind the answer; one that the origin allows to
+       (stale-while-revalidate) from the beginning.
+    4. An absent source is fetched, checked and kept (`OriginalWay`), unless it failed again and again a while ago, or
+       with an answer that the origin called fresh. One that is dead is looked for elsewhere (`Recovery`).
+    5. What the disk does not take is answered from memory for a minute. Then the origin is asked again with its
+       validators, and the bytes in memory are kept when it answers 304, or gives nothing.
+
+    One fetch per source at a time, across tasks and worker processes.
+    """
+
+    def __init__(
+        self,
+        parts: ServingParts,
+        freshness: Freshness,
+        downloads: Downloads,
+        keeping: Keeping,
+        way: FetchesOriginals,
+    ) -> None:
+        self._parts = parts
+        self._freshness = freshness
+        self._downloads = downloads
+        self._keeping = keeping
+        self._way = way
+        self._recovery = Recovery(parts.fetcher, parts.store.articles, parts.metrics, now=parts.now)
+        self._recovery.reconfigure(parts.config)
+        self._known: OrderedDict[str, Obtained] = OrderedDict()
+        self._negatives = Negatives(
+            parts.store.failures, parts.config, now=parts.now, stamp_of=parts.store.generations.stamp
+        )
+        self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
+
+    def reconfigure(self, config: FetchConfig) -> None:
+        """Take new settings for the fetches that begin from now on."""
+        self._parts.config = config
+        self._negatives.reconfigure(config)
+        self._recovery.reconfigure(config)
+        self.forget_known()
+
+    def forget_known(self) -> None:
+        """Forget the entries in memory: they are read from the disk again when they are asked for."""
+        self._known.clear()
+
+    async def obtain(  # noqa: PLR0913 - what callers differ in
+        self,
+        source: Source,
+        wishes: tuple[Wish, ...] = (),
+        *,
+        patient: bool = False,
+        date: float | None = None,
+        accept: Callable[[Obtained], bool] | None = None,
+        look: SourceOrder | None = None,
+        written: tuple[Source, ...] = (),
+    ) -> Obtained:
+        """Return the original of `source`, fetching it when it must be.
+
+        `patient`: wait for the origin's turn as long as it takes, and ask for what was never kept whatever is
+        remembered of it; for warming, where no visitor waits.
+        `accept`: take an original that is still on its way to the disk (`Obtained.ending`) when this says so.
+        `look`: what the caller has just found out.
+        `written`: the wrappers' own addresses by which it was asked for, for when its origin is dead.
+
+        Raises:
+            MirrorError: any of docs/api.md, "Errors", when the source was never kept and cannot be had now.
+        """
+        if look is None or look.stamp != self._parts.store.generations.stamp(source.url):
+            look = await self.look(source)
+        known = look.known
+        if known is not None and self._freshness.is_fresh(known):
+            return known
+        order = replace(look, wishes=wishes, patient=patient, refused=self._refused(source, look.stamp))
+        if known is not None:
+            return await self._refreshed(order, known.entry)
+        try:
+            return await self._fetch_once(replace(order, date=date, written=written), accept)
+        except SourceError:
+            if (salvaged := await self._parts.store.salvage(source.url)) is None:
+                raise
+            kept = Obtained(salvaged, CacheState(), order.stamp, fresh_until=self._parts.now())
+            return self._freshness.corrupt(kept, salvaged.body_size)
+
+    async def look(self, source: Source) -> SourceOrder:
+        """Return what is kept of `source`; what was answered before counts as kept, once the disk has it.
+
+        Raises:
+            SourceNotAllowed: it was purged with a block.
+        """
+        stamp = self._parts.store.generations.stamp(source.url)
+        await self._parts.flight.landed(SourceOrder(source, stamp).flight_key)
+        return SourceOrder(source, stamp, await self._looked_up(source, stamp))
+
+    async def obtain_again(
+        self,
+        source: Source,
+        wishes: tuple[Wish, ...] = (),
+        *,
+        patient: bool = False,
+        date: float | None = None,
+    ) -> Obtained:
+        """Fetch the original of a source whose kept body has vanished from the disk, as if it were not kept.
+
+        `patient`, `date`: as `obtain` has them.
+
+        Raises:
+            MirrorError: any of docs/api.md, "Errors", but `internal`.
+        """
+        stamp = self._parts.store.generations.stamp(source.url)
+        lost = await self._parts.store.get(source.url)
+        order = SourceOrder(source, stamp, wishes=wishes, patient=patient, date=date, lost=lost)
+        if not patient:
+            await self._require_no_failure(order)
+
+        async def nothing() -> None:
+            return None
+
+        async def work() -> Obtained:
+            return await self._fetched_or_noted(order)
+
+        return await self._parts.flight.run(f"again {order.flight_key}", peek=nothing, work=work)
+
+    async def obtain_version(self, source: Source, sha256: str) -> Obtained:
+        """Return the bytes with a digest that came from `source` at some time; no origin is asked.
+
+        Raises:
+            SourceNotAllowed: it was purged with a block.
+            NotFound: these bytes are not kept of it.
+        """
+        stamp = self._parts.store.generations.stamp(source.url)
+        is_blocked, entry = await self._parts.store.look_up(source.url)
+        if is_blocked:
+            raise SourceRemoved
+        if entry is None or sha256 not in entry.digests:
+            raise NotFound("This version of the picture is not kept.")
+        version = entry if entry.body_sha256 == sha256 else entry.promoting(sha256)
+        fresh_until = self._parts.now() + VERSION_SECONDS
+        obtained = Obtained(version, CacheState(detail="original"), stamp, fresh_until=fresh_until)
+        if version is entry:
+            return await self.whole(source, obtained)
+        try:
+            condition = await self._parts.store.condition(sha256)
+        except OSError as error:
+            raise NotFound("This version of the picture is not kept.", detail=str(error)) from error
+        return obtained if condition.is_sound else self._freshness.corrupt(obtained, condition.size)
+
+    async def whole(self, source: Source, obtained: Obtained, wishes: tuple[Wish, ...] = ()) -> Obtained:
+        """Return `obtained` when its body is as it was kept, else what the origin gives now.
+
+        While the origin gives nothing, the damaged bytes are answered, and each request asks it again at the pace
+        of its failures.
+
+        Raises:
+            MirrorError: there are no bytes to answer, and the origin gives none.
+        """
+        if obtained.body is not None or obtained.ending is not None or obtained.is_corrupt:
+            return obtained
+        try:
+            condition = await self._parts.store.condition(obtained.entry.body_sha256)
+        except OSError as error:
+            log.warning("the body of %s cannot be read: %s", source, error)
+            return await self.obtain_again(source, wishes)
+        if condition.is_sound:
+            return obtained
+        again = asyncio.ensure_future(self.obtain_again(source, wishes))
+        try:
+            return await asyncio.wait_for(asyncio.shield(again), REFRESH_GRACE_SECONDS)
+        except TimeoutError:
+            again.add_done_callback(self._log_late_refresh(source))
+        except SourceRemoved:
+            raise
+        except (MirrorError, CacheError, OSError) as error:
+            _log_failure(source, error)
+        return self._freshness.corrupt(obtained, condition.size)
+
+    async def relooked(self, obtained: Obtained, inspection: Inspection) -> Obtained:
+        """Return a kept original with what another look at it has found, and keep that."""
+        entry = judging.entry_relooked(obtained.entry, inspection)
+        if entry is None:
+            return obtained
+        await self._keeping.keep_entry(entry, stamp=obtained.stamp)
+        self._known.pop(entry.source, None)
+        return replace(obtained, entry=entry)
+
+    async def peek(self, source: Source) -> Entry | None:
+        """Return what is kept of `source` without asking its origin; what was answered before counts as kept."""
+        stamp = self._parts.store.generations.stamp(source.url)
+        await self._parts.flight.landed(SourceOrder(source, stamp).flight_key)
+        return await self._parts.store.get(source.url)
+
+    async def failure_of(self, source: Source) -> MirrorError | None:
+        """Return why a source could not be had, while that is remembered and it is not asked for again."""
+        stamp = self._parts.store.generations.stamp(source.url)
+        return await self._negatives.remembered(source, stamp=stamp)
+
+    async def _looked_up(self, source: Source, stamp: int) -> Obtained | None:
+        """Return what is kept of a source whose stamp was read before, fresh or not.
+
+        What was read under the same stamp is still true while it is fresh: a block, a purge or other bytes change
+        the stamp, and a refresh only makes it fresh for longer.
+        """
+        known = self._known.get(source.url)
+        if known is not None and known.stamp == stamp and known.fresh_until > self._parts.now():
+            return known
+        refused = self._refused(source, stamp)
+        if refused is not None and refused.fresh_until > self._parts.now():
+            return replace(refused, state=NOT_KEPT_HIT)
+        is_blocked, entry = await self._parts.store.look_up(source.url)
+        if is_blocked:
+            raise SourceRemoved
+        self._known.pop(source.url, None)
+        if entry is None:
+            return None
+        known = self._known[source.url] = self._freshness.kept(entry, CacheState(), stamp=stamp)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+        return known
+
+    def _refused(self, source: Source, stamp: int) -> Obtained | None:
+        """Return what the disk did not take of a source, however long ago, while it is in memory."""
+        held = self._parts.memory.get((NOT_KEPT, source.url))
+        return held if isinstance(held, Obtained) and held.stamp == stamp else None
+
+    def _note_refusal(self, source: Source, obtained: Obtained) -> None:
+        key = (NOT_KEPT, source.url)
+        if obtained.is_refused:
+            held = replace(obtained, rendered={}, rendering={})
+            self._parts.memory.put(key, held, size=len(obtained.body or b""))
+        else:
+            self._parts.memory.remove(key)
+
+    @property
+    def fetches_fail(self) -> bool:
+        """Whether of the fetches of the last minutes some failed and none went well."""
+        return self._downloads.fail
+
+    @property
+    def open_circuits(self) -> int:
+        """How many origins this process leaves alone because they do not answer."""
+        return self._parts.fetcher.open_circuits
+
+    async def _refreshed(self, order: SourceOrder, entry: Entry) -> Obtained:
+        if self._freshness.may_fall_back(entry):
+            known = await self._negatives.remembered(order.source, stamp=order.stamp)
+            if known:
+                self._parts.metrics.not_asked.inc()
+                return self._freshness.fallback(entry, known, stamp=order.stamp)
+        refresh = asyncio.ensure_future(self._fetch_once(order))
+        # Whoever warms wants what the origin has now.
+        if not order.patient and self._freshness.may_refresh_behind(entry):
+            refresh.add_done_callback(self._log_late_refresh(order.source))
+            return self._freshness.stale_hit(entry, stamp=order.stamp)
+        # `min_fresh = 0` is the operator's wish to follow the origin to the letter: then every visitor waits.
+        grace = REFRESH_GRACE_SECONDS if self._parts.config.min_fresh else None
+        try:
+            return await asyncio.wait_for(asyncio.shield(refresh), grace)
+        except TimeoutError:
+            refresh.add_done_callback(self._log_late_refresh(order.source))
+            return self._freshness.fallback(entry, None, stamp=order.stamp)
+        except SourceRemoved:
+            raise
+        except (MirrorError, CacheError, OSError) as error:
+            _log_failure(order.source, error)
+            if not self._freshness.may_fall_back(entry):
+                raise
+            return self._freshness.fallback(entry, error, stamp=order.stamp)
+
+    def _log_late_refresh(self, source: Source) -> Callable[[asyncio.Future[Obtained]], None]:
+        def log_it(done: asyncio.Future[Obtained]) -> None:
+            error = None if done.cancelled() else done.exception()
+            if isinstance(error, Exception):
+                _log_failure(source, error)
+
+        return log_it
+
+    # Failures
+
+    async def _require_no_failure(self, order: SourceOrder) -> None:
+        """Raise the failure of a source that is still believed."""
+        known = await self._negatives.remembered(order.source, stamp=order.stamp)
+        if known:
+            self._parts.metrics.not_asked.inc()
+            raise known
+
+    def _require_none_of(self, order: SourceOrder, failure: Failure | None, *, begun: float) -> None:
+        """Raise what is remembered of a source, as far as it keeps it from being asked."""
+        if order.entry is None and not order.patient and (known := self._negatives.believed(failure)):
+            self._parts.metrics.not_asked.inc()
+            raise known
+        # While we waited for our turn another process may have found out.
+        if known := self._negatives.since(failure, begun):
+            raise known
+
+    async def _fetched_or_noted(self, order: SourceOrder) -> Obtained:
+        try:
+            obtained = await self._way.fetch(order)
+        except MirrorError as error:
+            if order.refused and await self._keeping.keep_refused(order.refused):
+                self._parts.memory.remove((NOT_KEPT, order.source.url))
+                await self._negatives.note(order.source, error, stamp=order.stamp, kept=True)
+                return self._freshness.fallback(order.refused.entry, error, stamp=order.stamp)
+            kept = order.entry is not None
+            if not kept and not await self._is_kept_as_written(order):
+                recovered = await self._recovered(order, error)
+                if recovered:
+                    return recovered
+            await self._negatives.note(order.source, error, stamp=order.stamp, kept=kept)
+            raise
+        self._note_refusal(order.source, obtained)
+        if order.entry is not None or order.lost is not None:
+            await self._negatives.forget(order.source, stamp=order.stamp)
+        return obtained
+
+    async def _recovered(self, order: SourceOrder, error: MirrorError) -> Obtained | None:
+        async def fetch(copy: Copy, downloaded: Callable[[], None]) -> Obtained:
+            return await self._way.fetch_copy(order, copy, downloaded=downloaded)
+
+        return await self._recovery.recover(order, error, fetch)
+
+    async def _is_kept_as_written(self, order: SourceOrder) -> bool:
+        """Tell whether an original is kept under a wrapper's own address: it answers, and nothing takes its place."""
+        for source in order.written:
+            if await self._parts.store.get(source.url) is not None:
+                return True
+        return False
+
+    # Fetching
+
+    async def _fetch_once(
+        self, order: SourceOrder, accept: Callable[[Obtained], bool] | None = None
+    ) -> Obtained:
+        source, entry, key = order.source, order.entry, order.flight_key
+        wanted = self._wanted.setdefault(key, {})
+        wanted[order.wishes] = None
+        order = replace(order, wanted=wanted)
+
+        begun = self._parts.now()
+
+        async def peek() -> Obtained | None:
+            stamp = self._parts.store.generations.stamp(source.url)
+            failure_key = self._negatives.key(source, stamp=order.stamp)
+            found, failure = await self._parts.store.get_and_failure(source.url, failure_key)
+            # Whoever refreshed it did so after us, whatever the clocks say.
+            if found is not None and (entry is None or found.validated_at != entry.validated_at):
+                return self._freshness.kept(found, CacheState(), stamp=stamp)
+            self._require_none_of(order, failure, begun=begun)
+            return None
+
+        async def work() -> Obtained:
+            return await self._fetched_or_noted(order)
+
+        try:
+            return await self._parts.flight.run(key, peek=peek, work=work, accept=accept)
+        finally:
+            self._wanted.pop(key, None)
+
+
+def _log_failure(source: Source, error: Exception) -> None:
+    if isinstance(error, MirrorError):
+        log.info("refresh of %s failed: %s %s", source, error.code, error.detail)
+    else:
+        # Our own trouble, not the origin's: the next visitor may have more luck.
+        log.warning("refresh of %s failed: %r", source, error)

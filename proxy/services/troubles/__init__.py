@@ -1,0 +1,1 @@
+"""What goes wrong with sources and pictures: remembered, told apart, made up for."""

@@ -1,0 +1,143 @@
+"""Recovery: a source that was never kept and whose origin is dead, from where a copy may be. Runs on the event loop.
+
+Knows which failures mean that a picture is dead, when its article was written, and in which order to look.
+A copy is checked as an original is, and more strictly: what is damaged or a single pixel is not kept, the next
+copy is tried. Refuses to know how archives are asked (`proxy.fetch.wayback`) and what is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Protocol, TypeVar
+
+from cache.originals.articles import ArticleIndex
+from proxy.config import FetchConfig
+from proxy.errors import MirrorError, NotAnImage, QueueFull, SourceError, SourceRemoved
+from proxy.fetch.fetcher import Fetcher
+from proxy.fetch.wayback import Copy, Wayback, wrapper_copies, written_copy
+from proxy.observe.metrics import Metrics
+from proxy.source import Source
+
+log = logging.getLogger(__name__)
+
+DEAD = frozenset(
+    {"dns", "connect", "tls", "unreachable", "timeout", "refused", "not_found", "gone", "unusable"}
+)
+"""Kinds of failure after which a copy is looked for. Not: busy, out of order (5xx), too large."""
+
+
+class DeadSource(Protocol):
+    """What is asked for in vain (`SourceOrder`)."""
+
+    @property
+    def source(self) -> Source:
+        """The source."""
+
+    @property
+    def written(self) -> tuple[Source, ...]:
+        """The wrappers' addresses by which it was asked for."""
+
+    @property
+    def date(self) -> float | None:
+        """When its article was written, unix seconds."""
+
+    @property
+    def patient(self) -> bool:
+        """Whether nobody waits for it."""
+
+
+T = TypeVar("T")
+
+FetchCopy = Callable[[Copy, Callable[[], None]], Awaitable[T]]
+"""Fetches a copy, judges it and keeps it; calls its second argument when all of it is here."""
+
+
+class Recovery:
+    """Recover dead sources, as the configuration allows.
+
+    1. Captures of the Wayback Machine near the day of the article, best first.
+    2. The wrappers by whose addresses it was asked for.
+    3. Caches of other wrappers, in the order of the configuration.
+
+    For a visitor all of it takes as long as a fetch may take; warming takes the time it needs.
+    """
+
+    def __init__(
+        self, fetcher: Fetcher, articles: ArticleIndex, metrics: Metrics, *, now: Callable[[], float]
+    ) -> None:
+        self._fetcher = fetcher
+        self._articles = articles
+        self._metrics = metrics
+        self._now = now
+        self._config = FetchConfig()
+        self._wayback: Wayback | None = None
+
+    def reconfigure(self, config: FetchConfig) -> None:
+        """Take new settings for the recoveries that begin from now on."""
+        if config.wayback != self._config.wayback or config.types != self._config.types:
+            self._wayback = Wayback(self._fetcher, config, now=self._now) if config.wayback else None
+        self._config = config
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is anywhere to look besides the wrappers of the articles."""
+        return bool(self._wayback or self._config.recover_wrappers)
+
+    async def recover(self, dead: DeadSource, error: MirrorError, fetch: FetchCopy[T]) -> T | None:
+        """Return a copy of a source that failed with `error`, kept; None when there is none."""
+        if not (self.enabled or dead.written) or not is_dead(error):
+            return None
+        try:
+            async with asyncio.timeout(None if dead.patient else self._config.timeout) as limit:
+                return await self._first_good(dead, fetch, limit)
+        except TimeoutError:
+            log.info("no copy of %s was found in time", dead.source)
+            return None
+
+    async def _first_good(self, dead: DeadSource, fetch: FetchCopy[T], limit: asyncio.Timeout) -> T | None:
+        async with aclosing(self._copies(dead)) as copies:
+            async for copy in copies:
+                obtained = await self._fetched(copy, fetch, limit)
+                if obtained is not None:
+                    self._metrics.recovered.labels(copy.place).inc()
+                    log.warning("recovered %s from %s", dead.source, copy.source)
+                    return obtained
+        return None
+
+    async def _fetched(self, copy: Copy, fetch: FetchCopy[T], limit: asyncio.Timeout) -> T | None:
+        end = limit.when()
+        try:
+            # What is here is checked and kept to the end: somebody may have been answered with it already.
+            return await fetch(copy, lambda: limit.reschedule(None))
+        except (SourceRemoved, QueueFull):
+            raise
+        except MirrorError as error:
+            log.info("%s is no good copy: %s", copy.source, error.detail or error.code)
+            if self._wayback and copy.place == "wayback":
+                self._wayback.note(error)
+            limit.reschedule(end)
+            return None
+
+    async def _copies(self, dead: DeadSource) -> AsyncGenerator[Copy, None]:
+        if self._wayback and not self._wayback.busy:
+            near = dead.date
+            if near is None:
+                near = await self._articles.date_of(dead.source.url)
+            captures = self._wayback.copies(dead.source, near=near, patient=dead.patient)
+            async with aclosing(captures) as found:
+                async for copy in found:
+                    yield copy
+        for source in dead.written:
+            yield written_copy(source)
+        for copy in wrapper_copies(dead.source, self._config.recover_wrappers):
+            yield copy
+
+
+def is_dead(error: MirrorError) -> bool:
+    """Tell whether a failure means that the origin does not have the picture any more."""
+    if isinstance(error, NotAnImage):
+        return True
+    return isinstance(error, SourceError) and error.failure in DEAD

@@ -1,0 +1,1 @@
+"""What an owner asks of a store: purge, repair, count by origin and article."""

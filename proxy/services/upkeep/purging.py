@@ -1,0 +1,294 @@
+"""Purging: delete kept originals on request, by source, origin, article or date; the only way anything kept goes.
+
+Runs on the event loop of a worker or of the command; true for every process when it returns, because the store
+changes the generation of each source, which all memories compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from cache.base.entry import Entry
+from cache.base.errors import CacheError, NotKept
+from cache.originals.articles import ArticleIndex
+from cache.originals.durable_tier import Originals
+from cache.originals.keeper import Gone, Purged
+from cache.variants.bounded_tier import Variants
+from proxy.config import parse_duration
+from proxy.dialects import Unwrapper
+from proxy.errors import InvalidRequest, InvalidSource, QueueFull
+from proxy.source import Source, origin_of
+
+MAX_REFUSED = 16
+"""Sources that the disk may refuse before a purge gives up: one file may be stuck, a whole disk need not be tried."""
+
+NAMED = 3
+"""Sources named in the message of a purge that was refused."""
+
+Progress = Callable[[int], None]
+"""Called with the number of sources looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeWish:
+    """What to purge: one of source, origin and article at most, and when their bytes came (unix seconds).
+
+    before, since: only originals (with `history`: versions) whose bytes came before, or not before, that moment.
+    history: leave the present original and delete older versions: those that were displaced, or set aside, more than
+    `older_than_seconds` ago; of each source the `keep` newest stay. `block` refuses the sources for good.
+    """
+
+    source: str | None = None
+    origin: str | None = None
+    article: str | None = None
+    before: float | None = None
+    since: float | None = None
+    history: bool = False
+    older_than_seconds: float | None = None
+    keep: int | None = None
+    dry_run: bool = False
+    block: bool = False
+
+    @property
+    def has_date(self) -> bool:
+        """Whether the moment matters when bytes came."""
+        return self.before is not None or self.since is not None
+
+    def came_then(self, fetched_at: float) -> bool:
+        """Whether bytes that came at that moment are meant."""
+        return (self.before is None or fetched_at < self.before) and (
+            self.since is None or fetched_at >= self.since
+        )
+
+    def problem(self) -> str:
+        """Return what is wrong with the request, or an empty text."""
+        named = sum(value is not None for value in (self.source, self.origin, self.article))
+        by_history = self.older_than_seconds is not None or self.keep is not None
+        if named > 1:
+            return "Name only one of source, origin and article."
+        if self.history and self.block:
+            return "block refuses sources; it does not go with history."
+        if self.history and not (by_history or self.has_date):
+            return "history needs older_than, keep, before or since; keep of 0 means all of it."
+        if by_history and not self.history:
+            return "older_than and keep belong to history."
+        if not named and not self.history and not self.has_date:
+            return "Name exactly one of source, origin and article, or a date."
+        return ""
+
+
+def wanted(
+    *, before: str | None = None, since: str | None = None, older_than: str | None = None, **others: Any
+) -> PurgeWish:
+    """Return what is wanted, dates and ages given as text: `2024-01-31`, `2024-01-31T12:00:00+01:00`, `90d`.
+
+    Raises:
+        ValueError: a date or an age cannot be read, or `keep` is negative.
+    """
+    if others.get("keep") is not None and others["keep"] < 0:
+        raise ValueError("keep is a whole number from 0 on.")
+    return PurgeWish(
+        before=None if before is None else _moment(before, name="before"),
+        since=None if since is None else _moment(since, name="since"),
+        older_than_seconds=None if older_than is None else parse_duration(older_than),
+        **others,
+    )
+
+
+def _moment(text: str, *, name: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name} is a date such as 2024-01-31, or a time with it (UTC).") from None
+
+
+@dataclass(slots=True)
+class PurgeReport:
+    """purged: sources whose original is gone; shared: those left because another article uses them.
+
+    versions: with `history`, how many are gone, of the sources in `purged`.
+    """
+
+    purged: list[str] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
+    blocked: list[str] = field(default_factory=list)
+    versions: int = 0
+    freed_bytes: int = 0
+    dry_run: bool = False
+
+
+class PurgeRefused(QueueFull):
+    """The disk, or a lock, refused a part of a purge; `report` says what was done all the same."""
+
+    retry_after_seconds = 60
+
+    def __init__(self, report: PurgeReport, refused: list[str], reason: str, *, all_tried: bool) -> None:
+        named = ", ".join(refused[:NAMED])
+        more = "" if len(refused) <= NAMED else f" and {len(refused) - NAMED} more"
+        rest = "" if all_tried else "; others were not tried"
+        super().__init__(
+            f"The store refused: {reason}. Purged: {len(report.purged)}. Not purged: {named}{more}{rest}."
+            " Ask again when the store can be written."
+        )
+        self.report = report
+
+
+class Purging:
+    """Purge what is wanted.
+
+    1. The sources are listed: one, those of an origin, those of an article that no other known article uses, or
+       all of them; those of a wrong date are left out.
+    2. Each is blocked first when that is asked for, so that nothing fetches it again in between.
+    3. Its entry goes, its body with the last entry that has it, then the variants of that body.
+    4. Remembered failures are forgotten as well: who purges wants the next request to ask. So is an article whose
+       pictures were purged, until `warm` or `rewrite` meets it again.
+    A source that the disk refuses is passed by, and an article of such a source is not forgotten.
+    With `history` 2. and 3. are: older versions leave the entry, then the bodies that no other entry has.
+    """
+
+    def __init__(
+        self,
+        kept: Originals,
+        variants: Variants,
+        articles: ArticleIndex,
+        *,
+        unwrapper: Unwrapper,
+        now: Callable[[], float],
+    ) -> None:
+        self.unwrapper = unwrapper
+        self._kept = kept
+        self._variants = variants
+        self._articles = articles
+        self._now = now
+
+    async def purge(self, wanted: PurgeWish, progress: Progress = lambda _done: None) -> PurgeReport:
+        """Delete, or with `dry_run` say what would be deleted.
+
+        Raises:
+            InvalidRequest: `PurgeWish.problem`.
+            InvalidSource, SourceNotAllowed: the source or origin cannot be read.
+            PurgeRefused: the disk refused; it says what was purged and what was not.
+            StoreUnreadable: what is kept cannot be listed.
+        """
+        if problem := wanted.problem():
+            raise InvalidRequest(problem)
+        report = PurgeReport(dry_run=wanted.dry_run)
+        would_go: Gone | None = {} if wanted.dry_run else None
+        refused: list[str] = []
+        done, reason = 0, ""
+        async for url in self._sources(wanted, report):
+            try:
+                await self._take(url, wanted, report, would_go)
+            except CacheError as error:
+                refused.append(url)
+                reason = str(error) if isinstance(error, NotKept) else "it cannot be read or locked now"
+                # Another program may hold a lock for long, and a disk that refuses this often refuses everything.
+                if not isinstance(error, NotKept) or len(refused) == MAX_REFUSED:
+                    raise PurgeRefused(report, refused, reason, all_tried=False) from error
+            done += 1
+            progress(done)
+        if refused:
+            raise PurgeRefused(report, refused, reason, all_tried=True)
+        if not wanted.dry_run and not wanted.history:
+            await self._forget(wanted, report)
+        return report
+
+    async def _take(self, url: str, wanted: PurgeWish, report: PurgeReport, would_go: Gone | None) -> None:
+        purged = await (self._trim if wanted.history else self._purge_one)(url, wanted, report, would_go)
+        if purged is not None and purged.found:
+            report.purged.append(url)
+            report.freed_bytes += purged.freed_bytes
+            report.versions += len(purged.versions)
+            if not wanted.dry_run:
+                await self._forget_variants(purged)
+
+    async def _sources(self, wanted: PurgeWish, report: PurgeReport) -> AsyncIterator[str]:
+        if wanted.source is not None:
+            way = self.unwrapper.way(Source.parse(wanted.source))
+            yield way.source.url
+            for source in way.written:
+                # Kept before the grammar of its address was known.
+                if await self._kept.get(source.url) is not None:
+                    yield source.url
+        elif wanted.article is not None:
+            only, shared = await self._articles.sources_only_in(wanted.article)
+            report.shared.extend(shared)
+            for url in only:
+                yield url
+        else:
+            origin = _origin(wanted.origin) if wanted.origin is not None else None
+            async for entry in self._kept.entries():
+                if origin is None or origin_of(entry.source) == origin:
+                    yield entry.source
+
+    async def _purge_one(
+        self, url: str, wanted: PurgeWish, report: PurgeReport, would_go: Gone | None
+    ) -> Purged | None:
+        if wanted.has_date:
+            entry = await self._kept.get(url)
+            if entry is None or not wanted.came_then(entry.fetched_at):
+                return None
+        if wanted.block:
+            if would_go is None:
+                await self._kept.block(url, "purged with block")
+            report.blocked.append(url)
+        if would_go is not None:
+            return await self._kept.purge_preview(url, would_go)
+        return await self._kept.purge(url)
+
+    async def _forget(self, wanted: PurgeWish, report: PurgeReport) -> None:
+        """Forget the failures of sources that are in no list because nothing of them is kept, and what an article used.
+
+        Failures of a source and of an article's sources are forgotten with their purge.
+        """
+        if wanted.article is not None and not wanted.has_date:
+            # Else what two articles share could never be purged with the second one.
+            try:
+                await self._articles.forget(wanted.article)
+            except NotKept as error:
+                what = f"what is known of the article {wanted.article}"
+                raise PurgeRefused(report, [what], str(error), all_tried=True) from error
+        if wanted.origin is not None:
+            self._kept.generations.bump(_origin(wanted.origin))
+        elif wanted.has_date and wanted.source is None and wanted.article is None:
+            await self._kept.failures.forget_where(lambda failure: wanted.came_then(failure.at))
+
+    async def _trim(
+        self, url: str, wanted: PurgeWish, _report: PurgeReport, would_go: Gone | None
+    ) -> Purged | None:
+        now = self._now()
+        return await self._kept.history.purge(
+            url,
+            lambda entry: _versions_to_go(entry, wanted, now=now),
+            would_go=would_go,
+        )
+
+    async def _forget_variants(self, purged: Purged) -> None:
+        for sha256 in purged.bodies:
+            await self._variants.evict(sha256)
+
+
+def _versions_to_go(entry: Entry, wanted: PurgeWish, *, now: float) -> frozenset[str]:
+    """Return the digests of the versions of an entry that `wanted` means; the history stands newest first."""
+    chosen = set()
+    displaced_at = entry.fetched_at
+    for number, item in enumerate(entry.history):
+        # Bytes that never were the present ones became history when they came.
+        since = item.fetched_at if item.note else displaced_at
+        displaced_at = displaced_at if item.note else item.fetched_at
+        old_enough = wanted.older_than_seconds is None or now - since >= wanted.older_than_seconds
+        if old_enough and number >= (wanted.keep or 0) and wanted.came_then(item.fetched_at):
+            chosen.add(item.body_sha256)
+    return frozenset(chosen)
+
+
+def _origin(text: str) -> str:
+    source = Source.parse(text)
+    if source.target != "/":
+        # Whoever writes a path means less than the whole origin, and what is purged may be the only copy.
+        raise InvalidSource("An origin has no path and no query: write https://host or https://host:port.")
+    return source.origin

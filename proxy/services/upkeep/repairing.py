@@ -1,0 +1,74 @@
+"""Repairing: fetch again what a verification found wrong. Runs on the event loop of the command.
+
+An origin, or where `Recovery` may look when it is dead, has the only other copy there is: what neither gives, and what
+only a history names, stays wrong and is said. Origins are asked as `warm` asks them: in turn, with their pauses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cache.base.errors import CacheError
+from cache.originals.durable_tier import Originals
+from cache.upkeep.verify import Finding, VerifyReport
+from proxy.errors import MirrorError
+from proxy.services.serving.kept import KeptOriginals
+from proxy.services.warm.warming import NOT_KEPT
+from proxy.source import Source
+
+IN_HISTORY = "in_history"
+"""Why a source is not asked: it is older bytes of it that are wrong, and origins give the present ones only."""
+
+
+@dataclass(slots=True)
+class Repair:
+    """repaired: sources fetched again. failed: by source, the code that says why not. left: what is wrong still.
+
+    recovered: by source, the address of the copy, of those repaired that their origin does not give any more.
+    """
+
+    repaired: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    left: list[Finding] = field(default_factory=list)
+    recovered: dict[str, str] = field(default_factory=dict)
+
+
+class Repairing:
+    """Ask the origins of what is missing or damaged, one source after the other; each as policy allows."""
+
+    def __init__(self, originals: KeptOriginals, kept: Originals, admit: Callable[[Source], None]) -> None:
+        self._originals = originals
+        self._kept = kept
+        self._admit = admit
+
+    async def repair(self, report: VerifyReport, progress: Callable[[int], None]) -> Repair:
+        """Fetch again what `report` names, then look at it again."""
+        repair = Repair()
+        for number, url in enumerate(report.sources, start=1):
+            code = await self._fetched_again(url, report, repair)
+            if code:
+                repair.failed[url] = code
+            else:
+                repair.repaired.append(url)
+            progress(number)
+        repair.left = await self._kept.still_wrong(report)
+        return repair
+
+    async def _fetched_again(self, url: str, report: VerifyReport, repair: Repair) -> str:
+        entry = await self._kept.get(url)
+        if entry is not None and entry.body_sha256 not in report.hurt:
+            return IN_HISTORY
+        try:
+            source = Source.parse(url)
+            self._admit(source)
+            obtained = await self._originals.obtain_again(source, patient=True)
+        except MirrorError as error:
+            return error.code
+        except CacheError:
+            return NOT_KEPT
+        if obtained.body is not None:
+            return NOT_KEPT
+        if obtained.entry.recovered:
+            repair.recovered[url] = str(obtained.entry.recovered.get("url", ""))
+        return ""

@@ -1,0 +1,93 @@
+"""Tally: what is kept, by origin and by article, and what looks like placeholders.
+
+Synchronous; fed one entry at a time. Holds one number for each picture that an article uses and for each body.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cache.base.entry import Entry
+from proxy.services.troubles.replacing import PLACEHOLDER_PICTURES, SET_ASIDE
+from proxy.source import origin_of
+
+MAX_SUSPECTS = 100
+
+
+@dataclass(slots=True)
+class Share:
+    """One origin's or article's share: originals kept, their bytes, older versions and those set aside.
+
+    missing: of an article, the sources it uses of which nothing is kept.
+    """
+
+    name: str
+    originals: int = 0
+    bytes: int = 0
+    former: int = 0
+    former_bytes: int = 0
+    set_aside: int = 0
+    missing: int = 0
+
+    def add(self, entry: Entry) -> None:
+        """Count an original."""
+        self.originals += 1
+        self.bytes += entry.body_size
+        self.former += len(entry.history)
+        self.former_bytes += sum(item.body_size for item in entry.history)
+        self.set_aside += sum(item.note in SET_ASIDE for item in entry.history)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """Bytes that several sources of one origin give: a placeholder, or a picture with several addresses."""
+
+    origin: str
+    sha256: str
+    sources: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts by origin and by article; `articles` are the known ones with their sources."""
+
+    articles: Mapping[str, Iterable[str]]
+    _origins: dict[str, Share] = field(default_factory=dict)
+    _articles: dict[str, Share] = field(default_factory=dict)
+    _users: dict[str, list[Share]] = field(default_factory=dict)
+    _bodies: Counter[tuple[str, bytes]] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        for name, sources in self.articles.items():
+            share = self._articles[name] = Share(name)
+            for url in sources:
+                self._users.setdefault(url, []).append(share)
+                share.missing += 1
+
+    def note(self, entry: Entry) -> None:
+        """Count one entry."""
+        origin = origin_of(entry.source)
+        self._origins.setdefault(origin, Share(origin)).add(entry)
+        self._bodies[origin, bytes.fromhex(entry.body_sha256)] += 1
+        for share in self._users.get(entry.source, ()):
+            share.add(entry)
+            share.missing -= 1
+
+    def by_origin(self) -> list[Share]:
+        """Return the origins, the largest first."""
+        return sorted(self._origins.values(), key=lambda share: (-share.bytes, share.name))
+
+    def by_article(self) -> list[Share]:
+        """Return the known articles, the largest first."""
+        return sorted(self._articles.values(), key=lambda share: (-share.bytes, share.name))
+
+    def suspects(self) -> list[Suspect]:
+        """Return bytes that at least three sources of an origin give, the commonest first."""
+        common = self._bodies.most_common(MAX_SUSPECTS)
+        return [
+            Suspect(origin, body.hex(), count)
+            for (origin, body), count in common
+            if count >= PLACEHOLDER_PICTURES
+        ]

@@ -1,0 +1,224 @@
+"""Warming in this process: the same services that answer visitors keep the original and store the variants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cache.base.entry import Entry
+from cache.base.errors import CacheError
+from cache.originals.durable_tier import Originals
+from proxy.errors import (
+    MirrorError,
+    NotAnImage,
+    RenderTimeout,
+    SourceError,
+    SourceTimeout,
+    TooManyFrames,
+    TooManyPixels,
+    UnsupportedFormat,
+)
+from proxy.images.workers import Rendered, Wish
+from proxy.services.articles.keptpictures import DESCRIBED
+from proxy.services.serving.kept import KeptOriginals
+from proxy.services.serving.values import Obtained
+from proxy.services.serving.way import PictureWay
+from proxy.services.warm.looks import Looks
+from proxy.services.warm.warming import (
+    NOT_KEPT,
+    REFUSALS,
+    KeptOriginal,
+    PictureToWarm,
+    VariantToWarm,
+    WarmedVariant,
+    WarmFailure,
+    WarmOutcome,
+)
+from proxy.source import Source
+
+Admit = Callable[[Source, bool], None]
+"""Raises `SourceNotAllowed` when a source is not served, or options are neither a preset nor a width of articles."""
+Check = Callable[[str], object]
+"""Raises `MirrorError` for an address of ours, from behind the base URL on, that visitors are refused at."""
+
+_BEYOND_LIMITS = (TooManyFrames, TooManyPixels, UnsupportedFormat, RenderTimeout)
+_DRAWN = (".svg", ".svgz")
+_REFRESHING = "refreshing"
+_MAX_WAITS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class WarmingParts:
+    """What the warmer works with."""
+
+    originals: KeptOriginals
+    variants: PictureWay
+    kept: Originals
+    admit: Admit
+    wants_pauses: Callable[[str], bool]
+    check: Check
+
+
+class LocalWarmer:
+    """Warm one picture.
+
+    1. A source that the policy does not serve is not fetched.
+    2. A kept original whose body has vanished from the disk is fetched again: it must not be said to be kept.
+    3. The original is obtained and all looks are made from one decode; what is stored already is not made again.
+    4. A refresh that takes longer than visitors wait for is waited for.
+    5. What is kept under a wrapper's own address counts when the source cannot be had.
+    6. An address of ours that visitors are refused at, as the articles have it, makes the picture dead to them.
+    """
+
+    def __init__(self, parts: WarmingParts, looks: Looks) -> None:
+        self._parts = parts
+        self._looks = looks
+
+    async def warm(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
+        """Return what became of `work`; when not `ask`, only what is kept already is looked after."""
+        outcome = await self._outcome(work, ask=ask)
+        for address in work.own:
+            try:
+                self._parts.check(address)
+            except MirrorError as error:
+                if error.code in REFUSALS:
+                    return outcome.refused_with(WarmFailure.of(error), address)
+        return outcome
+
+    async def _outcome(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
+        try:
+            return await self._warmed(work, ask=ask)
+        except (SourceError, NotAnImage) as error:
+            return await self._as_written(work) or WarmOutcome(work, failure=WarmFailure.of(error))
+        except MirrorError as error:
+            return WarmOutcome(work, failure=WarmFailure.of(error))
+        except (CacheError, OSError) as error:
+            return WarmOutcome(work, failure=WarmFailure(NOT_KEPT, f"The store cannot be used: {error}"))
+
+    async def _as_written(self, work: PictureToWarm) -> WarmOutcome | None:
+        """Return what became of an original that is kept under a wrapper's own address, and answers in its place."""
+        for source in work.written:
+            if await self._parts.originals.peek(source) is not None:
+                outcome = await self._outcome(replace(work, source=source, written=()), ask=True)
+                return replace(outcome, work=work)
+        return None
+
+    def wants_pauses(self, origin: str) -> bool:
+        """Tell whether the robots.txt of `origin`, if it was read, asks for pauses."""
+        return self._parts.wants_pauses(origin)
+
+    def stop(self) -> None:
+        """Change nothing: what is under way waits for no later moment."""
+
+    async def _warmed(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
+        self._parts.admit(work.source, True)
+        before = await self._before(work, ask=ask)
+        if before is None and not ask:
+            raise _not_asked()
+        looks, failed = self._admitted(work)
+        obtained, made = await self._made(work, looks)
+        kept = await self._kept(work.source, obtained, before)
+        lost = kept is None or obtained.body is not None
+        return WarmOutcome(work, kept, self._not_kept(obtained) if lost else None, (*made, *failed))
+
+    async def _before(self, work: PictureToWarm, *, ask: bool) -> Entry | None:
+        entry = await self._parts.originals.peek(work.source)
+        if entry is None:
+            return None
+        if await self._is_whole(entry):
+            return entry
+        if not ask:
+            raise _not_asked()
+        await self._parts.originals.obtain_again(work.source, patient=True, date=work.date)
+        return None
+
+    def _admitted(self, work: PictureToWarm) -> tuple[tuple[VariantToWarm, ...], tuple[WarmedVariant, ...]]:
+        looks, failed = self._looks.of(work)
+        refused: dict[str, WarmedVariant] = {}
+        for options in {look.options for look in looks}:
+            try:
+                self._parts.admit(work.source, self._looks.is_bounded(options))
+            except MirrorError as error:
+                refused[options] = WarmedVariant(options, "", failure=WarmFailure.of(error))
+        return tuple(look for look in looks if look.options not in refused), (*failed, *refused.values())
+
+    async def _made(
+        self, work: PictureToWarm, looks: tuple[VariantToWarm, ...]
+    ) -> tuple[Obtained, tuple[WarmedVariant, ...]]:
+        wishes = tuple(Wish(look.resolved, look.browser.acceptable) for look in looks)
+        if looks and not work.source.target.partition("?")[0].lower().endswith(_DRAWN):
+            # What `rewrite --responsive` asks for, while the picture is decoded. A drawing would be drawn for it.
+            wishes += (DESCRIBED,)
+        obtained, results = await self._parts.variants.warm(
+            work.source, wishes, date=work.date, written=self._askable(work)
+        )
+        for _ in range(_MAX_WAITS):
+            if obtained.state.detail != _REFRESHING:
+                break
+            # Each call waits a moment for the same refresh.
+            obtained, results = await self._parts.variants.warm(
+                work.source, wishes, date=work.date, written=self._askable(work)
+            )
+        pairs = zip(looks, results, strict=False)
+        return obtained, tuple(_made(look, result) for look, result in pairs)
+
+    def _askable(self, work: PictureToWarm) -> tuple[Source, ...]:
+        """Return the wrappers' addresses that may be fetched when the source is dead."""
+        found: list[Source] = []
+        for source in work.written:
+            with suppress(MirrorError):
+                self._parts.admit(source, True)
+                found.append(source)
+        return tuple(found)
+
+    async def _kept(self, source: Source, obtained: Obtained, before: Entry | None) -> KeptOriginal | None:
+        entry: Entry | None = obtained.entry
+        stale = obtained.state.detail if obtained.short else ""
+        if obtained.body is not None:
+            entry, stale = await self._parts.originals.peek(source), NOT_KEPT
+        # What was found kept may lie in the page cache of a process that was killed: now it is said to be kept.
+        entry = entry and await self._parts.kept.confirm(source.url)
+        if entry is None or not await self._is_whole(entry):
+            return None
+        new = before is None or before.body_sha256 != entry.body_sha256
+        return KeptOriginal(
+            entry.body_sha256,
+            entry.body_size,
+            entry.media_type,
+            new,
+            damaged=entry.damaged,
+            stale=stale,
+            recovered=str(entry.recovered.get("url", "")) if entry.recovered else "",
+        )
+
+    async def _is_whole(self, entry: Entry) -> bool:
+        path = self._parts.kept.body_path(entry.body_sha256)
+        return await asyncio.to_thread(_has_size, path, entry.body_size)
+
+    def _not_kept(self, obtained: Obtained) -> WarmFailure:
+        if self._parts.kept.room_for(obtained.entry.body_size):
+            return WarmFailure(NOT_KEPT, "The store could not be written.")
+        return WarmFailure(NOT_KEPT, "The store has no room (store.min_free or store.originals_max_bytes).")
+
+
+def _not_asked() -> SourceTimeout:
+    return SourceTimeout("Not asked: its origin has timed out again and again.")
+
+
+def _made(look: VariantToWarm, result: Rendered | MirrorError) -> WarmedVariant:
+    if isinstance(result, Rendered):
+        return WarmedVariant(look.options, look.browser.name, result.output_format, len(result.body))
+    redirected = look.resolved.on_error == "original" and isinstance(result, _BEYOND_LIMITS)
+    return WarmedVariant(
+        look.options, look.browser.name, failure=WarmFailure.of(result), redirected=redirected
+    )
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,232 @@
+"""What a warming amounts to: counts, bytes saved, and the pictures somebody should look at. Pure values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.services.warm.gathering import Unread
+from proxy.services.warm.warming import Fate, WarmedVariant, WarmOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What browsers of one kind download: `before` the originals, `after` the variants in their place."""
+
+    browser: str
+    before_bytes: int
+    after_bytes: int
+
+    @property
+    def saved_share(self) -> float:
+        """The part that is saved, 0-1; negative when the variants are larger."""
+        return 1 - self.after_bytes / self.before_bytes if self.before_bytes else 0.0
+
+
+@dataclass(slots=True)
+class WarmReport:
+    """Collects outcomes. `wanted` is how many pictures there were to warm.
+
+    interrupted: a signal ended the run. stopped: what it was doing then, when no picture had been begun.
+    """
+
+    articles: int = 0
+    wanted: int = 0
+    unread: list[Unread] = field(default_factory=list)
+    outcomes: list[WarmOutcome] = field(default_factory=list)
+    seconds: float = 0.0
+    interrupted: bool = False
+    stopped: str = ""
+
+    def add(self, outcome: WarmOutcome) -> None:
+        """Take what became of a picture."""
+        self.outcomes.append(outcome)
+
+    @property
+    def kept(self) -> list[WarmOutcome]:
+        """Pictures that are safe on disk, by source."""
+        return _sorted(one for one in self.outcomes if one.kept)
+
+    @property
+    def dead(self) -> list[WarmOutcome]:
+        """Pictures that their origins do not give, by source; those of `not_now` included."""
+        return _sorted(one for one in self.outcomes if one.dead)
+
+    @property
+    def gone(self) -> list[WarmOutcome]:
+        """Pictures whose origins say that there is none (404, 410)."""
+        return self._of("gone")
+
+    @property
+    def refused(self) -> list[WarmOutcome]:
+        """Pictures that are not given to us, or that are none."""
+        return self._of("refused")
+
+    @property
+    def not_now(self) -> list[WarmOutcome]:
+        """Pictures whose origins were busy, broken or silent for the whole run: they may live."""
+        return self._of("not_now")
+
+    @property
+    def not_kept(self) -> list[WarmOutcome]:
+        """Pictures that came, or may come, and could not be kept."""
+        return _sorted(one for one in self.outcomes if one.not_kept)
+
+    @property
+    def damaged(self) -> list[WarmOutcome]:
+        """Pictures that are kept although they cannot be decoded."""
+        return [one for one in self.kept if one.kept and one.kept.damaged]
+
+    @property
+    def stale(self) -> list[WarmOutcome]:
+        """Kept pictures whose origin does not give them any more."""
+        return [one for one in self.kept if one.kept and one.kept.stale]
+
+    @property
+    def recovered(self) -> list[WarmOutcome]:
+        """Pictures whose originals came from an archive or another wrapper, now or before."""
+        return [one for one in self.kept if one.kept and one.kept.recovered]
+
+    @property
+    def left(self) -> int:
+        """How many pictures were not begun."""
+        return self.wanted - len(self.outcomes)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every picture is kept, every article was read, and nothing was interrupted."""
+        return not (self.dead or self.not_kept or self.left or self.unread or self.interrupted)
+
+    def _of(self, fate: Fate) -> list[WarmOutcome]:
+        return [one for one in self.dead if one.failure and one.failure.fate == fate]
+
+    def counts(self) -> dict[str, int]:
+        """Return the figures of the summary by name."""
+        new = sum(1 for one in self.kept if one.kept and one.kept.new)
+        made = [made for one in self.outcomes for made in one.made]
+        return {
+            "articles": self.articles,
+            "pictures": self.wanted,
+            "kept": new,
+            "already_kept": len(self.kept) - new,
+            "dead": len(self.dead),
+            "gone": len(self.gone),
+            "refused": len(self.refused),
+            "not_now": len(self.not_now),
+            "not_kept": len(self.not_kept),
+            "damaged": len(self.damaged),
+            "recovered": len(self.recovered),
+            "not_begun": self.left,
+            "variants": sum(1 for one in made if not one.failure),
+            "variants_failed": sum(1 for one in made if one.failure and not one.redirected),
+            "variants_redirected": sum(1 for one in made if one.redirected),
+            "originals_bytes": sum(one.kept.size_bytes for one in self.kept if one.kept),
+            "variants_bytes": sum(one.size_bytes for one in made),
+        }
+
+    def dead_by_code(self) -> dict[str, int]:
+        """Return how many pictures are dead for which reason, the most frequent first."""
+        return by_code(self.dead)
+
+    def weights(self) -> list[Weight]:
+        """Return the weight of all pictures for each kind of browser."""
+        names = dict.fromkeys(made.browser for one in self.kept for made in one.made if made.browser)
+        return [self._weight(name) for name in names]
+
+    def troubled(self) -> Iterator[tuple[WarmOutcome, WarmedVariant]]:
+        """Yield the variants that are not there, with their pictures."""
+        for one in self.kept:
+            seen: set[tuple[str, str]] = set()
+            for made in one.made:
+                # The same failure in every format is one failure.
+                if made.failure and (made.options, made.failure.code) not in seen:
+                    seen.add((made.options, made.failure.code))
+                    yield one, made
+
+    def _weight(self, browser: str) -> Weight:
+        before = after = 0
+        for one in self.kept:
+            mine = [made for made in one.made if made.browser == browser]
+            size = one.kept.size_bytes if one.kept else 0
+            if mine:
+                before += size
+                # Visitors get the original where a variant cannot be made.
+                after += sum(made.size_bytes for made in mine if not made.failure)
+                after += size if any(made.failure for made in mine) else 0
+        return Weight(browser, before, after)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        return {
+            "summary": {
+                **self.counts(),
+                "dead_by_code": self.dead_by_code(),
+                "seconds": round(self.seconds, 3),
+                "interrupted": self.interrupted,
+                "stopped": self.stopped,
+            },
+            "weights": [
+                {"browser": w.browser, "before_bytes": w.before_bytes, "after_bytes": w.after_bytes}
+                for w in self.weights()
+            ],
+            "dead": [_failure(one) for one in self.dead],
+            "not_kept": [_failure(one) for one in self.not_kept],
+            "damaged": [_place(one) for one in self.damaged],
+            "stale": [{**_place(one), "code": one.kept.stale} for one in self.stale if one.kept],
+            "recovered": [
+                {**_place(one), "url": one.kept.recovered, "new": one.kept.new}
+                for one in self.recovered
+                if one.kept
+            ],
+            "variants_failed": [_troubled(one, made) for one, made in self.troubled() if not made.redirected],
+            "variants_redirected": [_troubled(one, made) for one, made in self.troubled() if made.redirected],
+            "kept": [_kept(one) for one in self.kept],
+            "unread": [{"article": item.article, "reason": item.reason} for item in self.unread],
+        }
+
+
+def by_code(outcomes: Iterable[WarmOutcome]) -> dict[str, int]:
+    """Return how many failures have which code, the most frequent first."""
+    counted = Counter(one.failure.code for one in outcomes if one.failure)
+    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _sorted(outcomes: Iterable[WarmOutcome]) -> list[WarmOutcome]:
+    return sorted(outcomes, key=lambda one: one.work.source.url)
+
+
+def _place(one: WarmOutcome) -> dict[str, Any]:
+    return {"source": one.work.source.url, "articles": list(one.work.articles)}
+
+
+def _failure(one: WarmOutcome) -> dict[str, Any]:
+    code, message = (one.failure.code, one.failure.message) if one.failure else ("", "")
+    return {
+        "source": one.work.source.url,
+        "code": code,
+        "message": message,
+        "articles": list(one.work.articles),
+        **({"fate": one.failure.fate} if one.failure and one.dead else {}),
+    }
+
+
+def _troubled(one: WarmOutcome, made: WarmedVariant) -> dict[str, Any]:
+    code, message = (made.failure.code, made.failure.message) if made.failure else ("", "")
+    return {**_place(one), "options": made.options, "code": code, "message": message}
+
+
+def _kept(one: WarmOutcome) -> dict[str, Any]:
+    kept = one.kept
+    if kept is None:
+        return _place(one)
+    variants = [
+        {"options": made.options, "format": made.output_format, "bytes": made.size_bytes}
+        for made in one.made
+        if not made.failure
+    ]
+    return {
+        **_place(one), "sha256": kept.sha256, "bytes": kept.size_bytes, "media_type": kept.media_type,
+        "new": kept.new, "damaged": kept.damaged, "variants": variants,
+    }  # fmt: skip
