@@ -41,8 +41,8 @@ package: $(VENV)/.installed-dev ## build the wheel and look into it
 cache-tests: $(VENV)/.installed-dev ## the public HTTP cache test suite against a service of ours (needs node; ARGS="--floor N,N")
 	PYTHONPATH=.:tests/lib $(BIN)/python tests/cache_suite/run.py $(ARGS)
 
-bench: $(VENV)/.installed-dev ## hits, cold thumbnails and warm pictures per second
-	$(BIN)/python benchmarks/service.py
+bench: $(VENV)/.installed-dev ## hits (memory, store, two workers, behind nginx), cold and warm pictures (ARGS="--before CHECKOUT")
+	$(BIN)/python benchmarks/overall.py $(ARGS)
 
 bench-images: $(VENV)/.installed-dev ## cold thumbnails beside peers (ARGS="--install --photos FOLDER --imgproxy FILE --imagor FILE --oximg FILE")
 	$(BIN)/python benchmarks/images.py $(ARGS)
