@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -72,7 +71,7 @@ class Prober:
     async def run(self) -> list[float]:
         """Return the latencies in seconds."""
         connection = await asyncio.open_connection("127.0.0.1", self._port)
-        seconds = []
+        seconds: list[float] = []
         while not self._stopped:
             status, _, taken = await get(self._paths[len(seconds) % len(self._paths)], connection)
             if status != 200:
@@ -159,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

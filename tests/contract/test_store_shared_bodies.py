@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from keeping import files_below, keep
 from cache.base.durable import Durable
 from cache.base.keys import source_key
 from cache.base.layout import Layout
-from cache.originals.durable_tier import Originals, refs
+from cache.base.opening import read_regular
+from cache.originals import refs
+from cache.originals.durable_tier import Originals
 
 PIXEL = b"a pixel"
 DIGEST = hashlib.sha256(PIXEL).hexdigest()
@@ -52,14 +55,14 @@ class Traffic:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read = self.written = self.files_written = 0
-        read_regular, written_aside = refs.read_regular, Durable._written_aside
+        written_aside = Durable._written_aside
 
         def counted_read(path: Path) -> bytes:
             data = read_regular(path)
             self.read += len(data)
             return data
 
-        def counted_write(durable: Durable, data: bytes) -> object:
+        def counted_write(durable: Durable, data: bytes) -> AbstractContextManager[tuple[int, Path]]:
             self.written += len(data)
             self.files_written += 1
             return written_aside(durable, data)

@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import diskcache
 import pytest
@@ -75,7 +76,7 @@ async def test_database_is_opened_by_sqlite_alone(tmp_path: Path, monkeypatch: p
     opened: list[str] = []
     plain = os.open
 
-    def watched(path: str | os.PathLike[str], *args: object, **words: object) -> int:
+    def watched(path: str | os.PathLike[str], *args: object, **words: Any) -> int:
         opened.append(os.fspath(path))
         return plain(path, *args, **words)  # type: ignore[arg-type]
 
@@ -219,7 +220,7 @@ def _settings_planted(folder: Path) -> None:
     ],
 )
 async def test_tier_damaged_while_open_works_again(
-    variants: Variants, tmp_path: Path, damage: object
+    variants: Variants, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     """No operation raises; after a few it stores and finds again."""
     for number in range(5):

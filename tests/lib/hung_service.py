@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from cache.originals.durable_tier import keeper
+from cache.originals import keeper
 from proxy.cli import main
 
 

@@ -137,9 +137,9 @@ def _serve_forks(requests: socket.socket) -> None:
     """
     ends: dict[int, tuple[int, int]] = {}
     while True:
-        ready, _, _ = select.select([requests, *ends], [], [])
+        ready, _, _ = select.select([requests.fileno(), *ends], [], [])
         for descriptor in ready:
-            if descriptor is not requests:
+            if descriptor != requests.fileno():
                 _report(descriptor, *ends.pop(descriptor))
                 continue
             data, descriptors, _, _ = socket.recv_fds(requests, _MAX_REQUEST_BYTES, 3)

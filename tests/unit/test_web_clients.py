@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from multidict import CIMultiDict
@@ -11,6 +11,9 @@ from multidict import CIMultiDict
 from proxy.config import ServerConfig
 from proxy.errors import RateLimited
 from proxy.web.clients import MAX_CLIENTS, RATE_LIMIT, Clients, bucket_of, client_address, clients_of
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest
 
 PROXIES = ServerConfig.model_validate({"trusted_proxies": ["10.0.0.0/8", "fd00::/8"]}).trusted_proxies
 XFF, FWD = "X-Forwarded-For", "Forwarded"
@@ -102,7 +105,7 @@ class Peer:
 
 def ask(clients: Clients, address: str, *, now: float, path: str = "/image/x") -> dict[str, str]:
     peer = Peer(address)
-    clients.admit(peer, path, now=now)
+    clients.admit(cast("BaseRequest", peer), path, now=now)
     return peer.notes.get(RATE_LIMIT, {})
 
 
