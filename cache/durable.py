@@ -55,6 +55,9 @@ _NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _ATTEMPTS = 8
 
+MAX_FOLDERS = 4_096
+"""Folders that are known to last. A store has 1,541, and one for each long list of users; more are asked for again."""
+
 
 def sync_descriptor(descriptor: int) -> None:
     """Have the disk write out an open file, its own cache included."""
@@ -192,6 +195,8 @@ class Durable:
                 sync_folder(folder)
         except (FileNotFoundError, NotADirectoryError):
             return
+        if len(self._settled) >= MAX_FOLDERS:
+            self._settled.clear()
         self._settled[folder] = changed_ns
 
     def ensure_folder(self, folder: Path) -> None:
@@ -203,6 +208,8 @@ class Durable:
         self._modes.make_folder(folder)
         self._modes.mend(folder)
         sync_folder(folder.parent)
+        if len(self._lasting) >= MAX_FOLDERS:
+            self._lasting.clear()
         self._lasting.add(folder)
 
     @contextlib.contextmanager

@@ -209,7 +209,7 @@ class Entry:
         Raises:
             EntryUnreadable: it is not an entry.
         """
-        known = _Reader(_parsed(text))
+        known = _EntryMembers(_parsed(text))
         try:
             source = known.text("source")
             if not _SOURCE.match(source):
@@ -284,7 +284,7 @@ def _header(item: object) -> tuple[str, str]:
 
 
 def _former(item: object) -> Former:
-    known = _Reader(_object(item))
+    known = _EntryMembers(_object(item))
     return Former(
         known.digest("body_sha256"),
         known.whole("body_size"),
@@ -297,7 +297,7 @@ def _former(item: object) -> Former:
     )
 
 
-class _Reader:
+class _EntryMembers:
     """Typed access to members of a JSON object; a missing one is a KeyError, a wrong one EntryUnreadable."""
 
     def __init__(self, known: Mapping[str, object]) -> None:

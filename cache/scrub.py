@@ -80,7 +80,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Pace:
+class ScrubPace:
     """How long to rest so that no more than a number of bytes is read in a second, over any longer time."""
 
     free_at: float = 0.0
@@ -101,7 +101,7 @@ class Clock:
 
 
 @dataclass(slots=True)
-class _Found:
+class _ShardFindings:
     """What one folder showed."""
 
     bodies: int = 0
@@ -132,7 +132,7 @@ class Scrub:
         self._threads = threads
         self._locks = locks
         self._clock = clock or Clock()
-        self._pace = Pace()
+        self._pace = ScrubPace()
 
     async def run(
         self, rate: Callable[[], int], on_bytes: Callable[[int], None] = lambda _size: None
@@ -170,7 +170,7 @@ class Scrub:
         # Most folders of a small store are not there; one listing tells, and passes over all of them at once.
         there = await self._threads.read(_shards, self._layout)
         last = next((number for number in range(state.done, len(SHARDS)) if SHARDS[number] in there), -1)
-        found = await self._checked(SHARDS[last], rate, on_bytes) if last >= 0 else _Found()
+        found = await self._checked(SHARDS[last], rate, on_bytes) if last >= 0 else _ShardFindings()
         # Others may have noted damage while the folder was read.
         noted = await self._threads.read(self.state)
         passed = SHARDS[state.done : last + 1] if last >= 0 else SHARDS[state.done :]
@@ -185,8 +185,10 @@ class Scrub:
             # Where it stands is not known to the next step: it would do this one again, at once.
             await self._clock.sleep(IDLE_SECONDS)
 
-    async def _checked(self, shard: str, rate: Callable[[], int], on_bytes: Callable[[int], None]) -> _Found:
-        found = _Found()
+    async def _checked(
+        self, shard: str, rate: Callable[[], int], on_bytes: Callable[[int], None]
+    ) -> _ShardFindings:
+        found = _ShardFindings()
         for name, _ in await self._threads.read(sized_files, self._layout.bodies / shard):
             if not is_digest(name):
                 continue
@@ -276,7 +278,7 @@ class Scrub:
 
 
 def _after(
-    state: ScrubState, passed: Sequence[str], found: _Found, *, begun_at: float, now: float
+    state: ScrubState, passed: Sequence[str], found: _ShardFindings, *, begun_at: float, now: float
 ) -> ScrubState:
     """Return the state after some more folders; the first of a pass begin the counts anew."""
     is_first = state.done == 0

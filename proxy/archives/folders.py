@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from cache.articles import Article
+from cache.articles import KeptArticle
 from cache.durable import sync_descriptor, sync_folder
 from cache.entry import MAX_ENTRY_BYTES, Entry
 from cache.errors import EntryUnreadable
@@ -77,7 +77,7 @@ class FolderWriter:
         self._line({"entry": json.loads(entry.to_json()), "files": files})
         return count
 
-    def article(self, article: Article) -> None:
+    def article(self, article: KeptArticle) -> None:
         """Write which sources an article uses, and its date."""
         self._line({"article": article.name, "sources": article.sources, "date": article.date})
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from cache.articles import Article
+from cache.articles import KeptArticle
 from cache.entry import Entry
 from cache.landing import Landed, Landing
 
@@ -158,7 +158,7 @@ class ArchiveWriter(Protocol):
     def entry(self, entry: Entry, bodies: Mapping[str, OpenBody]) -> int:
         """Write an entry with those bodies that were not written before; return how many were."""
 
-    def article(self, article: Article) -> None:
+    def article(self, article: KeptArticle) -> None:
         """Write which sources an article uses, and its date."""
 
     def block(self, url: str, reason: str) -> None:

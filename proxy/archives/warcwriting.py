@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from cache.articles import Article
+from cache.articles import KeptArticle
 from cache.durable import abandoned, create_aside, sync_descriptor, sync_folder
 from cache.entry import Entry, Former
 from proxy.archives.items import ARTICLE_TYPE, BLOCK_TYPE, ENTRY_TYPE, OpenBody, entry_uri
@@ -78,7 +78,7 @@ class WarcWriter:
                 count += 1
         return count
 
-    def article(self, article: Article) -> None:
+    def article(self, article: KeptArticle) -> None:
         """Write which sources an article uses, and its date."""
         known = {"article": article.name, "sources": article.sources, "date": article.date}
         self._json("urn:imgmirror:article", ARTICLE_TYPE, known)

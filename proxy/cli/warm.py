@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from cache.articles import Article
+from cache.articles import KeptArticle
 from cache.errors import CacheError
 from proxy.app import Engine, open_engine
 from proxy.cli.manifest import add_manifest_argument, manifest_problem, manifest_written
@@ -298,7 +298,7 @@ class _Run:
         """Note which article uses what, for purges by article; a store that cannot be written is no reason to stop."""
         found = self._gathered
         articles = [
-            Article(name, sources, found.dates.get(name), str(found.files[name]))
+            KeptArticle(name, sources, found.dates.get(name), str(found.files[name]))
             for name, sources in found.articles.items()
         ]
         try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from cache.entry import Entry
 from cache.errors import CacheError
-from cache.failures import Failure
+from cache.failures import RememberedFailure
 from cache.freshness import may_refresh_behind, stale_seconds
 from cache.memory import MemoryTier
 from proxy.config import FetchConfig
@@ -381,7 +381,7 @@ class Originals:
             self._parts.metrics.not_asked.inc()
             raise known
 
-    def _require_none_of(self, errand: Errand, failure: Failure | None, *, begun: float) -> None:
+    def _require_none_of(self, errand: Errand, failure: RememberedFailure | None, *, begun: float) -> None:
         """Raise what is remembered of a source, as far as it keeps this errand from being run."""
         if errand.entry is None and not errand.patient and (known := self._negatives.believed(failure)):
             self._parts.metrics.not_asked.inc()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from cache.articles import Article
+from cache.articles import KeptArticle
 from cache.entry import Entry
 from cache.originals import Originals
 from proxy.archives.folders import FolderWriter
@@ -51,7 +51,7 @@ class Selection:
     """What to pack: with `wants`, only sources it is true for; which articles; blocks, or none."""
 
     wants: Callable[[str], bool] | None = None
-    articles: tuple[Article, ...] = ()
+    articles: tuple[KeptArticle, ...] = ()
     blocks: bool = True
 
 

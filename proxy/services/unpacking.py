@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cache.articles import Article
+from cache.articles import KeptArticle
 from cache.entry import Entry
 from cache.errors import SourceBlocked, Superseded
 from cache.fields import kept_fields
@@ -201,7 +201,7 @@ class Unpacking:
         self._count(now, before, sum(body.size for body in arrived.values()))
 
     async def _article(self, item: PackedArticle) -> None:
-        known = await self._parts.kept.articles.get(item.name) or Article(item.name, ())
+        known = await self._parts.kept.articles.get(item.name) or KeptArticle(item.name, ())
         date = item.date if known.date is None else known.date
         await self._parts.kept.articles.record(item.name, {*known.sources, *item.sources}, date=date)
         self._report.articles += 1

@@ -14,7 +14,7 @@ from keeping import NOW, finished, keep, run_program
 
 from cache.census import sized_files
 from cache.originals import Originals
-from cache.scrub import LEAST_PASS_SECONDS, PIECE_BYTES, Clock, Pace, Scrub
+from cache.scrub import LEAST_PASS_SECONDS, PIECE_BYTES, Clock, Scrub, ScrubPace
 
 RATE = 1_000_000
 
@@ -73,7 +73,7 @@ async def test_pass_reads_everything_at_the_stated_rate(store: Originals) -> Non
 
 
 def test_pace_lets_no_debt_of_idle_time_be_caught_up() -> None:
-    pace = Pace()
+    pace = ScrubPace()
     assert pace.rest_seconds(500, rate=1000, now=10.0) == 0.5
     assert pace.rest_seconds(500, rate=1000, now=10.0) == 1.0
     assert pace.rest_seconds(500, rate=1000, now=100.0) == 0.5
