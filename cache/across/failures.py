@@ -40,7 +40,7 @@ _KIND_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RememberedFailure:
     """A failure as it is remembered.
 
     kind: at most 24 ASCII characters. status: what the origin answered, 0 for no answer. count: how often in a
@@ -61,22 +61,22 @@ class Failures:
         self._path = path
         self._threads = threads
         self._modes = modes
-        self._private: OrderedDict[bytes, Failure] = OrderedDict()
+        self._private: OrderedDict[bytes, RememberedFailure] = OrderedDict()
         self._complained = False
 
-    async def get(self, key: str) -> Failure | None:
+    async def get(self, key: str) -> RememberedFailure | None:
         """Return what was last put under `key`, however old; None when nothing is known."""
         return await self._threads.read(self._read, _digest(key))
 
-    async def get_all(self, keys: Sequence[str]) -> list[Failure | None]:
+    async def get_all(self, keys: Sequence[str]) -> list[RememberedFailure | None]:
         """Return what was last put under each key, in the order of the keys."""
         return await self._threads.read(lambda: [self.read(key) for key in keys])
 
-    def read(self, key: str) -> Failure | None:
+    def read(self, key: str) -> RememberedFailure | None:
         """Return the same as `get`. Blocking: for what is in one of the store's threads already."""
         return self._read(_digest(key))
 
-    async def put(self, key: str, failure: Failure) -> None:
+    async def put(self, key: str, failure: RememberedFailure) -> None:
         """Remember a failure. Never raises: what cannot be written is remembered by this process alone."""
         await self._threads.read(self._write, _digest(key), failure)
 
@@ -84,7 +84,7 @@ class Failures:
         """Remember nothing under `key`."""
         await self._threads.read(self._forget, _digest(key))
 
-    async def forget_where(self, gone: Callable[[Failure], bool]) -> int:
+    async def forget_where(self, gone: Callable[[RememberedFailure], bool]) -> int:
         """Forget the failures for which `gone` is true, whatever their key; return how many."""
         return await self._threads.read(self._forget_where, gone)
 
@@ -93,7 +93,7 @@ class Failures:
         found = await self._threads.read(self._everything)
         return dict(sorted(Counter(item.kind for _, item in found if item.until > now).items()))
 
-    def _read(self, digest: bytes) -> Failure | None:
+    def _read(self, digest: bytes) -> RememberedFailure | None:
         try:
             descriptor = open_regular(self._path)
         except OSError:
@@ -106,7 +106,7 @@ class Failures:
             os.close(descriptor)
         return found or self._private.get(digest)
 
-    def _write(self, digest: bytes, failure: Failure) -> None:
+    def _write(self, digest: bytes, failure: RememberedFailure) -> None:
         try:
             self._write_record(digest, _packed(digest, failure))
             self._private.pop(digest, None)
@@ -125,13 +125,13 @@ class Failures:
             with contextlib.suppress(OSError):
                 self._write_record(digest, bytes(RECORD_BYTES))
 
-    def _forget_where(self, gone: Callable[[Failure], bool]) -> int:
+    def _forget_where(self, gone: Callable[[RememberedFailure], bool]) -> int:
         chosen = [digest for digest, item in self._everything() if gone(item)]
         for digest in chosen:
             self._forget(digest)
         return len(chosen)
 
-    def _everything(self) -> list[tuple[bytes, Failure]]:
+    def _everything(self) -> list[tuple[bytes, RememberedFailure]]:
         found = dict(self._private)
         try:
             data = read_regular(self._path, SLOTS * RECORD_BYTES)
@@ -160,7 +160,7 @@ def _offset(digest: bytes) -> int:
     return int.from_bytes(digest[:4], "big") % SLOTS * RECORD_BYTES
 
 
-def _packed(digest: bytes, failure: Failure) -> bytes:
+def _packed(digest: bytes, failure: RememberedFailure) -> bytes:
     kind = failure.kind.encode("ascii", "replace")[:_KIND_BYTES]
     record = _RECORD.pack(
         digest, failure.at, failure.until, min(failure.count, 0xFFFF), failure.status & 0xFFFF, kind, 0
@@ -168,10 +168,10 @@ def _packed(digest: bytes, failure: Failure) -> bytes:
     return record + zlib.crc32(record).to_bytes(4, "little")
 
 
-def _unpacked(record: bytes, digest: bytes) -> Failure | None:
+def _unpacked(record: bytes, digest: bytes) -> RememberedFailure | None:
     if len(record) != RECORD_BYTES:
         return None
     known, at, until, count, status, kind, checksum = _RECORD.unpack(record)
     if known != digest or zlib.crc32(record[:-4]) != checksum:
         return None
-    return Failure(kind.rstrip(b"\0").decode("ascii", "replace"), status, count, at, until)
+    return RememberedFailure(kind.rstrip(b"\0").decode("ascii", "replace"), status, count, at, until)

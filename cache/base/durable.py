@@ -55,6 +55,9 @@ _NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _ATTEMPTS = 8
 
+MAX_FOLDERS = 4_096
+"""Folders that are known to last. A store has 1,541, and one for each long list of users; more are asked for again."""
+
 
 def sync_descriptor(descriptor: int) -> None:
     """Have the disk write out an open file, its own cache included."""
@@ -134,8 +137,9 @@ class Durable:
 
     def place(self, path: Path, target: Path) -> None:
         """Rename an fsynced file to its final name, over what may be there."""
-        self.ensure_folder(target.parent)
-        # The rename may be the first thing to notice a folder that was deleted while we run.
+        if target.parent not in self._lasting:
+            self.ensure_folder(target.parent)
+        # The rename is the first thing to notice a folder that was deleted while we run.
         try:
             path.replace(target)
         except FileNotFoundError:
@@ -161,9 +165,12 @@ class Durable:
     def write_unsynced(self, target: Path, data: bytes) -> None:
         """Write a whole file by rename, but let the disk take its time: for what can be rebuilt."""
         with self._written_aside(data) as (_, path):
-            target.parent.parent.mkdir(mode=self._modes.folder, parents=True, exist_ok=True)
-            self._modes.make_folder(target.parent)
-            path.replace(target)
+            try:
+                path.replace(target)
+            except FileNotFoundError:
+                target.parent.parent.mkdir(mode=self._modes.folder, parents=True, exist_ok=True)
+                self._modes.make_folder(target.parent)
+                path.replace(target)
 
     def remove(self, path: Path) -> bool:
         """Delete a file for good; return whether it was there."""
@@ -188,6 +195,8 @@ class Durable:
                 sync_folder(folder)
         except (FileNotFoundError, NotADirectoryError):
             return
+        if len(self._settled) >= MAX_FOLDERS:
+            self._settled.clear()
         self._settled[folder] = changed_ns
 
     def ensure_folder(self, folder: Path) -> None:
@@ -199,6 +208,8 @@ class Durable:
         self._modes.make_folder(folder)
         self._modes.mend(folder)
         sync_folder(folder.parent)
+        if len(self._lasting) >= MAX_FOLDERS:
+            self._lasting.clear()
         self._lasting.add(folder)
 
     @contextlib.contextmanager
@@ -207,10 +218,12 @@ class Durable:
         try:
             write_all(descriptor, data)
             yield descriptor, path
-        finally:
-            # After the rename the name is gone and there is nothing to remove.
+        except BaseException:
+            # Unless it was renamed before the failure, and there is nothing to remove.
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+            raise
+        finally:
             os.close(descriptor)
 
 

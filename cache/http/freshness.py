@@ -61,7 +61,7 @@ _NEVER_STALE = frozenset({"must-revalidate", "proxy-revalidate", "s-maxage", "no
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class FreshnessRules:
     """How the operator reads freshness."""
 
     min_fresh_seconds: float = 0.0
@@ -84,7 +84,9 @@ def cache_control(headers: Headers) -> Mapping[str, str | None]:
     return found
 
 
-def freshness_lifetime(headers: Headers, *, response_time: float, policy: Policy | None = None) -> float:
+def freshness_lifetime(
+    headers: Headers, *, response_time: float, policy: FreshnessRules | None = None
+) -> float:
     """Return for how many seconds after its generation the answer is fresh (§4.2.1)."""
     headers = tuple(headers)
     directives = cache_control(headers)
@@ -100,7 +102,7 @@ def freshness_lifetime(headers: Headers, *, response_time: float, policy: Policy
         # §5.3: an invalid date, "0" above all, lies in the past; so do several that are not the same (§4.2.1).
         moment = parse_http_date(expires[0]) if len(set(expires)) == 1 else None
         return 0.0 if moment is None else max(0.0, moment - date)
-    return _heuristic(headers, date=date, policy=policy or Policy())
+    return _heuristic(headers, date=date, policy=policy or FreshnessRules())
 
 
 def current_age(headers: Headers, *, request_time: float, response_time: float, now: float) -> float:
@@ -117,13 +119,13 @@ def current_age(headers: Headers, *, request_time: float, response_time: float, 
 
 def remaining_seconds(entry: Entry, *, now: float, min_fresh_seconds: float) -> float:
     """Return for how many seconds from `now` the entry is fresh; 0 when it is stale. May be infinite."""
-    policy = Policy(min_fresh_seconds=min_fresh_seconds)
+    policy = FreshnessRules(min_fresh_seconds=min_fresh_seconds)
     return max(0.0, _by_operator(entry, now=now, policy=policy), _by_origin(entry, now=now, policy=policy))
 
 
 def stale_seconds(entry: Entry, *, now: float, min_fresh_seconds: float) -> float:
     """Return for how many seconds until `now` the entry has been stale (RFC 5861 §4); 0 while it is fresh."""
-    policy = Policy(min_fresh_seconds=min_fresh_seconds)
+    policy = FreshnessRules(min_fresh_seconds=min_fresh_seconds)
     remaining = _by_origin(entry, now=now, policy=policy)
     if min_fresh_seconds > 0:
         remaining = max(remaining, _by_operator(entry, now=now, policy=policy))
@@ -173,14 +175,14 @@ def kept_against_wish(headers: Headers) -> str:
     return "private" if "private" in directives and not directives["private"] else ""
 
 
-def _by_operator(entry: Entry, *, now: float, policy: Policy) -> float:
+def _by_operator(entry: Entry, *, now: float, policy: FreshnessRules) -> float:
     since = now - entry.validated_at
     if since < -CLOCK_TOLERANCE_SECONDS:
         return 0.0
     return policy.min_fresh_seconds - max(0.0, since)
 
 
-def _by_origin(entry: Entry, *, now: float, policy: Policy) -> float:
+def _by_origin(entry: Entry, *, now: float, policy: FreshnessRules) -> float:
     if now - entry.response_time < -CLOCK_TOLERANCE_SECONDS:
         return 0.0
     lifetime = freshness_lifetime(entry.headers, response_time=entry.response_time, policy=policy)
@@ -225,7 +227,7 @@ def _argument(member: object) -> str | None:
     return None if value is True else repr(value) if isinstance(value, str) else str(value)
 
 
-def _heuristic(headers: Headers, *, date: float, policy: Policy) -> float:
+def _heuristic(headers: Headers, *, date: float, policy: FreshnessRules) -> float:
     modified = parse_http_date(_first(headers, "last-modified"))
     if modified is None or modified >= date:
         return 0.0

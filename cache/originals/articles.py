@@ -27,7 +27,7 @@ MAX_ARTICLE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Article:
+class KeptArticle:
     """An article by the name it was recorded under, the sources it uses, and when it was written (unix seconds).
 
     `path` is where its file was then, without links; empty when nobody said so.
@@ -38,7 +38,7 @@ class Article:
     date: float | None = None
     path: str = ""
 
-    def is_same_file(self, other: Article) -> bool:
+    def is_same_file(self, other: KeptArticle) -> bool:
         """Tell whether `other` is this article under another name.
 
         Records without a path were named as the user typed PATH: absolute, or from some working folder. From which
@@ -76,7 +76,7 @@ class ArticleIndex:
         Raises:
             StoreFull, StoreUnwritable: the disk refused.
         """
-        item = Article(article, tuple(sorted(set(sources))), date, path)
+        item = KeptArticle(article, tuple(sorted(set(sources))), date, path)
         return await self._threads.write(self._record, item)
 
     async def heal(self, names: Iterable[str]) -> None:
@@ -95,11 +95,11 @@ class ArticleIndex:
         """Return the names of all known articles, sorted."""
         return sorted(item.name for item in await self._threads.read(lambda: list(self._all())))
 
-    async def everything(self) -> dict[str, Article]:
+    async def everything(self) -> dict[str, KeptArticle]:
         """Return every known article by its name."""
         return {item.name: item for item in await self._threads.read(lambda: list(self._all()))}
 
-    async def get(self, article: str) -> Article | None:
+    async def get(self, article: str) -> KeptArticle | None:
         """Return what is known of an article; None when it is not."""
         return await self._threads.read(_read, self._path(article))
 
@@ -132,7 +132,7 @@ class ArticleIndex:
                 elsewhere.update(wanted.intersection(item.sources))
         return sorted(wanted - elsewhere), sorted(elsewhere)
 
-    def _record(self, item: Article) -> str:
+    def _record(self, item: KeptArticle) -> str:
         path = self._path(item.name)
         known = _read(path)
         if (
@@ -158,7 +158,7 @@ class ArticleIndex:
     def _heal(self, names: frozenset[str]) -> None:
         everything = list(self._all())
         healed = [item for item in everything if item.name in names]
-        by_file: dict[str, list[Article]] = {}
+        by_file: dict[str, list[KeptArticle]] = {}
         for item in healed:
             by_file.setdefault(PurePath(item.path).name, []).append(item)
         for old in everything:
@@ -186,7 +186,7 @@ class ArticleIndex:
         except OSError as error:
             raise refusal(error) from error
 
-    def _all(self) -> Iterator[Article]:
+    def _all(self) -> Iterator[KeptArticle]:
         for path in self._layout.root.glob("articles/??/*.json"):
             if found := _read(path):
                 yield found
@@ -196,14 +196,14 @@ class ArticleIndex:
         return self._layout.article(hashlib.sha256(article.encode("utf-8", "surrogatepass")).hexdigest())
 
 
-def _read(path: Path) -> Article | None:
+def _read(path: Path) -> KeptArticle | None:
     try:
         known = json.loads(read_regular(path, MAX_ARTICLE_BYTES))
         match known:
             case {"article": str(name), "sources": [*sources]} if all(
                 isinstance(url, str) for url in sources
             ):
-                return Article(
+                return KeptArticle(
                     name,
                     tuple(map(present_spelling, sources)),
                     moment_or_none(known.get("date")),

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,8 @@ from cache.base.opening import open_regular
 
 log = logging.getLogger(__name__)
 
-MAX_LOOKED_AT = 65_536
-"""Bodies remembered, some 200 bytes each. When there are more, all are forgotten and compared once more."""
+MAX_LOOKED_AT = 16_384
+"""Bodies remembered, some 450 bytes each. The ones read longest ago are forgotten, and compared once more when read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Bodies:
     def __init__(self, layout: Layout, on_damage: Callable[[str, Condition], None]) -> None:
         self._layout = layout
         self._on_damage = on_damage
-        self._known: dict[str, Condition] = {}
+        self._known: OrderedDict[str, Condition] = OrderedDict()
+        self._turn = threading.Lock()
 
     def condition(self, sha256: str) -> Condition:
         """Return the condition of a body.
@@ -65,14 +68,20 @@ class Bodies:
         with os.fdopen(open_regular(self._layout.body(sha256)), "rb") as reader:
             status = os.fstat(reader.fileno())
             if known is not None and known.identity == identity_of(status):
+                self._remember(sha256, known)
                 return known, False
             is_sound = hashlib.file_digest(reader, "sha256").hexdigest() == sha256
         condition = Condition(is_sound, status.st_size, identity_of(status))
         if is_sound or remember_damage:
-            if len(self._known) >= MAX_LOOKED_AT:
-                self._known.clear()
-            self._known[sha256] = condition
+            self._remember(sha256, condition)
         return condition, True
+
+    def _remember(self, sha256: str, condition: Condition) -> None:
+        with self._turn:
+            self._known[sha256] = condition
+            self._known.move_to_end(sha256)
+            while len(self._known) > MAX_LOOKED_AT:
+                self._known.popitem(last=False)
 
 
 def identity_of(status: os.stat_result) -> tuple[int, ...]:

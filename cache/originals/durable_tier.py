@@ -17,7 +17,7 @@ from pathlib import Path
 
 import aiofiles
 
-from cache.across.failures import Failure, Failures
+from cache.across.failures import Failures, RememberedFailure
 from cache.across.file_locks import KeyLocks
 from cache.across.generations import Generations
 from cache.across.source_locks import Exclusion
@@ -52,7 +52,7 @@ from cache.originals.usage import Counts, Usage
 from cache.upkeep.backup import Backup, BackupReport, copy_of
 from cache.upkeep.census import Census, Note, StoreStat, count_shard, shards_of
 from cache.upkeep.scrub import ENTRY, Damage, Scrub
-from cache.upkeep.verify import Finding, Progress, Verification, VerifyReport
+from cache.upkeep.verify import Progress, StoreFault, Verification, VerifyReport
 
 __all__ = ["Gone", "Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
 
@@ -66,7 +66,7 @@ MIN_FREE_FILES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class KeepingLimits:
     """When to stop keeping new originals."""
 
     min_free_bytes: int
@@ -89,7 +89,7 @@ class Originals:
     None: the system's temporary folder."""
 
     def __init__(
-        self, layout: Layout, limits: Limits, *, now: Callable[[], float], look: bool = False
+        self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
     ) -> None:
         durable = Durable(layout.incoming, layout.modes)
         self._layout = layout
@@ -148,7 +148,7 @@ class Originals:
             StoreUnreadable: it cannot be looked at or made.
         """
         layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look, modes=modes)
-        store = cls(layout, Limits(min_free_bytes, max_bytes), now=now, look=look)
+        store = cls(layout, KeepingLimits(min_free_bytes, max_bytes), now=now, look=look)
         if not look and not await store._threads.read(store._count_is_right):
             store._counting = asyncio.create_task(store._count_anew())
         return store
@@ -189,7 +189,9 @@ class Originals:
         await self._moved(url)
         return await self._threads.read(self._looked_up, url)
 
-    async def get_and_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
+    async def get_and_failure(
+        self, url: str, failure_key: str | None
+    ) -> tuple[Entry | None, RememberedFailure | None]:
         """Return `get` of a source and what is remembered under `failure_key`, at the price of one."""
         await self._moved(url)
         return await self._threads.read(self._got_with_failure, url, failure_key)
@@ -274,8 +276,6 @@ class Originals:
             _require_agreement(entry, incoming)
             await incoming.sync()
         async with self._exclusion.source(entry.key, (entry.body_sha256,)):
-            if incoming is not None and (reason := self._lack_of_room(incoming.size)):
-                raise StoreFull(reason)
             try:
                 bytes_changed = await self._threads.write(self._commit, entry, incoming, stamp)
             except BaseException as error:
@@ -334,7 +334,7 @@ class Originals:
 
     def reconfigure(self, *, min_free_bytes: int, max_bytes: int | None) -> None:
         """Take new limits from now on."""
-        self._limits = Limits(min_free_bytes, max_bytes)
+        self._limits = KeepingLimits(min_free_bytes, max_bytes)
 
     def kept_bytes(self) -> int:
         """Return the running count of bytes kept; see `usage.py` for how right it is."""
@@ -467,7 +467,7 @@ class Originals:
             locks.close()
         return backup.report
 
-    async def still_wrong(self, report: VerifyReport) -> list[Finding]:
+    async def still_wrong(self, report: VerifyReport) -> list[StoreFault]:
         """Return what is wrong still of what a verification found, looking again at that alone."""
         verification = await self._threads.read(Verification, self._layout, report)
         return [item for item in report.wrong if await self._threads.read(verification.is_still_wrong, item)]
@@ -517,7 +517,9 @@ class Originals:
                 progress(number, len(steps))
         return census
 
-    def _got_with_failure(self, url: str, failure_key: str | None) -> tuple[Entry | None, Failure | None]:
+    def _got_with_failure(
+        self, url: str, failure_key: str | None
+    ) -> tuple[Entry | None, RememberedFailure | None]:
         failure = self.failures.read(failure_key) if failure_key else None
         return self._entry(url), failure
 
@@ -536,6 +538,8 @@ class Originals:
 
     def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
         """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
+        if incoming is not None and (reason := self._lack_of_room(incoming.size)):
+            raise StoreFull(reason)
         self._require_welcome(entry.source, stamp)
         done = self._keeper.update(entry) if incoming is None else self._kept(entry, incoming)
         self._usage.add(done.change)

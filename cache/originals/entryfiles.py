@@ -46,6 +46,14 @@ class EntryFiles:
             return None
         return entry
 
+    def previous(self, url: str) -> Entry | None:
+        """Return `entry` of a source, else what `salvaged` tells; a source that is not kept costs one look."""
+        key = source_key(url)
+        with contextlib.suppress(OSError):
+            if size_of(self._layout.entry(key)) is None:
+                return None
+        return self.entry(key) or self.salvaged(url)
+
     def salvaged(self, url: str) -> Entry | None:
         """Return what can still be told of a damaged entry: its type and the bodies it names that are there.
 

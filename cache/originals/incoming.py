@@ -14,11 +14,12 @@ import io
 import logging
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cache.base.durable import create_aside, refusal, sync_descriptor
+from cache.base.durable import create_aside, refusal, sync_descriptor, write_all
 from cache.base.errors import NotKept, StoreHangs, StoreUnwritable
 from cache.base.layout import Layout, size_of
 from cache.base.threads import StoreThreads
@@ -28,6 +29,15 @@ log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 512 * 1024
 """What is collected before a thread hashes and writes it: changing threads costs as much as some hundred KB."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A file aside that holds the first block, and the digest so far."""
+
+    descriptor: int
+    path: Path
+    digest: hashlib._Hash
 
 
 class Incoming:
@@ -146,20 +156,23 @@ class Incoming:
 
     async def _flush(self) -> None:
         block, self._pending, self._pending_bytes = self._pending, [], 0
-        if self._file is None:
-            await self._open()
+        if self._file is None and await self._begun(block):
+            return
         # The page cache takes a block whatever fsync the disk is busy with.
         await self._threads.read(self._take, block)
 
-    async def _open(self) -> None:
+    async def _begun(self, block: list[bytes]) -> bool:
+        """Make the file with its first block, in one job; return whether the block is in it."""
         try:
-            descriptor, path = await self._threads.try_write(self._create, late=_dropped)
+            begun = await self._threads.try_write(lambda: self._create(block), late=_dropped)
         except (OSError, StoreHangs) as error:
             log.warning("nothing can be kept: %s", error)
             self.refusal = refusal(error) if isinstance(error, OSError) else error
             await self._threads.read(self._open_elsewhere)
-        else:
-            self._use(descriptor, path)
+            return False
+        self._use(begun.descriptor, begun.path)
+        self._digest = begun.digest
+        return True
 
     async def _discard_after(self, commit: asyncio.Task[None]) -> None:
         await asyncio.wait((commit,))
@@ -167,8 +180,17 @@ class Incoming:
 
     # In threads
 
-    def _create(self) -> tuple[int, Path]:
-        return create_aside(self._layout.incoming, suffix=".part", modes=self._layout.modes)
+    def _create(self, block: list[bytes]) -> _Begun:
+        descriptor, path = create_aside(self._layout.incoming, suffix=".part", modes=self._layout.modes)
+        begun = _Begun(descriptor, path, hashlib.sha256())
+        try:
+            for chunk in block:
+                begun.digest.update(chunk)
+            write_all(descriptor, block[0] if len(block) == 1 else b"".join(block))
+        except BaseException:
+            _dropped(begun)
+            raise
+        return begun
 
     def _take(self, block: list[bytes]) -> None:
         for chunk in block:
@@ -236,9 +258,8 @@ class Incoming:
             self._temporary = None
 
 
-def _dropped(made: tuple[int, Path]) -> None:
-    """Remove a file that was made too late."""
-    descriptor, path = made
+def _dropped(begun: _Begun) -> None:
+    """Remove a file that was made in vain."""
     with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-    os.close(descriptor)
+        begun.path.unlink(missing_ok=True)
+    os.close(begun.descriptor)

@@ -104,7 +104,7 @@ class Keeper:
             Superseded: it was recovered from elsewhere, and the source has bytes of its own by now.
             StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
         """
-        previous = self._entries.entry(entry.key) or self._entries.salvaged(entry.source)
+        previous = self._entries.previous(entry.source)
         if entry.recovered is not None and previous is not None and self._stands(previous, entry):
             raise Superseded(f"{entry.source} is kept")
         if entry.recovered is not None and previous is not None and previous.body_sha256 == entry.body_sha256:

@@ -71,7 +71,7 @@ _PART = _Head(complete=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
+class _UserList:
     """A list or a part of one; one that is split has no keys."""
 
     keys: frozenset[str]
@@ -181,26 +181,26 @@ class Refs:
         else:
             self.replace(sha256, [key], complete=False, aside=aside)
 
-    def _marked(self, sha256: str, root: _Node, *, aside: bool) -> _Node:
+    def _marked(self, sha256: str, root: _UserList, *, aside: bool) -> _UserList:
         if root.head.aside is aside:
             return root
-        marked = _Node(root.keys, replace(root.head, aside=aside))
+        marked = _UserList(root.keys, replace(root.head, aside=aside))
         self._durable.write(self._layout.ref(sha256), _text(marked.keys, marked.head))
         return marked
 
-    def _read(self, sha256: str, prefix: str) -> _Node | None:
+    def _read(self, sha256: str, prefix: str) -> _UserList | None:
         try:
             return _parsed(read_regular(self._layout.ref_part(sha256, prefix)), prefix)
         except OSError:
             return None
 
-    def _required(self, sha256: str, prefix: str) -> _Node:
+    def _required(self, sha256: str, prefix: str) -> _UserList:
         node = self._read(sha256, prefix)
         if node is None:
             raise ListUnreadable(f"the users of {sha256} below {prefix!r}")
         return node
 
-    def _leaf_of(self, sha256: str, key: str, root: _Node) -> tuple[str, _Node]:
+    def _leaf_of(self, sha256: str, key: str, root: _UserList) -> tuple[str, _UserList]:
         """Return the prefix and the keys of the file that names `key`, or would."""
         node = root
         for length in range(len(key)):
@@ -241,7 +241,7 @@ def _text(keys: Iterable[str], head: _Head) -> bytes:
     return "\n".join([*lines, f"end {len(lines) - 1}", ""]).encode("ascii")
 
 
-def _parsed(text: bytes, prefix: str) -> _Node | None:
+def _parsed(text: bytes, prefix: str) -> _UserList | None:
     lines = text.decode("ascii", "replace").split("\n")
     head = _HEADS.get(lines[0])
     if len(lines) < 3 or head is None:
@@ -251,4 +251,4 @@ def _parsed(text: bytes, prefix: str) -> _Node | None:
         return None
     if not all(is_digest(key) and key.startswith(prefix) for key in keys):
         return None
-    return _Node(frozenset(keys), head)
+    return _UserList(frozenset(keys), head)

@@ -8,12 +8,13 @@ for every process to see. The file may be deleted at any time. Repairs nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Pace:
+class ScrubPace:
     """How long to rest so that no more than a number of bytes is read in a second, over any longer time."""
 
     free_at: float = 0.0
@@ -100,7 +101,7 @@ class Clock:
 
 
 @dataclass(slots=True)
-class _Found:
+class _ShardFindings:
     """What one folder showed."""
 
     bodies: int = 0
@@ -114,7 +115,8 @@ class Scrub:
     1. Who holds the lock of the scrub does it; other processes look once a minute whether it is free.
     2. A folder's bodies are read in pieces with rests in between, its entries are looked up: is their body there?
     3. What is wrong is looked at once more: a purge or a repair may have come in between.
-    4. After each folder with bodies the state is written, so a restart goes on where it was.
+    4. After each folder the state is written, so a restart goes on where it was. Folders that are not there are
+       passed over together: a pass over a new store is one listing, and the next one begins a day later.
     """
 
     def __init__(
@@ -130,7 +132,7 @@ class Scrub:
         self._threads = threads
         self._locks = locks
         self._clock = clock or Clock()
-        self._pace = Pace()
+        self._pace = ScrubPace()
 
     async def run(
         self, rate: Callable[[], int], on_bytes: Callable[[int], None] = lambda _size: None
@@ -163,16 +165,18 @@ class Scrub:
         if state.done == 0 and 0 <= now - state.begun_at < LEAST_PASS_SECONDS:
             await self._clock.sleep(IDLE_SECONDS)
             return
-        while True:
-            shard = SHARDS[state.done]
-            found = await self._checked(shard, rate, on_bytes)
-            # Others may have noted damage while the folder was read.
-            noted = await self._threads.read(self.state)
-            state = replace(state, damage=noted.damage)
-            state = _after(state, shard, found, begun_at=now, now=self._clock.now())
-            # Folders without bodies are many in a small store, and not worth a write each.
-            if found.bodies or found.damage or not state.done:
-                break
+        if state.done == 0:
+            await self._threads.read(self._mend_rooms)
+        # Most folders of a small store are not there; one listing tells, and passes over all of them at once.
+        there = await self._threads.read(_shards, self._layout)
+        last = next((number for number in range(state.done, len(SHARDS)) if SHARDS[number] in there), -1)
+        found = await self._checked(SHARDS[last], rate, on_bytes) if last >= 0 else _ShardFindings()
+        # Others may have noted damage while the folder was read.
+        noted = await self._threads.read(self.state)
+        passed = SHARDS[state.done : last + 1] if last >= 0 else SHARDS[state.done :]
+        state = _after(
+            replace(state, damage=noted.damage), passed, found, begun_at=now, now=self._clock.now()
+        )
         try:
             written = await self._threads.write(self._write, state)
         except StoreHangs:
@@ -181,8 +185,10 @@ class Scrub:
             # Where it stands is not known to the next step: it would do this one again, at once.
             await self._clock.sleep(IDLE_SECONDS)
 
-    async def _checked(self, shard: str, rate: Callable[[], int], on_bytes: Callable[[int], None]) -> _Found:
-        found = _Found()
+    async def _checked(
+        self, shard: str, rate: Callable[[], int], on_bytes: Callable[[int], None]
+    ) -> _ShardFindings:
+        found = _ShardFindings()
         for name, _ in await self._threads.read(sized_files, self._layout.bodies / shard):
             if not is_digest(name):
                 continue
@@ -195,7 +201,7 @@ class Scrub:
                 found.damage.append(damage)
         found.damage += await self._threads.read(self._missing, shard)
         await self._threads.read(self._mend, shard)
-        # An empty folder costs something as well.
+        # A folder without bodies costs something as well.
         await self._rest(1, rate)
         return found
 
@@ -204,11 +210,10 @@ class Scrub:
     ) -> tuple[int, str]:
         digest, size = hashlib.sha256(), 0
         try:
-            while piece := await self._threads.read(_piece, path, size):
-                await self._threads.read(digest.update, piece)
-                size += len(piece)
-                on_bytes(len(piece))
-                await self._rest(len(piece), rate)
+            while read := await self._threads.read(_take_piece, path, size, digest):
+                size += read
+                on_bytes(read)
+                await self._rest(read, rate)
         except OSError:
             return size, ""
         return size, digest.hexdigest()
@@ -220,11 +225,15 @@ class Scrub:
         )
         await self._clock.sleep(pause)
 
+    def _mend_rooms(self) -> None:
+        """Give the folders of the store the mode that the configuration asks for."""
+        root = self._layout.root
+        for path in (root, self._layout.marker, *(root / name for name in FOLDERS)):
+            self._layout.modes.mend(path)
+
     def _mend(self, shard: str) -> None:
         """Give the files and folders of one shard the mode that the configuration asks for."""
         mend, root = self._layout.modes.mend, self._layout.root
-        for path in (root, self._layout.marker, *(root / name for name in FOLDERS)):
-            mend(path)
         for folder in (root / name / shard for name in FOLDERS):
             mend(folder)
             for name, _ in sized_files(folder):
@@ -268,11 +277,13 @@ class Scrub:
         return True
 
 
-def _after(state: ScrubState, shard: str, found: _Found, *, begun_at: float, now: float) -> ScrubState:
-    """Return the state after one more folder; the first of a pass begins the counts anew."""
+def _after(
+    state: ScrubState, passed: Sequence[str], found: _ShardFindings, *, begun_at: float, now: float
+) -> ScrubState:
+    """Return the state after some more folders; the first of a pass begin the counts anew."""
     is_first = state.done == 0
-    done = (state.done + 1) % len(SHARDS)
-    kept = [item for item in state.damage if item.shard != shard]
+    done = (state.done + len(passed)) % len(SHARDS)
+    kept = [item for item in state.damage if item.shard not in passed]
     return ScrubState(
         done=done,
         begun_at=begun_at if is_first else state.begun_at,
@@ -283,6 +294,15 @@ def _after(state: ScrubState, shard: str, found: _Found, *, begun_at: float, now
     )
 
 
+def _shards(layout: Layout) -> set[str]:
+    """Return the names of the folders that the rooms of the store have."""
+    found: set[str] = set()
+    for name in FOLDERS:
+        with contextlib.suppress(OSError), os.scandir(layout.root / name) as items:
+            found.update(item.name for item in items)
+    return found.intersection(SHARDS)
+
+
 def _one_of_each(*damage: Damage) -> tuple[Damage, ...]:
     """Return the first damage of each file: a cut body is found by its digest, and by the entry that knows its size."""
     known: dict[str, Damage] = {}
@@ -291,13 +311,16 @@ def _one_of_each(*damage: Damage) -> tuple[Damage, ...]:
     return tuple(known.values())[:MAX_REMEMBERED]
 
 
-def _piece(path: Path, offset: int) -> bytes:
+def _take_piece(path: Path, offset: int, digest: hashlib._Hash) -> int:
+    """Hash the next piece of a file; return how many bytes it has."""
     # Opened for each piece: a descriptor must not be closed under a thread that still reads when we are cancelled.
     descriptor = open_regular(path)
     try:
-        return os.pread(descriptor, PIECE_BYTES, offset)
+        piece = os.pread(descriptor, PIECE_BYTES, offset)
     finally:
         os.close(descriptor)
+    digest.update(piece)
+    return len(piece)
 
 
 def _confirmed(path: Path) -> Damage | None:

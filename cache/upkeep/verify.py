@@ -42,7 +42,7 @@ _SOURCE = re.compile(rb'"source"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]+)"')
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StoreFault:
     """One thing found: what kind it is, where, and in which way."""
 
     kind: str
@@ -61,8 +61,8 @@ class VerifyReport:
     entries: int = 0
     bodies: int = 0
     body_bytes: int = 0
-    wrong: list[Finding] = field(default_factory=list)
-    notes: list[Finding] = field(default_factory=list)
+    wrong: list[StoreFault] = field(default_factory=list)
+    notes: list[StoreFault] = field(default_factory=list)
     hurt: dict[str, list[str]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
 
@@ -73,7 +73,7 @@ class VerifyReport:
         return list(dict.fromkeys([*self.lost, *named]))
 
     @property
-    def problems(self) -> list[Finding]:
+    def problems(self) -> list[StoreFault]:
         """Another name of `wrong`."""
         return self.wrong
 
@@ -201,7 +201,7 @@ class Verification:
             if folder.is_dir():
                 yield from (path for path in sorted(folder.iterdir()) if path.name not in SHARDS)
 
-    def is_still_wrong(self, finding: Finding) -> bool:
+    def is_still_wrong(self, finding: StoreFault) -> bool:
         """Whether something found before is wrong now, after somebody tried to repair it."""
         path = Path(finding.path)
         try:
@@ -218,7 +218,7 @@ class Verification:
             return True
 
     def _wrong(self, kind: str, path: Path, detail: str) -> None:
-        self.report.wrong.append(Finding(kind, str(path), detail))
+        self.report.wrong.append(StoreFault(kind, str(path), detail))
 
     def _note(self, kind: str, path: Path, detail: str) -> None:
-        self.report.notes.append(Finding(kind, str(path), detail))
+        self.report.notes.append(StoreFault(kind, str(path), detail))

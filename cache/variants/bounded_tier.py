@@ -59,7 +59,7 @@ BATCH = 32
 """Operations done in one go: half a millisecond of reads."""
 
 TOUCH_SECONDS = 3600.0
-MAX_TOUCHED = 100_000
+MAX_TOUCHED = 32_768
 LARGEST_SHARE = 8
 """One variant may take this fraction of the budget."""
 
@@ -180,7 +180,7 @@ class Variants:
         self._page_cache = PageCache()
         self._looks = False
         self._now = now
-        self._touched: dict[str, float] = {}
+        self._touched: dict[int, float] = {}
         self._touching: set[asyncio.Task[None]] = set()
         self._reads = _Lane(self._shelf({**limit, "eviction_policy": "none"}), "variants-read")
         self._writes = _Lane(
@@ -299,11 +299,13 @@ class Variants:
     def note_use(self, key: str) -> None:
         """Remember that a variant was asked for, soon and not more than once an hour."""
         now = self._now()
-        if abs(now - self._touched.get(key, -TOUCH_SECONDS)) < TOUCH_SECONDS:
+        # Keys are long, and two that hash alike cost no more than a time that is not noted.
+        mark = hash(key)
+        if abs(now - self._touched.get(mark, -TOUCH_SECONDS)) < TOUCH_SECONDS:
             return
         if len(self._touched) >= MAX_TOUCHED:
             self._touched.clear()
-        self._touched[key] = now
+        self._touched[mark] = now
         task = asyncio.create_task(self._touch(key))
         self._touching.add(task)
         task.add_done_callback(self._touching.discard)

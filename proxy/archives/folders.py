@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from cache.base.durable import sync_descriptor, sync_folder
 from cache.base.entry import MAX_ENTRY_BYTES, Entry
 from cache.base.errors import EntryUnreadable
-from cache.originals.articles import Article
+from cache.originals.articles import KeptArticle
 from cache.originals.landing import Landed
 from proxy.archives.items import (
     BadArchive,
@@ -77,7 +77,7 @@ class FolderWriter:
         self._line({"entry": json.loads(entry.to_json()), "files": files})
         return count
 
-    def article(self, article: Article) -> None:
+    def article(self, article: KeptArticle) -> None:
         """Write which sources an article uses, and its date."""
         self._line({"article": article.name, "sources": article.sources, "date": article.date})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from cache.base.entry import Entry
-from cache.originals.articles import Article
+from cache.originals.articles import KeptArticle
 from cache.originals.landing import Landed, Landing
 
 ENTRY_TYPE = "application/vnd.imgmirror.entry+json"
@@ -158,7 +158,7 @@ class ArchiveWriter(Protocol):
     def entry(self, entry: Entry, bodies: Mapping[str, OpenBody]) -> int:
         """Write an entry with those bodies that were not written before; return how many were."""
 
-    def article(self, article: Article) -> None:
+    def article(self, article: KeptArticle) -> None:
         """Write which sources an article uses, and its date."""
 
     def block(self, url: str, reason: str) -> None:

@@ -27,7 +27,7 @@ from warcio.warcwriter import WARCWriter
 
 from cache.base.durable import abandoned, create_aside, sync_descriptor, sync_folder
 from cache.base.entry import Entry, Former
-from cache.originals.articles import Article
+from cache.originals.articles import KeptArticle
 from proxy.archives.items import ARTICLE_TYPE, BLOCK_TYPE, ENTRY_TYPE, OpenBody, entry_uri
 from proxy.version import __version__
 
@@ -78,7 +78,7 @@ class WarcWriter:
                 count += 1
         return count
 
-    def article(self, article: Article) -> None:
+    def article(self, article: KeptArticle) -> None:
         """Write which sources an article uses, and its date."""
         known = {"article": article.name, "sources": article.sources, "date": article.date}
         self._json("urn:imgmirror:article", ARTICLE_TYPE, known)

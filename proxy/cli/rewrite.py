@@ -143,12 +143,12 @@ def _record(used: list[Used], config: Config) -> None:
     # Most runs have no store to load.
     import asyncio  # noqa: PLC0415 - see above
 
-    from cache.originals.articles import Article  # noqa: PLC0415 - see above
+    from cache.originals.articles import KeptArticle  # noqa: PLC0415 - see above
     from cache.originals.durable_tier import Originals  # noqa: PLC0415 - see above
 
     name_of = article_names()
     articles = [
-        Article(name_of(article), urls, date, str(article.path.resolve())) for article, urls, date in used
+        KeptArticle(name_of(article), urls, date, str(article.path.resolve())) for article, urls, date in used
     ]
 
     async def record() -> None:

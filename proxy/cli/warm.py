@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cache.base.errors import CacheError
-from cache.originals.articles import Article
+from cache.originals.articles import KeptArticle
 from proxy.app import Engine, open_engine
 from proxy.cli.base.manifest import add_manifest_argument, manifest_problem, manifest_written
 from proxy.cli.base.signals import Signals, Stopped
@@ -298,7 +298,7 @@ class _WarmRun:
         """Note which article uses what, for purges by article; a store that cannot be written is no reason to stop."""
         found = self._gathered
         articles = [
-            Article(name, sources, found.dates.get(name), str(found.files[name]))
+            KeptArticle(name, sources, found.dates.get(name), str(found.files[name]))
             for name, sources in found.articles.items()
         ]
         try:

@@ -13,7 +13,8 @@ import pytest
 from keeping import NOW, finished, keep, run_program
 
 from cache.originals.durable_tier import Originals
-from cache.upkeep.scrub import LEAST_PASS_SECONDS, PIECE_BYTES, Clock, Pace, Scrub
+from cache.upkeep.census import sized_files
+from cache.upkeep.scrub import LEAST_PASS_SECONDS, PIECE_BYTES, Clock, Scrub, ScrubPace
 
 RATE = 1_000_000
 
@@ -72,7 +73,7 @@ async def test_pass_reads_everything_at_the_stated_rate(store: Originals) -> Non
 
 
 def test_pace_lets_no_debt_of_idle_time_be_caught_up() -> None:
-    pace = Pace()
+    pace = ScrubPace()
     assert pace.rest_seconds(500, rate=1000, now=10.0) == 0.5
     assert pace.rest_seconds(500, rate=1000, now=10.0) == 1.0
     assert pace.rest_seconds(500, rate=1000, now=100.0) == 0.5
@@ -128,6 +129,45 @@ async def test_next_pass_waits_for_the_next_day(store: Originals) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await scrub.run(lambda: RATE)
     assert time.seconds - begun >= LEAST_PASS_SECONDS
+
+
+async def test_pass_over_an_empty_store_is_one_step_and_the_next_one_waits_for_the_next_day(
+    store: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes into a new store is not read again at once, and no folder is looked at for each picture."""
+    listed: list[object] = []
+
+    def noted(folder: object) -> list[object]:
+        listed.append(folder)
+        return []
+
+    monkeypatch.setattr("cache.upkeep.scrub.sized_files", noted)
+    scrub, time, read = await one_pass(store)
+    assert (scrub.state().done, read, listed) == (0, 0, [])
+    await keep(store, "http://h/a.png", b"a" * 1000)
+    begun = time.seconds
+    time.enough = lambda: time.seconds > begun + LEAST_PASS_SECONDS / 2
+    with contextlib.suppress(asyncio.CancelledError):
+        await scrubber(store, time).run(lambda: RATE)
+    assert listed == []
+
+
+async def test_pass_over_a_small_store_looks_only_into_the_folders_that_are_there(
+    store: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store of three pictures has nine folders at most; the other ones are not asked for."""
+    for number in range(3):
+        await keep(store, f"http://h/{number}.png", b"%d" % number * 1000)
+    listed: set[Path] = set()
+
+    def sized_and_noted(folder: Path) -> list[tuple[str, int]]:
+        listed.add(folder)
+        return sized_files(folder)
+
+    monkeypatch.setattr("cache.upkeep.scrub.sized_files", sized_and_noted)
+    _, _, read = await one_pass(store)
+    assert read == 3000
+    assert len({folder.name for folder in listed}) <= 6
 
 
 async def test_rate_of_zero_reads_nothing(store: Originals) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from keeping import finished, run_program
 
-from cache.across.failures import MAX_PRIVATE, RECORD_BYTES, SLOTS, Failure, Failures
+from cache.across.failures import MAX_PRIVATE, RECORD_BYTES, SLOTS, Failures, RememberedFailure
 from cache.base.threads import StoreThreads
 
-GONE = Failure("gone", 410, 3, 1_700_000_000.25, 1_700_003_600.5)
+GONE = RememberedFailure("gone", 410, 3, 1_700_000_000.25, 1_700_003_600.5)
 
 
 @pytest.fixture
@@ -40,18 +40,18 @@ async def test_failure_is_seen_by_another_process(failures: Failures, tmp_path: 
     program = """
 import asyncio, sys
 from pathlib import Path
-from cache.across.failures import Failure, Failures
+from cache.across.failures import RememberedFailure, Failures
 from cache.base.threads import StoreThreads
 async def main():
     threads = StoreThreads("test")
     failures = Failures(Path(sys.argv[1]), threads)
     print((await failures.get("key")).kind)
-    await failures.put("other", Failure("dns", 0, 1, 1.0, 2.0))
+    await failures.put("other", RememberedFailure("dns", 0, 1, 1.0, 2.0))
     await threads.close()
 asyncio.run(main())
 """
     assert (await finished(run_program(program, tmp_path / "failures"))).strip() == "gone"
-    assert await failures.get("other") == Failure("dns", 0, 1, 1.0, 2.0)
+    assert await failures.get("other") == RememberedFailure("dns", 0, 1, 1.0, 2.0)
 
 
 async def test_file_stays_within_its_size(failures: Failures, tmp_path: Path) -> None:
@@ -95,9 +95,9 @@ async def test_store_that_cannot_be_written_remembers_in_this_process(threads: S
 
 
 async def test_odd_texts_and_numbers_are_taken(failures: Failures) -> None:
-    await failures.put("http://h/\udcff", Failure("k" * 99, 70_000, 99_999, 1.0, 2.0))
+    await failures.put("http://h/\udcff", RememberedFailure("k" * 99, 70_000, 99_999, 1.0, 2.0))
     found = await failures.get("http://h/\udcff")
-    assert found == Failure("k" * 24, 70_000 & 0xFFFF, 0xFFFF, 1.0, 2.0)
+    assert found == RememberedFailure("k" * 24, 70_000 & 0xFFFF, 0xFFFF, 1.0, 2.0)
 
 
 async def test_failures_are_counted_by_kind_while_they_are_believed(failures: Failures) -> None:

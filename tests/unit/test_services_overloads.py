@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cache.across.failures import Failure, Failures
+from cache.across.failures import Failures, RememberedFailure
 from cache.base.threads import StoreThreads
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, NotAnImage, OutOfMemory, QueueFull, RenderTimeout, TooManyPixels
@@ -213,14 +213,14 @@ async def test_other_render_version_is_another_question(
 @pytest.mark.parametrize(
     "record",
     [
-        Failure("time 0", 0, 1, START + 1e6, START + 2e6),
-        Failure("gone 0", 0, 1, START, START + 60),
-        Failure("time", 0, 1, START, START + 60),
-        Failure("time -1", 0, 1, START, START + 60),
+        RememberedFailure("time 0", 0, 1, START + 1e6, START + 2e6),
+        RememberedFailure("gone 0", 0, 1, START, START + 60),
+        RememberedFailure("time", 0, 1, START, START + 60),
+        RememberedFailure("time -1", 0, 1, START, START + 60),
     ],
 )
 async def test_record_that_makes_no_sense_counts_as_none(
-    overloads: Overloads, failures: Failures, record: Failure
+    overloads: Overloads, failures: Failures, record: RememberedFailure
 ) -> None:
     """A clock that was put back, or a file of others, blocks no picture."""
     await failures.put(overloads._key(DIGEST, "reading"), record)

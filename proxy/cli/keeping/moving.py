@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cache.originals.articles import Article
+from cache.originals.articles import KeptArticle
 from proxy.app import open_engine
 from proxy.archives.items import is_warc
 from proxy.cli.keeping.common import MAX_LINES, Stores, known_article, opened, show_figures, show_json
@@ -87,7 +87,7 @@ async def _selected(args: argparse.Namespace, stores: Stores, config: Config) ->
         name = await known_article(stores.articles, args.article)
         if name is None:
             return None
-        article = await stores.articles.get(name) or Article(name, ())
+        article = await stores.articles.get(name) or KeptArticle(name, ())
         wanted = frozenset(article.sources)
         return Selection(wanted.__contains__, (article,), blocks=False)
     known = await stores.articles.everything()

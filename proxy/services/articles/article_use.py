@@ -24,7 +24,7 @@ from proxy.source import Source, base_in_a_labels, base_spellings
 
 if TYPE_CHECKING:
     # The store takes a while to load, and a rewrite process has no use for it.
-    from cache.originals.articles import Article, ArticleIndex
+    from cache.originals.articles import ArticleIndex, KeptArticle
     from cache.originals.durable_tier import Originals
 
 
@@ -181,7 +181,7 @@ class Articles:
     def __init__(self, index: ArticleIndex) -> None:
         self._index = index
 
-    async def record(self, articles: Iterable[Article]) -> None:
+    async def record(self, articles: Iterable[KeptArticle]) -> None:
         """Remember what each article uses, instead of what it was known to use, by this name or another one.
 
         Raises:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cache.base.entry import Entry
-from cache.originals.articles import Article
+from cache.originals.articles import KeptArticle
 from cache.originals.durable_tier import Originals
 from proxy.archives.folders import FolderWriter
 from proxy.archives.items import ArchiveWriter, OpenBody, is_warc
@@ -51,7 +51,7 @@ class Selection:
     """What to pack: with `wants`, only sources it is true for; which articles; blocks, or none."""
 
     wants: Callable[[str], bool] | None = None
-    articles: tuple[Article, ...] = ()
+    articles: tuple[KeptArticle, ...] = ()
     blocks: bool = True
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from cache.base.entry import Entry
 from cache.base.errors import SourceBlocked, Superseded
 from cache.http.fields import kept_fields
-from cache.originals.articles import Article
+from cache.originals.articles import KeptArticle
 from cache.originals.durable_tier import Originals
 from proxy.archives.folders import MANIFEST, FolderReader
 from proxy.archives.items import (
@@ -201,7 +201,7 @@ class Unpacking:
         self._count(now, before, sum(body.size for body in arrived.values()))
 
     async def _article(self, item: PackedArticle) -> None:
-        known = await self._parts.kept.articles.get(item.name) or Article(item.name, ())
+        known = await self._parts.kept.articles.get(item.name) or KeptArticle(item.name, ())
         date = item.date if known.date is None else known.date
         await self._parts.kept.articles.record(item.name, {*known.sources, *item.sources}, date=date)
         self._report.articles += 1

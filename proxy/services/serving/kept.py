@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from cache.across.failures import Failure
+from cache.across.failures import RememberedFailure
 from cache.base.entry import Entry
 from cache.base.errors import CacheError
 from proxy.config import FetchConfig
@@ -343,7 +343,9 @@ class KeptOriginals:
             self._parts.metrics.not_asked.inc()
             raise known
 
-    def _require_none_of(self, order: SourceOrder, failure: Failure | None, *, begun: float) -> None:
+    def _require_none_of(
+        self, order: SourceOrder, failure: RememberedFailure | None, *, begun: float
+    ) -> None:
         """Raise what is remembered of a source, as far as it keeps it from being asked."""
         if order.entry is None and not order.patient and (known := self._negatives.believed(failure)):
             self._parts.metrics.not_asked.inc()

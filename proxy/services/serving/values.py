@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from cache.across.failures import Failure
+from cache.across.failures import RememberedFailure
 from cache.base.entry import Entry
 from cache.http.httpdate import format_http_date, parse_http_date
 from cache.http.validators import parse_etag
@@ -159,7 +159,7 @@ class SourceOrder:
     source: Source
     stamp: int
     known: Obtained | None = None
-    failure: Failure | None = None
+    failure: RememberedFailure | None = None
     landings: int | None = None
     wishes: tuple[Wish, ...] = ()
     wanted: Mapping[tuple[Wish, ...], None] = field(default_factory=dict)

@@ -17,7 +17,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cache.across.failures import Failure, Failures
+from cache.across.failures import Failures, RememberedFailure
 from cache.http.freshness import reusable_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
@@ -112,7 +112,7 @@ class Negatives:
         """Return the name under which the failures of a source are remembered; None when they are not."""
         return self._key(source, stamp) if self._longest else None
 
-    def believed(self, found: Failure | None) -> MirrorError | None:
+    def believed(self, found: RememberedFailure | None) -> MirrorError | None:
         """Return the failure that was remembered, if it is believed still."""
         now = self._now()
         # A clock that was put back must not make a failure last for years.
@@ -120,7 +120,7 @@ class Negatives:
             return None
         return _as_error(found, now=now)
 
-    def since(self, found: Failure | None, moment: float) -> MirrorError | None:
+    def since(self, found: RememberedFailure | None, moment: float) -> MirrorError | None:
         """Return the failure that was remembered, if another process had it after `moment`, unix seconds."""
         now = self._now()
         return _as_error(found, now=now) if found and moment < found.at <= now else None
@@ -136,7 +136,7 @@ class Negatives:
         count = before.count + 1 if before is not None and again else 1
         until = now + self._seconds(kind, error, count=count, kept=kept)
         status = error.origin_status if isinstance(error, SourceError) else 0
-        await self._failures.put(key, Failure(kind, status, count, now, until))
+        await self._failures.put(key, RememberedFailure(kind, status, count, now, until))
 
     async def forget(self, source: Source, *, stamp: int) -> None:
         """Forget the failures of a source that could be had."""
@@ -176,7 +176,7 @@ def kind_of(error: MirrorError) -> str:
     return kind if kind in KINDS else ""
 
 
-def _as_error(found: Failure, *, now: float) -> MirrorError | None:
+def _as_error(found: RememberedFailure, *, now: float) -> MirrorError | None:
     kind = KINDS.get(found.kind)
     if kind is None:
         return None

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cache.across.failures import Failure, Failures
+from cache.across.failures import Failures, RememberedFailure
 from proxy.config import RenderConfig
 from proxy.errors import InvalidTransform, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.choice import candidates, without
@@ -149,14 +149,14 @@ class Overloads:
         pixels = min(found.pixels, before.pixels) if before else found.pixels
         now = self._now()
         until = now + min(FIRST_PAUSE_SECONDS * 2.0 ** min(count - 1, 20), MAX_PAUSE_SECONDS)
-        record = Failure(f"{found.kind} {pixels}", 0, count, now, until)
+        record = RememberedFailure(f"{found.kind} {pixels}", 0, count, now, until)
         await self._failures.put(self._key(sha256, found.step), record)
 
     def _key(self, sha256: str, step: str) -> str:
         return f"{self._mark} {sha256} {step}"
 
 
-def _read(step: str, record: Failure, *, now: float) -> Overload | None:
+def _read(step: str, record: RememberedFailure, *, now: float) -> Overload | None:
     kind, _, pixels = record.kind.partition(" ")
     if kind not in _KINDS or not pixels.isdigit() or record.at > now + _CLOCK_SECONDS:
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from cache.base.errors import CacheError
 from cache.originals.durable_tier import Originals
-from cache.upkeep.verify import Finding, VerifyReport
+from cache.upkeep.verify import StoreFault, VerifyReport
 from proxy.errors import MirrorError
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.warm.warming import NOT_KEPT
@@ -30,7 +30,7 @@ class Repair:
 
     repaired: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    left: list[Finding] = field(default_factory=list)
+    left: list[StoreFault] = field(default_factory=list)
     recovered: dict[str, str] = field(default_factory=dict)
 
 
