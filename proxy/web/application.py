@@ -7,6 +7,7 @@ import functools
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from proxy.config.file import changed_restart_keys, keep_restart_keys, secret_te
 from proxy.observe.logs import set_up
 from proxy.policy import Policy, listen_problem
 from proxy.process import release_signals
+from proxy.web.accel import HandOver
 from proxy.web.accounts import Accounts
 from proxy.web.clients import clients_of
 from proxy.web.context import Context
@@ -189,4 +191,7 @@ def _context(engine: Engine) -> Context:
         clients=clients_of(engine.config.server),
         accounts=Accounts(engine.metrics, engine.config),
         streams=Streams(engine.config.server),
+        hand_over=HandOver(
+            engine.config.server, engine.kept, engine.config.store.variants_path, now=time.time
+        ),
     )
