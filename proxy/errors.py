@@ -212,9 +212,14 @@ class SourceTooLarge(SourceError):
 
 
 class PictureError(MirrorError):
-    """The bytes are not a picture that can be rendered within the limits."""
+    """The bytes are not a picture that can be rendered within the limits.
+
+    beyond_limits: the picture may be well and is too much for us, or is nothing we know. A preset with
+    `on_error = "original"` redirects to the original then.
+    """
 
     status = 422
+    beyond_limits: ClassVar[bool] = False
 
 
 class NotAnImage(PictureError):
@@ -225,6 +230,7 @@ class NotAnImage(PictureError):
 class UnsupportedFormat(PictureError):
     code = "unsupported_format"
     public_message = "The picture's format is not one that can be rendered."
+    beyond_limits = True
 
 
 class DecodeFailed(PictureError):
@@ -235,6 +241,7 @@ class DecodeFailed(PictureError):
 class TooManyPixels(PictureError):
     code = "too_many_pixels"
     public_message = "The picture has more pixels than this service renders."
+    beyond_limits = True
 
 
 class OutOfMemory(TooManyPixels):
@@ -246,8 +253,10 @@ class OutOfMemory(TooManyPixels):
 class TooManyFrames(PictureError):
     code = "too_many_frames"
     public_message = "The picture has more frames than this service renders."
+    beyond_limits = True
 
 
 class RenderTimeout(PictureError):
     code = "render_timeout"
     public_message = "Rendering the picture took too long."
+    beyond_limits = True

@@ -29,6 +29,7 @@ from proxy.cli.output.terminal import (
 )
 from proxy.config import Config, base_url_problem
 from proxy.dialects import Unwrapper
+from proxy.dialects.native import build
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.images.transform import Transform
@@ -309,9 +310,8 @@ class _WarmRun:
     def _path(self, options: str, source: Source) -> str:
         if options != ORIGINAL:
             options = Transform.parse(options).canonical()
-        if self._signer:
-            options += ",sig=" + self._signer.sign(options, source.url)
-        return f"/image/{options}/{source.url}"
+        sig = self._signer.sign(options, source.url) if self._signer else None
+        return build("", options, source, sig=sig)
 
 
 def _without_recovery(config: Config) -> Config:

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from cache.base.opening import regular_status
 from cache.base.page_cache import FileState, KeptFile, PageCache
-from cache.originals.durable_tier import Originals as OriginalsStore
+from cache.originals.durable_tier import Originals
 from proxy.config import ServerConfig
 from proxy.services.serving.athand import AtHand
 from proxy.services.serving.values import Obtained
@@ -40,7 +40,7 @@ class HandOver:
     """
 
     def __init__(
-        self, config: ServerConfig, kept: OriginalsStore, variants_folder: Path, *, now: Callable[[], float]
+        self, config: ServerConfig, kept: Originals, variants_folder: Path, *, now: Callable[[], float]
     ) -> None:
         self._kept = kept
         self._folders = {

@@ -19,6 +19,7 @@ from proxy.dialects.base.serving import PRESET, Served
 from proxy.dialects.grammars.worker import is_worker
 from proxy.dialects.grammars.worker import parse as parse_worker
 from proxy.dialects.mounts import Mounted, mounted
+from proxy.dialects.native import MOUNT
 from proxy.dialects.native import parse as parse_native
 from proxy.errors import (
     InvalidSource,
@@ -39,7 +40,6 @@ from proxy.web.admission import UNSIGNED, Admission, Claim
 from proxy.web.hints import NO_HINTS, Hints, Minded
 from proxy.web.negotiate import acceptable_formats, admits_svg
 
-IMAGE_MOUNT = "/image/"
 MAX_PLANS = 8_192
 MAX_REMEMBERED_LENGTH = 1_024
 """Longer targets are read each time: what clients can make up must not fill the memory."""
@@ -207,7 +207,7 @@ class Plans:
     def read(self, target: str, *, root: str = "") -> Plan:
         """Return what `target` says, without asking whether it is admitted; `root` as for `make`."""
         path, _, query = target.partition("?")
-        if not root and path.startswith(IMAGE_MOUNT):
+        if not root and path.startswith(MOUNT):
             return self._native(target)
         other = mounted(target, root=root)
         if other is not None:
@@ -241,7 +241,7 @@ class Plans:
         return Plan("original", way.source, way.steps, written=way.written)
 
     def _native(self, target: str) -> Plan:
-        asked = parse_native(target, mount=IMAGE_MOUNT)
+        asked = parse_native(target, mount=MOUNT)
         way = self._unwrapper.way(asked.source)
         # Where nothing is signed, `exp` says nothing.
         expires_at = asked.exp if self._has_keys else None
@@ -344,7 +344,7 @@ class Plans:
         """
         if plan.served is not None:
             return self._admission.of_dialect(plan.dialect, plan.served.proof)
-        if not target.startswith(IMAGE_MOUNT):
+        if not target.startswith(MOUNT):
             return UNSIGNED
         return self._admission.of_native(target, plan.transform, now=now)
 

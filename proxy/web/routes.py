@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from cache.base.errors import CacheError, FlightClosed, NotKept, StoreBusy, StoreUnreadable
+from proxy.dialects.native import MOUNT
 from proxy.errors import Internal, MethodNotAllowed, MirrorError, NotFound, QueueFull
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY, error_response, from_aiohttp
@@ -22,7 +23,6 @@ from proxy.web.handlers.explain import EXPLAIN_MOUNT, explain
 from proxy.web.handlers.home import home, script
 from proxy.web.handlers.pictures import answer_picture
 from proxy.web.handlers.service import healthz, metrics, readyz
-from proxy.web.plans import IMAGE_MOUNT
 from proxy.web.server import Request
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ _FIXED: dict[str, tuple[frozenset[str], Handler]] = {
     "/cors/iscorsneeded": (_READ, is_cors_needed),
 }
 _AT_EVERY_HOST = frozenset({"/healthz", "/readyz"})
-_AT_OUR_OWN = (EXPLAIN_MOUNT, IMAGE_MOUNT, "/static/")
+_AT_OUR_OWN = (EXPLAIN_MOUNT, MOUNT, "/static/")
 """What a host that speaks another proxy's dialect does not answer, beside `_FIXED`."""
 _AT_ROOTS: dict[tuple[str, str], Handler] = {
     ("cors-anywhere", "/"): cors_help,

@@ -23,9 +23,6 @@ from proxy.web.clients import (
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest
 
-if TYPE_CHECKING:
-    from aiohttp.web import BaseRequest
-
 PROXIES = ServerConfig.model_validate({"trusted_proxies": ["10.0.0.0/8", "fd00::/8"]}).trusted_proxies
 XFF, FWD = "X-Forwarded-For", "Forwarded"
 

@@ -17,12 +17,11 @@ from proxy.app import open_engine
 from proxy.cli.keeping.common import MAX_LINES, Stores, opened, show_figures, show_json
 from proxy.cli.output.terminal import progress_bar, readable, safe, say, show_table
 from proxy.config import Config
-from proxy.dialects.native import VERSION_MARK
+from proxy.dialects.native import VERSION_MARK, build
 from proxy.services.articles.article_use import kept_source, unwrapper_of
 from proxy.services.upkeep.repairing import Repair, Repairing
 from proxy.services.upkeep.tally import Share, Tally
 from proxy.source import Source
-from proxy.web.plans import IMAGE_MOUNT
 
 _LARGEST = 20
 
@@ -141,7 +140,7 @@ def _versions(entry: Entry) -> list[dict[str, Any]]:
     """Return the present bytes and those of the history, newest first, each with its address."""
     found = []
     for item in (entry.as_former(note="present"), *entry.history):
-        address = f"{IMAGE_MOUNT}{VERSION_MARK}{item.body_sha256}/{entry.source}"
+        address = build("", VERSION_MARK + item.body_sha256, Source.parse(entry.source))
         picture = dict(item.picture) if item.picture else None
         recovered = dict(item.recovered) if item.recovered else None
         found.append(

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from proxy.dialects.native import build
 from proxy.fetch.via import Via, ViaAnswer
+from proxy.source import Source
 
 PRESETS = ("headimg", "thumbnail", "content")
 BROWSERS = {
@@ -38,7 +40,7 @@ async def visit_all(via: Via, sources: Iterable[str], *, browser: str = "avif") 
     visits: Visits = {}
     for source in sources:
         for preset in PRESETS:
-            path = f"/image/{preset}/{source}"
+            path = build("", preset, Source.parse(source))
             begun = time.perf_counter()
             answer = await via.get(path, accept=BROWSERS[browser])
             visits[source, preset] = Visit(answer, time.perf_counter() - begun)

@@ -11,16 +11,7 @@ from pathlib import Path
 from cache.base.entry import Entry
 from cache.base.errors import CacheError
 from cache.originals.durable_tier import Originals
-from proxy.errors import (
-    MirrorError,
-    NotAnImage,
-    RenderTimeout,
-    SourceError,
-    SourceTimeout,
-    TooManyFrames,
-    TooManyPixels,
-    UnsupportedFormat,
-)
+from proxy.errors import MirrorError, NotAnImage, PictureError, SourceError, SourceTimeout
 from proxy.images.workers import Rendered, Wish
 from proxy.services.articles.keptpictures import DESCRIBED
 from proxy.services.serving.kept import KeptOriginals
@@ -44,7 +35,6 @@ Admit = Callable[[Source, bool], None]
 Check = Callable[[str], object]
 """Raises `MirrorError` for an address of ours, from behind the base URL on, that visitors are refused at."""
 
-_BEYOND_LIMITS = (TooManyFrames, TooManyPixels, UnsupportedFormat, RenderTimeout)
 _DRAWN = (".svg", ".svgz")
 _REFRESHING = "refreshing"
 _MAX_WAITS = 120
@@ -211,7 +201,8 @@ def _not_asked() -> SourceTimeout:
 def _made(look: VariantToWarm, result: Rendered | MirrorError) -> WarmedVariant:
     if isinstance(result, Rendered):
         return WarmedVariant(look.options, look.browser.name, result.output_format, len(result.body))
-    redirected = look.resolved.on_error == "original" and isinstance(result, _BEYOND_LIMITS)
+    is_beyond = isinstance(result, PictureError) and result.beyond_limits
+    redirected = look.resolved.on_error == "original" and is_beyond
     return WarmedVariant(
         look.options, look.browser.name, failure=WarmFailure.of(result), redirected=redirected
     )

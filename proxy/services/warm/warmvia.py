@@ -12,12 +12,7 @@ import json
 import time
 from collections.abc import Callable
 
-from proxy.errors import (
-    RenderTimeout,
-    TooManyFrames,
-    TooManyPixels,
-    UnsupportedFormat,
-)
+from proxy.errors import PictureError
 from proxy.fetch.failures import wished_seconds
 from proxy.fetch.via import ServiceUnreachable, Via, ViaAnswer
 from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
@@ -43,9 +38,7 @@ Path = Callable[[str, Source], str]
 _BUSY_STATUSES = frozenset({429, 503})
 _BUSY_CODES = frozenset({"queue_full", "rate_limited"})
 
-_BEYOND_LIMITS = {
-    kind.code: kind for kind in (TooManyFrames, TooManyPixels, UnsupportedFormat, RenderTimeout)
-}
+_BEYOND_LIMITS = {kind.code: kind for kind in PictureError.__subclasses__() if kind.beyond_limits}
 
 
 class ViaWarmer:

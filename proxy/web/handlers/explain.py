@@ -14,14 +14,14 @@ from aiohttp import web
 from cache.base.entry import Entry, Former
 from cache.http.freshness import remaining_seconds
 from proxy.dialects.base.address import SplitAddress
-from proxy.dialects.native import VERSION_MARK
+from proxy.dialects.native import VERSION_MARK, build
 from proxy.errors import MirrorError
 from proxy.images.choice import ANYWAY, FALLBACK, LOWER
 from proxy.services.serving.untouched import is_answered_untouched
 from proxy.web.admin import require_admin
 from proxy.web.admission import Claim
 from proxy.web.context import Context
-from proxy.web.plans import IMAGE_MOUNT, Plan
+from proxy.web.plans import Plan
 from proxy.web.responses import joined
 
 EXPLAIN_MOUNT = "/explain/"
@@ -157,7 +157,7 @@ def _former(plan: Plan, item: Former) -> dict[str, Any]:
         "fetched_at": _date(item.fetched_at),
         "set_aside": item.note or None,
         "recovered": dict(item.recovered) if item.recovered else None,
-        "address": f"{IMAGE_MOUNT}{VERSION_MARK}{item.body_sha256}/{plan.source.url}",
+        "address": build("", VERSION_MARK + item.body_sha256, plan.source),
     }
 
 

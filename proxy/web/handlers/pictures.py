@@ -9,6 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from cache.base.page_cache import KeptFile
+from proxy.dialects.native import ORIGINAL, build
 from proxy.errors import (
     DecodeFailed,
     InvalidSource,
@@ -16,18 +17,14 @@ from proxy.errors import (
     NotAnImage,
     NotFound,
     PictureError,
-    RenderTimeout,
     SourceError,
-    TooManyFrames,
-    TooManyPixels,
-    UnsupportedFormat,
 )
 from proxy.services.serving.athand import HandedFile
 from proxy.services.serving.values import SHORT_SECONDS, Obtained, Picture, PictureOrder, as_picture
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY
 from proxy.web.hints import NO_HINTS
-from proxy.web.plans import IMAGE_MOUNT, Plan
+from proxy.web.plans import Plan
 from proxy.web.responses import (
     Moment,
     PiecewiseResponse,
@@ -44,7 +41,6 @@ log = logging.getLogger(__name__)
 IN_MEMORY_BYTES = 1024 * 1024
 """Originals up to this size are answered from memory; larger ones are streamed from their file."""
 
-_BEYOND_LIMITS = (TooManyFrames, TooManyPixels, UnsupportedFormat, RenderTimeout)
 _RESULTS = {"uri-miss": "fetched", "stale": "stale"}
 
 
@@ -190,16 +186,15 @@ class PictureRequest:
         if self.root and not base:
             raise error
         bare = self.plan.transform is not None and self.plan.transform.preset is None
-        if not isinstance(error, _BEYOND_LIMITS) and not (bare and isinstance(error, DecodeFailed)):
+        if not error.beyond_limits and not (bare and isinstance(error, DecodeFailed)):
             raise error
         self.context.metrics.redirects_to_original.labels(error.code).inc()
-        options, expires_at = "original", self.plan.expires_at
-        if self.context.signer:
-            options += ",sig=" + self.context.signer.sign(options, self.plan.source.url, exp=expires_at)
-            # No longer than the address that leads here.
-            options += f",exp={expires_at}" if expires_at is not None else ""
+        # Signed for no longer than the address that leads here.
+        source, signer = self.plan.source, self.context.signer
+        exp = self.plan.expires_at if signer else None
+        sig = signer.sign(ORIGINAL, source.url, exp=exp) if signer else None
         headers = {
-            "Location": f"{base}{IMAGE_MOUNT}{options}/{self.plan.source.url}",
+            "Location": build(base, ORIGINAL, source, sig=sig, exp=exp),
             "Cache-Control": f"public, max-age={int(SHORT_SECONDS)}",
             "Access-Control-Allow-Origin": "*",
             "Timing-Allow-Origin": "*",
