@@ -4,10 +4,13 @@ VENV := .venv
 # Processes that run tests side by side. All must collect the same names, some of which come from sets: PYTHONHASHSEED.
 JOBS ?= 3
 BIN := $(VENV)/bin
+# Marks that stand for suites of their own, and `slow`: what `make quick` leaves to `make test`.
+NOT_SLOW := not (slow or corpus or browser or kill or memory or instructions or integrations or peers)
+SMOKE := tests/functional/test_pictures.py tests/functional/test_keeping.py tests/functional/test_cli_url.py
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types audit package bench bench-cold bench-images bench-crowd bench-slow-readers bench-million bench-articles kill lock clean
+.PHONY: help run demo test quick coverage check lint types audit package bench bench-cold bench-images bench-crowd bench-slow-readers bench-million bench-articles kill lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,8 +18,15 @@ help: ## list the targets
 run: $(VENV)/.installed ## install, then run the demo: rewrite, warm, serve, kill the origin
 	$(BIN)/imgmirror demo
 
+# Development mode, but for its memory allocator: that one finds faults of C code, costs a third of all time, and is
+# on for the suites of pictures (.ci/run).
+PYTEST := PYTHONHASHSEED=0 PYTHONDEVMODE=1 PYTHONMALLOC=pymalloc $(BIN)/python -m pytest -q -rs -n $(JOBS) --dist worksteal
+
 test: $(VENV)/.installed-dev ## install, then run the tests (ARGS="tests/unit")
-	PYTHONHASHSEED=0 PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -rs -n $(JOBS) $(ARGS)
+	$(PYTEST) $(ARGS)
+
+quick: $(VENV)/.installed-dev ## an answer in two minutes: unit and contract tests but for the slow ones, and some of the service
+	$(PYTEST) --hypothesis-profile=quick -m "$(NOT_SLOW)" tests/unit tests/contract $(SMOKE)
 
 .PHONY: test-on
 test-on: ## the tests with another interpreter, in an environment of its own (PYTHON=python3.13 ARGS="tests/unit")
@@ -28,8 +38,12 @@ lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.installed-dev ## mypy, strict
+types: $(VENV)/.installed-dev ## mypy, strict: both packages, tests, benchmarks
 	$(BIN)/mypy
+	MYPYPATH=benchmarks $(BIN)/mypy benchmarks --cache-dir .mypy_cache/benchmarks
+
+coverage: $(VENV)/.installed-dev ## lines and branches that the quick unit and contract tests reach (a figure, no gate)
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --hypothesis-profile=quick -m "$(NOT_SLOW)" --cov --cov-report=term:skip-covered tests/unit tests/contract $(ARGS)
 
 audit: $(VENV)/.installed-dev ## floors and locks against the table of public faults (docs/advisories.toml)
 	$(BIN)/python .ci/audit.py

@@ -23,6 +23,7 @@ from proxy.images.libvips import find_libvips
 # tries the same examples each time; `--hypothesis-profile=deep` looks further.
 settings.register_profile("local", deadline=None)
 settings.register_profile("deep", deadline=None, max_examples=3000)
+settings.register_profile("quick", deadline=None, max_examples=25)
 if "CI" not in os.environ:
     settings.load_profile("local")
 

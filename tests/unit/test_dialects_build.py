@@ -88,6 +88,7 @@ def carried(dialect: str) -> st.SearchStrategy[dict[str, str]]:
     return st.fixed_dictionaries({}, optional={name: VALUES[name] for name in sorted(names)}).map(tidied)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", BUILT)
 @given(
     scheme=st.sampled_from(["http", "https"]),
@@ -111,6 +112,7 @@ def test_unwrapping_what_was_built_gives_both_back(
     assert found == (source, options, ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", BUILT)
 @given(options=OPTIONS)
 @settings(max_examples=50)
@@ -133,6 +135,7 @@ def answered(dialect: str, source: str, options: dict[str, str]) -> tuple[str, R
     return Source.parse(served.source).url, Transform.of_texts(served.options).resolved({})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", SERVED_BUILT)
 @given(
     scheme=st.sampled_from(["http", "https"]),

@@ -306,6 +306,7 @@ async def test_libvips_needs_little_memory(slow: Path) -> None:
     await pool.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["AVIF", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("decoder", ["pillow", pytest.param("libvips", marks=needs_libvips)])
 async def test_good_picture_is_never_damaged_for_want_of_memory(
@@ -393,6 +394,7 @@ async def in_order_of_completion(*running: asyncio.Future[Inspection]) -> list[i
     return order
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_origin_with_many_pictures_does_not_hold_up_another(
     picture: Path, slow: Path, processes: int
@@ -408,6 +410,7 @@ async def test_origin_with_many_pictures_does_not_hold_up_another(
     await pool.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_origin_whose_slow_pictures_hold_every_process_does_not_hold_up_another(
     tmp_path: Path, picture: Path, processes: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from article_pieces import KINDS, NOISY
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from proxy.rewrite.rewriter import TextKind
 PRINTABLE = st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30)
 
 
+@pytest.mark.slow
 @given(NOISY, KINDS, st.booleans())
 @settings(max_examples=500)
 def test_bytes_outside_of_replacements_stay(article: bytes, kind: TextKind, all_images: bool) -> None:
@@ -29,6 +31,7 @@ def test_bytes_outside_of_replacements_stay(article: bytes, kind: TextKind, all_
     assert b"".join([*pieces, article[position:]]) == result.data
 
 
+@pytest.mark.slow
 @given(NOISY, KINDS, st.booleans())
 @settings(max_examples=500)
 def test_rewriting_twice_is_rewriting_once(article: bytes, kind: TextKind, all_images: bool) -> None:
@@ -39,6 +42,7 @@ def test_rewriting_twice_is_rewriting_once(article: bytes, kind: TextKind, all_i
     assert twice.replaced == ()
 
 
+@pytest.mark.slow
 @given(NOISY, KINDS)
 @settings(max_examples=500)
 def test_undo_of_rewrite_gives_the_bytes_back(article: bytes, kind: TextKind) -> None:

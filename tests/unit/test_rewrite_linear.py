@@ -115,6 +115,7 @@ def calls(text: str, *, kind: TextKind) -> int:
     return sum(entry.callcount for entry in profile.getstats())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["markdown", "html", *sorted(SITE_KINDS)])
 @pytest.mark.parametrize("first", TOKENS)
 def test_repeated_text_twice_as_long_takes_twice_the_calls(first: str, kind: TextKind) -> None:

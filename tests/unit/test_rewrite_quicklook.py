@@ -108,6 +108,7 @@ def found(result: RewriteResult) -> bool:
     return bool(result.replaced or told or result.unsure or any(item.wrapped for item in result.pictures))
 
 
+@pytest.mark.slow
 @given(TEXTS, KINDS, st.booleans(), st.integers(0, 1), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
 @settings(max_examples=1500)
 def test_look_passes_nothing_that_the_reader_handles(

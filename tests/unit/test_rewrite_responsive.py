@@ -401,6 +401,7 @@ KEPT = st.sampled_from([PHOTO, Kept(2000, 3000), Kept(64, 64, resizes=False)])
 FORMER: dict[str, Any] = {"rewrite": {"former_urls": ["https://old.example"], "markdown_images": True}}
 
 
+@pytest.mark.slow
 @given(ARTICLES, KINDS, KEPT)
 @settings(max_examples=400)
 def test_only_the_listed_places_change(article: bytes, kind: TextKind, kept: Kept) -> None:
@@ -414,6 +415,7 @@ def test_only_the_listed_places_change(article: bytes, kind: TextKind, kept: Kep
     assert b"".join([*pieces, article[position:]]) == result.data
 
 
+@pytest.mark.slow
 @given(ARTICLES, KINDS, KEPT)
 @settings(max_examples=400)
 def test_twice_is_once(article: bytes, kind: TextKind, kept: Kept) -> None:
@@ -421,6 +423,7 @@ def test_twice_is_once(article: bytes, kind: TextKind, kept: Kept) -> None:
     assert enriched(once.data, kept, kind=kind, **FORMER).changes == ()
 
 
+@pytest.mark.slow
 @given(ARTICLES, KINDS, KEPT, st.booleans())
 @settings(max_examples=400)
 def test_undo_gives_the_bytes_back_after_further_runs(
