@@ -51,6 +51,18 @@ class FileState:
         return cls(status.st_size, status.st_ino, status.st_mtime_ns)
 
 
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """Where the bytes with a key lie, and the state of the file in which they had been compared with their check.
+
+    A file of the store is never written again under its name: as long as it is in this state, it holds these bytes.
+    """
+
+    key: str
+    path: bytes
+    state: FileState
+
+
 class PageCache:
     """What the kernel has in memory of files."""
 

@@ -33,7 +33,7 @@ from typing import Any, TypeVar, cast
 from cache.base.durable import GROUP, PRIVATE, Modes
 from cache.base.errors import StoreRefused
 from cache.base.layout import refuse_code
-from cache.base.page_cache import FileState, PageCache
+from cache.base.page_cache import KeptFile, PageCache
 from cache.variants.safe_disk import CHECK_BYTES, ValueFile, check_of
 from cache.variants.shelf import DATABASE, Shelf, ShelfFault, looked_into, make_folder
 
@@ -83,23 +83,11 @@ class VariantsStat:
 
 
 @dataclass(frozen=True, slots=True)
-class VariantFile:
-    """Where a variant lies, and in which state its file was when its bytes had been compared with their check.
-
-    A file is never written again under its name: as long as it is in this state, it holds this variant.
-    """
-
-    key: str
-    path: bytes
-    state: FileState
-
-
-@dataclass(frozen=True, slots=True)
 class FoundVariant:
     """The bytes of a variant. file: where they lie; None when that is the database."""
 
     body: bytes
-    file: VariantFile | None = None
+    file: KeptFile | None = None
 
 
 class _Lane:
@@ -253,7 +241,7 @@ class Variants:
         self.note_use(key)
         return found
 
-    def read_at_hand(self, file: VariantFile) -> bytes | None:
+    def read_at_hand(self, file: KeptFile) -> bytes | None:
         """Return the bytes of a variant without waiting; None when that cannot be done, or it is not there any more."""
         if file.state.size > AT_HAND_BYTES:
             return None
@@ -262,7 +250,7 @@ class Variants:
             self.note_use(file.key)
         return body
 
-    def is_at_hand(self, file: VariantFile) -> bool:
+    def is_at_hand(self, file: KeptFile) -> bool:
         """Tell whether a file can be sent as it is; False also when finding out would take a wait."""
         if not self._page_cache.holds(file.path, file.state):
             return False
@@ -349,7 +337,7 @@ def _found(key: str, stored: object) -> FoundVariant | _Damaged | None:
     if isinstance(stored, ValueFile) and stored.check:
         if stored.check != check_of(key, stored.body).hex():
             return _Damaged()
-        return FoundVariant(stored.body, VariantFile(key, os.fsencode(stored.path), stored.state))
+        return FoundVariant(stored.body, KeptFile(key, os.fsencode(stored.path), stored.state))
     if isinstance(stored, ValueFile):
         # diskcache chose the name: the check lies before the bytes.
         stored = stored.body

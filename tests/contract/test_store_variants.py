@@ -19,9 +19,10 @@ from cache.base.durable import GROUP, PRIVATE
 from cache.base.errors import StoreRefused
 from cache.base.layout import CACHE_TAG
 from cache.base.opening import read_regular
+from cache.base.page_cache import KeptFile
 from cache.originals.durable_tier import Originals
 from cache.upkeep.sweep import MIN_AGE_SECONDS, sweep
-from cache.variants.bounded_tier import LARGEST_SHARE, FoundVariant, VariantFile, Variants
+from cache.variants.bounded_tier import LARGEST_SHARE, FoundVariant, Variants
 from cache.variants.safe_disk import check_of
 
 BUDGET = 16 << 20
@@ -357,7 +358,7 @@ async def test_database_held_by_another_is_a_miss_in_time(variants: Variants, tm
 # Files
 
 
-async def stored(variants: Variants, key: str, body: bytes) -> VariantFile:
+async def stored(variants: Variants, key: str, body: bytes) -> KeptFile:
     """Store a variant and return its file as it was found; skip where the filesystem cannot read without waiting."""
     assert await variants.put(key, body, tag="t")
     found = await variants.find(key)
@@ -390,21 +391,21 @@ async def test_found_file_is_read_without_the_database(
         assert variants.is_at_hand(file)
 
 
-def _altered(variants: Variants, file: VariantFile) -> None:
+def _altered(variants: Variants, file: KeptFile) -> None:
     with Path(os.fsdecode(file.path)).open("r+b") as written:
         written.write(b"?")
     os.utime(file.path, ns=(0, file.state.modified_ns + 1))
 
 
-def _cut_short(variants: Variants, file: VariantFile) -> None:
+def _cut_short(variants: Variants, file: KeptFile) -> None:
     os.truncate(file.path, 10)
 
 
-def _folder_deleted(variants: Variants, file: VariantFile) -> None:
+def _folder_deleted(variants: Variants, file: KeptFile) -> None:
     shutil.rmtree(variants.folder)
 
 
-def _turned_into_a_link(variants: Variants, file: VariantFile) -> None:
+def _turned_into_a_link(variants: Variants, file: KeptFile) -> None:
     path = Path(os.fsdecode(file.path))
     path.rename(path.with_suffix(".elsewhere"))
     path.symlink_to(path.with_suffix(".elsewhere"))
@@ -412,7 +413,7 @@ def _turned_into_a_link(variants: Variants, file: VariantFile) -> None:
 
 @pytest.mark.parametrize("damage", [_altered, _cut_short, _folder_deleted, _turned_into_a_link])
 async def test_file_that_is_not_as_it_was_found_is_not_at_hand(
-    variants: Variants, damage: Callable[[Variants, VariantFile], None]
+    variants: Variants, damage: Callable[[Variants, KeptFile], None]
 ) -> None:
     """Whoever asks the database then hears that it is damaged or gone."""
     file = await stored(variants, "key", SMALL)

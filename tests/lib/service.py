@@ -134,9 +134,11 @@ class Service:
     def url(self, path: str) -> str:
         return self.base + path
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, *, token: str = "") -> dict[str, float]:
         """Return the samples of /metrics by name with labels, as Prometheus writes them."""
-        with urllib.request.urlopen(self.url("/metrics"), timeout=10) as answer:  # noqa: S310 - our own loopback address
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(self.url("/metrics"), headers=headers)  # noqa: S310 - our own loopback address
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - the same
             lines = answer.read().decode().splitlines()
         return {
             line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
@@ -144,8 +146,8 @@ class Service:
             if not line.startswith("#")
         }
 
-    def renders(self) -> float:
-        return self.metrics().get("imgmirror_render_seconds_count", 0.0)
+    def renders(self, *, token: str = "") -> float:
+        return self.metrics(token=token).get("imgmirror_render_seconds_count", 0.0)
 
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace")

@@ -10,7 +10,18 @@ from multidict import CIMultiDict
 
 from proxy.config import ServerConfig
 from proxy.errors import RateLimited
-from proxy.web.clients import MAX_CLIENTS, RATE_LIMIT, Clients, bucket_of, client_address, clients_of
+from proxy.web.clients import (
+    MAX_CLIENTS,
+    RATE_LIMIT,
+    Clients,
+    bucket_of,
+    client_address,
+    clients_of,
+    is_in_front,
+)
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest
 
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest
@@ -144,3 +155,21 @@ def test_clients_without_end_do_not_fill_the_memory() -> None:
     for number in range(MAX_CLIENTS + 50):
         ask(clients, str(ipaddress.ip_address(number)), now=100.0)
     assert len(clients) == MAX_CLIENTS
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_ours"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("10.1.2.3", True),
+        ("192.0.2.1", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_files_are_handed_to_this_machine_and_to_trusted_proxies_only(
+    peer: str | None, is_ours: bool
+) -> None:
+    """Anybody else would learn a path and get no picture."""
+    assert is_in_front(peer, PROXIES) is is_ours

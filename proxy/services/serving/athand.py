@@ -1,4 +1,4 @@
-"""Answers whose bytes lie in a file of the variant store that this process has read before. Event loop.
+"""Answers whose bytes lie in a file of the store that this process has read before. Event loop.
 
 The memory tier holds whole pictures; this holds everything but their bytes, which the kernel has in memory when they
 are asked for often. An answer is true on the same terms as one in the memory tier: it is fresh, and its source was
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from cache.store import VariantStore
-from cache.variants.bounded_tier import VariantFile
+from cache.base.page_cache import KeptFile
 from proxy.services.serving.values import Picture
 
 MAX_ANSWERS = 8192
@@ -25,22 +25,32 @@ class HandedFile:
     """A picture without its bytes, and the file that holds them. source: what it was made of."""
 
     picture: Picture
-    file: VariantFile
+    file: KeptFile
     source: str
 
 
+class FilesAtHand(Protocol):
+    """What tells whether a file is still as it was found; nothing of it waits."""
+
+    def read_at_hand(self, file: KeptFile) -> bytes | None:
+        """Return the bytes of a file."""
+
+    def is_at_hand(self, file: KeptFile) -> bool:
+        """Tell whether a file is still as it was found."""
+
+
 class AtHand:
-    """The most recently used answers from the variant store, without their bytes."""
+    """The most recently used answers from files, without their bytes."""
 
     def __init__(
-        self, store: VariantStore, *, stamp_of: Callable[[str], int], now: Callable[[], float]
+        self, store: FilesAtHand, *, stamp_of: Callable[[str], int], now: Callable[[], float]
     ) -> None:
         self._store = store
         self._stamp_of = stamp_of
         self._now = now
         self._held: OrderedDict[Hashable, HandedFile] = OrderedDict()
 
-    def note(self, key: Hashable, source: str, picture: Picture, file: VariantFile | None) -> None:
+    def note(self, key: Hashable, source: str, picture: Picture, file: KeptFile | None) -> None:
         """Remember where an answer was found."""
         if file is None:
             return

@@ -15,7 +15,8 @@ from typing import Any
 
 from cache.base.entry import Entry
 from cache.base.keys import variant_key
-from cache.variants.bounded_tier import FoundVariant, VariantFile, Variants
+from cache.base.page_cache import KeptFile
+from cache.variants.bounded_tier import FoundVariant, Variants
 from proxy.images.choice import ORIGINAL, Candidates, Finding, candidates
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import PictureFacts
@@ -29,7 +30,7 @@ NOTE = "finding"
 class StoredAnswer(Rendered):
     """A variant from the store. file: where it lies; None when that is the database."""
 
-    file: VariantFile | None = None
+    file: KeptFile | None = None
 
 
 class StoredVariants:

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from cache.base.entry import Entry
-from cache.base.errors import NotKept
+from cache.base.errors import CacheError, NotKept
 from proxy.errors import MirrorError, PictureError
 from proxy.fetch.fetcher import NotModified
 from proxy.fetch.wayback import Copy
@@ -39,8 +40,13 @@ from proxy.services.serving.untouched import is_answered_untouched
 from proxy.services.serving.values import SHORT_SECONDS, Obtained, Picture, PictureOrder, SourceOrder
 from proxy.source import Source
 
+log = logging.getLogger(__name__)
+
 FAILURE_WEIGHT_BYTES = 512
 """What a remembered failure counts for in the memory budget."""
+
+_MAX_LOCATED = 16
+"""Files of variants that are looked for at a time, after answers from memory."""
 
 STAMPED_TRIES = 3
 """How often to fetch what counts as purged because all stamps were replaced: a deleted store changes them twice."""
@@ -70,6 +76,7 @@ class PictureWay:
         self._parts = parts
         self._originals = originals
         self._answering = answering
+        self._located: dict[Hashable, asyncio.Task[None]] = {}
         self._at_hand = AtHand(parts.bodies, stamp_of=parts.store.generations.stamp, now=parts.now)
 
     # kept?
@@ -100,6 +107,20 @@ class PictureWay:
     def file_in_store(self, order: PictureOrder) -> HandedFile | None:
         """Return the same as a file, for a web server in front to send; never waits."""
         return self._at_hand.file(order.memory_key)
+
+    def locate_soon(self, order: PictureOrder) -> None:
+        """Find the file of a variant that memory has answered, after the answer, so that it can be handed over."""
+        key = order.memory_key
+        if key in self._located or len(self._located) >= _MAX_LOCATED:
+            return
+        task = self._located[key] = asyncio.create_task(self._locate(order))
+        task.add_done_callback(lambda _: self._located.pop(key, None))
+
+    async def _locate(self, order: PictureOrder) -> None:
+        try:
+            await self._from_store(order, await self._originals.look(order.source))
+        except (MirrorError, CacheError) as error:
+            log.debug("the file of a variant of %s was not found: %s", order.source, error)
 
     async def obtain(self, order: PictureOrder) -> Picture:
         """Return the variant, rendering and fetching what must be.
