@@ -10,7 +10,7 @@ SMOKE := tests/functional/test_pictures.py tests/functional/test_keeping.py test
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test quick coverage check lint types audit package bench bench-cold bench-images bench-crowd bench-slow-readers bench-million bench-articles kill lock clean
+.PHONY: help run demo test quick coverage check lint types audit package bench bench-cold bench-images bench-crowd bench-slow-readers bench-million bench-mixed bench-articles kill lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -72,6 +72,9 @@ bench-slow-readers: $(VENV)/.installed-dev ## five hundred clients that ask for 
 
 bench-articles: $(VENV)/.installed-dev ## a hundred thousand posts beside cat, a regexp pass and markdown-it (ARGS="--posts N --before CHECKOUT")
 	$(BIN)/python benchmarks/articles.py $(ARGS)
+
+bench-mixed: $(VENV)/.installed-dev ## 200,000 requests over 50,000 sources: does memory level off (ARGS="--before CHECKOUT")
+	$(BIN)/python benchmarks/mixed.py $(ARGS)
 
 bench-million: $(VENV)/.installed-dev ## a store of a million entries beside one of a thousand
 	$(BIN)/python benchmarks/million.py $(ARGS)
