@@ -1,4 +1,4 @@
-"""The composition root: configuration in, a working engine or web application out. The only place where parts meet."""
+"""The composition root: builds the engine and the web application from a configuration. All parts are wired here."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ from proxy.signing import Signer
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 0.5
-"""How often a process looks whether the shared generations were replaced: purges are true within a second."""
+"""How often a process checks whether the shared generations were replaced, so that purges apply within a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlace:
-    """Where in a service of several processes an engine runs; `share` divides what belongs to the whole."""
+    """The position of one worker among the processes of a service. `share` divides limits of the whole service."""
 
     instance_id: str = field(default_factory=lambda: f"imgmirror-{secrets.token_hex(8)}")
     worker: int = 0
@@ -61,7 +61,7 @@ class WorkerPlace:
 
 @dataclass(slots=True)
 class Engine:
-    """Everything but the web: what the server and the commands work with."""
+    """All parts except the web server, shared by the server and the commands."""
 
     config: Config
     place: WorkerPlace
@@ -85,7 +85,7 @@ class Engine:
     flight: SingleFlight
 
     def reconfigure(self, config: Config, policy: Policy) -> None:
-        """Take a new configuration, and the policy made of it, for what begins from now on."""
+        """Use a new configuration and its policy for all work that begins from now on."""
         self.config, self.policy, self.signer = config, policy, make_signer(config)
         self.fetcher.reconfigure(config.fetch, check_hop=policy.check_hop, denied=policy.denied)
         self.originals.reconfigure(config.fetch)
@@ -98,12 +98,12 @@ class Engine:
 
 
 def modes_of(config: Config) -> Modes:
-    """Return who may read the files of the store."""
+    """Return the file modes of the store."""
     return GROUP if config.store.mode == "group" else PRIVATE
 
 
 def make_policy(config: Config) -> Policy:
-    """Return the admission rules of a configuration, its manifest read; a long one takes seconds.
+    """Return the admission rules of a configuration. Reads the manifest; a long one takes seconds.
 
     Raises:
         ConfigError: the manifest cannot be read.
@@ -121,9 +121,9 @@ def make_signer(config: Config) -> Signer | None:
 async def open_stores(
     config: Config, *, tidy: bool = True, look: bool = False, elsewhere: Elsewhere | None = None
 ) -> AsyncIterator[tuple[Originals, Variants, ArticleIndex]]:
-    """Open what is kept, without anything that fetches or renders; `tidy` removes what dead processes left.
+    """Open the stores without a fetcher or renderer. `tidy` removes temporary files of dead processes.
 
-    With `look`, no file is made or changed by that. `elsewhere`: where bodies go that the store's disk does not take.
+    With `look`, opening creates and changes no file. `elsewhere` takes the bodies that the store's disk refuses.
 
     Raises:
         CacheError, OSError: the folders cannot be used.
@@ -149,7 +149,7 @@ async def open_stores(
 
 @asynccontextmanager
 async def _elsewhere(*, tidy: bool) -> AsyncIterator[Elsewhere | None]:
-    """Yield a place for what the store's disk does not take; None when there is none. `tidy` as for `open_stores`."""
+    """Yield a place for bodies that the store's disk refuses, or None. `tidy` as for `open_stores`."""
     try:
         parent = Path(tempfile.gettempdir())
     except OSError:
@@ -172,7 +172,7 @@ async def open_engine(
     tidy: bool = True,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Engine]:
-    """Open the stores, start the render processes and the fetcher; close all of it at the end, in turn.
+    """Open the stores, start the render processes and the fetcher; close them at the end in reverse order.
 
     Raises:
         ConfigError: the manifest cannot be read, or the decoder is not installed.
@@ -191,7 +191,8 @@ async def open_engine(
             config.render,
             processes=place.share(config.render.processes),
             workers=place.workers,
-            # What is not there yet is let in by the next process, which the pool starts when one is shut out.
+            # A folder that does not exist yet cannot be allowed here. The pool starts a new process when one is
+            # denied a file, and the new process can read the folder.
             readable=(config.store.dir, *([elsewhere.folder] if elsewhere else ())),
         )
         await pool.start()
@@ -274,13 +275,13 @@ def _assembled(
 
 
 async def _watch(engine: Engine, now: Callable[[], float]) -> None:
-    """Distrust memory when what it is compared with was replaced, or the clock was put back."""
+    """Stop trusting the memory cache when the shared generations were replaced or the clock was put back."""
     before = now()
     while True:
         await asyncio.sleep(CHECK_SECONDS)
         moment = now()
         if moment < before - CLOCK_TOLERANCE_SECONDS:
-            # What was fresh for a day of that time may be fresh for years of this one.
+            # An answer that was fresh for a day may now look fresh for years.
             log.warning("the clock was put back by %.0f s; memory is distrusted once", before - moment)
             engine.memory.clear()
             engine.originals.forget_known()

@@ -19,8 +19,8 @@ class MirrorError(Exception):
     """Base of all errors that have an answer in the contract.
 
     `message` may replace the class's public message; it is shown to the client, so it never carries
-    addresses, paths or library text. Those go into `detail`. `forward` says why an origin was asked (RFC 9211
-    §2.2); whoever asked one sets it, empty means that none was.
+    addresses, paths or library text. Those go into `detail`. `forward` says why the origin was asked (RFC 9211
+    §2.2). The caller that asked sets it; it is empty when no origin was asked.
     """
 
     code: ClassVar[str] = "internal"
@@ -93,7 +93,7 @@ class SourceNotAllowed(RequestError):
 
 
 class SourceRemoved(SourceNotAllowed):
-    """Purged with a block: nothing that was kept may answer in its place."""
+    """The source was purged and blocked: no kept copy may be served for it."""
 
     public_message = "This source was removed from this mirror for good."
 
@@ -149,10 +149,10 @@ class AnswerHead:
 class SourceError(MirrorError):
     """The origin did not give an original that may be kept.
 
-    `origin_status` is what it answered (RFC 9211 `fwd-status`), 0 when no answer came; `answer` the head of that
-    answer. `retry_after_seconds` is for how long the origin wants to be left alone, or is left alone by us; None when
-    nobody knows. The others are private, as `detail` is: `failure` is the kind in finer words than the code, empty when
-    it is not worth remembering; `not_asked` says that the origin was left alone this time.
+    `origin_status` is the status of its answer (RFC 9211 `fwd-status`), 0 when no answer came; `answer` is the head of
+    that answer. `retry_after_seconds` is how long the origin asks us to wait, or how long we have decided to wait; None
+    when unknown. The other attributes are private, like `detail`: `failure` names the failure more precisely than the
+    code and is empty when the failure should not be remembered; `not_asked` is true when no request was sent.
     """
 
     origin_status: int = 0
@@ -196,7 +196,7 @@ class SourceRefused(SourceError):
 
 
 class SourceReplaced(SourceRefused):
-    """The origin said 200 and gave a placeholder: a refusal in the clothes of a picture. The code stays."""
+    """The origin answered 200 with a placeholder image that means "access denied". The code stays `source_refused`."""
 
 
 class SourceFailed(SourceError):

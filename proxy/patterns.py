@@ -1,7 +1,7 @@
 """Patterns of sources, as `sources.allow` and `sources.deny` write them. Pure.
 
 A pattern is a host (`example.com`: any scheme and port), `*.example.com` (every name below it, not itself) or a URL
-prefix (`https://example.com/pictures/`, `http://example.com:8080`). Hosts are read as in sources.
+prefix (`https://example.com/pictures/`, `http://example.com:8080`). Hosts are parsed by the same rules as in sources.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PARAMETERS = re.compile(rb";[^/\\]*")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One entry of `sources.allow` or `sources.deny`, read once.
+    """One parsed entry of `sources.allow` or `sources.deny`.
 
     `scheme` and `port` are None for host patterns: they match on every port of either scheme.
     """
@@ -39,10 +39,10 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """Return the pattern that `text` writes.
+        """Parse one entry of `sources.allow` or `sources.deny`.
 
         Raises:
-            ValueError: with a sentence for the operator.
+            ValueError: `text` is not a pattern; the message is a sentence for the operator.
         """
         if _URL.match(text):
             return _parse_prefix(text)
@@ -113,11 +113,11 @@ def _is_address(source: Source) -> bool:
 
 
 def _readings(path: str) -> Iterator[bytes]:
-    """Yield what common servers make of a path, in a fixed order.
+    """Yield the ways in which common servers interpret a path, in a fixed order.
 
-    Some decode it before they look for slashes and dots, some twice (a server behind another one). Some merge slashes.
-    Servlet containers take path parameters (`;a=b`) off every segment, before they decode and before they resolve
-    `..`. So `/b/..;/a/x`, `/b/..%2Fa/x`, `/b//..%5Ca/x` and `/a;x/x` are all `/a/x` to somebody.
+    Some servers decode it before they look for slashes and dots. A server behind another one decodes it twice. Some
+    merge slashes. Servlet containers remove path parameters (`;a=b`) from every segment before they decode it and
+    resolve `..`. So `/b/..;/a/x`, `/b/..%2Fa/x`, `/b//..%5Ca/x` and `/a;x/x` all mean `/a/x` to some server.
     """
     raw = path.encode()
     yield _ESCAPE.sub(_tidy_escape, path).encode()
@@ -129,7 +129,7 @@ def _readings(path: str) -> Iterator[bytes]:
 
 
 def _tidy_escape(match: re.Match[str]) -> str:
-    """Decode an unreserved character, write the others in capitals (RFC 3986 §6.2.2)."""
+    """Decode an escaped unreserved character; write any other escape in capitals (RFC 3986 §6.2.2)."""
     character = chr(int(match[1], 16))
     return character if _UNRESERVED.fullmatch(character) else match[0].upper()
 

@@ -1,7 +1,7 @@
-"""Which sources are served: the admission rule of the contract and the listening rule.
+"""Decides which sources are served, and whether the service may listen on a public address.
 
-Pure but for `load_manifest`, which reads one file. Knows canonical sources and configuration; refuses to know
-addresses (`proxy.fetch.addresses` looks at what is really connected to) and how a signature is made.
+Works on canonical sources and the configuration. It does not check IP addresses (`proxy.fetch.addresses` checks the
+address of each connection) and does not compute signatures. Pure, except `load_manifest`, which reads one file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One rule that was tried: its name, whether the request passes it, and why in words for people."""
+    """The outcome of one rule: its name, whether the request passes, and the reason as a sentence for people."""
 
     rule: str
     passed: bool
@@ -29,20 +29,20 @@ class Verdict:
 
 
 class Policy:
-    """The admission rule of docs/api.md, held by one configuration; immutable, replaced at a reload.
+    """The admission rules of docs/api.md for one configuration. Immutable; a reload makes a new one.
 
     1. deny: no pattern of `sources.deny` matches.
     2. signature: with keys, the request is signed; a form that cannot be signed (`/?URL`) needs a source that
        the manifest or `sources.allow` names.
-    3. manifest: with a manifest, it names the source.
+    3. manifest: with a manifest, the manifest names the source.
     4. allow: with `sources.allow`, one of its patterns matches.
-    5. open: with none of the three, `sources.open` is true.
-    6. transform: what is asked for is a preset or a width of `rewrite.widths`, unless any transform may be asked for.
+    5. open: without keys, manifest and `sources.allow`, `sources.open` is true.
+    6. transform: the request asks for a preset or a width of `rewrite.widths`, unless any transform is allowed.
 
-    A signature of another proxy's grammar counts as one of ours for 2 and, with the options that it covers, for 6.
-    Keys of such a grammar are no keys for 5 and 6.
+    A signature in another proxy's grammar satisfies rule 2 like one of ours. It satisfies rule 6 if it covers the
+    options. The keys of such a grammar do not count as keys in rules 5 and 6.
 
-    The first rule that is not passed ends the request with `SourceNotAllowed` (2: also `SignatureMissing`).
+    The first rule that fails ends the request with `SourceNotAllowed` (rule 2: also `SignatureMissing`).
     """
 
     def __init__(
@@ -66,12 +66,13 @@ class Policy:
     ) -> None:
         """Let the request pass, or raise.
 
-        `signed` is True after the signature was verified, False without one, None for request forms that
-        cannot carry one. `covers_options` is said of signatures of another proxy's grammar: whether they are over the
-        options too. The original counts as a preset.
+        `signed` is True for a verified signature, False without one, None for request forms that cannot carry one.
+        `covers_options` applies to signatures in another proxy's grammar: whether they cover the options as well.
+        The original counts as a preset.
 
         Raises:
-            SourceNotAllowed, SignatureMissing: as the class says.
+            SourceNotAllowed: a rule fails.
+            SignatureMissing: the signature rule fails because the request is not signed.
         """
         verdicts = self._verdicts(
             source, preset_only=transform_is_preset_only, signed=signed, covered=covers_options
@@ -88,7 +89,7 @@ class Policy:
         signed: bool | None,
         covers_options: bool | None = None,
     ) -> list[Verdict]:
-        """Return every rule with its outcome, the ones after the first refusal included."""
+        """Return the outcome of every rule, including those after the first failure."""
         return list(
             self._verdicts(
                 source, preset_only=transform_is_preset_only, signed=signed, covered=covers_options
@@ -96,14 +97,14 @@ class Policy:
         )
 
     def denied(self, source: Source) -> bool:
-        """Tell whether `sources.deny` names the source: the only configuration that ends a kept original."""
+        """Return whether `sources.deny` matches. No other setting stops a kept original from being served."""
         return _first_match(pattern for pattern in self._deny if pattern.denies(source)) is not None
 
     def check_hop(self, source: Source) -> None:
-        """Let a redirect to `source` pass, or raise: manifest and signature cover the first URL only.
+        """Let a redirect to `source` pass, or raise. Manifest and signature apply to the first URL only.
 
         Raises:
-            SourceNotAllowed: denied, or not matched by an allow-list.
+            SourceNotAllowed: `sources.deny` matches, or `sources.allow` is set and does not match.
         """
         for verdict in (self._deny_verdict(source), self._allow_verdict(source)):
             if not verdict.passed:
@@ -159,7 +160,7 @@ class Policy:
         if covered and not self._presets_only:
             return Verdict("transform", True, "the signature covers the options")
         if self._has_keys and signed is None:
-            # With keys it is the signature that bounds the number of variants; here there is none.
+            # When keys are set, signatures bound the number of variants; this request form cannot carry one.
             return Verdict("transform", False, "only a signed address may ask for options of its own")
         reason = (
             "any transform is served"
@@ -170,10 +171,10 @@ class Policy:
 
 
 def load_manifest(path: Path) -> frozenset[str]:
-    """Return the canonical URLs that the file names: one a line, `#` begins a comment.
+    """Return the canonical URLs in a manifest file: one per line; `#` begins a comment.
 
     Raises:
-        ConfigError: the file cannot be read, or has lines that are no sources; all of them are named.
+        ConfigError: the file cannot be read, or some lines are not sources; the error lists all of them.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
@@ -193,9 +194,9 @@ def load_manifest(path: Path) -> frozenset[str]:
 
 
 def listen_problem(config: Config) -> str | None:
-    """Return why the service may not listen where it is told to, or None.
+    """Return why the service may not listen on the configured address, or None.
 
-    Open to any source on an address that others reach, it would fetch and resize for the whole world.
+    A service that accepts any source on a public address would fetch and resize pictures for anyone.
     """
     sources = config.sources
     bounded = sources.keys or sources.allow or sources.manifest is not None

@@ -1,7 +1,7 @@
-"""What a service needs of its own process: signals that wait until they can be handled, and to be no process 1.
+"""Holds signals back until their handlers are installed, and runs the service below an init process.
 
-Blocking; POSIX. A blocked signal stays blocked in a new process, so nothing is lost between the start of an
-interpreter and its handlers, and nothing ends a process that has not begun.
+A new process inherits the signals its parent blocks. So no signal is lost before the interpreter has installed its
+handlers, and none kills a process that is still starting. POSIX. Blocking.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import signal
 from collections.abc import Callable, Iterator
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
-"""What may be sent to a service; SIGUSR1, which log rotation sends to other servers, does nothing."""
+"""Signals that a service handles. SIGUSR1, which log rotation sends to other servers, does nothing."""
 
 
 @contextlib.contextmanager
 def signals_waiting() -> Iterator[None]:
-    """Let signals wait while the block runs, unless `release_signals` ends that before."""
+    """Hold signals back while the block runs, or until `release_signals` is called."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -26,15 +26,15 @@ def signals_waiting() -> Iterator[None]:
 
 
 def release_signals() -> None:
-    """Let signals come in, those that waited first; called when every handler is installed."""
+    """Deliver signals from now on, including the pending ones. Call it when every handler is installed."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def below_init(serve: Callable[[], int]) -> int:
-    """Run `serve` in a child of this process, which does what process 1 must; return the exit code.
+    """Run `serve` in a child process and act as process 1 of a container; return the child's exit code.
 
-    Orphans of a container become children of its process 1. It waits for every one of them and passes signals on.
-    The service itself runs below it, so that nobody takes the exit statuses of the service's own children.
+    Orphaned processes of a container become children of its process 1, which must wait for them and pass signals on.
+    The service runs as a child, so that this waiting does not take the exit statuses of the service's own children.
     """
     with signals_waiting():
         child = os.fork()

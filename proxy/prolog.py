@@ -1,8 +1,8 @@
-"""Finds the root element of an XML document behind whatever stands before it. Pure.
+"""Finds the root element of an XML document after its prolog. Pure.
 
 Reads comments, processing instructions and a document type with its internal subset, in UTF-8, UTF-16 with and without
 a byte order mark, and every encoding whose markup is ASCII (GBK, Latin-1, Shift_JIS). Documents are fed in pieces; the
-finder holds a few hundred characters, however long a comment is. It refuses to know what the document holds.
+finder holds a few hundred characters, however long a comment is. It does not read the document's content.
 
     good   <!-- licence --><?xml-stylesheet …?><!DOCTYPE svg [<!ENTITY ns "…">]><svg:svg …>   ->  svg
     good   FF FE 3C 00 73 00 76 00 67 00 …                                                    ->  svg
@@ -16,10 +16,10 @@ import codecs
 import re
 
 MAX_PARTS = 10_000
-"""Comments, instructions and tokens of a document type that are read. Real documents have fewer than a hundred."""
+"""How many comments, instructions and document type tokens are read. Real documents have fewer than a hundred."""
 
 _MAX_TOKEN = 512
-"""Characters that suffice to tell what begins: names are shorter."""
+"""Characters after which a construct must have been recognized. Real names are shorter."""
 _SPACE = re.compile(r"[ \t\r\n\f]*")
 _BEGINNING = re.compile(
     r"<(?:(?P<comment>!--)|(?P<instruction>\?)|!doctype\s{1,50}(?P<doctype>[^\s<>\[\]\"']{1,200})(?=[\s>\[])"
@@ -31,7 +31,7 @@ _IN_SUBSET = re.compile(r"[\"'\]]|<!--|<\?")
 _ENDS = {'"': '"', "'": "'", "<!--": "-->", "<?": "?>"}
 _BOMS = ((b"\xef\xbb\xbf", "latin-1"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _MARK_BYTES = 4
-"""XML 1.0 appendix F.1: the encoding of markup shows in the first four bytes."""
+"""XML 1.0 appendix F.1: the first four bytes tell the encoding of markup."""
 
 
 def root_of(head: bytes) -> str:
@@ -44,8 +44,8 @@ def root_of(head: bytes) -> str:
 class RootFinder:
     """Takes a document piece by piece until its root is found.
 
-    root: the local name in lower case, `html` for an HTML document type; empty until it is found. searching: more
-    bytes may still show it. Text that is no XML ends the search at once.
+    root: the local name in lower case, `html` for an HTML document type; empty until it is found. searching: whether
+    more bytes may still show the root. Text that is not XML ends the search at once.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class RootFinder:
     def _skipped(self) -> bool:
         at = self._text.find(self._end, self._at)
         if at < 0:
-            # The end may be cut in two by the pieces.
+            # The end marker may be split between two pieces.
             self._at = max(self._at, len(self._text) - len(self._end) + 1)
             return False
         self._at = at + len(self._end)

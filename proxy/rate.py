@@ -1,13 +1,13 @@
-"""Rates: the generic cell rate algorithm (ITU-T I.371), a token bucket in one number. Pure, `now` is an argument.
+"""Rate limits: the generic cell rate algorithm (ITU-T I.371), a token bucket in one number. Pure; `now` is an argument.
 
-The number is the moment at which the bucket would be full again. Whoever holds one for each client or origin
-holds all there is to know; an old one says the same as none.
+The number is the moment at which the bucket is full again. It is the only state that a caller keeps for each client
+or origin. A moment in the past means the same as no number.
 
     good   Rate(per_second=10, burst=20).take(0.0, now=t)   ->  allowed, 19 remaining
     bad    the 21st at the same moment                      ->  refused, wait 0.1 s
 
-Why not a library: aiolimiter makes the caller wait and tells no more than whether there is room; the RateLimit
-header must say what remains and when there is more (docs/decisions/0011-manners.md).
+We do not use aiolimiter: it makes the caller wait and reports only whether there is capacity. The RateLimit header
+must say how much remains and when more is available (docs/decisions/0011-manners.md).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RateAnswer:
-    """What came of asking for one unit.
+    """The outcome of asking for one unit.
 
-    full_at: the number to hold from now on. remaining: whole units that could be taken at once.
-    wait_seconds: until a unit can be taken, 0 when this one was. full_seconds: until all of the burst can be.
+    full_at: the number to keep from now on. remaining: whole units that can be taken at once.
+    wait_seconds: until a unit can be taken, 0 when this one was. full_seconds: until the whole burst is available.
     """
 
     allowed: bool
@@ -32,15 +32,15 @@ class RateAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`per_second` units for long, `burst` of them at once."""
+    """A limit of `per_second` units on average and `burst` units at once."""
 
     per_second: float
     burst: int
 
     def take(self, full_at: float, *, now: float) -> RateAnswer:
-        """Ask for one unit when the number so far is `full_at` (0 for somebody new)."""
+        """Ask for one unit. `full_at` is the number kept so far, 0 for a new client or origin."""
         interval = 1 / self.per_second
-        # A clock that was put back must not shut anybody out: nobody can owe more than the whole burst.
+        # A clock that was put back must not lock a client out, so the debt is at most the whole burst.
         owed = min(max(full_at - now, 0.0), self.burst * interval)
         wait = owed + interval - self.burst * interval
         if wait > 1e-9 * self.burst * interval:

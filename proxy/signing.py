@@ -1,7 +1,7 @@
-"""Signatures of addresses: HMAC-SHA256 over what is asked for. Pure.
+"""Signs and verifies addresses with HMAC-SHA256. Pure.
 
 The signed text is the canonical options, `,exp=N` when the address expires, `/` and the canonical source:
-`width=640,exp=1767225600/http://h/a.png`. Refuses to know how addresses are parsed.
+`width=640,exp=1767225600/http://h/a.png`. Parsing addresses is the caller's job.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from proxy.errors import SignatureExpired, SignatureMismatch, SignatureMissing
 
 
 class Signer:
-    """Signs with the first key; takes signatures of every key, so that keys can be changed one by one."""
+    """Signs with the first key and accepts signatures of every key, so that keys can be rotated one by one."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         if not keys:
@@ -35,13 +35,13 @@ class Signer:
 
         Raises:
             SignatureMissing: `sig` is None or empty.
-            SignatureMismatch: no key made this signature; said of expired addresses too.
-            SignatureExpired: a good signature whose time is over.
+            SignatureMismatch: no key made this signature. This is checked before the expiry.
+            SignatureExpired: the signature is valid but `exp` has passed.
         """
         if not sig:
             raise SignatureMissing
         text = signed_text(options_canonical, source_url, exp=exp)
-        # All keys are compared, so that the time taken does not tell which one matched.
+        # Compare every key, so that the time taken does not reveal which one matched.
         matches = [_equal(_signature(key, text), sig) for key in self._keys]
         if not any(matches):
             raise SignatureMismatch

@@ -1,9 +1,8 @@
 """Sources: canonical URLs of remote pictures. Pure; runs anywhere.
 
-Encoding contract: the input is what stood on the wire or in an article, never decoded before. Text may hold
-any character (non-ASCII is taken as UTF-8; surrogate escapes as the bytes they stand for). The output is
-printable ASCII, without `" < > ^ { | }` and backtick in path and query. Escapes are never decoded, because `%CD%BC`
-(GBK) has no other spelling.
+Encoding contract: the input is text from the wire or from an article, not decoded before. It may hold any character
+(non-ASCII is encoded as UTF-8; surrogate escapes as the bytes they stand for). The output is printable ASCII, without
+`" < > ^ { | }` and backtick in path and query. Escapes are never decoded, because `%CD%BC` (GBK) has no other spelling.
 
     good   HTTP://例え.jp:80/a b.png#x   ->  http://xn--r8jz45g.jp/a%20b.png
     good   http:/h/%CD%BC.png?u=%2F       ->  http://h/%CD%BC.png?u=%2F     (one slash is repaired)
@@ -46,7 +45,7 @@ _DOUBLE_DOT = {"..", ".%2e", "%2e.", "%2e%2e"}
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A remote picture asked for.
+    """The address of a remote picture.
 
     `url` is canonical; two sources are the same picture exactly when their URLs are equal.
     `host` is lower-case ASCII, IPv6 in brackets; `port` is the effective port.
@@ -59,10 +58,10 @@ class Source:
 
     @classmethod
     def parse(cls, text: str | bytes) -> Source:
-        """Return the source that `text` names.
+        """Parse `text` and return its source.
 
         Raises:
-            InvalidSource: unreadable host, bad port, userinfo, too long, or no scheme.
+            InvalidSource: invalid host or port, userinfo, no scheme, or too long.
             SourceNotAllowed: a scheme other than http and https.
         """
         if isinstance(text, bytes):
@@ -78,7 +77,7 @@ class Source:
 
     @property
     def hostname(self) -> str:
-        """The host as policies compare it: without brackets and without a trailing dot."""
+        """The host without brackets and without a trailing dot, as policies compare it."""
         return self.host.strip("[]").rstrip(".")
 
     @property
@@ -87,10 +86,10 @@ class Source:
         return self.url[len(self.origin) :]
 
     def join(self, reference: str | bytes) -> Source:
-        """Return the source that a `Location` of this source names (RFC 9110 §10.2.2, RFC 3986 §5.2).
+        """Resolve a `Location` value against this source (RFC 9110 §10.2.2, RFC 3986 §5.2).
 
         Raises:
-            InvalidSource, SourceNotAllowed: as `parse`.
+            InvalidSource, SourceNotAllowed: as for `parse`.
         """
         text = reference.decode("utf-8", "surrogateescape") if isinstance(reference, bytes) else reference
         text = _strip(text)
@@ -112,12 +111,12 @@ class Source:
 
 
 def base_in_a_labels(base_url: str) -> str:
-    """Return the address that others are appended to with its host in A-labels (UTS #46) and its path escaped.
+    """Return a base URL with its host in A-labels (UTS #46), its path escaped and no slashes at its end.
 
-    An ASCII address comes back as it is, but for slashes at its end.
+    Nothing else changes in an ASCII URL.
 
     Raises:
-        InvalidSource, SourceNotAllowed: it cannot be read.
+        InvalidSource, SourceNotAllowed: as for `Source.parse`.
     """
     if base_url.isascii():
         return base_url.rstrip("/")
@@ -126,17 +125,17 @@ def base_in_a_labels(base_url: str) -> str:
 
 
 def base_spellings(base_urls: Iterable[str]) -> tuple[str, ...]:
-    """Return each address as it is and, where its host is not ASCII, in A-labels as well; empty ones are left out.
+    """Return each base URL and, where its host is not ASCII, its spelling in A-labels. Empty URLs are left out.
 
     Raises:
-        InvalidSource, SourceNotAllowed: one cannot be read.
+        InvalidSource, SourceNotAllowed: as for `Source.parse`.
     """
     given = [url for url in base_urls if url]
     return tuple(dict.fromkeys([*given, *(base_in_a_labels(url) for url in given if not url.isascii())]))
 
 
 def origin_of(url: str) -> str:
-    """Return the origin of a kept source; empty when the text is none, as in an entry that somebody edited."""
+    """Return the origin of a kept source, or an empty text when `url` is invalid, as in an edited entry."""
     try:
         return Source.parse(url).origin
     except (InvalidSource, SourceNotAllowed):
@@ -144,19 +143,19 @@ def origin_of(url: str) -> str:
 
 
 def escape_bytes(text: str) -> str:
-    """Percent-encode, byte by byte, what web servers in front of us escape; leave all else as it is."""
+    """Percent-encode the bytes that web servers in front of us escape; leave all others alone."""
     if not _TO_ESCAPE.search(text):
         return text
     try:
         raw = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
-        # Half of a surrogate pair, from JSON or YAML: it stands for no bytes at all.
+        # Half of a surrogate pair, from JSON or YAML, has no UTF-8 encoding.
         raise InvalidSource("The address of the picture holds a character that is none.") from error
     return "".join(chr(byte) if chr(byte) in _PLAIN else f"%{byte:02X}" for byte in raw)
 
 
 def _parse(text: str) -> Source:
-    # Long ones are read each time: what clients can make up must not fill the memory.
+    # Long URLs are not cached: clients can invent any number of them and would fill the memory.
     return _remembered(text) if len(text) <= MAX_REMEMBERED_LENGTH else _read(text)
 
 
@@ -214,18 +213,18 @@ def _host_and_port(authority: str, *, scheme: str) -> tuple[str, int]:
         if match[1]:
             port = int(match[1]) if len(match[1].lstrip("0")) <= 5 else 65536
     if ":" in authority.rpartition("]")[2]:
-        # What is left would be read as a port once more: http://2001::1 is no address, and not 0.0.7.209.
+        # The rest would be split into host and port again: http://2001::1 is invalid, not 0.0.7.209.
         raise InvalidSource("The host of the picture's address cannot be read.")
     if not 0 < port < 65536:
         raise InvalidSource("The port of the picture's address is not between 1 and 65535.")
-    # What clients can make up must not fill the memory.
+    # Long hosts are not cached, for the same reason as long URLs.
     return (_host if len(authority) <= MAX_REMEMBERED_HOST else _host.__wrapped__)(authority), port
 
 
 @functools.lru_cache(maxsize=4096)
 def _host(text: str) -> str:
     try:
-        # ada takes UTF-8 only; a surrogate (a byte that is no UTF-8) cannot be part of a host.
+        # ada accepts UTF-8 only. A surrogate stands for a byte that is not UTF-8; no host contains one.
         host = ada_url.URL(f"http://{text}/").hostname
     except (ValueError, UnicodeError) as error:
         raise InvalidSource("The host of the picture's address cannot be read.", detail=str(error)) from error
@@ -235,7 +234,7 @@ def _host(text: str) -> str:
 
 
 def _without_dot_segments(path: str) -> str:
-    """Resolve `.` and `..`, escaped ones too (WHATWG URL §4.4), so that prefix rules see what is fetched."""
+    """Resolve `.` and `..`, escaped ones too (WHATWG URL §4.4), so that prefix rules see the path that is fetched."""
     if "/." not in path and "%2" not in path:
         return path
     kept: list[str] = []
@@ -253,5 +252,5 @@ def _without_dot_segments(path: str) -> str:
 
 
 def looks_encoded(text: str) -> bool:
-    """Tell whether `text` begins with `http%3A` or `http%253A`: a source that was escaped as a whole."""
+    """Return whether `text` begins with `http%3A` or `http%253A`, a source that was escaped as a whole."""
     return _ENCODED_HTTP.match(text) is not None

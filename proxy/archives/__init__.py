@@ -1,1 +1,1 @@
-"""Archives: what is kept, as files that others can read, and what others kept, brought in. Synchronous; in threads."""
+"""Archives: reading and writing originals as WARC files or plain folders. Synchronous; runs in threads."""

@@ -1,10 +1,10 @@
-"""A plain folder as an archive: files that any program opens, and a manifest of JSON lines. Blocking.
+"""Reads and writes a plain folder as an archive: picture files and a manifest of JSON lines. Blocking.
 
     manifest.jsonl             one line for each entry, article and block
     files/ab/<sha256>.png      the bodies, named by their digest, with the suffix of their type
 
-A folder made by hand needs only lines such as {"source": "http://h/a.png", "file": "pictures/a.png"}; "date"
-and "type" may be added.
+A folder made by hand needs only lines such as {"source": "http://h/a.png", "file": "pictures/a.png"}. The keys "date"
+and "type" are optional.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _SUFFIXES = {
 
 
 class FolderWriter:
-    """One folder, written aside and renamed when it is whole.
+    """Writes one folder under a temporary name and renames it when it is complete.
 
-    What another run left aside is removed, unless that run lives: it holds the lock of the folder.
+    The temporary folder of an earlier run is removed, unless that run is alive and holds the folder's lock.
     """
 
     def __init__(self, target: Path) -> None:
@@ -67,7 +67,7 @@ class FolderWriter:
         self._folders = {self._aside}
 
     def entry(self, entry: Entry, bodies: Mapping[str, OpenBody]) -> int:
-        """Write an entry with those bodies that were not written before; return how many were."""
+        """Write an entry and those of its bodies that are not in the archive yet; return how many were written."""
         files, count = {}, 0
         for version in (entry.as_former(), *entry.history):
             digest = version.body_sha256
@@ -78,24 +78,24 @@ class FolderWriter:
         return count
 
     def article(self, article: KeptArticle) -> None:
-        """Write which sources an article uses, and its date."""
+        """Write the sources that an article uses, and its date."""
         self._line({"article": article.name, "sources": article.sources, "date": article.date})
 
     def block(self, url: str, reason: str) -> None:
-        """Write that a source is refused for good."""
+        """Write that a source is blocked for good."""
         self._line({"blocked": url, "reason": reason})
 
     def finish(self) -> None:
-        """Make the folder last under its name.
+        """Make the folder durable under its final name.
 
         Raises:
-            OSError: there is something of that name by now, or the disk refused.
+            OSError: the name has been taken meanwhile, or the disk refused.
         """
         self._manifest.flush()
         sync_descriptor(self._manifest.fileno())
         for folder in self._folders:
             sync_folder(folder)
-        # An empty folder of that name gives way; anything else refuses.
+        # The rename replaces an empty folder and fails on anything else.
         self._aside.rename(self._target)
         sync_folder(self._target.parent)
         self._close()
@@ -125,7 +125,7 @@ class FolderWriter:
 
 
 class FolderReader:
-    """Reads one folder. Names lead nowhere but into it: no `..`, no links."""
+    """Reads one folder. Names in the manifest cannot leave the folder: no `..`, no links."""
 
     def __init__(self, path: Path, land: Land, *, max_bytes: int) -> None:
         self._root = path
@@ -135,11 +135,11 @@ class FolderReader:
         self._read = 0
 
     def progress(self) -> tuple[int, int]:
-        """Return how much of the manifest was read, and how much it has."""
+        """Return how many bytes of the manifest were read, and its size."""
         return self._read, self._size
 
     def items(self) -> Generator[Item, None, None]:
-        """Yield what the manifest names."""
+        """Yield the items that the manifest lists."""
         with (self._root / MANIFEST).open("rb") as manifest:
             while line := manifest.readline(MAX_LINE_BYTES):
                 if not line.endswith(b"\n") and len(line) >= MAX_LINE_BYTES:
@@ -213,7 +213,7 @@ class FolderReader:
             return landed
 
     def _opened(self, name: object) -> BinaryIO:
-        """Open a file of the folder; every step of the way without following links."""
+        """Open a file of the folder without following a link in any part of its path."""
         parts = PurePosixPath(name).parts if isinstance(name, str) and "\0" not in name else ()
         if not parts or parts[0] == "/" or ".." in parts:
             raise Refused("bad_name")

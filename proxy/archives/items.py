@@ -1,6 +1,6 @@
-"""What an archive holds, as values: the same for WARC files and plain folders. Pure.
+"""The items of an archive as values, the same for WARC files and plain folders. Pure.
 
-A reader yields items; whoever takes one closes it, which removes its bodies unless they were kept.
+A reader yields items. The caller must close each one, which removes its bodies unless they were kept.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Land = Callable[[], Landing]
 
 
 def entry_uri(entry: Entry) -> str:
-    """Return what the metadata of an entry is filed under in a WARC."""
+    """Return the URI of an entry's metadata record in a WARC."""
     return f"urn:imgmirror:entry:{entry.key}"
 
 
 class BadArchive(Exception):
-    """The archive cannot be read on; what was read before stands."""
+    """The archive is damaged at this point. Items read before it remain valid."""
 
 
 class Refused(Exception):
-    """One record, or one body, cannot be brought in. `reason` is a word that is counted."""
+    """One record or body cannot be unpacked. `reason` is the word under which it is counted."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class PackedEntry:
-    """An entry of ours with the bodies that came along; `broken` names those that did not come as they should."""
+    """An entry of our own pack with its bodies; `broken` names the damaged ones."""
 
     entry: Entry
     bodies: dict[str, Landed] = field(default_factory=dict)
@@ -55,10 +55,10 @@ class PackedEntry:
 
 @dataclass(slots=True)
 class Capture:
-    """A picture from somebody else's archive.
+    """A picture from another program's archive.
 
     moment: when it was captured, unix seconds. status: of the HTTP answer. headers: names in lower case.
-    has_length: whether the end of the body is known to be its end. digest: what the archive calls it.
+    has_length: whether the body is known to be complete. digest: the digest that the archive states.
     """
 
     url: str
@@ -76,7 +76,7 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Revisit:
-    """A capture that gave the same bytes as another one; `digest` is what the archive calls them."""
+    """A capture with the same bytes as another one; `digest` is the digest that the archive states."""
 
     url: str
     moment: float
@@ -102,7 +102,7 @@ class PackedArticle:
 
 @dataclass(frozen=True, slots=True)
 class PackedBlock:
-    """A source that is refused for good, and why."""
+    """A source that is blocked for good, and the reason."""
 
     url: str
     reason: str
@@ -113,7 +113,7 @@ class PackedBlock:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A record that is not brought in: `refused` when it should have been one of ours or a picture and is not right."""
+    """A record that is not unpacked. `refused`: it should be one of our records or a picture, but is invalid."""
 
     reason: str
     url: str = ""
@@ -130,21 +130,21 @@ class ArchiveReader(Protocol):
     """Reads an archive once, from beginning to end."""
 
     def items(self) -> Generator[Item, None, None]:
-        """Yield what is in it.
+        """Yield the items of the archive.
 
         Raises:
-            BadArchive: it cannot be read on.
-            NotKept: the store takes no bytes.
+            BadArchive: the archive is damaged at this point.
+            NotKept: the store accepts no bytes.
             OSError: the disk refused.
         """
 
     def progress(self) -> tuple[int, int]:
-        """Return how much was read, and of how much."""
+        """Return how many bytes were read, and the total."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenBody:
-    """A kept body that was compared with its digest and is open at its start. `is_shared`: others may use it too."""
+    """A kept body, compared with its digest and open at its start. `is_shared`: other entries may have it too."""
 
     sha256: str
     size: int
@@ -153,24 +153,24 @@ class OpenBody:
 
 
 class ArchiveWriter(Protocol):
-    """Writes an archive aside; it has its name only after `finish`."""
+    """Writes an archive under a temporary name; `finish` gives it its final name."""
 
     def entry(self, entry: Entry, bodies: Mapping[str, OpenBody]) -> int:
-        """Write an entry with those bodies that were not written before; return how many were."""
+        """Write an entry and those of its bodies that are not in the archive yet; return how many were written."""
 
     def article(self, article: KeptArticle) -> None:
-        """Write which sources an article uses, and its date."""
+        """Write the sources that an article uses, and its date."""
 
     def block(self, url: str, reason: str) -> None:
-        """Write that a source is refused for good."""
+        """Write that a source is blocked for good."""
 
     def finish(self) -> None:
-        """Make the archive last under its name."""
+        """Make the archive durable under its final name."""
 
     def abandon(self) -> None:
         """Remove what was written."""
 
 
 def is_warc(path: Path) -> bool:
-    """Tell by its name whether a file is a WARC (or its forerunner, an ARC), packed or not."""
+    """Return whether a file's name is that of a WARC (or its predecessor, an ARC), compressed or not."""
     return path.name.lower().removesuffix(".gz").endswith((".warc", ".arc"))

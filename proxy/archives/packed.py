@@ -1,4 +1,4 @@
-"""The JSON of our own packs: articles and blocks. Pure; strict, because a pack may come from anywhere."""
+"""Parses the JSON of our own packs: articles and blocks. Strict, because anyone may have made a pack. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from proxy.archives.items import PackedArticle, PackedBlock, Refused
 
 
 def article_of(text: bytes) -> PackedArticle:
-    """Return the article that `text` tells of.
+    """Parse the JSON of an article.
 
     Raises:
-        Refused: it cannot be read.
+        Refused: the JSON is invalid.
     """
     match _parsed(text):
         case {"article": str(name), "sources": [*sources], **more} if all(_is_url(url) for url in sources):
@@ -21,10 +21,10 @@ def article_of(text: bytes) -> PackedArticle:
 
 
 def block_of(text: bytes) -> PackedBlock:
-    """Return the block that `text` tells of.
+    """Parse the JSON of a block.
 
     Raises:
-        Refused: it cannot be read.
+        Refused: the JSON is invalid.
     """
     match _parsed(text):
         case {"source": str(url), "reason": str(reason)} if _is_url(url):

@@ -1,10 +1,10 @@
-"""The body of an archived HTTP answer, decoded while it streams, never more than a bound. Pure; blocking reads.
+"""Decodes the body of an archived HTTP answer as a stream, up to a size limit. Blocking reads.
 
-Archives disagree about what they store: bodies in chunks or without them, packed as the header says or unpacked
-although it says so. So the bytes are asked: a chunk begins with its length, a picture with its signature.
+Archives differ in what they store: bodies with or without chunks, compressed as the header says or decompressed in
+spite of it. So we look at the bytes: a chunk begins with its length, a picture with its signature.
 
-The WARC library reads chunks too, but whole ones at a time into memory, unpacks them without a bound, and takes
-what was cut for complete.
+The WARC library decodes chunks too, but it reads whole chunks into memory, decompresses them without a limit, and
+accepts truncated bodies as complete.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _CODED = {"gzip", "x-gzip", "deflate", "x-deflate", "br", "zstd", "compress"}
 
 
 class Stream(Protocol):
-    """What is read from: a record of a WARC."""
+    """A readable stream, such as a record of a WARC."""
 
     def read(self, length: int) -> bytes:
-        """Return up to `length` bytes, none at the end."""
+        """Return up to `length` bytes; an empty result is the end."""
 
 
 class _Source:
-    """Reads pieces and takes back what was read too far; hashes everything that is not taken back."""
+    """Reads pieces and allows bytes to be put back; hashes all bytes that are not put back."""
 
     def __init__(self, stream: Stream, digests: Digests) -> None:
         self._stream = stream
@@ -50,7 +50,7 @@ class _Source:
         return piece
 
     def head(self, length: int) -> bytes:
-        """Return the next bytes without taking them."""
+        """Return the next bytes without consuming them."""
         head = b""
         while len(head) < length and (piece := self.read(length - len(head))):
             head += piece
@@ -64,8 +64,8 @@ class _Source:
 
 
 class Digests:
-    """Digests of one payload as it was stored, without its chunks, and decoded: any of them may be the one that the
-    archive noted (WARC 1.1 §5.9 says payload; writers read that in three ways)."""
+    """Digests of one payload as stored, without chunks, and decoded. The archive may state any of the three: WARC 1.1
+    §5.9 says "payload", and writers interpret it in three ways."""
 
     def __init__(self, field: str) -> None:
         self._algorithm, _, self._wanted = field.partition(":")
@@ -73,7 +73,7 @@ class Digests:
         self.raw, self.unchunked, self.decoded = (self._new() for _ in range(3))
 
     def agree(self) -> bool:
-        """Whether the payload is what was noted; True as well when nothing is noted, or not in a known way."""
+        """Whether the payload matches the stated digest. Also True without one, or with one in an unknown form."""
         if not self._wanted or self._algorithm not in _ALGORITHMS:
             return True
         wanted = readings(self._wanted)
@@ -91,7 +91,7 @@ def decoded(stream: Stream, headers: Headers, *, max_bytes: int, digests: Digest
     """Yield the decoded body in pieces.
 
     Raises:
-        Refused: too_large, cut_short, or coding: not one that is known.
+        Refused: with the reason too_large, cut_short, or coding (an unknown content coding).
     """
     source = _Source(stream, digests)
     pieces = _bounded(_unchunked(source, headers), max_bytes, digests.unchunked)
@@ -119,7 +119,7 @@ def _unchunked(source: _Source, headers: Headers) -> Iterator[bytes]:
             yield piece
         if source.exactly(2) != b"\r\n":
             raise Refused("cut_short")
-    # What follows the last chunk (RFC 9112 §7.1.2) says nothing about the body.
+    # Trailers after the last chunk (RFC 9112 §7.1.2) say nothing about the body.
     while source.read(PIECE_BYTES):
         pass
 
@@ -136,7 +136,7 @@ def _bounded(pieces: Iterator[bytes], max_bytes: int, digest: hashlib._Hash) -> 
     size = 0
     for piece in pieces:
         size += len(piece)
-        # What unpacks to nothing is bounded as well.
+        # The limit also applies to compressed bytes that decode to nothing.
         if size > max_bytes:
             raise Refused("too_large")
         digest.update(piece)
@@ -147,7 +147,7 @@ def _unpacked(pieces: Iterator[bytes], headers: Headers) -> Iterator[bytes]:
     if not any(name == "content-encoding" and _is_coded(value) for name, value in headers):
         yield from pieces
         return
-    # What was unpacked before it was archived is left alone.
+    # Bodies that were decompressed before they were archived are left alone.
     unpacker = Unpacker(headers)
     try:
         for piece in pieces:
@@ -162,7 +162,7 @@ def _is_coded(value: str) -> bool:
 
 
 def readings(text: str) -> set[bytes]:
-    """Return the digests that a text may stand for: hexadecimal, base32 and base64 are all in use."""
+    """Return the digests that a text may encode. Hexadecimal, base32 and base64 are all in use."""
     found = set()
     for read in (bytes.fromhex, _from_base32, _from_base64):
         try:

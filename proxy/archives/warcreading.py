@@ -1,7 +1,7 @@
-"""WARC and ARC files, ours and others', as items. Blocking, one pass, any size.
+"""Reads the items of WARC and ARC files in one pass, whatever their size. Blocking.
 
-A file from elsewhere is hostile until it is read: lines, records, chunks and packed bodies are bounded, digests
-compared, and one bad record does not hide those after it, unless the file itself is broken there.
+Files of other programs are treated as hostile. Lines, records, chunks and compressed bodies are bounded, and digests
+are compared. A bad record does not hide those after it, unless the file itself is damaged there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from proxy.archives.packed import article_of, block_of
 from proxy.archives.payload import PIECE_BYTES, Digests, decoded, readings
 
 MAX_HEAD_BYTES = 1 << 20
-"""Lines of one record's heads, its own and those of HTTP. Real ones have a few KB."""
+"""Limit on the header lines of one record, its own and those of HTTP. Real ones have a few KB."""
 
 MAX_ARTICLE_BYTES = 64 << 20
 _STATUS = re.compile(r"([1-9][0-9]{2})\b")
@@ -48,7 +48,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class _BoundedReader(DecompressingBufferedReader):  # type: ignore[misc]  # untyped there
-    """The library's reader, which else would keep a line of any length in memory, and print what it finds wrong."""
+    """The library's reader, with a limit on line length and without its messages on standard error."""
 
     lines_bytes = 0
     is_in_member = False
@@ -79,7 +79,7 @@ class _BoundedReader(DecompressingBufferedReader):  # type: ignore[misc]  # unty
 
 class _Records(ArchiveIterator):  # type: ignore[misc]  # untyped there
     INC_RECORD = ""
-    """What the library would print on standard error: bytes of a stranger."""
+    """The text that the library prints on standard error with untrusted bytes; empty, so that it prints none."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, no_record_parse=True, arc2warc=True, check_digests=True)
@@ -89,14 +89,14 @@ class _Records(ArchiveIterator):  # type: ignore[misc]  # untyped there
         """Return the next record, None at the end.
 
         Raises:
-            BadArchive: whatever the library runs into while it reads heads.
+            BadArchive: the library failed, with any exception, while it read the record's headers.
         """
         self.reader.lines_bytes = 0
         try:
             return next(self)
         except StopIteration:
             return None
-        except Exception as error:  # a parser of strangers' bytes raises whatever it meets
+        except Exception as error:  # the library's parser may raise anything on untrusted bytes
             raise BadArchive(f"{type(error).__name__}: {error}"[:300]) from error
 
     @property
@@ -108,8 +108,8 @@ class _Records(ArchiveIterator):  # type: ignore[misc]  # untyped there
 class WarcReader:
     """Reads one file.
 
-    An entry of ours comes first, then the records of its bodies: they are collected until another entry or
-    another source begins. Every other response is a capture, every other revisit names one.
+    In our own packs, an entry comes before the records of its bodies. The bodies are collected until another entry or
+    another source begins. Any other response is a capture; any other revisit refers to one.
     """
 
     def __init__(self, path: Path, land: Land, *, max_bytes: int) -> None:
@@ -122,12 +122,12 @@ class WarcReader:
         self._http = StatusAndHeadersParser([], verify=False)
 
     def progress(self) -> tuple[int, int]:
-        """Return how many bytes of the file were read, and how many it has."""
+        """Return how many bytes of the file were read, and its size."""
         file = self._file
         return (file.tell() if file is not None and not file.closed else self._size), self._size
 
     def items(self) -> Generator[Item, None, None]:
-        """Yield what is in the file."""
+        """Yield the items of the file."""
         with self._path.open("rb") as self._file:
             records = _Records(self._file)
             try:
@@ -165,7 +165,7 @@ class WarcReader:
         except ArchiveLoadFailed as error:
             raise BadArchive(str(error)) from error
         except (ValueError, EOFError, TypeError, AttributeError, IndexError) as error:
-            # Of the library, about the head of this one record; the stream stands at a known place.
+            # The library rejected the header of this record only; the stream is still at a known position.
             yield Skipped("unreadable", _shown(uri or str(error)), refused=True)
 
     def _item(self, record: Any, kind: str, uri: str) -> Item | None:
@@ -186,7 +186,7 @@ class WarcReader:
     # Ours
 
     def _add_body(self, record: Any) -> None:
-        """Take a version of the entry that is being collected; a wrong one is noted there."""
+        """Add a version to the entry that is being collected, or record there that the version is damaged."""
         group = self._group
         if group is None or record.rec_type == "revisit":
             return  # the bytes came with another entry
@@ -280,7 +280,7 @@ def _kind_word(kind: str) -> str:
 
 
 def _drain(record: Any) -> None:
-    """Read what is left of a record: the library would, but a digest it cannot read would end the file there."""
+    """Read the rest of a record. When the library does this itself, a digest that it cannot parse ends the file."""
     try:
         while record.raw_stream.read(PIECE_BYTES):
             pass
@@ -312,13 +312,13 @@ def _entry_of(text: bytes, uri: str) -> Entry:
 
 
 def _is_whole(record: Any) -> bool:
-    """Whether the record was read to the end it announced."""
-    # A head without a length is one that was cut.
+    """Return whether the record was read up to its stated length."""
+    # A header without a length was truncated.
     return getattr(record.raw_stream, "limit", None) == 0
 
 
 def _block_is_wrong(record: Any) -> bool:
-    # The payload digest is compared elsewhere: the library knows one reading of three.
+    # `Digests` compares the payload digest, because the library knows only one of the three interpretations.
     return any("block digest failed" in problem for problem in record.digest_checker.problems)
 
 
@@ -342,7 +342,7 @@ def _claimed_length(headers: Headers) -> int | None:
 
 
 def _hex_of(field: str) -> str:
-    """Return the SHA-256 that one of our digest fields names, empty when it names none."""
+    """Return the SHA-256 in one of our digest fields, or an empty text."""
     algorithm, _, value = field.partition(":")
     found = [item.hex() for item in readings(value) if len(item) == 32] if algorithm == "sha256" else []
     return found[0] if found else ""

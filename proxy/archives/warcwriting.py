@@ -1,13 +1,13 @@
-"""What is kept, as a WARC file (ISO 28500, WARC/1.1) that pywb and others replay. Blocking.
+"""Writes kept originals to a WARC file (ISO 28500, WARC/1.1) that pywb and others can replay. Blocking.
 
     warcinfo
     metadata   the entry as JSON: everything that WARC has no field for
-    response   its bytes under the source's address and the moment they came; one for each version
-    revisit    in the place of a response whose bytes came before under another source (identical-payload-digest)
+    response   its bytes under the source's address and the time of the download; one for each version
+    revisit    instead of a response whose bytes were written for another source (identical-payload-digest)
     metadata   one for each article, one for each block
 
 Readers that do not know our metadata see an ordinary archive: one capture for each version of each picture. Our
-metadata is about addresses of its own (`urn:`), because pywb would answer it as the latest capture of the picture.
+metadata records have `urn:` addresses. With the picture's address, pywb would serve them as its latest capture.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _HTTP_SCHEMES = ("http://", "https://")
 
 
 class _RawHeaders(StatusAndHeaders):  # type: ignore[misc]  # untyped there
-    """HTTP headers that are written as they are: the library would percent-encode bytes that are no ASCII."""
+    """HTTP headers that are written unchanged; the library would percent-encode bytes that are not ASCII."""
 
     def __init__(self, raw: bytes) -> None:
         super().__init__("200 OK", [], protocol="HTTP/1.1")
         self.headers_buff = raw
 
     def compute_headers_buffer(self, header_filter: Any = None) -> None:
-        """Leave them."""
+        """Leave the headers unchanged."""
 
 
 class WarcWriter:
-    """One WARC file, written aside (locked, so that nobody takes it for a leftover), renamed when it is whole."""
+    """Writes one WARC file under a temporary name, locked so that no run removes it, and renames it when complete."""
 
     def __init__(self, target: Path) -> None:
         suffix = f".{target.name}.part"
@@ -66,7 +66,7 @@ class WarcWriter:
         self._warc.write_record(self._warc.create_warcinfo_record(target.name, info))
 
     def entry(self, entry: Entry, bodies: Mapping[str, OpenBody]) -> int:
-        """Write an entry with those bodies that were not written before; return how many were."""
+        """Write an entry and those of its bodies that are not in the archive yet; return how many were written."""
         self._metadata(entry_uri(entry), ENTRY_TYPE, entry.to_json())
         count = 0
         for version in (entry.as_former(), *entry.history):
@@ -79,24 +79,24 @@ class WarcWriter:
         return count
 
     def article(self, article: KeptArticle) -> None:
-        """Write which sources an article uses, and its date."""
+        """Write the sources that an article uses, and its date."""
         known = {"article": article.name, "sources": article.sources, "date": article.date}
         self._json("urn:imgmirror:article", ARTICLE_TYPE, known)
 
     def block(self, url: str, reason: str) -> None:
-        """Write that a source is refused for good."""
+        """Write that a source is blocked for good."""
         self._json("urn:imgmirror:block", BLOCK_TYPE, {"source": url, "reason": reason})
 
     def finish(self) -> None:
-        """Make the file last under its name.
+        """Make the file durable under its final name.
 
         Raises:
-            FileExistsError: there is one of that name by now.
+            FileExistsError: the name has been taken meanwhile.
             OSError: the disk refused.
         """
         self._out.flush()
         sync_descriptor(self._out.fileno())
-        # Unlike a rename, a link never takes the place of a file that came meanwhile.
+        # Unlike a rename, a link never replaces a file that was created meanwhile.
         os.link(self._aside, self._target)
         self._aside.unlink()
         sync_folder(self._target.parent)
@@ -105,7 +105,7 @@ class WarcWriter:
     def abandon(self) -> None:
         """Remove what was written."""
         self._aside.unlink(missing_ok=True)
-        # What a full disk did not take is tried again by closing.
+        # Closing tries again to write the bytes that a full disk refused.
         try:
             self._out.close()
         except OSError:
@@ -159,7 +159,7 @@ class WarcWriter:
 def _http_head(entry: Entry, version: Former) -> bytes:
     """Return status line and headers as the origin may have sent them with these bytes.
 
-    The type is the one that was decided by the bytes: what a browser needs to show them.
+    The type is the one detected from the bytes, which a browser needs to show them.
     """
     lines = ["HTTP/1.1 200 OK", f"Content-Type: {version.media_type}", f"Content-Length: {version.body_size}"]
     if version.body_sha256 == entry.body_sha256:
@@ -170,9 +170,9 @@ def _http_head(entry: Entry, version: Former) -> bytes:
 
 
 def _moments(version: Former) -> dict[str, str]:
-    """Return when the bytes were captured; of those recovered from another archive also where from, and when.
+    """Return when the bytes were captured. For bytes recovered from another archive, add from where and when.
 
-    The last two fields are not of ISO 28500, but what pywb writes when it takes a capture over.
+    The last two fields are not in ISO 28500; pywb writes them when it copies a capture from another archive.
     """
     came = _warc_date(version.fetched_at)
     if version.recovered is None:

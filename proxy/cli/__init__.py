@@ -1,6 +1,6 @@
 """The command `imgmirror`: one file per command, each with `add_arguments(parser)` and `run(args, config)`.
 
-Exit codes: 0 done, 1 found something, 2 wrong use or wrong configuration.
+Exit codes: 0 done, 1 problems found, 2 wrong use or invalid configuration.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        # Suppressed, so that an absent one leaves what stood before the command.
+        # Suppressed, so that an absent option does not override one given before the command.
         command.add_argument("--config", metavar="F", default=argparse.SUPPRESS, help=CONFIG_HELP)
         if only is None or name == only:
             importlib.import_module(f"proxy.cli.{name}").add_arguments(command)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     named = _command_of(given)
-    # A service may be told to reload, or to end, before it has begun; loading it takes a second.
+    # A signal to reload or stop may arrive while the service is being loaded, which takes a second.
     with signals_waiting() if named == "serve" else contextlib.nullcontext():
         return _run(given, named)
 
@@ -67,24 +67,24 @@ def _run(given: list[str], named: str) -> int:
         print(f"imgmirror: {problem}", file=sys.stderr)
         return 2
     try:
-        # The default is wanted most where the present file is broken.
+        # `config` prints the defaults. It must work when the current file is broken.
         config = Config() if args.command == "config" else load(args.config, os.environ).config
         set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
         code = int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
         print(end="", flush=True)
     except ConfigError as error:
-        # Not only of the file's text: a manifest or a decoder it names may be absent.
+        # The problem may also be outside the file: a manifest or a decoder that it names is missing.
         for problem in error.problems:
             print(f"imgmirror: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does; nothing is left to say.
+        # The reader of our output has closed the pipe, as `| head` does.
         _say_nothing_more()
         return 0
     except OSError as error:
-        # A full disk under our output, for instance; what a command expects it has caught itself.
+        # An unexpected error, such as a full disk under our output. Commands handle expected ones themselves.
         print(f"imgmirror: {error}", file=sys.stderr)
         _say_nothing_more()
         return 1
@@ -92,7 +92,7 @@ def _run(given: list[str], named: str) -> int:
 
 
 def _command_of(given: Sequence[str]) -> str:
-    """Return the first word that is neither an option nor the value of `--config`; empty when there is none."""
+    """Return the first word that is neither an option nor the value of `--config`, or an empty text."""
     words = iter(given)
     for word in words:
         if word == "--config":
@@ -103,5 +103,5 @@ def _command_of(given: Sequence[str]) -> str:
 
 
 def _say_nothing_more() -> None:
-    """Send what is still to be printed nowhere: Python would try, and complain, at exit."""
+    """Discard buffered output. Python would otherwise try to flush it at exit and print an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""`imgmirror config`: print the commented default configuration, to be kept as config.toml and changed."""
+"""`imgmirror config`: print the commented default configuration, to be saved as config.toml and edited."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "config.toml"
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """Add no options: there is one default."""
+    """Add no options: the command takes none."""
 
 
 def run(_args: argparse.Namespace, _config: Config) -> int:
@@ -25,6 +25,6 @@ def run(_args: argparse.Namespace, _config: Config) -> int:
 def default_text() -> str:
     """Return the commented default configuration."""
     package = Path(proxy.__file__).parent
-    # The wheel holds the checkout's top file inside the package.
+    # The wheel has a copy of the checkout's top-level file inside the package.
     inside = package / NAME
     return (inside if inside.exists() else package.parent / NAME).read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""`imgmirror demo`: the whole story on the sample article, with the real commands and an origin on loopback.
+"""`imgmirror demo`: shows the program on the sample article, with the real commands and an origin on loopback.
 
-Rewrite, first visitors, warm, visitors again, the origin dies, the variants are wiped, everything still answers.
-Each promise is checked and said; `--once` exits 1 when one was not kept.
+It rewrites the article, visits it, warms it and visits it again. Then it stops the origin and wipes the variants; all
+pictures must still be served. Each promise is checked and reported; `--once` exits 1 when one was broken.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Tell the story; then, without `--once`, leave it running to be looked at."""
+    """Run the demo; without `--once`, keep the service running afterwards."""
     quiet_log()
     try:
         return asyncio.run(_demo(preferred_port=config.server.port, once=args.once))
@@ -92,7 +92,7 @@ def _stop_signal() -> asyncio.Future[None]:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the story is played with."""
+    """The parts that the demo runs with."""
 
     folder: Path
     origin: SampleOrigin
@@ -127,7 +127,7 @@ async def _stage(folder: Path, port: int) -> AsyncIterator[Stage]:
 
 @dataclass(slots=True)
 class Story:
-    """The acts in order; each says what it does and what came of it."""
+    """Runs the acts in order; each prints what it does and the result."""
 
     stage: Stage
     kept: bool = True
@@ -135,7 +135,7 @@ class Story:
     warm: dict[str, Visits] = field(default_factory=dict)
 
     async def tell(self) -> bool:
-        """Play all acts; return whether every promise was kept."""
+        """Run all acts; return whether every promise was kept."""
         acts: tuple[Callable[[], Awaitable[None]], ...] = (
             self._rewrite, self._first_visitors, self._warm, self._visitors, self._origin_dies,
         )  # fmt: skip

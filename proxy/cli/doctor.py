@@ -1,6 +1,6 @@
-"""`imgmirror doctor`: look at everything a service needs, and say what to do about what is not right.
+"""`imgmirror doctor`: check everything that a service needs, and advise on each problem.
 
-Makes nothing and changes nothing but a temporary file. Exit 1 when something needs care; notes do not count.
+Creates and changes nothing except a temporary file. Exits 1 when something needs care; notes do not count.
 """
 
 from __future__ import annotations

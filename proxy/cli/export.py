@@ -1,6 +1,6 @@
-"""`imgmirror export SITE OUT`: a copy of a built site with its pictures inside, for any static host, or none.
+"""`imgmirror export SITE OUT`: copy a built site together with its pictures, for a static host or for offline use.
 
-Exit codes: 0 the copy is whole; 1 a picture is dead or a file is left; 2 wrong use, before anything is written.
+Exit codes: 0 the copy is complete; 1 a picture is dead or a file is left; 2 wrong use, nothing was written.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from proxy.services.warm.warming import Warming
 from proxy.source import Source
 
 CONCURRENCY = 16
-"""Pictures under way: each may hold two dozen variants in memory."""
+"""Pictures in progress at a time. Each may hold two dozen variants in memory."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -161,7 +161,7 @@ class _ExportRun:
         signed = True if engine.signer else None
 
         def admit(source: Source) -> None:
-            # The pages are the owner's: what they ask for was not made up by a visitor.
+            # The options come from the owner's pages, not from a visitor, so any transform is admitted.
             engine.policy.admit(source, transform_is_preset_only=True, signed=signed)
 
         parts = ExportParts(
@@ -187,11 +187,11 @@ class _ExportRun:
                 progress(done, note=f"{dead} dead" if dead else "")
 
     def _concurrency(self) -> int:
-        # More would be refused by the line before the render processes.
+        # The render queue would refuse more.
         return int(min(self._args.concurrency, self._config.render.queue + 1))
 
     def _take(self) -> None:
-        """Put what became of the pictures into the report."""
+        """Add the outcomes of the pictures to the report."""
         report, made, wanted = self._export.report, self._made, self._export.wanted
         failures = {want.source: failure for want, failure in made.failures.items()}
         report.dead = [
@@ -203,7 +203,7 @@ class _ExportRun:
 
 
 def _exporter(args: argparse.Namespace, config: Config, site: Site) -> tuple[Exporter, str]:
-    """Return what exports documents, and the text that changes when it would do it otherwise."""
+    """Return the exporter of documents, and a text that changes when its output would change."""
     own = f"http://{config.server.host}:{config.server.port}"
     base_url = (args.base_url or config.server.public_url or own).rstrip("/")
     former = [base for base in former_bases([args.site.absolute()]) if not base_url_problem(base)]
@@ -225,5 +225,5 @@ def _exporter(args: argparse.Namespace, config: Config, site: Site) -> tuple[Exp
     taker = Taker(settings.config, base_url=settings.base_url, sizes=settings.sizes(), types=settings.types)
     site_url = (args.site_url or "").rstrip("/")
     tree, fields = Tree(site.files, site_url=site_url), data_fields(config.rewrite.fields)
-    # No key of the configuration has a say in what is written, nor is to be guessed from a copy that is published.
+    # Signing keys do not affect the output, and a published copy must not reveal anything about them.
     return Exporter(Rules(tree, taker, fields, site_url)), repr((replace(settings, keys=()), site_url))

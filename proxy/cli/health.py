@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 
 def _ask(url: str) -> object:
-    # No proxies of the environment: the question is whether this machine's service answers.
+    # Ignore proxies in the environment: the check is about the service on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
         told = json.loads(answer.read(65536))
@@ -49,7 +49,7 @@ def _ask(url: str) -> object:
 
 
 def _reason(base: str, error: Exception) -> str:
-    """Return what the failure says about the service, in words for people."""
+    """Return a sentence for people about the failure."""
     if isinstance(error, urllib.error.HTTPError):
         with error:
             return _refusal(base, error)

@@ -1,7 +1,7 @@
 """`imgmirror rewrite PATH…`: replace wrapper addresses in articles, show what would change, or put them back.
 
-Changes nothing unless `--write` or `--undo` is given. Exit codes: 0 done; 1 something is left (`--check`), could
-not be put back (`--undo`), or an article could not be read or written; 2 wrong use.
+Changes nothing without `--write` or `--undo`. Exit codes: 0 done; 1 an address is left (`--check`) or could not be put
+back (`--undo`), or an article could not be read or written; 2 wrong use.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from proxy.services.articles.treework import ArticleJob, ArticleOutcome, Task, l
 from proxy.services.warm.former import with_former_bases
 
 Used = tuple[ArticleFile, tuple[str, ...], float | None]
-"""An article, the URLs of what is kept of it, and its date."""
+"""An article, the URLs of the sources that it uses, and its date."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,8 +139,8 @@ def _report(args: argparse.Namespace) -> Report:
 
 
 def _record(used: list[Used], config: Config) -> None:
-    """Note in the store which article uses what, as `warm` does."""
-    # Most runs have no store to load.
+    """Record in the store which article uses which source, as `warm` does."""
+    # Most runs need no store.
     import asyncio  # noqa: PLC0415 - see above
 
     from cache.originals.articles import KeptArticle  # noqa: PLC0415 - see above
@@ -171,7 +171,7 @@ def _verb(args: argparse.Namespace) -> str:
 
 
 def _remembered(paths: Iterable[Path]) -> list[Path]:
-    """Return the paths without those of articles that are gone but have a journal: these are reported."""
+    """Return the paths without those of deleted articles that still have a journal; these are reported separately."""
     return [path for path in paths if path.exists() or not any(journaled_elsewhere([_absolute(path)], ()))]
 
 
@@ -181,7 +181,7 @@ def _articles(
     """Return the articles of `paths`, then the other text.
 
     Raises:
-        OSError, ValueError: a path does not exist, or folders hold nothing to look at.
+        OSError, ValueError: a path does not exist, or folders contain no text.
     """
     passed_by: list[Path] = []
     own = own_files(args, config)
@@ -199,7 +199,7 @@ def _articles(
 def _rewrite(
     articles: list[ArticleFile], config: Config, run_: Run, report: Report, look_up: LookUp
 ) -> list[Used]:
-    """Rewrite the articles, which come first, and the other text; return what each uses, where that is recorded."""
+    """Rewrite the articles, then the other text; return the sources that each uses, if they are recorded."""
     shown, used = ShownSources(run_.outcomes), []
     name_of, ignored = article_names(), Globs(config.rewrite.ignore)
     jobs = (
@@ -235,7 +235,7 @@ def _rewrite(
 
 
 def _settled(job: ArticleJob, outcome: ArticleOutcome, run_: Run, shown: ShownSources) -> ArticleOutcome:
-    """Return the outcome of a text whose wrappers may hold pictures that articles show."""
+    """Return the outcome of a text after looking up whether articles show the pictures in its wrappers."""
     known = shown.known(outcome.unsure)
     if not known and not (run_.task.write and outcome.count):
         return outcome
@@ -249,15 +249,15 @@ def _undo(articles: list[ArticleFile], args: argparse.Namespace, run_: Run, repo
     others: list[ArticleFile] = []
     for journal, name in elsewhere:
         if name.is_file():
-            # It does not look like an article any more, as a text file without front matter, but it was one.
+            # The file was an article but no longer looks like one, such as a text file without front matter.
             kind = kind_of(name) or site_kind(name) or "markdown"
             others.append(ArticleFile(name, journal.root, kind, known_as=name))
         elif name in moved:
             others.append(moved[name])
         else:
             _report_gone(journal, name, report)
-    # What a moved article's own journal says was written later and is put back first. One by one: two journals may
-    # have become the same article's.
+    # A moved article's own journal is the later one, so it is put back first. Not in parallel: two journals may belong
+    # to the same article.
     moved_back = chain.from_iterable(run_.outcomes([ArticleJob(article)]) for article in others)
     outcomes = chain(run_.outcomes(map(ArticleJob, articles)), moved_back)
     for job, outcome in _each(outcomes, len(articles) + len(others), report):
@@ -278,7 +278,7 @@ def _report_gone(journal: Journal, name: Path, report: Report) -> None:
 def _each(
     outcomes: Iterable[tuple[ArticleJob, ArticleOutcome]], total: int, report: Report
 ) -> Iterator[tuple[ArticleJob, ArticleOutcome]]:
-    """Yield what becomes of each article; one that fails is said and does not stop the others."""
+    """Yield the outcome of each article. A failed one is reported and does not stop the others."""
     with progress_bar("Articles", total=total, shown=report.leaves_room) as progress:
         for number, (job, outcome) in enumerate(outcomes, start=1):
             progress(number)

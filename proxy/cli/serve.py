@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, _config: Config) -> int:
-    """Serve; exit 2 when the configuration does not allow it."""
+    """Run the service; exit 2 when the configuration does not allow it."""
     serving = Serving(args.config, args.host, args.port, args.workers)
     config = serving.read()
     problem = listen_problem(config) or decoder_problem(config.render.decoder)

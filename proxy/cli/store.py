@@ -1,7 +1,7 @@
-"""`imgmirror store`: look after what is kept; all of it safe beside a running service.
+"""`imgmirror store`: maintain the store; every action is safe while a service is running.
 
-Exit codes: 0 done; 1 `verify` found something wrong, or what was named is not known; 2 wrong use, no store, or a
-store that cannot be used.
+Exit codes: 0 done; 1 `verify` found damage, or the named source is unknown; 2 wrong use, no store, or an unusable
+store.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ _OPTIONS_OF = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options; they may stand before the action and after it."""
+    """Add the command's options; they may be given before or after the action."""
     _add_options(parser)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, text in _HELP.items():
-        # What is not given after the action must not undo what was given before it.
+        # An option that is absent after the action must not override one given before it.
         action = actions.add_parser(name, help=text, argument_default=argparse.SUPPRESS)
         if name in _OPTIONS_OF["paths"]:
             count = "+" if name == "unpack" else 1
@@ -125,12 +125,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Do what is asked."""
+    """Run the action."""
     quiet_log()
     if problem := _misuse(args):
         return complain(problem)
     if args.action != "unpack" and not (config.store.dir / MARKER).is_file():
-        # Nothing is made here: a store that the wrong user makes is one that the service cannot write.
+        # Do not create the store: if the wrong user created it, the service could not write to it.
         return complain(f"there is no store in {config.store.dir} (store.dir)")
     try:
         return asyncio.run(ACTIONS[args.action](args, config))
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def _misuse(args: argparse.Namespace) -> str:
     for option, actions in _OPTIONS_OF.items():
-        # 0 is a number that was given; False and None are not.
+        # 0 is a given number; False and None mean that the option is absent.
         given = getattr(args, option)
         if given is not None and given is not False and given != [] and args.action not in actions:
             name = "a path" if option == "paths" else f"--{option.replace('_', '-')}"

@@ -1,12 +1,12 @@
 """`imgmirror url …`: builds, signs, explains and unwraps addresses; asks no origin and no service.
 
-    build OPTIONS SOURCE     our address of a picture, signed when the configuration has keys; with --dialect in the
-                             grammar of another proxy, signed when it has keys of that one
-    sign OPTIONS SOURCE      its signature alone
-    unwrap URL…              the sources inside wrappers
-    explain URL              what an address of ours asks for, and whether this configuration admits it
+    build OPTIONS SOURCE     print our address of a picture, signed if the configuration has keys; with --dialect in the
+                             grammar of another proxy, signed if the configuration has keys for it
+    sign OPTIONS SOURCE      print only the signature
+    unwrap URL…              print the sources inside wrappers
+    explain URL              explain one of our addresses, and whether this configuration admits it
 
-Exit codes: 0 done; 1 not a wrapper, or not admitted; 2 wrong use, an address that cannot be read included.
+Exit codes: 0 done; 1 not a wrapper, or not admitted; 2 wrong use or an invalid address.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from proxy.source import Source, base_in_a_labels, base_spellings
 from proxy.web.plans import Plan, Plans
 
 MAX_UNIX_TIME = 10**12 - 1
-"""Twelve digits, as the grammar of addresses takes them."""
+"""The grammar of addresses accepts at most twelve digits."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,12 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain.add_argument("url", metavar="URL", help="an address of ours, with or without scheme and host")
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print the result as JSON")
-        # Also behind the action; there its absence must not hide the one that was given before.
+        # Also accepted after the action. Its absence there must not override one given before.
         command.add_argument("--config", metavar="F", default=argparse.SUPPRESS, help="configuration file")
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Do one of the four."""
+    """Run the action."""
     actions = {"build": _build, "sign": _sign, "unwrap": _unwrap, "explain": _explain}
     try:
         return actions[args.action](args, config)
@@ -96,7 +96,7 @@ def _build(args: argparse.Namespace, config: Config) -> int:
 
 
 def _build_in(dialect: str, base_url: str, args: argparse.Namespace, config: Config) -> int:
-    """Print an address in another proxy's grammar, signed when the configuration has keys of it."""
+    """Print an address in another proxy's grammar, signed if the configuration has keys for it."""
     writer = GRAMMARS[dialect].build
     if args.exp is not None:
         raise InvalidRequest("--exp belongs to our own addresses.")
@@ -174,7 +174,7 @@ def _explain(args: argparse.Namespace, config: Config) -> int:
     try:
         policy = make_policy(config)
     except OSError as error:
-        # The manifest that the configuration names.
+        # The manifest that the configuration names cannot be read.
         return complain(error)
     plans = Plans(config, policy, make_signer(config))
     root = plans.root_of(address.host) if address else ""
@@ -224,7 +224,7 @@ def _signature(options: str, source: Source, args: argparse.Namespace, config: C
 
 
 def _target(url: str, config: Config) -> str:
-    """Return the request target of an address of ours, as it reaches the service."""
+    """Return the request target of one of our addresses, as the service receives it."""
     address = SplitAddress.parse(url)
     if address is None:
         return url

@@ -1,4 +1,4 @@
-"""`imgmirror warm`: keep every picture of articles, and render what visitors will ask for, before they come."""
+"""`imgmirror warm`: keep every picture of the articles and render its variants before the first visitor comes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from proxy.web.negotiate import acceptable_formats
 from proxy.web.plans import Plans
 
 CONCURRENCY = 32
-"""Pictures under way: many more than processors, because most of the time an origin is waited for."""
+"""Pictures in progress at a time: many more than processors, because most of the time is spent waiting for origins."""
 
 PLAIN = "fallback"
 _PLAIN_NAMES = {PLAIN, "jpeg", "jpg", "png", "gif"}
@@ -110,7 +110,7 @@ def _run(args: argparse.Namespace, config: Config, gathered: Gathered, signals: 
     if not (gathered.articles or gathered.unread):
         if any(path.is_dir() for path in args.paths):
             return complain(f"nothing to look at in {', '.join(safe(str(path)) for path in args.paths)}")
-        # Each file was named as no article already. There is nothing to make a store for.
+        # Each file was already reported as not being an article. Do not create a store for nothing.
         return int(not listed)
     try:
         signals.step = "while the service was asked" if args.via else "while the store was opened"
@@ -126,7 +126,7 @@ def _report(gathered: Gathered) -> WarmReport:
 
 
 def _told(args: argparse.Namespace, report: WarmReport, signals: Signals) -> int:
-    """Show the report, write it where that is wanted; return the exit code."""
+    """Print the report and write it to the requested file; return the exit code."""
     number = signals.ignore_first()
     report.interrupted = bool(number)
     show_summary(report, error=args.json)
@@ -149,14 +149,14 @@ def _misuse(args: argparse.Namespace, config: Config) -> str:
 
 
 def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[Browser, ...]:
-    """Return a browser for every format that `format=auto` can answer, those named by `only` if it is given.
+    """Return a browser for every format that `format=auto` can produce, limited to those named by `only`.
 
     Raises:
-        ValueError: `only` names a format that is never answered.
+        ValueError: `only` names no format or an unknown one.
     """
     found = []
     for number in range(len(offered) + 1):
-        # As today's browsers ask: what they name is not liked better than what every browser shows.
+        # Today's browsers send this: the formats they name have no higher quality value than `image/*`.
         accept = ",".join([*(f"image/{name}" for name in offered[number:]), "image/*", "*/*;q=0.8"])
         found.append(Browser(accept, acceptable_formats(accept, offered)))
     if only is None:
@@ -197,12 +197,12 @@ def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signal
 
 
 def _own_address(config: Config) -> str:
-    # What `imgmirror rewrite` shows when nothing else is configured.
+    # The same default as that of `imgmirror rewrite`.
     return f"http://{config.server.host}:{config.server.port}"
 
 
 class _WarmRun:
-    """One run: open what warms, announce what is kept, report."""
+    """One run: opens the warmer, warms the pictures and reports."""
 
     def __init__(
         self,
@@ -250,7 +250,7 @@ class _WarmRun:
             await self._warm(warming)
 
     def _concurrency(self) -> int:
-        # More would be refused by the line before the render processes.
+        # The render queue would refuse more.
         return int(min(self._args.concurrency, self._config.render.queue + 1))
 
     async def _warm(self, warming: Warming) -> None:
@@ -296,7 +296,7 @@ class _WarmRun:
         return LocalWarmer(parts, self._looks)
 
     async def _record(self, engine: Engine) -> None:
-        """Note which article uses what, for purges by article; a store that cannot be written is no reason to stop."""
+        """Record which article uses which source, for purges by article. A failure to write does not stop the run."""
         found = self._gathered
         articles = [
             KeptArticle(name, sources, found.dates.get(name), str(found.files[name]))
@@ -315,7 +315,7 @@ class _WarmRun:
 
 
 def _without_recovery(config: Config) -> Config:
-    """Return the configuration with nowhere to look for dead pictures: a plain warm says which are dead."""
+    """Return the configuration without recovery sources, so that a plain warm reports dead pictures as dead."""
     fetch = config.fetch.model_copy(update={"wayback": "", "recover_wrappers": ()})
     return config.model_copy(update={"fetch": fetch})
 

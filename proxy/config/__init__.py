@@ -1,8 +1,7 @@
 """The configuration as types: one frozen section per table of `config.toml`, every key with its default.
 
-Pure: knows nothing of files or the environment (that is `proxy.config.file`). Sizes are bytes, times are
-seconds; both are written as text in the file ("32 MiB", "10s"). The comment on every key for operators stands
-in `config.toml`; a test holds the two together.
+Sizes are bytes and times are seconds; the file spells both as text ("32 MiB", "10s"). `config.toml` explains every
+key to operators; a test compares it with these types. `proxy.config.file` reads files and the environment. Pure.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ __all__ = [
 
 
 class ConfigError(Exception):
-    """Everything that is wrong with the configuration; `problems` has one line each."""
+    """The configuration is invalid. `problems` has one line for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -89,7 +88,7 @@ def accel_problems(accel: object, mode: object) -> list[str]:
 def preset_problems_of_rewrite(
     body: object, front: object, fields: object, *, presets: Mapping[str, object]
 ) -> list[str]:
-    """Return a line for each preset that the section `rewrite` names and that does not exist."""
+    """Return a line for each preset that the section `rewrite` names but that does not exist."""
     named = {"rewrite.body": body, "rewrite.front": front}
     if isinstance(fields, dict):
         named |= {f"rewrite.fields.{key}": preset for key, preset in fields.items()}
@@ -101,7 +100,7 @@ def preset_problems_of_rewrite(
 
 
 class Config(Section):
-    """Everything that `config.toml` can say. `Config()` holds the built-in defaults."""
+    """The whole configuration. `Config()` holds the built-in defaults."""
 
     server: ServerConfig = ServerConfig()
     store: StoreConfig = StoreConfig()
@@ -146,7 +145,7 @@ class Config(Section):
 
     @property
     def on_loopback(self) -> bool:
-        """Whether the service listens where only this machine can reach it."""
+        """Whether the service listens on a loopback address."""
         return is_loopback(self.server.host)
 
     @property

@@ -1,7 +1,7 @@
-"""Read the configuration from `config.toml` and the environment; report every problem at once.
+"""Reads the configuration from `config.toml` and the environment, and reports every problem at once.
 
-Knows files and names, not what the values are for (`proxy.config` does). Synchronous: runs before the event
-loop starts, and in a thread when SIGHUP asks for it again.
+Knows files and names of keys; `proxy.config` defines their meaning. Runs before the event loop starts, and in a thread
+after SIGHUP. Synchronous.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RESTART_KEYS = (
     "store.dir", "store.mode", "store.variants_dir", "store.variants_max_bytes", "store.memory_max_bytes",
     "fetch.max_connections", "render.processes", "render.memory_max_bytes", "render.decoder",
 )  # fmt: skip
-"""Keys that SIGHUP cannot change: sockets, folders and processes are made once."""
+"""Keys that SIGHUP cannot change: sockets, folders and processes are created once."""
 
 _PLAIN_WORDS = {
     "tuple_type": "must be a list in brackets",
@@ -50,24 +50,23 @@ _PLAIN_WORDS = {
     "less_than_equal": "must be at most {le}",
     "path_type": "must be a path in quotes",
 }
-"""What is said instead of pydantic's words, by its type of error; its names of types mean nothing to a reader."""
+"""Messages that replace pydantic's, by its error type. Pydantic's names of types mean nothing to operators."""
 
 _PATHS = ("store.dir", "store.variants_dir", "sources.manifest")
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration and the file it came from; `path` is None for built-in defaults."""
+    """A configuration and the file that it was read from; `path` is None for built-in defaults."""
 
     config: Config
     path: Path | None
 
 
 def find_file(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the file to read: `--config`, else `IMGMIRROR_CONFIG`, else `config.toml` here, else none.
+    """Return the file to read: `--config`, else `IMGMIRROR_CONFIG`, else `config.toml` in the working folder.
 
-    Hugo and Zola call their own configuration `config.toml` too; a command in the folder of such a site does not take
-    that file for ours.
+    Hugo and Zola also name their configuration `config.toml`. Such a file in the working folder is ignored.
     """
     named = explicit or environ.get("IMGMIRROR_CONFIG")
     if named:
@@ -77,7 +76,7 @@ def find_file(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def _is_of_a_site_generator(path: Path) -> bool:
-    """Tell whether a file has the one key that Hugo and Zola require, and no table of ours but `server`, as Hugo's."""
+    """Return whether a file has the key that Hugo and Zola require, and none of our tables but `server`."""
     try:
         keys = tomllib.loads(path.read_text(encoding="utf-8")).keys()
     except (OSError, ValueError):
@@ -90,7 +89,7 @@ def load(explicit: str | None, environ: Mapping[str, str]) -> Loaded:
     """Return the configuration.
 
     Raises:
-        ConfigError: with every problem of the file and of the environment.
+        ConfigError: the file or the environment is invalid; the error lists every problem.
     """
     path = find_file(explicit, environ)
     problems: list[str] = []
@@ -125,7 +124,7 @@ def changed_restart_keys(old: Config, new: Config) -> list[str]:
 
 
 def keep_restart_keys(old: Config, new: Config) -> Config:
-    """Return `new` with the keys that need a restart as they are in `old`."""
+    """Return `new` with the values of `old` for the keys that need a restart."""
     for key in changed_restart_keys(old, new):
         section, name = key.split(".")
         part = getattr(new, section).model_copy(update={name: _value(old, key)})
@@ -134,14 +133,14 @@ def keep_restart_keys(old: Config, new: Config) -> Config:
 
 
 def secret_texts(config: Config) -> Iterator[str]:
-    """Yield the texts of a configuration that must appear in no log."""
+    """Yield the texts of a configuration that must not appear in a log."""
     for key in SECRETS:
         value = _value(config, key)
         yield from (value,) if isinstance(value, str) else value  # type: ignore[misc]  # a tuple of texts
 
 
 def key_names() -> Iterator[str]:
-    """Yield every `section.key` that the file may hold; tables of free names end in `.<name>`."""
+    """Yield every `section.key` that the file may hold; a table with arbitrary names ends in `.<name>`."""
     for section, field in Config.model_fields.items():
         model = _model_of(field)
         if model is None:
@@ -188,7 +187,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
 
 
 def _path_of(section: str, key: str) -> list[str]:
-    """Return the keys that a name such as `imgproxy_keys` of a section with tables means."""
+    """Return the path of keys for a name such as `imgproxy_keys` in a section with sub-tables."""
     model = _model_of(Config.model_fields[section])
     for name, field in model.model_fields.items() if model else ():
         if _model_of(field) is not None and key.startswith(f"{name}_"):
@@ -197,8 +196,8 @@ def _path_of(section: str, key: str) -> list[str]:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    # Only names that begin with one of our sections are ours: container platforms invent
-    # IMGMIRROR_PORT and IMGMIRROR_SERVICE_HOST for a service of that name.
+    # Ignore names that do not begin with one of our sections. Container platforms set IMGMIRROR_PORT and
+    # IMGMIRROR_SERVICE_HOST for a service called imgmirror.
     if name.startswith(ENVIRONMENT_PREFIX):
         section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
         if section in Config.model_fields and key:
@@ -252,7 +251,7 @@ def _model_of(field: FieldInfo | None) -> type[BaseModel] | None:
 
 
 def _anchor_paths(tables: dict[str, Any], folder: Path) -> None:
-    """Make relative paths relative to the file that names them, not to where the program was started."""
+    """Resolve relative paths against the folder of the configuration file, not the working folder."""
     for key in _PATHS:
         section, name = key.split(".")
         table = tables.get(section)
@@ -261,7 +260,7 @@ def _anchor_paths(tables: dict[str, Any], folder: Path) -> None:
 
 
 def _nearest(where: tuple[str, ...]) -> str:
-    """Return a hint for an unknown key: one spelled alike beside it, or the same word elsewhere."""
+    """Return a hint for an unknown key: a similar key in its table, or the same key in another table."""
     *tables, key = where
     siblings = [".".join((*tables, name)) for name in _keys_of(tables)]
     close = difflib.get_close_matches(".".join(where), siblings, n=1, cutoff=0.6)
@@ -297,8 +296,8 @@ def _validated(tables: dict[str, Any], problems: list[str]) -> Config | None:
     try:
         return Config.model_validate(tables)
     except ValidationError as error:
-        # What has no place in the file comes from checks over several tables. They run only when all else is
-        # right, so they are made here once more, on the tables as they were read.
+        # Problems without a place in the file come from checks over several tables. Pydantic runs those only when
+        # all else is valid, so we run them again on the tables as read.
         problems.extend(_line(item) for item in error.errors() if item["loc"])
         problems.extend(_across(tables))
     return None

@@ -1,4 +1,4 @@
-"""Sections of the configuration about pictures and articles: rendering, rewriting, grammars of others. Pure."""
+"""Configuration sections for pictures and articles: rendering, rewriting, grammars of other proxies. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RenderConfig(Section):
 
 
 PresetOptions = dict[str, Any]
-"""Options of a preset by name, and `on_error`; read by `proxy.images.transform`."""
+"""The options of a preset by name, and `on_error`; parsed by `proxy.images.transform`."""
 
 SHIPPED_PRESETS: dict[str, PresetOptions] = {
     "headimg": {"width": 1200, "height": 630, "fit": "cover", "upscale": False, "on_error": "original"},
@@ -55,7 +55,7 @@ DEFAULT_WIDTHS = (320, 480, 640, 800, 960, 1280, 1600, 1920)
 
 
 class WrapperConfig(Section):
-    """A wrapper that has a grammar of its own: what its addresses begin with, and which grammar that is."""
+    """A wrapper with its own grammar: the prefix of its addresses and the name of the grammar."""
 
     prefix: str
     dialect: WrapperDialect
@@ -76,7 +76,7 @@ def _kind_of_wrapper(value: object) -> str:
     return "table" if isinstance(value, dict | WrapperConfig) else "text"
 
 
-# Told apart by its form, so that what is wrong with one is said once.
+# A discriminated union, so that pydantic reports a problem once and not once per alternative.
 Wrapper = Annotated[
     Annotated[str, Tag("text")] | Annotated[WrapperConfig, Tag("table")], Discriminator(_kind_of_wrapper)
 ]
@@ -141,7 +141,7 @@ class RewriteConfig(Section):
 
     @property
     def prefixes(self) -> tuple[str | tuple[str, str], ...]:
-        """The wrappers as `proxy.dialects` takes them: a prefix, or prefix and dialect."""
+        """The wrappers in the form that `proxy.dialects` takes: a prefix, or prefix and dialect."""
         return tuple(item if isinstance(item, str) else (item.prefix, item.dialect) for item in self.wrappers)
 
 
@@ -153,7 +153,7 @@ ServedDialect = Literal[
 
 
 class DialectConfig(Section):
-    """A dialect that has signatures of its own."""
+    """A dialect with its own signatures."""
 
     keys: tuple[str, ...] = Field(default=(), repr=False)
 
@@ -163,7 +163,7 @@ _MAX_KEY_LENGTH = 4096
 
 
 def _key_problem(dialect: str, text: str) -> str:
-    """Return what is wrong with a key of a dialect, without saying the key; else nothing."""
+    """Return what is wrong with a dialect's key, or an empty text. The message does not contain the key."""
     if not text or len(text) > _MAX_KEY_LENGTH:
         return "a key is empty or too long"
     if dialect == "imgproxy" and not _HEX_PAIR.fullmatch(text):

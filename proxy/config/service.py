@@ -1,4 +1,4 @@
-"""Sections of the configuration about the service: the server, the store, its sources, fetching, the log. Pure."""
+"""Configuration sections for the service: the server, the store, its sources, fetching, the log. Pure."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ServerConfig(Section):
 
     @property
     def is_public(self) -> bool:
-        """Whether `public_url` leads here from other machines, so that a proxy may stand before us."""
+        """Whether other machines reach us by `public_url`, so that a proxy may stand before us."""
         return bool(self.public_url) and not is_loopback(urlsplit(self.public_url).hostname or "")
 
 
@@ -87,7 +87,7 @@ class StoreConfig(Section):
 
     @property
     def variants_path(self) -> Path:
-        """Where variants lie, whether named or not."""
+        """The folder of variants: the configured one, or the default below the store."""
         return self.variants_dir if self.variants_dir is not None else self.dir / "variants"
 
 
@@ -119,7 +119,7 @@ class SourcesConfig(Section):
 
 
 class ProfileConfig(Section):
-    """How to ask hosts that refuse strangers (hotlink protection)."""
+    """The request headers for hosts with hotlink protection."""
 
     hosts: tuple[str, ...]
     referer: str = ""

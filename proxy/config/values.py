@@ -1,4 +1,4 @@
-"""Values of the configuration: sizes, times, networks, addresses, and how they are read. Pure."""
+"""Types of configuration values: sizes, times, networks, addresses, and their parsers. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WRAPPER_PREFIX = re.compile(rf"(?:(?:https?:)?//{_HOST}|(?=[^/?]*\.){_HOST})(?:[
 
 
 def base_url_problem(text: str) -> str:
-    """Return what is wrong with an address that others are appended to, and written into articles; else nothing."""
+    """Return what is wrong with a base URL that is written into articles, or an empty text."""
     if len(text) <= _MAX_BASE_URL and _BASE_URL.fullmatch(text) and _has_host_and_port(text):
         return ""
     return "must be an http(s) address without a query or quotes, such as https://img.example.org"
@@ -57,12 +57,12 @@ def _has_host_and_port(text: str) -> bool:
     if not ada_url.check_url(text):
         return False
     parts = ada_url.URL(text)
-    # As for the address of a picture (proxy.source), which it becomes part of.
+    # The same limits as for the address of a picture (proxy.source), because it becomes part of one.
     return len(parts.hostname) <= _MAX_HOST and parts.port != "0"
 
 
 def parse_size(value: object) -> int:
-    """Return the bytes that `"32 MiB"`, `"1.5 GB"` or a whole number mean."""
+    """Parse `"32 MiB"`, `"1.5 GB"` or a whole number; return bytes."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
@@ -72,7 +72,7 @@ def parse_size(value: object) -> int:
 
 
 def parse_duration(value: object) -> float:
-    """Return the seconds that `"10s"`, `"1h"`, `"1d"`, `"forever"` or a number mean."""
+    """Parse `"10s"`, `"1h"`, `"1d"`, `"forever"` or a number; return seconds."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         return float(value)
     if value == "forever":
@@ -109,7 +109,7 @@ def readable_patterns(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def host_name(text: str) -> str:
-    """Return the host of a `Host` field as it is compared: lower case, in A-labels, without port and final dot."""
+    """Return the host of a `Host` field in the form to compare: lower case, A-labels, without port and final dot."""
     host = text.strip().lower()
     host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
     if not host.isascii():

@@ -1,10 +1,10 @@
-"""The grammars of wrapper URLs, and the one that opens them all. Pure; runs anywhere.
+"""Opens wrapper URLs in every known grammar. Pure; runs anywhere.
 
-A single service is a row of `services.toml`; a grammar is one file with a `Grammar`, and a line in `known`.
-`native` and `worker` also parse what this service answers.
+A simple service is a row of `services.toml`. A grammar is a file with a `Grammar` and a line in `known`. `native` and
+`worker` also parse the requests of this service.
 
-Encoding contract: text in is an address as it stood in an article or request, decoded from its context (HTML
-entities, YAML quotes) once, its percent-escapes untouched.
+Encoding contract: the input is an address from an article or request. Its context (HTML entities, YAML quotes) has been
+decoded once; its percent-escapes are untouched.
 
     good   https://cors.zfour.workers.dev/?http://h/a.png     ->  http://h/a.png
     good   //wsrv.nl/?url=i0.wp.com/h.org/a.png%3Fssl=1        ->  https://h.org/a.png (two steps)
@@ -32,9 +32,9 @@ from proxy.source import Source
 __all__ = ["GRAMMARS", "MAX_DEPTH", "AmbiguousWrapper", "Unwrapped", "Unwrapper", "Way"]
 
 OWN = "imgmirror"
-"""What our own addresses are called where steps are listed."""
+"""The name of our own addresses in a list of steps."""
 MAX_DEPTH = 5
-"""Wrappers around each other that are still opened."""
+"""The deepest nesting of wrappers that is opened."""
 
 Prefix = str | tuple[str, str]
 """A configured wrapper: its prefix, or prefix and dialect."""
@@ -45,11 +45,11 @@ _AROUND = "".join(map(chr, range(0x21)))
 
 @dataclass(frozen=True, slots=True)
 class Unwrapped:
-    """What was inside: the source, the wrappers from outside to inside, and what they ask of the picture.
+    """The content of a wrapper: the source, the wrappers from outside to inside, and their options.
 
-    options: in our words, the outer wrapper's before the inner one's. dropped: the names of the wrappers' options
-    that have no counterpart, each with its grammar before it. targets: the addresses between the first one and the
-    source, the outer ones first.
+    options: translated to ours; the outer wrapper's take precedence. dropped: the names of the wrappers' options
+    without a counterpart, prefixed with their grammar. targets: the addresses between the first one and the source, the
+    outer ones first.
     """
 
     source: Source
@@ -68,10 +68,10 @@ class Unwrapped:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """From a source as it was written to what it wraps.
+    """The steps from a source as written to the source that it wraps.
 
-    written: the addresses on the way that lead to somebody else than us, the inner ones first, as sources: what was
-    kept before a grammar was known is kept under one of them. Empty when nothing is wrapped.
+    written: the wrappers' addresses on the way, except ours, as sources, the inner ones first. A picture stored before
+    we knew a grammar is kept under one of them. Empty when nothing is wrapped.
     """
 
     source: Source
@@ -82,8 +82,8 @@ class Way:
 class Unwrapper:
     """Opens wrappers: known services, configured prefixes, our own addresses (`own`, base URLs).
 
-    `forms`: also addresses at any host whose form cannot mean anything else. In articles that is right; in a
-    request it would make the picture unreachable of somebody who happens to use such an address.
+    `forms`: also open addresses at unknown hosts whose form cannot mean anything else. This is right for articles. In
+    requests it would make a picture unreachable whose own address happens to have that form.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class Unwrapper:
         """Return what `text` wraps, or None when it is not a wrapper.
 
         Raises:
-            AmbiguousWrapper: cannot be opened without guessing.
-            InvalidSource: deeper than `MAX_DEPTH`, or a bad source inside.
+            AmbiguousWrapper: the wrapper cannot be opened without guessing.
+            InvalidSource: nested deeper than `MAX_DEPTH`, or an invalid source inside.
             SourceNotAllowed: the source inside has another scheme.
         """
         steps: list[str] = []
@@ -143,14 +143,14 @@ class Unwrapper:
         try:
             unwrapped = self.unwrap(source.url)
         except AmbiguousWrapper:
-            # Nobody can say what is inside; the address as it stands is still an address.
+            # The wrapper cannot be opened, but its own address is still a valid source.
             return Way(source)
         if unwrapped is None:
             return Way(source)
         return Way(unwrapped.source, unwrapped.steps, tuple(unwrapped.written(source.url)))
 
     def is_wrapper(self, text: str) -> bool:
-        """Tell whether `text` is a wrapper, one that cannot be opened included."""
+        """Return whether `text` is a wrapper, even one that cannot be opened."""
         try:
             return self._step(text) is not None
         except MirrorError:

@@ -1,7 +1,7 @@
 """Wrapper prefixes of the configuration: `rewrite.wrappers`. Pure.
 
-Where no dialect is named, the last character of the prefix tells it: `=` a query value, `?` the worker's, anything
-else a prefix. The scheme is not compared; a prefix without a path covers the whole host and no other host.
+Without a named dialect, the last character of the prefix decides: `=` means a query value, `?` the worker's form,
+anything else a plain prefix. The scheme is not compared. A prefix without a path covers exactly one host.
 
     good   https://proxy.example.org/?          then   https://proxy.example.org/?http://h/a.png
     good   proxy.example.org/get?u=             then   //proxy.example.org/get?u=http%3A%2F%2Fh%2Fa.png
@@ -24,7 +24,7 @@ from proxy.dialects.prefix import read as read_prefix
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredWrapper:
-    """One prefix; `grammar` is the dialect that was named with it."""
+    """One configured prefix; `grammar` is the dialect named with it."""
 
     host: str
     path: str
@@ -33,7 +33,7 @@ class ConfiguredWrapper:
 
     @classmethod
     def read(cls, prefix: str, dialect: str = "") -> ConfiguredWrapper | None:
-        """Return the wrapper that a prefix means, or None when it names no host or an unknown dialect."""
+        """Parse a prefix; return None when it has no host or the dialect is unknown."""
         text = prefix.strip()
         address = SplitAddress.parse(text if "//" in text.partition("?")[0] else "//" + text)
         grammar = GRAMMARS.get(dialect)
@@ -44,14 +44,14 @@ class ConfiguredWrapper:
 
     @property
     def name(self) -> str:
-        """What this wrapper is called where steps are listed."""
+        """The name of this wrapper in a list of steps."""
         return self.grammar.name if self.grammar else "configured"
 
     def open_address(self, address: SplitAddress) -> OpenedWrapper | None:
         """Open an address that begins with this prefix.
 
         Raises:
-            AmbiguousWrapper: query keys that nobody can assign.
+            AmbiguousWrapper: query keys that may belong to the wrapper or to the source.
         """
         if address.host != self.host:
             return None

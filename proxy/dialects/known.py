@@ -1,8 +1,8 @@
-"""Which grammar an address is of: by its host, or by a form that cannot mean anything else. Pure.
+"""Identifies the grammar of an address by its host, or by a form that cannot mean anything else. Pure.
 
 good   https://i0.wp.com/…                        photon, by its host
 good   https://any.example/_next/image?url=…      next, by its form
-bad    https://any.example/?url=…                 nobody says that this is weserv
+bad    https://any.example/?url=…                 nothing shows that this is weserv
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ GRAMMARS: dict[str, Grammar] = {
         statically.GRAMMAR,
     )
 }
-"""Every grammar by its name: the dialects that `rewrite.wrappers` can name."""
+"""Every grammar by name. These are the dialects that `rewrite.wrappers` can name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +96,16 @@ _FORM = re.compile(
     r"|(?P<framework>/_next/image|/_vercel/image|/\.netlify/images|/_image)/?(?=\?))"
 )
 _HINT = re.compile(r"/(?:_|cdn-cgi/|unsafe/|\.netlify/)")
-"""What every such form has; most addresses have none of it, and looking for it is quick."""
+"""Text that every such form contains. Searching for it is quick, and most addresses lack it."""
 _SIGNED_FORM = re.compile(
     r"(?:/[\w.~-]{1,60}){0,2}?(?=/[\w=-]{1,90}/(?:[a-z_-]{1,40}(?::|%3A)[^/]*+/)*+plain/https?(?::|%3A))",
     re.IGNORECASE,
 )
-"""imgproxy's: a signature, options, `plain` and an absolute source."""
+"""imgproxy's form: a signature, options, `plain` and an absolute source."""
 
 
 def open_form(address: SplitAddress) -> tuple[str, OpenedWrapper] | None:
-    """Open an address whose form says what it is, at whatever host; return the grammar's name with it."""
+    """Open an address at any host that is identified by its form; also return the grammar's name."""
     whole = "/" + address.rest
     match = _FORM.match(whole) if _HINT.search(whole) else None
     if match is not None:
@@ -133,7 +133,7 @@ def _grammar_of(match: re.Match[str], whole: str) -> Grammar | None:
 
 @cache
 def traces() -> tuple[Trace, ...]:
-    """Return what the bytes of a text must hold for one of its addresses to be at a known host."""
+    """Return the traces of all known hosts; a text that contains none has no address at a known host."""
     found = [Trace(host) for host in sorted(worker.HOSTS)]
     found += [trace_of(host, hosted.path.pattern) for hosted in _HOSTED for host in hosted.hosts]
     found += [trace_of(host, service.path) for service in services.shipped() for host in service.hosts]
@@ -147,7 +147,7 @@ FORM_TRACES = (
     "unsafe/",
     "plain/http",
 )
-"""What every address of a form holds, in lower case, whatever its host."""
+"""Texts of which every address identified by its form contains one, in lower case."""
 
 
 @cache
@@ -178,7 +178,7 @@ def _any_pattern() -> re.Pattern[str]:
 
 @lru_cache(maxsize=1024)
 def openers_of(host: str) -> tuple[Named, ...]:
-    """Return what may open addresses at `host`, with its name."""
+    """Return the openers for addresses at `host`, with their names."""
     exact, patterns = _by_host()
     found = exact.get(host, [])
     if _any_pattern().fullmatch(host):

@@ -1,4 +1,4 @@
-"""Which dialect an address of this service is written in: by its mount, or by the host it was asked at. Pure.
+"""Identifies the dialect of a request to this service by its mount or by the requested host. Pure.
 
 good   /imgproxy/_/w:300/plain/http://h/a.png     imgproxy, `_/w:300/…`
 good   /?url=h/a.png&w=300                        weserv; `/?http://h/a.png` is the worker's
@@ -17,23 +17,23 @@ from proxy.dialects.known import GRAMMARS
 SERVED: dict[str, Grammar] = {
     name: grammar for name, grammar in GRAMMARS.items() if grammar.serve is not None
 }
-"""Every dialect that is answered, by its name."""
+"""Every served dialect by name."""
 
 _BY_SEGMENT = {grammar.mount.split("/")[1]: grammar for grammar in SERVED.values()}
 
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A dialect, and what stands behind its mount or at the root of its host, the query included."""
+    """A dialect, and the text after its mount or its host, including the query."""
 
     grammar: Grammar
     rest: str
 
 
 def mounted(target: str, *, root: str = "") -> Mounted | None:
-    """Return what `target` (origin-form, as it stood on the wire) is in another proxy's grammar; None if nothing.
+    """Return the dialect of `target` (origin-form, as on the wire) and its rest, or None for no dialect.
 
-    root: the dialect of the host that was asked, empty at the service's own.
+    root: the dialect of the requested host, empty for the service's own.
     """
     if root:
         return Mounted(SERVED[root], target[1:])
@@ -50,5 +50,5 @@ def mounted(target: str, *, root: str = "") -> Mounted | None:
 
 
 def is_help(mount: Mounted) -> bool:
-    """Tell whether it is cors-anywhere's page of help, which names no source."""
+    """Return whether the request is for cors-anywhere's help page, which names no source."""
     return mount.grammar.name == "cors-anywhere" and mount.rest in ("", "iscorsneeded")

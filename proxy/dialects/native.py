@@ -1,7 +1,7 @@
-"""Our own addresses: `/image/{options}/{source}`, Cloudflare's option grammar (docs/api.md, "Options"). Pure.
+"""Parses and builds our own addresses: `/image/{options}/{source}`, in Cloudflare's option grammar. Pure.
 
-Splits the raw request target into options, signature and source; what the options mean is not known here
-(`proxy.images.transform` reads them). Encoding contract: the target is what stood in the request line.
+Splits the raw request target into options, signature and source; `proxy.images.transform` interprets the options.
+Encoding contract: the target is the text of the request line, not decoded.
 
     good   /image/width=640,format=auto/https://h/a.png?v=1     the query belongs to the source
     good   /image/original/https%3A%2F%2Fh%2Fa.png?x            escaped as a whole: our own query is ignored
@@ -26,16 +26,16 @@ _VERSION = re.compile(r"original@[0-9a-f]{64}")
 _UNIX_TIME = re.compile(r"[0-9]{1,12}")
 _NOT_OPTIONS = re.compile(r"(?:https?|ftp|file|data):|https?%(?:25)?3A|b64:", re.IGNORECASE)
 _ESCAPED_COMMA = re.compile(r"%2C(?=[a-z][a-z-]*=)", re.IGNORECASE)
-"""Before an option's name it separates too: a tag plugin that splits on commas cannot hold a raw one."""
+"""An escaped comma before an option's name also separates, because some tag plugins split on raw commas."""
 
 _RESERVED = {ord(char): f"%{ord(char):02X}" for char in "/?# "}
 
 
 @dataclass(frozen=True, slots=True)
 class NativeRequest:
-    """What a native address says. `options` is the text as written, without `sig` and `exp`.
+    """The parts of a native address. `options` is the text as written, without `sig` and `exp`.
 
-    `original@<SHA-256>` asks for the bytes with that digest that came from the source at some time.
+    `original@<SHA-256>` requests the version of the original with that digest.
     """
 
     options: str
@@ -45,22 +45,22 @@ class NativeRequest:
 
     @property
     def is_original(self) -> bool:
-        """Whether untouched bytes are asked for: the present original, or a version of it."""
+        """Whether unchanged bytes are requested: the current original or another version."""
         return self.options == ORIGINAL or bool(self.version)
 
     @property
     def version(self) -> str:
-        """The digest of the version that is asked for; empty for the present one."""
+        """The digest of the requested version; empty for the current one."""
         return self.options.removeprefix(VERSION_MARK) if self.options.startswith(VERSION_MARK) else ""
 
 
 def parse(raw_path: str, *, mount: str = MOUNT) -> NativeRequest:
-    """Read a request target whose absolute form is already cut off.
+    """Parse a request target in origin-form.
 
     Raises:
-        InvalidRequest: not below `mount`.
-        InvalidTransform: no options, an option twice, an unreadable `exp`, `original` with other options.
-        InvalidSource, SourceNotAllowed: no source, or not one that can be served.
+        InvalidRequest: the target is not below `mount`.
+        InvalidTransform: no options, a repeated option, an invalid `exp`, or `original` with other options.
+        InvalidSource, SourceNotAllowed: no source, or one that cannot be served.
     """
     if not raw_path.startswith(mount):
         raise InvalidRequest(f"The address must begin with {mount}.")
@@ -76,10 +76,10 @@ def parse(raw_path: str, *, mount: str = MOUNT) -> NativeRequest:
 
 
 def split_options(segment: str) -> tuple[str, str | None, int | None]:
-    """Return the options without `sig` and `exp`, and those two.
+    """Return the options without `sig` and `exp`, then `sig` and `exp`.
 
     Raises:
-        InvalidTransform: as `parse`.
+        InvalidTransform: as for `parse`.
     """
     kept: list[str] = []
     taken: dict[str, str] = {}
@@ -100,21 +100,21 @@ def split_options(segment: str) -> tuple[str, str | None, int | None]:
 
 
 def items(segment: str) -> list[str]:
-    """Return the options of a segment, `sig` and `exp` included, as written."""
+    """Return the options of a segment as written, including `sig` and `exp`."""
     return _ESCAPED_COMMA.sub(",", segment).split(",")
 
 
 def require_version(options: str) -> None:
-    """Raise InvalidTransform when `options` means a version of an original and its digest cannot be read."""
+    """Raise InvalidTransform when `options` names a version of an original with an invalid digest."""
     if options.startswith(VERSION_MARK) and not _VERSION.fullmatch(options):
         raise InvalidTransform("original@ takes the SHA-256 of a version: 64 digits of 0-9 and a-f.")
 
 
 def parse_source(text: str) -> Source:
-    """Read what follows the options: plain, escaped as a whole, or `b64:` with base64url.
+    """Parse the text after the options: plain, escaped as a whole, or `b64:` with base64url.
 
     Raises:
-        InvalidSource, SourceNotAllowed: no source, or not one that can be served.
+        InvalidSource, SourceNotAllowed: no source, or one that cannot be served.
     """
     if text.startswith(BASE64_MARK):
         return read_source(base64url_decode(_without_query(text[len(BASE64_MARK) :])))
@@ -127,7 +127,7 @@ def parse_source(text: str) -> Source:
 def build(
     base_url: str, options: str, source: Source, *, sig: str | None = None, exp: int | None = None
 ) -> str:
-    """Write the address of a variant plainly; `parse` gives back what went in."""
+    """Return the address of a variant with a plain source. `parse` reverses it."""
     parts = [options.translate(_RESERVED)]
     if sig is not None:
         parts.append(f"sig={sig}")

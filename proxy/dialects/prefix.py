@@ -1,7 +1,7 @@
-"""Wrappers that take everything after a prefix as the source: cors-anywhere and its kin. Pure.
+"""Parses wrappers that take everything after a prefix as the source, such as cors-anywhere. Pure.
 
-The rest is taken verbatim, its query included; one that was escaped as a whole is decoded and ends at the query.
-Only services that add a scheme themselves are given sources without one.
+The source is taken verbatim, including its query. If it was escaped as a whole, it is decoded and ends at the query. A
+source without a scheme is accepted only for services that add one themselves.
 
     good   http://h/a.png?x=1     ->  http://h/a.png?x=1
     good   h.org/a                 ->  http://h.org/a        (cors-anywhere)
@@ -32,7 +32,7 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
 
 
 def read_adding_scheme(rest: str, site: str) -> OpenedWrapper | None:
-    """Open a source as cors-anywhere does: without a scheme http, https when the port is 443."""
+    """Open a source as cors-anywhere does: the default scheme is http, or https for port 443."""
     bare = None if ABSOLUTE.match(rest) else _BARE_HOST.match(rest)
     if bare is None:
         return read(rest, site)
@@ -41,7 +41,7 @@ def read_adding_scheme(rest: str, site: str) -> OpenedWrapper | None:
 
 
 def serve(rest: str) -> Served:
-    """Read what stands behind cors-anywhere's slash, the query included."""
+    """Read the text after cors-anywhere's slash, including the query."""
     if ABSOLUTE.match(rest):
         return Served(inside(rest))
     bare = _SERVED_HOST.match(rest)
@@ -51,7 +51,7 @@ def serve(rest: str) -> Served:
 
 
 def build(mount: str, source: str, options: Options) -> str:
-    """Write the source behind the mount."""
+    """Return the address with the source after the mount."""
     written(options, {}, "cors-anywhere")
     return f"{mount}/{source}"
 

@@ -1,7 +1,7 @@
-"""Single services that carry a source inside their addresses: rows of `services.toml`, read once. Pure.
+"""Opens addresses of simple services, described by the rows of `services.toml`, which is read once. Pure.
 
-A row says which hosts, where the source stands, how it is encoded, and which options are the service's own; the
-grammars that need more than that have files of their own.
+A row names the hosts, the place and encoding of the source, and the service's own options. Grammars that need more
+have their own files.
 
     good   external-content.duckduckgo.com/iu/?u=https%3A%2F%2Fh%2Fa.png&f=1     ->  https://h/a.png
     good   steemitimages.com/640x0/https://h/a.png                               ->  https://h/a.png, width=640
@@ -57,7 +57,7 @@ _SCHEMELESS = re.compile(r"(?://)?(?P<host>[^/?#:@\s]+\.[A-Za-z]{2,})(?P<port>:[
 
 @dataclass(frozen=True)
 class Service:
-    """One row; `services.toml` says what its fields mean."""
+    """One row; `services.toml` documents its fields."""
 
     name: str
     hosts: tuple[str, ...]
@@ -90,7 +90,7 @@ class Service:
         """Open an address at one of the service's hosts.
 
         Raises:
-            AmbiguousWrapper: query keys that nobody can assign.
+            AmbiguousWrapper: query keys that may belong to the service or to the source.
         """
         match = self._path.match("/" + address.rest)
         if match is None:
@@ -117,7 +117,7 @@ class Service:
         if self.source == "escaped":
             return OpenedWrapper.of(inside(path), wanted) if ABSOLUTE.match(path) else None
         target = self._with_scheme(rest)
-        # The query of what is plain belongs to it.
+        # The query belongs to a plain source.
         return OpenedWrapper.of(target, wanted if looks_encoded(rest) else AskedOptions()) if target else None
 
     def _value(self, rest: str) -> OpenedWrapper | None:
@@ -136,7 +136,7 @@ class Service:
         return replace(opened, target=target) if target else None
 
     def _with_scheme(self, text: str) -> str:
-        """Return a source with its scheme; empty when it has none and the service adds none."""
+        """Return a source with its scheme, or an empty text when it has none and the service adds none."""
         if ABSOLUTE.match(text):
             return inside(text)
         if text.startswith("//") and _SCHEMELESS.match(text) and self.source == "query":
@@ -175,7 +175,7 @@ class Service:
 
 
 class _Anything(dict[str, OptionKey]):
-    """Keys of which every name is the service's own."""
+    """Keys for a service that owns every option name."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return super().get(name) or OptionKey((name,), nothing)
@@ -202,12 +202,12 @@ def shipped() -> tuple[Service, ...]:
 
 
 def host_pattern(pattern: str) -> re.Pattern[str]:
-    """Return what matches the hosts of a pattern: `*` is any text, `?` one character."""
+    """Compile a host pattern: `*` is any text, `?` one character."""
     return re.compile(re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\?", "[^/]"))
 
 
 def is_pattern(host: str) -> bool:
-    """Tell whether a host of a row stands for several."""
+    """Return whether a host of a row is a pattern."""
     return any(char in host for char in "*?")
 
 

@@ -1,4 +1,4 @@
-"""The signatures of other proxies: `dialects.<name>.keys`, and what they are over. Pure.
+"""Signs and verifies addresses of other proxies with `dialects.<name>.keys`. Pure.
 
     imgproxy     "<key hex>:<salt hex>"   HMAC-SHA256 over the salt, `/` and everything behind the signature
     thumbor      the key                  HMAC-SHA1 over everything behind the signature
@@ -8,7 +8,7 @@
     camo         the key                  HMAC-SHA1 over the source, in hexadecimal or base64url
     miniflux     the key                  HMAC-SHA256 over the source
 
-All keys are tried, so that they can be changed one by one, and compared in constant time.
+All keys are tried, so that they can be rotated one by one. Signatures are compared in constant time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DIGEST_AND_KEY = re.compile(r"(sha1|sha256|sha512):([0-9]{1,3}):(.+)", re.DOTAL
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One key: the digest, the secret, what stands before the message, and how many characters are written."""
+    """One key: the digest, the secret, the text before the message, and the number of characters to write."""
 
     digest: str
     secret: bytes
@@ -51,7 +51,7 @@ class SigningKey:
 
 
 def read_key(dialect: str, text: str) -> SigningKey:
-    """Return the key that a text of the configuration means."""
+    """Parse a key of the configuration."""
     if dialect == "imgproxy" and (pair := _HEX_PAIR.fullmatch(text)):
         return SigningKey("sha256", bytes.fromhex(pair[1]), bytes.fromhex(pair[2]))
     if dialect == "imagor" and (match := _DIGEST_AND_KEY.fullmatch(text)):
@@ -68,15 +68,15 @@ class Verifier:
         self._keys = tuple(read_key(dialect, text) for text in keys)
 
     def verified(self, proof: Proof) -> Message:
-        """Return the message that the signature is over, the one with options first.
+        """Return the message that the signature covers; messages with options are tried first.
 
         Raises:
-            SignatureMissing: there is none.
-            SignatureMismatch: no key made it.
+            SignatureMissing: the address has no signature.
+            SignatureMismatch: no key made this signature.
         """
         if not proof.signature:
             raise SignatureMissing
-        # All are compared, so that the time taken does not tell which one matched.
+        # Compare every key, so that the time taken does not reveal which one matched.
         matches = [
             message
             for message in proof.messages
@@ -90,7 +90,7 @@ class Verifier:
 
 
 def signed(dialect: str, rest: str, proof: Proof, key: str) -> str:
-    """Return what stands behind a mount, unsigned there, with the signature of a key of the configuration."""
+    """Return the text after a mount, signed with a key of the configuration instead of unsigned."""
     made, message = read_key(dialect, key), proof.messages[0].text
     text = made.hexadecimal(message) if dialect == "camo" else made.signature(message)
     if dialect in ("thumbor", "imagor", "miniflux") and not made.length:

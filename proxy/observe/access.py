@@ -1,6 +1,6 @@
-"""The access log: one line for each answer, in the combined format of Apache and nginx or as JSON. Blocking.
+"""Writes the access log: one line per answer, in the combined format of Apache and nginx or as JSON. Blocking.
 
-Secrets are hidden by the formatter of `logs`, as in every log.
+The formatter in `logs` hides secrets, as in every log.
 """
 
 from __future__ import annotations
@@ -58,5 +58,5 @@ def _combined(answered: Answered) -> str:
 
 
 def _escaped(text: str) -> str:
-    # As nginx writes them.
+    # nginx escapes quotes the same way.
     return plain(text).replace('"', r"\x22")

@@ -1,7 +1,7 @@
-"""Figures that every answer adds to, kept in plain numbers and written to the metrics a moment later.
+"""Counts answers in plain numbers and writes them to the metrics a moment later.
 
-A metric takes a lock and, with several workers, writes to a mapped file; a hit from memory is answered in less time
-than three of them take. Event loop, but for `write`, which any thread may call that nothing else adds in.
+A metric takes a lock and, with several workers, writes to a mapped file. Updating three metrics takes longer than
+answering a hit from memory. Event loop; `write` may run in another thread while nothing is being added.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from proxy.observe.metrics import MEMORY_HIT_BUCKETS, Metrics
 
 
 class AnswerCounts:
-    """What was answered since the last `write`."""
+    """The answers since the last `write`."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -33,7 +33,7 @@ class AnswerCounts:
         self._seconds += seconds
 
     def write(self) -> None:
-        """Add everything to the metrics and begin anew."""
+        """Add the counts to the metrics and reset them."""
         for (route, status), count in self._counts.items():
             self._metrics.requests.labels(route, str(status)).inc(count)
         self._counts.clear()

@@ -1,7 +1,7 @@
-"""The folder in which several workers share their metrics. Blocking.
+"""Manages the folder in which several workers share their metrics. Blocking.
 
-A supervisor that is killed cannot remove its folder, so the next one does: every supervisor holds a lock in its own,
-which the kernel releases with the process.
+A killed supervisor cannot remove its folder, so the next one does. Every supervisor holds a lock in its own folder,
+which the kernel releases when the process ends.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 
 PREFIX = "imgmirror-metrics-"
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""The Prometheus library reads this one when it is imported."""
+"""The environment variable that the Prometheus library reads on import."""
 
 _LOCK = "owner.lock"
 
 
 @contextlib.contextmanager
 def shared_folder() -> Iterator[Path]:
-    """Make the folder, name it in the environment, and remove it at the end; remove those of dead supervisors."""
+    """Create the folder, name it in the environment, and remove it at the end. Remove those of dead supervisors."""
     _remove_abandoned(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -40,7 +40,7 @@ def shared_folder() -> Iterator[Path]:
 def _remove_abandoned(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            # Anybody may make a folder of that name in a shared temporary folder.
+            # In a shared temporary folder any user may create a folder of this name.
             if folder.lstat().st_uid == os.getuid() and not folder.is_symlink() and _is_abandoned(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -49,7 +49,7 @@ def _is_abandoned(folder: Path) -> bool:
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        # Of a version that made no lock, or of a supervisor that is about to make it and has no workers yet.
+        # Either an older version made the folder, or a supervisor has not created its lock and workers yet.
         writers = [path.stem.rpartition("_")[2] for path in folder.glob("*.db")]
         return bool(writers) and not any(Path("/proc", writer).exists() for writer in writers)
     try:

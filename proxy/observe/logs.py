@@ -1,7 +1,7 @@
-"""Logging: one line an event on standard error, times in UTC, as text or JSON.
+"""Logging: one line per event on standard error, times in UTC, as text or JSON. Blocking.
 
-Every record passes through `redaction`, whoever wrote it: no secret and no forged line reaches a log. Details of
-an event are passed as `extra={"fields": {...}}` and become `name=value` or keys of the JSON object.
+Every record passes through `redaction`, including those of libraries, so no secret and no forged line reaches a log.
+Details of an event are passed as `extra={"fields": {...}}` and become `name=value` or keys of the JSON object.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from proxy.observe.redaction import hidden, plain
 Form = Literal["text", "json"]
 
 ACCESS = "imgmirror.access"
-"""The logger of the access log. Its lines are finished: they get no time and no level."""
+"""The logger of the access log. Its lines are complete: the formatter adds no time and no level."""
 
 _BARE = re.compile(r"[\w.:/-]+")
 
 
 class _Formatter(logging.Formatter):
-    """Formats a record. `secrets` are texts of the configuration that must appear nowhere."""
+    """Formats records. `secrets` are texts of the configuration that must not appear in a log."""
 
     def __init__(self, form: Form, secrets: Iterable[str]) -> None:
         super().__init__(datefmt="%Y-%m-%dT%H:%M:%S")
         self.converter = time.gmtime
         self._form = form
-        # A short text would hide parts of ordinary words.
+        # Hiding a short text would hide parts of ordinary words.
         self._secrets = sorted({text for text in secrets if len(text) >= 6}, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -66,7 +66,7 @@ class _Formatter(logging.Formatter):
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is when a record comes, not to what it was when this was made."""
+    """Looks up `sys.stderr` for every record, because it may be replaced after the handler is created."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -89,7 +89,7 @@ def set_up(*, level: str = "info", form: Form = "text", secrets: Iterable[str] =
         handlers=[handler],
         force=True,
     )
-    # Which lines are written is settled by `log.access`, not by the level.
+    # The key `log.access` decides which lines are written, not the level.
     logging.getLogger(ACCESS).setLevel(logging.INFO)
 
 

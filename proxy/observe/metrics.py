@@ -1,7 +1,7 @@
-"""Metrics in Prometheus' terms, summed over all worker processes.
+"""The Prometheus metrics, summed over all worker processes. Event loop.
 
-With `PROMETHEUS_MULTIPROC_DIR` set (the supervisor does so before workers start) every process writes its figures
-to a mapped file there and any of them can answer for all; without it the figures are those of this process.
+The supervisor sets `PROMETHEUS_MULTIPROC_DIR` before it starts workers. With it, every process writes its figures to a
+mapped file in that folder, and any process can report the sum. Without it, a process reports its own figures.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0,
 
 
 class BulkHistogram(Histogram):
-    """A histogram that takes many observations at once. It has no labels."""
+    """A histogram without labels that can add many observations at once."""
 
     def add(self, counts: Sequence[int], seconds: float) -> None:
-        """Add `counts` observations, one number a bucket and the last one for those beyond, of `seconds` in all."""
+        """Add observations that total `seconds`. `counts` has one number per bucket and one for those beyond."""
         self._sum.inc(seconds)
         for bucket, count in zip(self._buckets, counts, strict=True):
             if count:
@@ -40,10 +40,10 @@ class BulkHistogram(Histogram):
 
 
 class Metrics:
-    """The figures of one process. Names carry their unit, as Prometheus asks.
+    """The figures of one process. Names carry their unit, as the Prometheus conventions require.
 
     cache_requests: by result: memory, store, rendered, original, fetched, stale.
-    render_seconds: one observation per rendered variant. A job that makes several shares its time out.
+    render_seconds: one observation per rendered variant. A job that makes several divides its time among them.
     """
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ class Metrics:
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
-        # A counter that appears with its first event hides it from `rate`, and from who looks for the name.
+        # Create every counter at 0. A counter that first appears with its first event hides that event from `rate`.
         for metric, labels in (
             (self.errors, "internal"),
             (self.fetch_seconds, "ok"),
@@ -171,7 +171,7 @@ class Metrics:
 
     def observe_renders(self, outputs: Iterable[object], seconds: float) -> None:
         """Count the results of one job that took `seconds`."""
-        # An SVG that is answered as it is was not rendered.
+        # An SVG that is served unchanged was not rendered.
         results = [output for output in outputs if getattr(output, "output_format", "") != "svg"]
         for output in results:
             code = getattr(output, "code", None)
@@ -192,7 +192,7 @@ class Metrics:
 
 
 def _web_processes() -> Iterator[int]:
-    """Yield the process numbers of the living workers: the supervisor removes this file of those that died."""
+    """Yield the process ids of living workers. The supervisor removes the files of dead ones."""
     folder = os.environ.get(VARIABLE)
     if not folder:
         yield os.getpid()
@@ -202,7 +202,7 @@ def _web_processes() -> Iterator[int]:
 
 
 def _hits(registry: CollectorRegistry) -> bytes:
-    """Return the picture answers, those of them that needed neither a fetch nor a render, and the share of these."""
+    """Return the number of picture answers, the number that needed no fetch and no render, and their share."""
     counts = {
         sample.labels["result"]: sample.value
         for metric in registry.collect()

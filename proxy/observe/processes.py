@@ -1,6 +1,6 @@
-"""`process_*`: processor time, memory and open files of the web processes, summed, read from /proc. Blocking.
+"""The `process_*` metrics: processor time, memory and open files of all web processes, from /proc. Blocking.
 
-The Prometheus library has them for one process only; a service of several workers would say nothing.
+The Prometheus library collects them for one process only, and not at all with several workers.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _EARLIEST = "process_start_time_seconds"
 
 
 class Processes(Collector):
-    """Sums the figures of several processes; of their start times it gives the earliest."""
+    """Sums the figures of several processes and reports the earliest of their start times."""
 
     def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
         self._pids = pids
 
     def collect(self) -> Iterable[Metric]:
-        """Return the figures; none where there is no /proc."""
+        """Return the metrics, or none on a system without /proc."""
         total: dict[str, Metric] = {}
         for pid in self._pids():
             for metric in _figures(pid):

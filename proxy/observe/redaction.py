@@ -1,6 +1,6 @@
-"""What a log may not hold: secrets, and characters that forge a line or steer a terminal. Pure.
+"""Removes secrets from log text, and characters that forge a line or control a terminal. Pure.
 
-Addresses carry signatures and tokens in many spellings; whatever is written to a log passes through here once more.
+Addresses carry signatures and tokens in many spellings. All text passes through here before it is logged.
 
     good   hidden("/image/width=3,sig=abc/http://h/a")   ->  "/image/width=3,sig=***/http://h/a"
     good   hidden("http://u:p@h/a?X-Amz-Signature=1&w=2")  ->  "http://***@h/a?X-Amz-Signature=***&w=2"
@@ -30,16 +30,16 @@ _IN_OPTIONS = re.compile(
 _SHORT_NAME = re.compile(
     rf"((?:[?&]|%3F|%26)(?:s|h|key){_IS})[0-9a-z_-]{{16,}}(?=[&\s\"'<>#]|%26|$)", re.IGNORECASE
 )
-"""`s` is a size here and a signature there, `key` a name or a password; only the secret ones are long and dotless."""
+"""Names with two meanings: `s` is a size or a signature, `key` a name or a password. Secrets are long, without dots."""
 
 _MOUNT = re.compile(
     r"(/(?:imgproxy|thumbor|imagor|camo|miniflux|proxy)/(?:proxy/)?)"
     r"(?!(?:unsafe|insecure|_|plain)/)[A-Za-z0-9_=-]{5,}(?=[/?])"
 )
-"""Grammars whose first segment is the signature."""
+"""Mounts of grammars whose first path segment is the signature."""
 
 _AT_ROOT = re.compile(r"((?:^|[\s\"'])/)(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16,}={0,2}(?=[/?])")
-"""The same grammars at the root of a host name."""
+"""The same grammars, mounted at the root of a host."""
 
 _IMAGEPROXY = re.compile(r"([/,]s)[A-Za-z0-9_-]{43}=?(?=[,/])")
 _HEADER = re.compile(
@@ -73,7 +73,7 @@ def hidden(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def plain(text: str) -> str:
-    """Return `text` as one line of printable characters; others are written as escapes."""
+    """Return `text` as one line of printable characters; all others are escaped."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(ord(char)) for char in text)

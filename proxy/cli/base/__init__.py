@@ -1,1 +1,1 @@
-"""What every command is made of: its parser, its signals, its look at the store."""
+"""The parts that commands share: the parser, signals, access to the store."""

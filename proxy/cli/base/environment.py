@@ -1,7 +1,7 @@
-"""Whether this Python environment is ours alone: our packages are called `proxy` and `cache`. Blocking.
+"""Checks that no other distribution in this Python environment installs packages with our names. Blocking.
 
-Other distributions install packages of these names too. pip then mixes the files of both, and either program may run
-the other's code.
+Our packages are called `proxy` and `cache`. If another distribution uses these names, pip mixes the files of both, and
+either program may run the other's code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def environment_problem(
 ) -> str:
     """Return why imgmirror must not run in this environment, or an empty text.
 
-    distributions: those to look at; by default all that this interpreter can import.
+    distributions: those to check; by default all that this interpreter can import.
     """
     found = importlib.metadata.distributions() if distributions is None else distributions
     others = sorted({name for one in found if _clashes(one) and (name := _name(one)) != OURS})
@@ -37,7 +37,7 @@ def _name(distribution: importlib.metadata.Distribution) -> str:
 
 
 def _clashes(distribution: importlib.metadata.Distribution) -> bool:
-    # The text of RECORD is searched as it is: parsing every file name of an environment takes 0.2 s.
+    # Search the text of RECORD: parsing every file name of an environment takes 0.2 s.
     record = distribution.read_text("RECORD") or ""
     tops = re.finditer(r"^\"?(proxy|cache)(?:/|\.py,)", record, re.MULTILINE)
     named = (distribution.read_text("top_level.txt") or "").split()

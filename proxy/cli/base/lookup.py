@@ -1,4 +1,4 @@
-"""What a command knows of kept originals: the store, opened on a loop of its own when first asked. Blocking."""
+"""Looks up kept originals for a command. The first look-up opens the store on its own event loop. Blocking."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class StoreLookUp:
-    """Looks each source up once, from any thread. Where there is no store, none is made and nothing is kept."""
+    """Looks up each source once; may be called from any thread. Without a store nothing is found or created."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -41,7 +41,7 @@ class StoreLookUp:
             self._thread.join()
 
     def __call__(self, asked: Iterable[Wanted]) -> Known:
-        """Return what is known of sources.
+        """Return the facts of the given sources.
 
         Raises:
             CacheError, ConfigError, OSError: the store cannot be used.
@@ -57,7 +57,7 @@ class StoreLookUp:
             return nothing_kept(wanted)
         if self._thread is None:
             ready: Future[None] = Future()
-            # A daemon: what ends the command ends it, whatever the store does.
+            # A daemon thread, so that a busy store cannot keep the command from ending.
             self._thread = threading.Thread(
                 target=lambda: asyncio.run(self._serve(ready)), name="store", daemon=True
             )
@@ -68,7 +68,7 @@ class StoreLookUp:
         return asyncio.run_coroutine_threadsafe(self._pictures.look_up(wanted), self._loop).result()
 
     async def _serve(self, ready: Future[None]) -> None:
-        # Most runs never ask, and the parts of the service take as long to import as all that a run needs.
+        # Most runs look nothing up, and importing the service doubles a command's start time.
         from proxy.app import open_engine  # noqa: PLC0415 - see above
 
         try:

@@ -1,7 +1,7 @@
-"""`--manifest F` of `rewrite` and `warm`: the sources that a site shows through us, for `sources.manifest`. Blocking.
+"""Implements `--manifest F` of `rewrite` and `warm`: lists the sources that a site shows through us. Blocking.
 
-The file is what `proxy.policy.load_manifest` reads: one canonical source a line, sorted, no comments, so that two
-manifests of the same articles are the same bytes.
+`sources.manifest` reads the file (`proxy.policy.load_manifest`). It has one canonical source per line, sorted, without
+comments, so that two manifests of the same articles have the same bytes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def add_manifest_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def manifest_written(args: argparse.Namespace, urls: Iterable[str], *, complete: bool) -> bool:
-    """Write the manifest that was asked for and say so; return whether all is well.
+    """Write the requested manifest and say so; return whether that succeeded or none was requested.
 
-    `complete`: everything was read. A manifest that lacks a source refuses visitors a picture, so none is written
-    where something was not read.
+    `complete`: every article was read. Visitors are refused pictures that the manifest lacks, so an incomplete one is
+    not written.
     """
     if args.manifest is None:
         return True
@@ -49,9 +49,9 @@ def manifest_written(args: argparse.Namespace, urls: Iterable[str], *, complete:
 
 
 def manifest_problem(path: Path) -> str:
-    """Return why a manifest may not be written to `path`, empty when it may.
+    """Return why a manifest may not be written to `path`, or an empty text.
 
-    A file that is there and is no manifest stays: an article named by mistake must not be lost.
+    An existing file that is not a manifest is kept, so that an article named by mistake is not lost.
     """
     if not path.parent.is_dir():
         return f"{path}: there is no folder {path.parent}"
@@ -67,12 +67,12 @@ def manifest_problem(path: Path) -> str:
 
 
 def write_manifest(path: Path, urls: Iterable[str]) -> int:
-    """Replace the file at `path` by rename, durably; return how many sources it names. `urls` are canonical.
+    """Replace the file at `path` durably by rename; return the number of sources. `urls` are canonical.
 
-    A symbolic link stays one: its target is replaced.
+    If `path` is a symbolic link, its target is replaced.
 
     Raises:
-        OSError: it cannot be written; the former file is still there.
+        OSError: the file cannot be written; the former file is unchanged.
     """
     lines = sorted(set(urls))
     write_durably(Path(os.path.realpath(path)), "".join(f"{line}\n" for line in lines).encode("ascii"))

@@ -1,4 +1,4 @@
-"""The argument parser of every command: exact option names, and the nearest known name for a mistyped one. Pure."""
+"""The argument parser of every command: requires exact option names and suggests one for a mistyped name. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that takes no abbreviated options and suggests a name for an unknown command or option."""
+    """A parser that accepts no abbreviated options and suggests a name for an unknown command or option."""
 
     def __init__(self, **words: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **words})
@@ -17,7 +17,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override] # one signature for argparse's four overloads
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
-        """Return the arguments; exits with 2 on any that is not known."""
+        """Return the arguments; exit with 2 when one is unknown."""
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             options = set(_option_names(self, getattr(parsed, "command", None)))
@@ -40,7 +40,7 @@ def _hint(word: str, known: Iterable[str]) -> str:
 
 
 def _option_names(parser: argparse.ArgumentParser, command: str | None) -> Iterator[str]:
-    """Yield the options of `parser` and of the commands below the one that was given."""
+    """Yield the options of `parser` and of the given command's subcommands."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its options
         yield from action.option_strings
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above

@@ -1,6 +1,6 @@
-"""Signals that end a command in good order, from its first step to its last. Main thread.
+"""Handles the signals that end a command, from its first step to its last. Main thread.
 
-The first SIGINT or SIGTERM ends the step at work as that step wishes; the second one ends the process at once.
+On the first SIGINT or SIGTERM the current step ends in its own way. The second one ends the process at once.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal came. No `except Exception` takes it for a fault of the step at work."""
+    """A signal arrived. It derives from KeyboardInterrupt, so that no `except Exception` catches it."""
 
 
 class Signals:
-    """What came so far.
+    """The signals received so far.
 
-    number: that of the first signal, 0 before. step: what is being done, in words, while nothing was begun yet.
+    number: the first signal, 0 before it. step: the current step in words, until the main work begins.
     """
 
     def __init__(self, step: str) -> None:
@@ -32,7 +32,7 @@ class Signals:
 
     @contextmanager
     def raised(self) -> Iterator[None]:
-        """Raise `Stopped` wherever the block is when a signal comes."""
+        """Raise `Stopped` inside the block when a signal arrives."""
 
         def take(number: int, _frame: object) -> None:
             self._take(number)
@@ -47,13 +47,13 @@ class Signals:
                 signal.signal(number, handler)
 
     def require_none(self) -> None:
-        """Raise `Stopped` if a signal came: an exception raised in a finalizer is lost."""
+        """Raise `Stopped` if a signal has arrived. Python drops an exception that was raised in a finalizer."""
         if self.number:
             raise Stopped
 
     @contextmanager
     def heard(self, end: Callable[[], object]) -> Iterator[None]:
-        """Call `end` from the running event loop when a signal comes."""
+        """Call `end` from the running event loop when a signal arrives."""
         self._end = end
         loop = asyncio.get_running_loop()
         before = {number: signal.getsignal(number) for number in ENDING}
@@ -71,7 +71,7 @@ class Signals:
         self._end = end
 
     def ignore_first(self) -> int:
-        """End nothing from now on but by a second signal; return the number of the one that came."""
+        """Ignore the first signal from now on; a second one ends the process. Return the number received so far."""
         self._over = True
         return self.number
 
@@ -82,6 +82,6 @@ class Signals:
 
     def _take(self, number: int) -> None:
         if self.number:
-            # The store needs no goodbye: what is under way has not been announced.
+            # The store needs no shutdown: unfinished writes have not been reported as kept.
             os._exit(128 + number)
         self.number = number

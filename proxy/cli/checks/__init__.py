@@ -1,1 +1,1 @@
-"""What `doctor` looks at: each file one part of the installation, each check a few findings with advice."""
+"""The checks of `doctor`. Each file checks one part of the installation and returns findings with advice."""

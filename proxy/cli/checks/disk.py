@@ -1,4 +1,4 @@
-"""Folders and disks: whether the store can be used, by whom, and how much room there is. Makes nothing."""
+"""Checks folders and disks: whether the store is usable, by which user, and the free space. Creates nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NETWORK_FILESYSTEMS = {
 
 
 def store_findings(config: Config) -> Iterator[DoctorFinding]:
-    """Yield what is to say about the folder of originals."""
+    """Yield findings about the folder of originals."""
     folder = config.store.dir
     if (folder / MARKER).is_file():
         yield from _existing(config, folder)
@@ -42,7 +42,7 @@ def store_findings(config: Config) -> Iterator[DoctorFinding]:
 
 
 def variants_findings(config: Config) -> Iterator[DoctorFinding]:
-    """Yield what is to say about the folder of variants."""
+    """Yield findings about the folder of variants."""
     folder = config.store.variants_path
     existing = _nearest(folder)
     kind = _filesystem(existing)
@@ -59,7 +59,7 @@ def variants_findings(config: Config) -> Iterator[DoctorFinding]:
 
 
 def disk_findings(config: Config) -> Iterator[DoctorFinding]:
-    """Yield what is to say about free disk."""
+    """Yield findings about free disk space."""
     store = config.store
     free = shutil.disk_usage(_nearest(store.dir)).free
     shown = f"{readable(free)} free, store.min_free is {readable(store.min_free)}"
@@ -136,12 +136,12 @@ def _creatable(subject: str, folder: Path) -> DoctorFinding:
 
 
 def _nearest(folder: Path) -> Path:
-    """Return the folder itself, or the nearest one above it that exists."""
+    """Return the folder or, if it does not exist, its nearest existing parent."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
 def _filesystem(folder: Path) -> str:
-    """Return the type of the filesystem of a folder; empty where the system does not tell."""
+    """Return the filesystem type of a folder, or an empty text when it is unknown."""
     try:
         lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A finding: what was looked at, what was found, and what to do about it."""
+"""The value that a check returns: the subject, the finding, and advice. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["ok", "note", "care"]
 
 @dataclass(frozen=True, slots=True)
 class DoctorFinding:
-    """`care`: the service will not do its work as it should. `note`: worth knowing. `advice` says what to do."""
+    """`care`: the service will not work properly. `note`: for information. `advice` says what to do."""
 
     level: Level
     subject: str

@@ -1,4 +1,4 @@
-"""DNS, asked the way the service asks it. A network that is not there is a finding, not a crash."""
+"""Checks DNS with the service's resolver. A missing network is a finding, not an error. Event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from proxy.source import Source
 
 
 async def dns_findings(name: str) -> list[DoctorFinding]:
-    """Return whether DNS answers for `name`."""
+    """Return findings about resolving `name` by DNS."""
     try:
         found = await _address(name)
     except (OSError, ValueError) as error:
@@ -26,7 +26,7 @@ async def dns_findings(name: str) -> list[DoctorFinding]:
 
 
 async def public_name_findings(config: Config) -> list[DoctorFinding]:
-    """Return whether the name in `server.public_url` can be found; nothing for this machine's own and for none."""
+    """Return findings about resolving `server.public_url`; none when it is unset or names this machine."""
     if not config.server.is_public:
         return []
     base = Source.parse(config.server.public_url)

@@ -1,4 +1,4 @@
-"""Rendering, tried: a render process is started, and every format is written and read again."""
+"""Checks rendering: starts a render process, writes every format and reads it again. Event loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REINSTALL = (
 
 
 async def render_findings(config: Config) -> list[DoctorFinding]:
-    """Return whether pictures can be rendered, and in which formats."""
+    """Return findings about whether pictures can be rendered, and in which formats."""
     pool = RenderPool(config.render, processes=1)
     try:
         await pool.start()

@@ -1,4 +1,4 @@
-"""The configuration and the machine: what they allow, and what a public service should not leave at its default."""
+"""Checks the configuration and the machine, including defaults that a public service should change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from proxy.source import base_in_a_labels
 from proxy.version import __version__
 
 RELEASED = 1_735_689_600.0
-"""2025-01-01: a clock before this is wrong."""
+"""2025-01-01; a clock that shows an earlier date is wrong."""
 
 SHIPPED_CONTACT = "imgmirror.example"
 
@@ -27,7 +27,7 @@ _FILES_BESIDE_CONNECTIONS = 256
 
 
 def configuration_findings(config: Config, path: Path | None) -> Iterator[DoctorFinding]:
-    """Yield what is to say about the configuration, which could be read: else we would not be here."""
+    """Yield findings about the configuration, which is valid at this point."""
     where = str(path) if path else "built-in defaults (no config.toml here)"
     yield DoctorFinding("ok", "configuration", f"imgmirror {__version__}, {where}")
     problem = listen_problem(config)
@@ -77,7 +77,7 @@ def _lets_pass(folder: Path) -> bool:
 
 
 def _written(config: Config) -> str:
-    """Return which options `rewrite` may write into articles."""
+    """Return in words which options `rewrite` may write into articles."""
     signed = "signed" if config.sources.keys else "unsigned"
     if config.any_transform:
         return f"writes {signed} addresses with presets and with the sizes that wrappers asked for"
@@ -88,7 +88,7 @@ def _written(config: Config) -> str:
 
 
 def _dialects(config: Config) -> Iterator[DoctorFinding]:
-    """Yield what is to say about addresses of other proxies: their hosts, and which are signed."""
+    """Yield findings about addresses of other proxies: their hosts, and which are signed."""
     keyed = {name: len(keys) for name, keys in config.dialects.keys_by_name() if keys}
     if keyed:
         counts = ", ".join(f"{name} ({count})" for name, count in keyed.items())
@@ -112,7 +112,7 @@ def _dialects(config: Config) -> Iterator[DoctorFinding]:
 
 
 def machine_findings(config: Config) -> Iterator[DoctorFinding]:
-    """Yield what is to say about interpreter, processors, open files and clock."""
+    """Yield findings about interpreter, processors, open files and clock."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield DoctorFinding("ok", "machine", f"Python {version}, {os.cpu_count() or 1} processors")
     needed = 2 * config.fetch.max_connections + _FILES_BESIDE_CONNECTIONS

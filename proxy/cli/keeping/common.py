@@ -1,4 +1,4 @@
-"""What the actions of `imgmirror store` share: their type, and how figures are shown."""
+"""Shared parts of the actions of `imgmirror store`: opening the stores, printing figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Action = Callable[[argparse.Namespace, Config], Coroutine[Any, Any, int]]
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What is kept, opened."""
+    """The opened stores."""
 
     originals: Originals
     variants: Variants
@@ -33,7 +33,7 @@ class Stores:
 
 @asynccontextmanager
 async def opened(config: Config, *, look: bool = False) -> AsyncIterator[Stores]:
-    """Open what is kept. Nothing is tidied up: that is for `sweep` and the service. A `look` changes nothing at all."""
+    """Open the stores without tidying them up, which `sweep` and the service do. A `look` changes nothing at all."""
     async with open_stores(config, tidy=False, look=look) as (originals, variants, articles):
         yield Stores(originals, variants, articles)
 

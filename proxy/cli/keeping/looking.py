@@ -27,7 +27,7 @@ _LARGEST = 20
 
 
 async def stat(args: argparse.Namespace, config: Config) -> int:
-    """Count what is kept, and what could be freed."""
+    """Print counts of the stores and the space that could be freed."""
     async with opened(config, look=True) as stores:
         known = await stores.articles.everything()
         tally = Tally({name: item.sources for name, item in known.items()})
@@ -96,7 +96,7 @@ def show_misuse(args: argparse.Namespace) -> str:
 
 
 async def show(args: argparse.Namespace, config: Config) -> int:
-    """Show what is known of one picture, its versions with their addresses; exit 1 when it is not kept."""
+    """Show the facts of one picture and its versions with their addresses; exit 1 when it is not kept."""
     async with opened(config, look=True) as stores:
         source = Source.parse(args.source)
         url = (await kept_source(unwrapper_of(config), stores.originals, source)).url
@@ -137,7 +137,7 @@ def _plain(entry: Entry | None) -> dict[str, Any] | None:
 
 
 def _versions(entry: Entry) -> list[dict[str, Any]]:
-    """Return the present bytes and those of the history, newest first, each with its address."""
+    """Return the current and the older versions, newest first, each with its address."""
     found = []
     for item in (entry.as_former(note="present"), *entry.history):
         address = build("", VERSION_MARK + item.body_sha256, Source.parse(entry.source))
@@ -157,7 +157,7 @@ def _day(seconds: float) -> str:
 
 
 async def verify(args: argparse.Namespace, config: Config) -> int:
-    """Compare what is kept with its digests; with --repair, fetch again what is wrong."""
+    """Compare the kept files with their digests; with --repair, fetch damaged and missing ones again."""
     async with opened(config, look=True) as stores:
         with progress_bar("Verifying") as progress:
             report = await stores.originals.verify(progress)
@@ -194,7 +194,7 @@ async def _repaired(report: VerifyReport, config: Config) -> Repair:
 
 
 async def sweep_variants(args: argparse.Namespace, config: Config) -> int:
-    """Hold the variants to their budget, and remove what killed processes left behind."""
+    """Shrink the variants to their budget, and remove files that killed processes left behind."""
     async with opened(config, look=args.dry_run) as stores:
         with progress_bar("Sweeping") as progress:
             report = await sweep(stores.originals, stores.variants, dry_run=args.dry_run, progress=progress)

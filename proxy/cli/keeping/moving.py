@@ -1,4 +1,4 @@
-"""`store pack` and `store unpack`: the collection into one archive, and archives into the collection."""
+"""`store pack`, `store unpack` and `store backup`: move the collection into archives, out of them, and to a copy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def backup_misuse(args: argparse.Namespace) -> str:
 
 
 async def backup(args: argparse.Namespace, config: Config) -> int:
-    """Bring a second store up to date; exit 1 when something of this one is damaged or left out."""
+    """Update a second store; exit 1 when something in this one is damaged or left out."""
     async with opened(config, look=True) as stores:
         with progress_bar("Backing up") as progress:
             report = await stores.originals.backup(args.paths[0].absolute(), progress)
@@ -57,7 +57,7 @@ def unpack_misuse(args: argparse.Namespace) -> str:
 
 
 async def pack(args: argparse.Namespace, config: Config) -> int:
-    """Write what is kept into a WARC file or a folder; exit 1 when something of it is damaged and left out."""
+    """Write the store into a WARC file or a folder; exit 1 when something is damaged and left out."""
     async with opened(config, look=True) as stores:
         selection = await _selected(args, stores, config)
         if selection is None:
@@ -95,7 +95,7 @@ async def _selected(args: argparse.Namespace, stores: Stores, config: Config) ->
 
 
 async def unpack(args: argparse.Namespace, config: Config) -> int:
-    """Bring in what archives hold; exit 1 when something of it is refused or broken."""
+    """Unpack archives into the store; exit 1 when something is refused or damaged."""
     paths: list[Path] = args.paths
     async with open_engine(config, tidy=False) as engine:
         unpacking = Unpacking(

@@ -1,4 +1,4 @@
-"""`store purge` and `store accept`: what changes on request which bytes are kept, and which of them are served."""
+"""`store purge` and `store accept`: delete kept originals, or choose the version that is served."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _wanted(args: argparse.Namespace, article: str | None) -> PurgeWish:
 
 
 async def purge(args: argparse.Namespace, config: Config) -> int:
-    """Delete what is named, or say what would be deleted."""
+    """Delete the named sources, or print what would be deleted."""
     async with opened(config, look=args.dry_run) as stores:
         if args.orphans:
             return await _purge_orphans(args, stores)
@@ -77,13 +77,13 @@ async def purge(args: argparse.Namespace, config: Config) -> int:
         return 0
     failed = await _tell_hooks(config, report)
     if refused is not None:
-        # A report that says what was done must not read like success.
+        # Raise after the report, so that a partial purge does not look like success.
         raise refused
     return int(failed)
 
 
 async def _tell_hooks(config: Config, report: PurgeReport) -> bool:
-    """Tell caches in front what was purged; return whether one of them was not told."""
+    """Notify the caches in front of the purge; return whether notifying one of them failed."""
     told = await tell(config.server.purge_hooks, purged=report.purged, blocked=report.blocked)
     if failed := told.count(False):
         say(
@@ -134,7 +134,7 @@ def accept_misuse(args: argparse.Namespace) -> str:
 
 
 async def accept_version(args: argparse.Namespace, config: Config) -> int:
-    """Make bytes that were set aside, or an older version, the present original."""
+    """Make a version that was set aside, or an older one, the current original."""
     async with opened(config) as stores:
         source = Source.parse(args.source)
         url = (await kept_source(unwrapper_of(config), stores.originals, source)).url

@@ -1,1 +1,1 @@
-"""How commands speak: tables, progress bars, reports."""
+"""The output of commands: tables, progress bars, reports."""

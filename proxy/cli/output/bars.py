@@ -13,19 +13,19 @@ from rich.text import Text
 
 
 class RateColumn(ProgressColumn):
-    """How many a second."""
+    """Shows the rate per second."""
 
     def render(self, task: Task) -> Text:
-        """Return the rate; empty until there is one."""
+        """Return the rate, empty until it is known."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.1f}/s" if speed else "", style="dim")
 
 
 class TimeLeftColumn(ProgressColumn):
-    """How long it will take."""
+    """Shows the estimated time left."""
 
     def render(self, task: Task) -> Text:
-        """Return the time left; empty until it can be told."""
+        """Return the time left, empty until it is known."""
         left = task.time_remaining
         return Text(f"{timedelta(seconds=int(left))} left" if left else "", style="dim")
 
@@ -37,7 +37,7 @@ def bar(title: str, total: int | None) -> Iterator[Callable[..., None]]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeLeftColumn(),
         TextColumn("{task.fields[note]}"),
     )  # fmt: skip
-    # Lines of a terminal scroll above the bar; a pipe gets its own.
+    # On a terminal, printed lines scroll above the bar. Lines for a pipe must not pass through the bar.
     lines_too = sys.stdout.isatty()
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=lines_too) as progress:
         task = progress.add_task(title, total=total, note="")

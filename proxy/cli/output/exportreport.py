@@ -1,4 +1,4 @@
-"""The report of an export: figures and what somebody should look at for people, JSON for programs."""
+"""Prints the report of an export: figures and problems for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _note(note: Note) -> str:
 
 
 def _purposes(report: ExportReport) -> None:
-    """Say what stays on purpose, one line a reason, with the first place."""
+    """Print what stays on purpose: one line per reason, with the first place."""
     notes = [note for note in report.notes if note.on_purpose]
     first: dict[str, Note] = {}
     for note in notes:

@@ -1,4 +1,4 @@
-"""The report of a warming: a summary for people, an HTML page of one file, JSON for programs."""
+"""Prints the report of a warming: a summary for people, a self-contained HTML page, JSON for programs."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def report_problem(path: Path) -> str:
 
 
 def write_report(path: Path, report: WarmReport) -> None:
-    """Write the report; its kind is told by the name.
+    """Write the report as HTML or JSON, depending on the file name.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     if path.suffix.lower() == ".json":
         text = json.dumps(report.to_json(), indent=1)
@@ -62,7 +62,7 @@ def as_html(report: WarmReport, *, made_at: datetime) -> str:
 
 
 def show_summary(report: WarmReport, *, error: bool = False) -> None:
-    """Show the figures, then what somebody should look at."""
+    """Print the figures, then the pictures that need attention."""
     _list("dead", [*report.gone, *report.refused], error=error)
     _list("not now", report.not_now, error=error)
     _list("not kept", report.not_kept, error=error)
@@ -78,7 +78,7 @@ def show_summary(report: WarmReport, *, error: bool = False) -> None:
 
 
 def summary_rows(report: WarmReport) -> list[tuple[str, str]]:
-    """Return the figures in words; what is zero and not of interest is left out."""
+    """Return the figures as labelled rows; uninteresting zeros are left out."""
     counts = report.counts()
     rows = [
         (name.replace("_", " "), str(counts[name]))
@@ -114,7 +114,7 @@ def _with_codes(outcomes: list[WarmOutcome]) -> str:
 
 
 def saved(weight: Weight) -> str:
-    """Return what is saved in words."""
+    """Return the saving in words."""
     less = readable(weight.before_bytes - weight.after_bytes)
     return f"{less} of {readable(weight.before_bytes)} ({_share(weight.saved_share)})"
 

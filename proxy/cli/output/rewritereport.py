@@ -1,6 +1,6 @@
-"""What `imgmirror rewrite` says of each article while it goes on: lines, JSON or diffs, and the sums at the end.
+"""Prints the progress report of `imgmirror rewrite`: lines, JSON or diffs for each article, and totals at the end.
 
-Nothing is collected. Where articles are written, an output that cannot be written to does not stop the run.
+Nothing is collected in memory. While articles are being written, a failing output does not stop the run.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ _DIFF_STYLES = {b"@": b"\x1b[36m", b"-": b"\x1b[31m", b"+": b"\x1b[32m"}
 
 
 class Report:
-    """What was done, said as it comes; `verb` says what happens to an address: `to replace`.
+    """Prints outcomes as they arrive. `verb` says what happens to an address: `to replace`.
 
-    through_us collects the URLs of the sources that the articles ask of us; unread counts those read in part only.
+    through_us collects the URLs of the sources that the articles request through us; unread counts articles read only
+    in part.
     """
 
     def __init__(self, verb: str, form: Form, *, goes_on: bool) -> None:
@@ -38,7 +39,7 @@ class Report:
         self._form = _form(form, verb)
 
     def add(self, article: dict[str, Any], *, count: int, unfinished: int = 0, diff: bytes = b"") -> None:
-        """Say what became of an article: its path, `replaced` (items or a number), `left`, and perhaps `added`."""
+        """Print the outcome of an article: its path, `replaced` (items or a number), `left`, and perhaps `added`."""
         self.replaced += count
         self.added += len(article.get("added", ()))
         self.left += len(article["left"])
@@ -47,20 +48,20 @@ class Report:
         self._say(lambda: self._form.article(article, diff))
 
     def fail(self, problem: object) -> None:
-        """Say why an article or folder cannot be done; the others are not affected."""
+        """Print why an article or folder failed; the others are not affected."""
         self.failed += 1
         say(f"imgmirror: {safe(str(problem))}", error=True)
 
     @property
     def leaves_room(self) -> bool:
-        """Whether a progress bar may be shown meanwhile: what is printed to the same terminal must be whole lines."""
+        """Whether a progress bar may be shown, which requires that only whole lines are printed to the terminal."""
         return isinstance(self._form, _Lines) or not sys.stdout.isatty()
 
     def finish(self) -> None:
-        """Say the sums.
+        """Print the totals.
 
         Raises:
-            OSError: what was to be said before could not be.
+            OSError: earlier output could not be written.
         """
         sums = {
             self._verb.replace(" ", "_"): self.replaced,
@@ -90,8 +91,8 @@ def _form(form: Form, verb: str) -> _Lines | _Json | _Diffs:
 
 
 class _Lines:
-    """A line for each article with something to say, one for each address that is left, one for each kind of option
-    that wrappers asked and our addresses do not say, and the sums."""
+    """Prints a line for each article with results, for each address that is left, and for each kind of option of
+    wrappers that our addresses cannot express; then the totals."""
 
     def __init__(self, verb: str) -> None:
         self._verb = verb
@@ -126,7 +127,7 @@ class _Lines:
 
 
 class _Json:
-    """One JSON document, an article at a time."""
+    """Prints one JSON document, an article at a time."""
 
     def __init__(self) -> None:
         self._begun = False
@@ -142,7 +143,7 @@ class _Json:
 
 
 class _Diffs:
-    """Diffs as bytes: articles need not be UTF-8, and `git apply` has to take what is printed."""
+    """Prints diffs as bytes, because articles need not be UTF-8 and `git apply` must accept the output."""
 
     def __init__(self) -> None:
         self._coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -160,7 +161,7 @@ class _Diffs:
 
 
 def _teller() -> Callable[[str, str], None]:
-    """Return what prints a line in a style: with colour on a terminal, plain and stable in a pipe."""
+    """Return a function that prints a line in a style: in colour on a terminal, plain in a pipe."""
     if not sys.stdout.isatty():
         return lambda text, _style: say(printable(text))
     from rich.console import Console  # noqa: PLC0415 - as in `proxy.cli.output.terminal`
@@ -170,7 +171,7 @@ def _teller() -> Callable[[str, str], None]:
 
 
 def printable(value: Any) -> Any:
-    """Replace what no terminal shows: bytes that are no UTF-8 (surrogates) and control characters."""
+    """Replace characters that a terminal cannot show: surrogates (bytes that are not UTF-8) and control characters."""
     if isinstance(value, str):
         text = value.encode("utf-8", "backslashreplace").decode()
         return (

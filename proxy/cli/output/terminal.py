@@ -1,4 +1,4 @@
-"""How commands speak: tables and colour to a terminal, plain stable lines to a pipe, progress on standard error."""
+"""Prints the output of commands: tables and colour on a terminal, plain lines in a pipe, progress on standard error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def readable(size_bytes: float) -> str:
-    """Return a size as people read it: `1.4 MiB`."""
+    """Return a size for people, such as `1.4 MiB`."""
     size, unit = float(size_bytes), 0
     while abs(size) >= 1024 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1
@@ -29,7 +29,7 @@ def readable(size_bytes: float) -> str:
 
 
 def safe(text: str) -> str:
-    """Return text that cannot steer a terminal: names of files and answers of origins may hold anything."""
+    """Return text without terminal control characters. File names and answers of origins may contain some."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in shown)
 
@@ -42,18 +42,18 @@ def say(text: str = "", *, error: bool = False) -> None:
 
 
 def complain(problem: object) -> int:
-    """Print why a command cannot do its work; return the exit code for wrong use."""
+    """Print why a command cannot run; return the exit code for wrong use."""
     say(f"imgmirror: {safe(str(problem))}", error=True)
     return 2
 
 
 def say_no_article(path: Path) -> None:
-    """Say that a file that was named is passed over; this is no wrong use, for a shell's `*` names such files too."""
+    """Say that a named file is skipped. This is not wrong use, because a shell's `*` names such files too."""
     say(f"imgmirror: {safe(str(path))}: not a text file, passed over", error=True)
 
 
 def say_passed_by(folders: Sequence[Path]) -> None:
-    """Say which folders were not looked at because Git ignores them, in one line."""
+    """Say in one line which folders were skipped because Git ignores them."""
     if folders:
         names = ", ".join(safe(os.path.relpath(folder)) for folder in folders[:MAX_NAMED])
         more = ", …" if len(folders) > MAX_NAMED else ""
@@ -61,7 +61,7 @@ def say_passed_by(folders: Sequence[Path]) -> None:
 
 
 def own_files(args: argparse.Namespace, config: Config) -> tuple[Path, ...]:
-    """Return the configuration file and the manifests of this run, which are no text of the site."""
+    """Return the configuration file and the manifests of this run, which are not part of the site."""
     found = (find_file(args.config, os.environ), args.manifest, config.sources.manifest)
     # As `find_articles` names files: without following links.
     return tuple(Path(os.path.abspath(path)) for path in found if path)  # noqa: PTH100 - see above
@@ -83,7 +83,7 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 def quiet_log() -> None:
-    """Log errors only, unless `IMGMIRROR_LOG` asks for more: what a command finds is in its own words."""
+    """Log errors only, unless `IMGMIRROR_LOG` asks for more. Commands report their findings themselves."""
     if "IMGMIRROR_LOG" not in os.environ:
         logging.getLogger().setLevel(logging.ERROR)
 
@@ -95,7 +95,7 @@ def show_rows(rows: Sequence[tuple[str, str]], *, title: str = "", error: bool =
         for name, value in rows:
             say(f"{name}: {value}", error=error)
         return
-    # Loading rich takes a third of a command's start, and a pipe has no use for it.
+    # Importing rich takes a third of a command's start time, and a pipe does not need it.
     from rich.console import Console  # noqa: PLC0415 - see above
     from rich.table import Table  # noqa: PLC0415 - see above
     from rich.text import Text  # noqa: PLC0415 - see above
@@ -136,7 +136,7 @@ def show_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]
 def progress_bar(
     title: str, *, total: int | None = None, shown: bool = True
 ) -> Iterator[Callable[..., None]]:
-    """Show progress on standard error while the block runs; nothing when that is no terminal.
+    """Show progress on standard error while the block runs, if standard error is a terminal.
 
     Yields a function that takes `done`, and optionally `total` and `note`.
     """

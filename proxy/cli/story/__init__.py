@@ -1,1 +1,1 @@
-"""The demo's parts: the article, the service, its visitors, the page to look at. `proxy.cli.demo` tells the story."""
+"""The parts of the demo: the article, the service, its visitors, the result page. `proxy.cli.demo` runs them."""

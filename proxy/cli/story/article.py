@@ -1,4 +1,4 @@
-"""The sample article: its text as it was found, and a copy whose pictures come from the sample origin."""
+"""The sample article: its original text, and a copy whose pictures come from the sample origin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATH = re.compile(re.escape(HOST) + rb"(/data/images/[^\"'<>\s]+\.png)")
 
 
 def sample_text() -> bytes:
-    """Return the article, byte for byte as it was found."""
+    """Return the original bytes of the article."""
     return (files("proxy.cli") / "sample" / "article.md").read_bytes()
 
 
@@ -40,7 +40,7 @@ def picture_files() -> dict[str, SampleFile]:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What undoing gave: digests before, after the undo, and whether rewriting again gives the same."""
+    """The result of an undo: digests before and after it, and whether rewriting again gives the same bytes."""
 
     before_sha256: str
     undone_sha256: str
@@ -48,7 +48,7 @@ class Undo:
 
 
 class SampleArticle:
-    """The copy in the demo's folder, its wrappers leading to `origin_url`."""
+    """The copy in the demo's folder; its wrappers point to `origin_url`."""
 
     def __init__(self, folder: Path, *, origin_url: str, rewriter: Rewriter) -> None:
         self.path = folder / "article.md"

@@ -1,4 +1,4 @@
-"""The page to look at: the rewritten article as a blog would show it, with the table of before and after."""
+"""The result page of the demo: the rewritten article as in a blog, with a table of sizes before and after."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy.rewrite.front.frontmatter import find_front_matter
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table of before and after; `share` is what is left, 0-1."""
+    """One line of the table of sizes; `share` is the size after divided by the size before, 0-1."""
 
     name: str
     before: str

@@ -1,4 +1,4 @@
-"""The real commands, as processes of their own: what the demo shows is what a user would run."""
+"""Runs the real commands as separate processes, so that the demo does what a user would do."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _STOP_SECONDS = 30.0
 
 
 class ServiceFailed(Exception):
-    """The service did not start; the message holds the end of its log."""
+    """The service did not start; the message contains the end of its log."""
 
 
 def free_port(preferred: int) -> int:
-    """Return `preferred` when nobody listens there, else a port that is free now."""
+    """Return `preferred` if that port is free, else another free port."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -33,7 +33,7 @@ def free_port(preferred: int) -> int:
 
 
 def write_config(folder: Path, *, port: int) -> Path:
-    """Write the demo's configuration: a store of its own, and leave to fetch from loopback."""
+    """Write the demo's configuration: its own store, and permission to fetch from loopback."""
     path = folder / "config.toml"
     path.write_text(
         f'[server]\nport = {port}\npublic_url = "http://127.0.0.1:{port}"\n\n'
@@ -45,7 +45,7 @@ def write_config(folder: Path, *, port: int) -> Path:
 
 
 class Commands:
-    """Runs commands with one configuration; what they log goes to a file beside it."""
+    """Runs commands with one configuration; their logs go to a file beside it."""
 
     def __init__(self, config: Path) -> None:
         self._config = config
@@ -53,7 +53,7 @@ class Commands:
         self._service: Process | None = None
 
     async def run(self, *words: str) -> tuple[int, str]:
-        """Run a command to its end; return its exit code and what it printed."""
+        """Run a command to its end; return its exit code and output."""
         process = await self._start(*words)
         output, _ = await process.communicate()
         return process.returncode or 0, output.decode("utf-8", "replace")
@@ -62,7 +62,7 @@ class Commands:
         """Start `imgmirror serve` and wait until it listens.
 
         Raises:
-            ServiceFailed: it ended, or took too long.
+            ServiceFailed: the service exited or took too long.
         """
         self._service = process = await self._start("serve")
         try:
@@ -75,7 +75,7 @@ class Commands:
             raise ServiceFailed(f"the service did not start: {self._log_tail()}")
 
     async def stop_service(self) -> None:
-        """End the service as a service manager does."""
+        """Stop the service as a service manager does."""
         process, self._service = self._service, None
         if process is None or process.returncode is not None:
             return
@@ -88,12 +88,12 @@ class Commands:
             await process.wait()
 
     async def wait(self) -> None:
-        """Wait until the service ends by itself."""
+        """Wait until the service exits by itself."""
         if self._service is not None:
             await self._service.wait()
 
     async def _start(self, *words: str) -> Process:
-        # From the folder that holds the package, so that an uninstalled checkout works as well.
+        # Run in the folder that contains the package, so that an uninstalled checkout works as well.
         with self._log_path.open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "proxy", words[0], "--config", str(self._config), *words[1:],
@@ -106,6 +106,6 @@ class Commands:
 
 
 def _environment() -> dict[str, str]:
-    # The user's own settings would lead the demo to the user's own store.
+    # The user's settings would make the demo use the user's own store.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("IMGMIRROR_")}
     return {**kept, "IMGMIRROR_LOG": "warning", "PYTHONUNBUFFERED": "1"}

@@ -1,4 +1,4 @@
-"""Visitors: every picture asked for in every preset, as a browser does, with bytes and time."""
+"""Requests every picture in every preset as a browser does, and records bytes and time. Event loop."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BROWSERS = {
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One answer, and how long it took."""
+    """One answer and its duration."""
 
     answer: ViaAnswer
     seconds: float
 
     @property
     def good(self) -> bool:
-        """Whether a picture came."""
+        """Whether the answer is a picture."""
         return self.answer.status == 200 and self.answer.media_type.startswith("image/")
 
 
@@ -36,7 +36,7 @@ Visits = dict[tuple[str, str], Visit]
 
 
 async def visit_all(via: Via, sources: Iterable[str], *, browser: str = "avif") -> Visits:
-    """Ask for every preset of every source, one after the other."""
+    """Request every preset of every source, one after the other."""
     visits: Visits = {}
     for source in sources:
         for preset in PRESETS:
@@ -48,5 +48,5 @@ async def visit_all(via: Via, sources: Iterable[str], *, browser: str = "avif") 
 
 
 async def originals(via: Via, sources: Iterable[str]) -> dict[str, ViaAnswer]:
-    """Ask for every original as the worker's users did: `/?http://…`."""
+    """Request every original in the form that users of the worker had: `/?http://…`."""
     return {source: await via.get(f"/?{source}") for source in sources}

@@ -1,1 +1,1 @@
-"""What every grammar is made of: addresses, escapes, the words of our own options."""
+"""The parts that grammars share: addresses, escapes, the vocabulary of our own options."""

@@ -1,7 +1,7 @@
-"""An absolute or protocol-relative address cut into the parts that wrappers are told apart by. Pure.
+"""Splits an absolute or protocol-relative address into the parts that identify a wrapper. Pure.
 
-Not a source: nothing is decoded, checked or repaired here, and the fragment stays where it stands, because in
-`https://worker/?http://h/a.png#x` nobody but the target's own grammar knows whose it is.
+The result is not a source: nothing is decoded, checked or repaired. The fragment stays in place, because in
+`https://worker/?http://h/a.png#x` only the wrapper's grammar knows to which address it belongs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SplitAddress:
 
     @classmethod
     def of_site(cls, text: str) -> SplitAddress | None:
-        """Return the parts of an absolute path, which belongs to a site that nobody has named; else None."""
+        """Return the parts of an absolute path, whose site is unknown; None for other text."""
         if not text.startswith("/") or text[1:2] in ("/", "\\"):
             return None
         path, mark, query = text.partition("?")
@@ -51,10 +51,10 @@ class SplitAddress:
 
     @property
     def site(self) -> str:
-        """Scheme and host, that paths belong to; empty when nobody has named the site."""
+        """Scheme and host to which paths are relative; empty when the site is unknown."""
         return f"{self.scheme or 'https'}://{self.host}" if self.host else ""
 
     @property
     def rest(self) -> str:
-        """Everything after the host's slash, query included: what prefix wrappers take as their target."""
+        """Everything after the host's slash, including the query. Prefix wrappers take it as their target."""
         return self.path[1:] + self.mark + self.query

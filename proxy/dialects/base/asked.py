@@ -1,7 +1,7 @@
-"""What a wrapper asks of its picture, in the words of our own options. Pure.
+"""Translates the options of a wrapper to our own. Pure.
 
-A grammar lists its options as `OptionKey`s: how they are called there and which of ours they mean. What a value means
-is text again (`{"width": "300"}`): whether this service can answer it is for those to say who write the address.
+A grammar lists its options as `OptionKey`s: their names there and their meaning in our options. Translated values are
+text (`{"width": "300"}`); the code that writes the address decides whether this service can answer them.
 
     good   w=300          ->  {"width": "300"}
     good   f=auto         ->  {}           nothing to write: it is what we do by ourselves
@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from proxy.dialects.base.escapes import percent_decode
 
 Options = dict[str, str]
-"""Our options by long name, values as text that is not escaped."""
+"""Our options by long name, with values as unescaped text."""
 Reader = Callable[[str], Options | None]
 
 SIZE = ("width", "height", "dpr", "fit", "upscale", "gravity", "background")
-"""Options that belong together: of two wrappers around each other the outer one decides about all of them."""
+"""Options that belong together. When one wrapper encloses another, the outer one decides all of them."""
 MAX_SIDE = 32767
 _ENLARGING = ("cover", "crop", "pad", "squeeze")
-"""Fits that enlarge when nothing is said about it."""
+"""Fits that enlarge by default."""
 
 _PIXELS = re.compile(r"([0-9]{1,5})(?:\.[0-9]{1,6})?(?:px)?")
 _DECIMAL = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,9})?")
@@ -37,7 +37,7 @@ FORMATS = {
     "baseline-jpeg": "jpeg", "png": "png", "png8": "png", "webp": "webp", "webply": "webp", "avif": "avif",
     "gif": "gif",
 }  # fmt: skip
-"""Names of formats in other grammars; empty where we choose by ourselves."""
+"""Names of formats in other grammars; empty for the automatic choice, our default."""
 
 SIDES = {
     "center": "", "centre": "", "middle": "", "c": "", "top": "top", "north": "top", "bottom": "bottom",
@@ -48,14 +48,15 @@ SIDES = {
     "northwest": "top-left", "northeast": "top-right", "southwest": "bottom-left", "southeast": "bottom-right",
     "smart": "auto", "auto": "auto", "face": "auto", "faces": "auto", "attention": "auto", "entropy": "auto",
 }  # fmt: skip
-"""Places in other grammars and ours; empty for the middle, which is what we take by ourselves."""
+"""Positions in other grammars and ours; empty for the middle, our default."""
 
 
 @dataclass(frozen=True, slots=True)
 class OptionKey:
-    """An option of another grammar: its names and what its values mean; `sample` is one of them.
+    """An option of another grammar: its names and the meaning of its values; `sample` is a valid value.
 
-    read: as articles are read. serve: as an address is answered, where that is stricter or the peer's own size.
+    read: the reader for articles. serve: the reader for requests, where it is stricter or follows the other proxy's
+    own limits.
     """
 
     names: tuple[str, ...]
@@ -65,13 +66,13 @@ class OptionKey:
 
     @property
     def served(self) -> Reader:
-        """What values mean in an address that is answered."""
+        """The reader for requests."""
         return self.serve or self.read
 
 
 @dataclass(frozen=True, slots=True)
 class AskedOptions:
-    """What one wrapper asks: our `options`, and the names of its own that have no counterpart."""
+    """The options of one wrapper: `options` translated to ours, and the names of those without a counterpart."""
 
     options: Options = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
@@ -85,9 +86,9 @@ def key(names: str, read: Reader, sample: str = "1", *, serve: Reader | None = N
 def asked(
     pairs: Iterable[tuple[str, str]], keys: Mapping[str, OptionKey], *, start: AskedOptions | None = None
 ) -> AskedOptions:
-    """Return what pairs of names and raw values ask; of an option said twice the last one counts.
+    """Translate pairs of names and raw values. When an option is repeated, the last one counts.
 
-    `start`: what other parts of the address ask already.
+    `start`: options from other parts of the address.
     """
     options: Options = dict(start.options) if start else {}
     dropped: dict[str, None] = dict.fromkeys(start.dropped if start else ())
@@ -102,7 +103,7 @@ def asked(
 
 
 def together(options: Options, more: Options) -> Options:
-    """Return what is asked by both; the later counts, but two mirrors are one about both axes."""
+    """Merge two sets of options. The later value wins, except that two mirrors combine to one about both axes."""
     if "flip" in options and "flip" in more:
         axes = {*options["flip"], *more["flip"]}
         more = more | {"flip": "".join(axis for axis in "hv" if axis in axes)}
@@ -110,20 +111,20 @@ def together(options: Options, more: Options) -> Options:
 
 
 def shown(name: str) -> str:
-    """Return the name of an option as it can be listed: short, printable."""
+    """Return the name of an option for a list, short and printable."""
     return "".join(char if char.isprintable() and char.isascii() else "?" for char in name[:24]) or "?"
 
 
 def by_name(keys: Iterable[OptionKey]) -> dict[str, OptionKey]:
-    """Return keys by each of their names."""
+    """Return a mapping from every name to its key."""
     return {name: item for item in keys for name in item.names}
 
 
 def tidied(options: Options) -> Options:
-    """Take out what says nothing beside the rest, so that what means the same is spelled the same.
+    """Remove options without effect, so that options with the same meaning are spelled the same.
 
-    That is how to fill an area that has one side only, what stays in sight where nothing is cut, a dpr of 1, and
-    whether to enlarge where that is the fit's own rule.
+    These are: the fit when only one side is given, the gravity when nothing is cut, a dpr of 1, and the choice to
+    enlarge when it equals the fit's default.
     """
     result = {name: value for name, value in options.items() if value}
     both = "width" in result and "height" in result
@@ -141,7 +142,7 @@ def tidied(options: Options) -> Options:
 
 
 def merged(outer: Options, inner: Options) -> tuple[Options, tuple[str, ...]]:
-    """Return what a wrapper around another one asks together with it, and the sizes of the inner one that are lost."""
+    """Merge the options of two nested wrappers; also return the size options of the inner one that are dropped."""
     sized = "width" in outer or "height" in outer
     lost = [name for name in inner if sized and name in ("width", "height", "fit")]
     kept = {name: value for name, value in inner.items() if not (sized and name in SIZE)}
@@ -153,17 +154,17 @@ def merged(outer: Options, inner: Options) -> tuple[Options, tuple[str, ...]]:
 
 
 def nothing(text: str) -> Options | None:
-    """Read what changes nothing about the picture, or what we do by ourselves."""
+    """Read an option that does not change the picture, or that asks for our default."""
     return {}
 
 
 def lost(text: str) -> Options | None:
-    """Read what has no counterpart."""
+    """Read an option without a counterpart."""
     return None
 
 
 def pixels(name: str) -> Reader:
-    """Return a reader of a side in pixels; 0, `auto` and nothing mean that it was not asked for."""
+    """Return a reader of a side in pixels; 0, `auto` and an empty value mean that it is not set."""
 
     def read(text: str) -> Options | None:
         if text in ("", "auto", "null", "undefined"):
@@ -177,7 +178,7 @@ def pixels(name: str) -> Reader:
 
 
 def number(name: str, low: float, high: float, *, factor: float = 1.0, whole: bool = False) -> Reader:
-    """Return a reader of a number, times `factor`, that we take between `low` and `high`."""
+    """Return a reader of a number that, multiplied by `factor`, lies between `low` and `high`."""
 
     def read(text: str) -> Options | None:
         if not _DECIMAL.fullmatch(text):
@@ -191,26 +192,26 @@ def number(name: str, low: float, high: float, *, factor: float = 1.0, whole: bo
 
 
 def quality(text: str) -> Options | None:
-    """Read a quality; `auto` and 0 leave it to us."""
+    """Read a quality; `auto` and 0 mean our default."""
     if text.partition(":")[0] in ("", "auto", "0"):
         return {}
     return number("quality", 1, 100, whole=True)(text)
 
 
 def density(text: str) -> Options | None:
-    """Read a device pixel ratio; below 1 there is none here."""
+    """Read a device pixel ratio; we have no values below 1."""
     if text in ("", "auto"):
         return {}
     return number("dpr", 1, 8)(text.removesuffix(".0"))
 
 
 def picture_format(text: str) -> Options | None:
-    """Read a format of the answer."""
+    """Read an output format."""
     return words("format", FORMATS)(text.lower())
 
 
 def words(name: str, table: Mapping[str, str]) -> Reader:
-    """Return a reader of words; an empty word of ours says nothing."""
+    """Return a reader of words; words that map to an empty text set nothing."""
 
     def read(text: str) -> Options | None:
         word = table.get(text, table.get(text.lower()))
@@ -232,7 +233,7 @@ def table(meanings: Mapping[str, Options]) -> Reader:
 
 
 def place(text: str) -> Options | None:
-    """Read what stays in sight: a side, a corner, or a point such as `0.5x0.2`."""
+    """Read a gravity: a side, a corner, or a point such as `0.5x0.2`."""
     point = re.fullmatch(r"([01](?:\.[0-9]{1,9})?)[xX,]([01](?:\.[0-9]{1,9})?)", text)
     if point is not None:
         return focus(point[1], point[2])
@@ -240,14 +241,14 @@ def place(text: str) -> Options | None:
 
 
 def focus(x: str, y: str) -> Options | None:
-    """Read a focal point in shares of the picture."""
+    """Read a focal point, in fractions of the picture."""
     if not (_DECIMAL.fullmatch(x) and _DECIMAL.fullmatch(y)) or max(float(x), float(y)) > 1:
         return None
     return {"gravity": f"{decimal(float(x))}x{decimal(float(y))}"}
 
 
 def colour(name: str) -> Reader:
-    """Return a reader of a colour: hexadecimal digits with or without a mark, or a name."""
+    """Return a reader of a colour: hexadecimal digits with or without `#`, or a name."""
 
     def read(text: str) -> Options | None:
         if match := _HEX_COLOUR.fullmatch(text.removeprefix("rgb:")):
@@ -267,7 +268,7 @@ def flag(options: Options) -> Reader:
 
 
 def as_it_is(name: str) -> Reader:
-    """Return a reader of an option that we have with the same values."""
+    """Return a reader of an option that has the same values as ours."""
 
     def read(text: str) -> Options | None:
         return {name: text} if text and len(text) <= 64 and text.isascii() and text.isprintable() else None
@@ -276,7 +277,7 @@ def as_it_is(name: str) -> Reader:
 
 
 def clockwise(text: str) -> Options | None:
-    """Read degrees of a turn to the right."""
+    """Read a clockwise rotation in degrees."""
     if not _SIGNED.fullmatch(text) or float(text) % 90:
         return None
     degrees = int(float(text)) % 360
@@ -284,10 +285,10 @@ def clockwise(text: str) -> Options | None:
 
 
 def anticlockwise(text: str) -> Options | None:
-    """Read degrees of a turn to the left."""
+    """Read a counterclockwise rotation in degrees."""
     return clockwise("-" + text if not text.startswith("-") else text[1:])
 
 
 def decimal(value: float) -> str:
-    """Return a number as our options spell it: four decimals at most, none in vain."""
+    """Return a number as our options spell it: at most four decimals, without trailing zeros."""
     return f"{value:.4f}".rstrip("0").rstrip(".")

@@ -1,7 +1,7 @@
 """Percent-escapes and base64url of addresses inside addresses. Pure; runs anywhere.
 
-Text is what stood on the wire: bytes above 0x7F that are no UTF-8 travel as surrogate escapes, so that
-`%CD%BC` (GBK) decodes to two bytes and back to `%CD%BC`, never to a replacement character.
+Text represents the bytes on the wire. Bytes above 0x7F that are not UTF-8 are surrogate escapes, so that `%CD%BC` (GBK)
+decodes to two bytes and back to `%CD%BC`, never to a replacement character.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def percent_decode(text: str) -> str:
 
 
 def as_bytes(text: str) -> bytes:
-    """Return the bytes that stood on the wire; a lone surrogate, which cannot have, becomes U+FFFD."""
+    """Return the bytes on the wire. A lone surrogate, which stands for no byte, becomes U+FFFD."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -31,15 +31,15 @@ def as_bytes(text: str) -> bytes:
 
 
 def as_text(data: bytes) -> str:
-    """Return bytes as text that `as_bytes` gives back unchanged."""
+    """Return bytes as text from which `as_bytes` restores them."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def base64url_decode(text: str) -> str:
-    """Return the address that base64url carries; padding is optional (RFC 4648 §5).
+    """Decode an address in base64url; padding is optional (RFC 4648 §5).
 
     Raises:
-        InvalidSource: a character outside the alphabet, or a length that no bytes have.
+        InvalidSource: a character outside the alphabet, or an impossible length.
     """
     bare = text.rstrip("=")
     if not _BASE64URL.fullmatch(bare):
@@ -51,9 +51,9 @@ def base64url_decode(text: str) -> str:
 
 
 def read_source(text: str) -> Source:
-    """Parse a source, lone surrogates (which YAML escapes can spell) included.
+    """Parse a source that may contain lone surrogates, which YAML escapes can spell.
 
     Raises:
-        InvalidSource, SourceNotAllowed: as `Source.parse`.
+        InvalidSource, SourceNotAllowed: as for `Source.parse`.
     """
     return Source.parse(as_bytes(text))

@@ -1,7 +1,7 @@
-"""One grammar of wrapper URLs as a value: how it is read, built and shown in the table of its options. Pure.
+"""A grammar of wrapper URLs as a value: functions to read and build addresses, and the table of options. Pure.
 
-`read(rest, site)` gets what stands behind the grammar's mount, without its slash and with the query, and the site
-that relative sources belong to (`https://host`; empty when nobody knows).
+`read(rest, site)` gets the text after the grammar's mount, without its slash and with the query, and the site to which
+relative sources belong (`https://host`, or empty when unknown).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from proxy.source import looks_encoded
 
 Read = Callable[[str, str], OpenedWrapper | None]
 Build = Callable[[str, str, Options], str]
-"""(mount, source, our options) -> address. Raises InvalidTransform for options that it cannot carry."""
+"""(mount, source, our options) -> address. Raises InvalidTransform for options that the grammar cannot express."""
 Writer = Callable[[str], str | None]
-"""Returns an option's text in another grammar, None when that cannot say this value."""
+"""Returns an option's text in another grammar, or None when the grammar cannot express this value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
     """A grammar. `example` is an address of it with `{name}` and `{value}` where an option stands.
 
-    mounts: what its addresses begin with by custom; a configured prefix may stop before it. serve: how its addresses
-    are answered, None when they are only opened. mount: where, at a host that serves more than this dialect. alone:
-    examples for options that are not served beside those of the first one.
+    mounts: the customary beginnings of its addresses; a configured prefix may omit them. serve: reads requests in this
+    grammar; None when addresses are only opened. mount: where it is served at a host with several dialects. alone:
+    examples for options that cannot be combined with those of the first example.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Grammar:
     alone: tuple[str, ...] = ()
 
     def serve_rest(self, rest: str) -> Served:
-        """Read strictly what stands behind a mount or at the root of a host, the customary mount included or not.
+        """Read strictly the text after a mount or a host, with or without the customary mount.
 
         Raises:
             NotFound: the dialect is not served.
-            InvalidTransform, InvalidSource, InvalidRequest: what cannot be answered.
+            InvalidTransform, InvalidSource, InvalidRequest: the request cannot be answered.
         """
         if self.serve is None:
             raise NotFound
@@ -58,10 +58,10 @@ class Grammar:
         return self.serve(rest)
 
     def open_rest(self, rest: str, site: str) -> OpenedWrapper | None:
-        """Open what stands behind a host or a prefix, the customary mount included or not.
+        """Open the text after a host or a prefix, with or without the customary mount.
 
         Raises:
-            InvalidSource: as the grammar says; AmbiguousWrapper among them.
+            InvalidSource: raised by the grammar; includes AmbiguousWrapper.
         """
         rest = rest.lstrip("/")
         for mount in self.mounts:
@@ -72,20 +72,20 @@ class Grammar:
 
 
 def split_query(rest: str) -> tuple[str, str]:
-    """Return path and query; a fragment, which never reaches a server, is cut off."""
+    """Return path and query without the fragment, which never reaches a server."""
     path, _, query = rest.partition("#")[0].partition("?")
     return path, query
 
 
 def split_list(text: str) -> list[str]:
-    """Split a list at its commas, which some writers escape all of."""
+    """Split a list at its commas, which may all be escaped."""
     return re.split(r"%2C" if "," not in text else ",", text, flags=re.IGNORECASE)
 
 
 def inside(rest: str) -> str:
-    """Return the source that the rest of a path is: verbatim with its query, or decoded when it was escaped as a whole.
+    """Return the source at the end of a path: verbatim with its query, or decoded if it was escaped as a whole.
 
-    One that was escaped ends where the path ends: the query behind it is the wrapper's.
+    An escaped source ends with the path; the query after it belongs to the wrapper.
     """
     if not looks_encoded(rest):
         return rest
@@ -97,10 +97,10 @@ def inside(rest: str) -> str:
 
 
 def written(options: Options, writers: Mapping[str, Writer], dialect: str) -> list[str]:
-    """Return the options of ours as texts of another grammar.
+    """Return our options as texts of another grammar.
 
     Raises:
-        InvalidTransform: one that it cannot carry.
+        InvalidTransform: the grammar cannot express an option.
     """
     texts: list[str] = []
     for name, value in sorted(options.items()):
@@ -119,5 +119,5 @@ def named(name: str, mark: str = "=") -> Writer:
 
 
 def worded(name: str, words: Mapping[str, str], mark: str = "=") -> Writer:
-    """Return a writer of `name=word` for the values of ours that have a word."""
+    """Return a writer of `name=word` for those of our values that have a word."""
     return lambda value: f"{name}{mark}{words[value]}" if value in words else None

@@ -1,7 +1,7 @@
-"""What a wrapper carries: the value that every grammar answers. Pure.
+"""The content of a wrapper, as every grammar returns it. Pure.
 
-A grammar answers None when an address is not of its form, an `OpenedWrapper` when it is, and raises `AmbiguousWrapper`
-with the reason when it is but cannot be opened without guessing.
+A grammar returns an `OpenedWrapper`, or None when the address does not have its form. It raises `AmbiguousWrapper` with
+the reason when the address has its form but cannot be opened without guessing.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from proxy.dialects.base.escapes import percent_decode
 from proxy.errors import InvalidSource
 
 ABSOLUTE = re.compile(r"https?(?::|%(?:25)?3A)", re.IGNORECASE)
-"""What a source begins with, plain or escaped as a whole, once or twice."""
+"""The beginning of a source, plain or escaped as a whole, once or twice."""
 
 
 class AmbiguousWrapper(InvalidSource):
-    """A wrapper, but what it carries would have to be guessed; fetched as it stands it still works."""
+    """A wrapper whose source we would have to guess. Fetching the wrapper's own address still works."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedWrapper:
-    """`target` is the address inside, as text; `options` what was asked of it, in our words.
+    """`target` is the address inside, as text; `options` are the wrapper's options translated to ours.
 
-    `dropped` names the wrapper's options that have no counterpart.
+    `dropped` names the wrapper's options without a counterpart.
     """
 
     target: str
@@ -35,7 +35,7 @@ class OpenedWrapper:
 
     @classmethod
     def of(cls, target: str, wanted: AskedOptions) -> OpenedWrapper:
-        """Return what was opened and what it asks."""
+        """Return an opened wrapper with the given target and options."""
         return cls(target, wanted.options, wanted.dropped)
 
 
@@ -46,17 +46,17 @@ def query_items(query: str) -> list[tuple[str, str]]:
 
 
 def is_whole(raw: str) -> bool:
-    """Tell whether a raw query value was percent-encoded as a whole: then it ends where its parameter ends."""
+    """Return whether a raw query value was percent-encoded as a whole, so that it ends with its parameter."""
     return "/" not in raw and "?" not in raw
 
 
 def open_query(query: str, name: str, *, keys: Mapping[str, OptionKey]) -> OpenedWrapper | None:
     """Open `?name=<address>&option=…`: the value is decoded once, the other keys are the wrapper's `keys`.
 
-    An address that was encoded as a whole cannot have lost a part to the wrapper: further keys are the wrapper's.
+    After an address that was encoded as a whole, unknown keys belong to the wrapper.
 
     Raises:
-        AmbiguousWrapper: further keys behind an address that was not encoded, which probably belong to it.
+        AmbiguousWrapper: unknown keys after an address that was not encoded; they probably belong to the address.
     """
     items = query_items(query)
     values = [value for key, value in items if key == name]

@@ -1,7 +1,7 @@
-"""What an address of another proxy asks of this service, read strictly. Pure.
+"""Reads requests in another proxy's grammar strictly. Pure.
 
-Articles are read leniently: what has no counterpart is dropped and counted. Here a visitor waits for a picture: an
-option that would change it and that we do not have is refused by name, one that changes nothing is listed.
+Articles are read leniently: options without a counterpart are dropped and counted. A request is read strictly: an
+option that would change the picture and that we lack is refused by name; an option without effect is listed.
 
     good   w=300          ->  {"width": "300"}
     good   il=1           ->  {}, ignored: il
@@ -21,7 +21,7 @@ from proxy.errors import InvalidSource, InvalidTransform
 from proxy.source import looks_encoded
 
 PRESET = "preset"
-"""Under this name the options of a served address hold the preset that it names."""
+"""The key under which the options of a request hold the preset that it names."""
 
 _HOSTED = re.compile(r"(?://)?(?:(?P<name>[^/?#:@\s\[\]]++)|\[[0-9A-Fa-f:.]{2,45}\])(?P<port>:[0-9]+)?/")
 _NUMBER = re.compile(r"0[xX][0-9A-Fa-f]+|[0-9]{8,10}")
@@ -34,7 +34,7 @@ _POINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A text that a signature may be over, and whether it says the options too, not the source alone."""
+    """A text that a signature may cover, and whether it includes the options or only the source."""
 
     text: bytes
     with_options: bool = True
@@ -42,7 +42,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What an address brings to be verified: its signature, empty when it has none, and what it may be over."""
+    """The signature of an address, empty when it has none, and the texts that it may cover."""
 
     signature: str = ""
     messages: tuple[Message, ...] = ()
@@ -52,8 +52,8 @@ class Proof:
 class Served:
     """A request in another proxy's grammar.
 
-    source: as text, with its scheme. options: ours by long name, as text, and perhaps `PRESET`; none when the
-    original is asked for. ignored: the dialect's own that change nothing. expires_at: unix seconds, or None.
+    source: as text, with its scheme. options: ours by long name, as text, and perhaps `PRESET`; empty for the original.
+    ignored: names of the dialect's options without effect. expires_at: unix seconds, or None.
     """
 
     source: str
@@ -64,7 +64,7 @@ class Served:
 
 
 Serve = Callable[[str], Served]
-"""Reads what stands behind a mount, without its slash and with the query.
+"""Reads the text after a mount, without its slash and with the query.
 
 Raises InvalidTransform, InvalidSource or InvalidRequest.
 """
@@ -77,12 +77,12 @@ def strictly(
     *,
     others_ignored: bool = False,
 ) -> tuple[Options, tuple[str, ...]]:
-    """Return what pairs of names and raw values ask, and the names of those that change nothing.
+    """Translate pairs of names and raw values; also return the names of options without effect.
 
-    others_ignored: the dialect passes over names that it does not know, as most servers do with query keys.
+    others_ignored: the dialect ignores unknown names, as most servers do with query keys.
 
     Raises:
-        InvalidTransform: naming the option that cannot be served.
+        InvalidTransform: an option cannot be served; the message names it.
     """
     options: Options = {}
     ignored: dict[str, None] = {}
@@ -106,17 +106,17 @@ def strictly(
 
 
 def refused(dialect: str, name: str) -> InvalidTransform:
-    """Return the refusal of an option that is not served."""
+    """Return the error for an option that is not served."""
     return InvalidTransform(f"{dialect}'s option {shown(name)} is not one that is served here.")
 
 
 def unreadable(dialect: str, name: str, value: str) -> InvalidTransform:
-    """Return the refusal of a value."""
+    """Return the error for an invalid value."""
     return InvalidTransform(f"{dialect}'s option {shown(name)} does not take {shown(value)} here.")
 
 
 def relative(dialect: str) -> InvalidSource:
-    """Return the refusal of a source that belongs to a site."""
+    """Return the error for a source that is relative to a site."""
     return InvalidSource(
         f"Write the whole address of the picture, with http:// or https://: {dialect} would look for a path on its "
         "own site, and here there is none."
@@ -124,9 +124,9 @@ def relative(dialect: str) -> InvalidSource:
 
 
 def with_default_scheme(text: str, scheme: str) -> str | None:
-    """Return a source that begins with its host and perhaps a port, with `scheme`; None when it begins with neither.
+    """Add `scheme` to a source that begins with a host and an optional port; return None when it does not.
 
-    A single word is a host only with a port or as a number: `images/a.png` is a path of some site, and so is `a.png`.
+    A single word is a host only with a port or as a number: `images/a.png` and `a.png` are paths of a site.
     """
     if "/" not in text and "%2F" in text.upper() and not looks_encoded(text):
         text = percent_decode(text)
@@ -138,7 +138,7 @@ def with_default_scheme(text: str, scheme: str) -> str | None:
 
 
 def only(*words: str) -> Callable[[str], Options | None]:
-    """Return a reader of values that ask for nothing; every other one asks for what is not served."""
+    """Return a reader that accepts only `words`, which have no effect; other values are not served."""
 
     def read(text: str) -> Options | None:
         return {} if text.lower() in words else None
@@ -147,10 +147,10 @@ def only(*words: str) -> Callable[[str], Options | None]:
 
 
 def meeting(options: Options, *, fit: str, enlarging: bool = True) -> Options:
-    """Return `options` with how the picture meets its area.
+    """Return `options` with the fit of the picture in its area.
 
-    `fit` counts where both sides are asked for. One side alone: the picture keeps its shape, and becomes larger than
-    it is only where `enlarging`.
+    `fit` applies when both sides are given. With one side, the picture keeps its shape and is enlarged only if
+    `enlarging`.
     """
     result = dict(options)
     if "width" in result and "height" in result:
@@ -164,14 +164,14 @@ def meeting(options: Options, *, fit: str, enlarging: bool = True) -> Options:
 
 
 def turned_first(options: Options) -> Options:
-    """Return options of a dialect that turns first and mirrors then; ours mirror first."""
+    """Translate the options of a dialect that rotates before it mirrors; we mirror first."""
     if options.get("rotate") in ("90", "270") and "flip" in options:
         return options | {"flip": _SWAPPED.get(options["flip"], options["flip"])}
     return options
 
 
 def resized_first(options: Options) -> Options:
-    """Return options of a dialect that resizes, then mirrors, then turns; ours resize last."""
+    """Translate the options of a dialect that resizes before it mirrors and rotates; we resize last."""
     result = dict(options)
     turn, flip = result.get("rotate", ""), result.get("flip", "")
     if turn in ("90", "270"):

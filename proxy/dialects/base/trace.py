@@ -1,6 +1,6 @@
-"""What every address of a known host holds, as text that can be looked for before anything is read. Pure.
+"""Finds text that every address of a known host contains, for a quick search before an article is parsed. Pure.
 
-A trace is necessary, never sufficient: where it is missing there is no such address.
+Text without the trace contains no such address; text with it may contain one.
 
     www.google.*   /imgres/?                ->  host `www.google.` begins so, and `/imgres` stands somewhere
     *.imgix.net    /                        ->  `.imgix.net` stands somewhere
@@ -33,9 +33,9 @@ def trace_of(host: str, path: str) -> Trace:
 
 
 def _required(pattern: str) -> str:
-    """Return the longest text that every match of a simple regular expression holds, in lower case; perhaps none.
+    """Return the longest text that every match of a simple regular expression contains, in lower case; may be empty.
 
-    Groups and what is repeated or optional count as nothing; so does all of it where it has alternatives.
+    Groups and repeated or optional parts are skipped. An expression with alternatives gives an empty text.
     """
     while _GROUP.search(pattern):
         pattern = _GROUP.sub(" ", pattern)

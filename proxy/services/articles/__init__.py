@@ -1,1 +1,1 @@
-"""Articles: rewritten by one process or many, and who uses which source."""
+"""Articles: rewriting them in one process or many, and remembering which article uses which source."""

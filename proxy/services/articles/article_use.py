@@ -1,4 +1,4 @@
-"""Articles: what rewrites them with the service's own addresses, and remembering which article uses which source."""
+"""Builds rewriters from the configuration, and remembers which article uses which source."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from proxy.signing import Signer
 from proxy.source import Source, base_in_a_labels, base_spellings
 
 if TYPE_CHECKING:
-    # The store takes a while to load, and a rewrite process has no use for it.
+    # Importing the store takes a while, and a rewrite process does not need it.
     from cache.originals.articles import ArticleIndex, KeptArticle
     from cache.originals.durable_tier import Originals
 
 
 def unwrapper_of(config: Config) -> Unwrapper:
-    """Return the reader of wrappers in requests: known and configured ones, and our own addresses.
+    """Return the unwrapper for requests. It knows built-in and configured wrappers, and our own addresses.
 
-    A form at a host that nobody lists is no wrapper there: what articles have always asked for stays what it was.
+    In requests an address at an unlisted host is never a wrapper, so that existing addresses keep their meaning.
     """
     own = base_spellings((config.server.public_url, *config.rewrite.former_urls))
     return Unwrapper(config.rewrite.prefixes, own=own, forms=False)
 
 
 async def kept_source(unwrapper: Unwrapper, kept: Originals, source: Source) -> Source:
-    """Return the source that an address stands for in the store.
+    """Return the source under which the store keeps an address.
 
-    That is what it wraps, but for what was kept under a wrapper's own address before its grammar was known.
+    This is the wrapped source, unless the picture was kept under the wrapper's own address before we knew its grammar.
 
     Raises:
-        InvalidSource, SourceNotAllowed: what is inside cannot be served.
+        InvalidSource, SourceNotAllowed: the wrapped source is invalid or cannot be served.
     """
     way = unwrapper.way(source)
     for candidate in (way.source, *way.written):
@@ -54,7 +54,7 @@ async def kept_source(unwrapper: Unwrapper, kept: Originals, source: Source) -> 
 
 @dataclass(frozen=True, slots=True)
 class RewriteSettings:
-    """What a rewriter is made of: a part of the configuration, and what its caller wants."""
+    """The settings of a rewriter: a part of the configuration, and the wishes of the caller."""
 
     config: RewriteConfig
     base_url: str
@@ -71,9 +71,9 @@ class RewriteSettings:
     def of(
         cls, config: Config, *, base_url: str, all_images: bool = False, responsive: bool = False
     ) -> RewriteSettings:
-        """Return the settings that a configuration means; a host that is not ASCII is written in A-labels."""
+        """Return the settings for a configuration. A host that is not ASCII is written in A-labels."""
         written, rewrite = base_in_a_labels(base_url), config.rewrite
-        # What articles have in another spelling of this base, or of a former one, is re-pointed.
+        # Addresses with another spelling of this base URL, or of a former one, are re-pointed.
         former = base_spellings((*rewrite.former_urls, *(() if base_url.isascii() else (base_url,))))
         if former != rewrite.former_urls:
             rewrite = rewrite.model_copy(update={"former_urls": former})
@@ -91,7 +91,7 @@ class RewriteSettings:
         )
 
     def rewriter(self) -> Rewriter:
-        """Return a rewriter whose links point at `base_url`, signed when there are keys."""
+        """Return a rewriter whose links point at `base_url` and are signed when there are keys."""
         canonical = _canonical_within(Limits(*self.limits))
         return Rewriter(
             self.config,
@@ -106,11 +106,11 @@ class RewriteSettings:
         )
 
     def quick_look(self) -> QuickLook:
-        """Return what tells which texts need not be given to the rewriter."""
+        """Return the test for texts that the rewriter need not read."""
         return QuickLook(self.config, base_url=self.base_url, all_images=self.all_images)
 
     def sizes(self) -> Sizes:
-        """Return what chooses options for places, whatever the service admits from visitors."""
+        """Return the chooser of options for places. It ignores which options visitors may ask for."""
         return Sizes(
             any_transform=True,
             widths=self.config.widths,
@@ -126,13 +126,13 @@ class RewriteSettings:
 
 
 def _preset_widths(config: Config) -> tuple[tuple[str, int], ...]:
-    """Return how wide pictures of each preset are at most, of those that bound it."""
+    """Return the maximum width of each preset that has one."""
     found = ((name, Transform.parse(name).resolved(config.presets).width) for name in config.presets)
     return tuple((name, width) for name, width in found if width is not None)
 
 
 def _canonical_within(limits: Limits) -> Canonical:
-    # An article has the same options at every picture.
+    # The pictures of an article usually have the same options.
     @functools.lru_cache(maxsize=1024)
     def canonical(options: str) -> str | None:
         try:
@@ -153,11 +153,11 @@ def _shape_with(presets: Mapping[str, PresetOptions], limits: Limits) -> Shape:
 
     def shape(options: str, natural: Size) -> Size | None:
         if options.startswith(native.ORIGINAL):
-            # Other bytes than the present ones may have another size.
+            # A later version of the original may have another size.
             return natural if options == native.ORIGINAL else None
         try:
             resolved = resolved_of(options)
-            # What is trimmed depends on the pixels.
+            # The trimmed size depends on the pixels.
             turned = natural[::-1] if resolved.rotate in {90, 270} else natural
             is_told = not resolved.trim and resolved.format != "json"
             return make_plan(turned, resolved, limits=limits).canvas if is_told else None
@@ -182,7 +182,7 @@ class Articles:
         self._index = index
 
     async def record(self, articles: Iterable[KeptArticle]) -> None:
-        """Remember what each article uses, instead of what it was known to use, by this name or another one.
+        """Remember the sources that each article uses. Replaces its earlier sources, also under another name.
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused.

@@ -1,6 +1,6 @@
-"""Rewrite processes that are copies of this one: there in milliseconds, where a new interpreter takes a second.
+"""Forks rewrite processes from this one. A fork takes milliseconds, a new interpreter a second.
 
-Blocking. Only while no other thread runs: a copy has one thread, and what others held is locked for ever.
+Fork only while no other thread runs: the copy has one thread, and locks held by others stay locked forever. Blocking.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from proxy.services.articles.rewriteprocess import RewriteProcess
 
 
 def forked_processes(count: int, limits: ArticleLimits) -> list[RewriteProcess]:
-    """Return so many rewrite processes; none where this process cannot be copied."""
+    """Return `count` rewrite processes, or none where this process cannot be forked."""
     if threading.active_count() > 1 or not hasattr(os, "pidfd_open"):
         return []
     sys.stdout.flush()
     sys.stderr.flush()
-    # Objects that are collected no more stay shared.
+    # The garbage collector no longer touches frozen objects, so their pages stay shared.
     gc.freeze()
     begun: list[RewriteProcess] = []
 
@@ -39,7 +39,7 @@ def forked_processes(count: int, limits: ArticleLimits) -> list[RewriteProcess]:
 
 
 class _Copy:
-    """A copy of this process."""
+    """A forked copy of this process."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -47,14 +47,14 @@ class _Copy:
         self._lock = threading.Lock()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         with self._lock:
             if self._status is None:
                 os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it is gone; return its exit status, negative for a signal."""
-        # Gone between the question and the opening: another thread has waited for it.
+        """Wait until the process has ended; return its exit status, negative for a signal."""
+        # Another thread may have waited for the process before the descriptor was opened.
         with contextlib.suppress(ProcessLookupError):
             if self._status is None:
                 self._wait_for_end(timeout)
@@ -80,7 +80,7 @@ def _fork(theirs: socket.socket, limits: ArticleLimits) -> _Copy:
     try:
         _serve(theirs, limits)
     finally:
-        # Nothing of the parent's is flushed, closed or told twice.
+        # Skip the parent's exit handlers, so that its buffers are not flushed twice.
         os._exit(1)
 
 
@@ -91,7 +91,7 @@ def _serve(theirs: socket.socket, limits: ArticleLimits) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    # Also this process's copies of the other ends: while one is open, nobody learns that the parent is gone.
+    # Also close the copies of the parent's ends: while one is open, no process learns that the parent has ended.
     os.closerange(3, theirs.fileno())
     os.closerange(theirs.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     os.chdir("/")

@@ -1,7 +1,7 @@
-"""What responsive markup has to know of kept originals: their size, and a colour to show until they come. Event loop.
+"""Looks up what responsive markup needs of kept originals: their size and a placeholder colour. Event loop.
 
-Looks into the store and fetches nothing. The colour is that of `format=json`, which is stored with the variants: a
-picture is decoded for it once, by `warm` together with everything else, else here in a render process.
+Reads the store and fetches nothing. The colour comes from `format=json`, which is stored with the variants. A picture
+is decoded for it once: by `warm` together with its variants, otherwise here in a render process.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from proxy.services.serving.stored import StoredVariants
 from proxy.source import Source
 
 DESCRIBED = Wish(Resolved.of({"width": 32, "height": 32, "anim": False, "format": "json"}), ("json",))
-"""The description that the colour is read from: of a picture this small it costs a few milliseconds."""
+"""The description that has the colour. A picture this small is described in a few milliseconds."""
 
 AT_ONCE = 16
-"""Sources looked up at a time: most cost a small file, some a decode."""
+"""Sources looked up at a time. Most need one small file, some a decode."""
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
 class KeptPictures:
-    """Looks up what is kept; `limits` returns the limits of rendering that hold now."""
+    """Looks up kept originals; `limits` returns the current render limits."""
 
     kept: Originals
     store: StoredVariants
@@ -42,7 +42,7 @@ class KeptPictures:
     limits: Callable[[], RenderConfig]
 
     async def look_up(self, asked: Iterable[Wanted]) -> Known:
-        """Return what is known of each source, None of those that are not kept as pictures."""
+        """Return the facts of each source, None for sources that are not kept as pictures."""
         places = asyncio.Semaphore(AT_ONCE)
 
         async def look(wanted: Wanted) -> tuple[Source, Kept | None]:
@@ -79,14 +79,14 @@ class KeptPictures:
         try:
             inspection = await self.rendering.run(job, sha256=entry.body_sha256, facts=facts)
         except MirrorError:
-            # Too busy now; the picture goes without.
+            # The service is too busy; the picture gets no colour.
             return None
         output = inspection.outputs[0]
         if not isinstance(output, Rendered):
             return None
         await self.store.put(entry, DESCRIBED, output)
         if await self.kept.get(entry.source) is None:
-            # Purged meanwhile: what has no original must not lie around.
+            # The original was purged meanwhile; a variant must not outlive it.
             await self.store.delete(entry, DESCRIBED, output)
         return output
 

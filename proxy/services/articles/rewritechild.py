@@ -1,7 +1,7 @@
-"""The rewrite process: reads articles within limits of processor time and memory. Blocking; its own interpreter.
+"""The rewrite process: reads articles within limits on processor time and memory. Runs in its own process; Blocking.
 
-`python -m proxy.services.articles.rewritechild FD CPU_SECONDS MEMORY_BYTES`. It ends when the other side of the
-socket does.
+`python -m proxy.services.articles.rewritechild FD CPU_SECONDS MEMORY_BYTES`. It exits when the other end of the socket
+is closed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def main() -> None:
 
 
 def answer_jobs(connection: socket.socket, cpu_seconds: int, memory_bytes: int) -> None:
-    """Answer jobs within these limits until there are no more; for a process of its own."""
-    # What it could be ended for writes no memory to the disk, keys least of all.
+    """Answer jobs within these limits until there are no more. The limits apply to the whole process."""
+    # No core dump: memory may hold signing keys.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
@@ -67,7 +67,7 @@ def answer_jobs(connection: socket.socket, cpu_seconds: int, memory_bytes: int) 
 
 
 def _work(header: dict[str, Any], connection: socket.socket, cpu_seconds: int) -> None:
-    """Do the jobs of a header one after the other; each is answered at once, and has the whole time."""
+    """Do the jobs of a header one after the other. Each is answered at once and may use the full processor time."""
     rewriter, look = _reader_of(json.dumps(header["settings"]))
     task = Task(**header["run"])
     for words in header["jobs"]:
@@ -79,7 +79,7 @@ def _work(header: dict[str, Any], connection: socket.socket, cpu_seconds: int) -
 
 @functools.lru_cache(maxsize=1)
 def _reader_of(settings: str) -> tuple[Rewriter, QuickLook]:
-    """Return what reads articles for settings, as JSON; making it takes longer than a small article."""
+    """Return the rewriter for settings given as JSON; building one takes longer than reading a small article."""
     read = settings_from_wire(json.loads(settings))
     return read.rewriter(), read.quick_look()
 
@@ -100,13 +100,13 @@ def _answer(header: dict[str, Any], body: bytes) -> bytes:
 
 
 def _peak_bytes() -> int:
-    """Return the most memory this program had resident."""
+    """Return the peak resident memory of this program."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text("ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) << 10
-    # Where there is no /proc. Linux keeps what the process had before it became this program: its parent's.
-    # The BSDs count in bytes, not KiB; too many there only retires earlier.
+    # Only without /proc: on Linux this figure includes the parent's memory from before exec. The BSDs count in bytes,
+    # not KiB; the overestimate only retires the process earlier.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 

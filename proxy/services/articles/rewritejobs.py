@@ -1,6 +1,6 @@
-"""Jobs for a rewrite process and their answers as frames on a socket. Pure.
+"""Encodes jobs for a rewrite process and their answers as frames on a socket. Pure.
 
-A frame is two lengths of four bytes, a JSON header and a body: an article. Bytes in the header are Latin-1 text.
+A frame is two lengths of four bytes each, a JSON header, and an article as body. Bytes in the header are Latin-1 text.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from proxy.source import Source
 
 LENGTHS = struct.Struct(">II")
 RETIRE_BYTES = 256 << 20
-"""A process that once took more ends after its answer: memory is given back only by ending."""
+"""A process whose memory exceeded this exits after its answer, because only that returns the memory."""
 OUT_OF_MEMORY = 3
-"""Exit status of a process that was refused memory."""
+"""Exit status of a process that ran out of memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArticleLimits:
-    """What an article may take: processor time, and memory with the process itself.
+    """Limits for one article: processor time, and memory including that of the process itself.
 
-    A megabyte of text takes about five seconds, one made to be slow twenty.
+    A megabyte of text takes about five seconds, hostile text twenty.
     """
 
     cpu_seconds: int = 30
@@ -37,7 +37,7 @@ class ArticleLimits:
 
 
 Read = Callable[[int], bytes]
-"""Returns exactly so many bytes. Raises `EOFError` where there are no more."""
+"""Returns exactly the given number of bytes. Raises `EOFError` at the end."""
 
 
 def frame(header: dict[str, Any], body: bytes = b"") -> bytes:
@@ -53,13 +53,13 @@ def read_frame(read: Read) -> tuple[dict[str, Any], bytes]:
 
 
 def settings_to_wire(settings: RewriteSettings) -> dict[str, Any]:
-    """Return settings as JSON holds them."""
+    """Return settings as JSON values."""
     fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     return {**fields, "config": settings.config.model_dump(mode="json")}
 
 
 def settings_from_wire(header: dict[str, Any]) -> RewriteSettings:
-    """Return the settings that were sent."""
+    """Return the settings in a header."""
     return RewriteSettings(
         RewriteConfig(**header["config"]),
         header["base_url"],
@@ -75,14 +75,14 @@ def settings_from_wire(header: dict[str, Any]) -> RewriteSettings:
 
 
 def known_to_wire(known: Known | None) -> list[Any] | None:
-    """Return what is known of kept originals as JSON holds it."""
+    """Return the facts of kept originals as JSON values."""
     if known is None:
         return None
     return [(dataclasses.asdict(source), kept and dataclasses.asdict(kept)) for source, kept in known.items()]
 
 
 def known_from_wire(items: list[Any] | None) -> Known | None:
-    """Return what is known of kept originals, as it was sent."""
+    """Return the facts of kept originals from JSON values."""
     return None if items is None else {Source(**source): kept and Kept(**kept) for source, kept in items}
 
 
@@ -95,7 +95,7 @@ def result_to_wire(result: RewriteResult) -> dict[str, Any]:
 
 
 def result_from_wire(header: dict[str, Any], body: bytes) -> RewriteResult:
-    """Return the result that was sent."""
+    """Return the result in a frame."""
     return RewriteResult(
         body,
         tuple(_replacement(item) for item in header["replaced"]),
@@ -117,7 +117,7 @@ def _replacement(item: dict[str, Any]) -> Replacement:
 
 
 def picture_from_wire(item: dict[str, Any]) -> ArticlePicture:
-    """Return the picture that was sent."""
+    """Return a picture from JSON values."""
     return ArticlePicture(
         Source(**item["source"]),
         tuple(item["presets"]),

@@ -1,4 +1,4 @@
-"""Articles for the running service: a few processes, a short queue, and an end when the client is gone. Event loop."""
+"""Rewrites articles for the running service: a few processes, a short queue, no work for lost clients. Event loop."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ AskKept = Callable[[Iterable[Wanted]], Awaitable[Known]]
 
 PROCESSES = 2
 WAITING = 16
-"""Articles that may wait for a process; a site generator sends one after the other."""
+"""Articles that may wait for a process. A site generator sends many in a row."""
 
 
 class RewritePool:
-    """Rewrites articles in processes of its own.
+    """Rewrites articles in separate processes.
 
-    1. At most `PROCESSES` articles are read at a time, `WAITING` more wait, the next is refused before it is sent.
-       One whose bytes hold nothing of ours comes back as it is.
-    2. The process reads the article; a thread of the pool waits for its answer, the event loop does not.
-    3. When the caller is cancelled, or the article takes too much, the process is ended and a new one is started
-       for the next article.
+    1. At most `PROCESSES` articles are read at a time, and `WAITING` more wait; further ones are refused before they
+       are sent. An article whose bytes cannot contain anything to rewrite is returned unchanged.
+    2. A process reads the article. A thread of the pool waits for its answer, so the event loop is free.
+    3. When the caller is cancelled, or the article exceeds a limit, the process is killed. The next article gets a new
+       one.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class RewritePool:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """Hold one of the places for articles that come, wait or are read.
+        """Reserve a place for an article while it is received, waits and is read.
 
         Raises:
-            QueueFull: there is none left.
+            QueueFull: all places are taken.
         """
         if self._under_way >= self._most:
             raise QueueFull("Too many articles are waiting; try again soon.")
@@ -61,12 +61,12 @@ class RewritePool:
     async def rewrite(
         self, data: bytes, *, kind: TextKind, settings: RewriteSettings, look_up: AskKept | None = None
     ) -> RewriteResult:
-        """Return the article rewritten; the pictures of one that need not be read are not listed.
+        """Return the rewritten article. The pictures of an article that need not be read are not listed.
 
-        `look_up` says what is kept of the pictures that responsive markup is for.
+        `look_up` returns the kept facts of the pictures that get responsive markup.
 
         Raises:
-            RequestTooLarge: it takes too much time or memory.
+            RequestTooLarge: the article takes too much time or memory.
         """
         try:
             async with self._places:
@@ -82,7 +82,7 @@ class RewritePool:
             raise RequestTooLarge(f"The article is too much work: {error}.") from error
 
     async def close(self) -> None:
-        """End the processes, those at work as well."""
+        """Kill the processes, including busy ones."""
         for process in self._busy:
             process.kill()
         while self._idle:
@@ -90,7 +90,7 @@ class RewritePool:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _is_worth_reading(self, data: bytes, settings: RewriteSettings) -> bool:
-        """Tell whether an article may hold anything of ours; the thread does not hold the event loop up meanwhile."""
+        """Return whether an article may contain anything to rewrite. Runs in a thread to keep the event loop free."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: settings.quick_look().sees(data))
 
@@ -107,7 +107,7 @@ class RewritePool:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             process.kill()
-            # The thread's answer comes as soon as the process is gone; the place is free only then.
+            # The thread returns as soon as the process is gone. Only then is the place free.
             await asyncio.wait([work])
             work.exception()
             raise

@@ -1,7 +1,7 @@
-"""One rewrite process as those see it who give it articles: start, ask, kill. Blocking.
+"""The client side of one rewrite process: start it, send articles, kill it. Blocking.
 
-A thread cannot be killed, and a hostile article may hold the interpreter's lock or gigabytes; a process can be
-ended, memory and all.
+A hostile article may hold the interpreter's lock or gigabytes of memory. A thread cannot be killed; a process can, and
+that frees its memory.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from proxy.source import Source
 
 LIMITS = ArticleLimits()
 WALL_FACTOR = 10
-"""Longest wait for an answer, in units of the processor time it may take: the machine may be busy."""
+"""Longest wait for an answer, as a multiple of the permitted processor time, because the machine may be busy."""
 SMALL_BYTES = 64 * 1024
-"""Articles up to this are read in the command's own process: reading is linear, and starting another takes longer."""
+"""Articles up to this size are read in the command's process: that is faster than starting another one."""
 
 _SECONDS_TO_END = 5
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
 class TooCostly(OSError):
-    """An article that takes more time or memory than it may; the message says which."""
+    """An article takes more time or memory than permitted; the message says which."""
 
 
 class Running(Protocol):
-    """A process that was begun, as `subprocess.Popen` is one."""
+    """A started process, such as `subprocess.Popen`."""
 
     @property
     def pid(self) -> int:
@@ -59,12 +59,12 @@ class Running(Protocol):
         """Wait until it is gone; return its exit status, negative for a signal.
 
         Raises:
-            subprocess.TimeoutExpired: it is not gone by then.
+            subprocess.TimeoutExpired: the process is still running.
         """
 
 
 Begin = Callable[[socket.socket, ArticleLimits], Running]
-"""Begins a process that answers on its end of a socket, within limits."""
+"""Starts a process that answers on its end of a socket, within limits."""
 
 
 def _new_interpreter(theirs: socket.socket, limits: ArticleLimits) -> Running:
@@ -82,7 +82,7 @@ def _new_interpreter(theirs: socket.socket, limits: ArticleLimits) -> Running:
 
 
 class RewriteProcess:
-    """A running rewrite process. After `TooCostly`, and after `kill`, it is gone."""
+    """A running rewrite process. It has ended after `TooCostly` and after `kill`."""
 
     def __init__(self, limits: ArticleLimits = LIMITS, *, begin: Begin | None = None) -> None:
         self.retired = False
@@ -126,7 +126,7 @@ class RewriteProcess:
         return result_from_wire(*self._exchange("rewrite", data, kind=kind, settings=settings, words=words))
 
     def addresses(self, data: bytes, *, kind: TextKind, settings: RewriteSettings) -> list[bytes]:
-        """Return the addresses of the article as they are spelled.
+        """Return the addresses in the article as spelled there.
 
         Raises:
             TooCostly: it takes too much time or memory.
@@ -135,10 +135,10 @@ class RewriteProcess:
         return [address.encode("latin-1") for address in answer["addresses"]]
 
     def stream(self, header: Mapping[str, Any], *, answers: int) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Yield the answers to a header that asks for several, each as soon as it is there.
+        """Yield the answers to a header with several jobs, each as soon as it is ready.
 
         Raises:
-            TooCostly: the one that comes next takes too much time or memory.
+            TooCostly: the next job takes too much time or memory.
         """
         try:
             self._socket.sendall(frame(dict(header)))
@@ -150,12 +150,12 @@ class RewriteProcess:
             raise self._too_costly(error) from error
 
     def kill(self) -> None:
-        """End the process at once; whoever waits for its answer gets `TooCostly`. Safe from any thread."""
+        """Kill the process. A thread that waits for its answer gets `TooCostly`. Safe from any thread."""
         self.retired = True
         self._process.kill()
 
     def end(self) -> None:
-        """Let the process end behind the article it is at, and wait until it is gone; at once when that takes long."""
+        """Let the process finish its article and wait until it has exited; kill it if that takes long."""
         self.retired = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -166,7 +166,7 @@ class RewriteProcess:
             self._process.wait()
 
     def close(self) -> None:
-        """End the process and wait until it is gone."""
+        """Kill the process and wait until it has ended."""
         self.kill()
         self._process.wait()
         self._reader.close()
@@ -191,7 +191,7 @@ class RewriteProcess:
         return answer, body
 
     def _too_costly(self, error: Exception) -> TooCostly:
-        """Return why there is no answer; the process is gone then."""
+        """End the process and return the reason for the missing answer."""
         late = isinstance(error, TimeoutError)
         if late:
             self.kill()
@@ -216,7 +216,7 @@ class RewriteProcess:
 
 
 class GuardedRewriter:
-    """A rewriter for many articles, one after the other, large ones in a process that can be ended.
+    """Rewrites many articles one after the other; large ones in a process that can be killed.
 
     An article that takes too much time or memory raises `TooCostly`, and the next one gets a new process.
     """
@@ -256,7 +256,7 @@ class GuardedRewriter:
         )
 
     def addresses(self, data: bytes, *, kind: TextKind) -> list[bytes]:
-        """Return the addresses of an article; see `Rewriter.addresses`.
+        """Return the addresses in an article; see `Rewriter.addresses`.
 
         Raises:
             TooCostly: it takes too much time or memory.
@@ -279,6 +279,6 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path),  # noqa: PTH100 - keeps ".."
         "PYTHONHASHSEED": "0",
         "LC_ALL": "C.UTF-8",
-        # One malloc arena: every further one would take 64 MiB of the address space that is limited.
+        # One malloc arena: each further one would take 64 MiB of the limited address space.
         "MALLOC_ARENA_MAX": "1",
     }

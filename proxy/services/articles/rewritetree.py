@@ -1,12 +1,12 @@
-"""A run over many articles: a few in this process, a tree by as many processes as it may use processors. Blocking.
+"""Runs a task over many articles: a few in this process, a tree with one process per usable processor. Blocking.
 
     with Run(settings, task) as run:
         for job, outcome in run.outcomes(jobs):    in the order of the jobs, as they are done
             …
 
-1. Threads take the jobs in order, a batch at a time, give them to a process and read its answers one by one.
-2. A process that ends takes the article with it that it was at; the rest of its batch goes to a new one.
-3. Outcomes wait until all before them are there. Who is far ahead waits for the slowest: memory stays bounded.
+1. Threads take the jobs in order, a batch at a time, send them to a process and read its answers one by one.
+2. When a process dies, only its current article fails. The rest of its batch goes to a new process.
+3. Outcomes are yielded in order. Threads far ahead of the slowest one wait for it, so memory stays bounded.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from proxy.services.articles.treework import (
 )
 
 FEW_BYTES = 1 << 18
-"""Runs over less are done in this process: it takes less than beginning others."""
+"""Smaller runs are done in this process: that is faster than starting others."""
 BATCH = 16
 BATCH_BYTES = 256 << 10
-"""An article is given to a process with so many others, unless they are large."""
+"""The size of a batch of articles for a process. A larger article makes a batch of its own."""
 _AHEAD = 8
-"""Batches for each process that may be done before the one that is waited for."""
+"""Batches per process that may be finished ahead of the oldest unfinished one."""
 Answers = SimpleQueue[ArticleOutcome | BaseException]
-"""The outcomes of a batch, in order, as they come."""
+"""A queue of the outcomes of a batch, in order."""
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_processors() -> int:
-    """Return how many processors this process may use: by its affinity, and by its control group's share."""
+    """Return how many processors this process may use, according to its affinity and its control group."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:
@@ -61,7 +61,7 @@ def usable_processors() -> int:
 
 
 class Run:
-    """What does the jobs of one task."""
+    """Does the jobs of one task."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def asks(self) -> bool:
-        """Whether articles ask what is kept of their pictures."""
+        """Whether articles need facts of their kept pictures."""
         return self._settings.responsive
 
     def __enter__(self) -> Run:
@@ -95,7 +95,7 @@ class Run:
             self._far.close()
 
     def prepare(self, articles: Iterable[ArticleFile]) -> None:
-        """Begin the processes if these articles are worth it. Before there are threads that is quick."""
+        """Start the processes if these articles are worth it. Forking before any thread runs is quick."""
         if sum(_size(article) for article in articles) > self._few_bytes:
             self._begin()
 
@@ -131,12 +131,12 @@ def _size(article: ArticleFile) -> int:
 
 
 def too_costly(error: TooCostly) -> ArticleOutcome:
-    """Return the outcome of an article that takes too much."""
+    """Return the outcome of an article that takes too much time or memory."""
     return ArticleOutcome(failure=str(error), reason=str(error), too_costly=True)
 
 
 class _Processes:
-    """Up to `most` rewrite processes, each with a thread of its own, started when there is work for it."""
+    """Up to `most` rewrite processes, each with its own thread, started when there is work for it."""
 
     def __init__(self, settings: RewriteSettings, task: Task, limits: ArticleLimits, most: int) -> None:
         self._header = {"task": "tree", "settings": settings_to_wire(settings), "run": asdict(task)}
@@ -146,7 +146,7 @@ class _Processes:
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="rewrite")
         self._own = threading.local()
         self._lock = threading.Lock()
-        # Copies of this process, made before there are threads; whoever follows one is a new interpreter.
+        # Fork the processes before any thread runs. A process that replaces one of them is a new interpreter.
         self._fresh = forked_processes(most, limits)
         self._running = set(self._fresh)
         self._closed = False
@@ -167,7 +167,7 @@ class _Processes:
                 yield job, _next(answers)
 
     def close(self) -> None:
-        """End the processes, those that write behind the article they are at: it is whole."""
+        """End the processes. Those that write may finish their article, so that it is complete."""
         with self._lock:
             self._closed = True
             running = list(self._running)
@@ -181,7 +181,7 @@ class _Processes:
             process.close()
 
     def _do(self, batch: list[ArticleJob], answers: Answers) -> None:
-        """Put the outcome of each job into `answers` as soon as it is there, or what prevented it."""
+        """Put the outcome of each job into `answers` as soon as it is ready, or the exception that prevented it."""
         done = 0
         try:
             while done < len(batch):
@@ -199,7 +199,7 @@ class _Processes:
             raise
 
     def _process(self) -> RewriteProcess:
-        """Return this thread's process, a new one when there is none that goes on."""
+        """Return this thread's process; start a new one when it has none that is running."""
         process: RewriteProcess | None = getattr(self._own, "process", None)
         if process is not None and not process.retired:
             return process

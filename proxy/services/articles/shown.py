@@ -1,7 +1,7 @@
-"""What the articles of a run show: other text of a site is rewritten where its source is known to be a picture so.
+"""Finds which sources the articles of a run show. Other text of a site is rewritten only where its source is shown.
 
-Articles that were passed unread may show it by its own address. They are read when somebody wants to know, those that
-may name its host first. Blocking.
+An article that was skipped unread may show a source by its own address. Skipped articles are read when a source is
+looked up, those that may name its host first. Blocking.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from proxy.services.articles.treework import ArticleJob, ArticleOutcome
 from proxy.source import Source
 
 _MOST_LOOKS = 8
-"""After so many hosts all that was passed is read at once."""
+"""After this many hosts, all skipped articles are read at once."""
 
 
 class ShownSources:
@@ -27,13 +27,13 @@ class ShownSources:
         self._hosts: set[str] = set()
 
     def add(self, job: ArticleJob, outcome: ArticleOutcome) -> None:
-        """Take note of an article."""
+        """Record the outcome of an article."""
         if outcome.passed:
             self._passed.append(job)
         self._urls.update(outcome.sources)
 
     def known(self, urls: Iterable[str]) -> tuple[str, ...]:
-        """Return those of some sources that an article shows."""
+        """Return those of the given sources that an article shows."""
         urls = tuple(urls)
         hosts = {Source.parse(url).host for url in urls if url not in self._urls} - self._hosts
         if hosts and self._passed:

@@ -1,6 +1,6 @@
-"""Runs that need to know what is kept: articles are read once to ask, and again with the answers. Blocking.
+"""Runs that need facts of kept pictures: articles are read once to find them, and again with the facts. Blocking.
 
-A chunk of articles at a time, so that all processes are busy and the memory stays bounded.
+Articles are done in chunks, so that all processes are busy and memory stays bounded.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Do = Callable[[Iterable[ArticleJob]], Iterator[tuple[ArticleJob, ArticleOutcome]
 def outcomes_with_kept(
     jobs: Iterable[ArticleJob], do: Do, look_up: LookUp
 ) -> Iterator[tuple[ArticleJob, ArticleOutcome]]:
-    """Yield every job with its outcome, in order; what is kept of its pictures was looked up.
+    """Yield every job with its outcome, in order, after looking up its kept pictures.
 
     Raises:
-        CacheError, OSError: as `look_up` does.
+        CacheError, OSError: raised by `look_up`.
     """
     jobs = iter(jobs)
     while chunk := list(itertools.islice(jobs, CHUNK)):

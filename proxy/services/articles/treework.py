@@ -1,7 +1,7 @@
-"""What is done with each article of a run, whichever process does it: rewritten, put back, or its pictures gathered.
+"""Does one article of a run, in any process: rewrite it, put it back, or gather its pictures. Blocking.
 
-Blocking. A task goes for the whole run, a job for one article; the outcome is what a command reports of it. Outcomes
-travel between processes as JSON, those of articles that are passed as a few bytes.
+A task applies to the whole run, a job to one article. A command reports the outcome. Outcomes travel between processes
+as JSON; those of skipped articles take a few bytes.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ WIDE = "it is UTF-16 or UTF-32; save it as UTF-8"
 class Task:
     """What a run does.
 
-    folder: the working folder, which diffs name files from. write: articles are written. diffs, dates: wanted with the
-    outcomes. all_images: also pictures that no wrapper shows.
+    folder: the working folder; diffs name files relative to it. write: whether articles are written. diffs, dates:
+    whether outcomes include them. all_images: whether pictures without a wrapper are included.
     """
 
     action: Action
@@ -52,10 +52,9 @@ class Task:
 class ArticleJob:
     """An article of the run.
 
-    ignored: it is listed and not written. shown: the URLs of sources that articles show, of those it was unsure of;
-    None when it is done for the first time. kept: what is known of the pictures that it asked for; None before that.
-    shows_at: asked is only what the article shows, when it may name one of
-    these hosts; none: at whatever host.
+    ignored: list the article and do not write it. shown: those of its unsure sources (URLs) that articles show; None
+    on the first pass. kept: facts of the pictures that it asked for; None on the first pass. shows_at: only find what
+    the article shows, if it may name one of these hosts; empty for any host.
     """
 
     article: ArticleFile
@@ -67,15 +66,15 @@ class ArticleJob:
 
 @dataclass(frozen=True, slots=True)
 class ArticleOutcome:
-    """What became of an article.
+    """The outcome of an article.
 
-    passed: nothing in it can be ours, so it was not read. failure: why nothing was done, `reason` in short. replaced
-    and left are what is listed of each address, added of what pictures were given; `count` addresses were replaced or
-    put back. asked are the URLs of pictures, each with those of its wrappers, that have to be known to add something:
-    until they are, nothing is written. sources are the URLs of the pictures it shows, used of those that are kept of
-    it, pictures the same in full. through_us are the URLs of the sources that the article as it should be asks of us.
-    unread: why a part of it was not read. unsure: the outcome may be another one when articles show one of these; until
-    that is known, nothing is written.
+    passed: the article was skipped unread, because nothing in it can be ours. failure: why nothing was done; `reason`
+    is the short form. replaced, left: the listed addresses. added: the attributes given to pictures. count: addresses
+    replaced or put back. asked: URLs of pictures whose facts are needed, each with its wrappers' URLs; until they are
+    known, nothing is written. sources: URLs of the pictures it shows. used: URLs of the sources remembered for it.
+    pictures: the same in full. through_us: URLs of sources that the finished article requests through us. unread: why
+    a part was not read. unsure: sources that change the outcome if an article shows them; until that is known, nothing
+    is written.
     """
 
     passed: bool = False
@@ -101,7 +100,7 @@ def work(task: Task, job: ArticleJob, rewriter: ArticleReader, look: QuickLook) 
     """Do one job.
 
     Raises:
-        TooCostly: as `rewriter` does.
+        TooCostly: raised by `rewriter`.
     """
     try:
         if job.shows_at is not None:
@@ -125,7 +124,7 @@ def work(task: Task, job: ArticleJob, rewriter: ArticleReader, look: QuickLook) 
 
 
 def _rewritten(task: Task, job: ArticleJob, rewriter: ArticleReader) -> ArticleOutcome:
-    # What is unsure is written once it is settled.
+    # An unsure article is written in a later pass.
     done = rewrite_file(
         job.article,
         rewriter,
@@ -164,7 +163,7 @@ def _undone(done: Undone, task: Task) -> ArticleOutcome:
 
 
 def put_back_items(missing: Iterable[RewrittenAddress], *, reason: str) -> list[dict[str, Any]]:
-    """Return how addresses that could not be put back are listed."""
+    """Return the list items for addresses that could not be put back."""
     return [{"address": entry.new.decode("utf-8", "replace"), "reason": reason} for entry in missing]
 
 
@@ -213,12 +212,12 @@ def _date(task: Task, data: bytes, name: str) -> float | None:
 def _diff(task: Task, done: Rewritten | Undone, new_data: bytes) -> bytes:
     if not task.diffs:
         return b""
-    # A link is shown as its target, which is what changes.
+    # A link is shown as its target, the file that changes.
     return unified_diff(done.data, new_data, name=label(done.article.path.resolve(), task.folder).lstrip("/"))
 
 
 def label(path: Path, folder: str) -> str:
-    """Return a path as people in `folder` write it: from there when it is below, else whole."""
+    """Return a path relative to `folder` if it lies below it, else unchanged."""
     relative = os.path.relpath(path, folder)
     return str(path) if relative.startswith("..") else relative
 
@@ -265,7 +264,7 @@ def _left_items(result: RewriteResult) -> list[dict[str, Any]]:
 
 
 def job_to_wire(job: ArticleJob) -> dict[str, Any]:
-    """Return a job as JSON holds it."""
+    """Return a job as JSON values."""
     article = job.article
     known_as = os.fspath(article.known_as) if article.known_as else None
     words = {"path": os.fspath(article.path), "root": os.fspath(article.root), "kind": article.kind}
@@ -279,7 +278,7 @@ def job_to_wire(job: ArticleJob) -> dict[str, Any]:
 
 
 def job_from_wire(words: dict[str, Any]) -> ArticleJob:
-    """Return the job that was sent."""
+    """Return a job from JSON values."""
     known_as = Path(words["known_as"]) if words["known_as"] else None
     article = ArticleFile(Path(words["path"]), Path(words["root"]), words["kind"], known_as)
     shown, hosts = words["shown"], words["shows_at"]
@@ -297,7 +296,7 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(ArticleOutcome) if fi
 
 
 def outcome_to_wire(outcome: ArticleOutcome) -> dict[str, Any]:
-    """Return an outcome without its diff, which is the body of its frame; what is as usual is left out."""
+    """Return an outcome as JSON values without its diff, which is the frame's body. Default values are left out."""
     words = {
         name: getattr(outcome, name) for name in _FIELDS if getattr(outcome, name) != getattr(_PLAIN, name)
     }
@@ -307,7 +306,7 @@ def outcome_to_wire(outcome: ArticleOutcome) -> dict[str, Any]:
 
 
 def outcome_from_wire(words: dict[str, Any], diff: bytes) -> ArticleOutcome:
-    """Return the outcome that was sent."""
+    """Return an outcome from JSON values and the frame's body."""
     pictures = tuple(map(picture_from_wire, words.pop("pictures", ())))
     lists = {name: tuple(value) for name, value in words.items() if isinstance(value, list)}
     lists["asked"] = tuple(map(tuple, words.get("asked", ())))

@@ -1,10 +1,10 @@
-"""Exporting a built site: its files, the pictures in them, and a copy that needs nobody.
+"""Exporting a built site with its pictures into a copy that needs no service.
 
-walk       what a site holds: regular files by their paths, links followed inside it only
-state      what an earlier run wrote, kept in the copy itself
-output     writing into the copy, and removing from it, nothing but our own
-svg        whether a drawing may lie beside pages
-offers     from rendered variants to the files that pages name
-pictures   one picture: its original kept or fetched, its files written
-export     the use: read, fetch and render, write, tidy
+walk       lists the files of a site; follows links only inside it
+state      records in the copy what earlier runs wrote
+output     writes and removes our own files in the copy
+svg        decides whether an SVG may be published unchanged
+offers     turns rendered variants into the files that pages name
+pictures   makes one picture: keeps or fetches the original, writes its files
+export     runs the steps: read, fetch and render, write, tidy
 """

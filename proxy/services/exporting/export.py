@@ -1,11 +1,10 @@
-"""Exporting a site: read, fetch and render, write, tidy. The first and the last two steps block; pictures are made by
-an event loop between them.
+"""Exports a site: read, fetch and render, write, tidy. Blocking; the caller makes pictures on an event loop in between.
 
-1. `read`: every document, or what is known of it from an earlier run; gives the wants of all places, and writes what
-   wants nothing.
-2. the caller makes the pictures (`PictureFiles`).
-3. `write`: what pages load first, then the pages; a document that nothing has changed for is not looked at again.
-4. `finish`: what is no longer used is removed, and the state kept. After an interruption only the state is.
+1. `read` reads every document, or its record from an earlier run. It collects the wanted pictures and writes the
+   documents that want none.
+2. The caller makes the pictures (`PictureFiles`).
+3. `write` writes the files that pages load, then the pages. Unchanged documents are not read again.
+4. `finish` removes unused files and saves the state. After an interruption it only saves the state.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from proxy.source import Source
 
 Progress = Callable[[int], None]
 VERSION = "1"
-"""Part of the settings of every document: raise it when the same document is written otherwise."""
+"""Part of the settings of every document. Raise it when the output for the same document changes."""
 _CHANGED = "changed while it was exported; export again"
 _TOO_LONG = "longer than server.max_body, so it was copied and not read"
 
 
 @dataclass(slots=True)
 class WantedPictures:
-    """All wants by their sources, with the documents and first line of each."""
+    """All wanted pictures by source, with the documents of each and its first line there."""
 
     wants: dict[Source, dict[Want, None]] = field(default_factory=dict)
     places: dict[Source, list[DocumentLine]] = field(default_factory=dict)
 
     def add(self, path: str, wants: Iterable[tuple[int, Want]]) -> None:
-        """Take the wants of a document."""
+        """Add the wants of a document."""
         for line, want in wants:
             self.wants.setdefault(want.source, {})[want] = None
             places = self.places.setdefault(want.source, [])
@@ -67,7 +66,7 @@ class WantedPictures:
 
 
 class Export:
-    """One run over one site. `settings` is the text that changes when documents have to be read anew."""
+    """One run over one site. `settings` is a text that changes when documents must be read again."""
 
     def __init__(
         self, site: Site, output: Output, exporter: Exporter, *, settings: str, max_bytes: int
@@ -85,7 +84,7 @@ class Export:
         self.report = ExportReport(problems=list(site.problems), left_out=site.left_out)
 
     def read(self, progress: Progress) -> None:
-        """Find out what the documents of the site want; write those that want nothing.
+        """Collect the pictures that the documents of the site want; write the documents that want none.
 
         Raises:
             OutputError: the copy cannot be written.
@@ -101,7 +100,7 @@ class Export:
                 exported = self._exporter.export(data, path, {}, kind=kind)
                 record = PageRecord(digest, self._settings, exported.wants, exported.left)
                 if not exported.wants:
-                    # It depends on no picture: what it will be is known, and it need not be read twice.
+                    # The document depends on no picture, so write it now and do not read it twice.
                     record = self._put(path, exported, record, {})
             self._records[path] = record
             self.wanted.add(path, record.wants)
@@ -110,7 +109,7 @@ class Export:
         self.report.pictures = len(self.wanted.wants)
 
     def write(self, shown: Mapping[Want, ExportedFiles | None], progress: Progress) -> None:
-        """Write the files of the site; `shown` are the files of each want.
+        """Write the files of the site; `shown` maps each want to its files.
 
         Raises:
             OutputError: the copy cannot be written.
@@ -123,7 +122,7 @@ class Export:
                 self._copy(path)
 
     def finish(self) -> None:
-        """Remove what is no longer used, and keep the state; after an interruption only that."""
+        """Remove unused files and save the state. After an interruption only save the state."""
         state = self._output.state
         if not (self.report.interrupted or self._unreadable or self._site.unread):
             sources = {source.url for source in self.wanted.wants}
@@ -141,7 +140,7 @@ class Export:
                 yield path, kind
 
     def _data(self, path: str) -> bytes | None:
-        """Return the bytes of a document; None when it is too long, or cannot be read."""
+        """Return the bytes of a document, or None when it is too long or unreadable."""
         try:
             with os.fdopen(open_regular(self._site.files[path]), "rb") as reader:
                 data = reader.read(self._max_bytes + 1)
@@ -196,7 +195,7 @@ class Export:
 
 
 def _name_of(record: PageRecord, shown: Mapping[Want, ExportedFiles | None]) -> str:
-    """Return the text that changes when a document has other files to name."""
+    """Return a text that changes when a document must name other files."""
     digest = hashlib.sha256()
     for _, want in record.wants:
         files = shown.get(want)

@@ -1,8 +1,8 @@
-"""From options to the variants of a picture, and from these to the files that a page names. Pure.
+"""Chooses the variants of a picture for its options, and the files that a page names. Pure.
 
-For each width, what browsers that take AVIF, WebP or neither would get from the service. A format is offered when
-every width is there in it. Of drawings the service answers the smallest format, which may differ from width to width;
-then a format is made for all widths, and offered when it is smaller than what comes after it.
+For each width, browsers that accept AVIF, WebP or neither get what the service would answer. A format is offered when
+every width has it. For drawings the service answers the smallest format, which may differ from width to width. Then
+the missing widths are made too, and the format is offered when it is smaller than the next one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ NAME_DIGITS = 32
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """One width of a picture: its transform, and how wide the result is, 0 when that is not known.
+    """One width of a picture: its transform and the width of the result, 0 when unknown.
 
-    result: equal for transforms that give the same picture, as every width above the original's does.
+    result: equal for transforms that give the same picture, such as all widths above the original's.
     """
 
     resolved: Resolved
@@ -40,10 +40,10 @@ class Sized:
 def widths_of(
     resolved: Resolved, facts: PictureFacts | None, *, spread: bool, widths: Collection[int], limits: Limits
 ) -> tuple[Sized, ...]:
-    """Return the widths to make of a picture, ascending; the last is what its options ask for.
+    """Return the widths to make of a picture, ascending; the last is the one in its options.
 
     Raises:
-        InvalidTransform: more is asked for than `limits` allow.
+        InvalidTransform: the options exceed `limits`.
     """
     if facts is None:
         return (Sized(resolved, 0, resolved),)
@@ -70,7 +70,7 @@ def widths_of(
 
 
 def wishes_of(sized: Sized, browsers: Sequence[Browser], *, untouched: bool) -> tuple[Wish, ...]:
-    """Return what each kind of browser wishes, the most compatible last; `untouched`: a drawing may stay one."""
+    """Return the wish of each kind of browser, the most compatible last. `untouched`: an SVG may stay unchanged."""
     resolved = sized.resolved
     if resolved.format != "auto":
         return (Wish(resolved, (resolved.format,)),)
@@ -79,7 +79,7 @@ def wishes_of(sized: Sized, browsers: Sequence[Browser], *, untouched: bool) -> 
 
 
 def lacking(wished: Sequence[Sequence[Wish]], outputs: Mapping[Wish, Output]) -> tuple[Wish, ...]:
-    """Return the wishes for formats that some widths have and others lack: of drawings the smallest answers."""
+    """Return the wishes for formats that only some widths have, as happens with drawings (see the module)."""
     found: list[Wish] = []
     for column in list(zip(*wished, strict=True))[:-1]:
         name = column[0].acceptable[0]
@@ -92,7 +92,7 @@ def lacking(wished: Sequence[Sequence[Wish]], outputs: Mapping[Wish, Output]) ->
 def shown_of(
     sizes: Sequence[Sized], wished: Sequence[Sequence[Wish]], outputs: Mapping[Wish, Output]
 ) -> tuple[ExportedFiles, dict[str, bytes]] | None:
-    """Return the files of a picture and their bytes by name; None when its full width cannot be shown at all."""
+    """Return the files of a picture and their bytes by name, or None when its full width could not be rendered."""
     bodies: dict[str, bytes] = {}
 
     def file(wish: Wish, sized: Sized) -> Candidate | None:
@@ -131,7 +131,7 @@ def shown_of(
 def _worthwhile(
     sizes: Sequence[Sized], wished: Sequence[Sequence[Wish]], outputs: Mapping[Wish, Output]
 ) -> tuple[Sequence[Sized], Sequence[Sequence[Wish]]]:
-    """Return the widths that weigh less than every wider one: made narrower, a drawing gains colours and bytes."""
+    """Return the widths with fewer bytes than every wider one. Shrinking a drawing adds colours and often bytes."""
     kept: list[int] = []
     least: list[int] = []
     for at in reversed(range(len(sizes))):
@@ -145,7 +145,7 @@ def _worthwhile(
 
 
 def _in_format(wish: Wish, name: str, outputs: Mapping[Wish, Output]) -> Wish | None:
-    """Return the wish whose answer is in a format: what a browser wishes, or that format alone."""
+    """Return the wish that is answered in format `name`: a browser's wish, or a wish for that format alone."""
     return next(
         (one for one in (wish, Wish(wish.resolved, (name,))) if _format(outputs.get(one)) == name), None
     )
@@ -156,7 +156,7 @@ def _format(output: Output | None) -> str:
 
 
 def original_of(body: bytes, facts: PictureFacts | None) -> tuple[ExportedFiles, dict[str, bytes]] | None:
-    """Return an original as the only file of a picture; None when browsers do not show its format."""
+    """Return the original as the only file of a picture, or None when browsers do not show its format."""
     name = sniff(body) or (facts.format if facts else "")
     if name not in _SHOWN_BY_BROWSERS:
         return None
@@ -165,6 +165,6 @@ def original_of(body: bytes, facts: PictureFacts | None) -> tuple[ExportedFiles,
 
 
 def candidate_of(body: bytes, name: str, width: int) -> Candidate:
-    """Return the file for bytes in a format: named by their digest."""
+    """Return the file for bytes in a format; it is named by their digest."""
     digest = hashlib.sha256(body).hexdigest()[:NAME_DIGITS]
     return Candidate(f"{digest}.{_EXTENSIONS.get(name, name)}", name, width, len(body))

@@ -1,7 +1,7 @@
-"""The copy of a site on disk: writing and removing, nothing but our own. Blocking; `put` from several threads.
+"""Writes and removes our own files in the copy of a site. Blocking; several threads may call `put`.
 
-A file that somebody changed since we wrote it, or that lay there before us, is left as it is and named. Files are
-written aside, in the folder of the state, and renamed. Links in the copy are never written through.
+A file that was changed since we wrote it, or that existed before, is left alone and reported. Files are written in the
+folder of the state and then renamed. Links in the copy are never followed for writing.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _LOCK = "export.lock"
 
 
 class OutputError(Exception):
-    """The copy cannot be written; the message says which file, and why."""
+    """The copy cannot be written; the message names the file and the reason."""
 
 
 class Output:
-    """The folder of an exported site, held by one run; use as a context manager.
+    """The folder of an exported site, locked by one run. Use as a context manager.
 
-    `waiting` is called once when another run holds it.
+    `waiting` is called once when another run holds the lock.
 
     Raises, on entering:
         StateError: the state cannot be read.
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be created or written.
     """
 
     def __init__(self, folder: Path, *, waiting: Callable[[], None] = lambda: None) -> None:
@@ -93,14 +93,14 @@ class Output:
             fcntl.flock(lock, fcntl.LOCK_EX)
 
     def save(self) -> None:
-        """Keep the state on disk."""
+        """Save the state to disk."""
         states.save(self.folder, self.state)
         if self._journal is not None:
             self._journal.close()
             self._journal = (self._aside / states.JOURNAL).open("ab", buffering=0)
 
     def is_ours(self, path: str) -> bool:
-        """Tell whether a file is there as we wrote it; for this run it counts as used."""
+        """Return whether a file exists as we wrote it, and mark it as used in this run."""
         record, status = self.state.files.get(path), self._status(path)
         if record is None or status is None or not _is_as_written(record, status):
             return False
@@ -109,19 +109,19 @@ class Output:
         return True
 
     def put(self, path: str, data: bytes) -> Put:
-        """Write a file, unless it is there with these bytes.
+        """Write a file, unless it exists with these bytes.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         return self._put(path, hashlib.sha256(data).hexdigest(), lambda file: file.write(data), ())
 
     def copy(self, path: str, source: Path) -> Put:
-        """Copy a file of the site, unless it is there with the same bytes.
+        """Copy a file of the site, unless it exists with the same bytes.
 
         Raises:
-            OSError: the site's file cannot be read.
-            OutputError: the copy's cannot be written.
+            OSError: the file of the site cannot be read.
+            OutputError: the file in the copy cannot be written.
         """
         with os.fdopen(open_regular(source), "rb") as reader:
             origin = _signature(os.fstat(reader.fileno()))
@@ -138,11 +138,11 @@ class Output:
             return self._put(path, digest, write, origin)
 
     def keep(self, path: str) -> None:
-        """Let what an earlier run wrote stay: it could not be looked at this time."""
+        """Keep a file of an earlier run whose original could not be read this time."""
         self._touched.add(path)
 
     def tidy(self) -> int:
-        """Remove what earlier runs wrote and this one did not use; return how many files."""
+        """Remove files of earlier runs that this one did not use; return their number."""
         count = 0
         for path in sorted({*self.state.files, *self.state.unfinished} - self._touched, reverse=True):
             record, status = self.state.files.pop(path, None), self._status(path)
@@ -197,7 +197,7 @@ class Output:
         )
 
     def _is_unchanged(self, path: str, record: FileRecord, status: os.stat_result) -> bool:
-        """Tell whether a file holds what we wrote; times differ after a check-out or a copy."""
+        """Return whether a file holds what we wrote. Times alone do not tell: a check-out or copy changes them."""
         if _is_as_written(record, status):
             return True
         return status.st_size == record.size and _digest_of_file(self.folder / path) == record.sha256
@@ -208,7 +208,7 @@ class Output:
         descriptor, temporary = tempfile.mkstemp(dir=self._aside, prefix=".imgmirror-", suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                # Held until it is closed or we are killed: tells `remove_stale` that somebody writes.
+                # The lock is held until we close the file or are killed. It tells `remove_stale` that we are writing.
                 with suppress(OSError):
                     fcntl.flock(file, fcntl.LOCK_EX)
                 write(file)
@@ -234,7 +234,7 @@ class Output:
             self.problems.append(Problem(path, reason))
 
     def _status(self, path: str) -> os.stat_result | None:
-        """Return the status of a regular file below real folders; None when there is none."""
+        """Return the status of a regular file whose folders are not links, or None."""
         target = self.folder / path
         try:
             for parent in list(PurePosixPath(path).parents)[:-1]:
@@ -246,7 +246,7 @@ class Output:
         return status if stat.S_ISREG(status.st_mode) else None
 
     def _make_folder(self, path: str) -> bool:
-        """Make the folders of a file; tell whether they are folders, and no links to some."""
+        """Create the folders of a file; return False when one of them is a link or not a folder."""
         for parent in reversed(list(PurePosixPath(path).parents)[:-1]):
             name = str(parent)
             if name in self._folders:

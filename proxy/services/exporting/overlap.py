@@ -1,4 +1,4 @@
-"""Whether a folder may take an exported site: by its real place, and by what lies in it. Blocking; reads only."""
+"""Checks by its real path and its content whether a folder may take an exported site. Reads only. Blocking."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from proxy.services.exporting.state import FOLDER, is_marked
 def overlap_problem(site: Path, out: Path, *, store: Path) -> str:
     """Return why `out` cannot take the copy of `site`; empty when it can.
 
-    Folders are compared as the disk knows them, so that neither links nor the case of letters hide that one lies in
-    the other.
+    Folders are compared by device and inode, so that neither links nor the case of letters hide that one contains the
+    other.
     """
     if not site.is_dir():
         return f"{site}: no such folder"

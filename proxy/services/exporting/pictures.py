@@ -1,4 +1,4 @@
-"""One picture of an exported site: its original kept or fetched, its files written into the copy. Event loop."""
+"""Makes one picture of an exported site: keeps or fetches the original, writes its files into the copy. Event loop."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True, slots=True)
 class ExportParts:
-    """What pictures are made with."""
+    """The parts that making pictures needs."""
 
     originals: KeptOriginals
     variants: PictureWay
@@ -61,7 +61,7 @@ class ExportParts:
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
-    """How pictures are made; `name` stands for all of it, the renderer's version included."""
+    """How pictures are made. `name` identifies all settings, including the renderer's version."""
 
     config: Config
     browsers: tuple[Browser, ...]
@@ -69,7 +69,7 @@ class ExportSettings:
 
     @property
     def name(self) -> str:
-        """The text that changes when files have to be made anew."""
+        """A text that changes when files must be made again."""
         render, presets = self.config.render, self.config.presets
         formats = [browser.name for browser in self.browsers]
         limits = (render.max_output_side, render.max_output_pixels, render.max_pixels, render.max_frames)
@@ -78,13 +78,13 @@ class ExportSettings:
 
     @property
     def limits(self) -> Limits:
-        """How large a result may be."""
+        """The limits on the size of a result."""
         return Limits(self.config.render.max_output_side, self.config.render.max_output_pixels)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
-    """What is rendered for a want: its widths, and for each what every kind of browser wishes."""
+    """The renders of a want: its widths, and the wish of every kind of browser for each."""
 
     sizes: tuple[Sized, ...]
     wished: list[tuple[Wish, ...]]
@@ -92,7 +92,7 @@ class ExportPlan:
 
 @dataclass(slots=True)
 class ExportedPictures:
-    """What became of the wants of all pictures. `instead`: options whose original went in, and the code of why."""
+    """The results for all wants. `instead`: options for which the original was exported, with the error code."""
 
     shown: dict[Want, ExportedFiles | None] = field(default_factory=dict)
     failures: dict[Want, WarmFailure] = field(default_factory=dict)
@@ -102,14 +102,14 @@ class ExportedPictures:
 
 
 class PictureFiles:
-    """Export one picture (a `Warmer`, so that origins take turns as when articles are warmed).
+    """Exports one picture. It is a `Warmer`, so that origins take turns as in warming.
 
-    1. A source that the policy does not serve is not fetched, and not shown.
-    2. A kept original is used as it is, however old; only a missing one, or one whose body is damaged, is fetched.
-    3. Files that an earlier run made of the same bytes under the same settings are there already.
-    4. Every width and format of all wants is made from one decode, and written.
-    5. Where none can be made, the original goes in, if browsers show it.
-    6. What cannot be had any more, but was exported before, stays as it was.
+    1. A source that the policy does not serve is neither fetched nor shown.
+    2. A kept original is used whatever its age. Only a missing or damaged one is fetched.
+    3. Files that an earlier run made from the same bytes with the same settings are reused.
+    4. Every width and format of all wants is made from one decode and written.
+    5. When nothing can be rendered, the original is exported if browsers show its format.
+    6. A picture that is no longer available but was exported before stays unchanged.
     """
 
     def __init__(
@@ -127,14 +127,14 @@ class PictureFiles:
         self.made = ExportedPictures()
 
     def wants_pauses(self, origin: str) -> bool:
-        """Tell whether the robots.txt of `origin`, if it was read, asks for pauses."""
+        """Return whether the robots.txt of `origin`, if it was read, asks for pauses."""
         return self._parts.wants_pauses(origin)
 
     def stop(self) -> None:
-        """Change nothing: what is under way waits for no later moment."""
+        """Do nothing: exporting never waits for a retry."""
 
     async def warm(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
-        """Return what became of a picture; never raises because of an origin."""
+        """Export a picture and return the outcome. Origins never cause an exception."""
         wants = self._wants[work.source]
         try:
             self._parts.admit(work.source)
@@ -161,7 +161,7 @@ class PictureFiles:
     def _from_before(
         self, work: PictureToWarm, wants: tuple[Want, ...], failure: WarmFailure
     ) -> WarmOutcome | None:
-        """Return the outcome of a picture that is gone, but all of whose files an earlier run wrote."""
+        """Return the outcome of a picture that is gone, if an earlier run wrote all of its files."""
         record = self._output.state.pictures.get(work.source.url)
         if record is None or not all(want in record.shown for want in wants):
             return None
@@ -190,7 +190,7 @@ class PictureFiles:
         return WarmOutcome(work, kept)
 
     async def _kept(self, work: PictureToWarm) -> Obtained | None:
-        """Return what is kept of a picture, under a wrapper's own address too; None when there is nothing sound."""
+        """Return the kept original, also one under a wrapper's own address; None when there is none undamaged."""
         for source in (work.source, *work.written):
             look = await self._parts.originals.look(source)
             if look.known is None or (look.known.body is None and not await self._is_sound(look.known)):
@@ -241,7 +241,7 @@ class PictureFiles:
     async def _made(
         self, source: Source, obtained: Obtained, wants: tuple[Want, ...]
     ) -> dict[Want, ExportedFiles | None]:
-        """Return the files of wants, made from one decode and written."""
+        """Make the files of all wants from one decode, write and return them."""
         facts = PictureFacts.from_dict(obtained.entry.picture) if obtained.entry.picture else None
         body = await self._body(obtained) if obtained.entry.media_type == MEDIA_TYPES["svg"] else None
         passive = body is not None and is_passive(body)
@@ -259,7 +259,7 @@ class PictureFiles:
                         widths=self._settings.config.rewrite.widths,
                         limits=self._settings.limits,
                     )
-                    # Of transforms with one result the first is rendered, for all of them.
+                    # Render transforms with the same result only once.
                     sizes = tuple(results.setdefault(one.result, one) if one.result else one for one in sizes)
                     wished = [wishes_of(one, self._settings.browsers, untouched=passive) for one in sizes]
                     plans[want] = ExportPlan(sizes, wished)
@@ -285,10 +285,10 @@ class PictureFiles:
         return found
 
     def _resolved(self, want: Want, *, is_svg: bool, passive: bool) -> Resolved | None:
-        """Return what is to be rendered for a want; None when the original's own bytes are wanted."""
+        """Return the transform of a want, or None when it wants the original's own bytes."""
         if want.options.partition("@")[0] != ORIGINAL:
             return Transform.parse(want.options).resolved(self._settings.config.presets)
-        # A drawing that acts is drawn, whatever was asked for.
+        # An SVG with active content is always rendered.
         return Resolved() if is_svg and not passive else None
 
     async def _outputs(
@@ -322,7 +322,7 @@ class PictureFiles:
 
 
 def _error(plan: ExportPlan | None, outputs: Mapping[Wish, RenderOutput]) -> MirrorError:
-    """Return why a want was not rendered, as far as its full width tells."""
+    """Return why the full width of a want was not rendered."""
     answers = (outputs.get(wish) for wish in reversed(plan.wished[-1])) if plan else ()
     found = next((answer for answer in answers if isinstance(answer, MirrorError)), None)
     return found or UnsupportedFormat("Browsers do not show it, and it cannot be rendered.")

@@ -1,4 +1,4 @@
-"""What an export amounts to: counts, dead pictures by place, and what somebody should look at. Pure values."""
+"""Sums up an export: counts, dead pictures by place, and notes that need attention. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proxy.services.exporting.walk import Problem
 
 @dataclass(frozen=True, slots=True)
 class DocumentLine:
-    """A line of a document; `path` is its place in the site."""
+    """A line of a document; `path` is relative to the site."""
 
     path: str
     line: int
@@ -19,7 +19,7 @@ class DocumentLine:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A picture that keeps its address: the documents that show it, the first line of each, and why it is not there."""
+    """A picture that was not exported and keeps its address: the documents that show it, their lines, the reason."""
 
     source: str
     places: tuple[DocumentLine, ...]
@@ -29,7 +29,7 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something at a place. `on_purpose` is false when a person has to look at it."""
+    """A note about a place. `on_purpose` is false when it needs attention."""
 
     place: DocumentLine
     text: str
@@ -39,7 +39,7 @@ class Note:
 
 @dataclass(slots=True)
 class ExportReport:
-    """Collects what was done. interrupted: a signal ended the run."""
+    """Collects the results of a run. interrupted: a signal ended it."""
 
     documents: int = 0
     files: int = 0
@@ -64,7 +64,7 @@ class ExportReport:
         return not (self.dead or self.problems or self.interrupted or any(self.unfinished()))
 
     def unfinished(self) -> Iterator[Note]:
-        """Yield the notes that a person has to look at."""
+        """Yield the notes that need attention."""
         return (note for note in self.notes if not note.on_purpose)
 
     def counts(self) -> dict[str, int]:

@@ -1,8 +1,7 @@
-"""What earlier runs wrote into an exported site: `.imgmirror/export.json` in it, and a journal beside that. Blocking.
+"""Records in `.imgmirror/export.json` and a journal what runs wrote into an exported site. Blocking.
 
-The state is also the marker that makes a folder ours. It is replaced by rename at the end of a run. While a run
-writes, each path stands in the journal before its file does: after a kill, the next run knows which files are ours
-though the state does not name them.
+The state file also marks a folder as ours. It is replaced by rename at the end of a run. A run adds each path to the
+journal before it writes the file, so that after a kill the next run knows our files that the state does not list.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ _KIND = "export"
 
 
 class StateError(Exception):
-    """A state that cannot be read; the message says which file, and what to do."""
+    """The state cannot be read; the message names the file and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file as we wrote it. `origin` tells whether the site's file of that name is still the same: size and times."""
+    """A file as we wrote it. `origin` has size and times of the site's file, to tell whether it has changed."""
 
     sha256: str
     size: int
@@ -42,7 +41,7 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class PageRecord:
-    """A document of the site: its digest, under which settings it was read, what it wants, and the files of that."""
+    """A document of the site: its digest, the settings it was read with, its wants, and their files."""
 
     sha256: str
     settings: str
@@ -62,7 +61,7 @@ class PictureRecord:
 
 @dataclass(slots=True)
 class State:
-    """Everything that earlier runs wrote; `unfinished` are paths of a run that did not come to its end."""
+    """Everything that earlier runs wrote. `unfinished` holds the paths of a run that was interrupted."""
 
     files: dict[str, FileRecord] = field(default_factory=dict)
     pages: dict[str, PageRecord] = field(default_factory=dict)
@@ -71,15 +70,15 @@ class State:
 
 
 def is_marked(folder: Path) -> bool:
-    """Tell whether a folder holds an exported site."""
+    """Return whether a folder holds an exported site."""
     return (folder / FOLDER / NAME).is_file()
 
 
 def load(folder: Path) -> State:
-    """Return the state of an exported site, an empty one where there is none.
+    """Return the state of an exported site, empty when there is none.
 
     Raises:
-        StateError: it cannot be read, or a newer version wrote it.
+        StateError: the state cannot be read, or a newer version wrote it.
     """
     path = folder / FOLDER / NAME
     try:
@@ -103,10 +102,10 @@ def _read(content: dict[str, Any]) -> State:
 
 
 def save(folder: Path, state: State) -> None:
-    """Replace the state, and empty the journal: everything it names is in the state now.
+    """Replace the state and empty the journal, whose paths the state now lists.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the state cannot be written.
     """
     content = {
         "imgmirror": _KIND,
@@ -123,7 +122,7 @@ def save(folder: Path, state: State) -> None:
 
 
 def is_inside(name: str) -> bool:
-    """Tell whether a path of a state stays below the folder: a state comes with the copy, whoever made it."""
+    """Return whether a path of a state stays below the folder. The state is untrusted: it comes with the copy."""
     parts = PurePosixPath(name).parts
     return (
         bool(parts)
@@ -143,7 +142,7 @@ def _journaled(folder: Path) -> Iterator[str]:
         try:
             name = json.loads(line)
         except ValueError:
-            # The last line of a run that was killed.
+            # A killed run left its last line incomplete.
             continue
         if isinstance(name, str):
             yield name
@@ -179,7 +178,7 @@ def _page(item: list[Any]) -> PageRecord:
 
 
 def shown_json(shown: ExportedFiles) -> list[Any]:
-    """Return the files of a want as JSON holds them."""
+    """Return the files of a want as JSON values."""
     return [
         [[list(asdict(file).values()) for file in files] for files in shown.offers],
         [list(asdict(file).values()) for file in shown.plain],

@@ -1,7 +1,7 @@
-"""Whether a drawing may lie on a static host as it is: opened as a page there, its scripts would be the site's. Pure.
+"""Decides whether an SVG may be published unchanged. Opened as a page, its scripts would run as the site's. Pure.
 
-The service answers drawings with a sandboxing policy; a static host does not. What is active, or cannot be read as
-browsers read it, is exported as a picture of pixels. The reader is expat, without entities.
+The service sends a sandboxing policy with an SVG; a static host does not. An SVG that has active content, or that we
+cannot parse as browsers do, is exported as a raster picture. The parser is expat, without entities.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _HARMLESS = ("#", "http://", "https://", "data:image/")
 
 
 class _ActiveError(Exception):
-    """Something that acts was found."""
+    """The SVG has active content."""
 
 
 def is_passive(body: bytes) -> bool:
-    """Tell whether a drawing holds nothing that acts: scripts, handlers, other documents, links that run."""
+    """Return whether an SVG has no active content: scripts, handlers, other documents, script links."""
     if len(body) > MAX_BYTES:
         return False
     parser = expat.ParserCreate(namespace_separator=" ")

@@ -1,7 +1,7 @@
-"""What a built site holds: its regular files by their paths below its root. Blocking; reads folders only.
+"""Lists the regular files of a built site by their paths below its root. Reads folders only. Blocking.
 
-Nothing is passed over but what is no part of a site: the folders of version control and our own journal. Links are
-followed inside the site; one that leads out of it, or back into its own folder, is named and not followed.
+Only version control folders and our own journal are skipped. Links are followed inside the site. A link that leads out
+of the site, or back into its own folder, is reported and not followed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_DEPTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A path of the site or of the copy, and what is wrong with it."""
+    """A problem with a path of the site or of the copy."""
 
     path: str
     reason: str
@@ -30,9 +30,9 @@ class Problem:
 
 @dataclass(slots=True)
 class Site:
-    """The files of a site by their paths, in order, where each is read; what is not taken, and what is not of it.
+    """The files of a site by path, in order, with the file to read for each; the problems, and the skipped paths.
 
-    unread: the folders that could not be looked into.
+    unread: the folders that could not be listed.
     """
 
     root: Path
@@ -43,7 +43,7 @@ class Site:
 
 
 def walk(root: Path) -> Site:
-    """Return what lies below `root`, a folder.
+    """List the site below the folder `root`.
 
     Raises:
         OSError: the root cannot be read.
@@ -62,7 +62,7 @@ class _SiteWalk:
         self._real = real
 
     def folder(self, folder: Path, prefix: str, *, linked: bool) -> None:
-        """Take what lies in a folder; `linked`: a link led here."""
+        """Add the files of a folder. `linked`: the folder was reached by a link."""
         if prefix.count("/") > MAX_DEPTH:
             self._say(prefix, f"more than {MAX_DEPTH} folders deep; left out")
             return
@@ -112,5 +112,5 @@ class _SiteWalk:
 
 
 def documents(site: Site) -> Iterator[str]:
-    """Yield the paths of a site in the order in which they are written: what pages load comes before them."""
+    """Yield the paths of a site in the order of writing: files that pages load come before the pages."""
     yield from sorted(site.files, key=lambda path: (path.endswith((".html", ".htm", ".xhtml")), path))

@@ -1,1 +1,1 @@
-"""Stores moved: packed into archives, and unpacked from them."""
+"""Moving stores: packing them into archives and unpacking archives into them."""

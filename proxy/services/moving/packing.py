@@ -1,7 +1,7 @@
-"""Packing: everything that is kept into one archive, beside a running service. Runs on the event loop of the command.
+"""Packs a store into one archive while a service may be running. Runs on the event loop of the command.
 
-What is purged meanwhile is not in it, what changes is in it as it was at one moment. A body is compared with its digest
-before it is written: a pack never carries damage as if it were whole.
+Sources purged meanwhile are left out. Sources that change meanwhile are packed as they were at one moment. A body is
+compared with its digest before it is written, so that a pack never contains a damaged one.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class PackReport:
-    """What was packed. damaged: sources whose present bytes are missing or not as they were kept: not in the pack.
+    """What was packed. damaged: sources left out because their current bytes are missing or do not match the digest.
 
-    versions_left_out: older bytes of which the same is true. bodies, body_bytes: those written, each once.
+    versions_left_out: older versions left out for the same reason. bodies, body_bytes: bodies written, each once.
     """
 
     entries: int = 0
@@ -48,7 +48,7 @@ class PackReport:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to pack: with `wants`, only sources it is true for; which articles; blocks, or none."""
+    """What to pack: the sources for which `wants` is true (all without it), which articles, and whether blocks."""
 
     wants: Callable[[str], bool] | None = None
     articles: tuple[KeptArticle, ...] = ()
@@ -56,10 +56,10 @@ class Selection:
 
 
 def open_writer(target: Path) -> ArchiveWriter:
-    """Return a writer of the kind that the name tells: a WARC file, else a folder.
+    """Return a writer for the archive type that the file name implies: a WARC file, else a folder.
 
     Raises:
-        OSError: it cannot be begun, or there is something of that name.
+        OSError: the target cannot be created, or it exists already.
     """
     has_content = any(target.iterdir()) if target.is_dir() else target.exists()
     if has_content:
@@ -68,16 +68,16 @@ def open_writer(target: Path) -> ArchiveWriter:
 
 
 class Packing:
-    """Write entry after entry; the archive has its name only when all of it is there."""
+    """Writes entry after entry. The archive gets its final name only when it is complete."""
 
     def __init__(self, kept: Originals) -> None:
         self._kept = kept
 
     async def pack(self, target: Path, selection: Selection, progress: Progress) -> PackReport:
-        """Pack what is selected.
+        """Pack the selection.
 
         Raises:
-            OSError: the target cannot be written; nothing is left of it.
+            OSError: the target cannot be written; the partial archive is removed.
         """
         writer = await asyncio.to_thread(open_writer, target)
         report = PackReport()
@@ -104,7 +104,7 @@ class Packing:
     async def _one(self, entry: Entry, writer: ArchiveWriter, report: PackReport) -> None:
         if await asyncio.to_thread(self._written, entry, writer, report):
             return
-        # Purged, changed or damaged: the entry as it is now tells which.
+        # The entry was purged, changed or damaged; its current state tells which.
         now = await self._kept.get(entry.source)
         if now is None or (now != entry and await asyncio.to_thread(self._written, now, writer, report)):
             return
@@ -114,7 +114,7 @@ class Packing:
     # In a thread
 
     def _written(self, entry: Entry, writer: ArchiveWriter, report: PackReport) -> bool:
-        """Write an entry; return False when its present body is not as it was kept."""
+        """Write an entry; return False when its current body does not match its digest."""
         with contextlib.ExitStack() as stack:
             bodies = {}
             for digest in entry.digests:
@@ -145,7 +145,7 @@ class Packing:
 
 
 def _digest(reader: BinaryIO) -> tuple[str, int]:
-    """Return digest and size of an open file, which is then at its start again."""
+    """Return the digest and size of an open file, and rewind it."""
     digest, size = hashlib.sha256(), 0
     while piece := reader.read(_PIECE_BYTES):
         digest.update(piece)

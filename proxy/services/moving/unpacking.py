@@ -1,8 +1,8 @@
-"""Unpacking: archives into the store, beside a running service. Runs on the event loop of the command.
+"""Unpacks archives into the store while a service may be running. Runs on the event loop of the command.
 
-Packs of ours come in as they were: entries, versions, articles, blocks. Of other archives the pictures come in, each
-judged as a download is: type by its bytes, full decode in a render process. Each original is kept as durably as a
-fetched one, one after the other, so an interrupted run leaves whole originals and can be done again.
+Our own packs are restored in full: entries, versions, articles, blocks. From other archives we take the pictures and
+check each like a download: its type by its bytes, a full decode in a render process. Originals are stored one after
+the other, as durably as fetched ones. An interrupted run leaves only complete originals and can be repeated.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ log = logging.getLogger(__name__)
 
 MAX_LISTED = 1000
 MAX_DEFERRED = 100_000
-"""Revisits whose capture has not come yet."""
+"""Limit on the revisit records that wait for their capture."""
 
 LOOPBACK = "127.0.0.1"
-"""What every name under `localhost` stands for (RFC 6761 §6.3)."""
+"""The address of every name under `localhost` (RFC 6761 §6.3)."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -65,11 +65,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class UnpackReport:
-    """What came in. new: sources that were not kept before; changed: those that have another version now, in history
-    or in its place; same: those that were kept as they are. skipped, refused: how many records, by reason.
+    """What was unpacked. new: sources that were not kept before. changed: sources that gained a version, as the current
+    one or in their history. same: sources that did not change. skipped, refused: numbers of records by reason.
 
-    refused_sources: the first thousand, by source. versions_left_out: of packs, older bytes that did not come whole.
-    broken: archives that could not be read to their end, and why.
+    refused_sources: the first thousand, by source. versions_left_out: older versions that were damaged in a pack.
+    broken: archives that could not be read to their end, with the reason.
     """
 
     new: int = 0
@@ -86,13 +86,13 @@ class UnpackReport:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing that should have come in is missing."""
+        """Whether everything that should be unpacked was."""
         return not (self.refused or self.broken or self.versions_left_out)
 
 
 @dataclass(frozen=True, slots=True)
 class UnpackingParts:
-    """What unpacking works with."""
+    """The parts that unpacking needs."""
 
     kept: Originals
     pool: RenderPool
@@ -102,15 +102,15 @@ class UnpackingParts:
 
 
 class Unpacking:
-    """Take the items of archives, one after the other.
+    """Stores the items of archives, one after the other.
 
-    1. An entry of ours: its bodies agree with their digests (the reader saw to that), its type with its bytes. It
-       is united with what is kept of the source; the one confirmed last is the present one.
-    2. A capture: the checks of a download. What is kept of the source stays the present one, the capture is history.
-       A proxy's copy is that of the source in its address, and says where it came from.
-    3. A revisit: the bytes of the capture it names, which may come later: those wait until the end.
-    4. What comes from an address that may not be fetched from is refused.
-    5. A full store ends the run; what is refused for itself does not.
+    1. An entry of our own pack: the reader has compared the bodies with their digests; the type must match the bytes.
+       The entry is merged with the kept one; the version confirmed last becomes the current one.
+    2. A capture passes the checks of a download. A kept original stays current, and the capture becomes history.
+       A proxy's copy is stored under the source in its address, with a note of where it came from.
+    3. A revisit uses the bytes of the capture that it names. If that capture comes later, the revisit waits for it.
+    4. An item from an address that may not be fetched from is refused.
+    5. A full store ends the run. The refusal of a single item does not.
     """
 
     def __init__(self, parts: UnpackingParts) -> None:
@@ -120,10 +120,10 @@ class Unpacking:
         self._deferred: list[Revisit] = []
 
     async def unpack(self, paths: list[Path], progress: Progress) -> UnpackReport:
-        """Bring in what the archives hold.
+        """Unpack all archives into the store.
 
         Raises:
-            StoreFull, StoreUnwritable: the store takes nothing more; what came in before stands.
+            StoreFull, StoreUnwritable: the store accepts nothing more; items stored before remain.
             OSError: an archive cannot be read.
         """
         for path in paths:
@@ -268,7 +268,7 @@ class Unpacking:
             self._deferred.append(item)
 
     async def _resolved(self, item: Revisit) -> bool:
-        """Note that a source gave bytes that are kept already; return False when they are not known (yet)."""
+        """Record that a source gave bytes that are kept already; return False when we do not have them (yet)."""
         url = self._source(item.url).url
         known = self._captured.get(item.digest.lower()) if item.digest else None
         if known is None and not item.digest:
@@ -298,13 +298,13 @@ class Unpacking:
         return (entry.source, entry.body_sha256) if entry else None
 
     def _source(self, url: str) -> Source:
-        """Return the source that an address shows, whatever proxy it leads through."""
+        """Return the source behind an address, with any proxy's wrapper removed."""
         source = self._parts.unwrapper.opened(Source.parse(url))[0]
         self._require_reachable(source)
         return source
 
     def _require_reachable(self, source: Source) -> None:
-        """Refuse an address that may not be fetched from; names are looked up by nobody here."""
+        """Refuse an address that may not be fetched from. Host names are not resolved."""
         host = LOOPBACK if source.host.rpartition(".")[2] == "localhost" else source.host
         if is_address(host) and prohibited_text(host.strip("[]"), self._parts.fetch.allow_networks):
             raise Refused("prohibited_address")
@@ -321,10 +321,10 @@ class Unpacking:
 
 
 def open_reader(path: Path, parts: UnpackingParts) -> ArchiveReader:
-    """Return a reader of the kind that the name tells.
+    """Return a reader for the archive type that the file name implies.
 
     Raises:
-        OSError: there is nothing that can be read.
+        OSError: the archive cannot be opened.
     """
     if path.is_dir():
         if not (path / MANIFEST).is_file():
@@ -339,7 +339,7 @@ def open_reader(path: Path, parts: UnpackingParts) -> ArchiveReader:
 
 @asynccontextmanager
 async def _items(reader: ArchiveReader) -> AsyncIterator[Callable[[], Awaitable[Item | None]]]:
-    """Yield what gives the next item, None at the end. One thread reads, so it can be closed wherever that is."""
+    """Yield functions that return the next item, None at the end. One thread reads, so closing is safe at any item."""
     loop = asyncio.get_running_loop()
     iterator = reader.items()
     with ThreadPoolExecutor(1, thread_name_prefix="archive") as thread:
@@ -350,14 +350,14 @@ async def _items(reader: ArchiveReader) -> AsyncIterator[Callable[[], Awaitable[
 
 
 def _provenance(item: Capture, source: Source, moment: float) -> Mapping[str, Any] | None:
-    """Return where a proxy's copy came from; None for what the source itself gave."""
+    """Return where a proxy's copy came from; None for a capture of the source itself."""
     if Source.parse(item.url) == source:
         return None
     return {"from": "wrapper", "url": item.url, "captured_at": moment}
 
 
 def _require_sound(entry: Entry) -> None:
-    """Refuse an entry that no store of ours could have written, whatever its pack says."""
+    """Refuse an entry that our store could not have written."""
     if Source.parse(entry.source).url != entry.source:
         raise Refused("unreadable")
     texts = (entry.final_url, entry.media_type, *(part for pair in entry.headers for part in pair))
@@ -366,5 +366,5 @@ def _require_sound(entry: Entry) -> None:
 
 
 def _is_kind_of(found: str, said: str) -> bool:
-    """Whether bytes that look like `found` may be called `said`: programs of other versions may know finer types."""
+    """Return whether bytes detected as `found` may be labelled `said`. Another version may know more specific types."""
     return found == said or (found.partition("/")[0] == said.partition("/")[0] and found != "text/html")

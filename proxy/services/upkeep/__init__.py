@@ -1,1 +1,1 @@
-"""What an owner asks of a store: purge, repair, count by origin and article."""
+"""Maintenance of a store: purging, repairing, and counting by origin and article."""

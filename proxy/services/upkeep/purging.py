@@ -1,7 +1,7 @@
-"""Purging: delete kept originals on request, by source, origin, article or date; the only way anything kept goes.
+"""Deletes kept originals on request, by source, origin, article or date. Nothing else deletes an original.
 
-Runs on the event loop of a worker or of the command; true for every process when it returns, because the store
-changes the generation of each source, which all memories compare.
+A purge applies to every process when it returns: the store changes the generation of each source, and every memory
+cache compares it. Runs on the event loop of a worker or of the command.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from proxy.errors import InvalidRequest, InvalidSource, QueueFull
 from proxy.source import Source, origin_of
 
 MAX_REFUSED = 16
-"""Sources that the disk may refuse before a purge gives up: one file may be stuck, a whole disk need not be tried."""
+"""Sources that the disk may refuse before a purge gives up. One stuck file is no reason to stop; a dead disk is."""
 
 NAMED = 3
-"""Sources named in the message of a purge that was refused."""
+"""How many sources the message of a refused purge names."""
 
 Progress = Callable[[int], None]
 """Called with the number of sources looked at."""
@@ -34,11 +34,11 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class PurgeWish:
-    """What to purge: one of source, origin and article at most, and when their bytes came (unix seconds).
+    """What to purge: at most one of source, origin and article, and limits on the time of download.
 
-    before, since: only originals (with `history`: versions) whose bytes came before, or not before, that moment.
-    history: leave the present original and delete older versions: those that were displaced, or set aside, more than
-    `older_than_seconds` ago; of each source the `keep` newest stay. `block` refuses the sources for good.
+    before, since: only originals (with `history`: versions) fetched before, or not before, that moment (unix seconds).
+    history: keep the current original and delete older versions that were displaced, or set aside, more than
+    `older_than_seconds` ago; the `keep` newest of each source stay. `block` refuses the sources for good.
     """
 
     source: str | None = None
@@ -54,17 +54,17 @@ class PurgeWish:
 
     @property
     def has_date(self) -> bool:
-        """Whether the moment matters when bytes came."""
+        """Whether the time of download is limited."""
         return self.before is not None or self.since is not None
 
     def came_then(self, fetched_at: float) -> bool:
-        """Whether bytes that came at that moment are meant."""
+        """Return whether bytes fetched at that moment are to be purged."""
         return (self.before is None or fetched_at < self.before) and (
             self.since is None or fetched_at >= self.since
         )
 
     def problem(self) -> str:
-        """Return what is wrong with the request, or an empty text."""
+        """Return what is wrong with the wish, or an empty text."""
         named = sum(value is not None for value in (self.source, self.origin, self.article))
         by_history = self.older_than_seconds is not None or self.keep is not None
         if named > 1:
@@ -83,7 +83,7 @@ class PurgeWish:
 def wanted(
     *, before: str | None = None, since: str | None = None, older_than: str | None = None, **others: Any
 ) -> PurgeWish:
-    """Return what is wanted, dates and ages given as text: `2024-01-31`, `2024-01-31T12:00:00+01:00`, `90d`.
+    """Build a `PurgeWish` from dates and ages as text: `2024-01-31`, `2024-01-31T12:00:00+01:00`, `90d`.
 
     Raises:
         ValueError: a date or an age cannot be read, or `keep` is negative.
@@ -108,9 +108,9 @@ def _moment(text: str, *, name: str) -> float:
 
 @dataclass(slots=True)
 class PurgeReport:
-    """purged: sources whose original is gone; shared: those left because another article uses them.
+    """purged: sources whose original was deleted; shared: sources left because another article uses them.
 
-    versions: with `history`, how many are gone, of the sources in `purged`.
+    versions: with `history`, how many versions of the sources in `purged` were deleted.
     """
 
     purged: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ class PurgeReport:
 
 
 class PurgeRefused(QueueFull):
-    """The disk, or a lock, refused a part of a purge; `report` says what was done all the same."""
+    """The disk or a lock refused part of a purge; `report` says what was purged nevertheless."""
 
     retry_after_seconds = 60
 
@@ -138,16 +138,16 @@ class PurgeRefused(QueueFull):
 
 
 class Purging:
-    """Purge what is wanted.
+    """Purges sources.
 
-    1. The sources are listed: one, those of an origin, those of an article that no other known article uses, or
-       all of them; those of a wrong date are left out.
-    2. Each is blocked first when that is asked for, so that nothing fetches it again in between.
-    3. Its entry goes, its body with the last entry that has it, then the variants of that body.
-    4. Remembered failures are forgotten as well: who purges wants the next request to ask. So is an article whose
-       pictures were purged, until `warm` or `rewrite` meets it again.
-    A source that the disk refuses is passed by, and an article of such a source is not forgotten.
-    With `history` 2. and 3. are: older versions leave the entry, then the bodies that no other entry has.
+    1. List the sources: one, those of an origin, those of an article that no other known article uses, or all;
+       leave out those outside the dates.
+    2. With `block`, block each source first, so that nothing fetches it again in between.
+    3. Delete its entry, its body unless another entry has it, then the variants of that body.
+    4. Forget remembered failures, so that the next request asks the origin. Forget an article whose pictures were
+       purged, until `warm` or `rewrite` reads it again.
+    A source that the disk refuses is skipped, and its article is not forgotten.
+    With `history`, steps 2 and 3 delete older versions from the entry, then the bodies that no other entry has.
     """
 
     def __init__(
@@ -166,13 +166,13 @@ class Purging:
         self._now = now
 
     async def purge(self, wanted: PurgeWish, progress: Progress = lambda _done: None) -> PurgeReport:
-        """Delete, or with `dry_run` say what would be deleted.
+        """Delete the wanted sources, or with `dry_run` report what would be deleted.
 
         Raises:
-            InvalidRequest: `PurgeWish.problem`.
-            InvalidSource, SourceNotAllowed: the source or origin cannot be read.
-            PurgeRefused: the disk refused; it says what was purged and what was not.
-            StoreUnreadable: what is kept cannot be listed.
+            InvalidRequest: `PurgeWish.problem` found one.
+            InvalidSource, SourceNotAllowed: the source or origin is invalid.
+            PurgeRefused: the disk refused part of it; the error carries the report.
+            StoreUnreadable: the store cannot be listed.
         """
         if problem := wanted.problem():
             raise InvalidRequest(problem)
@@ -186,7 +186,7 @@ class Purging:
             except CacheError as error:
                 refused.append(url)
                 reason = str(error) if isinstance(error, NotKept) else "it cannot be read or locked now"
-                # Another program may hold a lock for long, and a disk that refuses this often refuses everything.
+                # Give up on a lock, which another program may hold for long, and on a disk that refuses this often.
                 if not isinstance(error, NotKept) or len(refused) == MAX_REFUSED:
                     raise PurgeRefused(report, refused, reason, all_tried=False) from error
             done += 1
@@ -211,7 +211,7 @@ class Purging:
             way = self.unwrapper.way(Source.parse(wanted.source))
             yield way.source.url
             for source in way.written:
-                # Kept before the grammar of its address was known.
+                # The picture was stored under the wrapper's own address before we knew the wrapper's grammar.
                 if await self._kept.get(source.url) is not None:
                     yield source.url
         elif wanted.article is not None:
@@ -241,12 +241,12 @@ class Purging:
         return await self._kept.purge(url)
 
     async def _forget(self, wanted: PurgeWish, report: PurgeReport) -> None:
-        """Forget the failures of sources that are in no list because nothing of them is kept, and what an article used.
+        """Forget the failures of sources that are not listed because nothing of them is kept, and the article's uses.
 
         Failures of a source and of an article's sources are forgotten with their purge.
         """
         if wanted.article is not None and not wanted.has_date:
-            # Else what two articles share could never be purged with the second one.
+            # Otherwise a picture that two articles share could never be purged with the second one.
             try:
                 await self._articles.forget(wanted.article)
             except NotKept as error:
@@ -273,11 +273,11 @@ class Purging:
 
 
 def _versions_to_go(entry: Entry, wanted: PurgeWish, *, now: float) -> frozenset[str]:
-    """Return the digests of the versions of an entry that `wanted` means; the history stands newest first."""
+    """Return the digests of the versions of an entry that `wanted` selects. The history is ordered newest first."""
     chosen = set()
     displaced_at = entry.fetched_at
     for number, item in enumerate(entry.history):
-        # Bytes that never were the present ones became history when they came.
+        # Bytes that were never current became history when they were fetched.
         since = item.fetched_at if item.note else displaced_at
         displaced_at = displaced_at if item.note else item.fetched_at
         old_enough = wanted.older_than_seconds is None or now - since >= wanted.older_than_seconds
@@ -289,6 +289,6 @@ def _versions_to_go(entry: Entry, wanted: PurgeWish, *, now: float) -> frozenset
 def _origin(text: str) -> str:
     source = Source.parse(text)
     if source.target != "/":
-        # Whoever writes a path means less than the whole origin, and what is purged may be the only copy.
+        # An operator who gives a path means less than the whole origin, and a purge may delete the only copy.
         raise InvalidSource("An origin has no path and no query: write https://host or https://host:port.")
     return source.origin

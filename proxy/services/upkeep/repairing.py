@@ -1,7 +1,8 @@
-"""Repairing: fetch again what a verification found wrong. Runs on the event loop of the command.
+"""Fetches originals again that a verification found damaged or missing. Runs on the event loop of the command.
 
-An origin, or where `Recovery` may look when it is dead, has the only other copy there is: what neither gives, and what
-only a history names, stays wrong and is said. Origins are asked as `warm` asks them: in turn, with their pauses.
+The only other copy is at the origin or, when the origin is dead, at a place that `Recovery` may ask. Originals that
+neither gives, and older versions, cannot be repaired and are reported. Origins are asked in turn, with their pauses,
+as `warm` does.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from proxy.services.warm.warming import NOT_KEPT
 from proxy.source import Source
 
 IN_HISTORY = "in_history"
-"""Why a source is not asked: it is older bytes of it that are wrong, and origins give the present ones only."""
+"""The reason for not asking a source: only an older version is damaged, and origins give the current one only."""
 
 
 @dataclass(slots=True)
 class Repair:
-    """repaired: sources fetched again. failed: by source, the code that says why not. left: what is wrong still.
+    """repaired: sources fetched again. failed: by source, the error code. left: damage that remains.
 
-    recovered: by source, the address of the copy, of those repaired that their origin does not give any more.
+    recovered: by source, the address of the copy, for repaired sources whose origin no longer gives them.
     """
 
     repaired: list[str] = field(default_factory=list)
@@ -35,7 +36,7 @@ class Repair:
 
 
 class Repairing:
-    """Ask the origins of what is missing or damaged, one source after the other; each as policy allows."""
+    """Asks origins for missing or damaged originals, one source after the other, as far as the policy allows."""
 
     def __init__(self, originals: KeptOriginals, kept: Originals, admit: Callable[[Source], None]) -> None:
         self._originals = originals
@@ -43,7 +44,7 @@ class Repairing:
         self._admit = admit
 
     async def repair(self, report: VerifyReport, progress: Callable[[int], None]) -> Repair:
-        """Fetch again what `report` names, then look at it again."""
+        """Fetch the sources that `report` names, then verify them again."""
         repair = Repair()
         for number, url in enumerate(report.sources, start=1):
             code = await self._fetched_again(url, report, repair)

@@ -1,6 +1,6 @@
-"""Tally: what is kept, by origin and by article, and what looks like placeholders.
+"""Counts kept originals by origin and by article, and finds bytes that look like placeholders.
 
-Synchronous; fed one entry at a time. Holds one number for each picture that an article uses and for each body.
+Takes one entry at a time. Holds one number for each picture that an article uses and for each body. Synchronous.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ MAX_SUSPECTS = 100
 
 @dataclass(slots=True)
 class Share:
-    """One origin's or article's share: originals kept, their bytes, older versions and those set aside.
+    """The figures of one origin or article: originals kept, their bytes, older versions and those set aside.
 
-    missing: of an article, the sources it uses of which nothing is kept.
+    missing: for an article, the sources it uses that are not kept.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """Bytes that several sources of one origin give: a placeholder, or a picture with several addresses."""
+    """Bytes shared by several sources of one origin: a placeholder, or a picture with several addresses."""
 
     origin: str
     sha256: str
@@ -84,7 +84,7 @@ class Tally:
         return sorted(self._articles.values(), key=lambda share: (-share.bytes, share.name))
 
     def suspects(self) -> list[Suspect]:
-        """Return bytes that at least three sources of an origin give, the commonest first."""
+        """Return bytes shared by at least three sources of an origin, the most common first."""
         common = self._bodies.most_common(MAX_SUSPECTS)
         return [
             Suspect(origin, body.hex(), count)

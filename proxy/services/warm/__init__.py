@@ -1,1 +1,1 @@
-"""Warming: every picture of a set of articles, before the first visitor comes."""
+"""Warming: fetching and rendering every picture of a set of articles before the first visitor comes."""

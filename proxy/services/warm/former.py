@@ -1,7 +1,7 @@
-"""What articles pointed at before they were rewritten, by their journals. Synchronous; reads files.
+"""Reads from rewrite journals which wrapper addresses the articles used before. Synchronous; reads files.
 
-A rewritten article names the source only; its journal still knows the wrapper, which may have a copy of a picture
-whose origin is dead by now.
+A rewritten article names only the source. Its journal still names the wrapper, which may have a copy of a picture
+whose origin is dead.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from proxy.services.warm.warming import PictureToWarm
 from proxy.source import Source
 
 _IMAGE = re.compile(rb"\A!\[.*\]\([ \t]*<?([^\s<>]+?)>?(?:[ \t].*)?\)\Z", re.DOTALL)
-"""Markdown's image, which became a tag as a whole."""
+"""A Markdown image that the rewrite replaced by an HTML tag."""
 
 
 def with_former_bases(config: Config, paths: Iterable[Path]) -> Config:
-    """Return the configuration with the base URLs that journals around `paths` know added to the former ones."""
+    """Return the configuration with the base URLs in the journals around `paths` added to the former base URLs."""
     # Journals name articles without following links, so the paths are made absolute without resolving them.
     absolute = (Path(os.path.abspath(path)) for path in paths)  # noqa: PTH100 - see above
     urls = [base for base in former_bases(absolute) if not base_url_problem(base)]
@@ -37,7 +37,7 @@ def with_former_bases(config: Config, paths: Iterable[Path]) -> Config:
 def with_former_wrappers(
     works: Iterable[PictureToWarm], files: Iterable[Path], unwrapper: Unwrapper
 ) -> list[PictureToWarm]:
-    """Return works with the wrappers' addresses that the journals of `files` remember of their sources."""
+    """Return the works, each with the wrapper addresses that the journals of `files` list for its source."""
     former: dict[Source, dict[Source, None]] = {}
     for path in files:
         for source, written in _wrappers_of(path, unwrapper):
@@ -52,7 +52,7 @@ def _wrappers_of(path: Path, unwrapper: Unwrapper) -> Iterator[tuple[Source, Sou
     try:
         entries = journal_for(path, path.parent).read(path)
     except JournalError:
-        # Whoever rewrites the article is told.
+        # `rewrite` reports a broken journal.
         return
     for old in {entry.old for entry in entries if entry.old}:
         image = _IMAGE.search(old)

@@ -1,6 +1,6 @@
-"""Gathering: the pictures of many articles, each source once, with the presets and articles it stands in.
+"""Gathers the pictures of many articles: each source once, with its presets and articles.
 
-Synchronous; reads files, writes nothing. What an article says is left to the rewriter.
+Leaves the parsing of articles to the rewriter. Synchronous; reads files, writes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from proxy.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """An article that could not be read, and why."""
+    """An article that could not be read, with the reason."""
 
     article: str
     reason: str
@@ -35,9 +35,9 @@ class Unread:
 
 @dataclass(slots=True)
 class Gathered:
-    """What was found: sources, date and file of each article by its name, the works, and what could not be read.
+    """The result: sources, date and file of each article by its name, the works, and the unreadable articles.
 
-    `through_us` are the URLs of the sources that the files ask of us, or will once they are rewritten.
+    `through_us` holds the URLs of sources that the files request through us, or will once they are rewritten.
     """
 
     articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Gathered:
     through_us: set[str] = field(default_factory=set)
 
     def first_date(self, articles: Iterable[str]) -> float | None:
-        """Return when the first of some articles was written."""
+        """Return the earliest date of the given articles."""
         return min((self.dates[name] for name in articles if name in self.dates), default=None)
 
 
@@ -58,11 +58,11 @@ def _say_nothing(_path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SiteTextRules:
-    """What is looked at of a site's other text.
+    """Selects the site's other text files to read.
 
-    max_bytes: longest text of a kind that is not rewritten. skipped: files that are none of the site. ignore: globs of
-    names that are not looked at but for what they ask of us already. no_article is told of PATHs that are files without
-    text, passed_by of folders that `.gitignore` names.
+    max_bytes: longest text of a type that is not rewritten. skipped: files that do not belong to the site. ignore:
+    globs of names in which only pictures already requested through us count. no_article is called with each PATH that
+    is a file without text, passed_by with each folder that `.gitignore` names.
     """
 
     max_bytes: int = 16 << 20
@@ -89,11 +89,11 @@ def gather(  # noqa: PLR0913 - what callers differ in
     look: SiteTextRules = SiteTextRules(),
     into: Gathered | None = None,
 ) -> Gathered:
-    """Return the pictures that the articles show through a wrapper or through us, or all, as `settings` want.
+    """Return the pictures that the articles show through a wrapper or through us, or all, depending on `settings`.
 
-    Other text of the site adds those that it shows through a wrapper. Articles are named by their place in their tree.
-    `progress` is told how many were read. `into` is filled and returned; it holds what was found also when reading
-    is interrupted by an exception, of `progress` or of a signal.
+    Other text of the site adds the pictures that it shows through a wrapper. Articles are named by their path in their
+    tree. `progress` is called with the number of files read. `into` is filled and returned; it holds the pictures found
+    so far even when an exception, raised by `progress` or a signal, interrupts the reading.
 
     Raises:
         FileNotFoundError: a path does not exist.

@@ -1,7 +1,7 @@
-"""Looks: which variants a visitor may ask for, of each picture. Pure.
+"""Lists the variants of each picture that a visitor may ask for. Pure.
 
-Options stand in articles as presets (`content`) or as texts of their own (`headimg,width=800`); with
-`format=auto` each is answered differently to different browsers.
+Articles name options as presets (`content`) or spell them out (`headimg,width=800`). With `format=auto` different
+browsers get different variants.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ORIGINAL = "original"
 
 
 class Looks:
-    """Knows presets and browsers; keeps what it worked out, for the same options stand at every picture."""
+    """Computes looks from presets and browsers. Results are cached, because most pictures have the same options."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Looks:
         self._known: dict[str, tuple[VariantToWarm, ...] | MirrorError] = {}
 
     def of(self, work: PictureToWarm) -> tuple[tuple[VariantToWarm, ...], tuple[WarmedVariant, ...]]:
-        """Return the looks of a picture, and a failure for each of its options that cannot be read."""
+        """Return the looks of a picture, and a failure for each of its options that is invalid."""
         looks: list[VariantToWarm] = []
         failed: list[WarmedVariant] = []
         for options in work.options:
@@ -46,7 +46,7 @@ class Looks:
         return tuple(looks), tuple(failed)
 
     def is_bounded(self, options: str) -> bool:
-        """Tell whether options that can be read are a preset, the original, or one of the widths of articles."""
+        """Return whether valid options are a preset, the original, or one of the widths of articles."""
         return options == ORIGINAL or Transform.parse(options).is_bounded(self._widths)
 
     def _of(self, options: str) -> tuple[VariantToWarm, ...] | MirrorError:
@@ -69,5 +69,5 @@ class Looks:
 
 
 def _for(resolved: Resolved, browser: Browser) -> Browser:
-    """Return a browser that takes an SVG as it is, which all do, where only the size is asked for."""
+    """Return `browser` with SVG acceptable when only the size is requested; every browser shows an SVG as it is."""
     return replace(browser, acceptable=(*browser.acceptable, UNTOUCHED)) if resolved.only_resizes else browser

@@ -1,7 +1,7 @@
-"""Turns: which picture is begun next, so that origins are treated alike. Pure, O(1) for each step.
+"""Chooses the next picture to warm, so that all origins get an equal share. Pure, O(1) for each step.
 
-Knows origins as text. Politeness itself is held by the fetcher; this only orders the work so that an origin with
-a thousand pictures, or one that does not answer, does not stand in the way of the others.
+The fetcher enforces politeness. This module only orders the work, so that an origin with a thousand pictures, or one
+that does not answer, does not delay the others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _OriginTurns(Generic[T]):
 
 
 class Turns(Generic[T]):
-    """Pieces of work by origin. `take` one, do it, `end` it."""
+    """A queue of work by origin. `take` a piece, do it, then `end` it."""
 
     def __init__(self, *, per_origin: int, places: int) -> None:
         self._per_origin = per_origin
@@ -40,23 +40,23 @@ class Turns(Generic[T]):
         self._slow: deque[_OriginTurns[T]] = deque()
 
     def add(self, origin: str, work: T) -> None:
-        """Let `work` wait for its turn."""
+        """Queue `work`."""
         place = self._origins.setdefault(origin, _OriginTurns(origin))
         place.waiting.append(work)
         self._left_well += not place.slow
         self._queue(place)
 
     def take(self) -> T | None:
-        """Return the work whose turn it is; None when none may begin now."""
+        """Return the next piece of work, or None when none may begin now."""
         if self._well:
             return self._take_from(self._well.popleft())
-        # Places are held free for the others while they have work that waits for a turn.
+        # Slow origins leave places free while the others have work waiting.
         if self._slow and (self._slow_active < self._slow_places or not self._left_well):
             return self._take_from(self._slow.popleft())
         return None
 
     def end(self, origin: str, *, timed_out: bool, paced: bool = False) -> None:
-        """Note that a work of `origin` has ended, and whether the origin kept silent or wants pauses."""
+        """Record that a piece of work has ended, and whether its origin timed out or wants pauses."""
         place = self._origins[origin]
         place.active -= 1
         self._slow_active -= place.slow
@@ -67,7 +67,7 @@ class Turns(Generic[T]):
             del self._origins[origin]
 
     def timeouts(self, origin: str) -> int:
-        """Return how often in a row the origin has kept silent."""
+        """Return how many times in a row the origin has timed out."""
         place = self._origins.get(origin)
         return place.timeouts if place else 0
 

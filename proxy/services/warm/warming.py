@@ -1,7 +1,7 @@
-"""Warming: every picture of a set of articles, once, before the first visitor comes. Runs on the event loop.
+"""Warms every picture of a set of articles once, before the first visitor comes. Event loop.
 
-Answers what became of each picture, in the order in which they are done. Refuses to know how a picture is
-warmed (a `Warmer` does: in this process, or a running service by HTTP), and what is printed.
+Yields the outcome of each picture in the order of completion. A `Warmer` warms a single picture, either in this
+process or by HTTP in a running service. Printing is left to the command.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from proxy.services.warm.turns import Turns
 from proxy.source import Source
 
 NOT_KEPT = "not_kept"
-"""The code of an original that came and that the store did not take."""
+"""The code of an original that was fetched but that the store did not accept."""
 
 NOT_ABOUT_THE_PICTURE = frozenset({NOT_KEPT, "internal", "queue_full", "rate_limited", "unauthorized"})
-"""Codes that say nothing about the origin: the picture may live, it only could not be kept now."""
+"""Codes that say nothing about the origin: the picture may exist, but it could not be kept now."""
 
 REFUSALS = frozenset({"signature_missing", "signature_mismatch", "signature_expired", "source_not_allowed"})
-"""Codes with which we refuse visitors an address that the articles have: to them the picture is dead."""
+"""Codes with which we refuse visitors an address used in the articles. For them the picture is dead."""
 
 Fate = Literal["gone", "refused", "not_now"]
-"""What a failure says about a picture: its origin says that it has none, or refuses it; or nothing yet."""
+"""What a failure says about a picture: its origin has none, its origin refuses it, or it may come later."""
 
 _GONE = frozenset({"source_not_found"})
 _NOT_NOW = frozenset({"source_unreachable", "source_timeout", "source_failed", "render_timeout"})
 _TOO_MANY_REQUESTS = 429
 
 MAX_WAIT_SECONDS = 120.0
-"""How long the last round waits for what origins ask (`Retry-After`)."""
+"""The longest `Retry-After` that the last round waits for."""
 
 MAX_TIMEOUTS = 10
-"""Timeouts in a row after which an origin is not asked any more in this run: a silent host with a thousand
-pictures would take hours."""
+"""Timeouts in a row after which a run no longer asks an origin. A silent host with a thousand pictures would take
+hours."""
 
 
 Pause = Callable[[float], Awaitable[object]]
-"""Waits for so many seconds."""
+"""Waits for the given number of seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureToWarm:
-    """A picture to warm: the options it is shown with, as our addresses name them, and where it stands.
+    """A picture to warm, the options of its addresses, and the articles that show it.
 
-    date: when the first of its articles was written, unix seconds; None when none of them says so.
-    own: our addresses of it as the articles have them, from behind the base URL on.
-    written: the wrappers' own addresses of it, as the articles have them.
+    date: the earliest date of its articles, unix seconds; None when no article has one.
+    own: our addresses of it as written in the articles, without the base URL.
+    written: the wrappers' addresses of it as written in the articles.
     """
 
     source: Source
@@ -64,20 +64,20 @@ class PictureToWarm:
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """A kind of browser: what it sends, and the output formats that are acceptable to it, best first."""
+    """A kind of browser: the header that it sends, and the output formats that it accepts, best first."""
 
     accept: str
     acceptable: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """The format it likes best: `avif`, `webp`, `fallback`, or the one format that was asked for."""
+        """Its preferred format: `avif`, `webp`, `fallback`, or the one format that was requested."""
         return self.acceptable[0]
 
 
 @dataclass(frozen=True, slots=True)
 class VariantToWarm:
-    """One variant to make: options of a picture, as one kind of browser gets them."""
+    """One variant to make: options of a picture, for one kind of browser."""
 
     options: str
     resolved: Resolved
@@ -86,9 +86,9 @@ class VariantToWarm:
 
 @dataclass(frozen=True, slots=True)
 class WarmFailure:
-    """Why something is not there; `code` of the contract, or `not_kept`.
+    """A failure; `code` is an error code of docs/api.md or `not_kept`.
 
-    origin_status: what the origin answered, 0 when it did not. wait_seconds: how long it wants to be left alone.
+    origin_status: the origin's status, 0 without an answer. wait_seconds: how long the origin asks us to wait.
     """
 
     code: str
@@ -98,14 +98,14 @@ class WarmFailure:
 
     @classmethod
     def of(cls, error: MirrorError) -> WarmFailure:
-        """Return an error as a value."""
+        """Convert an error to a failure."""
         if not isinstance(error, SourceError):
             return cls(error.code, error.message)
         return cls(error.code, error.message, error.origin_status, error.retry_after_seconds or 0.0)
 
     @property
     def fate(self) -> Fate:
-        """What is known of the picture by this."""
+        """What the failure says about the picture."""
         if self.code in _NOT_NOW or self.origin_status == _TOO_MANY_REQUESTS:
             return "not_now"
         return "gone" if self.code in _GONE else "refused"
@@ -113,9 +113,9 @@ class WarmFailure:
 
 @dataclass(frozen=True, slots=True)
 class WarmedVariant:
-    """A variant that is ready, or the failure that stands in its place.
+    """A variant that is ready, or the failure to make it.
 
-    `redirected`: visitors get the original instead, as the preset's `on_error` says.
+    `redirected`: visitors are redirected to the original instead, because of the preset's `on_error`.
     """
 
     options: str
@@ -128,10 +128,10 @@ class WarmedVariant:
 
 @dataclass(frozen=True, slots=True)
 class KeptOriginal:
-    """An original that is safe on disk.
+    """An original that is durably on disk.
 
-    stale: the code of a refresh that failed, else empty. recovered: the address of the copy it was recovered
-    from, else empty.
+    stale: the code of a failed refresh, else empty. recovered: the address of the copy that it was recovered from,
+    else empty.
     """
 
     sha256: str
@@ -145,9 +145,9 @@ class KeptOriginal:
 
 @dataclass(frozen=True, slots=True)
 class WarmOutcome:
-    """What became of a picture: kept, or a failure. Both when an older original is kept and a new one was not.
+    """The outcome for a picture: kept, or a failure. Both when an older original is kept and the refresh failed.
 
-    refused: visitors are refused at an address that the articles have, and the failure says why; kept or not.
+    refused: we refuse visitors an address used in the articles, and the failure says why. Independent of `kept`.
     """
 
     work: PictureToWarm
@@ -157,35 +157,35 @@ class WarmOutcome:
     refused: bool = False
 
     def refused_with(self, error: WarmFailure, address: str) -> WarmOutcome:
-        """Return this outcome for a picture whose `address` in the articles is answered with `error`."""
+        """Return this outcome, changed for a picture whose `address` in the articles is answered with `error`."""
         failure = WarmFailure(error.code, f"{error.message} Visitors get this at {address}")
         return replace(self, failure=failure, refused=True)
 
     @property
     def dead(self) -> bool:
-        """Whether visitors do not get it: its origin does not give it, or we refuse it as the articles ask for it."""
+        """Whether visitors do not get the picture: its origin does not give it, or we refuse the articles' address."""
         return self.refused or (self.kept is None and self.failure is not None and not self.not_kept)
 
     @property
     def not_now(self) -> bool:
-        """Whether the origin may give the picture another time."""
+        """Whether the origin may give the picture later."""
         return self.dead and self.failure is not None and self.failure.fate == "not_now"
 
     @property
     def wait_seconds(self) -> float:
-        """How long its origin wants to be left alone."""
+        """How long its origin asks us to wait."""
         return self.failure.wait_seconds if self.failure else 0.0
 
     @property
     def not_kept(self) -> bool:
-        """Whether the picture is not dead, but could not be kept."""
+        """Whether the picture exists or may exist, but could not be kept."""
         if self.refused or self.kept is not None or self.failure is None:
             return False
         return self.failure.code in NOT_ABOUT_THE_PICTURE
 
 
 async def pause_until(stopping: asyncio.Event, pause: Awaitable[object]) -> None:
-    """Wait for `pause`, or for the end if that comes first."""
+    """Wait for `pause` or for `stopping`, whichever comes first."""
     waits = (asyncio.ensure_future(pause), asyncio.ensure_future(stopping.wait()))
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -199,24 +199,24 @@ class Warmer(Protocol):
     """Warms one picture."""
 
     async def warm(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
-        """Return what became of it; never raises because of an origin. Without `ask`, its origin is left alone."""
+        """Warm a picture and return the outcome. Origins never cause an exception. Without `ask`, none is asked."""
 
     def wants_pauses(self, origin: str) -> bool:
-        """Tell whether `origin` is known to want pauses between requests."""
+        """Return whether `origin` is known to want pauses between requests."""
 
     def stop(self) -> None:
-        """Finish what is under way without waiting for better times."""
+        """Finish the current pictures without waiting for retries."""
 
 
 class Warming:
-    """Warm many pictures.
+    """Warms many pictures.
 
-    1. Origins take turns; each has at most `per_origin` pictures under way, so that none holds up the others.
+    1. Origins take turns; each has at most `per_origin` pictures in progress, so that none delays the others.
     2. An origin that timed out, or that wants pauses between requests (robots.txt), gets one at a time and half
        of the places at most; after ten timeouts in a row it is not asked any more.
-    3. What an origin did not give for the moment is asked for again in a last round, after what it wants to be left
-       alone for, two minutes at most.
-    4. Outcomes come as they are done. After `stop` nothing new begins, and what is under way is finished.
+    3. A last round asks again for pictures with a temporary failure. It waits as long as the origins want, two
+       minutes at most.
+    4. Outcomes are yielded on completion. After `stop` nothing new begins, and pictures in progress are finished.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ class Warming:
         self._warmer.stop()
 
     async def outcomes(self, works: Iterable[PictureToWarm]) -> AsyncIterator[WarmOutcome]:
-        """Warm `works`, yield what became of each."""
+        """Warm `works` and yield the outcome of each."""
         later: dict[PictureToWarm, WarmOutcome] = {}
         async with aclosing(self._round(works)) as first:
             async for outcome in first:
@@ -242,7 +242,7 @@ class Warming:
                     later[outcome.work] = outcome
                 else:
                     yield outcome
-        # An origin that kept silent through the first round would keep silent through the last one.
+        # An origin that timed out all through the first round would time out in the last one too.
         again = [work for work in later if self._answers(work)]
         if again:
             seconds = max(later[work].wait_seconds for work in again)

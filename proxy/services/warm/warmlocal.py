@@ -1,4 +1,4 @@
-"""Warming in this process: the same services that answer visitors keep the original and store the variants."""
+"""Warms pictures in this process, with the services that answer visitors. Event loop."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from proxy.services.warm.warming import (
 from proxy.source import Source
 
 Admit = Callable[[Source, bool], None]
-"""Raises `SourceNotAllowed` when a source is not served, or options are neither a preset nor a width of articles."""
+"""Raises `SourceNotAllowed` when a source is not served, or options are neither a preset nor a width for articles."""
 Check = Callable[[str], object]
-"""Raises `MirrorError` for an address of ours, from behind the base URL on, that visitors are refused at."""
+"""Raises `MirrorError` for an address of ours, given without the base URL, that visitors are refused."""
 
 _DRAWN = (".svg", ".svgz")
 _REFRESHING = "refreshing"
@@ -42,7 +42,7 @@ _MAX_WAITS = 120
 
 @dataclass(frozen=True, slots=True)
 class WarmingParts:
-    """What the warmer works with."""
+    """The parts that the warmer needs."""
 
     originals: KeptOriginals
     variants: PictureWay
@@ -53,14 +53,14 @@ class WarmingParts:
 
 
 class LocalWarmer:
-    """Warm one picture.
+    """Warms one picture.
 
-    1. A source that the policy does not serve is not fetched.
-    2. A kept original whose body has vanished from the disk is fetched again: it must not be said to be kept.
-    3. The original is obtained and all looks are made from one decode; what is stored already is not made again.
-    4. A refresh that takes longer than visitors wait for is waited for.
-    5. What is kept under a wrapper's own address counts when the source cannot be had.
-    6. An address of ours that visitors are refused at, as the articles have it, makes the picture dead to them.
+    1. Do not fetch a source that the policy does not serve.
+    2. Fetch a kept original again when its body has vanished from the disk; otherwise we would report it as kept.
+    3. Obtain the original and make all missing variants from one decode.
+    4. Wait for a refresh even when it takes longer than visitors would wait.
+    5. If the source cannot be fetched, accept an original kept under a wrapper's own address.
+    6. Report the picture as dead when the articles use an address of ours that visitors are refused.
     """
 
     def __init__(self, parts: WarmingParts, looks: Looks) -> None:
@@ -68,7 +68,7 @@ class LocalWarmer:
         self._looks = looks
 
     async def warm(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
-        """Return what became of `work`; when not `ask`, only what is kept already is looked after."""
+        """Warm `work` and return the outcome. Without `ask`, use only originals that are kept already."""
         outcome = await self._outcome(work, ask=ask)
         for address in work.own:
             try:
@@ -89,7 +89,7 @@ class LocalWarmer:
             return WarmOutcome(work, failure=WarmFailure(NOT_KEPT, f"The store cannot be used: {error}"))
 
     async def _as_written(self, work: PictureToWarm) -> WarmOutcome | None:
-        """Return what became of an original that is kept under a wrapper's own address, and answers in its place."""
+        """Return the outcome for an original kept under a wrapper's own address, which is served in its place."""
         for source in work.written:
             if await self._parts.originals.peek(source) is not None:
                 outcome = await self._outcome(replace(work, source=source, written=()), ask=True)
@@ -97,11 +97,11 @@ class LocalWarmer:
         return None
 
     def wants_pauses(self, origin: str) -> bool:
-        """Tell whether the robots.txt of `origin`, if it was read, asks for pauses."""
+        """Return whether the robots.txt of `origin`, if it was read, asks for pauses."""
         return self._parts.wants_pauses(origin)
 
     def stop(self) -> None:
-        """Change nothing: what is under way waits for no later moment."""
+        """Do nothing: this warmer never waits for a retry."""
 
     async def _warmed(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
         self._parts.admit(work.source, True)
@@ -140,7 +140,8 @@ class LocalWarmer:
     ) -> tuple[Obtained, tuple[WarmedVariant, ...]]:
         wishes = tuple(Wish(look.resolved, look.browser.acceptable) for look in looks)
         if looks and not work.source.target.partition("?")[0].lower().endswith(_DRAWN):
-            # What `rewrite --responsive` asks for, while the picture is decoded. A drawing would be drawn for it.
+            # `rewrite --responsive` needs the description; it is cheap while the picture is decoded. An SVG would have
+            # to be drawn for it.
             wishes += (DESCRIBED,)
         obtained, results = await self._parts.variants.warm(
             work.source, wishes, date=work.date, written=self._askable(work)
@@ -148,7 +149,7 @@ class LocalWarmer:
         for _ in range(_MAX_WAITS):
             if obtained.state.detail != _REFRESHING:
                 break
-            # Each call waits a moment for the same refresh.
+            # Each call waits a limited time for the same refresh.
             obtained, results = await self._parts.variants.warm(
                 work.source, wishes, date=work.date, written=self._askable(work)
             )
@@ -156,7 +157,7 @@ class LocalWarmer:
         return obtained, tuple(_made(look, result) for look, result in pairs)
 
     def _askable(self, work: PictureToWarm) -> tuple[Source, ...]:
-        """Return the wrappers' addresses that may be fetched when the source is dead."""
+        """Return the wrapper addresses that may be fetched when the source is dead."""
         found: list[Source] = []
         for source in work.written:
             with suppress(MirrorError):
@@ -169,7 +170,7 @@ class LocalWarmer:
         stale = obtained.state.detail if obtained.short else ""
         if obtained.body is not None:
             entry, stale = await self._parts.originals.peek(source), NOT_KEPT
-        # What was found kept may lie in the page cache of a process that was killed: now it is said to be kept.
+        # A killed process may have left the entry in the page cache only. We report it as kept, so make it durable.
         entry = entry and await self._parts.kept.confirm(source.url)
         if entry is None or not await self._is_whole(entry):
             return None

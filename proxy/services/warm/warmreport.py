@@ -1,4 +1,4 @@
-"""What a warming amounts to: counts, bytes saved, and the pictures somebody should look at. Pure values."""
+"""Sums up a warming: counts, bytes saved, and the pictures that need attention. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxy.services.warm.warming import Fate, WarmedVariant, WarmOutcome
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """What browsers of one kind download: `before` the originals, `after` the variants in their place."""
+    """The bytes that one kind of browser downloads: `before` for the originals, `after` for the variants."""
 
     browser: str
     before_bytes: int
@@ -21,7 +21,7 @@ class Weight:
 
     @property
     def saved_share(self) -> float:
-        """The part that is saved, 0-1; negative when the variants are larger."""
+        """The share of bytes saved, 0-1; negative when the variants are larger."""
         return 1 - self.after_bytes / self.before_bytes if self.before_bytes else 0.0
 
 
@@ -29,7 +29,7 @@ class Weight:
 class WarmReport:
     """Collects outcomes. `wanted` is how many pictures there were to warm.
 
-    interrupted: a signal ended the run. stopped: what it was doing then, when no picture had been begun.
+    interrupted: a signal ended the run. stopped: the step it was in, when no picture had been begun.
     """
 
     articles: int = 0
@@ -41,37 +41,37 @@ class WarmReport:
     stopped: str = ""
 
     def add(self, outcome: WarmOutcome) -> None:
-        """Take what became of a picture."""
+        """Add the outcome of a picture."""
         self.outcomes.append(outcome)
 
     @property
     def kept(self) -> list[WarmOutcome]:
-        """Pictures that are safe on disk, by source."""
+        """Pictures that are durably on disk, ordered by source."""
         return _sorted(one for one in self.outcomes if one.kept)
 
     @property
     def dead(self) -> list[WarmOutcome]:
-        """Pictures that their origins do not give, by source; those of `not_now` included."""
+        """Pictures that visitors do not get, ordered by source; includes those of `not_now`."""
         return _sorted(one for one in self.outcomes if one.dead)
 
     @property
     def gone(self) -> list[WarmOutcome]:
-        """Pictures whose origins say that there is none (404, 410)."""
+        """Pictures that their origins do not have (404, 410)."""
         return self._of("gone")
 
     @property
     def refused(self) -> list[WarmOutcome]:
-        """Pictures that are not given to us, or that are none."""
+        """Pictures that are refused, and sources that are not pictures."""
         return self._of("refused")
 
     @property
     def not_now(self) -> list[WarmOutcome]:
-        """Pictures whose origins were busy, broken or silent for the whole run: they may live."""
+        """Pictures whose origins were busy, broken or silent for the whole run. They may exist."""
         return self._of("not_now")
 
     @property
     def not_kept(self) -> list[WarmOutcome]:
-        """Pictures that came, or may come, and could not be kept."""
+        """Pictures that exist or may exist, but could not be kept."""
         return _sorted(one for one in self.outcomes if one.not_kept)
 
     @property
@@ -81,17 +81,17 @@ class WarmReport:
 
     @property
     def stale(self) -> list[WarmOutcome]:
-        """Kept pictures whose origin does not give them any more."""
+        """Kept pictures whose origin no longer gives them."""
         return [one for one in self.kept if one.kept and one.kept.stale]
 
     @property
     def recovered(self) -> list[WarmOutcome]:
-        """Pictures whose originals came from an archive or another wrapper, now or before."""
+        """Pictures whose originals came from an archive or another wrapper, in this run or before."""
         return [one for one in self.kept if one.kept and one.kept.recovered]
 
     @property
     def left(self) -> int:
-        """How many pictures were not begun."""
+        """The number of pictures that were not begun."""
         return self.wanted - len(self.outcomes)
 
     @property
@@ -127,20 +127,20 @@ class WarmReport:
         }
 
     def dead_by_code(self) -> dict[str, int]:
-        """Return how many pictures are dead for which reason, the most frequent first."""
+        """Return the number of dead pictures by code, the most frequent first."""
         return by_code(self.dead)
 
     def weights(self) -> list[Weight]:
-        """Return the weight of all pictures for each kind of browser."""
+        """Return the total weight of the pictures for each kind of browser."""
         names = dict.fromkeys(made.browser for one in self.kept for made in one.made if made.browser)
         return [self._weight(name) for name in names]
 
     def troubled(self) -> Iterator[tuple[WarmOutcome, WarmedVariant]]:
-        """Yield the variants that are not there, with their pictures."""
+        """Yield the variants that could not be made, with their pictures."""
         for one in self.kept:
             seen: set[tuple[str, str]] = set()
             for made in one.made:
-                # The same failure in every format is one failure.
+                # The same failure in several formats is reported once.
                 if made.failure and (made.options, made.failure.code) not in seen:
                     seen.add((made.options, made.failure.code))
                     yield one, made
@@ -188,7 +188,7 @@ class WarmReport:
 
 
 def by_code(outcomes: Iterable[WarmOutcome]) -> dict[str, int]:
-    """Return how many failures have which code, the most frequent first."""
+    """Return the number of failures by code, the most frequent first."""
     counted = Counter(one.failure.code for one in outcomes if one.failure)
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 

@@ -1,8 +1,8 @@
-"""Warming a running service by HTTP: asking for what visitors will ask for.
+"""Warms a running service by HTTP, with the requests that visitors will make. Event loop.
 
-The service fetches, keeps and renders; each look is an answer of its own, so it decodes more often than warming
-in its place would. What it says of an origin, remembered or not, is read as `proxy.services.warm.warmlocal` hears it at
-first hand: the code, the origin's status, and for how long the origin wants to be left alone.
+The service fetches, keeps and renders. It decodes a picture once for each look, more often than warming in its own
+process. Its answers are read into the same outcomes as in `proxy.services.warm.warmlocal`: the code, the origin's
+status, and how long the origin asks us to wait.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from proxy.services.warm.warming import (
 from proxy.source import Source
 
 Path = Callable[[str, Source], str]
-"""Returns the path of a source with options on the service, signed where it wants that."""
+"""Returns the service's path for a source with options, signed if the service requires it."""
 
 _BUSY_STATUSES = frozenset({429, 503})
 _BUSY_CODES = frozenset({"queue_full", "rate_limited"})
@@ -42,14 +42,14 @@ _BEYOND_LIMITS = {kind.code: kind for kind in PictureError.__subclasses__() if k
 
 
 class ViaWarmer:
-    """Warm one picture.
+    """Warms one picture.
 
-    1. The original is asked for. It is kept when the service says that it was a hit, or that it stored it.
-    2. Each look is asked for as the browser would.
-    3. Addresses of ours are asked as the articles have them, where that differs: a signature may be an old key's.
-    4. A service that is busy itself (`queue_full`, `rate_limited`, or what stands before it) is asked again after the
-       time that it names, two minutes in all: this says nothing of the picture. Once that was in vain, nobody waits
-       until it answers again.
+    1. Request the original. It is kept when the service reports a hit, or that it stored it.
+    2. Request each look as the browser would.
+    3. Request our addresses as written in the articles, where they differ: an old key may have signed them.
+    4. When the service or a server before it is busy (`queue_full`, `rate_limited`), ask again after the time that it
+       names, for two minutes in all. A busy service says nothing about the picture. After two minutes in vain no
+       request waits until the service answers again.
     """
 
     def __init__(self, via: Via, looks: Looks, *, path: Path, pause: Pause = asyncio.sleep) -> None:
@@ -61,18 +61,18 @@ class ViaWarmer:
         self._stopping = asyncio.Event()
 
     async def warm(self, work: PictureToWarm, *, ask: bool) -> WarmOutcome:
-        """Return what became of `work`."""
+        """Warm `work` and return the outcome."""
         try:
             return await self._asked_as_written(work, await self._warmed(work))
         except ServiceUnreachable as error:
             return WarmOutcome(work, failure=WarmFailure(NOT_KEPT, f"The service cannot be reached: {error}"))
 
     def wants_pauses(self, origin: str) -> bool:
-        """The service asks the origins, not we."""
+        """Return False: the service asks the origins, and it makes the pauses."""
         return False
 
     def stop(self) -> None:
-        """Take what a busy service says as its answer from now on."""
+        """Stop retrying: from now on the answer of a busy service is final."""
         self._stopping.set()
 
     async def _asked_as_written(self, work: PictureToWarm, outcome: WarmOutcome) -> WarmOutcome:
@@ -142,13 +142,13 @@ def _failure(answer: ViaAnswer) -> WarmFailure:
 
 
 def _told(answer: ViaAnswer) -> tuple[str, str]:
-    """Return the code and message of an error; what is not in our shape is not ours, and says nothing of a picture."""
+    """Return code and message of an error. An answer in another format is not ours and says nothing about a picture."""
     code, message = answer.error
     return (NOT_KEPT, message) if code == f"http_{answer.status}" else (code, message)
 
 
 def _is_busy(answer: ViaAnswer) -> bool:
-    # 429 and 503 of a server before the service have no code of ours.
+    # A server before the service may answer 429 or 503, without one of our codes.
     return answer.status in _BUSY_STATUSES and _told(answer)[0] in {*_BUSY_CODES, NOT_KEPT}
 
 
@@ -157,7 +157,7 @@ def _wait_seconds(answer: ViaAnswer) -> float:
 
 
 def health_of(answer: ViaAnswer) -> bool:
-    """Tell whether an answer to /healthz is that of one of our services."""
+    """Return whether an answer to /healthz comes from one of our services."""
     try:
         return bool(json.loads(answer.body)["status"] == "ok")
     except (ValueError, KeyError, TypeError):
