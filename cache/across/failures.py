@@ -70,7 +70,11 @@ class Failures:
 
     async def get_all(self, keys: Sequence[str]) -> list[RememberedFailure | None]:
         """Return what was last put under each key, in the order of the keys."""
-        return await self._threads.read(lambda: [self.read(key) for key in keys])
+        digests = [_digest(key) for key in keys]
+        if not self._path.exists():
+            # As long as nothing was ever remembered, a look costs one system call and no change of thread.
+            return [self._private.get(digest) for digest in digests]
+        return await self._threads.read(self._read_all, digests)
 
     def read(self, key: str) -> RememberedFailure | None:
         """Return the same as `get`. Blocking: for what is in one of the store's threads already."""
@@ -94,17 +98,17 @@ class Failures:
         return dict(sorted(Counter(item.kind for _, item in found if item.until > now).items()))
 
     def _read(self, digest: bytes) -> RememberedFailure | None:
+        return self._read_all((digest,))[0]
+
+    def _read_all(self, digests: Sequence[bytes]) -> list[RememberedFailure | None]:
         try:
             descriptor = open_regular(self._path)
         except OSError:
-            return self._private.get(digest)
+            return [self._private.get(digest) for digest in digests]
         try:
-            found = _unpacked(os.pread(descriptor, RECORD_BYTES, _offset(digest)), digest)
-        except OSError:
-            found = None
+            return [_read_record(descriptor, digest) or self._private.get(digest) for digest in digests]
         finally:
             os.close(descriptor)
-        return found or self._private.get(digest)
 
     def _write(self, digest: bytes, failure: RememberedFailure) -> None:
         try:
@@ -150,6 +154,13 @@ class Failures:
             os.pwrite(descriptor, record, _offset(digest))
         finally:
             os.close(descriptor)
+
+
+def _read_record(descriptor: int, digest: bytes) -> RememberedFailure | None:
+    try:
+        return _unpacked(os.pread(descriptor, RECORD_BYTES, _offset(digest)), digest)
+    except OSError:
+        return None
 
 
 def _digest(key: str) -> bytes:

@@ -189,6 +189,19 @@ class Originals:
         await self._moved(url)
         return await self._threads.read(self._looked_up, url)
 
+    async def look_up_with_failure(
+        self, url: str, failure_key: str | None
+    ) -> tuple[bool, Entry | None, RememberedFailure | None]:
+        """Return `is_blocked` and `get` of a source, and what is remembered under `failure_key`, at the price of one.
+
+        Raises:
+            StoreUnreadable: nobody can tell whether it is blocked.
+        """
+        await self._moved(url)
+        return await self._threads.read(
+            lambda: (self._blocks.contains(url), *self._got_with_failure(url, failure_key))
+        )
+
     async def get_and_failure(
         self, url: str, failure_key: str | None
     ) -> tuple[Entry | None, RememberedFailure | None]:

@@ -92,6 +92,10 @@ class Wish:
     resolved: Resolved
     acceptable: tuple[str, ...]
 
+    def __hash__(self) -> int:
+        # Wishes are keys all along the way of a request; hashing every option would cost a millisecond for each.
+        return hash((self.resolved.text, self.acceptable))
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -125,3 +125,13 @@ async def test_file_of_failures_that_is_broken_counts_nothing(failures: Failures
     (tmp_path / "failures").write_bytes(b"\x01" * (RECORD_BYTES * 3 + 5))
     assert await failures.counts(now=0) == {}
     assert await failures.forget_where(lambda _: True) == 0
+
+
+async def test_looking_before_anything_was_remembered_starts_no_thread(
+    failures: Failures, threads: StoreThreads
+) -> None:
+    """The look at a new store is one system call; the first failure is found all the same."""
+    assert await failures.get_all(["a", "b"]) == [None, None]
+    assert not threads.executor._threads
+    await failures.put("b", GONE)
+    assert await failures.get_all(["a", "b"]) == [None, GONE]

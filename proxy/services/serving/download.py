@@ -77,6 +77,7 @@ class Downloads:
         self._metrics = metrics
         self._now = now
         self._last_good = self._last_bad = float("-inf")
+        self._seconds_ok = metrics.fetch_seconds.labels("ok")
 
     @property
     def fail(self) -> bool:
@@ -146,7 +147,8 @@ class Downloads:
                 self._last_bad = self._now()
             raise
         finally:
-            self._metrics.fetch_seconds.labels(outcome).observe(time.perf_counter() - begun)
+            seconds = self._seconds_ok if outcome == "ok" else self._metrics.fetch_seconds.labels(outcome)
+            seconds.observe(time.perf_counter() - begun)
 
 
 @contextmanager

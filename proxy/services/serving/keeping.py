@@ -22,7 +22,7 @@ from proxy.fetch.fetcher import NotModified
 from proxy.images.jobs import Output, Wish
 from proxy.services.serving import judging
 from proxy.services.serving.download import Arrival
-from proxy.services.serving.freshness import Freshness
+from proxy.services.serving.lookup import Freshness
 from proxy.services.serving.parts import ServingParts
 from proxy.services.serving.values import NOT_KEPT, CacheState, Obtained, SourceOrder
 from proxy.services.troubles.replacing import PLACEHOLDER, Replacing, as_set_aside
@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 
 KEEP_GRACE_SECONDS = 0.25
 """How long a visitor waits for the disk, so that the answer can say whether the original is kept."""
+
+
+Outputs = tuple[Mapping[Wish, Output], Mapping[Wish, asyncio.Future[Mapping[Wish, Output]]]]
+"""What was rendered of an original, and what is being rendered still; by wish."""
+
+NOTHING_RENDERED: Outputs = ({}, {})
 
 
 class Keeping:
@@ -47,28 +53,48 @@ class Keeping:
         self._freshness = freshness
         self._replacing = Replacing(parts.store, now=parts.now)
 
-    def early(self, arrival: Arrival, entry: Entry) -> Obtained:
-        """Return an original that is still on its way to the disk, in this task, as an answer for a minute."""
-        kept = self._freshness.kept(entry, judging.state_of(arrival), stamp=arrival.stamp)
-        return replace(self._freshness.short(kept, None), ending=asyncio.current_task())
-
-    async def announce_late(
-        self, arrival: Arrival, order: SourceOrder, announced: Obtained, early: contextlib.ExitStack
+    def announce_late(
+        self,
+        arrival: Arrival,
+        order: SourceOrder,
+        entry: Entry,
+        early: contextlib.ExitStack,
+        outputs: Outputs = NOTHING_RENDERED,
     ) -> None:
-        """Announce an original when the disk takes longer than a visitor waits; leaving `early` calls it off."""
+        """Announce an original when the disk takes longer than a visitor waits; leaving `early` calls it off.
+
+        The task that calls this goes on to keep it. `outputs`: what was rendered of it, and what still is.
+        """
+        # What is to replace a kept original is judged first.
+        if arrival.previous is not None or arrival.incoming.refusal is not None:
+            return
+        keeping = asyncio.current_task()
+        task: asyncio.Task[None] | None = None
+
+        def begin() -> None:
+            nonlocal task
+            kept = self._freshness.kept(entry, judging.state_of(arrival), stamp=arrival.stamp)
+            rendered, rendering = outputs
+            announced = replace(
+                self._freshness.short(kept, None), ending=keeping, rendered=rendered, rendering=rendering
+            )
+            task = asyncio.create_task(self._announce(arrival, order, announced))
+
+        def call_off() -> None:
+            later.cancel()
+            if task is not None:
+                task.cancel()
+
+        later = asyncio.get_running_loop().call_later(KEEP_GRACE_SECONDS, begin)
+        early.callback(call_off)
+
+    async def _announce(self, arrival: Arrival, order: SourceOrder, announced: Obtained) -> None:
+        """Answer those who wait while the disk takes long; whether it keeps the original is not known yet."""
         with contextlib.suppress(OSError):
             condition = await self._parts.store.condition(arrival.incoming.sha256)
             announced = replace(announced, is_readable=condition.is_sound)
-        later = asyncio.get_running_loop().call_later(
-            KEEP_GRACE_SECONDS, self._announce, arrival, order, announced
-        )
-        early.callback(later.cancel)
-
-    def _announce(self, arrival: Arrival, order: SourceOrder, early: Obtained) -> None:
-        """Answer those who wait while the disk takes long; whether it keeps the original is not known yet."""
-        # What is to replace a kept original is judged first.
-        if arrival.previous is None and arrival.incoming.refusal is None:
-            self._parts.flight.announce(order.flight_key, early)
+        if arrival.incoming.refusal is None:
+            self._parts.flight.announce(order.flight_key, announced)
 
     async def keep(self, arrival: Arrival, entry: Entry, rendered: Mapping[Wish, Output]) -> Obtained:
         """Commit a download, and return it as an answer, whether the disk took it or not."""

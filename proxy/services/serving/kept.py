@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -22,10 +21,10 @@ from proxy.fetch.wayback import Copy
 from proxy.images.jobs import Inspection, Wish
 from proxy.services.serving import judging
 from proxy.services.serving.download import Downloads
-from proxy.services.serving.freshness import Freshness
 from proxy.services.serving.keeping import Keeping
+from proxy.services.serving.lookup import Freshness, Lookup
 from proxy.services.serving.parts import ServingParts
-from proxy.services.serving.values import NOT_KEPT, NOT_KEPT_HIT, CacheState, Obtained, SourceOrder
+from proxy.services.serving.values import NOT_KEPT, CacheState, Obtained, SourceOrder
 from proxy.services.troubles.negatives import Negatives
 from proxy.services.troubles.recovery import Recovery
 from proxy.source import Source
@@ -37,10 +36,6 @@ REFRESH_GRACE_SECONDS = 1.0
 
 VERSION_SECONDS = 86400.0
 """How long browsers may keep a version by its digest: it never changes, but it may be purged."""
-
-MAX_KNOWN = 4096
-"""Entries in memory, 3 to 5 KB each, 12 KB where an origin talks too much, so that a hit in the variant store need not
-read one from the disk."""
 
 
 class FetchesOriginals(Protocol):
@@ -87,10 +82,10 @@ class KeptOriginals:
         self._way = way
         self._recovery = Recovery(parts.fetcher, parts.store.articles, parts.metrics, now=parts.now)
         self._recovery.reconfigure(parts.config)
-        self._known: OrderedDict[str, Obtained] = OrderedDict()
         self._negatives = Negatives(
             parts.store.failures, parts.config, now=parts.now, stamp_of=parts.store.generations.stamp
         )
+        self._lookup = Lookup(parts, freshness, self._negatives)
         self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
 
     def reconfigure(self, config: FetchConfig) -> None:
@@ -98,11 +93,19 @@ class KeptOriginals:
         self._parts.config = config
         self._negatives.reconfigure(config)
         self._recovery.reconfigure(config)
-        self.forget_known()
+        self._lookup.forget_all()
 
     def forget_known(self) -> None:
         """Forget the entries in memory: they are read from the disk again when they are asked for."""
-        self._known.clear()
+        self._lookup.forget_all()
+
+    async def look(self, source: Source) -> SourceOrder:
+        """Return what is kept of `source`; what was answered before counts as kept, once the disk has it.
+
+        Raises:
+            SourceNotAllowed: it was purged with a block.
+        """
+        return await self._lookup.look(source)
 
     async def obtain(  # noqa: PLR0913 - what callers differ in
         self,
@@ -127,30 +130,27 @@ class KeptOriginals:
             MirrorError: any of docs/api.md, "Errors", when the source was never kept and cannot be had now.
         """
         if look is None or look.stamp != self._parts.store.generations.stamp(source.url):
-            look = await self.look(source)
+            look = await self._lookup.look(source)
         known = look.known
         if known is not None and self._freshness.is_fresh(known):
             return known
-        order = replace(look, wishes=wishes, patient=patient, refused=self._refused(source, look.stamp))
+        order = replace(
+            look,
+            wishes=wishes,
+            patient=patient,
+            written=written,
+            date=date,
+            refused=self._lookup.refused(source, look.stamp),
+        )
         if known is not None:
             return await self._refreshed(order, known.entry)
         try:
-            return await self._fetch_once(replace(order, date=date, written=written), accept)
+            return await self._fetch_once(order, accept)
         except SourceError:
             if (salvaged := await self._parts.store.salvage(source.url)) is None:
                 raise
             kept = Obtained(salvaged, CacheState(), order.stamp, fresh_until=self._parts.now())
             return self._freshness.corrupt(kept, salvaged.body_size)
-
-    async def look(self, source: Source) -> SourceOrder:
-        """Return what is kept of `source`; what was answered before counts as kept, once the disk has it.
-
-        Raises:
-            SourceNotAllowed: it was purged with a block.
-        """
-        stamp = self._parts.store.generations.stamp(source.url)
-        await self._parts.flight.landed(SourceOrder(source, stamp).flight_key)
-        return SourceOrder(source, stamp, await self._looked_up(source, stamp))
 
     async def obtain_again(
         self,
@@ -240,7 +240,7 @@ class KeptOriginals:
         if entry is None:
             return obtained
         await self._keeping.keep_entry(entry, stamp=obtained.stamp)
-        self._known.pop(entry.source, None)
+        self._lookup.forget(entry.source)
         return replace(obtained, entry=entry)
 
     async def peek(self, source: Source) -> Entry | None:
@@ -254,42 +254,6 @@ class KeptOriginals:
         stamp = self._parts.store.generations.stamp(source.url)
         return await self._negatives.remembered(source, stamp=stamp)
 
-    async def _looked_up(self, source: Source, stamp: int) -> Obtained | None:
-        """Return what is kept of a source whose stamp was read before, fresh or not.
-
-        What was read under the same stamp is still true while it is fresh: a block, a purge or other bytes change
-        the stamp, and a refresh only makes it fresh for longer.
-        """
-        known = self._known.get(source.url)
-        if known is not None and known.stamp == stamp and known.fresh_until > self._parts.now():
-            return known
-        refused = self._refused(source, stamp)
-        if refused is not None and refused.fresh_until > self._parts.now():
-            return replace(refused, state=NOT_KEPT_HIT)
-        is_blocked, entry = await self._parts.store.look_up(source.url)
-        if is_blocked:
-            raise SourceRemoved
-        self._known.pop(source.url, None)
-        if entry is None:
-            return None
-        known = self._known[source.url] = self._freshness.kept(entry, CacheState(), stamp=stamp)
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
-        return known
-
-    def _refused(self, source: Source, stamp: int) -> Obtained | None:
-        """Return what the disk did not take of a source, however long ago, while it is in memory."""
-        held = self._parts.memory.get((NOT_KEPT, source.url))
-        return held if isinstance(held, Obtained) and held.stamp == stamp else None
-
-    def _note_refusal(self, source: Source, obtained: Obtained) -> None:
-        key = (NOT_KEPT, source.url)
-        if obtained.is_refused:
-            held = replace(obtained, rendered={}, rendering={})
-            self._parts.memory.put(key, held, size=len(obtained.body or b""))
-        else:
-            self._parts.memory.remove(key)
-
     @property
     def fetches_fail(self) -> bool:
         """Whether of the fetches of the last minutes some failed and none went well."""
@@ -301,11 +265,11 @@ class KeptOriginals:
         return self._parts.fetcher.open_circuits
 
     async def _refreshed(self, order: SourceOrder, entry: Entry) -> Obtained:
-        if self._freshness.may_fall_back(entry):
-            known = await self._negatives.remembered(order.source, stamp=order.stamp)
-            if known:
-                self._parts.metrics.not_asked.inc()
-                return self._freshness.fallback(entry, known, stamp=order.stamp)
+        # A failure that was read with the entry is as new as the entry.
+        failed = await self._failure(order) if self._freshness.may_fall_back(entry) else None
+        if failed:
+            self._parts.metrics.not_asked.inc()
+            return self._freshness.fallback(entry, failed, stamp=order.stamp)
         refresh = asyncio.ensure_future(self._fetch_once(order))
         # Whoever warms wants what the origin has now.
         if not order.patient and self._freshness.may_refresh_behind(entry):
@@ -335,6 +299,11 @@ class KeptOriginals:
         return log_it
 
     # Failures
+
+    async def _failure(self, order: SourceOrder) -> MirrorError | None:
+        if order.landings is None:
+            return await self._negatives.remembered(order.source, stamp=order.stamp)
+        return self._negatives.believed(order.failure)
 
     async def _require_no_failure(self, order: SourceOrder) -> None:
         """Raise the failure of a source that is still believed."""
@@ -369,7 +338,7 @@ class KeptOriginals:
                     return recovered
             await self._negatives.note(order.source, error, stamp=order.stamp, kept=kept)
             raise
-        self._note_refusal(order.source, obtained)
+        self._lookup.note_refusal(order.source, obtained)
         if order.entry is not None or order.lost is not None:
             await self._negatives.forget(order.source, stamp=order.stamp)
         return obtained
@@ -395,25 +364,29 @@ class KeptOriginals:
         source, entry, key = order.source, order.entry, order.flight_key
         wanted = self._wanted.setdefault(key, {})
         wanted[order.wishes] = None
-        order = replace(order, wanted=wanted)
+        order.wanted = wanted
 
         begun = self._parts.now()
+        failure = order.failure
 
         async def peek() -> Obtained | None:
+            nonlocal failure
             stamp = self._parts.store.generations.stamp(source.url)
             failure_key = self._negatives.key(source, stamp=order.stamp)
             found, failure = await self._parts.store.get_and_failure(source.url, failure_key)
             # Whoever refreshed it did so after us, whatever the clocks say.
             if found is not None and (entry is None or found.validated_at != entry.validated_at):
                 return self._freshness.kept(found, CacheState(), stamp=stamp)
-            self._require_none_of(order, failure, begun=begun)
             return None
 
         async def work() -> Obtained:
+            self._require_none_of(order, failure, begun=begun)
             return await self._fetched_or_noted(order)
 
         try:
-            return await self._parts.flight.run(key, peek=peek, work=work, accept=accept)
+            return await self._parts.flight.run(
+                key, peek=peek, work=work, accept=accept, landings=order.landings
+            )
         finally:
             self._wanted.pop(key, None)
 

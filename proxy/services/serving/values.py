@@ -140,7 +140,7 @@ class PictureOrder:
         return self.source.url, self.resolved.text, self.acceptable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SourceOrder:
     """What is known of a source, and what to ask its origin for.
 

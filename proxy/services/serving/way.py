@@ -31,9 +31,9 @@ from proxy.services.serving import judging
 from proxy.services.serving.answering import Answering, digest_of, picture_of
 from proxy.services.serving.athand import AtHand, HandedFile
 from proxy.services.serving.download import Arrival, Downloads, root_of_body
-from proxy.services.serving.freshness import Freshness
 from proxy.services.serving.keeping import Keeping
 from proxy.services.serving.kept import KeptOriginals
+from proxy.services.serving.lookup import Freshness
 from proxy.services.serving.parts import ServingParts
 from proxy.services.serving.stored import StoredVariants
 from proxy.services.serving.untouched import is_answered_untouched
@@ -155,7 +155,10 @@ class PictureWay:
         key = f"variant {order.memory_key} {found.stamp}"
 
         async def peek() -> Picture | None:
-            return await self._from_store(order, await self._originals.look(order.source))
+            nonlocal found
+            # Another process had the key meanwhile: what was found before may be old.
+            found = await self._originals.look(order.source)
+            return await self._from_store(order, found)
 
         async def work() -> Picture:
             return await self._made(order, key, found)
@@ -314,7 +317,7 @@ class OriginalWay:
         with contextlib.ExitStack() as early:
             if not media_type.startswith("image/") or judging.is_known(arrival, media_type):
                 entry = judging.entry_of(arrival, media_type, None)
-                await self._keeping.announce_late(arrival, order, self._keeping.early(arrival, entry), early)
+                self._keeping.announce_late(arrival, order, entry, early)
                 return await self._keeping.keep(arrival, entry, {})
             entry, rendered = await self._looked_at(arrival, media_type, order, early)
             return await self._keeping.keep(arrival, entry, rendered)
@@ -354,9 +357,7 @@ class OriginalWay:
             rendered = dict(zip(wishes, inspection.outputs, strict=True))
             if not objection:
                 rendering = {wish: done for group, done in others.items() for wish in group}
-                announced = self._keeping.early(arrival, entry)
-                announced = replace(announced, rendered=rendered, rendering=rendering)
-                await self._keeping.announce_late(arrival, order, announced, early)
+                self._keeping.announce_late(arrival, order, entry, early, (rendered, rendering))
         finally:
             # Until all have ended the body must stay where it is.
             await asyncio.gather(syncing, *others.values(), return_exceptions=True)

@@ -59,6 +59,11 @@ class Known:
         self.past = {step: found for step, found in overloads.items() if found.until <= now}
         self._limits = limits
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is remembered of the body."""
+        return not self.present and not self.past
+
     def refusal(self, facts: PictureFacts | None) -> PictureError | None:
         """Return why nothing can be rendered of the body. Without `facts`, sizes cannot be compared."""
         found = self.present.get(_READING)
@@ -113,6 +118,8 @@ class Overloads:
         self, sha256: str, wishes: Sequence[Wish], inspection: Inspection, *, known: Known
     ) -> None:
         """Remember what was too much of a body, and forget what was not any more."""
+        if known.is_blank and inspection.error is None and not any(map(_kind, inspection.outputs)):
+            return
         pixels = self._drawn_pixels(wishes, inspection.facts)
         if inspection.error is not None and (kind := _kind(inspection.error)):
             await self._put(sha256, Overload(_READING, kind, pixels, 0, 0.0), known=known)
