@@ -22,7 +22,7 @@ test: $(VENV)/.installed-dev ## install, then run the tests (ARGS="tests/unit")
 test-on: ## the tests with another interpreter, in an environment of its own (PYTHON=python3.13 ARGS="tests/unit")
 	$(MAKE) test VENV=.venv-$(notdir $(PYTHON))
 
-check: lint types audit test package ## what must pass: lint, format, strict types, known faults, tests, packaging
+check: lint types audit test package ## everything that must pass: lint, format, strict types, known faults, tests, packaging
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -31,7 +31,7 @@ lint: $(VENV)/.installed-dev ## ruff: rules and format
 types: $(VENV)/.installed-dev ## mypy, strict
 	$(BIN)/mypy
 
-audit: $(VENV)/.installed-dev ## floors and locks against the table of public faults (docs/advisories.toml)
+audit: $(VENV)/.installed-dev ## compare floors and locks with the table of public faults (docs/advisories.toml)
 	$(BIN)/python .ci/audit.py
 
 package: $(VENV)/.installed-dev ## build the wheel and look into it
@@ -44,7 +44,7 @@ cache-tests: $(VENV)/.installed-dev ## the public HTTP cache test suite against 
 bench: $(VENV)/.installed-dev ## hits, cold thumbnails and warm pictures per second
 	$(BIN)/python benchmarks/service.py
 
-bench-images: $(VENV)/.installed-dev ## cold thumbnails beside thumbor, ipx, nginx (ARGS="--install --photos FOLDER")
+bench-images: $(VENV)/.installed-dev ## cold thumbnails compared with thumbor, ipx, nginx (ARGS="--install --photos FOLDER")
 	$(BIN)/python benchmarks/images.py $(ARGS)
 
 bench-crowd: $(VENV)/.installed-dev ## a thousand clients on one cold picture whose origin stalls
