@@ -32,7 +32,7 @@ quick: $(VENV)/.installed-dev ## an answer in two minutes: unit and contract tes
 test-on: ## the tests with another interpreter, in an environment of its own (PYTHON=python3.13 ARGS="tests/unit")
 	$(MAKE) test VENV=.venv-$(notdir $(PYTHON))
 
-check: lint types audit test package ## what must pass: lint, format, strict types, known faults, tests, packaging
+check: lint types audit test package ## everything that must pass: lint, format, strict types, known faults, tests, packaging
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -45,7 +45,7 @@ types: $(VENV)/.installed-dev ## mypy, strict: both packages, tests, benchmarks
 coverage: $(VENV)/.installed-dev ## lines and branches that the quick unit and contract tests reach (a figure, no gate)
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --hypothesis-profile=quick -m "$(NOT_SLOW)" --cov --cov-report=term:skip-covered tests/unit tests/contract $(ARGS)
 
-audit: $(VENV)/.installed-dev ## floors and locks against the table of public faults (docs/advisories.toml)
+audit: $(VENV)/.installed-dev ## compare floors and locks with the table of public faults (docs/advisories.toml)
 	$(BIN)/python .ci/audit.py
 
 package: $(VENV)/.installed-dev ## build the wheel and look into it
