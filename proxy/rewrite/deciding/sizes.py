@@ -1,7 +1,7 @@
 """Chooses the options of a new address: the wrapper's, as far as this configuration serves them. Pure.
 
 no size asked                    the place's preset, followed by the wrapper's other options
-a srcset states a larger width   the width of the candidate's descriptor, by which browsers choose
+a srcset states a larger one     the width of the candidate's descriptor, by which browsers choose
 a size asked                     the wrapper's options instead of the preset
 presets and widths only          the next width of `rewrite.widths`; all other options are lost
 """
