@@ -1,7 +1,7 @@
-"""Rewriting articles: find addresses of pictures, replace them, and put them back. No network, no event loop.
+"""Rewriting articles: finding addresses of pictures, replacing them, and undoing that. No network, no event loop.
 
-rewriter     the use: bytes of an article in, bytes and a list of replacements out
-frontmatter, markdown, inline, html, css, srcset    where addresses stand (spots)
-layers       how a place spells an address (entities, quotes, backslashes)
-journal, files, apply, diff    the way back, files on disk, and changes as patches
+rewriter     the entry point: takes the bytes of an article, returns bytes and a list of replacements
+frontmatter, markdown, inline, html, css, srcset    find the places of addresses (spots)
+layers       decodes and encodes the spelling at a place (entities, quotes, backslashes)
+journal, files, apply, diff    the undo journal, files on disk, and changes as patches
 """

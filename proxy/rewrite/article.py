@@ -1,4 +1,4 @@
-"""One article while it is rewritten: decisions in, bytes and lists out. Pure."""
+"""Builds the rewritten article from decisions, with the lists of changes. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NewAddress = Callable[[Decision], tuple[Source, str] | None]
 
 
 class Article:
-    """Collects what is replaced, what stays and which pictures there are."""
+    """Collects the replacements, the addresses that stay, and the pictures of one article."""
 
     def __init__(self, text: str, *, body_preset: str, new_address: NewAddress) -> None:
         self._text = text
@@ -38,13 +38,13 @@ class Article:
         return tuple(self._pictures.values())
 
     def line_of(self, position: int) -> int:
-        """Return the number of the line, from 1."""
+        """Return the line number, from 1."""
         if not self._line_starts:
             self._line_starts = [0, *(match.end() for match in _LINE_END.finditer(self._text))]
         return bisect_right(self._line_starts, position)
 
     def take(self, decisions: Iterable[Decision]) -> None:
-        """Work out each decision, in order of the article."""
+        """Apply decisions in the order of the article."""
         for decision in decisions:
             spot = decision.address.spot
             if spot.start < self._end:
@@ -56,7 +56,7 @@ class Article:
             self._keep_in_mind(decision, source)
 
     def add(self, at: int, text: str, source: Source, context: str, names: tuple[str, ...]) -> None:
-        """Put `text` into the article at a place where nothing is replaced."""
+        """Insert `text` at a position where nothing is replaced."""
         new = text.encode("ascii")
         line = self.line_of(at)
         self.added.append(Replacement(at, at, b"", new, source, "", context, line, attributes=names))
@@ -64,7 +64,7 @@ class Article:
     def exchange(  # noqa: PLR0913, PLR0917 - what a replacement is made of
         self, start: int, end: int, new: bytes, source: Source, spot: Spot, names: tuple[str, ...]
     ) -> None:
-        """Put `new` in the place of a range around the address at `spot`, which may be replaced already."""
+        """Replace a range around the address at `spot` by `new`, even if the address was replaced already."""
         old = self._text[start:end].encode("latin-1")
         index = next((at for at, item in enumerate(self.replaced) if item.start == spot.start), None)
         if index is None:
@@ -132,7 +132,7 @@ class Article:
         )
 
     def _picture_preset(self, decision: Decision) -> str:
-        """Return the preset a picture is shown in; empty when the place does not make it one."""
+        """Return the preset in which a picture is shown; empty when the place does not show a picture."""
         address = decision.address
         if address.spot.use is Use.LEAVE:
             return ""

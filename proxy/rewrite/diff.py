@@ -1,4 +1,4 @@
-"""A change of an article as a unified diff that `git apply` and `patch -p1` take. Pure; bytes of any encoding."""
+"""Formats a change of an article as a unified diff for `git apply` and `patch -p1`. Pure; bytes of any encoding."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _LETTERS = {"\a": "a", "\b": "b", "\t": "t", "\n": "n", "\v": "v", "\f": "f", "\
 
 
 def unified_diff(old: bytes, new: bytes, *, name: str) -> bytes:
-    """Return the change of an article as git shows it; empty when there is none.
+    """Return the change of an article in git's format; empty when there is none.
 
-    Rewriting never adds or removes a line end, so lines are compared pair by pair; bytes of any encoding.
+    Lines are compared pair by pair, because rewriting never adds or removes a line end.
     """
     before, after = old.split(b"\n"), new.split(b"\n")
     changed = [number for number, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
@@ -29,7 +29,7 @@ def unified_diff(old: bytes, new: bytes, *, name: str) -> bytes:
 
 
 def _label(name: str) -> bytes:
-    """Return a name as git writes it: quoted like a string of C, or with a TAB that ends a name with spaces."""
+    """Return a name as git writes it: quoted like a C string, or followed by a TAB when it contains spaces."""
     if _MUST_QUOTE.search(name):
         name = f'"{_MUST_QUOTE.sub(_escaped, name)}"'
     elif " " in name:

@@ -1,9 +1,9 @@
-"""The candidates of a `srcset` for a picture of ours: the same picture at the widths of the configuration. Pure.
+"""Chooses `srcset` candidates: the same picture at the widths of the configuration. Pure.
 
 src shows             candidates
 content               content,width=320 …     a preset that keeps the picture's shape
-headimg (1200x630)    headimg,height=168,width=320 …     its shape is kept; where only presets are admitted: none
-width=300,quality=50  quality=50,width=320 …  what else was asked stays
+headimg (1200x630)    headimg,height=168,width=320 …     keeps its shape; none if only presets are admitted
+width=300,quality=50  quality=50,width=320 …  other options stay
 original              content,width=320 …     of `rewrite.body`
 """
 
@@ -18,12 +18,12 @@ from proxy.rewrite.deciding.sizes import Canonical
 
 _SIZES = ("width=", "w=", "height=", "h=", "dpr=")
 _LARGER = 1.1
-"""How much wider than the widest candidate the picture in `src` has to be to become one: below nobody sees it."""
+"""The picture in `src` becomes a candidate if it is wider than the widest one by this factor; less is invisible."""
 
 
 @dataclass(frozen=True, slots=True)
 class SrcsetCandidates:
-    """Chooses candidates for one configuration; `widths` are in ascending order, `body` is a preset."""
+    """Chooses candidates for one configuration. `widths` are ascending; `body` is a preset."""
 
     widths: Sequence[int]
     body: str
@@ -32,9 +32,9 @@ class SrcsetCandidates:
     shape: Shape
 
     def of(self, options: str, natural: Size) -> list[tuple[str, int]]:
-        """Return options and width in pixels of each candidate for a picture that is shown with `options`.
+        """Return the options and the width in pixels of each candidate for a picture shown with `options`.
 
-        All have the shape of that picture, and the widths are true. Fewer than two are none.
+        All candidates have the shape of that picture and their exact width. A single candidate is left out.
         """
         shown = self.shape(options, natural)
         if shown is None:
@@ -50,7 +50,7 @@ class SrcsetCandidates:
         return found if len(found) > 1 else []
 
     def _fitting(self, options: str, width: int, shown: Size, natural: Size) -> Iterator[str]:
-        """Yield the first options, if any, that give the picture this width and the shape it is shown in."""
+        """Yield the first options, if any, that give the picture this width and its displayed shape."""
         height = width * shown[1] / shown[0]
         for candidate in self._resized(options, width, max(1, round(height))):
             size = self.shape(candidate, natural)
@@ -71,5 +71,5 @@ class SrcsetCandidates:
 
 
 def names_size(options: str) -> bool:
-    """Tell whether options name a size themselves, besides what a preset says."""
+    """Return whether options name a size themselves, in addition to that of a preset."""
     return any(word.startswith(_SIZES) for word in items(options))

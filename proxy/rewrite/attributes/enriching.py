@@ -1,4 +1,4 @@
-"""Responsive markup for one article: which pictures get what, and what has to be known for it. Pure."""
+"""Adds responsive markup to the pictures of one article, and lists the facts that it needs for that. Pure."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _STAYS: dict[Place, str] = {"lines": TAKES_LINES, "uncertain": UNCERTAIN_MARKDOW
 
 @dataclass(frozen=True, slots=True)
 class Enricher:
-    """Adds to the pictures of articles that point at us.
+    """Adds attributes to pictures whose addresses point at us.
 
-    ignored: tells whether an address is left on purpose. markdown_images: those of Markdown become tags.
+    ignored: returns whether an address is left on purpose. markdown_images: whether Markdown images become tags.
     """
 
     responsive: Responsive
@@ -53,9 +53,9 @@ class Enricher:
         *,
         jsx: bool = False,
     ) -> tuple[Wanted, ...]:
-        """Add to `article` what is known to be right, and return what has to be known; `known` is None before that.
+        """Add markup to `article` and return the sources whose facts are needed; `known` is None on the first pass.
 
-        What nothing is added to is left in the article and listed. In JSX that is every picture.
+        Pictures that get no markup are listed as left. In JSX these are all pictures.
         """
         work = _Work(article, decisions, pictures.first, known)
         for tag in sorted(pictures.tags, key=lambda tag: tag.start):
@@ -79,7 +79,7 @@ class Enricher:
             work.leave(address, reason or NOT_KEPT)
 
     def _exchange(self, work: _Work, image: MarkdownImage) -> None:
-        """Put an `<img>` in the place of Markdown's image."""
+        """Replace a Markdown image by an `<img>`."""
         if image.place == "reference":
             line, text = work.article.line_of(image.start), address_text(image.text)
             work.article.left.append(Left(line, text, REFERENCE, on_purpose=True, context="markdown image"))
@@ -105,14 +105,14 @@ class Enricher:
         work.article.exchange(image.start, image.end, new, address.source, address.spot, names)
 
     def _pair(self, work: _Work, start: int) -> tuple[Address | None, ShownPicture | None]:
-        """Return what stands at a place, and how it is shown through us."""
+        """Return the address at a position, and how its picture is shown through us."""
         decision = work.decisions.get(start)
         if decision is None:
             return None, None
         return decision.address, self._shown(decision.address, work.replaced.get(start))
 
     def _shown(self, address: Address, new: Replacement | None) -> ShownPicture | None:
-        """Return how a picture is shown through us once the article is rewritten, None when it is not."""
+        """Return how a picture is shown through us in the rewritten article, or None when it is not."""
         own = address.own
         if self.ignored(address.text):
             return None
@@ -144,14 +144,14 @@ class _Work:
         self._starts = sorted(self.replaced)
 
     def known_of(self, address: Address) -> Kept | None:
-        """Return what is known of a picture, and ask for it."""
+        """Return the known facts of a picture, and record that they are needed."""
         if address.source is None:
             return None
         self.asked[address.source] = (address.source, *map(Source.parse, address.written))
         return self._known.get(address.source) if self._known is not None else None
 
     def is_free(self, start: int, end: int, *, but: int = -1) -> bool:
-        """Tell whether nothing is replaced in a range or around it; `but` begins what may be."""
+        """Return whether nothing overlapping a range is replaced, except a replacement that begins at `but`."""
         index = bisect_right(self._starts, start) - 1
         if index >= 0 and self._starts[index] < start < self.replaced[self._starts[index]].end:
             return False
@@ -159,7 +159,7 @@ class _Work:
         return all(found == but for found in inside)
 
     def leave(self, address: Address, reason: str) -> None:
-        """List a picture to which nothing is added."""
+        """List a picture that gets no markup."""
         spot = address.spot
         line = self.article.line_of(spot.start)
         self.article.left.append(Left(line, address.text, reason, on_purpose=True, context=spot.context))

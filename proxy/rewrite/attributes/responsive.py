@@ -1,12 +1,12 @@
-"""What `--responsive` adds to an `<img>`: what its author left out, and what is kept of the picture tells. Pure.
+"""Computes the attributes that `--responsive` adds to an `<img>`: missing ones that the kept original implies. Pure.
 
-srcset, sizes      the widths of `rewrite.widths` that the original has; not where nothing resizes, nor in `<picture>`
-width, height      those of the original, or of what is shown where that has another shape or a size of its own
-loading, decoding  lazy and async, but for the first picture of the article
-style              the colour of an opaque picture, as its background; `height:auto` where a height is added, because a
-                   style sheet with `max-width` alone would squeeze the picture
+srcset, sizes      the widths of `rewrite.widths` up to the original's; not if it cannot be resized, nor in `<picture>`
+width, height      the original's, or the variant's if that has another shape or names its own size
+loading, decoding  lazy and async, except for the first picture of the article
+style              the colour of an opaque picture as background; `height:auto` when a height is added, because a style
+                   sheet with only `max-width` would distort the picture
 
-What the author wrote stays, and is written first: of two attributes of one name, HTML takes the first.
+The author's attributes stay and come first: HTML uses the first of two attributes with the same name.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ SRCSET, STYLE = "srcset", "style"
 
 @dataclass(frozen=True, slots=True)
 class ShownPicture:
-    """A picture as an `<img>` shows it: the options of its address, and what writes others.
+    """A picture as an `<img>` shows it: the options of its address, and a function to write other addresses.
 
-    lasting: its address has no end; other addresses than a signed one with an end would outlive it.
+    lasting: its address does not expire. For an expiring signature we write no other addresses, which would outlive it.
     """
 
     options: str
@@ -50,7 +50,7 @@ class ShownPicture:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """Text that is put into the article at a place; `names` are the attributes in it."""
+    """Text to insert into the article at a position; `names` are the attributes in it."""
 
     at: int
     text: str
@@ -58,14 +58,14 @@ class Addition:
 
 
 def wants(tag: ImgTag, *, first: bool) -> bool:
-    """Tell whether an author left out anything that could be added."""
+    """Return whether a tag lacks any attribute that could be added."""
     names = tag.names
     lacks = not {"width", "height"} <= names or (not first and not {"loading", "decoding"} <= names)
     return lacks or (SRCSET not in names and not tag.in_picture)
 
 
 class Responsive:
-    """Adds to pictures for one configuration; `sizes` is the attribute's value."""
+    """Computes additions for one configuration; `sizes` is the attribute's value."""
 
     def __init__(self, candidates: SrcsetCandidates, shape: Shape, *, sizes: str) -> None:
         self._candidates = candidates
@@ -73,12 +73,12 @@ class Responsive:
         self._sizes = sizes
 
     def additions(self, tag: ImgTag, shown: ShownPicture, kept: Kept, *, first: bool) -> list[Addition]:
-        """Return what is added to a tag, whose place for it is known, in order; `first`: it is the first picture."""
+        """Return the additions to a tag in order. `first`: it is the first picture of the article."""
         words = dict(self._attributes(tag, shown, kept, first=first))
         found: list[Addition] = []
         style = list(_declarations(tag, kept, has_new_height="height" in words))
         if style and tag.style_at is not None:
-            # Before what the author says, which counts then, and whatever it ends with.
+            # Insert before the author's style, which then takes precedence, whatever it ends with.
             found.append(Addition(tag.style_at, "".join(f"{item};" for item in style), (STYLE,)))
         elif style:
             words[STYLE] = ";".join(style)
@@ -109,7 +109,7 @@ class Responsive:
             (shown.link(options), width) for options, width in self._candidates.of(shown.options, kept.size)
         ]
         if any(link.startswith(",") or link.endswith(",") for link, _ in found):
-            # It would be a separator there, and spelled otherwise it is another source.
+            # In a srcset this character is a separator, and escaping it would change the source.
             return ""
         return ", ".join(f"{link} {width}w" for link, width in found)
 
@@ -135,7 +135,7 @@ class Responsive:
             yield "width", str(max(1, round(pixels * size[0] / size[1])))
 
     def _size(self, shown: ShownPicture, kept: Kept) -> Size | None:
-        """Return the size of the original, or of what is shown where that has another shape or a size of its own."""
+        """Return the original's size, or the variant's if that has another shape or names its own size."""
         if shown.options == ORIGINAL or not kept.resizes:
             return kept.size
         size = self._shape(shown.options, kept.size)
@@ -157,7 +157,7 @@ def _declarations(tag: ImgTag, kept: Kept, *, has_new_height: bool) -> Iterator[
 
 
 def _unread_style(tag: ImgTag) -> bool:
-    """Tell whether a tag has a style whose text is not known: a bound one, or one at a place that is not certain."""
+    """Return whether a tag has a style whose text is unknown: a bound one, or one at an uncertain position."""
     return STYLE in tag.names and tag.style_at is None
 
 

@@ -1,1 +1,1 @@
-"""What every part of rewriting is made of: spots, results, layers of spelling, encodings."""
+"""The parts that rewriting shares: spots, results, layers of spelling, encodings."""

@@ -1,4 +1,4 @@
-"""What an address in an article begins with. Pure."""
+"""Patterns for the beginning of an address in an article. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ SITE_FORMS = r"(?:_next|_vercel)/image\?|\.netlify/images\?|_image\?|_ipx/|cdn-c
 ABSOLUTE = re.compile(
     rf"(?:https?:)?[/\\]{{2}}[^/\\\s]|https?:|/(?:[\w.~-]{{1,60}}/){{0,3}}?(?:{SITE_FORMS})", re.IGNORECASE
 )
-"""What an address of another site begins with; everything else is the site's own or no address.
+"""The beginning of an address of another site. Other text is the site's own address or no address.
 
-Among the site's own are those of image endpoints, which may carry the address of another site.
+It includes the site's own image endpoints, because they may carry the address of another site.
 """
 
 EVERY = re.compile("")
-"""What any address begins with, the site's own included."""
+"""The beginning of any address, including the site's own."""

@@ -1,10 +1,10 @@
-"""How deep front matter may nest: the readers of YAML, TOML and JSON cost more the deeper it is. Pure."""
+"""Limits how deep front matter may nest, because deep nesting is costly for YAML, TOML and JSON parsers. Pure."""
 
 from __future__ import annotations
 
 MAX_DEPTH = 64
-"""Lists, mappings and parts of a dotted key inside each other; no site generator's reader has a use for more."""
+"""The deepest nesting of lists, mappings and parts of a dotted key. No site generator needs more."""
 
 
 class TooDeep(ValueError):
-    """Front matter that nests deeper than it is read."""
+    """Front matter is nested deeper than `MAX_DEPTH`."""

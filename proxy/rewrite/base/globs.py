@@ -1,4 +1,4 @@
-"""Names of files by the globs of `rewrite.ignore`, in the grammar of gitignore. Pure."""
+"""Matches file names against the globs of `rewrite.ignore`, in the grammar of gitignore. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ADDRESS = ("http://", "https://", "//")
 
 
 class Globs:
-    """The globs among the entries of `rewrite.ignore`; the others are beginnings of addresses."""
+    """The globs among the entries of `rewrite.ignore`; the other entries are prefixes of addresses."""
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._spec = GitIgnoreSpec.from_lines([entry for entry in entries if not is_prefix(entry)])
@@ -20,10 +20,10 @@ class Globs:
         return len(self._spec) > 0
 
     def name(self, path: str) -> bool:
-        """Tell whether they name a file, by its place below the root of its tree."""
+        """Return whether a glob matches a file; `path` is relative to the root of its tree."""
         return self._spec.match_file(path.lstrip("/"))
 
 
 def is_prefix(entry: str) -> bool:
-    """Tell whether an entry is the beginning of an address."""
+    """Return whether an entry is a prefix of addresses."""
     return entry.startswith(_ADDRESS)

@@ -1,4 +1,4 @@
-"""What has to be known of kept originals to write responsive markup: values only. Pure."""
+"""The facts of kept originals that responsive markup needs, as values. Pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from proxy.source import Source
 
 Size = tuple[int, int]
 Wanted = tuple[Source, ...]
-"""A source that has to be known, and behind it the wrappers' own addresses under which it may be kept."""
+"""A source to look up, followed by the wrappers' addresses under which it may be kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A kept original.
 
-    width, height: upright, in pixels. resizes: variants of other widths can be made of it, which is not so of an SVG
-    (it scales by itself), of what is damaged and of what is beyond the render limits. colour: `#rrggbb` to show until
-    an opaque picture comes; empty when there is none to show.
+    width, height: in pixels, after EXIF orientation. resizes: whether variants of other widths can be made; false for
+    an SVG (it scales by itself), a damaged picture, and one beyond the render limits. colour: `#rrggbb` to show while
+    an opaque picture loads; empty for none.
     """
 
     width: int
@@ -33,17 +33,17 @@ class Kept:
 
 
 Known = Mapping[Source, Kept | None]
-"""What is known of sources: None when an original is not kept. A source that was not asked for is not in it."""
+"""The facts of sources, None for an original that is not kept. Contains only sources that were looked up."""
 
 LookUp = Callable[[Iterable[Wanted]], Known]
 """Looks sources up; fetches nothing."""
 
 
 def nothing_kept(asked: Iterable[Wanted]) -> Known:
-    """Look sources up where there is no store."""
+    """Return None for every source; the look-up when there is no store."""
     return {wanted[0]: None for wanted in asked}
 
 
 Shape = Callable[[str, Size], Size | None]
-"""Returns how large the picture is that options, as they stand in our addresses, make of one of a size. None when that
-is not known, or the options are not answered."""
+"""Returns the size of the variant that options, as in our addresses, make of a picture of the given size. None when it
+is unknown or the options are not served."""

@@ -1,7 +1,7 @@
-"""How places spell an address: entities, backslashes, quotes. Pure; byte text in, byte text out.
+"""Decodes and encodes the spelling of addresses: entities, backslashes, quotes. Pure; byte text in, byte text out.
 
-Each layer is decoded exactly once, and an address is written back in the style it was found in: `&#038;` stays
-`&#038;`, `''` stays `''`, `\\/` stays `\\/`.
+Each layer is decoded exactly once. An address is written back in its original style: `&#038;` stays `&#038;`, `''`
+stays `''`, `\\/` stays `\\/`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SINGLE_LETTERS = {
     "0": "\0", "a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b",
     "N": "\xc2\x85", "_": "\xc2\xa0", "L": "\xe2\x80\xa8", "P": "\xe2\x80\xa9",
 }  # fmt: skip
-"""YAML 1.2.2 §5.7, as byte text; JSON and TOML know a part of them."""
+"""YAML 1.2.2 §5.7, as byte text. JSON and TOML have a subset."""
 
 
 def attribute(raw: str, quote: str) -> Layer:
@@ -38,7 +38,7 @@ def attribute(raw: str, quote: str) -> Layer:
     ampersand = found[0] if found else "&"
     unsafe = quote or "\"'<>=` "
     if not quote and "=" in raw[1:]:
-        # The article's reader took one; Markdown's does not, and there it is spelled `&#61;` unless it stood there.
+        # `=` was part of the unquoted value, so it may stay. Markdown does not allow it, so otherwise write `&#61;`.
         unsafe = unsafe.replace("=", "")
 
     def spelled(text: str, ampersand: str) -> str:
@@ -69,7 +69,7 @@ def decode_attribute(raw: str) -> str:
 
 
 def attribute_map(raw: str) -> tuple[str, list[int] | None]:
-    """Decode an attribute value; also tell where each character came from, None when nothing was decoded."""
+    """Decode an attribute value; also return the position of each character, or None when nothing was decoded."""
     if "&" not in raw or not _ATTRIBUTE_ENTITY.search(raw):
         return raw, None
     pieces: list[str] = []
@@ -127,7 +127,7 @@ def decode_markdown(raw: str) -> str:
 
 
 def bare(raw: str) -> Layer:
-    """Return the layer of an address that stands in the text by itself: entities, but no backslashes."""
+    """Return the layer of a bare address in text: entities, but no backslashes."""
     found = _MARKDOWN_AMPERSAND.search(raw)
 
     def decode(text: str) -> str:
@@ -142,13 +142,13 @@ def bare(raw: str) -> Layer:
 
 
 def hold_bare(url: str) -> str:
-    """Percent-encode what would end an address that stands in the text by itself."""
+    """Percent-encode characters that would end a bare address in text."""
     url = _hold_bare(url)
     return url if balanced(url) or not url.endswith(")") else url[:-1] + "%29"
 
 
 def _markdown_escapes(raw: str) -> Callable[[str], str]:
-    """Return what escapes backslashes and entities; ampersands are spelled as `raw` does, if it has an entity."""
+    """Return a function that escapes backslashes and entities; ampersands are spelled as in `raw`, if it has one."""
     found = _MARKDOWN_AMPERSAND.search(raw)
 
     def escape(text: str) -> str:
@@ -161,7 +161,7 @@ def _markdown_escapes(raw: str) -> Callable[[str], str]:
 
 
 def balanced(text: str) -> bool:
-    """Tell whether parentheses are paired, as deep as CommonMark follows them."""
+    """Return whether parentheses are balanced, as deep as CommonMark follows them."""
     depth = 0
     for char in re.findall(r"[()]", text):
         depth += 1 if char == "(" else -1

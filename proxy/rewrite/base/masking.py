@@ -1,4 +1,4 @@
-"""Text whose structure can be read byte by byte, whatever its encoding. Pure.
+"""Masks bytes so that the structure of text in any encoding can be read byte by byte. Pure.
 
 In UTF-8 no byte of a longer character looks like ASCII. In GBK, Big5 and Shift JIS the second byte may look like
 a backslash, a backtick or a bracket; such bytes are masked before the structure is read. Positions stay the same.
@@ -20,12 +20,12 @@ _WIDE = re.compile(rb"\xff\xfe|\xfe\xff|(?:\0[^\0]|[^\0]\0){2}|\0\0\0[^\0]|[^\0]
 
 
 def is_wide(data: bytes) -> bool:
-    """Tell whether an article is in UTF-16 or UTF-32, which cannot be read byte by byte."""
+    """Return whether an article is in UTF-16 or UTF-32, which cannot be read byte by byte."""
     return _WIDE.match(data) is not None
 
 
 def structure(data: bytes) -> str:
-    """Return `data` as byte text in which markup is markup; empty when it is wide."""
+    """Return `data` as byte text in which only real markup looks like markup; empty for UTF-16 and UTF-32."""
     if is_wide(data):
         return ""
     text = data.decode("latin-1")

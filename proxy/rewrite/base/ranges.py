@@ -1,4 +1,4 @@
-"""Ranges of positions in a text: from a start to an end that is not part of it. Pure."""
+"""Half-open ranges of positions in a text. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Ranges = list[tuple[int, int]]
 
 
 def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """Return the ranges in order, those that overlap as one."""
+    """Return the ranges in order, with overlapping ones merged."""
     joined: Ranges = []
     for start, end in sorted(ranges):
         if joined and start <= joined[-1][1]:

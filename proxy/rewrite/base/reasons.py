@@ -1,4 +1,4 @@
-"""Why an address stays as it is, in the words that people read. Pure."""
+"""The reasons for leaving an address unchanged, as shown to people. Pure."""
 
 from __future__ import annotations
 

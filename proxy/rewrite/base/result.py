@@ -1,4 +1,4 @@
-"""What rewriting an article answers: values only. Offsets are bytes of the article as it was given."""
+"""The result of rewriting an article, as values. Offsets are bytes of the original article. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from proxy.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """One place that was changed: the bytes `start:end` of the original were `old` and are now `new`.
+    """One change: the bytes `start:end` of the original were `old` and are now `new`.
 
-    `dropped` names the options of the wrapper that our address does not carry. `attributes` are the names of those that
-    were added to a picture; then `old` is empty, and so is `preset`.
+    `dropped` names the options of the wrapper that our address cannot express. `attributes` names the attributes added
+    to a picture; then `old` and `preset` are empty.
     """
 
     start: int
@@ -30,9 +30,9 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """An address that stays. `on_purpose` is false when a person has to look at it.
+    """An address that stays. `on_purpose` is false when it needs attention.
 
-    `context` is the key, attribute or tag it stands in; empty when that is not known.
+    `context` is the key, attribute or tag that contains it; empty when unknown.
     """
 
     line: int
@@ -44,11 +44,10 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class ArticlePicture:
-    """A picture of the article that a mirror can keep, and the presets it is shown in.
+    """A picture of the article that a mirror can keep, and the presets in which it is shown.
 
-    `wrapped` is true when a wrapper or our own address shows it, false when the article asks its origin. `own` are
-    our addresses of it as the article has them, from behind the base URL on; `written` the wrappers' own addresses, as
-    sources.
+    `wrapped` is true when the article shows it by a wrapper's or our own address, false when it asks the origin. `own`
+    has our addresses as written in the article, without the base URL; `written` the wrappers' addresses, as sources.
     """
 
     source: Source
@@ -61,12 +60,12 @@ class ArticlePicture:
 
 @dataclass(frozen=True, slots=True)
 class RewriteResult:
-    """The article as it should be, and what was found in it, in the order of the article.
+    """The rewritten article and the findings, in the order of the article.
 
-    `unsure` are sources that stay wrapped because nobody knows whether they are pictures. `own` are the sources of
-    addresses of ours that stood in the article before, wherever. `unread` says why a part of it was not read; empty
-    when all of it was. `added` is what was added to pictures, `asked` what has to be known to add it: then the
-    result is only a question (`Rewriter.rewrite`).
+    `unsure`: sources that stay wrapped because they may not be pictures. `own`: the sources of our own addresses that
+    the article already contained. `unread`: why a part was not read, empty when all was. `added`: the attributes added
+    to pictures. `asked`: sources whose facts are needed to add some; the result is then not final
+    (`Rewriter.rewrite`).
     """
 
     data: bytes
@@ -81,10 +80,10 @@ class RewriteResult:
 
     @property
     def changes(self) -> tuple[Replacement, ...]:
-        """Every place that was changed, in order of the article."""
+        """All changes in the order of the article."""
         return tuple(sorted((*self.replaced, *self.added), key=lambda item: (item.start, item.end)))
 
     @property
     def through_us(self) -> set[Source]:
-        """The sources that the article as it should be asks of us."""
+        """The sources that the rewritten article requests through us."""
         return {*self.own, *(item.source for item in self.replaced)}

@@ -1,4 +1,4 @@
-"""Spots: places of an article where an address stands, and what the place makes of it. Pure values.
+"""Spots: the places of addresses in an article, and how each place uses and spells its address. Pure.
 
 Byte text: all parsing here works on `data.decode("latin-1")`, one character per byte, so that every position is
 a byte offset and every encoding survives. Escapes that spell other characters are decoded to UTF-8 bytes in the
@@ -15,7 +15,7 @@ from proxy.dialects.base.escapes import as_text
 
 
 class Use(Enum):
-    """What a place does with the address."""
+    """How a place uses its address."""
 
     SHOW = "shows a picture"
     MAY_SHOW = "shows a picture when its address is one's"
@@ -27,12 +27,12 @@ class Use(Enum):
 
 
 TEXTS = (Use.TEXT, Use.EXPRESSION)
-"""What stands there is no address; its spot tells what an address somewhere in it belongs to."""
+"""Uses whose spot is a text and not an address. The spot tells to which text an address inside it belongs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One spelling that lies over an address: `encode(decode(raw))` may differ from `raw`, its meaning not."""
+    """One layer of spelling. `encode(decode(raw))` may differ from `raw` but has the same meaning."""
 
     decode: Callable[[str], str]
     encode: Callable[[str], str]
@@ -46,11 +46,11 @@ def _as_it_is(text: str) -> str:
 class Spot:
     """Bytes `start:end` of the article hold an address.
 
-    `layers` are its spellings from outside to inside. `hold` percent-encodes what no spelling of the place can
-    express. `media` are the types that an ASSET must be admitted for; `preset` overrides the text's preset.
-    raster: its readers show no SVG. width: what a srcset says that the picture is wide, in pixels; 0 when it is silent.
-    around: a link around a picture. likely: where MAY_SHOW, a key above names a picture. closed: `hold` counts for the
-    whole of our address, not only for the source in it.
+    `layers` are its spellings from outside to inside. `hold` percent-encodes characters that the place cannot spell.
+    `media` are the types that an ASSET must be admitted for; `preset` overrides the text's preset. raster: readers of
+    this place show no SVG. width: the width in pixels that a srcset states, 0 without one. around: a link around a
+    picture. likely: for MAY_SHOW, an enclosing key names a picture. closed: `hold` applies to our whole address, not
+    only to the source in it.
     """
 
     start: int
@@ -68,13 +68,13 @@ class Spot:
     closed: bool = False
 
     def read(self, raw: str) -> str:
-        """Return the address that `raw`, byte text of the article, spells."""
+        """Decode `raw`, byte text of the article, to an address."""
         for layer in self.layers:
             raw = layer.decode(raw)
         return raw
 
     def write(self, url: str) -> str | None:
-        """Return the spelling of `url` for this place, or None when the place cannot express it."""
+        """Return `url` as spelled at this place, or None when the place cannot spell it."""
         raw = url
         for layer in reversed(self.layers):
             raw = layer.encode(raw)
@@ -82,10 +82,10 @@ class Spot:
 
 
 def address_text(text: str) -> str:
-    """Return byte text as text: UTF-8 where it is, surrogate escapes where not."""
+    """Decode byte text as UTF-8, with surrogate escapes for other bytes."""
     return as_text(text.encode("latin-1"))
 
 
 def byte_text(text: str) -> str:
-    """Return text as byte text: the reverse of `address_text`; a lone surrogate becomes U+FFFD."""
+    """Encode text as byte text, the reverse of `address_text`. A lone surrogate becomes U+FFFD."""
     return text.encode("utf-8", "replace").decode("latin-1")

@@ -1,1 +1,1 @@
-"""What an address is, and whether and how it is replaced."""
+"""Classifying addresses, and deciding whether and how they are replaced."""

@@ -1,4 +1,4 @@
-"""What an address in an article is: ours, formerly ours, a wrapper, a picture's own, or none of these. Pure."""
+"""Classifies an address in an article: ours, formerly ours, a wrapper, a picture's own, or none of these. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OF_PICTURES = frozenset(
         "vercel", "netlify", "astro", "ipx", "hive", "imageflow", "statically",
     }
 )  # fmt: skip
-"""Grammars of services that carry pictures and nothing else."""
+"""Grammars of services that carry only pictures."""
 
 
 class AddressKind(Enum):
@@ -49,10 +49,9 @@ class AddressKind(Enum):
 class Address:
     """An address at its spot. `source` is None only when unreadable, and then `reason` says why.
 
-    `options` is what a wrapper asks of the picture, in our words; `dropped` names what it asks and we cannot say.
-    `written` are the wrappers' own addresses, as sources. pictures_only: the wrapper carries nothing else.
-    A template that is no wrapper has no reason. is_ambiguous: unreadable because nobody can say what belongs to the
-    source.
+    `options` are the wrapper's options translated to ours; `dropped` names those without a counterpart. `written` are
+    the wrappers' own addresses, as sources. pictures_only: the wrapper carries nothing but pictures. A template that is
+    not a wrapper has no reason. is_ambiguous: unreadable because it is unclear what belongs to the source.
     """
 
     spot: Spot
@@ -74,7 +73,7 @@ class Address:
 
     @property
     def is_picture(self) -> bool:
-        """Whether the address itself tells that it is a picture's."""
+        """Whether the address itself identifies a picture."""
         return self.pictures_only or self.is_picture_by_name
 
     @property
@@ -97,7 +96,7 @@ def _is_picture_by_name(source: Source) -> bool:
 
 
 class Classifier:
-    """Tells addresses apart for one configuration; with `sign`, ours should be signed."""
+    """Classifies addresses for one configuration; with `sign`, ours should be signed."""
 
     def __init__(self, config: RewriteConfig, *, base_url: str, sign: Sign | None = None) -> None:
         former = [url.rstrip("/") for url in config.former_urls if url.rstrip("/") != base_url]
@@ -109,7 +108,7 @@ class Classifier:
         self._sign = sign
 
     def wraps_picture(self, text: str) -> bool | None:
-        """Tell whether a wrapper holds a picture by its name; one that cannot be opened may. None: no wrapper."""
+        """Return whether a wrapper's source is named like a picture, or cannot be read. None: not a wrapper."""
         try:
             unwrapped = self._wrappers.unwrap(text)
         except MirrorError:
@@ -117,7 +116,7 @@ class Classifier:
         return _is_picture_by_name(unwrapped.source) if unwrapped else None
 
     def wraps(self, text: str) -> bool | None:
-        """Tell whether a wrapper holds a source; None when it is none, or one that is put together elsewhere."""
+        """Return whether a wrapper holds a source. None: not a wrapper, or one that is assembled elsewhere."""
         try:
             return True if self._wrappers.unwrap(text) else None
         except AmbiguousWrapper:
@@ -126,12 +125,12 @@ class Classifier:
             return None
 
     def own_source(self, text: str) -> Source | None:
-        """Return the source of an address of ours, present or former, None when it is none."""
+        """Return the source of one of our current or former addresses, or None for another address."""
         own = next(filter(None, (base.read(text) for base in self._bases)), None)
         return self._way(own.source).source if own else None
 
     def is_direct_picture(self, text: str) -> bool:
-        """Tell whether an address is a picture's own by its name, and not below our base URLs."""
+        """Return whether an address is named like a picture and is not below our base URLs."""
         if any(base.covers(text) for base in self._bases):
             return False
         try:
@@ -140,7 +139,7 @@ class Classifier:
             return False
 
     def classify(self, spot: Spot, raw: str, *, encoding: str = "") -> Address | None:
-        """Return what `raw`, the byte text of a spot, is; None when it is nothing of ours to handle.
+        """Classify `raw`, the byte text of a spot; return None when it is no address that we handle.
 
         `encoding` is the page's when it is not UTF-8.
         """
@@ -168,7 +167,7 @@ class Classifier:
         return None
 
     def _way(self, source: Source) -> Way:
-        """Return what a source in an address of ours wraps, as requests read it."""
+        """Return what a source in one of our addresses wraps, as a request would read it."""
         try:
             return self._requests.way(source)
         except MirrorError:
@@ -213,7 +212,7 @@ class Classifier:
         return self._direct(spot, text)
 
     def _direct(self, spot: Spot, text: str) -> Address | None:
-        # Without a scheme the page's own counts; articles are published by https.
+        # Without a scheme a browser uses the page's; assume that articles are published by https.
         try:
             source = read_source("https:" + text if text.startswith("//") else text)
         except MirrorError:

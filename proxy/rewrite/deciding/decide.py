@@ -1,13 +1,13 @@
-"""Which addresses of an article are replaced, by which preset, and why the others stay. Pure.
+"""Decides which addresses of an article are replaced, by which preset, and why the others stay. Pure.
 
 shows a picture     wrapper -> the size it asked for, else the place's preset; a bare address too when the
                     article shows the source through a wrapper, or when all pictures are wanted
-our own addresses   of a former base URL, or not signed by the first key -> what they were, right again
+our own addresses   of a former base URL, or not signed by the first key -> the same, with current URL and signature
 links               wrapper -> original, when the source is a picture by its name or shown in the article
 loads an asset      wrapper -> original, when `fetch.types` admits the type
 may show a picture  as if it showed one, when the address is a picture's: by its name, by the wrapper's service,
                     or because the article shows the same source
-anything else       stays; said why, when a picture may be behind it
+anything else       stays; with a reason, when it may be a picture
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from proxy.rewrite.deciding.sizes import Sizes
 from proxy.source import Source
 
 DRAWN = {"format": "png"}
-"""What is asked for where an SVG must not be answered as it is."""
+"""The options for places where an SVG must not be answered unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of an address: replaced when `preset` is set, else left for `reason` (empty: not ours).
+    """The decision about an address: replaced when `preset` is set, else left for `reason` (empty: not ours).
 
-    `preset` are the options of the new address as they are written; `lost` names what its wrapper asked and they do
-    not say.
+    `preset` is the text of the new address's options; `lost` names the wrapper's options that it cannot express.
     """
 
     address: Address
@@ -43,13 +42,13 @@ class Decision:
     lost: tuple[str, ...] = ()
 
     def kept(self, reason: str) -> Decision:
-        """Return the decision to replace nothing, and to say why where something would have been."""
+        """Return the decision to leave the address, with `reason` if it would have been replaced."""
         keeps = self.preset or not self.on_purpose
         return replace(self, preset="", reason=reason, on_purpose=True) if keeps else self
 
 
 class Decider:
-    """Decides for one article: it has to know all addresses before the first is replaced.
+    """Decides for one article. It needs all addresses before the first one is replaced.
 
     `shown` are sources that other articles show.
     """
@@ -133,7 +132,7 @@ class Decider:
         return Decision(address)
 
     def _why_direct_stays(self, address: Address) -> str:
-        """Return why an address that may be a shown picture's stays; empty when nobody asked for it."""
+        """Return why an address that may show a picture stays; empty when replacing it was not requested."""
         if not self._all_images:
             return ""
         if address.spot.use is Use.MAY_SHOW and address.spot.likely:
@@ -142,7 +141,7 @@ class Decider:
         return address.spot.context if may_show and address.is_picture_by_name else ""
 
     def _settled(self, address: Address) -> Address:
-        """Give an address without a scheme the scheme by which the article shows the same source."""
+        """Give an address without a scheme the one with which the article shows the same source."""
         if address.kind is not AddressKind.DIRECT or not address.text.startswith("//"):
             return address
         try:

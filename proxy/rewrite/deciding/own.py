@@ -1,6 +1,6 @@
-"""Our own addresses in articles: those of the present base URL, which stay, and those of former ones. Pure.
+"""Recognizes our own addresses in articles, below the current base URL and below former ones. Pure.
 
-Where addresses are signed, one that the first key did not sign is signed anew: the other keys go away one day.
+When addresses are signed, one that the first key did not sign is signed again, because the other keys will be removed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from proxy.errors import MirrorError
 from proxy.source import Source
 
 Sign = Callable[[str, Source, int | None], str]
-"""Returns the first key's signature of options as written, a source and the time it ends.
+"""Returns the first key's signature of options as written, a source and an expiry.
 
-Raises `MirrorError` for options that cannot be read.
+Raises `MirrorError` for invalid options.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class OwnAddress:
-    """An address of ours: what it answers, and its length up to the end of the base URL.
+    """One of our addresses: its request, and the length of its base URL.
 
-    `worker_form` is `/?URL`: at a host that is a known worker's, such an address is still a wrapper.
+    `worker_form` is `/?URL`. At the host of a known worker, such an address is still a wrapper.
     """
 
     source: Source
@@ -36,7 +36,7 @@ class OwnAddress:
     exp: int | None = None
 
     def is_signed(self, sign: Sign) -> bool:
-        """Tell whether the first key signed it; options that cannot be read are nobody's to sign."""
+        """Return whether the first key signed the address, or its options are invalid and cannot be signed."""
         if self.worker_form:
             return False
         try:
@@ -45,7 +45,7 @@ class OwnAddress:
             return True
 
     def signed(self, path: str, sign: Sign) -> str:
-        """Return `path`, the address behind its base URL, with the first key's signature; the rest as it was."""
+        """Return `path`, the address without its base URL, with the first key's signature and otherwise unchanged."""
         segment, _, source = path.removeprefix(native.MOUNT).partition("/")
         items = native.items(segment)
         options = [item for item in items if not item.startswith(("sig=", "exp="))]
@@ -62,13 +62,13 @@ _FORM = re.compile(
 
 
 def looks_like_ours(text: str) -> bool:
-    """Tell whether an address has our form, whatever host it names: perhaps a base URL of ours that was forgotten."""
-    # Looking for a part of it first is quick, and most addresses do not have it.
+    """Return whether an address has our form at any host. It may have a base URL that is no longer configured."""
+    # Search for a part of the form first: that is quick, and most addresses lack it.
     return "mage/" in text.lower() and _FORM.match(text) is not None
 
 
 class OwnBase:
-    """One base URL; scheme and case of the host are not compared, nor is the scheme's presence."""
+    """One base URL. Comparisons ignore the scheme, whether there is one, and the case of the host."""
 
     def __init__(self, base_url: str) -> None:
         bare = base_url.split("//", 1)[-1].rstrip("/")
@@ -78,11 +78,11 @@ class OwnBase:
         )
 
     def covers(self, text: str) -> bool:
-        """Tell whether an address is below this base URL."""
+        """Return whether an address is below this base URL."""
         return self._pattern.match(text) is not None
 
     def read(self, text: str) -> OwnAddress | None:
-        """Return what an address of ours answers, None when it is no picture's."""
+        """Parse one of our addresses; return None when it is not a picture's."""
         match = self._pattern.match(text)
         if match is None:
             return None

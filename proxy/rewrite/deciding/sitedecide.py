@@ -1,7 +1,7 @@
-"""Which addresses of a site's other text are replaced. Pure.
+"""Decides which addresses of a site's other text are replaced. Pure.
 
-Only wrappers, and only where the source is a picture by its name or is shown by an article: data and templates hold
-addresses of many things.
+Data and templates contain addresses of many things. So only wrappers are replaced, and only if the source is named like
+a picture or shown by an article.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MakeDecider = Callable[[Iterable[Address], Collection[Source]], Decider]
 def decide_site_text(
     addresses: Iterable[Address], decider: MakeDecider, *, shown: Collection[Source], body: str
 ) -> tuple[list[Decision], tuple[Source, ...]]:
-    """Return a decision for each wrapper and each address of ours, in order, and the sources that may be pictures.
+    """Return a decision for each wrapper and each of our addresses, in order, and the sources that may be pictures.
 
-    `shown` are the sources that articles show, `body` is the preset of what is shown.
+    `shown` are the sources that articles show; `body` is the preset for shown pictures.
     """
     wanted = [address for address in addresses if address.kind is not AddressKind.DIRECT]
     ready = [address for address in wanted if not _is_unsure(address, shown)]
@@ -52,7 +52,7 @@ def _is_unsure(address: Address, shown: Collection[Source]) -> bool:
 def _settled(decision: Decision, body: str) -> Decision:
     address = decision.address
     if address.kind is AddressKind.UNREADABLE:
-        # A prefix that a program puts something behind is no address; one whose parts cannot be told apart is.
+        # A bare prefix, to which a program appends a source, stays on purpose. An ambiguous address does not.
         return replace(decision, on_purpose=not address.is_ambiguous)
     if (
         decision.preset

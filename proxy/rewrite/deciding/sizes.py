@@ -1,9 +1,9 @@
-"""Which options stand in the new address: what the wrapper asked, as far as this configuration serves it. Pure.
+"""Chooses the options of a new address: the wrapper's, as far as this configuration serves them. Pure.
 
-no size asked                    the place's preset, and what else was asked behind it
-a srcset says more than that     the width of the candidate's descriptor: by it browsers choose
+no size asked                    the place's preset, followed by the wrapper's other options
+a srcset states a larger one     the width of the candidate's descriptor, by which browsers choose
 a size asked                     the wrapper's options instead of the preset
-presets and widths only          the next width of `rewrite.widths`; what is not a width is lost
+presets and widths only          the next width of `rewrite.widths`; all other options are lost
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from proxy.dialects.base.asked import SIZE, Options
 from proxy.dialects.native import ORIGINAL
 
 Canonical = Callable[[str], str | None]
-"""Returns the one text of options, None when the service would not answer them."""
+"""Returns the canonical text of options, or None when the service would not answer them."""
 
 _RAW = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in ",%/?#")
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The options as they are written, and the names of what was asked and is not among them."""
+    """The text of the chosen options, and the names of the wrapper's options that it lacks."""
 
     options: str
     lost: tuple[str, ...] = ()
 
 
 class Sizes:
-    """Chooses options for one configuration; `widths` are in ascending order."""
+    """Chooses options for one configuration; `widths` are ascending."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Sizes:
     def chosen(self, asked: Options, preset: str, *, described_px: int = 0) -> Chosen:
         """Return the options for a place with `preset` whose wrapper asked for `asked`.
 
-        `described_px`: how wide a srcset says that the picture is; 0 when it does not.
+        `described_px`: the width of the picture stated by a srcset, 0 without one.
         """
         sized = "width" in asked or "height" in asked
         if not sized and described_px > self._preset_widths.get(preset, described_px):
@@ -63,7 +63,7 @@ class Sizes:
         sized = "width" in known or "height" in known
         if sized and (text := self._canonical(_text(known))):
             return Chosen(text, _without(asked, known))
-        # No size, or more than `render.max_output_side` or `render.max_output_pixels`: the preset's stands.
+        # Without a size, or with one above `render.max_output_side` or `render.max_output_pixels`, use the preset's.
         known = {name: value for name, value in known.items() if name not in SIZE}
         if preset != ORIGINAL and known and (text := self._canonical(f"{preset},{_text(known)}")):
             return Chosen(text, _without(asked, known))
@@ -81,7 +81,7 @@ class Sizes:
 
 
 def _device_width(asked: Options) -> int | None:
-    """Return the width that was asked for in device pixels, None when none was or it cannot be read."""
+    """Return the requested width in device pixels, or None when there is no valid one."""
     try:
         return round(int(asked["width"]) * float(asked.get("dpr", "1")))
     except (KeyError, ValueError, OverflowError):

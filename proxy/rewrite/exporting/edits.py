@@ -1,6 +1,6 @@
-"""Changes of a document as spans of bytes, and the markup around an attribute. Pure.
+"""Edits of a document as spans of bytes, and helpers for attributes. Pure.
 
-Only what is changed is written anew; every other byte of a document stays.
+Every byte outside of an edit stays unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BARE = r"(?i)(?<=[\s/\"'])%s(?=[\s/>])(?!\s*+=)"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """The text `new` in place of the bytes `start:end`; at one place in the order they were made."""
+    """Replaces the bytes `start:end` by `new`. Edits at the same position apply in the order of their creation."""
 
     start: int
     end: int
@@ -27,7 +27,7 @@ class Edit:
 
 
 def applied(text: str, edits: Iterable[Edit]) -> bytes:
-    """Return byte text with the edits made; one that begins inside another is passed over."""
+    """Return byte text with the edits applied. An edit that begins inside another is skipped."""
     pieces: list[str] = []
     position = 0
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
@@ -49,17 +49,17 @@ class LineCounter:
 
 
 def escaped(value: str) -> str:
-    """Return text as it stands between double quotes of an attribute."""
+    """Escape text for a double-quoted attribute."""
     return value.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
 
 def attribute_of(tag: Tag, name: str) -> Attribute | None:
-    """Return the first attribute of a name, the one that counts (HTML §13.2.5.33)."""
+    """Return the first attribute of a name, which is the valid one (HTML §13.2.5.33)."""
     return next((item for item in tag.attributes if item.name == name), None)
 
 
 def without_attribute(text: str, tag: Tag, name: str) -> list[Edit]:
-    """Return the edits that take an attribute out of a tag, with its value or without one."""
+    """Return the edits that remove an attribute and its value from a tag."""
     found = attribute_of(tag, name)
     if found is not None:
         start = _name_start(text, found)

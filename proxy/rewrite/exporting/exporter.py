@@ -1,7 +1,7 @@
-"""Exporting one file of a site: its bytes as they will be, what it shows, what is left in it. Pure; CPU-bound.
+"""Exports one file of a site: returns its new bytes, its wanted pictures, and the addresses left. Pure; CPU-bound.
 
-Called twice: first without pictures, to learn which are wanted, then with their files. Both times it says the same
-but for the addresses of these.
+It is called twice: first without pictures, to learn which are wanted, then with their files. The results differ only in
+the addresses of the pictures.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNREAD = "an address of the mirror in a place that is not read"
 
 
 def kind_of(path: str) -> Kind | None:
-    """Return how a file of a site is read, by its name; None when it is only copied."""
+    """Return by a file's name how it is parsed, or None when it is only copied."""
     return _KINDS.get(PurePosixPath(path).suffix.lower())
 
 
@@ -45,7 +45,7 @@ class Exporter:
     def export(
         self, data: bytes, path: str, pictures: Mapping[Want, ExportedFiles | None], *, kind: Kind
     ) -> Exported:
-        """Return a file as it will be. `pictures` are the files of each want, None for what could not be had."""
+        """Export a file. `pictures` has the files of each want, None for a picture that is not available."""
         if is_wide(data):
             return Exported(data, left=(LeftInPage(1, "", WIDE, on_purpose=False),))
         exported = self._read(data, path, pictures, kind)

@@ -1,4 +1,4 @@
-"""The markup of pictures in several formats: `<source>` elements and their `srcset`. Pure."""
+"""Builds the markup of pictures in several formats: `<source>` elements and their `srcset`. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proxy.rewrite.markup.srcset import candidates
 
 AddressOf = Callable[[Candidate], str]
 OPENING = '<picture style="display:contents">'
-"""Without a box of its own: what surrounds the picture is laid out as before."""
+"""The element has no box of its own, so the layout around the picture does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +23,19 @@ class Offer:
 
 
 def widths(files: Sequence[Candidate], address_of: AddressOf) -> str:
-    """Return the `srcset` of files by their widths; one alone needs none."""
+    """Return the `srcset` of files with their widths; a single file gets no width."""
     if len(files) == 1:
         return address_of(files[0])
     return ", ".join(f"{address_of(file)} {file.width}w" for file in files)
 
 
 def spread_offers(shown: ExportedFiles, address_of: AddressOf) -> list[Offer]:
-    """Return an offer for each format of a picture that stands in one place."""
+    """Return an offer for each format of a picture."""
     return [Offer(files[-1].format, widths(files, address_of)) for files in shown.offers]
 
 
 def srcset_offers(value: str, shown: Sequence[ExportedFiles], address_of: AddressOf) -> list[Offer]:
-    """Return an offer for each format that all candidates of a `srcset` have, their descriptors as they are."""
+    """Return an offer for each format that all candidates of a `srcset` have, with their descriptors unchanged."""
     formats = [files[-1].format for files in shown[0].offers] if shown else []
     found = []
     for name in formats:
@@ -56,12 +56,12 @@ def srcset_with(value: str, addresses: Sequence[str]) -> str:
 
 
 def sizes_of(width: int) -> str:
-    """Return `sizes` for a picture that was so wide: it keeps its own width where no style sets another."""
+    """Return `sizes` for a picture of this width, so that it keeps its width where no style sets another."""
     return f"(max-width: {width}px) 100vw, {width}px"
 
 
 def source_tag(offer: Offer, others: Sequence[tuple[str, str]], *, closed: bool) -> str:
-    """Return a `<source>`; `others` are attributes as decoded text, `closed` is XHTML's spelling."""
+    """Return a `<source>`; `others` are attributes as decoded text, `closed` writes it as XHTML."""
     names = [("type", MEDIA_TYPES[offer.format]), ("srcset", offer.srcset), *others]
     words = "".join(f' {name}="{escaped(value)}"' for name, value in names if value)
     return f"<source{words}{'/' if closed else ''}>"

@@ -1,6 +1,6 @@
-"""What a place shows, and the files that stand for it. Pure values.
+"""The picture that a place shows, and its exported files, as values. Pure.
 
-A static host does not negotiate: each format has a file of its own, and the page offers them.
+A static host does not negotiate formats, so each format has its own file and the page offers all of them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MEDIA_TYPES = {
 class Want:
     """A picture with options of ours, as addresses write them.
 
-    spread: the place can be given several widths, and its author named none. written: the wrappers' own addresses by
-    which the document shows it.
+    spread: the place accepts several widths, and its author named none. written: the wrappers' addresses by which the
+    document shows it.
     """
 
     source: Source
@@ -47,8 +47,8 @@ class Candidate:
 class ExportedFiles:
     """The files of a want.
 
-    offers: by format, best first, widths ascending; each is the whole picture in that format. plain: what every
-    browser shows, widths ascending. one: for places that take one address and that only browsers read.
+    offers: by format, best first, widths ascending; each is the whole picture in that format. plain: files that every
+    browser shows, widths ascending. one: for places with a single address that only browsers read.
     """
 
     offers: tuple[tuple[Candidate, ...], ...]

@@ -1,4 +1,4 @@
-"""What an export is told, and what it tells of a document. Pure values."""
+"""The input of an export and its results for a document, as values. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class LeftInPage:
-    """An address that stays as it is. `on_purpose` is false when a person has to look at it."""
+    """An address that stays unchanged. `on_purpose` is false when it needs attention."""
 
     line: int
     text: str
@@ -42,7 +42,7 @@ class LeftInPage:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A document as it will be, the wants of its places with the line of each, and what is left in it."""
+    """The new bytes of a document, its wants with the line of each, and the addresses left in it."""
 
     data: bytes
     wants: tuple[tuple[int, Want], ...] = ()

@@ -1,8 +1,8 @@
-"""Which addresses of a document are pictures that an export takes along, with which options. Pure.
+"""Decides which addresses of a document are pictures to export, and with which options. Pure.
 
-our own addresses    as they ask: preset, options or original, signed or not
-wrappers, direct     as `rewrite --all-images` decides, so that a site looks alike before and after it is exported
-anything else        stays; said why where a picture may be behind it
+our own addresses    with their preset, options or original, signed or not
+wrappers, direct     as `rewrite --all-images` decides, so that a site looks the same after the export
+anything else        stays; with a reason, when it may be a picture
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNKNOWN = "an address of the mirror that is not read"
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An address at its spot: a picture to take along when `options` is set, else left for `reason`."""
+    """An address at its spot: a picture to export when `options` is set, else left for `reason`."""
 
     spot: Spot
     text: str
