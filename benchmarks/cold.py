@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import itertools
 import statistics
@@ -57,6 +58,13 @@ class Turn:
 
     used: Usage
     seconds: float
+    bare_seconds: float = 0.0
+    """What the bare codecs took in the same turn: a busy machine makes them dearer as well."""
+
+    @property
+    def beyond_seconds(self) -> float:
+        """Processor time of the render processes beyond that of the bare codecs."""
+        return self.used.render_seconds - self.bare_seconds
 
 
 class Cold:
@@ -107,10 +115,12 @@ class Cold:
             for round_ in range(self.args.rounds):
                 turn = round_ % len(able)
                 for at in able[turn:] + able[:turn]:
-                    turns[at.peer.name].append(self.turn(at, job))
-                    # Beside every service, since a busy machine makes the codecs dearer as well.
+                    turn_of_it = self.turn(at, job)
                     if at.peer.name not in FLOORS:
                         alone.append(codecs.work(max(8, self.args.pictures // 4)))
+                        bare = sum(alone[-1][step] for step in STEPS)
+                        turn_of_it = dataclasses.replace(turn_of_it, bare_seconds=bare)
+                    turns[at.peer.name].append(turn_of_it)
         self._print_times(job, turns, alone)
 
     def _print_times(self, job: Job, turns: dict[str, list[Turn]], alone: list[dict[str, float]]) -> None:
@@ -126,12 +136,8 @@ class Cold:
             "other threads, ms": lambda t: t.used.threads_seconds * 1000,
             "web process, ms": lambda t: t.used.web_seconds * 1000,
             "render processes, ms": lambda t: t.used.render_seconds * 1000,
-            "  beyond bare codecs": lambda t: (
-                t.used.render_seconds * 1000 - bare if t.used.render_seconds else 0
-            ),
-            "all beside codecs, ms": lambda t: (
-                (t.used.web_seconds + t.used.render_seconds) * 1000 - (bare if t.used.render_seconds else 0)
-            ),
+            "  beyond bare codecs": lambda t: t.beyond_seconds * 1000,
+            "all beside codecs, ms": lambda t: (t.used.web_seconds + t.beyond_seconds) * 1000,
             "waits of the loop": lambda t: t.used.loop_waits,
             "waits of threads": lambda t: t.used.threads_waits,
             "waits of renders": lambda t: t.used.render_waits,
