@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -72,7 +71,7 @@ class Prober:
     async def run(self) -> list[float]:
         """Return the latencies in seconds."""
         connection = await asyncio.open_connection("127.0.0.1", self._port)
-        seconds = []
+        seconds: list[float] = []
         while not self._stopped:
             status, _, taken = await get(self._paths[len(seconds) % len(self._paths)], connection)
             if status != 200:
@@ -142,8 +141,8 @@ async def start(args: argparse.Namespace) -> None:
     origin = Origin(photo(1))
     server = await asyncio.start_server(origin.answer, "127.0.0.1", 0)
     base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as port:
-        await run(args, port, origin, base)
+    with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as ours:
+        await run(args, ours.port, origin, base)
     server.close()
     # The service's connections have been closed; let them be noticed.
     await asyncio.sleep(0.1)
@@ -159,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

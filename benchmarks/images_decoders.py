@@ -59,7 +59,7 @@ def main() -> None:
         for name, paths in sources(Path(sys.argv[1]), Path(folder)).items():
             taken: dict[str, list[float]] = {decoder: [] for decoder in DECODERS}
             for path in paths:
-                runs = {decoder: [] for decoder in DECODERS}
+                runs: dict[str, list[float]] = {decoder: [] for decoder in DECODERS}
                 for _ in range(ROUNDS):
                     for decoder in DECODERS:
                         runs[decoder].append(seconds(path, decoder))

@@ -5,6 +5,7 @@ Ratios travel from machine to machine, milliseconds do not. The picture is made 
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
 import time
@@ -60,7 +61,7 @@ def steps(folder: Path) -> dict[str, Callable[[], object]]:
     found["resize 1020 to 512"] = lambda: half.resize((512, 342), Image.Resampling.LANCZOS, reducing_gap=2.0)
     result = Result(((small, 0),), 0, b"", Resolved())
     for name in ("jpeg", "png", "webp", "avif", "gif"):
-        found[f"encode {name}"] = lambda name=name: encode(result, name)
+        found[f"encode {name}"] = functools.partial(encode, result, name)
     return found
 
 

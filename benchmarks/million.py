@@ -13,7 +13,6 @@ import itertools
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -147,11 +146,11 @@ def measured_in_turns(folders: dict[int, Path], *, rounds: int) -> list[Measured
     for _, (entries, folder) in itertools.product(range(rounds), folders.items()):
         visited = random.Random(2).sample(range(entries), min(entries, VISITED))  # noqa: S311 - which, not a secret
         begun = time.perf_counter()
-        with service(folder) as port:
+        with service(folder) as ours:
             starts[entries].append(time.perf_counter() - begun)
             paths = [f"/?{source(number)}" for number in visited]
-            load(port, paths, seconds=1)
-            hits[entries].append(load(port, paths, seconds=2)["per_second"])
+            load(ours.port, paths, seconds=1)
+            hits[entries].append(load(ours.port, paths, seconds=2)["per_second"])
         look_ups[entries].append(median_look_up(folder / "store", entries=entries))
     return [
         Measured(*(statistics.median(found[entries]) for found in (starts, look_ups, hits)))
@@ -193,4 +192,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -137,8 +136,8 @@ async def start(args: argparse.Namespace) -> None:
     origin = Origin(body + bytes(args.mib * MIB - len(body)))
     server = await asyncio.start_server(origin.answer, "127.0.0.1", 0)
     base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as port:
-        await run(args, port, base)
+    with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as ours:
+        await run(args, ours.port, base)
     server.close()
 
 
@@ -154,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -19,7 +19,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
@@ -44,6 +44,9 @@ START_SECONDS = 60.0
 
 TIDYING_SECONDS = 3.0
 """What a shutdown may take beyond `server.shutdown_timeout`, when requests have used all of that."""
+
+_NO_CONNECTIONS = -1
+"""What stands for a worker that accepts nothing (`proxy.web.accepting.GONE`, which is imported late)."""
 
 RESTART_PAUSE_SECONDS = 1.0
 """Between the death of a worker and its successor, so that one that cannot start does not spin."""
@@ -83,6 +86,14 @@ class ListenError(Exception):
     def __init__(self, config: Config, error: OSError) -> None:
         advice = _LISTEN_ADVICE.get(error.errno or 0, error.strerror or str(error))
         super().__init__(f"cannot listen on {config.server.host} port {config.server.port}: {advice}")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where connections come in. counts: the open ones of every worker; None where there is one worker."""
+
+    listener: socket.socket
+    counts: MutableSequence[int] | None = None
 
 
 def bind(config: Config) -> socket.socket:
@@ -129,7 +140,7 @@ def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) 
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if config.server.workers == 1:
-        run_worker(serving, config, listener, WorkerPlace(), announce=lambda: announce(address))
+        run_worker(serving, config, Door(listener), WorkerPlace(), announce=lambda: announce(address))
         return 0
     with shared_folder():
         return _Supervisor(serving, config, listener).run(lambda: announce(address))
@@ -138,18 +149,21 @@ def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) 
 def run_worker(
     serving: Serving,
     config: Config,
-    listener: socket.socket,
+    door: Door,
     place: WorkerPlace,
     *,
     announce: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve in this process until a signal, or the end of the parent, ends it."""
+    from proxy.web.accepting import OpenConnections  # noqa: PLC0415 - as the next
     from proxy.web.application import Start, run  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
+
+    connections = OpenConnections(door.counts, place.worker) if door.counts is not None else None
 
     async def main() -> None:
         _end_with_parent()
         end = functools.partial(_end_after, config.server.shutdown_timeout + TIDYING_SECONDS)
-        await run(Start(config, serving.read, place, announce, end), listener)
+        await run(Start(config, serving.read, place, announce, end, connections), door.listener)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
@@ -201,14 +215,12 @@ def _end_with_parent() -> None:
     loop.add_reader(parent.sentinel, parent_died)
 
 
-def _worker_main(
-    serving: Serving, config: Config, listener: socket.socket, place: WorkerPlace, ready: Event
-) -> None:
+def _worker_main(serving: Serving, config: Config, door: Door, place: WorkerPlace, ready: Event) -> None:
     from proxy.observe.logs import set_up  # noqa: PLC0415 - see run_worker
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the group; the parent passes on SIGTERM
     set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
-    run_worker(serving, config, listener, place, announce=ready.set)
+    run_worker(serving, config, door, place, announce=ready.set)
 
 
 class _Supervisor:
@@ -219,9 +231,10 @@ class _Supervisor:
         shared_id = WorkerPlace().instance_id
         self._serving = serving
         self._config = config
-        self._listener = listener
         self._places = [WorkerPlace(shared_id, number, workers) for number in range(workers)]
         self._context = multiprocessing.get_context("spawn")
+        self._counts = self._context.RawArray("i", [_NO_CONNECTIONS] * workers)
+        self._door = Door(listener, self._counts)
         self._processes: dict[int, BaseProcess] = {}
         # A worker that starts late still needs its event: dropped here, it would be gone.
         self._ready: dict[int, Event] = {}
@@ -250,7 +263,7 @@ class _Supervisor:
         ready = self._ready[place.worker] = self._context.Event()
         process = self._context.Process(
             target=_worker_main,
-            args=(self._serving, self._config, self._listener, place, ready),
+            args=(self._serving, self._config, self._door, place, ready),
             name=f"worker-{place.worker}",
         )
         with signals_waiting():  # the worker inherits that, and lets them in when it can handle them
@@ -276,6 +289,8 @@ class _Supervisor:
                 continue
             log.error("worker %d ended with code %s; starting another", number, process.exitcode)
             _forget_metrics(process.pid)
+            # Nobody leaves a connection to a worker that is dead.
+            self._counts[number] = _NO_CONNECTIONS
             time.sleep(RESTART_PAUSE_SECONDS)
             self._start(self._places[number])
 

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from cache.base.layout import Layout
 from cache.base.opening import open_regular
@@ -77,3 +78,9 @@ class Bodies:
 def identity_of(status: os.stat_result) -> tuple[int, ...]:
     """Return what changes when a file is replaced or written to."""
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with os.fdopen(open_regular(path), "rb") as reader:
+        return hashlib.file_digest(reader, "sha256").hexdigest()

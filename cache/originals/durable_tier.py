@@ -43,7 +43,8 @@ from cache.originals.articles import ArticleIndex
 from cache.originals.blocklist import Blocks
 from cache.originals.bodies import Bodies, Condition, identity_of
 from cache.originals.elsewhere import Elsewhere
-from cache.originals.history import History, Parts
+from cache.originals.entryfiles import EntryFiles
+from cache.originals.history import History, StoreParts
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.originals.landing import Landing
@@ -109,12 +110,14 @@ class Originals:
         self._exclusion = Exclusion(self.locks)
         self.scrub = Scrub(layout, durable, self._threads, self.locks)
         self._bodies = Bodies(layout, self._note_damage)
-        self._keeper = Keeper(layout, durable, self._bodies)
+        self._entries = EntryFiles(layout)
+        self._keeper = Keeper(layout, durable, self._entries, self._bodies)
         self.history = History(
-            Parts(
+            StoreParts(
                 layout,
                 self._threads,
                 self._keeper,
+                self._entries,
                 self._exclusion,
                 self._usage,
                 self.generations,
@@ -311,7 +314,7 @@ class Originals:
     async def _purge(self, url: str) -> Purged:
         key = source_key(url)
         async with self._exclusion.source(key):
-            bodies = await self._threads.read(self._keeper.named_bodies, key)
+            bodies = await self._threads.read(self._entries.named_bodies, key)
             async with self._exclusion.bodies(bodies):
                 try:
                     purged, change = await self._threads.write(self._keeper.purge, key, bodies)
@@ -323,7 +326,7 @@ class Originals:
     async def purge_preview(self, url: str, gone: Gone | None = None) -> Purged:
         """Return what `purge` would do; one `gone` for several is what they would do one after the other."""
         former = former_spelling(url)
-        if former is not None and await self._threads.read(self._keeper.entry, source_key(url)) is None:
+        if former is not None and await self._threads.read(self._entries.entry, source_key(url)) is None:
             url = former
         return await self._threads.read(self._keeper.preview, source_key(url), {} if gone is None else gone)
 
@@ -490,10 +493,10 @@ class Originals:
 
     def _entry(self, url: str) -> Entry | None:
         """Return the entry of a source; that of its former spelling where it could not be moved."""
-        entry = self._keeper.entry(source_key(url))
+        entry = self._entries.entry(source_key(url))
         former = former_spelling(url)
         if entry is None and former is not None:
-            found = self._keeper.entry(source_key(former))
+            found = self._entries.entry(source_key(former))
             entry = found.respelled() if found else None
         return entry
 
@@ -504,11 +507,11 @@ class Originals:
         3. The former entry is deleted. A move that ends between is done again; one that fails is tried again.
         """
         former = former_spelling(url)
-        if former is None or await self._threads.read(self._keeper.entry, source_key(former)) is None:
+        if former is None or await self._threads.read(self._entries.entry, source_key(former)) is None:
             return
         try:
             async with self._exclusion.held(f"former {source_key(former)}"):
-                found = await self._threads.read(self._keeper.entry, source_key(former))
+                found = await self._threads.read(self._entries.entry, source_key(former))
                 if found is not None:
                     await self.history.restore(found.respelled(), {}, may_displace=True)
                     await self._purge(former)
@@ -538,7 +541,7 @@ class Originals:
         self.scrub.note(Damage(sha256, "damaged", condition.identity))
 
     def _salvaged(self, url: str) -> Entry | None:
-        found = self._keeper.salvaged(url)
+        found = self._entries.salvaged(url)
         if found is not None:
             status = regular_status(self._layout.entry(found.key))
             self.scrub.note(Damage(found.key, ENTRY, identity_of(status) if status else (), found.key))
@@ -584,7 +587,7 @@ class Originals:
 
     def _entries_of(self, shard: str) -> list[Entry]:
         names = (path.stem for path in sorted((self._layout.entries / shard).glob("*.json")))
-        found = (self._keeper.entry(key) for key in names if is_digest(key) and key[:2] == shard)
+        found = (self._entries.entry(key) for key in names if is_digest(key) and key[:2] == shard)
         return [entry for entry in found if entry is not None]
 
     def _count_is_right(self) -> bool:

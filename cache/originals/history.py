@@ -6,6 +6,7 @@ uses a body. Refuses to know why: what a placeholder looks like is for others to
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from cache.base.errors import SourceBlocked, StoreFull, Superseded
 from cache.base.keys import source_key
 from cache.base.layout import Layout, size_of
 from cache.base.threads import StoreThreads
+from cache.originals.entryfiles import EntryFiles
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Gone, Keeper, Purged
 from cache.originals.usage import Usage
@@ -26,12 +28,13 @@ Choice = Callable[[Entry], frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class StoreParts:
     """What `Originals` shares with its helpers."""
 
     layout: Layout
     threads: StoreThreads
     keeper: Keeper
+    entries: EntryFiles
     exclusion: Exclusion
     usage: Usage
     generations: Generations
@@ -42,7 +45,7 @@ class Parts:
 class History:
     """The versions of sources. Each change writes the entry durably before any body goes."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: StoreParts) -> None:
         self._parts = parts
 
     async def set_aside(self, url: str, other: Former, incoming: Incoming, *, stamp: int) -> None:
@@ -77,8 +80,12 @@ class History:
             StoreFull, StoreUnwritable: the disk refused; nothing has changed.
         """
         parts, key = self._parts, source_key(url)
-        async with parts.exclusion.source(key, (sha256,)):
-            entry = await parts.threads.read(parts.keeper.entry, key)
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(parts.exclusion.source(key))
+            entry = await parts.threads.read(parts.entries.entry, key)
+            # The list of who uses the present bytes changes, too, when these are set aside.
+            present = (entry.body_sha256,) if entry else ()
+            await held.enter_async_context(parts.exclusion.bodies((sha256, *present)))
             former = (
                 next((item for item in entry.history if item.body_sha256 == sha256), None) if entry else None
             )
@@ -107,7 +114,7 @@ class History:
         """
         parts, key = self._parts, source_key(url)
         async with parts.exclusion.source(key):
-            entry = await parts.threads.read(parts.keeper.entry, key)
+            entry = await parts.threads.read(parts.entries.entry, key)
             chosen = choose(entry) - {entry.body_sha256} if entry else frozenset()
             named = (
                 tuple(item.body_sha256 for item in entry.history if item.body_sha256 in chosen)
@@ -151,11 +158,15 @@ class History:
 
     def is_shared(self, sha256: str) -> bool:
         """Whether more than one entry may name a body. Blocking."""
-        return self._parts.keeper.is_shared(sha256)
+        return self._parts.keeper.users.is_shared(sha256)
 
     async def users_of(self, sha256: str, *, most: int) -> list[Entry]:
         """Return entries that name a body as their present or former one, `most` at most.
 
         Taken from the index, so some may be missing: good enough to judge by, not to delete by.
         """
-        return await self._parts.threads.read(self._parts.keeper.users, sha256, most)
+        return await self._parts.threads.read(self._parts.keeper.users.find, sha256, most)
+
+    async def who_set_aside(self, sha256: str, *, most: int) -> list[Entry]:
+        """Return entries whose history notes that these bytes were set aside, as `users_of` finds them."""
+        return await self._parts.threads.read(self._parts.keeper.users.who_set_aside, sha256, most)

@@ -8,35 +8,23 @@ tasks: the caller excludes others from the source and from the bodies concerned.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import itertools
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from re import compile as pattern
 
 from cache.base.durable import Durable, refusal
-from cache.base.entry import MAX_ENTRY_BYTES, Entry, Former
-from cache.base.errors import EntryUnreadable, Superseded
-from cache.base.keys import source_key
+from cache.base.entry import Entry, Former
+from cache.base.errors import Superseded
 from cache.base.layout import Layout, size_of
 from cache.base.merging import merged
-from cache.base.opening import open_regular, read_regular
 from cache.originals.bodies import Bodies
-from cache.originals.refs import ListUnreadable, Refs
+from cache.originals.entryfiles import EntryFiles
+from cache.originals.refs import Refs
 from cache.originals.usage import Counts
+from cache.originals.users import BodyUsers
 
 log = logging.getLogger(__name__)
-
-_MEDIA_TYPE = pattern(rb'"media_type": "([a-z0-9.+-]+/[a-z0-9.+-]+)"')
-_UNKNOWN_TYPE = "application/octet-stream"
-_ANY_DIGEST = pattern(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-
-
-KEYS_PER_USER = 4
-"""Keys looked at for each user that is wanted: those of purged entries stay in a list."""
 
 Gone = dict[str, set[str]]
 """Of bodies with several users, by digest: the entries that a dry run has passed as if they were gone."""
@@ -87,29 +75,14 @@ class Keeper:
     deleted, then its list of users.
     """
 
-    def __init__(self, layout: Layout, durable: Durable, bodies: Bodies) -> None:
+    def __init__(self, layout: Layout, durable: Durable, entries: EntryFiles, bodies: Bodies) -> None:
         self._layout = layout
         self._durable = durable
-        self._refs = Refs(layout, durable)
+        self._entries = entries
         self._bodies = bodies
+        self.users = BodyUsers(entries, Refs(layout, durable))
 
     # Reading
-
-    def entry(self, key: str) -> Entry | None:
-        """Return an entry, None when there is none or it cannot be read."""
-        path = self._layout.entry(key)
-        try:
-            text = read_bounded(path)
-            entry = Entry.from_json(text)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (EntryUnreadable, OSError) as error:
-            log.warning("the entry %s cannot be read: %s", path, error)
-            return None
-        if entry.key != key:
-            log.warning("the entry %s is that of another source", path)
-            return None
-        return entry
 
     def confirmed(self, key: str) -> Entry | None:
         """Return an entry once its name is sure to outlast power loss; its bodies were made to last before it.
@@ -117,28 +90,10 @@ class Keeper:
         Raises:
             StoreFull, StoreUnwritable: the disk reported an error.
         """
-        found = self.entry(key)
+        found = self._entries.entry(key)
         with _refusals():
             self._durable.settle(self._layout.entry(key).parent)
         return found
-
-    def salvaged(self, url: str) -> Entry | None:
-        """Return what can still be told of a damaged entry: its type and the bodies it names that are there.
-
-        The first digest in the text of an entry is that of its present body, the others are its history.
-        """
-        try:
-            text = read_bounded(self._layout.entry(source_key(url)))
-            sizes = {digest: size_of(self._layout.body(digest)) for digest in named_in(text)}
-        except OSError:
-            return None
-        media_type = _MEDIA_TYPE.search(text)
-        bodies = [
-            Former(digest, size, media_type[1].decode("ascii") if media_type else _UNKNOWN_TYPE, 0.0)
-            for digest, size in sizes.items()
-            if size is not None
-        ]
-        return Entry.of_body(url, bodies[0], tuple(bodies[1:])) if bodies else None
 
     # Keeping
 
@@ -149,7 +104,7 @@ class Keeper:
             Superseded: it was recovered from elsewhere, and the source has bytes of its own by now.
             StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
         """
-        previous = self.entry(entry.key) or self.salvaged(entry.source)
+        previous = self._entries.entry(entry.key) or self._entries.salvaged(entry.source)
         if entry.recovered is not None and previous is not None and self._stands(previous, entry):
             raise Superseded(f"{entry.source} is kept")
         if entry.recovered is not None and previous is not None and previous.body_sha256 == entry.body_sha256:
@@ -158,8 +113,9 @@ class Keeper:
         with _refusals():
             added = self._place_body(arrived)
             try:
-                self._refs.add(entry.body_sha256, entry.key, body_is_new=added is not None)
-                change = self._write_entry(entry.replacing(previous))
+                kept = entry.replacing(previous)
+                self.users.add(kept.body_sha256, kept, body_is_new=added is not None)
+                change = self._write_entry(kept, previous)
             except OSError:
                 self._put_back(arrived, added, key=entry.key)
                 raise
@@ -176,13 +132,13 @@ class Keeper:
             Superseded: the source was purged, or has other bytes or no body by now.
             StoreFull, StoreUnwritable: what was said before still stands.
         """
-        previous = self.entry(entry.key)
+        previous = self._entries.entry(entry.key)
         if previous is None or previous.body_sha256 != entry.body_sha256:
             raise Superseded(f"{entry.source} was purged or changed")
         if size_of(self._layout.body(entry.body_sha256)) != entry.body_size:
             raise Superseded(f"the body of {entry.source} is gone")
         with _refusals():
-            change = self._write_entry(entry.replacing(previous))
+            change = self._write_entry(entry.replacing(previous), previous)
         return Done(change, bytes_changed=False, body_moved=False)
 
     def set_aside(self, key: str, other: Former, arrived: Arrived) -> Counts:
@@ -192,14 +148,15 @@ class Keeper:
             Superseded: the source was purged, or these bytes are its present ones.
             StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
         """
-        known = self.entry(key)
+        known = self._entries.entry(key)
         if known is None or known.body_sha256 == other.body_sha256:
             raise Superseded("the source was purged or changed")
         with _refusals():
             added = self._place_body(arrived)
             try:
-                self._refs.add(other.body_sha256, key, body_is_new=added is not None)
-                change = self._write_entry(known.having(other))
+                kept = known.having(other)
+                self.users.add(other.body_sha256, kept, body_is_new=added is not None)
+                change = self._write_entry(kept, known)
             except OSError:
                 self._put_back(arrived, added, key=key)
                 raise
@@ -218,7 +175,7 @@ class Keeper:
             Superseded: its present body is one of those.
             StoreFull, StoreUnwritable: nothing was kept but bodies that no entry names.
         """
-        before = self.entry(theirs.key)
+        before = self._entries.entry(theirs.key)
         absent = {
             digest
             for digest, size in theirs.sizes.items()
@@ -234,10 +191,10 @@ class Keeper:
             # Of ours, the users are noted already, and their locks are not held.
             for digest in (digest for digest in now.digests if digest in theirs.sizes):
                 added = self._place_body(arrived[digest]) if digest in arrived else None
-                self._refs.add(digest, now.key, body_is_new=added is not None)
+                self.users.add(digest, now, body_is_new=added is not None)
                 if added is not None:
                     change += Counts(bytes=added, bodies=1 if added == arrived[digest].size else 0)
-            change += self._write_entry(now)
+            change += self._write_entry(now, before)
         return now, before, change
 
     def revise(self, key: str, change: Callable[[Entry], Entry]) -> tuple[Entry, Counts]:
@@ -247,11 +204,11 @@ class Keeper:
             Superseded: the source was purged.
             OSError: the disk refused.
         """
-        known = self.entry(key)
+        known = self._entries.entry(key)
         if known is None:
             raise Superseded("the source was purged")
         revised = change(known)
-        return revised, self._write_entry(revised)
+        return revised, self._write_entry(revised, known)
 
     def _stands(self, kept: Entry, recovered: Entry) -> bool:
         """Whether what is kept is whole, and not what was recovered."""
@@ -276,11 +233,12 @@ class Keeper:
     def _put_back(self, arrived: Arrived, added: int | None, *, key: str) -> None:
         # A body that replaced a damaged one stays: other entries may use it. So does one whose entry is in
         # its place already, when only the last fsync failed.
-        if added == arrived.size and not self._names(key, arrived.sha256):
+        if added == arrived.size and not self._entries.names(key, arrived.sha256):
             with contextlib.suppress(OSError):
                 self._layout.body(arrived.sha256).replace(arrived.path)
 
-    def _write_entry(self, entry: Entry) -> Counts:
+    def _write_entry(self, entry: Entry, known: Entry | None) -> Counts:
+        self.users.note_aside(entry, known)
         path = self._layout.entry(entry.key)
         before = size_of(path)
         text = entry.to_json()
@@ -289,36 +247,27 @@ class Keeper:
 
     # Purging
 
-    def named_bodies(self, key: str) -> tuple[str, ...]:
-        """Return the bodies that an entry names, also when the entry is damaged."""
-        entry = self.entry(key)
-        if entry is not None:
-            return entry.digests
-        with contextlib.suppress(OSError):
-            return named_in(read_bounded(self._layout.entry(key)))
-        return ()
-
     def purge(self, key: str, bodies: tuple[str, ...]) -> tuple[Purged, Counts]:
         """Delete an entry and those of its `bodies` that no other entry names; return also the change of counts."""
         path = self._layout.entry(key)
         size = size_of(path)
         with _refusals():
             found = self._durable.remove(path)
-            unused = [sha256 for sha256 in bodies if not self._is_needed(sha256, key)]
+            unused = [sha256 for sha256 in bodies if not self.users.is_needed(sha256, key)]
             freed = {sha256: self._delete_body(sha256) for sha256 in unused}
         change = Counts(-(size or 0) - sum(freed.values()), -sum(map(bool, freed.values())), -int(found))
         return _purged(found, bodies, freed), change
 
     def preview(self, key: str, gone: Gone) -> Purged:
         """Return what `purge` would do after those that `gone` remembers; it remembers this one."""
-        bodies = self.named_bodies(key)
+        bodies = self._entries.named_bodies(key)
         return _purged(self._layout.entry(key).exists(), bodies, self._would_free(key, bodies, gone))
 
     def trim(self, key: str, bodies: tuple[str, ...]) -> tuple[Purged, Counts]:
         """Take `bodies` out of the history of an entry, then delete those that no other entry names."""
         with _refusals():
             _, change = self.revise(key, lambda known: known.without(bodies))
-            unused = [sha256 for sha256 in bodies if not self._is_needed(sha256, key)]
+            unused = [sha256 for sha256 in bodies if not self.users.is_needed(sha256, key)]
             freed = {sha256: self._delete_body(sha256) for sha256 in unused}
         change += Counts(-sum(freed.values()), -sum(map(bool, freed.values())))
         return Purged(
@@ -334,7 +283,7 @@ class Keeper:
         """Return the sizes of those bodies that would have no user left."""
         freed = {}
         for sha256 in bodies:
-            if self._is_needed(sha256, key, gone=gone.get(sha256, set()), remember=False):
+            if self.users.is_needed(sha256, key, gone=gone.get(sha256, set()), remember=False):
                 gone.setdefault(sha256, set()).add(key)
             else:
                 freed[sha256] = size_of(self._layout.body(sha256)) or 0
@@ -343,89 +292,19 @@ class Keeper:
     def delete_orphan(self, sha256: str) -> int | None:
         """Delete a body that no entry named a moment ago; return its size, None when an entry names it by now.
 
-        The caller has read every entry after the body was there, and excludes others from the body. Whoever
-        commits notes the entry in the list of users before it is written, so the list shows who came since.
+        The caller has read every entry after the body was there, and excludes others from the body.
         """
-        try:
-            is_named = any(self._names(key, sha256) for key in self._refs.keys(sha256))
-        except ListUnreadable:
-            is_named = any(True for _ in self._all_users(sha256))
-        if is_named:
+        if self.users.came_since(sha256):
             return None
         with _refusals():
             return self._delete_body(sha256)
-
-    def is_shared(self, sha256: str) -> bool:
-        """Whether more than one entry may name a body."""
-        try:
-            first = list(itertools.islice(self._refs.keys(sha256), 2))
-        except ListUnreadable:
-            return True
-        return len(first) > 1 or not self._refs.is_complete(sha256)
-
-    def users(self, sha256: str, most: int) -> list[Entry]:
-        """Return entries that name a body, as far as the index knows them; it looks at four times as many keys."""
-        found: list[Entry] = []
-        with contextlib.suppress(ListUnreadable):
-            for key in itertools.islice(self._refs.keys(sha256), most * KEYS_PER_USER):
-                entry = self.entry(key)
-                if entry is not None and sha256 in entry.digests:
-                    found.append(entry)
-                if len(found) == most:
-                    break
-        return found
 
     def _delete_body(self, sha256: str) -> int:
         path = self._layout.body(sha256)
         size = size_of(path) or 0
         self._durable.remove(path)
-        self._refs.remove(sha256)
+        self.users.forget(sha256)
         return size
-
-    def _is_needed(
-        self, sha256: str, key: str, *, gone: Set[str] = frozenset(), remember: bool = True
-    ) -> bool:
-        """Whether an entry other than `key` and those `gone` names a body."""
-        if self._refs.covers(sha256, key):
-            with contextlib.suppress(ListUnreadable):
-                others = (other for other in self._refs.others(sha256, key) if other not in gone)
-                return any(self._names(other, sha256) for other in others)
-        log.info("the users of body %s are not known; reading all entries", sha256)
-        found = frozenset(self._all_users(sha256)) - {key}
-        if found and remember:
-            self._refs.replace(sha256, found, complete=True)
-        return not found <= gone
-
-    def _names(self, key: str, sha256: str) -> bool:
-        try:
-            return sha256.encode("ascii") in read_bounded(self._layout.entry(key))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            # It cannot be read now; a body is not deleted on a guess.
-            return True
-
-    def _all_users(self, sha256: str) -> Iterator[str]:
-        for path in self._layout.entries.glob("??/*.json"):
-            # Looking for the digest in the text also finds damaged entries.
-            if len(path.stem) == 64 and self._names(path.stem, sha256):
-                yield path.stem
-
-
-def read_bounded(path: Path) -> bytes:
-    """Return the bytes of an entry file; one byte more than an entry may have is enough to know."""
-    return read_regular(path, MAX_ENTRY_BYTES + 1)
-
-
-def named_in(text: bytes) -> tuple[str, ...]:
-    """Return every digest in the text of an entry, whether it can be read or not."""
-    return tuple(dict.fromkeys(digest.decode("ascii") for digest in _ANY_DIGEST.findall(text)))
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with os.fdopen(open_regular(path), "rb") as reader:
-        return hashlib.file_digest(reader, "sha256").hexdigest()
 
 
 def _purged(found: bool, bodies: tuple[str, ...], freed: dict[str, int]) -> Purged:

@@ -15,29 +15,28 @@ A list of more than MAX_KEYS keys is split into sixteen parts by the next digit 
 likewise, so adding a user rewrites one short file however many there are. All sixteen parts are durable before the
 list says that it is split, and only a list that says so has parts: what an earlier list left in their folder is never
 read. A part that is missing or torn makes the whole list unreadable.
+
+The first line also says whether any of the users may have set the body aside: `plain` for none, `aside` for some.
+Lists of earlier versions have neither word. A commit thus learns that a body is no placeholder without reading the
+entries of its users. The word is a hint to judge by, and no body is deleted because of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from cache.base.durable import Durable, files_in, sync_folder
 from cache.base.layout import Layout, is_digest
 from cache.base.opening import read_regular
 
-MAX_KEYS = 256
-"""Keys in one file: 16 KiB, which the disk writes about as fast as a single block."""
+MAX_KEYS = 64
+"""Keys in one file: 4 KiB, one block of a disk. Fewer mean more files to sync when a list is split."""
 
 PARTS = "0123456789abcdef"
-_HEADS = {
-    "complete": (True, False),
-    "partial": (False, False),
-    "split complete": (True, True),
-    "split partial": (False, True),
-}
+_ASIDE_WORDS = {None: "", False: "plain ", True: "aside "}
 
 
 class ListUnreadable(Exception):
@@ -45,12 +44,38 @@ class ListUnreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
-    """A list or a part of one. `complete` counts in the list itself only; with `is_split` there are no keys."""
+class _Head:
+    """The first line of a list or a part. `complete` and `aside` count in the list itself only.
 
-    keys: frozenset[str]
+    aside: whether some of the users may have set the body aside; None when nobody looked.
+    """
+
     complete: bool
     is_split: bool = False
+    aside: bool | None = None
+
+    @property
+    def line(self) -> str:
+        word = "complete" if self.complete else "partial"
+        return ("split " if self.is_split else "") + _ASIDE_WORDS[self.aside] + word
+
+
+_HEADS = {
+    head.line: head
+    for head in (
+        _Head(complete, is_split, aside)
+        for complete, is_split, aside in itertools.product((True, False), (True, False), _ASIDE_WORDS)
+    )
+}
+_PART = _Head(complete=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A list or a part of one; one that is split has no keys."""
+
+    keys: frozenset[str]
+    head: _Head
 
 
 class Refs:
@@ -65,12 +90,20 @@ class Refs:
     def is_complete(self, sha256: str) -> bool:
         """Whether the list of a body can be read and names every user, as far as its first file tells."""
         node = self._read(sha256, "")
-        return node is not None and node.complete
+        return node is not None and node.head.complete
+
+    def aside(self, sha256: str) -> bool | None:
+        """Return whether users of a body may have set it aside; None when there is no list, or it does not say."""
+        node = self._read(sha256, "")
+        return None if node is None else node.head.aside
 
     def covers(self, sha256: str, key: str) -> bool:
         """Whether the list of a body is complete and names `key`."""
+        root = self._read(sha256, "")
+        if root is None or not root.head.complete:
+            return False
         try:
-            return self.is_complete(sha256) and key in self._leaf_of(sha256, key)[1].keys
+            return key in self._leaf_of(sha256, key, root)[1].keys
         except ListUnreadable:
             return False
 
@@ -93,29 +126,41 @@ class Refs:
 
     # Writing
 
-    def add(self, sha256: str, key: str, *, body_is_new: bool) -> None:
-        """Note that the entry `key` is about to use the body."""
+    def add(
+        self, sha256: str, key: str, *, body_is_new: bool, aside: bool, judge: Callable[[], bool]
+    ) -> None:
+        """Note that the entry `key` is about to use the body, and whether it sets it aside.
+
+        `judge` is called for the list of an earlier version: it says whether any of its users did.
+        """
+        root = self._read(sha256, "")
+        if root is None:
+            self._begin(sha256, key, body_is_new=body_is_new, aside=aside)
+            return
+        known = root.head.aside
+        root = self._marked(sha256, root, aside=aside or (judge() if known is None else known))
         try:
-            prefix, leaf = self._leaf_of(sha256, key)
+            prefix, leaf = self._leaf_of(sha256, key, root)
         except ListUnreadable:
-            if body_is_new and not self._layout.ref(sha256).exists():
-                first = _text([key], complete=True)
-                self._durable.write_unsynced(self._layout.ref(sha256), first)
-            else:
-                self.replace(sha256, [key], complete=False)
+            self.replace(sha256, [key], complete=False, aside=root.head.aside)
             return
         if key in leaf.keys:
             # The process that added it may have died before the fsync.
             self._durable.settle(self._layout.ref_part(sha256, prefix).parent)
         elif len(leaf.keys) < MAX_KEYS:
-            text = _text({*leaf.keys, key}, complete=leaf.complete)
-            self._durable.write(self._layout.ref_part(sha256, prefix), text)
+            self._durable.write(self._layout.ref_part(sha256, prefix), _text({*leaf.keys, key}, leaf.head))
         else:
-            self._split(sha256, prefix, {*leaf.keys, key}, complete=leaf.complete)
+            self._split(sha256, prefix, {*leaf.keys, key}, leaf.head)
 
-    def replace(self, sha256: str, keys: Iterable[str], *, complete: bool) -> None:
+    def mark_aside(self, sha256: str) -> None:
+        """Note that a user of a body sets it aside; a list that cannot be read stays as it is."""
+        root = self._read(sha256, "")
+        if root is not None:
+            self._marked(sha256, root, aside=True)
+
+    def replace(self, sha256: str, keys: Iterable[str], *, complete: bool, aside: bool | None = None) -> None:
         """Write the list of a body anew."""
-        self._durable.write(self._layout.ref(sha256), _text(keys, complete=complete))
+        self._durable.write(self._layout.ref(sha256), _text(keys, _Head(complete=complete, aside=aside)))
 
     def remove(self, sha256: str) -> None:
         """Forget the list of a body that is about to be deleted."""
@@ -129,6 +174,20 @@ class Refs:
 
     # Inside
 
+    def _begin(self, sha256: str, key: str, *, body_is_new: bool, aside: bool) -> None:
+        if body_is_new and not self._layout.ref(sha256).exists():
+            first = _text([key], _Head(complete=True, aside=aside))
+            self._durable.write_unsynced(self._layout.ref(sha256), first)
+        else:
+            self.replace(sha256, [key], complete=False, aside=aside)
+
+    def _marked(self, sha256: str, root: _Node, *, aside: bool) -> _Node:
+        if root.head.aside is aside:
+            return root
+        marked = _Node(root.keys, replace(root.head, aside=aside))
+        self._durable.write(self._layout.ref(sha256), _text(marked.keys, marked.head))
+        return marked
+
     def _read(self, sha256: str, prefix: str) -> _Node | None:
         try:
             return _parsed(read_regular(self._layout.ref_part(sha256, prefix)), prefix)
@@ -141,55 +200,55 @@ class Refs:
             raise ListUnreadable(f"the users of {sha256} below {prefix!r}")
         return node
 
-    def _leaf_of(self, sha256: str, key: str) -> tuple[str, _Node]:
+    def _leaf_of(self, sha256: str, key: str, root: _Node) -> tuple[str, _Node]:
         """Return the prefix and the keys of the file that names `key`, or would."""
+        node = root
         for length in range(len(key)):
-            node = self._required(sha256, key[:length])
-            if not node.is_split:
+            if not node.head.is_split:
                 return key[:length], node
+            node = self._required(sha256, key[: length + 1])
         raise ListUnreadable(f"the users of {sha256}: parts for every digit")
 
     def _walk(self, sha256: str, prefix: str, *, above: str) -> Iterator[str]:
         node = self._required(sha256, prefix)
         yield from sorted(key for key in node.keys if key > above)
-        if node.is_split and len(prefix) < len(sha256):
+        if node.head.is_split and len(prefix) < len(sha256):
             for part in (prefix + digit for digit in PARTS):
                 if part >= above[: len(part)]:
                     yield from self._walk(sha256, part, above=above)
 
-    def _split(self, sha256: str, prefix: str, keys: set[str], *, complete: bool) -> None:
-        """Put keys into parts. One that is too long itself is split when the next key comes to it."""
+    def _split(self, sha256: str, prefix: str, keys: set[str], head: _Head) -> None:
+        """Put keys into parts, those of a part that would be too long into parts of their own."""
         folder = self._layout.ref_parts(sha256)
         self._durable.ensure_folder(folder)
         if not prefix:
             # An earlier folder of this name, deleted without fsync, must not come back behind the new list.
             sync_folder(folder.parent)
-        parts = {
-            self._layout.ref_part(sha256, prefix + digit): _text(
-                (key for key in keys if key[len(prefix)] == digit), complete=True
-            )
-            for digit in PARTS
-        }
+        parts = {}
+        for digit in PARTS:
+            those = {key for key in keys if key[len(prefix)] == digit}
+            if len(those) > MAX_KEYS:
+                self._split(sha256, prefix + digit, those, _PART)
+            else:
+                parts[self._layout.ref_part(sha256, prefix + digit)] = _text(those, _PART)
         self._durable.write_several(folder, parts)
-        head = _text((), complete=complete, split=True)
-        self._durable.write(self._layout.ref_part(sha256, prefix), head)
+        self._durable.write(self._layout.ref_part(sha256, prefix), _text((), replace(head, is_split=True)))
 
 
-def _text(keys: Iterable[str], *, complete: bool, split: bool = False) -> bytes:
-    head = next(name for name, meaning in _HEADS.items() if meaning == (complete, split))
-    lines = [head, *sorted(keys)]
+def _text(keys: Iterable[str], head: _Head) -> bytes:
+    lines = [head.line, *sorted(keys)]
     # The count at the end tells a torn file from a whole one.
     return "\n".join([*lines, f"end {len(lines) - 1}", ""]).encode("ascii")
 
 
 def _parsed(text: bytes, prefix: str) -> _Node | None:
     lines = text.decode("ascii", "replace").split("\n")
-    if len(lines) < 3 or lines[0] not in _HEADS:
+    head = _HEADS.get(lines[0])
+    if len(lines) < 3 or head is None:
         return None
-    complete, is_split = _HEADS[lines[0]]
     keys = lines[1:-2]
-    if lines[-2:] != [f"end {len(keys)}", ""] or (is_split and keys):
+    if lines[-2:] != [f"end {len(keys)}", ""] or (head.is_split and keys):
         return None
     if not all(is_digest(key) and key.startswith(prefix) for key in keys):
         return None
-    return _Node(frozenset(keys), complete, is_split)
+    return _Node(frozenset(keys), head)

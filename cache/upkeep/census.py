@@ -13,7 +13,7 @@ from pathlib import Path
 from cache.base.entry import Entry
 from cache.base.errors import EntryUnreadable
 from cache.base.layout import Layout, is_digest
-from cache.originals.keeper import named_in, read_bounded
+from cache.originals.entryfiles import named_in, read_bounded
 from cache.originals.usage import Counts
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ from cache.base.entry import Entry
 from cache.base.errors import EntryUnreadable
 from cache.base.keys import source_key
 from cache.base.layout import FOLDERS, MARKER, Layout, is_digest, size_of
-from cache.originals.keeper import digest_of, named_in, read_bounded
+from cache.originals.bodies import digest_of
+from cache.originals.entryfiles import named_in, read_bounded
 from cache.upkeep.census import SHARDS, shards_of, sized_files
 
 Progress = Callable[[int, int], None]

@@ -62,6 +62,7 @@ __all__ = [
     "StoreConfig",
     "WrapperConfig",
     "WrapperDialect",
+    "accel_problems",
     "base_url_problem",
     "host_name",
     "parse_duration",
@@ -76,6 +77,13 @@ class ConfigError(Exception):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+
+def accel_problems(accel: object, mode: object) -> list[str]:
+    """Return what is wrong with `server.accel` beside `store.mode`, as they were read."""
+    if not accel or mode == "group":
+        return []
+    return ['server.accel: needs store.mode = "group", so that the web server in front can read the files']
 
 
 def preset_problems_of_rewrite(
@@ -127,10 +135,11 @@ class Config(Section):
         return value
 
     @model_validator(mode="after")
-    def _presets_named_exist(self) -> Config:
+    def _sections_agree(self) -> Config:
         problems = preset_problems_of_rewrite(
             self.rewrite.body, self.rewrite.front, self.rewrite.fields, presets=self.presets
         )
+        problems += accel_problems(self.server.accel, self.store.mode)
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -18,7 +18,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from proxy.config import Config, ConfigError, DialectsConfig, preset_problems_of_rewrite
+from proxy.config import Config, ConfigError, DialectsConfig, accel_problems, preset_problems_of_rewrite
 
 ENVIRONMENT_PREFIX = "IMGMIRROR_"
 DEFAULT_FILE = "config.toml"
@@ -305,6 +305,14 @@ def _validated(tables: dict[str, Any], problems: list[str]) -> Config | None:
 
 
 def _across(tables: dict[str, Any]) -> list[str]:
+    server, store = tables.get("server", {}), tables.get("store", {})
+    found = _across_rewrite(tables)
+    if isinstance(server, dict) and isinstance(store, dict):
+        found += accel_problems(server.get("accel"), store.get("mode"))
+    return found
+
+
+def _across_rewrite(tables: dict[str, Any]) -> list[str]:
     rewrite, presets = tables.get("rewrite", {}), tables.get("presets", Config().presets)
     if not isinstance(rewrite, dict) or not isinstance(presets, dict):
         return []

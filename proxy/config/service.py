@@ -45,6 +45,7 @@ class ServerConfig(Section):
     client_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     client_streams: Annotated[int, Field(ge=0, le=1_000_000)] = 128
     purge_hooks: tuple[str, ...] = Field(default=(), repr=False)
+    accel: Literal["", "nginx", "sendfile"] = ""
 
     @field_validator("public_url")
     @classmethod

@@ -1,4 +1,4 @@
-"""Our own addresses: `/image/{options}/{source}`, Cloudflare's option grammar (docs/url-api.md). Pure.
+"""Our own addresses: `/image/{options}/{source}`, Cloudflare's option grammar (docs/api.md, "Options"). Pure.
 
 Splits the raw request target into options, signature and source; what the options mean is not known here
 (`proxy.images.transform` reads them). Encoding contract: the target is what stood in the request line.

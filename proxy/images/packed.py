@@ -13,6 +13,9 @@ from PIL import Image, ImageFile
 
 from proxy.images.geometry import Size
 
+Pixels = Any
+"""Anything with a buffer: `bytes`, or memory that belongs to libvips."""
+
 
 class Packed(Image.Image):
     """A picture like any other, whose pixels lie in `packed`, row by row, until they are `load`ed.
@@ -20,10 +23,10 @@ class Packed(Image.Image):
     layout: the channels of a pixel as Pillow's raw mode names them, one byte each; an X stands for one without meaning.
     """
 
-    def __init__(self, mode: str, size: Size, packed: bytes, layout: str) -> None:
+    def __init__(self, mode: str, size: Size, packed: Pixels, layout: str) -> None:
         super().__init__()
         self._mode, self._size = mode, size
-        self.packed: bytes | None = packed
+        self.packed: Pixels | None = packed
         self.layout = layout
 
     @property

@@ -46,7 +46,6 @@ from proxy.images.geometry import Limits, Plan, Size, make_plan
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.operations import Scene, settled, transformed
 from proxy.images.probe import Looked, looked_at, root_of_file
-from proxy.images.resampling import Resample
 from proxy.images.resolved import Resolved
 from proxy.images.structure import MAX_BLOCKS
 from proxy.images.svg import BEYOND_BOUND, SvgDecoder
@@ -141,7 +140,7 @@ def _inspected(  # noqa: PLR0913 - all that `inspect` was given
     if structure.blocks > MAX_BLOCKS:
         raise UnsupportedFormat(detail=f"more than {MAX_BLOCKS} blocks")
     if picture_format == "svg":
-        decoder = SvgDecoder(decoder.resample)
+        decoder = SvgDecoder(decoder.resample, decoder.write_png)
     with ExitStack() as stack:
         try:
             opened = stack.enter_context(
@@ -152,7 +151,7 @@ def _inspected(  # noqa: PLR0913 - all that `inspect` was given
             tight = demand.canvases(structure.canvas) + _SLACK_BYTES > memory.room()
             raise _judged(fault, tight=tight) from fault
         on_facts(opened.facts)
-        return _Rendering(job, settings, _Picture(looked, opened, decoder.resample), memory).run(on_step)
+        return _Rendering(job, settings, _Picture(looked, opened, decoder), memory).run(on_step)
 
 
 def _judged(error: PictureError, *, tight: bool) -> PictureError:
@@ -201,7 +200,7 @@ class _Picture:
 
     looked: Looked
     opened: Opened
-    resample: Resample
+    decoder: Decoder
 
 
 class _Rendering:
@@ -221,7 +220,8 @@ class _Rendering:
         self._looked, self._opened = picture.looked, picture.opened
         self._facts = picture.opened.facts
         self._limits = Limits(settings.max_output_side, settings.max_output_pixels)
-        self._scene = Scene((self._facts.width, self._facts.height), self._limits, picture.resample)
+        self._scene = Scene((self._facts.width, self._facts.height), self._limits, picture.decoder.resample)
+        self._write_png = picture.decoder.write_png
         self._outputs: dict[int, Output] = {}
 
     def run(self, on_step: OnStep) -> Inspection:
@@ -366,9 +366,9 @@ class _Rendering:
         frames = decoded.frames[: task.frames]
         wanted = settled(frames[0].picture, task.wish.resolved, self._scene)
         made = tuple((transformed(frame.picture, wanted, self._scene), frame.duration_ms) for frame in frames)
-        result = Result(_without_idle_alpha(made), decoded.plays, decoded.exif, wanted)
-        drawing = len(made) == 1 and is_drawing(result.picture, self._facts.format)
-        return replace(result, drawing=drawing)
+        shown = _without_idle_alpha(made)
+        drawing = len(shown) == 1 and is_drawing(shown[0][0], self._facts.format)
+        return Result(shown, decoded.plays, decoded.exif, wanted, drawing, self._write_png)
 
     def _answers(self, task: _Task, look: Result, decoded: Decoded) -> Answers:
         result = replace(look, wanted=task.wish.resolved)

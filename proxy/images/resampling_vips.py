@@ -6,13 +6,12 @@ from PIL import Image
 
 from proxy.images.geometry import Size
 from proxy.images.ownvips import pyvips
-from proxy.images.packed import Packed
+from proxy.images.packed import Packed, Pixels
 from proxy.images.resampling import Box, by_pillow
 
 _FROM_PIXELS = 1 << 16
 """Below that Pillow is as fast, and cuts through pixels where a box says so."""
 _MAX_FACTOR = 16
-_STRIP_ROWS = 64
 
 
 def by_libvips(picture: Image.Image, size: Size, box: Box) -> Image.Image:
@@ -28,13 +27,7 @@ def by_libvips(picture: Image.Image, size: Size, box: Box) -> Image.Image:
     smaller = image.resize(size[0] / width, vscale=size[1] / height, kernel="lanczos3", gap=0)
     if (smaller.width, smaller.height) != size:
         return by_pillow(picture, size, box)
-    # Strips in order, on this thread: intermediate rows stay in the cache, and nothing is started.
-    region = pyvips.Region.new(smaller)
-    strips = [
-        region.fetch(0, row, size[0], min(_STRIP_ROWS, size[1] - row))
-        for row in range(0, size[1], _STRIP_ROWS)
-    ]
-    result = Image.frombytes(source.mode, size, b"".join(strips), "raw", layout)
+    result = Image.frombytes(source.mode, size, smaller.write_to_memory(), "raw", layout)
     return result.convert("RGBA") if source.mode == "RGBa" else result
 
 
@@ -48,5 +41,5 @@ def _shared(picture: Image.Image, box: tuple[int, int, int, int]) -> tuple[pyvip
     return _image(picture.tobytes(), picture.size, picture.mode), picture.mode
 
 
-def _image(pixels: bytes, size: Size, layout: str) -> pyvips.Image:
+def _image(pixels: Pixels, size: Size, layout: str) -> pyvips.Image:
     return pyvips.Image.new_from_memory(pixels, *size, len(layout), pyvips.BandFormat.UCHAR)

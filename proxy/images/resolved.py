@@ -7,6 +7,7 @@ This is what is rendered and what names a variant. `text` leaves out what change
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,10 +33,11 @@ _SIZE_DEFAULTS = {option.attribute: option.default for option in RESIZE_OPTIONS}
 HINTABLE = ("width", "dpr")
 """Options that take the word `auto` for "as the browser says"."""
 
+_WIRE = tuple((name, option.attribute, option.default, option.write) for name, option in OPTIONS.items())
 _NOT_IN_TEXT = frozenset({"format", "onerror", "slow-connection-quality"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Resolved:
     """One value for every option; sizes in CSS pixels, before dpr.
 
@@ -67,12 +69,14 @@ class Resolved:
     slow_connection_quality: int | None = None
     on_error: OnError = "error"
     hinted: frozenset[str] = field(default=frozenset(), compare=False)
-    text: str = field(init=False, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
+    # Without slots, so that what follows from the values can be kept: most transforms are never asked for it.
+    @functools.cached_property
+    def text(self) -> str:
+        """What names a variant: the options that are not at their default."""
         wire = self.to_wire()
         words = [f"{name}={text}" for name, text in sorted(wire.items()) if name not in _NOT_IN_TEXT]
-        object.__setattr__(self, "text", ",".join(words))
+        return ",".join(words)
 
     @classmethod
     def of(cls, values: Mapping[str, Value], *, on_error: OnError = "error") -> Resolved:
@@ -90,7 +94,7 @@ class Resolved:
         """Return a copy with `changes` by attribute."""
         return dataclasses.replace(self, **changes)
 
-    @property
+    @functools.cached_property
     def look(self) -> Resolved:
         """The transform without what decides about the encoding only: equal looks have equal pixels."""
         return self.replaced(**_ENCODING_DEFAULTS)
@@ -120,11 +124,10 @@ class Resolved:
     def to_wire(self) -> dict[str, str]:
         """Return the options that are not at their default as text by long name, for a render process."""
         wire = {}
-        for name, option in OPTIONS.items():
-            value = getattr(self, option.attribute)
-            default = self.fit in ENLARGING_FITS if name == "upscale" else option.default
-            if value != default:
-                wire[name] = option.write(value)
+        for name, attribute, default, write in _WIRE:
+            value = getattr(self, attribute)
+            if value != (self.fit in ENLARGING_FITS if name == "upscale" else default):
+                wire[name] = write(value)
         return wire
 
     @classmethod

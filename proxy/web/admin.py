@@ -1,4 +1,4 @@
-"""Who may call the administrator's addresses (product.md, section 4): a token, or nobody but this machine."""
+"""Who may call the administrator's addresses: a token, or nobody but this machine."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import functools
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from proxy.config.file import changed_restart_keys, keep_restart_keys, secret_te
 from proxy.observe.logs import set_up
 from proxy.policy import Policy, listen_problem
 from proxy.process import release_signals
+from proxy.web.accel import HandOver
+from proxy.web.accepting import OpenConnections, SharedSite
 from proxy.web.accounts import Accounts
 from proxy.web.clients import clients_of
 from proxy.web.context import Context
@@ -33,6 +36,9 @@ log = logging.getLogger(__name__)
 MEASURE_SECONDS = 0.25
 """How late the figures of one worker may be when another one answers `/metrics`."""
 
+BACKLOG = 1024
+"""Connections that may wait to be accepted."""
+
 _SCRUB_PAUSE_SECONDS = 600.0
 
 
@@ -40,7 +46,8 @@ _SCRUB_PAUSE_SECONDS = 600.0
 class Start:
     """How a worker begins: its configuration, how to read it again, its place, and whom to tell.
 
-    ready: it listens. stopping: it was told to end, and takes no new requests.
+    ready: it listens. stopping: it was told to end, and takes no new requests. connections: of all workers; None where
+    this is the only one.
     """
 
     config: Config
@@ -48,6 +55,7 @@ class Start:
     place: WorkerPlace
     ready: Callable[[], None]
     stopping: Callable[[], None]
+    connections: OpenConnections | None = None
 
 
 async def run(start: Start, listener: socket.socket) -> None:
@@ -67,7 +75,7 @@ async def run(start: Start, listener: socket.socket) -> None:
         if place.worker == 0:
             behind.append(asyncio.create_task(_scrub(engine)))
         try:
-            await web.SockSite(runner, listener, backlog=1024).start()
+            await _site(start, runner, listener, server).start()
             signals.reload_with(_Reloader(engine, context, start.read))
             start.ready()
             await signals.stop.wait()
@@ -78,6 +86,12 @@ async def run(start: Start, listener: socket.socket) -> None:
                 task.cancel()
             await runner.cleanup()
             await asyncio.wait(behind)
+
+
+def _site(start: Start, runner: web.ServerRunner, listener: socket.socket, server: Server) -> web.BaseSite:
+    if start.connections is None:
+        return web.SockSite(runner, listener, backlog=BACKLOG)
+    return SharedSite(runner, listener, server=server, connections=start.connections)
 
 
 async def _measure(context: Context) -> None:
@@ -189,4 +203,7 @@ def _context(engine: Engine) -> Context:
         clients=clients_of(engine.config.server),
         accounts=Accounts(engine.metrics, engine.config),
         streams=Streams(engine.config.server),
+        hand_over=HandOver(
+            engine.config.server, engine.kept, engine.config.store.variants_path, now=time.time
+        ),
     )

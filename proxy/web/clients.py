@@ -119,6 +119,12 @@ def client_address(
     return reports[0] if reports and all(report == reports[0] for report in reports) else address
 
 
+def is_in_front(peer: str | None, trusted: Iterable[Network]) -> bool:
+    """Tell whether a peer is, or may be, our own proxy: it is on this machine, or it is trusted."""
+    address = _address(peer or "")
+    return address is not None and (address.is_loopback or _is_trusted(address, tuple(trusted)))
+
+
 def bucket_of(address: Address | None) -> int:
     """Return the number under which a client is counted: the address, of IPv6 the /64 that one subscriber has."""
     if address is None:

@@ -23,6 +23,7 @@ from proxy.services.serving.way import PictureWay
 from proxy.services.troubles.overloads import Overloads
 from proxy.services.upkeep.purging import Purging
 from proxy.signing import Signer
+from proxy.web.accel import HandOver
 from proxy.web.accounts import Accounts
 from proxy.web.clients import Clients, clients_of
 from proxy.web.plans import Plans
@@ -52,6 +53,7 @@ class Context:
     instance_id: str
     accounts: Accounts
     streams: Streams
+    hand_over: HandOver
     clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False
@@ -63,6 +65,7 @@ class Context:
         self.clients = clients_of(config.server, self.clients)
         self.accounts.reconfigure(config)
         self.streams.reconfigure(config.server)
+        self.hand_over.reconfigure(config.server)
         self.config, self.policy, self.signer = config, policy, signer
         self.plans = Plans(config, policy, signer)
 

@@ -130,6 +130,32 @@ def _untouched_response(request: web.BaseRequest, picture: Picture, moment: Mome
     return response
 
 
+def handed_response(
+    request: web.BaseRequest,
+    picture: Picture,
+    moment: Moment,
+    *,
+    header: tuple[str, str],
+    ranges_of: int | None = None,
+) -> web.Response:
+    """Return the answer for a picture whose file the web server in front sends; `header` names the file.
+
+    `ranges_of`: the size of an original in bytes, of which that server sends parts. None: a variant, which comes whole.
+
+    Raises:
+        RangeNotSatisfiable: a range lies beyond the original.
+    """
+    headers = _headers(picture, moment)
+    if _not_modified(request, picture):
+        return web.Response(status=304, headers=headers)
+    if ranges_of is not None:
+        # Whoever cuts says `Accept-Ranges`.
+        _range(request, picture.etag, picture.last_modified, size=ranges_of)
+    headers["Content-Type"] = picture.media_type
+    headers[header[0]] = header[1]
+    return web.Response(headers=headers)
+
+
 async def stream_original(
     request: web.BaseRequest, obtained: Obtained, path: Path, moment: Moment
 ) -> web.StreamResponse:

@@ -123,6 +123,7 @@ class Server(web.Server):
 
     unheard: connections whose request is not whole yet, with the time when we hang up, the earliest first.
     reading: connections that are slower than we write, with the time of the next look and the bytes left then.
+    held: open connections. on_count: called when there is one more or one fewer.
     """
 
     def __init__(
@@ -136,7 +137,21 @@ class Server(web.Server):
         self.unheard: dict[web.RequestHandler, float] = {}
         self.reading: dict[web.RequestHandler, tuple[float, int]] = {}
         self.account = account
+        self.held = 0
+        self.on_count: Callable[[], None] = _count_nothing
         self._config = config
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Count a connection; aiohttp calls this."""
+        super().connection_made(handler, transport)
+        self.held += 1
+        self.on_count()
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """Count a connection that is gone; aiohttp calls this."""
+        super().connection_lost(handler, exc)
+        self.held -= 1
+        self.on_count()
 
     def __call__(self) -> Connection:
         client = Connection(
@@ -204,6 +219,10 @@ class Server(web.Server):
         )
         request.begun = self._loop.time()
         return request
+
+
+def _count_nothing() -> None:
+    """Stand in for `Server.on_count` where nobody needs the count."""
 
 
 def _unread_bytes(client: web.RequestHandler) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from keeping import keep
@@ -42,7 +43,7 @@ class Recording:
             if there:
                 self.steps.append(f"delete {self._place(path)}")
 
-        def mkdir_recorded(path: Path, *arguments: object, **named: object) -> None:
+        def mkdir_recorded(path: Path, *arguments: Any, **named: Any) -> None:
             there = path.exists()
             mkdir(path, *arguments, **named)
             if not there:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from keeping import NOW, files_below, keep, make_entry
@@ -174,7 +175,7 @@ async def test_body_that_found_a_name_meanwhile_is_no_orphan(
     path.unlink()
     counted = store._counted
 
-    async def counted_late(*arguments: object) -> object:
+    async def counted_late(*arguments: Any) -> object:
         census = await counted(*arguments)
         await keep(store, "http://h/late.png", b"bytes")
         return census
@@ -219,7 +220,7 @@ async def purging(store: Originals, tmp_path: Path, now: float) -> tuple[Purging
     ],
 )
 async def test_history_is_purged_by_age_count_and_date(
-    store: Originals, tmp_path: Path, wanted: dict[str, float], left: list[str]
+    store: Originals, tmp_path: Path, wanted: dict[str, Any], left: list[str]
 ) -> None:
     """Versions a, b, c came on days 0, 1, 2; the present one on day 3. Age counts from when one was displaced."""
     names = {}

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -515,7 +515,9 @@ def _renamed(store: Originals, entry: Entry) -> None:
         (_renamed, {"misnamed"}),
     ],
 )
-async def test_verify_names_what_is_wrong(store: Originals, damage: object, kinds: set[str]) -> None:
+async def test_verify_names_what_is_wrong(
+    store: Originals, damage: Callable[[Originals, Entry], None], kinds: set[str]
+) -> None:
     """Each kind of damage has its word, and the rest of the store is not accused."""
     await keep(store, OTHER, b"two")
     entry = await keep(store, URL, b"one")

@@ -200,7 +200,12 @@ async def test_store_that_was_deleted_is_not_brought_back(store: Originals, tmp_
     shutil.rmtree(tmp_path / "store")
     time = Time()
     steps: list[float] = []
-    time.enough = lambda: steps.append(time.seconds) or time.seconds > NOW + 600
+
+    def enough() -> bool:
+        steps.append(time.seconds)
+        return time.seconds > NOW + 600
+
+    time.enough = enough
     with contextlib.suppress(asyncio.CancelledError):
         await scrubber(store, time).run(lambda: RATE)
     assert len({round(moment / 30) for moment in steps}) <= 24

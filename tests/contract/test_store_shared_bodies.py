@@ -6,15 +6,19 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from keeping import files_below, keep
+from keeping import files_below, keep, make_entry
 
+from cache.base import opening
 from cache.base.durable import Durable
 from cache.base.keys import source_key
 from cache.base.layout import Layout
-from cache.originals.durable_tier import Originals, refs
+from cache.originals import entryfiles, refs
+from cache.originals.durable_tier import Originals
+from proxy.services.troubles.replacing import Replacing
 
 PIXEL = b"a pixel"
 DIGEST = hashlib.sha256(PIXEL).hexdigest()
@@ -52,14 +56,14 @@ class Traffic:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read = self.written = self.files_written = 0
-        read_regular, written_aside = refs.read_regular, Durable._written_aside
+        read_regular, written_aside = opening.read_regular, Durable._written_aside
 
         def counted_read(path: Path) -> bytes:
             data = read_regular(path)
             self.read += len(data)
             return data
 
-        def counted_write(durable: Durable, data: bytes) -> object:
+        def counted_write(durable: Durable, data: bytes) -> AbstractContextManager[tuple[int, Path]]:
             self.written += len(data)
             self.files_written += 1
             return written_aside(durable, data)
@@ -87,6 +91,71 @@ async def test_commit_of_bytes_with_many_users_costs_what_it_costs_with_few(
     assert traffic.files_written == 2 * 20
     assert len(list(index.keys(DIGEST))) == MANY + 20
     assert index.is_complete(DIGEST)
+
+
+async def test_commit_of_bytes_with_many_users_reads_no_entry_of_another_user(
+    store: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the question whether the bytes are a placeholder nor the commit looks at those who use them already."""
+    read: list[str] = []
+    read_bounded = entryfiles.read_bounded
+
+    def counted(path: Path) -> bytes:
+        read.append(path.stem)
+        return read_bounded(path)
+
+    monkeypatch.setattr(entryfiles, "read_bounded", counted)
+    replacing = Replacing(store, now=lambda: 0.0)
+    for number in range(100):
+        assert not await replacing.is_known_placeholder(DIGEST, address(number))
+        await keep(store, address(number), PIXEL)
+    assert set(read) <= {source_key(address(number)) for number in range(100)}
+    assert max(map(read.count, read)) == len(read) / 100, "each entry is asked for by its own commit alone"
+
+
+@pytest.mark.parametrize("head", ["complete", "partial"])
+async def test_list_of_an_earlier_version_is_looked_at_once_for_those_who_set_the_body_aside(
+    store: Originals, layout: Layout, head: str
+) -> None:
+    """It has no word for them: a placeholder stays known as one, and other bytes become known as none."""
+    for number in range(3):
+        await keep(store, address(number), b"picture %d" % number)
+        await set_aside(store, address(number), PIXEL)
+    for sha256 in (DIGEST, hashlib.sha256(b"picture 1").hexdigest()):
+        path = layout.ref(sha256)
+        first, rest = path.read_text().split("\n", 1)
+        assert first.endswith(" complete")
+        path.write_text(f"{head}\n{rest}")
+        assert listed(layout).aside(sha256) is None
+    replacing = Replacing(store, now=lambda: 0.0)
+    assert await replacing.is_known_placeholder(DIGEST, address(7))
+    await keep(store, address(8), PIXEL)
+    await keep(store, address(9), b"picture 1")
+    assert listed(layout).aside(DIGEST) is True
+    assert listed(layout).aside(hashlib.sha256(b"picture 1").hexdigest()) is False
+    assert await replacing.is_known_placeholder(DIGEST, address(7))
+
+
+async def test_bytes_that_are_set_aside_by_a_promotion_are_noted_before_the_entry_says_so(
+    store: Originals, layout: Layout
+) -> None:
+    """What took the place of a picture is known as a placeholder once the picture is put back."""
+    await keep(store, address(0), b"picture")
+    for number in range(3):
+        await keep(store, address(number), PIXEL)
+    assert listed(layout).aside(DIGEST) is False
+    assert await store.history.promote(address(0), hashlib.sha256(b"picture").hexdigest(), note="placeholder")
+    assert listed(layout).aside(DIGEST) is True
+    assert await Replacing(store, now=lambda: 0.0).is_known_placeholder(DIGEST, address(5))
+
+
+async def set_aside(store: Originals, url: str, body: bytes) -> None:
+    """Keep a body as a placeholder that came from a source."""
+    async with store.receive() as incoming:
+        await incoming.write(body)
+        await incoming.finish()
+        other = make_entry(url, sha256=incoming.sha256, size=incoming.size).as_former(note="placeholder")
+        await store.history.set_aside(url, other, incoming, stamp=store.generations.stamp(url))
 
 
 async def test_body_that_was_compared_once_is_not_read_for_each_commit(

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -207,7 +208,7 @@ async def test_purge_by_origin_dry_run_deletes_nothing_and_then_it_does(
         for url in urls:
             await client.get("/?" + url)
 
-        async def purge(**wanted: object) -> dict[str, object]:
+        async def purge(**wanted: Any) -> dict[str, Any]:
             answer = await client.get("/purge", method="POST", data=json.dumps(wanted))
             return dict(json.loads(answer.body))
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,7 +20,7 @@ from cache.base.keys import source_key
 from cache.http.httpdate import format_http_date
 
 PICTURE = chart_png(60, 40)
-LETTER = {
+LETTER: dict[str, dict[str, Any]] = {
     "server": {"min_max_age": 0},
     "fetch": {"min_fresh": 0, "stale_if_error": 0, "types": ["*/*"]},
 }
@@ -38,7 +39,7 @@ def letter(letter_service: Service, http: aiohttp.ClientSession) -> Client:
     return Client(http, letter_service.base)
 
 
-def entry_of(service: Service, url: str) -> dict[str, object]:
+def entry_of(service: Service, url: str) -> dict[str, Any]:
     key = source_key(url)
     path = service.config.parent / "store" / "entries" / key[:2] / f"{key}.json"
     return dict(json.loads(path.read_text(encoding="utf-8")))

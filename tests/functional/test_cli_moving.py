@@ -365,6 +365,7 @@ def test_pictures_of_another_archive_come_in_and_the_rest_is_counted(
     assert report["skipped"] == {"record_request": 1, "not_admitted": 1, "not_200": 1, "not_http": 1}
     entry = entries_in(there)[URL]
     assert entry.headers == (("content-type", "image/png"), ("etag", '"x"'))
+    assert entry.picture is not None
     assert (entry.fetched_at, entry.picture["width"]) == (MOMENT, 40)
     assert entries_in(there)["https://h.example/r.jpg"].media_type == "image/jpeg"
     assert invoke("store", "verify", config=there) == 0

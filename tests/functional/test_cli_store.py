@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import invoke, markdown
@@ -53,7 +54,7 @@ def config(tmp_path: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture
     return config
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     found = json.loads(capsys.readouterr().out)
     assert isinstance(found, dict)
     return found
@@ -145,7 +146,7 @@ def test_purge_of_a_source_that_is_not_kept_says_so(config: Path, capsys: pytest
 def test_reader_that_has_gone_is_not_taken_for_a_broken_store(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(*_words: object, **_options: object) -> None:
+    def gone(*_words: object, **_options: Any) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
     monkeypatch.setattr("proxy.cli.keeping.common.say", gone)

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -180,9 +181,12 @@ async def test_body_is_compared_once_and_again_when_its_file_changed(
     await engine.originals.obtain(source)
     read: list[str] = []
     digest = hashlib.file_digest
-    monkeypatch.setattr(
-        "cache.originals.bodies.hashlib.file_digest", lambda *given: read.append("") or digest(*given)
-    )
+
+    def noted(*given: Any) -> Any:
+        read.append("")
+        return digest(*given)
+
+    monkeypatch.setattr("cache.originals.bodies.hashlib.file_digest", noted)
     path = engine.kept.body_path(SHA256)
     for _ in range(3):
         assert (await engine.kept.condition(SHA256)).is_sound

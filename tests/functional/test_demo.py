@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_demo_whose_reader_has_gone_does_not_complain(
 ) -> None:
     """`demo --once | head -1`: `main` ends the program as others end; nothing is said."""
 
-    async def gone(**_options: object) -> int:
+    async def gone(**_options: Any) -> int:
         raise BrokenPipeError(32, "Broken pipe")
 
     monkeypatch.setattr("proxy.cli.demo._demo", gone)

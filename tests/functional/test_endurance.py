@@ -295,7 +295,7 @@ async def test_long_targets_and_accepts_are_not_remembered(
 async def test_reload_that_would_open_the_service_to_the_world_changes_nothing(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    closed = {"server": {"host": "0.0.0.0"}, "sources": {"allow": ["h.example"]}}
+    closed: dict[str, dict[str, Any]] = {"server": {"host": "0.0.0.0"}, "sources": {"allow": ["h.example"]}}
     with Service(write_config(tmp_path, closed)) as service:
         assert service.process is not None
         write_config(tmp_path, {"server": {"host": "0.0.0.0"}})

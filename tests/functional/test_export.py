@@ -59,7 +59,7 @@ def site(tmp_path: Path, origin: ScriptedOrigin) -> Path:
 <img src="{WRAPPER}{origin.url("/disc.png")}">
 <img src="{origin.url("/s.svg")}">
 """
-    files = {
+    files: dict[str, str | bytes] = {
         "index.html": '<link rel=stylesheet href=/css/main.css><a href="/posts/one/">one</a><img src="/img/logo.png">',
         "posts/one/index.html": page,
         "posts/two/index.html": f'<a href="../one/">one</a><img src="{photo}">',

@@ -52,7 +52,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 <a id=next href="/posts/two/">two</a>"""
         sheet = "article{max-width:760px}article img{max-width:100%;height:auto}"
         sheet += f'.sheet{{background:url("{photo}")}}'
-        files = {
+        files: dict[str, str | bytes] = {
             "posts/one/index.html": page,
             "posts/two/index.html": '<title>two</title><a href="/posts/one/">one</a>',
             "css/main.css": sheet,

@@ -1,10 +1,11 @@
 """Cookies within one fetch: they come back to the host that set them, and nowhere else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from fetching import body_of, fetch_config, fetched, fetching
-from scripted_origin import Request, ScriptedOrigin, head
+from scripted_origin import Handler, Request, ScriptedOrigin, head
 from stub_resolver import StubResolver
 
 from proxy.errors import SourceUnreachable
@@ -29,15 +30,15 @@ async def fetcher() -> AsyncIterator[Fetcher]:
         yield found
 
 
-def asks_for(cookie: str, *, to: str = "") -> object:
+def asks_for(cookie: str, *, to: str = "") -> Handler:
     """Set the cookie and send the client back, until it comes with it."""
 
-    async def handler(request: Request, _reader: object, writer: object) -> None:
+    async def handler(request: Request, _reader: object, writer: asyncio.StreamWriter) -> None:
         if cookie.partition(";")[0] in (request.header("Cookie") or ""):
-            writer.write(head(200, [("Content-Length", "7")]) + b"picture")  # type: ignore[attr-defined]
+            writer.write(head(200, [("Content-Length", "7")]) + b"picture")
             return
         fields = [("Location", to or request.target), ("Set-Cookie", cookie), ("Content-Length", "0")]
-        writer.write(head(302, fields))  # type: ignore[attr-defined]
+        writer.write(head(302, fields))
 
     return handler
 
@@ -77,9 +78,9 @@ async def test_redirects_that_set_another_cookie_each_time_end_at_the_limit(
 ) -> None:
     """`fetch.max_redirects` counts them all."""
 
-    async def handler(request: Request, _reader: object, writer: object) -> None:
+    async def handler(request: Request, _reader: object, writer: asyncio.StreamWriter) -> None:
         fields = [("Location", "/a.png"), ("Set-Cookie", f"n={origin.count()}"), ("Content-Length", "0")]
-        writer.write(head(302, fields))  # type: ignore[attr-defined]
+        writer.write(head(302, fields))
 
     origin.script("/a.png", handler)
     with pytest.raises(SourceUnreachable):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fetching import body_of, fetch_config, fetched, fetching
-from scripted_origin import Request, ScriptedOrigin, as_chunks, head, raw
+from scripted_origin import Handler, Request, ScriptedOrigin, as_chunks, head, raw
 
 from proxy.errors import SourceUnreachable
 from proxy.fetch.fetcher import Fetched, Fetcher
@@ -128,7 +128,7 @@ async def test_framing_that_leaves_no_doubt_is_read(
     assert await body_of(fetcher, origin.url("/good")) == b"good"
 
 
-def keeping_alive(answer: bytes) -> object:
+def keeping_alive(answer: bytes) -> Handler:
     """Answer, and go on listening unless the body ends with the connection."""
 
     async def handler(_request: Request, _reader: object, writer: asyncio.StreamWriter) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -22,7 +23,10 @@ BASE = "https://img.example.org"
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    changes = {"server": {"public_url": BASE}, "rewrite": {"former_urls": [FORMER], "ignore": ["vendor/**"]}}
+    changes: dict[str, dict[str, Any]] = {
+        "server": {"public_url": BASE},
+        "rewrite": {"former_urls": [FORMER], "ignore": ["vendor/**"]},
+    }
     return write_config(tmp_path, changes)
 
 

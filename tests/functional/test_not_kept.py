@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -56,7 +57,7 @@ async def engine(tmp_path: Path, clock: Clock) -> AsyncIterator[Engine]:
 def broken_disk(code: int, step: str = "fsync") -> Iterator[None]:
     """Fail every fsync, or every rename, of the store with an error number."""
 
-    def fail(*_arguments: object, **_named: object) -> None:
+    def fail(*_arguments: object, **_named: Any) -> None:
         raise OSError(code, os.strerror(code))
 
     with pytest.MonkeyPatch.context() as patch:
@@ -170,7 +171,7 @@ async def test_slow_commit_lets_the_answer_go_without_calling_it_stored(
     release = asyncio.Event()
     commit = engine.kept.commit
 
-    async def slow(*arguments: object, **named: object) -> None:
+    async def slow(*arguments: object, **named: Any) -> None:
         await release.wait()
         await commit(*arguments, **named)  # type: ignore[arg-type]
 

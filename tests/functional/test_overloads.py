@@ -307,7 +307,7 @@ async def test_kill_by_others_is_remembered_by_nobody(tmp_path: Path, origin: Sc
         assert (await engine.variants.obtain(asked(origin.url("/good")))).body
 
 
-async def _marked(engine: Any, url: str, **changes: object) -> None:
+async def _marked(engine: Any, url: str, **changes: Any) -> None:
     """Rewrite the entry of a source as a former version wrote it."""
     path = engine.config.store.dir / "entries" / source_key(url)[:2] / f"{source_key(url)}.json"
     entry = json.loads(await asyncio.to_thread(path.read_text)) | changes
@@ -376,6 +376,12 @@ async def test_explain_and_metrics_tell_of_a_picture_that_is_too_much(
         assert float(spared) >= 1
 
 
+async def readiness(context: Any) -> dict[str, Any]:
+    response = await service_handlers.readyz(context, make_mocked_request("GET", "/readyz"))
+    assert isinstance(response.body, bytes)
+    return dict(json.loads(response.body))
+
+
 async def test_readiness_is_degraded_while_a_picture_waits_for_long(
     tmp_path: Path, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,13 +389,9 @@ async def test_readiness_is_degraded_while_a_picture_waits_for_long(
     monkeypatch.setattr(service_handlers, "STARVED_SECONDS", -1.0)
     async with open_engine(configured(tmp_path, {})) as engine:
         context = application._context(engine)
-        starved = json.loads(
-            (await service_handlers.readyz(context, make_mocked_request("GET", "/readyz"))).body
-        )
+        starved = await readiness(context)
         assert starved["status"] == "degraded"
         assert any("starved" in reason for reason in starved["reasons"])
         monkeypatch.setattr(service_handlers, "STARVED_SECONDS", 10.0)
-        well = json.loads(
-            (await service_handlers.readyz(context, make_mocked_request("GET", "/readyz"))).body
-        )
+        well = await readiness(context)
         assert well["status"] == "ok"

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from fetching import MemorySink, body_of, fetch_config, fetching
-from http_client import Client
+from http_client import Answer, Client
 from pictures import chart_png, saved
 from PIL import Image
 from scripted_origin import Request, ScriptedOrigin, head, raw, stall
@@ -190,7 +190,7 @@ async def test_client_is_limited_by_its_own_address_behind_a_trusted_proxy(
     with Service(write_config(tmp_path, {"server": limits})) as service:
         client = Client(http, service.base)
 
-        async def ask(target: str, who: str = "192.0.2.1"):
+        async def ask(target: str, who: str = "192.0.2.1") -> Answer:
             return await client.get(target, headers={"X-Forwarded-For": f"198.51.100.1, {who}"})
 
         targets = ["/?" + origin.url("/a.png"), "/?" + origin.url("/large.png"), "/nothing", "/image/bad/x"]

@@ -202,7 +202,10 @@ async def test_service_adds_the_same_with_its_store(http: Any, origin: ScriptedO
 def test_animation_beyond_the_limits_has_no_candidates(tmp_path: Path) -> None:
     with run_in_thread() as origin:
         origin.serve("/long.gif", moving("GIF", 12, size=(400, 300)))
-        changes = {"server": {"public_url": BASE}, "render": {"processes": 1, "max_frames": 10}}
+        changes: dict[str, dict[str, Any]] = {
+            "server": {"public_url": BASE},
+            "render": {"processes": 1, "max_frames": 10},
+        }
         config = write_config(tmp_path, changes)
         article = tmp_path / "a.html"
         article.write_text(f'<img src="{WRAPPER}{origin.url("/long.gif")}">')

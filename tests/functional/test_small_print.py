@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import invoke
@@ -65,7 +66,7 @@ def test_host_that_is_not_ascii_is_written_in_a_labels(posts: Path, host: str, w
 
 def test_former_host_that_is_not_ascii_is_found_in_both_spellings(posts: Path) -> None:
     """Articles have it in A-labels, which is how we wrote it, or as somebody typed it."""
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "server": {"public_url": "https://new.example"},
         "rewrite": {"former_urls": ["https://bücher.example/img"]},
     }

@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 import pytest
@@ -205,7 +206,9 @@ async def test_explanation_names_the_original_as_the_answer(client: Client, orig
 
 
 @pytest.mark.parametrize(("transforms", "options"), [("any", "content,format=png"), ("presets", "content")])
-def test_preview_names_a_format_only_where_it_is_admitted(transforms: str, options: str) -> None:
+def test_preview_names_a_format_only_where_it_is_admitted(
+    transforms: Literal["any", "presets"], options: str
+) -> None:
     config = Config(sources=SourcesConfig(transforms=transforms))
     data = b'<meta property="og:image" content="https://cors.zfour.workers.dev/?http://h.example/a.svg">'
     rewriter = RewriteSettings.of(config, base_url="https://m.example").rewriter()

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -23,7 +24,7 @@ def digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def strict(folder: Path, **fetch: object) -> Path:
+def strict(folder: Path, **fetch: Any) -> Path:
     """Every request asks the origin again."""
     return write_config(folder, {"fetch": {"min_fresh": 0, **fetch}})
 
@@ -32,7 +33,7 @@ async def store(*words: str | Path, config: Path) -> int:
     return await asyncio.to_thread(invoke, "store", *words, config=config)
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     found = json.loads(capsys.readouterr().out)
     assert isinstance(found, dict)
     return found
@@ -160,7 +161,7 @@ async def test_purge_by_date_deletes_what_came_then(
         client = Client(http, service.base)
         await client.get("/?" + source)
 
-        async def purged(**asked: object) -> object:
+        async def purged(**asked: Any) -> object:
             answer = await client.get("/purge", method="POST", data=json.dumps(asked))
             assert answer.status == 200, answer.body
             return json.loads(answer.body)["purged"]

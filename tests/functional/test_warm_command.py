@@ -377,7 +377,7 @@ def test_warm_whose_reader_has_gone_does_not_complain(
 ) -> None:
     """`warm --json | head -1`: the program ends as others do, which `main` looks after."""
 
-    def gone(*_words: object, **_options: object) -> None:
+    def gone(*_words: object, **_options: Any) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
     monkeypatch.setattr("builtins.print", gone)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -64,7 +65,10 @@ async def test_failed_request_names_picture_page_and_client_and_no_signature(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
     """An owner finds the broken article from one line; the signature and the key are in none."""
-    changes = {"sources": {"keys": [KEY], "allow": ["127.0.0.1"]}, "server": {"admin_token": TOKEN}}
+    changes: dict[str, dict[str, Any]] = {
+        "sources": {"keys": [KEY], "allow": ["127.0.0.1"]},
+        "server": {"admin_token": TOKEN},
+    }
     with Service(write_config(tmp_path, changes)) as service:
         client = Client(http, service.base)
         source = origin.url("/gone.png") + "?access_token=hush-hush-hush"

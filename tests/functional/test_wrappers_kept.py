@@ -101,7 +101,10 @@ async def test_wrapper_that_is_admitted_answers_with_what_is_kept_only(
     manifest = tmp_path / "manifest.txt"
     other = wrapped(origin, "http://127.0.0.1:1/other.png")
     manifest.write_text(f"{kept}\n{other}\n")
-    rules = {"allow": {"allow": [origin.url("/")]}, "manifest": {"manifest": str(manifest)}}
+    rules: dict[str, dict[str, Any]] = {
+        "allow": {"allow": [origin.url("/")]},
+        "manifest": {"manifest": str(manifest)},
+    }
     with Service(write_config(tmp_path, learnt(origin, sources=rules[rule]))) as service:
         client = Client(http, service.base)
         assert (await client.get(f"/image/original/{kept}")).body == COPY

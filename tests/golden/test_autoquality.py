@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -36,7 +37,7 @@ def test_photo_lacks_hardly_more_than_with_the_fixed_quality(path: Path, output_
     picture = made_smaller(path)
     yardstick = Yardstick(picture)
 
-    def ssim(quality: int | str | None) -> float:
+    def ssim(quality: int | Literal["auto"] | None) -> float:
         result = Result(((picture, 0),), 0, b"", Resolved(quality=quality))
         with Image.open(io.BytesIO(encode(result, output_format))) as shown:
             return yardstick.ssim(shown)

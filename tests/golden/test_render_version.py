@@ -14,7 +14,7 @@ from proxy.images.pipeline import inspect
 from proxy.images.transform import Transform
 
 LOOKS = (
-    "9",
+    "10",
     {
         "width=18": (85, 132, 199, 129),
         "height=10,width=10,fit=cover,gravity=left": (255, 255, 255, 244),

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from keeping import files_below, keep, make_entry
@@ -14,6 +15,9 @@ from keeping import files_below, keep, make_entry
 from cache.base.errors import NotKept, StoreFull, StoreUnreadable, StoreUnwritable
 from cache.originals.durable_tier import Originals
 from cache.originals.incoming import BLOCK_BYTES
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 URL = "http://h/a.png"
 OTHER = "http://h/b.png"
@@ -39,7 +43,7 @@ class Failing:
         self._for_ever = for_ever
         self.failed = False
 
-    def __call__(self, *arguments: object, **named: object) -> object:
+    def __call__(self, *arguments: object, **named: Any) -> object:
         self._left -= 1
         if self._left == -1 or (self._left < 0 and self._for_ever):
             self.failed = True
@@ -59,7 +63,8 @@ def break_step(
         "delete": (Path, "unlink"),
         "mkdir": (Path, "mkdir"),
     }[step]
-    real = {"fsync": os.fsync, "write": os.write, "create": os.open}.get(step) or getattr(Path, name)
+    descriptors: dict[str, Callable[..., object]] = {"fsync": os.fsync, "write": os.write, "create": os.open}
+    real = descriptors.get(step) or getattr(Path, name)
     failing = Failing(real, at=at, code=code, for_ever=for_ever)
     if isinstance(place, str):
         patch.setattr(f"{place}.{name}", failing)
@@ -159,7 +164,7 @@ class FullFile(io.BufferedWriter):
 
     room = 0
 
-    def write(self, data: object) -> int:
+    def write(self, data: Buffer) -> int:
         view = memoryview(data)
         if self.tell() + len(view) > FullFile.room:
             super().write(view[: FullFile.room - self.tell()])

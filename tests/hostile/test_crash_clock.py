@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -147,7 +148,7 @@ async def test_store_written_under_wrong_clocks_is_sound(tmp_path: Path) -> None
                 await incoming.write(body)
                 await incoming.finish()
                 entry = make_entry(url, sha256=incoming.sha256, size=3)
-                moments = dict.fromkeys(
+                moments: dict[str, Any] = dict.fromkeys(
                     ("request_time", "response_time", "fetched_at", "validated_at"), clock.time
                 )
                 await store.commit(dataclasses.replace(entry, **moments), incoming)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 from pathlib import Path
 
 import pytest
-from crash_files import Fate, at_step
+from crash_files import Fate, Plot, at_step
 from crash_promises import Found, Promises, broken_promises, inspect
 from crash_work import Shift, begin_in_child, gather, pass_all, run_in_child, source_urls, work
 
@@ -37,7 +38,7 @@ class History:
         shifts = [self._shift(number) for number in range(processes)]
         plots = [self._plot() for _ in shifts]
         children = [
-            begin_in_child(lambda tell, shift=shift, plot=plot: work(shift, plot, tell))
+            begin_in_child(functools.partial(work, shift, plot))
             for shift, plot in zip(shifts, plots, strict=True)
         ]
         for heard, code in gather(children):
@@ -69,7 +70,7 @@ class History:
         self._urls.update(source_urls(shift))
         return shift
 
-    def _plot(self) -> object:
+    def _plot(self) -> Plot:
         if self._rng.random() < 0.1:
             return pass_all
         death = self._rng.choice(("before", "after"))

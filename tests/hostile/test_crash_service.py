@@ -30,7 +30,7 @@ KEPT, NEW = 4, 4
 
 
 def codes(kind: type[MirrorError] = MirrorError) -> set[str]:
-    """Return every code of section 6 but `internal`."""
+    """Return every code of docs/api.md, "Errors", but `internal`."""
     found = {kind.code} if "code" in vars(kind) else set()
     return found.union(*map(codes, kind.__subclasses__())) - {"internal"}
 
@@ -107,7 +107,7 @@ class Trouble:
 
 
 def require_documented(answer: Answer) -> None:
-    """It is an answer of the contract: a picture, a report, or an error of section 6, never `internal`."""
+    """It is an answer of the contract: a picture, a report, or an error of docs/api.md, never `internal`."""
     if answer.status >= 400 and answer.headers.get("Content-Type", "").startswith("application/json"):
         known = json.loads(answer.body)
         assert "status" in known or known["code"] in codes(), known

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pictures
 import pytest
@@ -258,7 +258,9 @@ DECODERS = [
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-async def test_every_format_is_read_and_written_inside_the_cage(tmp_path: Path, decoder: str) -> None:
+async def test_every_format_is_read_and_written_inside_the_cage(
+    tmp_path: Path, decoder: Literal["auto", "pillow"]
+) -> None:
     """With blur, colours, quality=auto and gravity=auto; and no picture ends the process."""
     plain_and_changed = ("", ",g=auto,blur=2,saturation=1.4,rotate=90")
     wishes = [

@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import aiohttp
 import pictures
@@ -116,14 +117,21 @@ def peak_bytes(pid: int) -> int:
 @pytest.mark.skipif(not psutil.LINUX, reason="the peak of a process is read from /proc")
 @pytest.mark.parametrize("decoder", ["pillow", "auto"])
 @pytest.mark.parametrize("name", ["progressive JPEG", "RGBA PNG", "PNG", "GIF", "WEBP", "AVIF", "TIFF"])
-async def test_picture_takes_no_more_than_it_asked_for(tmp_path: Path, name: str, decoder: str) -> None:
+async def test_picture_takes_no_more_than_it_asked_for(
+    tmp_path: Path, name: str, decoder: Literal["auto", "pillow"]
+) -> None:
     """The estimate is above what the kernel counted, else the budget would mean nothing."""
     path = tmp_path / "body"
     path.write_bytes(await asyncio.to_thread(eight_megapixels, name))
     pool = RenderPool(RenderConfig(decoder=decoder), processes=1)
     await pool.start()
     asked, ask = [32 * MIB], pool._line.ask
-    pool._line.ask = lambda item, needs: (asked.append(needs), ask(item, needs))[1]
+
+    def noted(item: Any, needs: int) -> bool:
+        asked.append(needs)
+        return ask(item, needs)
+
+    pool._line.ask = noted  # type: ignore[method-assign]  # one instance is watched
     (pid,) = pool.pids
     before = psutil.Process(pid).memory_info().rss
     forget_peak(pid)

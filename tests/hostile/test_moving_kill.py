@@ -12,6 +12,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import invoke
@@ -68,7 +69,7 @@ def killed_when(process: subprocess.Popen[bytes], files: Path, count: int) -> bo
     return process.wait() != 0
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     found = json.loads(capsys.readouterr().out)
     assert isinstance(found, dict)
     return found

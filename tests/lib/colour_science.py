@@ -87,7 +87,9 @@ def coded(colour: Colour, primaries: Matrix, encode: Callable[[float], float]) -
 
 def recoded(picture: Image.Image, change: Callable[[Colour], Colour], mode: str = "RGB") -> Image.Image:
     """A picture of few colours with every one changed."""
-    pixels = [change(pixel) for pixel in picture.convert("RGB").get_flattened_data()]
+    pixels = [
+        change(pixel) for pixel in picture.convert("RGB").get_flattened_data() if isinstance(pixel, tuple)
+    ]
     made = Image.new(mode, picture.size)
     made.putdata([pixel[0] for pixel in pixels] if mode == "L" else pixels)
     return made

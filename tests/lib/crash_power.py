@@ -12,6 +12,7 @@ The disk is one on which fsync holds what it promises, and nothing else is promi
 
 from __future__ import annotations
 
+import builtins
 import os
 import random
 from collections.abc import Iterable
@@ -217,7 +218,7 @@ class Choice:
                 return count
         return self._rng.choice((0, count, self._rng.randint(0, count)))
 
-    def bytes(self, file: File) -> bytes:
+    def bytes(self, file: File) -> builtins.bytes:
         """Return what is read of a file."""
         match self._kind:
             case "nothing" | "names only":
@@ -227,7 +228,7 @@ class Choice:
         # A file with two names shows the same under both.
         return self._drawn.setdefault(file, self._draw(file))
 
-    def _draw(self, file: File) -> bytes:
+    def _draw(self, file: File) -> builtins.bytes:
         if not file.versions:
             return file.synced
         full = self._rng.choice([file.synced, *file.versions])

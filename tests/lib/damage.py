@@ -230,7 +230,11 @@ def interlaced(passes: float) -> bytes:
 def _every(left: int, top: int, across: int, down: int) -> Image.Image:
     columns, rows = range(left, _SIZE[0], across), range(top, _SIZE[1], down)
     picture = Image.new("RGB", (len(columns), len(rows)))
-    picture.putdata([_PHOTO.getpixel((x, y)) for y in rows for x in columns])
+    for row, y in enumerate(rows):
+        for column, x in enumerate(columns):
+            pixel = _PHOTO.getpixel((x, y))
+            assert pixel is not None
+            picture.putpixel((column, row), pixel)
     return picture
 
 

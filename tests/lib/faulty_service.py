@@ -80,7 +80,7 @@ def _hold_syncs(gate: Path) -> None:
             fcntl.flock(waiting, fcntl.LOCK_SH)
         fsync(descriptor)
 
-    os.fsync = held
+    os.fsync = held  # type: ignore[assignment]  # the store calls it with descriptors only
 
 
 def _hold_entries(gate: Path) -> None:

@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pictures
 from colour_science import (
@@ -62,7 +63,11 @@ class Hard:
 
 COLOURS = ((200, 40, 40), (40, 160, 60), (30, 60, 180), (240, 240, 240), (128, 128, 128), (20, 20, 20))
 GREYS = tuple((step, step, step) for step in (0, 51, 102, 153, 204, 255))
-_LOSSLESS = {"JPEG": {"quality": 98, "subsampling": 0}, "WEBP": {"lossless": True}, "AVIF": {"quality": 98}}
+_LOSSLESS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 98, "subsampling": 0},
+    "WEBP": {"lossless": True},
+    "AVIF": {"quality": 98},
+}
 
 
 def _still(picture_format: str, body: bytes, shown: Image.Image, *, within: float = EXACT) -> Hard:
@@ -118,7 +123,8 @@ def _inks() -> Iterator[tuple[str, Hard]]:
         shown = patches(tuple(looks.values())[1:7])
         amounts = {tuple(colour): ink for ink, colour in looks.items()}
         ink = Image.new("CMYK", shown.size)
-        ink.putdata([(*(255 * part for part in amounts[pixel]), 0) for pixel in shown.get_flattened_data()])
+        colours = [pixel for pixel in shown.get_flattened_data() if isinstance(pixel, tuple)]
+        ink.putdata([(*(255 * part for part in amounts[colour]), 0) for colour in colours])
         options = {"icc_profile": profile} if profile else {}
         body = saved(ink, "JPEG", quality=98, **options)
         yield f"CMYK{said}, JPEG of Adobe (inverted)", _still("jpeg", body, shown, within=JUST_NOTICEABLE)
@@ -242,7 +248,8 @@ def _adam7(picture: Image.Image) -> bytes:
     data = b""
     for left, top, across, down in places:
         for y in range(top, height, down):
-            data += b"\0" + b"".join(bytes(picture.getpixel((x, y))) for x in range(left, width, across))
+            row = picture.crop((left, y, width, y + 1)).tobytes()
+            data += b"\0" + b"".join(row[at : at + 3] for at in range(0, len(row), 3 * across))
     return pictures.png(width, height, zlib.compress(data), interlaced=True)
 
 
@@ -309,7 +316,7 @@ def _shown(story: Sequence[_Draw]) -> tuple[Image.Image, ...]:
         elif draw.disposal == 3:
             screen = before
     return tuple(
-        frame if frame.getchannel("A").getextrema()[0] < 255 else frame.convert("RGB") for frame in frames
+        frame if min(frame.getchannel("A").tobytes()) < 255 else frame.convert("RGB") for frame in frames
     )
 
 

@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from cache.originals.durable_tier import keeper
+from cache.originals import entryfiles
 from proxy.cli import main
 
 
@@ -17,5 +17,5 @@ def _hang(path: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    keeper.read_bounded = _hang
+    entryfiles.read_bounded = _hang
     sys.exit(main(sys.argv[1:]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -89,7 +88,7 @@ def server_below(issuer: Holder, *addresses: str, host: str = HOST, days: int = 
     return issuer.issue(host, aia=addresses, is_ca=False, days=days)
 
 
-def trusted(authority: Holder) -> dict[str, Callable[[], ssl.SSLContext]]:
+def trusted(authority: Holder) -> dict[str, Any]:
     """Return what lets a fetcher trust this authority alone."""
     return {"make_ssl_context": lambda: trusting(authority)}
 

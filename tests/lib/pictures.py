@@ -6,7 +6,7 @@ import io
 import math
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageStat
 
@@ -142,7 +142,7 @@ def lossless_jpeg(width: int = 64, height: int = 64) -> bytes:
     return b"\xff\xd8" + head + bytes(-(-width * height // 8)) + b"\xff\xd9"
 
 
-def with_profile(picture: Image.Image, profile: str) -> bytes:
+def with_profile(picture: Image.Image, profile: Literal["LAB", "XYZ", "sRGB"]) -> bytes:
     """A PNG with one of the profiles that Pillow can make: sRGB, LAB, XYZ."""
     made = ImageCms.ImageCmsProfile(ImageCms.createProfile(profile))
     return saved(picture, "PNG", icc_profile=made.tobytes())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from proxy.config import RewriteConfig
 from proxy.rewrite.rewriter import Rewriter, RewriteResult, TextKind
 
@@ -11,7 +13,7 @@ SOURCE = "http://h.example/a.png"
 WRAPPED = WORKER + SOURCE
 
 
-def rewrite(article: str | bytes, *, kind: TextKind = "markdown", **options: object) -> RewriteResult:
+def rewrite(article: str | bytes, *, kind: TextKind = "markdown", **options: Any) -> RewriteResult:
     """Rewrite an article; `options` are the rewriter's, or `config`."""
     data = article.encode() if isinstance(article, str) else article
     config = options.pop("config", RewriteConfig())
@@ -20,7 +22,7 @@ def rewrite(article: str | bytes, *, kind: TextKind = "markdown", **options: obj
     return rewriter.rewrite(data, kind=kind, shown=shown)
 
 
-def text(article: str, *, kind: TextKind = "markdown", **options: object) -> str:
+def text(article: str, *, kind: TextKind = "markdown", **options: Any) -> str:
     """Return the rewritten article."""
     return rewrite(article, kind=kind, **options).data.decode()
 

@@ -49,6 +49,10 @@ def escaped(path: str) -> str:
     )
 
 
+def _shown_in_form(form: str, shown: re.Match[str]) -> str:
+    return _in_form(shown[0], form)
+
+
 def posts(origin: str) -> dict[str, str]:
     """Return the articles by name; their pictures come from `origin` through the sample's worker."""
     paths = list(PICTURES)
@@ -57,7 +61,7 @@ def posts(origin: str) -> dict[str, str]:
         turned = paths[number % len(paths) :] + paths[: number % len(paths)]
         text = _moved(article(), origin, turned)
         form = _FORMS[number % len(_FORMS)]
-        text = SHORT.sub(lambda shown, form=form: _in_form(shown[0], form), text)
+        text = SHORT.sub(functools.partial(_shown_in_form, form), text)
         text = text.replace("title: '", f"title: 'Relative {number}: ").replace("11:54", f"11:{number + 10}")
         found[f"relative-{number:02}"] = text if number % 2 else _opened(text)
     return found

@@ -174,7 +174,12 @@ def test_new_file_is_written_where_leftovers_are_looked_for(
     """Whoever is killed before it is in place leaves a file that the next start removes."""
     linked: list[Path] = []
     link = os.link
-    monkeypatch.setattr(os, "link", lambda made, path: (linked.append(made), link(made, path)))
+
+    def noted(made: Path, path: Path) -> None:
+        linked.append(made)
+        link(made, path)
+
+    monkeypatch.setattr(os, "link", noted)
     Generations(tmp_path / "generations", aside=tmp_path / "incoming").close()
     assert [path.parent for path in linked] == [tmp_path / "incoming"]
     assert list((tmp_path / "incoming").iterdir()) == []

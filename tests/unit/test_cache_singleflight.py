@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,9 @@ async def test_work_without_waiters_still_ends(flight: SingleFlight) -> None:
 async def test_error_reaches_every_waiter_as_his_own(flight: SingleFlight) -> None:
     """Each gets a copy: one exception raised many times would grow and be changed under others' hands."""
     cause = KeyError("why")
-    work = Work(error=ValueError("no"))
-    work._error.__cause__ = cause
+    error = ValueError("no")
+    error.__cause__ = cause
+    work = Work(error=error)
     waiters = [asyncio.create_task(flight.run("a", peek=nothing, work=work)) for _ in range(20)]
     await until_begun(work)
     work.go.set()
@@ -237,7 +239,7 @@ class Announcing(Work):
 
     def __init__(self, flight: SingleFlight, key: str) -> None:
         super().__init__()
-        self._announce = lambda: flight.announce(key, f"early {self.begun}")
+        self._announce: Callable[[], object] = lambda: flight.announce(key, f"early {self.begun}")
 
     async def __call__(self) -> str:
         self._announce()

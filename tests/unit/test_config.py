@@ -382,3 +382,13 @@ def test_keys_of_a_dialect_come_from_a_file(tmp_path: Path) -> None:
     found = problems_of(write(tmp_path, '[dialects.imgproxy]\nkeys = ["SECRETSECRET"]\n'))
     assert any("imgproxy.keys" in line and "<key in hex>:<salt in hex>" in line for line in found)
     assert not any("SECRETSECRET" in line for line in found)
+
+
+@pytest.mark.parametrize("accel", ["nginx", "sendfile"])
+def test_accel_without_files_for_the_group_is_refused(tmp_path: Path, accel: str) -> None:
+    """The web server in front could not read them."""
+    text = f'[server]\naccel = "{accel}"\n'
+    (problem,) = problems_of(write(tmp_path, text))
+    assert problem.startswith('server.accel: needs store.mode = "group"')
+    both = write(tmp_path, text + '[store]\nmode = "group"\n')
+    assert load(both, {}).config.server.accel == accel

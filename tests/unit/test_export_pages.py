@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any, Literal
 
 import pytest
 from exporting import MIRROR, OURS, SOURCE, export, exporter
@@ -23,7 +24,7 @@ IMG = f'<img srcset="imgmirror/a320.jpg 320w, imgmirror/a640.jpg 640w" {SIZES}'
 OPEN = '<picture style="display:contents">'
 
 
-def page(text: str, path: str = "index.html", **words: object) -> str:
+def page(text: str, path: str = "index.html", **words: Any) -> str:
     return export(text, path, **words).data.decode()
 
 
@@ -260,8 +261,9 @@ def test_page_in_another_encoding_keeps_every_byte() -> None:
 @given(st.text(alphabet=st.sampled_from("<>\"'=/ aimgsrcpt\n&;:{}%(),." + "\u56fe"), max_size=200))
 def test_any_bytes_are_exported_without_a_fault_and_nothing_is_lost(text: str) -> None:
     """What holds no address of anybody else stays as it is, whatever markup it is."""
-    for path in ("a.html", "a.css", "a.xml", "a.json"):
-        assert exporter(()).export(text.encode(), path, {}, kind=path[2:]).data == text.encode()
+    kinds: tuple[Literal["html", "css", "xml", "json"], ...] = ("html", "css", "xml", "json")
+    for kind in kinds:
+        assert exporter(()).export(text.encode(), f"a.{kind}", {}, kind=kind).data == text.encode()
 
 
 _MARKUP = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from exporting import OURS, SOURCE, export
 
@@ -18,7 +20,7 @@ AVIF, WEBP, PLAIN = (
 )
 
 
-def text(document: str, path: str, **words: object) -> str:
+def text(document: str, path: str, **words: Any) -> str:
     return export(document, path, **words).data.decode()
 
 
@@ -109,7 +111,7 @@ def test_plain_drawing_is_passive() -> None:
 def test_widths_are_those_below_what_the_options_give(
     options: str, size: tuple[int, int], expected: list[int]
 ) -> None:
-    presets = {
+    presets: dict[str, dict[str, Any]] = {
         "content": {"width": 1200},
         "headimg": {"width": 1200, "height": 630, "fit": "cover", "upscale": False},
     }

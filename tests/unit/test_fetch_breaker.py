@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from proxy.errors import SourceError, SourceFailed, SourceRefused, SourceTimeout, SourceUnreachable
@@ -144,10 +146,14 @@ def test_clock_that_was_put_back_does_not_close_an_origin_for_years(breaker: Bre
     breaker.require(ORIGIN)
 
 
+def drawn(share: float, _low: float, _high: float) -> float:
+    return share
+
+
 def test_pauses_of_workers_differ(clock: Clock) -> None:
     seen = set()
     for share in (0.8, 1.0, 1.2):
-        breaker = Breaker(clock=clock, chance=lambda _low, _high, share=share: share)
+        breaker = Breaker(clock=clock, chance=functools.partial(drawn, share))
         fail(breaker, "connect", 5)
         seen.add(breaker._origins[ORIGIN].open_until)
     assert len(seen) == 3

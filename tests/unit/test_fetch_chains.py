@@ -12,8 +12,9 @@ from authorities import Holder, root, trusting
 from incomplete_origin import server_below
 
 from proxy.errors import SourceUnreachable
+from proxy.fetch.tls import chains
 from proxy.fetch.tls.chains import MEMORY_SECONDS, Chains, Means
-from proxy.fetch.tls.contexts import HandshakeLooked, LookingObject, chains
+from proxy.fetch.tls.contexts import HandshakeLooked, LookingObject
 
 ORIGIN, ADDRESS = "https://h.example", "http://a.example/between"
 

@@ -95,7 +95,10 @@ def test_coded_body_comes_out_in_bounded_pieces(coding: str, pack: Callable[[byt
 
 def test_coded_body_with_a_huge_window_is_unreachable() -> None:
     """A frame that asks for more than 8 MiB of memory is refused (RFC 9659)."""
-    options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
+    options: dict[int, int] = {
+        zstd.CompressionParameter.window_log: 27,
+        zstd.CompressionParameter.content_size_flag: 0,
+    }
     packer = zstd.ZstdCompressor(options=options)
     packed = packer.compress(DATA, packer.FLUSH_BLOCK) + packer.flush()
     with pytest.raises(SourceUnreachable):

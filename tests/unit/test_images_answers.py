@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pictures
 import pytest
@@ -56,7 +57,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: Exception, *names: str) -> No
         monkeypatch.setitem(encoders._ENCODERS, name, fail)
 
 
-def photo(**wanted: object) -> Result:
+def photo(**wanted: Any) -> Result:
     return Result(((pictures.photo(300, 200), 0),), 0, b"", Resolved(**wanted))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 import pictures
 import pytest
@@ -31,7 +32,7 @@ USUAL = {"jpeg": 80, "webp": 78, "avif": 50}
 LOSSY = tuple(USUAL)
 
 
-def result(picture: Image.Image, quality: int | str = "auto") -> Result:
+def result(picture: Image.Image, quality: int | Literal["auto"] = "auto") -> Result:
     return Result(((picture, 0),), 0, b"", Resolved(quality=quality))
 
 

@@ -135,11 +135,15 @@ def test_metadata_that_is_to_be_kept_is_kept(render: Render) -> None:
     assert made == ORIGINALS["jpeg"]
 
 
+def _named(tag: str) -> dict[str, Any]:
+    return {tag: SECRET.decode()}
+
+
 def test_metadata_that_names_nobody_is_dropped_with_copyright(render: Render) -> None:
     """There is nothing to keep: the original's bytes without the rest. A name is kept by encoding."""
     grain = Image.effect_noise((90, 60), 90)
     nobody, somebody = (
-        pictures.saved(grain, "JPEG", quality=10, exif=pictures.exif(**{tag: SECRET.decode()}))
+        pictures.saved(grain, "JPEG", quality=10, exif=pictures.exif(**_named(tag)))
         for tag in ("Make", "Artist")
     )
     plain = pictures.saved(grain, "JPEG", quality=10)

@@ -32,7 +32,7 @@ class CountingPool(RenderPool):
     ) -> None:
         super().__init__(RenderConfig(queue=queue), processes=processes)
         self.jobs: list[Job] = []
-        self._failure = failure
+        self._fails_with = failure
         self._slow = slow
 
     async def run(self, job: Job) -> Inspection:
@@ -40,10 +40,10 @@ class CountingPool(RenderPool):
         if self._slow:
             await asyncio.sleep(0)
             return Inspection.failed(RenderTimeout(), None, wishes=len(job.wishes))
-        if self._failure is not None and len(job.wishes) > 1:
-            error = self._failure.error
+        if self._fails_with is not None and len(job.wishes) > 1:
+            error = self._fails_with.error
             assert error is not None
-            return replace(self._failure, outputs=(error,) * len(job.wishes))
+            return replace(self._fails_with, outputs=(error,) * len(job.wishes))
         return await super().run(job)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ def wishes(draw: st.DrawFn) -> Resolved:
     )
 
 
-def planned(natural: tuple[int, int], **options: object) -> Plan:
+def planned(natural: tuple[int, int], **options: Any) -> Plan:
     return make_plan(natural, Resolved(**options), limits=LIMITS)
 
 
@@ -161,7 +163,7 @@ def test_gravity_decides_what_stays(gravity: str, crop: tuple[float, ...]) -> No
         {"width": 8192, "dpr": 1.1},
     ],
 )
-def test_more_than_the_limits_is_refused(options: dict[str, object]) -> None:
+def test_more_than_the_limits_is_refused(options: dict[str, Any]) -> None:
     """What is asked for beyond the limits is refused whatever the picture, before it is even fetched."""
     wanted = Resolved(**options)
     with pytest.raises(InvalidTransform, match="allowed"):

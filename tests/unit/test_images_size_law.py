@@ -53,7 +53,9 @@ def documented(picture: Size, w: int | None, h: int | None, *, fit: str, enlarge
         return w, h
     if fit == "crop":
         return inside(picture, (w, h), enlarge=False)
-    return nearest(min(width, Fraction(height * w, h))), nearest(min(height, Fraction(width * h, w)))
+    return nearest(min(Fraction(width), Fraction(height * w, h))), nearest(
+        min(Fraction(height), Fraction(width * h, w))
+    )
 
 
 def documented_down(picture: Size, area: Size, *, fit: str) -> Size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pictures
 import psutil
@@ -308,7 +309,7 @@ async def test_libvips_needs_little_memory(slow: Path) -> None:
 @pytest.mark.parametrize("kind", ["AVIF", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("decoder", ["pillow", pytest.param("libvips", marks=needs_libvips)])
 async def test_good_picture_is_never_damaged_for_want_of_memory(
-    tmp_path: Path, decoder: str, kind: str
+    tmp_path: Path, decoder: Literal["pillow", "libvips"], kind: str
 ) -> None:
     """Libraries say many things when they get no memory, "corrupt" among them, or end the process (AVIF's)."""
     path = tmp_path / "picture"
@@ -379,11 +380,15 @@ async def test_closed_pool_leaves_nothing(picture: Path, slow: Path) -> None:
         await pool.run(Job(str(picture)))
 
 
+def _note(order: list[int], number: int, _done: object) -> None:
+    order.append(number)
+
+
 async def in_order_of_completion(*running: asyncio.Future[Inspection]) -> list[int]:
     """Return the numbers of the jobs in the order in which they end."""
     order: list[int] = []
     for number, future in enumerate(running):
-        future.add_done_callback(lambda _, number=number: order.append(number))
+        future.add_done_callback(functools.partial(_note, order, number))
     await asyncio.gather(*running)
     return order
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_level_of_the_configuration_holds_and_the_access_log_has_none(written: W
     assert len(written().splitlines()) == 1
 
 
-def answered(**changes: object) -> access.Answered:
+def answered(**changes: Any) -> access.Answered:
     known: dict[str, object] = {
         "at": 0.0, "client": "192.0.2.1", "method": "GET", "target": "/a", "version": "HTTP/1.1", "status": 200,
         "bytes": 3, "seconds": 0.5, "referer": "", "user_agent": "", "request_id": "r", "cache": "imgmirror; hit",

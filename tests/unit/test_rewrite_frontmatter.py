@@ -458,6 +458,7 @@ def test_both_parsers_of_yaml_find_the_same(text: str) -> None:
             [
                 (event.value, event.style or None, event.start_mark.index, event.end_mark.index)
                 for event in scalars
+                if event.start_mark and event.end_mark
             ]
         )
     assert all(events == found[0] for events in found)

@@ -51,7 +51,7 @@ def test_address_with_a_template_expression_is_left_on_purpose(
 )
 def test_expression_is_left_on_purpose_wherever_it_stands(article: str) -> None:
     for kind in ("html",) if "[src]" in article else ("markdown",):
-        result = rewrite(article, kind=kind)  # type: ignore[arg-type]  # one of both
+        result = rewrite(article, kind=kind)
         assert result.data.decode() == article
         assert [item.on_purpose for item in result.left] == [True]
 

@@ -21,7 +21,7 @@ CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "articles"
 WRAPPERS = ("Proxy.example.org/Get?u=", {"prefix": "https://thumbs.example.org/x/", "dialect": "thumbor"})
 FORMER = ("http://old.example.org:8080/blog/img", "https://bücher.example/pics")
 CONFIGS = [
-    RewriteConfig(wrappers=WRAPPERS, former_urls=FORMER[:1]),
+    RewriteConfig.model_validate({"wrappers": WRAPPERS, "former_urls": FORMER[:1]}),
     RewriteConfig(former_urls=FORMER),
 ]
 READERS = [

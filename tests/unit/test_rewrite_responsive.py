@@ -145,7 +145,7 @@ def test_size_that_is_no_plain_number_is_left_alone(written: str) -> None:
 )  # fmt: skip
 def test_every_spelling_of_a_tag_gets_the_same(tag: str) -> None:
     # CommonMark takes no tag without spaces between its attributes.
-    both = (("html", FIRST), ("markdown", f"text {FIRST} "))
+    both: tuple[tuple[TextKind, str], ...] = (("html", FIRST), ("markdown", f"text {FIRST} "))
     for kind, before in both[: 1 if '"alt' in tag or '"/ t' in tag else 2]:
         result = enriched(before + tag + "\n", kind=kind)
         shown = images(result.data)[1]
@@ -201,7 +201,7 @@ def test_candidates_have_the_shape_of_the_picture_and_true_widths(
 
 
 def test_where_only_presets_are_admitted_candidates_are_presets_with_widths() -> None:
-    presets = {"sources": {"transforms": "presets"}}
+    presets: dict[str, Any] = {"sources": {"transforms": "presets"}}
     html = f'<img src="{WRAPPED}"><img src="https://wsrv.nl/?url={SOURCE}&w=300">'
     found = [images(enriched(FIRST + html, **presets).data)[number]["srcset"] for number in (1, 2)]
     assert candidates(found[0])[320] == ours(preset="content,width=320")
@@ -213,7 +213,7 @@ def test_where_only_presets_are_admitted_candidates_are_presets_with_widths() ->
 
 
 def test_candidates_are_signed_where_there_are_keys() -> None:
-    keys = {"sources": {"keys": ["0123456789abcdef"]}}
+    keys: dict[str, Any] = {"sources": {"keys": ["0123456789abcdef"]}}
     found = candidates(second(IMG, **keys)["srcset"])
     assert len({address.partition(",sig=")[2].partition("/")[0] for address in found.values()}) == 5
     assert enriched(enriched(IMG, **keys).data, **keys).changes == ()
@@ -428,9 +428,11 @@ def test_undo_gives_the_bytes_back_after_further_runs(
 ) -> None:
     """A plain run before, then responsive markup, then a move to another base: one way back."""
     data, entries = article, list[RewrittenAddress]()
-    runs = [(BASE, kept), ("https://new.example", kept)]
+    runs: list[tuple[str, Kept | dict[str, Kept]]] = [(BASE, kept), ("https://new.example", kept)]
     for base, known in [(BASE, {}), *runs] if plain_first else runs:
-        former = {"rewrite": {"former_urls": ["https://old.example", BASE], "markdown_images": True}}
+        former: dict[str, Any] = {
+            "rewrite": {"former_urls": ["https://old.example", BASE], "markdown_images": True}
+        }
         result = enriched(data, known, kind=kind, base=base, **former)
         entries = merged(entries, data, replaced=result.changes, new_data=result.data)
         data = result.data

@@ -127,7 +127,8 @@ def test_source_without_a_picture_name_follows_the_articles_that_show_it() -> No
 )
 def test_address_that_the_configuration_ignores_is_listed_and_stays(ignore: str) -> None:
     config = RewriteConfig(ignore=(ignore.lower(),))
-    for kind, document in (("markdown", f"![]({W})\n"), ("css", f"a{{b:url({W})}}")):
+    texts: tuple[tuple[TextKind, str], ...] = (("markdown", f"![]({W})\n"), ("css", f"a{{b:url({W})}}"))
+    for kind, document in texts:
         result = rewrite(document, kind=kind, config=config)
         assert result.data.decode() == document
         assert [left.on_purpose for left in result.left] == [True]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from peers import BY_NAME, KEY, MOUNTS, OTHER_KEY, SALT, Mount, b64u, mac
@@ -59,7 +59,7 @@ def outcome(plans: Plans, mount: Mount, address: str, place: str, *, now: float 
 
 def test_every_served_dialect_is_tried() -> None:
     """The tables of this file, the configuration and the code name the same dialects."""
-    assert {mount.name for mount in MOUNTS} == set(SERVED) == set(NameOfDialect.__args__)
+    assert {mount.name for mount in MOUNTS} == set(SERVED) == set(get_args(NameOfDialect))
     assert {mount.name for mount in MOUNTS if mount.has_keys} == set(SIGNED) == set(ALL_KEYS)
     assert all(SERVED[mount.name].mount == mount.path for mount in MOUNTS)
 
@@ -287,7 +287,11 @@ ENLARGING = {"weserv", "thumbor", "imagor"}
 @pytest.mark.parametrize("name", ["imgproxy", "thumbor", "imagor", "imageproxy"])
 def test_dialect_keys_do_not_open_the_rest(name: str, place: str) -> None:
     """Off loopback options of one's own need a signature of the dialect, and no other address gets any."""
-    public = {"server": {"host": "0.0.0.0"}, "sources": {"open_to_world": True}, "dialects": ALL_KEYS}
+    public: dict[str, Any] = {
+        "server": {"host": "0.0.0.0"},
+        "sources": {"open_to_world": True},
+        "dialects": ALL_KEYS,
+    }
     mount = BY_NAME[name]
     assert mount.signed_sized is not None
     assert outcome(plans(**public), mount, mount.signed_sized(SOURCE, KEY), place) == SOURCE

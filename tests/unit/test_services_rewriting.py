@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from rewriting import BASE, WRAPPED
@@ -20,7 +21,9 @@ from proxy.cli import rewrite as rewrite_command
 from proxy.config import Config, SourcesConfig
 from proxy.errors import QueueFull, RequestTooLarge
 from proxy.rewrite.base.kept import Kept
-from proxy.services.articles.article_use import RewriteSettings, rewritepool, rewriteprocess
+from proxy.rewrite.rewriter import TextKind
+from proxy.services.articles import rewritepool, rewriteprocess
+from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.articles.rewritejobs import (
     ArticleLimits,
     frame,
@@ -51,7 +54,7 @@ async def pool() -> AsyncIterator[RewritePool]:
 
 
 @pytest.mark.parametrize("kind", ["markdown", "html"])
-def test_process_answers_what_the_rewriter_answers(kind: str) -> None:
+def test_process_answers_what_the_rewriter_answers(kind: TextKind) -> None:
     """Every value comes back as it was: bytes of any encoding, sources, signatures, presets."""
     near = SETTINGS.rewriter()
     with GuardedRewriter(SETTINGS) as far:
@@ -77,7 +80,9 @@ def test_process_answers_what_the_rewriter_answers_about_responsive_pictures() -
 
 
 @pytest.mark.parametrize(("transforms", "options"), [("any", "content,format=png"), ("presets", "content")])
-def test_process_is_told_which_transforms_are_served(transforms: str, options: str) -> None:
+def test_process_is_told_which_transforms_are_served(
+    transforms: Literal["any", "presets"], options: str
+) -> None:
     """It writes no address that the service refuses, and the drawing that previews need where it may."""
     settings = RewriteSettings.of(Config(sources=SourcesConfig(transforms=transforms)), base_url=BASE)
     page = b'<meta property="og:image" content="https://wsrv.nl/?url=h/a.svg">'
@@ -92,12 +97,14 @@ def test_process_is_told_which_transforms_are_served(transforms: str, options: s
 
 def test_settings_come_back_from_the_wire_as_they_were() -> None:
     """Each of them differs from its default, so that one that is not sent shows."""
-    config = Config(
-        rewrite={"body": "thumbnail"},
-        render={"max_output_side": 1000, "max_output_pixels": 10_000},
-        presets={name: {"width": 99} for name in ("thumbnail", "headimg", "content")},
-        sources=SourcesConfig(keys=("a key of this test",), transforms="presets"),
-        fetch={"types": ["image/*", "text/css"]},
+    config = Config.model_validate(
+        {
+            "rewrite": {"body": "thumbnail"},
+            "render": {"max_output_side": 1000, "max_output_pixels": 10_000},
+            "presets": {name: {"width": 99} for name in ("thumbnail", "headimg", "content")},
+            "sources": {"keys": ("a key of this test",), "transforms": "presets"},
+            "fetch": {"types": ["image/*", "text/css"]},
+        }
     )
     settings = RewriteSettings.of(config, base_url=BASE, all_images=True, responsive=True)
     plain = RewriteSettings.of(Config(), base_url="")
@@ -186,7 +193,7 @@ async def test_cancelled_article_ends_its_process_and_frees_its_place(
     pids: list[int] = []
     original = RewriteProcess.rewrite
 
-    def noted(process: RewriteProcess, *words: object, **options: object) -> object:
+    def noted(process: RewriteProcess, *words: Any, **options: Any) -> object:
         pids.append(process.pid)
         loop.call_soon_threadsafe(begun.set)
         return original(process, *words, **options)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from rewriting import BASE, SOURCE, WRAPPED
@@ -54,7 +55,7 @@ def jobs(folder: Path) -> Iterator[ArticleJob]:
     yield from map(ArticleJob, find_texts([folder], max_bytes=1 << 20))
 
 
-def outcomes(folder: Path, task: Task, **words: object) -> list[tuple[ArticleJob, ArticleOutcome]]:
+def outcomes(folder: Path, task: Task, **words: Any) -> list[tuple[ArticleJob, ArticleOutcome]]:
     with Run(SETTINGS, task, **words) as run:
         return list(run.outcomes(jobs(folder)))
 
@@ -68,7 +69,9 @@ def texts(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("action", ["rewrite", "gather", "undo"])
-def test_processes_give_the_same_outcomes_in_the_same_order(site: Path, action: str) -> None:
+def test_processes_give_the_same_outcomes_in_the_same_order(
+    site: Path, action: Literal["rewrite", "gather", "undo"]
+) -> None:
     """Diffs, dates, pictures and what is left come over the wire as they were."""
     task = Task(action, str(site), diffs=True, dates=True)
     near = outcomes(site, task)
@@ -129,7 +132,7 @@ def test_articles_without_wrappers_are_not_read(site: Path, monkeypatch: pytest.
     entered: list[bytes] = []
     original = Rewriter.rewrite
 
-    def noted(rewriter: Rewriter, data: bytes, **words: object) -> object:
+    def noted(rewriter: Rewriter, data: bytes, **words: Any) -> object:
         entered.append(data)
         return original(rewriter, data, **words)
 

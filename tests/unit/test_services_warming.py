@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ def work(number: int, host: str = "h") -> PictureToWarm:
     return PictureToWarm(Source.parse(f"http://{host}/{number}.png"), ("content",), ("a.md",))
 
 
-def kept(item: PictureToWarm, **words: object) -> WarmOutcome:
+def kept(item: PictureToWarm, **words: Any) -> WarmOutcome:
     return WarmOutcome(item, KeptOriginal("0" * 64, 1000, "image/png", new=True), **words)
 
 
@@ -132,6 +134,7 @@ async def test_closing_early_cancels_what_is_under_way() -> None:
     warmer = ScriptedWarmer({"silent"})
     outcomes = Warming(warmer, per_origin=4, concurrency=4).outcomes([work(0, "alive"), work(1, "silent")])
     await anext(outcomes)
+    assert isinstance(outcomes, AsyncGenerator)
     await outcomes.aclose()
     assert warmer.active["all"] == 0
 
@@ -149,7 +152,9 @@ def test_turns_give_every_work_once_within_bounds(
     turns: Turns[tuple[int, str, bool]] = Turns(per_origin=per_origin, places=places)
     for number, (origin, timed_out) in enumerate(pieces):
         turns.add(origin, (number, origin, timed_out))
-    picks, running, done = iter(choices), [], []
+    picks = iter(choices)
+    running: list[tuple[int, str, bool]] = []
+    done: list[int] = []
     active: dict[str, int] = defaultdict(int)
     while True:
         while len(running) < places and (item := turns.take()):

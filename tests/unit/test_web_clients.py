@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from multidict import CIMultiDict
 
 from proxy.config import ServerConfig
 from proxy.errors import RateLimited
-from proxy.web.clients import MAX_CLIENTS, RATE_LIMIT, Clients, bucket_of, client_address, clients_of
+from proxy.web.clients import (
+    MAX_CLIENTS,
+    RATE_LIMIT,
+    Clients,
+    bucket_of,
+    client_address,
+    clients_of,
+    is_in_front,
+)
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest
 
 PROXIES = ServerConfig.model_validate({"trusted_proxies": ["10.0.0.0/8", "fd00::/8"]}).trusted_proxies
 XFF, FWD = "X-Forwarded-For", "Forwarded"
@@ -102,7 +116,7 @@ class Peer:
 
 def ask(clients: Clients, address: str, *, now: float, path: str = "/image/x") -> dict[str, str]:
     peer = Peer(address)
-    clients.admit(peer, path, now=now)
+    clients.admit(cast("BaseRequest", peer), path, now=now)
     return peer.notes.get(RATE_LIMIT, {})
 
 
@@ -141,3 +155,21 @@ def test_clients_without_end_do_not_fill_the_memory() -> None:
     for number in range(MAX_CLIENTS + 50):
         ask(clients, str(ipaddress.ip_address(number)), now=100.0)
     assert len(clients) == MAX_CLIENTS
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_ours"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("10.1.2.3", True),
+        ("192.0.2.1", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_files_are_handed_to_this_machine_and_to_trusted_proxies_only(
+    peer: str | None, is_ours: bool
+) -> None:
+    """Anybody else would learn a path and get no picture."""
+    assert is_in_front(peer, PROXIES) is is_ours

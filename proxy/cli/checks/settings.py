@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Doctor
     yield from _administration(config)
     yield DoctorFinding("ok", "rewrite", _written(config))
     yield from _dialects(config)
+    yield from _accel(config)
     yield from _public_address(config.server.public_url)
     if SHIPPED_CONTACT in config.fetch.user_agent:
         advice = "name your own contact in fetch.user_agent, so that origins write before they block"
@@ -49,6 +51,29 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Doctor
         yield DoctorFinding(
             "care", "configuration", f"private networks may be fetched from: {networks}", advice
         )
+
+
+def _accel(config: Config) -> Iterator[DoctorFinding]:
+    """Yield what the web server in front has to do when files are handed to it."""
+    if not config.server.accel:
+        return
+    folders = (config.store.dir / "bodies", config.store.variants_path)
+    found = f"files are handed to the web server in front ({config.server.accel}), on this machine or trusted"
+    shut = [folder for above in folders for folder in above.absolute().parents if not _lets_pass(folder)]
+    if shut:
+        yield DoctorFinding(
+            "care", "accel", f"{found}; {shut[0]} lets only its owner pass", f"chmod g+x {shut[0]}"
+        )
+    else:
+        yield DoctorFinding("ok", "accel", f"{found}; it has to be set up as docs/operations.md says")
+
+
+def _lets_pass(folder: Path) -> bool:
+    try:
+        return bool(folder.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH))
+    except OSError:
+        # It is made with the right modes when the service starts.
+        return True
 
 
 def _written(config: Config) -> str:

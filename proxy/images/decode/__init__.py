@@ -16,6 +16,7 @@ from PIL import Image
 
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
+from proxy.images.png_writing import WritePng
 from proxy.images.resampling import Resample
 from proxy.images.structure import Structure
 
@@ -91,11 +92,16 @@ def decode(opened: Opened, *, at_least: Size, frames: int, before: Callable[[int
 
 
 class Decoder(Protocol):
-    """A library that decodes, and resamples what it decoded."""
+    """A library that decodes, resamples what it decoded, and may write some formats better than Pillow."""
 
     @property
     def resample(self) -> Resample:
         """The library's way from the decoded size to the one wanted."""
+        ...
+
+    @property
+    def write_png(self) -> WritePng | None:
+        """The library's way to write a PNG; None where Pillow's is the best."""
         ...
 
     def open(

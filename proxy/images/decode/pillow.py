@@ -35,6 +35,7 @@ from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.mending.png import MAX_PROFILE_BYTES
 from proxy.images.packed import HandsOver
+from proxy.images.png_writing import WritePng
 from proxy.images.resampling import Resample, by_pillow
 from proxy.images.structure import Structure
 
@@ -65,6 +66,8 @@ def prepare(*, max_pixels: int) -> None:
 
 class PillowDecoder:
     """The decoder that is always there. spare: how many times larger than asked a picture stays (`quick_factor`)."""
+
+    write_png: WritePng | None = None
 
     def __init__(self, *, spare: float = _SPARE, resample: Resample = by_pillow) -> None:
         self.resample = resample

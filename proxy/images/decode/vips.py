@@ -24,6 +24,8 @@ from proxy.images.geometry import Size
 from proxy.images.libvips import OLDEST
 from proxy.images.ownvips import pyvips
 from proxy.images.packed import Packed
+from proxy.images.png_writing import WritePng
+from proxy.images.png_writing_vips import png_by_libvips
 from proxy.images.resampling import Resample
 from proxy.images.resampling_vips import by_libvips
 from proxy.images.structure import Structure
@@ -80,6 +82,11 @@ class VipsDecoder:
     def resample(self) -> Resample:
         """The library's way from the decoded size to the one wanted."""
         return by_libvips
+
+    @property
+    def write_png(self) -> WritePng | None:
+        """The library's way to write a PNG."""
+        return png_by_libvips
 
     @contextmanager
     def open(self, source: str | bytes, structure: Structure, *, picture_format: str) -> Iterator[Opened]:
@@ -196,10 +203,10 @@ def _small(image: pyvips.Image, at_least: Size) -> Image.Image:
     width, height, mode = image.width, image.height, _BANDS[image.bands]
     factor = quick_factor((width, height), at_least, _SPARE)
     rows = max(1, _STRIP_PIXELS // width // factor) * factor
-    region = pyvips.Region.new(image)
     if factor == 1 and mode in _PLAIN:
-        strips = (region.fetch(0, top, width, min(rows, height - top)) for top in range(0, height, rows))
-        return Packed(mode, (width, height), b"".join(strips), mode)
+        # One block, written by libvips itself: putting strips together would copy every pixel once more.
+        return Packed(mode, (width, height), image.write_to_memory(), mode)
+    region = pyvips.Region.new(image)
     picture: Image.Image | None = None
     for top in range(0, height, rows):
         size = (width, min(rows, height - top))

@@ -21,6 +21,7 @@ from proxy.images.decode import Decoded, Frame
 from proxy.images.decode.faults import guarded
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
+from proxy.images.png_writing import WritePng
 from proxy.images.resampling import Resample, by_pillow
 from proxy.images.structure import Structure
 from proxy.images.svg.document import SvgDocument, read
@@ -50,8 +51,9 @@ MAX_SIDE_PX = 1 << 30
 class SvgDecoder:
     """The decoder of SVG, whatever decodes the rest."""
 
-    def __init__(self, resample: Resample = by_pillow) -> None:
+    def __init__(self, resample: Resample = by_pillow, write_png: WritePng | None = None) -> None:
         self.resample = resample
+        self.write_png = write_png
 
     @contextmanager
     def open(self, source: str | bytes, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:

@@ -17,9 +17,9 @@ from cache.base.entry import Entry
 from proxy.errors import DecodeFailed, NotAnImage, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, sniff
 from proxy.images.jobs import JUDGE, Inspection, Job, Output, Rendered, Wish
+from proxy.services.serving import ServingParts
 from proxy.services.serving.kept import KeptOriginals
-from proxy.services.serving.parts import ServingParts
-from proxy.services.serving.stored import StoredVariants
+from proxy.services.serving.stored import StoredAnswer, StoredVariants
 from proxy.services.serving.untouched import Untouched, is_answered_untouched
 from proxy.services.serving.values import Obtained, Picture, language, last_modified
 from proxy.source import Source
@@ -114,7 +114,7 @@ class Answering:
 
     async def stored(
         self, entry: Entry, wishes: Sequence[Wish], *, digest: str
-    ) -> dict[Wish, tuple[Wish, Rendered | None]]:
+    ) -> dict[Wish, tuple[Wish, StoredAnswer | None]]:
         """Return by wish what is left of it and what is stored for that.
 
         What is stored answers, whatever is remembered of its format.

@@ -20,10 +20,9 @@ from cache.originals.incoming import Incoming
 from proxy.errors import SourceRemoved, SourceReplaced, SourceUnreachable
 from proxy.fetch.fetcher import NotModified
 from proxy.images.jobs import Output, Wish
-from proxy.services.serving import judging
+from proxy.services.serving import ServingParts, judging
 from proxy.services.serving.download import Arrival
 from proxy.services.serving.lookup import Freshness
-from proxy.services.serving.parts import ServingParts
 from proxy.services.serving.values import NOT_KEPT, CacheState, Obtained, SourceOrder
 from proxy.services.troubles.replacing import PLACEHOLDER, Replacing, as_set_aside
 

@@ -19,11 +19,10 @@ from proxy.config import FetchConfig
 from proxy.errors import MirrorError, NotFound, SourceError, SourceRemoved
 from proxy.fetch.wayback import Copy
 from proxy.images.jobs import Inspection, Wish
-from proxy.services.serving import judging
+from proxy.services.serving import ServingParts, judging
 from proxy.services.serving.download import Downloads
 from proxy.services.serving.keeping import Keeping
 from proxy.services.serving.lookup import Freshness, Lookup
-from proxy.services.serving.parts import ServingParts
 from proxy.services.serving.values import NOT_KEPT, CacheState, Obtained, SourceOrder
 from proxy.services.troubles.negatives import Negatives
 from proxy.services.troubles.recovery import Recovery
@@ -127,7 +126,7 @@ class KeptOriginals:
         `written`: the wrappers' own addresses by which it was asked for, for when its origin is dead.
 
         Raises:
-            MirrorError: as docs/api.md lists them, when the source was never kept and cannot be had now.
+            MirrorError: any of docs/api.md, "Errors", when the source was never kept and cannot be had now.
         """
         if look is None or look.stamp != self._parts.store.generations.stamp(source.url):
             look = await self._lookup.look(source)
@@ -165,7 +164,7 @@ class KeptOriginals:
         `patient`, `date`: as `obtain` has them.
 
         Raises:
-            MirrorError: as docs/api.md lists them.
+            MirrorError: any of docs/api.md, "Errors", but `internal`.
         """
         stamp = self._parts.store.generations.stamp(source.url)
         lost = await self._parts.store.get(source.url)

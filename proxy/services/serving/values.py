@@ -261,7 +261,11 @@ class Picture:
         """Return this picture as a later request gets it: a hit, whatever the first one was."""
         if self.state.detail == NOT_KEPT:
             return replace(self, state=NOT_KEPT_HIT)
-        return self if self.short else replace(self, state=FROM_MEMORY)
+        return self.as_hit("memory")
+
+    def as_hit(self, detail: str) -> Picture:
+        """Return this picture as a hit of the kind `detail`; a short-lived one goes on saying why it is."""
+        return self if self.short else replace(self, state=CacheState(detail=detail))
 
 
 def as_picture(obtained: Obtained, body: bytes) -> Picture:
@@ -314,5 +318,3 @@ def language(entry: Entry) -> str:
 
 NOT_KEPT_HIT = CacheState(detail=NOT_KEPT)
 """A hit in memory only. The answer says so, because a hit is otherwise safe on disk."""
-
-FROM_MEMORY = CacheState(detail="memory")

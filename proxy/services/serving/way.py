@@ -16,30 +16,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from cache.base.entry import Entry
-from cache.base.errors import NotKept
+from cache.base.errors import CacheError, NotKept
 from proxy.errors import MirrorError, PictureError
 from proxy.fetch.fetcher import NotModified
 from proxy.fetch.wayback import Copy
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Wish
 from proxy.images.probe import has_proper_end
-from proxy.services.serving import judging
+from proxy.services.serving import ServingParts, judging
 from proxy.services.serving.answering import Answering, digest_of, picture_of
+from proxy.services.serving.athand import AtHand, HandedFile
 from proxy.services.serving.download import Arrival, Downloads, root_of_body
 from proxy.services.serving.keeping import Keeping
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.lookup import Freshness
-from proxy.services.serving.parts import ServingParts
 from proxy.services.serving.stored import StoredVariants
 from proxy.services.serving.untouched import is_answered_untouched
 from proxy.services.serving.values import SHORT_SECONDS, Obtained, Picture, PictureOrder, SourceOrder
 from proxy.source import Source
 
+log = logging.getLogger(__name__)
+
 FAILURE_WEIGHT_BYTES = 512
 """What a remembered failure counts for in the memory budget."""
+
+_MAX_LOCATED = 16
+"""Files of variants that are looked for at a time, after answers from memory."""
 
 STAMPED_TRIES = 3
 """How often to fetch what counts as purged because all stamps were replaced: a deleted store changes them twice."""
@@ -69,6 +75,8 @@ class PictureWay:
         self._parts = parts
         self._originals = originals
         self._answering = answering
+        self._located: dict[Hashable, asyncio.Task[None]] = {}
+        self._at_hand = AtHand(parts.bodies, stamp_of=parts.store.generations.stamp, now=parts.now)
 
     # kept?
 
@@ -87,6 +95,31 @@ class PictureWay:
         if isinstance(held, _RememberedFailure):
             raise held.error
         return held
+
+    def from_store(self, order: PictureOrder) -> Picture | None:
+        """Return an answer whose file in the variant store was read before; never waits."""
+        picture = self._at_hand.picture(order.memory_key)
+        if picture is not None:
+            self._remember(order, picture)
+        return picture
+
+    def file_in_store(self, order: PictureOrder) -> HandedFile | None:
+        """Return the same as a file, for a web server in front to send; never waits."""
+        return self._at_hand.file(order.memory_key)
+
+    def locate_soon(self, order: PictureOrder) -> None:
+        """Find the file of a variant that memory has answered, after the answer, so that it can be handed over."""
+        key = order.memory_key
+        if key in self._located or len(self._located) >= _MAX_LOCATED:
+            return
+        task = self._located[key] = asyncio.create_task(self._locate(order))
+        task.add_done_callback(lambda _: self._located.pop(key, None))
+
+    async def _locate(self, order: PictureOrder) -> None:
+        try:
+            await self._from_store(order, await self._originals.look(order.source))
+        except (MirrorError, CacheError) as error:
+            log.debug("the file of a variant of %s was not found: %s", order.source, error)
 
     async def obtain(self, order: PictureOrder) -> Picture:
         """Return the variant, rendering and fetching what must be.
@@ -109,7 +142,11 @@ class PictureWay:
             return None
         outputs = await self._answering.stored(obtained.entry, (order.wish,), digest=digest_of(obtained))
         _, stored = outputs[order.wish]
-        return picture_of(obtained, stored.body, "store") if stored else None
+        if stored is None:
+            return None
+        picture = picture_of(obtained, stored.body, "store")
+        self._at_hand.note(order.memory_key, order.source.url, picture, stored.file)
+        return picture
 
     # download, judge, render, answer, keep
 

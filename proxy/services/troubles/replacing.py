@@ -64,7 +64,7 @@ class Replacing:
         origin = origin_of(url)
         return any(
             item.body_sha256 == sha256 and item.note == PLACEHOLDER
-            for entry in await self._store.history.users_of(sha256, most=MAX_USERS)
+            for entry in await self._store.history.who_set_aside(sha256, most=MAX_USERS)
             if origin_of(entry.source) == origin
             for item in entry.history
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from cache.base.page_cache import KeptFile
 from proxy.errors import (
     DecodeFailed,
     InvalidSource,
@@ -21,6 +22,7 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
+from proxy.services.serving.athand import HandedFile
 from proxy.services.serving.values import SHORT_SECONDS, Obtained, Picture, PictureOrder, as_picture
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY
@@ -29,6 +31,7 @@ from proxy.web.plans import IMAGE_MOUNT, Plan
 from proxy.web.responses import (
     Moment,
     PiecewiseResponse,
+    handed_response,
     joined,
     original_response,
     picture_response,
@@ -74,7 +77,7 @@ class PictureRequest:
         """Return the answer.
 
         Raises:
-            MirrorError: of section 6.
+            MirrorError: any of docs/api.md, "Errors", but `internal`.
         """
         response = await self._response()
         if isinstance(response, PiecewiseResponse) and (response.content_length or 0) > IN_MEMORY_BYTES:
@@ -128,8 +131,12 @@ class PictureRequest:
             short=self.from_wrapper,
         )
 
-    def _answered(self, picture: Picture, asked: PictureOrder) -> web.Response:
-        response = picture_response(self.request, picture, self._moment)
+    def _answered(self, picture: Picture, asked: PictureOrder, file: KeptFile | None = None) -> web.Response:
+        if file is None:
+            response = picture_response(self.request, picture, self._moment)
+        else:
+            header = self.context.hand_over.header(file)
+            response = handed_response(self.request, picture, self._moment, header=header)
         if self.plan.minded is not None and self.plan.minded.dpr and picture.original_size:
             density = self.plan.density(asked, picture.original_size)
             if density is not None:
@@ -144,11 +151,22 @@ class PictureRequest:
         hints = NO_HINTS if minded is None else minded.read(self.request.headers)
         asked = self.plan.asked(self.accept, self.context.config.render.formats, hints=hints)
         try:
+            is_handed = self.context.hand_over.takes(self.request)
+            found = self.context.variants.file_in_store(asked) if is_handed else None
+            if found is not None:
+                self._count(found.picture)
+                return self._answered(found.picture, asked, found.file)
             picture = self.context.variants.from_memory(asked)
             if picture is not None:
+                if is_handed:
+                    self.context.variants.locate_soon(asked)
                 self._note_memory_hit()
                 return self._answered(picture, asked)
-            return await self._rendered(asked)
+            begun = time.perf_counter()
+            picture = self.context.variants.from_store(asked) or await self.context.variants.obtain(asked)
+            self.context.metrics.request_seconds.observe(time.perf_counter() - begun)
+            self._count(picture)
+            return self._answered(picture, asked)
         except PictureError as error:
             self.request[VARIES_BY] = self.plan.vary
             return self._redirected(error)
@@ -156,13 +174,6 @@ class PictureRequest:
     def _note_memory_hit(self) -> None:
         self.request.from_memory = True
         self.context.metrics.memory_hits.inc()
-
-    async def _rendered(self, asked: PictureOrder) -> web.Response:
-        begun = time.perf_counter()
-        picture = await self.context.variants.obtain(asked)
-        self.context.metrics.request_seconds.observe(time.perf_counter() - begun)
-        self._count(picture)
-        return self._answered(picture, asked)
 
     def _count(self, picture: Picture) -> None:
         forward = "stale" if picture.state.stale_seconds else picture.state.forward
@@ -218,14 +229,23 @@ class PictureRequest:
         if self.plan.version:
             return await self._version()
         key = ("original", self.plan.source.url)
+        hand_over = self.context.hand_over
+        is_handed = hand_over.takes(self.request)
+        if is_handed and (found := hand_over.originals.file(key)) is not None:
+            return self._handed_original(found)
         held = self.context.memory.get(key)
-        if isinstance(held, Picture) and self._still_true(held):
+        if isinstance(held, Picture) and self._still_true(held) and not is_handed:
             self._note_memory_hit()
             return original_response(self.request, held, self._moment)
         obtained = await self.context.originals.obtain(
             self.plan.source, accept=lambda early: early.is_readable, written=self.plan.askable
         )
+        file = await hand_over.body_file(obtained) if is_handed else None
         obtained = await self.context.originals.whole(self.plan.source, obtained)
+        if file is not None and obtained.body is None and not obtained.is_corrupt:
+            picture = as_picture(obtained, b"")
+            hand_over.originals.note(key, self.plan.source.url, picture.as_hit("original"), file)
+            return self._handed_original(HandedFile(picture, file, self.plan.source.url))
         try:
             return await self._from_store(key, obtained)
         except ConnectionError:
@@ -235,6 +255,12 @@ class PictureRequest:
             log.warning("the body of %s is not as it was kept: %s", self.plan.source, error)
             obtained = await self.context.originals.obtain_again(self.plan.source)
             return await self._from_store(key, obtained)
+
+    def _handed_original(self, found: HandedFile) -> web.Response:
+        self._count(found.picture)
+        header = self.context.hand_over.header(found.file)
+        size = found.file.state.size
+        return handed_response(self.request, found.picture, self._moment, header=header, ranges_of=size)
 
     def _still_true(self, held: Picture) -> bool:
         stamp = self.context.kept.generations.stamp(self.plan.source.url)

@@ -1,0 +1,84 @@
+"""What code and documents refer to exists: pages, the headings named with them, decisions and their numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("proxy", "cache", "tests", "benchmarks", "docs", "changes", "integrations", ".ci")
+FILES = ("README.md", "Makefile", "config.toml", "pyproject.toml")
+SUFFIXES = {".py", ".md", ".toml", ".mjs", ".js", ".jinja", ".html", ""}
+INSTALLED = {"node_modules", "__pycache__"}
+
+PAGE = re.compile(r"\bdocs/(?:[a-z0-9-]+/)*[a-z0-9-]+\.(?:md|toml|png)\b")
+HEADING = re.compile(r'\b(docs/[a-z0-9/-]+\.md), "([^"]+)"')
+DECISION = re.compile(r"\b[Dd]ecisions? (\d+)\b")
+ELSEWHERE = re.compile(r"product\.md|\bof section \d")
+"""Names of a contract that this repository does not hold."""
+
+EXAMPLES = {"docs/why.md"}
+"""Pages that a test makes up."""
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """Yield every text of ours with its path, but for this one."""
+    paths = [
+        path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")) if path.suffix in SUFFIXES
+    ]
+    for path in [*paths, *(ROOT / name for name in FILES)]:
+        if path.is_file() and path != Path(__file__) and not INSTALLED & set(path.parts):
+            yield path.relative_to(ROOT), path.read_text(encoding="utf-8")
+
+
+TEXTS = dict(texts())
+
+
+def test_page_that_is_named_exists() -> None:
+    """In docstrings, comments, messages and documents."""
+    named = {(name, path) for path, text in TEXTS.items() for name in PAGE.findall(text)}
+    assert not {
+        (name, str(path)) for name, path in named if name not in EXAMPLES and not (ROOT / name).exists()
+    }
+
+
+def test_heading_that_is_named_exists_in_its_page() -> None:
+    """`docs/api.md, "Errors"` names a heading of that page, over a line break, too."""
+    lost = set()
+    for path, text in TEXTS.items():
+        for page, heading in HEADING.findall(re.sub(r"\s+(?:# )?", " ", text)):
+            if not re.search(rf"^#+ {re.escape(heading)}$", TEXTS[Path(page)], re.MULTILINE):
+                lost.add((page, heading, str(path)))
+    assert not lost
+
+
+def test_decision_that_is_named_exists() -> None:
+    numbers = {path.name[:4] for path in (ROOT / "docs" / "decisions").glob("*.md")}
+    lost = {
+        (number, str(path))
+        for path, text in TEXTS.items()
+        for number in DECISION.findall(text)
+        if number.zfill(4) not in numbers
+    }
+    assert not lost
+
+
+def test_no_text_refers_to_a_contract_that_is_not_here() -> None:
+    assert not {(found, str(path)) for path, text in TEXTS.items() for found in ELSEWHERE.findall(text)}
+
+
+def slug(heading: str) -> str:
+    """Return the anchor that renderers of Markdown give a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", [path for path in TEXTS if path.suffix == ".md"], ids=str)
+def test_anchor_of_a_link_is_a_heading_of_its_page(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", TEXTS[page]):
+        there = (
+            TEXTS[Path((ROOT / page.parent / target).resolve().relative_to(ROOT))] if target else TEXTS[page]
+        )
+        assert anchor in map(slug, re.findall(r"^#+ (.+)$", there, re.MULTILINE)), (target, anchor)
