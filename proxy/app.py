@@ -31,8 +31,8 @@ from proxy.policy import Policy, load_manifest
 from proxy.services.articles.article_use import Articles, unwrapper_of
 from proxy.services.articles.keptpictures import KeptPictures
 from proxy.services.articles.rewritepool import RewritePool
+from proxy.services.serving import ServingParts
 from proxy.services.serving.kept import KeptOriginals
-from proxy.services.serving.parts import ServingParts
 from proxy.services.serving.rendering import Rendering
 from proxy.services.serving.stored import StoredVariants
 from proxy.services.serving.way import PictureWay, make_way

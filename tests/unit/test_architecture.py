@@ -146,7 +146,7 @@ def test_pure_room_has_no_event_loop_and_no_clock(place: str) -> None:
 
 
 SHARED_CLASS_NAMES = {
-    "Article", "Finding", "Limits", "Line", "Originals", "Pace", "Parts", "Plan", "Policy", "Rule", "Variants",
+    "Article", "Finding", "Limits", "Line", "Pace", "Plan", "Policy", "Rule",
 }  # fmt: skip
 """Names that still stand for two classes. The list only gets shorter: a name that has become unique leaves it."""
 
@@ -167,7 +167,6 @@ LONG_FOLDERS = {
     "proxy/fetch": 17,
     "proxy/images": 42,
     "proxy/rewrite": 16,
-    "proxy/services": 19,
     "proxy/web": 19,
 }
 """Folder -> how many files and folders it holds at most, where that is more than `MOST_IN_A_FOLDER`."""

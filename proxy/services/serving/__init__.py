@@ -1,1 +1,37 @@
-"""The way of one request for a picture. `way.py` tells it from top to bottom; the other modules are its steps."""
+"""The way of one request for a picture: `way.py` tells it from top to bottom, the other modules are its steps.
+
+`ServingParts` is what the steps share; `app` puts it together once for each process. No I/O.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cache.across.singleflight import SingleFlight
+from cache.originals.durable_tier import Originals
+from cache.variants.bounded_tier import Variants
+from cache.variants.memory import MemoryTier
+from proxy.config import FetchConfig
+from proxy.fetch.fetcher import Fetcher
+from proxy.observe.metrics import Metrics
+from proxy.services.serving.rendering import Rendering
+
+
+@dataclass(slots=True)
+class ServingParts:
+    """The parts that the steps share. config: replaced by a reload, so it is read anew for each step.
+
+    store: the originals. bodies: the variants by their keys. memory: hot answers, and originals the disk refused.
+    """
+
+    store: Originals
+    bodies: Variants
+    memory: MemoryTier
+    fetcher: Fetcher
+    rendering: Rendering
+    flight: SingleFlight
+    metrics: Metrics
+    config: FetchConfig
+    now: Callable[[], float] = time.time

@@ -17,8 +17,8 @@ from cache.base.entry import Entry
 from proxy.errors import DecodeFailed, NotAnImage, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, sniff
 from proxy.images.jobs import JUDGE, Inspection, Job, Output, Rendered, Wish
+from proxy.services.serving import ServingParts
 from proxy.services.serving.kept import KeptOriginals
-from proxy.services.serving.parts import ServingParts
 from proxy.services.serving.stored import StoredAnswer, StoredVariants
 from proxy.services.serving.untouched import Untouched, is_answered_untouched
 from proxy.services.serving.values import Obtained, Picture, language, last_modified

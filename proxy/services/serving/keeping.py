@@ -20,10 +20,9 @@ from cache.originals.incoming import Incoming
 from proxy.errors import SourceRemoved, SourceReplaced, SourceUnreachable
 from proxy.fetch.fetcher import NotModified
 from proxy.images.jobs import Output, Wish
-from proxy.services.serving import judging
+from proxy.services.serving import ServingParts, judging
 from proxy.services.serving.download import Arrival
 from proxy.services.serving.lookup import Freshness
-from proxy.services.serving.parts import ServingParts
 from proxy.services.serving.values import NOT_KEPT, CacheState, Obtained, SourceOrder
 from proxy.services.troubles.replacing import PLACEHOLDER, Replacing, as_set_aside
 
@@ -70,6 +69,8 @@ class Keeping:
             return
         keeping = asyncio.current_task()
         task: asyncio.Task[None] | None = None
+        # Before the commit: a body that this commit puts in its place may be taken away again.
+        is_shared = self._parts.store.body_path(arrival.incoming.sha256).exists()
 
         def begin() -> None:
             nonlocal task
@@ -78,7 +79,7 @@ class Keeping:
             announced = replace(
                 self._freshness.short(kept, None), ending=keeping, rendered=rendered, rendering=rendering
             )
-            task = asyncio.create_task(self._announce(arrival, order, announced))
+            task = asyncio.create_task(self._announce(arrival, order, announced, is_shared=is_shared))
 
         def call_off() -> None:
             later.cancel()
@@ -88,11 +89,14 @@ class Keeping:
         later = asyncio.get_running_loop().call_later(KEEP_GRACE_SECONDS, begin)
         early.callback(call_off)
 
-    async def _announce(self, arrival: Arrival, order: SourceOrder, announced: Obtained) -> None:
+    async def _announce(
+        self, arrival: Arrival, order: SourceOrder, announced: Obtained, *, is_shared: bool
+    ) -> None:
         """Answer those who wait while the disk takes long; whether it keeps the original is not known yet."""
-        with contextlib.suppress(OSError):
-            condition = await self._parts.store.condition(arrival.incoming.sha256)
-            announced = replace(announced, is_readable=condition.is_sound)
+        if is_shared:
+            with contextlib.suppress(OSError):
+                condition = await self._parts.store.condition(arrival.incoming.sha256)
+                announced = replace(announced, is_readable=condition.is_sound)
         if arrival.incoming.refusal is None:
             self._parts.flight.announce(order.flight_key, announced)
 

@@ -19,11 +19,10 @@ from proxy.config import FetchConfig
 from proxy.errors import MirrorError, NotFound, SourceError, SourceRemoved
 from proxy.fetch.wayback import Copy
 from proxy.images.jobs import Inspection, Wish
-from proxy.services.serving import judging
+from proxy.services.serving import ServingParts, judging
 from proxy.services.serving.download import Downloads
 from proxy.services.serving.keeping import Keeping
 from proxy.services.serving.lookup import Freshness, Lookup
-from proxy.services.serving.parts import ServingParts
 from proxy.services.serving.values import NOT_KEPT, CacheState, Obtained, SourceOrder
 from proxy.services.troubles.negatives import Negatives
 from proxy.services.troubles.recovery import Recovery

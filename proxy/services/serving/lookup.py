@@ -12,7 +12,7 @@ from dataclasses import replace
 from cache.base.entry import Entry
 from cache.http.freshness import may_refresh_behind, remaining_seconds, stale_seconds
 from proxy.errors import MirrorError, SourceError, SourceRemoved
-from proxy.services.serving.parts import ServingParts
+from proxy.services.serving import ServingParts
 from proxy.services.serving.values import (
     CORRUPT,
     NOT_KEPT,

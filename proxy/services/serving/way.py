@@ -27,14 +27,13 @@ from proxy.fetch.fetcher import NotModified
 from proxy.fetch.wayback import Copy
 from proxy.images.jobs import Inspection, Job, Output, Rendered, Wish
 from proxy.images.probe import has_proper_end
-from proxy.services.serving import judging
+from proxy.services.serving import ServingParts, judging
 from proxy.services.serving.answering import Answering, digest_of, picture_of
 from proxy.services.serving.athand import AtHand, HandedFile
 from proxy.services.serving.download import Arrival, Downloads, root_of_body
 from proxy.services.serving.keeping import Keeping
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.lookup import Freshness
-from proxy.services.serving.parts import ServingParts
 from proxy.services.serving.stored import StoredVariants
 from proxy.services.serving.untouched import is_answered_untouched
 from proxy.services.serving.values import SHORT_SECONDS, Obtained, Picture, PictureOrder, SourceOrder
