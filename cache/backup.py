@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache.bodies import digest_of
-from cache.census import entry_files, shards_of, sized_files
 from cache.durable import Durable, create_aside, sync_descriptor, write_all
 from cache.entry import Entry
 from cache.entryfiles import named_in, read_bounded
 from cache.errors import EntryUnreadable, StoreRefused
 from cache.layout import Layout, is_digest, prepare, size_of
 from cache.opening import open_regular, read_regular
+from cache.shards import entry_files, shards_of, sized_files
 
 log = logging.getLogger(__name__)
 

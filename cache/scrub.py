@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from cache.bodies import digest_of, identity_of
-from cache.census import SHARDS, sized_files
 from cache.durable import Durable
 from cache.errors import StoreHangs
 from cache.keys import source_key
 from cache.layout import FOLDERS, Layout, is_digest, size_of
 from cache.locks import KeyLocks
 from cache.opening import open_regular, read_regular, regular_status
+from cache.shards import SHARDS, sized_files
 from cache.threads import StoreThreads
 from cache.verify import Verification
 

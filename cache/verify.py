@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache.bodies import digest_of
-from cache.census import SHARDS, shards_of, sized_files
 from cache.durable import abandoned, files_in
 from cache.entry import Entry
 from cache.entryfiles import named_in, read_bounded
 from cache.errors import EntryUnreadable
 from cache.keys import source_key
 from cache.layout import FOLDERS, MARKER, Layout, is_digest, size_of
+from cache.shards import SHARDS, shards_of, sized_files
 
 Progress = Callable[[int, int], None]
 """Called with the number of folders, or of other steps, done and to do."""

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from keeping import NOW, finished, keep, run_program
 
-from cache.census import sized_files
 from cache.originals import Originals
 from cache.scrub import LEAST_PASS_SECONDS, PIECE_BYTES, Clock, Scrub, ScrubPace
+from cache.shards import sized_files
 
 RATE = 1_000_000
 

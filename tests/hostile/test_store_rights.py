@@ -129,7 +129,7 @@ async def test_disk_without_inodes_keeps_nothing_and_says_so(
 ) -> None:
     """Bytes are free, files are not: a commit would end in the middle."""
     store = await Originals.open(tmp_path / "store")
-    monkeypatch.setattr("cache.originals.free_files", lambda _folder: free)
+    monkeypatch.setattr("cache.roomleft.free_files", lambda _folder: free)
     with pytest.raises(StoreFull, match="inodes"):
         await keep(store, "http://h/a.png", b"one")
     assert not store.room_for(0)
