@@ -25,7 +25,7 @@ from service import load, machine, photo, service
 from cache.base.entry import Entry
 from cache.base.keys import source_key
 from cache.base.layout import Layout
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 
 PER_BODY = 100
 LOOKUPS = 4_000

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from cache.base.entry import Entry
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from proxy.services.troubles.replacing import Replacing
 
 TURN = 100

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from cache.base.entry import Entry
 from cache.base.page_cache import KeptFile
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Purged
 from cache.variants.bounded_tier import FoundVariant, Variants, VariantsStat

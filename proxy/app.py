@@ -15,9 +15,9 @@ from pathlib import Path
 
 from cache.across.singleflight import SingleFlight
 from cache.base.durable import GROUP, PRIVATE, Modes
+from cache.durable_tier import Originals
 from cache.http.freshness import CLOCK_TOLERANCE_SECONDS
 from cache.originals.articles import ArticleIndex
-from cache.originals.durable_tier import Originals
 from cache.originals.elsewhere import Elsewhere, remove_abandoned
 from cache.variants.bounded_tier import Variants
 from cache.variants.memory import MemoryTier

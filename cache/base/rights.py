@@ -5,11 +5,13 @@ A wrong `chown` is seen here before a request meets it. Refuses to know what is 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cache.base.layout import FOLDERS, Layout
+from cache.base.durable import create_aside
+from cache.base.layout import FOLDERS, Layout, is_folder_readable, size_of
 
 ROOT = "store.dir"
 """How the folder of the store itself is named."""
@@ -49,3 +51,22 @@ def _may(folder: Path, wanted: int) -> bool:
     except OSError:
         return False
     return os.access(folder, wanted)
+
+
+def is_readable(layout: Layout) -> bool:
+    """Whether kept originals can be read, as far as a quick look tells."""
+    return size_of(layout.marker) is not None and all(
+        map(is_folder_readable, (layout.entries, layout.bodies))
+    )
+
+
+def is_writable(layout: Layout) -> bool:
+    """Whether a file can be made in the store."""
+    try:
+        descriptor, path = create_aside(layout.incoming, suffix=".part", modes=layout.modes)
+    except OSError:
+        return False
+    os.close(descriptor)
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    return True

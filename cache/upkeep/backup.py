@@ -20,9 +20,9 @@ from cache.base.entry import Entry
 from cache.base.errors import EntryUnreadable, StoreRefused
 from cache.base.layout import Layout, is_digest, prepare, size_of
 from cache.base.opening import open_regular, read_regular
+from cache.base.shards import entry_files, shards_of, sized_files
 from cache.originals.bodies import digest_of
 from cache.originals.entryfiles import named_in, read_bounded
-from cache.upkeep.census import entry_files, shards_of, sized_files
 
 log = logging.getLogger(__name__)
 

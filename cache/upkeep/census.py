@@ -5,20 +5,17 @@ caller can show progress and give way to others between them. Safe beside a runn
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from cache.base.entry import Entry
 from cache.base.errors import EntryUnreadable
 from cache.base.layout import Layout, is_digest
+from cache.base.shards import entry_files, sized_files
 from cache.originals.entryfiles import named_in, read_bounded
 from cache.originals.usage import Counts
 
 log = logging.getLogger(__name__)
-
-SHARDS = tuple(f"{number:02x}" for number in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +57,6 @@ def count_shard(layout: Layout, shard: str) -> Counts:
         size for name, size in sized_files(layout.entries / shard) if is_digest(name.removesuffix(".json"))
     ]
     return Counts(sum(bodies) + sum(entries), len(bodies), len(entries))
-
-
-def shards_of(*rooms: Path) -> list[str]:
-    """Return the names of the folders that the rooms have, each once, sorted."""
-    found = {path.name for room in rooms for path in room.glob("??") if path.is_dir()}
-    return sorted(found.intersection(SHARDS))
 
 
 class Census:
@@ -155,26 +146,3 @@ class Census:
             self._only_former[bytes.fromhex(item.body_sha256)] = item.body_size
         if self._show:
             self._show(entry)
-
-
-def entry_files(layout: Layout, shard: str) -> Iterator[Path]:
-    """Yield the entry files of one folder."""
-    for name, _ in sized_files(layout.entries / shard):
-        if is_digest(name.removesuffix(".json")):
-            yield layout.entries / shard / name
-
-
-def sized_files(folder: Path) -> list[tuple[str, int]]:
-    """Return names and sizes of the regular files of a folder, sorted; none when it does not exist."""
-    found = []
-    try:
-        with os.scandir(folder) as items:
-            for item in items:
-                try:
-                    if item.is_file(follow_symlinks=False):
-                        found.append((item.name, item.stat(follow_symlinks=False).st_size))
-                except FileNotFoundError:
-                    continue  # purged this instant
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(found)

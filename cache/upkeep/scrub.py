@@ -25,9 +25,9 @@ from cache.base.errors import StoreHangs
 from cache.base.keys import source_key
 from cache.base.layout import FOLDERS, Layout, is_digest, size_of
 from cache.base.opening import open_regular, read_regular, regular_status
+from cache.base.shards import SHARDS, sized_files
 from cache.base.threads import StoreThreads
 from cache.originals.bodies import digest_of, identity_of
-from cache.upkeep.census import SHARDS, sized_files
 from cache.upkeep.verify import Verification
 
 log = logging.getLogger(__name__)

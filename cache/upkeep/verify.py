@@ -19,9 +19,9 @@ from cache.base.entry import Entry
 from cache.base.errors import EntryUnreadable
 from cache.base.keys import source_key
 from cache.base.layout import FOLDERS, MARKER, Layout, is_digest, size_of
+from cache.base.shards import SHARDS, shards_of, sized_files
 from cache.originals.bodies import digest_of
 from cache.originals.entryfiles import named_in, read_bounded
-from cache.upkeep.census import SHARDS, shards_of, sized_files
 
 Progress = Callable[[int, int], None]
 """Called with the number of folders, or of other steps, done and to do."""

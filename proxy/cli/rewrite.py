@@ -143,8 +143,8 @@ def _record(used: list[Used], config: Config) -> None:
     # Most runs need no store.
     import asyncio  # noqa: PLC0415 - see above
 
+    from cache.durable_tier import Originals  # noqa: PLC0415 - see above
     from cache.originals.articles import KeptArticle  # noqa: PLC0415 - see above
-    from cache.originals.durable_tier import Originals  # noqa: PLC0415 - see above
 
     name_of = article_names()
     articles = [

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from cache.base.opening import regular_status
 from cache.base.page_cache import FileState, KeptFile, PageCache
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from proxy.config import ServerConfig
 from proxy.services.serving.athand import AtHand
 from proxy.services.serving.values import Obtained

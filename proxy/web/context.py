@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.variants.bounded_tier import Variants
 from cache.variants.memory import MemoryTier
 from proxy.config import Config

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from keeping import keep
 
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 
 URL = "http://h/a.png"
 

@@ -13,7 +13,7 @@ from keeping import NOW, files_below, keep, make_entry
 
 from cache.base.entry import Entry, Former
 from cache.base.errors import StoreFull, StoreUnwritable, Superseded
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.originals.keeper import Gone
 from cache.variants.bounded_tier import Variants
 from proxy.dialects import Unwrapper

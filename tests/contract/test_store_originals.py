@@ -15,7 +15,7 @@ from keeping import NOW, files_below, keep, make_entry
 
 from cache.base.entry import Entry
 from cache.base.errors import NotKept, SourceBlocked, StoreFull, StoreRefused, Superseded
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.originals.incoming import BLOCK_BYTES
 
 URL = "http://h/a.png"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from keeping import NOW, finished, keep, run_program
 
-from cache.originals.durable_tier import Originals
-from cache.upkeep.census import sized_files
+from cache.base.shards import sized_files
+from cache.durable_tier import Originals
 from cache.upkeep.scrub import LEAST_PASS_SECONDS, PIECE_BYTES, Clock, Scrub, ScrubPace
 
 RATE = 1_000_000

@@ -16,8 +16,8 @@ from cache.base import opening
 from cache.base.durable import Durable
 from cache.base.keys import source_key
 from cache.base.layout import Layout
+from cache.durable_tier import Originals
 from cache.originals import entryfiles, refs
-from cache.originals.durable_tier import Originals
 from proxy.services.troubles.replacing import Replacing
 
 PIXEL = b"a pixel"

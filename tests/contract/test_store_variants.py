@@ -20,8 +20,8 @@ from cache.base.errors import StoreRefused
 from cache.base.layout import CACHE_TAG
 from cache.base.opening import read_regular
 from cache.base.page_cache import KeptFile
-from cache.originals.durable_tier import Originals
-from cache.upkeep.sweep import MIN_AGE_SECONDS, sweep
+from cache.durable_tier import Originals
+from cache.sweep import MIN_AGE_SECONDS, sweep
 from cache.variants.bounded_tier import LARGEST_SHARE, FoundVariant, Variants
 from cache.variants.safe_disk import check_of
 

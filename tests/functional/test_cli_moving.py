@@ -21,7 +21,7 @@ from warcs import DATE, MOMENT, chunked, packed, record, response, sha1
 
 from cache.base.entry import Entry, Former
 from cache.base.layout import prepare
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.originals.landing import Landing
 from proxy.archives.items import BadArchive, Skipped
 from proxy.archives.warcreading import WarcReader

@@ -22,7 +22,7 @@ from pictures import photo, saved
 from scripted_origin import ScriptedOrigin, run_in_thread
 from service import Service, write_config
 
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 
 ONE, TWO = saved(photo(64, 48), "PNG"), saved(photo(48, 64), "PNG")
 WARMED = 2 * (3 + 1)

@@ -30,7 +30,7 @@ def test_wheel_holds_every_module(wheel: zipfile.ZipFile) -> None:
     for package in ("cache", "proxy"):
         for path in (ROOT / package).rglob("*.py"):
             assert str(path.relative_to(ROOT)) in inside
-    assert "cache/originals/durable_tier.py" in inside
+    assert "cache/durable_tier.py" in inside
 
 
 def test_wheel_holds_the_data_files(wheel: zipfile.ZipFile) -> None:

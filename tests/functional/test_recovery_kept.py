@@ -20,7 +20,7 @@ from service import Service, write_config
 
 from cache.base.entry import Entry
 from cache.base.errors import Superseded
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 
 OLD, NEW, FORBIDDEN = chart_png(60, 40), chart_png(90, 70), chart_png(80, 20)
 DAY = "20150101000000"

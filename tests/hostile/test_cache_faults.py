@@ -13,7 +13,7 @@ import pytest
 from keeping import files_below, keep, make_entry
 
 from cache.base.errors import NotKept, StoreFull, StoreUnreadable, StoreUnwritable
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.originals.incoming import BLOCK_BYTES
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from keeping import run_program
 
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 
 ROUNDS = 10
 
 WRITER = """
 import asyncio, random, sys
 from pathlib import Path
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from keeping import keep
 
 async def work(store, rng, number):

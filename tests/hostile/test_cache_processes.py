@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from keeping import finished, keep, run_program
 
 from cache.base.errors import StoreFull
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 
 RIVAL = """
 import asyncio, random, sys
 from pathlib import Path
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from keeping import keep
 
 async def main(folder, name):
@@ -65,7 +65,7 @@ SPENDER = """
 import asyncio, os, sys
 from pathlib import Path
 from cache.base.errors import StoreFull
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from keeping import keep
 
 async def main(folder, name):

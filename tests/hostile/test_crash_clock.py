@@ -21,8 +21,8 @@ from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
 import proxy.app
-from cache.originals.durable_tier import Originals
-from cache.upkeep.sweep import sweep
+from cache.durable_tier import Originals
+from cache.sweep import sweep
 from cache.variants.bounded_tier import Variants
 from proxy.app import Engine, open_engine
 from proxy.config.file import load

@@ -21,7 +21,7 @@ from service import Service, write_config
 from cache.base.errors import StoreUnwritable
 from cache.base.keys import source_key
 from cache.base.layout import Layout
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 
 GOOD, VICTIM = "http://h/good.png", "http://h/victim.png"
 PICTURE, OTHER = chart_png(40, 30, seed=1), chart_png(40, 30, seed=2)

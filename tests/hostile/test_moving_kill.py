@@ -21,7 +21,7 @@ from pictures import chart_png
 from scripted_origin import ScriptedOrigin, run_in_thread
 from service import Service, write_config
 
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 
 pytestmark = pytest.mark.kill
 

@@ -13,7 +13,7 @@ from service import write_config
 
 from cache.base.keys import source_key
 from cache.base.layout import Layout
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.variants.bounded_tier import Variants
 from proxy.config import Config
 from proxy.errors import Internal

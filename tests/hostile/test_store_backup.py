@@ -17,7 +17,7 @@ from keeping import files_below, keep
 from service import write_config
 
 from cache.base.errors import StoreRefused
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.upkeep import backup
 
 

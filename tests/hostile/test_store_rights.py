@@ -26,7 +26,7 @@ from cache.across import file_locks as locks
 from cache.across.file_locks import KeyLocks
 from cache.base.durable import GROUP, PRIVATE, Modes
 from cache.base.errors import StoreBusy, StoreFull, StoreUnreadable
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.originals.usage import Counts, Usage
 from cache.upkeep.scrub import PIECE_BYTES
 from proxy.app import Engine, open_engine
@@ -129,7 +129,7 @@ async def test_disk_without_inodes_keeps_nothing_and_says_so(
 ) -> None:
     """Bytes are free, files are not: a commit would end in the middle."""
     store = await Originals.open(tmp_path / "store")
-    monkeypatch.setattr("cache.originals.durable_tier.free_files", lambda _folder: free)
+    monkeypatch.setattr("cache.originals.roomleft.free_files", lambda _folder: free)
     with pytest.raises(StoreFull, match="inodes"):
         await keep(store, "http://h/a.png", b"one")
     assert not store.room_for(0)

@@ -18,7 +18,7 @@ from service import Service, wait_until, write_config
 from cache.base.errors import StoreUnwritable
 from cache.base.layout import prepare
 from cache.base.opening import open_regular, read_regular
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.variants.bounded_tier import Variants
 
 URL, OTHER = "http://h/a.png", "http://h/b.png"

@@ -15,7 +15,7 @@ from crash_files import Step
 from crash_work import NUMBERS, OPERATIONS, Job, State, body_of
 
 from cache.base.keys import source_key
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 
 NOTES = frozenset({"orphan"})
 """What a crash may leave: it costs room, and `store purge --orphans` takes it."""

@@ -24,9 +24,9 @@ from keeping import make_entry
 
 from cache.base.entry import Entry
 from cache.base.errors import CacheError, NotKept
+from cache.durable_tier import Originals
 from cache.originals import refs
-from cache.originals.durable_tier import Originals
-from cache.upkeep.sweep import sweep
+from cache.sweep import sweep
 from cache.variants.bounded_tier import Variants
 
 BODIES = 12

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cache
 from cache.base.entry import Entry
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 
 ROOT = Path(cache.__file__).parent.parent
 NOW = 1_700_000_000.0

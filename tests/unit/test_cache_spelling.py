@@ -11,7 +11,7 @@ from keeping import NOW, files_below, keep
 from cache.base.errors import StoreFull
 from cache.base.keys import source_key
 from cache.base.spelling import former_spelling, present_spelling
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from proxy.source import Source
 
 FORMER = "http://h.example/a|b^c.png?q={x}"

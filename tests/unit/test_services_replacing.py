@@ -10,7 +10,7 @@ import pytest
 from keeping import NOW, make_entry
 
 from cache.base.entry import Entry, Former
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from proxy.services.troubles.replacing import ANOTHER_SIZE, PLACEHOLDER, Replacing
 
 WEEK = 7 * 86400.0

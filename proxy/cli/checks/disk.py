@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cache.base.errors import CacheError
-from cache.originals.durable_tier import MIN_FREE_FILES, Originals, free_files
+from cache.durable_tier import MIN_FREE_FILES, Originals, free_files
 from proxy.cli.checks.finding import DoctorFinding
 from proxy.cli.output.terminal import readable
 from proxy.config import Config

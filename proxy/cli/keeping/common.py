@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cache.durable_tier import Originals
 from cache.originals.articles import ArticleIndex
-from cache.originals.durable_tier import Originals
 from cache.variants.bounded_tier import Variants
 from proxy.app import open_stores
 from proxy.cli.output.terminal import readable, say, show_rows

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cache.base.entry import Entry
+from cache.sweep import sweep
 from cache.upkeep.census import StoreStat
-from cache.upkeep.sweep import sweep
 from cache.upkeep.verify import VerifyReport
 from proxy.app import open_engine
 from proxy.cli.keeping.common import MAX_LINES, Stores, opened, show_figures, show_json

@@ -24,8 +24,8 @@ from proxy.source import Source, base_in_a_labels, base_spellings
 
 if TYPE_CHECKING:
     # Importing the store takes a while, and a rewrite process does not need it.
+    from cache.durable_tier import Originals
     from cache.originals.articles import ArticleIndex, KeptArticle
-    from cache.originals.durable_tier import Originals
 
 
 def unwrapper_of(config: Config) -> Unwrapper:

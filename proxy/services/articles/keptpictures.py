@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cache.base.entry import Entry
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from proxy.config import RenderConfig
 from proxy.errors import MirrorError
 from proxy.images.formats import RENDERABLE, PictureFacts

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from cache.base.errors import CacheError
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from proxy.config import Config
 from proxy.errors import (
     MirrorError,

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cache.base.entry import Entry
+from cache.durable_tier import Originals
 from cache.originals.articles import KeptArticle
-from cache.originals.durable_tier import Originals
 from proxy.archives.folders import FolderWriter
 from proxy.archives.items import ArchiveWriter, OpenBody, is_warc
 from proxy.archives.warcwriting import WarcWriter

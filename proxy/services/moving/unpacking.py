@@ -20,9 +20,9 @@ from typing import Any
 
 from cache.base.entry import Entry
 from cache.base.errors import SourceBlocked, Superseded
+from cache.durable_tier import Originals
 from cache.http.fields import kept_fields
 from cache.originals.articles import KeptArticle
-from cache.originals.durable_tier import Originals
 from proxy.archives.folders import MANIFEST, FolderReader
 from proxy.archives.items import (
     ArchiveReader,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cache.across.singleflight import SingleFlight
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.variants.bounded_tier import Variants
 from cache.variants.memory import MemoryTier
 from proxy.config import FetchConfig

@@ -14,7 +14,7 @@ import brotli
 
 from cache.base.entry import Entry
 from cache.base.keys import variant_key
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.variants.bounded_tier import Variants
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED
 from proxy.services.serving.values import Obtained, Picture, as_picture

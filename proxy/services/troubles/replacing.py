@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from cache.base.entry import Entry, Former
 from cache.base.errors import NotKept
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from proxy.source import origin_of
 
 log = logging.getLogger(__name__)

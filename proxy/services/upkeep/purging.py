@@ -13,8 +13,8 @@ from typing import Any
 
 from cache.base.entry import Entry
 from cache.base.errors import CacheError, NotKept
+from cache.durable_tier import Originals
 from cache.originals.articles import ArticleIndex
-from cache.originals.durable_tier import Originals
 from cache.originals.keeper import Gone, Purged
 from cache.variants.bounded_tier import Variants
 from proxy.config import parse_duration

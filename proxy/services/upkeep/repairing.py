@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cache.base.errors import CacheError
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.upkeep.verify import StoreFault, VerifyReport
 from proxy.errors import MirrorError
 from proxy.services.serving.kept import KeptOriginals

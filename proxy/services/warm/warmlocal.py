@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cache.base.entry import Entry
 from cache.base.errors import CacheError
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from proxy.errors import MirrorError, NotAnImage, PictureError, SourceError, SourceTimeout
 from proxy.images.workers import Rendered, Wish
 from proxy.services.articles.keptpictures import DESCRIBED

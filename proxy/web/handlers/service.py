@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import web
 
 from cache.base.rights import ROOT
-from cache.originals.durable_tier import MIN_FREE_FILES
+from cache.durable_tier import MIN_FREE_FILES
 from proxy.observe.metrics import CONTENT_TYPE
 from proxy.version import __version__
 from proxy.web.admin import require_admin

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.originals.durable_tier import Originals
+from cache.durable_tier import Originals
 from cache.upkeep.verify import Progress
 from cache.variants.bounded_tier import Variants
 from cache.variants.safe_disk import FILE_NAME

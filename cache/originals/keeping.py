@@ -1,19 +1,18 @@
-"""Originals: the durable tier. Plain files, nothing is ever evicted. Runs on the event loop, files in threads.
+"""Keeping: the durable tier. Plain files, nothing is ever evicted. Runs on the event loop, files in threads.
 
 Knows entries, bodies, and who may change them when. Refuses to know where they come from, whether they are fresh
-and what they show. Safe beside other processes on the same folder, and beside a restart at any instant.
+and what they show, and who counts, compares and copies them (`cache.durable_tier`).
+Safe beside other processes on the same folder, and beside a restart at any instant.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import aiofiles
 
@@ -21,22 +20,20 @@ from cache.across.failures import Failures, RememberedFailure
 from cache.across.file_locks import KeyLocks
 from cache.across.generations import Generations
 from cache.across.source_locks import Exclusion
-from cache.base.durable import PRIVATE, Durable, Modes, abandoned, create_aside, refusal
+from cache.base.durable import PRIVATE, Durable, Modes, abandoned, refusal
 from cache.base.entry import Entry
 from cache.base.errors import (
-    CacheError,
     NotKept,
     SourceBlocked,
     StoreFull,
-    StoreRefused,
-    StoreUnreadable,
     StoreUnwritable,
     Superseded,
 )
 from cache.base.keys import source_key
-from cache.base.layout import Layout, is_digest, is_folder_readable, mark_again, prepare, size_of
+from cache.base.layout import Layout, is_digest, mark_again, prepare
 from cache.base.opening import open_regular, regular_status
-from cache.base.rights import unreadable, unwritable
+from cache.base.rights import is_readable, is_writable, unreadable, unwritable
+from cache.base.shards import shards_of
 from cache.base.spelling import former_spelling
 from cache.base.threads import StoreThreads
 from cache.originals.articles import ArticleIndex
@@ -48,32 +45,16 @@ from cache.originals.history import History, StoreParts
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.originals.landing import Landing
+from cache.originals.roomleft import KeepingLimits, StoreRoom, free_files
 from cache.originals.usage import Counts, Usage
-from cache.upkeep.backup import Backup, BackupReport, copy_of
-from cache.upkeep.census import Census, Note, StoreStat, count_shard, shards_of
-from cache.upkeep.scrub import ENTRY, Damage, Scrub
-from cache.upkeep.verify import Progress, StoreFault, Verification, VerifyReport
-
-__all__ = ["Gone", "Incoming", "Originals", "Purged", "StoreStat", "VerifyReport"]
 
 log = logging.getLogger(__name__)
 
 LATELY_SECONDS = 300.0
 """How long a disk that did not take an original is said to be at fault, when nothing was kept since."""
 
-MIN_FREE_FILES = 32
-"""What one commit may need: a body, an entry, a list of users in sixteen parts, a folder for each, and copies aside."""
 
-
-@dataclass(frozen=True, slots=True)
-class KeepingLimits:
-    """When to stop keeping new originals."""
-
-    min_free_bytes: int
-    max_bytes: int | None
-
-
-class Originals:
+class OriginalFiles:
     """The originals kept in a folder.
 
     Commit: 1. The body is fsynced aside. 2. The source, then the body's digest are locked against every other
@@ -91,14 +72,13 @@ class Originals:
     def __init__(
         self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
     ) -> None:
-        durable = Durable(layout.incoming, layout.modes)
+        self._durable = durable = Durable(layout.incoming, layout.modes)
         self._layout = layout
-        self._limits = limits
         self._now = now
         self._threads = StoreThreads("originals")
         self._blocks = Blocks(layout, durable)
         self._usage = Usage(layout.root / "usage")
-        self._counting: asyncio.Task[None] | None = None
+        self._room = StoreRoom(layout.root, limits, self._usage)
         self._refusal = ("", 0.0)
         self.locks = KeyLocks(layout.root / "locks")
         self.generations = Generations(
@@ -108,7 +88,6 @@ class Originals:
         self.failures = Failures(layout.root / "failures", self._threads, layout.modes)
         self.overloads = Failures(layout.root / "overloads", self._threads, layout.modes)
         self._exclusion = Exclusion(self.locks)
-        self.scrub = Scrub(layout, durable, self._threads, self.locks)
         self._bodies = Bodies(layout, self._note_damage)
         self._entries = EntryFiles(layout)
         self._keeper = Keeper(layout, durable, self._entries, self._bodies)
@@ -122,7 +101,7 @@ class Originals:
                 self._usage,
                 self.generations,
                 self._blocks.contains,
-                self._has_room_for,
+                self._room.admits,
             )
         )
 
@@ -137,7 +116,7 @@ class Originals:
         look: bool = False,
         modes: Modes = PRIVATE,
         now: Callable[[], float] = time.time,
-    ) -> Originals:
+    ) -> Self:
         """Open the store in a folder, making it when there is none.
 
         With `tidy`, temporary files of processes that are gone are removed. With `look`, nothing is made, removed or
@@ -149,15 +128,14 @@ class Originals:
         """
         layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look, modes=modes)
         store = cls(layout, KeepingLimits(min_free_bytes, max_bytes), now=now, look=look)
-        if not look and not await store._threads.read(store._count_is_right):
-            store._counting = asyncio.create_task(store._count_anew())
+        await store._begin(look=look)
         return store
+
+    async def _begin(self, *, look: bool) -> None:
+        """Do what is to be done once when the store is open."""
 
     async def close(self) -> None:
         """Wait for what is being written, then release everything."""
-        if self._counting is not None:
-            self._counting.cancel()
-            await asyncio.wait((self._counting,))
         await self._threads.close()
         self.generations.close()
         self.locks.close()
@@ -347,7 +325,7 @@ class Originals:
 
     def reconfigure(self, *, min_free_bytes: int, max_bytes: int | None) -> None:
         """Take new limits from now on."""
-        self._limits = KeepingLimits(min_free_bytes, max_bytes)
+        self._room.limits = KeepingLimits(min_free_bytes, max_bytes)
 
     def kept_bytes(self) -> int:
         """Return the running count of bytes kept; see `usage.py` for how right it is."""
@@ -359,11 +337,7 @@ class Originals:
 
     def free_bytes(self) -> int:
         """Return the free bytes of the disk; 0 when it cannot be asked."""
-        try:
-            status = os.statvfs(self._layout.root)
-        except OSError:
-            return 0
-        return status.f_bavail * status.f_frsize
+        return self._room.free_bytes()
 
     def free_files(self) -> int | None:
         """Return how many more files the disk takes; None where it has no limit, or cannot be asked."""
@@ -371,7 +345,7 @@ class Originals:
 
     def room_for(self, size: int) -> bool:
         """Whether a new original of `size` bytes would be kept."""
-        return self.free_bytes() - size >= self._limits.min_free_bytes and not self._lack_of_room(size)
+        return self._room.has_place_for(size)
 
     @property
     def hangs(self) -> bool:
@@ -393,97 +367,11 @@ class Originals:
 
     def readable(self) -> bool:
         """Whether kept originals can be read, as far as a quick look tells."""
-        layout = self._layout
-        return size_of(layout.marker) is not None and all(
-            map(is_folder_readable, (layout.entries, layout.bodies))
-        )
+        return is_readable(self._layout)
 
     def writable(self) -> bool:
         """Whether a file can be made in the store."""
-        try:
-            descriptor, path = create_aside(self._layout.incoming, suffix=".part", modes=self._layout.modes)
-        except OSError:
-            return False
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-        return True
-
-    async def stat(self, progress: Progress | None = None, note: Note | None = None) -> StoreStat:
-        """Count what is kept, looking at every file, and put the running count right.
-
-        `note` is called with every entry, in a thread of the store.
-        """
-        async with self._exclusion.held("count"):
-            before = self._usage.read()
-            census = await self._counted(progress, note)
-            stat, counts = census.result()
-            await self._threads.read(self._usage.settle, counts, before=before)
-        return stat
-
-    async def purge_orphans(
-        self, progress: Progress | None = None, *, dry_run: bool = False
-    ) -> tuple[int, int]:
-        """Delete bodies that no entry names; return how many and how many bytes they had.
-
-        They are what a crash, or the end of the longest history, leaves; nobody was told that they are kept.
-
-        Raises:
-            StoreUnreadable: an entry could not be read, so nothing was deleted.
-            StoreUnwritable: the disk refused.
-        """
-        census = await self._counted(progress, None)
-        if dry_run:
-            stat, _ = census.result()
-            return stat.orphans, stat.orphan_bytes
-        if not census.is_sure:
-            raise StoreUnreadable("entries cannot be read, so nobody knows which bodies have no name")
-        count = freed = 0
-        for sha256 in census.orphans:
-            async with self._exclusion.bodies((sha256,)):
-                size = await self._threads.write(self._keeper.delete_orphan, sha256)
-            if size is not None:
-                await self._threads.read(self._usage.add, Counts(-size, bodies=-1))
-                count, freed = count + 1, freed + size
-        return count, freed
-
-    async def verify(self, progress: Progress | None = None) -> VerifyReport:
-        """Compare everything kept with its digest; changes nothing."""
-        verification = await self._threads.read(Verification, self._layout)
-        for number, step in enumerate(verification.steps(), start=1):
-            await self._threads.read(step)
-            if progress:
-                progress(number, max(number, verification.total))
-        return verification.report
-
-    async def backup(self, target: Path, progress: Progress | None = None) -> BackupReport:
-        """Bring the copy of this store in `target` up to date, making it when there is none; see `backup.py`.
-
-        Raises:
-            StoreRefused: `target` holds something else, or lies in this store, or this store in it; or nothing is
-                kept here and the copy would be emptied; or another backup to it is running.
-            StoreUnreadable, OSError: it cannot be used, or the disk refused; what came so far is whole.
-        """
-        copy = await asyncio.to_thread(copy_of, self._layout, target)
-        locks = KeyLocks(copy.root / "locks")
-        try:
-            async with locks.held_if_free("backup") as mine:
-                if not mine:
-                    raise StoreRefused(f"another backup to {target} is running")
-                backup = Backup(self._layout, copy)
-                steps = await self._threads.read(backup.steps)
-                for number, step in enumerate(steps, start=1):
-                    await self._threads.write(step)
-                    if progress:
-                        progress(number, len(steps))
-        finally:
-            locks.close()
-        return backup.report
-
-    async def still_wrong(self, report: VerifyReport) -> list[StoreFault]:
-        """Return what is wrong still of what a verification found, looking again at that alone."""
-        verification = await self._threads.read(Verification, self._layout, report)
-        return [item for item in report.wrong if await self._threads.read(verification.is_still_wrong, item)]
+        return is_writable(self._layout)
 
     async def remove_leftovers(self, *, dry_run: bool = False) -> list[Path]:
         """Remove temporary files whose owner is gone; return them."""
@@ -518,17 +406,18 @@ class Originals:
         except NotKept as error:
             log.warning("what is kept of %s stays under its former spelling: %s", url, error)
 
-    async def _counted(self, progress: Progress | None, note: Note | None) -> Census:
-        census = Census(self._layout, note)
-        bodies = await self._threads.read(shards_of, self._layout.bodies)
-        entries = await self._threads.read(shards_of, self._layout.entries)
-        steps = [*((census.take_bodies, shard) for shard in bodies)]
-        steps += [*((census.take_entries, shard) for shard in entries)]
-        for number, (step, shard) in enumerate(steps, start=1):
-            await self._threads.read(step, shard)
-            if progress:
-                progress(number, len(steps))
-        return census
+    def _note(self, name: str, identity: tuple[int, ...], *, is_entry: bool) -> None:
+        """Hear of a damaged file; who looks after the store remembers it. Blocking."""
+
+    def _note_damage(self, sha256: str, condition: Condition) -> None:
+        self._note(sha256, condition.identity, is_entry=False)
+
+    def _salvaged(self, url: str) -> Entry | None:
+        found = self._entries.salvaged(url)
+        if found is not None:
+            status = regular_status(self._layout.entry(found.key))
+            self._note(found.key, identity_of(status) if status else (), is_entry=True)
+        return found
 
     def _got_with_failure(
         self, url: str, failure_key: str | None
@@ -539,19 +428,9 @@ class Originals:
     def _looked_up(self, url: str) -> tuple[bool, Entry | None]:
         return self._blocks.contains(url), self._entry(url)
 
-    def _note_damage(self, sha256: str, condition: Condition) -> None:
-        self.scrub.note(Damage(sha256, "damaged", condition.identity))
-
-    def _salvaged(self, url: str) -> Entry | None:
-        found = self._entries.salvaged(url)
-        if found is not None:
-            status = regular_status(self._layout.entry(found.key))
-            self.scrub.note(Damage(found.key, ENTRY, identity_of(status) if status else (), found.key))
-        return found
-
     def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
         """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
-        if incoming is not None and (reason := self._lack_of_room(incoming.size)):
+        if incoming is not None and (reason := self._room.lack(incoming.size)):
             raise StoreFull(reason)
         self._require_welcome(entry.source, stamp)
         done = self._keeper.update(entry) if incoming is None else self._kept(entry, incoming)
@@ -568,21 +447,6 @@ class Originals:
             incoming.settle(self._layout.body(entry.body_sha256))
         return done
 
-    def _has_room_for(self, size: int) -> bool:
-        return not self._lack_of_room(size)
-
-    def _lack_of_room(self, size: int) -> str:
-        """Return why a body that lies on this disk already is not kept; empty when there is room."""
-        files = self.free_files()
-        if self.free_bytes() < self._limits.min_free_bytes:
-            return "store.min_free is reached"
-        if files is not None and files < MIN_FREE_FILES:
-            return "the disk takes no more files: it is out of inodes"
-        return "" if self._within_budget(size) else "store.originals_max_bytes is reached"
-
-    def _within_budget(self, size: int) -> bool:
-        return self._limits.max_bytes is None or self.kept_bytes() + size <= self._limits.max_bytes
-
     def _require_welcome(self, url: str, stamp: int | None) -> None:
         if self._blocks.contains(url):
             raise SourceBlocked(f"{url} was blocked by a purge")
@@ -593,33 +457,6 @@ class Originals:
         names = (path.stem for path in sorted((self._layout.entries / shard).glob("*.json")))
         found = (self._entries.entry(key) for key in names if is_digest(key) and key[:2] == shard)
         return [entry for entry in found if entry is not None]
-
-    def _count_is_right(self) -> bool:
-        if not self._usage.trusted() and not shards_of(self._layout.entries, self._layout.bodies):
-            self._usage.settle(Counts(), before=self._usage.read())
-        return self._usage.trusted()
-
-    async def _count_anew(self) -> None:
-        # What is kept while this runs may be counted twice: too much, never too little.
-        try:
-            async with self.locks.hold("count"):
-                if self._usage.trusted():
-                    return
-                before, counts = self._usage.read(), Counts()
-                for shard in await self._threads.read(shards_of, self._layout.entries, self._layout.bodies):
-                    counts += await self._threads.read(count_shard, self._layout, shard)
-                await self._threads.read(self._usage.settle, counts, before=before)
-        except (CacheError, OSError) as error:
-            log.warning("what is kept could not be counted: %s", error)
-
-
-def free_files(folder: Path) -> int | None:
-    """Return how many more files the disk of a folder takes; None where it has no limit, or cannot be asked."""
-    try:
-        status = os.statvfs(folder)
-    except OSError:
-        return None
-    return status.f_favail if status.f_files else None
 
 
 def _opened(path: str, flags: int) -> int:

@@ -1,0 +1,173 @@
+"""Originals: the durable tier with those who look after it. Runs on the event loop, files in threads.
+
+`cache.originals.keeping` keeps, reads and purges originals. This adds counting, comparing with digests, copying and
+scrubbing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from cache.across.file_locks import KeyLocks
+from cache.base.errors import CacheError, StoreRefused, StoreUnreadable
+from cache.base.layout import Layout
+from cache.base.shards import shards_of
+from cache.originals.incoming import Incoming
+from cache.originals.keeper import Gone, Purged
+from cache.originals.keeping import OriginalFiles
+from cache.originals.roomleft import MIN_FREE_FILES, KeepingLimits, free_files
+from cache.originals.usage import Counts
+from cache.upkeep.backup import Backup, BackupReport, copy_of
+from cache.upkeep.census import Census, Note, StoreStat, count_shard
+from cache.upkeep.scrub import ENTRY, Damage, Scrub
+from cache.upkeep.verify import Progress, StoreFault, Verification, VerifyReport
+
+__all__ = [
+    "MIN_FREE_FILES",
+    "Gone",
+    "Incoming",
+    "Originals",
+    "Purged",
+    "StoreStat",
+    "VerifyReport",
+    "free_files",
+]
+
+log = logging.getLogger(__name__)
+
+
+class Originals(OriginalFiles):
+    """The originals kept in a folder, and what is to be known about all of them."""
+
+    def __init__(
+        self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
+    ) -> None:
+        super().__init__(layout, limits, now=now, look=look)
+        self._counting: asyncio.Task[None] | None = None
+        self.scrub = Scrub(layout, self._durable, self._threads, self.locks)
+
+    async def close(self) -> None:
+        """Wait for what is being written, then release everything."""
+        if self._counting is not None:
+            self._counting.cancel()
+            await asyncio.wait((self._counting,))
+        await super().close()
+
+    async def stat(self, progress: Progress | None = None, note: Note | None = None) -> StoreStat:
+        """Count what is kept, looking at every file, and put the running count right.
+
+        `note` is called with every entry, in a thread of the store.
+        """
+        async with self._exclusion.held("count"):
+            before = self._usage.read()
+            census = await self._counted(progress, note)
+            stat, counts = census.result()
+            await self._threads.read(self._usage.settle, counts, before=before)
+        return stat
+
+    async def purge_orphans(
+        self, progress: Progress | None = None, *, dry_run: bool = False
+    ) -> tuple[int, int]:
+        """Delete bodies that no entry names; return how many and how many bytes they had.
+
+        They are what a crash, or the end of the longest history, leaves; nobody was told that they are kept.
+
+        Raises:
+            StoreUnreadable: an entry could not be read, so nothing was deleted.
+            StoreUnwritable: the disk refused.
+        """
+        census = await self._counted(progress, None)
+        if dry_run:
+            stat, _ = census.result()
+            return stat.orphans, stat.orphan_bytes
+        if not census.is_sure:
+            raise StoreUnreadable("entries cannot be read, so nobody knows which bodies have no name")
+        count = freed = 0
+        for sha256 in census.orphans:
+            async with self._exclusion.bodies((sha256,)):
+                size = await self._threads.write(self._keeper.delete_orphan, sha256)
+            if size is not None:
+                await self._threads.read(self._usage.add, Counts(-size, bodies=-1))
+                count, freed = count + 1, freed + size
+        return count, freed
+
+    async def verify(self, progress: Progress | None = None) -> VerifyReport:
+        """Compare everything kept with its digest; changes nothing."""
+        verification = await self._threads.read(Verification, self._layout)
+        for number, step in enumerate(verification.steps(), start=1):
+            await self._threads.read(step)
+            if progress:
+                progress(number, max(number, verification.total))
+        return verification.report
+
+    async def backup(self, target: Path, progress: Progress | None = None) -> BackupReport:
+        """Bring the copy of this store in `target` up to date, making it when there is none; see `backup.py`.
+
+        Raises:
+            StoreRefused: `target` holds something else, or lies in this store, or this store in it; or nothing is
+                kept here and the copy would be emptied; or another backup to it is running.
+            StoreUnreadable, OSError: it cannot be used, or the disk refused; what came so far is whole.
+        """
+        copy = await asyncio.to_thread(copy_of, self._layout, target)
+        locks = KeyLocks(copy.root / "locks")
+        try:
+            async with locks.held_if_free("backup") as mine:
+                if not mine:
+                    raise StoreRefused(f"another backup to {target} is running")
+                backup = Backup(self._layout, copy)
+                steps = await self._threads.read(backup.steps)
+                for number, step in enumerate(steps, start=1):
+                    await self._threads.write(step)
+                    if progress:
+                        progress(number, len(steps))
+        finally:
+            locks.close()
+        return backup.report
+
+    async def still_wrong(self, report: VerifyReport) -> list[StoreFault]:
+        """Return what is wrong still of what a verification found, looking again at that alone."""
+        verification = await self._threads.read(Verification, self._layout, report)
+        return [item for item in report.wrong if await self._threads.read(verification.is_still_wrong, item)]
+
+    # Inside
+
+    async def _begin(self, *, look: bool) -> None:
+        if not look and not await self._threads.read(self._count_is_right):
+            self._counting = asyncio.create_task(self._count_anew())
+
+    def _note(self, name: str, identity: tuple[int, ...], *, is_entry: bool) -> None:
+        damage = Damage(name, ENTRY, identity, name) if is_entry else Damage(name, "damaged", identity)
+        self.scrub.note(damage)
+
+    async def _counted(self, progress: Progress | None, note: Note | None) -> Census:
+        census = Census(self._layout, note)
+        bodies = await self._threads.read(shards_of, self._layout.bodies)
+        entries = await self._threads.read(shards_of, self._layout.entries)
+        steps = [*((census.take_bodies, shard) for shard in bodies)]
+        steps += [*((census.take_entries, shard) for shard in entries)]
+        for number, (step, shard) in enumerate(steps, start=1):
+            await self._threads.read(step, shard)
+            if progress:
+                progress(number, len(steps))
+        return census
+
+    def _count_is_right(self) -> bool:
+        if not self._usage.trusted() and not shards_of(self._layout.entries, self._layout.bodies):
+            self._usage.settle(Counts(), before=self._usage.read())
+        return self._usage.trusted()
+
+    async def _count_anew(self) -> None:
+        # What is kept while this runs may be counted twice: too much, never too little.
+        try:
+            async with self.locks.hold("count"):
+                if self._usage.trusted():
+                    return
+                before, counts = self._usage.read(), Counts()
+                for shard in await self._threads.read(shards_of, self._layout.entries, self._layout.bodies):
+                    counts += await self._threads.read(count_shard, self._layout, shard)
+                await self._threads.read(self._usage.settle, counts, before=before)
+        except (CacheError, OSError) as error:
+            log.warning("what is kept could not be counted: %s", error)
