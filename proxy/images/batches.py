@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from proxy.errors import QueueFull, RenderTimeout, TooManyPixels
+from proxy.images.formats import OUTPUTS
 from proxy.images.jobs import Inspection, Job, Wish
 from proxy.images.resolved import Resolved
 from proxy.images.workers import RenderPool
 
-_EFFORT = {"avif": 4, "webp": 2}
-"""What a pixel costs in an output format, roughly; 1 in the others."""
 _UNKNOWN_SIDE_PX = 2000
 
 
@@ -40,7 +39,11 @@ def deal(wishes: Sequence[Wish], hands: int) -> list[tuple[Wish, ...]]:
 
 def _cost(wish: Wish) -> int:
     sides = [side for side in (wish.resolved.width, wish.resolved.height) if side] or [_UNKNOWN_SIDE_PX]
-    return round(sides[0] * sides[-1] * wish.resolved.dpr**2) * _EFFORT.get(wish.acceptable[0], 1)
+    return round(sides[0] * sides[-1] * wish.resolved.dpr**2) * _effort(wish.acceptable[0])
+
+
+def _effort(name: str) -> int:
+    return OUTPUTS[name].effort if name in OUTPUTS else 1
 
 
 @dataclass(slots=True)

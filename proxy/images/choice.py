@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.images.formats import UNTOUCHED, PictureFacts
+from proxy.images.formats import JSON, OUTPUTS, UNTOUCHED, PictureFacts
 
 FALLBACK = "fallback"
 """What every browser takes: JPEG, PNG or GIF, whichever suits the picture."""
@@ -26,11 +26,10 @@ ANYWAY = "anyway"
 """JPEG or PNG, for clients that accept neither."""
 ORIGINAL = "original"
 """The name of the original's own bytes among the answers of a transform that changes no pixels."""
-MOVING = frozenset({"webp", "gif"})
+MOVING = frozenset(name for name, written in OUTPUTS.items() if written.moves)
 """Formats that animations are written in."""
-LOSSLESS_SOURCES = frozenset({"png", "gif", "bmp", "tiff", "ico", "svg"})
 
-_FOUND = frozenset({"avif", "webp", "json", ORIGINAL, *PLAIN})
+_FOUND = frozenset({*OUTPUTS, JSON, ORIGINAL})
 _FOR_PHOTOS = ("jpeg", "png", "gif")
 _FOR_TRANSPARENCY = ("png", "jpeg", "gif")
 _FOR_DRAWINGS = ("png", "gif", "jpeg")

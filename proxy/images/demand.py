@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proxy.images.formats import BY_NAME, OUTPUTS
+
 Size = tuple[int, int]
 
 # Pillow keeps one byte a pixel in these modes, and four in all others.
@@ -17,9 +19,6 @@ _ALPHA_COPIES = 8
 """Of a picture with transparency: straight from a palette or LA, and multiplied for the filters."""
 _DRAWN = 64
 """Of an SVG: canvas, PNG, picture, and some layers of the size of the canvas."""
-_WHOLE = {"avif": 16, "gif": 10, "tiff": 6, "webp": 17}
-"""Formats whose libraries hold the picture more than once, whatever the mode: planes, canvases, rows."""
-_WHOLE_LIBVIPS = {"avif": 20, "webp": 12}
 _CANVASES = 8
 """Of a WebP: Pillow opens each as an animation, for which libwebp takes two canvases at once."""
 _STRIPS = 2
@@ -31,7 +30,8 @@ _LEFT = 16
 """Of what is left for resampling: the pixels, and libvips' or Pillow's intermediate picture."""
 _WORKED = 12
 """Of a result: resized, filtered, turned."""
-_ENCODED = {"avif": 42, "webp": 20, "gif": 12, "jpeg": 6, "png": 6, "json": 12}
+_DESCRIBED = 12
+"""Of a result that is described instead of encoded."""
 _TRIED = 40
 """Of a result whose quality is found by trying: two pictures compared in floating point."""
 _MOVING = 12
@@ -39,7 +39,7 @@ _MOVING = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExpectedResult:
     """A result: its size in pixels after dpr, the formats that are tried, the number of frames.
 
     tried: `quality=auto`.
@@ -58,7 +58,8 @@ def pixels(size: Size) -> int:
 
 def pillow_bytes_per_pixel(picture_format: str, mode: str, *, transparent: bool) -> int:
     """Return what Pillow takes to decode a picture to `mode` and to make it plain."""
-    per_pixel = _WHOLE.get(picture_format, 1 if mode in _ONE_BYTE_MODES else 4)
+    # Some libraries hold the picture more than once, whatever the mode: planes, canvases, rows.
+    per_pixel = BY_NAME[picture_format].pillow_bytes_per_pixel or (1 if mode in _ONE_BYTE_MODES else 4)
     if transparent:
         return per_pixel + _ALPHA_COPIES
     return per_pixel if mode in {"L", "RGB"} else per_pixel + 4
@@ -72,7 +73,10 @@ def pillow(per_pixel: int, *, decoded: Size, left: Size, frames: int) -> int:
 def libvips(picture_format: str, *, decoded: Size, left: Size, transparent: bool) -> int:
     """Return what libvips takes to decode a still, and what resampling needs besides."""
     per_pixel_left = _LEFT + (_ALPHA_COPIES if transparent else 0)
-    return pixels(decoded) * _WHOLE_LIBVIPS.get(picture_format, _STRIPS) + pixels(left) * per_pixel_left
+    return (
+        pixels(decoded) * (BY_NAME[picture_format].libvips_bytes_per_pixel or _STRIPS)
+        + pixels(left) * per_pixel_left
+    )
 
 
 def coefficients(full: Size, samples_per_pixel: float) -> int:
@@ -90,13 +94,16 @@ def drawing(size: Size) -> int:
     return pixels(size) * _DRAWN
 
 
-def results(wanted: list[Wanted]) -> int:
+def results(wanted: list[ExpectedResult]) -> int:
     """Return what it takes to make and encode these, one after the other, from what was decoded."""
     if not wanted:
         return 0
     held = sum(pixels(one.size) * (4 if one.frames == 1 else _MOVING * one.frames) for one in wanted)
     return held + max(
-        pixels(one.size)
-        * (max(_WORKED, *(_ENCODED[name] for name in one.formats)) + (_TRIED if one.tried else 0))
+        pixels(one.size) * (max(_WORKED, *map(_encoding, one.formats)) + (_TRIED if one.tried else 0))
         for one in wanted
     )
+
+
+def _encoding(name: str) -> int:
+    return OUTPUTS[name].encoder_bytes_per_pixel if name in OUTPUTS else _DESCRIBED

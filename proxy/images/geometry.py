@@ -22,12 +22,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from proxy.errors import InvalidTransform
-
-if TYPE_CHECKING:
-    from proxy.images.resolved import Resolved
+from proxy.images.wanted import Wanted
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -89,7 +86,7 @@ def focus_of(gravity: str) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def asked_area(wanted: Resolved) -> tuple[int | None, int | None]:
+def asked_area(wanted: Wanted) -> tuple[int | None, int | None]:
     """Return the asked width and height in device pixels."""
     return _times(wanted.width, wanted.dpr), _times(wanted.height, wanted.dpr)
 
@@ -98,7 +95,7 @@ def _times(side: int | None, dpr: float) -> int | None:
     return None if side is None else max(1, round(side * dpr))
 
 
-def require_within(wanted: Resolved, limits: Limits) -> None:
+def require_within(wanted: Wanted, limits: Limits) -> None:
     """Refuse a wish for more than `limits`.
 
     Raises:
@@ -116,7 +113,7 @@ def require_within(wanted: Resolved, limits: Limits) -> None:
         )
 
 
-def make_plan(natural: Size, wanted: Resolved, *, limits: Limits) -> Plan:
+def make_plan(natural: Size, wanted: Wanted, *, limits: Limits) -> Plan:
     """Return what resizing a picture of `natural` size means.
 
     Raises:
@@ -133,7 +130,7 @@ def make_plan(natural: Size, wanted: Resolved, *, limits: Limits) -> Plan:
     return _within(plan, limits)
 
 
-def _may_enlarge(wanted: Resolved) -> bool:
+def _may_enlarge(wanted: Wanted) -> bool:
     return wanted.upscale and wanted.fit != "scale-down" and wanted.fit not in DOWN_FITS
 
 
@@ -147,7 +144,7 @@ def _one_sided(natural: Size, width: int | None, height: int | None, *, upscale:
     return natural
 
 
-def _in_area(natural: Size, area: Size, wanted: Resolved) -> Plan:
+def _in_area(natural: Size, area: Size, wanted: Wanted) -> Plan:
     whole = (0.0, 0.0, float(natural[0]), float(natural[1]))
     if wanted.fit == "oriented":
         wanted = wanted.replaced(fit=_oriented(natural, area, upscale=wanted.upscale))
@@ -194,7 +191,7 @@ def _inside(natural: Size, area: Size, *, upscale: bool) -> Size:
     return min(area[0], _side(natural[0] * area[1] / natural[1])), area[1]
 
 
-def _cut(natural: Size, area: Size, wanted: Resolved) -> Plan:
+def _cut(natural: Size, area: Size, wanted: Wanted) -> Plan:
     smaller = natural[0] < area[0] or natural[1] < area[1]
     if smaller and not wanted.upscale:
         if wanted.fit == "crop":

@@ -5,16 +5,17 @@ Pure; runs anywhere. They change no pixels, so they are no operations.
 
 from __future__ import annotations
 
+from proxy.images.formats import JSON, OUTPUTS
 from proxy.images.options import Option, choice, flag, whole, word_for_none, word_or
 
-FORMATS = ("auto", "avif", "webp", "jpeg", "png", "gif", "json")
+_WORDS = ("auto", *OUTPUTS, JSON)
 
 
 OPTIONS = (
     Option(
         "format",
-        choice(*FORMATS, synonyms={"jpg": "jpeg"}),
-        f"one of {', '.join(FORMATS)}",
+        choice(*_WORDS, synonyms={"jpg": "jpeg"}),
+        f"one of {', '.join(_WORDS)}",
         "format of the answer; auto is negotiated with the browser, json describes the result",
         default="auto",
         short="f",

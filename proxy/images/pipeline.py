@@ -253,12 +253,12 @@ class _Rendering:
         self._tight = needs + _SLACK_BYTES > self._memory.room()
         self._memory.ask_leave(needs, self._tight)
 
-    def _wanted(self, task: _Task) -> demand.Wanted:
+    def _wanted(self, task: _Task) -> demand.ExpectedResult:
         wanted = task.wish.resolved
         plan = make_plan(self._natural(wanted), wanted, limits=self._limits)
         size = (max(plan.size[0], plan.canvas[0]), max(plan.size[1], plan.canvas[1]))
         formats = (*task.wanted.order[:1], *task.wanted.equals)
-        return demand.Wanted(size, formats, task.frames, tried=wanted.quality == "auto")
+        return demand.ExpectedResult(size, formats, task.frames, tried=wanted.quality == "auto")
 
     def _failed(self, error: PictureError) -> Inspection:
         return Inspection.failed(error, self._facts, wishes=len(self._job.wishes))

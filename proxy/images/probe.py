@@ -12,11 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.images import structure
-from proxy.images.mending import mended
+from proxy.images.formats import BY_NAME
 from proxy.images.structure import Buffer, Structure
 from proxy.prolog import RootFinder
 
 _BLOCK_BYTES = 64 * 1024
+
+
+def walked(data: Buffer, picture_format: str, *, max_frames: int) -> Structure:
+    """Return the structure of `data`; counting stops when there are more than `max_frames` frames."""
+    walk = BY_NAME[picture_format].walk
+    return walk(data, max_frames) if walk is not None else Structure(complete=False)
 
 
 @contextmanager
@@ -46,18 +52,19 @@ def looked_at(path: str | Path, picture_format: str, *, max_frames: int) -> Look
     `complete` is said of the file as it stands: an end that mending put there proves nothing.
     """
     with mapped(path) as data:
-        seen = structure.walk(data, picture_format, max_frames=max_frames)
-        body = mended(data, picture_format) if seen.blocks <= structure.MAX_BLOCKS else None
+        seen = walked(data, picture_format, max_frames=max_frames)
+        mend = BY_NAME[picture_format].mend if seen.blocks <= structure.MAX_BLOCKS else None
+        body = mend(data) if mend is not None else None
         if body is None:
             return Looked(str(path), seen)
-        now = structure.walk(body, picture_format, max_frames=max_frames)
+        now = walked(body, picture_format, max_frames=max_frames)
         return Looked(body, replace(now, complete=seen.complete))
 
 
 def structure_of(path: str | Path, picture_format: str, *, max_frames: int) -> Structure:
     """Return the structure of a file; frames are counted until just above `max_frames`."""
     with mapped(path) as data:
-        return structure.walk(data, picture_format, max_frames=max_frames)
+        return walked(data, picture_format, max_frames=max_frames)
 
 
 def root_of_file(path: str | Path) -> str:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from PIL import Image
 
-OPENED = frozenset({"AVIF", "BMP", "GIF", "ICO", "JPEG", "PNG", "TIFF", "WEBP"})
-SAVED = frozenset({"AVIF", "GIF", "JPEG", "PNG", "WEBP"})
+from proxy.images.formats import OUTPUTS, RENDERABLE, UNTOUCHED
+
+OPENED = frozenset(name.upper() for name in RENDERABLE - {UNTOUCHED})
+"""Pillow's plugins are named as our formats are; SVG has none."""
+SAVED = frozenset(name.upper() for name in OUTPUTS)
 _ALL_LOADED = 2
 
 

@@ -30,7 +30,7 @@ from proxy.images import cage, jobs
 from proxy.images.decode.choice import decoder_for
 from proxy.images.decode.pillow import prepare
 from proxy.images.encode import Result, encode
-from proxy.images.formats import PictureFacts
+from proxy.images.formats import OUTPUTS, PictureFacts
 from proxy.images.jobs import LENGTH_BYTES, Settings
 from proxy.images.pipeline import Memory, inspect
 from proxy.images.registered import register_only_ours
@@ -87,7 +87,7 @@ def _practise(decoder: str) -> None:
     with contextlib.suppress(MemoryError, OSError, ValueError):
         decoder_for(decoder)
         result = Result(frames=((Image.new("RGB", (256, 256)), 0),), plays=0, exif=b"", wanted=Resolved())
-        for output_format in ("avif", "webp", "jpeg", "png"):
+        for output_format in OUTPUTS:
             Image.open(io.BytesIO(encode(result, output_format))).load()
 
 

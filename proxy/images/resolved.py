@@ -6,11 +6,10 @@ This is what is rendered and what names a variant. `text` leaves out what change
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from proxy.images.geometry import ENLARGING_FITS
 from proxy.images.operations import OPTIONS as OPERATION_OPTIONS
@@ -18,8 +17,7 @@ from proxy.images.operations.resize import AUTO
 from proxy.images.operations.resize import OPTIONS as RESIZE_OPTIONS
 from proxy.images.options import Option, Value
 from proxy.images.output import OPTIONS as OUTPUT_OPTIONS
-
-OnError = Literal["error", "original"]
+from proxy.images.wanted import OnError, Wanted
 
 OPTIONS: dict[str, Option] = {option.name: option for option in (*OPERATION_OPTIONS, *OUTPUT_OPTIONS)}
 """Every option by its long name."""
@@ -38,37 +36,8 @@ _NOT_IN_TEXT = frozenset({"format", "onerror", "slow-connection-quality"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resolved:
-    """One value for every option; sizes in CSS pixels, before dpr.
-
-    on_error: what to answer when the picture is beyond the render limits. hinted: the options that were left to
-    the hints of a request; they hold what counts without one.
-    """
-
-    width: int | None = None
-    height: int | None = None
-    dpr: float = 1.0
-    fit: str = "scale-down"
-    upscale: bool = False
-    gravity: str = "center"
-    trim: tuple[int, ...] = ()
-    flip: str | None = None
-    rotate: int = 0
-    brightness: float = 1.0
-    contrast: float = 1.0
-    saturation: float = 1.0
-    gamma: float = 1.0
-    blur: int = 0
-    sharpen: float = 0.0
-    background: str | None = None
-    format: str = "auto"
-    quality: int | Literal["auto"] | None = None
-    metadata: str = "none"
-    anim: bool = True
-    onerror: str = "error"
-    slow_connection_quality: int | None = None
-    on_error: OnError = "error"
-    hinted: frozenset[str] = field(default=frozenset(), compare=False)
+class Resolved(Wanted):
+    """What is wanted, with the texts that URL, signature, log and variant names know it by."""
 
     # Without slots, so that what follows from the values can be kept: most transforms are never asked for it.
     @functools.cached_property
@@ -89,10 +58,6 @@ class Resolved:
         hinted = frozenset(name for name in HINTABLE if given.get(name) == AUTO)
         given = {name: value for name, value in given.items() if name not in hinted}
         return cls(**given, on_error=on_error, hinted=hinted)
-
-    def replaced(self, **changes: Any) -> Resolved:
-        """Return a copy with `changes` by attribute."""
-        return dataclasses.replace(self, **changes)
 
     @functools.cached_property
     def look(self) -> Resolved:

@@ -53,12 +53,6 @@ class Structure:
     canvas: tuple[int, int] = (0, 0)
 
 
-def walk(data: Buffer, picture_format: str, *, max_frames: int) -> Structure:
-    """Return the structure of `data`; counting stops when there are more than `max_frames` frames."""
-    walker = _WALKERS.get(picture_format)
-    return walker(data, max_frames) if walker else Structure(False)
-
-
 def _big(data: Buffer, at: int, length: int) -> int:
     return int.from_bytes(data[at : at + length], "big")
 
@@ -98,7 +92,7 @@ def jpeg_segments(data: Buffer) -> Iterator[Segment]:
             return
 
 
-def _jpeg(data: Buffer, _max_frames: int) -> Structure:
+def walk_jpeg(data: Buffer, _max_frames: int) -> Structure:
     """ITU-T T.81 §B.1: marker segments, entropy-coded data behind each SOS, EOI."""
     ended, scans, lossless, refined, blocks = False, 0, False, False, 0
     for segment in jpeg_segments(data):
@@ -163,7 +157,7 @@ def png_chunks(data: Buffer) -> Iterator[Chunk]:
         at = end
 
 
-def _png(data: Buffer, max_frames: int) -> Structure:
+def walk_png(data: Buffer, max_frames: int) -> Structure:
     """PNG third edition §11.3.6 (acTL, fcTL), §11.3.4.5 (eXIf)."""
     frames, exif, data_seen, ended, blocks = 0, b"", False, False, 0
     for chunk in png_chunks(data):
@@ -178,7 +172,7 @@ def _png(data: Buffer, max_frames: int) -> Structure:
     return Structure(data_seen and ended, max(1, frames), exif=exif, blocks=blocks)
 
 
-def _gif(data: Buffer, max_frames: int) -> Structure:
+def walk_gif(data: Buffer, max_frames: int) -> Structure:
     """GIF89a §18-27: screen descriptor, then extensions and pictures, each followed by sub-blocks, then 0x3B."""
     at = 13 + colour_table_bytes(data, 10)
     frames, right, bottom, steps = 0, 0, 0, [0]
@@ -218,7 +212,7 @@ def after_sub_blocks(data: Buffer, at: int, steps: list[int]) -> int:
     return at + 1
 
 
-def _webp(data: Buffer, max_frames: int) -> Structure:
+def walk_webp(data: Buffer, max_frames: int) -> Structure:
     """RFC 9649 §2.3-2.7: RIFF chunks, padded to even sizes; ANMF holds a frame."""
     end = _little(data, 4, 4) + 8
     frames, at = 0, 12
@@ -243,7 +237,7 @@ def _webp_canvas(data: Buffer) -> tuple[int, int]:
     return _little(data, 26, 2) & 0x3FFF, _little(data, 28, 2) & 0x3FFF
 
 
-def _boxes(data: Buffer, _max_frames: int) -> Structure:
+def walk_boxes(data: Buffer, _max_frames: int) -> Structure:
     """ISO/IEC 14496-12 §4.2: boxes up to the end of the file, with a description and data among them."""
     at = 0
     kinds: set[bytes] = set()
@@ -261,7 +255,7 @@ def _boxes(data: Buffer, _max_frames: int) -> Structure:
     return Structure(False)
 
 
-def _bmp(data: Buffer, _max_frames: int) -> Structure:
+def walk_bmp(data: Buffer, _max_frames: int) -> Structure:
     """BITMAPFILEHEADER: where the pixels begin; uncompressed ones fill rows of four-byte words."""
     offset, width, height = _little(data, 10, 4), _little(data, 18, 4), _little(data, 22, 4)
     bits, compression, size = _little(data, 28, 2), _little(data, 30, 4), _little(data, 34, 4)
@@ -275,14 +269,14 @@ def _bmp(data: Buffer, _max_frames: int) -> Structure:
     return Structure(0 < size <= len(data) - offset)
 
 
-def _ico(data: Buffer, _max_frames: int) -> Structure:
+def walk_ico(data: Buffer, _max_frames: int) -> Structure:
     """ICONDIR: every picture of the directory lies within the file."""
     count = _little(data, 4, 2)
     ends = [_little(data, at + 8, 4) + _little(data, at + 12, 4) for at in range(6, 6 + 16 * count, 16)]
     return Structure(bool(ends) and 6 + 16 * count <= len(data) and max(ends) <= len(data))
 
 
-def _tiff(data: Buffer, _max_frames: int) -> Structure:
+def walk_tiff(data: Buffer, _max_frames: int) -> Structure:
     """TIFF 6.0 §2: strips (273, 279) or tiles (324, 325) of the first directory lie within the file."""
     number = _little if data[:2] == b"II" else _big
     if number(data, 2, 2) != 42:
@@ -313,21 +307,7 @@ def _values(data: Buffer, at: int, number: Callable[[Buffer, int, int], int]) ->
         yield number(data, start + index * size, size)
 
 
-def _svg(data: Buffer, _max_frames: int) -> Structure:
+def walk_svg(data: Buffer, _max_frames: int) -> Structure:
     """The end tag of the root, whatever its prefix; without its zeros UTF-16 reads like ASCII."""
     tail = data[-_SVG_TAIL_BYTES:].replace(b"\0", b"")
     return Structure(_SVG_END.search(tail) is not None)
-
-
-_WALKERS: dict[str, Callable[[Buffer, int], Structure]] = {
-    "jpeg": _jpeg,
-    "png": _png,
-    "gif": _gif,
-    "webp": _webp,
-    "avif": _boxes,
-    "heic": _boxes,
-    "bmp": _bmp,
-    "ico": _ico,
-    "tiff": _tiff,
-    "svg": _svg,
-}

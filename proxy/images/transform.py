@@ -21,7 +21,8 @@ from urllib.parse import quote, unquote
 
 from proxy.errors import InvalidTransform
 from proxy.images.options import Option, Value, write_value
-from proxy.images.resolved import OPTIONS, OnError, Resolved
+from proxy.images.resolved import OPTIONS, Resolved
+from proxy.images.wanted import OnError
 
 __all__ = ["OPTIONS", "PresetOptions", "Resolved", "Transform", "options_table", "preset_problems"]
 

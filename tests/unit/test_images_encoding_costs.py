@@ -8,9 +8,9 @@ import pictures
 import pytest
 from PIL import Image
 
-from proxy.images import encode as encoders
-from proxy.images.drawing import SAMPLE_PIXELS, deflated_bytes, sample
 from proxy.images.encode import Result, encode
+from proxy.images.flatness import SAMPLE_PIXELS, deflated_bytes, sample
+from proxy.images.formats import webp as webp_room
 from proxy.images.png_writing import BUSY, FLAT, PHOTO, PngEffort
 from proxy.images.resolved import Resolved
 
@@ -28,13 +28,13 @@ def busy() -> Image.Image:
 def _tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note how each WebP is encoded."""
     tried: list[str] = []
-    saved = encoders._saved
+    saved = webp_room.saved
 
     def noted(picture: Image.Image, output_format: str, **options: Any) -> bytes:
         tried.append("lossless" if options.get("lossless") else "lossy")
         return saved(picture, output_format, **options)
 
-    monkeypatch.setattr(encoders, "_saved", noted)
+    monkeypatch.setattr(webp_room, "saved", noted)
     return tried
 
 
@@ -63,7 +63,7 @@ def test_drawing_between_both_is_encoded_both_ways_and_the_smaller_answers(
     picture = pictures.disc(400).resize((300, 300), Image.Resampling.LANCZOS)
     body = webp(picture)
     assert tried == ["lossy", "lossless"]
-    monkeypatch.setattr(encoders, "_LOSSLESS_BELOW_RATIO", 0)
+    monkeypatch.setattr(webp_room, "_LOSSLESS_BELOW_RATIO", 0)
     assert len(body) < len(webp(picture))
 
 

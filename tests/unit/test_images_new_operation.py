@@ -71,7 +71,7 @@ def test_three_edits_add_an_operation_everywhere(tmp_path: Path) -> None:
         operations, "OPERATIONS = (trim,", "from proxy.images.operations import toy\nOPERATIONS = (toy, trim,"
     )
     _replace(
-        images / "resolved.py", '    format: str = "auto"\n', '    toy: int = 8\n    format: str = "auto"\n'
+        images / "wanted.py", '    format: str = "auto"\n', '    toy: int = 8\n    format: str = "auto"\n'
     )
     looked = subprocess.run(
         [sys.executable, "-c", LOOK], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False

@@ -10,13 +10,11 @@ from proxy.cli.checks.finding import DoctorFinding
 from proxy.config import Config
 from proxy.errors import MirrorError
 from proxy.images.cage import WALLS
-from proxy.images.formats import sniff
+from proxy.images.formats import BY_NAME, OUTPUTS, sniff
 from proxy.images.resolved import Resolved
 from proxy.images.samples import small_picture
 from proxy.images.workers import Job, Rendered, RenderPool, Wish
 
-FORMATS = ("avif", "webp", "jpeg", "png", "gif")
-_NAMES = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG", "png": "PNG", "gif": "GIF"}
 _REINSTALL = (
     "install Pillow from its binary wheel again (pip install --force-reinstall --only-binary :all: pillow)"
 )
@@ -34,7 +32,7 @@ async def render_findings(config: Config) -> list[DoctorFinding]:
     try:
         with tempfile.TemporaryDirectory(prefix="imgmirror-doctor-") as folder:
             walls = pool.walls
-            codecs = [await _codec(pool, Path(folder), name) for name in FORMATS]
+            codecs = [await _codec(pool, Path(folder), name) for name in OUTPUTS]
     finally:
         await pool.close()
     started = DoctorFinding("ok", "render process", f"starts; {config.render.processes} in all")
@@ -55,10 +53,10 @@ async def _codec(pool: RenderPool, folder: Path, name: str) -> DoctorFinding:
     wish = Wish(Resolved(width=48, format=name), (name,))
     made = (await pool.run(Job(str(source), (wish,)))).outputs[0]
     if not isinstance(made, Rendered) or sniff(made.body) != name:
-        return DoctorFinding("care", _NAMES[name], f"cannot be written: {made}", _REINSTALL)
+        return DoctorFinding("care", BY_NAME[name].label, f"cannot be written: {made}", _REINSTALL)
     written = folder / name
     await asyncio.to_thread(written.write_bytes, made.body)
     read = await pool.run(Job(str(written), (), check=True))
     if read.verdict != "whole":
-        return DoctorFinding("care", _NAMES[name], f"cannot be read: {read.error}", _REINSTALL)
-    return DoctorFinding("ok", _NAMES[name], "can be written and read")
+        return DoctorFinding("care", BY_NAME[name].label, f"cannot be read: {read.error}", _REINSTALL)
+    return DoctorFinding("ok", BY_NAME[name].label, "can be written and read")

@@ -31,7 +31,7 @@ from proxy.images.decode.faults import guarded
 from proxy.images.decode.rows import with_all_rows
 from proxy.images.decode.screen import Screen, leaves_room
 from proxy.images.exif import orientation_of
-from proxy.images.formats import PictureFacts
+from proxy.images.formats import BY_NAME, PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.mending.png import MAX_PROFILE_BYTES
 from proxy.images.packed import HandsOver
@@ -155,7 +155,7 @@ class PillowOpened:
     def _read_facts(self, structure: Structure) -> PictureFacts:
         image = self._image
         width, height = self._upright(image.size)
-        moving = self._format in {"gif", "webp", "avif", "png"}
+        moving = BY_NAME[self._format].moves
         frames = max(structure.frames, _moving_frames(image)) if moving else 1
         return PictureFacts(
             format=self._format,

@@ -1,49 +1,24 @@
 """The operations on pixels, in the order in which they are done. Pure; runs in a render process.
 
 A new operation takes three edits: its file (`OPTIONS` and `apply`), its name in `OPERATIONS` below, and its fields in
-`proxy.images.resolved.Resolved`; see docs/architecture.md.
+`proxy.images.wanted.Wanted`; see docs/architecture.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from proxy.images.geometry import Limits, Size
 from proxy.images.operations import adjust, background, focus, orient, resize, trim
+from proxy.images.operations.scene import Scene
 from proxy.images.options import Option
-from proxy.images.resampling import Resample, by_pillow
+from proxy.images.wanted import Wanted
 
-if TYPE_CHECKING:
-    from proxy.images.resolved import Resolved
+__all__ = ["OPERATIONS", "OPTIONS", "Scene", "settled", "transformed"]
 
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What a step may know besides the picture: the original's upright size, the limits of results, and how to
-    resample.
-    """
-
-    original: Size
-    limits: Limits
-    resample: Resample = by_pillow
-
-    def natural_size(self, picture: Image.Image, wanted: Resolved) -> Size:
-        """Return the size that `picture` stands for, before resizing.
-
-        A picture may have been decoded smaller than it is. One that is trimmed never is.
-        """
-        if wanted.trim:
-            return picture.size
-        width, height = self.original
-        return (height, width) if wanted.rotate in {90, 270} else (width, height)
-
-
-Step = Callable[[Image.Image, "Resolved", Scene], Image.Image]
-Settling = Callable[[Image.Image, "Resolved", Scene], "Resolved"]
+Step = Callable[[Image.Image, Wanted, Scene], Image.Image]
+Settling = Callable[[Image.Image, Wanted, Scene], Wanted]
 
 OPERATIONS = (trim, orient, resize, adjust, focus, background)
 STEPS: tuple[Step, ...] = tuple(operation.apply for operation in OPERATIONS)
@@ -55,7 +30,7 @@ OPTIONS: tuple[Option, ...] = tuple(
 )
 
 
-def settled(picture: Image.Image, wanted: Resolved, scene: Scene) -> Resolved:
+def settled(picture: Image.Image, wanted: Wanted, scene: Scene) -> Wanted:
     """Return `wanted` with everything that depends on the pixels decided by `picture`, the first frame."""
     wanted = trim.settle(picture, wanted, scene)
     if wanted.gravity != "auto":
@@ -64,7 +39,7 @@ def settled(picture: Image.Image, wanted: Resolved, scene: Scene) -> Resolved:
     return resize.settle(turned, wanted, scene)
 
 
-def transformed(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
+def transformed(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
     """Return `picture` after all steps; `wanted` must be settled."""
     for step in STEPS:
         picture = step(picture, wanted, scene)

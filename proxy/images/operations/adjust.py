@@ -6,15 +6,12 @@ As with Cloudflare, 0 is ignored, but for saturation, where it means grey. Trans
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageEnhance
 
+from proxy.images.operations.scene import Scene
 from proxy.images.options import Option, decimal
-
-if TYPE_CHECKING:
-    from proxy.images.operations import Scene
-    from proxy.images.resolved import Resolved
+from proxy.images.wanted import Wanted
 
 _RANGE = "a number from 0 to 10 ({} nothing)"
 
@@ -39,7 +36,7 @@ OPTIONS = (
 )
 
 
-def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
+def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
     """Return `picture` with its tones changed."""
     steps = [step for step in _steps(wanted) if step is not None]
     if not steps:
@@ -54,7 +51,7 @@ def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
     return colours
 
 
-def _steps(wanted: Resolved) -> list[Callable[[Image.Image], Image.Image] | None]:
+def _steps(wanted: Wanted) -> list[Callable[[Image.Image], Image.Image] | None]:
     return [
         _enhanced(ImageEnhance.Brightness, wanted.brightness),
         _contrast(wanted.contrast),

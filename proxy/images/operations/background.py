@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageColor
 
+from proxy.images.operations.scene import Scene
 from proxy.images.options import Option, Value
-
-if TYPE_CHECKING:
-    from proxy.images.operations import Scene
-    from proxy.images.resolved import Resolved
+from proxy.images.wanted import Wanted
 
 Colour = tuple[int, int, int, int]
 
@@ -70,7 +67,7 @@ def fill_colour(background: str | None) -> Colour:
     return WHITE if background is None else colour_of(background)
 
 
-def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
+def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
     """Return `picture` on its background; without one, or without transparency, unchanged."""
     if wanted.background is None or picture.mode != "RGBA":
         return picture

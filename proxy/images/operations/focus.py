@@ -5,15 +5,11 @@ Runs in a render process. Transparent pixels do not bleed their hidden colour in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PIL import Image, ImageFilter
 
+from proxy.images.operations.scene import Scene
 from proxy.images.options import Option, decimal, whole
-
-if TYPE_CHECKING:
-    from proxy.images.operations import Scene
-    from proxy.images.resolved import Resolved
+from proxy.images.wanted import Wanted
 
 _SHARPEN_RADIUS_PX = 1.0
 _SHARPEN_PERCENT = 50
@@ -31,7 +27,7 @@ OPTIONS = (
 )
 
 
-def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
+def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
     """Return `picture` sharpened, then blurred."""
     if wanted.sharpen:
         picture = _sharpened(picture, round(wanted.sharpen * _SHARPEN_PERCENT))

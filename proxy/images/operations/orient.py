@@ -5,15 +5,11 @@ Runs in a render process. The flip is done first, as Cloudflare documents it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PIL import Image
 
+from proxy.images.operations.scene import Scene
 from proxy.images.options import Option, Value, choice, whole
-
-if TYPE_CHECKING:
-    from proxy.images.operations import Scene
-    from proxy.images.resolved import Resolved
+from proxy.images.wanted import Wanted
 
 _CLOCKWISE = {
     90: Image.Transpose.ROTATE_270,
@@ -37,7 +33,7 @@ OPTIONS = (
 )
 
 
-def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
+def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
     """Return `picture` mirrored and turned."""
     if wanted.flip and "h" in wanted.flip:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

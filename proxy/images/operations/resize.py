@@ -6,20 +6,16 @@ The arithmetic stands in `geometry`; here a plan becomes pixels: crop and resamp
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from proxy.images.geometry import FITS, SIDES, focus_of, make_plan
+from proxy.images.geometry import FITS, SIDES, Plan, focus_of, make_plan
 from proxy.images.operations import attention
 from proxy.images.operations.background import fill_colour
+from proxy.images.operations.scene import Scene
 from proxy.images.options import Option, Value, choice, decimal, flag, whole, word_for_none, word_or
-
-if TYPE_CHECKING:
-    from proxy.images.geometry import Plan
-    from proxy.images.operations import Scene
-    from proxy.images.resampling import Resample
-    from proxy.images.resolved import Resolved
+from proxy.images.resampling import Resample
+from proxy.images.wanted import Wanted
 
 AUTO = "auto"
 """What width and dpr say to be filled in from the hints of a request; see `proxy.images.resolved`."""
@@ -93,7 +89,7 @@ OPTIONS = (
 )
 
 
-def settle(picture: Image.Image, wanted: Resolved, scene: Scene) -> Resolved:
+def settle(picture: Image.Image, wanted: Wanted, scene: Scene) -> Wanted:
     """Replace gravity=auto by the point that keeps in sight what draws attention in `picture`."""
     if wanted.gravity != "auto":
         return wanted
@@ -103,7 +99,7 @@ def settle(picture: Image.Image, wanted: Resolved, scene: Scene) -> Resolved:
     return wanted.replaced(gravity=f"{_short(x)}x{_short(y)}")
 
 
-def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
+def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
     """Return `picture` cut, resampled and put on its canvas."""
     natural = scene.natural_size(picture, wanted)
     plan = make_plan(natural, wanted, limits=scene.limits)
@@ -129,7 +125,7 @@ def _resampled(
     return resample(picture, plan.size, box)
 
 
-def _on_canvas(picture: Image.Image, plan: Plan, wanted: Resolved) -> Image.Image:
+def _on_canvas(picture: Image.Image, plan: Plan, wanted: Wanted) -> Image.Image:
     colour = fill_colour(wanted.background)
     mode = "RGBA" if picture.mode == "RGBA" or colour[3] < 255 else "RGB"
     canvas = Image.new(mode, plan.canvas, colour if mode == "RGBA" else colour[:3])

@@ -5,15 +5,11 @@ It works on pixels of the original, before everything else; so a picture to be t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PIL import Image, ImageChops
 
+from proxy.images.operations.scene import Scene
 from proxy.images.options import Option, Value, write_value
-
-if TYPE_CHECKING:
-    from proxy.images.operations import Scene
-    from proxy.images.resolved import Resolved
+from proxy.images.wanted import Wanted
 
 DEFAULT_TOLERANCE = 10
 _MAX_BORDER_PX = 32767
@@ -53,7 +49,7 @@ OPTIONS = (
 )
 
 
-def settle(picture: Image.Image, wanted: Resolved, scene: Scene) -> Resolved:
+def settle(picture: Image.Image, wanted: Wanted, scene: Scene) -> Wanted:
     """Replace a tolerance by the borders that it means in `picture`, so that all frames lose the same."""
     if len(wanted.trim) != 1:
         return wanted
@@ -64,7 +60,7 @@ def settle(picture: Image.Image, wanted: Resolved, scene: Scene) -> Resolved:
     return wanted.replaced(trim=(top, picture.width - right, picture.height - bottom, left))
 
 
-def apply(picture: Image.Image, wanted: Resolved, scene: Scene) -> Image.Image:
+def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
     """Return `picture` without its border; at least one pixel stays."""
     if len(wanted.trim) != 4 or not any(wanted.trim):
         return picture

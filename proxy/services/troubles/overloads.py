@@ -20,7 +20,7 @@ from proxy.config import RenderConfig
 from proxy.errors import InvalidTransform, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.choice import candidates, without
 from proxy.images.encode import RENDER_VERSION
-from proxy.images.formats import UNTOUCHED, PictureFacts
+from proxy.images.formats import JSON, OUTPUTS, UNTOUCHED, PictureFacts
 from proxy.images.geometry import Limits, make_plan
 from proxy.images.jobs import Inspection, Output, Rendered, Wish
 
@@ -30,7 +30,6 @@ _CLOCK_SECONDS = 3600.0
 """What was found so far in the future was found by a wrong clock."""
 
 _READING = "reading"
-_FORMATS = ("avif", "webp", "jpeg", "png", "gif", "json")
 _KINDS: dict[str, type[PictureError]] = {"time": RenderTimeout, "memory": OutOfMemory}
 
 
@@ -104,7 +103,7 @@ class Overloads:
 
     async def look(self, sha256: str) -> Known:
         """Return what is remembered of a body."""
-        steps = (_READING, *_FORMATS)
+        steps = (_READING, *OUTPUTS, JSON)
         records = await self._failures.get_all([self._key(sha256, step) for step in steps])
         now = self._now()
         found = {

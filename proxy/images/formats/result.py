@@ -1,0 +1,44 @@
+"""What is to be encoded. Pure; runs in render processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from proxy.images.png_writing import WritePng
+from proxy.images.wanted import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is to be encoded. frames: (picture, milliseconds); more than one only for formats that move.
+
+    drawing: formats that can do without loss try that too. write_png: a quicker way than Pillow's, if there is one.
+    """
+
+    frames: tuple[tuple[Image.Image, int], ...]
+    plays: int
+    exif: bytes
+    wanted: Wanted
+    drawing: bool = False
+    write_png: WritePng | None = None
+
+    @property
+    def picture(self) -> Image.Image:
+        """The first frame."""
+        return self.frames[0][0]
+
+    def quality(self, usual: int) -> int:
+        """The quality for a lossy format. What is to be found by trying is settled before (`proxy.images.encode`)."""
+        asked = self.wanted.quality
+        return asked if isinstance(asked, int) else usual
+
+    @property
+    def first(self) -> Result:
+        """The first frame alone."""
+        return self if len(self.frames) == 1 else replace(self, frames=self.frames[:1])
+
+    def still(self, quality: int) -> Result:
+        """The first frame alone, at one quality."""
+        return replace(self.first, wanted=self.wanted.replaced(quality=quality))

@@ -1,0 +1,32 @@
+"""What an operation may know besides the picture and what is wanted of it. Pure; runs in render processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from proxy.images.geometry import Limits, Size
+from proxy.images.resampling import Resample, by_pillow
+from proxy.images.wanted import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a step may know besides the picture: the original's upright size, the limits of results, and how to
+    resample.
+    """
+
+    original: Size
+    limits: Limits
+    resample: Resample = by_pillow
+
+    def natural_size(self, picture: Image.Image, wanted: Wanted) -> Size:
+        """Return the size that `picture` stands for, before resizing.
+
+        A picture may have been decoded smaller than it is. One that is trimmed never is.
+        """
+        if wanted.trim:
+            return picture.size
+        width, height = self.original
+        return (height, width) if wanted.rotate in {90, 270} else (width, height)
