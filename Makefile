@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types audit package bench bench-images bench-crowd bench-slow-readers bench-million bench-articles kill lock clean
+.PHONY: help run demo test check lint types audit package bench bench-cold bench-images bench-crowd bench-slow-readers bench-million bench-articles kill lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,8 +44,11 @@ cache-tests: $(VENV)/.installed-dev ## the public HTTP cache test suite against 
 bench: $(VENV)/.installed-dev ## hits, cold thumbnails and warm pictures per second
 	$(BIN)/python benchmarks/service.py
 
-bench-images: $(VENV)/.installed-dev ## cold thumbnails beside thumbor, ipx, nginx (ARGS="--install --photos FOLDER")
+bench-images: $(VENV)/.installed-dev ## cold thumbnails beside peers (ARGS="--install --photos FOLDER --imgproxy FILE --imagor FILE --oximg FILE")
 	$(BIN)/python benchmarks/images.py $(ARGS)
+
+bench-cold: $(VENV)/.installed-dev ## what a cold picture costs beside its codecs (ARGS="CHECKOUT CHECKOUT --jobs chart-webp")
+	$(BIN)/python benchmarks/cold.py $(ARGS)
 
 bench-crowd: $(VENV)/.installed-dev ## a thousand clients on one cold picture whose origin stalls
 	$(BIN)/python benchmarks/crowd.py $(ARGS)

@@ -16,7 +16,7 @@ from cache.base.entry import Entry
 from cache.originals.durable_tier import Originals
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Purged
-from cache.variants.bounded_tier import Variants, VariantsStat
+from cache.variants.bounded_tier import FoundVariant, VariantFile, Variants, VariantsStat
 
 
 class OriginalStore(Protocol):
@@ -46,6 +46,15 @@ class VariantStore(Protocol):
 
     async def get(self, key: str) -> bytes | None:
         """Return the bytes of a variant."""
+
+    async def find(self, key: str) -> FoundVariant | None:
+        """Return the bytes of a variant, and the file where they lie."""
+
+    def read_at_hand(self, file: VariantFile) -> bytes | None:
+        """Return the bytes of a file that was found before, when that takes no wait."""
+
+    def is_at_hand(self, file: VariantFile) -> bool:
+        """Tell whether a file that was found before is still as it was, when that takes no wait."""
 
     async def put(self, key: str, body: bytes, *, tag: str) -> bool:
         """Keep a variant as long as there is room."""

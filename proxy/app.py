@@ -142,7 +142,7 @@ async def open_stores(
         kept.elsewhere = elsewhere
         stack.push_async_callback(kept.close)
         variants = await VariantsStore.open(
-            store.variants_path, max_bytes=store.variants_max_bytes, look=look
+            store.variants_path, max_bytes=store.variants_max_bytes, look=look, modes=modes_of(config)
         )
         stack.push_async_callback(variants.close)
         yield kept, variants, kept.articles

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -25,6 +26,11 @@ settings.register_profile("deep", deadline=None, max_examples=3000)
 if "CI" not in os.environ:
     settings.load_profile("local")
 
+
+# Where the environment forbids bytecode, each of the thousand interpreters that the tests start would compile
+# everything again, which takes as long as everything else it does.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 _DATE = re.compile(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT|\d{10}\.\d+")
 

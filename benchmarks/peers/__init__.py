@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,15 +58,18 @@ class Peer:
     formats: frozenset[str] = frozenset(EXTENSIONS)
     converts: bool = True
     environment: Callable[[Launch], dict[str, str]] = field(default=lambda _launch: {})
+    folder: Path = ROOT
+    """Working directory of the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A peer that answers."""
+    """A peer that answers. scratch: the folder that it was given."""
 
     peer: Peer
     port: int
     pid: int
+    scratch: Path
 
 
 def free_port() -> int:
@@ -77,8 +80,10 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(peer: Peer, *, origin_port: int, cpus: int) -> Iterator[Running]:
-    """Run `peer` until the block ends.
+def running(
+    peer: Peer, *, origin_port: int, cpus: int, environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """Run `peer`, with `environment` over its own, until the block ends.
 
     Raises:
         Missing: it does not listen in time, or ends at once.
@@ -93,14 +98,14 @@ def running(peer: Peer, *, origin_port: int, cpus: int) -> Iterator[Running]:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **peer.environment(launch)},
-                cwd=ROOT,
+                env={**os.environ, **peer.environment(launch), **(environment or {})},
+                cwd=peer.folder,
             )
         try:
             if not _listens(process, launch.port):
                 tail = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
                 raise Missing(f"did not start: {' '.join(tail) or 'it said nothing'}")
-            yield Running(peer, launch.port, process.pid)
+            yield Running(peer, launch.port, process.pid, scratch)
         finally:
             # Some leave their own children behind.
             children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []

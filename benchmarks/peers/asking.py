@@ -90,14 +90,15 @@ def in_whole_passes(
     return question
 
 
-def wrong_sizes(bodies: Sequence[bytes], *, output_format: str, side: int) -> list[str]:
-    """Return what is wrong with answers that ought to be of `output_format` and fit a square of `side` px."""
+def wrong_sizes(bodies: Sequence[bytes], *, output_format: str, box: tuple[int, int]) -> list[str]:
+    """Return what is wrong with answers that ought to be of `output_format` and fit `box`, touching two sides of it."""
     wrong = []
     for number, body in enumerate(bodies):
         with Image.open(io.BytesIO(body)) as picture:
             if (picture.format or "").lower() != output_format:
                 wrong.append(f"picture {number} is {picture.format}, not {output_format}")
+            left = [room - side for room, side in zip(box, picture.size, strict=True)]
             # Some peers round the longer side down.
-            if not side - 1 <= max(picture.size) <= side:
-                wrong.append(f"picture {number} is {picture.width}x{picture.height}, longest side not {side}")
+            if min(left) not in (0, 1):
+                wrong.append(f"picture {number} is {picture.width}x{picture.height}, does not fit {box}")
     return wrong

@@ -16,26 +16,33 @@ NAMES = {
     "ssimulacra2": "SSIMULACRA2",
     "ssimulacra2-command": "SSIMULACRA2",
     "ssim": "SSIM x 100 (no SSIMULACRA2 found)",
+    "ms-ssim": "MS-SSIM dB",
 }
+SECOND = "ms-ssim"
+"""AVIF is tuned for SSIMULACRA2 by us and by others: what looks better by that alone need not look better."""
 
 
 class Judge:
-    """Scores pictures with the best metric that is there: SSIMULACRA2, else plain SSIM."""
+    """Scores pictures with the best metric that is there (SSIMULACRA2, else plain SSIM) and with a second one."""
 
     def __init__(self, folder: Path) -> None:
         python = folder / "measure" / "bin" / "python"
         if python.exists() and _can_import(python, "ssimulacra2"):
-            self.metric, self._python = "ssimulacra2", str(python)
+            first, self._python = "ssimulacra2", str(python)
         elif shutil.which("ssimulacra2"):
-            self.metric, self._python = "ssimulacra2-command", sys.executable
+            first, self._python = "ssimulacra2-command", sys.executable
         else:
-            self.metric, self._python = "ssim", sys.executable
-        self.name = NAMES[self.metric]
+            first, self._python = "ssim", sys.executable
+        self._metrics = (first, SECOND)
+        self.names = tuple(NAMES[metric] for metric in self._metrics)
 
-    def scores(self, pairs: Sequence[tuple[Path, Path]]) -> list[float]:
-        """Return the score of each (source, result)."""
+    def scores(self, pairs: Sequence[tuple[Path, Path]]) -> dict[str, list[float]]:
+        """Return the score of each (source, result) by the name of each metric."""
+        return {NAMES[metric]: self._by(metric, pairs) for metric in self._metrics}
+
+    def _by(self, metric: str, pairs: Sequence[tuple[Path, Path]]) -> list[float]:
         done = subprocess.run(
-            [self._python, str(SCORES), self.metric],
+            [self._python, str(SCORES), metric],
             input=json.dumps([[str(source), str(result)] for source, result in pairs]),
             capture_output=True,
             text=True,

@@ -8,14 +8,19 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from peers.jobs import Job
+
 MIB = 1 << 20
+YARDSTICK = "imgproxy"
+"""Ratios are to this peer where it is there, else to the first that is not ourselves."""
 
 
 @dataclass(slots=True)
 class Measured:
-    """One peer in one format. rates: pictures per second of each turn; curve: (score, mean bytes) by quality.
+    """One peer in one job. rates: pictures per second of each turn; cpu_turns: processor seconds for each picture.
 
-    ours_at_equal_score: our mean bytes at this peer's score, as a share of its own.
+    By metric: scores at the nominal quality; curves of (score, mean bytes); ours_at_equal_score, our mean bytes at this
+    peer's score as a share of its own. steps: seconds of the bare codecs' steps for each turn.
     """
 
     peer: str
@@ -24,21 +29,18 @@ class Measured:
     asked: int = 0
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
-    score: float = 0.0
+    cpu_turns: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
-    curve: list[tuple[float, float]] = field(default_factory=list)
-    ours_at_equal_score: float | None = None
+    steps: dict[str, list[float]] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    ours_at_equal_score: dict[str, float] = field(default_factory=dict)
 
     @property
     def per_second(self) -> float:
         """The median of the turns."""
         return statistics.median(self.rates) if self.rates else 0.0
-
-    @property
-    def cpu_each(self) -> float:
-        """CPU seconds of the process tree for each answer."""
-        return self.cpu_seconds / max(1, self.answered)
 
     def percentile_ms(self, share: float) -> float:
         """Return the latency that `share` of the answers did not exceed."""
@@ -46,75 +48,96 @@ class Measured:
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000 if ordered else 0.0
 
 
-def ratio(rates: Sequence[float], others: Sequence[float]) -> float:
-    """Return the median over the rounds of one rate by the other of the same round."""
-    return statistics.median(a / b if b else 0.0 for a, b in zip(rates, others, strict=True))
+@dataclass(slots=True)
+class Together:
+    """One peer that was asked for all variants of a picture at once. rates: variants per second of each picture."""
+
+    peer: str
+    rates: list[float] = field(default_factory=list)
+    cpu_turns: list[float] = field(default_factory=list)
 
 
-def table(name: str, quality: int | None, rows: Sequence[Measured], *, metric: str) -> str:
-    """Return the table of one format; the ratio is to the first peer that is not ourselves."""
-    first = rows[min(1, len(rows) - 1)]
-    head = [
-        f"{name}{f' q{quality}' if quality else ''}",
-        *[
-            "answered",
-            "per second",
-            f"to {first.peer}",
-            "p50 ms",
-            "p99 ms",
-            "CPU s each",
-            "CPU to it",
-            "peak PSS MiB",
-        ],
-        *["mean bytes", metric, "our bytes at its score"],
-    ]
+def ratios(values: Sequence[float], others: Sequence[float]) -> str:
+    """Return the median over the turns of one value by the other of the same turn, its minimum and maximum."""
+    found = [a / b if b else 0.0 for a, b in zip(values, others, strict=True)]
+    return f"{statistics.median(found):.2f} ({min(found):.2f}–{max(found):.2f})"
+
+
+def _yardstick(peers: Sequence[str]) -> int:
+    """Return the place of the peer that ratios refer to. The bare codecs, the last of a job's rows, are none."""
+    return peers.index(YARDSTICK) if YARDSTICK in peers else min(1, len(peers) - 1)
+
+
+def table(job: Job, rows: Sequence[Measured], *, metrics: Sequence[str]) -> str:
+    """Return the table of one job: ourselves, the peers, and the bare codecs last."""
+    to = rows[_yardstick([row.peer for row in rows[:-1]])]
+    head = ["", "answered", "per second", f"to {to.peer}", "p50 ms", "p99 ms"]
+    head += ["CPU ms each", "CPU to it", "peak PSS MiB", "mean bytes"]
+    for metric in metrics:
+        head += [metric, "our bytes at it"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
-    for row in rows:
-        lines.append(
-            [
-                row.peer,
-                f"{row.answered}/{row.asked}",
-                f"{row.per_second:.1f}",
-                f"{ratio(row.rates, first.rates):.2f}",
-                f"{row.percentile_ms(0.5):.0f}",
-                f"{row.percentile_ms(0.99):.0f}",
-                f"{row.cpu_each:.4f}",
-                f"{row.cpu_each / (first.cpu_each or 1):.2f}",
-                f"{row.peak_bytes / MIB:.0f}",
-                f"{row.mean_bytes:.0f}",
-                f"{row.score:.1f}",
-                f"{row.ours_at_equal_score:.2f}" if row.ours_at_equal_score else "",
-            ]
-        )
-    return "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines += [_cells(row, to, metrics) for row in rows]
+    steps = ", ".join(f"{step} {statistics.median(s) * 1000:.2f}" for step, s in rows[-1].steps.items())
+    return f"\n{job.title}\n\n{_markdown(lines)}\n\n{rows[-1].peer}, ms: {steps}"
 
 
-def together(
-    rates: Sequence[tuple[str, list[float]]], *, widths: Sequence[int], formats: Sequence[str]
-) -> str:
+def _cells(row: Measured, to: Measured, metrics: Sequence[str]) -> list[str]:
+    cells = [
+        row.peer,
+        f"{row.answered}/{row.asked}",
+        f"{row.per_second:.1f}",
+        ratios(row.rates, to.rates),
+        f"{row.percentile_ms(0.5):.0f}" if row.latencies else "",
+        f"{row.percentile_ms(0.99):.0f}" if row.latencies else "",
+        f"{statistics.median(row.cpu_turns) * 1000:.1f}",
+        ratios(row.cpu_turns, to.cpu_turns),
+        f"{row.peak_bytes / MIB:.0f}" if row.peak_bytes else "",
+        f"{row.mean_bytes:.0f}" if row.mean_bytes else "",
+    ]
+    for metric in metrics:
+        cells.append(f"{row.scores[metric]:.1f}" if metric in row.scores else "")
+        cells.append(f"{row.ours_at_equal_score[metric]:.2f}" if metric in row.ours_at_equal_score else "")
+    return cells
+
+
+def together(rows: Sequence[Together], *, widths: Sequence[int], formats: Sequence[str]) -> str:
     """Return the table of variants per second when all of one picture are asked for at once."""
-    first = rates[min(1, len(rates) - 1)]
-    lines = [
-        f"\nWidths {', '.join(map(str, widths))} in {', '.join(formats)} of one JPEG, asked for together:\n",
-        f"| peer | variants per second | to {first[0]} |",
-        "| --- | ---: | ---: |",
-    ]
+    to = rows[_yardstick([row.peer for row in rows])]
+    head = ["", "variants per second", f"to {to.peer}", "CPU ms each", "CPU to it"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     lines += [
-        f"| {name} | {statistics.median(values):.1f} | {ratio(values, first[1]):.2f} |"
-        for name, values in rates
+        [
+            row.peer,
+            f"{statistics.median(row.rates):.1f}",
+            ratios(row.rates, to.rates),
+            f"{statistics.median(row.cpu_turns) * 1000:.1f}",
+            ratios(row.cpu_turns, to.cpu_turns),
+        ]
+        for row in rows
     ]
-    return "\n".join(lines)
+    told = f"Widths {', '.join(map(str, widths))} in {', '.join(formats)} of one JPEG, asked for together"
+    return f"\n{told}:\n\n{_markdown(lines)}"
 
 
-def as_json(tables: dict[str, list[Measured]], **about: str) -> str:
-    """Return everything but single latencies."""
-    formats = {}
-    for name, rows in tables.items():
-        formats[name] = []
-        for row in rows:
-            facts = dataclasses.asdict(row)
-            del facts["latencies"]
-            facts |= {"per_second": row.per_second, "p50_ms": row.percentile_ms(0.5)}
-            facts["p99_ms"] = row.percentile_ms(0.99)
-            formats[name].append(facts)
-    return json.dumps({**about, "formats": formats}, indent=1)
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def as_json(tables: dict[str, list[Measured]], **about: object) -> str:
+    """Return everything but single latencies; the bare codecs apart from the peers."""
+    formats = {name: [_facts(row) for row in rows[:-1]] for name, rows in tables.items()}
+    floors = {name: _facts(rows[-1]) for name, rows in tables.items()}
+    return json.dumps({**about, "formats": formats, "bare codecs": floors}, indent=1)
+
+
+def _facts(row: Measured) -> dict[str, object]:
+    facts: dict[str, object] = dataclasses.asdict(row)
+    del facts["latencies"]
+    first = next(iter(row.scores), None)
+    return facts | {
+        "per_second": row.per_second,
+        "p50_ms": row.percentile_ms(0.5),
+        "p99_ms": row.percentile_ms(0.99),
+        "score": row.scores[first] if first else 0.0,
+        "curve": row.curves.get(first, []) if first else [],
+    }

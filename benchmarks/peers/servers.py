@@ -1,7 +1,7 @@
-"""Every server we know: ourselves, thumbor, ipx (sharp), nginx image_filter, imgproxy, imagor.
+"""Every server we know: ourselves, thumbor, ipx (sharp), nginx image_filter, imgproxy, imagor, oximg.
 
-Each keeps its own defaults but for what the workload needs: all cores, the qualities asked for, no cache, and leave
-to fetch from loopback.
+Each keeps its own defaults but for what the workload needs: all cores where that is no default, the qualities asked
+for, no cache, and leave to fetch from loopback.
 """
 
 from __future__ import annotations
@@ -62,8 +62,15 @@ def _said(command: list[str], pattern: str) -> str:
     return found[1] if found else "unknown version"
 
 
-def ourselves() -> Peer:
-    """Return `imgmirror serve` of this work tree with a render process for each core."""
+def ourselves(
+    root: Path = ROOT, *, name: str = "imgmirror", program: tuple[str, ...] = ("-m", "proxy")
+) -> Peer:
+    """Return `imgmirror serve` of the work tree `root`, by its own interpreter, with a render process for each core.
+
+    program: what the interpreter runs instead; `{scratch}` in it stands for the scratch folder.
+    """
+    own = root / ".venv" / "bin" / "python"
+    python = str(own) if own.exists() else sys.executable
 
     def address(ask: Ask) -> str:
         quality = f",quality={ask.quality}" if ask.quality else ""
@@ -72,7 +79,8 @@ def ourselves() -> Peer:
         )
 
     def command(launch: Launch) -> list[str]:
-        return [sys.executable, "-m", "proxy", "serve", "--port", str(launch.port)]
+        run = [part.replace("{scratch}", str(launch.scratch)) for part in program]
+        return [python, *run, "serve", "--port", str(launch.port)]
 
     def environment(launch: Launch) -> dict[str, str]:
         return {
@@ -83,12 +91,10 @@ def ourselves() -> Peer:
             "IMGMIRROR_LOG": "error",
         }
 
-    text = (ROOT / "proxy" / "version.py").read_text(encoding="utf-8")
+    text = (root / "proxy" / "version.py").read_text(encoding="utf-8")
     found = re.search(r'"([0-9][^"]*)"', text)
-    version = (
-        f"{found[1] if found else '?'}, {_said([sys.executable, '-m', 'PIL', '--version'], r'(Pillow .*)')}"
-    )
-    return Peer("imgmirror", version, address, command, environment=environment)
+    version = f"{found[1] if found else '?'}, {_said([python, '-m', 'PIL', '--version'], r'(Pillow .*)')}"
+    return Peer(name, version, address, command, environment=environment, folder=root)
 
 
 def thumbor(folder: Path) -> Peer:
@@ -202,7 +208,6 @@ def imgproxy(executable: Path) -> Peer:
         return {
             "IMGPROXY_BIND": f"127.0.0.1:{launch.port}",
             "IMGPROXY_ALLOW_LOOPBACK_SOURCE_ADDRESSES": "true",
-            "IMGPROXY_WORKERS": str(launch.cpus),
             "IMGPROXY_LOG_LEVEL": "error",
         }
 
@@ -218,7 +223,27 @@ def imagor(executable: Path) -> Peer:
         return f"/unsafe/fit-in/{ask.width}x{ask.height}/filters:{filters}/{quote(ask.source, safe='')}"
 
     def command(launch: Launch) -> list[str]:
-        return [str(executable), "-imagor-unsafe", "-host", "127.0.0.1", "-port", str(launch.port)]
+        return [str(executable), "-imagor-unsafe", "-bind", f"127.0.0.1:{launch.port}"]
 
     version = _said([str(executable), "-version"], r"([0-9]+\.[0-9.]+)")
     return Peer("imagor", version, address, command)
+
+
+def oximg(executable: Path) -> Peer:
+    """Return the oximg that the user named. It knows one origin, and AVIF when it was built with it."""
+
+    def address(ask: Ask) -> str:
+        path = ask.source.split("://", 1)[1].split("/", 1)[1]
+        quality = f",quality={ask.quality}" if ask.quality else ""
+        return f"/image/width={ask.width},height={ask.height},format={ask.output_format}{quality}/{path}"
+
+    def environment(launch: Launch) -> dict[str, str]:
+        return {
+            "PORT": str(launch.port),
+            "OXIMG_BIND": "127.0.0.1",
+            "OXIMG_SOURCE_BASE_URL": f"http://127.0.0.1:{launch.origin_port}",
+            "OXIMG_OPTIONS_PREFIX": "/image",
+        }
+
+    version = _said([str(executable), "--version"], r"([0-9]+\.[0-9.]+)")
+    return Peer("oximg", version, address, lambda _launch: [str(executable)], environment=environment)

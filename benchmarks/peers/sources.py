@@ -1,4 +1,4 @@
-"""The photos and what is made of them: the same picture at 2040 px as JPEG, PNG, WebP and AVIF.
+"""The sources: photos of 2040 px as JPEG, PNG, WebP and AVIF, some of 4 to 16 million pixels, and charts as PNG.
 
 Photos come from a folder that the user names, else from a package of the distribution, else they are generated.
 """
@@ -6,22 +6,29 @@ Photos come from a folder that the user names, else from a package of the distri
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 from service import photo
 
 from peers import EXTENSIONS
+from peers.jobs import JOBS
 from peers.origin import MARK
 
 LONGEST_SIDE_PX = 2040
 SMALLEST_PX = 1200
 PACKAGES = ("lomiri-wallpapers-16.04", "ubuntu-wallpapers", "kodak-images")
 GENERATED = 6
+CHART_SIZE = (700, 400)
+CHARTS = 8
+LARGE_SIZES = ((2448, 1632), (3000, 2000), (3264, 2448), (4000, 3000), (4608, 3456))
+"""4, 6, 8, 12 and 16 million pixels."""
+_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
 _SETTINGS: dict[str, dict[str, int]] = {
     "jpeg": {"quality": 90},
     "png": {"compress_level": 6},
@@ -67,31 +74,82 @@ def _large(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def make(bodies: list[bytes], formats: Iterable[str], folder: Path) -> dict[str, list[Path]]:
-    """Write every photo in every format below `folder`; return the files of each format in the photos' order."""
+def make_sources(bodies: list[bytes], jobs: Iterable[str], folder: Path) -> dict[str, list[Path]]:
+    """Write what the `jobs` need below `folder`; return the files of each kind of sources, photos in their order."""
+    kinds = dict.fromkeys(JOBS[job].sources for job in jobs)
     made: dict[str, list[Path]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for name in formats:
-            (folder / name).mkdir()
-            paths = [folder / name / f"{number}.{EXTENSIONS[name]}" for number in range(len(bodies))]
-            list(pool.map(_write, bodies, paths, [name] * len(bodies)))
-            made[name] = paths
+        for kind in kinds:
+            (folder / kind).mkdir()
+            if kind == "charts":
+                made[kind] = _charts(folder / kind)
+                continue
+            extension = EXTENSIONS["jpeg" if kind == "large" else kind]
+            count = min(len(bodies), len(LARGE_SIZES)) if kind == "large" else len(bodies)
+            paths = [folder / kind / f"{number}.{extension}" for number in range(count)]
+            list(pool.map(_write, bodies, paths, [kind] * count))
+            made[kind] = paths
     return made
 
 
-def _write(body: bytes, path: Path, name: str) -> None:
-    with Image.open(BytesIO(body)) as opened:
-        opened.draft("RGB", (LONGEST_SIDE_PX, LONGEST_SIDE_PX))
-        picture = opened.convert("RGB")
-    picture.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
+def _charts(folder: Path) -> list[Path]:
+    paths = [folder / f"{number}.png" for number in range(CHARTS)]
+    for seed, path in enumerate(paths):
+        chart(seed).save(path, "PNG", compress_level=9, pnginfo=_marked_text())
+    return paths
+
+
+def chart(seed: int) -> Image.Image:
+    """Return a chart as a page shows one: white ground, grid, bars, two curves, letters with smooth edges."""
+    rng = random.Random(seed)  # noqa: S311 - a picture, not a secret
+    width, height = CHART_SIZE
+    picture = Image.new("RGB", (2 * width, 2 * height), "white")
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(26)
+    for row in range(1, 10):
+        draw.line((80, row * 80, 2 * width - 40, row * 80), fill="#dddddd", width=2)
+        draw.text((14, row * 80 - 16), f"{100 - row * 10}", fill="#444444", font=font)
+    for column in range(14):
+        left, top = 100 + column * 90, rng.randrange(120, 680)
+        draw.rectangle((left, top, left + 56, 720), fill=rng.choice(_COLOURS))
+        draw.text((left, 736), f"{2000 + column}", fill="#444444", font=font)
+    for colour in _COLOURS[:2]:
+        points = [(100 + x * 45, rng.randrange(100, 700)) for x in range(28)]
+        draw.line(points, fill=colour, width=6, joint="curve")
+    draw.text((width // 2, 20), f"Measured values, series {seed}", fill="black", font=font)
+    return picture.resize(CHART_SIZE, Image.Resampling.LANCZOS)
+
+
+def _marked_text() -> PngImagePlugin.PngInfo:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", MARK.decode("ascii"))
+    return text
+
+
+def _write(body: bytes, path: Path, kind: str) -> None:
+    picture = _large_photo(body, int(path.stem)) if kind == "large" else _photo(body)
     marked: dict[str, object]
-    if name == "png":
-        text = PngImagePlugin.PngInfo()
-        text.add_text("Comment", MARK.decode("ascii"))
-        marked = {"pnginfo": text}
+    if kind == "png":
+        marked = {"pnginfo": _marked_text()}
     else:
         exif = Image.Exif()
         exif[ExifTags.Base.ImageDescription] = MARK.decode("ascii")
         marked = {"exif": exif.tobytes()}
     picture.info = {}
-    picture.save(path, name.upper(), **_SETTINGS[name], **marked)
+    written = "jpeg" if kind == "large" else kind
+    picture.save(path, written.upper(), **_SETTINGS[written], **marked)
+
+
+def _photo(body: bytes) -> Image.Image:
+    with Image.open(BytesIO(body)) as opened:
+        opened.draft("RGB", (LONGEST_SIDE_PX, LONGEST_SIDE_PX))
+        picture = opened.convert("RGB")
+    picture.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
+    return picture
+
+
+def _large_photo(body: bytes, number: int) -> Image.Image:
+    """Return a photo as a camera gives it, enlarged where the original is smaller."""
+    with Image.open(BytesIO(body)) as opened:
+        picture = opened.convert("RGB")
+    return ImageOps.fit(picture, LARGE_SIZES[number], Image.Resampling.BICUBIC)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -19,12 +18,11 @@ from pathlib import Path
 from cache.originals.durable_tier import Originals
 from cache.upkeep.verify import Progress
 from cache.variants.bounded_tier import Variants
+from cache.variants.safe_disk import FILE_NAME
 from cache.variants.shelf import DATABASE, looked_into
 
 MIN_AGE_SECONDS = 600.0
 """A file younger than this may be on its way into the database."""
-
-_VALUE = re.compile(r"[0-9a-f]{28}\.val\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +65,11 @@ async def sweep(
 def orphans(folder: Path, *, older_than: float) -> list[tuple[Path, int]]:
     """Return the files of variants, with their sizes, that no row of the database names."""
     candidates = {}
-    for path in folder.glob("??/??/*.val"):
+    for path in (*folder.glob("??/*.val"), *folder.glob("??/??/*.val")):
         with contextlib.suppress(OSError):
-            status = path.lstat()
-            if _VALUE.match(path.name) and status.st_mtime < older_than:
-                candidates[path.relative_to(folder).as_posix()] = status.st_size
+            status, name = path.lstat(), path.relative_to(folder).as_posix()
+            if FILE_NAME.match(name) and status.st_mtime < older_than:
+                candidates[name] = status.st_size
     # The rows are read after the files: what is noted in between is not an orphan.
     named = _named(folder)
     if named is None:

@@ -7,7 +7,8 @@ writes, so that a write never makes a read wait. Refuses to know what the bytes 
 Settings, and why:
     least-recently-used     what is asked for stays. diskcache would write to the database at every read for
                             that; we read with a policy that does not, and note the use of a key once an hour
-    disk_min_file_size      below 64 KiB a variant lies in the database: faster than a file of its own
+    disk_min_file_size      from 1 KiB on a variant has a file of its own: a hit reads it without a thread
+                            (`PageCache`), and a web server in front can send it. Notes lie in the database
     cull_limit 16           a write to a full store deletes up to 16 variants, so it shrinks faster than it grows
     sqlite_mmap_size 0      a mapped database that somebody cuts short kills the process (SIGBUS)
     tag_index               deleting by tag (the digest of the original) does not read the whole table
@@ -17,8 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
+import os
 import sqlite3
 import stat
 import time
@@ -29,8 +30,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from cache.base.durable import GROUP, PRIVATE, Modes
 from cache.base.errors import StoreRefused
 from cache.base.layout import refuse_code
+from cache.base.page_cache import FileState, PageCache
+from cache.variants.safe_disk import CHECK_BYTES, ValueFile, check_of
 from cache.variants.shelf import DATABASE, Shelf, ShelfFault, looked_into, make_folder
 
 log = logging.getLogger(__name__)
@@ -39,8 +43,11 @@ R = TypeVar("R")
 _Wanted = tuple[Callable[[Any], object], "asyncio.Future[object]"]
 _Done = tuple["asyncio.Future[object]", object, Exception | None]
 
-CHECK_BYTES = 16
-"""Length of the check before the bytes: half a SHA-256 of key and bytes, more than any accident gets past."""
+FILE_BYTES = 1024
+"""Variants from this size on have a file of their own; smaller ones lie in the database, behind their check."""
+
+AT_HAND_BYTES = 256 * 1024
+"""The largest file that the event loop reads by itself: copying it from the kernel's memory takes 30 microseconds."""
 
 PATIENCE_SECONDS = 3.0
 """How long an answer waits for the database; diskcache itself may wait a minute to open one that is held."""
@@ -58,7 +65,7 @@ LARGEST_SHARE = 8
 
 _SETTINGS: dict[str, object] = {
     "cull_limit": 16,
-    "disk_min_file_size": 64 * 1024,
+    "disk_min_file_size": FILE_BYTES,
     "sqlite_mmap_size": 0,
     "statistics": 0,
     "tag_index": 1,
@@ -73,6 +80,26 @@ class VariantsStat:
     bytes: int = 0
     max_bytes: int = 0
     faults: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VariantFile:
+    """Where a variant lies, and in which state its file was when its bytes had been compared with their check.
+
+    A file is never written again under its name: as long as it is in this state, it holds this variant.
+    """
+
+    key: str
+    path: bytes
+    state: FileState
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVariant:
+    """The bytes of a variant. file: where they lie; None when that is the database."""
+
+    body: bytes
+    file: VariantFile | None = None
 
 
 class _Lane:
@@ -154,11 +181,15 @@ def _seen(result: asyncio.Future[object]) -> None:
 class Variants:
     """Rendered bytes by key, the least recently used forgotten first."""
 
-    def __init__(self, folder: Path, *, max_bytes: int, now: Callable[[], float]) -> None:
+    def __init__(
+        self, folder: Path, *, max_bytes: int, modes: Modes = PRIVATE, now: Callable[[], float]
+    ) -> None:
         limit = {**_SETTINGS, "size_limit": max_bytes}
         self.folder = folder
         self.max_bytes = max_bytes
+        self.modes = modes
         self.faults = 0
+        self._page_cache = PageCache()
         self._looks = False
         self._now = now
         self._touched: dict[str, float] = {}
@@ -170,7 +201,13 @@ class Variants:
 
     @classmethod
     async def open(
-        cls, folder: Path, *, max_bytes: int, look: bool = False, now: Callable[[], float] = time.time
+        cls,
+        folder: Path,
+        *,
+        max_bytes: int,
+        look: bool = False,
+        modes: Modes = PRIVATE,
+        now: Callable[[], float] = time.time,
     ) -> Variants:
         """Open the tier in a folder, making it when there is none.
 
@@ -180,11 +217,11 @@ class Variants:
         Raises:
             StoreRefused: the folder holds code or foreign files.
         """
-        variants = cls(folder, max_bytes=max_bytes, now=now)
+        variants = cls(folder, max_bytes=max_bytes, modes=modes, now=now)
         variants._looks = look
         if look:
             return variants
-        await asyncio.to_thread(_prepare, folder)
+        await asyncio.to_thread(_prepare, folder, modes)
         for lane in (variants._writes, variants._reads):
             await lane.use(bool, otherwise=False)
         return variants
@@ -198,23 +235,45 @@ class Variants:
 
     async def get(self, key: str) -> bytes | None:
         """Return the bytes of a variant, or None."""
-        stored = await self._reads.use_soon(lambda cache: cache.get(key), otherwise=None)
-        if stored is None:
+        found = await self.find(key)
+        return found.body if found else None
+
+    async def find(self, key: str) -> FoundVariant | None:
+        """Return the bytes of a variant and where they lie, or None."""
+        found = await self._reads.use_soon(
+            lambda cache: _found(key, cache.get(key, read=True)), otherwise=None
+        )
+        if found is None:
             return None
-        body = _checked(key, stored)
-        if body is None:
+        if isinstance(found, _Damaged):
             self._fault()
             log.warning("a damaged variant is forgotten: %s", key)
             await self.delete(key)
             return None
-        self._note_use(key)
+        self.note_use(key)
+        return found
+
+    def read_at_hand(self, file: VariantFile) -> bytes | None:
+        """Return the bytes of a variant without waiting; None when that cannot be done, or it is not there any more."""
+        if file.state.size > AT_HAND_BYTES:
+            return None
+        body = self._page_cache.read(file.path, file.state)
+        if body is not None:
+            self.note_use(file.key)
         return body
+
+    def is_at_hand(self, file: VariantFile) -> bool:
+        """Tell whether a file can be sent as it is; False also when finding out would take a wait."""
+        if not self._page_cache.holds(file.path, file.state):
+            return False
+        self.note_use(file.key)
+        return True
 
     async def put(self, key: str, body: bytes, *, tag: str) -> bool:
         """Keep a variant; return False when it is too large or cannot be stored."""
         if len(body) > self.max_bytes // LARGEST_SHARE:
             return False
-        stored = _check(key, body) + body
+        stored = body if len(body) >= FILE_BYTES else check_of(key, body) + body
         return bool(
             await self._writes.use_soon(lambda cache: cache.set(key, stored, tag=tag), otherwise=False)
         )
@@ -244,12 +303,13 @@ class Variants:
         return VariantsStat(count, size, self.max_bytes, self.faults)
 
     def _shelf(self, settings: dict[str, object]) -> Shelf:
-        return Shelf(self.folder, settings, on_fault=self._fault)
+        return Shelf(self.folder, settings, modes=self.modes, on_fault=self._fault)
 
     def _fault(self) -> None:
         self.faults += 1
 
-    def _note_use(self, key: str) -> None:
+    def note_use(self, key: str) -> None:
+        """Remember that a variant was asked for, soon and not more than once an hour."""
         now = self._now()
         if abs(now - self._touched.get(key, -TOUCH_SECONDS)) < TOUCH_SECONDS:
             return
@@ -278,29 +338,36 @@ def _counted(folder: Path) -> tuple[int, int]:
         return 0, 0
 
 
-def _check(key: str, body: bytes) -> bytes:
-    digest = hashlib.sha256(key.encode("utf-8"))
-    digest.update(b"\n")
-    digest.update(body)
-    return digest.digest()[:CHECK_BYTES]
+class _Damaged:
+    """Stands for bytes that are not what was stored."""
 
 
-def _checked(key: str, stored: object) -> bytes | None:
-    if not isinstance(stored, bytes):
+def _found(key: str, stored: object) -> FoundVariant | _Damaged | None:
+    """Return what a row holds, compared with its check. Blocking."""
+    if stored is None:
         return None
+    if isinstance(stored, ValueFile) and stored.check:
+        if stored.check != check_of(key, stored.body).hex():
+            return _Damaged()
+        return FoundVariant(stored.body, VariantFile(key, os.fsencode(stored.path), stored.state))
+    if isinstance(stored, ValueFile):
+        # diskcache chose the name: the check lies before the bytes.
+        stored = stored.body
+    if not isinstance(stored, bytes):
+        return _Damaged()
     body = stored[CHECK_BYTES:]
-    return body if stored[:CHECK_BYTES] == _check(key, body) else None
+    return FoundVariant(body) if stored[:CHECK_BYTES] == check_of(key, body) else _Damaged()
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, modes: Modes) -> None:
     refuse_code(folder)
     with contextlib.suppress(FileNotFoundError):
         names = {path.name for path in folder.iterdir()}
         if names and not names & {"CACHEDIR.TAG", DATABASE} and names != {"lost+found"}:
             raise StoreRefused(f"{folder} is not empty and was not made for variants")
     try:
-        make_folder(folder)
-        if stat.S_IMODE(folder.stat().st_mode) & 0o077:
-            folder.chmod(0o700)
+        make_folder(folder, modes)
+        if modes is GROUP or stat.S_IMODE(folder.stat().st_mode) & 0o077:
+            modes.mend(folder)
     except OSError as error:
         log.warning("variants cannot be stored in %s: %s", folder, error)

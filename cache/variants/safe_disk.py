@@ -2,31 +2,78 @@
 
 diskcache pickles every value and key that is not exactly text, bytes, a whole number or a float, and unpickles
 whatever a row says is a pickle: one planted row is foreign code in every worker. Here such a row is an error. A
-row also names a file, which is read and deleted: it must be one of the names that diskcache makes.
+row also names a file, which is read and deleted: it must be one of the names that we make, or that diskcache makes.
+
+A file holds the bytes of a value and nothing else, so that a web server in front can send it as it is. Its name holds
+their check: half a SHA-256 of key and bytes, more than any accident gets past.
 Blocking: runs in the threads of the variant store.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
+import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import diskcache
 from diskcache.core import MODE_BINARY, MODE_RAW, MODE_TEXT
 
+from cache.base.durable import GROUP, PRIVATE, Modes
 from cache.base.errors import PickleRefused
-from cache.base.opening import PRIVATE_FILE, open_regular
+from cache.base.opening import open_regular
+from cache.base.page_cache import FileState
 
-_FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val\Z")
+CHECK_BYTES = 16
+"""Length of a check: half a SHA-256."""
+
+FILE_NAME = re.compile(r"[0-9a-f]{2}/(?:[0-9a-f]{2}/[0-9a-f]{28}|(?P<check>[0-9a-f]{32})-[0-9a-f]{8})\.val\Z")
+"""Names of files of values: diskcache's own, which hold their check before the bytes, and ours."""
+
 _PLAIN = (str, bytes, float, int)
+
+
+@dataclass(frozen=True, slots=True)
+class ValueFile:
+    """The bytes of a file of a value, and the state in which it was read.
+
+    check: what the name says of key and bytes; empty where diskcache chose the name.
+    """
+
+    path: str
+    body: bytes
+    state: FileState
+    check: str
+
+
+def check_of(key: str, body: bytes) -> bytes:
+    """Return the check of a value, which covers its key: bytes under another key are other bytes."""
+    digest = hashlib.sha256(key.encode("utf-8"))
+    digest.update(b"\n")
+    digest.update(body)
+    return digest.digest()[:CHECK_BYTES]
 
 
 class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     """Store exact `str`, `bytes`, `int` and `float` only; `bool` and subclasses would be pickled."""
+
+    modes: ClassVar[Modes] = PRIVATE
+
+    def filename(self, key: Any = diskcache.UNKNOWN, value: Any = diskcache.UNKNOWN) -> tuple[str, str]:
+        """Return the name of a new file below the folder, and its path.
+
+        The end is random: a value that is stored again gets another file, because diskcache deletes the former one.
+        """
+        if not isinstance(key, str) or not isinstance(value, bytes):
+            name, path = super().filename(key, value)
+            return str(name), str(path)
+        name = f"{secrets.token_hex(1)}/{check_of(key, value).hex()}-{secrets.token_hex(4)}.val"
+        return name, str(Path(self._directory) / name)
 
     def put(self, key: Any) -> tuple[Any, bool]:
         """Convert a key to its column.
@@ -69,8 +116,18 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             raise PickleRefused("a value in the table is a pickle")
         if filename is not None:
             _require_ours(filename)
+            if read and mode == MODE_BINARY:
+                return self._value_file(filename)
             os.close(open_regular(Path(self._directory) / filename))
         return super().fetch(mode, filename, value, read)
+
+    def _value_file(self, filename: str) -> ValueFile:
+        path = Path(self._directory) / filename
+        with os.fdopen(open_regular(path), "rb") as reader:
+            state = FileState.of(os.fstat(reader.fileno()))
+            body = reader.read()
+        match = FILE_NAME.match(filename)
+        return ValueFile(str(path), body, state, (match["check"] if match else "") or "")
 
     def remove(self, file_path: str) -> None:
         """Delete a file of ours; a name that leads elsewhere is left alone."""
@@ -82,12 +139,24 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         # diskcache leaves a file behind that a full disk cut off.
         try:
             size = int(super()._write(full_path, iterator, mode, encoding))
-            Path(full_path).chmod(PRIVATE_FILE)
+            Path(full_path).chmod(self.modes.file)
+            self._mend_folder(Path(full_path).parent)
         except OSError:
             with contextlib.suppress(OSError):
                 Path(full_path).unlink()
             raise
         return size
+
+    def _mend_folder(self, folder: Path) -> None:
+        # diskcache makes folders by the umask; below ours alone nobody looks at their modes.
+        if self.modes is not PRIVATE:
+            self.modes.mend(folder)
+
+
+class GroupDisk(SafeDisk):
+    """The same, with files that the group of the service may read, such as a web server in front."""
+
+    modes = GROUP
 
 
 def _require_plain(value: Any) -> None:
@@ -96,5 +165,5 @@ def _require_plain(value: Any) -> None:
 
 
 def _require_ours(filename: Any) -> None:
-    if not isinstance(filename, str) or not _FILE_NAME.match(filename.replace(os.sep, "/")):
+    if not isinstance(filename, str) or not FILE_NAME.match(filename.replace(os.sep, "/")):
         raise PickleRefused("a row names a file that is not ours")

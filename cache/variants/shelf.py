@@ -20,10 +20,11 @@ from typing import Any, TypeVar
 
 import diskcache
 
+from cache.base.durable import GROUP, PRIVATE, Modes
 from cache.base.errors import CacheError
 from cache.base.layout import CACHE_TAG
 from cache.base.opening import PRIVATE_FILE, open_regular, regular_status
-from cache.variants.safe_disk import SafeDisk
+from cache.variants.safe_disk import GroupDisk, SafeDisk
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,16 @@ class Shelf:
        replaced it by then.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, object], *, on_fault: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, object],
+        *,
+        modes: Modes = PRIVATE,
+        on_fault: Callable[[], None],
+    ) -> None:
         self._folder = folder
+        self._modes = modes
         self._settings = settings
         self._on_fault = on_fault
         self._cache: Any = None
@@ -99,12 +108,11 @@ class Shelf:
             self._on_fault()
             log.warning("the variants in %s were deleted or replaced; opening them again", self._folder)
             self.close()
-        make_folder(self._folder)
+        make_folder(self._folder, self._modes)
         _require_regular(self._folder)
         _make_private_database(self._folder / DATABASE)
-        self._cache = diskcache.Cache(
-            str(self._folder), timeout=BUSY_SECONDS, disk=SafeDisk, **self._settings
-        )
+        disk = GroupDisk if self._modes is GROUP else SafeDisk
+        self._cache = diskcache.Cache(str(self._folder), timeout=BUSY_SECONDS, disk=disk, **self._settings)
         self._identity = _identity(self._folder / DATABASE)
         return self._cache
 
@@ -155,9 +163,9 @@ def _make_private_database(database: Path) -> None:
         os.mknod(database, stat.S_IFREG | PRIVATE_FILE)
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of variants: for us alone, and marked as not worth a backup."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+def make_folder(folder: Path, modes: Modes = PRIVATE) -> None:
+    """Make the folder of variants: for us alone, or for our group, and marked as not worth a backup."""
+    folder.mkdir(mode=modes.folder, parents=True, exist_ok=True)
     tag = folder / "CACHEDIR.TAG"
     with (
         contextlib.suppress(FileExistsError),

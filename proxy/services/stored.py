@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from cache.base.entry import Entry
 from cache.base.keys import variant_key
-from cache.variants.bounded_tier import Variants
+from cache.variants.bounded_tier import FoundVariant, VariantFile, Variants
 from proxy.images.choice import ORIGINAL, Candidates, Finding, candidates
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import PictureFacts
@@ -24,30 +25,36 @@ NOTE = "finding"
 """Stands in place of the format in the key of a note."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredAnswer(Rendered):
+    """A variant from the store. file: where it lies; None when that is the database."""
+
+    file: VariantFile | None = None
+
+
 class StoredVariants:
     """The variant store, asked by wishes instead of keys."""
 
     def __init__(self, store: Variants) -> None:
         self._store = store
 
-    async def get(self, entry: Entry, wish: Wish) -> Rendered | None:
+    async def get(self, entry: Entry, wish: Wish) -> StoredAnswer | None:
         """Return the stored answer to a wish, its size in pixels left out; None when it has to be rendered."""
         if not entry.picture:
             return None
         facts, wanted = _wanted(entry.picture, wish)
         likely = wanted.order[0]
         if len(wanted.order) == 1:
-            body = await self._store.get(_key(entry, wish, likely))
-            return Rendered(body, likely, 0, 0) if body else None
-        finding, body = await asyncio.gather(
-            self._finding(entry, wish), self._store.get(_key(entry, wish, likely))
+            return _answer(await self._store.find(_key(entry, wish, likely)), likely)
+        finding, found = await asyncio.gather(
+            self._finding(entry, wish), self._store.find(_key(entry, wish, likely))
         )
         name = finding.answer(wanted, source_format=facts.format)
         if name is None:
             return None
         if name != likely:
-            body = await self._store.get(_key(entry, wish, name))
-        return Rendered(body, facts.format if name == ORIGINAL else name, 0, 0) if body else None
+            found = await self._store.find(_key(entry, wish, name))
+        return _answer(found, facts.format if name == ORIGINAL else name)
 
     async def output_format(self, entry: Entry, wish: Wish) -> str | None:
         """Return the format that answers a wish; None when only rendering will show it."""
@@ -82,6 +89,12 @@ class StoredVariants:
             return Finding.from_dict(json.loads(note)) if note else Finding()
         except ValueError:
             return Finding()
+
+
+def _answer(found: FoundVariant | None, output_format: str) -> StoredAnswer | None:
+    if found is None or not found.body:
+        return None
+    return StoredAnswer(found.body, output_format, 0, 0, file=found.file)
 
 
 def _key(entry: Entry, wish: Wish, name: str) -> str:

@@ -23,10 +23,11 @@ from proxy.errors import DecodeFailed, MirrorError, NotAnImage, OutOfMemory, Pic
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, sniff
 from proxy.images.transform import Resolved
 from proxy.images.workers import JUDGE, Inspection, Job, Output, Rendered, Wish
+from proxy.services.athand import AtHand, HandedFile
 from proxy.services.originals import Look, Originals
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified
 from proxy.services.rendering import Rendering
-from proxy.services.stored import StoredVariants
+from proxy.services.stored import StoredAnswer, StoredVariants
 from proxy.services.untouched import Untouched, is_answered_untouched
 from proxy.source import Source
 
@@ -108,6 +109,7 @@ class Variants:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._untouched = Untouched(parts.kept, parts.bodies, self._keep_coded)
+        self._at_hand = AtHand(parts.bodies, stamp_of=parts.kept.generations.stamp, now=parts.now)
 
     def from_memory(self, asked: Asked) -> Picture | None:
         """Return the answer if it is at hand; never waits.
@@ -124,6 +126,17 @@ class Variants:
         if isinstance(held, _Failure):
             raise held.error
         return held
+
+    def from_store(self, asked: Asked) -> Picture | None:
+        """Return an answer whose file in the variant store was read before; never waits."""
+        picture = self._at_hand.picture(asked.memory_key)
+        if picture is not None:
+            self._remember(asked, picture)
+        return picture
+
+    def file_in_store(self, asked: Asked) -> HandedFile | None:
+        """Return the same as a file, for a web server in front to send; never waits."""
+        return self._at_hand.file(asked.memory_key)
 
     async def output_format(self, entry: Entry, asked: Asked) -> str | None:
         """Return the format of the answer; None when only rendering will show it."""
@@ -172,7 +185,11 @@ class Variants:
             return None
         found = await self._stored(obtained.entry, (asked.wish,), digest=_digest(obtained))
         _, stored = found[asked.wish]
-        return _picture(obtained, stored.body, "store") if stored else None
+        if stored is None:
+            return None
+        picture = _picture(obtained, stored.body, "store")
+        self._at_hand.note(asked.memory_key, asked.source.url, picture, stored.file)
+        return picture
 
     async def _made(self, asked: Asked, key: str, look: Look) -> Picture:
         wish = asked.wish
@@ -259,7 +276,7 @@ class Variants:
 
     async def _stored(
         self, entry: Entry, wishes: Sequence[Wish], *, digest: str
-    ) -> dict[Wish, tuple[Wish, Rendered | None]]:
+    ) -> dict[Wish, tuple[Wish, StoredAnswer | None]]:
         """Return by wish what is left of it and what is stored for that.
 
         What is stored answers, whatever is remembered of its format.

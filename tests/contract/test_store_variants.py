@@ -7,20 +7,25 @@ import shutil
 import sqlite3
 import stat
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import diskcache
 import pytest
 from keeping import finished, run_program
 
+from cache.base.durable import GROUP, PRIVATE
 from cache.base.errors import StoreRefused
 from cache.base.layout import CACHE_TAG
+from cache.base.opening import read_regular
 from cache.originals.durable_tier import Originals
 from cache.upkeep.sweep import MIN_AGE_SECONDS, sweep
-from cache.variants.bounded_tier import LARGEST_SHARE, Variants
+from cache.variants.bounded_tier import LARGEST_SHARE, FoundVariant, VariantFile, Variants
+from cache.variants.safe_disk import check_of
 
 BUDGET = 16 << 20
-SMALL, LARGE = b"s" * 10_000, b"l" * 100_000
+ROW, SMALL, LARGE = b"r" * 500, b"s" * 10_000, b"l" * 100_000
+"""What lies in the database, and what has a file of its own."""
 
 
 class Clock:
@@ -41,7 +46,7 @@ async def variants(tmp_path: Path) -> AsyncIterator[Variants]:
     await opened.close()
 
 
-@pytest.mark.parametrize("body", [b"", b"x", SMALL, LARGE])
+@pytest.mark.parametrize("body", [b"", b"x", ROW, SMALL, LARGE])
 async def test_variant_put_comes_back(variants: Variants, body: bytes) -> None:
     """In a row or in a file of its own."""
     assert await variants.put("key", body, tag="t")
@@ -256,7 +261,7 @@ async def test_folder_replaced_by_a_file_costs_the_storing_only(variants: Varian
     assert await variants.get("key") == SMALL
 
 
-@pytest.mark.parametrize("body", [SMALL, LARGE])
+@pytest.mark.parametrize("body", [ROW, SMALL, LARGE])
 async def test_altered_variant_is_a_miss(variants: Variants, tmp_path: Path, body: bytes) -> None:
     """Bytes that are not what was stored are forgotten, not served."""
     await variants.put("key", body, tag="t")
@@ -273,9 +278,12 @@ async def test_altered_variant_is_a_miss(variants: Variants, tmp_path: Path, bod
     assert (await variants.stat()).entries == 0
 
 
-async def test_variant_moved_to_another_key_is_a_miss(variants: Variants, tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", [ROW, SMALL])
+async def test_variant_moved_to_another_key_is_a_miss(
+    variants: Variants, tmp_path: Path, body: bytes
+) -> None:
     """The check covers the key: a swapped row is not another picture."""
-    await variants.put("key", SMALL, tag="t")
+    await variants.put("key", body, tag="t")
     connection = sqlite3.connect(tmp_path / "variants" / "cache.db")
     with connection:
         connection.execute("UPDATE Cache SET key = 'other'")
@@ -287,7 +295,7 @@ async def test_variant_moved_to_another_key_is_a_miss(variants: Variants, tmp_pa
                                      "mode = 2, filename = '../../x'", "mode = 'x'", "raw = 0"])  # fmt: skip
 async def test_planted_row_is_a_miss(variants: Variants, tmp_path: Path, columns: str) -> None:
     """Whatever a row says, it is a miss, and the next storing replaces it."""
-    await variants.put("key", SMALL, tag="t")
+    await variants.put("key", ROW, tag="t")
     connection = sqlite3.connect(tmp_path / "variants" / "cache.db")
     with connection:
         connection.execute(f"UPDATE Cache SET {columns}")  # noqa: S608 - columns are named in this file
@@ -345,15 +353,147 @@ async def test_database_held_by_another_is_a_miss_in_time(variants: Variants, tm
     assert await variants.put("other", SMALL, tag="t")
 
 
+# Files
+
+
+async def stored(variants: Variants, key: str, body: bytes) -> VariantFile:
+    """Store a variant and return its file as it was found; skip where the filesystem cannot read without waiting."""
+    assert await variants.put(key, body, tag="t")
+    found = await variants.find(key)
+    assert found is not None
+    assert found.file is not None
+    if variants.read_at_hand(found.file) is None:
+        pytest.skip("this kernel or filesystem knows no read that does not wait")
+    return found.file
+
+
+async def test_file_holds_the_bytes_of_a_variant_and_nothing_else(variants: Variants) -> None:
+    """A web server in front can send it as it is; small ones lie in the database."""
+    await variants.put("key", SMALL, tag="t")
+    await variants.put("row", ROW, tag="t")
+    found, row = await variants.find("key"), await variants.find("row")
+    assert found is not None
+    assert found.file is not None
+    assert read_regular(Path(os.fsdecode(found.file.path))) == SMALL
+    assert row == FoundVariant(ROW)
+
+
+async def test_found_file_is_read_without_the_database(
+    variants: Variants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hit changes no thread."""
+    file = await stored(variants, "key", SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr("cache.variants.shelf.Shelf.use", lambda *_: pytest.fail("the database was asked"))
+        assert variants.read_at_hand(file) == SMALL
+        assert variants.is_at_hand(file)
+
+
+def _altered(variants: Variants, file: VariantFile) -> None:
+    with Path(os.fsdecode(file.path)).open("r+b") as written:
+        written.write(b"?")
+    os.utime(file.path, ns=(0, file.state.modified_ns + 1))
+
+
+def _cut_short(variants: Variants, file: VariantFile) -> None:
+    os.truncate(file.path, 10)
+
+
+def _folder_deleted(variants: Variants, file: VariantFile) -> None:
+    shutil.rmtree(variants.folder)
+
+
+def _turned_into_a_link(variants: Variants, file: VariantFile) -> None:
+    path = Path(os.fsdecode(file.path))
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+@pytest.mark.parametrize("damage", [_altered, _cut_short, _folder_deleted, _turned_into_a_link])
+async def test_file_that_is_not_as_it_was_found_is_not_at_hand(
+    variants: Variants, damage: Callable[[Variants, VariantFile], None]
+) -> None:
+    """Whoever asks the database then hears that it is damaged or gone."""
+    file = await stored(variants, "key", SMALL)
+    damage(variants, file)
+    assert variants.read_at_hand(file) is None
+    assert not variants.is_at_hand(file)
+
+
+@pytest.mark.parametrize("again", [SMALL, b"o" * 10_000])
+async def test_file_of_a_variant_stored_again_is_another(variants: Variants, again: bytes) -> None:
+    """The former file goes, the new one stays, also when they hold the same."""
+    file = await stored(variants, "key", SMALL)
+    other = await stored(variants, "key", again)
+    assert other.path != file.path
+    assert not variants.is_at_hand(file)
+    assert await variants.get("key") == again
+    assert len(list(variants.folder.rglob("*.val"))) == 1
+
+
+@pytest.mark.parametrize("forget", ["delete", "evict", "clear"])
+async def test_variant_forgotten_is_not_at_hand(variants: Variants, forget: str) -> None:
+    """A purge takes the file with the row."""
+    file = await stored(variants, "key", SMALL)
+    await (
+        variants.clear()
+        if forget == "clear"
+        else getattr(variants, forget)("t" if forget == "evict" else "key")
+    )
+    assert variants.read_at_hand(file) is None
+
+
+async def test_variant_that_is_read_at_hand_outlives_those_that_are_not(tmp_path: Path) -> None:
+    """Its use is noted, although the database was not asked."""
+    clock = Clock()
+    variants = await Variants.open(tmp_path / "variants", max_bytes=BUDGET, now=clock)
+    file = await stored(variants, "wanted", LARGE)
+    for number in range(2 * BUDGET // len(LARGE)):
+        await variants.put(f"key{number}", LARGE, tag="t")
+        clock.time += 4000
+        assert variants.read_at_hand(file) == LARGE
+        # The use is noted behind the answer, by the lane that writes.
+        assert await variants.put("last", ROW, tag="t")
+    assert await variants.get("key0") is None
+    await variants.close()
+
+
+@pytest.mark.parametrize("body", [SMALL, LARGE])
+async def test_variant_stored_by_an_earlier_version_is_found(tmp_path: Path, body: bytes) -> None:
+    """Its check lies before the bytes, in a row or in a file that diskcache named."""
+    with diskcache.Cache(str(tmp_path / "variants"), disk_min_file_size=64 * 1024) as former:
+        former.set("key", check_of("key", body) + body, tag="t")
+        former.set("damaged", b"?" * 16 + body, tag="t")
+    variants = await Variants.open(tmp_path / "variants", max_bytes=BUDGET)
+    assert await variants.get("key") == body
+    assert await variants.get("damaged") is None
+    assert await variants.evict("t") == 1
+    assert not list((tmp_path / "variants").rglob("*.val"))
+    await variants.close()
+
+
+async def test_variants_for_a_group_can_be_read_by_it(tmp_path: Path) -> None:
+    """Files 0640 and folders 0750, the database ours alone; also where they were private before."""
+    for modes in (PRIVATE, GROUP):
+        variants = await Variants.open(tmp_path / "variants", max_bytes=BUDGET, modes=modes)
+        await variants.put("key", SMALL, tag="t")
+        await variants.close()
+    (file,) = (tmp_path / "variants").rglob("*.val")
+    for path, mode in ((file, 0o640), (file.parent, 0o750), (file.parents[1], 0o750)):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / "variants" / "cache.db").stat().st_mode) == 0o600
+
+
 # Sweeping
 
 
-async def test_sweep_removes_files_that_no_row_names(variants: Variants, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [f"ab/cd/{'0' * 28}.val", f"ab/{'0' * 32}-{'0' * 8}.val"])
+async def test_sweep_removes_files_that_no_row_names(variants: Variants, tmp_path: Path, name: str) -> None:
     """What a killed process left; not what is in use, not what is on its way, and not in a dry run."""
     originals = await Originals.open(tmp_path / "store")
     await variants.put("key", LARGE, tag="t")
-    orphan = tmp_path / "variants" / "ab" / "cd" / f"{'0' * 28}.val"
-    orphan.parent.mkdir(parents=True)
+    orphan = tmp_path / "variants" / name
+    orphan.parent.mkdir(parents=True, exist_ok=True)
     orphan.write_bytes(LARGE)
     foreign = orphan.with_name("keep.txt")
     foreign.touch()

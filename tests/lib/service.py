@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -13,6 +15,10 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from service_template import CAN_FORK, ForkedService, Template
+
+PROGRAM = ("-m", "proxy")
 
 BASE: dict[str, dict[str, Any]] = {
     "store": {"min_free": 0, "variants_max_bytes": "64 MiB"},
@@ -32,6 +38,17 @@ def write_config(folder: Path, changes: Mapping[str, Mapping[str, Any]] | None =
     return path
 
 
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONDEVMODE": "", "PYTHONWARNINGS": "default"}
+
+
+@functools.cache
+def _template() -> Template:
+    template = Template(_environment())
+    atexit.register(template.close)
+    return template
+
+
 def _table(name: str, keys: Mapping[str, Any]) -> str:
     plain = {key: value for key, value in keys.items() if not isinstance(value, dict)}
     nested = {key: value for key, value in keys.items() if isinstance(value, dict)}
@@ -44,13 +61,13 @@ class Service:
     """One running service. `start` returns when it listens; `stop` ends it in good order."""
 
     def __init__(
-        self, config: Path, *, workers: int = 1, port: int = 0, program: tuple[str, ...] = ("-m", "proxy")
+        self, config: Path, *, workers: int = 1, port: int = 0, program: tuple[str, ...] = PROGRAM
     ) -> None:
         self.config = config
         self.program = program
         self.workers = workers
         self.port = port
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | ForkedService | None = None
         self.log_path = config.parent / "service.log"
 
     def __enter__(self) -> Service:
@@ -61,17 +78,27 @@ class Service:
         self.stop()
 
     def start(self) -> None:
-        command = [sys.executable, *self.program, "serve", "--config", str(self.config)]
-        command += ["--port", str(self.port), "--workers", str(self.workers)]
+        command = [
+            "serve",
+            "--config",
+            str(self.config),
+            "--port",
+            str(self.port),
+            "--workers",
+            str(self.workers),
+        ]
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env={**os.environ, "PYTHONDEVMODE": "", "PYTHONWARNINGS": "default"},
-                start_new_session=True,
-            )
+            if CAN_FORK and self.program == PROGRAM:
+                self.process = _template().start(command, _environment(), log)
+            else:
+                self.process = subprocess.Popen(
+                    [sys.executable, *self.program, *command],
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    env=_environment(),
+                    start_new_session=True,
+                )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if "listening on" not in line:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -18,19 +21,17 @@ MOUNT = "https://w.example"
 BUILT = sorted(name for name, grammar in GRAMMARS.items() if grammar.build is not None)
 TEXT = st.text(alphabet="abcXYZ012-._~!$&'()*+,;=:@%/图 ", min_size=1, max_size=24)
 SIDES = st.integers(1, 8192).map(str)
-OPTIONS = st.fixed_dictionaries(
-    {},
-    optional={
-        "width": SIDES,
-        "height": SIDES,
-        "fit": st.sampled_from(["contain", "cover", "pad", "squeeze"]),
-        "upscale": st.sampled_from(["true", "false"]),
-        "gravity": st.sampled_from(["auto", "top", "bottom-left", "0.5x0.2"]),
-        "dpr": st.sampled_from(["2", "3"]),
-        "quality": st.integers(1, 100).map(str),
-        "format": st.sampled_from(["avif", "webp", "jpeg", "png"]),
-    },
-).map(tidied)
+VALUES = {
+    "width": SIDES,
+    "height": SIDES,
+    "fit": st.sampled_from(["contain", "cover", "pad", "squeeze"]),
+    "upscale": st.sampled_from(["true", "false"]),
+    "gravity": st.sampled_from(["auto", "top", "bottom-left", "0.5x0.2"]),
+    "dpr": st.sampled_from(["2", "3"]),
+    "quality": st.integers(1, 100).map(str),
+    "format": st.sampled_from(["avif", "webp", "jpeg", "png"]),
+}
+OPTIONS = st.fixed_dictionaries({}, optional=VALUES).map(tidied)
 AS_MUCH = {
     "weserv": {
         "width": "300",
@@ -74,26 +75,49 @@ def unwrapped(
     return found.source.url, found.options, found.dropped
 
 
+@functools.cache
+def carried(dialect: str) -> st.SearchStrategy[dict[str, str]]:
+    """Options by the names that a grammar can write at all: with all names, most grammars refuse nearly every draw."""
+    build = GRAMMARS[dialect].build
+    assert build is not None
+    names = set()
+    for name, value in {**AS_MUCH["weserv"], "gravity": "auto", "dpr": "2"}.items():
+        with contextlib.suppress(InvalidTransform):
+            build(MOUNT, "https://h.example/a", tidied({"width": "640", name: value}))
+            names.add(name)
+    return st.fixed_dictionaries({}, optional={name: VALUES[name] for name in sorted(names)}).map(tidied)
+
+
 @pytest.mark.parametrize("dialect", BUILT)
 @given(
     scheme=st.sampled_from(["http", "https"]),
     port=st.sampled_from(["", ":8080"]),
     path=TEXT,
     query=TEXT,
-    data=OPTIONS,
+    data=st.data(),
 )
 @settings(max_examples=150)
 def test_unwrapping_what_was_built_gives_both_back(
-    dialect: str, scheme: str, port: str, path: str, query: str, data: dict[str, str]
+    dialect: str, scheme: str, port: str, path: str, query: str, data: st.DataObject
 ) -> None:
     """For every grammar and everything it can carry; what it cannot is refused, never lost."""
+    options = data.draw(carried(dialect))
     source = Source.parse(f"{scheme}://h.example{port}/a{path}?{query}").url
     try:
-        found = unwrapped(dialect, source, data)
+        found = unwrapped(dialect, source, options)
     except InvalidTransform:
         assume(False)
         raise
-    assert found == (source, data, ())
+    assert found == (source, options, ())
+
+
+@pytest.mark.parametrize("dialect", BUILT)
+@given(options=OPTIONS)
+@settings(max_examples=50)
+def test_building_with_any_options_refuses_or_loses_nothing(dialect: str, options: dict[str, str]) -> None:
+    """Options that a grammar has no words for are refused as `invalid_transform`."""
+    with contextlib.suppress(InvalidTransform):
+        assert unwrapped(dialect, "https://h.example/a.png", options)[1:] == (options, ())
 
 
 SERVED_BUILT = sorted(name for name in BUILT if GRAMMARS[name].serve is not None)

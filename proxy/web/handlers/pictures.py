@@ -149,7 +149,11 @@ class PictureRequest:
             if picture is not None:
                 self._note_memory_hit()
                 return self._answered(picture, asked)
-            return await self._rendered(asked)
+            begun = time.perf_counter()
+            picture = self.context.variants.from_store(asked) or await self.context.variants.obtain(asked)
+            self.context.metrics.request_seconds.observe(time.perf_counter() - begun)
+            self._count(picture)
+            return self._answered(picture, asked)
         except PictureError as error:
             self.request[VARIES_BY] = self.plan.vary
             return self._redirected(error)
@@ -157,13 +161,6 @@ class PictureRequest:
     def _note_memory_hit(self) -> None:
         self.request.from_memory = True
         self.context.metrics.memory_hits.inc()
-
-    async def _rendered(self, asked: Asked) -> web.Response:
-        begun = time.perf_counter()
-        picture = await self.context.variants.obtain(asked)
-        self.context.metrics.request_seconds.observe(time.perf_counter() - begun)
-        self._count(picture)
-        return self._answered(picture, asked)
 
     def _count(self, picture: Picture) -> None:
         forward = "stale" if picture.state.stale_seconds else picture.state.forward

@@ -1,0 +1,101 @@
+"""The bare codecs: decode, resize and encode called straight from a loop in one process.
+
+`python codec_loop.py FOLDER OUTPUT QUALITY WIDTH HEIGHT` prints a line when it is ready. It takes a count on each
+line of its input, makes so many thumbnails of the folder's pictures, and prints the seconds of processor time of each
+step as JSON. The same libraries as the service's, the same settings of the encoders, and nothing around them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["VIPS_CONCURRENCY"] = "1"
+import pyvips
+from PIL import Image
+
+_OPTIONS: dict[str, dict[str, object]] = {
+    "jpeg": {"optimize": True},
+    "png": {"compress_level": 4, "compress_type": 3},
+    "webp": {"method": 2},
+    "avif": {"speed": 8, "advanced": {"c:tune": "ssimulacra2"}, "max_threads": 1},
+}
+_STRIP_ROWS = 64
+
+
+@dataclass(slots=True)
+class Steps:
+    """Seconds of processor time by step."""
+
+    decode: float = 0.0
+    resize: float = 0.0
+    encode: float = 0.0
+
+
+def _decoded(body: bytes, box: tuple[int, int]) -> pyvips.Image:
+    if body.startswith(b"\x89PNG"):
+        image = pyvips.Image.new_from_buffer(body, "", access="sequential")
+        return image.copy_memory()
+    with Image.open(io.BytesIO(body)) as picture:
+        picture.draft("RGB", box)
+        return pyvips.Image.new_from_memory(
+            picture.tobytes(), picture.width, picture.height, len(picture.mode), "uchar"
+        )
+
+
+def _resized(image: pyvips.Image, box: tuple[int, int]) -> Image.Image:
+    scale = min(box[0] / image.width, box[1] / image.height)
+    smaller = image.resize(scale, kernel="lanczos3", gap=0)
+    region = pyvips.Region.new(smaller)
+    rows = range(0, smaller.height, _STRIP_ROWS)
+    strips = [region.fetch(0, row, smaller.width, min(_STRIP_ROWS, smaller.height - row)) for row in rows]
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[smaller.bands]
+    return Image.frombytes(mode, (smaller.width, smaller.height), b"".join(strips))
+
+
+def thumbnail(body: bytes, box: tuple[int, int], save: Callable[[Image.Image], bytes], steps: Steps) -> bytes:
+    """Return a thumbnail that fits `box`; add the time of each step to `steps`."""
+    begun = time.thread_time()
+    image = _decoded(body, box)
+    decoded = time.thread_time()
+    picture = _resized(image, box)
+    resized = time.thread_time()
+    result = save(picture)
+    steps.decode += decoded - begun
+    steps.resize += resized - decoded
+    steps.encode += time.thread_time() - resized
+    return result
+
+
+def main() -> None:
+    """Work through counts until the input ends."""
+    folder, output, quality, width, height = sys.argv[1:6]
+    bodies = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+    options = _OPTIONS[output] | ({"quality": int(quality)} if int(quality) else {})
+
+    def save(picture: Image.Image) -> bytes:
+        buffer = io.BytesIO()
+        picture.save(buffer, output.upper(), **options)
+        return buffer.getvalue()
+
+    box = (int(width), int(height))
+    thumbnail(bodies[0], box, save, Steps())
+    print("ready", flush=True)
+    done = 0
+    for line in sys.stdin:
+        steps = Steps()
+        for _ in range(int(line)):
+            thumbnail(bodies[done % len(bodies)], box, save, steps)
+            done += 1
+        seconds = {"decode": steps.decode, "resize": steps.resize, "encode": steps.encode}
+        print(json.dumps(seconds), flush=True)
+
+
+if __name__ == "__main__":
+    main()

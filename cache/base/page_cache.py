@@ -1,0 +1,109 @@
+"""Reading a file without waiting: only what the kernel has in memory already.
+
+The event loop may read a small file by itself when that takes microseconds. An ordinary `open` or `read` takes as long
+as the disk does, which may be for ever. Here both are told to fail instead of waiting: `openat2` with
+`RESOLVE_CACHED` (Linux 5.12), `preadv2` with `RWF_NOWAIT`. Where the kernel or the filesystem does not know them
+(tmpfs, other systems), nothing is at hand, and the caller reads in a thread. Refuses to know what the files mean.
+Event loop.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+import sys
+from dataclasses import dataclass
+
+_OPENAT2 = 437
+"""The number of the system call, the same on all processors that came after it (asm-generic/unistd.h)."""
+_RESOLVE_CACHED = 0x20
+_AT_FDCWD = -100
+_FLAGS = (
+    os.O_RDONLY
+    | os.O_CLOEXEC
+    | os.O_NOFOLLOW
+    | os.O_NONBLOCK
+    | os.O_NOCTTY
+    # Noting the time of a read may wait for the journal of the filesystem.
+    | getattr(os, "O_NOATIME", 0)
+)
+_NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
+
+
+class _OpenHow(ctypes.Structure):
+    """`struct open_how` of openat2(2)."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells one state of a file from another. A file that was written again has another state."""
+
+    size: int
+    inode: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileState:
+        """Return the state that a status describes."""
+        return cls(status.st_size, status.st_ino, status.st_mtime_ns)
+
+
+class PageCache:
+    """What the kernel has in memory of files."""
+
+    def __init__(self) -> None:
+        self._syscall = None
+        self._how = _OpenHow(_FLAGS, 0, _RESOLVE_CACHED)
+        if sys.platform == "linux" and _NO_WAIT:
+            self._syscall = ctypes.CDLL(None, use_errno=True).syscall
+            self._syscall.restype = ctypes.c_long
+            self._syscall.argtypes = (
+                ctypes.c_long,
+                ctypes.c_int,
+                ctypes.c_char_p,
+                ctypes.c_void_p,
+                ctypes.c_size_t,
+            )
+
+    def holds(self, path: bytes, state: FileState) -> bool:
+        """Tell whether a file is at hand and still in this state; False when finding out would take a wait."""
+        descriptor = self._opened(path)
+        if descriptor < 0:
+            return False
+        try:
+            return _is_in(descriptor, state)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+
+    def read(self, path: bytes, state: FileState) -> bytes | None:
+        """Return the bytes of a file that is in this state; None when it is not, or reading would take a wait."""
+        descriptor = self._opened(path)
+        if descriptor < 0:
+            return None
+        try:
+            if not _is_in(descriptor, state):
+                return None
+            buffer = bytearray(state.size)
+            # A part that is not in memory ends the read before its end.
+            is_whole = os.preadv(descriptor, (buffer,), 0, _NO_WAIT) == state.size
+            return bytes(buffer) if is_whole else None
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def _opened(self, path: bytes) -> int:
+        if self._syscall is None:
+            return -1
+        how = self._how
+        return int(self._syscall(_OPENAT2, _AT_FDCWD, path, ctypes.addressof(how), ctypes.sizeof(how)))
+
+
+def _is_in(descriptor: int, state: FileState) -> bool:
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) and FileState.of(status) == state
