@@ -31,7 +31,7 @@ from proxy.config import Config, base_url_problem
 from proxy.dialects import Unwrapper
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
-from proxy.images.transform import Transform
+from proxy.images.transforms.transform import Transform
 from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.warm.former import with_former_bases, with_former_wrappers
 from proxy.services.warm.gathering import Gathered, SiteTextRules, gather

@@ -1,7 +1,7 @@
 """Our own addresses: `/image/{options}/{source}`, Cloudflare's option grammar (docs/url-api.md). Pure.
 
 Splits the raw request target into options, signature and source; what the options mean is not known here
-(`proxy.images.transform` reads them). Encoding contract: the target is what stood in the request line.
+(`proxy.images.transforms.transform` reads them). Encoding contract: the target is what stood in the request line.
 
     good   /image/width=640,format=auto/https://h/a.png?v=1     the query belongs to the source
     good   /image/original/https%3A%2F%2Fh%2Fa.png?x            escaped as a whole: our own query is ignored

@@ -36,9 +36,9 @@ from proxy.errors import (
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
 from proxy.fetch.media import admitted, decide
 from proxy.fetch.wayback import Copy
+from proxy.images.files.probe import has_proper_end
 from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
-from proxy.images.probe import has_proper_end
-from proxy.images.workers import JUDGE, Inspection, Job, Output, Wish
+from proxy.images.pool.workers import JUDGE, Inspection, Job, Output, Wish
 from proxy.observe.metrics import Metrics
 from proxy.services.outcome import NOT_KEPT, SHORT_SECONDS, CacheState, Obtained
 from proxy.services.rendering import Rendering

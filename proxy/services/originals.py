@@ -26,7 +26,7 @@ from proxy.errors import (
     SourceError,
     SourceRemoved,
 )
-from proxy.images.workers import JUDGE, Inspection, Wish
+from proxy.images.pool.workers import JUDGE, Inspection, Wish
 from proxy.services.intake import Errand, Intake, Parts
 from proxy.services.negatives import Negatives
 from proxy.services.outcome import CORRUPT, NOT_KEPT, NOT_KEPT_HIT, SHORT_SECONDS, CacheState, Obtained

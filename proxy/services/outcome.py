@@ -11,7 +11,7 @@ from typing import Literal
 from cache.base.entry import Entry
 from cache.http.httpdate import format_http_date, parse_http_date
 from cache.http.validators import parse_etag
-from proxy.images.workers import Output, Wish
+from proxy.images.pool.workers import Output, Wish
 
 SHORT_SECONDS = 60.0
 """How long a stale, fallback or not-kept answer may be kept by browsers."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from proxy.images.probe import root_of_file
+from proxy.images.files.probe import root_of_file
 from proxy.prolog import RootFinder
 
 

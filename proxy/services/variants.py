@@ -21,8 +21,8 @@ from cache.variants.bounded_tier import Variants as VariantsStore
 from cache.variants.memory import MemoryTier
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, sniff
-from proxy.images.transform import Resolved
-from proxy.images.workers import JUDGE, Inspection, Job, Output, Rendered, Wish
+from proxy.images.pool.workers import JUDGE, Inspection, Job, Output, Rendered, Wish
+from proxy.images.transforms.transform import Resolved
 from proxy.services.athand import AtHand, HandedFile
 from proxy.services.originals import Look, Originals
 from proxy.services.outcome import SHORT_SECONDS, Obtained, Picture, language, last_modified

@@ -22,7 +22,7 @@ from service import Service, write_config
 from cache.base import durable
 from proxy.app import Engine, open_engine
 from proxy.config.file import load
-from proxy.images.transform import Transform
+from proxy.images.transforms.transform import Transform
 from proxy.services.outcome import SHORT_SECONDS
 from proxy.services.variants import Asked
 from proxy.source import Source

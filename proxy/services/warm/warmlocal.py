@@ -21,7 +21,7 @@ from proxy.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
-from proxy.images.workers import Rendered, Wish
+from proxy.images.pool.workers import Rendered, Wish
 from proxy.services.articles.keptpictures import DESCRIBED
 from proxy.services.originals import Originals
 from proxy.services.outcome import Obtained
