@@ -76,7 +76,7 @@ def _of_the_interpreter() -> Iterator[Path]:
 
     Of a folder that only stands in `sys.path`, such as the working folder, our modules alone and not what lies beside.
     """
-    yield Path(__file__).parents[2]
+    yield Path(__file__).parents[3]
     paths = sysconfig.get_paths()
     known = {Path(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     entries = {Path(entry) for entry in sys.path}
