@@ -17,7 +17,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from proxy.images.encode import Result, encode
-from proxy.images.resolved import Resolved
+from proxy.images.transforms.resolved import Resolved
 
 WIDTH_PX = 800
 FORMATS = ("jpeg", "webp", "avif")

@@ -26,12 +26,13 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from proxy.images import jobs, samples
+from proxy.images import samples
 from proxy.images.decode.pillow import prepare
-from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
-from proxy.images.ownvips import pyvips
-from proxy.images.renderprocess import Listener, RenderProcess
-from proxy.images.transform import Transform
+from proxy.images.pixels.ownvips import pyvips
+from proxy.images.pool import jobs
+from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
+from proxy.images.pool.renderprocess import Listener, RenderProcess
+from proxy.images.transforms.transform import Transform
 
 Size = tuple[int, int]
 PHOTO_PX = 2040

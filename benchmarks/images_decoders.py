@@ -16,10 +16,10 @@ from PIL import Image, ImageOps
 
 from proxy.images.decode.choice import decoder_for
 from proxy.images.decode.pillow import prepare
-from proxy.images.jobs import Job, Rendered, Settings, Wish
-from proxy.images.libvips import has_libvips
 from proxy.images.pipeline import inspect
-from proxy.images.transform import Transform
+from proxy.images.pixels.libvips import has_libvips
+from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
+from proxy.images.transforms.transform import Transform
 
 DECODERS = ("pillow", "libvips", "auto")
 SAVED = {"JPEG": {"quality": 88}, "PNG": {}, "WEBP": {"quality": 80}, "AVIF": {"quality": 65, "speed": 8}}

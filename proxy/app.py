@@ -23,9 +23,9 @@ from cache.variants.bounded_tier import Variants
 from cache.variants.memory import MemoryTier
 from proxy.config import Config, ConfigError
 from proxy.fetch.fetcher import Fetcher
-from proxy.images.batches import Batches
-from proxy.images.libvips import decoder_problem
-from proxy.images.workers import RenderPool
+from proxy.images.pixels.libvips import decoder_problem
+from proxy.images.pool.shared_decodes import Batches
+from proxy.images.pool.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy, load_manifest
 from proxy.services.articles.article_use import Articles, unwrapper_of

@@ -17,7 +17,7 @@ from scripted_origin import ScriptedOrigin, running_in_thread
 from scripted_wayback import ScriptedWayback
 from service import Service, write_config
 
-from proxy.images.libvips import find_libvips
+from proxy.images.pixels.libvips import find_libvips
 
 # Machines are shared: how long an example takes says nothing. With CI set, Hypothesis takes its own profile, which
 # tries the same examples each time; `--hypothesis-profile=deep` looks further.

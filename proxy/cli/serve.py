@@ -9,7 +9,7 @@ import sys
 
 from cache.base.errors import CacheError
 from proxy.config import Config, ConfigError
-from proxy.images.libvips import decoder_problem
+from proxy.images.pixels.libvips import decoder_problem
 from proxy.policy import listen_problem
 from proxy.process import below_init
 from proxy.supervisor import ListenError, Serving, serve

@@ -27,7 +27,7 @@ from proxy.dialects.base.escapes import read_source
 from proxy.dialects.native import ORIGINAL, VERSION_MARK, build, require_version
 from proxy.dialects.signatures import signed
 from proxy.errors import InvalidRequest, MirrorError
-from proxy.images.transform import Transform
+from proxy.images.transforms.transform import Transform
 from proxy.source import Source, base_in_a_labels, base_spellings
 from proxy.web.plans import Plan, Plans
 

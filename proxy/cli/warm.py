@@ -32,7 +32,7 @@ from proxy.dialects import Unwrapper
 from proxy.dialects.native import build
 from proxy.errors import MirrorError
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
-from proxy.images.transform import Transform
+from proxy.images.transforms.transform import Transform
 from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.warm.former import with_former_bases, with_former_wrappers
 from proxy.services.warm.gathering import Gathered, SiteTextRules, gather

@@ -35,7 +35,7 @@ class RenderConfig(Section):
 
 
 PresetOptions = dict[str, Any]
-"""The options of a preset by name, and `on_error`; parsed by `proxy.images.transform`."""
+"""The options of a preset by name, and `on_error`; parsed by `proxy.images.transforms.transform`."""
 
 SHIPPED_PRESETS: dict[str, PresetOptions] = {
     "headimg": {"width": 1200, "height": 630, "fit": "cover", "upscale": False, "on_error": "original"},

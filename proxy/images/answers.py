@@ -4,7 +4,7 @@
 2. Otherwise the first candidate whose encoder succeeds answers. When all fail, the answer is the first one's error.
 3. The original's own bytes answer in place of larger ones that show nothing else.
 
-What was found comes with the answer (`Finding`), so that nobody has to find it again. Runs in render processes.
+What was found comes with the answer (`EncodeFinding`), so that nobody has to find it again. Runs in render processes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import itertools
 
 from proxy.errors import PictureError
-from proxy.images.choice import MOVING, ORIGINAL, Candidates, Finding
+from proxy.images.choice import MOVING, ORIGINAL, Candidates, EncodeFinding
 from proxy.images.encode import EncodeFailed, Result, encode
-from proxy.images.jobs import Rendered
+from proxy.images.pool.jobs import Rendered
 
 
 class Answers:
@@ -52,7 +52,7 @@ class Answers:
             sizes[ORIGINAL] = len(self._own)
             if self._source_format in wanted.accepted:
                 name, body = self._source_format, self._own
-        finding = Finding(sizes, smallest=self.result.drawing)
+        finding = EncodeFinding(sizes, smallest=self.result.drawing)
         return Rendered(body, name, *self.result.picture.size, finding)
 
     def _encodes(self, name: str) -> bool:

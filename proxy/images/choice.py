@@ -5,8 +5,8 @@ are equals. JPEG, PNG and GIF stand together, as `fallback` when all three are m
 picture decides which of them it is.
 
 A still picture takes the first. A drawing takes the smallest of the equals, an unchanged original may answer with its
-own bytes, and a format whose encoder fails is passed over: those answers need an encode to be found. `Finding` is what
-was found, so that it is found once.
+own bytes, and a format whose encoder fails is passed over: those answers need an encode to be found. `EncodeFinding`
+keeps what was found, so that it is found once.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _suited(facts: PictureFacts) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class EncodeFinding:
     """What encoding a picture has shown, for one body and transform.
 
     sizes: bytes of each format that was tried, None for one whose encoder failed; `ORIGINAL` for the original's own
@@ -139,9 +139,9 @@ class Finding:
         # `min` takes the first of equal sizes, in order of preference.
         return min(tried, key=lambda pair: pair[0])[1] if tried else self._first_of(wanted)
 
-    def merged(self, newer: Finding) -> Finding:
+    def merged(self, newer: EncodeFinding) -> EncodeFinding:
         """Return what both have found."""
-        return Finding({**self.sizes, **newer.sizes}, smallest=self.smallest or newer.smallest)
+        return EncodeFinding({**self.sizes, **newer.sizes}, smallest=self.smallest or newer.smallest)
 
     @property
     def is_plain(self) -> bool:
@@ -153,7 +153,7 @@ class Finding:
         return {"sizes": dict(self.sizes), "smallest": self.smallest}
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Finding:
+    def from_dict(cls, stored: Mapping[str, Any]) -> EncodeFinding:
         """Return what `to_dict` wrote.
 
         Raises:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from proxy.errors import OutOfMemory, PictureError, TooManyPixels, UnsupportedFormat
-from proxy.images.autoquality import lowest_quality
 from proxy.images.decode.faults import FAULTS
 from proxy.images.formats import BY_NAME, OUTPUTS
 from proxy.images.formats.result import Result
+from proxy.images.measuring.autoquality import lowest_quality
 
 __all__ = ["RENDER_VERSION", "EncodeFailed", "Result", "encode"]
 

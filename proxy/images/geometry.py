@@ -24,7 +24,7 @@ import math
 from dataclasses import dataclass
 
 from proxy.errors import InvalidTransform
-from proxy.images.wanted import Wanted
+from proxy.images.transforms.wanted import Wanted
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -52,7 +52,7 @@ SIDES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class OutputLimits:
     """How large a result may be, after dpr."""
 
     max_side: int = 8192
@@ -60,7 +60,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ResizePlan:
     """What resizing does: cut `crop` (left, top, right, bottom in pixels of `natural`), scale it to `size`,
     put that on `canvas`. All sizes are (width, height)."""
 
@@ -95,7 +95,7 @@ def _times(side: int | None, dpr: float) -> int | None:
     return None if side is None else max(1, round(side * dpr))
 
 
-def require_within(wanted: Wanted, limits: Limits) -> None:
+def require_within(wanted: Wanted, limits: OutputLimits) -> None:
     """Refuse a wish for more than `limits`.
 
     Raises:
@@ -113,7 +113,7 @@ def require_within(wanted: Wanted, limits: Limits) -> None:
         )
 
 
-def make_plan(natural: Size, wanted: Wanted, *, limits: Limits) -> Plan:
+def make_plan(natural: Size, wanted: Wanted, *, limits: OutputLimits) -> ResizePlan:
     """Return what resizing a picture of `natural` size means.
 
     Raises:
@@ -124,7 +124,7 @@ def make_plan(natural: Size, wanted: Wanted, *, limits: Limits) -> Plan:
     whole = (0.0, 0.0, float(natural[0]), float(natural[1]))
     if width is None or height is None:
         size = _one_sided(natural, width, height, upscale=_may_enlarge(wanted))
-        plan = Plan(natural, whole, size, size)
+        plan = ResizePlan(natural, whole, size, size)
     else:
         plan = _in_area(natural, (width, height), wanted)
     return _within(plan, limits)
@@ -144,23 +144,23 @@ def _one_sided(natural: Size, width: int | None, height: int | None, *, upscale:
     return natural
 
 
-def _in_area(natural: Size, area: Size, wanted: Wanted) -> Plan:
+def _in_area(natural: Size, area: Size, wanted: Wanted) -> ResizePlan:
     whole = (0.0, 0.0, float(natural[0]), float(natural[1]))
     if wanted.fit == "oriented":
         wanted = wanted.replaced(fit=_oriented(natural, area, upscale=wanted.upscale))
     if wanted.fit in DOWN_FITS:
         area = _at_most(natural, area, keeping_shape=wanted.fit != "cover-down")
     if wanted.fit == "cover-down":
-        return Plan(natural, _largest_cut(natural, area, focus_of(wanted.gravity)), area, area)
+        return ResizePlan(natural, _largest_cut(natural, area, focus_of(wanted.gravity)), area, area)
     if wanted.fit in {"cover", "crop"}:
         return _cut(natural, area, wanted)
     if wanted.fit == "squeeze-down":
-        return Plan(natural, whole, area, area)
+        return ResizePlan(natural, whole, area, area)
     if wanted.fit == "squeeze":
         size = area if wanted.upscale else (min(area[0], natural[0]), min(area[1], natural[1]))
-        return Plan(natural, whole, size, size)
+        return ResizePlan(natural, whole, size, size)
     size = _inside(natural, area, upscale=_may_enlarge(wanted))
-    return Plan(natural, whole, size, area if wanted.fit in {"pad", "pad-down"} else size)
+    return ResizePlan(natural, whole, size, area if wanted.fit in {"pad", "pad-down"} else size)
 
 
 def _oriented(natural: Size, area: Size, *, upscale: bool) -> str:
@@ -191,17 +191,17 @@ def _inside(natural: Size, area: Size, *, upscale: bool) -> Size:
     return min(area[0], _side(natural[0] * area[1] / natural[1])), area[1]
 
 
-def _cut(natural: Size, area: Size, wanted: Wanted) -> Plan:
+def _cut(natural: Size, area: Size, wanted: Wanted) -> ResizePlan:
     smaller = natural[0] < area[0] or natural[1] < area[1]
     if smaller and not wanted.upscale:
         if wanted.fit == "crop":
             whole = (0.0, 0.0, float(natural[0]), float(natural[1]))
             size = _inside(natural, area, upscale=False)
-            return Plan(natural, whole, size, size)
+            return ResizePlan(natural, whole, size, size)
         crop = _largest_cut(natural, area, focus_of(wanted.gravity))
         size = _side(crop[2] - crop[0]), _side(crop[3] - crop[1])
-        return Plan(natural, crop, size, size)
-    return Plan(natural, _largest_cut(natural, area, focus_of(wanted.gravity)), area, area)
+        return ResizePlan(natural, crop, size, size)
+    return ResizePlan(natural, _largest_cut(natural, area, focus_of(wanted.gravity)), area, area)
 
 
 def _largest_cut(natural: Size, area: Size, focus: tuple[float, float]) -> Box:
@@ -214,7 +214,7 @@ def _largest_cut(natural: Size, area: Size, focus: tuple[float, float]) -> Box:
     return left, top, min(left + width, natural[0]), min(top + height, natural[1])
 
 
-def _within(plan: Plan, limits: Limits) -> Plan:
+def _within(plan: ResizePlan, limits: OutputLimits) -> ResizePlan:
     width, height = plan.canvas
     factor = min(1.0, limits.max_side / max(width, height), math.sqrt(limits.max_pixels / (width * height)))
     if factor == 1.0:
@@ -227,7 +227,7 @@ def _within(plan: Plan, limits: Limits) -> Plan:
         long = math.floor(short * max(width, height) / min(width, height))
         long = max(1, min(long, limits.max_side, limits.max_pixels // short))
         size = (short, long) if width <= height else (long, short)
-    return Plan(plan.natural, plan.crop, size, size)
+    return ResizePlan(plan.natural, plan.crop, size, size)
 
 
 def _side(length: float) -> int:

@@ -28,27 +28,27 @@ from proxy.errors import (
     OutOfMemory,
     PictureError,
     TooManyFrames,
-    TooManyPixels,
     UnsupportedFormat,
 )
-from proxy.images import demand, jobs
 from proxy.images.answers import Answers
-from proxy.images.bare import bare
 from proxy.images.choice import MOVING, Candidates, candidates
 from proxy.images.decode import Decoded, Decoder, Opened, decode
 from proxy.images.decode.faults import guarded
-from proxy.images.describe import describe
-from proxy.images.drawing import is_drawing
 from proxy.images.encode import Result
-from proxy.images.exif import kept
+from proxy.images.files.bare import bare
+from proxy.images.files.exif import kept
+from proxy.images.files.probe import Looked, looked_at, root_of_file
+from proxy.images.files.structure import MAX_BLOCKS
 from proxy.images.formats import RENDERABLE, SNIFF_BYTES, UNTOUCHED, PictureFacts, sniff
-from proxy.images.geometry import Limits, Plan, Size, make_plan
-from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
+from proxy.images.geometry import OutputLimits, ResizePlan, Size, make_plan
+from proxy.images.limits import beyond_limits
+from proxy.images.measuring.describe import describe
+from proxy.images.measuring.drawing import is_drawing
 from proxy.images.operations import Scene, settled, transformed
-from proxy.images.probe import Looked, looked_at, root_of_file
-from proxy.images.resolved import Resolved
-from proxy.images.structure import MAX_BLOCKS
+from proxy.images.pool import jobs, memory_budget
+from proxy.images.pool.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.svg import BEYOND_BOUND, SvgDecoder
+from proxy.images.transforms.resolved import Resolved
 
 OnFacts = Callable[[PictureFacts], None]
 OnStep = Callable[[jobs.Step, int], None]
@@ -59,11 +59,6 @@ raises what ends the job when it may not."""
 Room = Callable[[], int]
 """Returns how many bytes the process can still take."""
 
-MAX_SCANS = 500
-"""Of a JPEG. libjpeg-turbo's advice against progressive files that take minutes (djpeg -maxscans, "Two Issues with the
-JPEG Standard"); encoders write about ten."""
-USUAL_SCANS = 20
-"""As many scans count as one picture; each further 20 as another."""
 _SLACK_BYTES = 48 << 20
 """What a job may take besides its pixels: the file itself, libraries' tables, stacks of their threads."""
 
@@ -148,7 +143,7 @@ def _inspected(  # noqa: PLR0913 - all that `inspect` was given
             )
         except DecodeFailed as fault:
             # Pillow makes libwebp's decoder here, and is not told what was wrong.
-            tight = demand.canvases(structure.canvas) + _SLACK_BYTES > memory.room()
+            tight = memory_budget.canvases(structure.canvas) + _SLACK_BYTES > memory.room()
             raise _judged(fault, tight=tight) from fault
         on_facts(opened.facts)
         return _Rendering(job, settings, _Picture(looked, opened, decoder), memory).run(on_step)
@@ -219,7 +214,7 @@ class _Rendering:
         self._settings = settings
         self._looked, self._opened = picture.looked, picture.opened
         self._facts = picture.opened.facts
-        self._limits = Limits(settings.max_output_side, settings.max_output_pixels)
+        self._limits = OutputLimits(settings.max_output_side, settings.max_output_pixels)
         self._scene = Scene((self._facts.width, self._facts.height), self._limits, picture.decoder.resample)
         self._write_png = picture.decoder.write_png
         self._outputs: dict[int, Output] = {}
@@ -241,7 +236,7 @@ class _Rendering:
         return Inspection(self._facts, "beyond_limits" if error else "whole", error, outputs)
 
     def _decoded(self, tasks: list[_Task], frames: int) -> Decoded:
-        results = demand.results([self._wanted(task) for task in tasks])
+        results = memory_budget.results([self._wanted(task) for task in tasks])
         return decode(
             self._opened,
             at_least=self._size_for(tasks),
@@ -253,35 +248,18 @@ class _Rendering:
         self._tight = needs + _SLACK_BYTES > self._memory.room()
         self._memory.ask_leave(needs, self._tight)
 
-    def _wanted(self, task: _Task) -> demand.ExpectedResult:
+    def _wanted(self, task: _Task) -> memory_budget.ExpectedResult:
         wanted = task.wish.resolved
         plan = make_plan(self._natural(wanted), wanted, limits=self._limits)
         size = (max(plan.size[0], plan.canvas[0]), max(plan.size[1], plan.canvas[1]))
         formats = (*task.wanted.order[:1], *task.wanted.equals)
-        return demand.ExpectedResult(size, formats, task.frames, tried=wanted.quality == "auto")
+        return memory_budget.ExpectedResult(size, formats, task.frames, tried=wanted.quality == "auto")
 
     def _failed(self, error: PictureError) -> Inspection:
         return Inspection.failed(error, self._facts, wishes=len(self._job.wishes))
 
     def _limit(self, frames: int) -> PictureError | None:
-        if frames > self._settings.max_frames:
-            return TooManyFrames(f"The picture has more than {self._settings.max_frames} frames.")
-        if self._looked.structure.scans > MAX_SCANS:
-            return TooManyPixels(f"The picture has more than {MAX_SCANS} scans.")
-        if self._pixels(frames) > self._settings.max_pixels:
-            return TooManyPixels(
-                f"The picture has more than {self._settings.max_pixels} pixels in all its frames."
-            )
-        return None
-
-    def _pixels(self, frames: int) -> int:
-        """Return how many pixels are decoded for so many frames."""
-        size, structure = (self._facts.width, self._facts.height), self._looked.structure
-        if frames > 1:
-            # Pillow makes the screen of a GIF as large as its frames reach.
-            size = max(size[0], structure.extent[0]), max(size[1], structure.extent[1])
-        # Each scan of a JPEG goes over all of the picture's coefficients again.
-        return size[0] * size[1] * frames * max(1, structure.scans // USUAL_SCANS)
+        return beyond_limits(self._facts, self._looked.structure, self._settings, frames=frames)
 
     def _task(self, number: int, wish: Wish) -> _Task | None:
         """Return the wish as a task, or note why it cannot be met."""
@@ -402,7 +380,7 @@ class _Rendering:
         return None if kept(result.exif, metadata) else bare(data, facts.format)
 
 
-def _scaled(plan: Plan) -> Size:
+def _scaled(plan: ResizePlan) -> Size:
     """Return how large the whole picture is when its cut has the size wished for."""
     return math.ceil(plan.natural[0] * plan.scale), math.ceil(plan.natural[1] * plan.scale)
 

@@ -11,7 +11,7 @@ from proxy.dialects.native import MOUNT
 from proxy.dialects.native import parse as parse_native
 from proxy.dialects.signatures import Verifier
 from proxy.errors import SignatureMismatch
-from proxy.images.transform import Transform
+from proxy.images.transforms.transform import Transform
 from proxy.signing import Signer
 
 

@@ -12,8 +12,8 @@ from cache.durable_tier import Originals
 from cache.variants.bounded_tier import Variants
 from cache.variants.memory import MemoryTier
 from proxy.config import Config
-from proxy.images.batches import Batches
-from proxy.images.workers import RenderPool
+from proxy.images.pool.shared_decodes import Batches
+from proxy.images.pool.workers import RenderPool
 from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
 from proxy.services.articles.keptpictures import KeptPictures

@@ -29,8 +29,8 @@ from proxy.errors import (
     SourceNotAllowed,
 )
 from proxy.images.formats import UNTOUCHED
-from proxy.images.geometry import Limits, Size, make_plan, require_within
-from proxy.images.transform import Resolved, Transform
+from proxy.images.geometry import OutputLimits, Size, make_plan, require_within
+from proxy.images.transforms.transform import Resolved, Transform
 from proxy.policy import Policy
 from proxy.services.articles.article_use import unwrapper_of
 from proxy.services.serving.values import PictureOrder
@@ -72,7 +72,7 @@ class Plan:
     resolved: Resolved | None = None
     expires_at: int | None = None
     version: str = ""
-    limits: Limits = field(default_factory=Limits)
+    limits: OutputLimits = field(default_factory=OutputLimits)
     written: tuple[Source, ...] = ()
     askable: tuple[Source, ...] = ()
     refusal: SourceNotAllowed | None = None
@@ -138,7 +138,7 @@ class Plan:
         return plans[0].canvas[0] / plans[1].canvas[0]
 
 
-def _hinted(resolved: Resolved, hints: Hints, limits: Limits) -> Resolved:
+def _hinted(resolved: Resolved, hints: Hints, limits: OutputLimits) -> Resolved:
     """Return the transform for a browser that sent `hints`: the nearest one within the limits."""
     if hints.slow:
         resolved = resolved.for_slow_connection()
@@ -266,7 +266,7 @@ class Plans:
         served: Served | None = None,
     ) -> Plan:
         render = self._config.render
-        limits = Limits(render.max_output_side, render.max_output_pixels)
+        limits = OutputLimits(render.max_output_side, render.max_output_pixels)
         resolved = transform.resolved(self._config.presets) if transform else None
         if resolved is not None:
             require_within(resolved, limits)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pictures import distance
 from PIL import Image, ImageDraw
 
-from proxy.images.libvips import has_libvips
-from proxy.images.packed import Packed
-from proxy.images.resampling import Box, Resample, by_pillow
+from proxy.images.pixels.libvips import has_libvips
+from proxy.images.pixels.resampling import Box, Resample, by_pillow
+from proxy.images.pixels.zero_copy import Packed
 
 PHOTO = pictures.photo(1021, 679)
 WHOLE: Box = (0, 0, 1021, 679)
@@ -22,7 +22,7 @@ WHOLE: Box = (0, 0, 1021, 679)
 def _by_libvips() -> Resample:
     if not has_libvips():
         pytest.skip("libvips is not installed (imgmirror[vips])")
-    from proxy.images.resampling_vips import by_libvips  # noqa: PLC0415 - an extra
+    from proxy.images.pixels.resampling_vips import by_libvips  # noqa: PLC0415 - an extra
 
     return by_libvips
 

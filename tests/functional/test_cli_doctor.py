@@ -13,7 +13,7 @@ from stub_resolver import StubResolver
 
 from proxy.cli import main
 from proxy.cli.checks import network
-from proxy.images.libvips import Libvips
+from proxy.images.pixels.libvips import Libvips
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,7 @@ def test_decoder_that_is_not_installed_needs_care_and_nothing_starts(
 ) -> None:
     """A wrong configuration for every command that renders; `auto` works without libvips."""
     absent = Libvips(problem="pyvips is not installed")
-    monkeypatch.setattr("proxy.images.libvips.find_libvips", lambda: absent)
+    monkeypatch.setattr("proxy.images.pixels.libvips.find_libvips", lambda: absent)
     (tmp_path / "a.md").write_text("nothing\n")
     config = write_config(tmp_path, {"render": {"decoder": "libvips"}})
     code, findings = examined(config, capsys, "--offline")

@@ -20,7 +20,7 @@ from scripted_origin import ScriptedOrigin, run_in_thread
 from service import wait_until, write_config
 from sites import broken_links, foreign_addresses, write_site
 
-from proxy.images.workers import Inspection, Job, RenderPool
+from proxy.images.pool.workers import Inspection, Job, RenderPool
 
 MIRROR = "http://mirror.test"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect width="40" height="20" fill="red"/></svg>'

@@ -23,7 +23,7 @@ from service import Service, write_config
 from cache.base import durable
 from proxy.app import Engine, open_engine
 from proxy.config.file import load
-from proxy.images.transform import Transform
+from proxy.images.transforms.transform import Transform
 from proxy.services.serving.values import SHORT_SECONDS, PictureOrder
 from proxy.source import Source
 

@@ -18,7 +18,7 @@ from responsive import candidates, images
 from scripted_origin import ScriptedOrigin, run_in_thread
 from service import Service, write_config
 
-from proxy.images.workers import Inspection, Job, RenderPool
+from proxy.images.pool.workers import Inspection, Job, RenderPool
 
 BASE = "http://mirror.test"
 TOKEN = "the token of this test"

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from proxy.errors import UnsupportedFormat
 from proxy.images import svg
-from proxy.images.structure import Structure
+from proxy.images.files.structure import Structure
 
 pytestmark = [
     pytest.mark.browser,

@@ -13,9 +13,9 @@ from service import write_config
 
 from proxy.app import Engine, open_engine
 from proxy.config.file import load
-from proxy.images.jobs import Inspection, Job
-from proxy.images.transform import Transform
-from proxy.images.workers import RenderPool
+from proxy.images.pool.jobs import Inspection, Job
+from proxy.images.pool.workers import RenderPool
+from proxy.images.transforms.transform import Transform
 from proxy.services.serving.values import Picture, PictureOrder
 from proxy.source import Source
 

@@ -16,7 +16,7 @@ from scripted_origin import Request, ScriptedOrigin, head, run_in_thread
 from service import Service, write_config
 
 from proxy.fetch.via import open_via
-from proxy.images.workers import Inspection, Job, RenderPool
+from proxy.images.pool.workers import Inspection, Job, RenderPool
 
 PHOTO = saved(photo(640, 400), "JPEG")
 DRAWING = saved(photo(90, 60).quantize(16), "PNG")

@@ -10,10 +10,10 @@ from typing import Literal
 import pytest
 from PIL import Image
 
-from proxy.images.autoquality import ALLOWANCE, TARGET_SSIM, qualities
 from proxy.images.encode import Result, encode
-from proxy.images.resolved import Resolved
-from proxy.images.similarity import Yardstick
+from proxy.images.measuring.autoquality import ALLOWANCE, TARGET_SSIM, qualities
+from proxy.images.measuring.similarity import Yardstick
+from proxy.images.transforms.resolved import Resolved
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = sorted((ROOT.parent / "shared" / "corpus" / "photos").glob("*.jpg"))

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from proxy.images.decode.pillow import PillowDecoder, prepare
-from proxy.images.jobs import Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.transform import Transform
+from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
+from proxy.images.transforms.transform import Transform
 
 SOURCES = {
     "photo": pictures.photo(900, 600),

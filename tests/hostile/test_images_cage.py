@@ -17,18 +17,19 @@ import pytest
 from proxy.config import RenderConfig
 from proxy.errors import QueueFull
 from proxy.images import svg
-from proxy.images.cage import WALLS, landlock, seccomp
 from proxy.images.formats import RENDERABLE
-from proxy.images.jobs import Job, Rendered, Wish
-from proxy.images.libvips import has_libvips
-from proxy.images.renderprocess import _environment
-from proxy.images.transform import Transform
-from proxy.images.workers import RenderPool
+from proxy.images.pixels.libvips import has_libvips
+from proxy.images.pool.cage import WALLS, landlock, seccomp
+from proxy.images.pool.jobs import Job, Rendered, Wish
+from proxy.images.pool.renderprocess import _environment
+from proxy.images.pool.workers import RenderPool
+from proxy.images.transforms.transform import Transform
 
 INSIDE = r"""
 import ctypes, fcntl, json, os, socket, struct, subprocess, sys, threading
 from pathlib import Path
-from proxy.images import cage, renderer
+from proxy.images.pool import cage
+from proxy.images.pool import renderer
 
 descriptor = int(sys.argv[1])
 given, secret, parent, how = Path(sys.argv[4]), Path(sys.argv[5]), int(sys.argv[6]), sys.argv[7]
@@ -118,9 +119,9 @@ def tries(self):
 def registered(self):
     from PIL import Image
     from proxy.images.decode.choice import decoder_for
-    from proxy.images.jobs import Job, Settings, Wish
+    from proxy.images.pool.jobs import Job, Settings, Wish
     from proxy.images.pipeline import inspect
-    from proxy.images.resolved import Resolved
+    from proxy.images.transforms.resolved import Resolved
 
     wishes = tuple(Wish(Resolved(width=8), (name,)) for name in ("avif", "webp", "jpeg", "png", "gif"))
     for path in given.iterdir():
@@ -143,7 +144,7 @@ NO_PROCESS = {"fork", "run a program", "spawn"}
 def walls_here() -> tuple[str, ...]:
     """Return what this kernel can do, asked in a process of its own."""
     asked = subprocess.run(
-        [sys.executable, "-c", "from proxy.images.cage import shut; print(*shut([]))"],
+        [sys.executable, "-c", "from proxy.images.pool.cage import shut; print(*shut([]))"],
         capture_output=True,
         text=True,
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -339,12 +340,12 @@ def test_missing_wall_leaves_the_other_and_the_work(missing: str) -> None:
     """On an older kernel, or where a container forbids one, rendering goes on."""
     code = """
 import sys
-from proxy.images import cage
+from proxy.images.pool import cage
 def lacking(*_): raise OSError(38, "not here")
 if sys.argv[1] != "seccomp": cage.landlock.restrict = lacking
 if sys.argv[1] != "landlock": cage.seccomp.install = lacking
 print(*cage.shut([]))
-from proxy.images.renderer import _practise
+from proxy.images.pool.renderer import _practise
 _practise("auto")
 """
     asked = subprocess.run(
@@ -416,6 +417,6 @@ def test_what_reaches_out_is_on_no_list() -> None:
 def test_checkout_beside_the_package_is_not_readable() -> None:
     """A configuration with keys may lie there; an installed package lies among the libraries."""
     folders = set(landlock._of_the_interpreter())
-    package = Path(landlock.__file__).parents[2]
+    package = Path(landlock.__file__).parents[3]
     assert package in folders
     assert package.parent not in folders or "site-packages" in str(package.parent)

@@ -11,13 +11,13 @@ from PIL import Image
 
 from proxy.config import RenderConfig
 from proxy.images.decode.pillow import PillowDecoder, prepare
+from proxy.images.files.probe import structure_of
 from proxy.images.formats import PictureFacts
-from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
-from proxy.images.libvips import has_libvips
 from proxy.images.pipeline import inspect
-from proxy.images.probe import structure_of
-from proxy.images.transform import Transform
-from proxy.images.workers import RenderPool
+from proxy.images.pixels.libvips import has_libvips
+from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
+from proxy.images.pool.workers import RenderPool
+from proxy.images.transforms.transform import Transform
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 WISH = Wish(Transform.parse("width=64").resolved({}), ("webp", "fallback"))

@@ -18,10 +18,10 @@ from service import wait_until
 
 from proxy.config import RenderConfig
 from proxy.images.decode.pillow import PillowDecoder, prepare
-from proxy.images.jobs import Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.transform import Transform
-from proxy.images.workers import RenderPool
+from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
+from proxy.images.pool.workers import RenderPool
+from proxy.images.transforms.transform import Transform
 
 WISH = Wish(Transform.parse("width=64").resolved({}), ("webp", "fallback"))
 STILL = Wish(Transform.parse("width=64,anim=false").resolved({}), ("webp", "fallback"))
@@ -130,7 +130,7 @@ def test_damaged_picture_never_raises(
 SERVICE = """
 import asyncio, sys
 from proxy.config import RenderConfig
-from proxy.images.workers import Job, RenderPool
+from proxy.images.pool.workers import Job, RenderPool
 
 async def main():
     pool = RenderPool(RenderConfig(), processes=2)

@@ -19,9 +19,9 @@ from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
 from proxy.config import RenderConfig
-from proxy.images.jobs import Job, Wish
-from proxy.images.transform import Transform
-from proxy.images.workers import RenderPool
+from proxy.images.pool.jobs import Job, Wish
+from proxy.images.pool.workers import RenderPool
+from proxy.images.transforms.transform import Transform
 
 MIB = 1 << 20
 SIDES = (8660, 5773)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from proxy.images.geometry import FITS, SIDES
-from proxy.images.transform import OPTIONS
+from proxy.images.transforms.transform import OPTIONS
 
 VALUES: dict[str, st.SearchStrategy[str]] = {
     "width": st.one_of(st.just("auto"), st.integers(1, 32767).map(str)),

@@ -57,9 +57,10 @@ PURE = (
     "cache/base/entry.py", "proxy/dialects", "proxy/rewrite", "proxy/images",
 )  # fmt: skip
 PURE_EXCEPT = {
-    "proxy/images/batches.py",
-    "proxy/images/renderprocess.py",
-    "proxy/images/workers.py",
+    "proxy/images/pool/shared_decodes.py",
+    "proxy/images/pool/renderprocess.py",
+    "proxy/images/pool/waiting_jobs.py",
+    "proxy/images/pool/workers.py",
 }
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from proxy.dialects import GRAMMARS, Unwrapper
 from proxy.dialects.base.asked import tidied
 from proxy.errors import InvalidTransform
-from proxy.images.geometry import Limits, asked_area, make_plan
-from proxy.images.resolved import Resolved
-from proxy.images.transform import Transform
+from proxy.images.geometry import OutputLimits, asked_area, make_plan
+from proxy.images.transforms.resolved import Resolved
+from proxy.images.transforms.transform import Transform
 from proxy.source import Source
 
 MOUNT = "https://w.example"
@@ -170,7 +170,7 @@ def test_serving_what_was_built_gives_both_back(
 
 def planned(natural: tuple[int, int], wanted: Resolved) -> tuple[object, ...]:
     """Return the size, the canvas and the cut of a picture of `natural` size."""
-    plan = make_plan(natural, wanted, limits=Limits(10**6, 10**12))
+    plan = make_plan(natural, wanted, limits=OutputLimits(10**6, 10**12))
     return plan.size, plan.canvas, plan.crop
 
 

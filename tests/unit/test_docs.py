@@ -11,7 +11,7 @@ import pytest
 
 from proxy import errors
 from proxy.cli import COMMANDS
-from proxy.images.transform import Transform, options_table
+from proxy.images.transforms.transform import Transform, options_table
 from proxy.services.serving.values import PROXY_ERRORS
 from proxy.services.troubles.negatives import KINDS
 from proxy.signing import Signer

@@ -8,9 +8,9 @@ import pytest
 from exporting import OURS, SOURCE, export
 
 from proxy.images.formats import PictureFacts
-from proxy.images.geometry import Limits
-from proxy.images.transform import Transform
-from proxy.images.workers import Rendered
+from proxy.images.geometry import OutputLimits
+from proxy.images.pool.workers import Rendered
+from proxy.images.transforms.transform import Transform
 from proxy.services.exporting.offers import shown_of, widths_of, wishes_of
 from proxy.services.exporting.svg import is_passive
 from proxy.services.warm.warming import Browser
@@ -118,9 +118,9 @@ def test_widths_are_those_below_what_the_options_give(
     resolved = Transform.parse(options).resolved(presets)
     facts = PictureFacts("jpeg", *size)
     widths = (320, 480, 640, 800, 960, 1280, 1600, 1920)
-    found = widths_of(resolved, facts, spread=True, widths=widths, limits=Limits())
+    found = widths_of(resolved, facts, spread=True, widths=widths, limits=OutputLimits())
     assert [one.width for one in found] == expected
-    assert len(widths_of(resolved, facts, spread=False, widths=widths, limits=Limits())) == 1
+    assert len(widths_of(resolved, facts, spread=False, widths=widths, limits=OutputLimits())) == 1
 
 
 def test_widths_above_the_original_are_one_result() -> None:
@@ -135,7 +135,7 @@ def test_widths_above_the_original_are_one_result() -> None:
         "width=1300,blur=9",
     )
     found = [
-        widths_of(Transform.parse(text).resolved({}), facts, spread=False, widths=(), limits=Limits())[
+        widths_of(Transform.parse(text).resolved({}), facts, spread=False, widths=(), limits=OutputLimits())[
             0
         ].result
         for text in options
@@ -147,7 +147,9 @@ def test_widths_above_the_original_are_one_result() -> None:
 def test_format_that_some_widths_lack_is_made_for_all_or_not_offered() -> None:
     """Of drawings the smallest format answers, which may be another for each width."""
     resolved = Transform.parse("format=auto").resolved({})
-    sizes = widths_of(resolved, PictureFacts("png", 640, 400), spread=True, widths=(320,), limits=Limits())
+    sizes = widths_of(
+        resolved, PictureFacts("png", 640, 400), spread=True, widths=(320,), limits=OutputLimits()
+    )
     wished = [wishes_of(one, (AVIF, WEBP, PLAIN), untouched=False) for one in sizes]
     weights = {("avif", 0): 5, ("webp", 0): 6, ("png", 0): 9, ("png", 1): 12, ("webp", 1): 12}
     answers = [["avif", "webp", "png"], ["webp", "webp", "png"]]

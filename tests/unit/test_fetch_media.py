@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.fetch.media import BINARY, admitted, decide, essence
+from proxy.fetch.media import admitted, decide, essence
+from proxy.signatures import BINARY
 
 
 def iso(*brands: bytes) -> bytes:

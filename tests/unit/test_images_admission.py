@@ -14,24 +14,24 @@ from hypothesis import strategies as st
 
 from proxy.config import RenderConfig
 from proxy.errors import TooManyPixels
-from proxy.images import machine
-from proxy.images.admission import ALLOWANCE_BYTES, Line
-from proxy.images.jobs import Job, Rendered, Wish
-from proxy.images.transform import Transform
-from proxy.images.workers import RenderPool
+from proxy.images.pool import machine
+from proxy.images.pool.fair_queue import ALLOWANCE_BYTES, FairQueue
+from proxy.images.pool.jobs import Job, Rendered, Wish
+from proxy.images.pool.workers import RenderPool
+from proxy.images.transforms.transform import Transform
 
 MIB = 1 << 20
 SMALL, BIG = ALLOWANCE_BYTES, 200 * MIB
 
 
-def line_of(*items: str, budget: int = 500 * MIB) -> Line[str]:
-    line: Line[str] = Line(budget)
+def line_of(*items: str, budget: int = 500 * MIB) -> FairQueue[str]:
+    line: FairQueue[str] = FairQueue(budget)
     for item in items:
         line.put(item)
     return line
 
 
-def run_next(line: Line[str], needs: int) -> tuple[str | None, bool]:
+def run_next(line: FairQueue[str], needs: int) -> tuple[str | None, bool]:
     """Take the next item and let it ask; say who it was and whether it runs."""
     item = line.take()
     return item, item is not None and line.ask(item, needs)
@@ -53,9 +53,9 @@ def test_what_does_not_fit_stands_aside_and_runs_first_when_there_is_room() -> N
     assert line.granted("c") == BIG
 
 
-def owned(*names: str) -> Line[str]:
+def owned(*names: str) -> FairQueue[str]:
     """Return a line of items like "a1", whose owner is the letter."""
-    line: Line[str] = Line(500 * MIB)
+    line: FairQueue[str] = FairQueue(500 * MIB)
     for name in names:
         line.put(name, owner=name[0])
     return line
@@ -163,7 +163,7 @@ def test_all_run_once_within_the_budget_whatever_their_order(
     needs: list[int], processes: int, ends: list[int]
 ) -> None:
     """Any sizes, any number of processes, any order of ending: shares stay within the budget, and the line empties."""
-    line: Line[int] = Line(500 * MIB)
+    line: FairQueue[int] = FairQueue(500 * MIB)
     for number in range(len(needs)):
         line.put(number)
     running: list[int] = []

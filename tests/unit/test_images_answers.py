@@ -17,7 +17,7 @@ from proxy.images.answers import Answers
 from proxy.images.choice import ORIGINAL, Candidates, candidates
 from proxy.images.encode import EncodeFailed, Result, encode
 from proxy.images.formats import PictureFacts
-from proxy.images.resolved import Resolved
+from proxy.images.transforms.resolved import Resolved
 
 PHOTO = PictureFacts("jpeg", 300, 200)
 CHART = PictureFacts("png", 640, 400, drawing=True)

@@ -14,10 +14,10 @@ from PIL import Image
 from proxy.config import Config
 from proxy.errors import InvalidTransform
 from proxy.images.decode.pillow import PillowDecoder, prepare
-from proxy.images.jobs import Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.resolved import Resolved
-from proxy.images.transform import Transform
+from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
+from proxy.images.transforms.resolved import Resolved
+from proxy.images.transforms.transform import Transform
 
 PRESETS = Config().presets
 SIDE_MAX, DPR_MAX = 90, 2

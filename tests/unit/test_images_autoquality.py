@@ -9,7 +9,8 @@ import pictures
 import pytest
 from PIL import Image, ImageFilter
 
-from proxy.images.autoquality import (
+from proxy.images.encode import Result, encode
+from proxy.images.measuring.autoquality import (
     MAX_ENCODES,
     STEP,
     TARGET_SSIM,
@@ -17,9 +18,8 @@ from proxy.images.autoquality import (
     qualities,
     target,
 )
-from proxy.images.encode import Result, encode
-from proxy.images.resolved import Resolved
-from proxy.images.similarity import Yardstick
+from proxy.images.measuring.similarity import Yardstick
+from proxy.images.transforms.resolved import Resolved
 
 FLAT = Image.new("RGB", (240, 160), (90, 120, 150))
 SOFT = pictures.photo(300, 200)

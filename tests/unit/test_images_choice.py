@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.images.choice import ORIGINAL, Candidates, Finding, candidates, without
+from proxy.images.choice import ORIGINAL, Candidates, EncodeFinding, candidates, without
 from proxy.images.formats import PictureFacts
 
 PHOTO = PictureFacts("jpeg", 10, 10)
@@ -74,8 +74,8 @@ def test_drawing_takes_the_smallest_of_what_the_client_likes_equally(
     assert candidates(tuple(acceptable.split()), facts).equals == tuple(equals.split())
 
 
-def finding(sizes: dict[str, int | None], *, smallest: bool = False) -> Finding:
-    return Finding(sizes, smallest=smallest)
+def finding(sizes: dict[str, int | None], *, smallest: bool = False) -> EncodeFinding:
+    return EncodeFinding(sizes, smallest=smallest)
 
 
 def all_of(facts: PictureFacts, acceptable: str = "avif webp fallback") -> Candidates:
@@ -107,7 +107,7 @@ def all_of(facts: PictureFacts, acceptable: str = "avif webp fallback") -> Candi
     ],
 )
 def test_what_was_found_decides_without_another_encode(
-    found: Finding, wanted: Candidates, answer: str | None
+    found: EncodeFinding, wanted: Candidates, answer: str | None
 ) -> None:
     """The smallest of a drawing, the original's own bytes, no format that failed; None where a size is missing."""
     source_format = "jpeg" if "jpeg" in wanted.order[:3] or "anyway" in wanted.accepted else "png"
@@ -125,7 +125,7 @@ def test_findings_of_different_clients_add_up() -> None:
 def test_finding_survives_storing(sizes: dict[str, int | None], smallest: bool) -> None:
     """`from_dict(to_dict)` is the same."""
     stored = finding(sizes, smallest=smallest)
-    assert Finding.from_dict(stored.to_dict()) == stored
+    assert EncodeFinding.from_dict(stored.to_dict()) == stored
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_finding_survives_storing(sizes: dict[str, int | None], smallest: bool) 
 def test_what_is_no_finding_is_refused(stored: Any) -> None:
     """A damaged note and a render process that was taken over cannot name formats of their own."""
     with pytest.raises(ValueError, match=r"finding|sizes"):
-        Finding.from_dict(stored)
+        EncodeFinding.from_dict(stored)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from proxy.images.describe import dominant_colour
-from proxy.images.thumbhash import thumbhash
+from proxy.images.measuring.describe import dominant_colour
+from proxy.images.measuring.thumbhash import thumbhash
 
 Pixel = Callable[[int, int], tuple[int, int, int, int]]
 

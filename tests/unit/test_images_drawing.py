@@ -6,8 +6,8 @@ import pictures
 import pytest
 from PIL import Image, ImageDraw
 
-from proxy.images.drawing import FLAT_SHARE, MIN_PIXELS, is_drawing
-from proxy.images.flatness import flat_share
+from proxy.images.measuring.drawing import FLAT_SHARE, MIN_PIXELS, is_drawing
+from proxy.images.measuring.flatness import flat_share
 
 
 def screenshot() -> Image.Image:

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from proxy.images.encode import Result, encode
-from proxy.images.flatness import SAMPLE_PIXELS, deflated_bytes, sample
+from proxy.images.formats import saving
 from proxy.images.formats import webp as webp_room
-from proxy.images.png_writing import BUSY, FLAT, PHOTO, PngEffort
-from proxy.images.resolved import Resolved
+from proxy.images.measuring.flatness import SAMPLE_PIXELS, deflated_bytes, sample
+from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort
+from proxy.images.transforms.resolved import Resolved
 
 
 def chart(width: int = 700, height: int = 400) -> Image.Image:
@@ -28,7 +29,7 @@ def busy() -> Image.Image:
 def _tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note how each WebP is encoded."""
     tried: list[str] = []
-    saved = webp_room.saved
+    saved = saving.saved
 
     def noted(picture: Image.Image, output_format: str, **options: Any) -> bytes:
         tried.append("lossless" if options.get("lossless") else "lossy")
@@ -119,7 +120,7 @@ def test_png_that_keeps_its_metadata_is_written_by_pillow() -> None:
 @pytest.mark.parametrize("effort", [FLAT, BUSY, PHOTO], ids=lambda effort: effort.row_filter)
 def test_png_of_libvips_holds_the_very_same_pixels_and_nothing_else(mode: str, effort: PngEffort) -> None:
     pytest.importorskip("pyvips")
-    from proxy.images.png_writing_vips import png_by_libvips  # noqa: PLC0415 - an extra
+    from proxy.images.pixels.png_writing_vips import png_by_libvips  # noqa: PLC0415 - an extra
 
     picture = pictures.photo(61, 43).convert(mode)
     if mode == "RGBA":
@@ -133,7 +134,7 @@ def test_png_of_libvips_holds_the_very_same_pixels_and_nothing_else(mode: str, e
 def test_picture_that_libvips_cannot_write_is_an_error_of_the_encoder() -> None:
     """It is translated where Pillow's own errors are."""
     pytest.importorskip("pyvips")
-    from proxy.images.png_writing_vips import png_by_libvips  # noqa: PLC0415 - an extra
+    from proxy.images.pixels.png_writing_vips import png_by_libvips  # noqa: PLC0415 - an extra
 
     unknown: dict[str, Any] = {"row_filter": "diagonal", "level": 1}
     with pytest.raises(OSError, match="diagonal"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pictures
 import pytest
 
-from proxy.images.exif import kept, orientation_of
+from proxy.images.files.exif import kept, orientation_of
 
 DAMAGED = (
     b"Exif\0\0II*\0\xff\xff\xff\xff",

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.errors import InvalidTransform
-from proxy.images.geometry import FITS, SIDES, Limits, Plan, make_plan, require_within
-from proxy.images.resolved import Resolved
+from proxy.images.geometry import FITS, SIDES, OutputLimits, ResizePlan, make_plan, require_within
+from proxy.images.transforms.resolved import Resolved
 
-LIMITS = Limits()
+LIMITS = OutputLimits()
 sides = st.integers(1, 5000)
 sizes = st.tuples(sides, sides)
 optional = st.none() | st.integers(1, 4000)
@@ -31,7 +31,7 @@ def wishes(draw: st.DrawFn) -> Resolved:
     )
 
 
-def planned(natural: tuple[int, int], **options: Any) -> Plan:
+def planned(natural: tuple[int, int], **options: Any) -> ResizePlan:
     return make_plan(natural, Resolved(**options), limits=LIMITS)
 
 
@@ -177,7 +177,7 @@ def test_picture_scaled_down_into_the_limits_obeys_both(
     natural: tuple[int, int], most_side: int, most_pixels: int
 ) -> None:
     """Also where rounding both sides up would have a few pixels too many."""
-    limits = Limits(most_side, most_pixels)
+    limits = OutputLimits(most_side, most_pixels)
     width, height = make_plan(natural, Resolved(), limits=limits).canvas
     assert 1 <= width <= most_side
     assert 1 <= height <= most_side

@@ -28,23 +28,23 @@ LOOK = """
 from PIL import Image
 from proxy.errors import TooManyPixels
 from proxy.fetch.media import decide
-from proxy.images import demand
-from proxy.images.batches import deal
-from proxy.images.choice import Finding
+from proxy.images.pool import memory_budget
+from proxy.images.pool.shared_decodes import deal
+from proxy.images.choice import EncodeFinding
 from proxy.images.decode.pillow import PillowDecoder
 from proxy.images.formats import MEDIA_TYPES, RENDERABLE, sniff
-from proxy.images.jobs import Job, Settings, Wish
+from proxy.images.pool.jobs import Job, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.registered import SAVED
-from proxy.images.transform import Transform, options_table
+from proxy.images.decode.registered import SAVED
+from proxy.images.transforms.transform import Transform, options_table
 
 resolved = Transform.parse("f=toy,w=20").resolved({})
 assert resolved.format == "toy"
 assert "one of auto, avif, webp, toy, jpeg" in options_table()
 assert MEDIA_TYPES["toy"] == "image/x-toy" and "toy" not in RENDERABLE and "TOY" in SAVED
 assert sniff(b"TOY\\x01...") == "toy" and decide(b"TOY\\x01...", None) == "image/x-toy"
-assert demand.results([demand.ExpectedResult((10, 10), ("toy",))]) > 0
-assert Finding.from_dict({"sizes": {"toy": 5}, "smallest": True}).sizes == {"toy": 5}
+assert memory_budget.results([memory_budget.ExpectedResult((10, 10), ("toy",))]) > 0
+assert EncodeFinding.from_dict({"sizes": {"toy": 5}, "smallest": True}).sizes == {"toy": 5}
 
 Image.new("RGB", (100, 40), (200, 100, 150)).save("picture.png")
 wishes = (Wish(resolved, ("toy",)), Wish(Transform.parse("f=toy").resolved({}), ("toy",)))

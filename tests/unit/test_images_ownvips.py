@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from proxy.images.libvips import find_libvips, has_libvips
-from proxy.images.ownvips import bundled_library, is_overwritten
+from proxy.images.pixels.libvips import find_libvips, has_libvips
+from proxy.images.pixels.ownvips import bundled_library, is_overwritten
 
 ROOT = Path(__file__).parents[2]
 TRY = """
 import sys
 from PIL import Image
 from proxy.images.decode.vips import VipsDecoder
-from proxy.images.ownvips import pyvips
+from proxy.images.pixels.ownvips import pyvips
 small = pyvips.Image.black(300, 200).resize(0.5)
 print(pyvips.version(0), pyvips.version(1), small.width, pyvips.API_mode)
 """

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from proxy.images.decode.pillow import PillowDecoder, prepare
-from proxy.images.packed import Packed
-from proxy.images.probe import structure_of
+from proxy.images.files.probe import structure_of
+from proxy.images.pixels.zero_copy import Packed
 
 PHOTO = pictures.photo(61, 43)
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.geometry import DOWN_FITS, ENLARGING_FITS, FITS
-from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.transform import Transform
+from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
+from proxy.images.transforms.transform import Transform
 
 Size = tuple[int, int]
 

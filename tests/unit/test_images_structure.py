@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.images import structure
-from proxy.images.probe import has_proper_end, structure_of
-from proxy.images.probe import walked as walk
+from proxy.images.files import structure
+from proxy.images.files.probe import has_proper_end, structure_of
+from proxy.images.files.probe import walked as walk
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "ICO")
 BODIES = {name.lower(): pictures.saved(pictures.photo(64, 48), name) for name in FORMATS}

@@ -12,8 +12,8 @@ from option_texts import VALUES, texts
 
 from proxy.config import Config
 from proxy.errors import InvalidTransform
-from proxy.images.resolved import Resolved
-from proxy.images.transform import OPTIONS, Transform, options_table, preset_problems
+from proxy.images.transforms.resolved import Resolved
+from proxy.images.transforms.transform import OPTIONS, Transform, options_table, preset_problems
 
 PRESETS = Config().presets
 

@@ -19,13 +19,13 @@ import pytest
 
 from proxy.config import RenderConfig
 from proxy.errors import Internal, InvalidTransform, QueueFull, RenderTimeout, TooManyPixels
-from proxy.images import jobs, renderer, renderprocess
-from proxy.images.batches import Batches
 from proxy.images.formats import PictureFacts
-from proxy.images.jobs import Settings, WireError
-from proxy.images.libvips import has_libvips
-from proxy.images.transform import Transform
-from proxy.images.workers import Inspection, Job, Rendered, RenderPool, Wish
+from proxy.images.pixels.libvips import has_libvips
+from proxy.images.pool import jobs, renderer, renderprocess
+from proxy.images.pool.jobs import Settings, WireError
+from proxy.images.pool.shared_decodes import Batches
+from proxy.images.pool.workers import Inspection, Job, Rendered, RenderPool, Wish
+from proxy.images.transforms.transform import Transform
 
 needs_libvips = pytest.mark.skipif(not has_libvips(), reason="libvips is not installed (imgmirror[vips])")
 

@@ -12,8 +12,8 @@ from cache.base.threads import StoreThreads
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, NotAnImage, OutOfMemory, QueueFull, RenderTimeout, TooManyPixels
 from proxy.images.formats import PictureFacts
-from proxy.images.jobs import Inspection, Output, Rendered, Wish
-from proxy.images.transform import Transform
+from proxy.images.pool.jobs import Inspection, Output, Rendered, Wish
+from proxy.images.transforms.transform import Transform
 from proxy.services.troubles.overloads import FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, Overloads
 
 DIGEST, OTHER = "a" * 64, "b" * 64

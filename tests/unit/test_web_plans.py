@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from proxy.config import Config
-from proxy.images.geometry import Limits
-from proxy.images.transform import Transform
+from proxy.images.geometry import OutputLimits
+from proxy.images.transforms.transform import Transform
 from proxy.source import Source
 from proxy.web.hints import DPR_STEPS, WIDTH_STEPS_PX, Hints
 from proxy.web.plans import Plan
@@ -22,7 +22,7 @@ def plan(options: str) -> Plan:
     transform = Transform.parse(options)
     resolved = transform.resolved(Config().presets)
     source = Source.parse("http://example.org/a.png")
-    return Plan("variant", source, (), transform, resolved, limits=Limits(), client_hints=True)
+    return Plan("variant", source, (), transform, resolved, limits=OutputLimits(), client_hints=True)
 
 
 def reachable(root: object) -> int:

@@ -9,11 +9,11 @@ from pathlib import Path
 from proxy.cli.checks.finding import DoctorFinding
 from proxy.config import Config
 from proxy.errors import MirrorError
-from proxy.images.cage import WALLS
 from proxy.images.formats import BY_NAME, OUTPUTS, sniff
-from proxy.images.resolved import Resolved
+from proxy.images.pool.cage import WALLS
+from proxy.images.pool.workers import Job, Rendered, RenderPool, Wish
 from proxy.images.samples import small_picture
-from proxy.images.workers import Job, Rendered, RenderPool, Wish
+from proxy.images.transforms.resolved import Resolved
 
 _REINSTALL = (
     "install Pillow from its binary wheel again (pip install --force-reinstall --only-binary :all: pillow)"

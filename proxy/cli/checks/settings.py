@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from proxy.cli.checks.finding import DoctorFinding
 from proxy.config import Config, ConfigError, host_name
-from proxy.images.libvips import REPAIR, decoder_problem, find_libvips
+from proxy.images.pixels.libvips import REPAIR, decoder_problem, find_libvips
 from proxy.policy import listen_problem, load_manifest
 from proxy.source import base_in_a_labels
 from proxy.version import __version__

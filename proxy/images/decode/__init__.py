@@ -14,11 +14,11 @@ from typing import Protocol
 
 from PIL import Image
 
+from proxy.images.files.structure import Structure
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
-from proxy.images.png_writing import WritePng
-from proxy.images.resampling import Resample
-from proxy.images.structure import Structure
+from proxy.images.pixels.png_writing import WritePng
+from proxy.images.pixels.resampling import Resample
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from proxy.images.mending.avif import without_exif
-from proxy.images.packed import HandsOver
+from proxy.images.files.mending.avif import without_exif
+from proxy.images.pixels.zero_copy import HandsOver
 
 
 class _Gif(GifImagePlugin.GifImageFile):

@@ -23,21 +23,21 @@ from PIL import (
 )
 
 from proxy.errors import DecodeFailed, UnsupportedFormat
-from proxy.images import demand
 from proxy.images.decode import Decoded, Frame, keys, scans
 from proxy.images.decode.body import Body
 from proxy.images.decode.colour import has_transparency, plain, to_srgb, unusual_gamma
 from proxy.images.decode.faults import guarded
 from proxy.images.decode.rows import with_all_rows
 from proxy.images.decode.screen import Screen, leaves_room
-from proxy.images.exif import orientation_of
+from proxy.images.files.exif import orientation_of
+from proxy.images.files.mending.png import MAX_PROFILE_BYTES
+from proxy.images.files.structure import Structure
 from proxy.images.formats import BY_NAME, PictureFacts
 from proxy.images.geometry import Size
-from proxy.images.mending.png import MAX_PROFILE_BYTES
-from proxy.images.packed import HandsOver
-from proxy.images.png_writing import WritePng
-from proxy.images.resampling import Resample, by_pillow
-from proxy.images.structure import Structure
+from proxy.images.pixels.png_writing import WritePng
+from proxy.images.pixels.resampling import Resample, by_pillow
+from proxy.images.pixels.zero_copy import HandsOver
+from proxy.images.pool import memory_budget
 
 # EXIF 2.32 §4.6.4 A: tag 274, and what makes such a picture upright.
 _UPRIGHT = {
@@ -184,8 +184,10 @@ class PillowOpened:
             decoded = full if self._lossless else drafted(full, at_least)
             more = self.scans_memory()
         factor = quick_factor(decoded, at_least, self._spare)
-        return more + demand.pillow(
-            demand.pillow_bytes_per_pixel(self._format, self._image.mode, transparent=self._facts.has_alpha),
+        return more + memory_budget.pillow(
+            memory_budget.pillow_bytes_per_pixel(
+                self._format, self._image.mode, transparent=self._facts.has_alpha
+            ),
             decoded=decoded,
             left=(-(-decoded[0] // factor), -(-decoded[1] // factor)),
             frames=frames,
@@ -197,7 +199,7 @@ class PillowOpened:
         if self._scans < 2 or not layers:
             return 0
         most = max(layer[1] * layer[2] for layer in layers)
-        return demand.coefficients(
+        return memory_budget.coefficients(
             self._image.size, sum(layer[1] * layer[2] for layer in layers) / max(1, most)
         )
 

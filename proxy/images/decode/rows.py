@@ -17,8 +17,8 @@ from proxy.errors import DecodeFailed
 from proxy.images.decode import keys
 from proxy.images.decode.body import Body
 from proxy.images.decode.faults import guarded
+from proxy.images.files.structure import Chunk, png_chunks
 from proxy.images.geometry import Size
-from proxy.images.structure import Chunk, png_chunks
 
 # PNG third edition §8.1: where each pass of Adam7 begins, and its steps (left, top, across, down).
 _ADAM7 = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from proxy.images.structure import EOI, Buffer, jpeg_segments
+from proxy.images.files.structure import EOI, Buffer, jpeg_segments
 
 _GREY = frozenset({127, 128})
 _BITS = bytes(range(1, 251)) * 4

@@ -14,21 +14,21 @@ from typing import Any
 from PIL import Image
 
 from proxy.errors import PictureError
-from proxy.images import demand
 from proxy.images.decode import Decoded, Frame, Opened, OtherDecoderNeeded
 from proxy.images.decode.colour import plain
 from proxy.images.decode.faults import guarded
 from proxy.images.decode.pillow import PillowDecoder, PillowOpened, drafted, finished, quick_factor
+from proxy.images.files.structure import Structure
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
-from proxy.images.libvips import OLDEST
-from proxy.images.ownvips import pyvips
-from proxy.images.packed import Packed
-from proxy.images.png_writing import WritePng
-from proxy.images.png_writing_vips import png_by_libvips
-from proxy.images.resampling import Resample
-from proxy.images.resampling_vips import by_libvips
-from proxy.images.structure import Structure
+from proxy.images.pixels.libvips import OLDEST
+from proxy.images.pixels.ownvips import pyvips
+from proxy.images.pixels.png_writing import WritePng
+from proxy.images.pixels.png_writing_vips import png_by_libvips
+from proxy.images.pixels.resampling import Resample
+from proxy.images.pixels.resampling_vips import by_libvips
+from proxy.images.pixels.zero_copy import Packed
+from proxy.images.pool import memory_budget
 
 _LOADERS = {
     "avif": "VipsForeignLoadHeif",
@@ -138,7 +138,7 @@ class VipsOpened:
             decoded, more = drafted(full, at_least), self._opened.scans_memory()
         factor = quick_factor(decoded, at_least, _SPARE)
         left = (-(-decoded[0] // factor), -(-decoded[1] // factor))
-        return more + demand.libvips(
+        return more + memory_budget.libvips(
             self.facts.format, decoded=decoded, left=left, transparent=self.facts.has_alpha
         )
 

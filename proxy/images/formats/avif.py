@@ -6,7 +6,7 @@ import functools
 
 from PIL import Image
 
-from proxy.images import structure
+from proxy.images.files import structure
 from proxy.images.formats.record import PictureFormat, Written
 from proxy.images.formats.result import Result
 from proxy.images.formats.saving import exif_options, saved

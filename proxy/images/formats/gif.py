@@ -8,11 +8,11 @@ from typing import Any
 
 from PIL import Image
 
-from proxy.images import structure
+from proxy.images.files import structure
+from proxy.images.files.mending import gif as mending
 from proxy.images.formats.record import PictureFormat, Written
 from proxy.images.formats.result import Result
 from proxy.images.formats.saving import MAX_REPEATS, Moving, saved
-from proxy.images.mending import gif as mending
 
 _MAX_DELAY_MS = 655_350
 """GIF89a §23.c.vii: 16 bits of hundredths of a second."""

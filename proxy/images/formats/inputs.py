@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from proxy.images import structure
+from proxy.images.files import structure
+from proxy.images.files.mending import ico as mending
 from proxy.images.formats.record import PictureFormat
-from proxy.images.mending import ico as mending
 
 
 def _has_second_header(head: bytes) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from PIL import Image
 
-from proxy.images import structure
+from proxy.images.files import structure
+from proxy.images.files.mending import jpeg as mending
 from proxy.images.formats.record import PictureFormat, Written
 from proxy.images.formats.result import Result
 from proxy.images.formats.saving import exif_options, saved
-from proxy.images.mending import jpeg as mending
 from proxy.images.operations.background import WHITE, colour_of
-from proxy.images.wanted import Wanted
+from proxy.images.transforms.wanted import Wanted
 
 _USUAL_QUALITY = 80
 """What everybody's 80 looks like: SSIMULACRA2 of 77, where WebP and AVIF have 72 at theirs."""

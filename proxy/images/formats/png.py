@@ -6,13 +6,13 @@ import zlib
 
 from PIL import Image, ImageChops
 
-from proxy.images import structure
-from proxy.images.flatness import flat_share
+from proxy.images.files import structure
+from proxy.images.files.mending import png as mending
 from proxy.images.formats.record import PictureFormat, Written
 from proxy.images.formats.result import Result
 from proxy.images.formats.saving import exif_options, saved
-from proxy.images.mending import png as mending
-from proxy.images.png_writing import BUSY, FLAT, PHOTO, PngEffort
+from proxy.images.measuring.flatness import flat_share
+from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort
 
 # zlib's strategies (zlib.h): run lengths only give photos the size of level 4 in half the time; drawings need matches.
 _PHOTO = {"compress_level": 4, "compress_type": zlib.Z_RLE}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from proxy.images.files.structure import Buffer, Structure
 from proxy.images.formats.result import Result
-from proxy.images.structure import Buffer, Structure
 
 
 def _always(_head: bytes) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from proxy.images.png_writing import WritePng
-from proxy.images.wanted import Wanted
+from proxy.images.pixels.png_writing import WritePng
+from proxy.images.transforms.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from proxy.images.exif import kept
+from proxy.images.files.exif import kept
 from proxy.images.formats.result import Result
 
 MAX_REPEATS = 65_535

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from PIL import Image
 
-from proxy.images import structure
-from proxy.images.flatness import deflated_bytes, has_few_colours
+from proxy.images.files import structure
+from proxy.images.files.mending import webp as mending
 from proxy.images.formats.record import PictureFormat, Written
 from proxy.images.formats.result import Result
 from proxy.images.formats.saving import MAX_REPEATS, Moving, exif_options, saved
-from proxy.images.mending import webp as mending
+from proxy.images.measuring.flatness import deflated_bytes, has_few_colours
 
 _USUAL_QUALITY = 78
 """Looks like AVIF at its own (SSIMULACRA2 of 72, photos of 400 to 1200 px)."""

@@ -9,16 +9,25 @@ import re
 
 from PIL import Image
 
-from proxy.images.geometry import FITS, SIDES, Plan, focus_of, make_plan
+from proxy.images.geometry import FITS, SIDES, ResizePlan, focus_of, make_plan
 from proxy.images.operations import attention
 from proxy.images.operations.background import fill_colour
 from proxy.images.operations.scene import Scene
-from proxy.images.options import Option, Value, choice, decimal, flag, whole, word_for_none, word_or
-from proxy.images.resampling import Resample
-from proxy.images.wanted import Wanted
+from proxy.images.pixels.resampling import Resample
+from proxy.images.transforms.options import (
+    Option,
+    Value,
+    choice,
+    decimal,
+    flag,
+    whole,
+    word_for_none,
+    word_or,
+)
+from proxy.images.transforms.wanted import Wanted
 
 AUTO = "auto"
-"""What width and dpr say to be filled in from the hints of a request; see `proxy.images.resolved`."""
+"""What width and dpr say to be filled in from the hints of a request; see `proxy.images.transforms.resolved`."""
 MAX_ASKED_PX = 32767
 """Widest anything can be asked for; the configuration sets the limit that counts (`render.max_output_side`)."""
 
@@ -111,7 +120,7 @@ def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
 
 
 def _resampled(
-    picture: Image.Image, plan: Plan, scale: tuple[float, float], resample: Resample
+    picture: Image.Image, plan: ResizePlan, scale: tuple[float, float], resample: Resample
 ) -> Image.Image:
     left, top, right, bottom = plan.crop
     box = (
@@ -125,7 +134,7 @@ def _resampled(
     return resample(picture, plan.size, box)
 
 
-def _on_canvas(picture: Image.Image, plan: Plan, wanted: Wanted) -> Image.Image:
+def _on_canvas(picture: Image.Image, plan: ResizePlan, wanted: Wanted) -> Image.Image:
     colour = fill_colour(wanted.background)
     mode = "RGBA" if picture.mode == "RGBA" or colour[3] < 255 else "RGB"
     canvas = Image.new(mode, plan.canvas, colour if mode == "RGBA" else colour[:3])

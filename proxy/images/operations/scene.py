@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from proxy.images.geometry import Limits, Size
-from proxy.images.resampling import Resample, by_pillow
-from proxy.images.wanted import Wanted
+from proxy.images.geometry import OutputLimits, Size
+from proxy.images.pixels.resampling import Resample, by_pillow
+from proxy.images.transforms.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Scene:
     """
 
     original: Size
-    limits: Limits
+    limits: OutputLimits
     resample: Resample = by_pillow
 
     def natural_size(self, picture: Image.Image, wanted: Wanted) -> Size:

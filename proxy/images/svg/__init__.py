@@ -16,14 +16,14 @@ from pathlib import Path
 from PIL import PngImagePlugin
 
 from proxy.errors import TooManyPixels, UnsupportedFormat
-from proxy.images import demand
 from proxy.images.decode import Decoded, Frame
 from proxy.images.decode.faults import guarded
+from proxy.images.files.structure import Structure
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
-from proxy.images.png_writing import WritePng
-from proxy.images.resampling import Resample, by_pillow
-from proxy.images.structure import Structure
+from proxy.images.pixels.png_writing import WritePng
+from proxy.images.pixels.resampling import Resample, by_pillow
+from proxy.images.pool import memory_budget
 from proxy.images.svg.document import SvgDocument, read
 from proxy.images.svg.fonts import families, lacking
 
@@ -84,7 +84,7 @@ class SvgOpened:
 
     def memory(self, *, at_least: Size, frames: int) -> int:
         """Return how many bytes `decode` takes, but for what layers and masks without measure would add."""
-        return demand.drawing(at_least)
+        return memory_budget.drawing(at_least)
 
     def decode(self, *, at_least: Size, frames: int) -> Decoded:
         """Return the document drawn exactly `at_least` large: there is nothing to gain from more.

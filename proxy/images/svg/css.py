@@ -162,7 +162,7 @@ class Unknown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class StyleRule:
     """Selectors as written, their names (`.a`, `#b`, `rect`) and a block of declarations."""
 
     selector: str
@@ -170,7 +170,7 @@ class Rule:
     block: str
 
 
-def rules(sheet: str) -> Iterator[Rule]:
+def rules(sheet: str) -> Iterator[StyleRule]:
     """Yield the rules of a style sheet, those that never apply to a still picture left out.
 
     Raises:
@@ -191,7 +191,7 @@ def rules(sheet: str) -> Iterator[Rule]:
                 if len(selector) > _MAX_SELECTOR_CHARS:
                     raise Unknown("a long selector")
                 if not _NEVER.search(selector):
-                    yield Rule(selector.strip(), _names(selector), sheet[start + 1 : stop])
+                    yield StyleRule(selector.strip(), _names(selector), sheet[start + 1 : stop])
         elif start < len(sheet):
             raise Unknown("a block without a selector")
 

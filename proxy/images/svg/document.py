@@ -117,7 +117,7 @@ def read(body: bytes, *, is_nested: bool = False) -> SvgDocument:
         DecodeFailed: it is no XML, or no SVG.
         UnsupportedFormat: it has other entities than short texts, or more elements than are drawn.
     """
-    reader = _Reader(is_nested=is_nested)
+    reader = _SvgReader(is_nested=is_nested)
     try:
         reader.parse(body)
     except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an encoding unheard of
@@ -143,7 +143,7 @@ def read(body: bytes, *, is_nested: bool = False) -> SvgDocument:
     )
 
 
-class _Reader:
+class _SvgReader:
     """Takes what expat finds and keeps what may stay, as text; what browsers alone draw is an objection."""
 
     def __init__(self, *, is_nested: bool) -> None:

@@ -66,7 +66,7 @@ class Cost:
 
 
 @dataclass(slots=True)
-class _Node:
+class _SvgNode:
     kind: str
     name: str
     cost: Cost
@@ -81,16 +81,16 @@ class Work:
     """
 
     def __init__(self) -> None:
-        self._nodes: list[_Node] = []
+        self._nodes: list[_SvgNode] = []
         self._by_id: dict[str, int] = {}
-        self._open: list[_Node] = []
+        self._open: list[_SvgNode] = []
         self._elements = 0
 
     def open(self, kind: str, attributes: Mapping[str, str]) -> None:
         """Count an element; `kind` is its local name in lower case."""
         self._elements += 1
         parts = _references(attributes) if attributes else []
-        self._open.append(_Node(kind, attributes.get("id", ""), _own(kind, attributes), parts))
+        self._open.append(_SvgNode(kind, attributes.get("id", ""), _own(kind, attributes), parts))
 
     def close(self) -> None:
         """Count the end of the element opened last."""

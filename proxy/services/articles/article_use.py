@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from proxy.config import Config, PresetOptions, RewriteConfig
 from proxy.dialects import Unwrapper, native
 from proxy.errors import InvalidTransform
-from proxy.images.geometry import Limits, Size, make_plan, require_within
-from proxy.images.transform import Resolved, Transform
+from proxy.images.geometry import OutputLimits, Size, make_plan, require_within
+from proxy.images.transforms.transform import Resolved, Transform
 from proxy.rewrite.attributes.candidates import SrcsetCandidates
 from proxy.rewrite.attributes.responsive import Responsive
 from proxy.rewrite.base.kept import Shape
@@ -63,7 +63,7 @@ class RewriteSettings:
     all_images: bool = False
     any_transform: bool = True
     preset_widths: tuple[tuple[str, int], ...] = ()
-    limits: tuple[int, int] = (Limits().max_side, Limits().max_pixels)
+    limits: tuple[int, int] = (OutputLimits().max_side, OutputLimits().max_pixels)
     responsive: bool = False
     presets: Mapping[str, PresetOptions] = field(default_factory=dict)
 
@@ -92,7 +92,7 @@ class RewriteSettings:
 
     def rewriter(self) -> Rewriter:
         """Return a rewriter whose links point at `base_url` and are signed when there are keys."""
-        canonical = _canonical_within(Limits(*self.limits))
+        canonical = _canonical_within(OutputLimits(*self.limits))
         return Rewriter(
             self.config,
             base_url=self.base_url,
@@ -114,12 +114,12 @@ class RewriteSettings:
         return Sizes(
             any_transform=True,
             widths=self.config.widths,
-            canonical=_canonical_within(Limits(*self.limits)),
+            canonical=_canonical_within(OutputLimits(*self.limits)),
             preset_widths=dict(self.preset_widths),
         )
 
     def _responsive(self, canonical: Canonical) -> Responsive:
-        shape = _shape_with(self.presets, Limits(*self.limits))
+        shape = _shape_with(self.presets, OutputLimits(*self.limits))
         config = self.config
         candidates = SrcsetCandidates(config.widths, config.body, self.any_transform, canonical, shape)
         return Responsive(candidates, shape, sizes=config.sizes)
@@ -131,7 +131,7 @@ def _preset_widths(config: Config) -> tuple[tuple[str, int], ...]:
     return tuple((name, width) for name, width in found if width is not None)
 
 
-def _canonical_within(limits: Limits) -> Canonical:
+def _canonical_within(limits: OutputLimits) -> Canonical:
     # The pictures of an article usually have the same options.
     @functools.lru_cache(maxsize=1024)
     def canonical(options: str) -> str | None:
@@ -146,7 +146,7 @@ def _canonical_within(limits: Limits) -> Canonical:
     return canonical
 
 
-def _shape_with(presets: Mapping[str, PresetOptions], limits: Limits) -> Shape:
+def _shape_with(presets: Mapping[str, PresetOptions], limits: OutputLimits) -> Shape:
     @functools.lru_cache(maxsize=1024)
     def resolved_of(options: str) -> Resolved:
         return Transform.parse(options).resolved(presets)

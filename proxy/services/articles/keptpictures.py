@@ -17,8 +17,8 @@ from cache.durable_tier import Originals
 from proxy.config import RenderConfig
 from proxy.errors import MirrorError
 from proxy.images.formats import RENDERABLE, PictureFacts
-from proxy.images.jobs import Job, Rendered, Wish
-from proxy.images.resolved import Resolved
+from proxy.images.pool.jobs import Job, Rendered, Wish
+from proxy.images.transforms.resolved import Resolved
 from proxy.rewrite.base.kept import Kept, Known, Wanted
 from proxy.services.serving.rendering import Rendering
 from proxy.services.serving.stored import StoredVariants

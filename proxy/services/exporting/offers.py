@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.images.formats import UNTOUCHED, PictureFacts, sniff
-from proxy.images.geometry import Limits, make_plan
-from proxy.images.resolved import Resolved
-from proxy.images.workers import Output, Rendered, Wish
+from proxy.images.geometry import OutputLimits, make_plan
+from proxy.images.pool.workers import Output, Rendered, Wish
+from proxy.images.transforms.resolved import Resolved
 from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, ExportedFiles
 from proxy.services.warm.warming import Browser
 
@@ -38,7 +38,12 @@ class Sized:
 
 
 def widths_of(
-    resolved: Resolved, facts: PictureFacts | None, *, spread: bool, widths: Collection[int], limits: Limits
+    resolved: Resolved,
+    facts: PictureFacts | None,
+    *,
+    spread: bool,
+    widths: Collection[int],
+    limits: OutputLimits,
 ) -> tuple[Sized, ...]:
     """Return the widths to make of a picture, ascending; the last is the one in its options.
 

@@ -20,11 +20,11 @@ from proxy.errors import (
 )
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import MEDIA_TYPES, PictureFacts
-from proxy.images.geometry import Limits
-from proxy.images.resolved import Resolved
-from proxy.images.transform import Transform
-from proxy.images.workers import Output as RenderOutput
-from proxy.images.workers import Wish
+from proxy.images.geometry import OutputLimits
+from proxy.images.pool.workers import Output as RenderOutput
+from proxy.images.pool.workers import Wish
+from proxy.images.transforms.resolved import Resolved
+from proxy.images.transforms.transform import Transform
 from proxy.rewrite.exporting.pictures import FOLDER, ExportedFiles, Want
 from proxy.services.exporting.offers import Sized, lacking, original_of, shown_of, widths_of, wishes_of
 from proxy.services.exporting.output import Output
@@ -77,9 +77,9 @@ class ExportSettings:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> OutputLimits:
         """The limits on the size of a result."""
-        return Limits(self.config.render.max_output_side, self.config.render.max_output_pixels)
+        return OutputLimits(self.config.render.max_output_side, self.config.render.max_output_pixels)
 
 
 @dataclass(frozen=True, slots=True)

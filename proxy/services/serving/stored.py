@@ -17,10 +17,10 @@ from cache.base.entry import Entry
 from cache.base.keys import variant_key
 from cache.base.page_cache import KeptFile
 from cache.variants.bounded_tier import FoundVariant, Variants
-from proxy.images.choice import ORIGINAL, Candidates, Finding, candidates
+from proxy.images.choice import ORIGINAL, Candidates, EncodeFinding, candidates
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import PictureFacts
-from proxy.images.jobs import Rendered, Wish
+from proxy.images.pool.jobs import Rendered, Wish
 
 NOTE = "finding"
 """Stands in place of the format in the key of a note."""
@@ -74,7 +74,7 @@ class StoredVariants:
         """
         if not entry.picture:
             return
-        known = Finding() if is_new else await self._finding(entry, wish)
+        known = EncodeFinding() if is_new else await self._finding(entry, wish)
         # The note first: a variant without it would be taken for what the facts alone lead to.
         if not (known.is_plain and output.finding.is_plain):
             note = json.dumps(known.merged(output.finding).to_dict()).encode("ascii")
@@ -88,12 +88,12 @@ class StoredVariants:
             for name in (NOTE, _name(entry.picture, wish, output)):
                 await self._store.delete(_key(entry, wish, name))
 
-    async def _finding(self, entry: Entry, wish: Wish) -> Finding:
+    async def _finding(self, entry: Entry, wish: Wish) -> EncodeFinding:
         note = await self._store.get(_key(entry, wish, NOTE))
         try:
-            return Finding.from_dict(json.loads(note)) if note else Finding()
+            return EncodeFinding.from_dict(json.loads(note)) if note else EncodeFinding()
         except ValueError:
-            return Finding()
+            return EncodeFinding()
 
 
 def _answer(found: FoundVariant | None, output_format: str) -> StoredAnswer | None:

@@ -18,8 +18,8 @@ from cache.across.failures import RememberedFailure
 from cache.base.entry import Entry
 from cache.http.httpdate import format_http_date, parse_http_date
 from cache.http.validators import parse_etag
-from proxy.images.resolved import Resolved
-from proxy.images.workers import Output, Wish
+from proxy.images.pool.workers import Output, Wish
+from proxy.images.transforms.resolved import Resolved
 from proxy.source import Source
 
 SHORT_SECONDS = 60.0

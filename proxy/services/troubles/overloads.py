@@ -21,8 +21,8 @@ from proxy.errors import InvalidTransform, OutOfMemory, PictureError, RenderTime
 from proxy.images.choice import candidates, without
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import JSON, OUTPUTS, UNTOUCHED, PictureFacts
-from proxy.images.geometry import Limits, make_plan
-from proxy.images.jobs import Inspection, Output, Rendered, Wish
+from proxy.images.geometry import OutputLimits, make_plan
+from proxy.images.pool.jobs import Inspection, Output, Rendered, Wish
 
 FIRST_PAUSE_SECONDS = 600.0
 MAX_PAUSE_SECONDS = 7 * 86400.0
@@ -53,7 +53,7 @@ class Overload:
 class Known:
     """What is remembered of one body, by step. Overloads whose pause is over stay in `past`: they are tried again."""
 
-    def __init__(self, overloads: Mapping[str, Overload], limits: Limits, *, now: float) -> None:
+    def __init__(self, overloads: Mapping[str, Overload], limits: OutputLimits, *, now: float) -> None:
         self.present = {step: found for step, found in overloads.items() if found.until > now}
         self.past = {step: found for step, found in overloads.items() if found.until <= now}
         self._limits = limits
@@ -96,7 +96,7 @@ class Overloads:
 
     def reconfigure(self, config: RenderConfig) -> None:
         """Take new limits: what was too much under others is tried again."""
-        self._limits = Limits(config.max_output_side, config.max_output_pixels)
+        self._limits = OutputLimits(config.max_output_side, config.max_output_pixels)
         limits = (config.timeout, config.drawing_timeout, config.memory_max_bytes, config.max_pixels)
         text = f"{RENDER_VERSION} {config.decoder} {config.max_frames} {limits} {self._limits}"
         self._mark = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -182,7 +182,7 @@ def _made_in(output: Rendered) -> set[str]:
     return {output.output_format, *(name for name, size in output.finding.sizes.items() if size is not None)}
 
 
-def _pixels(wish: Wish, facts: PictureFacts, limits: Limits) -> int:
+def _pixels(wish: Wish, facts: PictureFacts, limits: OutputLimits) -> int:
     """Return how large a variant is; 0 for one that is refused anyway, which costs nothing."""
     try:
         plan = make_plan((facts.width, facts.height), wish.resolved, limits=limits)

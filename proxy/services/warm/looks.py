@@ -12,7 +12,7 @@ from dataclasses import replace
 from proxy.config import PresetOptions
 from proxy.errors import MirrorError
 from proxy.images.formats import UNTOUCHED
-from proxy.images.transform import Resolved, Transform
+from proxy.images.transforms.transform import Resolved, Transform
 from proxy.services.warm.warming import Browser, PictureToWarm, VariantToWarm, WarmedVariant, WarmFailure
 
 ORIGINAL = "original"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from proxy.errors import MirrorError, SourceError
-from proxy.images.resolved import Resolved
+from proxy.images.transforms.resolved import Resolved
 from proxy.services.warm.turns import Turns
 from proxy.source import Source
 

@@ -12,7 +12,7 @@ from cache.base.entry import Entry
 from cache.base.errors import CacheError
 from cache.durable_tier import Originals
 from proxy.errors import MirrorError, NotAnImage, PictureError, SourceError, SourceTimeout
-from proxy.images.workers import Rendered, Wish
+from proxy.images.pool.workers import Rendered, Wish
 from proxy.services.articles.keptpictures import DESCRIBED
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.values import Obtained

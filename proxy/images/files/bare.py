@@ -1,0 +1,93 @@
+"""The file of a picture without what is no picture: camera data, comments, thumbnails. Pure; runs in render processes.
+
+For an answer that would come out larger than the original, though nothing about the picture was to be changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from proxy.images.files.structure import MAX_STEPS
+
+_JPEG_DROPPED = frozenset({0xE1, 0xE2, *range(0xE3, 0xEE), 0xEF, 0xFE})
+"""All application data but JFIF's and Adobe's, which say how the samples are to be read; and comments."""
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_PNG_KEPT = frozenset({b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD"})
+"""Ancillary chunks that change how the picture looks (PNG third edition §11.3)."""
+_WEBP_DROPPED = frozenset({b"EXIF", b"XMP "})
+_WEBP_FLAGS_DROPPED = 0x08 | 0x04
+_XMP_IN_GIF = b"XMP DataXMP"
+_METADATA_IN_AVIF = (b"Exif", b"rdf+xml")
+"""Type and content type of the items that hold it (ISO/IEC 23008-12 §A.2, §A.3)."""
+
+
+def bare(data: bytes, picture_format: str) -> bytes | None:
+    """Return the same picture without metadata; None when this format's cannot be told apart.
+
+    `data` is a file that was decoded without complaint.
+    """
+    if picture_format == "jpeg":
+        return b"".join(_jpeg(data))
+    if picture_format == "png":
+        return b"".join(_png(data))
+    if picture_format == "webp":
+        return _webp(data)
+    if picture_format == "gif" and _XMP_IN_GIF not in data:
+        return data
+    if picture_format == "avif" and not any(mark in data for mark in _METADATA_IN_AVIF):
+        return data
+    return None
+
+
+def _jpeg(data: bytes) -> Iterator[bytes]:
+    """ITU-T T.81 §B.1; what follows EOI is another picture (MPF) or nothing."""
+    at = 0
+    for _ in range(MAX_STEPS):
+        found = _JPEG_MARKER.search(data, at)
+        if found is None:
+            return
+        # Entropy-coded data and fill bytes before a marker.
+        yield data[at : found.start()]
+        marker = data[found.end() - 1]
+        if marker in {0x01, 0xD8, 0xD9}:
+            at = found.end()
+            yield data[found.start() : at]
+            if marker == 0xD9:
+                return
+            continue
+        at = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
+        if marker not in _JPEG_DROPPED:
+            yield data[found.start() : at]
+
+
+def _png(data: bytes) -> Iterator[bytes]:
+    """PNG third edition §5.3, §5.4: a capital first letter marks a critical chunk."""
+    yield data[:8]
+    at = 8
+    for _ in range(MAX_STEPS):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if len(kind) < 4:
+            return
+        if kind[:1].isupper() or kind in _PNG_KEPT:
+            yield data[at : at + 12 + length]
+        if kind == b"IEND":
+            return
+        at += 12 + length
+
+
+def _webp(data: bytes) -> bytes:
+    """RFC 9649 §2.7: chunks, and flags of what follows in the first of them."""
+    kept, at = [], 12
+    for _ in range(MAX_STEPS):
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if len(kind) < 4:
+            break
+        chunk = data[at : at + 8 + size + (size & 1)]
+        at += 8 + size + (size & 1)
+        if kind == b"VP8X":
+            chunk = chunk[:8] + bytes([chunk[8] & ~_WEBP_FLAGS_DROPPED]) + chunk[9:]
+        if kind not in _WEBP_DROPPED:
+            kept.append(chunk)
+    body = b"WEBP" + b"".join(kept)
+    return b"RIFF" + len(body).to_bytes(4, "little") + body

@@ -1,0 +1,84 @@
+"""Looking at a picture before it is decoded: its structure by our own eyes, and whether it reaches its own end.
+
+Reads files; decodes nothing. Runs in threads of the service (`has_proper_end`) and in render processes.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from proxy.images.files import structure
+from proxy.images.files.structure import Buffer, Structure
+from proxy.images.formats import BY_NAME
+from proxy.prolog import RootFinder
+
+_BLOCK_BYTES = 64 * 1024
+
+
+def walked(data: Buffer, picture_format: str, *, max_frames: int) -> Structure:
+    """Return the structure of `data`; counting stops when there are more than `max_frames` frames."""
+    walk = BY_NAME[picture_format].walk
+    return walk(data, max_frames) if walk is not None else Structure(complete=False)
+
+
+@contextmanager
+def mapped(path: str | Path) -> Iterator[Buffer]:
+    """Give the bytes of a file without reading them into memory; an empty file gives empty bytes."""
+    with Path(path).open("rb") as file:
+        try:
+            view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            yield b""
+            return
+        with view:
+            yield view
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A body as it is given to a decoder. source: its path, or the bytes of a file that was mended."""
+
+    source: str | bytes
+    structure: Structure
+
+
+def looked_at(path: str | Path, picture_format: str, *, max_frames: int) -> Looked:
+    """Return what to decode of a file; frames are counted until just above `max_frames`.
+
+    `complete` is said of the file as it stands: an end that mending put there proves nothing.
+    """
+    with mapped(path) as data:
+        seen = walked(data, picture_format, max_frames=max_frames)
+        mend = BY_NAME[picture_format].mend if seen.blocks <= structure.MAX_BLOCKS else None
+        body = mend(data) if mend is not None else None
+        if body is None:
+            return Looked(str(path), seen)
+        now = walked(body, picture_format, max_frames=max_frames)
+        return Looked(body, replace(now, complete=seen.complete))
+
+
+def structure_of(path: str | Path, picture_format: str, *, max_frames: int) -> Structure:
+    """Return the structure of a file; frames are counted until just above `max_frames`."""
+    with mapped(path) as data:
+        return walked(data, picture_format, max_frames=max_frames)
+
+
+def root_of_file(path: str | Path) -> str:
+    """Return the name of the root element of an XML document in a file, empty when it has none."""
+    finder = RootFinder()
+    with Path(path).open("rb") as file:
+        while finder.searching and (block := file.read(_BLOCK_BYTES)):
+            finder.feed(block)
+    return finder.root
+
+
+def has_proper_end(path: str | Path, picture_format: str) -> bool:
+    """Tell whether the format's own end is found: the proof that a download without a length is complete.
+
+    False when the format has no end of its own, or none that can be found without decoding.
+    """
+    return structure_of(path, picture_format, max_frames=structure.MAX_STEPS).complete

@@ -1,0 +1,1 @@
+"""Pixels in memory, and libvips where it handles them better than Pillow. Runs in render processes."""

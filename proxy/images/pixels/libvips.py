@@ -1,0 +1,85 @@
+"""Whether libvips is there, asked without loading it or Pillow. Runs in the service and its commands. Synchronous."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+OLDEST = (8, 15)
+"""The oldest libvips that is used: its loaders can be blocked, and told to refuse what is cut."""
+
+# In a process of its own: only render processes need the library's memory.
+_TRY = """
+from proxy.images.pixels.ownvips import bundled_library, pyvips
+own = bundled_library() is not None
+print(int(own), *(pyvips.version(part) for part in range(3)))
+"""
+_TRY_SECONDS = 30.0
+
+REPAIR = "install pyvips-binary anew in imgmirror's environment (pip install --force-reinstall pyvips-binary)"
+"""What to do about a pyvips that is installed and cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Libvips:
+    """The libvips of this machine as render processes would use it.
+
+    version: three numbers, empty when it cannot be loaded. bundled: it is the one of the `vips` extra. installed:
+    pyvips is there, usable or not. problem: why it cannot be used, empty when it can.
+    """
+
+    version: tuple[int, ...] = ()
+    bundled: bool = False
+    installed: bool = False
+    problem: str = ""
+
+    def __str__(self) -> str:
+        number = ".".join(map(str, self.version))
+        return f"libvips {number} ({'of the vips extra' if self.bundled else 'of the system'})"
+
+
+@functools.cache
+def find_libvips() -> Libvips:
+    """Look for libvips once, in a process of its own."""
+    installed = importlib.util.find_spec("pyvips") is not None
+    if not installed:
+        return Libvips(problem="pyvips is not installed")
+    try:
+        tried = subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", _TRY],
+            capture_output=True,
+            timeout=_TRY_SECONDS,
+            check=False,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Libvips(installed=True, problem=str(error))
+    if tried.returncode != 0:
+        lines = tried.stderr.decode("utf-8", "replace").strip().splitlines()
+        return Libvips(installed=True, problem=lines[-1] if lines else f"exit status {tried.returncode}")
+    own, *version = map(int, tried.stdout.split())
+    found = Libvips(tuple(version), bundled=bool(own), installed=True)
+    if found.version[:2] < OLDEST:
+        return replace(found, problem=f"{found} is older than {OLDEST[0]}.{OLDEST[1]}")
+    return found
+
+
+def has_libvips() -> bool:
+    """Tell whether libvips can be used here; pyvips may be installed without a library that it can load."""
+    return not find_libvips().problem
+
+
+def decoder_problem(name: str) -> str | None:
+    """Return why a value of `render.decoder` cannot be followed here, or None."""
+    if name != "libvips" or has_libvips():
+        return None
+    found = find_libvips()
+    if found.installed:
+        return f"render.decoder is libvips, which cannot be used ({found.problem}): {REPAIR}, or write pillow"
+    return (
+        "render.decoder is libvips, which is not installed: install imgmirror[vips], or write auto or pillow"
+    )

@@ -1,0 +1,239 @@
+"""The inside of a render process: `python -m proxy.images.pool.renderer DESCRIPTOR MEMORY_BYTES DECODER [READABLE...]`.
+
+It takes jobs from its socket, one at a time, and ends when the socket closes. It gives up what it does not need
+before it sees the first picture: environment, memory without end, core files, files to write, and on Linux what
+`proxy.images.pool.cage` takes from it. It dies with its parent, when a step has used up its processor time, and by
+its own alarm when nobody is left to kill it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import gc
+import io
+import logging
+import math
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, _imaging
+
+from proxy.images.decode.choice import decoder_for
+from proxy.images.decode.pillow import prepare
+from proxy.images.decode.registered import register_only_ours
+from proxy.images.encode import Result, encode
+from proxy.images.formats import OUTPUTS, PictureFacts
+from proxy.images.pipeline import Memory, inspect
+from proxy.images.pool import cage, jobs
+from proxy.images.pool.jobs import LENGTH_BYTES, Settings
+from proxy.images.transforms.resolved import Resolved
+
+MAX_JOBS = 5_000
+"""After so many jobs a process makes room for a new one, whatever a library may have leaked."""
+MAX_RESIDENT_BYTES = 192 << 20
+"""What a process may keep after giving back what it can. An idle one has about 40 MiB."""
+_MAX_KEPT_BYTES = 128 << 20
+"""What it may keep from one job to the next at once: fresh pages cost a tenth of a decode."""
+_IDLE_SECONDS = 0.5
+"""With nothing to do for so long it keeps nothing."""
+_ALARM_GRACE_SECONDS = 2.0
+_ENDLESS_SECONDS = 1e6
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve jobs until the socket closes."""
+    descriptor, memory_max_bytes, decoder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    parent = os.getppid()
+    _harden(memory_max_bytes, parent)
+    _statm()
+    # Before the libraries wake up, so that their threads are inside too.
+    walls = cage.shut([Path(path) for path in sys.argv[4:]])
+    register_only_ours()
+    _practise(decoder)
+    with socket.socket(fileno=descriptor) as connection:
+        connection.sendall(jobs.frame({jobs.WALLS: walls}))
+        # What was loaded stays: no collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
+        _Server(connection).serve()
+
+
+def _harden(memory_max_bytes: int, parent: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # The service decides when its processes end: by closing their socket, or with SIGKILL.
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, signal.SIG_DFL)
+    _die_with(parent)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_NOFILE, 32)
+    _limit(resource.RLIMIT_AS, memory_max_bytes)
+    logging.disable()
+
+
+def _practise(decoder: str) -> None:
+    """Do everything once: libraries are loaded and memory is taken before a visitor waits for it."""
+    # A process that is given little memory may fail here; it will say so of the picture for which it matters.
+    with contextlib.suppress(MemoryError, OSError, ValueError):
+        decoder_for(decoder)
+        result = Result(frames=((Image.new("RGB", (256, 256)), 0),), plays=0, exif=b"", wanted=Resolved())
+        for output_format in OUTPUTS:
+            Image.open(io.BytesIO(encode(result, output_format))).load()
+
+
+def _limit(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    try:
+        resource.setrlimit(kind, (bound, bound))
+    except (OSError, ValueError):
+        # macOS knows no limit of the address space.
+        return
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+class _PutOff(Exception):
+    """There is no room for the job now; the service keeps it."""
+
+
+class _Server:
+    """Takes jobs and answers them."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._done = 0
+
+    def serve(self) -> None:
+        """Answer jobs until the socket closes or this process should be replaced."""
+        while (header := self._next()) is not None:
+            job, settings = jobs.job_from_wire(header)
+            _allow(settings.timeout_seconds)
+            with contextlib.suppress(_PutOff):
+                self._answer(job, settings, granted_bytes=int(header.get(jobs.GRANTED, 0)))
+            _allow(math.inf)
+            if self._finished:
+                return
+
+    @property
+    def _finished(self) -> bool:
+        return self._done >= MAX_JOBS
+
+    def _has_leave(self, needs: int) -> bool:
+        self._connection.sendall(jobs.frame({jobs.NEEDS: needs}))
+        answer = self._header()
+        return answer is not None and bool(answer.get(jobs.LEAVE))
+
+    def _next(self) -> dict[str, Any] | None:
+        if self._done and not select.select([self._connection], [], [], _IDLE_SECONDS)[0]:
+            _give_back_memory()
+        return self._header()
+
+    def _header(self) -> dict[str, Any] | None:
+        length = int.from_bytes(self._read(LENGTH_BYTES), "big")
+        return jobs.read_header(self._read(length)) if length else None
+
+    def _read(self, size: int) -> bytes:
+        parts = bytearray()
+        while len(parts) < size:
+            part = self._connection.recv(size - len(parts))
+            if not part:
+                return b""
+            parts += part
+        return bytes(parts)
+
+    def _answer(self, job: jobs.Job, settings: Settings, *, granted_bytes: int) -> None:
+        prepare(max_pixels=settings.max_pixels)
+
+        def on_facts(facts: PictureFacts) -> None:
+            self._connection.sendall(jobs.frame({"facts": facts.to_dict()}))
+
+        def on_step(step: jobs.Step, number: int) -> None:
+            self._connection.sendall(jobs.frame({jobs.STEP: (step, number)}))
+            _allow(settings.drawing_timeout_seconds if step == "draw" else settings.timeout_seconds)
+
+        def ask_leave(needs: int, tight: bool) -> None:
+            if needs > granted_bytes and not self._has_leave(needs):
+                raise _PutOff
+            self._connection.sendall(jobs.frame({jobs.TIGHT: True}) if tight else b"")
+
+        decoder, memory = decoder_for(settings.decoder), Memory(ask_leave, _room_bytes)
+        try:
+            inspection = inspect(
+                job, settings, decoder=decoder, on_facts=on_facts, on_step=on_step, memory=memory
+            )
+        except PermissionError:
+            # At once: an interpreter that ends in good order closes the socket long before the process is gone.
+            os._exit(jobs.SHUT_OUT)
+        header, bodies = jobs.inspection_to_wire(inspection)
+        self._done += 1
+        if _resident_bytes() > _MAX_KEPT_BYTES:
+            _give_back_memory()
+            if _resident_bytes() > MAX_RESIDENT_BYTES:
+                self._done = MAX_JOBS
+        self._connection.sendall(jobs.frame(header | {"finished": self._finished}))
+        for body in bodies:
+            self._connection.sendall(body)
+
+
+def _allow(seconds: float) -> None:
+    """End this process when it has used so much processor time from now on, or after a long while."""
+    # The default action of both signals ends the process even while it is deep in a library.
+    signal.setitimer(signal.ITIMER_PROF, seconds if seconds < _ENDLESS_SECONDS else 0)
+    wall_seconds = jobs.wall_seconds(seconds) + _ALARM_GRACE_SECONDS
+    signal.setitimer(signal.ITIMER_REAL, wall_seconds if wall_seconds < _ENDLESS_SECONDS else 0)
+
+
+def _give_back_memory() -> None:
+    gc.collect()
+    _imaging.clear_cache()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _resident_bytes() -> int:
+    return _statm_bytes(1)
+
+
+def _room_bytes() -> int:
+    """Return how much of the address space that is allowed has not been taken."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft - _statm_bytes(0)
+
+
+def _statm_bytes(field: int) -> int:
+    """Return a figure of proc_pid_statm(5): 0 is what is mapped, 1 what is resident. 0 where there is no /proc."""
+    descriptor = _statm()
+    if descriptor is None:
+        return 0
+    return int(os.pread(descriptor, 256, 0).split()[field]) * resource.getpagesize()
+
+
+@functools.cache
+def _statm() -> int | None:
+    # Opened once, before the cage is shut: nothing below /proc can be opened after that.
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+if __name__ == "__main__":
+    main()

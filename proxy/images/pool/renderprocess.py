@@ -1,0 +1,236 @@
+"""One render process as the event loop sees it: start it, give it a job, read its answer, kill it.
+
+Every process has a socket of its own. Processes that share a pipe (as those of multiprocessing and pebble pools do)
+can take the others down with them: killed in the middle of its answer, one leaves half a message in the shared pipe
+and the pool waits for ever. The child is a fresh interpreter with an empty environment, no descriptor but its
+socket, and a session of its own, so that Ctrl-C reaches the service only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.images.formats import PictureFacts
+from proxy.images.pool import jobs
+from proxy.images.pool.jobs import Inspection, WireError
+
+START_TIMEOUT_SECONDS = 30.0
+_STREAM_LIMIT_BYTES = 1 << 20
+_POLL_SECONDS = 0.005
+END_TIMEOUT_SECONDS = 10.0
+"""How long a process may take to end after it closed its socket; on a busy machine, releasing its memory takes time."""
+_OTHER_MESSAGES = 16
+"""What a process may say besides one message for each wish. Without a bound it could keep the event loop busy."""
+_SENT_BY_OTHERS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP})
+
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+"""Without these some interpreters do not start; nothing else of the environment reaches a decoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears what a process says before it answers: the facts, and how many bytes it is about to take.
+
+    ask_leave: returns whether it may; when not, the process gives the job back. note_tight: it may not get them.
+    """
+
+    note_facts: Callable[[PictureFacts | None], None]
+    ask_leave: Callable[[int], bool]
+    note_tight: Callable[[], None]
+    note_step: Callable[[jobs.Step, int], None]
+
+
+class ProcessDied(Exception):
+    """The process gave no answer and is gone.
+
+    status: how it ended, as `subprocess` tells it: negative for a signal, None when we had to kill it. overdue: it was
+    given all the time there is, on a busy machine perhaps. is_out_of_time: it used up its own processor time.
+    garbled: it sent something that is no answer.
+    """
+
+    def __init__(self, status: int | None, *, overdue: bool = False, garbled: bool = False) -> None:
+        self.status = status
+        self.overdue = overdue or status == -signal.SIGALRM
+        self.is_out_of_time = status == -signal.SIGPROF
+        self.garbled = garbled
+        super().__init__(self._text())
+
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether this says nothing about the picture.
+
+        Somebody else killed the process (an operator; the kernel, for want of memory), the process was not allowed to
+        read the body, or we do not know how it ended.
+        """
+        if self.status is None:
+            return not self.garbled
+        return self.status == jobs.SHUT_OUT or -self.status in _SENT_BY_OTHERS
+
+    def _text(self) -> str:
+        if self.overdue:
+            return "no answer for a long while"
+        if self.is_out_of_time:
+            return "out of processor time"
+        if self.status is None:
+            return "no answer" if self.garbled else "closed its socket and did not end"
+        return f"signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
+
+
+class RenderProcess:
+    """A running render process. Whoever starts it kills it.
+
+    A job is sent and its answer read by `exchange`; when that does not return (timeout, cancellation, death), the
+    conversation is out of step and the process must be killed.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self.finished = False
+        self.walls: tuple[str, ...] = ()
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @classmethod
+    async def start(
+        cls, *, memory_max_bytes: int, decoder: str, readable: Sequence[str] = ("/",)
+    ) -> RenderProcess:
+        """Start a process and wait until it is ready. It may read below `readable`, and where its libraries lie.
+
+        Raises:
+            OSError, ProcessDied: it cannot be started.
+            TimeoutError: it does not get ready.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT_BYTES)
+            # Nothing is awaited from here to the `try`: whoever is cancelled would leave a process behind.
+            try:
+                process = _launch(theirs.fileno(), str(memory_max_bytes), decoder, *readable)
+            except BaseException:
+                writer.close()
+                raise
+        started = cls(process, reader, writer)
+        try:
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                ready = await started._header()
+            started.walls = tuple(map(str, ready.get(jobs.WALLS, ())))
+        except BaseException:
+            await started.kill()
+            raise
+        return started
+
+    async def exchange(self, header: dict[str, Any], listener: Listener) -> Inspection | None:
+        """Give the process a job and return its answer, None when it had no leave to take the memory it needs.
+
+        Raises:
+            ProcessDied: it ended instead.
+        """
+        try:
+            self._writer.write(jobs.frame(header))
+            answer = await self._header()
+            left = len(header["wishes"]) + _OTHER_MESSAGES
+            while "verdict" not in answer and left:
+                if not self._heard(answer, listener):
+                    return None
+                answer = await self._header()
+                left -= 1
+            # What is no answer yet, after so many messages, is none here either.
+            self.finished = bool(answer.get("finished"))
+            bodies = [await self._reader.readexactly(size) for size in jobs.body_sizes(answer)]
+            return jobs.inspection_from_wire(answer, bodies)
+        except (OSError, asyncio.IncompleteReadError, WireError, ValueError) as error:
+            raise await self._death(error) from error
+
+    def _heard(self, message: dict[str, Any], listener: Listener) -> bool:
+        """Pass on what the process says meanwhile; return whether it goes on with the job."""
+        if jobs.TIGHT in message:
+            listener.note_tight()
+            return True
+        if jobs.STEP in message:
+            listener.note_step(*jobs.step_from_wire(message))
+            return True
+        if jobs.NEEDS not in message:
+            listener.note_facts(jobs.facts_from_wire(message))
+            return True
+        may = listener.ask_leave(jobs.needs_from_wire(message))
+        self._writer.write(jobs.frame({jobs.LEAVE: may}))
+        return may
+
+    async def _header(self) -> dict[str, Any]:
+        try:
+            length = jobs.header_length(await self._reader.readexactly(jobs.LENGTH_BYTES))
+            return jobs.read_header(await self._reader.readexactly(length))
+        except (OSError, asyncio.IncompleteReadError, WireError) as error:
+            raise await self._death(error) from error
+
+    async def _death(self, error: Exception) -> ProcessDied:
+        """Return why there is no answer; the process is gone afterwards."""
+        if not isinstance(error, OSError | asyncio.IncompleteReadError):
+            await self.kill()
+            return ProcessDied(None, garbled=True)
+        with contextlib.suppress(TimeoutError):
+            # The socket closes before the kernel knows how the process ended.
+            async with asyncio.timeout(END_TIMEOUT_SECONDS):
+                await self._ended()
+        status = self._process.poll()
+        await self.kill()
+        return ProcessDied(status)
+
+    async def kill(self) -> None:
+        """End the process at once and wait until it is gone, memory and all."""
+        self._writer.close()
+        if self._process.poll() is None:
+            self._process.kill()
+        await self._ended()
+
+    async def _ended(self) -> None:
+        # There is no event to wait for: asyncio's child watchers differ from loop to loop and need threads.
+        while self._process.poll() is None:  # noqa: ASYNC110 - see above
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _launch(descriptor: int, *arguments: str) -> subprocess.Popen[bytes]:
+    # The start takes a millisecond (vfork). It happens on the loop's thread, because on Linux the child is told
+    # to die with the thread that started it.
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-P", "-m", "proxy.images.pool.renderer", str(descriptor), *arguments],
+        pass_fds=(descriptor,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env=_environment(),
+        start_new_session=True,
+    )
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path),  # noqa: PTH100 - keeps ".."
+        "PYTHONHASHSEED": "0",
+        "LC_ALL": "C.UTF-8",
+        # One malloc arena: every further one would take 64 MiB of the address space that is limited.
+        "MALLOC_ARENA_MAX": "1",
+        # Pages stay for the next picture; the process itself gives them back (`renderer`).
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+        # One thread for libvips too: the processes are what runs side by side.
+        "VIPS_CONCURRENCY": "1",
+    }

@@ -1,0 +1,53 @@
+"""Options of the answer: format, quality, metadata, animation, and what to do about errors and slow lines.
+
+Pure; runs anywhere. They change no pixels, so they are no operations.
+"""
+
+from __future__ import annotations
+
+from proxy.images.formats import JSON, OUTPUTS
+from proxy.images.transforms.options import Option, choice, flag, whole, word_for_none, word_or
+
+_WORDS = ("auto", *OUTPUTS, JSON)
+
+
+OPTIONS = (
+    Option(
+        "format",
+        choice(*_WORDS, synonyms={"jpg": "jpeg"}),
+        f"one of {', '.join(_WORDS)}",
+        "format of the answer; auto is negotiated with the browser, json describes the result",
+        default="auto",
+        short="f",
+    ),
+    Option(
+        "quality",
+        word_or("auto", whole(1, 100)),
+        "a whole number from 1 to 100, or auto",
+        "quality of JPEG, WebP and AVIF, 80, 78 and 50 when absent; auto: the lowest that looks like the original",
+        short="q",
+    ),
+    Option(
+        "metadata",
+        choice("none", "copyright", "keep"),
+        "none, copyright or keep",
+        "what is kept of the original's EXIF data: nothing, author and copyright, or all but the orientation",
+        default="none",
+    ),
+    Option("anim", flag, "true or false", "false shows only the first frame of an animation", default=True),
+    Option(
+        "onerror",
+        choice("redirect", "error"),
+        "redirect or error",
+        "redirect sends to the original when the picture cannot be rendered within the limits",
+        default="error",
+    ),
+    Option(
+        "slow-connection-quality",
+        whole(1, 100, unset="auto"),
+        "a whole number from 1 to 100, or auto",
+        "quality for browsers that announce a slow line",
+        short="scq",
+        write=word_for_none("auto"),
+    ),
+)

@@ -1,0 +1,101 @@
+"""Resolved transforms: the preset expanded and every option filled in. Pure; runs anywhere.
+
+This is what is rendered and what names a variant. `text` leaves out what changes no byte of a result: the format
+(negotiated, part of the key on its own), `onerror` and `slow-connection-quality`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.images.geometry import ENLARGING_FITS
+from proxy.images.operations import OPTIONS as OPERATION_OPTIONS
+from proxy.images.operations.resize import AUTO
+from proxy.images.operations.resize import OPTIONS as RESIZE_OPTIONS
+from proxy.images.transforms.options import Option, Value
+from proxy.images.transforms.output import OPTIONS as OUTPUT_OPTIONS
+from proxy.images.transforms.wanted import OnError, Wanted
+
+OPTIONS: dict[str, Option] = {option.name: option for option in (*OPERATION_OPTIONS, *OUTPUT_OPTIONS)}
+"""Every option by its long name."""
+
+_ENCODING_DEFAULTS = {option.attribute: option.default for option in OUTPUT_OPTIONS if option.name != "anim"}
+_SIZE_DEFAULTS = {option.attribute: option.default for option in RESIZE_OPTIONS} | {
+    "upscale": False,
+    "anim": True,
+    "on_error": "error",
+}
+HINTABLE = ("width", "dpr")
+"""Options that take the word `auto` for "as the browser says"."""
+
+_WIRE = tuple((name, option.attribute, option.default, option.write) for name, option in OPTIONS.items())
+_NOT_IN_TEXT = frozenset({"format", "onerror", "slow-connection-quality"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved(Wanted):
+    """What is wanted, with the texts that URL, signature, log and variant names know it by."""
+
+    # Without slots, so that what follows from the values can be kept: most transforms are never asked for it.
+    @functools.cached_property
+    def text(self) -> str:
+        """What names a variant: the options that are not at their default."""
+        wire = self.to_wire()
+        words = [f"{name}={text}" for name, text in sorted(wire.items()) if name not in _NOT_IN_TEXT]
+        return ",".join(words)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Value], *, on_error: OnError = "error") -> Resolved:
+        """Return the transform with `values` by long option name, and defaults for the rest."""
+        given: dict[str, Any] = {OPTIONS[name].attribute: value for name, value in values.items()}
+        if given.get("upscale") is None:
+            given["upscale"] = given.get("fit", "scale-down") in ENLARGING_FITS
+        if given.get("onerror") == "redirect":
+            on_error = "original"
+        hinted = frozenset(name for name in HINTABLE if given.get(name) == AUTO)
+        given = {name: value for name, value in given.items() if name not in hinted}
+        return cls(**given, on_error=on_error, hinted=hinted)
+
+    @functools.cached_property
+    def look(self) -> Resolved:
+        """The transform without what decides about the encoding only: equal looks have equal pixels."""
+        return self.replaced(**_ENCODING_DEFAULTS)
+
+    @property
+    def only_resizes(self) -> bool:
+        """Whether nothing but the size is asked for: what scales by itself need not be drawn for that."""
+        return self.look.replaced(**_SIZE_DEFAULTS) == Resolved()
+
+    def for_slow_connection(self) -> Resolved:
+        """Return the transform for a browser that announced a slow line."""
+        if self.slow_connection_quality is None:
+            return self
+        return self.replaced(quality=self.slow_connection_quality)
+
+    def for_hints(self, *, width_px: int | None, dpr: float | None) -> Resolved:
+        """Return the transform for a browser that lays the picture out `width_px` device pixels wide, at `dpr`."""
+        changes: dict[str, Any] = {}
+        if dpr is not None and "dpr" in self.hinted:
+            changes["dpr"] = dpr
+        if width_px is not None and "width" in self.hinted:
+            density = changes.get("dpr", self.dpr)
+            height = None if self.height is None else max(1, round(self.height * density))
+            changes = {"width": width_px, "height": height, "dpr": 1.0}
+        return self.replaced(**changes) if changes else self
+
+    def to_wire(self) -> dict[str, str]:
+        """Return the options that are not at their default as text by long name, for a render process."""
+        wire = {}
+        for name, attribute, default, write in _WIRE:
+            value = getattr(self, attribute)
+            if value != (self.fit in ENLARGING_FITS if name == "upscale" else default):
+                wire[name] = write(value)
+        return wire
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, str]) -> Resolved:
+        """Return what `to_wire` wrote."""
+        return cls.of({name: OPTIONS[name].read(text) for name, text in wire.items()})
