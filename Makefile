@@ -88,7 +88,7 @@ lock: ## write requirements.lock and requirements-dev.lock anew
 	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group dev --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements-dev.lock
 
 clean: ## remove what was installed, built and kept by the demo
-	rm -rf $(VENV) .venv-python* dist build var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-python* dist build var .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imgmirror needs Python 3.11 or newer: make PYTHON=python3.x"; exit 1; }

@@ -1,6 +1,7 @@
 """Parses and builds our own addresses: `/image/{options}/{source}`, in Cloudflare's option grammar. Pure.
 
-Splits the raw request target into options, signature and source; `proxy.images.transforms.transform` interprets the options.
+Splits the raw request target into options, signature and source. `proxy.images.transforms.transform` interprets the
+options.
 Encoding contract: the target is the text of the request line, not decoded.
 
     good   /image/width=640,format=auto/https://h/a.png?v=1     the query belongs to the source

@@ -148,7 +148,7 @@ def test_pure_room_has_no_event_loop_and_no_clock(place: str) -> None:
 
 
 SHARED_CLASS_NAMES = {
-    "Article", "Finding", "Limits", "Line", "Pace", "Plan", "Policy", "Rule",
+    "Line", "Plan", "Rule",
 }  # fmt: skip
 """Names that still stand for two classes. The list only gets shorter: a name that has become unique leaves it."""
 
@@ -157,13 +157,15 @@ CIRCLES: dict[str, set[str]] = {}
 
 MOST_IN_A_FOLDER = 13
 LONG_FOLDERS = {
+    "cache/originals": 14,
     "proxy": 24,
     "proxy/cli": 18,
     "proxy/dialects/grammars": 14,
     "proxy/fetch": 17,
     "proxy/images": 42,
     "proxy/rewrite": 16,
-    "proxy/web": 19,
+    "proxy/services/serving": 14,
+    "proxy/web": 21,
 }
 """Folder -> how many files and folders it holds at most, where that is more than `MOST_IN_A_FOLDER`."""
 
