@@ -147,9 +147,7 @@ def test_pure_room_has_no_event_loop_and_no_clock(place: str) -> None:
         assert not clock, (relative, clock)
 
 
-SHARED_CLASS_NAMES = {
-    "Line", "Plan", "Rule",
-}  # fmt: skip
+SHARED_CLASS_NAMES: set[str] = set()
 """Names that still stand for two classes. The list only gets shorter: a name that has become unique leaves it."""
 
 CIRCLES: dict[str, set[str]] = {}
@@ -157,14 +155,13 @@ CIRCLES: dict[str, set[str]] = {}
 
 MOST_IN_A_FOLDER = 13
 LONG_FOLDERS = {
-    "cache/originals": 14,
-    "proxy": 24,
+    "cache/originals": 15,
+    "proxy": 25,
     "proxy/cli": 18,
     "proxy/dialects/grammars": 14,
     "proxy/fetch": 17,
-    "proxy/images": 42,
+    "proxy/images": 19,
     "proxy/rewrite": 16,
-    "proxy/services/serving": 14,
     "proxy/web": 21,
 }
 """Folder -> how many files and folders it holds at most, where that is more than `MOST_IN_A_FOLDER`."""
