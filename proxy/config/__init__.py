@@ -126,7 +126,7 @@ class Config(Section):
     @field_validator("presets")
     @classmethod
     def _readable(cls, value: dict[str, PresetOptions]) -> dict[str, PresetOptions]:
-        from proxy.images.transforms.transform import preset_problems  # noqa: PLC0415 - transform reads this module
+        from proxy.images.transforms.transform import preset_problems  # noqa: PLC0415 - it loads Pillow
 
         problems = [problem for name, options in value.items() for problem in preset_problems(name, options)]
         if problems:

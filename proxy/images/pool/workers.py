@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from proxy.config import RenderConfig
 from proxy.errors import Internal, PictureError, QueueFull
 from proxy.images.pool import jobs, machine
 from proxy.images.pool.fair_queue import FairQueue
 from proxy.images.pool.jobs import JUDGE, Inspection, Job, Output, Rendered, Settings, Verdict, Wish
 from proxy.images.pool.renderprocess import Listener, ProcessDied, RenderProcess
+from proxy.images.pool.settings import PoolSettings
 from proxy.images.pool.waiting_jobs import WaitingJob, blamed
 
 __all__ = ["JUDGE", "Inspection", "Job", "Output", "RenderPool", "Rendered", "Settings", "Verdict", "Wish"]
@@ -67,7 +67,7 @@ class RenderPool:
 
     def __init__(
         self,
-        config: RenderConfig,
+        config: PoolSettings,
         *,
         processes: int,
         workers: int = 1,
@@ -86,13 +86,13 @@ class RenderPool:
         self._failed_starts = 0
         self._open = False
 
-    def reconfigure(self, config: RenderConfig) -> None:
+    def reconfigure(self, config: PoolSettings) -> None:
         """Take new limits for the jobs that begin from now on; memory holds for processes started from now on."""
         self._config = config
         self._line.budget_bytes = _budget_bytes(config) // self._workers
         self._line_moved.set()
 
-    def limits(self) -> RenderConfig:
+    def limits(self) -> PoolSettings:
         """Return the limits that hold for jobs that begin now."""
         return self._config
 
@@ -349,7 +349,7 @@ class RenderPool:
             waiting.fail(error)
 
 
-def _budget_bytes(config: RenderConfig) -> int:
+def _budget_bytes(config: PoolSettings) -> int:
     """Return what the pictures that are rendered at once may take together, in all workers."""
     if config.decoded_max_bytes is not None:
         return config.decoded_max_bytes
@@ -357,7 +357,7 @@ def _budget_bytes(config: RenderConfig) -> int:
     return max(_LEAST_BUDGET_BYTES, machine.memory_bytes() * share // whole)
 
 
-def _settings(config: RenderConfig) -> Settings:
+def _settings(config: PoolSettings) -> Settings:
     return Settings(
         timeout_seconds=config.timeout,
         drawing_timeout_seconds=min(config.drawing_timeout, config.timeout),

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from cache.base.entry import Entry
 from cache.durable_tier import Originals
-from proxy.config import RenderConfig
 from proxy.errors import MirrorError
 from proxy.images.formats import RENDERABLE, PictureFacts
 from proxy.images.pool.jobs import Job, Rendered, Wish
+from proxy.images.pool.settings import PoolSettings
 from proxy.images.transforms.resolved import Resolved
 from proxy.rewrite.base.kept import Kept, Known, Wanted
 from proxy.services.serving.rendering import Rendering
@@ -39,7 +39,7 @@ class KeptPictures:
     kept: Originals
     store: StoredVariants
     rendering: Rendering
-    limits: Callable[[], RenderConfig]
+    limits: Callable[[], PoolSettings]
 
     async def look_up(self, asked: Iterable[Wanted]) -> Known:
         """Return the facts of each source, None for sources that are not kept as pictures."""
