@@ -302,6 +302,7 @@ def test_tags_without_attributes_are_passed_over_and_nothing_else(text: str) -> 
     """Looking only where markup says something finds the same attributes and style sheets."""
     quick, whole = HtmlScanner(), HtmlScanner()
     quick.opening = SPEAKING
+    quick.passed = whole.passed = None  # as an export reads pages
     found, expected = (list(scanner.scan(text, 0, len(text))) for scanner in (quick, whole))
     assert found == [
         item for item in expected if isinstance(item, StyleSheet) or item in found or item.attributes
