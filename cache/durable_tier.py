@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cache.across.file_locks import KeyLocks
+from cache.across.usage import Counts
 from cache.base.errors import CacheError, StoreRefused, StoreUnreadable
 from cache.base.layout import Layout
 from cache.base.shards import shards_of
@@ -19,7 +20,6 @@ from cache.originals.incoming import Incoming
 from cache.originals.keeper import Gone, Purged
 from cache.originals.keeping import OriginalFiles
 from cache.originals.roomleft import MIN_FREE_FILES, KeepingLimits, free_files
-from cache.originals.usage import Counts
 from cache.upkeep.backup import Backup, BackupReport, copy_of
 from cache.upkeep.census import Census, Note, StoreStat, count_shard
 from cache.upkeep.scrub import ENTRY, Damage, Scrub

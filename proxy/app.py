@@ -13,12 +13,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cache.across.elsewhere import Elsewhere, remove_abandoned
 from cache.across.singleflight import SingleFlight
 from cache.base.durable import GROUP, PRIVATE, Modes
 from cache.durable_tier import Originals
 from cache.http.freshness import CLOCK_TOLERANCE_SECONDS
 from cache.originals.articles import ArticleIndex
-from cache.originals.elsewhere import Elsewhere, remove_abandoned
 from cache.variants.bounded_tier import Variants
 from cache.variants.memory import MemoryTier
 from proxy.config import Config, ConfigError

@@ -46,7 +46,7 @@ TIDYING_SECONDS = 3.0
 """What a shutdown may take beyond `server.shutdown_timeout`, when requests have used all of that."""
 
 _NO_CONNECTIONS = -1
-"""What stands for a worker that accepts nothing (`proxy.web.accepting.GONE`, which is imported late)."""
+"""What stands for a worker that accepts nothing (`proxy.web.connections.accepting.GONE`, which is imported late)."""
 
 RESTART_PAUSE_SECONDS = 1.0
 """Between the death of a worker and its successor, so that one that cannot start does not spin."""
@@ -155,8 +155,8 @@ def run_worker(
     announce: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve in this process until a signal, or the end of the parent, ends it."""
-    from proxy.web.accepting import OpenConnections  # noqa: PLC0415 - as the next
     from proxy.web.application import Start, run  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
+    from proxy.web.connections.accepting import OpenConnections  # noqa: PLC0415 - as the next
 
     connections = OpenConnections(door.counts, place.worker) if door.counts is not None else None
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cache.across.generations import Generations
 from cache.across.source_locks import Exclusion
+from cache.across.usage import Usage
 from cache.base.durable import refusal
 from cache.base.entry import Entry, Former
 from cache.base.errors import SourceBlocked, StoreFull, Superseded
@@ -21,7 +22,6 @@ from cache.base.threads import StoreThreads
 from cache.originals.entryfiles import EntryFiles
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Gone, Keeper, Purged
-from cache.originals.usage import Usage
 
 Choice = Callable[[Entry], frozenset[str]]
 """Which digests of an entry's history are to go."""

@@ -19,11 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cache.across.elsewhere import Elsewhere
 from cache.base.durable import create_aside, refusal, sync_descriptor, write_all
 from cache.base.errors import NotKept, StoreHangs, StoreUnwritable
 from cache.base.layout import Layout, size_of
 from cache.base.threads import StoreThreads
-from cache.originals.elsewhere import Elsewhere
 
 log = logging.getLogger(__name__)
 

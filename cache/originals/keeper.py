@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.across.usage import Counts
 from cache.base.durable import Durable, refusal
 from cache.base.entry import Entry, Former
 from cache.base.errors import Superseded
@@ -21,7 +22,6 @@ from cache.base.merging import merged
 from cache.originals.bodies import Bodies
 from cache.originals.entryfiles import EntryFiles
 from cache.originals.refs import Refs
-from cache.originals.usage import Counts
 from cache.originals.users import BodyUsers
 
 log = logging.getLogger(__name__)

@@ -16,10 +16,12 @@ from typing import Self
 
 import aiofiles
 
+from cache.across.elsewhere import Elsewhere
 from cache.across.failures import Failures, RememberedFailure
 from cache.across.file_locks import KeyLocks
 from cache.across.generations import Generations
 from cache.across.source_locks import Exclusion
+from cache.across.usage import Counts, Usage
 from cache.base.durable import PRIVATE, Durable, Modes, abandoned, refusal
 from cache.base.entry import Entry
 from cache.base.errors import (
@@ -39,14 +41,12 @@ from cache.base.threads import StoreThreads
 from cache.originals.articles import ArticleIndex
 from cache.originals.blocklist import Blocks
 from cache.originals.bodies import Bodies, Condition, identity_of
-from cache.originals.elsewhere import Elsewhere
 from cache.originals.entryfiles import EntryFiles
 from cache.originals.history import History, StoreParts
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.originals.landing import Landing
 from cache.originals.roomleft import KeepingLimits, StoreRoom, free_files
-from cache.originals.usage import Counts, Usage
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.originals.usage import Usage
+from cache.across.usage import Usage
 
 MIN_FREE_FILES = 32
 """What one commit may need: a body, an entry, a list of users in sixteen parts, a folder for each, and copies aside."""

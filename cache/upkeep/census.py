@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cache.across.usage import Counts
 from cache.base.entry import Entry
 from cache.base.errors import EntryUnreadable
 from cache.base.layout import Layout, is_digest
 from cache.base.shards import entry_files, sized_files
 from cache.originals.entryfiles import named_in, read_bounded
-from cache.originals.usage import Counts
 
 log = logging.getLogger(__name__)
 

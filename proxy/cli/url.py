@@ -29,7 +29,7 @@ from proxy.dialects.signatures import signed
 from proxy.errors import InvalidRequest, MirrorError
 from proxy.images.transforms.transform import Transform
 from proxy.source import Source, base_in_a_labels, base_spellings
-from proxy.web.plans import Plan, Plans
+from proxy.web.targets.plans import Plan, Plans
 
 MAX_UNIX_TIME = 10**12 - 1
 """The grammar of addresses accepts at most twelve digits."""

@@ -43,8 +43,8 @@ from proxy.services.warm.warmreport import WarmReport
 from proxy.services.warm.warmvia import ViaWarmer, health_of
 from proxy.signing import Signer
 from proxy.source import Source
-from proxy.web.negotiate import acceptable_formats
-from proxy.web.plans import Plans
+from proxy.web.targets.negotiate import acceptable_formats
+from proxy.web.targets.plans import Plans
 
 CONCURRENCY = 32
 """Pictures in progress at a time: many more than processors, because most of the time is spent waiting for origins."""

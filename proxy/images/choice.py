@@ -1,8 +1,8 @@
 """Which format answers a negotiated request, once the picture is known. Pure; runs anywhere.
 
-`acceptable` is what negotiation leaves (`proxy.web.negotiate`): names of formats, best first. Those before `LOWER`
-are equals. JPEG, PNG and GIF stand together, as `fallback` when all three are meant; they are one choice, and the
-picture decides which of them it is.
+`acceptable` is what negotiation leaves (`proxy.web.targets.negotiate`): names of formats, best first. Those before
+`LOWER` are equals. JPEG, PNG and GIF stand together, as `fallback` when all three are meant; they are one choice, and
+the picture decides which of them it is.
 
 A still picture takes the first. A drawing takes the smallest of the equals, an unchanged original may answer with its
 own bytes, and a format whose encoder fails is passed over: those answers need an encode to be found. `EncodeFinding`

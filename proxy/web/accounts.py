@@ -11,8 +11,8 @@ from proxy.config import Config
 from proxy.observe import access
 from proxy.observe.answers import AnswerCounts
 from proxy.observe.metrics import Metrics
-from proxy.web.clients import client_address
-from proxy.web.server import Request
+from proxy.web.connections.clients import client_address
+from proxy.web.connections.server import Request
 
 CLOSED_BY_CLIENT = 499
 """Counted as nginx does when the client left before it had its answer."""

@@ -20,16 +20,16 @@ from proxy.config.file import changed_restart_keys, keep_restart_keys, secret_te
 from proxy.observe.logs import set_up
 from proxy.policy import Policy, listen_problem
 from proxy.process import release_signals
-from proxy.web.accel import HandOver
-from proxy.web.accepting import OpenConnections, SharedSite
 from proxy.web.accounts import Accounts
-from proxy.web.clients import clients_of
+from proxy.web.answering.accel import HandOver
+from proxy.web.connections.accepting import OpenConnections, SharedSite
+from proxy.web.connections.clients import clients_of
+from proxy.web.connections.server import Server
+from proxy.web.connections.streams import Streams
 from proxy.web.context import Context
 from proxy.web.handlers.service import set_process_gauges
-from proxy.web.plans import Plans
 from proxy.web.routes import dispatch
-from proxy.web.server import Server
-from proxy.web.streams import Streams
+from proxy.web.targets.plans import Plans
 
 log = logging.getLogger(__name__)
 

@@ -23,11 +23,11 @@ from proxy.services.serving.way import PictureWay
 from proxy.services.troubles.overloads import Overloads
 from proxy.services.upkeep.purging import Purging
 from proxy.signing import Signer
-from proxy.web.accel import HandOver
 from proxy.web.accounts import Accounts
-from proxy.web.clients import Clients, clients_of
-from proxy.web.plans import Plans
-from proxy.web.streams import Streams
+from proxy.web.answering.accel import HandOver
+from proxy.web.connections.clients import Clients, clients_of
+from proxy.web.connections.streams import Streams
+from proxy.web.targets.plans import Plans
 
 
 @dataclass(slots=True)

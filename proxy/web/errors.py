@@ -21,7 +21,7 @@ from proxy.errors import (
 )
 from proxy.services.serving.values import proxy_status
 from proxy.services.troubles.negatives import MAX_ASKED_SECONDS
-from proxy.web.negotiate import accepts_json
+from proxy.web.targets.negotiate import accepts_json
 
 _BRIEFLY_CACHEABLE = {404, 410, 422}
 _SHORT = "public, max-age=60"

@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from cache.base.errors import CacheError, FlightClosed, NotKept, StoreBusy, StoreUnreadable
 from proxy.dialects.native import MOUNT
 from proxy.errors import Internal, MethodNotAllowed, MirrorError, NotFound, QueueFull
+from proxy.web.connections.server import Request
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY, error_response, from_aiohttp
 from proxy.web.handlers.admin import purge, rewrite
@@ -23,7 +24,6 @@ from proxy.web.handlers.explain import EXPLAIN_MOUNT, explain
 from proxy.web.handlers.home import home, script
 from proxy.web.handlers.pictures import answer_picture
 from proxy.web.handlers.service import healthz, metrics, readyz
-from proxy.web.server import Request
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from service import Service, write_config
 
-from cache.originals.elsewhere import LOCK
+from cache.across.elsewhere import LOCK
 from proxy.process import signals_waiting
 
 

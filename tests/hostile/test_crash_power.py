@@ -116,7 +116,7 @@ def look(
 @pytest.fixture(autouse=True)
 def started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who look do it after the machine has started again: counts of before are not believed."""
-    monkeypatch.setattr("cache.originals.usage._boot_number", lambda: 77)
+    monkeypatch.setattr("cache.across.usage._boot_number", lambda: 77)
 
 
 @pytest.mark.kill

@@ -11,7 +11,7 @@ from proxy.config import Config
 from proxy.dialects.mounts import mounted
 from proxy.errors import InvalidRequest, InvalidSource, InvalidTransform, NotFound, SourceNotAllowed
 from proxy.policy import Policy
-from proxy.web.plans import Plans
+from proxy.web.targets.plans import Plans
 
 NOW = 1_800_000_000.0
 CONFIG = Config.model_validate({"hosts": {f"{mount.name}.example": mount.name for mount in MOUNTS}})

@@ -23,7 +23,7 @@ from scripted_origin import ScriptedOrigin, run_in_thread
 from service import Service, wait_until, write_config
 
 from proxy.config import ServerConfig
-from proxy.web.server import PROGRESS_BYTES, Server
+from proxy.web.connections.server import PROGRESS_BYTES, Server
 
 LIMIT = 3
 SIDE = 1600

@@ -24,10 +24,10 @@ from service import Service, write_config
 
 from cache.across import file_locks as locks
 from cache.across.file_locks import KeyLocks
+from cache.across.usage import Counts, Usage
 from cache.base.durable import GROUP, PRIVATE, Modes
 from cache.base.errors import StoreBusy, StoreFull, StoreUnreadable
 from cache.durable_tier import Originals
-from cache.originals.usage import Counts, Usage
 from cache.upkeep.scrub import PIECE_BYTES
 from proxy.app import Engine, open_engine
 from proxy.config.file import load
@@ -222,7 +222,7 @@ async def test_count_that_is_locked_costs_the_count_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A commit goes on when another program holds the file of the count."""
-    monkeypatch.setattr("cache.originals.usage.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("cache.across.usage.PAUSE_SECONDS", 0.0)
     usage = Usage(tmp_path / "usage")
     usage.add(Counts(bytes=1))
     with (tmp_path / "usage").open("rb") as reader:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from keeping import run_program
 
-from cache.originals.elsewhere import LOCK, UNLOCKED_SECONDS, Elsewhere, remove_abandoned
+from cache.across.elsewhere import LOCK, UNLOCKED_SECONDS, Elsewhere, remove_abandoned
 
 OWNER = """
 import sys
 from pathlib import Path
-from cache.originals.elsewhere import Elsewhere
+from cache.across.elsewhere import Elsewhere
 elsewhere = Elsewhere(Path(sys.argv[1]))
 print(elsewhere.create()[1], flush=True)
 input()

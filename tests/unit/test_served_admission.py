@@ -15,7 +15,7 @@ from proxy.dialects.signatures import SIGNED
 from proxy.errors import MirrorError
 from proxy.policy import Policy
 from proxy.signing import Signer
-from proxy.web.plans import Plan, Plans
+from proxy.web.targets.plans import Plan, Plans
 
 NOW = 1_800_000_000.0
 SOURCE, OTHER = "http://h.example/a.png", "http://h.example/b.png"

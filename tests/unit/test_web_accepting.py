@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from proxy.config import ServerConfig
-from proxy.web.accepting import GONE, OpenConnections, SharedSite
-from proxy.web.server import Server
+from proxy.web.connections.accepting import GONE, OpenConnections, SharedSite
+from proxy.web.connections.server import Server
 
 
 @dataclass
@@ -138,7 +138,7 @@ async def test_socket_that_cannot_accept_is_tried_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A process without descriptors says so and recovers."""
-    monkeypatch.setattr("proxy.web.accepting.RETRY_SECONDS", 0)
+    monkeypatch.setattr("proxy.web.connections.accepting.RETRY_SECONDS", 0)
 
     class Full:
         def accept(self) -> None:

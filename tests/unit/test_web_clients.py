@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from proxy.config import ServerConfig
 from proxy.errors import RateLimited
-from proxy.web.clients import (
+from proxy.web.connections.clients import (
     MAX_CLIENTS,
     RATE_LIMIT,
     Clients,

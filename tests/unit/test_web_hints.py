@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from proxy.web.hints import DPR_STEPS, NO_HINTS, WIDTH_STEPS_PX, Hints, Minded, is_slow
+from proxy.web.targets.hints import DPR_STEPS, NO_HINTS, WIDTH_STEPS_PX, Hints, Minded, is_slow
 
 PLACE = Minded(width=True, dpr=True)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.web.negotiate import acceptable_formats, accepts_json, admits_svg, choose_coding
+from proxy.web.targets.negotiate import acceptable_formats, accepts_json, admits_svg, choose_coding
 
 OFFERED = ("avif", "webp")
 CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"

@@ -12,8 +12,8 @@ from proxy.config import Config
 from proxy.images.geometry import OutputLimits
 from proxy.images.transforms.transform import Transform
 from proxy.source import Source
-from proxy.web.hints import DPR_STEPS, WIDTH_STEPS_PX, Hints
-from proxy.web.plans import Plan
+from proxy.web.targets.hints import DPR_STEPS, WIDTH_STEPS_PX, Hints
+from proxy.web.targets.plans import Plan
 
 OFFERED = ("avif", "webp")
 

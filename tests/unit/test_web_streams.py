@@ -10,7 +10,7 @@ import pytest
 
 from proxy.config import ServerConfig
 from proxy.errors import RateLimited
-from proxy.web.streams import Streams
+from proxy.web.connections.streams import Streams
 
 
 def asked(remote: str) -> Any:

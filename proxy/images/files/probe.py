@@ -20,9 +20,12 @@ _BLOCK_BYTES = 64 * 1024
 
 
 def walked(data: Buffer, picture_format: str, *, max_frames: int) -> Structure:
-    """Return the structure of `data`; counting stops when there are more than `max_frames` frames."""
-    walk = BY_NAME[picture_format].walk
-    return walk(data, max_frames) if walk is not None else Structure(complete=False)
+    """Return the structure of `data`; counting stops when there are more than `max_frames` frames.
+
+    A format that is not ours has no structure.
+    """
+    record = BY_NAME.get(picture_format)
+    return record.walk(data, max_frames) if record and record.walk else Structure(complete=False)
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from proxy.errors import MirrorError
 from proxy.images.choice import ANYWAY, FALLBACK, LOWER
 from proxy.services.serving.untouched import is_answered_untouched
 from proxy.web.admin import require_admin
-from proxy.web.admission import Claim
+from proxy.web.answering.responses import joined
 from proxy.web.context import Context
-from proxy.web.plans import Plan
-from proxy.web.responses import joined
+from proxy.web.targets.admission import Claim
+from proxy.web.targets.plans import Plan
 
 EXPLAIN_MOUNT = "/explain/"
 SERVICE_ADDRESSES = frozenset(

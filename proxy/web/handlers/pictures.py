@@ -21,11 +21,7 @@ from proxy.errors import (
 )
 from proxy.services.serving.athand import HandedFile
 from proxy.services.serving.values import SHORT_SECONDS, Obtained, Picture, PictureOrder, as_picture
-from proxy.web.context import Context
-from proxy.web.errors import VARIES_BY
-from proxy.web.hints import NO_HINTS
-from proxy.web.plans import Plan
-from proxy.web.responses import (
+from proxy.web.answering.responses import (
     Moment,
     PiecewiseResponse,
     handed_response,
@@ -34,7 +30,11 @@ from proxy.web.responses import (
     picture_response,
     stream_original,
 )
-from proxy.web.server import Request
+from proxy.web.connections.server import Request
+from proxy.web.context import Context
+from proxy.web.errors import VARIES_BY
+from proxy.web.targets.hints import NO_HINTS
+from proxy.web.targets.plans import Plan
 
 log = logging.getLogger(__name__)
 

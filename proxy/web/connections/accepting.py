@@ -15,7 +15,7 @@ from collections.abc import MutableSequence
 
 from aiohttp import web
 
-from proxy.web.server import Connection, Server
+from proxy.web.connections.server import Connection, Server
 
 log = logging.getLogger(__name__)
 

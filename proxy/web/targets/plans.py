@@ -36,9 +36,9 @@ from proxy.services.articles.article_use import unwrapper_of
 from proxy.services.serving.values import PictureOrder
 from proxy.signing import Signer
 from proxy.source import Source
-from proxy.web.admission import UNSIGNED, Admission, Claim
-from proxy.web.hints import NO_HINTS, Hints, Minded
-from proxy.web.negotiate import acceptable_formats, admits_svg
+from proxy.web.targets.admission import UNSIGNED, Admission, Claim
+from proxy.web.targets.hints import NO_HINTS, Hints, Minded
+from proxy.web.targets.negotiate import acceptable_formats, admits_svg
 
 MAX_PLANS = 8_192
 MAX_REMEMBERED_LENGTH = 1_024

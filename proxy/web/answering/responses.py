@@ -15,7 +15,7 @@ from cache.base.opening import open_regular
 from cache.http.validators import Range, evaluate, if_range_matches, parse_range
 from proxy.errors import RangeNotSatisfiable
 from proxy.services.serving.values import NOT_KEPT, SHORT_SECONDS, Obtained, Picture, as_picture
-from proxy.web.negotiate import choose_coding
+from proxy.web.targets.negotiate import choose_coding
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from proxy.config import ServerConfig
 from proxy.errors import RateLimited
-from proxy.web.clients import bucket_of, client_address
+from proxy.web.connections.clients import bucket_of, client_address
 
 
 class Streams:

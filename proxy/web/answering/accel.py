@@ -24,7 +24,7 @@ from cache.durable_tier import Originals
 from proxy.config import ServerConfig
 from proxy.services.serving.athand import AtHand
 from proxy.services.serving.values import Obtained
-from proxy.web.clients import is_in_front
+from proxy.web.connections.clients import is_in_front
 
 MOUNT = "/_imgmirror/"
 """Below this nginx finds the folders `variants` and `bodies`."""

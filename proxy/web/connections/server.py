@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from proxy.config import ServerConfig
-from proxy.web.clients import RATE_LIMIT
+from proxy.web.connections.clients import RATE_LIMIT
 
 log = logging.getLogger(__name__)
 

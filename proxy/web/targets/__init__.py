@@ -1,0 +1,1 @@
+"""What a request target asks for: read once, admitted, negotiated."""
