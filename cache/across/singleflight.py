@@ -19,9 +19,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LANDING_SLOTS = 4096
-"""Keys share counts of landings; two keys of one slot cost one look more now and then."""
-
 
 class SingleFlight:
     """Run work once for all who want it at the same time.
@@ -40,7 +37,6 @@ class SingleFlight:
     def __init__(self, locks: KeyLocks) -> None:
         self._locks = locks
         self._flights: dict[str, _Flight] = {}
-        self._landings = [0] * LANDING_SLOTS
         self._closed = False
 
     @property
@@ -48,7 +44,7 @@ class SingleFlight:
         """Number of keys being worked on."""
         return len(self._flights)
 
-    async def run(  # noqa: PLR0913 - what callers differ in
+    async def run(
         self,
         key: str,
         *,
@@ -56,11 +52,8 @@ class SingleFlight:
         work: Callable[[], Awaitable[T]],
         accept: Callable[[T], bool] | None = None,
         looked: bool = False,
-        landings: int | None = None,
     ) -> T:
         """Return what `peek` finds or else `work` makes; or what it announced, if `accept` says so.
-
-        `landings`: as `looked`, for one that looked when this was the number of `landings`.
 
         Raises:
             FlightClosed: nothing new is begun after `close`.
@@ -70,7 +63,6 @@ class SingleFlight:
         if flight is None:
             if self._closed:
                 raise FlightClosed
-            looked = looked or landings == self.landings(key)
             flight = self._flights[key] = _Flight(asyncio.create_task(self._alone(key, peek, work, looked)))
             flight.task.add_done_callback(lambda done: self._landed(key, done))
         if accept is not None:
@@ -81,10 +73,6 @@ class SingleFlight:
         if not flight.task.done():
             await asyncio.wait((flight.task,))
         return cast("T", _outcome(flight.task))
-
-    def landings(self, key: str) -> int:
-        """Return how often work on `key` has ended; while that stays the same, this process has made nothing of it."""
-        return self._landings[hash(key) % LANDING_SLOTS]
 
     def announce(self, key: str, value: object) -> None:
         """Say what the work on `key` will come to, before its end; for those who accept it."""
@@ -131,7 +119,6 @@ class SingleFlight:
         flight = self._flights.get(key)
         if flight is not None and flight.task is task:
             del self._flights[key]
-            self._landings[hash(key) % LANDING_SLOTS] += 1
         # Looked at even when nobody waits any more: asyncio would complain of an exception never retrieved.
         if not task.cancelled():
             task.exception()

@@ -273,28 +273,3 @@ async def test_whoever_comes_after_an_announcement_gets_an_answer_of_his_own(fli
     assert await late == "early 1"
     await flight.landed("a")
     assert (work.begun, flight.in_flight) == (2, 0)
-
-
-async def counted_peek(flight: SingleFlight, *, landings: int) -> int:
-    """Return how often a run peeks that looked when there were so many landings."""
-    peeked = 0
-
-    async def peek() -> None:
-        nonlocal peeked
-        peeked += 1
-
-    async def work() -> str:
-        return "made"
-
-    await flight.run("a", peek=peek, work=work, landings=landings)
-    return peeked
-
-
-async def test_look_from_before_is_as_good_as_a_peek_until_the_work_on_its_key_ends(
-    flight: SingleFlight,
-) -> None:
-    """Who looked while another task made the thing looks again, so nothing is made twice in a process."""
-    before = flight.landings("a")
-    assert await counted_peek(flight, landings=before) == 0
-    assert flight.landings("a") == before + 1
-    assert await counted_peek(flight, landings=before) == 1

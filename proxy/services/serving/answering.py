@@ -174,8 +174,7 @@ class Answering:
     async def store(self, obtained: Obtained, wish: Wish, output: Rendered) -> None:
         if obtained.is_corrupt or output.output_format == UNTOUCHED:
             return
-        is_new = obtained.state.stored and obtained.state.forward == "uri-miss"
-        await self._store.put(obtained.entry, wish, output, is_new=is_new)
+        await self._store.put(obtained.entry, wish, output)
         if self._purged_since(obtained) and not await self._still(obtained):
             # Purged while it was rendered: what has no original must not lie around.
             await self._store.delete(obtained.entry, wish, output)

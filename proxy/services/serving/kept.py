@@ -300,7 +300,7 @@ class KeptOriginals:
     # Failures
 
     async def _failure(self, order: SourceOrder) -> MirrorError | None:
-        if order.landings is None:
+        if not order.looked:
             return await self._negatives.remembered(order.source, stamp=order.stamp)
         return self._negatives.believed(order.failure)
 
@@ -383,9 +383,7 @@ class KeptOriginals:
             return await self._fetched_or_noted(order)
 
         try:
-            return await self._parts.flight.run(
-                key, peek=peek, work=work, accept=accept, landings=order.landings
-            )
+            return await self._parts.flight.run(key, peek=peek, work=work, accept=accept)
         finally:
             self._wanted.pop(key, None)
 

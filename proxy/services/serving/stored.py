@@ -66,15 +66,14 @@ class StoredVariants:
         name = finding.answer(wanted, source_format=facts.format)
         return facts.format if name == ORIGINAL else name
 
-    async def put(self, entry: Entry, wish: Wish, output: Rendered, *, is_new: bool = False) -> None:
+    async def put(self, entry: Entry, wish: Wish, output: Rendered) -> None:
         """Store an answer, and note what was found with it.
 
-        is_new: the original was kept a moment ago for the first time, so nothing is noted of it that had to be read.
-        Where another source has the same bytes, its note is replaced, which costs it an encode.
+        The note is read even for an original that was kept a moment ago: wishes for other formats share it.
         """
         if not entry.picture:
             return
-        known = EncodeFinding() if is_new else await self._finding(entry, wish)
+        known = await self._finding(entry, wish)
         # The note first: a variant without it would be taken for what the facts alone lead to.
         if not (known.is_plain and output.finding.is_plain):
             note = json.dumps(known.merged(output.finding).to_dict()).encode("ascii")
