@@ -66,6 +66,7 @@ class Incoming:
         self._file: io.BufferedWriter | None = None
         self._temporary: Path | None = None
         self._synced = False
+        self._was_kept_before = False
         self._syncing = asyncio.Lock()
         self._commit: asyncio.Task[None] | None = None
 
@@ -79,6 +80,11 @@ class Incoming:
         if self._sha256 is None:
             raise ValueError("the body is not finished")
         return self._sha256
+
+    @property
+    def may_lie_in_place(self) -> bool:
+        """Whether a body of this digest in its place may be this one: it can be committed, and no other was there."""
+        return self._synced and not self._was_kept_before
 
     async def __aenter__(self) -> Self:
         # Nothing is opened yet: many may wait for their origin at once, and descriptors are few.
@@ -144,7 +150,7 @@ class Incoming:
             raise ValueError("the body is not open")
         descriptor = self._file.fileno()
         try:
-            await self._threads.try_write(lambda: sync_descriptor(descriptor))
+            await self._threads.try_write(lambda: self._written_out(descriptor))
         except StoreHangs as error:
             log.error("fsync of an incoming body does not end")
             self.refusal = error
@@ -191,6 +197,12 @@ class Incoming:
             _dropped(begun)
             raise
         return begun
+
+    def _written_out(self, descriptor: int) -> None:
+        # Asked here because it precedes every commit of this body.
+        with contextlib.suppress(OSError):
+            self._was_kept_before = size_of(self._layout.body(self.sha256)) is not None
+        sync_descriptor(descriptor)
 
     def _take(self, block: list[bytes]) -> None:
         for chunk in block:

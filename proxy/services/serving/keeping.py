@@ -69,8 +69,6 @@ class Keeping:
             return
         keeping = asyncio.current_task()
         task: asyncio.Task[None] | None = None
-        # Before the commit: a body that this commit puts in its place may be taken away again.
-        is_shared = self._parts.store.body_path(arrival.incoming.sha256).exists()
 
         def begin() -> None:
             nonlocal task
@@ -79,7 +77,7 @@ class Keeping:
             announced = replace(
                 self._freshness.short(kept, None), ending=keeping, rendered=rendered, rendering=rendering
             )
-            task = asyncio.create_task(self._announce(arrival, order, announced, is_shared=is_shared))
+            task = asyncio.create_task(self._announce(arrival, order, announced))
 
         def call_off() -> None:
             later.cancel()
@@ -89,14 +87,13 @@ class Keeping:
         later = asyncio.get_running_loop().call_later(KEEP_GRACE_SECONDS, begin)
         early.callback(call_off)
 
-    async def _announce(
-        self, arrival: Arrival, order: SourceOrder, announced: Obtained, *, is_shared: bool
-    ) -> None:
+    async def _announce(self, arrival: Arrival, order: SourceOrder, announced: Obtained) -> None:
         """Answer those who wait while the disk takes long; whether it keeps the original is not known yet."""
-        if is_shared:
-            with contextlib.suppress(OSError):
-                condition = await self._parts.store.condition(arrival.incoming.sha256)
-                announced = replace(announced, is_readable=condition.is_sound)
+        with contextlib.suppress(OSError):
+            condition = await self._parts.store.condition(arrival.incoming.sha256)
+            # A body that only this commit has put in its place may be taken away again.
+            is_readable = condition.is_sound and not arrival.incoming.may_lie_in_place
+            announced = replace(announced, is_readable=is_readable)
         if arrival.incoming.refusal is None:
             self._parts.flight.announce(order.flight_key, announced)
 
