@@ -17,7 +17,7 @@ _METHOD = 2
 _METHOD_MOVING = 1
 _LOSSLESS = {"lossless": True, "quality": 50, "method": 1}
 # Of 153 drawings, whole and made smaller, these two numbers find the smaller WebP but for 0.4 % of all bytes, in 37 %
-# of the time of trying both (docs/decisions/0036-rendering-costs.md).
+# of the time of trying both (docs/decisions/0029-rendering-costs.md).
 _LOSSLESS_BELOW_BYTES_PER_PIXEL = 0.03
 """A drawing that deflates so well is never smaller with loss."""
 _LOSSLESS_BELOW_RATIO = 3.0

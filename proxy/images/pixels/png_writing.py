@@ -2,7 +2,7 @@
 
 The filter matters more than the level. Measured on results of 400 to 512 px: in flat drawings no filter finds more
 repetitions than any other, busier ones gain from their left neighbour, and photos from Paeth's predictor, where more
-than level 2 gains 1 % for a tenth more time (docs/decisions/0036-rendering-costs.md).
+than level 2 gains 1 % for a tenth more time (docs/decisions/0029-rendering-costs.md).
 """
 
 from __future__ import annotations
