@@ -70,11 +70,7 @@ class Failures:
 
     async def get_all(self, keys: Sequence[str]) -> list[RememberedFailure | None]:
         """Return what was last put under each key, in the order of the keys."""
-        digests = [_digest(key) for key in keys]
-        if not self._path.exists():
-            # As long as nothing was ever remembered, a look costs one system call and no change of thread.
-            return [self._private.get(digest) for digest in digests]
-        return await self._threads.read(self._read_all, digests)
+        return await self._threads.read(self._read_all, [_digest(key) for key in keys])
 
     def read(self, key: str) -> RememberedFailure | None:
         """Return the same as `get`. Blocking: for what is in one of the store's threads already."""

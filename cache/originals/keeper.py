@@ -111,10 +111,11 @@ class Keeper:
             # The lost bytes themselves: what the origin said of them still holds.
             entry = previous
         with _refusals():
+            is_new = self._is_new(arrived, previous)
             added = self._place_body(arrived)
             try:
                 kept = entry.replacing(previous)
-                self.users.add(kept.body_sha256, kept, body_is_new=added is not None)
+                self.users.add(kept.body_sha256, kept, body_is_new=is_new)
                 change = self._write_entry(kept, previous)
             except OSError:
                 self._put_back(arrived, added, key=entry.key)
@@ -152,10 +153,11 @@ class Keeper:
         if known is None or known.body_sha256 == other.body_sha256:
             raise Superseded("the source was purged or changed")
         with _refusals():
+            is_new = self._is_new(arrived, known)
             added = self._place_body(arrived)
             try:
                 kept = known.having(other)
-                self.users.add(other.body_sha256, kept, body_is_new=added is not None)
+                self.users.add(other.body_sha256, kept, body_is_new=is_new)
                 change = self._write_entry(kept, known)
             except OSError:
                 self._put_back(arrived, added, key=key)
@@ -190,8 +192,9 @@ class Keeper:
         with _refusals():
             # Of ours, the users are noted already, and their locks are not held.
             for digest in (digest for digest in now.digests if digest in theirs.sizes):
+                is_new = digest in arrived and self._is_new(arrived[digest], before)
                 added = self._place_body(arrived[digest]) if digest in arrived else None
-                self.users.add(digest, now, body_is_new=added is not None)
+                self.users.add(digest, now, body_is_new=is_new)
                 if added is not None:
                     change += Counts(bytes=added, bodies=1 if added == arrived[digest].size else 0)
             change += self._write_entry(now, before)
@@ -209,6 +212,14 @@ class Keeper:
             raise Superseded("the source was purged")
         revised = change(known)
         return revised, self._write_entry(revised, known)
+
+    def _is_new(self, arrived: Arrived, known: Entry | None) -> bool:
+        """Whether no entry can name this body yet: no file of it lies here, and the source never had it.
+
+        A damaged or lost body may have other users although its list is lost as well.
+        """
+        never_had = known is None or arrived.sha256 not in known.digests
+        return never_had and size_of(self._layout.body(arrived.sha256)) is None
 
     def _stands(self, kept: Entry, recovered: Entry) -> bool:
         """Whether what is kept is whole, and not what was recovered."""

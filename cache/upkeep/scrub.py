@@ -298,7 +298,10 @@ def _shards(layout: Layout) -> set[str]:
     """Return the names of the folders that the rooms of the store have."""
     found: set[str] = set()
     for name in FOLDERS:
-        with contextlib.suppress(OSError), os.scandir(layout.root / name) as items:
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(layout.root / name) as items,
+        ):
             found.update(item.name for item in items)
     return found.intersection(SHARDS)
 

@@ -173,7 +173,7 @@ class Variants:
         self, folder: Path, *, max_bytes: int, modes: Modes = PRIVATE, now: Callable[[], float]
     ) -> None:
         limit = {**_SETTINGS, "size_limit": max_bytes}
-        self.folder = folder
+        self.folder = folder.absolute()
         self.max_bytes = max_bytes
         self.modes = modes
         self.faults = 0
@@ -339,18 +339,33 @@ def _found(key: str, stored: object) -> FoundVariant | _Damaged | None:
     if isinstance(stored, ValueFile) and stored.check:
         if stored.check != check_of(key, stored.body).hex():
             return _Damaged()
+        if (
+            len(stored.body) < FILE_BYTES + CHECK_BYTES
+            and (small := _without_check(key, stored.body)) is not None
+        ):
+            # Too small for a file by itself, large enough for one with its check.
+            return FoundVariant(small)
         return FoundVariant(stored.body, KeptFile(key, os.fsencode(stored.path), stored.state))
     if isinstance(stored, ValueFile):
         # diskcache chose the name: the check lies before the bytes.
         stored = stored.body
     if not isinstance(stored, bytes):
         return _Damaged()
+    body = _without_check(key, stored)
+    return _Damaged() if body is None else FoundVariant(body)
+
+
+def _without_check(key: str, stored: bytes) -> bytes | None:
+    """Return the bytes behind the check that agrees with them, None when it does not."""
     body = stored[CHECK_BYTES:]
-    return FoundVariant(body) if stored[:CHECK_BYTES] == check_of(key, body) else _Damaged()
+    return body if stored[:CHECK_BYTES] == check_of(key, body) else None
 
 
 def _prepare(folder: Path, modes: Modes) -> None:
     refuse_code(folder)
+    if os.path.expandvars(folder) != str(folder):
+        # diskcache would put the value of the variable in its place.
+        raise StoreRefused(f"{folder} has the name of a variable in it")
     with contextlib.suppress(FileNotFoundError):
         names = {path.name for path in folder.iterdir()}
         if names and not names & {"CACHEDIR.TAG", DATABASE} and names != {"lost+found"}:

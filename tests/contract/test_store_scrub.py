@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -168,6 +170,22 @@ async def test_pass_over_a_small_store_looks_only_into_the_folders_that_are_ther
     _, _, read = await one_pass(store)
     assert read == 3000
     assert len({folder.name for folder in listed}) <= 6
+
+
+async def test_rooms_that_cannot_be_listed_are_no_finished_pass(
+    store: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and the next try begins where this one did."""
+    await keep(store, "http://h/a.png", b"a" * 1000)
+
+    def refused(_folder: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("cache.upkeep.scrub.os.scandir", refused)
+    scrub = scrubber(store, Time())
+    with pytest.raises(PermissionError):
+        await scrub.run(lambda: RATE)
+    assert scrub.state().finished_at == 0
 
 
 async def test_rate_of_zero_reads_nothing(store: Originals) -> None:

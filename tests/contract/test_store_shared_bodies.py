@@ -244,6 +244,25 @@ async def test_split_list_that_lost_a_part_deletes_no_body_that_is_used(
     assert (await store.purge(urls[5])).body_deleted
 
 
+@pytest.mark.parametrize("fault", ["damaged", "cut", "lost"])
+async def test_body_that_is_fetched_again_without_its_list_stays_for_its_other_users(
+    store: Originals, layout: Layout, fault: str
+) -> None:
+    """The list may be deleted at any time, so a body that takes the place of a bad one may have users nobody lists."""
+    for number in range(2):
+        await keep(store, address(number), PIXEL)
+    path = layout.body(DIGEST)
+    if fault == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(b"" if fault == "cut" else b"y" * len(PIXEL))
+    shutil.rmtree(layout.root / "refs")
+    await keep(store, address(0), PIXEL)
+    assert not (await store.purge(address(0))).body_deleted
+    assert path.read_bytes() == PIXEL
+    assert (await store.purge(address(1))).body_deleted
+
+
 @pytest.mark.parametrize("obstacle", ["pipe", "symbolic link"])
 async def test_body_stays_while_an_entry_that_may_name_it_cannot_be_read(
     store: Originals, layout: Layout, obstacle: str

@@ -57,6 +57,20 @@ async def test_variant_put_comes_back(variants: Variants, body: bytes) -> None:
     assert variants.faults == 0
 
 
+async def test_variants_around_the_size_of_files_come_back_in_every_process(
+    variants: Variants, tmp_path: Path
+) -> None:
+    """With its check, a variant of 1,008 to 1,023 bytes is large enough for a file of diskcache's own."""
+    bodies = {f"{size:064x}": bytes([size % 251]) * size for size in range(1000, 1050)}
+    for key, body in bodies.items():
+        assert await variants.put(key, body, tag="t")
+    other = await Variants.open(tmp_path / "variants", max_bytes=BUDGET)
+    for opened in (variants, other):
+        assert {key: await opened.get(key) for key in bodies} == bodies
+        assert opened.faults == 0
+    await other.close()
+
+
 async def test_variant_is_found_by_another_process(variants: Variants, tmp_path: Path) -> None:
     """What one worker rendered, the others need not."""
     await variants.put("key", SMALL, tag="t")

@@ -142,7 +142,7 @@ async def accelerated(
 
 async def handed_over(past: Client, target: str) -> str:
     """Ask until the file is handed over, which is after it was found once; return where nginx finds it."""
-    for _ in range(20):
+    for _ in range(500):
         answer = await past.get(target)
         assert answer.status == 200
         if "X-Accel-Redirect" in answer.headers:
@@ -223,6 +223,44 @@ async def test_part_of_an_original_is_cut_by_nginx(
     assert (whole.status, "Accept-Ranges" in whole.headers) == (200, False)
 
 
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("GET", {"If-Match": '"of-the-origin"'}),
+        ("GET", {"If-Match": '"another"'}),
+        ("GET", {"If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}),
+        ("HEAD", {"Range": "bytes=0-1"}),
+        ("HEAD", {"Range": "bytes=999999-"}),
+    ],
+)
+async def test_what_nginx_would_judge_by_the_file_is_answered_by_us(
+    accelerated: tuple[Service, Client, Client], origin: ScriptedOrigin, method: str, given: dict[str, str]
+) -> None:
+    """A file has no entity tag and a time of its own; ranges are for GET only."""
+    _, front, past = accelerated
+    for target in targets(origin):
+        await handed_over(past, target)
+        ours = await past.get(target, method=method, headers={**given, "X-Imgmirror-Accel": "off"})
+        answer = await front.get(target, method=method, headers=given)
+        assert (answer.status, answer.body) == (ours.status, ours.body)
+        assert answer.status == 200
+
+
+async def test_folder_of_the_default_is_handed_over_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, http: aiohttp.ClientSession, origin: ScriptedOrigin
+) -> None:
+    """`store.dir` is relative to where the service was started, when nobody says it."""
+    origin.serve("/p.png", chart_png(300, 200))
+    config = write_config(tmp_path, ACCEL)
+    lines = config.read_text(encoding="utf-8").splitlines(keepends=True)
+    config.write_text("".join(line for line in lines if not line.startswith("dir = ")), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with Service(config) as service:
+        past = Client(http, service.base)
+        for target in targets(origin):
+            await handed_over(past, target)
+
+
 async def test_file_that_nginx_does_not_find_is_sent_by_us(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
@@ -270,7 +308,7 @@ async def test_sendfile_names_the_path_of_the_file(
         client = Client(http, service.base)
         for target in targets(origin):
             bytes_of_ours = await client.get(target, headers={"X-Imgmirror-Accel": "off"})
-            for _ in range(20):
+            for _ in range(500):
                 answer = await client.get(target)
                 if "X-Sendfile" in answer.headers:
                     break

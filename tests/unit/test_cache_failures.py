@@ -127,11 +127,18 @@ async def test_file_of_failures_that_is_broken_counts_nothing(failures: Failures
     assert await failures.forget_where(lambda _: True) == 0
 
 
-async def test_looking_before_anything_was_remembered_starts_no_thread(
-    failures: Failures, threads: StoreThreads
-) -> None:
-    """The look at a new store is one system call; the first failure is found all the same."""
+async def test_several_keys_are_looked_up_at_once_in_their_order(failures: Failures) -> None:
+    """Also before anything was ever remembered."""
     assert await failures.get_all(["a", "b"]) == [None, None]
-    assert not threads.executor._threads
     await failures.put("b", GONE)
     assert await failures.get_all(["a", "b"]) == [None, GONE]
+
+
+async def test_file_of_failures_that_cannot_be_asked_is_as_good_as_none(
+    tmp_path: Path, threads: StoreThreads
+) -> None:
+    """What this process remembers by itself is still told."""
+    (tmp_path / "folder").write_bytes(b"")
+    failures = Failures(tmp_path / "folder" / "failures", threads)
+    await failures.put("a", GONE)
+    assert await failures.get_all(["a", "b"]) == [GONE, None]

@@ -57,18 +57,18 @@ class HandOver:
 
     def takes(self, request: web.BaseRequest) -> bool:
         """Tell whether whoever sent this request can be handed a file."""
-        if not self._accel or request.headers.get(REFUSAL) == "off":
+        if not self._accel or request.headers.get(REFUSAL) == "off" or _needs_bytes(request):
             return False
         return is_in_front(request.remote, self._trusted)
 
-    def header(self, file: KeptFile) -> tuple[str, str]:
-        """Return the name and the value of the header that hands a file over."""
+    def header(self, file: KeptFile) -> tuple[str, str] | None:
+        """Return the name and the value of the header that hands a file over; None when it has no name in front."""
         if self._accel == "sendfile":
             return "X-Sendfile", quote_from_bytes(file.path)
         for name, folder in self._folders.items():
             if file.path.startswith(folder + b"/"):
                 return "X-Accel-Redirect", MOUNT + quote_from_bytes(name + file.path[len(folder) :])
-        raise ValueError("a file outside the store's folders")
+        return None
 
     async def body_file(self, obtained: Obtained) -> KeptFile | None:
         """Return the file of an original; None when its bytes do not lie at their place.
@@ -84,6 +84,17 @@ class HandOver:
         except OSError:
             return None
         return KeptFile(sha256, os.fsencode(path), FileState.of(status)) if status else None
+
+
+def _needs_bytes(request: web.BaseRequest) -> bool:
+    """Tell whether the server in front would judge a request by the file, as we do not.
+
+    It compares these conditions with a file that has no entity tag and a time of its own, and answers 412. It cuts
+    ranges out of answers to HEAD (RFC 9110 §14.2: to GET only).
+    """
+    given = request.headers
+    has_condition = "If-Match" in given or "If-Unmodified-Since" in given
+    return has_condition or (request.method == "HEAD" and "Range" in given)
 
 
 class _BodyFiles:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from cache.base.page_cache import KeptFile
 from proxy.dialects.native import ORIGINAL, build
 from proxy.errors import (
     DecodeFailed,
@@ -127,11 +126,12 @@ class PictureRequest:
             short=self.from_wrapper,
         )
 
-    def _answered(self, picture: Picture, asked: PictureOrder, file: KeptFile | None = None) -> web.Response:
-        if file is None:
+    def _answered(
+        self, picture: Picture, asked: PictureOrder, header: tuple[str, str] | None = None
+    ) -> web.Response:
+        if header is None:
             response = picture_response(self.request, picture, self._moment)
         else:
-            header = self.context.hand_over.header(file)
             response = handed_response(self.request, picture, self._moment, header=header)
         if self.plan.minded is not None and self.plan.minded.dpr and picture.original_size:
             density = self.plan.density(asked, picture.original_size)
@@ -149,9 +149,9 @@ class PictureRequest:
         try:
             is_handed = self.context.hand_over.takes(self.request)
             found = self.context.variants.file_in_store(asked) if is_handed else None
-            if found is not None:
+            if found is not None and (header := self.context.hand_over.header(found.file)) is not None:
                 self._count(found.picture)
-                return self._answered(found.picture, asked, found.file)
+                return self._answered(found.picture, asked, header)
             picture = self.context.variants.from_memory(asked)
             if picture is not None:
                 if is_handed:
@@ -226,8 +226,9 @@ class PictureRequest:
         key = ("original", self.plan.source.url)
         hand_over = self.context.hand_over
         is_handed = hand_over.takes(self.request)
-        if is_handed and (found := hand_over.originals.file(key)) is not None:
-            return self._handed_original(found)
+        found = hand_over.originals.file(key) if is_handed else None
+        if found is not None and (header := hand_over.header(found.file)) is not None:
+            return self._handed_original(found, header)
         held = self.context.memory.get(key)
         if isinstance(held, Picture) and self._still_true(held) and not is_handed:
             self._note_memory_hit()
@@ -237,10 +238,11 @@ class PictureRequest:
         )
         file = await hand_over.body_file(obtained) if is_handed else None
         obtained = await self.context.originals.whole(self.plan.source, obtained)
-        if file is not None and obtained.body is None and not obtained.is_corrupt:
+        header = hand_over.header(file) if file is not None else None
+        if file is not None and header is not None and obtained.body is None and not obtained.is_corrupt:
             picture = as_picture(obtained, b"")
             hand_over.originals.note(key, self.plan.source.url, picture.as_hit("original"), file)
-            return self._handed_original(HandedFile(picture, file, self.plan.source.url))
+            return self._handed_original(HandedFile(picture, file, self.plan.source.url), header)
         try:
             return await self._from_store(key, obtained)
         except ConnectionError:
@@ -251,9 +253,8 @@ class PictureRequest:
             obtained = await self.context.originals.obtain_again(self.plan.source)
             return await self._from_store(key, obtained)
 
-    def _handed_original(self, found: HandedFile) -> web.Response:
+    def _handed_original(self, found: HandedFile, header: tuple[str, str]) -> web.Response:
         self._count(found.picture)
-        header = self.context.hand_over.header(found.file)
         size = found.file.state.size
         return handed_response(self.request, found.picture, self._moment, header=header, ranges_of=size)
 
