@@ -125,7 +125,9 @@ def test_png_of_libvips_holds_the_very_same_pixels_and_nothing_else(mode: str, e
     picture = pictures.photo(61, 43).convert(mode)
     if mode == "RGBA":
         picture.putalpha(pictures.photo(61, 43).convert("L"))
-    shown = pictures.opened(png_by_libvips(picture, effort))
+    body = png_by_libvips(picture, effort)
+    assert chunks_of(body) == ["IHDR", "IDAT", "IEND"]
+    shown = pictures.opened(body)
     assert (shown.mode, shown.size) == (mode, picture.size)
     assert shown.tobytes() == picture.tobytes()
     assert not shown.info.keys() - {"dpi"}
@@ -139,3 +141,14 @@ def test_picture_that_libvips_cannot_write_is_an_error_of_the_encoder() -> None:
     unknown: dict[str, Any] = {"row_filter": "diagonal", "level": 1}
     with pytest.raises(OSError, match="diagonal"):
         png_by_libvips(Image.new("RGB", (4, 4)), PngEffort(**unknown))
+
+
+def chunks_of(body: bytes) -> list[str]:
+    """Return the names of the chunks of a PNG, each kind once, in their order."""
+    names: dict[str, None] = {}
+    at = 8
+    while at < len(body):
+        length = int.from_bytes(body[at : at + 4], "big")
+        names[body[at + 4 : at + 8].decode("ascii")] = None
+        at += length + 12
+    return list(names)

@@ -56,7 +56,8 @@ def looked_at(path: str | Path, picture_format: str, *, max_frames: int) -> Look
     """
     with mapped(path) as data:
         seen = walked(data, picture_format, max_frames=max_frames)
-        mend = BY_NAME[picture_format].mend if seen.blocks <= structure.MAX_BLOCKS else None
+        record = BY_NAME.get(picture_format)
+        mend = record.mend if record and seen.blocks <= structure.MAX_BLOCKS else None
         body = mend(data) if mend is not None else None
         if body is None:
             return Looked(str(path), seen)

@@ -7,6 +7,11 @@ from PIL import Image
 from proxy.images.pixels.ownvips import pyvips
 from proxy.images.pixels.png_writing import PngEffort
 
+_IHDR_END = 33
+_PHYS_AT = slice(37, 41)
+_PHYS_END = 54
+"""libvips always says how large a pixel is: 25.4 dpi, which a layout program would believe."""
+
 
 def png_by_libvips(picture: Image.Image, effort: PngEffort) -> bytes:
     """Return `picture` (mode L, RGB or RGBA) as a PNG without metadata.
@@ -22,4 +27,4 @@ def png_by_libvips(picture: Image.Image, effort: PngEffort) -> bytes:
         body: bytes = image.pngsave_buffer(compression=effort.level, filter=effort.row_filter, keep="none")
     except pyvips.Error as error:
         raise OSError(str(error)) from error
-    return body
+    return body[:_IHDR_END] + body[_PHYS_END:] if body[_PHYS_AT] == b"pHYs" else body

@@ -94,7 +94,7 @@ class Downloads:
         sink = _HeadKeeper(incoming)
         given = order.last_given
         validators = Validators(given.etag, given.last_modified, given.final_url) if given else None
-        with _room_required(), self._noted() as note:
+        with room_required(), self._noted() as note:
             answer = await self._fetcher.fetch(
                 order.source, sink, validators=validators, patient=order.patient
             )
@@ -111,7 +111,7 @@ class Downloads:
             MirrorError: as `original`.
         """
         sink = _HeadKeeper(incoming)
-        with _room_required():
+        with room_required():
             answer = await self._fetcher.fetch(
                 copy.source, sink, patient=order.patient, check_hop=copy.check_hop
             )
@@ -152,7 +152,8 @@ class Downloads:
 
 
 @contextmanager
-def _room_required() -> Iterator[None]:
+def room_required() -> Iterator[None]:
+    """Raise `QueueFull` when neither the store nor the temporary folder takes a byte of a body."""
     try:
         yield
     except StoreUnwritable as error:
@@ -161,7 +162,7 @@ def _room_required() -> Iterator[None]:
 
 
 async def _finished(incoming: Incoming) -> None:
-    with _room_required():
+    with room_required():
         await incoming.finish()
 
 

@@ -21,7 +21,7 @@ from proxy.errors import SourceRemoved, SourceReplaced, SourceUnreachable
 from proxy.fetch.fetcher import NotModified
 from proxy.images.pool.jobs import Output, Wish
 from proxy.services.serving import ServingParts, judging
-from proxy.services.serving.download import Arrival
+from proxy.services.serving.download import Arrival, room_required
 from proxy.services.serving.lookup import Freshness
 from proxy.services.serving.values import NOT_KEPT, CacheState, Obtained, SourceOrder
 from proxy.services.troubles.replacing import PLACEHOLDER, Replacing, as_set_aside
@@ -194,8 +194,9 @@ class Keeping:
         """Keep an entry whose body is kept already, or is at hand in memory."""
         if body is None:
             return await self._commit(entry, None, stamp=stamp)
-        await incoming.write(body)
-        await incoming.finish()
+        with room_required():
+            await incoming.write(body)
+            await incoming.finish()
         return await self._commit(entry, incoming, stamp=stamp)
 
     def _bytes_of(self, incoming: Incoming) -> bytes:

@@ -300,7 +300,7 @@ class KeptOriginals:
     # Failures
 
     async def _failure(self, order: SourceOrder) -> MirrorError | None:
-        if not order.looked:
+        if order.looked_at is None:
             return await self._negatives.remembered(order.source, stamp=order.stamp)
         return self._negatives.believed(order.failure)
 
@@ -365,7 +365,8 @@ class KeptOriginals:
         wanted[order.wishes] = None
         order.wanted = wanted
 
-        begun = self._parts.now()
+        # What another process has found out since the store was asked counts as found out while we waited.
+        begun = self._parts.now() if order.looked_at is None else order.looked_at
         failure = order.failure
 
         async def peek() -> Obtained | None:

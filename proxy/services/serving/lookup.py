@@ -133,12 +133,13 @@ class Lookup:
     async def _looked_up(self, order: SourceOrder) -> SourceOrder:
         """Complete `order` with what the store has of its source, fresh or not, all from one job of a thread."""
         source, stamp = order.source, order.stamp
+        begun = self._parts.now()
         failure_key = self._negatives.key(source, stamp=stamp)
         is_blocked, entry, failure = await self._parts.store.look_up_with_failure(source.url, failure_key)
         if is_blocked:
             raise SourceRemoved
         self._known.pop(source.url, None)
-        order.failure, order.looked = failure, True
+        order.failure, order.looked_at = failure, begun
         if entry is not None:
             order.known = self._known[source.url] = self._freshness.kept(entry, CacheState(), stamp=stamp)
             if len(self._known) > MAX_KNOWN:

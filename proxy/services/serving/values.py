@@ -146,7 +146,7 @@ class SourceOrder:
 
     stamp: the generation of the source, read before anything else was: a purge since then makes it differ.
     known: what is kept of it, fresh or not. failure: what is remembered of its last fetch, believed or not.
-    looked: whether the store was asked for these two.
+    looked_at: when the store was asked for these two, unix seconds; None when it was not.
     wishes: what to render on the way in. wanted: the wishes of all who wait for this original, each caller's
     together; it grows while they come.
     patient: nobody waits for the answer: take the time that the origin needs.
@@ -160,7 +160,7 @@ class SourceOrder:
     stamp: int
     known: Obtained | None = None
     failure: RememberedFailure | None = None
-    looked: bool = False
+    looked_at: float | None = None
     wishes: tuple[Wish, ...] = ()
     wanted: Mapping[tuple[Wish, ...], None] = field(default_factory=dict)
     patient: bool = False
