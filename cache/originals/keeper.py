@@ -111,20 +111,8 @@ class Keeper:
             # The lost bytes themselves: what the origin said of them still holds.
             entry = previous
         with _refusals():
-            is_new = self._is_new(arrived, previous)
-            added = self._place_body(arrived)
-            try:
-                kept = entry.replacing(previous)
-                self.users.add(kept.body_sha256, kept, body_is_new=is_new)
-                change = self._write_entry(kept, previous)
-            except OSError:
-                self._put_back(arrived, added, key=entry.key)
-                raise
-        if added is not None:
-            change += Counts(bytes=added, bodies=1 if added == arrived.size else 0)
-        return Done(
-            change, previous is not None and previous.body_sha256 != entry.body_sha256, added is not None
-        )
+            change, body_moved = self._taken_in(arrived, entry.replacing(previous), previous)
+        return Done(change, previous is not None and previous.body_sha256 != entry.body_sha256, body_moved)
 
     def update(self, entry: Entry) -> Done:
         """Replace what is said about an original whose bytes stay.
@@ -153,18 +141,7 @@ class Keeper:
         if known is None or known.body_sha256 == other.body_sha256:
             raise Superseded("the source was purged or changed")
         with _refusals():
-            is_new = self._is_new(arrived, known)
-            added = self._place_body(arrived)
-            try:
-                kept = known.having(other)
-                self.users.add(other.body_sha256, kept, body_is_new=is_new)
-                change = self._write_entry(kept, known)
-            except OSError:
-                self._put_back(arrived, added, key=key)
-                raise
-        if added is not None:
-            change += Counts(bytes=added, bodies=1 if added == arrived.size else 0)
-        return change
+            return self._taken_in(arrived, known.having(other), known)[0]
 
     def restore(
         self, theirs: Entry, arrived: Mapping[str, Arrived], *, may_displace: bool
@@ -212,6 +189,23 @@ class Keeper:
             raise Superseded("the source was purged")
         revised = change(known)
         return revised, self._write_entry(revised, known)
+
+    def _taken_in(self, arrived: Arrived, entry: Entry, before: Entry | None) -> tuple[Counts, bool]:
+        """Put a body in its place, then its user into the list, then the entry; put it back when the disk refuses.
+
+        Return the change of counts, and whether the body was moved.
+        """
+        is_new = self._is_new(arrived, before)
+        added = self._place_body(arrived)
+        try:
+            self.users.add(arrived.sha256, entry, body_is_new=is_new)
+            change = self._write_entry(entry, before)
+        except OSError:
+            self._put_back(arrived, added, key=entry.key)
+            raise
+        if added is not None:
+            change += Counts(bytes=added, bodies=1 if added == arrived.size else 0)
+        return change, added is not None
 
     def _is_new(self, arrived: Arrived, known: Entry | None) -> bool:
         """Whether no entry can name this body yet: no file of it lies here, and the source never had it.
