@@ -1,4 +1,4 @@
-"""The composition root: builds the engine and the web application from a configuration. All parts are wired here."""
+"""The composition root: builds the engine from a configuration. All parts are wired here. Event loop."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def open_engine(
     tidy: bool = True,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Engine]:
-    """Open the stores, start the render processes and the fetcher; close them at the end in reverse order.
+    """Open the stores and start the render processes and the fetcher; close them at the end in reverse order.
 
     Raises:
         ConfigError: the manifest cannot be read, or the decoder is not installed.

@@ -1,7 +1,7 @@
 """Patterns of sources, as `sources.allow` and `sources.deny` write them. Pure.
 
-A pattern is a host (`example.com`: any scheme and port), `*.example.com` (every name below it, not itself) or a URL
-prefix (`https://example.com/pictures/`, `http://example.com:8080`). Hosts are parsed by the same rules as in sources.
+A pattern is a host (`example.com`: any scheme and port), `*.example.com` (every name below it, but not `example.com`)
+or a URL prefix (`https://example.com/pictures/`, `http://example.com:8080`). Hosts are parsed as in sources.
 """
 
 from __future__ import annotations
