@@ -201,7 +201,7 @@ LONG_FOLDERS = {
     "proxy": 25,
     "proxy/cli": 18,
     "proxy/dialects/grammars": 14,
-    "proxy/fetch": 17,
+    "proxy/fetch": 16,
     "proxy/images": 17,
     "proxy/rewrite": 16,
     "proxy/web": 14,
