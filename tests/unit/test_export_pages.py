@@ -179,6 +179,14 @@ def test_link_to_a_file_of_the_site_works_from_a_folder(before: str, after: str)
     assert page(f'<a href="{before}">', "posts/x/index.html") == f'<a href="{after}">'
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "gbk"])
+@pytest.mark.parametrize("address", ["/图/缺.png", f"{MIRROR}/image/nonsense/图.png"])
+def test_address_that_stays_is_named_as_a_reader_writes_it(encoding: str, address: str) -> None:
+    """Not as the bytes of its encoding."""
+    text = f'<!doctype html><meta charset={encoding}><img src="{address}">'
+    assert [item.text for item in export(text.encode(encoding)).left] == [address]
+
+
 @pytest.mark.parametrize(
     "markup",
     [

@@ -28,7 +28,7 @@ from proxy.rewrite.exporting.markup import (
 from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, ExportedFiles, Want
 from proxy.rewrite.exporting.reading import LINKED_DATA, PageReading, loosened, read_page
 from proxy.rewrite.exporting.rules import Exported, LeftInPage, Rules
-from proxy.rewrite.exporting.taking import Taken, as_written
+from proxy.rewrite.exporting.taking import Taken
 from proxy.rewrite.markup.contexts import rule_for
 from proxy.rewrite.markup.htmlscan import Tag
 from proxy.rewrite.markup.srcset import candidates
@@ -84,7 +84,7 @@ class _Export:
     def _leave(self, item: Taken, reason: str) -> None:
         line = self._page.lines.of(item.spot.start)
         shows = item.spot.use in (Use.SHOW, Use.MAY_SHOW)
-        self._left.append(LeftInPage(line, as_written(item.text), reason, on_purpose=not shows))
+        self._left.append(LeftInPage(line, item.text, reason, on_purpose=not shows))
 
     def _is_responsive(self, tag: Tag) -> bool:
         """Return whether a browser may choose among several files for a tag, that is, no script sets its address."""
@@ -148,9 +148,7 @@ class _Export:
         file = shown.fallback if plain or item.spot.raster else shown.one
         absolute = item.spot.context == LINKED_DATA or (tag is not None and tag.name == "meta")
         if absolute and not self._rules.site_url:
-            self._left.append(
-                LeftInPage(self._page.lines.of(item.spot.start), as_written(item.text), RELATIVE)
-            )
+            self._left.append(LeftInPage(self._page.lines.of(item.spot.start), item.text, RELATIVE))
         yield from self._written(item, self._rules.picture(file.name, self._page.here, absolute=absolute))
         if tag is not None and tag.name == "link":
             yield from self._typed(tag, file)

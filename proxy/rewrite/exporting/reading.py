@@ -15,7 +15,7 @@ from proxy.rewrite.base.masking import structure
 from proxy.rewrite.base.spot import TEXTS, Spot, Use
 from proxy.rewrite.exporting.edits import Edit, LineCounter, attribute_of, without_attribute
 from proxy.rewrite.exporting.rules import LeftInPage, Rules
-from proxy.rewrite.exporting.taking import as_written, ordered
+from proxy.rewrite.exporting.taking import ordered, shown
 from proxy.rewrite.exporting.tree import Here
 from proxy.rewrite.markup.frames import with_frames
 from proxy.rewrite.markup.html import html_spots
@@ -193,7 +193,7 @@ def _is_elsewhere(page: PageReading, spot: Spot, rules: Rules) -> bool:
         if rules.taker.is_rooted(text) or ABSOLUTE.match(text):
             return True
         if local.rooted:
-            page.left.append(LeftInPage(page.lines.of(spot.start), as_written(text), NO_FILE))
+            page.left.append(LeftInPage(page.lines.of(spot.start), shown(spot, raw, page.encoding), NO_FILE))
         return False
     page.local.append(spot.start)
     if local.address != text and (written := spot.write(local.address)) is not None:

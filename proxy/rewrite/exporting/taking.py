@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from proxy.config import RewriteConfig, WrapperConfig
 from proxy.dialects import native
 from proxy.dialects.mounts import SERVED
+from proxy.rewrite.base.charset import as_utf8
 from proxy.rewrite.base.globs import is_prefix
-from proxy.rewrite.base.spot import Spot, Use, byte_text
+from proxy.rewrite.base.spot import Spot, Use, address_text
 from proxy.rewrite.deciding.classify import Address, AddressKind, Classifier
 from proxy.rewrite.deciding.decide import Decider, Decision
 from proxy.rewrite.deciding.sizes import Sizes
@@ -88,10 +89,10 @@ class Taker:
         if rooted is not None:
             plain = replace(spot, layers=())
             address = self._classifier.classify(plain, rooted)
-            return replace(address, spot=spot, text=text) if address else None
+            return replace(address, spot=spot, text=shown(spot, raw, encoding)) if address else None
         address = self._classifier.classify(spot, raw, encoding=encoding)
         if address is None and spot.use in (Use.SHOW, Use.MAY_SHOW, Use.LINK) and self._is_below_us(text):
-            return Taken(spot, text, reason=UNKNOWN)
+            return Taken(spot, shown(spot, raw, encoding), reason=UNKNOWN)
         return address
 
     def _is_below_us(self, text: str) -> bool:
@@ -123,6 +124,11 @@ class Taker:
         return native.ORIGINAL if is_enclosure and address.is_picture_by_name else ""
 
 
+def shown(spot: Spot, raw: str, encoding: str) -> str:
+    """Return the address that stands in byte text as reports show it. encoding: empty for UTF-8."""
+    return address_text(spot.read(as_utf8(raw, encoding) if encoding else raw))
+
+
 def _with_mounts(config: RewriteConfig, base_url: str) -> RewriteConfig:
     """Add the dialects that the mirror serves, below its current and former base URLs, to the wrappers."""
     wrappers = (
@@ -131,11 +137,6 @@ def _with_mounts(config: RewriteConfig, base_url: str) -> RewriteConfig:
         for name, grammar in SERVED.items()
     )
     return config.model_copy(update={"wrappers": (*config.wrappers, *wrappers)})
-
-
-def as_written(text: str) -> str:
-    """Return an address as reports show it."""
-    return byte_text(text) if not text.isascii() else text
 
 
 def ordered(spots: Iterable[Spot]) -> Sequence[Spot]:

@@ -13,12 +13,12 @@ from dataclasses import replace
 from proxy.rewrite.base.beginnings import ABSOLUTE, EVERY
 from proxy.rewrite.base.charset import page_encoding
 from proxy.rewrite.base.masking import structure
-from proxy.rewrite.base.spot import TEXTS, Spot, Use
+from proxy.rewrite.base.spot import TEXTS, Spot, Use, address_text
 from proxy.rewrite.exporting.edits import Edit, LineCounter, applied
 from proxy.rewrite.exporting.pictures import ExportedFiles, Want
 from proxy.rewrite.exporting.reading import NO_FILE
 from proxy.rewrite.exporting.rules import Exported, LeftInPage, Rules
-from proxy.rewrite.exporting.taking import Taken, as_written
+from proxy.rewrite.exporting.taking import Taken
 from proxy.rewrite.exporting.tree import Here
 from proxy.rewrite.markup.html import style_spots
 from proxy.rewrite.site.sitetext import SiteKind, site_spots
@@ -40,7 +40,7 @@ def export_sheet(
             spots.append(spot)
         elif local.path is None:
             if local.rooted:
-                left.append(LeftInPage(lines.of(spot.start), as_written(address), NO_FILE))
+                left.append(LeftInPage(lines.of(spot.start), address_text(address), NO_FILE))
         elif local.address != address and (new := spot.write(local.address)) is not None:
             edits.append(Edit(spot.start, spot.end, new))
     taken = rules.taker.taken(raw, [spot for spot in spots if _is_absolute(spot, raw)])
@@ -101,7 +101,7 @@ def _exported(  # noqa: PLR0913 - what a document is made of
     for item in taken:
         line = lines.of(item.spot.start)
         if item.source is None:
-            left.append(LeftInPage(line, as_written(item.text), item.reason))
+            left.append(LeftInPage(line, item.text, item.reason))
             continue
         want = Want(item.source, item.options, written=item.written)
         wants.append((line, want))
@@ -109,7 +109,7 @@ def _exported(  # noqa: PLR0913 - what a document is made of
         if shown is None:
             continue
         if absolute and not rules.site_url:
-            left.append(LeftInPage(line, as_written(item.text), RELATIVE))
+            left.append(LeftInPage(line, item.text, RELATIVE))
         file = shown.fallback if item.spot.raster else shown.one
         new = item.spot.write(rules.picture(file.name, here, absolute=absolute))
         if new is not None:
