@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.dialects.base.asked import OptionKey, Options
 from proxy.dialects.base.escapes import percent_decode
@@ -30,7 +30,8 @@ class Grammar:
 
     mounts: the customary beginnings of its addresses; a configured prefix may omit them. serve: reads requests in this
     grammar; None when addresses are only opened. mount: where it is served at a host with several dialects. alone:
-    examples for options that cannot be combined with those of the first example.
+    examples for options that cannot be combined with those of the first example. pictures_only: its services carry
+    nothing but pictures, so an address of it is a picture's whatever the source is called.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Grammar:
     serve: Serve | None = None
     mount: str = ""
     alone: tuple[str, ...] = ()
+    pictures_only: bool = field(kw_only=True)
 
     def serve_rest(self, rest: str) -> Served:
         """Read strictly the text after a mount or a host, with or without the customary mount.

@@ -130,4 +130,5 @@ GRAMMAR = Grammar(
     (MOUNT[1:],),
     serve=serve,
     mount=MOUNT,
+    pictures_only=True,
 )

@@ -117,6 +117,7 @@ MINIFLUX = Grammar(
     mounts=("proxy/",),
     serve=serve_miniflux,
     mount="/miniflux/",
+    pictures_only=False,
 )
 HIVE = Grammar(
     "hive",
@@ -124,6 +125,7 @@ HIVE = Grammar(
     HIVE_KEYS,
     "https://images.hive.blog/p/L87dwHRGadGj8edpEnxyvWDhZx?width=9&height=9&{name}={value}",
     mounts=("p/",),
+    pictures_only=True,
 )
 IMAGEFLOW = Grammar(
     "imageflow",
@@ -131,4 +133,5 @@ IMAGEFLOW = Grammar(
     IMAGEFLOW_KEYS,
     "https://f.org/remote/aHR0cHM6Ly9oLm9yZy9hLnBuZw.AAAAAAAAAAA.png?width=9&height=9&{name}={value}",
     mounts=("remote/",),
+    pictures_only=True,
 )

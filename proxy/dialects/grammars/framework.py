@@ -111,9 +111,8 @@ def _builder(dialect: str, mount_path: str, name: str, keys: Sequence[OptionKey]
 def _grammar(name: str, mount: str, names: Sequence[str], keys: Sequence[OptionKey]) -> Grammar:
     base = "h=9&fit=cover&" if "h" in by_name(keys) else ""
     example = f"https://s.org{mount}?{names[0]}=https%3A%2F%2Fh.org%2Fa.png&w=9&{base}{{name}}={{value}}"
-    return Grammar(
-        name, _reader(names, keys), tuple(keys), example, _builder(name, mount, names[0], keys), (mount[1:],)
-    )
+    build = _builder(name, mount, names[0], keys)
+    return Grammar(name, _reader(names, keys), tuple(keys), example, build, (mount[1:],), pictures_only=True)
 
 
 def serve_next(rest: str) -> Served:

@@ -243,4 +243,5 @@ GRAMMAR = Grammar(
     build,
     serve=serve,
     mount="/imageproxy/",
+    pictures_only=True,
 )

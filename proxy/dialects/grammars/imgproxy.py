@@ -368,5 +368,6 @@ GRAMMAR = Grammar(
     build,
     serve=serve,
     mount="/imgproxy/",
+    pictures_only=True,
     alone=("https://i.org/_/w:9/h:9/{name}:{value}/plain/http://h.org/a.png",),
 )

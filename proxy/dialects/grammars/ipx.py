@@ -168,6 +168,7 @@ GRAMMAR = Grammar(
     (MOUNT[1:],),
     serve=serve,
     mount=MOUNT,
+    pictures_only=True,
     alone=(
         "https://s.org/_ipx/{name}_{value}/https://h.org/a.png",
         "https://s.org/_ipx/s_9x9,{name}_{value}/https://h.org/a.png",

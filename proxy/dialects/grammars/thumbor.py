@@ -358,6 +358,7 @@ THUMBOR = Grammar(
     serve=server("thumbor", "http", THUMBOR_KEYS),
     mount="/thumbor/",
     alone=(_ALONE,),
+    pictures_only=True,
 )
 IMAGOR = Grammar(
     "imagor",
@@ -368,4 +369,5 @@ IMAGOR = Grammar(
     serve=server("imagor", "https", IMAGOR_KEYS),
     mount="/imagor/",
     alone=(_ALONE,),
+    pictures_only=True,
 )

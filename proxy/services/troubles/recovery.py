@@ -1,6 +1,6 @@
 """Recovery: a source that was never kept and whose origin is dead, from where a copy may be. Runs on the event loop.
 
-Knows which failures mean that a picture is dead, when its article was written, and in which order to look.
+Knows when the article was written, and in which order to look.
 A copy is checked as an original is, and more strictly: what is damaged or a single pixel is not kept, the next
 copy is tried. Refuses to know how archives are asked (`proxy.fetch.wayback`) and what is kept.
 """
@@ -15,18 +15,14 @@ from typing import Protocol, TypeVar
 
 from cache.originals.articles import ArticleIndex
 from proxy.config import FetchConfig
-from proxy.errors import MirrorError, NotAnImage, QueueFull, SourceError, SourceRemoved
+from proxy.errors import MirrorError, QueueFull, SourceRemoved
 from proxy.fetch.fetcher import Fetcher
 from proxy.fetch.wayback import Copy, Wayback, wrapper_copies, written_copy
 from proxy.observe.metrics import Metrics
+from proxy.services.troubles.negatives import is_dead
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
-
-DEAD = frozenset(
-    {"dns", "connect", "tls", "unreachable", "timeout", "refused", "not_found", "gone", "unusable"}
-)
-"""Kinds of failure after which a copy is looked for. Not: busy, out of order (5xx), too large."""
 
 
 class DeadSource(Protocol):
@@ -134,10 +130,3 @@ class Recovery:
             yield written_copy(source)
         for copy in wrapper_copies(dead.source, self._config.recover_wrappers):
             yield copy
-
-
-def is_dead(error: MirrorError) -> bool:
-    """Tell whether a failure means that the origin does not have the picture any more."""
-    if isinstance(error, NotAnImage):
-        return True
-    return isinstance(error, SourceError) and error.failure in DEAD

@@ -143,4 +143,5 @@ GRAMMAR = Grammar(
     KEYS,
     "https://res.cloudinary.com/x/image/fetch/w_9,h_9,c_fill,{name}_{value}/https://h.org/a.png",
     build,
+    pictures_only=True,
 )

@@ -147,5 +147,6 @@ GRAMMAR = Grammar(
     build,
     serve=serve,
     mount="/photon/",
+    pictures_only=True,
     alone=("https://i0.wp.com/h.org/a.png?{name}={value}",),
 )

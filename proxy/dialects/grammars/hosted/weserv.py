@@ -204,4 +204,5 @@ GRAMMAR = Grammar(
     build,
     serve=serve,
     mount="/wsrv/",
+    pictures_only=True,
 )
