@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from proxy.dialects.base.asked import OptionKey, Options
+from proxy.dialects.base.asked import FORMATS, OptionKey, Options
 from proxy.dialects.base.escapes import percent_decode
 from proxy.dialects.base.opened import OpenedWrapper
 from proxy.dialects.base.serving import Serve, Served
@@ -118,6 +118,11 @@ def written(options: Options, writers: Mapping[str, Writer], dialect: str) -> li
 def named(name: str, mark: str = "=") -> Writer:
     """Return a writer of `name=value`."""
     return lambda value: f"{name}{mark}{value}"
+
+
+def formatted(name: str, mark: str = "=") -> Writer:
+    """Return a writer of `name=value` for the output formats that `picture_format` reads."""
+    return lambda value: f"{name}{mark}{value}" if FORMATS.get(value) == value else None
 
 
 def worded(name: str, words: Mapping[str, str], mark: str = "=") -> Writer:

@@ -28,7 +28,17 @@ from proxy.dialects.base.asked import (
     quality,
     words,
 )
-from proxy.dialects.base.grammar import Build, Grammar, Read, inside, named, split_query, worded, written
+from proxy.dialects.base.grammar import (
+    Build,
+    Grammar,
+    Read,
+    formatted,
+    inside,
+    named,
+    split_query,
+    worded,
+    written,
+)
 from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper, open_query, query_items
 from proxy.dialects.base.serving import Served, relative, strictly
 from proxy.errors import InvalidRequest, InvalidTransform
@@ -98,7 +108,7 @@ def _builder(dialect: str, mount_path: str, name: str, keys: Sequence[OptionKey]
         writers |= {
             "height": named("h"),
             "fit": worded("fit", {"cover": "cover", "squeeze": "fill"}),
-            "format": named("fm" if "fm" in known else "f"),
+            "format": formatted("fm" if "fm" in known else "f"),
         }
 
     def build(mount: str, source: str, options: Options) -> str:

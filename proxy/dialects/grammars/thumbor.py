@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from proxy.dialects.base.asked import (
+    FORMATS,
     AskedOptions,
     OptionKey,
     Options,
@@ -316,7 +317,7 @@ class _Parts:
 
 def _filter_names(options: Options) -> Iterator[str]:
     for name, value in sorted(options.items()):
-        if name not in ("quality", "format", "upscale"):
+        if name not in ("quality", "format", "upscale") or (name == "format" and FORMATS.get(value) != value):
             raise InvalidTransform(f"thumbor cannot carry {name}={value}.")
         if name == "upscale":
             yield "no_upscale()" if value == "false" else "upscale()"

@@ -24,7 +24,7 @@ from proxy.rewrite.exporting.markup import (
     srcset_offers,
     widths,
 )
-from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, ExportedFiles, Want
+from proxy.rewrite.exporting.pictures import SHOWN_IN_PAGES, Candidate, ExportedFiles, Want
 from proxy.rewrite.exporting.reading import LINKED_DATA, PageReading, loosened, read_page
 from proxy.rewrite.exporting.rules import Exported, LeftInPage, Rules
 from proxy.rewrite.exporting.taking import Taken, as_written
@@ -160,7 +160,7 @@ class _Export:
     def _typed(self, tag: Tag, *files: Candidate) -> Iterator[Edit]:
         """Yield what makes the `type` of a tag that of its files."""
         found = attribute_of(tag, "type")
-        types = {MEDIA_TYPES.get(file.format, "") for file in files}
+        types = {SHOWN_IN_PAGES.get(file.format, "") for file in files}
         if found is None or self._page.value(tag, "type").strip().lower() in types:
             return
         if len(types) == 1 and (media := types.pop()):
