@@ -45,6 +45,13 @@ def test_page_that_is_named_exists() -> None:
     }
 
 
+@pytest.mark.parametrize("page", ["architecture.md", "contributing.md", "style.md"])
+def test_file_that_a_page_about_the_code_names_exists(page: str) -> None:
+    """Recipes are followed word by word: every path in code below `proxy`, `cache`, `tests` or `changes` is there."""
+    named = set(re.findall(r"`((?:proxy|cache|tests|changes)/[\w./-]+)`", TEXTS[Path("docs", page)]))
+    assert not {name for name in named if not (ROOT / name).exists()}
+
+
 def test_heading_that_is_named_exists_in_its_page() -> None:
     """`docs/api.md, "Errors"` names a heading of that page, over a line break, too."""
     lost = set()
