@@ -124,7 +124,8 @@ def page() -> str:
 
 def test_tables_of_the_page_are_what_the_code_does() -> None:
     """Each row was made by opening an address."""
-    assert PAGE.read_text(encoding="utf-8") == page()
+    there = PAGE.read_text(encoding="utf-8") == page()
+    assert there, "run .venv/bin/python tests/unit/test_dialects_table.py"
 
 
 @pytest.mark.parametrize("grammar", LISTED, ids=lambda grammar: grammar.name)
