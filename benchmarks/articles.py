@@ -1,17 +1,16 @@
-"""`make bench-articles`: how fast a hundred thousand posts are rewritten, beside what only reads them.
+"""`make bench-articles`: how fast a hundred thousand posts are rewritten, beside programs that only read them.
 
-Two trees are made of real posts: one whose posts have wrappers, one whose posts have none. One run measures on both:
+It makes two trees of real posts: one whose posts have wrappers, one whose posts have none. One run measures on both:
 
-cat            all bytes, by coreutils
-regexp         every address, by a pass of Python's `re` over each file
-ripgrep        the same, where `rg` is installed
-markdown-it    each post rendered, by the parser that the rewriter reads blocks with (a sample)
+cat            reads all bytes (coreutils)
+regexp         finds every address in a pass of Python's `re` over each file
+ripgrep        does the same, where `rg` is installed
+markdown-it    renders each post with the parser that the rewriter uses for blocks (a sample)
 imgmirror      `rewrite` and `rewrite --all-images`, which change nothing
-before         the same by another checkout, `--before FOLDER` (a sample)
+before         the same with another checkout, `--before FOLDER` (a sample)
 
-Printed are MB/s of text, the ratio to `regexp`, MB for each second of processor time, busy processors, and the most
-memory that the process and those below it had. Machines differ and are shared: only ratios within one run mean
-something.
+It prints MB/s of text, the ratio to `regexp`, MB for each second of processor time, busy processors, and the peak
+memory of the process and its children. Machines differ and are shared, so only ratios within one run are meaningful.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ for folder, _, names in os.walk(sys.argv[1]):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A folder of posts, a smaller one of the same posts for what is slow, and their bytes."""
+    """A folder of posts, a smaller one with a sample of them for slow programs, and their bytes."""
 
     name: str
     folder: Path
@@ -111,7 +110,7 @@ def _table(tree: Tree, before: Path | None) -> None:
 
 
 def _commands(tree: Tree, before: Path | None) -> Iterator[tuple[str, list[str], dict[str, str], bool]]:
-    """Yield names, commands, what is added to their environment, and whether they get the sample."""
+    """Yield names, commands, additions to their environment, and whether they get the sample."""
     folder, sample = str(tree.folder), str(tree.sample)
     python = [sys.executable, "-P"]
     yield "regexp", [*python, "-c", _REGEXP, folder], {}, False
@@ -159,7 +158,7 @@ def _without_wrappers(post: bytes) -> bytes:
 
 
 def _write(place: Path, known: list[bytes], posts: int) -> int:
-    """Write posts, each a little different from all others; return how many bytes they have."""
+    """Write posts, each slightly different from all others; return their total bytes."""
     size = 0
     for number, post in zip(range(posts), itertools.cycle(known), strict=False):
         folder = place / f"{number // PER_FOLDER:04}"

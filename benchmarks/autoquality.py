@@ -1,8 +1,7 @@
-"""What `quality=auto` costs and keeps, against the fixed qualities: `python benchmarks/autoquality.py FOLDER`.
+"""Compares `quality=auto` with the fixed qualities in bytes and looks: `python benchmarks/autoquality.py FOLDER`.
 
-Makes the photos of a folder 800 px wide, encodes them as JPEG, WebP and AVIF with both, and scores them with
-SSIMULACRA2. It needs the package `ssimulacra2`, which nothing else does: the environment that
-`benchmarks/peers/install.py` makes for measuring has it.
+It resizes the photos of a folder to 800 px, encodes them as JPEG, WebP and AVIF with both, and scores them with
+SSIMULACRA2. It needs the package `ssimulacra2`, which the environment made by `benchmarks/peers/install.py` has.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ FORMATS = ("jpeg", "webp", "avif")
 
 
 def made_smaller(path: Path) -> Image.Image:
-    """Return a photo as it is to be encoded."""
+    """Return a photo, resized for encoding."""
     with Image.open(path) as photo:
         photo.draft("RGB", (2 * WIDTH_PX, 2 * WIDTH_PX))
         size = (WIDTH_PX, round(WIDTH_PX * photo.height / photo.width))
@@ -47,7 +46,7 @@ def _png(picture: Image.Image) -> io.BytesIO:
 
 
 def compared(picture: Image.Image, output_format: str) -> tuple[float, float, float]:
-    """Return the score of the fixed quality and that of `auto`, and the bytes of `auto` in terms of the fixed."""
+    """Return the scores of the fixed quality and of `auto`, and the bytes of `auto` relative to the fixed quality."""
     fixed, auto = (
         encode(Result(((picture, 0),), 0, b"", Resolved(quality=quality)), output_format)
         for quality in (None, "auto")

@@ -10,7 +10,7 @@ from aiohttp import web
 
 
 def main() -> None:
-    """Serve a body of as many bytes as the first argument says; print the port."""
+    """Serve a body with the number of bytes in the first argument; print the port."""
     body = bytes(int(sys.argv[1]))
 
     async def answer(_request: web.Request) -> web.Response:

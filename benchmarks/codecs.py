@@ -1,13 +1,13 @@
-"""What a render costs above its codecs: `python benchmarks/codecs.py [--photos FOLDER] [--rounds N] [ROW...]`.
+"""The cost of a render above its codecs: `python benchmarks/codecs.py [--photos FOLDER] [--rounds N] [ROW...]`.
 
-The floor of a job is decode, resize and encode with the libraries and settings of the service, called straight from a
+The floor of a job is decode, resize and encode with the libraries and settings of the service, called directly from a
 loop in one process. The same job then goes through a render process: frames on its socket, sniffing, structure,
-limits, decode, encode, answer. Both take turns, picture by picture, and count processor time (of both ends of the
-socket for the latter), so that neighbours on the machine matter little. Figures are the mean over the pictures of the
-least time of some rounds; the last column is the ratio. A row is one whose name contains one of the words given.
+limits, decode, encode, answer. Both take turns, picture by picture, and count processor time (for the latter, that of
+both ends of the socket), so other processes on the machine matter little. A figure is the mean over the pictures of the
+least time of several rounds; the last column is the ratio. A ROW selects the rows whose name contains that word.
 
-Without a folder of JPEG files the photos are made by `proxy.images.samples`. Linux only: it reads the processor clock
-of another process.
+Without a folder of JPEG files, `proxy.images.samples` makes the photos. Linux only: it reads the processor clock of
+another process.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "advanced": {"c:tune": "ssimulacra2"},
     },
 }
-"""What `proxy.images.encode` does with a photo, and with a drawing that was made smaller; PNG is libvips' work."""
+"""The settings of `proxy.images.encode` for a photo, and for a drawing made smaller. libvips writes PNG."""
 PNG_SETTINGS = {"photo": {"compression": 2, "filter": "paeth"}, "chart": {"compression": 7, "filter": "none"}}
 SAVED: dict[str, dict[str, Any]] = {
     "jpeg": {"quality": 90},
@@ -86,12 +86,12 @@ class Row:
 
     @property
     def wish(self) -> Wish:
-        """What the render process is asked for."""
+        """The wish that the render process gets."""
         return Wish(Transform.parse(self.options).resolved({}), self.acceptable)
 
     @property
     def box(self) -> Size:
-        """The area that the picture is fitted into."""
+        """The area into which the picture is fitted."""
         wanted = self.wish.resolved
         assert wanted.width is not None
         assert wanted.height is not None
@@ -131,7 +131,7 @@ def _photos(folder: Path | None) -> Iterator[Image.Image]:
 
 
 def floor(path: Path, row: Row) -> bytes:
-    """Return a thumbnail: decode, resize, encode and nothing else."""
+    """Return a thumbnail, with nothing but decode, resize and encode."""
     (output,) = row.acceptable
     small = _shrunk(path, row.box)
     if output == "png":
@@ -167,7 +167,7 @@ def _fitted(full: Size, box: Size) -> Size:
 
 
 class Service:
-    """A render process as the service talks to it."""
+    """A render process, used as the service uses it."""
 
     def __init__(self, process: RenderProcess) -> None:
         self._process = process
@@ -179,7 +179,7 @@ class Service:
         return time.process_time() + time.clock_gettime((~self._process.pid << 3) | _CPUCLOCK_SCHED)
 
     async def render(self, path: Path, row: Row) -> Rendered:
-        """Return what the process makes of a file."""
+        """Return the result of the process for a file."""
         header = jobs.job_to_wire(Job(str(path), (row.wish,), check=True), Settings())
         header[jobs.GRANTED] = SPARE_BYTES
         inspection = await self._process.exchange(header, self._listener)

@@ -1,19 +1,18 @@
-"""What one cold picture costs, beside its codecs: `python benchmarks/cold.py [CHECKOUT ...]`.
+"""The cost of one cold picture beside its codecs: `python benchmarks/cold.py [CHECKOUT ...]`.
 
-Each CHECKOUT is a work tree of this project with its own `.venv`; without one, this tree is measured. Each starts its
-own service from there, all against one scripted origin on loopback, and they take turns within every round. So two
-states are compared in one run on a machine that others use too. Every picture is a source never asked for before, with
-a body never sent before.
+Each CHECKOUT is a work tree of this project with its own `.venv`; without one, this tree is measured. Each tree starts
+its own service. All services use one scripted origin on loopback and take turns within every round, so two states can
+be compared in one run on a shared machine. Every picture is a new source with a new body.
 
     python benchmarks/cold.py . ../before --rounds 5 --jobs jpeg-webp chart-webp
     python benchmarks/cold.py . --photos FOLDER          # JPEGs of yours instead of generated ones
     python benchmarks/cold.py . --only-time              # without the rounds that count calls and system calls
 
-Printed for each picture: milliseconds of processor time of the event loop, of the web process's other threads and of
-the render processes; the same work by the bare codecs (`peers/codec_loop.py`, a loop in one process), and what is left
-without it; waits and preemptions; pictures per second. The floors (`coldway/floor.py`) do the fetch, and the keeping
-without and with fsync, and no codecs. Two more rounds count system calls of the web process (strace) and calls of
-Python functions (`coldway/probe.py`). Figures are medians of the rounds, with minimum and maximum. Linux only.
+It prints for each picture: milliseconds of processor time of the event loop, of the web process's other threads and of
+the render processes; the same work by the bare codecs (`peers/codec_loop.py`, a loop in one process), and the
+difference; waits and preemptions; pictures per second. The floors (`coldway/floor.py`) run no codecs. They fetch the
+body, or also keep it, without and with fsync. Two more rounds count system calls of the web process (strace) and calls
+of Python functions (`coldway/probe.py`). Figures are medians of the rounds, with minimum and maximum. Linux only.
 """
 
 from __future__ import annotations
@@ -45,21 +44,21 @@ HERE = Path(__file__).parent
 CLIENTS = 2
 WARM_UP = 6
 SETTLE_SECONDS = 0.4
-"""What is done after the answer (the commit) counts too."""
+"""The wait after a turn, so that work after the answer (the commit) counts too."""
 SELDOM = 0.5
-"""What happens less often for each picture is not printed."""
+"""Events that are rarer than this for each picture are not printed."""
 STEPS = ("decode", "resize", "encode")
 FLOORS = ("fetch", "thread", "sync")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one picture cost in one turn."""
+    """The cost of one picture in one turn."""
 
     used: Usage
     seconds: float
     bare_seconds: float = 0.0
-    """What the bare codecs took in the same turn: a busy machine makes them dearer as well."""
+    """The cost of the bare codecs in the same turn, because a busy machine slows them down as well."""
 
     @property
     def beyond_seconds(self) -> float:
@@ -77,10 +76,10 @@ class Cold:
         self._tickets = itertools.count(1)
 
     def ask(self, at: Running, job: Job, *, pictures: int) -> float:
-        """Ask for so many cold pictures; return the seconds that passed.
+        """Request so many cold pictures; return the elapsed seconds.
 
         Raises:
-            SystemExit: one was not answered.
+            SystemExit: a picture was not answered.
         """
         files = sorted(path.name for path in (self.sources / job.sources).iterdir())
 
@@ -96,7 +95,7 @@ class Cold:
         return answers.seconds
 
     def turn(self, at: Running, job: Job) -> Turn:
-        """Return what a picture costs, the work after its answer included."""
+        """Return the cost of a picture, including the work after its answer."""
         pictures = self.args.pictures
         before = usage(at.pid)
         seconds = self.ask(at, job, pictures=pictures)

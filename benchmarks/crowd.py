@@ -1,7 +1,7 @@
-"""`make bench-crowd`: a thousand clients ask for one cold picture while its origin stalls; what do the others feel?
+"""`make bench-crowd`: how a thousand clients on one cold picture with a stalled origin affect other clients.
 
-Prints how often the origin was asked, the service's memory and descriptors before, meanwhile and after, and how the
-latency of other pictures changes, as ratios of one run.
+It prints the number of requests to the origin, the service's memory and descriptors before, during and after, and the
+latency of other pictures, as ratios within one run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from service import machine, photo, service
 
 MIB = 1 << 20
 OTHERS = 8
-"""Pictures that are asked for again and again meanwhile, in turn."""
+"""Pictures that the other clients request in turn, again and again."""
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Origin:
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request after the other."""
+        """Answer one request after another."""
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 path = head.split(b" ", 2)[1].decode("ascii")
@@ -62,7 +62,7 @@ async def get(
 
 
 class Prober:
-    """Asks for other pictures, one at a time, until it is stopped."""
+    """Requests other pictures, one at a time, until it is stopped."""
 
     def __init__(self, port: int, paths: list[str]) -> None:
         self._port, self._paths = port, paths
@@ -91,7 +91,7 @@ class Prober:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return the value that `share` of all do not exceed, in milliseconds."""
+    """Return the percentile at `share`, in milliseconds."""
     return 1000 * sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
@@ -144,7 +144,7 @@ async def start(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as ours:
         await run(args, ours.port, origin, base)
     server.close()
-    # The service's connections have been closed; let them be noticed.
+    # The service's connections have been closed; give the loop time to notice.
     await asyncio.sleep(0.1)
 
 

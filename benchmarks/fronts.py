@@ -1,7 +1,7 @@
 """Web servers in front of the service, with the configuration that docs/operations.md gives to operators.
 
-nginx as a cache, nginx and lighttpd that send the files the service names, and nginx that serves a file by itself. One
-that is not on this machine raises `Missing` with the reason.
+They are nginx as a cache, nginx and lighttpd that send the files the service names, and nginx that serves a file by
+itself. A server that is not on this machine raises `Missing` with the reason.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def static(
 def cached(
     behind: int, folder: Path, *, workers: int = 1
 ) -> contextlib.AbstractContextManager[tuple[int, int]]:
-    """Let nginx keep what the service at port `behind` answers."""
+    """Let nginx cache the answers of the service at port `behind`."""
     port = free_port()
     http = _listed("nginx http").replace("/var/cache/nginx/imgmirror", str(folder / "nginx-cache"))
     inside = _placed(http + _listed("nginx server"), port=port, behind=behind)

@@ -1,6 +1,6 @@
-"""The rows of `make bench` about hits: who answers the same picture again and again, and how fast.
+"""The rows of `make bench` about hits: how fast each server answers the same picture again and again.
 
-Everybody takes turns; ratios are of turns in the same round. Processor time is that of the server's process tree.
+Servers take turns, and ratios compare turns of the same round. Processor time is that of the server's process tree.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _COLD_CLIENTS = 4
 
 @dataclass(slots=True)
 class Row:
-    """One server and what it did. pids: whose processor time counts, with everything below them."""
+    """One server and its results. pids: the processes whose processor time counts, together with their children."""
 
     name: str
     port: int
@@ -55,7 +55,7 @@ class Hits:
         self.body_bytes = 0
 
     def start(self, before: Path | None) -> None:
-        """Start everybody."""
+        """Start every server."""
         one = self._service(ONE)
         body = fetched(one.port, self.path)
         self.body_bytes = len(body)
@@ -119,7 +119,7 @@ class Hits:
         self._front(name, lambda own: front(server.port, own, store=store), behind=server)
 
     def measure(self, *, rounds: int) -> None:
-        """Let everybody answer in turns."""
+        """Let the servers answer in turns."""
         for row in self.rows:
             load(row.port, [row.path], seconds=_WARM_UP_SECONDS)
         for round_ in range(rounds):
@@ -147,7 +147,7 @@ class Hits:
         yield from (f"  {line}" for line in self.left_out)
 
     def fairness(self) -> float:
-        """Return how much processor time the idler of two workers took, as a share of what the busier one took."""
+        """Return the processor time of the idler of two workers relative to that of the busier one."""
         row = next(row for row in self.rows if row.name == TWO)
         workers = _workers(row.pids[0])
         before = [cpu_seconds(pid) for pid in workers]
@@ -156,7 +156,7 @@ class Hits:
         return used[-2] / used[-1] if len(used) > 1 and used[-1] else 0.0
 
     def under_cold(self, *, rounds: int) -> str:
-        """Return p99 of hits from memory, with and without cold pictures that keep every render process busy."""
+        """Return the p99 of hits from memory, with and without cold pictures that keep every render process busy."""
         port = next(row.port for row in self.rows if row.name == ONE)
         idle, busy, made = [], [], 0
         for _ in range(rounds):
@@ -171,7 +171,7 @@ class Hits:
 
 
 class ColdClients:
-    """Clients that ask for cold pictures while the block runs."""
+    """Run clients that request cold pictures while the block runs."""
 
     _tickets = itertools.count()
 
@@ -200,7 +200,7 @@ class ColdClients:
 
 
 def spread(values: Sequence[float], others: Sequence[float]) -> str:
-    """Return the median, minimum and maximum of one value by the other of the same round."""
+    """Return the median, minimum and maximum of the ratios of two values of the same round."""
     found = [a / b for a, b in zip(values, others, strict=True)]
     return f"{statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})"
 

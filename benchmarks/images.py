@@ -1,10 +1,10 @@
-"""`make bench-images`: cold thumbnails, ourselves beside every peer that is on this machine.
+"""`make bench-images`: cold thumbnails by imgmirror and by every peer that is on this machine.
 
 The first jobs are those of imgproxy's public benchmark: photos of 2040 px, fit into 512x512, JPEG q80, PNG, WebP q75,
-AVIF q65, two clients, origin on loopback. The others are what pages ask for: JPEG to WebP and AVIF, photos of 4 to 16
-million pixels, charts of 700x400 as PNG, twelve variants of one picture together. Nothing is ever cached: each request
-is a source never seen before. Peers take turns within one run, because only ratios say something on a shared machine.
-The last row of each table is the floor: the same codecs in a loop, without any service (`peers/codec_loop.py`).
+AVIF q65, two clients, origin on loopback. The others are common on pages: JPEG to WebP and AVIF, photos of 4 to 16
+million pixels, charts of 700x400 as PNG, twelve variants of one picture together. Nothing is ever cached, because each
+request has a new source. Peers take turns within one run, because only ratios are meaningful on a shared machine. The
+last row of each table is the floor: the same codecs in a loop, without any service (`peers/codec_loop.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ONE_SESSION = (str(HERE / "peers" / "one_session.py"),)
 
 
 def found_peers(args: argparse.Namespace) -> Iterator[Peer | str]:
-    """Yield ourselves and every peer on this machine, or why one is left out."""
+    """Yield imgmirror and every peer on this machine, or the reason why a peer is left out."""
     yield servers.ourselves(program=ONE_SESSION)
     known = {
         "thumbor": lambda: servers.thumbor(args.peers),
@@ -56,10 +56,10 @@ def _named(path: Path | None, option: str) -> Path:
 
 
 def _started(args: argparse.Namespace, stack: contextlib.ExitStack, *, origin_port: int) -> list[Running]:
-    """Start everybody; say who, and why not.
+    """Start every peer; print which have started, and why others have not.
 
     Raises:
-        SystemExit: we ourselves do not start.
+        SystemExit: imgmirror itself does not start.
     """
     everybody: list[Running] = []
     for found in found_peers(args):

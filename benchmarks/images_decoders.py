@@ -1,7 +1,7 @@
-"""Pillow, libvips and `auto` behind the decode seam: `python benchmarks/images_decoders.py FOLDER_OF_PHOTOS`.
+"""Compares Pillow, libvips and `auto` as decoders: `python benchmarks/images_decoders.py FOLDER_OF_PHOTOS`.
 
-Every photo is made 2040 px large and saved as JPEG, PNG, WebP and AVIF; then each is rendered to fit 512 x 512 as JPEG,
-by every decoder in turns, so that a busy machine is busy for all of them. Read the ratios.
+Every photo is resized to 2040 px and saved as JPEG, PNG, WebP and AVIF. Every decoder then renders each file to fit
+512 x 512 as JPEG. The decoders take turns, so a busy machine affects all of them. Read the ratios.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def sources(photos: Path, folder: Path) -> dict[str, list[Path]]:
 
 
 def seconds(path: Path, decoder: str) -> float:
-    """Return how long it takes to render a file, checked in full."""
+    """Return the time to render a file, with a full check."""
     begun = time.process_time()
     job = Job(str(path), (WISH,), check=True)
     made = inspect(job, Settings(), decoder=decoder_for(decoder), on_facts=lambda _: None).outputs[0]
@@ -51,7 +51,7 @@ def seconds(path: Path, decoder: str) -> float:
 
 
 def main() -> None:
-    """Print pictures per second of processor time, and each decoder against Pillow."""
+    """Print pictures per second of processor time, and the ratio of each decoder to Pillow."""
     if len(sys.argv) != 2 or not has_libvips():
         sys.exit(f"{__doc__}\nIt needs imgmirror[vips].")
     prepare(max_pixels=50_000_000)

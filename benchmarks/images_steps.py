@@ -1,6 +1,6 @@
-"""What each step of rendering costs, as multiples of one JPEG decode at half size: `python benchmarks/images_steps.py`.
+"""The cost of each step of rendering, in units of one JPEG decode at half size: `python benchmarks/images_steps.py`.
 
-Ratios travel from machine to machine, milliseconds do not. The picture is made here: 2040 x 1360, photo-like.
+Ratios can be compared between machines, milliseconds cannot. The script makes the picture: 2040 x 1360, photo-like.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROUNDS = 5
 
 
 def seconds(step: Callable[[], object]) -> float:
-    """Return the shortest of some runs of `step`."""
+    """Return the shortest time of several runs of `step`."""
     times = []
     for _ in range(ROUNDS):
         begun = time.perf_counter()

@@ -1,7 +1,8 @@
-"""`python benchmarks/memory.py`: does a web process level off, or does it grow with each source?
+"""`python benchmarks/memory.py`: does the memory of a web process level off, or does it grow with each source?
 
-Asks a service of one worker for random variants of many small pictures of a scripted origin, and prints the resident
-memory of its web process as a bar each 5,000 requests. By default 200,000 requests over 50,000 sources.
+It requests random variants of many small pictures of a scripted origin from a service with one worker. After every
+5,000 requests it prints the resident memory of the web process as a bar. The default is 200,000 requests over 50,000
+sources.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def plain() -> bytes:
 
 @contextmanager
 def origin() -> Iterator[str]:
-    """Serve any path as a picture with bytes of its own: a comment segment (ITU-T T.81 §B.2.4.5) holds the path."""
+    """Serve a different picture under every path: a comment segment (ITU-T T.81 §B.2.4.5) holds the path."""
     body = plain()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -96,7 +97,7 @@ def resident_bytes(process: int) -> int:
 
 
 def ask(port: int, paths: list[str]) -> int:
-    """Ask for each path over one connection; return how many failed."""
+    """Request each path over one connection; return how many requests failed."""
     failed = 0
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     for path in paths:

@@ -1,7 +1,7 @@
 """`make bench-million`: does a store of a million entries cost more than one of a thousand?
 
-Prints, for both, how long the service takes to start, the median look-up of an entry with a warm page cache, and hits
-per second; then the ratios. The entries are written here without fsync; nobody should keep originals that way.
+It prints for both how long the service takes to start, the median look-up of an entry with a warm page cache, and hits
+per second; then the ratios. It writes the entries without fsync, which no real store does.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from cache.durable_tier import Originals
 PER_BODY = 100
 LOOKUPS = 4_000
 VISITED = 400
-"""Sources that are asked for while hits are counted: more than a page shows, all of them in memory."""
+"""Sources requested while hits are counted: more than a page shows, all of them in memory."""
 _FRESH_SECONDS = 10**8
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one store costs: seconds, seconds, hits per second."""
+    """The costs of one store: start and look-up in seconds, and hits per second."""
 
     start: float
     look_up: float
@@ -44,12 +44,12 @@ class Measured:
 
 
 def source(number: int) -> str:
-    """Return the address of entry `number`; nobody ever asks its origin."""
+    """Return the address of entry `number`; its origin is never asked."""
     return f"http://pictures.example/{number // PER_BODY}/{number}.jpg"
 
 
 def _body(number: int) -> bytes:
-    # A comment segment (ITU-T T.81 §B.2.4.5) makes each a body of its own.
+    # A comment segment (ITU-T T.81 §B.2.4.5) makes each body different.
     plain = _PLAIN[0]
     return plain[:2] + b"\xff\xfe\x00\x0a" + b"%08d" % number + plain[2:]
 
@@ -118,7 +118,7 @@ def fill(root: Path, *, entries: int) -> None:
 
 
 def median_look_up(root: Path, *, entries: int) -> float:
-    """Return the median seconds of a look-up; the page cache holds what is looked up."""
+    """Return the median seconds of a look-up with a warm page cache."""
     chosen = random.Random(1).sample(range(entries), min(entries, LOOKUPS))  # noqa: S311 - which, not a secret
 
     async def run() -> float:
@@ -139,7 +139,7 @@ def median_look_up(root: Path, *, entries: int) -> float:
 
 
 def measured_in_turns(folders: dict[int, Path], *, rounds: int) -> list[Measured]:
-    """Return what the stores in `folders` cost, by their number of entries; whatever disturbs meets all of them."""
+    """Return the costs of the stores in `folders` by number of entries, measured in turns on a shared machine."""
     starts: dict[int, list[float]] = {entries: [] for entries in folders}
     look_ups: dict[int, list[float]] = {entries: [] for entries in folders}
     hits: dict[int, list[float]] = {entries: [] for entries in folders}
@@ -177,7 +177,7 @@ def main() -> None:
             print(
                 f"{entries} entries over {entries // PER_BODY} bodies, written in {seconds:.0f} s", flush=True
             )
-        # A million dirty inodes on their way to the disk would slow down whoever comes next.
+        # Writing a million dirty inodes to the disk would slow down the measurements that follow.
         os.sync()
         measured = measured_in_turns(folders, rounds=args.rounds)
     for entries, one in zip(folders, measured, strict=True):

@@ -1,12 +1,12 @@
 """`make bench-mixed`: does the service's memory level off? 200,000 requests over 50,000 sources by default.
 
 Sources are small PNG pictures, each with a body of its own. Half of the requests go to a tenth of the sources, so a
-request may be a hit in memory, in the variant store, one of a kept original, or cold.
-Every sixteenth asks for the original, every sixteenth is a revalidation, and every thirty-second names a source that is
-not there. `store.memory_max_bytes` is small, so that the budget is full early.
+request may be a hit in memory, in the variant store or of a kept original, or cold. One request in sixteen asks for the
+original, one in sixteen is a revalidation, and one in thirty-two names a source that does not exist.
+`store.memory_max_bytes` is small, so the budget is full early.
 
-Prints the resident memory of the web process and of everything below it as the run goes on, and how much it grew over
-the last half; the plot is an SVG. `--before CHECKOUT` runs another state of the project after it, on the same requests.
+It prints the resident memory of the web process and of its children during the run and the growth over the second half,
+and plots it as an SVG. `--before CHECKOUT` then runs another state of the project on the same requests.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def picture(number: int) -> bytes:
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Be the origin: /N.png is a picture, everything else is not there."""
+    """Serve the origin: /N.png is a picture, and every other path answers 404."""
     try:
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -67,7 +67,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 @dataclass(slots=True)
 class Run:
-    """What one run showed. memory: (requests so far, bytes of the web process, bytes of everything below it)."""
+    """The result of one run. memory: (requests so far, bytes of the web process, bytes of its children)."""
 
     name: str
     memory: list[tuple[int, int, int]] = field(default_factory=list)
@@ -76,13 +76,13 @@ class Run:
 
     @property
     def late_growth(self) -> float:
-        """How much the web process grew over the second half, as a share of what it had at its begin."""
+        """The growth of the web process over the second half, relative to its size at the start of that half."""
         half = self.memory[len(self.memory) // 2][1]
         return self.memory[-1][1] / half - 1
 
 
 class Visitors:
-    """The requests of one run, the same for everybody who uses the same seed."""
+    """The requests of one run; the same seed gives the same requests."""
 
     def __init__(self, args: argparse.Namespace, origin: str, *, port: int, pid: int, run: Run) -> None:
         self._rng = random.Random(args.seed)  # noqa: S311 - visitors, not a secret
@@ -95,7 +95,7 @@ class Visitors:
         self._run = run
 
     async def run(self) -> None:
-        """Ask until nothing is left."""
+        """Send requests until none is left."""
         begun = time.perf_counter()
         self._sample()
         await asyncio.gather(*(self._visit() for _ in range(CLIENTS)))
@@ -134,7 +134,7 @@ class Visitors:
 
 
 async def measured(args: argparse.Namespace, origin: str, *, name: str, root: Path | None) -> Run:
-    """Start a service and let the visitors in."""
+    """Start a service and send it the requests."""
     run = Run(name)
     with (
         tempfile.TemporaryDirectory(dir=args.folder) as folder,
@@ -151,7 +151,7 @@ async def measured(args: argparse.Namespace, origin: str, *, name: str, root: Pa
 
 
 def plot(runs: list[Run], *, title: str) -> str:
-    """Return the memory of the web processes over the requests as an SVG."""
+    """Return a plot of the memory of the web processes over the requests, as an SVG."""
     width, height, left, top = 800, 400, 70, 40
     most = max(rss for run in runs for _, rss, _ in run.memory) * 1.1
     last = max(done for run in runs for done, _, _ in run.memory)
@@ -205,7 +205,7 @@ async def everything(args: argparse.Namespace) -> None:
     (args.out / "bench-mixed.svg").write_text(plot(runs, title=title), encoding="utf-8")
     print(f"plot: {args.out / 'bench-mixed.svg'}")
     origin.close()
-    # The service's connections have been closed; let them be noticed.
+    # The service's connections have been closed; give the loop time to notice.
     await asyncio.sleep(0.2)
 
 

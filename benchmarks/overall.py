@@ -1,8 +1,8 @@
 """`make bench`: hits per second, cold thumbnails and warm pictures per second.
 
-Everything runs on loopback, in turns of one run, because only ratios say something on a shared machine. Hits: from
-memory and from the variant store, by one worker and by two, and through web servers in front, beside a bare aiohttp
-server and a file that nginx serves. Photos are generated; `--photos FOLDER` takes JPEGs of yours instead.
+Everything runs on loopback, in turns of one run, because only ratios are meaningful on a shared machine. Hits are
+measured from memory and from the variant store, by one worker and by two, and through web servers in front, beside a
+bare aiohttp server and a file that nginx serves. Photos are generated; `--photos FOLDER` uses your JPEGs instead.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from service import fetched, machine, origin, photo, service, settings
 
 
 def hits(base: str, args: argparse.Namespace) -> None:
-    """Print hits per second of everybody, and how steady they are while cold pictures are made."""
+    """Print hits per second of every server, and their latency while cold pictures are rendered."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         servers = Hits(base, Path(folder), stack, seconds=args.seconds)
         servers.start(args.before and args.before.absolute())
@@ -35,7 +35,7 @@ def hits(base: str, args: argparse.Namespace) -> None:
 
 
 def cold(base: str, *, pictures: int) -> None:
-    """Print cold thumbnails per second: every request is a new source, so a fetch, a check, a commit, a render."""
+    """Print cold thumbnails per second. Every request is a new source: one fetch, one check, one commit, one render."""
     with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as server:
         fetched(server.port, f"/image/width=64/{base}/0.jpg?before")
 
@@ -54,7 +54,7 @@ def cold(base: str, *, pictures: int) -> None:
 
 
 def warm(base: str, *, pictures: int) -> None:
-    """Print how many pictures a second the command `warm` keeps, with the presets in every format."""
+    """Print how many pictures per second the command `warm` keeps, with the presets in every format."""
     with tempfile.TemporaryDirectory() as folder:
         article = Path(folder) / "article.md"
         lines = [f"![]({'https://cors.zfour.workers.dev/?'}{base}/{n}.jpg?warm)\n" for n in range(pictures)]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a service of ours on loopback, an origin, a photo, load, the machine in words."""
+"""Helpers of the benchmarks: a service on loopback, an origin, a photo, load, a description of the machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def photo(seed: int, size: tuple[int, int] = (2040, 1360)) -> bytes:
 
 @contextlib.contextmanager
 def origin(bodies: list[bytes]) -> Iterator[str]:
-    """Serve `bodies` as /0.jpg, /1.jpg, … ; a query makes the same body another source."""
+    """Serve `bodies` as /0.jpg, /1.jpg, …; a query makes another source with the same body."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -66,7 +66,7 @@ def origin(bodies: list[bytes]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs."""
+    """A running server."""
 
     port: int
     pid: int
@@ -120,7 +120,7 @@ def service(
 
 
 def load(port: int, paths: list[str], *, connections: int = 16, seconds: float = 3.0) -> dict[str, float]:
-    """Return what the load generator measured."""
+    """Return the result of the load generator."""
     command = [sys.executable, str(HERE / "load.py"), "--port", str(port), "--connections", str(connections)]
     command += ["--seconds", str(seconds), "--accept", BROWSER, *paths]
     return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
@@ -130,7 +130,7 @@ def fetched(port: int, path: str) -> bytes:
     """Return the body at `path`.
 
     Raises:
-        OSError: it is not answered with 200.
+        OSError: the answer is not 200.
     """
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Accept": BROWSER})
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback

@@ -1,8 +1,8 @@
-"""`python benchmarks/shared_body.py`: does a body that many sources share make each commit dearer?
+"""`python benchmarks/shared_body.py`: does a body that many sources share make each commit more expensive?
 
-Keeps small pictures as the service does, first under 10,000 addresses with one body, then with a body for each, in
-turns of a hundred, and prints the processor time of a commit for both and the ratio of the last hundred.
-`--folder` names a folder on the disk to measure; without it the system's temporary folder is used.
+It keeps small pictures as the service does: 10,000 addresses with one body, and 10,000 with a body each, in turns of a
+hundred. It prints the processor time of a commit for both and the ratio of the last hundred. `--folder` names a folder
+on the disk to measure; the default is the system's temporary folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BODY_BYTES = 3_000
 
 
 class Sources:
-    """A store that takes one picture after the other; `own` gives each a body of its own."""
+    """A store that keeps one picture after another; `own` gives each a body of its own."""
 
     def __init__(self, store: Originals, *, own: bool) -> None:
         self._store = store
@@ -33,7 +33,7 @@ class Sources:
         self._count = 0
 
     async def turn(self) -> float:
-        """Keep a hundred pictures; return the processor time of one in milliseconds."""
+        """Keep a hundred pictures; return the processor time of each in milliseconds."""
         begun = time.process_time()
         for _ in range(TURN):
             await self._keep_one()
@@ -71,7 +71,7 @@ def _entry(url: str, sha256: str, size: int) -> Entry:
 
 
 async def compare(folder: Path, sources: int) -> None:
-    """Print what a commit costs while the body gets more and more users, beside bodies without any other."""
+    """Print the cost of a commit while the body gets more and more users, beside that of bodies with one user."""
     shared_store = await Originals.open(folder / "shared")
     own_store = await Originals.open(folder / "own")
     shared, own = Sources(shared_store, own=False), Sources(own_store, own=True)

@@ -1,8 +1,8 @@
-"""`make bench-slow-readers`: clients ask for a large original and read nothing; what do the others feel?
+"""`make bench-slow-readers`: how clients that request a large original and read nothing affect other clients.
 
-Prints the longest wait of `/healthz`, which is the longest time the event loop did something else, and the memory of
-the service and of the kernel's sockets before and meanwhile. Every client has an address of its own (Linux has all of
-127.0.0.0/8), so `server.client_streams` holds none of them back; `--one-address` shows what it does.
+It prints the longest wait of `/healthz`, which is the longest time that the event loop was busy, and the memory of the
+service and of the kernel's sockets before and during the run. Every client has an address of its own (Linux has all of
+127.0.0.0/8), so `server.client_streams` limits none of them; `--one-address` shows its effect.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _FIRST_ADDRESS = (127 << 24) + (1 << 16)
 
 
 def kernel_bytes() -> int:
-    """Return what the kernel holds in TCP buffers (proc_net_sockstat(5)), of all processes."""
+    """Return the bytes in the kernel's TCP buffers (proc_net_sockstat(5)), for all processes."""
     lines = Path("/proc/net/sockstat").read_text(encoding="ascii").splitlines()
     words = next(line.split() for line in lines if line.startswith("TCP:"))
     return int(words[words.index("mem") + 1]) * PAGE_BYTES
 
 
 def ask(port: int, path: str, *, address: str) -> socket.socket:
-    """Ask for `path` from `address` with a receive buffer as small as it can be, and read nothing."""
+    """Request `path` from `address` with the smallest possible receive buffer, and read nothing."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     client.bind((address, 0))
@@ -50,7 +50,7 @@ def ask_all(args: argparse.Namespace, port: int, path: str) -> list[socket.socke
 
 
 def statuses(clients: list[socket.socket]) -> Counter[str]:
-    """Return what the clients were answered, from the first bytes that wait for them; they are left unread."""
+    """Return the statuses that the clients got, from the first waiting bytes, which stay unread."""
     found: Counter[str] = Counter()
     for client in clients:
         client.setblocking(False)
@@ -132,7 +132,7 @@ async def run(args: argparse.Namespace, port: int, base: str) -> None:
 async def start(args: argparse.Namespace) -> None:
     """Start origin and service, and run."""
     body = photo(1)
-    # What stands behind the end mark belongs to the file and takes no time to decode.
+    # Bytes behind the end mark belong to the file and take no time to decode.
     origin = Origin(body + bytes(args.mib * MIB - len(body)))
     server = await asyncio.start_server(origin.answer, "127.0.0.1", 0)
     base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""`python -m proxy`: the same as `imgmirror`."""
+"""Makes `python -m proxy` run the same command as `imgmirror`. Blocking."""
 
 import sys
 

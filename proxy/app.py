@@ -1,4 +1,4 @@
-"""The composition root: builds the engine and the web application from a configuration. All parts are wired here."""
+"""The composition root: builds the engine from a configuration. All parts are wired here. Event loop."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def open_engine(
     tidy: bool = True,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Engine]:
-    """Open the stores, start the render processes and the fetcher; close them at the end in reverse order.
+    """Open the stores and start the render processes and the fetcher; close them at the end in reverse order.
 
     Raises:
         ConfigError: the manifest cannot be read, or the decoder is not installed.
@@ -186,6 +186,7 @@ async def open_engine(
         kept, variant_store, index = await stack.enter_async_context(
             open_stores(config, tidy=tidy, elsewhere=elsewhere)
         )
+        await kept.make_shards()
         policy = make_policy(config)
         pool = RenderPool(
             config.render,

@@ -6,7 +6,7 @@
     └── PictureError          the original cannot be turned into what was asked
 
 Each class carries what the middleware needs: `code` for programs, `status` for HTTP, `public_message` for
-people. `detail` is private (resolved address, library message) and goes to the log only.
+people. `detail` is private (resolved address, library message) and goes to the log only. Pure.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import ClassVar
 class MirrorError(Exception):
     """Base of all errors that have an answer in the contract.
 
-    `message` may replace the class's public message; it is shown to the client, so it never carries
-    addresses, paths or library text. Those go into `detail`. `forward` says why the origin was asked (RFC 9211
-    §2.2). The caller that asked sets it; it is empty when no origin was asked.
+    `message` may replace the class's public message. It is shown to the client, so it never carries addresses, paths
+    or library text; those go into `detail`. `forward` says why the origin was asked (RFC 9211 §2.2). The caller that
+    asked sets it; it is empty when no origin was asked.
     """
 
     code: ClassVar[str] = "internal"
@@ -34,7 +34,7 @@ class MirrorError(Exception):
         super().__init__(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors travel from render processes; keyword-only arguments need help with that.
+        # Render processes send errors as pickles, which do not restore keyword-only arguments by themselves.
         return _rebuild, (type(self), self.message, self.detail, self.__dict__.copy())
 
 
@@ -45,7 +45,7 @@ def _rebuild(kind: type[MirrorError], message: str, detail: str, state: dict[str
 
 
 class Internal(MirrorError):
-    """A fault of this program. Nothing a client or an origin sends may lead here."""
+    """A fault of this program. Nothing that a client or an origin sends may raise it."""
 
 
 class RequestError(MirrorError):
@@ -163,7 +163,10 @@ class SourceError(MirrorError):
 
 
 class SourceUnreachable(SourceError):
-    """Also every prohibited address: same message, same headers, so that nobody can map an inner network."""
+    """The origin cannot be reached, or its address is prohibited.
+
+    The message and the headers are the same in both cases, so that nobody can map an internal network.
+    """
 
     code, status = "source_unreachable", 502
     public_message = "The origin of the picture cannot be reached."
@@ -214,8 +217,8 @@ class SourceTooLarge(SourceError):
 class PictureError(MirrorError):
     """The bytes are not a picture that can be rendered within the limits.
 
-    beyond_limits: the picture may be well and is too much for us, or is nothing we know. A preset with
-    `on_error = "original"` redirects to the original then.
+    beyond_limits: the picture may be intact, but it exceeds our limits or we do not know its format. A preset with
+    `on_error = "original"` then redirects to the original.
     """
 
     status = 422

@@ -1,7 +1,7 @@
 """Patterns of sources, as `sources.allow` and `sources.deny` write them. Pure.
 
-A pattern is a host (`example.com`: any scheme and port), `*.example.com` (every name below it, not itself) or a URL
-prefix (`https://example.com/pictures/`, `http://example.com:8080`). Hosts are parsed by the same rules as in sources.
+A pattern is a host (`example.com`: any scheme and port), `*.example.com` (every name below it, but not `example.com`)
+or a URL prefix (`https://example.com/pictures/`, `http://example.com:8080`). Hosts are parsed as in sources.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ class Pattern:
 
     def allows(self, source: Source) -> bool:
         """Tell whether `source` lies under the pattern in every way an origin may read its path."""
-        return self._matches_place(source) and all(self._matches_path(source))
+        return self.is_at(source) and all(self._matches_path(source))
 
     def denies(self, source: Source) -> bool:
         """Tell whether `source` lies under the pattern in any way an origin may read its path."""
-        return self._matches_place(source) and any(self._matches_path(source))
+        return self.is_at(source) and any(self._matches_path(source))
 
-    def _matches_place(self, source: Source) -> bool:
+    def is_at(self, source: Source) -> bool:
+        """Tell whether the pattern is one of the origin of `source`, whatever the path."""
         if self.scheme is not None and (self.scheme, self.port) != (source.scheme, source.port):
             return False
         if self.below:

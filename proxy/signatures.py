@@ -1,7 +1,7 @@
-"""The one table of first bytes: which binary media type they begin. Pure.
+"""The one table of signatures: recognizes binary media types by the first bytes of a body. Pure.
 
-Follows the WHATWG MIME Sniffing standard §6, and goes beyond it where that one stops: AVIF, HEIF, TIFF, JPEG XL.
-Knows no text, no SVG, and nothing of what becomes of a body.
+Follows the WHATWG MIME Sniffing standard §6 and adds formats that it lacks: AVIF, HEIF, TIFF, JPEG XL. Does not
+recognize text or SVG, and does not know what happens to a body.
 
     good   89 50 4E 47 0D 0A 1A 0A  ->  image/png
     good   .... ftyp avif           ->  image/avif
@@ -15,7 +15,7 @@ import re
 
 BINARY = "application/octet-stream"
 
-# At the beginning. Longer ones first where one begins another.
+# A signature stands at the start of the body. If one is a prefix of another, the longer one comes first.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -64,7 +64,7 @@ BINARY_BYTE = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 
 def media_type_of(head: bytes) -> str | None:
-    """Return the media type that `head`, the first bytes of a body, begins; None when it is none we know."""
+    """Return the media type of a body that begins with `head`, or None when we do not know it."""
     for signature, media_type in _SIGNATURES:
         if head.startswith(signature):
             return media_type
@@ -79,7 +79,7 @@ def _by_structure(head: bytes) -> str | None:
         return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
     if head[34:36] == b"LP" and head[8:11] in {b"\x00\x00\x01", b"\x01\x00\x02", b"\x02\x00\x02"}:
         return "application/vnd.ms-fontobject"
-    # Two and three letters are words as well: only with the binary header that must follow.
+    # Text may begin with these two or three letters, so the binary header that must follow is checked as well.
     if head.startswith(b"BM") and BINARY_BYTE.search(head, 2, 18):
         return "image/bmp"
     if head.startswith(b"ID3") and head[3:4] < b"\x09":
@@ -88,7 +88,7 @@ def _by_structure(head: bytes) -> str | None:
 
 
 def _iso_media(head: bytes) -> str:
-    """ISO base media: the brands tell (ISO/IEC 14496-12 §4.3, ISO/IEC 23008-12)."""
+    """Return the media type of an ISO base media file by its brands (ISO/IEC 14496-12 §4.3, ISO/IEC 23008-12)."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))]
     if not _AVIF.isdisjoint(brands):

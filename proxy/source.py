@@ -143,7 +143,7 @@ def origin_of(url: str) -> str:
 
 
 def escape_bytes(text: str) -> str:
-    """Percent-encode the bytes that web servers in front of us escape; leave all others alone."""
+    """Percent-encode the bytes that web servers in front of us escape; leave all others unchanged."""
     if not _TO_ESCAPE.search(text):
         return text
     try:
@@ -183,7 +183,7 @@ def _read(text: str) -> Source:
 
 
 def _strip(text: str) -> str:
-    # WHATWG URL §4.4: controls and spaces around, tabs and line ends anywhere.
+    # WHATWG URL §4.4: strip controls and spaces at both ends, remove tabs and line ends anywhere.
     text = text.strip(_FORBIDDEN_AROUND)
     return text.translate({9: None, 10: None, 13: None})
 
@@ -234,7 +234,7 @@ def _host(text: str) -> str:
 
 
 def _without_dot_segments(path: str) -> str:
-    """Resolve `.` and `..`, escaped ones too (WHATWG URL §4.4), so that prefix rules see the path that is fetched."""
+    """Resolve `.` and `..`, also when escaped (WHATWG URL §4.4), so that prefix rules see the path that is fetched."""
     if "/." not in path and "%2" not in path:
         return path
     kept: list[str] = []

@@ -1,7 +1,7 @@
-"""One listening socket, N worker processes on it. Synchronous parent, one event loop in each worker.
+"""Runs N worker processes on one listening socket. The parent is blocking; each worker runs one event loop.
 
-Why not gunicorn: its SIGHUP replaces workers, ours must reload in every worker without dropping a request, and
-render processes, metrics and locks are divided by the number of workers, which only the parent knows.
+We do not use gunicorn, because its SIGHUP replaces workers. Our workers must reload without dropping a request.
+Render processes and limits are divided by the number of workers, which only the parent knows.
 """
 
 from __future__ import annotations
@@ -35,26 +35,27 @@ from proxy.process import release_signals, signals_waiting
 log = logging.getLogger(__name__)
 
 UNSENT_BYTES = 128 * 1024
-"""What the kernel may hold of an answer beyond what is on its way: else it takes megabytes for each slow client."""
+"""Unsent bytes of an answer that the kernel buffers. By default it buffers megabytes for each slow client."""
 
 _TCP_NOTSENT_LOWAT = 25
-"""Linux; Python's socket module names it from 3.12 on."""
+"""The option's number on Linux. Python's socket module names it from 3.12 on."""
 
 START_SECONDS = 60.0
 
 TIDYING_SECONDS = 3.0
-"""What a shutdown may take beyond `server.shutdown_timeout`, when requests have used all of that."""
+"""Extra time for a shutdown in which requests have used all of `server.shutdown_timeout`."""
 
 _NO_CONNECTIONS = -1
-"""What stands for a worker that accepts nothing (`proxy.web.connections.accepting.GONE`, which is imported late)."""
+"""The count of a worker that accepts nothing. Equal to `GONE` of `proxy.web.connections.accepting`, which must not be
+imported before PROMETHEUS_MULTIPROC_DIR is set."""
 
 RESTART_PAUSE_SECONDS = 1.0
-"""Between the death of a worker and its successor, so that one that cannot start does not spin."""
+"""Pause between the death of a worker and the start of its successor, so that a failing start does not spin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What to serve; picklable, so that every worker can read the configuration again by itself."""
+    """What to serve. Picklable, so that every worker can read the configuration again by itself."""
 
     config_path: str | None
     host: str | None = None
@@ -62,10 +63,10 @@ class Serving:
     workers: int | None = None
 
     def read(self) -> Config:
-        """Return the configuration with the command line's words over it.
+        """Return the configuration, overridden by the options of the command line.
 
         Raises:
-            ConfigError: with every problem.
+            ConfigError: the configuration is invalid; the error lists every problem.
         """
         config = load(self.config_path, os.environ).config
         given = {"host": self.host, "port": self.port, "workers": self.workers}
@@ -81,7 +82,7 @@ _LISTEN_ADVICE = {
 
 
 class ListenError(Exception):
-    """The service cannot listen where it should; the message names host and port and says what to do."""
+    """The service cannot listen at its address. The message names host and port and says what to do."""
 
     def __init__(self, config: Config, error: OSError) -> None:
         advice = _LISTEN_ADVICE.get(error.errno or 0, error.strerror or str(error))
@@ -90,7 +91,7 @@ class ListenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where connections come in. counts: the open ones of every worker; None where there is one worker."""
+    """Where connections come in. counts: open connections of each worker; None for a single worker."""
 
     listener: socket.socket
     counts: MutableSequence[int] | None = None
@@ -100,7 +101,7 @@ def bind(config: Config) -> socket.socket:
     """Return the listening socket.
 
     Raises:
-        ListenError: the address is taken, not ours, or not allowed to us.
+        ListenError: the address is in use, belongs to another machine, or needs a privilege.
     """
     family = socket.AF_INET6 if ":" in config.server.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -117,19 +118,19 @@ def bind(config: Config) -> socket.socket:
 
 
 def _bound_sending(listener: socket.socket, timeout_seconds: float) -> None:
-    """Bound what accepted connections, which inherit the options, hold for a client that does not read."""
+    """Bound the buffers and the wait for a client that does not read. Accepted connections inherit the options."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         milliseconds = int(min(timeout_seconds * 1000, 2**31 - 1))
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     try:
         listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     except OSError:
-        # Elsewhere a bound on the whole buffer, which slows long lines down.
+        # Other systems can only bound the whole buffer, which slows down connections with a high latency.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * UNSENT_BYTES)
 
 
 def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) -> int:
-    """Run the service until a signal ends it; return the exit code: 2 when a worker could not start.
+    """Run the service until a signal ends it. Return the exit code: 2 when a worker could not start, else 0.
 
     Raises:
         CacheError, ConfigError, ListenError, OSError: the address, the stores or the manifest cannot be used.
@@ -154,7 +155,7 @@ def run_worker(
     *,
     announce: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve in this process until a signal, or the end of the parent, ends it."""
+    """Serve in this process until a signal arrives or the parent ends."""
     from proxy.web.application import Start, run  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
     from proxy.web.connections.accepting import OpenConnections  # noqa: PLC0415 - as the next
 
@@ -170,7 +171,7 @@ def run_worker(
 
 
 def _end_after(seconds: float) -> None:
-    """End this process at the latest after `seconds`: a thread that waits for a file of a dead disk never does."""
+    """End this process after `seconds` at the latest. A thread that waits for a dead disk would keep it alive."""
 
     def end() -> None:
         log.error("something hangs; the process ends without waiting for it")
@@ -182,7 +183,7 @@ def _end_after(seconds: float) -> None:
 
 
 def _require_startable(config: Config) -> None:
-    # What would make every worker fail is said once, before there are any.
+    # Report a problem that would make every worker fail once, before any worker starts.
     make_policy(config)
     prepare(config.store.dir, modes=modes_of(config))
 
@@ -224,7 +225,7 @@ def _worker_main(serving: Serving, config: Config, door: Door, place: WorkerPlac
 
 
 class _Supervisor:
-    """Start workers, replace those that die, pass signals on, and end when told to."""
+    """Starts workers, replaces those that die, passes signals on, and ends on SIGTERM or SIGINT."""
 
     def __init__(self, serving: Serving, config: Config, listener: socket.socket) -> None:
         workers = config.server.workers
@@ -236,7 +237,7 @@ class _Supervisor:
         self._counts = self._context.RawArray("i", [_NO_CONNECTIONS] * workers)
         self._door = Door(listener, self._counts)
         self._processes: dict[int, BaseProcess] = {}
-        # A worker that starts late still needs its event: dropped here, it would be gone.
+        # A worker that starts late still needs its event, so the parent keeps a reference to it.
         self._ready: dict[int, Event] = {}
         self._stopping = False
         self._reloading = False
@@ -266,7 +267,9 @@ class _Supervisor:
             args=(self._serving, self._config, self._door, place, ready),
             name=f"worker-{place.worker}",
         )
-        with signals_waiting():  # the worker inherits that, and lets them in when it can handle them
+        with (
+            signals_waiting()
+        ):  # the worker inherits the mask and releases signals when its handlers are installed
             process.start()
         self._processes[place.worker] = process
 
@@ -282,14 +285,14 @@ class _Supervisor:
 
     def _replace_dead(self) -> None:
         sentinels = [process.sentinel for process in self._processes.values()]
-        # A signal does not end the wait (PEP 475), so it is short.
+        # A signal does not interrupt the wait (PEP 475), so the timeout is short.
         multiprocessing.connection.wait(sentinels, timeout=0.25)
         for number, process in list(self._processes.items()):
             if process.is_alive() or self._stopping:
                 continue
             log.error("worker %d ended with code %s; starting another", number, process.exitcode)
             _forget_metrics(process.pid)
-            # Nobody leaves a connection to a worker that is dead.
+            # Other workers no longer leave connections to the dead one.
             self._counts[number] = _NO_CONNECTIONS
             time.sleep(RESTART_PAUSE_SECONDS)
             self._start(self._places[number])
@@ -301,12 +304,12 @@ class _Supervisor:
         self._reloading = True
 
     def _reload(self) -> None:
-        """Have every worker read the configuration again, and those that start later begin with it."""
+        """Make every worker read the configuration again, and start later workers with it."""
         if not self._reloading:
             return
         self._reloading = False
         self._pass_on(signal.SIGHUP)
-        with contextlib.suppress(ConfigError):  # the workers say what is wrong with it
+        with contextlib.suppress(ConfigError):  # the workers log what is wrong with it
             self._config = keep_restart_keys(self._config, self._serving.read())
 
     def _pass_on(self, number: int) -> None:
@@ -316,7 +319,7 @@ class _Supervisor:
 
     def _end(self) -> int:
         self._pass_on(signal.SIGTERM)
-        # Workers bound their own shutdown; what is left after that long is stuck.
+        # Workers bound their own shutdown, so a worker still alive after this time is stuck.
         deadline = time.monotonic() + self._config.server.shutdown_timeout + 2 * TIDYING_SECONDS
         for process in self._processes.values():
             process.join(max(0.0, deadline - time.monotonic()))

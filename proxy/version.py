@@ -1,3 +1,3 @@
-"""The version of the program, written once: the wheel, /healthz and the user agent read it here."""
+"""The version of the program. The wheel, /healthz and the user agent read it here. Pure."""
 
 __version__ = "0.1.0"

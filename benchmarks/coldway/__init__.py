@@ -1,1 +1,1 @@
-"""The parts of `cold.py`: what runs beside the service (floors, bare codecs), and what reads its cost."""
+"""The parts of `cold.py`: the floors that run beside the service, and the readers of its cost."""

@@ -1,4 +1,4 @@
-"""Rounds that count: system calls by strace, calls of Python functions by the probe."""
+"""Counting rounds: system calls with strace, calls of Python functions with the probe."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _parsed(text: str) -> dict[str, int]:
 
 
 def _grouped(calls: dict[str, int]) -> dict[str, int]:
-    """Return the sum, the calls by kind, and by name those that are of no kind, the most frequent first."""
+    """Return the sum, the calls by kind, and the calls without a kind by name, the most frequent first."""
     counts = {"all": sum(calls.values())}
     counts |= {kind: sum(calls.pop(name, 0) for name in names) for kind, names in _GROUPS.items()}
     return counts | dict(sorted(calls.items(), key=lambda call: -call[1]))
@@ -68,7 +68,7 @@ def orders_folder() -> Iterator[Path]:
 
 
 def python_calls(folder: Path, work: Callable[[], object]) -> dict[str, int]:
-    """Return what the probe that looks into `folder` counted while `work` ran."""
+    """Return the counts of the probe that watches `folder` while `work` ran."""
     _order(folder, "begin")
     work()
     _order(folder, "end")

@@ -1,8 +1,8 @@
 """The floor of a cold picture beside its codecs: `python floor.py MODE FOLDER PORT`.
 
-aiohttp's server and client do nothing but what nobody can leave out. MODE "fetch": fetch the source that the query
-names, hash it while it arrives, answer 30 kB. "thread": also write body and entry aside and rename both, as one job
-of one thread. "sync": with fsync of body, entry and folder as well.
+aiohttp's server and client do only the indispensable work. MODE "fetch": fetch the source that the query names, hash it
+while it arrives, answer 30 kB. "thread": also write body and entry aside and rename both, as one job of one thread.
+"sync": also fsync body, entry and folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HEADERS = {"ETag": '"x"', "Cache-Control": "public, max-age=86400", "X-Content-T
 
 
 class Floor:
-    """The least that a cold picture costs, in one of three modes."""
+    """The minimal server for a cold picture, in one of three modes."""
 
     def __init__(self, mode: str, folder: str) -> None:
         self._mode = mode

@@ -1,9 +1,9 @@
 """Runs `imgmirror serve` with counters in it: `python probe.py serve ...`, from a checkout.
 
-Counts calls of Python functions on the event loop and on other threads, the files of ours that they enter, jobs that
-are handed to threads, and calls that hand something back to the loop. A file "begin" in the folder BENCH_PROBE sets
-the counters to zero; "end" writes them to counts.json. Each goes when it is done. Counting makes the service many times
-slower: nothing else is measured in such a round.
+It counts calls of Python functions on the event loop and on other threads, the files of ours that they enter, jobs
+handed to threads, and calls that hand a result back to the loop. A file "begin" in the folder BENCH_PROBE sets the
+counters to zero, and a file "end" writes them to counts.json. The probe deletes each file when it has obeyed it.
+Counting makes the service many times slower, so nothing else is measured in such a round.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOMS = tuple(f"{Path.cwd()}{os.sep}{room}{os.sep}" for room in ("proxy", "cache
 
 
 class Counts:
-    """What happened since the last `begin`."""
+    """The counts since the last `begin`."""
 
     def __init__(self) -> None:
         self.main = threading.get_ident()
@@ -47,7 +47,7 @@ class Counts:
             self.on_threads[frame.f_code.co_filename] += 1
 
     def as_json(self) -> str:
-        """Return the counters, those of our own files apart from the others."""
+        """Return the counters, with our own files separate from the others."""
         ours = [name for name in {*self.on_loop, *self.on_threads} if name.startswith(ROOMS)]
         return json.dumps(
             {

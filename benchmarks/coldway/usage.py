@@ -1,6 +1,6 @@
-"""What the threads of a service and its render processes have used so far, by /proc (Linux).
+"""The usage of a service's threads and render processes so far, read from /proc (Linux).
 
-The event loop is the main thread of the web process; every other thread of it counts as one of "threads".
+The event loop is the main thread of the web process. Its other threads count as "threads".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NS = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Seconds of processor time, and changes of context: voluntary ones (a thread waits) and involuntary ones."""
+    """Seconds of processor time, and context switches: voluntary ones (a thread waits) and involuntary ones."""
 
     loop_seconds: float = 0.0
     threads_seconds: float = 0.0
@@ -58,15 +58,15 @@ def _thread(folder: Path) -> _Thread:
 def _threads(pid: int) -> dict[int, _Thread]:
     found = {}
     for folder in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):  # the thread ended
+        with contextlib.suppress(OSError):  # the thread has ended
             found[int(folder.name)] = _thread(folder)
     return found
 
 
 def usage(pid: int) -> Usage:
-    """Return what the process `pid` and everything below it have used.
+    """Return the usage of the process `pid` and its children.
 
-    Threads that ended before are left out: the service keeps its threads.
+    Threads that have ended are left out, because the service keeps its threads.
     """
     process = psutil.Process(pid)
     threads = _threads(pid)

@@ -1,6 +1,6 @@
-"""The image servers that `make bench-images` compares: how each is found, started and asked.
+"""The image servers that `make bench-images` compares: how each is found, started and addressed.
 
-A peer is only a command line and a way to write addresses. One that is not there raises `Missing` with the reason.
+A peer is only a command line and a way to write addresses. A missing one raises `Missing` with the reason.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One picture asked for. quality: None where the format has none (PNG)."""
+    """A request for one picture. quality: None where the format has none (PNG)."""
 
     source: str
     output_format: str
@@ -39,7 +39,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a peer needs to know to write its command line. scratch: an empty folder of its own."""
+    """The facts that a peer's command line needs. scratch: an empty folder of its own."""
 
     port: int
     origin_port: int
@@ -64,7 +64,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A peer that answers. scratch: the folder that it was given."""
+    """A running peer. scratch: the folder that it was given."""
 
     peer: Peer
     port: int
@@ -73,7 +73,7 @@ class Running:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
+    """Return a free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -83,10 +83,10 @@ def free_port() -> int:
 def running(
     peer: Peer, *, origin_port: int, cpus: int, environment: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
-    """Run `peer`, with `environment` over its own, until the block ends.
+    """Run `peer` until the block ends; `environment` overrides its own.
 
     Raises:
-        Missing: it does not listen in time, or ends at once.
+        Missing: the peer does not listen in time, or ends at once.
     """
     with tempfile.TemporaryDirectory(prefix=f"bench-{peer.name}-") as folder:
         scratch = Path(folder)
@@ -107,7 +107,7 @@ def running(
                 raise Missing(f"did not start: {' '.join(tail) or 'it said nothing'}")
             yield Running(peer, launch.port, process.pid, scratch)
         finally:
-            # Some leave their own children behind.
+            # Some peers leave their children behind.
             children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
             process.terminate()
             try:

@@ -1,4 +1,4 @@
-"""Ask a running peer: some clients, each on a connection of its own, taking the next picture when one is answered."""
+"""Sends requests to a running peer: several clients, each with its own connection and one request at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACCEPT = "image/avif,image/webp,image/png,image/jpeg,*/*"
 
 @dataclass(slots=True)
 class Answers:
-    """What came of a turn. bodies: by the number of the question, only when they were to be kept."""
+    """The result of a turn. bodies: by the number of the request, only if they were to be kept."""
 
     seconds: float = 0.0
     asked: int = 0
@@ -31,7 +31,7 @@ class Answers:
 def ask(
     running: Running, *, clients: int, questions: Callable[[int], str | None], keep: bool = False
 ) -> Answers:
-    """Ask for `questions(0)`, `questions(1)`, … until it returns None; each is the path of an address."""
+    """Request `questions(0)`, `questions(1)`, … until it returns None; each is the path of an address."""
     answers = Answers()
     lock = threading.Lock()
     ended = threading.Event()
@@ -80,7 +80,7 @@ def _one(connection: http.client.HTTPConnection, path: str) -> tuple[int, bytes]
 def in_whole_passes(
     paths: Callable[[int], str], *, pictures: int, seconds: float
 ) -> Callable[[int], str | None]:
-    """Return questions that run through all pictures until `seconds` are over, and end only after the last one."""
+    """Return questions that cycle through all pictures for at least `seconds`, and end with the last picture."""
     deadline = time.perf_counter() + seconds
 
     def question(number: int) -> str | None:
@@ -91,7 +91,7 @@ def in_whole_passes(
 
 
 def wrong_sizes(bodies: Sequence[bytes], *, output_format: str, box: tuple[int, int]) -> list[str]:
-    """Return what is wrong with answers that ought to be of `output_format` and fit `box`, touching two sides of it."""
+    """Return the faults of answers that should have `output_format` and fit `box`, touching two of its sides."""
     wrong = []
     for number, body in enumerate(bodies):
         with Image.open(io.BytesIO(body)) as picture:

@@ -1,4 +1,4 @@
-"""The row that no server can beat: `codec_loop.py` in as many processes as there are processors."""
+"""The floor that no server can beat: `codec_loop.py` in one process for each processor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BareCodecs:
             self._line(process)
 
     def work(self, count: int) -> dict[str, float]:
-        """Let every loop make `count` thumbnails; return processor seconds by step for one, and "passed" for all."""
+        """Let every loop make `count` thumbnails; return seconds of each step for one, and "passed" for all."""
         begun = time.perf_counter()
         for process in self._processes:
             assert process.stdin is not None

@@ -1,4 +1,4 @@
-"""One run of `make bench-images` over running peers: warm-up and bytes, turns, curves, twelve variants together."""
+"""One run of `make bench-images` over running peers: warm-up, turns, quality curves, twelve variants together."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from peers.report import Measured, Together
 
 CLIENTS = 2
 STEPS = (-12, -6, 6, 12)
-"""Qualities beside the nominal one, for the comparison at equal looks."""
+"""Offsets from the nominal quality, for the comparison at equal looks."""
 WIDTHS = (320, 640, 960, 1280)
 MODERN = ("avif", "webp", "jpeg")
 
 
 class Bench:
-    """Measures peers that answer, in turns, on sources that were never asked for before."""
+    """Measures running peers in turns, each request with a new source."""
 
     def __init__(
         self, args: argparse.Namespace, sources: dict[str, list[Path]], base: str, scratch: Path
@@ -38,14 +38,14 @@ class Bench:
         self._tickets = itertools.count(1)
 
     def measure(self, job: Job, everybody: Sequence[Running]) -> list[Measured]:
-        """Return what was measured of each peer that can do the job, and of the bare codecs at the end."""
+        """Return the measurements of each peer that can do the job, with the bare codecs last."""
         able, rows = self._warmed_up(job, everybody)
         floor = Measured(NAME)
         folder = self.sources[job.sources][0].parent
         with bare_codecs(folder, job, processes=self.args.cpus) as codecs:
             for round_ in range(self.args.rounds):
                 pairs = list(zip(able, rows, strict=True))
-                # Nobody always follows the same neighbour.
+                # No peer always follows the same neighbour.
                 for at, row in pairs[round_ % len(pairs) :] + pairs[: round_ % len(pairs)]:
                     self._turn(at, job, row)
                 _floor_turn(codecs, floor, pictures=len(self.sources[job.sources]))
@@ -71,13 +71,13 @@ class Bench:
         return able, rows
 
     def _address(self, peer: Peer, job: Job, number: int, *, quality: int | None) -> str:
-        """Return the address at which `peer` makes a thumbnail of a source never asked for before."""
+        """Return the address at which `peer` makes a thumbnail of a new source."""
         file = self.sources[job.sources][number % len(self.sources[job.sources])].name
         source = f"{self.base}/{job.sources}/{file}?{next(self._tickets)}"
         return peer.address(Ask(source, job.output, quality, *job.box))
 
     def _one_pass(self, at: Running, job: Job, *, quality: int | None) -> dict[int, bytes]:
-        """Return the answer for each picture once."""
+        """Return one answer for each picture."""
         count = len(self.sources[job.sources])
 
         def question(number: int) -> str | None:
@@ -88,13 +88,13 @@ class Bench:
         return answers.bodies
 
     def _note(self, at: Running, name: str, answers: Answers) -> None:
-        """Keep the first of some failures for the end of the run."""
+        """Keep the first failure of several for the end of the run."""
         if answers.failures:
             count = len(answers.failures)
             self.problems.append(f"{at.peer.name}, {name}: {count} not answered, first {answers.failures[0]}")
 
     def _turn(self, at: Running, job: Job, measured: Measured) -> None:
-        """Let one peer work through the pictures for a while."""
+        """Let one peer work through the pictures for one turn."""
 
         def path(number: int) -> str:
             return self._address(at.peer, job, number, quality=job.quality)
@@ -115,14 +115,14 @@ class Bench:
         measured.latencies += answers.latencies
 
     def _keep(self, job: Job, at: Running, quality: int | None, bodies: dict[int, bytes]) -> None:
-        """Write answers out for the judge."""
+        """Write answers to files for the judge."""
         folder = self.scratch / "results" / job.name / at.peer.name / str(quality)
         folder.mkdir(parents=True)
         for number, body in bodies.items():
             (folder / f"{number}").write_bytes(body)
 
     def _score(self, job: Job, able: list[Running], rows: list[Measured]) -> None:
-        """Fill in scores, and our bytes at each peer's score, by every metric."""
+        """Fill in the scores, and our bytes at each peer's score, for every metric."""
         for at, row in zip(able, rows, strict=True):
             for folder in sorted((self.scratch / "results" / job.name / at.peer.name).iterdir()):
                 results = sorted(folder.iterdir())
@@ -142,7 +142,7 @@ class Bench:
                     row.ours_at_equal_score[metric] = ours / row.mean_bytes
 
     def together(self, everybody: Sequence[Running]) -> list[Together]:
-        """Return variants per second when four widths in three formats of one picture are asked for together."""
+        """Return variants per second when four widths in three formats of one picture are requested together."""
         able = [at for at in everybody if at.peer.converts and set(MODERN) <= at.peer.formats]
         rows = {at.peer.name: Together(at.peer.name) for at in able}
         for number, file in enumerate(self.sources["jpeg"][: self.args.together]):

@@ -1,8 +1,8 @@
-"""The bare codecs: decode, resize and encode called straight from a loop in one process.
+"""The bare codecs: decode, resize and encode called directly from a loop in one process.
 
 `python codec_loop.py FOLDER OUTPUT QUALITY WIDTH HEIGHT` prints a line when it is ready. It takes a count on each
 line of its input, makes so many thumbnails of the folder's pictures, and prints the seconds of processor time of each
-step as JSON. The same libraries as the service's, the same settings of the encoders, and nothing around them.
+step as JSON. It uses the libraries and encoder settings of the service, and nothing around them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def thumbnail(body: bytes, box: tuple[int, int], save: Callable[[Image.Image], b
 
 
 def main() -> None:
-    """Work through counts until the input ends."""
+    """Read counts and work until the input ends."""
     folder, output, quality, width, height = sys.argv[1:6]
     bodies = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
     options = _OPTIONS[output] | ({"quality": int(quality)} if int(quality) else {})

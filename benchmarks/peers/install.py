@@ -1,6 +1,6 @@
-"""Set the peers up: thumbor, ipx and what measures in a folder of their own, nginx from the distribution.
+"""Sets the peers up: thumbor, ipx and the metrics in a folder of their own, nginx from the distribution.
 
-Nothing of it goes into the project's environment. What cannot be installed is said, and left out of the run.
+It installs nothing into the project's environment. It names the peers that cannot be installed; the run omits them.
 """
 
 from __future__ import annotations

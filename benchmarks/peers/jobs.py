@@ -1,7 +1,7 @@
-"""The jobs of `make bench-images` and `cold.py`: what is made of which sources.
+"""The jobs of `make bench-images` and `cold.py`: which thumbnails are made of which sources.
 
 Qualities are the numbers of imgproxy's public benchmark. The same number does not look the same from every server, so
-tables also tell bytes at equal scores.
+the tables also show bytes at equal scores.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Job:
 
     @property
     def converts(self) -> bool:
-        """Whether the answer has another format than the source."""
+        """Whether the format of the answer differs from that of the source."""
         return {"charts": "png", "large": "jpeg"}.get(self.sources, self.sources) != self.output
 
     @property

@@ -1,8 +1,8 @@
 """Runs `imgmirror serve` without sessions for its render processes: `python one_session.py serve ...`.
 
 Linux gives every session an equal share of a busy processor (autogroup, sched(7)). A service whose render processes
-have sessions of their own gets more of a busy machine than a peer with one session: no merit that a benchmark should
-count.
+have sessions of their own gets more of a busy machine than a peer with one session. A benchmark must not count that
+advantage.
 """
 
 from __future__ import annotations

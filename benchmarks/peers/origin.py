@@ -1,7 +1,7 @@
-"""The origin of the benchmark, a process of its own: bodies from memory, each answer a picture never seen before.
+"""The origin of the benchmark, a separate process: bodies from memory, a new picture in each answer.
 
-Every body holds `MARK` once (`sources.py` put it into EXIF data or a PNG text); each answer has a running number in
-its place. So nobody can answer from anything kept under a hash of the bytes, as imgmirror keeps its variants.
+Every body holds `MARK` once (`sources.py` puts it into EXIF data or a PNG text). Each answer has a running number in
+its place, so no peer can answer from results kept under a hash of the bytes, as imgmirror keeps its variants.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "avif": 
 
 
 class Picture:
-    """A body that can be told apart each time it is sent."""
+    """A body that is different each time it is sent."""
 
     def __init__(self, path: Path) -> None:
         self.body = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What a server costs: CPU seconds and proportional memory (PSS) of its process and everything below."""
+"""The cost of a server: CPU seconds and proportional memory (PSS) of its process and its children."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return user and system time of the tree so far, of children that have ended too."""
+    """Return user and system time of the tree so far, including children that have ended."""
     total = 0.0
     for process in _tree(pid):
         with contextlib.suppress(psutil.Error):
@@ -28,7 +28,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def pss_bytes(pid: int) -> int:
-    """Return the tree's proportional set size: what it shares is counted once."""
+    """Return the tree's proportional set size, which counts shared memory once."""
     total = 0
     for process in _tree(pid):
         with contextlib.suppress(psutil.Error):
@@ -37,7 +37,7 @@ def pss_bytes(pid: int) -> int:
 
 
 class PeakMemory:
-    """Polls the tree while the block runs; `peak_bytes` is the most that was seen."""
+    """Polls the tree while the block runs; `peak_bytes` is the largest value."""
 
     def __init__(self, pid: int) -> None:
         self.peak_bytes = 0

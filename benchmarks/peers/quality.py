@@ -19,11 +19,11 @@ NAMES = {
     "ms-ssim": "MS-SSIM dB",
 }
 SECOND = "ms-ssim"
-"""AVIF is tuned for SSIMULACRA2 by us and by others: what looks better by that alone need not look better."""
+"""A second metric, because AVIF encoders are tuned for SSIMULACRA2 and may score better than they look."""
 
 
 class Judge:
-    """Scores pictures with the best metric that is there (SSIMULACRA2, else plain SSIM) and with a second one."""
+    """Scores pictures with the best available metric (SSIMULACRA2, else plain SSIM) and with a second one."""
 
     def __init__(self, folder: Path) -> None:
         python = folder / "measure" / "bin" / "python"
@@ -37,7 +37,7 @@ class Judge:
         self.names = tuple(NAMES[metric] for metric in self._metrics)
 
     def scores(self, pairs: Sequence[tuple[Path, Path]]) -> dict[str, list[float]]:
-        """Return the score of each (source, result) by the name of each metric."""
+        """Return the score of each (source, result) pair by the name of each metric."""
         return {NAMES[metric]: self._by(metric, pairs) for metric in self._metrics}
 
     def _by(self, metric: str, pairs: Sequence[tuple[Path, Path]]) -> list[float]:
@@ -63,7 +63,7 @@ def _can_import(python: Path, module: str) -> bool:
 def bytes_at(score: float, curve: Sequence[tuple[float, float]]) -> float | None:
     """Return the mean bytes at which `curve`, of (score, mean bytes), reaches `score`; None outside of it.
 
-    Between two qualities the logarithm of the bytes is taken as straight.
+    The logarithm of the bytes is interpolated linearly between two qualities.
     """
     points = sorted(curve)
     for (low, few), (high, many) in itertools.pairwise(points):

@@ -1,4 +1,4 @@
-"""What was measured, as tables for people (Markdown) and as JSON for the plot."""
+"""The measurements as tables for people (Markdown) and as JSON for the plot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from peers.jobs import Job
 
 MIB = 1 << 20
 YARDSTICK = "imgproxy"
-"""Ratios are to this peer where it is there, else to the first that is not ourselves."""
+"""The peer to which ratios refer if it is present, else the first one that is not imgmirror."""
 
 
 @dataclass(slots=True)
@@ -43,14 +43,14 @@ class Measured:
         return statistics.median(self.rates) if self.rates else 0.0
 
     def percentile_ms(self, share: float) -> float:
-        """Return the latency that `share` of the answers did not exceed."""
+        """Return the percentile of the latencies at `share`."""
         ordered = sorted(self.latencies)
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000 if ordered else 0.0
 
 
 @dataclass(slots=True)
 class Together:
-    """One peer that was asked for all variants of a picture at once. rates: variants per second of each picture."""
+    """One peer when all variants of a picture are requested at once. rates: variants per second of each picture."""
 
     peer: str
     rates: list[float] = field(default_factory=list)
@@ -58,18 +58,18 @@ class Together:
 
 
 def ratios(values: Sequence[float], others: Sequence[float]) -> str:
-    """Return the median over the turns of one value by the other of the same turn, its minimum and maximum."""
+    """Return the median, minimum and maximum over the turns of the ratio of two values of the same turn."""
     found = [a / b if b else 0.0 for a, b in zip(values, others, strict=True)]
     return f"{statistics.median(found):.2f} ({min(found):.2f}–{max(found):.2f})"
 
 
 def _yardstick(peers: Sequence[str]) -> int:
-    """Return the place of the peer that ratios refer to. The bare codecs, the last of a job's rows, are none."""
+    """Return the index of the peer to which ratios refer, never that of the bare codecs in the last row."""
     return peers.index(YARDSTICK) if YARDSTICK in peers else min(1, len(peers) - 1)
 
 
 def table(job: Job, rows: Sequence[Measured], *, metrics: Sequence[str]) -> str:
-    """Return the table of one job: ourselves, the peers, and the bare codecs last."""
+    """Return the table of one job: imgmirror, the peers, and the bare codecs last."""
     to = rows[_yardstick([row.peer for row in rows[:-1]])]
     head = ["", "answered", "per second", f"to {to.peer}", "p50 ms", "p99 ms"]
     head += ["CPU ms each", "CPU to it", "peak PSS MiB", "mean bytes"]
@@ -101,7 +101,7 @@ def _cells(row: Measured, to: Measured, metrics: Sequence[str]) -> list[str]:
 
 
 def together(rows: Sequence[Together], *, widths: Sequence[int], formats: Sequence[str]) -> str:
-    """Return the table of variants per second when all of one picture are asked for at once."""
+    """Return the table of variants per second when all variants of one picture are requested at once."""
     to = rows[_yardstick([row.peer for row in rows])]
     head = ["", "variants per second", f"to {to.peer}", "CPU ms each", "CPU to it"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
@@ -124,7 +124,7 @@ def _markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def as_json(tables: dict[str, list[Measured]], **about: object) -> str:
-    """Return everything but single latencies; the bare codecs apart from the peers."""
+    """Return everything but single latencies, with the bare codecs separate from the peers."""
     formats = {name: [_facts(row) for row in rows[:-1]] for name, rows in tables.items()}
     floors = {name: _facts(rows[-1]) for name, rows in tables.items()}
     return json.dumps({**about, "formats": formats, "bare codecs": floors}, indent=1)

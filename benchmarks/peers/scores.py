@@ -1,7 +1,7 @@
-"""How near results are to a lossless reference: `python scores.py METRIC < pairs.json > scores.json`.
+"""Scores results against a lossless reference: `python scores.py METRIC < pairs.json > scores.json`.
 
-The reference is the source, decoded whole and resized by Lanczos to the result's size in one step. Runs in the
-environment that holds the metric; there only Pillow and NumPy are certain. METRIC: ssimulacra2 (package),
+The reference is the source, decoded whole and resized by Lanczos to the result's size in one step. The script runs in
+the environment that holds the metric, where only Pillow and NumPy are certain. METRIC: ssimulacra2 (package),
 ssimulacra2-command (executable on the path), ssim or ms-ssim.
 """
 
@@ -121,14 +121,14 @@ _METRICS = {
 
 
 def score(metric: str, source: str, result: str) -> float:
-    """Return the score of the picture at `result` against the one at `source`."""
+    """Return the score of the picture at `result` compared with the one at `source`."""
     with Image.open(result) as opened:
         size = opened.size
     return _METRICS[metric](_reference(source, size), result)
 
 
 def main() -> None:
-    """Score pairs of paths; neighbours with the same source share its reference."""
+    """Score pairs of paths; consecutive pairs with the same source share its reference."""
     pairs = json.load(sys.stdin)
     order = sorted(range(len(pairs)), key=lambda number: pairs[number][0])
     with ProcessPoolExecutor(os.cpu_count()) as pool:

@@ -1,7 +1,7 @@
-"""Every server we know: ourselves, thumbor, ipx (sharp), nginx image_filter, imgproxy, imagor, oximg.
+"""The known servers: imgmirror, thumbor, ipx (sharp), nginx image_filter, imgproxy, imagor, oximg.
 
-Each keeps its own defaults but for what the workload needs: all cores where that is no default, the qualities asked
-for, no cache, and leave to fetch from loopback.
+Each keeps its own defaults except where the workload needs otherwise: all cores where that is no default, the
+requested qualities, no cache, and permission to fetch from loopback.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ http {{
 
 
 def _said(command: list[str], pattern: str) -> str:
-    """Return what `pattern` finds in the output of `command`.
+    """Return the match of `pattern` in the output of `command`.
 
     Raises:
         Missing: the command cannot be run.
@@ -67,7 +67,7 @@ def ourselves(
 ) -> Peer:
     """Return `imgmirror serve` of the work tree `root`, by its own interpreter, with a render process for each core.
 
-    program: what the interpreter runs instead; `{scratch}` in it stands for the scratch folder.
+    program: a program that the interpreter runs instead; `{scratch}` in it stands for the scratch folder.
     """
     own = root / ".venv" / "bin" / "python"
     python = str(own) if own.exists() else sys.executable
@@ -129,7 +129,7 @@ def thumbor(folder: Path) -> Peer:
 
 
 def ipx(folder: Path) -> Peer:
-    """Return the ipx installed in `folder`. Its PNG takes no quality: with one, sharp makes 256 colours of it."""
+    """Return the ipx installed in `folder`. PNG gets no quality, because sharp would reduce it to 256 colours."""
     script = folder / "ipx" / "node_modules" / "ipx" / "bin" / "ipx.mjs"
     node = shutil.which("node")
     if node is None or not script.exists():
@@ -230,7 +230,7 @@ def imagor(executable: Path) -> Peer:
 
 
 def oximg(executable: Path) -> Peer:
-    """Return the oximg that the user named. It knows one origin, and AVIF when it was built with it."""
+    """Return the oximg that the user named. It has one origin, and AVIF only if it was built with it."""
 
     def address(ask: Ask) -> str:
         path = ask.source.split("://", 1)[1].split("/", 1)[1]

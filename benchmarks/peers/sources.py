@@ -1,6 +1,6 @@
-"""The sources: photos of 2040 px as JPEG, PNG, WebP and AVIF, some of 4 to 16 million pixels, and charts as PNG.
+"""The sources: photos of 2040 px as JPEG, PNG, WebP and AVIF, photos of 4 to 16 million pixels, and charts as PNG.
 
-Photos come from a folder that the user names, else from a package of the distribution, else they are generated.
+Photos come from a folder that the user names, else from a package of the distribution; otherwise they are generated.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SETTINGS: dict[str, dict[str, int]] = {
 
 
 def photos(folder: Path | None, *, at_most: int | None) -> tuple[list[bytes], str]:
-    """Return photos and where they come from, in words."""
+    """Return photos, and their origin in words."""
     if folder is not None:
         found, origin = _large(sorted(folder.glob("*.jpg"))), f"folder {folder.name}"
         if not found:
@@ -75,7 +75,7 @@ def _large(paths: Iterable[Path]) -> list[Path]:
 
 
 def make_sources(bodies: list[bytes], jobs: Iterable[str], folder: Path) -> dict[str, list[Path]]:
-    """Write what the `jobs` need below `folder`; return the files of each kind of sources, photos in their order."""
+    """Write the sources of the `jobs` below `folder`; return the files of each kind, photos in their order."""
     kinds = dict.fromkeys(JOBS[job].sources for job in jobs)
     made: dict[str, list[Path]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -100,7 +100,7 @@ def _charts(folder: Path) -> list[Path]:
 
 
 def chart(seed: int) -> Image.Image:
-    """Return a chart as a page shows one: white ground, grid, bars, two curves, letters with smooth edges."""
+    """Return a chart as on a page: white ground, grid, bars, two curves, letters with smooth edges."""
     rng = random.Random(seed)  # noqa: S311 - a picture, not a secret
     width, height = CHART_SIZE
     picture = Image.new("RGB", (2 * width, 2 * height), "white")
@@ -149,7 +149,7 @@ def _photo(body: bytes) -> Image.Image:
 
 
 def _large_photo(body: bytes, number: int) -> Image.Image:
-    """Return a photo as a camera gives it, enlarged where the original is smaller."""
+    """Return a photo in a camera's size, enlarged where the original is smaller."""
     with Image.open(BytesIO(body)) as opened:
         picture = opened.convert("RGB")
     return ImageOps.fit(picture, LARGE_SIZES[number], Image.Resampling.BICUBIC)

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from cache.base.durable import PRIVATE, Modes
 from cache.base.opening import open_regular, read_regular
+from cache.base.page_cache import PageCache
 from cache.base.threads import StoreThreads
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ class Failures:
 
     def __init__(self, path: Path, threads: StoreThreads, modes: Modes = PRIVATE) -> None:
         self._path = path
+        self._name = os.fsencode(path)
+        self._page_cache = PageCache()
         self._threads = threads
         self._modes = modes
         self._private: OrderedDict[bytes, RememberedFailure] = OrderedDict()
@@ -66,11 +69,18 @@ class Failures:
 
     async def get(self, key: str) -> RememberedFailure | None:
         """Return what was last put under `key`, however old; None when nothing is known."""
-        return await self._threads.read(self._read, _digest(key))
+        return (await self.get_all((key,)))[0]
 
     async def get_all(self, keys: Sequence[str]) -> list[RememberedFailure | None]:
         """Return what was last put under each key, in the order of the keys."""
-        return await self._threads.read(self._read_all, [_digest(key) for key in keys])
+        digests = [_digest(key) for key in keys]
+        found = self._at_hand(digests)
+        return await self._threads.read(self._read_all, digests) if found is None else found
+
+    def at_hand(self, key: str) -> tuple[bool, RememberedFailure | None]:
+        """Return whether `get` needs no wait, and then what it returns. Event loop."""
+        found = self._at_hand((_digest(key),))
+        return (False, None) if found is None else (True, found[0])
 
     def read(self, key: str) -> RememberedFailure | None:
         """Return the same as `get`. Blocking: for what is in one of the store's threads already."""
@@ -92,6 +102,16 @@ class Failures:
         """Return how many failures are believed now, by kind; those of other stamps and settings included."""
         found = await self._threads.read(self._everything)
         return dict(sorted(Counter(item.kind for _, item in found if item.until > now).items()))
+
+    def _at_hand(self, digests: Sequence[bytes]) -> list[RememberedFailure | None] | None:
+        """Return the failures under the digests, None when reading them would take a wait."""
+        parts = self._page_cache.read_parts(self._name, RECORD_BYTES, [_offset(digest) for digest in digests])
+        if parts is None:
+            return None
+        return [
+            _unpacked(part, digest) or self._private.get(digest)
+            for part, digest in zip(parts, digests, strict=True)
+        ]
 
     def _read(self, digest: bytes) -> RememberedFailure | None:
         return self._read_all((digest,))[0]

@@ -65,6 +65,22 @@ class _LockFile:
     retired: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A key that is held until `release`. waited: whether somebody held it before."""
+
+    locks: KeyLocks
+    key: str
+    waiters: _Waiters
+    file: _LockFile
+    offset: int
+    waited: bool
+
+    def release(self) -> None:
+        """Let the next holder in."""
+        self.locks.let_go(self)
+
+
 class KeyLocks:
     """Hold keys.
 
@@ -95,26 +111,47 @@ class KeyLocks:
     @contextlib.asynccontextmanager
     async def hold(self, key: str) -> AsyncIterator[bool]:
         """Exclude every other holder of `key` on this machine; yield whether somebody held it. Not re-entrant."""
+        held = await self.acquire(key)
+        try:
+            yield held.waited
+        finally:
+            held.release()
+
+    async def acquire(self, key: str) -> HeldKey:
+        """Take `key` as `hold` does; the caller releases it."""
         waiters = self._waiters.setdefault(key, _Waiters())
         waiters.count += 1
-        waits = waiters.lock.locked()
-        offset = offset_of(key)
         try:
-            async with contextlib.AsyncExitStack() as stack:
+            return await self._taken(key, waiters)
+        except BaseException:
+            self._leave(key, waiters)
+            raise
+
+    async def _taken(self, key: str, waiters: _Waiters) -> HeldKey:
+        offset = offset_of(key)
+        waited = waiters.lock.locked()
+        if waiters.count == 1 and (free := self._try(offset)) is not None:
+            # Nobody else in this process wants the key, so this does not wait, and needs no timer.
+            await waiters.lock.acquire()
+            return HeldKey(self, key, waiters, free, offset, waited=False)
+        try:
+            async with asyncio.timeout(LONGEST_HOLD_SECONDS):
+                await waiters.lock.acquire()
                 try:
-                    async with asyncio.timeout(LONGEST_HOLD_SECONDS):
-                        await stack.enter_async_context(waiters.lock)
-                        file = self._try(offset)
-                        if file is None:
-                            waits, file = True, await self._acquired(offset)
-                except TimeoutError:
-                    raise self._busy(key) from None
-                stack.callback(self._let_go, file, offset)
-                yield waits
-        finally:
-            waiters.count -= 1
-            if not waiters.count:
-                self._waiters.pop(key, None)
+                    file = self._try(offset)
+                    if file is None:
+                        waited, file = True, await self._acquired(offset)
+                except BaseException:
+                    waiters.lock.release()
+                    raise
+        except TimeoutError:
+            raise self._busy(key) from None
+        return HeldKey(self, key, waiters, file, offset, waited=waited)
+
+    def _leave(self, key: str, waiters: _Waiters) -> None:
+        waiters.count -= 1
+        if not waiters.count:
+            self._waiters.pop(key, None)
 
     @contextlib.asynccontextmanager
     async def held_if_free(self, key: str) -> AsyncIterator[bool]:
@@ -134,9 +171,7 @@ class KeyLocks:
                     if file is not None:
                         self._let_go(file, offset)
         finally:
-            waiters.count -= 1
-            if not waiters.count:
-                self._waiters.pop(key, None)
+            self._leave(key, waiters)
 
     def close(self) -> None:
         """Close the file as soon as nothing is held."""
@@ -188,6 +223,12 @@ class KeyLocks:
             return None
         file.held += 1
         return file
+
+    def let_go(self, held: HeldKey) -> None:
+        """Give a key back; `HeldKey.release` calls it."""
+        self._let_go(held.file, held.offset)
+        held.waiters.lock.release()
+        self._leave(held.key, held.waiters)
 
     def _let_go(self, file: _LockFile, offset: int) -> None:
         _unlock(file.descriptor, offset)

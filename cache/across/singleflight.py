@@ -6,7 +6,6 @@ Knows keys and coroutines, not what they make. Runs on the event loop.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import logging
 from collections.abc import Awaitable, Callable
@@ -106,14 +105,17 @@ class SingleFlight:
         work: Callable[[], Awaitable[T]],
         looked: bool,
     ) -> T:
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                waited = await stack.enter_async_context(self._locks.hold(key))
-            except OSError as error:
-                log.warning("no exclusion between processes: %s", error)
-                waited = False
-            found = await peek() if waited or not looked else None
+        try:
+            held = await self._locks.acquire(key)
+        except OSError as error:
+            log.warning("no exclusion between processes: %s", error)
+            held = None
+        try:
+            found = await peek() if not looked or (held is not None and held.waited) else None
             return found if found is not None else await work()
+        finally:
+            if held is not None:
+                held.release()
 
     def _landed(self, key: str, task: asyncio.Task[Any]) -> None:
         flight = self._flights.get(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 
-from cache.across.file_locks import KeyLocks
+from cache.across.file_locks import HeldKey, KeyLocks
 from cache.base.errors import StoreUnwritable
 
 
@@ -18,26 +18,32 @@ class Exclusion:
     def __init__(self, locks: KeyLocks) -> None:
         self._locks = locks
 
-    @contextlib.asynccontextmanager
-    async def source(self, key: str, bodies: Iterable[str] = ()) -> AsyncIterator[None]:
+    def source(self, key: str, bodies: Iterable[str] = ()) -> contextlib.AbstractAsyncContextManager[None]:
         """Exclude every other change of a source, and of `bodies` that are known beforehand."""
-        async with self.held(f"entry {key}"), self.bodies(bodies):
-            yield
+        return self.held(f"entry {key}", *_names(bodies))
 
-    @contextlib.asynccontextmanager
-    async def bodies(self, bodies: Iterable[str]) -> AsyncIterator[None]:
+    def bodies(self, bodies: Iterable[str]) -> contextlib.AbstractAsyncContextManager[None]:
         """Exclude every other commit and purge of these bodies; the source is held already."""
-        async with contextlib.AsyncExitStack() as stack:
-            for sha256 in sorted(set(bodies)):
-                await stack.enter_async_context(self.held(f"body {sha256}"))
-            yield
+        return self.held(*_names(bodies))
 
     @contextlib.asynccontextmanager
-    async def held(self, key: str) -> AsyncIterator[None]:
-        """Hold a lock by its name."""
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self._locks.hold(key))
-            except OSError as error:
-                raise StoreUnwritable(f"the store cannot be locked: {error.strerror or error}") from error
+    async def held(self, *keys: str) -> AsyncIterator[None]:
+        """Hold locks by their names, taken in this order."""
+        taken: list[HeldKey] = []
+        try:
+            for key in keys:
+                taken.append(await self._acquired(key))
             yield
+        finally:
+            for held in reversed(taken):
+                held.release()
+
+    async def _acquired(self, key: str) -> HeldKey:
+        try:
+            return await self._locks.acquire(key)
+        except OSError as error:
+            raise StoreUnwritable(f"the store cannot be locked: {error.strerror or error}") from error
+
+
+def _names(bodies: Iterable[str]) -> list[str]:
+    return [f"body {sha256}" for sha256 in sorted(set(bodies))]

@@ -14,7 +14,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -211,6 +211,22 @@ class Durable:
         if len(self._lasting) >= MAX_FOLDERS:
             self._lasting.clear()
         self._lasting.add(folder)
+
+    def ensure_folders(self, parent: Path, names: Iterable[str]) -> None:
+        """Make folders of one parent that last, as `ensure_folder` does for each; their names are fsynced together.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        with os.scandir(parent) as items:
+            present = {item.name for item in items}
+        folders = [parent / name for name in names]
+        for folder in folders:
+            if folder.name not in present:
+                self._modes.make_folder(folder)
+            self._modes.mend(folder)
+        sync_folder(parent)
+        self._lasting.update(folders)
 
     @contextlib.contextmanager
     def _written_aside(self, data: bytes) -> Iterator[tuple[int, Path]]:

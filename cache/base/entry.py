@@ -26,6 +26,7 @@ MAX_HISTORY = 256
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _SOURCE = re.compile(r"[\x21-\x7e]+\Z")
+_encoded = json.JSONEncoder(allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ class Entry:
         known["recovered"] = None if self.recovered is None else dict(self.recovered)
         # One line for each field, each written by the encoder in C: the one that indents is ten times as slow.
         # ASCII, because header values may hold bytes that are no UTF-8 (lone surrogates).
-        lines = (f'  "{name}": {json.dumps(value, allow_nan=False)}' for name, value in known.items())
+        lines = [f'  "{name}": {_encoded(value)}' for name, value in known.items()]
         return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
 
     @classmethod

@@ -61,6 +61,10 @@ class Layout:
         return self.root / "bodies"
 
     @property
+    def refs(self) -> Path:
+        return self.root / "refs"
+
+    @property
     def incoming(self) -> Path:
         return self.root / "incoming"
 

@@ -10,9 +10,11 @@ Event loop.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _OPENAT2 = 437
@@ -109,11 +111,46 @@ class PageCache:
         finally:
             os.close(descriptor)
 
+    def read_parts(self, path: bytes, size: int, offsets: Sequence[int]) -> list[bytes] | None:
+        """Return `size` bytes at each offset of a file, fewer at its end; None when reading would take a wait.
+
+        Of a file that does not exist, every part is empty.
+        """
+        descriptor = self._opened(path)
+        if descriptor < 0:
+            return [b""] * len(offsets) if self._is_missing() else None
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            return [_part(descriptor, size, offset) for offset in offsets]
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def is_absent(self, path: bytes) -> bool:
+        """Tell whether there is no file of this name; False also when finding out would take a wait."""
+        descriptor = self._opened(path)
+        if descriptor < 0:
+            return self._is_missing()
+        os.close(descriptor)
+        return False
+
     def _opened(self, path: bytes) -> int:
+        """Return a descriptor, or a negative number when there is no such file or opening it would take a wait."""
         if self._syscall is None:
             return -1
         how = self._how
         return int(self._syscall(_OPENAT2, _AT_FDCWD, path, ctypes.addressof(how), ctypes.sizeof(how)))
+
+    def _is_missing(self) -> bool:
+        """Tell whether the file that `_opened` has just failed to open does not exist."""
+        return self._syscall is not None and ctypes.get_errno() == errno.ENOENT
+
+
+def _part(descriptor: int, size: int, offset: int) -> bytes:
+    buffer = bytearray(size)
+    return bytes(buffer[: os.preadv(descriptor, (buffer,), offset, _NO_WAIT)])
 
 
 def _is_in(descriptor: int, state: FileState) -> bool:

@@ -7,6 +7,7 @@ uses a body. Refuses to know why: what a placeholder looks like is for others to
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from cache.base.entry import Entry, Former
 from cache.base.errors import SourceBlocked, StoreFull, Superseded
 from cache.base.keys import source_key
 from cache.base.layout import Layout, size_of
+from cache.base.page_cache import PageCache
 from cache.base.threads import StoreThreads
 from cache.originals.entryfiles import EntryFiles
 from cache.originals.incoming import Incoming
@@ -47,6 +49,7 @@ class History:
 
     def __init__(self, parts: StoreParts) -> None:
         self._parts = parts
+        self._page_cache = PageCache()
 
     async def set_aside(self, url: str, other: Former, incoming: Incoming, *, stamp: int) -> None:
         """Keep a body that came from a source as history: what is kept stays the present original.
@@ -168,5 +171,11 @@ class History:
         return await self._parts.threads.read(self._parts.keeper.users.find, sha256, most)
 
     async def who_set_aside(self, sha256: str, *, most: int) -> list[Entry]:
-        """Return entries whose history notes that these bytes were set aside, as `users_of` finds them."""
+        """Return entries whose history notes that these bytes were set aside, as `users_of` finds them.
+
+        A body without a list of users, which nearly every new one is, costs no job of a thread when the kernel's memory
+        says so.
+        """
+        if self._page_cache.is_absent(os.fsencode(self._parts.layout.ref(sha256))):
+            return []
         return await self._parts.threads.read(self._parts.keeper.users.who_set_aside, sha256, most)

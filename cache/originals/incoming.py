@@ -27,7 +27,7 @@ from cache.base.threads import StoreThreads
 
 log = logging.getLogger(__name__)
 
-BLOCK_BYTES = 512 * 1024
+BLOCK_BYTES = 1024 * 1024
 """What is collected before a thread hashes and writes it: changing threads costs as much as some hundred KB."""
 
 
@@ -202,6 +202,8 @@ class Incoming:
         # Asked here because it precedes every commit of this body.
         with contextlib.suppress(OSError):
             self._was_kept_before = size_of(self._layout.body(self.sha256)) is not None
+            # The kernel now knows whether there is a list: who asks for it soon needs no thread (`History`).
+            size_of(self._layout.ref(self.sha256))
         sync_descriptor(descriptor)
 
     def _take(self, block: list[bytes]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -28,14 +29,16 @@ from cache.base.errors import (
     NotKept,
     SourceBlocked,
     StoreFull,
+    StoreHangs,
     StoreUnwritable,
     Superseded,
 )
 from cache.base.keys import source_key
 from cache.base.layout import Layout, is_digest, mark_again, prepare
 from cache.base.opening import open_regular, regular_status
+from cache.base.page_cache import PageCache
 from cache.base.rights import is_readable, is_writable, unreadable, unwritable
-from cache.base.shards import shards_of
+from cache.base.shards import SHARDS, shards_of
 from cache.base.spelling import former_spelling
 from cache.base.threads import StoreThreads
 from cache.originals.articles import ArticleIndex
@@ -80,6 +83,7 @@ class OriginalFiles:
         self._usage = Usage(layout.root / "usage")
         self._room = StoreRoom(layout.root, limits, self._usage)
         self._refusal = ("", 0.0)
+        self._page_cache = PageCache()
         self.locks = KeyLocks(layout.root / "locks")
         self.generations = Generations(
             layout.root / "generations", aside=layout.incoming, make=not look, modes=layout.modes
@@ -134,6 +138,13 @@ class OriginalFiles:
     async def _begin(self, *, look: bool) -> None:
         """Do what is to be done once when the store is open."""
 
+    async def make_shards(self) -> None:
+        """Make the folders that commits write to, so that no commit has to; a disk that refuses leaves it to them."""
+        try:
+            await self._threads.write(self._make_shards)
+        except (OSError, StoreHangs) as error:
+            log.warning("the folders of the store cannot be made beforehand: %s", error)
+
     async def close(self) -> None:
         """Wait for what is being written, then release everything."""
         await self._threads.close()
@@ -183,8 +194,18 @@ class OriginalFiles:
     async def get_and_failure(
         self, url: str, failure_key: str | None
     ) -> tuple[Entry | None, RememberedFailure | None]:
-        """Return `get` of a source and what is remembered under `failure_key`, at the price of one."""
+        """Return `get` of a source and what is remembered under `failure_key`, at the price of one.
+
+        It costs no job of a thread when the kernel's memory says that there is no entry, as it does for a while after
+        the entry was looked for.
+        """
         await self._moved(url)
+        if former_spelling(url) is None and self._page_cache.is_absent(
+            os.fsencode(self._layout.entry(source_key(url)))
+        ):
+            is_at_hand, failure = self.failures.at_hand(failure_key) if failure_key else (True, None)
+            if is_at_hand:
+                return None, failure
         return await self._threads.read(self._got_with_failure, url, failure_key)
 
     def body_path(self, sha256: str) -> Path:
@@ -378,6 +399,10 @@ class OriginalFiles:
         return await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
 
     # Inside
+
+    def _make_shards(self) -> None:
+        for room in (self._layout.bodies, self._layout.refs, self._layout.entries):
+            self._durable.ensure_folders(room, SHARDS)
 
     def _entry(self, url: str) -> Entry | None:
         """Return the entry of a source; that of its former spelling where it could not be moved."""

@@ -115,8 +115,8 @@ class Scrub:
     1. Who holds the lock of the scrub does it; other processes look once a minute whether it is free.
     2. A folder's bodies are read in pieces with rests in between, its entries are looked up: is their body there?
     3. What is wrong is looked at once more: a purge or a repair may have come in between.
-    4. After each folder the state is written, so a restart goes on where it was. Folders that are not there are
-       passed over together: a pass over a new store is one listing, and the next one begins a day later.
+    4. After each folder the state is written, so a restart goes on where it was. Folders with nothing in them are
+       passed over together: a pass over a new store is one job, and the next one begins a day later.
     """
 
     def __init__(
@@ -167,9 +167,8 @@ class Scrub:
             return
         if state.done == 0:
             await self._threads.read(self._mend_rooms)
-        # Most folders of a small store are not there; one listing tells, and passes over all of them at once.
-        there = await self._threads.read(_shards, self._layout)
-        last = next((number for number in range(state.done, len(SHARDS)) if SHARDS[number] in there), -1)
+        # Most folders of a small store are empty, or not there; one job passes over all of them at once.
+        last = await self._threads.read(_first_in_use, self._layout, state.done)
         found = await self._checked(SHARDS[last], rate, on_bytes) if last >= 0 else _ShardFindings()
         # Others may have noted damage while the folder was read.
         noted = await self._threads.read(self.state)
@@ -294,16 +293,17 @@ def _after(
     )
 
 
-def _shards(layout: Layout) -> set[str]:
-    """Return the names of the folders that the rooms of the store have."""
-    found: set[str] = set()
-    for name in FOLDERS:
-        with (
-            contextlib.suppress(FileNotFoundError, NotADirectoryError),
-            os.scandir(layout.root / name) as items,
-        ):
-            found.update(item.name for item in items)
-    return found.intersection(SHARDS)
+def _first_in_use(layout: Layout, start: int) -> int:
+    """Return the number of the first shard from `start` on in which any room has something; -1 when there is none."""
+    shards = range(start, len(SHARDS))
+    return next((n for n in shards if any(_holds(layout.root / room / SHARDS[n]) for room in FOLDERS)), -1)
+
+
+def _holds(folder: Path) -> bool:
+    """Tell whether something lies in a folder."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as items:
+        return next(items, None) is not None
+    return False
 
 
 def _one_of_each(*damage: Damage) -> tuple[Damage, ...]:

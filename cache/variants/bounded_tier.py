@@ -90,6 +90,14 @@ class FoundVariant:
     file: KeptFile | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class VariantNote:
+    """A short row beside variants. revise: returns what it is to hold, given what it holds; None leaves it alone."""
+
+    key: str
+    revise: Callable[[bytes | None], bytes | None]
+
+
 class _Lane:
     """A thread with a shelf of its own.
 
@@ -257,14 +265,17 @@ class Variants:
         self.note_use(file.key)
         return True
 
-    async def put(self, key: str, body: bytes, *, tag: str) -> bool:
-        """Keep a variant; return False when it is too large or cannot be stored."""
+    async def put(self, key: str, body: bytes, *, tag: str, note: VariantNote | None = None) -> bool:
+        """Keep a variant, after `note`; return False when it is too large or cannot be stored."""
         if len(body) > self.max_bytes // LARGEST_SHARE:
             return False
-        stored = body if len(body) >= FILE_BYTES else check_of(key, body) + body
-        return bool(
-            await self._writes.use_soon(lambda cache: cache.set(key, stored, tag=tag), otherwise=False)
-        )
+
+        def stored(cache: Any) -> bool:
+            if note is not None:
+                _annotate(cache, note, tag)
+            return bool(cache.set(key, _as_stored(key, body), tag=tag))
+
+        return await self._writes.use_soon(stored, otherwise=False)
 
     async def delete(self, key: str) -> bool:
         """Forget a variant; return whether it was there."""
@@ -353,6 +364,19 @@ def _found(key: str, stored: object) -> FoundVariant | _Damaged | None:
         return _Damaged()
     body = _without_check(key, stored)
     return _Damaged() if body is None else FoundVariant(body)
+
+
+def _annotate(cache: Any, note: VariantNote, tag: str) -> None:
+    """Write a note anew where that is wanted. Blocking."""
+    found = _found(note.key, cache.get(note.key, read=True))
+    revised = note.revise(found.body if isinstance(found, FoundVariant) else None)
+    if revised is not None:
+        cache.set(note.key, _as_stored(note.key, revised), tag=tag)
+
+
+def _as_stored(key: str, body: bytes) -> bytes:
+    """Return the value of a row: a small one begins with its check, that of a larger one stands in the file's name."""
+    return body if len(body) >= FILE_BYTES else check_of(key, body) + body
 
 
 def _without_check(key: str, stored: bytes) -> bytes | None:

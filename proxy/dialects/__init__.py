@@ -157,7 +157,7 @@ class Unwrapper:
             return True
 
     def _step(self, text: str) -> tuple[str, str, OpenedWrapper] | None:
-        """Return the grammar, the host and what is inside, None when `text` is no wrapper."""
+        """Return the grammar, the host and the content of a wrapper; None when `text` is not a wrapper."""
         text = text.strip(_AROUND)
         address = SplitAddress.parse(text) or (SplitAddress.of_site(text) if self._forms else None)
         if address is None:
@@ -186,7 +186,7 @@ def _own_opener(base: SplitAddress) -> Opener:
         options: Options = {}
         for item in request.options.split(","):
             name, equals, value = item.partition("=")
-            # A preset is the place's to choose.
+            # The place of the picture chooses the preset, so a preset in the address is not taken over.
             if equals:
                 options[_LONG_NAMES.get(name, name)] = percent_decode(value)
         return OpenedWrapper(request.source.url, options)

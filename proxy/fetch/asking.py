@@ -17,6 +17,11 @@ from proxy.fetch.profiles import in_order
 from proxy.patterns import Pattern
 from proxy.source import Source
 
+MAX_ORIGINS = 1_024
+"""Origins whose profiles are remembered."""
+
+_Profile = tuple[tuple[Pattern, ...], ProfileConfig]
+
 LOOP_MARK = "imgmirror"
 """Our name in CDN-Loop (RFC 8586): a request that carries it came from one of us."""
 
@@ -45,15 +50,16 @@ class Asking:
             ("Via", f"1.1 {instance_id}"),
             ("CDN-Loop", LOOP_MARK),
         )
-        self._profiles = [
+        self._profiles: list[_Profile] = [
             (tuple(Pattern.parse(text) for text in profile.hosts), profile)
             for profile in in_order(config.profiles)
         ]
+        self._at_origin: dict[str, list[_Profile]] = {}
 
     def without_profiles(self) -> Asking:
         """Return the same for addresses that somebody else chose: a profile may hold a secret of its host."""
         plain = copy.copy(self)
-        plain._profiles = []  # noqa: SLF001 - of this class
+        plain._profiles, plain._at_origin = [], {}  # noqa: SLF001 - of this class
         return plain
 
     def headers(self, hop: Source, validators: Validators | None, *, cookies: str = "") -> CIMultiDict[str]:
@@ -70,10 +76,20 @@ class Asking:
         return headers
 
     def _profile(self, hop: Source) -> ProfileConfig | None:
-        for patterns, profile in self._profiles:
+        for patterns, profile in self._profiles_at(hop):
             if any(pattern.allows(hop) for pattern in patterns):
                 return profile
         return None
+
+    def _profiles_at(self, hop: Source) -> list[_Profile]:
+        """Return the profiles with a pattern at the origin of `hop`; most origins have none."""
+        found = self._at_origin.get(hop.origin)
+        if found is None:
+            found = [item for item in self._profiles if any(pattern.is_at(hop) for pattern in item[0])]
+            if len(self._at_origin) >= MAX_ORIGINS:
+                self._at_origin.clear()
+            self._at_origin[hop.origin] = found
+        return found
 
 
 def wire_url(hop: Source) -> URL:

@@ -1,4 +1,4 @@
-"""Addresses that stand where nothing is rewritten: in code and comments on purpose, anywhere else unknown. Pure."""
+"""Finds addresses outside all spots: in code and comments, where they stay on purpose, and in unknown places. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from proxy.rewrite.base.spot import Spot, Use, address_text
 
 _SLASHES = re.compile(r"/\\?/(?=[A-Za-z0-9])")
 _ADDRESS = re.compile(r"(?:\\?/){2}[A-Za-z0-9](?:[^\x00-\x20\"'<>()\\`]|\\/){3,2000}+")
-"""From its slashes on. JSON in a script or an attribute may spell them `\\/`."""
+"""An address from its slashes on. JSON in a script or an attribute may spell them `\\/`."""
 
 _QUOTE_ENTITY = re.compile(r"&(?:quot|apos|lt|gt|#0{0,5}3[49]|#x0{0,4}2[27]);", re.IGNORECASE)
 _LONGEST_TEXT = 300
@@ -24,13 +24,13 @@ _IMAGE_BEFORE = re.compile(r"!\[[^\]\r\n]*+\]\([ \t]*+<?\Z")
 _QUIET = "in code, a comment, a script or the text of a link"
 _UNKNOWN = "in a context that is not known; it may show the picture"
 _PUNCTUATION = ".,:;!?"
-"""Behind an address it belongs to the sentence or the key."""
+"""After an address, these belong to the sentence or the key."""
 MAX_REPORTED = 1000
 """Enough for a person; a hostile article may hold a million."""
 
 
 class Judgement(Enum):
-    """What an address outside of all spots is."""
+    """The classes of addresses outside all spots."""
 
     NOTHING = "nothing of ours to handle"
     WRAPPER = "a wrapper that may hold a picture"
@@ -44,10 +44,10 @@ _REASONS = {Judgement.OTHER: NO_PICTURE, Judgement.UNREAD: NOT_READ}
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands around the addresses of an article.
+    """The surroundings of the addresses of an article.
 
-    `handled` are the ranges of spots, in order; `quiet` show nothing; `labels` are pieces of text whose context is the
-    key, attribute or tag that holds them.
+    handled: the ranges of spots, in order. quiet: ranges that show no pictures. labels: pieces of text whose context is
+    the key, attribute or tag that holds them.
     """
 
     handled: Ranges
@@ -58,10 +58,11 @@ class Surroundings:
 def leftovers(
     text: str, around: Surroundings, *, judge: Callable[[str], Judgement], line_of: Callable[[int], int]
 ) -> list[Left]:
-    """Return the addresses of `text` that stand in no spot and may show a picture.
+    """Return the addresses of `text` that lie outside all spots and may show a picture.
 
-    Those in `quiet` ranges, those of what is no picture by its name and those with a template expression are left on
-    purpose. Of the others nobody knows what they do, so a person has to look. Direct addresses count in labelled text.
+    Addresses in `quiet` ranges, addresses not named like a picture, and addresses with a template expression are left
+    on purpose. The effect of the others is unknown, so a person has to look at them. Direct addresses are returned
+    only from labelled text.
     """
     found: list[Left] = []
     index = 0
@@ -98,7 +99,7 @@ def leftovers(
 
 
 def _addresses(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where what looks like an address stands, with its scheme when it has one, from left to right."""
+    """Yield the ranges of texts that look like an address, including their scheme if any, from left to right."""
     position = 0
     while (slashes := _SLASHES.search(text, position)) is not None:
         start = slashes.start()
@@ -114,19 +115,19 @@ def _addresses(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _image_context(text: str, position: int) -> str:
-    """Return what to call Markdown's image that stands where Markdown is not read, empty when it is none."""
+    """Return the name of a Markdown image in a place where Markdown is not read; empty for anything else."""
     is_image = _IMAGE_BEFORE.search(text, max(0, position - _LONGEST_TEXT), position)
     return "markdown image inside HTML" if is_image else ""
 
 
 class _Held:
-    """Ranges in order that do not overlap."""
+    """A set of ranges, which are in order and do not overlap."""
 
     def __init__(self, ranges: Ranges) -> None:
         self._ranges = ranges
         self._starts = [start for start, _ in ranges]
 
     def hold(self, position: int) -> bool:
-        """Tell whether one of them holds the position."""
+        """Return whether one of the ranges contains the position."""
         before = bisect_right(self._starts, position) - 1
         return before >= 0 and position < self._ranges[before][1]

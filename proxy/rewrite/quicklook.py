@@ -1,13 +1,14 @@
-"""A look at the bytes of a text, before it is read: whether anything in it can be ours to handle. Pure; linear.
+"""Decides from the bytes of a text whether it needs to be parsed at all. Pure; linear.
 
-Reading takes a hundred times as long. The look may err in one direction only: what it passes holds nothing that would
-be replaced, reported or kept in mind. So it asks for what each such address must have, its host or the mark of its
-form, in every spelling that a place may have for it; a spelling that could hide a letter of those is read.
+Parsing takes a hundred times as long. The decision may err in one direction only: a text that is skipped must contain
+nothing that would be replaced, reported or noted. So the search covers the text that each such address must contain,
+its host or the mark of its form, in every spelling that a place allows. A text with a spelling that could hide one of
+these characters is parsed.
 
-    good   [a](https://h.org/b)                    passed, unless all images are wanted
-    good   {"a": "https:\\/\\/wsrv.nl\\/?url=…"}      read: looked at without its backslashes, too
-    good   src="https://wsrv&#46;nl/?url=…"        read: a character reference that may be a letter, a digit or a dot
-    bad    https://wsrv%2Enl/?url=…                passed: no grammar decodes a host
+    good   [a](https://h.org/b)                    skipped, unless all images are wanted
+    good   {"a": "https:\\/\\/wsrv.nl\\/?url=…"}      parsed: searched without backslashes, too
+    good   src="https://wsrv&#46;nl/?url=…"        parsed: the reference may be a letter, a digit or a dot
+    bad    https://wsrv%2Enl/?url=…                skipped: no grammar decodes a host
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from proxy.rewrite.base.charset import page_encoding
 from proxy.rewrite.base.masking import is_wide
 
 _LOOKALIKES = "\u0130\u0131\u017f\u212a"
-"""Characters that are i, s and k to Python where case does not count, as it does not in hosts."""
+"""Characters that Python's case-insensitive matching equates with i, s and k. Hosts are matched without case."""
 _SPELLING = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-./:?\\_" + _LOOKALIKES)
-"""What hosts and marks are made of."""
+"""The characters of hosts and marks."""
 
 
 def _numbers(form: str) -> str:
@@ -41,7 +42,7 @@ _REFERENCE = re.compile(
     """.encode("ascii"),
     re.VERBOSE,
 )
-"""A character reference to one of these, in lower case; behind `&amp;` it is one in text that is decoded twice."""
+"""A character reference to one of these, in lower case. It may follow `&amp;` in text that is decoded twice."""
 _ESCAPE = re.compile(
     rf"\\(?:x(?:{_HEX})|u(?:0000)?(?:{_HEX_OF_FOUR})|0*+(?:{_HEX})(?![0-9a-f])|0{{2,}}(?:{_HEX}))".encode(
         "ascii"
@@ -49,7 +50,7 @@ _ESCAPE = re.compile(
 )
 """An escape of JSON, YAML or a style sheet for one of these, in lower case."""
 _CONTINUED = re.compile(rb"\\(?:\r\n|[\r\n\f])")
-"""A line of a style sheet's string that goes on in the next one."""
+"""A line continuation in a string of a style sheet."""
 _SLASHES = re.compile(rb"[/\\]{2,}")
 _AUTHORITY = re.compile(rb"//([^/?#\s]+)")
 _HOST = re.compile(rb"[a-z0-9._-]+")
@@ -58,15 +59,15 @@ _FOREIGN = re.compile(rb"[\x80-\xff\[]")
 _OUR_FORM = re.compile(rb"/(?:i|\xc4[\xb0\xb1])mage/[^/?#\s]+/(?:http|b64:)")
 _ABSOLUTE = re.compile(rb"//[^/\s]|https?:")
 _ODD_HOST = re.compile(rb"(?:https?:/*+|//)[^/?#\s%\x80-\xff]{0,255}+[%\x80-\xff]")
-"""A host that is decoded before it is one."""
+"""A host with escapes or non-ASCII bytes, which is decoded before it is used."""
 _PORT = re.compile(r":[0-9]*\Z")
 _PLAIN_HOST = re.compile(r"[a-z0-9._-]+")
 _CERTAIN = re.compile(r"[a-hjl-rt-z0-9/._-]+")
-"""Of the path of a base URL, whose case does not count either: what has one spelling."""
+"""Characters with a single spelling. The path of a base URL is compared without case, too."""
 
 
 class QuickLook:
-    """Looks at texts for one configuration: `base_url` is what articles point at, without a slash at its end."""
+    """Examines texts for one configuration. `base_url` is our own base URL, without a slash at its end."""
 
     def __init__(self, config: RewriteConfig, *, base_url: str, all_images: bool = False) -> None:
         self._all_images = all_images
@@ -82,7 +83,7 @@ class QuickLook:
             self._add(url)
 
     def sees(self, data: bytes) -> bool:
-        """Tell whether a text has to be read: it may hold something to replace, to report or to keep in mind."""
+        """Return whether a text must be parsed, because it may contain something to replace, report or note."""
         if is_wide(data):
             return True
         lower = data.lower()
@@ -95,7 +96,7 @@ class QuickLook:
         return any(self._sees(text, bare) for text, bare in _spellings(lower))
 
     def _sees(self, text: bytes, bare: bytes) -> bool:
-        """Tell whether there is a host or a mark in `text`; the path that belongs to a host may stand in `bare`."""
+        """Return whether `text` contains a mark, or a host whose path is in `bare`."""
         if self._all_images and _ABSOLUTE.search(text):
             return True
         if any(mark in text for mark in self._marks) or _OUR_FORM.search(text):
@@ -109,7 +110,7 @@ class QuickLook:
         return (_FOREIGN if self._has_foreign_host else _LOOKALIKE).search(hosts) is not None
 
     def _add(self, url: str) -> None:
-        """Look for addresses below a base URL, or behind the prefix of a wrapper."""
+        """Also search for addresses below a base URL or the prefix of a wrapper."""
         text = url.strip().lower().replace("\\", "/").partition("?")[0]
         host, _, path = (text.partition("//")[2] if "//" in text else text).partition("/")
         host = _PORT.sub("", host).strip(".")
@@ -121,8 +122,10 @@ class QuickLook:
 
 
 def _spellings(lower: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the text with every backslash as the slash it may be, and where one is an escape, without them: once as
-    paths are written, once as hosts are, behind two slashes in any spelling. Each with the text to look for paths in.
+    """Yield the possible meanings of backslashes in a text, each as (text to search for hosts, text for paths).
+
+    A backslash may stand for a slash. It may also be an escape, so yield the text without backslashes: once as it is,
+    and once with every run of slashes and backslashes reduced to the two slashes before a host.
     """
     if b"\\" not in lower:
         yield lower, lower
@@ -135,7 +138,7 @@ def _spellings(lower: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def may_name(data: bytes, hosts: Collection[str]) -> bool:
-    """Tell whether a text may hold an address at one of `hosts`, which are as sources have them."""
+    """Return whether a text may contain an address at one of `hosts`, which are spelled as in canonical sources."""
     lower = data.lower()
     if (
         page_encoding(data)
@@ -146,7 +149,7 @@ def may_name(data: bytes, hosts: Collection[str]) -> bool:
         return True
     names = [host.encode() for host in hosts]
     for text, _ in _spellings(lower):
-        # A browser drops line ends and tabs in an address.
+        # Browsers remove line ends and tabs from addresses.
         whole = text.translate(None, b"\t\r\n")
         if any(name in whole for name in names) or _ODD_HOST.search(text):
             return True
@@ -154,5 +157,5 @@ def may_name(data: bytes, hosts: Collection[str]) -> bool:
 
 
 def _is_number(host: str) -> bool:
-    # Numeric addresses have many spellings.
+    # An IP address has many spellings.
     return host.startswith("[") or host.rpartition(".")[2].isdecimal()

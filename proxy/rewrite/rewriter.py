@@ -1,7 +1,7 @@
-"""Rewriting an article: the one way from its bytes to the bytes with our addresses. Pure; CPU-bound.
+"""Rewrites an article: turns its bytes into bytes with our addresses. Pure; CPU-bound.
 
-Nothing but addresses changes: positions are byte offsets, whatever the encoding. What a place does with an
-address is decided by `frontmatter`, `markdown` and `html`; what an address wraps by `proxy.dialects`.
+Only addresses change. Positions are byte offsets in any encoding. `frontmatter`, `markdown` and `html` determine how a
+place uses an address, and `proxy.dialects` determines what an address wraps.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ _KINDS: dict[str, ArticleKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What stands where in an article.
+    """The result of reading an article.
 
-    The spots in order, the ranges that are code or comments, and the problem with its front matter, or all of it
-    (empty: none). `read_anyway`: nothing is lost by the problem. Pieces of text are labelled with what holds them.
-    `pictures` are those of its HTML and Markdown.
+    spots: in order. quiet: ranges of code and comments. problem: why the article or its front matter could not be read,
+    else empty. read_anyway: whether all addresses were read despite the problem. labels: pieces of text with the key,
+    attribute or tag that holds them. pictures: the pictures of its HTML and Markdown.
     """
 
     spots: list[Spot]
@@ -85,20 +85,20 @@ def _is_shown_by_tag(spot: Spot) -> bool:
 
 
 def kind_of(path: PathLike[str] | str) -> ArticleKind | None:
-    """Return what kind of article a file is by its name, None when it is none.
+    """Return the kind of an article by its file name, or None when it is not an article.
 
-    A `.txt` file is Markdown; whether it is an article is told by its front matter.
+    A `.txt` file is Markdown, but it is an article only if it has front matter.
     """
     return _KINDS.get(suffix_of(path))
 
 
 class Rewriter:
-    """Rewrites articles, one after the other; keeps nothing of them. Not for several threads at once.
+    """Rewrites articles one after the other, without keeping state between them. Not thread-safe.
 
-    1. Find the spots: front matter, then the text as Markdown or HTML.
-    2. Tell what each address is; one that cannot be read is left.
-    3. Decide with all of them in view: a bare address follows the wrapper that shows the same source.
-    4. Write the new addresses in the spelling of their places; one that its place cannot express is left.
+    1. Find the spots: in front matter, then in the text as Markdown or HTML. If the text cannot be read, report it.
+    2. Classify each address. An address that cannot be read stays.
+    3. Decide about all addresses together, because a bare address follows the wrapper that shows the same source.
+    4. Write the new addresses in the spelling of their places. An address that its place cannot spell stays.
     """
 
     def __init__(  # noqa: PLR0913 - what the configuration says outside its section `rewrite`
@@ -144,11 +144,11 @@ class Rewriter:
         ignored: bool = False,
         kept: Known | None = None,
     ) -> RewriteResult:
-        """Return the article with its pictures pointing at us, and what was found in it.
+        """Return the article with its pictures pointing at us, and the findings.
 
-        `shown` are sources that other articles show. `ignored`: nothing is replaced, what is found is listed. `kept` is
-        what is known of the sources that an earlier result asked for. Without it, a result that asks is the question
-        and the pictures, and nothing else.
+        `shown` has the sources that other articles show. With `ignored`, nothing is replaced and all findings are
+        listed. `kept` has the facts of the sources for which an earlier result asked. A result that asks for facts
+        without `kept` contains only `asked` and the pictures.
         """
         text = data.decode("latin-1")
         reading = self.read(data, kind=kind)
@@ -200,12 +200,12 @@ class Rewriter:
         )
 
     def addresses(self, data: bytes, *, kind: TextKind) -> list[bytes]:
-        """Return the addresses of an article as they are spelled, of all places that may be rewritten."""
+        """Return the addresses of an article at all places that may be rewritten, as spelled there."""
         spots = self.read(data, kind=kind).spots
         return [data[spot.start : spot.end] for spot in spots if spot.use is not Use.LEAVE]
 
     def read(self, data: bytes, *, kind: TextKind) -> Reading:
-        """Return what stands where in an article."""
+        """Return the places of addresses in an article."""
         reading = self._read(data, kind=kind)
         reading.labels.extend(spot for spot in reading.spots if spot.use in TEXTS)
         reading.spots[:] = [spot for spot in reading.spots if spot.use not in TEXTS]
@@ -250,7 +250,7 @@ class Rewriter:
         return reading
 
     def _judge(self, text: str) -> Judgement:
-        """Return what an address outside of all spots is."""
+        """Classify an address outside all spots."""
         if self._is_ignored(text):
             return Judgement.NOTHING
         is_picture = self._classifier.wraps_picture(text)
@@ -267,7 +267,7 @@ class Rewriter:
         return address.lower().startswith(self._ignored)
 
     def _addresses(self, text: str, spots: list[Spot], *, encoding: str) -> list[Address]:
-        """Return what the addresses of an article are."""
+        """Classify the addresses of an article."""
         found = (
             self._classifier.classify(spot, text[spot.start : spot.end], encoding=encoding) for spot in spots
         )
@@ -284,7 +284,7 @@ class Rewriter:
         )
 
     def _new_address(self, decision: Decision) -> tuple[Source, str] | None:
-        """Return the source as its place can hold it, and our address of it."""
+        """Return the source as its place can spell it, and our address for it."""
         address = decision.address
         if address.source is None:
             return None
@@ -300,7 +300,7 @@ class Rewriter:
         return native.build(self._base_url, options, source, sig=signature)
 
     def _renewed(self, address: Address, own: OwnAddress) -> str:
-        """Return an address of ours below the present base URL, with the first key's signature where there is one."""
+        """Return one of our addresses below the current base URL, signed with the first key if there are keys."""
         if self._sign and own.worker_form:
             return self._link(own.preset, own.source)
         base = self._base_url if address.kind is AddressKind.FORMER else address.text[: own.base_length]

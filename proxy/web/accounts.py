@@ -1,4 +1,4 @@
-"""What is written down about every answer: the counts for the metrics, and a line of the access log. Event loop."""
+"""Records every answer: counts for the metrics and a line of the access log. Event loop."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from proxy.web.connections.clients import client_address
 from proxy.web.connections.server import Request
 
 CLOSED_BY_CLIENT = 499
-"""Counted as nginx does when the client left before it had its answer."""
+"""The status that nginx logs when a client closes its connection before it has the answer."""
 
 
 class Accounts:
-    """Called by the server after each answer."""
+    """Counts and logs answers. The server calls it after each one."""
 
     def __init__(self, metrics: Metrics, config: Config) -> None:
         self.answers = AnswerCounts(metrics)
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
-        """Write, or do not write, the access log that a new configuration asks for."""
+        """Apply a new configuration: the form of the access log, if any, and the trusted proxies."""
         self._access = config.log.access
         self._trusted = config.server.trusted_proxies
 
@@ -40,11 +40,11 @@ class Accounts:
             self._write(request, response, seconds)
 
     def left(self, request: Request) -> None:
-        """Count a request whose client hung up before it had its answer."""
+        """Count a request whose client closed its connection before it had the answer."""
         self(request, web.StreamResponse(status=CLOSED_BY_CLIENT))
 
     def client(self, request: web.BaseRequest) -> str:
-        """Return the client's address as the logs name it."""
+        """Return the client's address for the logs, empty when it has none (a Unix socket)."""
         return str(client_address(request.remote, request.headers, self._trusted) or "")
 
     def _write(self, request: Request, response: web.StreamResponse, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Who may call the administrator's addresses: a token, or nobody but this machine."""
+"""Decides who may call the administrator's addresses: clients with the token or, without one, this machine. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ FORWARDING_PREFIXES = ("x-forwarded", "x-original-")
 def require_admin(request: web.BaseRequest, config: ServerConfig) -> None:
     """Let the request pass or raise.
 
-    Without a token the peer must be loopback, no proxy may stand in between, and the request must not come from
-    a web page: a page of anybody's, open in a browser on this machine, can reach loopback too. A proxy on this
-    machine need not add any header; a public address in `server.public_url` says that there is one.
+    With `server.admin_token`, the request must carry it. Without a token, the peer must be loopback, no proxy may stand
+    in between, and the request must not come from a web page: any page that is open in a browser on this machine can
+    reach loopback too. A proxy on this machine may add no header at all, so a public address in `server.public_url`
+    counts as a proxy.
 
     Raises:
-        Unauthorized: otherwise.
+        Unauthorized: the request may not use the administrator's addresses.
     """
     if config.admin_token:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -56,7 +57,7 @@ def _is_loopback(peer: str | None) -> bool:
 
 
 def _names_loopback(host: str) -> bool:
-    """Whether `Host` is a literal address or localhost: a name may be rebound to 127.0.0.1 by its owner."""
+    """Return whether `Host` is an IP address or localhost. The owner of any other name can rebind it to 127.0.0.1."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     name = name.strip("[]").lower()
     if name in {"", "localhost"}:

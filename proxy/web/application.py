@@ -1,4 +1,4 @@
-"""The web server around an engine, and its run on one listening socket until a signal ends it."""
+"""Puts the web server around an engine and runs it on one listening socket until a signal ends it. Event loop."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from proxy.web.targets.plans import Plans
 log = logging.getLogger(__name__)
 
 MEASURE_SECONDS = 0.25
-"""How late the figures of one worker may be when another one answers `/metrics`."""
+"""How old the figures of one worker may be when another worker answers `/metrics`."""
 
 BACKLOG = 1024
-"""Connections that may wait to be accepted."""
+"""How many connections may wait to be accepted."""
 
 _SCRUB_PAUSE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How a worker begins: its configuration, how to read it again, its place, and whom to tell.
+    """What a worker needs to start.
 
-    ready: it listens. stopping: it was told to end, and takes no new requests. connections: of all workers; None where
-    this is the only one.
+    read: reads the configuration again. ready: called when the worker listens. stopping: called when the worker was
+    told to end and takes no new requests. connections: the counts of all workers; None for a single worker.
     """
 
     config: Config
@@ -59,7 +59,7 @@ class Start:
 
 
 async def run(start: Start, listener: socket.socket) -> None:
-    """Serve on `listener` until SIGTERM or SIGINT; finish what has begun. SIGHUP reads the configuration again.
+    """Serve on `listener` until SIGTERM or SIGINT, then finish running requests. SIGHUP reloads the configuration.
 
     Raises:
         CacheError, ConfigError, OSError: the stores or the manifest cannot be read.
@@ -95,7 +95,7 @@ def _site(start: Start, runner: web.ServerRunner, listener: socket.socket, serve
 
 
 async def _measure(context: Context) -> None:
-    """Keep the figures of this process true for whichever worker is asked for them; until cancelled."""
+    """Publish the figures of this process regularly until cancelled, so that any worker can answer `/metrics`."""
     while True:
         set_process_gauges(context)
         context.accounts.answers.write()
@@ -103,7 +103,7 @@ async def _measure(context: Context) -> None:
 
 
 async def _scrub(engine: Engine) -> None:
-    """Compare what is kept with its digests, slowly, until cancelled; a fault of it is no fault of the service."""
+    """Compare kept originals with their digests, slowly, until cancelled. An error of the scrub stops no request."""
     while True:
         try:
             await engine.kept.scrub.run(
@@ -115,14 +115,14 @@ async def _scrub(engine: Engine) -> None:
 
 
 class _Signals:
-    """Takes signals from the first moment on: what comes while the worker starts is done when it has started."""
+    """Handles signals from the first moment on. A reload that is asked for during the start runs after it."""
 
     def __init__(self, *, ignore_interrupt: bool) -> None:
         self.stop = asyncio.Event()
         self._reloader: _Reloader | None = None
         self._reload_wanted = False
         loop = asyncio.get_running_loop()
-        # Ctrl-C reaches the whole group; of several workers the parent passes on SIGTERM.
+        # Ctrl-C reaches the whole process group. With several workers, the parent then sends them SIGTERM.
         loop.add_signal_handler(signal.SIGINT, (lambda: None) if ignore_interrupt else self.stop.set)
         loop.add_signal_handler(signal.SIGTERM, self.stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
@@ -130,7 +130,7 @@ class _Signals:
         release_signals()
 
     def reload_with(self, reloader: _Reloader) -> None:
-        """Begin to pass reloads on."""
+        """Pass reloads to `reloader` from now on, including one that waits."""
         self._reloader = reloader
         if self._reload_wanted:
             reloader.reload_soon()
@@ -142,7 +142,7 @@ class _Signals:
 
 
 class _Reloader:
-    """Takes the configuration that `read` returns; a bad one changes nothing. One after the other."""
+    """Applies the configuration that `read` returns. An invalid one changes nothing. Reloads run one at a time."""
 
     def __init__(self, engine: Engine, context: Context, read: Callable[[], Config]) -> None:
         self._engine = engine
@@ -152,7 +152,7 @@ class _Reloader:
         self._running: set[asyncio.Task[None]] = set()
 
     def reload_soon(self) -> None:
-        """Begin a reload; for a signal handler."""
+        """Start a reload. Callable from a signal handler."""
         task = asyncio.create_task(self._reload())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -160,7 +160,7 @@ class _Reloader:
     async def _reload(self) -> None:
         async with self._busy:
             try:
-                # A manifest of many thousand lines takes seconds to read.
+                # Reading a manifest of many thousand lines takes seconds.
                 config, policy = await asyncio.to_thread(self._fresh)
             except (ConfigError, OSError) as error:
                 log.error("the configuration was not reloaded: %s", error)

@@ -1,4 +1,4 @@
-"""What handlers need, in one typed place; `app` fills it. No state of a request lives here."""
+"""Holds the parts that handlers need. `application` fills it. It holds no state of a single request. Event loop."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Context:
     _id_prefix: str = field(default_factory=lambda: secrets.token_hex(5))
 
     def reconfigure(self, config: Config, policy: Policy, signer: Signer | None) -> None:
-        """Take a new configuration for the requests that come from now on."""
+        """Use a new configuration for requests that arrive from now on."""
         self.clients = clients_of(config.server, self.clients)
         self.accounts.reconfigure(config)
         self.streams.reconfigure(config.server)

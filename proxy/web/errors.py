@@ -1,4 +1,4 @@
-"""Errors as answers: the only place where an exception becomes a status, a header and a text."""
+"""Turns errors into answers. This is the only place where an exception becomes a status, headers and a text. Pure."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SHORT = "public, max-age=60"
 
 
 VARIES_BY = "varies by"
-"""Under this name a request holds the headers that what became an error depended on, as in `Vary`."""
+"""The key under which a request holds the `Vary` value of an answer that became an error."""
 
 
 def error_response(
     error: MirrorError, *, request_id: str, accept: str | None, varies_by: str = ""
 ) -> web.Response:
-    """Return the answer for `error`: JSON, or one line of text where JSON is not accepted."""
+    """Return the answer for `error`: JSON, or one line of text when the client does not accept JSON."""
     headers = {
         "Access-Control-Allow-Origin": "*",
         "Timing-Allow-Origin": "*",
@@ -68,17 +68,18 @@ def error_response(
 
 
 def _retry_after_seconds(error: MirrorError) -> int:
-    """Return after how many whole seconds it makes sense to ask again (RFC 9110 §10.2.3); 0 when nobody knows."""
+    """Return after how many whole seconds it makes sense to ask again (RFC 9110 §10.2.3); 0 when unknown."""
     if isinstance(error, QueueFull | RateLimited):
         return error.retry_after_seconds
-    # Origins that cannot be reached are left alone, prohibited addresses need not be: nobody may tell them apart.
+    # We pause before asking an unreachable origin again, but not for a prohibited address. Answers must not reveal
+    # which of the two it is, so neither has a Retry-After.
     if not isinstance(error, SourceError) or isinstance(error, SourceUnreachable) or error.status < 500:
         return 0
     return math.ceil(min(error.retry_after_seconds or 0.0, MAX_ASKED_SECONDS))
 
 
 def _cache_status(error: MirrorError) -> str:
-    """RFC 9211: whether an origin was asked, and what it answered; a remembered failure is a hit."""
+    """Return `Cache-Status` (RFC 9211): whether and why an origin was asked. A remembered failure is a hit."""
     parts = ["imgmirror"]
     if error.forward:
         parts.append(f"fwd={error.forward}")
@@ -94,7 +95,7 @@ def _received_status(error: MirrorError) -> int:
 
 
 def from_aiohttp(error: web.HTTPException) -> MirrorError:
-    """Return our error for one that aiohttp raised while it read the request."""
+    """Return our error for one that aiohttp raised while reading the request."""
     if isinstance(error, web.HTTPRequestEntityTooLarge):
         return RequestTooLarge()
     return Internal(detail=repr(error))

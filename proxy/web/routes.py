@@ -1,7 +1,7 @@
-"""From a raw request target to a handler, and from an error to an answer: the only translator of errors.
+"""Finds the handler of a raw request target, and turns errors into answers. Nothing else translates errors. Event loop.
 
-aiohttp's own router decodes and normalises paths (`%2F`, `%2C`, dot segments), which makes another picture of
-some. So there is none: the raw target decides.
+We do not use aiohttp's router. It decodes and normalises paths (`%2F`, `%2C`, dot segments), so that some addresses
+would name a different picture.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FIXED: dict[str, tuple[frozenset[str], Handler]] = {
 }
 _AT_EVERY_HOST = frozenset({"/healthz", "/readyz"})
 _AT_OUR_OWN = (EXPLAIN_MOUNT, MOUNT, "/static/")
-"""What a host that speaks another proxy's dialect does not answer, beside `_FIXED`."""
+"""Addresses that a host with another proxy's dialect does not answer, in addition to `_FIXED`."""
 _AT_ROOTS: dict[tuple[str, str], Handler] = {
     ("cors-anywhere", "/"): cors_help,
     ("cors-anywhere", "/iscorsneeded"): is_cors_needed,
@@ -50,11 +50,11 @@ _AT_ROOTS: dict[tuple[str, str], Handler] = {
 
 
 def raw_target(request: web.BaseRequest) -> str:
-    """Return the request target in origin-form, as it stood on the wire (RFC 9112 §3.2)."""
+    """Return the request target in origin-form, as it was on the wire (RFC 9112 §3.2)."""
     target = request.raw_path
     if target.startswith("/"):
         return target
-    # Absolute-form: scheme and authority are the client's view of us.
+    # Absolute-form: remove the scheme and the authority, by which the client knows us.
     _, mark, rest = target.partition("://")
     if not mark:
         return target
@@ -64,9 +64,9 @@ def raw_target(request: web.BaseRequest) -> str:
 
 
 def asked_host(request: web.BaseRequest) -> str | None:
-    """Return the host that was asked, as it was written: of an absolute target its own (RFC 9112 §3.2.2).
+    """Return the requested host as the client wrote it. The host of an absolute target wins (RFC 9112 §3.2.2).
 
-    `X-Forwarded-Host` does not count: a proxy in front has to pass `Host` on.
+    `X-Forwarded-Host` is ignored: a proxy in front has to pass `Host` on.
     """
     target = request.raw_path
     if target.startswith("/"):
@@ -78,7 +78,7 @@ def asked_host(request: web.BaseRequest) -> str | None:
 
 
 async def dispatch(context: Context, request: Request) -> web.StreamResponse:
-    """Answer one request, whatever happens."""
+    """Answer one request. Every error but a lost connection becomes an answer."""
     request_id = context.next_request_id()
     try:
         return await _handled(context, request, request_id)
@@ -101,7 +101,7 @@ async def _handled(context: Context, request: Request, request_id: str) -> web.S
     path, _, query = target.partition("?")
     if context.clients is not None:
         context.clients.admit(request, path, now=context.now())
-    # Most services have none: a hit does not look at its host then.
+    # Most services configure no hosts, so a hit need not look at `Host`.
     root = context.plans.root_of(asked_host(request)) if context.plans.has_hosts else ""
     if root and path not in _AT_EVERY_HOST:
         return await _at_root(context, request, target, request_id, root=root)
@@ -126,7 +126,7 @@ async def _handled(context: Context, request: Request, request_id: str) -> web.S
 async def _at_root(
     context: Context, request: Request, target: str, request_id: str, *, root: str
 ) -> web.StreamResponse:
-    """Answer at a host that speaks the dialect `root`, and nothing of our own but health."""
+    """Answer a request to a host that speaks the dialect `root`. Of our own addresses it answers only health checks."""
     path = target.partition("?")[0]
     request.route = "other"
     if path in _FIXED or path.startswith(_AT_OUR_OWN):
@@ -154,7 +154,7 @@ async def _with_method(
 
 
 def _preflight(request: web.BaseRequest) -> web.Response:
-    """Answer a CORS preflight (Fetch standard §3.2.2): pictures may be read from any site."""
+    """Answer a CORS preflight (Fetch standard §3.2.2). Every site may read pictures."""
     headers = {
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
@@ -169,7 +169,7 @@ def _preflight(request: web.BaseRequest) -> web.Response:
 
 
 def _from_store(error: CacheError) -> MirrorError:
-    """Return what a fault of the store is for a client; `/readyz` says more."""
+    """Return the client's error for an error of the store. `/readyz` says more about the cause."""
     match error:
         case FlightClosed():
             return QueueFull("This service is shutting down; try again.")
@@ -208,7 +208,7 @@ def _failed(request: Request, context: Context, error: MirrorError, request_id: 
 
 
 def _source(context: Context, request: web.BaseRequest) -> str:
-    """Return the source that a request asks for, also one that is not admitted; empty when there is none."""
+    """Return the source that a request names, even if it is not admitted; empty when it names none."""
     try:
         root = context.plans.root_of(asked_host(request))
         return context.plans.read(raw_target(request), root=root).source.url

@@ -1,6 +1,6 @@
-"""A small server on loopback for the demo: the origin of the sample article's pictures, and the page to look at.
+"""A small server on loopback for the demo. It serves the sample article and its pictures.
 
-Plays the part of somebody else's web server, so it knows nothing of the mirror. Event loop.
+It stands for a foreign web server, so it knows nothing about the mirror. Event loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class SampleFile:
-    """A file and the type that the server claims for it."""
+    """A file and the media type that the server declares for it."""
 
     body: bytes = field(repr=False)
     content_type: str
@@ -29,7 +29,7 @@ class SampleFile:
 
 
 class SampleOrigin:
-    """Serves `files` by path; counts what was asked for. `stop` refuses connections, as a dead origin does."""
+    """Serves `files` by path and counts the requests. After `stop` it refuses connections, as a dead origin does."""
 
     def __init__(self, files: Mapping[str, SampleFile]) -> None:
         self.files = dict(files)
@@ -39,14 +39,14 @@ class SampleOrigin:
 
     @property
     def base_url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """The URL on which the server listens, without a slash at the end."""
         return f"http://{HOST}:{self.port}"
 
     async def start(self) -> None:
         """Listen on a free port.
 
         Raises:
-            OSError: loopback is not there.
+            OSError: the server cannot listen on loopback.
         """
         app = web.Application()
         app.router.add_get("/{path:.*}", self._answer)

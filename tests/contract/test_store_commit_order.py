@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -215,3 +216,43 @@ async def test_first_start_makes_the_folders_of_the_store_last(
     store = await Originals.open(root)
     await store.close()
     assert synced == [root]
+
+
+@needs_proc
+async def test_folders_made_beforehand_are_made_to_last_once(
+    store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One fsync for each room, whoever made the folders; then no commit makes or fsyncs one."""
+    (tmp_path / "store" / "bodies" / "00").mkdir()
+    recording = Recording(tmp_path / "store", monkeypatch)
+    await store.make_shards()
+    assert [step for step in recording.steps if step.startswith("fsync")] == [
+        "fsync bodies",
+        "fsync refs",
+        "fsync entries",
+    ]
+    assert len([step for step in recording.steps if step.startswith("mkdir")]) == 3 * 256 - 1
+    recording.steps.clear()
+    await keep(store, URL, b"one")
+    assert not [step for step in recording.steps if step.startswith("mkdir")]
+    assert [step for step in recording.steps if step.startswith("fsync")] == [
+        "fsync incoming/file",
+        "fsync bodies/ab",
+        "fsync incoming/file",
+        "fsync entries/ab",
+    ]
+
+
+async def test_disk_that_refuses_folders_beforehand_keeps_nobody_from_opening(
+    store: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store on a full disk still serves what it has; a later commit tries again."""
+
+    def refused(*_arguments: object, **_named: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "mkdir", refused)
+        await store.make_shards()
+    await keep(store, URL, b"one")
+    assert await store.get(URL) is not None

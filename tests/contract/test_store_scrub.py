@@ -270,3 +270,21 @@ async def test_store_that_was_deleted_is_not_brought_back(store: Originals, tmp_
     assert len(steps) < 12 * 260
     left = [path.name for path in (tmp_path / "store").iterdir()] if (tmp_path / "store").exists() else []
     assert set(left) <= {"locks"}
+
+
+async def test_pass_over_folders_with_nothing_in_them_is_one_step(
+    store: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service makes all folders when it starts; those without a file are not read one by one."""
+    await store.make_shards()
+    await keep(store, "http://h/a.png", b"a" * 1000)
+    listed: set[Path] = set()
+
+    def sized_and_noted(folder: Path) -> list[tuple[str, int]]:
+        listed.add(folder)
+        return sized_files(folder)
+
+    monkeypatch.setattr("cache.upkeep.scrub.sized_files", sized_and_noted)
+    _, _, read = await one_pass(store)
+    assert read == 1000
+    assert len({folder.name for folder in listed}) <= 2

@@ -22,7 +22,7 @@ from cache.base.opening import read_regular
 from cache.base.page_cache import KeptFile
 from cache.durable_tier import Originals
 from cache.sweep import MIN_AGE_SECONDS, sweep
-from cache.variants.bounded_tier import LARGEST_SHARE, FoundVariant, Variants
+from cache.variants.bounded_tier import LARGEST_SHARE, FoundVariant, VariantNote, Variants
 from cache.variants.safe_disk import check_of
 
 BUDGET = 16 << 20
@@ -537,3 +537,24 @@ async def test_sweep_holds_the_budget_when_it_was_made_smaller(variants: Variant
     assert (await smaller.stat()).bytes <= 1 << 20
     await smaller.close()
     await originals.close()
+
+
+async def test_note_is_revised_before_its_variant_is_stored(variants: Variants) -> None:
+    """From what it held; one that is to stay as it is stays."""
+    seen: list[bytes | None] = []
+
+    def note(text: bytes | None) -> VariantNote:
+        def revise(held: bytes | None) -> bytes | None:
+            seen.append(held)
+            return text
+
+        return VariantNote("note", revise)
+
+    assert await variants.put("a", SMALL, tag="t", note=note(b"one"))
+    assert await variants.put("b", LARGE, tag="t", note=note(None))
+    assert await variants.put("c", LARGE, tag="t", note=note(b"two"))
+    assert seen == [None, b"one", b"one"]
+    assert await variants.get("note") == b"two"
+    assert await variants.get("b") == LARGE
+    await variants.evict("t")
+    assert await variants.get("note") is None

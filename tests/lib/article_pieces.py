@@ -1,4 +1,4 @@
-"""What generated articles are put together from: addresses, and pieces of markup around them."""
+"""The parts of generated articles: addresses, and pieces of markup around them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificate authorities of a test, with every field a test may want to be wrong."""
+"""Certificate authorities for tests, which can set every field wrong."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Holder:
     ) -> Holder:
         """Return a certificate of `name`, signed by this one; for a server (`is_ca` false) of that host.
 
-        aia: the addresses that it gives for its issuer's certificate. key: of its own, where it is no new one.
-        issuer_name: what it claims. days: until it ends, or since it ended. links: whether key identifiers lead
-        from it to its issuer.
+        aia: the addresses that it names for its issuer's certificate. key: its key, instead of a new one.
+        issuer_name: the issuer that it claims. days: until it expires, negative if it has expired. links: whether key
+        identifiers lead from it to its issuer.
         """
         key = key or ec.generate_private_key(ec.SECP256R1())
         issuer = _name(issuer_name) if issuer_name else self.certificate.subject
@@ -67,7 +67,7 @@ class Holder:
         return Holder(builder.sign(self.key, hashes.SHA256()), key)
 
     def serve(self, *above: Holder) -> ssl.SSLContext:
-        """Return a server's context that shows this certificate, and those `above` it."""
+        """Return a server's context that sends this certificate and those `above` it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         with tempfile.NamedTemporaryFile() as file:
@@ -80,7 +80,7 @@ class Holder:
 def root(name: str = "Root", *, issuer_name: str | None = None, links: bool = False) -> Holder:
     """Return a certificate that is signed with its own key.
 
-    issuer_name: what it claims of that. links: whether it names its own key as its issuer's.
+    issuer_name: the issuer that it claims. links: whether it names its own key as its issuer's.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_name(name), _name(issuer_name or name), key, days=30, is_ca=True)
@@ -92,7 +92,7 @@ def root(name: str = "Root", *, issuer_name: str | None = None, links: bool = Fa
 
 
 def trusting(authority: Holder) -> ssl.SSLContext:
-    """Return a new client's context with this one authority."""
+    """Return a new client context that trusts only this authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=authority.der)
     return context

@@ -1,6 +1,6 @@
-"""A real Chromium without a window, driven over its DevTools protocol: open a page, ask it something, take a picture.
+"""Drives a headless Chromium over the DevTools protocol: opens a page, evaluates expressions, takes screenshots.
 
-Forty lines instead of Playwright: its package brings a Node runtime of 40 MB for three messages.
+This replaces Playwright, whose package brings a Node runtime of 40 MB for three messages.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Page:
         self._ids = itertools.count(1)
         self.errors: list[str] = []
         self.types: dict[str, str] = {}
-        """Media types of what came, by address; noted after `Network.enable`."""
+        """Media types of the answers by address, recorded after `Network.enable`."""
 
     async def call(self, method: str, **params: Any) -> Any:
         number = next(self._ids)
@@ -50,7 +50,7 @@ class Page:
                 return message["result"]
 
     async def open(self, url: str, *, eagerly: bool = True) -> None:
-        """Load a page and wait until all of its pictures have come or failed, lazy ones too if `eagerly`."""
+        """Load a page and wait until all of its pictures have loaded or failed, with `eagerly` the lazy ones too."""
         await self.call("Page.navigate", url=url)
         await self.evaluate(
             "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))"
@@ -62,7 +62,7 @@ class Page:
         )
 
     async def evaluate(self, expression: str, *, wait: bool = True) -> Any:
-        """Return the value of an expression of the page, a promise's with `wait`."""
+        """Return the value of an expression in the page; with `wait`, that of a promise."""
         answer = await self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=wait, returnByValue=True
         )

@@ -1,6 +1,6 @@
-"""Colour arithmetic written out, so that no test asks littlecms whether littlecms is right: sRGB, CIELAB, ICC profiles.
+"""Colour arithmetic for sRGB, CIELAB and ICC profiles, independent of littlecms, which the tests check with it.
 
-Everything is relative to D50, as ICC profiles are. Colours are (red, green, blue) in 0-255, XYZ has Y = 1 for white.
+All values are relative to D50, as in ICC profiles. Colours are (red, green, blue) in 0-255, XYZ has Y = 1 for white.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PROPHOTO: Matrix = (
 
 
 def to_light(value: float) -> float:
-    """IEC 61966-2-1: the amount of light (0-1) of a number (0-1)."""
+    """Return the amount of light (0-1) that a number (0-1) stands for (IEC 61966-2-1)."""
     return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
 
 
@@ -71,7 +71,7 @@ def to_xyz(colour: Colour) -> Vector:
 
 @functools.cache
 def lab(colour: Colour) -> Vector:
-    """CIELAB of an sRGB colour."""
+    """Return an sRGB colour in CIELAB."""
     x, y, z = (
         part ** (1 / 3) if part > 216 / 24389 else (part * 24389 / 27 + 16) / 116
         for part in (value / white for value, white in zip(to_xyz(colour), D50, strict=True))
@@ -80,13 +80,13 @@ def lab(colour: Colour) -> Vector:
 
 
 def coded(colour: Colour, primaries: Matrix, encode: Callable[[float], float]) -> Colour:
-    """The numbers that mean an sRGB colour in another space."""
+    """Return the numbers for an sRGB colour in another space."""
     light = _times(_inverse(primaries), to_xyz(colour))
     return tuple(round(255 * encode(min(1.0, max(0.0, part)))) for part in light)
 
 
 def recoded(picture: Image.Image, change: Callable[[Colour], Colour], mode: str = "RGB") -> Image.Image:
-    """A picture of few colours with every one changed."""
+    """Return a picture of few colours with every colour converted."""
     pixels = [
         change(pixel) for pixel in picture.convert("RGB").get_flattened_data() if isinstance(pixel, tuple)
     ]
@@ -96,7 +96,7 @@ def recoded(picture: Image.Image, change: Callable[[Colour], Colour], mode: str 
 
 
 def difference(left: Image.Image, right: Image.Image) -> float:
-    """The mean CIE76 distance of two pictures, on white or on black, whichever is larger."""
+    """Return the mean CIE76 distance of two pictures, on white or on black, whichever is larger."""
     assert left.size == right.size, (left.size, right.size)
     return max(_mean_distance(_on(left, ground), _on(right, ground)) for ground in ("white", "black"))
 
@@ -129,7 +129,7 @@ def _xyz(*numbers: float) -> bytes:
 
 
 def power(gamma: float) -> bytes:
-    """A tone curve: light is the number to the power of `gamma`."""
+    """Return a tone curve: light is the number to the power of `gamma`."""
     return b"para\0\0\0\0\0\0\0\0" + _fixed(gamma)
 
 
@@ -171,11 +171,11 @@ INKS: dict[tuple[int, int, int], Colour] = {
     (0, 1, 1): (220, 30, 40),
     (1, 1, 1): (50, 45, 45),
 }
-"""What full cyan, magenta and yellow look like in print; naive arithmetic makes screen colours of them."""
+"""Full cyan, magenta and yellow as they look in print; naive arithmetic turns them into screen colours."""
 
 
 def ink_profile() -> bytes:
-    """A CMYK profile of INKS; full black over anything is black."""
+    """Return a CMYK profile of INKS; full black over anything is black."""
     corners = b""
     for c, m, y, k in itertools.product((0, 1), repeat=4):
         lightness, a, b = (0.0, 0.0, 0.0) if k else lab(INKS[c, m, y])
@@ -186,7 +186,7 @@ def ink_profile() -> bytes:
 
 
 def patches(colours: Sequence[Colour], size: tuple[int, int] = (96, 64)) -> Image.Image:
-    """Flat colours in three columns."""
+    """Return flat colours in three columns."""
     made = Image.new("RGB", size)
     rows = -(-len(colours) // 3)
     width, height = size[0] // 3, size[1] // rows

@@ -1,4 +1,4 @@
-"""Commands called in the test's process: their own parser, a real configuration file, no change of the log."""
+"""Runs commands in the test's process, with their own parser and a real configuration file. Does not set up the log."""
 
 from __future__ import annotations
 

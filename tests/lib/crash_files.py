@@ -1,8 +1,8 @@
-"""Every call by which a Python program changes files below a folder: seen, refused, cut short, or the last one.
+"""Watches every call by which a Python program changes files below a folder, and can refuse, shorten or end it.
 
-`Watch` takes the place of the calls in `os` and `io` in this process. A `Plot` is asked before each call what is to
-become of it; `told` hears of each one that was made, in the one order in which they happened. What SQLite does
-inside is not seen: the tier that uses it promises nothing.
+`Watch` replaces the calls in `os` and `io` in this process. It asks a `Plot` before each call what becomes of it, and
+reports each call that was made to `told`, in the order in which they happened. It does not see SQLite's own calls; the
+tier that uses SQLite promises nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Step:
     """One change of the disk.
 
     kind: create, write, sync, sync_failed, sync_folder, rename, link, delete, rmdir, mkdir, truncate. node: the
-    file's number while it lives. offset: of the first byte written; of a truncation the size.
+    file's number while it exists. offset: that of the first byte written, or the new size for a truncation.
     """
 
     kind: str
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a call: it fails with `error`, takes only `takes` bytes, or is the last one.
+    """The fate of a call: it fails with `error`, takes only `takes` bytes, or is the last one.
 
     death: `before` or `after`.
     """
@@ -75,9 +75,9 @@ Plot = Callable[[Step], Fate]
 
 
 class Watch:
-    """Stand between this process and the files below `root`, from `with` to its end.
+    """Stand between this process and the files below `root`, for the length of a `with` block.
 
-    Without `real_fsync`, fsync is only told: a disk that stays under power needs none, and rounds are many.
+    Without `real_fsync`, an fsync is only reported: a disk that stays under power needs none, and it saves time.
     """
 
     def __init__(
@@ -247,7 +247,7 @@ class Watch:
         return text if text == self._root or text.startswith(self._root + os.sep) else None
 
     def _path_of(self, descriptor: int) -> str | None:
-        # A number may have been closed and given again, so the list alone is not believed.
+        # A descriptor may have been closed and its number reused, so the list alone does not prove anything.
         try:
             now = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - as above
         except OSError:
@@ -278,7 +278,7 @@ class _Watched(io.RawIOBase):
 
 
 def at_step(number: int, fate: Fate) -> Plot:
-    """Return the plot in which the call with this number, counted from 0, has this fate."""
+    """Return the plot that gives this fate to the call with this number, counted from 0."""
     left = number
 
     def plot(_step: Step) -> Fate:
@@ -304,11 +304,11 @@ ERRORS = {
     "link": (errno.EIO, errno.EROFS),
     "delete": (errno.EIO, errno.EROFS),
 }
-"""What disks answer to which call."""
+"""The errors that disks return, by kind of call."""
 
 
 def faulty(rng: random.Random, share: float, *, kinds: frozenset[str] = frozenset(ERRORS)) -> Plot:
-    """Return the plot in which this share of calls fails, and some writes take less than they were given."""
+    """Return the plot that fails this share of calls and lets some writes take less than they were given."""
 
     def plot(step: Step) -> Fate:
         if step.kind not in kinds or rng.random() >= share:

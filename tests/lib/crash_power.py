@@ -1,13 +1,13 @@
-"""Power cuts: which folders a disk may show after the power went, computed from the recorded changes.
+"""Power cuts: computes from the recorded changes which folders a disk may show after the power failed.
 
-The disk is one on which fsync holds what it promises, and nothing else is promised (ext4, XFS and btrfs do more):
+The model is a disk that keeps the promise of fsync and no other (ext4, XFS and btrfs promise more):
 
-    bytes of a file         as at its last fsync; what was written since is there, partly, as zeros, or not at all
-    names of a folder       as at its last fsync; of what happened to one name since, any beginning may have happened,
+    bytes of a file         as at its last fsync; later writes are there fully, partly, as zeros, or not at all
+    names of a folder       as at its last fsync; of the later changes of one name, the first few may have happened,
                             whatever happened to other names and in other folders
     a rename                is never seen as "gone from the old place and not at the new one"
-    a folder                is there when its name is; what was fsynced in it goes with it when its name does not last
-    a new name              may be there without the bytes of its file, unless those were fsynced
+    a folder                exists if its name does; fsynced contents are lost with it if its name is lost
+    a new name              may exist without the bytes of its file, unless those were fsynced
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from crash_files import Step
 
 @dataclass(slots=True, eq=False)
 class File:
-    """`synced` is what the last fsync made sure of, `versions` what the file was like since, oldest first.
+    """A file. `synced`: its bytes at the last fsync. `versions`: its later states, oldest first.
 
-    After an fsync that failed the next one may succeed and lie: `lost` says that nothing is sure any more.
+    After a failed fsync the next one may succeed and lie. `lost` says that no byte is certain any more.
     """
 
     synced: bytes = b""
@@ -54,7 +54,7 @@ class File:
 
 @dataclass(slots=True, eq=False)
 class Change:
-    """A name came to stand for `node` (None: for nothing). `after`: the half of a rename that is never seen later."""
+    """A name now means `node` (None: nothing). `after`: the new name in a rename, which is seen first."""
 
     node: File | Folder | None
     after: tuple[Folder, str, Change] | None = None
@@ -62,7 +62,7 @@ class Change:
 
 @dataclass(slots=True, eq=False)
 class Folder:
-    """`synced` is what the last fsync made sure of, `changes` what happened to each name since."""
+    """A folder. `synced`: its names at the last fsync. `changes`: what happened to each name since."""
 
     synced: dict[str, File | Folder] = field(default_factory=dict)
     changes: dict[str, list[Change]] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Folder:
 
 
 class Disk:
-    """The disk below a folder that was empty and lasting when the recording began."""
+    """The disk below a folder that was empty and durable when the recording began."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -98,7 +98,7 @@ class Disk:
         self._files: dict[int, File] = {}
 
     def take(self, step: Step) -> None:
-        """Go on by one step."""
+        """Apply one step."""
         match step.kind:
             case "create":
                 self._files[step.node] = File()
@@ -123,7 +123,7 @@ class Disk:
                 self._rename(step)
 
     def show(self, target: Path, choice: Choice) -> None:
-        """Write one folder that may be found after a power cut now."""
+        """Write one folder that a power cut at this moment may leave."""
         chosen: dict[tuple[int, str], int] = {}
         self._choose(self._top, choice, chosen)
         self._write(self._top, target, choice, chosen)
@@ -165,7 +165,7 @@ class Disk:
     def _seen(self, folder: Folder, name: str, chosen: dict[tuple[int, str], int]) -> File | Folder | None:
         changes = folder.changes.get(name, [])
         count = chosen[id(folder), name]
-        # A name that a rename took away is there until the new one is.
+        # The old name of a rename stays until the new one exists.
         while count and (after := changes[count - 1].after) and not self._came(after, chosen):
             count -= 1
         return changes[count - 1].node if count else folder.synced.get(name)
@@ -202,7 +202,7 @@ class Disk:
 
 
 class Choice:
-    """What lasts of what nobody made sure of: nothing, all, names without bytes, bytes without names, or a draw."""
+    """Which changes without an fsync last: none, all, names without bytes, bytes without names, or a random choice."""
 
     def __init__(self, kind: str, rng: random.Random) -> None:
         self._kind = kind
@@ -210,7 +210,7 @@ class Choice:
         self._drawn: dict[File, bytes] = {}
 
     def names(self, count: int) -> int:
-        """Return how many of `count` changes of a name lasted."""
+        """Return how many of the `count` changes of a name lasted."""
         match self._kind:
             case "nothing" | "bytes only":
                 return 0
@@ -219,13 +219,13 @@ class Choice:
         return self._rng.choice((0, count, self._rng.randint(0, count)))
 
     def bytes(self, file: File) -> builtins.bytes:
-        """Return what is read of a file."""
+        """Return the bytes that a reader finds in a file."""
         match self._kind:
             case "nothing" | "names only":
                 return file.synced
             case "all" | "bytes only":
                 return file.content
-        # A file with two names shows the same under both.
+        # A file with two names has the same bytes under both.
         return self._drawn.setdefault(file, self._draw(file))
 
     def _draw(self, file: File) -> builtins.bytes:

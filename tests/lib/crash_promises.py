@@ -1,4 +1,4 @@
-"""What was promised of a store, and whether a folder keeps it: read by the store's code, and as plain files beside."""
+"""Records what a store promised, and checks a folder against it: with the store's code, and as plain files."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from cache.base.keys import source_key
 from cache.durable_tier import Originals
 
 NOTES = frozenset({"orphan"})
-"""What a crash may leave: it costs room, and `store purge --orphans` takes it."""
+"""What a crash may leave. It takes space, and `store purge --orphans` deletes it."""
 
 
 @dataclass(slots=True)
 class Promises:
     """The states that each source may be in.
 
-    1. A job that begins: its source may be found as it was, or in any state that the job goes through.
-    2. The job is done: its source is in the last of them.
-    3. It was refused: as in 1, since a disk may fail after the fact.
-    `stray`: bodies that jobs without a good end had in hand; only these may lie around without a name.
+    1. When a job begins, its source may be in its previous state, or in any state that the job goes through.
+    2. When the job is done, its source is in the last of these states.
+    3. When the job was refused, the states of 1 remain possible, because a disk may fail after the fact.
+    `stray`: bodies that failed jobs handled. Only these may exist without a name.
     """
 
     allowed: dict[str, frozenset[State]] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Promises:
     jobs_done: int = 0
 
     def hear(self, events: Iterable[Any], *, faults: bool = False) -> None:
-        """Take what a process told. With `faults` the disk may have refused any job."""
+        """Take the report of a process. With `faults`, the disk may have refused any job."""
         for event in events:
             match event:
                 case Job():
@@ -51,17 +51,17 @@ class Promises:
                     self.problems.append(f"a process died of {error}")
 
     def after_crash(self) -> None:
-        """Nothing runs any more; what was running may be found half done."""
+        """Note that no job runs any more; jobs that were running may be half done."""
         self.stray |= self.in_hand()
         self.running.clear()
 
     def resolve(self, found: Found) -> None:
-        """Take what was found as what is promised from here on."""
+        """Take the states found as those promised from now on."""
         self.allowed = {url: frozenset({state}) for url, state in found.states.items()}
         self.stray &= found.nameless
 
     def in_hand(self) -> set[int]:
-        """Return the bodies that running jobs may have put somewhere or not deleted yet."""
+        """Return the bodies that running jobs may have written, or not deleted yet."""
         found = {job.body for job, _ in self.running.values()}
         for job, before in self.running.values():
             found.update(*(state.bodies for state in before | self.states(job.url)))
@@ -85,7 +85,7 @@ class Promises:
             self.stray |= in_hand
             return
         if outcome:
-            # Without a fault, only what finds its source in a state that forbids it is refused.
+            # Without a fault, a job is refused only when the state of its source forbids it.
             ends = {state: steps for state, steps in ends.items() if not steps}
             if not ends:
                 self.problems.append(f"{job} was refused without a fault: {outcome}")
@@ -94,7 +94,7 @@ class Promises:
 
 @dataclass(slots=True)
 class Found:
-    """What a folder holds, and what is wrong with it."""
+    """The contents of a folder, and its faults."""
 
     states: dict[str, State] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
@@ -102,10 +102,11 @@ class Found:
 
 
 def inspect(root: Path, urls: Iterable[str]) -> Found:
-    """Open a store as a fresh process does and read what it keeps of the sources; everything else must be sound.
+    """Open a store as a new process does, read what it keeps of the sources, and check everything else.
 
-    1. `store verify` finds nothing wrong. 2. Each entry, body and list of users is read once more without the store.
-    3. The running count is right after counting.
+    1. `store verify` must find nothing wrong.
+    2. Each entry, body and list of users is read once more without the store's code.
+    3. The running count must be right after counting.
     """
     logging.disable(logging.ERROR)
     return asyncio.run(_inspect(root, list(urls)))
@@ -147,7 +148,7 @@ async def _state(store: Originals, url: str, found: Found) -> State:
 
 
 def _plain_faults(root: Path) -> list[str]:
-    """Compare entries, bodies and lists of users as an archivist would, without the program."""
+    """Compare entries, bodies and lists of users without the program, as an archivist would."""
     wrong = []
     users: dict[str, set[str]] = {}
     for path in root.glob("entries/??/*.json"):
@@ -168,7 +169,7 @@ def _plain_faults(root: Path) -> list[str]:
 
 
 def _listed(folder: Path, digest: str, prefix: str = "") -> set[str] | None:
-    """Return the keys that a list of users names with its parts; None when it does not say that it names all."""
+    """Return the keys that a list of users and its parts name; None when the list does not claim to be complete."""
     path = folder / f"{digest}.users" / prefix if prefix else folder / digest
     try:
         lines = path.read_text("ascii", "replace").split("\n")
@@ -197,7 +198,7 @@ def _counted(root: Path) -> tuple[int, int, int]:
 
 
 def broken_promises(promises: Promises, found: Found) -> list[str]:
-    """Return what was found that may not be."""
+    """Return the states that were found and are not permitted."""
     wrong = [*promises.problems, *found.wrong]
     for url, state in found.states.items():
         if state not in promises.states(url):

@@ -1,7 +1,7 @@
-"""Work on a store whose end may come at any call: operations by name, what each promises, and who does them.
+"""Work on a store in a process that may be killed at any call: operations by name, and what each promises.
 
-A new operation is one entry of `OPERATIONS`: how it is done with the store's own code, and through which states
-of its source it goes. The process says what it begins and, when the store has returned, what it has done.
+A new operation is one entry of `OPERATIONS`. It says how the operation is done with the store's own code, and through
+which states its source goes. The process reports each operation when it begins it and after the store has returned.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from cache.sweep import sweep
 from cache.variants.bounded_tier import Variants
 
 BODIES = 12
-"""So few that sources share them all the time."""
+"""Few, so that sources share them all the time."""
 
 SOURCES = 5
-"""Of each lane."""
+"""Sources of each lane."""
 
 SPLIT_AT = 1
-"""Keys in one file of a list of users: so few that lists are split all the time."""
+"""Keys in one file of a list of users: few, so that lists are split all the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is promised of one source: its present body and its history by number, when it was confirmed, whether it is
-    blocked, and which date its article has."""
+    """The promised state of one source: its present body and its history by number, when it was confirmed, whether it
+    is blocked, and the date of its article."""
 
     body: int | None = None
     history: frozenset[int] = frozenset()
@@ -57,7 +57,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One operation on one source; `body` and `moment` are what it brings along."""
+    """One operation on one source, with its `body` and `moment`."""
 
     number: int
     name: str
@@ -68,7 +68,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """How it is done, and the states it goes through after the one it found; the last is promised when it returns."""
+    """How an operation is done, and the states that follow the one it found. It promises the last when it returns."""
 
     do: Callable[[Originals, Job], Awaitable[object]]
     states: Callable[[State, Job], Iterable[State]]
@@ -243,11 +243,11 @@ OPERATIONS: dict[str, Operation] = {
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What one process is to do: `jobs` in each of `lanes` that go on beside each other.
+    """The task of one process: `jobs` in each of several concurrent `lanes`.
 
-    top: the folder around the store that is watched. first: the number of its first job; numbers and moments never
-    come again. sources: a host that no other process has. plan: the jobs, instead of random ones: name, number of
-    the source in the first lane, body. armed_at: the job from which on the plot is asked.
+    top: the watched folder around the store. first: the number of the first job; numbers and moments are never used
+    twice. sources: a host that no other process has. plan: jobs to do instead of random ones, each with its name, the
+    number of its source in the first lane, and its body. armed_at: the job from which the plot is asked.
     """
 
     root: Path
@@ -271,7 +271,7 @@ def _urls(shift: Shift, lane: int) -> list[str]:
 
 
 def work(shift: Shift, plot: Plot, tell: Callable[[object], None], *, steps: bool = False) -> None:
-    """Do a shift under a plot, telling what is begun and done, and every step of the disk when asked to."""
+    """Do a shift under a plot; report what is begun and done, and every step of the disk if asked to."""
     logging.disable(logging.ERROR)
     refs.MAX_KEYS = SPLIT_AT
     armed = not shift.armed_at
@@ -319,28 +319,28 @@ def _jobs(shift: Shift, lane: int) -> Iterator[Job]:
 
 
 def pass_all(_step: Step) -> Any:
-    """The plot of an uneventful day."""
+    """The plot in which nothing fails."""
     return PASS
 
 
 def run_in_child(target: Callable[[Callable[[object], None]], object]) -> tuple[list[Any], int]:
-    """Run `target` in a forked process; return what it told, as far as it came, and how the process ended.
+    """Run `target` in a forked process; return its reports up to its end, and how the process ended.
 
-    A fork, because a new interpreter would take longer than the whole round.
+    It forks, because a new interpreter would take longer than the whole round.
     """
     return gather([begin_in_child(target)])[0]
 
 
 @dataclass(slots=True)
 class Child:
-    """A forked process and the pipe it tells us things through."""
+    """A forked process and the pipe through which it reports."""
 
     pid: int
     pipe: Connection
 
 
 def begin_in_child(target: Callable[[Callable[[object], None]], object]) -> Child:
-    """Begin `target` in a forked process."""
+    """Start `target` in a forked process."""
     ours, theirs = Pipe(duplex=False)
     pid = os.fork()
     if pid:
@@ -368,7 +368,7 @@ def _in_turns(send: Callable[[object], None]) -> Callable[[object], None]:
 
 
 def gather(children: list[Child]) -> list[tuple[list[Any], int]]:
-    """Read what children tell until each has ended."""
+    """Read the reports of children until each has ended."""
     heard: dict[int, list[Any]] = {child.pid: [] for child in children}
     talking = {child.pipe: child.pid for child in children}
     while talking:

@@ -1,4 +1,4 @@
-"""Files with damage, and what a reader must see of them: the picture all the same, or an error.
+"""Damaged files, and what a reader must make of them: the picture, or an error.
 
 `HARMLESS` holds (format, damaged file, good file) by name: both show the same picture. `FATAL` holds (format, file):
 part of the picture has no data.
@@ -36,7 +36,7 @@ def _idat(rows: bytes) -> bytes:
 
 
 def _wrong(one: bytes) -> bytes:
-    """A chunk with a checksum that is not its own."""
+    """Return a chunk with a wrong checksum."""
     return one[:-4] + b"\1\2\3\4"
 
 
@@ -62,7 +62,7 @@ def _long_texts() -> bytes:
 
 
 def _unfinished() -> bytes:
-    """A stream of deflate that holds every row and lacks its end."""
+    """Return a deflate stream that holds every row and lacks its end."""
     packer = zlib.compressobj()
     return packer.compress(_ROWS) + packer.flush(zlib.Z_SYNC_FLUSH)
 
@@ -189,7 +189,7 @@ def cursor(icon: bytes, hot_spot: tuple[int, int] = (5, 7)) -> bytes:
 
 
 def two_tone_cursor() -> bytes:
-    """A cursor of one bit: the left half white, the right half transparent, as its mask says."""
+    """Return a one-bit cursor whose mask makes the left half white and the right half transparent."""
     head = struct.pack("<IiiHHIIiiII", 40, 32, 64, 1, 1, 0, 256, 0, 0, 2, 0) + b"\0\0\0\0\xff\xff\xff\0"
     body = head + b"\xff\xff\0\0" * 32 + b"\0\0\xff\xff" * 32
     return struct.pack("<HHHBBBBHHII", 0, 2, 1, 32, 32, 2, 0, 3, 4, len(body), 22) + body
@@ -220,7 +220,7 @@ _ADAM7 = (
 
 
 def interlaced(passes: float) -> bytes:
-    """The photo as an interlaced PNG of so many passes, all of which would be seven."""
+    """Return the photo as an interlaced PNG with so many of its seven passes."""
     data = [_rows(_every(left, top, across, down)) for left, top, across, down in _ADAM7]
     whole = int(passes)
     part = data[whole][: int(len(data[whole]) * (passes - whole))] if whole < 7 else b""
@@ -242,7 +242,7 @@ _PROGRESSIVE = saved(_PHOTO, "JPEG", quality=90, progressive=True)
 
 
 def scans(count: float, *, ended: bool) -> bytes:
-    """The photo as a progressive JPEG of so many scans, with or without EOI behind them."""
+    """Return the photo as a progressive JPEG with so many scans, with or without EOI behind them."""
     starts = [at for at in range(len(_PROGRESSIVE) - 1) if _PROGRESSIVE[at : at + 2] == b"\xff\xda"]
     starts.append(len(_PROGRESSIVE) - 2)
     whole = int(count)

@@ -1,4 +1,4 @@
-"""Exporting single documents in tests: one set of rules, and made-up files for every want."""
+"""Exports single documents in tests, with one set of rules and invented files for every picture."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def exporter(
 
 
 def shown(want: Want) -> ExportedFiles:
-    """Return files in three formats, in two widths where a place takes several; named by source and format."""
+    """Return files in three formats, in two widths where a place takes several, named by source and format."""
     stem = want.source.url.rpartition("/")[2].partition(".")[0]
 
     def files(name: str, extension: str) -> tuple[Candidate, ...]:
@@ -53,7 +53,7 @@ def export(
     files: Collection[str] = FILES,
     config: RewriteConfig = _DEFAULT,
 ) -> Exported:
-    """Export a document with made-up files; the sources in `dead` have none."""
+    """Export a document with invented files; the sources in `dead` have none."""
     data = document.encode() if isinstance(document, str) else document
     this, kind = exporter(files, site_url=site_url, config=config), kind_of(path) or "other"
     wants = [want for _, want in this.export(data, path, {}, kind=kind).wants]

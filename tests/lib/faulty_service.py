@@ -1,8 +1,8 @@
 """`imgmirror` on a disk that fails when a file beside the store says so: `faulty_service.py ORDERS ROOT serve …`.
 
-ORDERS holds JSON: {"share": 0.3, "kinds": ["sync", …]}; an empty or missing file means a disk that works.
-Besides, no entry is finished while somebody holds the file ORDERS.gate, and no fsync while somebody holds ORDERS.syncs.
-`FAULTY_HUNG_SECONDS` says from when on the service takes a disk for one that hangs.
+ORDERS holds JSON: {"share": 0.3, "kinds": ["sync", …]}. An empty or missing file means a disk that works. No entry is
+finished while another process locks the file ORDERS.gate, and no fsync while it locks ORDERS.syncs.
+`FAULTY_HUNG_SECONDS` sets the time after which the service considers a disk hung.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from proxy.cli import main
 
 
 class Ordered:
-    """A plot that reads its orders whenever they have changed."""
+    """A plot that reads its orders again whenever they have changed."""
 
     def __init__(self, orders: Path) -> None:
         self._orders = orders
@@ -49,7 +49,7 @@ class Ordered:
 
 
 def give_orders(orders: Path, *, kinds: tuple[str, ...] = (), share: float = 1.0) -> None:
-    """Have the disk of a running service fail from now on; without `kinds`, work again."""
+    """Make the disk of a running service fail from now on; without `kinds`, make it work again."""
     aside = orders.with_suffix(".new")
     aside.write_text(json.dumps({"kinds": kinds, "share": share}) if kinds else "")
     os.replace(aside, orders)  # noqa: PTH105 - as a whole
@@ -57,7 +57,7 @@ def give_orders(orders: Path, *, kinds: tuple[str, ...] = (), share: float = 1.0
 
 @contextlib.contextmanager
 def held_entries(orders: Path) -> Iterator[None]:
-    """Have the disk of a running service finish no entry until the block is left."""
+    """Keep the disk of a running service from finishing an entry until the block is left."""
     with orders.with_suffix(".gate").open("w") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         yield
@@ -65,7 +65,7 @@ def held_entries(orders: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_syncs(orders: Path) -> Iterator[None]:
-    """Have no fsync of a running service end until the block is left."""
+    """Keep every fsync of a running service from returning until the block is left."""
     with orders.with_suffix(".syncs").open("w") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         yield

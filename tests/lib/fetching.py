@@ -1,4 +1,4 @@
-"""What tests of fetching share: a sink in memory, and a fetcher that may reach loopback."""
+"""Helpers for tests of fetching: a sink in memory, and a fetcher that may reach loopback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOPBACK = ("127.0.0.0/8",)
 
 
 class MemorySink:
-    """Keeps what is written; `on_write` may look at it, or raise."""
+    """Keeps the written bytes; `on_write` may inspect them, or raise."""
 
     def __init__(self, on_write: Callable[[bytes], None] | None = None) -> None:
         self.chunks: list[bytes] = []
@@ -29,12 +29,12 @@ class MemorySink:
 
     @property
     def body(self) -> bytes:
-        """Everything that was written."""
+        """All written bytes."""
         return b"".join(self.chunks)
 
 
 def fetch_config(**keys: Any) -> FetchConfig:
-    """Return a configuration that admits loopback, with `keys` as they stand in a file."""
+    """Return a configuration that admits loopback, with `keys` as a file would set them."""
     return FetchConfig.model_validate({"allow_networks": LOOPBACK, **keys})
 
 

@@ -1,4 +1,4 @@
-"""Real site generators for tests: their pinned npm packages, their programs, and small sites of the sample article."""
+"""Real site generators for tests: pinned npm packages, programs, and small sites with the sample article."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ WORKER = "https://cors.zfour.workers.dev/?"
 SAMPLE_HOST = "http://mp.ofweek.com"
 
 SERVICE = {"server": {"public_url": PUBLIC, "admin_token": TOKEN}}
-"""What a service needs that a generator asks: pages point at its public address, and it is asked with a token."""
+"""Settings of a service that generators use: pages point at its public address, and requests carry a token."""
 
 
 def require(*programs: str) -> None:
-    """Skip the test when a program is absent; in CI that is a failure."""
+    """Skip the test when a program is absent; in CI, fail it."""
     missing = [program for program in programs if not shutil.which(program)]
     if missing and "CI" in os.environ:
         pytest.fail(f"{', '.join(missing)} must be installed in CI")
@@ -37,10 +37,10 @@ def require(*programs: str) -> None:
 
 
 def npm_packages(name: str) -> Path:
-    """Return the folder with `node_modules` of a pinned set; `npm ci` compares what comes with the lock's SHA-512."""
+    """Return the folder with `node_modules` of a pinned set; `npm ci` compares each package with the lock's SHA-512."""
     require("node", "npm")
     INSTALLED.mkdir(parents=True, exist_ok=True)
-    # Processes that run tests side by side want the same packages.
+    # Test processes run in parallel and need the same packages.
     with (INSTALLED / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return _installed(PINNED / name, INSTALLED / name)
@@ -62,7 +62,7 @@ def _installed(pinned: Path, folder: Path) -> Path:
 def run(
     *command: str | Path, cwd: Path, environment: Mapping[str, str] | None = None, code: int | None = 0
 ) -> str:
-    """Run a program; return what it printed on both of its streams. `code` is the expected exit code, None for any."""
+    """Run a program; return its output on both streams. `code` is the expected exit code, None for any."""
     done = subprocess.run(
         list(map(str, command)),
         cwd=cwd,
@@ -79,7 +79,7 @@ def run(
 
 
 def article(*, dated: str = "") -> str:
-    """Return the sample article as a generator reads it: without the blank line before its front matter.
+    """Return the sample article without the blank line before its front matter, as generators need it.
 
     `dated` replaces its date, which only Hexo and Jekyll can read.
     """
@@ -88,7 +88,7 @@ def article(*, dated: str = "") -> str:
 
 
 def wrapped_sources(text: str) -> list[str]:
-    """Return the sources that a text shows through the sample's worker, in order, repeated ones too."""
+    """Return the sources that a text shows through the sample's worker, in order and with repetitions."""
     return re.findall(re.escape(WORKER) + r"([^\s'\"<>)|,]+)", text)
 
 

@@ -1,4 +1,4 @@
-"""The hard set: pictures of every kind that engines get wrong, made on the spot, with what they must look like.
+"""The hard set: generated pictures of every kind that engines get wrong, with their expected appearance.
 
 docs/pictures.md lists them; `table` makes its rows.
 """
@@ -35,14 +35,14 @@ from pictures import BLUE, GREEN, RED, WHITE, chunk, saved
 from PIL import Image, ImageChops
 
 EXACT = 1.0
-"""Mean CIE76 distance left for rounding, where nothing lossy lies between."""
+"""Mean CIE76 distance allowed for rounding where no step is lossy."""
 
 Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Hard:
-    """One file and what it shows. frames: upright, in sRGB. within: the mean CIE76 distance that is allowed."""
+    """One file and the picture in it. frames: upright, in sRGB. within: the permitted mean CIE76 distance."""
 
     format: str
     body: bytes
@@ -57,7 +57,7 @@ class Hard:
 
     @property
     def mode(self) -> str:
-        """RGBA where something is transparent in any frame, else RGB (a grey picture may be L)."""
+        """RGBA if any frame has a transparent pixel, else RGB (a grey picture may be L)."""
         return "RGBA" if any(frame.mode == "RGBA" for frame in self.frames) else "RGB"
 
 
@@ -137,7 +137,7 @@ def _ycck(ink: Image.Image, **options: bytes) -> bytes:
     """T.872 §6.5.3: cyan, magenta and yellow as YCbCr, Adobe's mark saying 2. Pillow writes CMYK and says 0."""
     cyan, magenta, yellow, black = ink.split()
     luma = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
-    # Pillow inverts all four while it writes; the first three are meant to be as they are.
+    # Pillow inverts all four channels while it writes; the first three must stay as they are.
     turned = [band.point(lambda value: 255 - value) for band in luma]
     body = saved(Image.merge("CMYK", (*turned, black)), "JPEG", quality=98, **options)
     at = body.index(b"Adobe") + 11
@@ -215,7 +215,7 @@ def _seen_through() -> Iterator[tuple[str, Hard]]:
 
 
 def _associated(picture: Image.Image) -> bytes:
-    """Return a TIFF whose grey values are multiplied by alpha (TIFF 6.0, ExtraSamples 1), which Pillow cannot write."""
+    """Return a TIFF with grey values multiplied by alpha (TIFF 6.0, ExtraSamples 1), which Pillow cannot write."""
     grey, alpha = picture.split()
     body = saved(Image.merge("LA", (ImageChops.multiply(grey, alpha), alpha)), "TIFF")
     unassociated = struct.pack("<HHIH", 338, 3, 1, 2)
@@ -257,7 +257,7 @@ def _several() -> Iterator[tuple[str, Hard]]:
     shown, other = patches(COLOURS), Image.new("RGB", (96, 64), GREEN)
     body = saved(shown, "MPO", save_all=True, append_images=[other], **_LOSSLESS["JPEG"])
     yield "MPO (the first picture)", _still("jpeg", body, shown, within=JUST_NOTICEABLE)
-    # Copies, because Pillow leaves the settings of one writer on a picture for the next.
+    # Copies, because Pillow leaves one writer's settings on a picture, and the next writer uses them.
     body = saved(shown.copy(), "TIFF", save_all=True, append_images=[other.copy()])
     yield "TIFF of several pages (the first)", _still("tiff", body, shown)
     square = shown.resize((64, 64), Image.Resampling.NEAREST)
@@ -272,7 +272,7 @@ def _several() -> Iterator[tuple[str, Hard]]:
 
 
 def _ico(entries: Sequence[tuple[Image.Image, int]]) -> bytes:
-    """An icon of PNG pictures, with the bits per pixel that its directory claims."""
+    """Return an icon of PNG pictures; its directory claims these bits per pixel."""
     head, data, at = struct.pack("<HHH", 0, 1, len(entries)), b"", 6 + 16 * len(entries)
     for picture, bits in entries:
         body = saved(picture, "PNG")
@@ -286,7 +286,7 @@ def _ico(entries: Sequence[tuple[Image.Image, int]]) -> bytes:
 
 @dataclass(frozen=True)
 class _Draw:
-    """One frame as a file holds it. colour: number in _PALETTE. disposal: as in GIF89a §23.c.iv."""
+    """One frame as stored in a file. colour: number in _PALETTE. disposal: as in GIF89a §23.c.iv."""
 
     box: Box
     colour: int
@@ -305,7 +305,7 @@ _STORY = (
 
 
 def _shown(story: Sequence[_Draw]) -> tuple[Image.Image, ...]:
-    """The frames as they are seen, by the rules that browsers follow."""
+    """Return the frames as browsers show them."""
     screen, frames = Image.new("RGBA", _SCREEN, (0, 0, 0, 0)), []
     for draw in story:
         before = screen.copy()
@@ -327,7 +327,7 @@ def _moving() -> Iterator[tuple[str, Hard]]:
     yield "APNG (all disposals)", Hard("png", _apng(_STORY, plays=3), shown, EXACT, delays, 3)
     body = _apng(_STORY, plays=0, still=True)
     yield "APNG with a picture for old readers", Hard("png", body, shown, EXACT, delays, 0)
-    # WebP knows no "previous": green stays.
+    # WebP has no disposal "previous", so green stays.
     story = (*_STORY[:2], replace(_STORY[2], disposal=1), _STORY[3])
     body = _animated_webp(story, plays=3)
     yield "animated WebP (all disposals)", Hard("webp", body, _shown(story), EXACT, delays, 3)
@@ -346,7 +346,7 @@ def _gif(size: tuple[int, int], story: Sequence[_Draw], *, plays: int) -> bytes:
 
 
 def _lzw(colour: int, count: int) -> bytes:
-    """One colour in codes of three bits: the table is cleared after every second pixel, so that it never grows."""
+    """Encode one colour in codes of three bits. The table is cleared after every second pixel, so it never grows."""
     codes = [code for at in range(0, count, 2) for code in (4, *[colour] * min(2, count - at))] + [5]
     packed = sum(code << 3 * place for place, code in enumerate(codes)).to_bytes(
         -(-3 * len(codes) // 8), "little"
@@ -355,7 +355,7 @@ def _lzw(colour: int, count: int) -> bytes:
 
 
 def _apng(story: Sequence[_Draw], *, plays: int, still: bool = False) -> bytes:
-    """PNG third edition §11.3.6; `still` puts a green picture before the animation that is no part of it."""
+    """Return an APNG (PNG third edition §11.3.6); `still` puts a green picture before the animation, outside it."""
     numbers = iter(range(100))
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", *_SCREEN, 8, 6, 0, 0, 0))
     body = b"\x89PNG\r\n\x1a\n" + header + chunk(b"acTL", struct.pack(">II", len(story), plays))
@@ -373,7 +373,7 @@ def _apng(story: Sequence[_Draw], *, plays: int, still: bool = False) -> bytes:
 
 
 def _animated_webp(story: Sequence[_Draw], *, plays: int) -> bytes:
-    """RFC 9649 §2.7: VP8X, ANIM, ANMF with what follows the header of a still file."""
+    """Return an animated WebP (RFC 9649 §2.7): VP8X, ANIM, and ANMF with the chunks of a still file."""
 
     def riff(kind: bytes, data: bytes) -> bytes:
         return kind + struct.pack("<I", len(data)) + data + bytes(len(data) & 1)
@@ -387,7 +387,7 @@ def _animated_webp(story: Sequence[_Draw], *, plays: int) -> bytes:
         left, top, right, bottom = draw.box
         picture = Image.new("RGB", (right - left, bottom - top), _PALETTE[draw.colour])
         place = three(left // 2) + three(top // 2) + three(right - left - 1) + three(bottom - top - 1)
-        flags = bytes([2 | (draw.disposal == 2)])  # 2: not blended with what is below
+        flags = bytes([2 | (draw.disposal == 2)])  # 2: not blended with the pixels below
         still = saved(picture, "WEBP", lossless=True)[12:]
         body += riff(b"ANMF", place + three(draw.milliseconds) + flags + still)
     return riff(b"RIFF", b"WEBP" + body)
@@ -399,13 +399,13 @@ def _title(name: str) -> str:
 
 @functools.cache
 def hard_set() -> dict[str, Hard]:
-    """Every picture of the set by its name in docs/pictures.md."""
+    """Return every picture of the set by its name in docs/pictures.md."""
     kinds = (_profiled, _grey, _inks, _turned, _deep, _seen_through, _scanned, _several, _moving)
     return dict(pair for kind in kinds for pair in kind())
 
 
 def table() -> str:
-    """The table of docs/pictures.md."""
+    """Return the table of docs/pictures.md."""
     lines = ["| picture | size | mode | frames | mean CIE76 distance at most |", "|---|---|---|---|---|"]
     for name, hard in hard_set().items():
         width, height = hard.first.size

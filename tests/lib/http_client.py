@@ -1,4 +1,4 @@
-"""A client that sends request targets exactly as they are written and keeps whole answers."""
+"""An HTTP client that sends request targets exactly as written and returns whole answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Client:
     async def get(
         self, target: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, **kw: Any
     ) -> Answer:
-        """Send one request; redirects are not followed, and no Accept is sent unless given."""
+        """Send one request. It follows no redirects, and it sends an Accept header only if given one."""
         given = dict(headers or {})
         skip = set() if "Accept" in given else {"Accept"}
         async with self._session.request(

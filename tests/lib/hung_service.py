@@ -1,4 +1,4 @@
-"""`imgmirror` on a disk whose entries hang for ever when they are read: `hung_service.py serve …`."""
+"""`imgmirror` on a disk where every read of an entry hangs for ever: `hung_service.py serve …`."""
 
 from __future__ import annotations
 

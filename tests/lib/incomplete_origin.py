@@ -1,4 +1,4 @@
-"""Origins that show their own certificate only, and the addresses where the others lie."""
+"""Origins that send only their own certificate, and the addresses that serve the other certificates."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FORMS: dict[str, Callable[[Holder], bytes]] = {
 
 
 class Server(ScriptedOrigin):
-    """An origin under TLS that shows `leaf` and those `above` it, and counts who begins to shake hands."""
+    """A TLS origin that sends `leaf` and the certificates `above` it, and counts the handshakes that begin."""
 
     def __init__(self, leaf: Holder, *above: Holder) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Server(ScriptedOrigin):
         return self
 
     def show(self, leaf: Holder, *above: Holder) -> None:
-        """Show these; for the next `start`."""
+        """Send these certificates from the next `start` on."""
         self._ssl = leaf.serve(*above)
         self._ssl.sni_callback = self._count
         self.serve("/a", b"picture", until_close=True)
@@ -56,12 +56,12 @@ class Server(ScriptedOrigin):
 
 
 def put(shelf: ScriptedOrigin, path: str, holder: Holder, form: str = "DER") -> None:
-    """Let the certificate lie at `path`."""
+    """Serve the certificate at `path`."""
     shelf.serve(path, FORMS[form](holder), content_type="application/pkix-cert")
 
 
 def told(asked: asyncio.Event, handler: Handler) -> Handler:
-    """Do as `handler`, and set `asked` before."""
+    """Set `asked`, then do as `handler`."""
 
     async def telling(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.set()
@@ -73,7 +73,7 @@ def told(asked: asyncio.Event, handler: Handler) -> Handler:
 def below(
     shelf: ScriptedOrigin, issuer: Holder, number: int, *, names: Callable[[int], str] = "Between {}".format
 ) -> Holder:
-    """Return a server's certificate, `number` intermediates below `issuer`; they lie on the shelf."""
+    """Return a server's certificate, `number` intermediates below `issuer`; the shelf serves them."""
     above, address = issuer, ""
     for place in range(number):
         above = above.issue(names(place), aia=[address] if address else [])
@@ -84,12 +84,12 @@ def below(
 
 
 def server_below(issuer: Holder, *addresses: str, host: str = HOST, days: int = 30) -> Holder:
-    """Return a server's certificate by `issuer`, whose own lies at `addresses`."""
+    """Return a server's certificate by `issuer`, whose own certificate is at `addresses`."""
     return issuer.issue(host, aia=addresses, is_ca=False, days=days)
 
 
 def trusted(authority: Holder) -> dict[str, Any]:
-    """Return what lets a fetcher trust this authority alone."""
+    """Return the arguments of a fetcher that trusts this authority alone."""
     return {"make_ssl_context": lambda: trusting(authority)}
 
 
@@ -97,13 +97,13 @@ def trusted(authority: Holder) -> dict[str, Any]:
 async def meeting(
     leaf: Holder, authority: Holder, config: FetchConfig | None = None, **means: Any
 ) -> AsyncIterator[tuple[Fetcher, Server]]:
-    """Run an origin that shows `leaf` alone, and a fetcher that trusts `authority`."""
+    """Run an origin that sends `leaf` alone, and a fetcher that trusts `authority`."""
     async with Server(leaf) as origin, fetching(config, **{**trusted(authority), **means}) as fetcher:
         yield fetcher, origin
 
 
 async def refused(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
-    """Fetch: it fails as TLS fails, and nothing is sent."""
+    """Check that a fetch fails with a TLS failure and sends nothing."""
     with pytest.raises(SourceUnreachable) as caught:
         await body_of(fetcher, origin.url("/a"))
     assert caught.value.failure == "tls"

@@ -1,9 +1,9 @@
-"""Counts the instructions that rewriting takes, with valgrind's callgrind: exact where seconds are not.
+"""Counts the instructions of rewriting with valgrind's callgrind. They are exact; seconds are not.
 
     good   instructions([{"text": "…", "kind": "markdown"}, …])   ->  [1234567, …]
 
-One interpreter is started under callgrind; it forks once for each article, and once for none. The counts of the
-children include what came before the fork, so the child without an article is subtracted.
+One interpreter runs under callgrind. It forks once for each article, and once without an article. The counts of the
+children include the instructions before the fork, so the count of the child without an article is subtracted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SUMMARY = re.compile(r"^(?:summary|totals): (\d+)", re.MULTILINE)
 
 
 def instructions(articles: list[dict[str, str]], folder: Path) -> list[int]:
-    """Return the instructions that each article takes; files go to `folder`."""
+    """Return the number of instructions for each article; files go to `folder`."""
     (folder / "articles.json").write_text(json.dumps(articles), encoding="utf-8")
     command = [
         "valgrind",

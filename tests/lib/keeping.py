@@ -1,6 +1,6 @@
-"""Keeping originals in tests: entries with few words, and small programs that run beside the test.
+"""Keeps originals in tests: short ways to make entries, and small programs that run beside the test.
 
-The programs below run as processes of their own (`python -c`), because what they prove is about processes.
+The programs below run in separate processes (`python -c`), because they prove properties of several processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOW = 1_700_000_000.0
 def make_entry(
     url: str, *, sha256: str = "0" * 64, size: int = 0, headers: dict[str, str] | None = None
 ) -> Entry:
-    """Return an entry of a picture that came just now."""
+    """Return an entry of a picture that has just been fetched."""
     return Entry(
         source=url,
         status=200,
@@ -54,7 +54,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def run_program(program: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start a Python program beside the test; it finds the same modules."""
+    """Start a Python program beside the test, with the same module path."""
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
@@ -66,7 +66,7 @@ def run_program(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 async def finished(process: subprocess.Popen[str]) -> str:
-    """Wait for a program and return what it printed; it must have ended well."""
+    """Wait for a program and return its output; it must exit with 0."""
     out, _ = await asyncio.to_thread(process.communicate, None, 60)
     assert process.returncode == 0, out
     return out

@@ -43,7 +43,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
 
 @st.composite
 def texts(draw: st.DrawFn) -> str:
-    """Draw some options with values that each may have, and sometimes a preset; together they may contradict."""
+    """Draw some options with valid values, and sometimes a preset; together they may contradict each other."""
     names = draw(st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=8))
     words = [
         f"{draw(st.sampled_from([name, OPTIONS[name].short or name]))}={draw(VALUES[name])}" for name in names

@@ -1,4 +1,4 @@
-"""Addresses of other proxies for tests: for each mount how a source and a size are written, and how it is signed."""
+"""Addresses of other proxies for tests: how each mount spells a source and a size, and how it signs them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def mac(digest: str, key: str, message: str) -> bytes:
 class Mount:
     """One mount. `plain(source)` asks for the original, `sized(source)` for 40 pixels of width.
 
-    signed: the same with the signature of a key, where the dialect has one; `covers` says whether that is over the
-    options too. `key` is what the configuration holds for `KEY`.
+    signed_plain, signed_sized: the same with the signature of a key, if the dialect has signatures. covers: whether
+    they cover the options too. key: the configuration's value for `KEY`.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Mount:
         return self.signed_plain is not None or self.signed_sized is not None
 
     def any(self, source: str) -> str:
-        """Return an address for `source`, of the original where the dialect can ask for it."""
+        """Return an address for `source`: that of the original, if the dialect has one."""
         build = self.plain or self.sized
         assert build is not None
         return build(source)
@@ -57,7 +57,7 @@ class Mount:
         return build(source, key)
 
     def at_root(self, address: str) -> str:
-        """Return an address as it is at the root of a host of its own."""
+        """Return an address as it is at the root of a host name."""
         if self.path in ("/_next/image", "/cdn-cgi/image/", "/_ipx/"):
             return address
         return "/" + address.removeprefix(self.path)
@@ -98,7 +98,7 @@ def miniflux(source: str, key: str) -> str:
 
 
 def photon(source: str) -> str:
-    """Write what has no scheme of Photon's as it is."""
+    """Return the address of a source under Photon's mount; a source without a scheme stays as written."""
     scheme, mark, rest = source.partition("://")
     if not mark:
         return f"/photon/{source}"

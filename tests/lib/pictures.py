@@ -1,4 +1,4 @@
-"""Pictures for tests: one function per kind, made on the spot, the same bytes every time."""
+"""Generated pictures for tests: one function for each kind, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def saved(picture: Image.Image, picture_format: str, **options: Any) -> bytes:
 
 
 def photo(width: int = 320, height: int = 240) -> Image.Image:
-    """Soft shapes with fine detail, as a camera sees them; every quarter has its own colour."""
+    """Return soft shapes with fine detail, as a camera sees them; every quarter has its own colour."""
     bands = []
     for phase in (0.0, 1.1, 2.3):
         small = Image.new("L", (32, 32))
@@ -34,7 +34,7 @@ def photo(width: int = 320, height: int = 240) -> Image.Image:
 
 
 def quarters(width: int = 120, height: int = 80) -> Image.Image:
-    """Four flat colours: red top left, green top right, blue bottom left, white bottom right."""
+    """Return four flat colours: red top left, green top right, blue bottom left, white bottom right."""
     picture = Image.new("RGB", (width, height), WHITE)
     picture.paste(RED, (0, 0, width // 2, height // 2))
     picture.paste(GREEN, (width // 2, 0, width, height // 2))
@@ -43,7 +43,7 @@ def quarters(width: int = 120, height: int = 80) -> Image.Image:
 
 
 def chart(width: int = 640, height: int = 400) -> Image.Image:
-    """Lines and letters on white, in a palette."""
+    """Return lines and letters on white, in a palette."""
     picture = Image.new("RGB", (width, height), WHITE)
     pen = ImageDraw.Draw(picture)
     for step in range(10):
@@ -54,31 +54,31 @@ def chart(width: int = 640, height: int = 400) -> Image.Image:
 
 
 def chart_png(width: int, height: int, *, seed: int = 0) -> bytes:
-    """A drawing as a PNG file; every seed another one."""
+    """Return a drawing as a PNG file, a different one for every seed."""
     picture = chart(width, height)
     picture.putpalette([(value + seed * 7 + seed // 32) % 256 for value in picture.getpalette() or []])
     return saved(picture, "PNG")
 
 
 def photo_jpeg(width: int, height: int) -> bytes:
-    """A photo as a JPEG file."""
+    """Return a photo as a JPEG file."""
     return saved(photo(width, height), "JPEG", quality=88)
 
 
 def disc_png(width: int, height: int) -> bytes:
-    """A picture with transparent parts as a PNG file."""
+    """Return a picture with transparent parts as a PNG file."""
     return saved(disc(width, height), "PNG")
 
 
 def disc(width: int = 200, height: int = 200) -> Image.Image:
-    """A red disc on transparent black: scaling it without care makes a dark fringe."""
+    """Return a red disc on transparent black; scaling it without care makes a dark fringe."""
     picture = Image.new("RGBA", (width, height), (0, 0, 0, 0))
     ImageDraw.Draw(picture).ellipse((20, 20, width - 20, height - 20), fill=(255, 0, 0, 255))
     return picture
 
 
 def upright_arrow(orientation: int) -> Image.Image:
-    """`quarters` as a camera with that EXIF orientation stores it: upright again it is `quarters`."""
+    """Return `quarters` as a camera with that EXIF orientation stores it."""
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -92,7 +92,7 @@ def upright_arrow(orientation: int) -> Image.Image:
 
 
 def exif(orientation: int | None = None, **texts: str) -> bytes:
-    """EXIF data with an orientation and texts by tag name (Artist, Copyright, Make)."""
+    """Return EXIF data with an orientation and texts by tag name (Artist, Copyright, Make)."""
     tags = Image.Exif()
     if orientation is not None:
         tags[ORIENTATION_TAG] = orientation
@@ -102,7 +102,7 @@ def exif(orientation: int | None = None, **texts: str) -> bytes:
 
 
 def turned(orientation: int, picture_format: str) -> bytes:
-    """A file whose pixels need the EXIF orientation to be upright (AVIF writes it as irot and imir)."""
+    """Return a file whose pixels need the EXIF orientation to be upright (AVIF stores it as irot and imir)."""
     return saved(
         upright_arrow(orientation),
         picture_format,
@@ -115,7 +115,7 @@ _LOSSLESS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0
 
 
 def grey_16_bit(width: int = 64, height: int = 16) -> bytes:
-    """A PNG with 16 bits: a ramp from black to white."""
+    """Return a PNG with 16 bits: a ramp from black to white."""
     rows = b"".join(
         b"\0" + b"".join(struct.pack(">H", x * 65535 // (width - 1)) for x in range(width))
         for _ in range(height)
@@ -124,14 +124,14 @@ def grey_16_bit(width: int = 64, height: int = 16) -> bytes:
 
 
 def adobe_cmyk(width: int = 64, height: int = 64) -> bytes:
-    """A CMYK JPEG as Photoshop writes it: inverted. Half white, half red."""
+    """Return a CMYK JPEG with inverted ink, as Photoshop writes it: half white, half red."""
     picture = Image.new("RGB", (width, height), WHITE)
     picture.paste((255, 0, 0), (0, 0, width // 2, height))
     return saved(picture.convert("CMYK"), "JPEG", quality=95)
 
 
 def lossless_jpeg(width: int = 64, height: int = 64) -> bytes:
-    """A JPEG of the lossless process (T.81 Annex H): every sample equals the one before, so all of it is mid-grey."""
+    """Return a lossless JPEG (T.81 Annex H). Every sample equals the one before, so the whole picture is mid-grey."""
     sizes = struct.pack(">BHHB", 8, height, width, 1) + b"\x01\x11\0"
     only_zero = bytes([0, 1, *[0] * 15, 0])  # one code of one bit: a difference of nothing
 
@@ -143,13 +143,13 @@ def lossless_jpeg(width: int = 64, height: int = 64) -> bytes:
 
 
 def with_profile(picture: Image.Image, profile: Literal["LAB", "XYZ", "sRGB"]) -> bytes:
-    """A PNG with one of the profiles that Pillow can make: sRGB, LAB, XYZ."""
+    """Return a PNG with one of the profiles that Pillow can make: sRGB, LAB, XYZ."""
     made = ImageCms.ImageCmsProfile(ImageCms.createProfile(profile))
     return saved(picture, "PNG", icc_profile=made.tobytes())
 
 
 def swapped_profile() -> bytes:
-    """A display profile whose red and green primaries changed places: a picture under it looks green for red."""
+    """Return a display profile with swapped red and green primaries: red pixels look green under it."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     count = int.from_bytes(profile[128:132], "big")
     places = {bytes(profile[at : at + 4]): at for at in range(132, 132 + 12 * count, 12)}
@@ -163,7 +163,7 @@ def swapped_profile() -> bytes:
 def moving(
     picture_format: str, frames: int = 4, *, size: tuple[int, int] = (60, 40), **options: Any
 ) -> bytes:
-    """An animation (GIF, WEBP, PNG): a white bar walks over red; 50, 60, 70, ... ms; shown for ever."""
+    """Return an endless animation (GIF, WEBP, PNG) of a white bar on red, with delays of 50, 60, 70, ... ms."""
     pictures = []
     for number in range(frames):
         picture = Image.new("RGB", size, RED)
@@ -180,12 +180,12 @@ def moving(
 
 
 def cut(body: bytes, share: float = 0.5) -> bytes:
-    """The first part of a body: a download that broke off."""
+    """Return the first part of a body, as of an interrupted download."""
     return body[: int(len(body) * share)]
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """One PNG chunk."""
+    """Return one PNG chunk."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
@@ -199,7 +199,7 @@ def png(
     extra: bytes = b"",
     interlaced: bool = False,
 ) -> bytes:
-    """A PNG from compressed rows; `extra` are chunks before the data."""
+    """Return a PNG from compressed rows; `extra` are chunks before the data."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -217,17 +217,17 @@ def _zeros(row_bytes: int, rows: int) -> bytes:
 
 
 def png_bomb(width: int = 40_000, height: int = 40_000) -> bytes:
-    """A small valid PNG of very many pixels."""
+    """Return a valid PNG with few bytes and very many pixels."""
     return png(width, height, _zeros((width + 7) // 8, height), bits=1, colour=0)
 
 
 def slow_picture(side: int = 7000) -> bytes:
-    """A valid PNG within the pixel limit whose decoding takes some tenths of a second."""
+    """Return a valid PNG within the pixel limit that takes some tenths of a second to decode."""
     return png(side, side, _zeros(side * 3, side))
 
 
 def very_slow_picture(side: int = 7000) -> bytes:
-    """A valid PNG within the pixel limit: 16 bits in four channels, interlaced, seconds of decoding."""
+    """Return a valid PNG within the pixel limit that takes seconds to decode: four 16-bit channels, interlaced."""
     passes = (
         (0, 0, 8, 8),
         (4, 0, 8, 8),
@@ -246,7 +246,7 @@ def very_slow_picture(side: int = 7000) -> bytes:
 
 
 def long_gif(frames: int = 5_000) -> bytes:
-    """A GIF of many frames of one pixel."""
+    """Return a GIF of many frames of one pixel."""
     head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     one = (
         b"\x21\xf9\x04\x00\x0a\x00\x00\x00"
@@ -256,26 +256,26 @@ def long_gif(frames: int = 5_000) -> bytes:
 
 
 def opened(body: bytes) -> Image.Image:
-    """The decoded picture of a body."""
+    """Return the decoded picture of a body."""
     picture = Image.open(io.BytesIO(body))
     picture.load()
     return picture
 
 
 def distance(left: Image.Image, right: Image.Image) -> float:
-    """Mean difference of two pictures of one size, per channel, in steps of 255."""
+    """Return the mean difference of two pictures of one size, per channel, in steps of 255."""
     assert left.size == right.size
     differences = ImageChops.difference(left.convert("RGBA"), right.convert("RGBA"))
     return sum(ImageStat.Stat(differences).mean) / 4
 
 
 def colour_at(picture: Image.Image, x: float, y: float) -> tuple[int, ...]:
-    """Red, green and blue at a place in 0-1."""
+    """Return red, green and blue at a place in 0-1."""
     pixel = picture.convert("RGB").getpixel((int(x * (picture.width - 1)), int(y * (picture.height - 1))))
     assert isinstance(pixel, tuple)
     return pixel
 
 
 def looks_like(colour: tuple[int, ...], wanted: tuple[int, ...], *, within: int = 24) -> bool:
-    """Whether two colours differ by no more than `within` in any channel."""
+    """Tell whether two colours differ by no more than `within` in any channel."""
     return all(abs(a - b) <= within for a, b in zip(colour, wanted, strict=True))

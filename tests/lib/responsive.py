@@ -1,4 +1,4 @@
-"""Responsive markup for tests: a rewriter that is told what is kept, and what an `<img>` says in the end."""
+"""Responsive markup for tests: a rewriter with given kept originals, and the attributes of the resulting `<img>`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def enriched(
     all_images: bool = False,
     **sections: Mapping[str, Any],
 ) -> RewriteResult:
-    """Rewrite with `--responsive`; `kept` are originals by source, or one that stands for all."""
+    """Rewrite with `--responsive`; `kept` maps sources to originals, or is one original for all sources."""
 
     def look_up(asked: Iterable[Wanted]) -> Known:
         def found(source: str) -> Kept | None:
@@ -48,12 +48,12 @@ class _Images(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "img":
-            # Of two attributes of one name browsers take the first.
+            # Browsers take the first of two attributes with the same name.
             self.found.append(dict(reversed(attrs)))
 
 
 def images(html: str | bytes) -> list[dict[str, str | None]]:
-    """Return the attributes of every `<img>`, by an independent parser."""
+    """Return the attributes of every `<img>`, as an independent parser reads them."""
     parser = _Images()
     parser.feed(html if isinstance(html, str) else html.decode())
     return parser.found

@@ -1,4 +1,4 @@
-"""Articles for the tests of rewriting: one rewriter, and helpers to say what is expected in a line."""
+"""Helpers for tests of rewriting: one rewriter, and short ways to state the expected result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WRAPPED = WORKER + SOURCE
 
 
 def rewrite(article: str | bytes, *, kind: TextKind = "markdown", **options: Any) -> RewriteResult:
-    """Rewrite an article; `options` are the rewriter's, or `config`."""
+    """Rewrite an article; `options` are those of the rewriter, or `config`."""
     data = article.encode() if isinstance(article, str) else article
     config = options.pop("config", RewriteConfig())
     shown = options.pop("shown", ())

@@ -1,8 +1,8 @@
-"""An origin on loopback that does what a test scripts, to the byte, and remembers what it was asked.
+"""An origin on loopback that does what a test scripts, to the byte, and records its requests.
 
-Speaks HTTP/1.1 over raw asyncio streams, so that it can also speak it badly. `ScriptedOrigin` runs in the
-test's event loop; `run_in_thread` gives one with a loop of its own, for tests that start other processes.
-Ready-made misbehaviours are the functions below the class: each returns a handler for `script`.
+It speaks HTTP/1.1 over raw asyncio streams, so that it can also break the protocol. `ScriptedOrigin` runs in the
+test's event loop. `run_in_thread` starts one with a loop of its own, for tests that start other processes. The
+functions below the class are ready-made misbehaviours: each returns a handler for `script`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it stood on the wire; header names as they were sent."""
+    """A request as received; header names are spelled as they were sent."""
 
     method: str
     target: str
@@ -35,7 +35,7 @@ class Request:
     peer: str = ""
 
     def header(self, name: str) -> str | None:
-        """Return the first header of that name, in any case."""
+        """Return the first header of that name, whatever its case."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
 
@@ -45,8 +45,8 @@ Handler = Callable[[Request, asyncio.StreamReader, asyncio.StreamWriter], Awaita
 class ScriptedOrigin:
     """A server on loopback; `async with ScriptedOrigin() as origin`.
 
-    A path is looked up with its query first, then without; unknown paths answer 404. After `stop` the same
-    port is taken again by `start`, so that a test can kill an origin and bring it back.
+    A path is looked up with its query first, then without it. Unknown paths answer 404. After `stop`, `start` takes
+    the same port again, so a test can kill an origin and bring it back.
     """
 
     def __init__(self, *, ssl_context: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
@@ -67,14 +67,14 @@ class ScriptedOrigin:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen; on the port of before when there was one."""
+        """Listen, on the previous port if there was one."""
         self._server = await asyncio.start_server(
             self._accept, self.address, self.port, ssl=self._ssl, reuse_address=True, limit=2**20
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Die: refuse new connections and break the open ones."""
+        """Stop: refuse new connections and break the open ones."""
         if self._server is None:
             return
         self._server.close()
@@ -85,12 +85,12 @@ class ScriptedOrigin:
         self._server = None
 
     def url(self, path: str, *, host: str = "") -> str:
-        """Return the address of a path here, under another host name when one is given."""
+        """Return the address of a path on this origin, with another host name if one is given."""
         scheme = "https" if self._ssl else "http"
         return f"{scheme}://{host or self.address}:{self.port}{path}"
 
     def count(self, path: str | None = None) -> int:
-        """Return how often a path was asked for, with or without its query; without `path`, all requests."""
+        """Return how often a path was requested, with or without its query; without `path`, count all."""
         return sum(path in (None, seen.target, seen.target.partition("?")[0]) for seen in self.requests)
 
     def serve(
@@ -106,7 +106,7 @@ class ScriptedOrigin:
         chunked: bool = False,
         until_close: bool = False,
     ) -> None:
-        """Answer `path` well; with `etag` (quotes included) or `last_modified`, 304 to whoever has it."""
+        """Answer `path` with 200, or with 304 where `etag` (quotes included) or `last_modified` match."""
         lines = [
             ("Content-Type", content_type),
             ("ETag", etag),
@@ -131,7 +131,7 @@ class ScriptedOrigin:
         self._handlers[path] = handler
 
     def redirect(self, path: str, to: str | bytes, *, status: int = 302) -> None:
-        """Send whoever asks for `path` to the Location `to`, byte for byte."""
+        """Redirect `path` to the Location `to`, byte for byte."""
         location = to if isinstance(to, bytes) else to.encode("utf-8")
 
         async def handler(
@@ -143,7 +143,7 @@ class ScriptedOrigin:
         self._handlers[path] = handler
 
     def script(self, path: str, handler: Handler) -> None:
-        """Let `handler` do as it likes with the connection; it ends when the handler closes the writer."""
+        """Give the connection to `handler`; it ends when the handler closes the writer."""
         self._handlers[path] = handler
 
     def forget(self, path: str) -> None:
@@ -184,7 +184,7 @@ class ScriptedOrigin:
 
 
 def run_in_thread() -> contextlib.AbstractContextManager[ScriptedOrigin]:
-    """Run an origin in a thread of its own; `serve`, `count` and `requests` may be used from outside."""
+    """Run an origin in a thread of its own; other threads may use `serve`, `count` and `requests`."""
     return running_in_thread(ScriptedOrigin())
 
 
@@ -205,7 +205,7 @@ def running_in_thread(origin: _Origin) -> Iterator[_Origin]:
 
 
 def stop_in_thread(origin: ScriptedOrigin) -> None:
-    """Let an origin that runs in a thread of its own die; it may be called from any other thread."""
+    """Stop an origin that runs in a thread of its own; call it from any other thread."""
     if origin._server is not None:
         asyncio.run_coroutine_threadsafe(origin.stop(), origin._server.get_loop()).result()
 
@@ -255,13 +255,13 @@ def cut_short(body: bytes, *, declared: int, content_type: str = "image/png") ->
 
 
 def cut_chunked(body: bytes, *, content_type: str = "image/png") -> Handler:
-    """Chunked framing whose last chunk never comes."""
+    """Send chunked framing without the last chunk."""
     start = head(200, [("Content-Type", content_type), ("Transfer-Encoding", "chunked")])
     return raw(start + as_chunks(body, end=False))
 
 
 def broken_chunks() -> Handler:
-    """A chunk size that is none."""
+    """Send a chunk size that is not a number."""
     return raw(head(200, [("Transfer-Encoding", "chunked")]) + b"5\r\nhello\r\nzz\r\nworld\r\n0\r\n\r\n")
 
 
@@ -306,12 +306,12 @@ def endless(piece: bytes, *, before: bytes | None = None) -> Handler:
 
 
 def endless_headers() -> Handler:
-    """A head that never ends, in lines of a length that parsers take."""
+    """Send a head that never ends, in lines short enough for parsers."""
     return endless(b"X-Filler: " + b"a" * 200 + b"\r\n", before=b"HTTP/1.1 200 OK\r\n")
 
 
 def gzip_bomb(size: int) -> Handler:
-    """A short answer that unpacks to `size` zero bytes."""
+    """Send a short answer that unpacks to `size` zero bytes."""
     packed = gzip.compress(b"\0" * size)
     fields = [
         ("Content-Type", "image/png"),
@@ -322,7 +322,7 @@ def gzip_bomb(size: int) -> Handler:
 
 
 def endless_redirects(origin: ScriptedOrigin, path: str) -> Handler:
-    """Each answer points at a new address of the same path."""
+    """Redirect each request to a new address of the same path."""
     numbers = itertools.count(1)
 
     async def handler(_request: Request, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

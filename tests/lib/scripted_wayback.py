@@ -1,8 +1,8 @@
-"""A Wayback Machine on loopback: captures of a test's own, answered as web.archive.org does.
+"""A Wayback Machine on loopback: it answers a test's own captures as web.archive.org does.
 
-Availability (`/wayback/available`), CDX rows in JSON (`/cdx/search/cdx`) and unchanged playback
-(`/web/<timestamp>id_/<url>`): a timestamp that no capture has is a redirect to the nearest one, a revisit plays
-back what it repeats, a captured redirect or error is played back as it was.
+It serves availability (`/wayback/available`), CDX rows in JSON (`/cdx/search/cdx`) and unchanged playback
+(`/web/<timestamp>id_/<url>`). A timestamp without a capture redirects to the nearest one. A revisit plays back the
+capture that it repeats, and a captured redirect or error is played back unchanged.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class Capture:
 
 
 class ScriptedWayback(ScriptedOrigin):
-    """`capture` what it has, then ask."""
+    """A Wayback Machine: add captures with `capture`, then send it requests."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reset()
 
     def reset(self) -> None:
-        """Have nothing, be well, remember nothing.
+        """Forget all captures, requests and misbehaviour.
 
-        `busy_seconds`: answer 429 to everything; `always`: answer these bytes; `has_availability`: False answers
-        404 there; `names_anything`: the availability answer names captures of any status as if of 200.
+        `busy_seconds`: answer 429 to everything. `always`: answer these bytes. `has_availability`: False answers 404
+        to availability. `names_anything`: availability names captures of any status as if it were 200.
         """
         self.captures: dict[str, list[Capture]] = defaultdict(list)
         self.busy_seconds: int | None = None

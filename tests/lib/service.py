@@ -1,4 +1,4 @@
-"""A real service for tests: the command `imgmirror serve` in processes of its own, on a free port of loopback."""
+"""A real service for tests: the command `imgmirror serve` in separate processes, on a free port of loopback."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BASE: dict[str, dict[str, Any]] = {
 
 
 def write_config(folder: Path, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
-    """Write `config.toml` with the tests' base and `changes` over it; return its path."""
+    """Write `config.toml` with the base settings of the tests, overridden by `changes`; return its path."""
     tables = {name: dict(keys) for name, keys in BASE.items()}
     tables["store"]["dir"] = str(folder / "store")
     for name, keys in (changes or {}).items():
@@ -52,13 +52,13 @@ def _template() -> Template:
 def _table(name: str, keys: Mapping[str, Any]) -> str:
     plain = {key: value for key, value in keys.items() if not isinstance(value, dict)}
     nested = {key: value for key, value in keys.items() if isinstance(value, dict)}
-    # JSON's texts, numbers, booleans and lists are TOML's too.
+    # JSON spells texts, numbers, booleans and lists as TOML does.
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in plain.items())
     return f"[{name}]\n{lines}" + "".join(_table(f"{name}.{key}", value) for key, value in nested.items())
 
 
 class Service:
-    """One running service. `start` returns when it listens; `stop` ends it in good order."""
+    """One running service. `start` returns when it listens; `stop` ends it gracefully."""
 
     def __init__(
         self, config: Path, *, workers: int = 1, port: int = 0, program: tuple[str, ...] = PROGRAM
@@ -154,7 +154,7 @@ class Service:
 
 
 def wait_until(condition: Any, *, seconds: float = 10.0) -> None:
-    """Poll until `condition()` is true; for what another process does at its own pace."""
+    """Poll until `condition()` is true, for changes that another process makes at its own pace."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,11 +1,11 @@
 """A process that has loaded `imgmirror serve` and forks services from itself. Blocking; Linux.
 
-A service uses two seconds of processor time before it listens, most of it to import what it is made of. The tests
-start several hundred. The template imports once; each service is a fork of it that runs `python -m proxy serve` from
-the first line of `proxy.__main__` on, in a session of its own, with the caller's environment, folder and umask.
-`tests/functional/test_start.py` and services with a program of their own are still started from nothing.
+A service uses two seconds of processor time before it listens, most of it for imports, and the tests start several
+hundred services. The template imports once. Each service is a fork of it that runs `python -m proxy serve` from the
+first line of `proxy.__main__` on, in a session of its own, with the caller's environment, folder and umask.
+`tests/functional/test_start.py`, and services with a program of their own, start a new interpreter.
 
-Run as a script, the file is the template: `service_template.py DESCRIPTOR`. It ends when its socket closes.
+Run as a script, this file is the template: `service_template.py DESCRIPTOR`. It ends when its socket closes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import IO
 
 CAN_FORK = hasattr(os, "pidfd_open")
-"""Linux only. Elsewhere services are started from nothing, and everything else is the same."""
+"""Linux only. Elsewhere each service is a new interpreter, and everything else is the same."""
 
 _MAX_REQUEST_BYTES = 1 << 20
 _EXIT_BYTES = 4
 
 
 class ForkedService:
-    """A service that was forked from the template, with the part of `subprocess.Popen` that tests use.
+    """A service forked from the template, with the part of `subprocess.Popen` that tests use.
 
     The template is its parent and waits for it; the exit code comes through a pipe.
     """
@@ -82,7 +82,7 @@ class ForkedService:
 
 
 class Template:
-    """The template as tests see it; started by the first service, ended with the test run."""
+    """The template as tests see it. The first service starts it, and the end of the test run ends it."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -114,7 +114,7 @@ class Template:
         return ForkedService(pid, os.fdopen(read_output, encoding="utf-8"), read_ended)
 
     def close(self) -> None:
-        """End the template; services that it forked go on."""
+        """End the template; the services that it forked keep running."""
         self._ours.close()
         self._process.wait()
 
@@ -126,7 +126,7 @@ def _umask() -> int:
 
 
 class _Child(Exception):
-    """Leaves the template's loop in the forked process."""
+    """Raised in the forked process to leave the template's loop."""
 
 
 def _serve_forks(requests: socket.socket) -> None:
@@ -167,7 +167,7 @@ def _report(descriptor: int, pid: int, ended: int) -> None:
 
 
 def _become(request: dict[str, object], output: int, log: int) -> None:
-    """Take over what a fresh process would have inherited from the caller."""
+    """Take over everything that a new process would have inherited from the caller."""
     os.setsid()
     for descriptor, number in ((output, 1), (log, 2)):
         os.dup2(descriptor, number)
@@ -183,7 +183,7 @@ def _become(request: dict[str, object], output: int, log: int) -> None:
 
 
 def _load() -> None:
-    """Import what a service imports by the time it listens, and spare its collector the sight of it."""
+    """Import the modules that a listening service has imported, and exclude them from garbage collection."""
     for module in ("proxy.cli.serve", "proxy.web.application", "uvloop"):
         with contextlib.suppress(ImportError):
             importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Built sites for the tests of exporting, and a link check that shares no code with the exporter."""
+"""Built sites for tests of exporting, and a link check that shares no code with the exporter."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def addresses_of(path: Path) -> tuple[str, list[str]]:
 
 
 def broken_links(out: Path) -> Iterator[str]:
-    """Yield what a page or style sheet below `out` loads or links to that is not a file there, or begins at a root.
+    """Yield the addresses in pages and style sheets below `out` that name no file there, or begin at a root.
 
-    Addresses of other hosts are none of our business here; `foreign_addresses` tells them.
+    Addresses of other hosts are left out; `foreign_addresses` returns them.
     """
     for path in sorted(out.rglob("*")):
         if path.suffix not in {".html", ".css", ".xhtml"}:
@@ -82,7 +82,7 @@ def broken_links(out: Path) -> Iterator[str]:
 
 
 def foreign_addresses(out: Path) -> set[str]:
-    """Return the addresses of other hosts that pages and style sheets below `out` have."""
+    """Return the addresses of other hosts in the pages and style sheets below `out`."""
     found: set[str] = set()
     for path in out.rglob("*"):
         if path.suffix in {".html", ".css", ".xhtml"}:

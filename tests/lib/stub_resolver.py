@@ -11,9 +11,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 
 class StubResolver(AbstractResolver):
-    """Maps names to answers; each answer is a list of addresses, the last one is given for ever.
+    """Maps names to answers. Each answer is a list of addresses, and the last answer is repeated.
 
-    A name that is not there does not exist. Names in `hanging` are never answered.
+    A name without an entry does not exist. Names in `hanging` are never answered.
     """
 
     def __init__(self, names: Mapping[str, Sequence[Sequence[str]]], *, hanging: Sequence[str] = ()) -> None:
@@ -35,7 +35,7 @@ class StubResolver(AbstractResolver):
         return [_result(host, address, port) for address in addresses]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because nothing is open."""
 
 
 def _result(host: str, address: str, port: int) -> ResolveResult:

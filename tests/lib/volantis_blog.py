@@ -26,7 +26,7 @@ PICTURES: dict[str, tuple[bytes, str]] = {
     "/p/photo.webp": (saved(photo(1000, 640), "WEBP"), "image/webp"),
     "/p/query.png?x=1&y=2": (chart_png(900, 500, seed=4), "image/png"),
 }
-"""Pictures of the origin by the path that articles spell."""
+"""The origin's pictures by the path that articles write."""
 
 _FORMS = (
     '<p style="text-align:center"><img src="{url}" alt="{alt}" width="536" referrerpolicy="no-referrer"></p>',
@@ -35,14 +35,14 @@ _FORMS = (
     "\n\n<figure><img src='{url}' alt='{alt}'><figcaption>{alt}</figcaption></figure>\n\n",
     "\n\n{{% gallery %}}\n![{alt}](<{url}>)\n{{% endgallery %}}\n\n",
 )
-"""How relatives show a picture: as the sample, in Markdown, by volantis' tag, as a figure, in volantis' gallery."""
+"""How the relatives show a picture: as in the sample, in Markdown, by volantis' tag, as a figure, in its gallery."""
 
 STYLE_SHEET = '<link rel="stylesheet" href="/css/style.css">\n'
 SHORT = re.compile(r"<p [^>]*><img [^>]*></p>")
 
 
 def escaped(path: str) -> str:
-    """Return a path as the origin sees it."""
+    """Return a path as the origin receives it."""
     return "".join(
         char if char.isascii() and char != " " else "".join(f"%{byte:02X}" for byte in char.encode())
         for char in path
@@ -68,7 +68,7 @@ def posts(origin: str) -> dict[str, str]:
 
 
 def _moved(text: str, origin: str, paths: list[str]) -> str:
-    """Return the sample with pictures of the origin in the place of its own."""
+    """Return the sample with its pictures replaced by those of the origin."""
     for place, source in enumerate(dict.fromkeys(wrapped_sources(text))):
         assert source.startswith(SAMPLE_HOST)
         text = text.replace(source, origin + paths[place % len(paths)])
@@ -89,8 +89,9 @@ def _opened(text: str) -> str:
 def build(folder: Path, *, texts: dict[str, str], lazy: bool, plugin: dict[str, Any] | None = None) -> Path:
     """Build the blog; return the folder of the finished site.
 
-    `lazy`: as the theme is shipped, with its own lazy loader. Otherwise as docs/responsive.md says: without it, and
-    with the style sheet before the first paint. What volantis has from a CDN comes from this machine, or is not there.
+    `lazy`: as the theme is shipped, with its own lazy loader. Otherwise as docs/responsive.md says: without the loader,
+    and with the style sheet before the first paint. Files that volantis takes from a CDN come from this machine, or are
+    missing.
     """
     packages = npm_packages(PACKAGES)
     names = json.loads((packages / "package.json").read_text())["dependencies"]
@@ -107,7 +108,7 @@ def build(folder: Path, *, texts: dict[str, str], lazy: bool, plugin: dict[str, 
         "volantis_static_cdn": "/static/",
         "dns_prefetch": [],
         "cover": {"display": {"home": False, "archive": False}, "background": ""},
-        # With a table of contents only, the theme takes the column away from articles without headings, after the load.
+        # With only a table of contents in it, the theme removes the column from articles without headings later.
         "sidebar": {"for_post": ["category"]},
         "plugins": {"lazyload": {"enable": lazy}, "preload": {"enable": False}},
     }
@@ -135,12 +136,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a browser that leaves a page lets go of what it asked for."""
+        """Report nothing: a browser that leaves a page drops its requests."""
 
 
 class _Handler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing: requests are no output of a test."""
+        """Log nothing: requests are no output of a test."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""WARC files for tests, written by hand to the byte: what other archives hold, and what no honest one would."""
+"""WARC files for tests, written byte by byte: records of other archives, and records that no honest archive holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOMENT = 1580702706.0
 
 
 def record(kind: str, block: bytes, fields: Mapping[str, str], *, length: int | None = None) -> bytes:
-    """Return one record; `length` lies about its block."""
+    """Return one record; `length` declares a wrong length of its block."""
     lines = ["WARC/1.0", f"WARC-Type: {kind}", "WARC-Record-ID: <urn:uuid:0>"]
     lines += [f"{name}: {value}" for name, value in fields.items()]
     lines.append(f"Content-Length: {len(block) if length is None else length}")
@@ -29,7 +29,7 @@ def response(
     content_length: int | None = -1,
     **fields: str,
 ) -> bytes:
-    """Return a response record. content_length: of HTTP; -1 for the true one, None for none."""
+    """Return a response record. content_length: the HTTP field; -1 for the true length, None for no field."""
     lines = [f"HTTP/1.1 {status}", *headers]
     if not any(line.lower().startswith("content-type") for line in headers):
         lines.append("Content-Type: image/png")
@@ -52,5 +52,5 @@ def sha1(body: bytes) -> str:
 
 
 def packed(records: Iterable[bytes]) -> bytes:
-    """Return the records as a .warc.gz holds them: each a member of its own."""
+    """Return the records as a .warc.gz holds them, each as a separate gzip member."""
     return b"".join(gzip.compress(item) for item in records)

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,6 +160,41 @@ CIRCLES = {
     },
 }  # fmt: skip
 """Package -> which of its rooms and modules still know each other in a circle. It only gets shorter, too."""
+
+ROOMS = (
+    (ROOT / "docs" / "architecture.md")
+    .read_text(encoding="utf-8")
+    .partition("## Rooms")[2]
+    .partition("\n## ")[0]
+)
+NAMED_ROOMS = re.compile(r"^( {4,8})((?:[\w/]+(?:/|\.py)(?: +|$))+)", re.MULTILINE)
+"""A line of the plan: two spaces for each level below `cache/` and `proxy/`, one or more names, and what they hold."""
+HOLD_NO_MODULES = {"static", "templates"}
+
+
+def planned_paths() -> Iterator[Path]:
+    """Yield the folders and files that the plan of docs/architecture.md has lines for."""
+    above: list[str] = []
+    for indent, names in NAMED_ROOMS.findall(ROOMS):
+        depth = len(indent) // 2 - 2
+        yield from (ROOT.joinpath(*above[:depth], name) for name in names.split())
+        above = [*above[:depth], names.split()[0]]
+
+
+def test_room_that_the_plan_names_is_there() -> None:
+    paths = list(planned_paths())
+    assert len(paths) > 50
+    assert not [path for path in paths if not path.exists()]
+
+
+def test_every_folder_and_file_at_the_top_is_in_the_plan() -> None:
+    """Folders at any depth, and the files beside the rooms; `__init__`, `__main__` and `version` explain themselves."""
+    folders = {path.parent for path, _ in modules()} - {ROOT / "cache", ROOT / "proxy"}
+    files = {path for path, _ in modules() if path.parent in {ROOT / "cache", ROOT / "proxy"}}
+    names = {f"{path.name}/" for path in folders if path.name not in HOLD_NO_MODULES}
+    names |= {path.name for path in files} - {"__init__.py", "__main__.py", "version.py"}
+    assert not {name for name in names if not re.search(rf"(?<![\w.]){re.escape(name)}", ROOMS)}
+
 
 MOST_IN_A_FOLDER = 13
 LONG_FOLDERS = {

@@ -142,3 +142,24 @@ async def test_file_of_failures_that_cannot_be_asked_is_as_good_as_none(
     failures = Failures(tmp_path / "folder" / "failures", threads)
     await failures.put("a", GONE)
     assert await failures.get_all(["a", "b"]) == [GONE, None]
+
+
+async def test_failure_read_without_a_thread_is_the_same(failures: Failures, tmp_path: Path) -> None:
+    """Where the kernel has the file in memory, or knows that there is none."""
+    assert (await failures.get_all(["a", "b"])) == [None, None]
+    await failures.put("a", GONE)
+    assert await failures.get_all(["a", "b"]) == [GONE, None]
+    is_at_hand, found = failures.at_hand("a")
+    assert found == (GONE if is_at_hand else None)
+    assert failures.read("a") == GONE
+    (tmp_path / "failures").write_bytes(b"")
+    assert await failures.get_all(["a", "b"]) == [None, None]
+
+
+async def test_failure_that_no_file_takes_is_read_without_a_thread_too(
+    threads: StoreThreads, tmp_path: Path
+) -> None:
+    """This process alone remembers it."""
+    failures = Failures(tmp_path / "no folder" / "failures", threads)
+    await failures.put("a", GONE)
+    assert await failures.get_all(["a", "b"]) == [GONE, None]

@@ -68,3 +68,37 @@ def test_kernel_without_these_calls_reads_nothing(file: Path, monkeypatch: pytes
     assert PageCache().read(os.fsencode(file), state_of(file)) is None
     monkeypatch.setattr("cache.base.page_cache._NO_WAIT", 0)
     assert PageCache().read(os.fsencode(file), state_of(file)) is None
+
+
+def test_parts_of_a_file_in_memory_are_read(file: Path) -> None:
+    """Fewer bytes at its end, none behind it."""
+    size = len(BODY)
+    parts = PageCache().read_parts(os.fsencode(file), 16, [0, 300, size - 4, size + 10])
+    assert parts == [BODY[:16], BODY[300:316], BODY[-4:], b""]
+
+
+def test_parts_that_are_only_on_the_disk_are_not_read(file: Path) -> None:
+    """The caller would have to wait for the disk."""
+    with file.open("rb") as opened:
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert PageCache().read_parts(os.fsencode(file), 16, [0]) is None
+
+
+def test_file_that_was_looked_for_before_is_known_to_be_absent(file: Path) -> None:
+    """Until it is made; a file that is there never is."""
+    missing = file.with_name("missing")
+    assert not missing.exists()
+    assert PageCache().is_absent(os.fsencode(missing))
+    assert PageCache().read_parts(os.fsencode(missing), 16, [0, 16]) == [b"", b""]
+    missing.write_bytes(b"x")
+    assert not PageCache().is_absent(os.fsencode(missing))
+    assert not PageCache().is_absent(os.fsencode(file))
+
+
+def test_file_that_cannot_be_opened_is_not_known_to_be_absent(file: Path) -> None:
+    """A folder, or a link that leads in a circle, is no answer to the question."""
+    circle = file.with_name("circle")
+    circle.symlink_to(circle)
+    assert not PageCache().is_absent(os.fsencode(circle))
+    assert PageCache().read_parts(os.fsencode(circle), 16, [0]) is None
+    assert PageCache().read_parts(os.fsencode(file.parent), 16, [0]) is None

@@ -4,7 +4,7 @@ A grammar lists its options as `OptionKey`s: their names there and their meaning
 text (`{"width": "300"}`); the code that writes the address decides whether this service can answer them.
 
     good   w=300          ->  {"width": "300"}
-    good   f=auto         ->  {}           nothing to write: it is what we do by ourselves
+    good   f=auto         ->  {}           nothing to write: this is our default
     bad    mask=circle    ->  None         no counterpart: dropped, and counted by its name
 """
 

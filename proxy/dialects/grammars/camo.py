@@ -1,7 +1,8 @@
 """Addresses of camo and go-camo: `/DIGEST/ENCODED`, or `/DIGEST?url=<escaped>` (go-camo pkg/encoding/url.go). Pure.
 
-The digest needs a key; opening does not. Whether the second part is hexadecimal or base64url is told by itself:
-GitHub's own digests have 40 and 64 characters. Further parts of the path are a name for people.
+Verifying the digest needs a key; opening an address does not. The characters of the second part show whether it is
+hexadecimal or base64url. GitHub's own digests have 40 or 64 characters. Further parts of the path are a name for
+people.
 
     good   /0f6def1c…/687474703a2f2f…      ->  http://…
     good   /D23vHLFH…/aHR0cDovL…            ->  http://…
@@ -38,7 +39,11 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
 
 
 def serve(rest: str) -> Served:
-    """Read `DIGEST/ENCODED` or `DIGEST?url=`; the digest is over the source alone."""
+    """Read `DIGEST/ENCODED` or `DIGEST?url=`. The digest covers only the source.
+
+    Raises:
+        InvalidSource: the address contains no source.
+    """
     path, query = split_query(rest)
     match = _PATH.fullmatch(path)
     source = _source(match, query) if match else ""
@@ -57,7 +62,7 @@ def _source(match: re.Match[str], query: str) -> str:
 
 
 def build(mount: str, source: str, options: Options, *, key: bytes = b"") -> str:
-    """Write an address of camo in hexadecimal, with the digest that `key` makes."""
+    """Write a camo address in hexadecimal, signed with `key`."""
     written(options, {}, "camo")
     digest = hmac.new(key, source.encode(), hashlib.sha1).hexdigest()
     return f"{mount}/{digest}/{source.encode().hex()}"
@@ -67,7 +72,7 @@ GRAMMAR = Grammar("camo", read, build=build, serve=serve, mount="/camo/", pictur
 
 
 def build_base64(mount: str, source: str, *, key: bytes = b"") -> str:
-    """Write an address of go-camo in base64url."""
+    """Write a go-camo address in base64url, signed with `key`."""
     digest = hmac.new(key, source.encode(), hashlib.sha1).digest()
     parts = (base64.urlsafe_b64encode(data).decode().rstrip("=") for data in (digest, source.encode()))
     return "/".join((mount, *parts))

@@ -1,7 +1,7 @@
-"""Addresses of Cloudflare's images: `https://ZONE/cdn-cgi/image/K=V,K=V/SOURCE` (transform via URL). Pure.
+"""Addresses of Cloudflare Images: `https://ZONE/cdn-cgi/image/K=V,K=V/SOURCE` (transform via URL). Pure.
 
 SOURCE is a path of the same zone, or an absolute address, written plainly with its query or escaped as a whole.
-Our own options are Cloudflare's, so nearly all mean the same.
+Our own options follow Cloudflare's, so nearly all of them have the same meaning.
 
     good   /cdn-cgi/image/width=700/https://h/a.png?v=1     ->  https://h/a.png?v=1, width=700
     good   /cdn-cgi/image/width=600/uploads/x.png           ->  the zone's /uploads/x.png
@@ -48,7 +48,7 @@ def _quality(text: str) -> Options | None:
 
 
 def _width(text: str) -> Options | None:
-    # Where client hints count, `auto` is the browser's width, as it is in our own addresses.
+    # As in our own addresses, `auto` means the browser's width when client hints are enabled.
     return {"width": "auto"} if text == "auto" else pixels("width")(text)
 
 
@@ -97,7 +97,12 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
 
 
 def serve(rest: str) -> Served:
-    """Read `OPTIONS/SOURCE`: our own options, and Cloudflare's names of a few."""
+    """Read `OPTIONS/SOURCE`: our own options, a few of them by Cloudflare's names.
+
+    Raises:
+        InvalidTransform: there are no options, or one cannot be served.
+        InvalidSource: the source is a path of the zone.
+    """
     match = _OPTIONS.match(rest)
     if match is None:
         raise InvalidTransform(
@@ -112,7 +117,7 @@ def serve(rest: str) -> Served:
 
 
 def build(mount: str, source: str, options: Options) -> str:
-    """Write an address of Cloudflare."""
+    """Write a Cloudflare address."""
     options = dict(options)
     if (options.get("fit"), options.get("upscale")) == ("cover", "false"):
         options["fit"] = "aspect-crop"

@@ -1,8 +1,10 @@
-"""Wrappers whose whole source is base64url or base58 in the path: Miniflux, Imageflow, Hive. Pure.
+"""Wrappers whose path holds the whole source in base64url or base58: Miniflux, Imageflow, Hive. Pure.
 
-Miniflux: `/proxy/<digest>/<source>` or, with a proxy of one's own, `<prefix>/<source>`. Imageflow:
-`/remote/<source>.<digest>.<extension>?width=…`. Digests need a key; opening does not. Hive and Steemit: `/p/<source in
-base58>?width=…`.
+Verifying a digest needs a key; opening an address does not.
+
+    Miniflux            /proxy/<digest>/<source>, or with a custom media proxy <prefix>/<source>
+    Imageflow           /remote/<source>.<digest>.<extension>?width=…
+    Hive and Steemit    /p/<source in base58>?width=…
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ HIVE_KEYS = (
 _HIVE = by_name(HIVE_KEYS)
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE58 = re.compile(f"[{_ALPHABET}]{{8,2000}}")
-"""Longer ones cost more than a look is worth, and no browser sends them."""
+"""Longer texts are too costly to decode, and no browser sends them."""
 
 
 def read_miniflux(rest: str, site: str) -> OpenedWrapper | None:
@@ -66,7 +68,11 @@ def read_miniflux(rest: str, site: str) -> OpenedWrapper | None:
 
 
 def serve_miniflux(rest: str) -> Served:
-    """Read `DIGEST/SOURCE`, or `SOURCE` alone; the digest is over the source."""
+    """Read `DIGEST/SOURCE`, or `SOURCE` alone. The digest covers the source.
+
+    Raises:
+        InvalidSource: the address contains no source.
+    """
     path, _ = split_query(rest)
     digest, _, text = path.replace("%3D", "=").rpartition("/")
     source = _decoded(text)
@@ -83,7 +89,7 @@ def read_imageflow(rest: str, site: str) -> OpenedWrapper | None:
 
 
 def read_hive(rest: str, site: str) -> OpenedWrapper | None:
-    """Open `SOURCE?options`, the source in base58 (the alphabet of Bitcoin)."""
+    """Open `SOURCE?options`, with the source in base58 (Bitcoin's alphabet)."""
     path, query = split_query(rest)
     if not _BASE58.fullmatch(path.partition(".")[0]):
         return None
@@ -103,7 +109,7 @@ def _decoded(text: str) -> str:
 
 
 def build_miniflux(mount: str, source: str, options: Options, *, secret: bytes = b"") -> str:
-    """Write an address of Miniflux' media proxy, with the digest that `secret` makes."""
+    """Write an address of Miniflux's media proxy, signed with `secret`."""
     written(options, {}, "miniflux")
     digest = hmac.new(secret, source.encode(), hashlib.sha256).digest()
     parts = (base64.urlsafe_b64encode(data).decode() for data in (digest, source.encode()))

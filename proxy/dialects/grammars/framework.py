@@ -1,7 +1,7 @@
-"""Addresses of the image endpoints of web frameworks and their hosts: a query value and a few options. Pure.
+"""Addresses of the image endpoints of web frameworks and their hosts: a source and a few options in a query. Pure.
 
 `/_next/image?url=&w=&q=`, `/_vercel/image?url=`, `/.netlify/images?url=&w=&h=&fit=`, Astro's `/_image?href=`. The
-value is encoded as a query value is; a path belongs to the site.
+source is encoded like any query value. A source that is a path belongs to the site.
 
     good   /_next/image?url=https%3A%2F%2Fh%2Fa.png&w=640&q=75     ->  https://h/a.png, width=640, quality=75
     good   /_next/image?url=%2Fa.png&w=640                         ->  the site's /a.png
@@ -126,7 +126,13 @@ def _grammar(name: str, mount: str, names: Sequence[str], keys: Sequence[OptionK
 
 
 def serve_next(rest: str) -> Served:
-    """Read `?url=&w=&q=` of Next.js, each said once; it never enlarges (image-optimizer.ts)."""
+    """Read Next.js's `?url=&w=&q=`, each at most once. Next.js never enlarges a picture (image-optimizer.ts).
+
+    Raises:
+        InvalidRequest: there is a path after the mount.
+        InvalidTransform: an option is missing, repeated or invalid.
+        InvalidSource: the source is a path of the site.
+    """
     path, query = split_query(rest)
     items = query_items(query)
     if path.strip("/"):

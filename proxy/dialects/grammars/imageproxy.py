@@ -1,10 +1,10 @@
 """Addresses of willnorris/imageproxy: `/OPTS/REMOTE` or `/REMOTE` (imageproxy data.go). Pure.
 
-REMOTE is plain (the query belongs to it), escaped as a whole, or base64url (the query does not).
+REMOTE is plain, escaped as a whole, or base64url. The query belongs to a plain REMOTE, but not to an encoded one.
 
     good   /300x200,q75/https://h/a.png?v=1     ->  https://h/a.png?v=1, cover, quality=75
     good   /x0.15/aHR0cDovL2gvYS5wbmc            ->  http://h/a.png, the fraction dropped
-    bad    /300x200/a.png                        ->  None: relative to a base that nobody knows
+    bad    /300x200/a.png                        ->  None: relative to an unknown base
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FORMATS = ("jpeg", "png", "webp", "gif")
 """imageproxy's words for formats that we answer; it has none for AVIF."""
 _WORDS = ("fv", "fh", "fit", "scaleUp", "sc", "trim", "jpg", "tiff", *FORMATS)
 _ITEM = re.compile(r"(cx|cy|cw|ch|vu|q|r|s)(.*)", re.DOTALL)
-"""A signature may begin as a word does; a word is one only alone (imageproxy's data.go)."""
+"""A signature may begin with one of `_WORDS`; an item is a word only if it has no other text (imageproxy's data.go)."""
 
 
 def _size(text: str) -> Options | None:
@@ -60,7 +60,7 @@ def _size(text: str) -> Options | None:
 
 
 def _served_size(text: str) -> Options | None:
-    # Nothing that the signed text of the options would leave out.
+    # Refuse texts that the canonical form of the options, which is signed, would leave out.
     return _size(text) if _SIZE.fullmatch(text) or re.fullmatch(r"[0-9]{1,5}", text) else None
 
 
@@ -72,7 +72,7 @@ def _switch(name: str) -> Reader:
 
 
 def _alone(options: Options) -> Reader:
-    """Return a reader of a word that takes no value."""
+    """Return a reader of an option that takes no value."""
     return lambda text: None if text else dict(options)
 
 
@@ -119,7 +119,7 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
 
 
 def _meeting(*, fits: bool, enlarges: bool) -> Options:
-    """Return how the picture meets an area: it is cut unless `fit` is said, and then enlarged only by `scaleUp`."""
+    """Return the fit: without `fit` the picture is cut to the area, and enlarged only with `scaleUp`."""
     if fits:
         return {}
     return {"fit": "cover"} if enlarges else {"fit": "cover", "upscale": "false"}
@@ -128,7 +128,11 @@ def _meeting(*, fits: bool, enlarges: bool) -> Options:
 def serve(rest: str) -> Served:
     """Read `OPTIONS/REMOTE` or `REMOTE`.
 
-    A signature is over REMOTE, or over REMOTE, `#` and the options in canonical form (imageproxy.go).
+    A signature covers REMOTE, or REMOTE, `#` and the options in canonical form (imageproxy.go).
+
+    Raises:
+        InvalidSource: REMOTE is not absolute.
+        InvalidTransform: an option is repeated or cannot be served.
     """
     remote, listed = _remote(rest), ""
     if remote is None:
@@ -154,13 +158,16 @@ def serve(rest: str) -> Served:
 
 
 def _met(options: Options) -> Options:
-    """Return how the picture meets its area; imageproxy resizes, mirrors and turns, and never enlarges what fits."""
+    """Return our options for how the picture meets its area.
+
+    imageproxy resizes before it rotates and mirrors. It never enlarges a picture that is fitted into an area.
+    """
     fits, enlarging = options.pop(_FIT, ""), options.pop(_SCALE_UP, "") == "true"
     both = "width" in options and "height" in options
     if fits and both:
         enlarging = False
     fit = "scale-down" if fits else "cover" if enlarging else "cover-down"
-    # It mirrors after it has turned.
+    # imageproxy mirrors after it has rotated.
     return resized_first(turned_first(meeting(options, fit=fit, enlarging=enlarging)))
 
 
@@ -172,9 +179,10 @@ def _messages(remote: str, pairs: list[tuple[str, str]]) -> Iterator[Message]:
 
 
 def _canonical(pairs: list[tuple[str, str]]) -> str:
-    """Return the options as imageproxy writes them to be signed: the size whole, what is at its default left out.
+    """Return the options as imageproxy writes them for signing: with the full size, without defaults.
 
-    Every option that acts here is in it, those that imageproxy does not know (`webp`) too: none can be added unsigned.
+    The text contains every option with an effect here, even those that imageproxy does not know (`webp`), so that
+    nobody can add one without signing it.
     """
     said = dict(pairs)
     width, height = _sides(said.get("WxH", ""))
@@ -193,7 +201,7 @@ def _sides(text: str) -> tuple[str, str]:
 
 
 def _go_number(text: str) -> str:
-    """Return a number as Go's `%v` writes it; 0 for what is none."""
+    """Return a number as Go's `%v` writes it, or 0 when `text` is not a number."""
     if not re.fullmatch(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?", text):
         return "0"
     return f"{float(text):.9f}".rstrip("0").rstrip(".")
@@ -216,7 +224,11 @@ def _remote(rest: str) -> str | None:
 
 
 def build(mount: str, source: str, options: Options) -> str:
-    """Write an address of imageproxy, unsigned, its source plain."""
+    """Write an unsigned imageproxy address with a plain source.
+
+    Raises:
+        InvalidTransform: the grammar cannot express an option.
+    """
     options = dict(options)
     width, height = options.pop("width", ""), options.pop("height", "")
     meeting = {name: options.pop(name) for name in ("fit", "upscale") if name in options}

@@ -1,8 +1,8 @@
 """Addresses of imgproxy: `/SIG/OPT:ARG/…/plain/URL[@EXT]` or `/SIG/OPT:ARG/…/B64U[.EXT]` (imgproxy-docs). Pure.
 
-An option has a colon; the first segment behind the signature that has none begins the source. A plain source is
-decoded once, the request's own query is cut. base64url may be cut into pieces by slashes. A signature is not
-verified here: reading needs no key.
+An option contains a colon. The first segment after the signature without a colon begins the source. A plain source is
+decoded once; the query of the request is ignored. Slashes may split base64url into pieces. This module does not verify
+signatures, because reading needs no key.
 
     good   /_/rs:fill:300:400/plain/http://h/a.png@webp     ->  http://h/a.png, 300 x 400 cover
     good   /_/w:300/aHR0cDovL2gvYS5wbmc.png                 ->  http://h/a.png, width=300
@@ -155,7 +155,7 @@ def _canvas(text: str) -> Options | None:
 
 
 def _expiry(text: str) -> Options | None:
-    # imgproxy's own zero: never.
+    # In imgproxy, 0 means that the address never expires.
     return ({_EXPIRES: text} if int(text) else {}) if re.fullmatch(r"[0-9]{1,12}", text) else None
 
 
@@ -259,7 +259,13 @@ def _pairs(path: str) -> tuple[list[tuple[str, str]], int]:
 
 
 def serve(rest: str) -> Served:
-    """Read `SIG/OPTIONS/SOURCE`; `exp` counts whether the address is signed or not, as it does there."""
+    """Read `SIG/OPTIONS/SOURCE`. As in imgproxy, `exp` also applies to unsigned addresses.
+
+    Raises:
+        InvalidRequest: there is no signature.
+        InvalidTransform: an option cannot be served.
+        InvalidSource: the source is encrypted or cannot be read.
+    """
     path, _ = split_query(rest)
     signature, slash, path = path.partition("/")
     if not slash or not path:
@@ -283,7 +289,11 @@ def serve(rest: str) -> Served:
 
 
 def _met(options: Options) -> Options:
-    """Return how the picture meets its area; imgproxy enlarges only when it is told to."""
+    """Return our options for how the picture meets its area. imgproxy enlarges only on request.
+
+    Raises:
+        InvalidTransform: the combination of options is not served.
+    """
     kind, enlarge, extend = options.pop("fit", ""), options.pop("upscale", ""), options.pop("extend", "")
     enlarging = enlarge == "true"
     both = "width" in options and "height" in options
@@ -307,7 +317,7 @@ def _met(options: Options) -> Options:
 
 
 def _repaired(path: str) -> str:
-    """Undo what proxies on the way do to an address, as imgproxy does before it looks at the signature."""
+    """Undo changes that proxies make to addresses, as imgproxy does before it verifies the signature."""
     options, mark, source = (
         ("", "plain/", path[6:]) if path.startswith("plain/") else path.partition("/plain/")
     )
@@ -326,7 +336,7 @@ def _strict_source(path: str) -> tuple[str, str]:
 
 
 def _asked(pairs: list[tuple[str, str]]) -> AskedOptions:
-    # imgproxy enlarges only when it is told to.
+    # imgproxy enlarges only on request.
     return asked(pairs, _BY_NAME, start=AskedOptions({"upscale": "false"}))
 
 
@@ -343,13 +353,13 @@ def _source(path: str) -> tuple[str, str]:
     with suppress(InvalidSource):
         if ABSOLUTE.match(source := base64url_decode(text.replace("/", ""))):
             return source, extension if _EXTENSION.fullmatch(extension) else ""
-    # IMGPROXY_BASE64_URL_INCLUDES_FILENAME: the last piece is a name for people.
+    # IMGPROXY_BASE64_URL_INCLUDES_FILENAME: the last piece is a file name for people.
     without_name = base64url_decode(path.rpartition("/")[0].replace("/", ""))
     return (without_name, "") if ABSOLUTE.match(without_name) else ("", "")
 
 
 def build(mount: str, source: str, options: Options) -> str:
-    """Write an address of imgproxy, unsigned, its source in base64url."""
+    """Write an unsigned imgproxy address with the source in base64url."""
     encoded = base64.urlsafe_b64encode(source.encode()).decode().rstrip("=")
     options = dict(options)
     if options.get("fit") == "contain":

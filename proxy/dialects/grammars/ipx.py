@@ -1,7 +1,7 @@
-"""Addresses of unjs/ipx, Nuxt's `/_ipx/MODS/ID` (ipx src/server.ts). Pure.
+"""Addresses of unjs/ipx, as in Nuxt's `/_ipx/MODS/ID` (ipx src/server.ts). Pure.
 
-MODS are pairs joined by `,` or `&`, a name and its value by `_`, `:` or `=`; `_` alone changes nothing. ID is a path
-or an address, decoded; the request's query is not used, so that of a source must be encoded into it.
+MODS are pairs joined by `,` or `&`. A name and its value are joined by `_`, `:` or `=`; `_` alone changes nothing. ID
+is an escaped path or address. ipx ignores the query of the request, so the query of a source must be escaped into ID.
 
     good   /_ipx/w_300,f_webp/https://h/a.png              ->  https://h/a.png, width=300, format=webp
     good   /_ipx/s_300x200/https:%2F%2Fh%2Fa.png%3Fx=1      ->  https://h/a.png?x=1, cover
@@ -45,9 +45,9 @@ _VALUE = re.compile(r"[_:=]")
 _AREA = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 _SERVED_FITS = {"inside": "contain", "contain": "pad", "cover": "cover", "fill": "squeeze"}
 _DOWN = {"pad": "pad-down", "squeeze": "squeeze-down"}
-"""Without `enlarge` ipx first makes the area smaller in its shape until no side is longer than the picture's."""
+"""Without `enlarge`, ipx first shrinks the area proportionally until no side is longer than the picture's."""
 _SIDES = ("h", "height", "resize", "s", "w", "width")
-"""In the order in which ipx applies them; a later resize of sharp replaces an earlier one."""
+"""Options for the size, in the order in which ipx applies them. In sharp, a later resize replaces an earlier one."""
 _FITS = {"inside": "scale-down", "contain": "pad", "cover": "cover", "fill": "squeeze", "outside": "cover"}
 
 
@@ -98,13 +98,13 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
         return None
     source = percent_decode(source)
     if ABSOLUTE.match(source):
-        # Escaped by a writer who escaped the modifiers' segment as well.
+        # Some writers escape the source once more, together with the modifiers.
         source = percent_decode(source) if not source.lower().startswith(("http:", "https:")) else source
     elif site:
         source = f"{site}/{source.lstrip('/')}"
     else:
         return None
-    # ipx enlarges only when it is told to, and cuts what has two sides.
+    # ipx enlarges only on request, and cuts the picture when both sides are given.
     start = AskedOptions({"fit": "cover", "upscale": "false"})
     return OpenedWrapper.of(source, asked(_pairs(percent_decode(mods)), _BY_NAME, start=start))
 
@@ -117,7 +117,12 @@ def _pairs(mods: str) -> Iterator[tuple[str, str]]:
 
 
 def serve(rest: str) -> Served:
-    """Read `MODS/ID`. Of several sizes the last one that ipx applies counts; the others are passed over there too."""
+    """Read `MODS/ID`. When there are several sizes, only the last one that ipx applies has an effect, as in ipx.
+
+    Raises:
+        InvalidTransform: there are no modifiers, or one cannot be served.
+        InvalidSource: the source is a path of the site.
+    """
     path, _ = split_query(rest)
     mods, slash, source = path.partition("/")
     if not mods or not slash or ABSOLUTE.match(mods):
@@ -137,13 +142,13 @@ def serve(rest: str) -> Served:
         options["upscale"] = "false"
     names = {name for name, _ in pairs}
     if asks and names & {"f", "format"} and "anim" not in options and options.get("format") != "gif":
-        # sharp reads the first frame, unless it is told to read all.
+        # sharp reads only the first frame unless told to read all.
         options["anim"] = "false"
     return Served(inside(source), options, (*sides[:-1], *ignored))
 
 
 def build(mount: str, source: str, options: Options) -> str:
-    """Write an address of ipx."""
+    """Write an ipx address."""
     options = dict(options)
     both, upscale = "width" in options and "height" in options, options.pop("upscale", "")
     inside = both and options.get("fit", "contain") == "contain"
@@ -153,7 +158,7 @@ def build(mount: str, source: str, options: Options) -> str:
     if upscale == "true" or (both and not inside and upscale != "false"):
         texts.append("enlarge_true")
     if both:
-        # Of `w` and `h` ipx would take the later one alone.
+        # With both `w` and `h`, ipx would apply only the later one.
         texts.append(f"s_{options.pop('width')}x{options.pop('height')}")
     texts += written(options, _WRITERS, "ipx")
     return f"{mount}{MOUNT}{','.join(texts) or '_'}/{quote(source, safe=':/')}"

@@ -1,7 +1,7 @@
 """Addresses of thumbor and imagor: `/SIG/[…]/WxH/…/filters:a(x)/IMAGE` (thumbor usage, imagor's parse.go). Pure.
 
-Each part is optional and the order is fixed, so reading is one pass. The image stands at the end, plain or escaped
-as a whole; what has no scheme gets http from thumbor and https from imagor.
+Each part is optional and the order is fixed, so one pass reads them. The image comes last, plain or escaped as a whole.
+For an image without a scheme, thumbor assumes http and imagor https.
 
     good   /unsafe/300x200/smart/https%3A%2F%2Fh%2Fa.png       ->  https://h/a.png, cover, gravity=auto
     good   /unsafe/fit-in/300x0/filters:quality(80)/http://h/a  ->  http://h/a, width=300, quality=80
@@ -117,7 +117,7 @@ def _frames(text: str) -> Options | None:
 
 
 def _expiry(text: str) -> Options | None:
-    # Milliseconds (imagor's filter `expire`).
+    # imagor's filter `expire` takes milliseconds.
     return {_EXPIRES: str(int(text) // 1000)} if re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
@@ -154,7 +154,7 @@ _BY_NAME = by_name(IMAGOR_KEYS)
 
 
 def reader(scheme: str) -> Read:
-    """Return what opens addresses whose sources without a scheme get `scheme`."""
+    """Return a function that opens addresses and adds `scheme` to sources without one."""
 
     def read(rest: str, site: str) -> OpenedWrapper | None:
         parts = _Parts(rest)
@@ -173,7 +173,7 @@ def reader(scheme: str) -> Read:
 
 
 def server(dialect: str, scheme: str, keys: Sequence[OptionKey]) -> Serve:
-    """Return what answers addresses of thumbor or imagor."""
+    """Return a function that reads requests in the grammar of thumbor or imagor."""
     known = by_name(keys)
 
     def serve(rest: str) -> Served:
@@ -201,14 +201,18 @@ def server(dialect: str, scheme: str, keys: Sequence[OptionKey]) -> Serve:
 
 
 def _messages(text: str) -> tuple[Message, ...]:
-    """Return what a signature may be over: the text as it came, and as it was before a browser escaped it."""
+    """Return the texts that a signature may cover: the text as received, and as it was before a browser escaped it."""
     raw = text.encode("utf-8", "surrogateescape")
     bare = _BROWSERS_ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), raw)
     return tuple(Message(data) for data in dict.fromkeys((raw, bare)))
 
 
 def _served_source(image: str, scheme: str) -> tuple[str, str]:
-    """Return the source, and the part of the address that says it."""
+    """Return the source and the part of the address that holds it.
+
+    Raises:
+        InvalidSource: there is no source.
+    """
     path, _ = split_query(image)
     if image.startswith("b64:"):
         return base64url_decode(path.removeprefix("b64:")), path
@@ -221,7 +225,7 @@ def _served_source(image: str, scheme: str) -> tuple[str, str]:
 
 
 def is_form(rest: str) -> bool:
-    """Tell whether what stands behind `/unsafe/` is nothing but this grammar and an absolute source."""
+    """Return whether the text after `/unsafe/` consists only of this grammar and an absolute source."""
     return ABSOLUTE.match(_Parts("unsafe/" + rest).image) is not None
 
 
@@ -284,7 +288,7 @@ class _Parts:
         self._options |= {"flip": turned} if turned else {}
 
     def require_served(self, dialect: str) -> None:
-        """Raise InvalidTransform for the parts of an address that ask for what is not served."""
+        """Raise InvalidTransform if a part of the address asks for something that is not served."""
         for name in (*self.flags.split("/"), *self._dropped):
             if name:
                 raise refused(dialect, name)
@@ -292,12 +296,13 @@ class _Parts:
             raise refused(dialect, "orig")
 
     def met(self, asked: Options) -> Options:
-        """Return what the parts and the filters ask together, as thumbor draws it: resized, mirrored, turned."""
+        """Merge the options of parts and filters. thumbor resizes first, then mirrors, then rotates."""
         options = self._options | asked
         fit, upscale = options.pop("fit", "contain"), options.pop("upscale", "")
         filled = options.pop(_FILL, "") and fit == "contain"
         both = "width" in options and "height" in options
-        # What fits in an area is enlarged only when a filter says so; what is cut or stretched always is.
+        # A picture that is fitted into an area is enlarged only if a filter asks for it. A picture that is cut or
+        # stretched is enlarged unless a filter forbids it.
         enlarging = upscale == "true" if fit == "contain" else upscale != "false"
         if filled and both:
             options |= {"fit": "pad", "upscale": "true" if enlarging else "false"}
@@ -308,9 +313,9 @@ class _Parts:
         return resized_first(options)
 
     def asked(self) -> AskedOptions:
-        """Return what the parts ask, filters last."""
+        """Return the options of the parts and then of the filters, which take precedence."""
         cut = self._options.get("fit") in ("cover", "squeeze")
-        # A cut leaves nothing free to be filled, and enlarges by itself.
+        # A cut picture leaves no area to fill, and is enlarged in any case.
         filters = [item for item in self.filters if not (cut and item[0] in ("fill", "upscale"))]
         return asked(filters, _BY_NAME, start=AskedOptions(self._options, tuple(self._dropped)))
 
@@ -326,7 +331,11 @@ def _filter_names(options: Options) -> Iterator[str]:
 
 
 def build(mount: str, source: str, options: Options) -> str:
-    """Write an address of thumbor or imagor, unsigned."""
+    """Write an unsigned address of thumbor or imagor.
+
+    Raises:
+        InvalidTransform: the grammar cannot express an option.
+    """
     options = dict(options)
     width, height, fit = (options.pop(name, "") for name in ("width", "height", "fit"))
     gravity = options.pop("gravity", "")

@@ -1,7 +1,7 @@
-"""The CORS worker's addresses: `https://HOST/?URL` (Zibri/cloudflare-cors-anywhere). Pure.
+"""Addresses of the CORS worker: `https://HOST/?URL` (Zibri/cloudflare-cors-anywhere). Pure.
 
-Text after the first `?` is the source, taken verbatim when it begins with `http:` or `https:`: the worker
-decodes twice, which damages sources that carry escapes, and no article was found that needs it.
+The text after the first `?` is the source. If it begins with `http:` or `https:`, it is taken verbatim. The worker
+itself decodes it twice, but that damages sources with escapes, and we found no article that needs it.
 
     good   http://h/a.png?x=1&y=2       ->  http://h/a.png?x=1&y=2
     good   http%3A%2F%2Fh%2Fa.png        ->  http://h/a.png            (decoded once; twice for %253A)
@@ -31,25 +31,25 @@ HOSTS = frozenset(
         "cors.io",
     }
 )
-"""Public deployments found in articles."""
+"""Public deployments that occur in articles."""
 
 
 def is_worker(raw_query: str) -> bool:
-    """Tell whether a query is the worker's: a source and nothing else."""
+    """Return whether a query has the worker's form: a source and nothing else."""
     return _BEGINS.match(raw_query) is not None
 
 
 def parse(raw_query: str) -> Source:
-    """Return the source that the raw query of `/?URL` names.
+    """Return the source in the raw query of `/?URL`.
 
     Raises:
-        InvalidSource, SourceNotAllowed: not one that can be served.
+        InvalidSource, SourceNotAllowed: the source is invalid or has another scheme.
     """
     return read_source(target(raw_query))
 
 
 def target(raw_query: str) -> str:
-    """Return the text of the source, decoded as often as it was escaped as a whole: never, once or twice."""
+    """Return the text of the source, decoded as often as it was escaped as a whole (at most twice)."""
     for _ in range(2):
         if not looks_encoded(raw_query):
             break
@@ -58,12 +58,12 @@ def target(raw_query: str) -> str:
 
 
 def build(base_url: str, source: Source) -> str:
-    """Write the address as the worker's users do: nothing encoded."""
+    """Write the address without any encoding, as users of the worker do."""
     return f"{base_url}/?{source.url}"
 
 
 def unwrap(url: str) -> str | None:
-    """Return the address that a known worker's address carries, or None when it is no such address."""
+    """Return the address inside the address of a known worker, or None when `url` is not such an address."""
     address = SplitAddress.parse(url)
     opened = open_address(address) if address else None
     return opened.target if opened else None
@@ -77,7 +77,7 @@ def open_address(address: SplitAddress) -> OpenedWrapper | None:
 
 
 def read(rest: str, site: str) -> OpenedWrapper | None:
-    """Open what stands behind a worker's host; its path is ignored."""
+    """Open the text after a worker's host; its path is ignored."""
     query = rest.partition("?")[2]
     return OpenedWrapper(target(query)) if is_worker(query) else None
 
@@ -91,7 +91,7 @@ GRAMMAR = Grammar("worker", read, build=_build, pictures_only=False)
 
 
 def looks_like_worker(url: str) -> bool:
-    """Tell whether `url` has a worker's form on a host that nobody has named as one."""
+    """Return whether `url` has the worker's form, but its host is not known as a worker."""
     address = SplitAddress.parse(url) if ".workers.dev" in url.lower() else None
     if address is None or address.host in HOSTS:
         return False

@@ -54,7 +54,7 @@ class SrcsetCandidates:
         height = width * shown[1] / shown[0]
         for candidate in self._resized(options, width, max(1, round(height))):
             size = self.shape(candidate, natural)
-            # Of what is cut to another shape the height says whether it would be enlarged.
+            # For a picture that is cut to another shape, its height shows whether it would be enlarged.
             if size is not None and size[0] == width and abs(size[1] - height) <= 1 and size[1] <= natural[1]:
                 yield candidate
                 return

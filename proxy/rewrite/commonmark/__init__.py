@@ -1,1 +1,1 @@
-"""Markdown: where addresses stand in it."""
+"""Finds the places of addresses in Markdown."""

@@ -1,8 +1,8 @@
-"""Markdown's blocks, read by markdown-it within bounds. Pure.
+"""Reads the blocks of Markdown with markdown-it, within bounds. Pure.
 
-markdown-it takes about a kilobyte of memory for each line and each block, and asks every rule about every line at
-every level of nesting. So the number of lines and blocks is bounded, and a line whose first character begins no
-block is not offered to the rules that could end a paragraph, a quote or a list.
+markdown-it uses about a kilobyte of memory for each line and each block, and applies every rule to every line at every
+level of nesting. So we limit the number of lines and blocks. The rules that can end a paragraph, a quote or a list are
+applied only to lines whose first character can begin a block.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from markdown_it.rules_block import StateBlock, table
 from markdown_it.token import Token
 
 MAX_NESTING = 20
-"""Lists and quotes inside each other that are read, as CommonMark's readers do; deeper ones stay."""
+"""The deepest nesting of lists and quotes that is read. CommonMark implementations have such a limit too."""
 MAX_LINES = 500_000
 MAX_TOKENS = 500_000
-"""Beyond these the article is not read. A book has about 20,000 lines."""
+"""An article with more lines or blocks is not read. A book has about 20,000 lines."""
 
 _LINE_END = re.compile(r"\r\n?|\n")
 _BLOCK_STARTS = frozenset("#>-+*_`~<0123456789")
-"""First characters of the blocks that need no blank line before them; tables are told by their second line."""
+"""First characters of blocks that need no blank line before them. Tables are recognized by their second line."""
 
 Rule = Callable[[StateBlock, int, int, bool], bool]
 
 
 class TooManyBlocks(ValueError):
-    """The article has more lines or blocks than are read; the message says which."""
+    """The article has too many lines or blocks. The message says which."""
 
 
 class BlockReader:
-    """Reads the blocks of articles one after the other; keeps nothing of them."""
+    """Reads the blocks of articles, one article after the other. Keeps no state between them."""
 
     def __init__(self) -> None:
         self._parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable("table")
         self._parser.core.ruler.enableOnly(["normalize", "block"])
-        # Addresses are compared with what stands in the article: nothing may be normalized or refused.
+        # Addresses are compared with the text of the article, so the parser must not normalize or refuse any.
         self._parser.normalizeLink = _unchanged  # type: ignore[method-assign]  # its documented way
         self._parser.validateLink = _admit_all  # type: ignore[method-assign]  # its documented way
         ruler = self._parser.block.ruler
@@ -52,7 +52,7 @@ class BlockReader:
         """Return the block tokens of `text`, and the environment with its reference definitions.
 
         Raises:
-            TooManyBlocks: more lines or blocks than are read.
+            TooManyBlocks: the text has too many lines or blocks.
         """
         text = _LINE_END.sub("\n", text)
         if text.count("\n") > MAX_LINES:
@@ -65,12 +65,12 @@ class BlockReader:
 
 class _State(StateBlock):
     def __init__(self, src: str, md: MarkdownIt, env: dict[str, object], tokens: list[Token]) -> None:
-        # What it makes of the text, a character at a time, is made here by the line.
+        # The base class would index the text character by character. We do that by lines, which is faster.
         super().__init__("", md, env, tokens)
         self.src = src
         lines = src.split("\n")
         if not lines[-1].strip(" \t"):
-            # Nothing, or only blanks, behind the last line end.
+            # There is no text after the last line end.
             lines.pop()
         indents = [len(line) - len(line.lstrip(" \t")) for line in lines]
         begins = [0, *accumulate(len(line) + 1 for line in lines)]
@@ -90,7 +90,7 @@ class _State(StateBlock):
 
 
 def _behind_first_character(rules: Sequence[Rule]) -> list[Rule]:
-    """Return one rule that tells whether any of `rules` begins a block in a line."""
+    """Return one rule that combines `rules`: it checks a line's first character before it applies any of them."""
     started = [rule for rule in rules if rule is not table]
 
     def begins(state: StateBlock, line: int, end: int, silent: bool) -> bool:

@@ -1,10 +1,10 @@
-"""Pictures in Markdown that neither Markdown nor HTML knows: JSX, kramdown's attributes, MyST's directives. Pure.
+"""Finds pictures in extensions of Markdown: JSX, kramdown's attribute lists, MyST's directives. Pure.
 
 good   <Image src={"https://h/a.png"} />             a string
 good   <ThemedImage sources={{ light: 'https://h/a.png' }} />
 good   ![](s.png){: lqip="https://h/a.png" }
 good   ```{figure} https://h/a.png
-bad    <Image src={dark ? "https://h/a.png" : b} />  an expression: left, and said
+bad    <Image src={dark ? "https://h/a.png" : b} />  an expression: left unchanged and reported
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from proxy.rewrite.base.ranges import Ranges
 from proxy.rewrite.base.spot import TEXTS, Spot, Use
 from proxy.rewrite.markup.contexts import rule_for
 
-# No part holds a `<`, so that each attempt ends where the next one begins.
+# No part matches `<`, so an attempt ends before the next possible tag and the search stays linear.
 _QUOTED = r"""\"[^\"<]*+\"|'[^'<]*+'|`[^`<]*+`"""
 _BRACES = rf"\{{(?:[^{{}}\"'`<]++|{_QUOTED}|\{{(?:[^{{}}\"'`<]++|{_QUOTED})*+\}})*+\}}"
 _ATTRIBUTE = rf"(?P<name>[A-Za-z_][\w:.-]*+)(?:\s*+=\s*+(?P<value>{_QUOTED}|{_BRACES}))?+"
@@ -38,7 +38,7 @@ _PROPERTIES = frozenset({
     "src", "img", "image", "poster", "cover", "thumbnail", "avatar", "logo", "icon", "background",
     "lightsrc", "darksrc",
 })  # fmt: skip
-"""What components of the common frameworks call their picture; elements of HTML are in `contexts`."""
+"""Properties that hold a picture in components of common frameworks. The elements of HTML are in `contexts`."""
 
 _KRAMDOWN = re.compile(r"\{:(?P<list>[^{}\r\n]{1,4000}+)\}")
 _KRAMDOWN_ITEM = re.compile(rf"(?<=\s)(?P<name>[\w-]++)=(?P<mark>[\"']){_ADDRESS}(?P=mark)")
@@ -51,14 +51,14 @@ _hold = percent(r"[\"'`\\{}<>()]")
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The spots, and the tags they were found in: what seems to be code inside of a tag is a string of it."""
+    """The spots, and the ranges of the tags that contain them. Backticks in such a tag are a string, not code."""
 
     spots: list[Spot]
     tags: Ranges
 
 
 def embedded(text: str, start: int, quiet: Ranges) -> Embedded:
-    """Return the pictures of `text[start:]` in such places; `quiet` are the ranges of code and comments, in order."""
+    """Return the pictures of `text[start:]` in these extensions. `quiet`: ranges of code and comments, in order."""
     starts = [begin for begin, _ in quiet]
 
     def is_quiet(position: int) -> bool:
@@ -77,14 +77,15 @@ def embedded(text: str, start: int, quiet: Ranges) -> Embedded:
                 found.spots.extend(_of_list(text, match.span("list")))
     if text.find("{figure}", start) >= 0 or text.find("{image}", start) >= 0:
         for match in _DIRECTIVE.finditer(text, start):
-            # To Markdown a directive of backticks is a fence, and begins a range of code; inside of one it is code.
+            # To Markdown, a directive of backticks is a fence, so it begins a range of code. A directive in the
+            # middle of such a range is code itself.
             if not is_quiet(match.start()) or _begins(quiet, starts, match.span()):
                 found.spots.append(Spot(*match.span("url"), Use.SHOW, "directive", hold=_hold))
     return found
 
 
 def without_overlaps(found: list[Spot], more: list[Spot]) -> list[Spot]:
-    """Return both: spots of `more` in the place of bare addresses and texts, but of no other spot of `found`."""
+    """Merge two lists of spots. Spots of `more` replace bare addresses and texts in `found`, but no other spots."""
     taken = [spot for spot in found if spot.use not in TEXTS and spot.context != "bare address"]
     starts = sorted((spot.start, spot.end) for spot in taken)
     begins = [start for start, _ in starts]
@@ -105,13 +106,13 @@ def without_overlaps(found: list[Spot], more: list[Spot]) -> list[Spot]:
 
 
 def inside(span: tuple[int, int], ranges: Ranges) -> bool:
-    """Tell whether one of `ranges`, which are in order, holds the whole of `span`."""
+    """Return whether one of `ranges`, which are in order, contains the whole `span`."""
     index = bisect_right(ranges, (span[0], span[1])) - 1
     return index >= 0 and span[1] <= ranges[index][1]
 
 
 def _begins(ranges: Ranges, starts: list[int], line: tuple[int, int]) -> bool:
-    """Tell whether one of `ranges` begins on `line`."""
+    """Return whether one of `ranges` begins on `line`."""
     index = bisect_right(starts, line[1]) - 1
     return index >= 0 and ranges[index][0] >= line[0]
 
@@ -134,7 +135,7 @@ def _of_tag(text: str, tag: re.Match[str]) -> Iterator[Spot]:
 def _of_value(
     text: str, element: str, name: str, place: tuple[int, int]
 ) -> Iterator[tuple[tuple[int, int], Use]]:
-    """Yield the addresses of an attribute in braces: a string, or the strings of an object."""
+    """Yield the addresses in an attribute with braces: a string, or the strings of an object."""
     if _OBJECT.match(text, *place):
         pattern = _CSS_MEMBER if name.lower() == "style" else _MEMBER
         if pattern is _CSS_MEMBER or _HOLDS_PICTURES.match(name):

@@ -1,7 +1,7 @@
-"""Footnotes in Markdown: `[^name]: text` is a block with text in it, not a reference definition. Pure; linear.
+"""Masks footnotes in Markdown: `[^name]: text` is a block of text, not a reference definition. Pure; linear.
 
-CommonMark does not know them, and would take the first word of the text for an address. A list item has the same
-shape: its text may go on in indented paragraphs. So each footnote is shown to the block reader as one.
+CommonMark has no footnotes and would take the first word of the text for an address. A list item has the same shape as
+a footnote, because its text may continue in indented paragraphs. So the block reader sees each footnote as a list item.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _FOOTNOTE = re.compile(r"(?:(?<=[\r\n])|\A)((?: {0,3}>)*+ {0,3})(\[\^[^\]\[\s]{1
 
 
 def as_items(text: str, start: int) -> str:
-    """Return the text with a list's mark in the place of each footnote's behind `start`; nothing moves."""
+    """Replace the mark of each footnote after `start` by a list mark of the same length."""
     if "[^" not in text:
         return text
     body = _FOOTNOTE.sub(lambda match: f"{match[1]}- {'x' * (len(match[2]) - 3)}:", text[start:])

@@ -1,9 +1,9 @@
-"""Inline Markdown: where images, links, autolinks and HTML tags stand in one block of text. Pure; linear.
+"""Finds images, links, autolinks and HTML tags in one block of Markdown text. Pure; linear.
 
-Written here because markdown-it keeps no positions of inline tokens and is not linear on hostile text. It is the
-bracket algorithm of the CommonMark specification's appendix without emphasis, which cannot change what an
-address is. Template tags (`{% … %}`, `{{ … }}`) are taken out first, as Hexo and Jekyll do. A test compares it
-with markdown-it on the specification's examples.
+We do not use markdown-it here, because it keeps no positions of inline tokens and is not linear on hostile text. This
+is the bracket algorithm of the appendix of the CommonMark specification, without emphasis, which does not affect
+addresses. Template tags (`{% … %}`, `{{ … }}`) are passed over first, as in Hexo and Jekyll. A test compares the result
+with markdown-it's on the examples of the specification.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MAX_PARENTHESES = 32
 _STANDING_BARE = re.compile(r"[!#$%&()*+,\-./0-9:;=?@A-Za-z_~]++")
 _ENTITY_AFTER = re.compile(r"&[A-Za-z0-9]{1,32}+;\Z")
 _BARE_ENDS = re.compile(r"[\"'\])]*+(?:[\s<]|\Z)|\xe3\x80|\xef\xbc[\x80-\x8f\x9a-\xa0]|\xe2\x80")
-"""Behind a bare address: space, quotes before space, or punctuation of Chinese and typography, in UTF-8."""
+"""Text that may follow a bare address: space, quotes before a space, Chinese or typographic punctuation in UTF-8."""
 
 _ANCHOR = re.compile(r"<(/?)a[\s>]", re.IGNORECASE)
 _PICTURE_TAG = re.compile(r"<(?:img|amp-img|picture|source)(?=[\s/>])", re.IGNORECASE)
@@ -45,11 +45,11 @@ Kind = Literal["image", "link", "autolink", "bare", "html", "template", "referen
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Something at `start:end` of the block.
+    """A construct in the block.
 
-    For images and links that is the destination (between its angle brackets, when `angle`), for references the
-    label; `opened_at` is where the construct began, `closed_at` where one with brackets ended. around: a link around a
-    picture.
+    `start:end` is the destination of an image or link (without its angle brackets, if `angle`), or the label of a
+    reference. opened_at: where the construct begins. closed_at: where a construct with brackets ends. around: whether
+    it is a link around a picture.
     """
 
     kind: Kind
@@ -71,12 +71,14 @@ class _Opener:
 class InlineScanner:
     """Reads one block.
 
-    `is_reference(label)` tells whether the article defines the label. After the scan, `quiet` are the ranges that
-    are text and nothing else: code spans, template comments, the text of links.
-    1. Go from one special character to the next; a backslash takes the next one out.
-    2. Code spans, autolinks, HTML and template tags are passed over as a whole.
-    3. `[` and `![` are remembered; at `]` the latest is tried as inline link, then as reference.
-    4. What stands inside an image is its alternative text: forgotten. A link makes earlier `[` inactive.
+    `is_reference(label)` returns whether the article defines the label. After the scan, `quiet` has the ranges of plain
+    text: code spans, template comments, the text of links.
+
+    1. Go from one special character to the next. A backslash escapes the character after it.
+    2. Pass over code spans, autolinks, HTML and template tags as a whole.
+    3. Remember `[` and `![`. At `]`, try the latest one as an inline link, then as a reference. If it is neither, go
+    on.
+    4. Drop everything found inside an image, because it is alternative text. A link makes earlier `[` inactive.
     """
 
     def __init__(self, text: str, is_reference: Callable[[str], bool]) -> None:
@@ -99,7 +101,7 @@ class InlineScanner:
         }
 
     def scan(self) -> list[Found]:
-        """Return what was found, in order of the text."""
+        """Return the constructs of the block, in the order of the text."""
         position = 0
         while (special := _SPECIAL.search(self._text, position)) is not None:
             position = self._step(special[0], special.start())
@@ -112,9 +114,10 @@ class InlineScanner:
         return handler(at)
 
     def _bare(self, at: int) -> int:
-        """Take an address that stands in the text by itself, which GFM, Hexo and others make a link of.
+        """Take a bare address in the text, which GFM, Hexo and others turn into a link.
 
-        What ends it is punctuation, as in GFM's extended autolinks; one that ends in a way they differ on stays.
+        Trailing punctuation does not belong to it, as in GFM's extended autolinks. An address that implementations
+        would end at different places is left unchanged.
         """
         match = _STANDING_BARE.match(self._text, at) if at >= self._unclear_until else None
         if match is None:
@@ -171,7 +174,7 @@ class InlineScanner:
         return end
 
     def _special_markup(self, at: int) -> int:
-        """Return the end of a comment, instruction, CDATA or declaration; -1 when it has none (CommonMark §6.6)."""
+        """Return the end of a comment, instruction, CDATA section or declaration, or -1 (CommonMark §6.6)."""
         text = self._text
         for opening in ("<!--", "<?", "<![CDATA["):
             if text.startswith(opening, at):
@@ -265,7 +268,7 @@ class InlineScanner:
 
 
 def parse_destination(text: str, start: int) -> tuple[int, int, int] | None:
-    """Return start and end of the link destination at `start`, and where the text goes on (CommonMark §6.3)."""
+    """Return start and end of the link destination at `start`, and the position after it (CommonMark §6.3)."""
     if text[start : start + 1] == "<":
         match = _ANGLE.match(text, start)
         return (*match.span(1), match.end()) if match else None
@@ -285,7 +288,7 @@ def parse_destination(text: str, start: int) -> tuple[int, int, int] | None:
 
 
 def _without_punctuation(text: str, start: int, end: int) -> int:
-    """Return where a bare address ends before the punctuation that belongs to the sentence (GFM §6.9)."""
+    """Return the end of a bare address without the punctuation of the sentence around it (GFM §6.9)."""
     surplus = text.count(")", start, end) - text.count("(", start, end)
     while end > start:
         last = text[end - 1]

@@ -1,7 +1,7 @@
-"""Spots of Markdown: images, links, reference definitions, and the HTML in it. Pure.
+"""Finds the spots of Markdown: images, links, reference definitions, and embedded HTML. Pure.
 
-Blocks are read by markdown-it (what is code, what is HTML, what is a definition), lines of text by `inline`,
-HTML by `html`; its state goes through the whole article, because `<pre>` may be open over several blocks.
+markdown-it separates the blocks: code, HTML, definitions, text. `inline` reads text and `html` reads HTML. The HTML
+scanner keeps its state for the whole article, because `<pre>` may stay open over several blocks.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Definition:
 
 
 class MarkdownReader:
-    """Reads articles one after the other; keeps nothing of them."""
+    """Reads articles one after the other. Keeps no state between them."""
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
@@ -58,12 +58,12 @@ class MarkdownReader:
     def spots(
         self, text: str, start: int, pictures: Pictures | None = None
     ) -> tuple[list[Spot], list[tuple[int, int]]]:
-        """Return the spots of `text[start:]` and the ranges of code and comments; positions are those of `text`.
+        """Return the spots of `text[start:]` and the ranges of code and comments, as positions in `text`.
 
-        `pictures` is told of the pictures that are shown.
+        `pictures` collects the pictures that are shown.
 
         Raises:
-            TooManyBlocks: the text has more lines or blocks than are read.
+            TooManyBlocks: the text has too many lines or blocks.
         """
         text = text.replace("\0", "\ufffd")
         held = data_ranges(text, start)
@@ -85,7 +85,7 @@ class MarkdownReader:
 
 
 class _Reading:
-    """One article while it is read: where its lines are, which references were used how, the state of its HTML."""
+    """The state of reading one article: its lines, the uses of its reference definitions, and its open HTML."""
 
     def __init__(
         self, lines: Lines, definitions: dict[str, _Definition], pictures: Pictures | None = None
@@ -102,7 +102,7 @@ class _Reading:
         self.quiet: list[tuple[int, int]] = []
 
     def block(self, token: Token) -> Iterator[Spot]:
-        """Yield the spots of a block token, but not those of definitions."""
+        """Yield the spots of a block token, except those of definitions."""
         if token.type != "inline":
             self._in_cell = token.type in ("th_open", "td_open")
             self._kind = f"{token.type} {'hidden' if token.hidden else token.markup}"
@@ -130,12 +130,12 @@ class _Reading:
         self.quiet.extend(region.span(*part) for part in scanner.quiet)
 
     def _hush(self, region: Region, start: int, end: int) -> None:
-        """Note text that is inside `<pre>` or a comment, opened further up."""
+        """Note text that lies inside a `<pre>` or a comment from an earlier block."""
         if start < end and not self._scanner.shows:
             self.quiet.append(region.span(start, end))
 
     def definitions(self) -> Iterator[Spot]:
-        """Yield the destinations of the reference definitions, shown when an image uses them."""
+        """Yield the spots of reference definitions. A destination counts as shown if an image uses it."""
         for label, definition in self._definitions.items():
             use = Use.SHOW if label in self._shown else Use.LINK
             place = self._destination(definition)
@@ -193,7 +193,7 @@ class _Reading:
         return normalizeReference(label) in self._definitions
 
     def _destination(self, definition: _Definition) -> tuple[int, int, bool] | None:
-        """Return where the destination of a definition stands, and whether in angle brackets."""
+        """Return start and end of the destination of a definition, and whether it is in angle brackets."""
         spans = self._lines.spans[definition.first_line : definition.last_line]
         if not spans or not ABSOLUTE.match(definition.address):
             return None

@@ -1,10 +1,10 @@
-"""Markdown's images as HTML, where the configuration wants their attributes too. Pure.
+"""Turns Markdown images into HTML when the configuration asks for attributes on them. Pure.
 
 ![a *b*](http://h/a.png "t")    ->    <img src="…" alt="a b" title="t" …>
 
-A tag that stands alone on a line begins a block of HTML (CommonMark §4.6, kinds 6 and 7), which goes on to the next
-blank line. So an image that is a whole paragraph becomes a paragraph of HTML, and one that would take other lines with
-it stays Markdown.
+A tag alone on a line begins an HTML block (CommonMark §4.6, kinds 6 and 7), which extends to the next blank line. So an
+image that is a whole paragraph becomes an HTML paragraph. An image whose tag would pull other lines into the HTML block
+stays Markdown.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _PARSER = MarkdownIt("commonmark")
 def place_of(  # noqa: PLR0913 - a place in a block in an article
     content: str, opened_at: int, end: int, *, kind: str, lines: Lines, span: tuple[int, int]
 ) -> Place:
-    """Return what becomes of the text around an image that is `content[opened_at:end]`.
+    """Return the effect that an HTML tag in place of the image `content[opened_at:end]` would have on its block.
 
-    `kind` says what block `content` is: its opening token's type and, behind a space, its markup or "hidden" for the
-    paragraph of a tight list. `span` are its lines.
+    `kind` describes the block: the type of its opening token, a space, and its markup, or "hidden" for a paragraph of
+    a tight list. `span` is the range of its lines.
     """
     if "\n" in content[opened_at:end]:
         return "uncertain"
@@ -50,13 +50,13 @@ def place_of(  # noqa: PLR0913 - a place in a block in an article
 
 
 def _ends(lines: Lines, span: tuple[int, int], *, tight: bool) -> bool:
-    """Tell whether a block of HTML in place of a paragraph would end where the paragraph does."""
+    """Return whether an HTML block in place of a paragraph would end where the paragraph ends."""
     if span[1] >= len(lines.spans):
         return True
     following = lines.text[slice(*lines.spans[span[1]])]
     if not following.strip(" \t>"):
         return True
-    # The next item of a list ends what stands in this one.
+    # The next item of a list ends the HTML block in this one.
     own = lines.text[slice(*lines.spans[span[0]])]
     return tight and _LIST_ITEM.match(following) is not None and _lead(following) <= _lead(own)
 
@@ -67,9 +67,9 @@ def _lead(line: str) -> int:
 
 
 def img_of(image: MarkdownImage, address: str, attributes: str) -> bytes | None:
-    """Return the tag in place of an image; None when its text is not UTF-8, or is more than an image to the parser.
+    """Return the `<img>` for a Markdown image, or None when its text is not UTF-8 or not a single image to the parser.
 
-    `attributes` stand behind what Markdown says: the alternative text and the title.
+    `attributes` follow the alternative text and the title.
     """
     try:
         text = image.text.encode("latin-1").decode("utf-8")
@@ -89,6 +89,6 @@ def img_of(image: MarkdownImage, address: str, attributes: str) -> bytes | None:
 
 
 def _held(text: str) -> str:
-    """Return text for an attribute that Markdown, its tables and template engines leave as it is."""
+    """Escape text for an attribute so that Markdown, its tables and template engines do not change it."""
     text = html.escape(text)
     return "".join(f"&#{ord(char)};" if char in "|{}`\n" else char for char in text)

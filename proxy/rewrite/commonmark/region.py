@@ -1,8 +1,8 @@
-"""Where a block's text stands in the article: markdown-it gives blocks without positions inside. Pure.
+"""Maps positions in the text of a block to positions in the article, which markdown-it does not provide. Pure.
 
-A block's content is its lines without list indents, quote marks and outer spaces, so each content line is found
-again inside the article's line; table cells from left to right. A position that cannot be found exactly is
-answered with None: then the address stays.
+The content of a block consists of its lines without list indents, quote marks and outer spaces. So each line of the
+content is searched for within the line of the article, and table cells from left to right. If a position cannot be
+determined exactly, the result is None and the address is left unchanged.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Lines:
         self.spans.append((start, len(text)))
 
     def region(self, first: int, content: str, *, cell: bool = False) -> Region:
-        """Return the region of a block that begins in line `first`; `cell`: one of several in a table row."""
+        """Return the region of a block that begins in line `first`. `cell`: the block is one cell of a table row."""
         if cell:
-            # Cells of a row are found from left to right.
+            # Cells must be located from left to right, so locate this one now.
             segments = self._of_block(first, content, cell=True)
             return Region(self.text, content, lambda: segments)
         return Region(self.text, content, lambda: self._of_block(first, content, cell=False))
@@ -60,7 +60,7 @@ class Lines:
                 return [(position, stop - len(line), len(line))]
             ends = (end for end in self._ends(start, stop) if self.text.endswith(line, start, end))
             return [(position, end - len(line), len(line)) for end in islice(ends, 1)]
-        # GFM tables: `\|` is a pipe inside a cell, and the content has lost the backslash.
+        # GFM tables: `\|` is a pipe inside a cell, and the content lacks the backslash.
         pieces = line.split("|")
         found = self.text.find("\\|".join(pieces), self._cursors.get(number, start), stop)
         if found < 0:
@@ -75,9 +75,9 @@ class Lines:
         return segments
 
     def _ends(self, start: int, stop: int) -> Iterator[int]:
-        """Yield where the content of a line may end: before blanks, other spaces, or the marks that close a heading.
+        """Yield possible ends of a line's content: before blanks, other spaces, or the closing marks of a heading.
 
-        A content line is always the end of its line, so nothing is searched: a search could be quadratic.
+        The content always ends its line, so these few ends suffice. A search in the line could take quadratic time.
         """
         line = self.text[start:stop].rstrip(_BLANK)
         yield start + len(line)
@@ -86,7 +86,7 @@ class Lines:
 
 
 class Region:
-    """The text of one block and where its pieces stand: (content offset, article offset, length)."""
+    """The text of one block, and its pieces as (content offset, article offset, length)."""
 
     def __init__(self, text: str, content: str, find: Callable[[], list[tuple[int, int, int]]]) -> None:
         self._text = text
@@ -102,7 +102,7 @@ class Region:
         return [segment[0] for segment in self._segments]
 
     def locate(self, start: int, end: int) -> tuple[int, int] | None:
-        """Return where `content[start:end]` stands in the article, None unless that is certain."""
+        """Return the position of `content[start:end]` in the article, or None when it is uncertain."""
         first, last = self._origin(start), self._origin(end - 1)
         if first is None or last is None or end <= start:
             return None
@@ -111,7 +111,7 @@ class Region:
         return (first, last + 1) if wanted in (found, found.replace("\\|", "|")) else None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return the range of the article that holds `content[start:end]` and whatever stands in between."""
+        """Return the range of the article that holds `content[start:end]`, including marks between its lines."""
         return self._nearest(start), self._nearest(end)
 
     def _nearest(self, position: int) -> int:

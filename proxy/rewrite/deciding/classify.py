@@ -87,7 +87,7 @@ def _is_picture_by_name(source: Source) -> bool:
 
 
 class Classifier:
-    """Classifies addresses for one configuration; with `sign`, ours should be signed."""
+    """Classifies addresses for one configuration. With `sign`, our own addresses must be signed."""
 
     def __init__(self, config: RewriteConfig, *, base_url: str, sign: Sign | None = None) -> None:
         former = [url.rstrip("/") for url in config.former_urls if url.rstrip("/") != base_url]
@@ -130,9 +130,9 @@ class Classifier:
             return False
 
     def classify(self, spot: Spot, raw: str, *, encoding: str = "") -> Address | None:
-        """Classify `raw`, the byte text of a spot; return None when it is no address that we handle.
+        """Classify `raw`, the byte text of a spot; return None when it is not an address that we handle.
 
-        `encoding` is the page's when it is not UTF-8.
+        `encoding` is the encoding of the page, empty for UTF-8.
         """
         if encoding:
             text = as_sent(address_text(spot.read(as_utf8(raw, encoding))), encoding)
@@ -142,7 +142,7 @@ class Classifier:
         if found and found.kind is AddressKind.OURS:
             return found
         if has_expression(text) or has_expression(raw):
-            # Pug's `#{…}` begins no fragment.
+            # In Pug, the `#` of `#{…}` does not begin a fragment.
             plain = text.replace("#{", "{")
             wraps = found is not None or self._wrappers.is_wrapper(plain) or looks_like_worker(plain)
             return Address(spot, AddressKind.TEMPLATE, text, reason=TEMPLATE if wraps else "")
@@ -203,7 +203,7 @@ class Classifier:
         return self._direct(spot, text)
 
     def _direct(self, spot: Spot, text: str) -> Address | None:
-        # Without a scheme a browser uses the page's; assume that articles are published by https.
+        # For an address without a scheme, a browser uses the page's. We assume that articles are published by https.
         try:
             source = read_source("https:" + text if text.startswith("//") else text)
         except MirrorError:

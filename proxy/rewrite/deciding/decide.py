@@ -7,7 +7,7 @@ links               wrapper -> original, when the source is a picture by its nam
 loads an asset      wrapper -> original, when `fetch.types` admits the type
 may show a picture  as if it showed one, when the address is a picture's: by its name, by the wrapper's service,
                     or because the article shows the same source
-anything else       stays; with a reason, when it may be a picture
+anything else       stays; with a reason when it may be a picture
 """
 
 from __future__ import annotations

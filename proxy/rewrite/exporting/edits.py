@@ -44,7 +44,7 @@ class LineCounter:
         self._starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
 
     def of(self, position: int) -> int:
-        """Return the number of a line, from 1."""
+        """Return the line number of a position, from 1."""
         return bisect_right(self._starts, position)
 
 
@@ -54,7 +54,7 @@ def escaped(value: str) -> str:
 
 
 def attribute_of(tag: Tag, name: str) -> Attribute | None:
-    """Return the first attribute of a name, which is the valid one (HTML §13.2.5.33)."""
+    """Return the first attribute with a name; later ones are ignored (HTML §13.2.5.33)."""
     return next((item for item in tag.attributes if item.name == name), None)
 
 

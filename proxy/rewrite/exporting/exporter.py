@@ -30,7 +30,7 @@ UNREAD = "an address of the mirror in a place that is not read"
 
 
 def kind_of(path: str) -> Kind | None:
-    """Return by a file's name how it is parsed, or None when it is only copied."""
+    """Return how a file is parsed, by its name, or None when it is only copied."""
     return _KINDS.get(PurePosixPath(path).suffix.lower())
 
 
@@ -63,9 +63,9 @@ class Exporter:
         return export_text(data, path, self._rules, pictures, kind=kind)
 
     def _unread(self, exported: Exported, pictures: Mapping[Want, ExportedFiles | None]) -> list[LeftInPage]:
-        """Return the addresses of ours that stayed though nobody said why: in scripts, comments, other text."""
+        """Return our own addresses that remain without a reported reason: in scripts, comments, other text."""
         if self._ours is None or any(pictures.get(want) is None for _, want in exported.wants):
-            # Those of pictures that could not be had stay, and are named with them.
+            # Addresses of unavailable pictures remain too, and are reported with their pictures.
             return []
         found = [match.start() for match in self._ours.finditer(exported.data)]
         if not found:

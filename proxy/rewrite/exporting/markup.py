@@ -56,7 +56,7 @@ def srcset_with(value: str, addresses: Sequence[str]) -> str:
 
 
 def sizes_of(width: int) -> str:
-    """Return `sizes` for a picture of this width, so that it keeps its width where no style sets another."""
+    """Return the `sizes` for a picture of this width, so that it keeps its width unless a style sets another."""
     return f"(max-width: {width}px) 100vw, {width}px"
 
 

@@ -1,10 +1,11 @@
-"""HTML of an exported site: pictures beside it in every format and width, addresses that work from a folder. Pure.
+"""Exports HTML: local pictures in every format and width, and addresses that work from a folder. Pure.
 
-<img>              stands in a `<picture>` with a source for each format; the widths of its own `srcset`, else those
-                   that the configuration names
-<source>           gets one beside it for each format
-everything else    that holds one address gets one file: style sheets, posters, attributes that scripts read
-previews, links    get the most compatible file, previews with the site's address where that is known
+<img>              is put into a `<picture>` with a `<source>` for each format. The widths are those of its own
+`srcset`,
+                   else those of the configuration
+<source>           is preceded by one `<source>` for each format
+previews, links    get the most compatible file, previews with the site's address if it is known
+other places       get one file: style sheets, posters, attributes that scripts read
 own addresses      lead to files: `/posts/x/` becomes `../posts/x/index.html`
 """
 
@@ -33,7 +34,7 @@ from proxy.rewrite.markup.htmlscan import Tag
 from proxy.rewrite.markup.srcset import candidates
 
 Pictures = Mapping[Want, ExportedFiles | None]
-"""The files of each want; None for what could not be had. A want that is absent is not decided yet."""
+"""The files of each want; None for a picture that is not available. A missing want is not decided yet."""
 
 RELATIVE = "a preview needs an address with a host: say it with --site-url"
 _PLAIN_TAGS = frozenset({"meta", "a", "area", "embed", "object", "iframe"})
@@ -42,7 +43,7 @@ _COPIED = ("media", "sizes", "width", "height")
 
 
 def export_page(data: bytes, path: str, rules: Rules, pictures: Pictures) -> Exported:
-    """Return a page as it will be, for the pictures that are decided; what it wants in any case."""
+    """Export a page. Pictures that are not decided yet keep their addresses; the wants are always complete."""
     page = read_page(data, path, rules)
     if page.problem:
         return Exported(data, left=(LeftInPage(1, "", page.problem, on_purpose=False),))
@@ -86,7 +87,7 @@ class _Export:
         self._left.append(LeftInPage(line, as_written(item.text), reason, on_purpose=not shows))
 
     def _is_responsive(self, tag: Tag) -> bool:
-        """Tell whether browsers may choose among several files for a tag: no script does it for them."""
+        """Return whether a browser may choose among several files for a tag, that is, no script sets its address."""
         if tag.name == "source":
             return self._page.in_picture(tag)
         return tag.name == "img" and not any(
@@ -136,7 +137,7 @@ class _Export:
             yield Edit(item.spot.start, item.spot.end, new)
 
     def _single(self, item: Taken, tag: Tag | None) -> Iterator[Edit]:
-        """Yield the edits of a place that takes one file."""
+        """Yield the edits of a place that takes a single file."""
         shown = self._shown(item)
         if shown is None:
             return
@@ -158,7 +159,7 @@ class _Export:
         return bool({"preload", "prefetch"} & set(self._page.value(tag, "rel").lower().split()))
 
     def _typed(self, tag: Tag, *files: Candidate) -> Iterator[Edit]:
-        """Yield what makes the `type` of a tag that of its files."""
+        """Yield the edits that set the `type` of a tag to its files' type, or remove it when they differ."""
         found = attribute_of(tag, "type")
         types = {SHOWN_IN_PAGES.get(file.format, "") for file in files}
         if found is None or self._page.value(tag, "type").strip().lower() in types:
@@ -170,7 +171,7 @@ class _Export:
             yield from without_attribute(self._page.text, tag, "type")
 
     def _img(self, tag: Tag) -> Iterator[Edit]:
-        """Yield the edits of an `<img>`: the most compatible files in it, the others in sources before it."""
+        """Yield the edits of an `<img>`: it gets the most compatible files, and sources before it get the others."""
         here, there = self._in(tag, "src"), self._in(tag, "srcset")
         if self._page.value(tag, "srcset").strip():
             offers = yield from self._candidates(tag, there)
@@ -208,7 +209,7 @@ class _Export:
         yield Edit(at, at, words)
 
     def _around(self, tag: Tag, offers: Sequence[Offer], sizes: str) -> Iterator[Edit]:
-        """Yield a `<picture>` around an `<img>`, or sources before it in the one that is there."""
+        """Yield a `<picture>` around an `<img>`, or only sources before it if it already is in a `<picture>`."""
         if not offers:
             return
         closed = self._page.text.startswith("/", tag.end - 2)
@@ -232,7 +233,7 @@ class _Export:
             yield from self._typed(tag, *(one.fallback if offers else one.one for one in shown))
 
     def _loosened(self) -> Iterator[Edit]:
-        """Yield what lets tags load the files beside the page."""
+        """Yield the edits that let tags load files beside the page."""
         beside = {
             *self._page.local,
             *(item.spot.start for item in self._taken if self._shown(item) is not None),

@@ -16,12 +16,12 @@ SHOWN_IN_PAGES = {
     "avif": "image/avif", "webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png", "gif": "image/gif",
     "svg": "image/svg+xml",
 }  # fmt: skip
-"""The media types that exported pages name in `type`, by format: those that we write, and SVG."""
+"""Media types by format, as exported pages write them in `type`: the formats that we write, and SVG."""
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A picture with options of ours, as addresses write them.
+    """A picture and our options for it, written as in an address.
 
     spread: the place accepts several widths, and its author named none. written: the wrappers' addresses by which the
     document shows it.
@@ -57,7 +57,7 @@ class ExportedFiles:
 
     @property
     def fallback(self) -> Candidate:
-        """The file that anything can show, at full width."""
+        """The most compatible file, at full width."""
         return self.plain[-1]
 
     def in_format(self, name: str) -> Candidate | None:

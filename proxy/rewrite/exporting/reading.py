@@ -1,4 +1,4 @@
-"""Reading a page of a built site: its tags, its own addresses written anew, and the addresses of others. Pure."""
+"""Reads a page of a built site: its tags, edits for the site's own addresses, and all other addresses. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _REFRESH = re.compile(
 
 
 class _Scanner(HtmlScanner):
-    """Keeps the tags it meets; on a built page, what stands in `<pre>` or `<code>` is shown like anything else."""
+    """Collects the tags. On a built page, `<pre>` and `<code>` are read too, because browsers load their pictures."""
 
     opening = SPEAKING
     passed = None
@@ -57,9 +57,11 @@ class _Scanner(HtmlScanner):
 
 @dataclass(slots=True)
 class PageReading:
-    """A page. `spots` are the addresses that lead elsewhere; `edits` write the site's own; `local` where these stand.
+    """A page as it was read.
 
-    here: from where relative addresses count. problem: why the page has to stay as it is; empty: nothing.
+    spots: addresses that lead to other sites. edits: new spellings of the site's own addresses. local: positions of the
+    site's own addresses. here: the folder to which relative addresses refer. problem: why the page must stay unchanged,
+    else empty.
     """
 
     text: str
@@ -78,23 +80,23 @@ class PageReading:
     _picture_ends: list[int] = field(default_factory=list)
 
     def tag_at(self, position: int) -> Tag | None:
-        """Return the tag that a position stands in."""
+        """Return the tag that contains a position."""
         index = bisect_right(self._starts, position) - 1
         return self.tags[index] if index >= 0 and position < self.tags[index].end else None
 
     def in_picture(self, tag: Tag) -> bool:
-        """Tell whether a tag stands in a `<picture>`."""
+        """Return whether a tag is inside a `<picture>`."""
         opened = bisect_left(self._picture_starts, tag.start)
         return opened > bisect_left(self._picture_ends, tag.start)
 
     def value(self, tag: Tag, name: str) -> str:
-        """Return an attribute as it is meant; empty when it is absent."""
+        """Return the decoded value of an attribute; empty when it is absent."""
         found = attribute_of(tag, name)
         return decode_attribute(self.raw[found.start : found.end]) if found else ""
 
 
 def read_page(data: bytes, path: str, rules: Rules) -> PageReading:
-    """Return what stands where in a page."""
+    """Read a page: its tags, and its addresses with their positions."""
     text = structure(data)
     raw = data.decode("latin-1")
     page = PageReading(
@@ -117,7 +119,7 @@ def read_page(data: bytes, path: str, rules: Rules) -> PageReading:
 
 
 def _read_base(page: PageReading, rules: Rules) -> None:
-    """Let `<base href>` name the same folder from wherever the site lies."""
+    """Make `<base href>` relative, so that it names the same folder wherever the site lies."""
     base = next(
         (item for tag in page.tags if tag.name == "base" and (item := attribute_of(tag, "href"))), None
     )
@@ -160,7 +162,7 @@ def _read_meta(page: PageReading, rules: Rules) -> None:
 
 
 def _linked_data(page: PageReading, rules: Rules) -> Iterator[Spot]:
-    """Yield the addresses of JSON-LD, which search engines read; other scripts have their own reader."""
+    """Yield the addresses in JSON-LD, which search engines read. Other scripts are not read here."""
     for tag in page.tags:
         if tag.name != "script" or page.value(tag, "type").strip().lower() != "application/ld+json":
             continue
@@ -173,7 +175,7 @@ def _linked_data(page: PageReading, rules: Rules) -> Iterator[Spot]:
 
 
 def _is_elsewhere(page: PageReading, spot: Spot, rules: Rules) -> bool:
-    """Write an address anew that is the site's own; tell whether it leads elsewhere."""
+    """Return whether an address leads to another site; add an edit if it is the site's own."""
     tag = page.tag_at(spot.start)
     if spot.use in TEXTS and spot.context in {"form action", "button formaction", "input formaction"}:
         raw = page.raw[spot.start : spot.end]
@@ -200,10 +202,11 @@ def _is_elsewhere(page: PageReading, spot: Spot, rules: Rules) -> bool:
 
 
 def loosened(page: PageReading, tag: Tag) -> Iterator[Edit]:
-    """Yield the edits that let a tag load what lies beside the page.
+    """Yield the edits that let a tag load a file beside the page.
 
-    Pages from a folder have no origin: what asks for CORS, or for a digest, is refused there. A digest says nothing
-    new of files that come with the page, and those of style sheets have changed.
+    A page opened from a folder has no origin, so browsers refuse to load files with `crossorigin` or `integrity` there.
+    A digest adds no security for files that are delivered together with the page, and exported style sheets differ from
+    their old digests.
     """
     for name in ("crossorigin", "integrity"):
         yield from without_attribute(page.text, tag, name)

@@ -12,10 +12,11 @@ from proxy.rewrite.front.fields import Fields
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The site's own addresses, the pictures of others, and the address that the exported site will have.
+    """The rules of an export.
 
-    fields: the keys of data. site_url: without a slash at its end, empty when nobody knows; then what must be absolute
-    is relative all the same.
+    tree: resolves the site's own addresses. taker: decides which addresses are pictures. fields: the keys of data.
+    site_url: the address of the exported site, without a slash at its end; empty when unknown. Without it, even
+    addresses that should be absolute are relative.
     """
 
     tree: Tree

@@ -2,7 +2,7 @@
 
 our own addresses    with their preset, options or original, signed or not
 wrappers, direct     as `rewrite --all-images` decides, so that a site looks the same after the export
-anything else        stays; with a reason, when it may be a picture
+anything else        stays; with a reason when it may be a picture
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Taker:
         )
 
     def taken(self, text: str, spots: Iterable[Spot], *, encoding: str = "") -> list[Taken]:
-        """Return what becomes of the addresses at `spots` that are ours, a wrapper's or a picture's, in order.
+        """Return a decision for each address at `spots` that is ours, a wrapper's or a picture's, in order.
 
-        Addresses of the site's own are no spots, but for those of the mirror below the site's host.
+        `spots` contains none of the site's own addresses, except those of a mirror below the site's host.
         """
         found = [self._read(spot, text[spot.start : spot.end], encoding) for spot in spots]
         addresses = [item for item in found if isinstance(item, Address)]
@@ -70,7 +70,7 @@ class Taker:
         return [item for item in taken if item is not None]
 
     def is_rooted(self, text: str) -> bool:
-        """Tell whether an address from the root of a host, `text`, is the mirror's: `/image/content/https://…`."""
+        """Return whether `text`, an address from the root of a host, is the mirror's: `/image/content/https://…`."""
         return self._rooted(text) is not None
 
     def _rooted(self, text: str) -> str | None:
@@ -107,7 +107,7 @@ class Taker:
         if not options or address.source is None:
             return Taken(spot, address.text, reason=decision.reason) if decision.reason else None
         if spot.use is Use.ASSET:
-            # Direct style sheets, scripts and films stay where they are, and nobody wonders.
+            # Style sheets, scripts and videos at their own addresses stay there; that need not be reported.
             return (
                 None if address.kind is AddressKind.DIRECT else Taken(spot, address.text, reason=NO_PICTURE)
             )
@@ -124,7 +124,7 @@ class Taker:
 
 
 def _with_mounts(config: RewriteConfig, base_url: str) -> RewriteConfig:
-    """Return the configuration with the grammars that the mirror itself answers, below its own and former addresses."""
+    """Add the dialects that the mirror serves, below its current and former base URLs, to the wrappers."""
     wrappers = (
         WrapperConfig(prefix=f"{base}{grammar.mount}", dialect=name)  # type: ignore[arg-type]  # one of the grammars
         for base in (base_url, *(url.rstrip("/") for url in config.former_urls))
@@ -134,12 +134,12 @@ def _with_mounts(config: RewriteConfig, base_url: str) -> RewriteConfig:
 
 
 def as_written(text: str) -> str:
-    """Return an address of byte text as it is shown to people."""
+    """Return an address as reports show it."""
     return byte_text(text) if not text.isascii() else text
 
 
 def ordered(spots: Iterable[Spot]) -> Sequence[Spot]:
-    """Return spots in the order of the document; of two at one place the first."""
+    """Return spots in the order of the document. Of two spots at the same position, keep the first."""
     found: dict[int, Spot] = {}
     for spot in spots:
         found.setdefault(spot.start, spot)

@@ -1,8 +1,8 @@
-"""Style sheets, feeds and data of an exported site: one file in the place of each picture's address. Pure.
+"""Exports style sheets, feeds and data: each picture's address is replaced by the address of one file. Pure.
 
-style sheets      relative to the sheet, as browsers read them; the site's own addresses from its root too
-feeds, drawings   the most compatible file, with the site's address where that is known
-data              the same; a manifest's are relative to it
+style sheets      addresses relative to the sheet, as browsers resolve them; so are the site's own rooted addresses
+feeds, drawings   the most compatible file, with the site's address if it is known
+data              as for feeds; in a manifest, addresses are relative to the manifest
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _READ_ALONE = frozenset({"xml", "json"})
 def export_sheet(
     data: bytes, path: str, rules: Rules, pictures: Mapping[Want, ExportedFiles | None]
 ) -> Exported:
-    """Return a style sheet as it will be, and what it wants."""
+    """Export a style sheet."""
     text, raw, here = structure(data), data.decode("latin-1"), Here.of(path)
     lines, edits, left, spots = LineCounter(raw), [], [], []
     for spot in style_spots(text, 0, len(text), begins=EVERY):
@@ -57,15 +57,15 @@ def export_text(
     *,
     kind: SiteKind,
 ) -> Exported:
-    """Return a feed, a drawing or data as it will be, and what it wants."""
+    """Export a feed, a drawing or data."""
     text, raw = structure(data), data.decode("latin-1")
     spots, _ = site_spots(text, kind, rules.fields)
-    # No layout is known here, and no browser either.
-    # What names an entry or a document is no place that shows anything.
+    # Readers of these files need not be browsers, so offer a raster format. Leave addresses that only identify an
+    # entry or a document.
     spots = [replace(spot, raster=True) for spot in spots if spot.use not in (*TEXTS, Use.LEAVE)]
     taken = rules.taker.taken(raw, spots, encoding=page_encoding(data))
     absolute = kind in _READ_ALONE and not path.endswith((".webmanifest", ".svg"))
-    # Scripts read data, from pages of any depth and never from a folder.
+    # Scripts on pages at any depth read data, and never on pages opened from a folder. So use the site's root.
     here = Here((), "/") if absolute and kind == "json" else Here.of(path)
     return _exported(
         raw,

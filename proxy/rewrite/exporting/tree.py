@@ -1,12 +1,12 @@
-"""The site's own addresses: the file each one leads to, and its spelling relative to another file. Pure.
+"""Resolves a site's own addresses to files, and writes them relative to another file. Pure.
 
-Pages that open from a folder cannot have addresses that begin at the root of a host, nor addresses of folders: a
-browser shows the list of a folder and not its `index.html`. All text is byte text (`proxy.rewrite.base.spot`).
+A page opened from a folder cannot use addresses from the root of a host. Nor can it use addresses of folders, because a
+browser lists a folder instead of opening its `index.html`. All text is byte text (`proxy.rewrite.base.spot`).
 
     good   /css/a.css        from posts/x/index.html   ->  ../../css/a.css
     good   /posts/y/?q#top   from posts/x/index.html   ->  ../../posts/y/index.html?q#top
-    bad    /api/             no such file              ->  stays, and is named
-    bad    b.png             leads there already       ->  stays
+    bad    /api/             no such file              ->  stays and is reported
+    bad    b.png             is already relative       ->  stays
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from proxy.rewrite.base.charset import as_utf8
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _PARTS = re.compile(r"([^?#]*+)(.*)", re.DOTALL)
 _DOTS = {".": 1, "%2e": 1, "..": 2, ".%2e": 2, "%2e.": 2, "%2e%2e": 2}
-"""Segments that browsers take for dots (WHATWG URL §4.1), by how many."""
+"""Segments that browsers read as one or two dots (WHATWG URL §4.1)."""
 INDEX = "index.html"
 MISSING = "404.html"
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """From where a document's relative addresses count: a folder of the site.
+    """The folder of the site to which a document's relative addresses refer.
 
-    root: an address of the site's root with its host, where a relative one would not do.
+    root: the absolute address of the site's root, for documents in which relative addresses would not work; else empty.
     """
 
     folder: tuple[str, ...]
@@ -42,27 +42,28 @@ class Here:
     def of(cls, path: str, *, site_url: str = "") -> Here:
         """Return the place of a file by its path in the site.
 
-        Hosts answer `404.html` at any depth, so that it needs the site's whole address.
+        Hosts answer `404.html` for addresses at any depth, so it needs absolute addresses.
         """
         root = f"{site_url}/" if site_url and path == MISSING else ""
         return cls(tuple(path.split("/")[:-1]), root)
 
     @property
     def up(self) -> str:
-        """What leads to the root: `../../`; empty there."""
+        """The relative address of the root, such as `../../`; empty at the root."""
         return self.root or "../" * len(self.folder)
 
     def to(self, path: str) -> str:
-        """Return the address of a path below the root, which is spelled as an address."""
-        # A colon in the first segment would make a scheme of it.
+        """Return the address of a path below the root. `path` is escaped like an address."""
+        # A first segment with a colon would be read as a scheme.
         return self.up + path or "./" if self.up or ":" not in path.partition("/")[0] else f"./{path}"
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """An address of the site's own. `path` is the file it leads to, None when there is none.
+    """One of the site's own addresses.
 
-    `address` is how it is to be written. rooted: it was written from the root of the site, or with its host.
+    path: the file it leads to, or None when there is no such file. address: its new spelling. rooted: whether the old
+    spelling began at the root of the site or with its host.
     """
 
     path: str | None
@@ -71,7 +72,7 @@ class Local:
 
 
 class Tree:
-    """The files of a site, by their paths below its root, and the address it was built for, if that is known."""
+    """The files of a site by their paths below its root, and the address it was built for, if known."""
 
     def __init__(self, paths: Collection[str], *, site_url: str = "") -> None:
         self._paths = paths
@@ -84,7 +85,7 @@ class Tree:
         return path in self._paths
 
     def read(self, text: str, here: Here, *, encoding: str = "") -> Local | None:
-        """Return what an address means when it is the site's own and does not lead to `here` itself, else None."""
+        """Resolve an address. Return None when it is not the site's own, or leads to the document itself."""
         match = _PARTS.match(text)
         head, tail = (match[1], match[2]) if match else (text, "")
         if not head:
@@ -103,15 +104,15 @@ class Tree:
         return Local(path, here.to(_joined(plain, added)) + tail, rooted=True)
 
     def is_folder(self, path: str) -> bool:
-        """Tell whether the site has files below a folder."""
+        """Return whether the site has files below a folder."""
         if self._folders is None:
             self._folders = {str(folder) for name in self._paths for folder in PurePosixPath(name).parents}
         return path in self._folders or not path
 
     def base(self, text: str, here: Here) -> tuple[str, ...] | None:
-        """Return the folder that a `<base href>` names, None when it is not the site's own.
+        """Return the folder that a `<base href>` names, or None when it is not the site's own.
 
-        A page's own base is nearly always its site's address; without a known one, the host is not looked at.
+        If the site's address is unknown, the host of the base is ignored, because it nearly always is the site's.
         """
         head = _PARTS.match(text.strip())[1]  # type: ignore[index]  # it matches anything
         rooted = self._from_root(head)
@@ -124,7 +125,7 @@ class Tree:
         return tuple(folder) if self.is_folder("/".join(folder)) else None
 
     def _from_root(self, head: str) -> str | None:
-        """Return an address behind the root of the site, None when it does not begin there."""
+        """Return an address relative to the root of the site, or None when it does not begin there."""
         match = re.match(r"(?i:https?:)?//([^/?#]*)", head)
         if match:
             if not self._host or match[1].lower() != self._host.lower():
@@ -137,7 +138,7 @@ class Tree:
         return head[len(self._prefix) :] if head.startswith(self._prefix) else None
 
     def _file(self, path: str, *, closed: bool) -> tuple[str | None, str]:
-        """Return the file that hosts answer for a path, None when there is none, and what its address lacks."""
+        """Return the file that hosts answer for a path, or None, and the text that the address lacks to name it."""
         if path in self._paths and not closed:
             return path, ""
         index = f"{path}/{INDEX}".lstrip("/")
@@ -148,7 +149,7 @@ class Tree:
 
 
 def _names(segments: Sequence[str], folder: Sequence[str], encoding: str) -> list[str]:
-    """Return the names of files that the segments of an address lead through."""
+    """Resolve the segments of an address from `folder` to a list of decoded file names."""
     names = list(folder)
     for segment in segments:
         dots = _DOTS.get(segment.lower(), 0)

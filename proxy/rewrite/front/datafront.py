@@ -1,7 +1,7 @@
-"""Spots of TOML and JSON front matter: strings at any depth. Pure.
+"""Finds the spots of TOML and JSON front matter: strings at any depth. Pure.
 
-The library of each language says whether the whole is valid; where its strings stand is found by a tokenizer of
-a few lines, because neither library keeps positions.
+A library decides whether the text is valid. A tokenizer of a few lines finds the strings, because neither library keeps
+positions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from proxy.rewrite.base.layers import double_quoted
 from proxy.rewrite.base.spot import Layer, Spot
 from proxy.rewrite.front.fields import Fields
 
-# A string that never ends is a token too: else each of its escaped quotes would be tried as the beginning of one, which
-# takes time with the square of the length. The libraries refuse such a text afterwards.
+# An unterminated string is a token too. Otherwise each of its escaped quotes would be tried as the beginning of another
+# string, which takes quadratic time.
 _TOML_TOKEN = re.compile(
     r"""(?P<skip>\#[^\n]*+)
     |(?P<long>\"{3}(?:[^"\\]++|\\.?|"{1,2}(?!"))*+(?:"{3,5}|\Z)|'{3}(?:[^']++|'{1,2}(?!'))*+(?:'{3,5}|\Z))
@@ -32,11 +32,11 @@ _JSON_TOKEN = re.compile(r"""(?P<string>"(?:[^"\\]++|\\.?)*+(?:"|\Z))|(?P<mark>[
 
 
 def toml_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
-    """Yield the spots of `text`, TOML that stands at `start` of the article.
+    """Yield the spots of `text`, TOML that begins at `start` of the article.
 
     Raises:
-        TooDeep: nested more than 64 deep, or a key of more than 64 parts.
-        ValueError: not TOML.
+        TooDeep: it is nested deeper than 64 levels, or a key has more than 64 parts.
+        ValueError: it is not valid TOML.
     """
     _require_shallow_toml(text)
     tomllib.loads(text.replace("\r\n", "\n"))
@@ -56,7 +56,8 @@ def toml_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
         elif token["long"]:
             yield from _string_spot(token.span("long"), text, start, names, fields)
         elif (token["word"] or token["string"]) and _BEFORE_EQUALS.match(text, token.end()):
-            # A part of a key, as `cover` and `src` in `cover."src" = …`; the parts of a number mean nothing.
+            # A part of a key, such as `cover` and `src` in `cover."src" = …`. Parts of a number come here too, and are
+            # dropped.
             parts.append(token["word"] or token["string"][1:-1])
         elif token["word"]:
             parts = []
@@ -65,11 +66,11 @@ def toml_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
 
 
 def json_spots(text: str, start: int, fields: Fields, *, bare: bool) -> Iterator[Spot]:
-    """Yield the spots of `text`, JSON that stands at `start`; `bare` is an object without its braces.
+    """Yield the spots of `text`, JSON that begins at `start` of the article. `bare`: an object without its braces.
 
     Raises:
-        TooDeep: nested more than 64 deep.
-        ValueError: not JSON.
+        TooDeep: it is nested deeper than 64 levels.
+        ValueError: it is not valid JSON.
     """
     _require_shallow_json(text)
     json.loads(f"{{{text}}}" if bare else text)
@@ -94,7 +95,7 @@ def json_spots(text: str, start: int, fields: Fields, *, bare: bool) -> Iterator
 
 
 def object_end(text: str, begin: int) -> int:
-    """Return where the JSON object that stands at `begin` ends, valid or not; 0 when it is never closed."""
+    """Return the end of the JSON object at `begin`, even of an invalid one; 0 when it is never closed."""
     depth = 0
     for token in _JSON_TOKEN.finditer(text, begin):
         depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token["mark"] or "", 0)
@@ -104,7 +105,7 @@ def object_end(text: str, begin: int) -> int:
 
 
 def _require_shallow_toml(text: str) -> None:
-    """Raise TooDeep before tomllib sees it: a key of 30,000 parts takes gigabytes there."""
+    """Raise TooDeep before tomllib parses the text: a key of 30,000 parts would take gigabytes of memory there."""
     parts = depth = 0
     for token in _TOML_TOKEN.finditer(text):
         if token["mark"]:

@@ -1,7 +1,7 @@
-"""When an article was written, as far as it says so: for looking pictures up in archives near that day. Pure.
+"""Finds the date of an article, so that its pictures can be looked up in archives near that day. Pure.
 
-Read are the front matter's `date` and its like, HTML's `article:published_time` and `<time datetime>`, and a
-date at the beginning of the file's name (Jekyll). Zones are ignored: archives do not know pictures by the hour.
+Reads `date` and similar keys of front matter, HTML's `article:published_time` and `<time datetime>`, and a date at the
+beginning of the file's name (Jekyll). Time zones are ignored, because archives are not precise to the hour.
 
     good   date: 2021-07-26 11:54:00            good   date: Mon, 26 Jul 2021 11:54:00 GMT
     good   2021-07-26-title.md                  bad    date: yesterday   ->  None
@@ -32,8 +32,8 @@ _NUMBERS = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[T\s]+(\d{1,2}):(\
 
 
 def article_date(data: bytes, *, name: str = "") -> float | None:
-    """Return when an article was written, unix seconds; None when it does not say."""
-    # Latin-1, as the rewriter reads: every byte is a character, and dates are ASCII.
+    """Return the date of an article in Unix seconds, or None when it has none."""
+    # Like the rewriter, read Latin-1: every byte is a character, and dates are ASCII.
     text = data[:_HEAD_BYTES].decode("latin-1")
     for found in (*_in_front_matter(text), *_in_html(text)):
         moment = _moment(found)
@@ -66,7 +66,7 @@ def _moment(text: str) -> float | None:
 
 def _checked(parts: Sequence[int]) -> float | None:
     year, month, day, hour, minute, second = parts
-    # A month of 0 or a day of 31 February is nobody's date; the time of day does not matter much.
+    # A month 0 or a 31 February is not a date. The time of day hardly matters, so it is only forced into range.
     if not (1990 <= year < 2100 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1]):
         return None
     return float(calendar.timegm((year, month, day, hour % 24, minute % 60, second % 60)))

@@ -1,10 +1,10 @@
-"""Keys of front matter: which preset the picture of a key takes. Pure.
+"""Chooses the preset for a key of front matter. Pure.
 
-A key is the path of names that leads to a value. `rewrite.fields` names keys by their last name or by a dotted path;
-the innermost key that is named decides.
+A key is the path of names that leads to a value. `rewrite.fields` names keys by their last name or by a dotted path.
+The innermost named key decides.
 
-    good   image.path          named by `image`; `path` is the picture itself
-    good   header.actions.url  `header.*` gives the preset, but whether it is a picture is told by the address
+    good   image.path          named by `image`; `path` holds the picture itself
+    good   header.actions.url  `header.*` gives the preset, but only the address shows whether it is a picture
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from proxy.rewrite.base.spot import Layer, Spot, Use
 
 KeyPath = tuple[str, ...]
 _MAX_NAME = 100
-"""Longer names are nobody's; a path is built for every value, so its length has to be bounded."""
+"""Longer names are not used in practice. A path is built for every value, so its length must be bounded."""
 _MAX_REMEMBERED = 1000
 _ITSELF = frozenset({"src", "path", "file", "light", "dark"})
 """Names below a picture's key that hold its address: `image.path`, `hero.image.dark`."""
 _SPACE = re.compile(r"\s")
 _UNLIKE_ONE = re.compile(r"[\t\r\n]|\s(?:\S*//|\d+(?:\.\d+)?[wx](?:,|\Z))|,\s|\s\Z")
-"""What an address with spaces does not hold: a second address, a descriptor of a srcset, the end of a line."""
+"""Text that an address with spaces cannot contain: a second address, a descriptor of a srcset, a line end."""
 _PICTURE_END = re.compile(r"\.\w{2,5}(?:[?#][^\s/]*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class FieldMeaning:
-    """What a key means: its preset, and whether its value is a picture whatever it looks like.
+    """The meaning of a key: its preset, and by `use` whether its value is a picture regardless of its form.
 
-    `likely`: a key above names a picture.
+    likely: this key or one above it is named as a picture's.
     """
 
     preset: str
@@ -42,7 +42,7 @@ class FieldMeaning:
 
 
 class Fields:
-    """The patterns of one configuration; `front` is the preset of keys that no pattern names."""
+    """The patterns of one configuration. `front` is the preset of keys that no pattern names."""
 
     def __init__(self, fields: Mapping[str, str], front: str) -> None:
         named = {_normal(pattern): preset for pattern, preset in fields.items()}
@@ -57,7 +57,7 @@ class Fields:
         self._known: dict[KeyPath, FieldMeaning] = {}
 
     def place(self, path: KeyPath) -> FieldMeaning:
-        """Return what the key `path`, outermost name first, means."""
+        """Return the meaning of the key `path`, outermost name first."""
         if path not in self._known:
             if len(self._known) == _MAX_REMEMBERED:
                 self._known.clear()
@@ -94,7 +94,7 @@ class Fields:
             yield self.text(path, start, start + len(raw))
 
     def text(self, path: KeyPath, start: int, end: int) -> Spot:
-        """Return the spot of a value that is not one address; it tells the key of what stands in it."""
+        """Return the spot of a value that is not a single address. It names the key for addresses in the value."""
         return Spot(start, end, Use.TEXT, self.place(path).context)
 
     def _look_up(self, path: KeyPath) -> FieldMeaning:
@@ -124,7 +124,7 @@ class Fields:
 
 
 def _with_spaces(value: str) -> bool:
-    """Tell whether a picture's value is one address that nobody escaped: browsers load `a b.png` all the same."""
+    """Return whether a picture's value is one address with unescaped spaces. Browsers load `a b.png` too."""
     return not _UNLIKE_ONE.search(value) and bool(_PICTURE_END.search(value))
 
 

@@ -1,8 +1,8 @@
-"""Front matter: where it stands, in which language, and its spots. Pure.
+"""Finds front matter, recognizes its language, and returns its spots. Pure.
 
-It may follow a BOM and blank lines. `---` is YAML (Hexo, Jekyll, Hugo), `+++` TOML and `{` JSON (Hugo), `;;;`
-JSON without its braces (Hexo), and Hexo reads both without their first fence. Front matter that its own language's
-reader refuses is read line by line.
+It may follow a BOM and blank lines. `---` begins YAML (Hexo, Jekyll, Hugo), `+++` TOML and `{` JSON (Hugo), and `;;;`
+JSON without its braces (Hexo). Hexo accepts `---` and `;;;` front matter without the first fence too. Front matter that
+the parser of its language refuses is read line by line.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from proxy.rewrite.front.linefront import line_spots
 from proxy.rewrite.front.yamlfront import yaml_spots
 
 MAX_BYTES = 256 * 1024
-"""Longest YAML and TOML that is read; PyYAML reads about 100 kB a second, and 4 kB are long already. JSON has no such
-bound: it is read in C, and a list of pictures may be long."""
+"""Longest YAML and TOML front matter that is read. PyYAML reads about 100 kB a second, and 4 kB is long already. JSON
+has no such limit: it is parsed in C, and a list of pictures may be long."""
 
 Language = Literal["yaml", "toml", "json", "bare json"]
 
 _BEFORE = re.compile(r"(?:\xef\xbb\xbf)?(?:[ \t]*+(?:\r\n|\n|\r))*+")
 _COMMENT = re.compile(r"(?:(?<=[\r\n])|\A)[ \t]*+#[^\r\n]*+")
 _FENCE = re.compile(r"(-{3,}|;{3,}|\+{3})[ \t]*+(?:\r\n|\n|\r)")
-# Hugo: the object ends the front matter by itself. A template tag begins with a brace too.
+# In Hugo, the end of the object ends the front matter. A template tag begins with a brace too, so look further.
 _OBJECT = re.compile(r"\{[ \t\r\n]*+[\"}]")
 _OBJECT_WITH_KEY = re.compile(r'\{[ \t\r\n]*+"[^"\\\r\n]*+"[ \t\r\n]*+:')
 _BARE_KEY = re.compile(r'"[^"\\\r\n]++"[ \t]*+:')
@@ -49,7 +49,7 @@ _LANGUAGES: dict[str, Language] = {"-": "yaml", "+": "toml", ";": "bare json"}
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """The front matter stands at `start:end`, without its fences; the text of the article begins at `body`."""
+    """Front matter at `start:end`, without its fences. The text of the article begins at `body`."""
 
     start: int
     end: int
@@ -59,7 +59,7 @@ class FrontMatter:
 
 @dataclass(frozen=True, slots=True)
 class FrontReading:
-    """What front matter holds, and the problem with it (empty: none); `by_lines`: it was read all the same."""
+    """The spots of front matter, and its problem, empty for none. `by_lines`: it was read despite the problem."""
 
     spots: list[Spot]
     problem: str = ""
@@ -67,7 +67,7 @@ class FrontReading:
 
 
 def find_front_matter(text: str) -> FrontMatter | None:
-    """Return where the front matter of an article stands, None when it has none."""
+    """Return the front matter of an article, or None when it has none."""
     before = _BEFORE.match(text)
     begin = before.end() if before else 0
     fence = _FENCE.match(text, begin)
@@ -81,14 +81,14 @@ def find_front_matter(text: str) -> FrontMatter | None:
 
 
 def may_begin_front_matter(head: str) -> bool:
-    """Tell whether an article that begins with `head` may have front matter that ends behind it."""
+    """Return whether an article that begins with `head` may have front matter that ends after it."""
     before = _BEFORE.match(head)
     begin = before.end() if before else 0
     return bool(_FENCE.match(head, begin) or _OBJECT_WITH_KEY.match(head, begin))
 
 
 def front_matter_spots(text: str, front: FrontMatter, fields: Fields) -> FrontReading:
-    """Return the spots of the front matter, and what has to be said about it."""
+    """Return the spots of the front matter and any problem with it."""
     inside = text[front.start : front.end]
     if not _MAY_HOLD_ADDRESS.search(inside):
         return FrontReading([])
@@ -119,9 +119,9 @@ def comments(text: str, front: FrontMatter) -> list[tuple[int, int]]:
 
 
 def _unfenced(text: str, begin: int) -> FrontMatter | None:
-    """Return front matter that lacks its first fence: lines of keys from the first one up to `---` (Hexo).
+    """Return front matter without its first fence: lines with keys from the first line up to `---` (Hexo).
 
-    One line above `---` is a heading of Markdown too; it must have a usual key, or an address.
+    A single line above `---` may also be a Markdown heading, so it must have a common key or an address.
     """
     first = _FIRST_KEY.match(text, begin)
     position, keys = begin, 0
@@ -151,9 +151,9 @@ def _json_object(text: str, begin: int) -> FrontMatter | None:
     try:
         _, end = json.JSONDecoder().raw_decode(text, begin)
     except RecursionError:
-        # Nobody knows where it ends; it is reported as too deep.
+        # Its end is unknown. Take the whole text, which is then reported as nested too deep.
         end = len(text)
     except ValueError:
-        # What only begins with a brace and a quote is text; an object with a fault is reported.
+        # Text that only begins with a brace and a quote is not front matter. An invalid object is, and is reported.
         end = object_end(text, begin) if _OBJECT_WITH_KEY.match(text, begin) else 0
     return FrontMatter(begin, end, end, "json") if end else None

@@ -1,8 +1,8 @@
-"""Spots of front matter that its own language cannot read: line by line, key by key. Pure; linear.
+"""Reads invalid front matter line by line. Pure; linear.
 
-One quote too many in a title must not lose the pictures below it. A line that says `key: value`, `key = value` or
-`- value` is read by itself; its indentation tells the keys above. A value that is neither one address nor a list of
-addresses is text.
+An extra quote in a title must not lose the pictures below it. A line `key: value`, `key = value` or `- value` is read
+by itself; its indentation determines the keys above it. A value that is neither an address nor a list of addresses is
+text.
 
     good   headimg: 'https://…/a.png'          good   images: ["https://…/a.png", https://…/b.png]
     bad    title: 'see https://…/a.png         a sentence, not an address
@@ -36,7 +36,7 @@ _hold_plain = percent(r"[\"'\[\]{},]|:\Z")
 
 
 def line_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
-    """Yield the spots of `text`, which stands at `start` of the article; never fails."""
+    """Yield the spots of `text`, which begins at `start` of the article. Never fails."""
     table: tuple[str, ...] = ()
     above: list[tuple[int, str]] = []
     for line in _LINE.finditer(text):
@@ -61,7 +61,7 @@ def line_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
 def _value_spots(
     text: str, place: tuple[int, int], start: int, path: tuple[str, ...], fields: Fields
 ) -> Iterator[Spot]:
-    # A match against `\Z` inside a slice: the end of the line is the end of the value.
+    # Match in a slice, so that `\Z` matches at the end of the line.
     value = text[slice(*place)]
     if one := _ONE.match(value):
         yield from _one(one, start + place[0], path, fields)

@@ -1,7 +1,8 @@
-"""Spots of YAML front matter: scalars at any depth. Pure.
+"""Finds the spots of YAML front matter: scalars at any depth. Pure.
 
-The events of libyaml and of PyYAML's own parser carry the same positions. They read characters, so every byte above
-0x7F and every control is given a private character of its own first: positions stay byte offsets, GBK and NUL survive.
+The events of libyaml and of PyYAML's own parser carry the same positions. Both read characters, so we first replace
+each byte above 0x7F and each control by its own private-use character. Positions then stay byte offsets, and GBK and
+NUL survive.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ _TABS_AT_START = re.compile(r"(?:(?<=[\r\n])|\A)\t+")
 _LINE_END = re.compile(r"\r\n?|\n")
 _LINE = re.compile(r"[^ \t\r\n](?:[^\r\n]*[^ \t\r\n])?")
 LOADERS = tuple(filter(None, (getattr(yaml, "CBaseLoader", None), yaml.BaseLoader)))
-"""libyaml first, where PyYAML was built with it: ten times as fast; what it refuses the other one may read."""
+"""libyaml first, if PyYAML was built with it: it is ten times as fast. PyYAML's own parser may read what it refuses."""
 _hold_plain = percent(r":\Z")
 _hold_in_flow = percent(r"[\[\]{},]|:\Z")
 
 
 @dataclass(slots=True)
 class _Container:
-    """An open mapping or sequence; `key` is the mapping's current key, None while a key comes next."""
+    """An open mapping or sequence. `key` is the mapping's current key, None when a key comes next."""
 
     mapping: bool
     flow: bool
@@ -49,7 +50,7 @@ class _YamlWalk:
     open: list[_Container] = field(default_factory=list)
 
     def is_value(self, scalar: str) -> bool:
-        """Take a scalar; tell whether it is a value and not a key."""
+        """Take a scalar; return whether it is a value, not a key."""
         top = self.open[-1] if self.open else None
         if top is None or not top.mapping:
             return True
@@ -59,28 +60,28 @@ class _YamlWalk:
         return True
 
     def value_done(self) -> None:
-        """Go on behind a value."""
+        """Note the end of a value."""
         if self.open and self.open[-1].mapping:
             top = self.open[-1]
-            # A collection as a key (`? [a]`) counts as a nameless one.
+            # A collection as a key (`? [a]`) counts as a key without a name.
             top.key = "" if top.key is None else None
 
     def path(self) -> KeyPath:
-        """Return the names of the keys that lead to the value, outermost first."""
+        """Return the names of the keys of the current value, outermost first."""
         return tuple(item.key for item in self.open if item.mapping and item.key)
 
     @property
     def in_flow(self) -> bool:
-        """Whether commas and brackets end a plain scalar here."""
+        """Whether commas and brackets end a plain scalar at this position."""
         return any(item.flow for item in self.open)
 
 
 def yaml_spots(text: str, start: int, fields: Fields) -> Iterator[Spot]:
-    """Return the spots of `text`, YAML that stands at `start` of the article.
+    """Return the spots of `text`, YAML that begins at `start` of the article.
 
     Raises:
-        TooDeep: nested more than 64 deep.
-        ValueError: not YAML.
+        TooDeep: it is nested deeper than 64 levels.
+        ValueError: it is not valid YAML.
     """
     characters = readable(text)
     for loader in LOADERS:
@@ -132,14 +133,14 @@ def _scalar_spots(event: yaml.ScalarEvent, walk: _YamlWalk, text: str, start: in
 
 
 def _places(event: yaml.ScalarEvent, whole: tuple[int, int], text: str) -> list[tuple[int, int]]:
-    """Return where the value of a scalar stands in one piece, without quotes and spaces around it.
+    """Return the ranges of a scalar's value, without quotes and surrounding spaces; none if it is not in one piece.
 
-    A block scalar may hold several addresses, a line each.
+    A block scalar may hold several addresses, one in each line.
     """
     begin, raw = whole[0], text[slice(*whole)]
     value = _bytes_of(event.value).strip(" \t\r\n")
     if event.style in ("'", '"'):
-        # An anchor or a tag may stand before the quote.
+        # An anchor or a tag may precede the quote.
         opening = raw.find(event.style)
         inner = raw[opening + 1 : -1]
         return [] if "\n" in inner or "\r" in inner else [_trimmed(inner, begin + opening + 1)]
@@ -152,7 +153,7 @@ def _places(event: yaml.ScalarEvent, whole: tuple[int, int], text: str) -> list[
 
 
 def _block_lines(raw: str) -> list[re.Match[str]]:
-    """Return the lines below the header of a block scalar when each of them is an address."""
+    """Return the lines below the header of a block scalar if each of them is an address."""
     header = _LINE_END.search(raw)
     lines = list(_LINE.finditer(raw, header.end())) if header else []
     return lines if all(ABSOLUTE.match(line[0]) and not re.search(r"\s", line[0]) for line in lines) else []
@@ -164,10 +165,10 @@ def _trimmed(inner: str, begin: int) -> tuple[int, int]:
 
 
 def readable(text: str) -> str:
-    """Return the text as PyYAML reads it, with as many characters.
+    """Return the text for PyYAML, with the same number of characters.
 
-    A question mark inside a word is none of YAML 1.2's indicators, but one of PyYAML's; tabs that indent are
-    replaced as Hexo does.
+    A question mark inside a word is an indicator to PyYAML but not in YAML 1.2, so it is masked. Tabs of the
+    indentation are replaced by spaces, as in Hexo.
     """
     text = text.translate(_TO_PRIVATE)
     text = _QUESTION_IN_WORD.sub(_QUESTION, text)

@@ -1,1 +1,1 @@
-"""What site generators add to Markdown: template tags, shortcodes, expressions."""
+"""Extensions of site generators to Markdown: template tags and shortcodes."""

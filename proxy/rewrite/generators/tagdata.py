@@ -1,4 +1,4 @@
-"""Spots of the data between tags: YAML in `{% flink %}`, messages of `{% chat %}`, columns of `{% linkgrid %}`.
+"""Finds the spots of data between tags: YAML in `{% flink %}`, messages of `{% chat %}`, columns of `{% linkgrid %}`.
 
 Pure; linear.
 """
@@ -25,7 +25,7 @@ _hold_in_cell = percent(r"[|]")
 
 
 def data_spots(text: str, held: tuple[int, int, str], fields: Fields) -> Iterator[Spot]:
-    """Yield the spots of `text[start:end]`, which stands in a tag; `held` is start, end and the tag's name."""
+    """Yield the spots of the data `text[start:end]` between tags. `held` is start, end and the tag's name."""
     start, end, name = held
     rule = next(rule for rule in rules() if rule.content and name in rule.names)
     if rule.content == "yaml":

@@ -1,10 +1,10 @@
-"""What tags and shortcodes do with their arguments: the table `tags.toml`, and how it is read. Pure.
+"""Reads the arguments of tags and shortcodes by the table `tags.toml`. Pure.
 
-Adding a tag is a table in that file. A tag that no table names is not understood: its addresses are left and reported.
+To add a tag, add a table to that file. The addresses in a tag without a table are left unchanged and reported.
 
     good   {% image https://h/a.png, width=400px %}      the address ends at the comma (volantis)
-    good   {% image https://h/a,b.png 400 %}             nothing separates at this comma
-    bad    {% mytag https://h/a.png %}                   nobody's tag
+    good   {% image https://h/a,b.png 400 %}             this comma does not separate arguments
+    bad    {% mytag https://h/a.png %}                   an unknown tag
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _AROUND = " \t\r\n\"'"
 
 @dataclass(frozen=True, slots=True)
 class TagRule:
-    """One table of `tags.toml`; its fields are explained there."""
+    """One table of `tags.toml`, which explains the fields."""
 
     names: tuple[str, ...]
     family: Family | None = None
@@ -53,7 +53,7 @@ class TagRule:
 
     @classmethod
     def read(cls, table: dict[str, Any]) -> TagRule:
-        """Return the rule that a table of the file says."""
+        """Return the rule of a table in the file."""
         for name in ("names", "shows", "links"):
             table[name] = tuple(table.get(name, ()))
         for name in ("keys", "hrefs", "lists"):
@@ -62,11 +62,14 @@ class TagRule:
         return cls(**table)
 
     def covers(self, name: str, family: Family) -> bool:
-        """Tell whether it is about tags of this name, in lower case."""
+        """Return whether the rule applies to tags of this name, which is in lower case."""
         return self.family in (None, family) and any(fnmatchcase(name, pattern) for pattern in self.names)
 
     def use(self, key: str, number: int, *, first: bool) -> Use | None:
-        """Return what an argument is for; `number` counts those without a key, `first` is the first address."""
+        """Return the use of an argument, or None.
+
+        `number` counts arguments without a key. `first`: the argument is the first address of the tag.
+        """
         if key in self.keys if key else number in self.shows or (first and "first" in self.shows):
             return Use.MAY_SHOW if self.guess else Use.SHOW
         return Use.LINK if (key in self.hrefs if key else number in self.links) else None
@@ -85,9 +88,9 @@ class _Include:
 
 @dataclass(frozen=True, slots=True)
 class TagAddress:
-    """An address at `start:end` of a tag, and what the tag does with it.
+    """An address at `start:end` of a tag, and its use.
 
-    closed: commas and other separators must not stand in an address of ours. around: a link around a picture.
+    closed: our address must not contain commas or other separators. around: it is a link around a picture.
     """
 
     start: int
@@ -99,7 +102,7 @@ class TagAddress:
 
 @dataclass(frozen=True, slots=True)
 class _Argument:
-    """An argument at `start:end`, without its quotes; `number` counts those without a key."""
+    """An argument at `start:end`, without its quotes. `number` counts arguments without a key."""
 
     key: str
     number: int
@@ -124,18 +127,18 @@ def rules() -> tuple[TagRule, ...]:
 
 
 def names_with(content: str) -> tuple[str, ...]:
-    """Return the names of the tags whose content is of a kind."""
+    """Return the names of the tags whose content is of the given kind."""
     return tuple(name for rule in rules() if rule.content == content for name in rule.names)
 
 
 def tag_name(tag: str) -> str:
-    """Return the name of a tag, empty when it has none."""
+    """Return the name of a tag; empty when it has none."""
     match = _TAG.match(tag)
     return match[1] if match else ""
 
 
 def tag_addresses(tag: str) -> list[TagAddress]:
-    """Return the addresses of a tag that a table knows about, in order."""
+    """Return the addresses of a tag that a table covers, in order."""
     match = _TAG.match(tag)
     if match is None:
         return []
@@ -167,9 +170,9 @@ def _rules_of(name: str, family: Family) -> list[TagRule]:
 
 
 def _by_rules(tag: _Tag) -> Iterator[TagAddress]:
-    """Yield the addresses by the first rule whose separator is found, else by all that separate by spaces."""
+    """Yield the addresses by the first rule whose separator is found, else by all rules that separate by spaces."""
     closed = any(rule.split != " " for rule in tag.rules)
-    # Those that only guess stand last.
+    # Rules that only guess come last in the table.
     spaced = [rule for rule in tag.rules if rule.split == " "]
     separated = next((rule for rule in tag.rules if rule.split != " " and _separator(tag, rule)), None)
     if separated is not None:
@@ -178,7 +181,7 @@ def _by_rules(tag: _Tag) -> Iterator[TagAddress]:
             if use is not None and _ADDRESS.fullmatch(tag.text, item.start, item.end):
                 yield TagAddress(item.start, item.end, use, closed=True)
         return
-    # Where a theme's own tag is written without its separator, its address stands where it always does.
+    # If a theme's own tag is written without its separator, its address is still at its usual place.
     rest = [rule for rule in tag.rules if rule.split != " "] if not any(rule.shows for rule in spaced) else []
     first = True
     for item in _arguments(tag):
@@ -193,7 +196,7 @@ def _by_rules(tag: _Tag) -> Iterator[TagAddress]:
 
 
 def _list(tag: _Tag, item: _Argument, known: list[TagRule]) -> Iterator[TagAddress]:
-    """Yield the pictures of an argument that holds several, `{a,b}` or `a,b`."""
+    """Yield the pictures of an argument that holds several: `{a,b}` or `a,b`."""
     if not any(item.key in rule.lists for rule in known):
         return
     for match in re.finditer(r"[^\s,{}]+", tag.text[item.start : item.end]):
@@ -203,14 +206,14 @@ def _list(tag: _Tag, item: _Argument, known: list[TagRule]) -> Iterator[TagAddre
 
 
 def _separator(tag: _Tag, rule: TagRule) -> str:
-    """Return what separates the arguments of a tag, empty when the rule's separator is not found."""
+    """Return the separator of a tag's arguments; empty when the rule's separator is not found."""
     body = tag.text[tag.begin : tag.end]
     if rule.split == " ":
         return " "
     if "::" in body:
         return "::"
     if rule.split == ",":
-        # Options of an address (`width=80,quality=75/https:`) have commas too; behind them an address goes on.
+        # The options in an address contain commas too (`width=80,quality=75/https:`), but a slash follows them.
         last_slash = body.rfind("/")
         for match in _COMMA.finditer(body):
             if not match[0].endswith("=") or match.start() > last_slash:
@@ -254,7 +257,7 @@ def _arguments(tag: _Tag) -> Iterator[_Argument]:
 
 
 def _included(tag: _Tag) -> Iterator[TagAddress]:
-    """Yield the addresses of an include; whether they are shown is told by the file's name, or by the key."""
+    """Yield the addresses of an include. The name of the file, or the key, shows whether they are pictures."""
     table, file_name = _include(), ""
     for item in _arguments(tag):
         if not item.key:

@@ -1,4 +1,4 @@
-"""Spots of template tags: the addresses that a tag's table knows, and the tag itself as text around the rest. Pure."""
+"""Finds the spots of template tags: the addresses that a table covers, and the whole tag as text. Pure."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def tag_spots(text: str, place: tuple[int, int]) -> Iterator[Spot]:
 
 
 def tag_spot(start: int, end: int, address: TagAddress, tag: str) -> Spot:
-    """Return the spot of an address of a tag, which stands at `start:end` of the article."""
+    """Return the spot of an address of a tag. The address is at `start:end` of the article."""
     hold = _hold_in_list if address.closed else _hold_in_tag
     context = tag_context(tag)
     return Spot(start, end, address.use, context, hold=hold, around=address.around, closed=address.closed)
 
 
 def tag_context(tag: str) -> str:
-    """Return what to call the places of a tag."""
+    """Return the name of a tag for reports."""
     return f"template tag {tag_name(tag)[:100]}"
 
 
 def tags_in_html(text: str, start: int) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of the template tags of `text[start:]`, where no Markdown is read."""
+    """Yield the ranges of the template tags of `text[start:]` that contain an address. For HTML without Markdown."""
     missing: set[str] = set()
     position = start
     while (opening := _OPENING.search(text, position)) is not None:
@@ -55,7 +55,7 @@ def tags_in_html(text: str, start: int) -> Iterator[tuple[int, int]]:
 
 
 def without_code(spots: Iterable[Spot], ranges: list[tuple[int, int]]) -> list[Spot]:
-    """Return the spots, those in `ranges` of code as places that show nothing; the ranges are in order."""
+    """Return the spots, with those inside code marked as places to leave. `ranges` are the ranges of code, in order."""
     starts = [start for start, _ in ranges]
 
     def in_code(spot: Spot) -> bool:

@@ -1,7 +1,7 @@
-"""Template tags in Markdown: where Hexo's and Jekyll's `{% img … %}` and Hugo's `{{< figure … >}}` stand. Pure.
+"""Finds template tags in Markdown: Hexo's and Jekyll's `{% img … %}`, Hugo's `{{< figure … >}}`. Pure.
 
-What stands in `{% codeblock %}` and similar tags is code; `proxy.rewrite.generators.tags` knows their names. Generators
-read tags before they read Markdown, so code tags, and tags over several lines, are masked before Markdown is read.
+The content of `{% codeblock %}` and similar tags is code; `proxy.rewrite.generators.tags` knows their names. Generators
+read tags before Markdown, so code tags and tags over several lines are masked before Markdown is read.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _LONG_TAG = re.compile(
     (?:-?%\}}\}}?|>\}}\}})""",
     re.VERBOSE,
 )
-"""It ends before the next tag begins, so that no text is read twice."""
+"""A match ends before the next tag begins, so that no text is read twice."""
 
 _VISIBLE = re.compile(r"\S")
 
 
 def code_ranges(text: str, start: int) -> list[tuple[int, int]]:
-    """Return the ranges of code tags with what is in them, and of shortcodes that are shown and not run.
+    """Return the ranges of code tags with their content, and of shortcodes that are shown instead of run.
 
-    A tag without an end opens nothing. Tags of Hexo and Jekyll end at the first end tag; Hugo's nest.
+    A tag without an end tag has no content. Tags of Hexo and Jekyll end at the first end tag; tags of Hugo nest.
     """
     tags = list(_paired_tags(text, start, _CODE_TAG))
     closers = _closers(tags)
@@ -60,7 +60,7 @@ def code_ranges(text: str, start: int) -> list[tuple[int, int]]:
 
 
 def data_ranges(text: str, start: int) -> list[tuple[int, int, str]]:
-    """Return the ranges between tags that hold data (`{% flink %}`: YAML), without the tags, and their names."""
+    """Return the ranges of data between tags, without the tags, and the tags' names. `{% flink %}` holds YAML."""
     tags = [tag for tag in _paired_tags(text, start, _HOLDS_DATA) if not tag.escaped]
     ranges: list[tuple[int, int, str]] = []
     for index, closer in sorted(_closers(tags).items()):
@@ -70,15 +70,15 @@ def data_ranges(text: str, start: int) -> list[tuple[int, int, str]]:
 
 
 def long_tags(text: str, start: int) -> list[tuple[int, int]]:
-    """Return the ranges of tags whose arguments stand on several lines.
+    """Return the ranges of tags whose arguments span several lines.
 
-    Markdown would read `>}}` at the beginning of a line as a quote, so these are read before it.
+    Markdown would read `>}}` at the beginning of a line as a quote, so such tags are read before Markdown.
     """
     return [match.span() for match in _LONG_TAG.finditer(text, start) if "\n" in match[0] or "\r" in match[0]]
 
 
 def masked(text: str, ranges: Iterable[tuple[int, int]]) -> str:
-    """Return the text with everything but white space in `ranges`, which do not overlap, made a letter."""
+    """Replace every character in `ranges` except white space by a letter. The ranges do not overlap."""
     pieces: list[str] = []
     position = 0
     for start, end in sorted(ranges):
@@ -89,9 +89,9 @@ def masked(text: str, ranges: Iterable[tuple[int, int]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _PairedTag:
-    """A tag at `start:end` of a kind that has end tags; `family` is how its kind begins.
+    """A tag at `start:end` of a kind that has end tags. `family` is the beginning of its delimiter, `{%` or `{{`.
 
-    `escaped`: a shortcode that is shown, not run.
+    escaped: a shortcode that is shown instead of run.
     """
 
     start: int
@@ -103,7 +103,7 @@ class _PairedTag:
 
 
 def _paired_tags(text: str, start: int, pattern: re.Pattern[str]) -> Iterator[_PairedTag]:
-    """Yield the tags of `text` that `pattern` names, but not those that close themselves."""
+    """Yield the tags of `text` that `pattern` matches, except self-closing ones."""
     ends: list[int] | None = None
     for match in pattern.finditer(text, start):
         if ends is None:
@@ -121,7 +121,7 @@ def _paired_tags(text: str, start: int, pattern: re.Pattern[str]) -> Iterator[_P
 
 
 def _closers(tags: list[_PairedTag]) -> dict[int, int]:
-    """Return the index of the closing tag for the index of each tag that has one."""
+    """Map the index of each opening tag that has a closing tag to the index of the latter."""
     closers: dict[int, int] = {}
     opened: dict[tuple[str, str], list[int]] = {}
     for index, tag in enumerate(tags):

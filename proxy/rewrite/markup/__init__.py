@@ -1,1 +1,1 @@
-"""HTML, XML and style sheets: where addresses stand in them."""
+"""Finds the places of addresses in HTML, XML and style sheets."""

@@ -1,6 +1,7 @@
-"""Which attributes of HTML hold addresses, and what each does with its address: one table. Pure.
+"""One table of the HTML attributes that hold addresses, and the use of each. Pure.
 
-A new rule is a line here. What no line names is left and reported: guessing would publish broken pages.
+To add a rule, add a line. Addresses in attributes without a rule are left unchanged and reported, because a wrong guess
+would publish broken pages.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ Form = Literal["address", "srcset", "css"]
 
 @dataclass(frozen=True, slots=True)
 class AttributeRule:
-    """What an attribute holds: one address, a srcset, or CSS; and what its address is for.
+    """The form of an attribute's value (one address, a srcset, or CSS), and the use of its addresses.
 
-    raster: those who read it (previews of social networks) show no SVG.
+    raster: readers of the attribute (previews of social networks) show no SVG.
     """
 
     use: Use
@@ -63,7 +64,7 @@ ANYWHERE: dict[str, AttributeRule] = {
         ("data-srcset", "data-lazy-srcset", "data-original-srcset", "lazy-srcset", "data-bgset"), SRCSET
     ),
 }  # fmt: skip
-"""Attributes that mean the same on every element; among them the lazy loaders' ones."""
+"""Attributes with the same meaning on every element, including those of lazy loaders."""
 
 LAZY = (
     "data-*src", "data-*src-*", "data-*srcs", "data-*lazy*", "data-*original*", "data-bg*", "data-*-bg",
@@ -72,13 +73,13 @@ LAZY = (
     "data-*retina*", "data-*2x", "data-*preview*", "data-*photo*", "data-*pic", "data-*picture*",
     "data-*placeholder*", "data-*avatar*", "data-*fallback*", "data-*webp*", "lazy*", "*-lazy-src", "ng-src",
 )  # fmt: skip
-"""Attributes of lazy loaders and lightboxes that nobody has listed one by one: the address has to say what it is."""
+"""Patterns for other attributes of lazy loaders and lightboxes. Here the address must look like a picture's."""
 
 LAZY_SRCSETS = ("*-srcset", "*-bgset")
 _MAY_SHOW = AttributeRule(Use.MAY_SHOW)
 _MAY_BE_SRCSET = AttributeRule(Use.MAY_SHOW, "srcset")
 _OTHER_SRC = re.compile(r"(?:data|lazy)-(?!.*(?:poster|thumb|img|image|bg|srcset)).*src.*")
-"""Where an element loads something else, its lazy loader's address is that too: `<iframe data-src>`."""
+"""If an element does not load pictures, neither does its lazy loader: `<iframe data-src>`."""
 
 _OF_PICTURES: dict[str, AttributeRule] = {
     "src": SHOW, "lowsrc": SHOW, "data-url": SHOW, "file": SHOW, "longdesc": LINK, "imagesrcset": SRCSET,
@@ -127,9 +128,9 @@ _PRELOADS = {
 
 
 def rule_for(element: str, attribute: str, values: dict[str, str]) -> AttributeRule | None:
-    """Return what an attribute holds, None when nobody knows of an address in it.
+    """Return the rule for an attribute, or None when it is not known to hold addresses.
 
-    `values` are the decoded attributes of the tag by name: `rel`, `property` and `type` decide.
+    `values` has the decoded values of the tag's attributes by name, because `rel`, `property` and `type` matter.
     """
     if element == "link" and attribute in ("href", "imagesrcset"):
         return _link(attribute, values)

@@ -1,7 +1,7 @@
-"""Addresses in style sheets and `style` attributes: `url(…)`, `@import`, `image-set("…")`. Pure.
+"""Finds addresses in style sheets and `style` attributes: `url(…)`, `@import`, `image-set("…")`. Pure.
 
-A scanner for the few tokens that matter (CSS Syntax Level 3 §4): comments, strings, `url(`. It never fails;
-what it does not understand it passes over. Every character is looked at a constant number of times.
+It scans for the few tokens that matter (CSS Syntax Level 3 §4): comments, strings, `url(`. It never fails and skips
+anything else. It examines each character a constant number of times.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FONTS = ("font/*", "application/font-woff", "application/vnd.ms-fontobject")
 
 @dataclass(frozen=True, slots=True)
 class CssAddress:
-    """An address at `start:end` of a style sheet, inside `quote` (empty: an unquoted `url()`)."""
+    """An address at `start:end` of a style sheet. `quote` is empty for an unquoted `url()`."""
 
     start: int
     end: int
@@ -59,7 +59,7 @@ def addresses(text: str, start: int, end: int) -> Iterator[CssAddress]:
             stop = _end_of(_STRING[quote] if quote else _UNQUOTED, text, position, end)
             if _CLOSING.match(text, stop + len(quote), end):
                 yield _address(text, position, stop, quote=quote, rule=rule)
-                # Its closing quote begins no string: on one line, that would hide the address after it.
+                # Skip the closing quote. Read as the beginning of a string, it would hide the next address on its line.
                 stop += len(quote)
             position = stop
         elif word == ";":

@@ -1,6 +1,6 @@
-"""Links around pictures: the large picture behind a thumbnail. Pure.
+"""Marks links around pictures, which usually lead from a thumbnail to a large picture. Pure.
 
-Markdown's own links know what is in them; those of HTML reach to the next `</a>`, or to the next `<a>`, over Markdown
+The Markdown reader marks Markdown's own links. A link in HTML extends to the next `</a>` or `<a>`, including Markdown
 in between.
 """
 
@@ -18,7 +18,7 @@ ANCHORS = frozenset({"a href", "a data-href", "a xlink:href"})
 
 
 def with_frames(text: str, spots: Sequence[Spot]) -> list[Spot]:
-    """Return the spots, which are in order; the links of HTML among them know whether they are around a picture."""
+    """Return the spots with `around` set for HTML links around pictures. `spots` must be in order."""
     if not any(spot.context in ANCHORS for spot in spots):
         return list(spots)
     anchors = [match.start() for match in _ANCHOR.finditer(text)]

@@ -1,7 +1,7 @@
-"""Spots of HTML: the addresses in attributes and style sheets. Pure.
+"""Finds the spots of HTML: addresses in attributes and style sheets. Pure.
 
-Knows which places hold addresses (`contexts`) and how they spell them (`layers`); whether an address is a
-wrapper is not its business. `locate` maps positions of the text to the article: Markdown gives HTML in pieces.
+Knows which places hold addresses (`contexts`) and how they spell them (`layers`), but not whether an address is a
+wrapper. Markdown passes HTML in pieces, so `locate` maps positions of a piece to positions of the article.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SPACE = "\t\n\f\r "
 _DECIDING = frozenset({"rel", "as", "type", "property", "name", "itemprop"})
 _hold_in_srcset = percent(r"\A,+|,+\Z")
 _LITERAL = re.compile(r"""\s*+(?:\{\s*+)?(?P<mark>['"`])(?P<value>[^'"`\\{}]*+)(?P=mark)\s*+\}?\s*+\Z""")
-"""An expression that is one string: Vue's `:src="'https://…'"`, JSX's `src={"https://…"}`."""
+"""An expression that is a single string: Vue's `:src="'https://…'"`, JSX's `src={"https://…"}`."""
 
 _CSS_VALUE = re.compile(r"\s*+url\(", re.IGNORECASE)
 
@@ -41,9 +41,9 @@ def html_spots(  # noqa: PLR0913 - a piece of a text, and what is looked for in 
     begins: re.Pattern[str] = ABSOLUTE,
     pictures: Pictures | None = None,
 ) -> Iterator[Spot]:
-    """Yield the spots of `text[start:end]`, in order; `begins`: of the addresses that begin so.
+    """Yield the spots of `text[start:end]` whose addresses begin with a match of `begins`, in order.
 
-    `pictures` is told of its `<img>` tags.
+    `pictures` collects the `<img>` tags.
     """
     place = locate or _same_place
     for token in scanner.scan(text, start, end):
@@ -70,7 +70,7 @@ def _note_picture(text: str, tag: Tag, place: Locate, scanner: HtmlScanner, pict
 
 
 def style_spots(text: str, start: int, end: int, *, begins: re.Pattern[str] = ABSOLUTE) -> Iterator[Spot]:
-    """Yield the spots of the style sheet `text[start:end]`, in order; `begins` as `html_spots` has it."""
+    """Yield the spots of the style sheet `text[start:end]`, in order. `begins` is the same as for `html_spots`."""
     for address in addresses(text, start, end):
         yield from _css_spot(text, address, context="style sheet", place=_same_place, begins=begins)
 
@@ -102,7 +102,7 @@ def _tag_spots(text: str, tag: Tag, place: Locate, begins: re.Pattern[str]) -> I
 
 
 def _text_spot(text: str, item: Attribute, context: str, place: Locate, use: Use) -> Iterator[Spot]:
-    """Yield the attribute as text, in which an address may stand."""
+    """Yield an attribute as text that may contain an address."""
     if "/" in text[item.start : item.end]:
         found = place(item.start, item.end)
         if found is not None:

@@ -1,10 +1,10 @@
-"""A tokenizer of HTML that keeps the position of every attribute value. Pure; never fails.
+"""An HTML tokenizer that keeps the position of every attribute value. Pure; never fails.
 
-Written here because no library keeps the offsets of attribute values, and rewriting must not touch anything
-else. It follows the states of HTML §13.2.5 as far as they decide what is markup: quotes, comments, raw text
-(`<script>`, `<style>`, `<textarea>`…), CDATA. It carries its state from one piece of text to the next, because a
-Markdown article is HTML in pieces. Linear: every scan ends behind what it consumed, and a search for a missing
-end is done once.
+We wrote our own, because no library keeps the offsets of attribute values and rewriting must not change anything else.
+It follows the states of HTML §13.2.5 that decide what is markup: quotes, comments, raw text (`<script>`, `<style>`,
+`<textarea>`…), CDATA. It carries its state from one piece of text to the next, because a Markdown article contains HTML
+in pieces. It takes linear time: every scan continues after the text it consumed, and a missing end is searched for
+once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SPEAKING = re.compile(
     r"(?=[\t\n\f\r />])|/?[a-zA-Z][^\t\n\f\r /<>]*+[\t\n\f\r /<])",
     re.IGNORECASE,
 )
-"""Where markup begins that says something: no tags without attributes, unless what follows depends on them."""
+"""The beginning of markup that matters. Tags without attributes do not, unless the text after them depends on them."""
 
 _NO_TAGS = frozenset({"<!--", "<![CDATA[", "<!", "<?", "</"})
 _TAG_NAME = re.compile(r"[^\t\n\f\r />]++")
@@ -30,7 +30,7 @@ _ATTRIBUTE = re.compile(
     (?P<unclosed>[\t\n\f\r ]*+=)?+)""",
     re.VERBOSE,
 )
-"""One attribute, or the end of the tag. What is left of one whose value has no closing quote begins with `=`."""
+"""One attribute, or the end of the tag. If a value has no closing quote, the unmatched rest begins with `=`."""
 _QUOTES = {"double": '"', "single": "'", "plain": ""}
 _COMMENT_END = re.compile(r"--!?>")
 _SCRIPT = re.compile(r"<!--|-->|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
@@ -38,7 +38,7 @@ _SCRIPT = re.compile(r"<!--|-->|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
 RAW_TEXT = frozenset(
     {"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes", "plaintext"}
 )
-"""Elements whose content is text (HTML §13.2.6.4.7); `noscript` is not one: pages without scripts show it."""
+"""Elements whose content is text (HTML §13.2.6.4.7), except `noscript`, whose content is shown without scripts."""
 
 _ENDS = {name: re.compile(rf"</{name}(?=[\t\n\f\r />])", re.IGNORECASE) for name in RAW_TEXT}
 _CODE = frozenset({"pre", "code", "listing"})
@@ -52,15 +52,15 @@ _OF_NO_ACCOUNT = re.compile(
     |[^\t\n\f\r >"'/\\&:]++(?=[\t\n\f\r >])))?+)?+)*+>)*+""",
     re.VERBOSE | re.IGNORECASE,
 )
-"""Text, and tags that hold no address (of another site or an endpoint) and change nothing about what comes behind.
+"""Text and tags that contain no address of another site or image endpoint, and do not affect the text after them.
 
-Tags of pictures are never among them: which one is the first matters.
+Tags of pictures are never skipped, because it matters which picture is the first.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """An attribute; `start:end` is its value without quotes, `quote` is empty when there are none."""
+    """An attribute. `start:end` is its value without quotes; `quote` is empty for an unquoted value."""
 
     name: str
     start: int
@@ -70,7 +70,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A start tag at `start:end`; `in_code` tells whether it stands inside `<pre>` or `<code>`."""
+    """A start tag at `start:end`. `in_code`: whether it is inside `<pre>` or `<code>`."""
 
     name: str
     attributes: tuple[Attribute, ...]
@@ -90,11 +90,11 @@ class StyleSheet:
 class HtmlScanner:
     """Reads HTML, piece by piece.
 
-    `raw` is the element whose raw text is open, `comment` whether a comment is; both stay open over pieces.
-    `quiet` are the ranges of the latest piece that show nothing: comments, raw text, what is in `<pre>` or `<code>`.
-    `picture_ends` are the positions of its `</picture>` tags. `directed`: a `<source>` of the latest `<picture>` names
-    media; whoever reads the tags sets it. opening: where markup begins that is looked at. passed: what is passed by
-    before.
+    raw: the element whose raw text is open, or empty. comment: whether a comment is open. Both stay open across pieces.
+    quiet: the ranges of the latest piece that show no pictures: comments, raw text, the content of `<pre>` and
+    `<code>`. picture_ends: the positions of its `</picture>` tags. directed: whether a `<source>` of the latest
+    `<picture>` has `media`; set by the caller. opening: matches the beginning of markup to examine. passed: matches
+    text and tags that are skipped before it.
     """
 
     opening = _OPENING
@@ -112,17 +112,17 @@ class HtmlScanner:
 
     @property
     def in_code(self) -> bool:
-        """Whether what comes next stands inside `<pre>` or `<code>`."""
+        """Whether the following text is inside `<pre>` or `<code>`."""
         return self._open_code > 0
 
     @property
     def in_picture(self) -> bool:
-        """Whether what comes next stands inside `<picture>`."""
+        """Whether the following text is inside `<picture>`."""
         return self._depths["picture"] > 0
 
     @property
     def shows(self) -> bool:
-        """Whether what comes next is shown as markup at all."""
+        """Whether the following text is rendered as markup."""
         return not (self.raw or self.comment or self._open_code)
 
     def scan(self, text: str, start: int, end: int) -> Iterator[Tag | StyleSheet]:
@@ -226,7 +226,7 @@ class HtmlScanner:
 
 
 def attribute_names(text: str, tag: Tag) -> Iterator[str]:
-    """Yield the names of a tag's attributes in lower case, those without a value included."""
+    """Yield the names of a tag's attributes in lower case, including attributes without a value."""
     position = tag.start + 1 + len(tag.name)
     while (item := _ATTRIBUTE.match(text, position, tag.end)) is not None and not item["end"]:
         yield item["name"].lower()
@@ -234,7 +234,7 @@ def attribute_names(text: str, tag: Tag) -> Iterator[str]:
 
 
 def _attributes(text: str, position: int, end: int) -> tuple[tuple[Attribute, ...], int]:
-    """Read attributes up to the `>`; the position behind it is -1 when there is none."""
+    """Read attributes up to the `>`; also return the position after it, or -1 when there is none."""
     found: list[Attribute] = []
     while (item := _ATTRIBUTE.match(text, position, end)) is not None:
         position = item.end()
@@ -249,7 +249,7 @@ def _attributes(text: str, position: int, end: int) -> tuple[tuple[Attribute, ..
 
 
 def _end_of_script(text: str, position: int, end: int) -> int | None:
-    """Return where `</script` ends a script; inside `<!-- <script>` it does not (HTML §13.2.5.27)."""
+    """Return the position of the `</script` that ends a script; one in `<!-- <script>` does not (HTML §13.2.5.27)."""
     escaped = double = False
     for token in _SCRIPT.finditer(text, position, end):
         if token[0] == "<!--":

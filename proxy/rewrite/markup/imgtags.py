@@ -1,4 +1,4 @@
-"""The `<img>` tags of an article: what their authors said and where more can be said. Pure values.
+"""The `<img>` tags of an article: their attributes, and the positions for further ones. Pure.
 
 Positions are byte offsets of the article.
 """
@@ -24,11 +24,11 @@ BOUND = re.compile(r"(?:v-bind:|x-bind:|bind:|:|\[(?:attr\.)?)([\w:-]+)\]?\Z")
 class ImgTag:
     """An `<img>` tag.
 
-    start: where its `src` begins. at: where further attributes can stand, behind its last one; None when that is not
-    certain. quote: what its `src` is quoted with. names: its attributes, bound ones of templates by their plain names.
-    values: the decoded values of those that matter. style_at: where its `style` begins; None when it has none that can
-    be read. in_picture: inside `<picture>`. directed: a `<source>` beside it names media, and may show another picture.
-    dynamic: a template expression stands in the tag.
+    start: where its `src` begins. at: the position for further attributes, after its last one; None when uncertain.
+    quote: the quote around its `src`. names: the names of its attributes; bound attributes have their plain names.
+    values: the decoded values of the attributes that matter. style_at: where its `style` begins; None when it has no
+    readable one. in_picture: whether it is inside `<picture>`. directed: whether a `<source>` beside it has `media` and
+    so may show another picture. dynamic: whether the tag contains a template expression.
     """
 
     start: int
@@ -43,12 +43,13 @@ class ImgTag:
 
 
 Place = Literal["inline", "paragraph", "lines", "reference", "uncertain"]
-"""`paragraph`: it is one, and becomes one. `lines`: other lines would become HTML with it."""
+"""How an image stands in its block. `paragraph`: it is a whole paragraph. `lines`: as HTML, it would turn other lines
+into HTML too."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkdownImage:
-    """An image `start:end` of the article, with its address at `address`; `text` is the Markdown of it."""
+    """A Markdown image at `start:end` of the article, with its address at `address`. `text` is its Markdown."""
 
     start: int
     end: int
@@ -59,7 +60,7 @@ class MarkdownImage:
 
 @dataclass(slots=True)
 class Pictures:
-    """The pictures that an article shows: its `<img>` tags with a `src`, Markdown's images, and where others stand."""
+    """The pictures that an article shows: its `<img>` tags with a `src`, its Markdown images, positions of others."""
 
     tags: list[ImgTag] = field(default_factory=list)
     images: list[MarkdownImage] = field(default_factory=list)
@@ -67,7 +68,7 @@ class Pictures:
 
     @property
     def first(self) -> int:
-        """Where the first picture stands; -1 when there is none."""
+        """The position of the first picture; -1 when there is none."""
         starts = [*(tag.start for tag in self.tags), *(image.start for image in self.images)]
         return min((*starts, *self.others), default=-1)
 
@@ -76,7 +77,7 @@ _VALUES = frozenset({"width", "height", "loading", "style"})
 
 
 def img_tag(text: str, tag: Tag, place: Locate, *, in_picture: bool, directed: bool) -> ImgTag | None:
-    """Return an `<img>` tag of `text` with the positions that `place` gives; None without a `src` that can be told."""
+    """Return an `<img>` tag of `text`, its positions mapped by `place`; None without a `src` at a known position."""
     src = next((item for item in tag.attributes if item.name == "src"), None)
     found = place(src.start, src.end) if src else None
     if src is None or found is None:
@@ -85,16 +86,16 @@ def img_tag(text: str, tag: Tag, place: Locate, *, in_picture: bool, directed: b
     values: dict[str, str] = {}
     style_at = None
     for item in tag.attributes:
-        # The first of two counts (HTML §13.2.5.33).
+        # HTML §13.2.5.33: the first of two attributes with the same name counts.
         if item.name in _VALUES and item.name not in values:
             values[item.name] = decode_attribute(text[item.start : item.end])
             if item.name == "style":
-                # Behind the value there is its quote, or a space: an empty value has no place of its own.
+                # Map the character before the value, because an empty value has no position to map.
                 before = place(item.start - 1, item.start)
                 style_at = before[1] if before else None
     last = tag.attributes[-1]
     behind = last.end + len(last.quote)
-    # Behind an empty value without quotes, what is added would be the value.
+    # Text after an empty unquoted value would become its value.
     end = place(behind - 1, behind) if last.quote or last.start < last.end else None
     names = (bound[1] if (bound := BOUND.match(name)) else name for name in attribute_names(text, tag))
     return ImgTag(

@@ -1,6 +1,6 @@
-"""The candidates of a `srcset` value (HTML §4.8.4.2.2, "parse a srcset attribute"). Pure.
+"""Parses the candidates of a `srcset` value (HTML §4.8.4.2.2, "parse a srcset attribute"). Pure.
 
-Commas inside an address belong to it (Cloudflare's and Photon's have many); only commas at its end separate.
+Commas inside an address belong to it; Cloudflare's and Photon's addresses have many. Only commas at its end separate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def candidates(value: str) -> Iterator[tuple[int, int]]:
 
 
 def described(value: str) -> Iterator[tuple[int, int, int]]:
-    """Yield the start and end of each address of `value`, and its width by its descriptor (`300w`), 0 without one."""
+    """Yield start and end of each address of `value`, and the width in its descriptor (`300w`), 0 without one."""
     position = 0
     while True:
         between = _BETWEEN.match(value, position)

@@ -1,7 +1,7 @@
-"""Spots of XML: feeds, sitemaps, SVG. Pure; never fails.
+"""Finds the spots of XML: feeds, sitemaps, SVG. Pure; never fails.
 
-Written here because no library keeps the offsets of attribute values. HTML in CDATA sections and escaped HTML in
-texts are read as HTML. What names an entry (`<guid>`, `<id>`, `<loc>`) is no address to change.
+We wrote our own reader, because no library keeps the offsets of attribute values. HTML in CDATA sections and escaped
+HTML in texts are read as HTML. Addresses that identify an entry (`<guid>`, `<id>`, `<loc>`) are left unchanged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HTML = re.compile(r"<[A-Za-z!/]")
 
 
 def xml_spots(text: str) -> tuple[list[Spot], Ranges]:
-    """Return the spots of an XML document, in order, and the ranges that are comments."""
+    """Return the spots of an XML document, in order, and the ranges of comments."""
     reader = _XmlReader(text)
     spots = list(reader.spots())
     return sorted(spots, key=lambda spot: spot.start), joined(reader.quiet)
@@ -70,7 +70,7 @@ class _XmlReader:
                     yield from found
 
     def _end(self, mark: str, position: int) -> int:
-        """Return where `mark` stands, the end of the text when it is missing; a missing mark is looked for once."""
+        """Return the position of `mark`, or the end of the text. A missing mark is searched for only once."""
         found = -1 if mark in self._missing else self._text.find(mark, position)
         if found < 0:
             self._missing.add(mark)

@@ -1,1 +1,1 @@
-"""Articles on disk: which files they are, how they are written, and the way back."""
+"""Articles on disk: finding, writing and undoing."""

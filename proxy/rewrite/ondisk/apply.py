@@ -1,6 +1,6 @@
-"""Rewriting and undoing articles on disk: journal first, then the article. Synchronous.
+"""Rewrites and undoes articles on disk: the journal first, then the article. Blocking.
 
-What cannot be read or written raises OSError or JournalError for that article; the others are not affected.
+An article that cannot be read or written raises OSError or JournalError. Other articles are not affected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from proxy.source import Source
 
 
 class ArticleReader(Protocol):
-    """A `Rewriter`, or what stands in front of one."""
+    """A `Rewriter`, or a stand-in that passes its calls on to one."""
 
     def rewrite(
         self,
@@ -31,15 +31,15 @@ class ArticleReader(Protocol):
         ignored: bool = False,
         kept: Known | None = None,
     ) -> RewriteResult:
-        """Return the article rewritten."""
+        """Return the rewritten article."""
 
     def addresses(self, data: bytes, *, kind: TextKind) -> list[bytes]:
-        """Return the addresses of an article as they are spelled."""
+        """Return the addresses of an article in their original spelling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """An article before and after; on disk it is `result.data` only when it was written."""
+    """An article before and after rewriting. The file contains `result.data` only if it was written."""
 
     article: ArticleFile
     data: bytes
@@ -48,7 +48,7 @@ class Rewritten:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """An article with its addresses put back, how many, and the entries whose address is gone."""
+    """An article with its addresses put back, their number, and the entries whose address was not found."""
 
     article: ArticleFile
     data: bytes
@@ -66,10 +66,10 @@ def rewritten(  # noqa: PLR0913 - what rewriters are told
     ignored: bool = False,
     kept: Known | None = None,
 ) -> RewriteResult:
-    """Return an article rewritten; `shown` are the sources that other articles show, which may be many.
+    """Rewrite the bytes of an article. `shown` has the sources that other articles show, which may be many.
 
-    The rewriter may be another process: it gets those that matter here only. `kept` is what is known of the pictures
-    that an earlier result asked for.
+    The rewriter may be another process, so it gets only those sources that matter for this article. `kept` has the
+    facts of the pictures for which an earlier result asked.
     """
     result = rewriter.rewrite(data, kind=kind, ignored=ignored, kept=kept)
     known = [source for source in result.unsure if source in shown]
@@ -86,14 +86,14 @@ def rewrite_file(  # noqa: PLR0913 - what runs differ in
     settled: bool = True,
     kept: Known | None = None,
 ) -> Rewritten:
-    """Rewrite one article; `shown` are sources that other articles show. `ignored`: only list what it has.
+    """Rewrite one article. `shown` has the sources that other articles show. `ignored`: only list the addresses.
 
-    `settled` is false while nobody knows what others show: an article that it matters to is not written then. `kept`:
-    as for `rewritten`; an article that asks for it is not written without it.
+    `settled` is false while `shown` is incomplete; an article whose result depends on it is not written then. `kept` is
+    the same as for `rewritten`; an article that needs it is not written without it.
 
     Raises:
-        OSError: it cannot be read or written, or was changed meanwhile.
-        JournalError: its journal is damaged; nothing is written then.
+        OSError: the article cannot be read or written, or was changed meanwhile.
+        JournalError: its journal is damaged. Nothing is written then.
     """
     data = article.path.read_bytes()
     result = rewritten(data, rewriter, kind=article.kind, shown=shown, ignored=ignored, kept=kept)
@@ -107,10 +107,10 @@ def rewrite_file(  # noqa: PLR0913 - what runs differ in
 
 
 def undo_file(article: ArticleFile, rewriter: ArticleReader, *, write: bool) -> Undone:
-    """Put the original addresses of one article back; what was not found stays in the journal.
+    """Put the original addresses of one article back. Entries that were not found stay in the journal.
 
     Raises:
-        OSError, JournalError: as `rewrite_file`.
+        OSError, JournalError: as for `rewrite_file`.
     """
     data = article.path.read_bytes()
     journal, name = journal_for(article.target, article.root), article.target
@@ -122,7 +122,7 @@ def undo_file(article: ArticleFile, rewriter: ArticleReader, *, write: bool) -> 
     if write and entries:
         if new_data != data:
             write_article(article.path, new_data, expected=data, aside=journal.folder)
-        # Last: after a crash before this, undoing again finds everything already put back.
+        # The journal comes last: after a crash before this line, another undo finds all addresses already put back.
         journal.write(name, missing)
     return Undone(article, data, new_data, count, tuple(missing))
 
@@ -130,9 +130,9 @@ def undo_file(article: ArticleFile, rewriter: ArticleReader, *, write: bool) -> 
 def journaled_elsewhere(
     paths: Iterable[Path], articles: Iterable[ArticleFile]
 ) -> Iterator[tuple[Journal, Path]]:
-    """Yield the articles at or below `paths`, absolute, that have a journal and are not among `articles`.
+    """Yield the articles at or below the absolute `paths` that have a journal but are not among `articles`.
 
-    They were renamed or deleted since they were rewritten, or do not look like articles any more.
+    They were renamed or deleted after they were rewritten, or no longer look like articles.
     """
     seen = {article.target for article in articles}
     for path in paths:

@@ -1,6 +1,6 @@
-"""Articles on disk: which files they are, and how they are written. Synchronous.
+"""Finds the files that are articles, and writes them. Blocking.
 
-Writing goes by rename, keeps the file's mode, and writes through symbolic links to their target.
+Writing replaces a file by rename, keeps its mode, and follows symbolic links to their target.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _HEAD_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ArticleFile:
-    """An article or another text of a site, and the PATH it was found under: the folder, or the folder of the file.
+    """An article or another text of a site. `root` is the folder given as PATH, or the folder of the file given.
 
-    `known_as` is the name its journal has, when it was found by its journal.
+    known_as: the name in its journal, if the article was found by its journal.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class ArticleFile:
 
     @property
     def target(self) -> Path:
-        """The name its journal has: a link below the root and its target are one article."""
+        """The name in its journal. A link below the root and its target are the same article."""
         if self.known_as is not None:
             return self.known_as
         real, root = self.path.resolve(), self.root.resolve()
@@ -59,13 +59,13 @@ def find_articles(
     no_article: Callable[[Path], None] = _say_nothing,
     passed_by: Callable[[Path], None] = _say_nothing,
 ) -> Iterator[ArticleFile]:
-    """Yield the articles of files and folders, sorted, each once, by its own name when it has one.
+    """Yield the articles of files and folders, sorted and without duplicates. Prefer a file's own name to links.
 
-    `unreadable` is told of folders and files below a PATH that cannot be looked at, `no_article` of PATHs that are
-    files without text, `passed_by` of folders that `.gitignore` names.
+    unreadable: called with the error for each folder or file below a PATH that cannot be read. no_article: called with
+    each PATH that is a file without text. passed_by: called with each folder that `.gitignore` names.
 
     Raises:
-        FileNotFoundError: a path that does not exist.
+        FileNotFoundError: a path does not exist.
     """
     found: list[ArticleFile] = []
     for path in paths:
@@ -86,16 +86,16 @@ def find_texts(
     skipped: Collection[Path] = (),
     unreadable: Callable[[OSError], None] = _say_nothing,
 ) -> Iterator[ArticleFile]:
-    """Yield the texts of files and folders that are no articles, sorted, each once.
+    """Yield the texts of files and folders that are not articles, sorted and without duplicates.
 
-    Of kinds that are not rewritten only UTF-8 up to `max_bytes`. `skipped` are files that are not looked at.
+    A text of a kind that is not rewritten must be UTF-8 and not longer than `max_bytes`. `skipped` files are ignored.
 
     Raises:
-        FileNotFoundError: a path that does not exist.
+        FileNotFoundError: a path does not exist.
     """
     found: list[ArticleFile] = []
     for path in map(_absolute, paths):
-        # `find_articles` tells of folders that cannot be looked at.
+        # `find_articles` reports folders that cannot be read.
         is_folder = path.is_dir()
         names = _files_below(path, _say_nothing) if is_folder else [os.fspath(path)]
         root = path if is_folder else path.parent
@@ -114,7 +114,7 @@ def find_texts(
 
 
 def _absolute(path: Path) -> Path:
-    # Symbolic links keep their names: the journal lies where the user's path leads.
+    # Do not resolve symbolic links, because the journal lies where the user's path leads.
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
 
 
@@ -131,7 +131,7 @@ def _each_once(found: list[ArticleFile]) -> Iterator[ArticleFile]:
 
 
 def _real_names() -> Callable[[Path], str]:
-    """Return what gives paths without symbolic links, and asks about each folder once."""
+    """Return a function that resolves symbolic links in paths, looking up each folder only once."""
     real_folder = cache(os.path.realpath)
 
     def real(path: Path) -> str:
@@ -145,17 +145,17 @@ def _real_names() -> Callable[[Path], str]:
 
 
 def article_names() -> Callable[[ArticleFile], str]:
-    """Return what names articles: by their place below the root of their tree, whatever PATH they were found by.
+    """Return a function that names articles by their path below the root of their tree, independent of PATH.
 
-    The root is the nearest folder above that holds `.imgmirror` or `.git`, else PATH. An article outside of it keeps
-    its whole path, and so does one whose name another article of the run has.
+    The root is the nearest folder above the article that contains `.imgmirror` or `.git`, else PATH. An article outside
+    it keeps its full path. So does an article whose name another article of the run already has.
     """
     taken: dict[str, str] = {}
     real_name = _real_names()
 
     @cache
     def marked(folder: str) -> str:
-        """Return the nearest folder with a mark, empty when there is none."""
+        """Return the nearest folder with a mark; empty when there is none."""
         if any(os.path.exists(f"{folder}/{mark}") for mark in _TREE_MARKS):  # noqa: PTH110 - texts are quicker
             return folder
         return marked(folder.rpartition("/")[0]) if folder else ""
@@ -172,7 +172,7 @@ def article_names() -> Callable[[ArticleFile], str]:
 
 
 def _named(path: Path) -> ArticleFile | None:
-    """Return the article that a user names; a text file needs no front matter to be one."""
+    """Return the article at a path that a user names. A named text file needs no front matter."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     kind = kind_of(path)
@@ -210,18 +210,18 @@ def _files_below(
 
 
 def _is_text(path: Path) -> bool:
-    """Tell whether a file is a regular one that does not begin like a picture or an archive."""
+    """Return whether a file is a regular file that does not begin like a picture or an archive."""
     try:
         return stat.S_ISREG(path.stat().st_mode) and not _is_binary(path)
     except FileNotFoundError:
-        # A link that leads nowhere, or a file that has just gone.
+        # A broken link, or a file that was just deleted.
         return False
 
 
 def _may_be_article(path: Path, *, named: bool) -> bool:
-    """Tell whether `find_articles` takes a text; a `.txt` file by its front matter, or when it is named.
+    """Return whether `find_articles` yields a text. It yields a `.txt` file with front matter, or one that is named.
 
-    One that cannot be read is told of there.
+    An unreadable file counts as one, because `find_articles` reports it.
     """
     try:
         return kind_of(path) is not None and (named or path.suffix.lower() != ".txt" or _is_article(path))
@@ -241,10 +241,10 @@ def _is_short_utf8(path: Path, max_bytes: int) -> bool:
 
 def _is_article(path: Path) -> bool:
     try:
-        # Not is_file(), which takes some failures for an answer.
+        # Unlike is_file(), this raises when the file cannot be examined.
         regular = stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
-        # A link that leads nowhere, or a file that has just gone.
+        # A broken link, or a file that was just deleted.
         return False
     if not regular:
         return False
@@ -253,7 +253,7 @@ def _is_article(path: Path) -> bool:
     except OSError:
         if path.suffix.lower() == ".txt":
             raise
-        # It may be an article: reading it tells why it cannot be read.
+        # It may be an article. Reading it later reports why it cannot be read.
         return True
     if _holds_binary(head):
         return False
@@ -264,7 +264,7 @@ def _is_binary(path: Path) -> bool:
     try:
         return _holds_binary(_head(path))
     except OSError:
-        # Reading the article tells why it cannot be read.
+        # Reading the article later reports why it cannot be read.
         return False
 
 
@@ -274,7 +274,7 @@ def _head(path: Path) -> bytes:
 
 
 def _holds_binary(head: bytes) -> bool:
-    """Whether a file with the name of an article begins like a picture or an archive."""
+    """Return whether a file begins like a picture or an archive."""
     return b"\0" in head and not is_wide(head)
 
 
@@ -287,15 +287,15 @@ def _has_front_matter(path: Path, head: bytes) -> bool:
     try:
         return find_front_matter(path.read_bytes().decode("latin-1")) is not None
     except OSError:
-        # Reading the article tells why it cannot be read.
+        # Reading the article later reports why it cannot be read.
         return True
 
 
 def write_article(path: Path, data: bytes, *, expected: bytes, aside: Path | None = None) -> None:
-    """Replace an article by rename; it must still hold `expected`.
+    """Replace an article by rename. It must still contain `expected`.
 
     Raises:
-        OSError: it was changed meanwhile, or cannot be written.
+        OSError: the article was changed meanwhile, or cannot be written.
     """
     target = path.resolve()
     if target.read_bytes() != expected:
@@ -304,9 +304,9 @@ def write_article(path: Path, data: bytes, *, expected: bytes, aside: Path | Non
 
 
 def write_durably(path: Path, data: bytes, *, aside: Path | None = None) -> None:
-    """Write a file so that it is either the old one or the new one, whatever happens.
+    """Write a file so that even after a crash it has either the old or the new content.
 
-    The temporary file is made in the folder `aside`, when that is on the same disk, else beside the file.
+    The temporary file is created in the folder `aside` if that is on the same disk, else beside the file.
     """
     descriptor, temporary = _temporary(_same_disk(aside, path.parent))
     try:
@@ -323,21 +323,24 @@ def write_durably(path: Path, data: bytes, *, aside: Path | None = None) -> None
 
 
 def _temporary(folder: Path) -> tuple[int, str]:
-    """Make a temporary file, locked until it is closed or we are killed: tells `remove_stale` that somebody writes."""
+    """Create a temporary file and lock it until it is closed or this process ends.
+
+    The lock tells `remove_stale` that the file is being written.
+    """
     while True:
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=".imgmirror-", suffix=".tmp")
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor, name
-        # Another process came between and took it for a dead one's.
+        # Before we had the lock, another process removed the file as stale.
         os.close(descriptor)
 
 
 def remove_stale(folder: Path) -> None:
     """Remove the temporary files in `folder` whose writer was killed."""
     for path in folder.glob(TEMPORARY):
-        # No lock is to be had on a file that is being written; on disks without locks, nothing is removed.
+        # Locking fails for a file that is being written. On disks without locks it always fails, so nothing is removed.
         with contextlib.suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
@@ -350,7 +353,7 @@ def _same_disk(aside: Path | None, beside: Path) -> Path:
 
 
 def make_folder_durably(folder: Path) -> None:
-    """Make a folder and those above it, so that they are still there after a power loss."""
+    """Create a folder and its parents so that they survive a power loss."""
     missing = [folder, *folder.parents]
     for path in reversed([path for path in missing if not path.exists()]):
         path.mkdir(exist_ok=True)
@@ -361,7 +364,7 @@ def _copy_rights(path: Path, descriptor: int) -> None:
     try:
         status = path.stat()
     except FileNotFoundError:
-        # A new file gets what `open` would have given it.
+        # A new file gets the mode that `open` would give it.
         mask = os.umask(0)
         os.umask(mask)
         os.fchmod(descriptor, 0o666 & ~mask)

@@ -1,4 +1,4 @@
-"""Folders that a tree's `.gitignore` files name: built pages, dependencies, caches. Synchronous."""
+"""Finds the folders that a tree's `.gitignore` files name: built pages, dependencies, caches. Blocking."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REPOSITORY = ".git"
 
 
 class IgnoredFolders:
-    """The folders below `path` that Git ignores; none when `path` itself lies in one, for then it was meant.
+    """The folders below `path` that Git ignores. If `path` itself is in one, the user means it, and none is ignored.
 
     A deeper `.gitignore` overrides those above it (gitignore(5)).
     """

@@ -1,8 +1,8 @@
-"""The way back: which spelling each rewritten address had. Files on disk; synchronous.
+"""The undo journal: records the original spelling of each rewritten address. Blocking.
 
-One JSON file for each article, `.imgmirror/rewrite/<article>.json`, made to be read and committed. It is written,
-durably and by rename, before the article: after a crash in between, undo still gives the original bytes. Several
-runs are merged, and the first original spelling wins.
+Each article has a JSON file, `.imgmirror/rewrite/<article>.json`, which is meant to be readable and committed. It is
+written durably, by rename, before the article. After a crash in between, undo still restores the original bytes.
+Several runs are merged, and the first original spelling wins.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ VERSION = 1
 
 
 class JournalError(Exception):
-    """A journal that cannot be read; the message names the file."""
+    """A journal cannot be read. The message names the file."""
 
 
 def merged(
     entries: Sequence[RewrittenAddress], data: bytes, *, replaced: Sequence[Replacement], new_data: bytes
 ) -> list[RewrittenAddress]:
-    """Return the entries after a run that made `new_data` of `data`, in order of the article.
+    """Return the entries after a run that changed `data` into `new_data`, in the order of the article.
 
-    `replaced` is in order of the article. What was changed before and is changed again, as a whole or in part, keeps
-    its first spelling. Entries that are no longer found stay, at the end, unless this run has made the same change
-    anew.
+    `replaced` is in the order of the article. Text that was changed in an earlier run and is changed again, wholly or
+    in part, keeps its first spelling. Entries that are no longer found stay at the end, unless this run has made the
+    same change again.
     """
     found, missing = locate(data, entries)
     result = _with_text_around(_joined(data, found, replaced), new_data)
@@ -66,11 +66,11 @@ def lost(
     addresses: Iterable[bytes],
     data: bytes,
 ) -> list[RewrittenAddress]:
-    """Return the `missing` ones of `entries` whose original spelling does not stand in the article `data` either.
+    """Return the entries of `missing` whose original spelling is not in the article `data` either.
 
-    One that does was put back by hand, or the run that wanted to replace it never wrote the article. `addresses`
-    are all that the article holds after undo; those that were put back just now answer for themselves only. What was
-    put in where nothing stood is not lost where the text around it stands without it.
+    If it is there, somebody put it back by hand, or the run that was to replace it never wrote the article. `addresses`
+    has all addresses of the article after undo. An address that undo has just put back counts for its own entry only.
+    An insertion, which has no original spelling, is not lost if the text around it occurs without it.
     """
     free = Counter(addresses)
     free.subtract(entry.old for entry in entries)
@@ -97,10 +97,10 @@ class Journal:
         self.folder = root / FOLDER
 
     def read(self, article: Path) -> list[RewrittenAddress]:
-        """Return the entries of an article; none when it was never rewritten.
+        """Return the entries of an article; empty when it was never rewritten.
 
         Raises:
-            JournalError: the file is damaged, or of a newer version of this program.
+            JournalError: the file is damaged, or was written by a newer version of this program.
         """
         path = self._path(article)
         try:
@@ -117,7 +117,7 @@ class Journal:
             raise JournalError(f"{path}: the journal cannot be read ({error})") from error
 
     def write(self, article: Path, entries: Sequence[RewrittenAddress]) -> None:
-        """Keep the entries of an article; when there are none, forget it."""
+        """Store the entries of an article, or delete its file when there are none."""
         path = self._path(article)
         remove_stale(self.folder)
         if not entries:
@@ -129,11 +129,11 @@ class Journal:
         write_durably(path, _dump(content), aside=self.folder)
 
     def holds(self, article: Path) -> bool:
-        """Tell whether there is a journal of the article."""
+        """Return whether the article has a journal here."""
         return self._path(article).is_file()
 
     def articles(self, below: Path) -> Iterator[Path]:
-        """Yield the articles at or below the path `below` that have a journal here, in order."""
+        """Yield the articles at or below `below` that have a journal here, in order."""
         base = self.folder / "rewrite"
         inside = below.relative_to(self.root) if below.is_relative_to(self.root) else Path()
         if inside.name and self.holds(below):
@@ -156,7 +156,7 @@ class Journal:
 
 
 def journal_for(article: Path, root: Path) -> Journal:
-    """Return the journal that knows `article`, wherever it was begun; else the one at `root`.
+    """Return the journal that has `article`, in any folder above it; else the journal at `root`.
 
     A site may have been rewritten as a folder and be undone file by file, or the other way round.
     """
@@ -168,9 +168,9 @@ def journal_for(article: Path, root: Path) -> Journal:
 
 
 def former_bases(paths: Iterable[Path]) -> list[str]:
-    """Return the base URLs that addresses were written with, by the journals at, above and below `paths`, in order.
+    """Return the base URLs of written addresses in the journals at, above and below `paths`, in order.
 
-    Journals that cannot be read are passed over here; whoever needs one of them will say so.
+    Unreadable journals are skipped here; the code that needs one reports it.
     """
     found: dict[str, None] = {}
     for folder in {journal.folder for path in paths for journal in journals_of(path)}:
@@ -184,7 +184,7 @@ def former_bases(paths: Iterable[Path]) -> list[str]:
 
 
 def journals_of(path: Path) -> Iterator[Journal]:
-    """Yield every journal that may know articles at or below `path`: those above it, and those below."""
+    """Yield every journal that may have articles at or below `path`: those above it and those below it."""
     for folder in path.parents:
         if (folder / FOLDER).is_dir():
             yield Journal(folder)
@@ -195,7 +195,7 @@ def journals_of(path: Path) -> Iterator[Journal]:
 
 
 Part = tuple[int, int, bytes]
-"""A range and what stands there instead."""
+"""A range, and the text that replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class _Change:
 
 
 def _joined(data: bytes, found: Sequence[Occurrence], replaced: Sequence[Replacement]) -> Iterator[_Change]:
-    """Yield the changes of both runs, in order; those that overlap are one, from the first spelling to the last."""
+    """Yield the changes of both runs, in order. Overlapping changes become one, from the first to the last spelling."""
     before = deque((item.start, item.end, item.entry.old) for item in found)
     now = deque((item.start, item.end, item.new) for item in replaced)
     for start, end in _ranges((item[0], item[1]) for item in (*before, *now)):
@@ -219,7 +219,7 @@ def _joined(data: bytes, found: Sequence[Occurrence], replaced: Sequence[Replace
 
 
 def _ranges(parts: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield the ranges in order, those that overlap as one; an empty one at the edge of another stays apart."""
+    """Yield the ranges in order, merging overlapping ones. An empty range at the edge of another stays separate."""
     start, end = -1, -1
     for begin, stop in sorted(parts):
         if begin < end or (begin, stop) == (start, end):
@@ -233,7 +233,7 @@ def _ranges(parts: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _taken(parts: deque[Part], start: int, end: int) -> Iterator[Part]:
-    """Take the parts of a range from the front, which are in order."""
+    """Take the parts that lie in a range from the front of `parts`, which are in order."""
     while parts and (parts[0][0] < end or parts[0][:2] == (start, end)):
         yield parts.popleft()
 
@@ -277,7 +277,7 @@ def _dump(content: object) -> bytes:
     try:
         return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
     except UnicodeEncodeError:
-        # Bytes that are no UTF-8 travel as lone surrogates, which only escapes can spell.
+        # Bytes that are not UTF-8 are lone surrogates here, which JSON can spell only as escapes.
         return (json.dumps(content, indent=1) + "\n").encode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""Articles that were moved or renamed since they were rewritten, found again by the addresses in them. Synchronous."""
+"""Finds articles that were moved or renamed after they were rewritten, by the addresses in them. Blocking."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from proxy.rewrite.ondisk.occurrences import RewrittenAddress, locate
 
 _ADDRESS = re.compile(rb"[^\s\"'()<>\[\]|]*/image/[^\s\"'()<>\[\]|]+")
 _TRIED = 5
-"""Articles with the most addresses of a journal in common that are compared with it entry by entry."""
+"""How many articles, those with the most addresses of a journal, are compared with it entry by entry."""
 
 
 def moved_articles(
     gone: Iterable[tuple[Journal, Path]], articles: Sequence[ArticleFile]
 ) -> dict[Path, ArticleFile]:
-    """Return the article that each journal without one belongs to now, by the name that the journal knows.
+    """Map the name of each missing article in `gone` to the article that now has its addresses.
 
-    It is the one of `articles` that holds most of what the journal says was written; without a single one, none is. Of
-    equals the one with the same file name counts, then the first. Journals and articles that cannot be read are passed
-    over: whoever needs them says so.
+    That is the one of `articles` with the most entries of the journal, and at least one. Among equals, an article with
+    the same file name wins, then the first. Unreadable journals and articles are skipped here; the code that needs one
+    reports it.
     """
     journals = {name: (journal, entries) for journal, name in gone if (entries := _entries(journal, name))}
     wanted = {address for _, entries in journals.values() for address in _addresses(entries)}
@@ -51,7 +51,7 @@ def _addresses(entries: Iterable[RewrittenAddress]) -> set[bytes]:
 
 
 def _holders(articles: Sequence[ArticleFile], wanted: set[bytes]) -> dict[bytes, list[int]]:
-    """Return the numbers of the articles that hold each of the addresses."""
+    """Map each address to the numbers of the articles that contain it."""
     holders: defaultdict[bytes, list[int]] = defaultdict(list)
     for number, article in enumerate(articles):
         try:

@@ -1,8 +1,8 @@
-"""Finding rewritten addresses again in an article that was edited meanwhile. Pure; bytes in, positions out.
+"""Finds rewritten addresses in an article that was edited meanwhile. Pure; bytes in, positions out.
 
-The same new address may stand for several original spellings (`https://worker/?http://h/a.png` and, in a
-lightbox link, `http://h/a.png`), so each occurrence is matched with its own entry: by the text around it, and
-in order where that does not tell.
+Several original spellings may have become the same new address: `https://worker/?http://h/a.png` and, in a lightbox
+link, `http://h/a.png`. So each occurrence is matched with its own entry by the text around it, and by order where that
+is not decisive.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 BEFORE_BYTES = 24
 AFTER_BYTES = 12
 MAX_COMPARISONS = 250_000
-"""Beyond that, occurrences are taken in order: nobody shows one picture five hundred times by hand."""
+"""Beyond this number, occurrences are matched in order. Nobody writes the same picture five hundred times by hand."""
 
 _GOES_ON = re.compile(rb"[A-Za-z0-9%/?=&#+_~@$:-]")
 _COMES_FROM = re.compile(rb"[A-Za-z0-9%/?&#]")
@@ -23,7 +23,7 @@ _COMES_FROM = re.compile(rb"[A-Za-z0-9%/?&#]")
 
 @dataclass(frozen=True, slots=True)
 class RewrittenAddress:
-    """One rewritten address: its original spelling, its new one, and the text around it afterwards."""
+    """One rewritten address: its original spelling, its new one, and the text around the new one."""
 
     old: bytes
     new: bytes
@@ -40,12 +40,12 @@ class Occurrence:
 
     @property
     def end(self) -> int:
-        """Where the new address ends."""
+        """The end of the new address."""
         return self.start + len(self.entry.new)
 
 
 def around(data: bytes, start: int, end: int) -> tuple[str, str]:
-    """Return the text before and after `data[start:end]`, whole characters only."""
+    """Return the text before and after `data[start:end]`, only whole characters."""
     before = data[max(0, start - BEFORE_BYTES) : start].decode("utf-8", "ignore")
     after = data[end : end + AFTER_BYTES].decode("utf-8", "ignore")
     return before, after
@@ -54,7 +54,7 @@ def around(data: bytes, start: int, end: int) -> tuple[str, str]:
 def locate(
     data: bytes, entries: Sequence[RewrittenAddress]
 ) -> tuple[list[Occurrence], list[RewrittenAddress]]:
-    """Return where each entry stands in `data`, in order of the text, and the entries that are not there."""
+    """Return the occurrences of the entries in `data`, in the order of the text, and the entries not found."""
     wanted: dict[bytes, list[RewrittenAddress]] = defaultdict(list)
     for entry in entries:
         wanted[entry.new].append(entry)
@@ -72,7 +72,7 @@ def _positions(data: bytes, wanted: dict[bytes, list[RewrittenAddress]]) -> dict
     positions: dict[bytes, list[int]] = defaultdict(list)
     if not wanted:
         return positions
-    # The longest first: an address may be the beginning of another.
+    # Try the longest first, because an address may be a prefix of another.
     ordered = sorted(wanted, key=len, reverse=True)
     for match in re.finditer(b"|".join(re.escape(new) for new in ordered), data):
         if _stands_alone(data, match.start(), match.end(), wanted[match[0]]):
@@ -93,7 +93,7 @@ def _stands_alone(data: bytes, start: int, end: int, entries: Iterable[Rewritten
 def _pair(
     data: bytes, entries: list[RewrittenAddress], positions: list[int]
 ) -> list[tuple[RewrittenAddress, int | None]]:
-    """Give each entry its position: first where the text around is the same, then where it is most alike."""
+    """Give each entry a position: first where the text around it is the same, then where it is most similar."""
     length = len(entries[0].new)
     free: dict[tuple[str, str], deque[int]] = defaultdict(deque)
     for position in positions:
@@ -135,6 +135,6 @@ def _likeness(entry: RewrittenAddress, before: str, after: str) -> int:
 
 
 def _alike(one: str, other: str) -> int:
-    """Return how many characters two texts have in common from their beginning."""
+    """Return the length of the common prefix of two texts."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((count for count, (a, b) in pairs if a != b), min(len(one), len(other)))

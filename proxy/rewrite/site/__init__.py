@@ -1,1 +1,1 @@
-"""The other text of a site: data files, feeds, style sheets, components."""
+"""The texts of a site that are not articles: data files, feeds, style sheets, components."""

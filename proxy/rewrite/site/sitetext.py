@@ -1,4 +1,4 @@
-"""Spots of the other text of a site: data files, feeds, style sheets, other markup, components. Pure.
+"""Finds the spots of texts that are not articles: data files, feeds, style sheets, other markup, components. Pure.
 
 feed.xml          enclosure, HTML in CDATA or escaped    `xmltext`
 links.yml         the strings, by their keys             the readers of front matter
@@ -70,7 +70,7 @@ _COMMENTS: dict[str, re.Pattern[str]] = {
         re.VERBOSE | re.IGNORECASE,
     ),
 }
-"""Comments, and code blocks of other markup."""
+"""Patterns of comments, and of code blocks in other markup."""
 
 _CODE = re.compile(r"`[^`\n]*+`")
 _NAMED = {
@@ -84,26 +84,26 @@ KEEPS_IDENTITY = "it names the document (@id)"
 
 
 def suffix_of(path: PathLike[str] | str) -> str:
-    """Return the suffix of a file's name in lower case, with its dot; empty when it has none."""
+    """Return the suffix of a file name in lower case, with its dot; empty when it has none."""
     name = os.fspath(path).rpartition("/")[2]
     stem, dot, suffix = name.rpartition(".")
     return f".{suffix.lower()}" if stem and dot and suffix else ""
 
 
 def site_kind(path: PathLike[str] | str) -> SiteKind | None:
-    """Return how a file that is no article is read, by its name; None when only wrappers in it are counted."""
+    """Return how a file that is not an article is read, by its name; None if only wrappers in it are counted."""
     return _KINDS.get(suffix_of(path))
 
 
 def data_fields(fields: Mapping[str, str]) -> Fields:
-    """Return the readers' keys for data files: what nobody names is an original, `@id` names the document (JSON-LD)."""
+    """Return the keys for data files. Unnamed keys get originals; `@id` identifies a document (JSON-LD) and stays."""
     return Fields({**fields, "@id": _IDENTITY}, ORIGINAL)
 
 
 def site_spots(text: str, kind: SiteKind, fields: Fields) -> tuple[list[Spot], Ranges]:
-    """Return the spots of a file, in order, and the ranges that are comments or code.
+    """Return the spots of a file, in order, and the ranges of comments and code.
 
-    `fields` are the keys of data (`data_fields`).
+    `fields` has the keys of data files (`data_fields`).
     """
     if kind == "other":
         return [], []
@@ -125,7 +125,7 @@ def _patterns(kind: SiteKind) -> Iterable[re.Pattern[str]]:
 
 
 def _data_spots(text: str, kind: SiteKind, fields: Fields) -> Iterator[Spot]:
-    """Yield the strings that are one address; none where the file is not valid, and tokens are all that is known."""
+    """Yield the strings that are a single address. Yield none for an invalid file, in which only tokens are found."""
     try:
         if kind == "json":
             found = list(json_spots(text, 0, fields, bare=False))

@@ -1,7 +1,7 @@
-"""Addresses that stand in any text as whole tokens, and the places where they are shown. Pure.
+"""Finds addresses that are whole tokens of any text, and determines whether they are shown. Pure.
 
-For text whose grammar is not read: components, templates, notebooks, other markup, the strings of data files. What
-shows a picture is a table of patterns here; everywhere else an address is treated as a link.
+For texts that are not parsed: components, templates, notebooks, other markup, the strings of data files. A table of
+patterns lists the places that show pictures. Everywhere else, an address is treated as a link.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _PLAIN = (
 )
 _TOKEN = re.compile(rf"(?:https?:)?(?:\\?/){{2}}[A-Za-z0-9](?:{_PLAIN}|\((?:{_PLAIN})*+\))*+", re.IGNORECASE)
 _PUNCTUATION = ".,:;!?*_"
-"""Behind an address it belongs to the text."""
+"""After an address, these belong to the text."""
 _BEFORE_SCHEME = re.compile(r"[A-Za-z0-9%/?&#]")
 _BEFORE_SLASHES = re.compile(r"[A-Za-z0-9%/?&#:.@~+-]")
-"""What stands before the beginning of an address inside of another one."""
+"""A character before an address that shows that it is part of another one."""
 _PARAMETER = re.compile(r"[?&;#/][\w.\[\]-]{0,64}=\Z")
 _BEFORE = 80
 
 _EXPRESSION = re.compile(r"(?:\{\{[^{}\n]*+\}\}|[$#]?\{[^{}\n]*+\}|\{%[^%\n]*+%\}|<%[^%\n]*+%>)")
-"""What a program or generator puts something in place of; an address with one in it is told by `expressions`."""
+"""An expression that a program or generator replaces. `expressions` detects addresses that contain one."""
 
 _MARKDOWN_IMAGE = r"!\[[^\[\]\n]{0,2000}+\]\((?P<image>[^()\s]{0,4000}+)"
 _CSS_URL = r"(?<![\w-])url\((?P<css>[^()\n]{0,4000}+)\)"
@@ -38,10 +38,10 @@ _ATTRIBUTE = (
     r"|(?:\{[ \t\r\n]{0,200}+)?'{1,2}[^']{0,8000}+|(?:\{[ \t\r\n]{0,200}+)?`[^`]{0,8000}+|[^\s\"'`<>{}]{1,4000}+)"
 )
 _OBJECT = r"(?<![\w$-])(?:sources|images)[ \t]*+=[ \t]*+\{[ \t\r\n]{0,200}+\{(?P<object>[^{}]{0,4000}+)\}"
-"""Docusaurus: `<ThemedImage sources={{ light: '…', dark: '…' }} />`."""
+"""Docusaurus: `<ThemedImage sources={{ light: '…', dark: '…' }} />`"""
 
 _PICTURE_TAG = r"\{%-?[ \t]*+(?:image|img|picture|figure)[ \t]++(?P<tag>\"[^\"\n]{0,4000}+|'[^'\n]{0,4000}+)"
-"""Nunjucks, Liquid: `{% image "…", "alt" %}` of Eleventy."""
+"""Eleventy (Nunjucks, Liquid): `{% image "…", "alt" %}`"""
 
 _ASCIIDOC = r"(?<!\w)image::?(?P<macro>[^\[\]\s]{1,4000}+)\["
 _RST = (
@@ -67,9 +67,9 @@ _hold_in_flow = percent(r"[\"'`\\<>\[\]{},]|:\Z")
 def token_spots(
     text: str, family: str, *, taken: Sequence[tuple[int, int]], in_flow: bool = False
 ) -> Iterator[Spot]:
-    """Yield the addresses of `text` outside of the `taken` ranges, in order.
+    """Yield the addresses of `text` outside the `taken` ranges, in order.
 
-    `family` names a row of the table above. `in_flow`: commas and brackets would end an address here (YAML).
+    `family` is a key of `_SHOWN`. `in_flow`: commas and brackets end an address, as in YAML's flow style.
     """
     shown = joined(_shown(text, family))
     starts = [start for start, _ in shown]
@@ -112,7 +112,7 @@ def _covered(ranges: Ranges, starts: list[int], position: int) -> bool:
 
 
 def _inside_an_address(text: str, start: int) -> bool:
-    """Tell whether what begins at `start` is a part of a longer address, which is nothing to replace a part of."""
+    """Return whether the text at `start` is part of a longer address, which must not be replaced in part."""
     if not start:
         return False
     before = text[start - 1]

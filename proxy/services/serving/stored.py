@@ -16,7 +16,7 @@ from typing import Any
 from cache.base.entry import Entry
 from cache.base.keys import variant_key
 from cache.base.page_cache import KeptFile
-from cache.variants.bounded_tier import FoundVariant, Variants
+from cache.variants.bounded_tier import FoundVariant, VariantNote, Variants
 from proxy.images.choice import ORIGINAL, Candidates, EncodeFinding, candidates
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import PictureFacts
@@ -69,17 +69,21 @@ class StoredVariants:
     async def put(self, entry: Entry, wish: Wish, output: Rendered) -> None:
         """Store an answer, and note what was found with it.
 
-        The note is read even for an original that was kept a moment ago: wishes for other formats share it.
+        The note is read even for an original that was kept a moment ago: wishes for other formats share it. It is
+        written first: a variant without it would be taken for what the facts alone lead to.
         """
         if not entry.picture:
             return
-        known = await self._finding(entry, wish)
-        # The note first: a variant without it would be taken for what the facts alone lead to.
-        if not (known.is_plain and output.finding.is_plain):
-            note = json.dumps(known.merged(output.finding).to_dict()).encode("ascii")
-            await self._store.put(_key(entry, wish, NOTE), note, tag=entry.body_sha256)
+
+        def revised(note: bytes | None) -> bytes | None:
+            known = _read(note)
+            if known.is_plain and output.finding.is_plain:
+                return None
+            return json.dumps(known.merged(output.finding).to_dict()).encode("ascii")
+
         name = _name(entry.picture, wish, output)
-        await self._store.put(_key(entry, wish, name), output.body, tag=entry.body_sha256)
+        note = VariantNote(_key(entry, wish, NOTE), revised)
+        await self._store.put(_key(entry, wish, name), output.body, tag=entry.body_sha256, note=note)
 
     async def delete(self, entry: Entry, wish: Wish, output: Rendered) -> None:
         """Forget what `put` has stored."""
@@ -88,11 +92,14 @@ class StoredVariants:
                 await self._store.delete(_key(entry, wish, name))
 
     async def _finding(self, entry: Entry, wish: Wish) -> EncodeFinding:
-        note = await self._store.get(_key(entry, wish, NOTE))
-        try:
-            return EncodeFinding.from_dict(json.loads(note)) if note else EncodeFinding()
-        except ValueError:
-            return EncodeFinding()
+        return _read(await self._store.get(_key(entry, wish, NOTE)))
+
+
+def _read(note: bytes | None) -> EncodeFinding:
+    try:
+        return EncodeFinding.from_dict(json.loads(note)) if note else EncodeFinding()
+    except ValueError:
+        return EncodeFinding()
 
 
 def _answer(found: FoundVariant | None, output_format: str) -> StoredAnswer | None:

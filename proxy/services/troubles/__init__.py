@@ -1,1 +1,1 @@
-"""What goes wrong with sources and pictures: remembered, told apart, made up for."""
+"""Failures of sources and pictures: remembering them, judging them, recovering from them."""

@@ -1,12 +1,12 @@
-"""Negatives: failures of sources remembered, so that a dead picture is not asked for by every visitor.
+"""Negatives: remembers failures of sources, so that not every visitor causes a request for a dead picture.
 
-Each kind of failure has its own time. The first one is not believed for long: a source never kept is asked for
-again by the next request, a kept one (whose visitors lose nothing) within a minute. Only the second in a row is
-remembered for the whole time of its kind. What the origin itself says is taken at its word at once, within bounds: a
-`Retry-After`, and for how long an error answer is fresh (RFC 9111 §4 sees no difference between a picture and a 404).
+Each kind of failure is remembered for its own time. A first failure is remembered only briefly. If the source was never
+kept, the next request asks the origin again; if it is kept, its visitors lose nothing and we wait up to a minute. Only
+the second failure in a row is remembered for the full time. Within bounds, we obey the origin's `Retry-After` and the
+freshness of its error answer at once (RFC 9111 §4 makes no difference between a picture and a 404).
 
-Shared by the processes of a store as far as it can be written (`cache.across.failures`). Refuses to know origins:
-those have their circuit breakers in `proxy.fetch`. Runs on the event loop.
+All processes of a store share the failures, as long as the store can be written (`cache.across.failures`). Failures of
+whole origins are left to the circuit breakers in `proxy.fetch`. Event loop.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ from proxy.source import Source
 log = logging.getLogger(__name__)
 
 FIRST_KEPT_SECONDS = 60.0
-"""For how long at most the first failure of a kept source is believed: as long as its stale answer is fresh."""
+"""Longest time for which the first failure of a kept source is remembered. Its stale answer is fresh for this time."""
 
 MAX_ASKED_SECONDS = 3600.0
-"""The longest `Retry-After` and freshness of a 4xx that is believed: a year is a slip, a picture may come back."""
+"""Upper bound on `Retry-After` and on the freshness of a 4xx. A year is a mistake, because a picture may come back."""
 
 MAX_OUTAGE_SECONDS = 60.0
-"""The longest freshness of a 5xx that is believed; it speaks of the origin's health."""
+"""Upper bound on the freshness of a 5xx, which describes the state of the origin rather than of the picture."""
 
 JITTER = 0.1
-"""Times differ by up to this share, so that the pictures of one page are not asked for again all at once."""
+"""Times vary by up to this share, so that the pictures of one page are not requested again all at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of failure: the error it is answered with, and for how many seconds it is remembered.
+    """A kind of failure: the error for the client, and the seconds for which it is remembered.
 
-    is_dead: the origin does not have the picture any more, so a copy is looked for elsewhere. An origin that is busy,
-    out of order or sends too much still has it.
+    is_dead: the origin no longer has the picture, so we look for a copy. An origin that is busy, out of order or sends
+    too much still has it.
     """
 
     error: type[MirrorError]
@@ -74,15 +74,15 @@ KINDS: dict[str, Kind] = {
     "not_an_image": Kind(NotAnImage, 600, is_dead=True),
     "too_large": Kind(SourceTooLarge, 3600, is_dead=False),
 }
-"""By `SourceError.failure`, but for `_ONE_KIND`; docs/failures.md has the same table, and a test compares them."""
+"""Kinds by `SourceError.failure`, except `_ONE_KIND`. A test compares this table with the one in docs/failures.md."""
 
 
 _ONE_KIND = frozenset({"dns", "connect", "tls"})
-"""Remembered as "unreachable": from for how long and in which words, nobody can tell whether an inner name exists."""
+"""Failures remembered as "unreachable", so that neither time nor wording reveals whether an internal name exists."""
 
 
 class Negatives:
-    """The memory of failures under one configuration. `stamp_of` gives the generation of an origin."""
+    """The memory of failures under one configuration. `stamp_of` returns the generation of an origin."""
 
     def __init__(
         self,
@@ -101,37 +101,37 @@ class Negatives:
         self.reconfigure(config)
 
     def reconfigure(self, config: FetchConfig) -> None:
-        """Take new settings: what failed under others is not believed any more."""
+        """Apply new settings. Failures under other settings no longer count."""
         self._longest = config.remember_failures
         self._mark = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
 
     async def remembered(self, source: Source, *, stamp: int) -> MirrorError | None:
-        """Return the failure of a source that is still believed; None when it may be asked for.
+        """Return the remembered failure of a source, or None when its origin may be asked.
 
-        `stamp`: the generation of the source; a purge makes all failures before it forgotten.
+        `stamp` is the generation of the source. A purge changes it, which discards earlier failures.
         """
         key = self.key(source, stamp=stamp)
         return self.believed(await self._failures.get(key)) if key else None
 
     def key(self, source: Source, *, stamp: int) -> str | None:
-        """Return the name under which the failures of a source are remembered; None when they are not."""
+        """Return the key of a source's failures, or None when failures are not remembered at all."""
         return self._key(source, stamp) if self._longest else None
 
     def believed(self, found: RememberedFailure | None) -> MirrorError | None:
-        """Return the failure that was remembered, if it is believed still."""
+        """Return a remembered failure as an error, or None when its time is over."""
         now = self._now()
-        # A clock that was put back must not make a failure last for years.
+        # After the clock was put back, a failure must not last for years.
         if found is None or not found.at <= now + MAX_ASKED_SECONDS or found.until <= now:
             return None
         return _as_error(found, now=now)
 
     def since(self, found: RememberedFailure | None, moment: float) -> MirrorError | None:
-        """Return the failure that was remembered, if another process had it after `moment`, unix seconds."""
+        """Return a remembered failure as an error if it happened after `moment` (Unix seconds), in another process."""
         now = self._now()
         return _as_error(found, now=now) if found and moment < found.at <= now else None
 
     async def note(self, source: Source, error: MirrorError, *, stamp: int, kept: bool) -> None:
-        """Remember why a source could not be had; what says nothing about it is not remembered."""
+        """Remember the failure of a source. An error that says nothing about the source is not remembered."""
         kind = kind_of(error)
         if not kind or not self._longest:
             return
@@ -144,7 +144,7 @@ class Negatives:
         await self._failures.put(key, RememberedFailure(kind, status, count, now, until))
 
     async def forget(self, source: Source, *, stamp: int) -> None:
-        """Forget the failures of a source that could be had."""
+        """Forget the failures of a source after a success."""
         if self._longest:
             await self._failures.forget(self._key(source, stamp))
 
@@ -156,12 +156,13 @@ class Negatives:
         return min(max(seconds, asked), self._longest)
 
     def _key(self, source: Source, stamp: int) -> str:
-        # A purge by origin changes the stamp of the origin: who is not kept is in no list of what to forget.
+        # A purge by origin changes the stamp of the origin. Sources that are not kept are in no list, so their failures
+        # could not be forgotten one by one.
         return f"{self._mark} {stamp} {self._stamp_of(source.origin)} {source.url}"
 
 
 def _asked_seconds(error: SourceError, *, now: float) -> float:
-    """Return for how long the origin wants to be left alone, as far as it is believed."""
+    """Return for how long the origin asks us not to repeat the request, within bounds."""
     asked = min(error.retry_after_seconds or 0.0, MAX_ASKED_SECONDS)
     answer = error.answer
     if answer is None:
@@ -172,12 +173,12 @@ def _asked_seconds(error: SourceError, *, now: float) -> float:
 
 
 def kind_of(error: MirrorError) -> str:
-    """Return the kind of a failure; empty when it is not the source's, or nobody asked for it."""
+    """Return the kind of a failure; empty when it is not the source's failure or no request was sent."""
     return "" if isinstance(error, SourceError) and error.not_asked else _kind_of(error)
 
 
 def is_dead(error: MirrorError) -> bool:
-    """Tell whether a failure, one that is remembered too, means that the origin does not have the picture any more."""
+    """Return whether a failure, or the memory of one, means that the origin no longer has the picture."""
     kind = KINDS.get(_kind_of(error))
     return kind is not None and kind.is_dead
 

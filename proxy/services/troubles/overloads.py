@@ -1,12 +1,12 @@
-"""Overloads: pictures that used up the processor time or memory of a render process, remembered for all processes.
+"""Overloads: remembers pictures that used up the processor time or memory of a render process.
 
-A picture that cannot be read within the limits cannot be rendered at all; an SVG that cannot be drawn within them fails
-from that size on. A picture whose variant took too much has trouble with that output format, and only from that size
-on; the next format that the client takes answers meanwhile. Neither is damaged, and neither verdict is for good: it
-holds for a pause that doubles each time, and under the limits and the render version it was found with.
+A picture that cannot be decoded within the limits cannot be rendered at all; an SVG that cannot be drawn within them
+fails from that size on. If only a variant took too much, its output format fails from that size on, and the next
+acceptable format is answered meanwhile. Such a picture is not damaged, and the verdict is not final: it holds for a
+pause that doubles each time, and only for the limits and the render version with which it was found.
 
-All processes of a store share it. It outlives restarts, as far as its file can be written (`cache.across.failures`).
-Runs on the event loop.
+All processes of a store share the overloads. They survive restarts if their file can be written
+(`cache.across.failures`). Event loop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from proxy.images.pool.jobs import Inspection, Output, Rendered, Wish
 FIRST_PAUSE_SECONDS = 600.0
 MAX_PAUSE_SECONDS = 7 * 86400.0
 _CLOCK_SECONDS = 3600.0
-"""What was found so far in the future was found by a wrong clock."""
+"""A record from further in the future was written with a wrong clock and is ignored."""
 
 _READING = "reading"
 _KINDS: dict[str, type[PictureError]] = {"time": RenderTimeout, "memory": OutOfMemory}
@@ -35,7 +35,7 @@ _KINDS: dict[str, type[PictureError]] = {"time": RenderTimeout, "memory": OutOfM
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """One thing that was too much. step: "reading", or an output format. pixels: the smallest size that failed."""
+    """One overload. step: "reading", or an output format. pixels: the smallest size that failed."""
 
     step: str
     kind: str
@@ -44,14 +44,14 @@ class Overload:
     until: float
 
     def error(self) -> PictureError:
-        """Return what is answered meanwhile."""
+        """Return the error for clients while the overload holds."""
         return _KINDS[self.kind](
             detail=f"remembered: {self.step} took too much {self.kind}, {self.count} in a row"
         )
 
 
 class Known:
-    """What is remembered of one body, by step. Overloads whose pause is over stay in `past`: they are tried again."""
+    """The overloads of one body, by step. Those in `past` have ended their pause, so these steps are tried again."""
 
     def __init__(self, overloads: Mapping[str, Overload], limits: OutputLimits, *, now: float) -> None:
         self.present = {step: found for step, found in overloads.items() if found.until > now}
@@ -60,16 +60,16 @@ class Known:
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing is remembered of the body."""
+        """Whether the body has no overloads."""
         return not self.present and not self.past
 
     def refusal(self, facts: PictureFacts | None) -> PictureError | None:
-        """Return why nothing can be rendered of the body. Without `facts`, sizes cannot be compared."""
+        """Return why no variant of the body can be rendered, or None. Without `facts`, sizes cannot be compared."""
         found = self.present.get(_READING)
         return found.error() if found and (facts is None or not found.pixels) else None
 
     def narrowed(self, wish: Wish, facts: PictureFacts | None) -> Wish:
-        """Return a wish without the formats that are refused at its size, or the same wish when none is left."""
+        """Return the wish without formats that are overloaded at its size, or unchanged if no format would be left."""
         if facts is None or not self.present or UNTOUCHED in _order(wish, facts):
             return wish
         pixels = _pixels(wish, facts, self._limits)
@@ -78,7 +78,7 @@ class Known:
         return replace(wish, acceptable=left) if left else wish
 
     def refusal_of(self, wish: Wish, facts: PictureFacts | None) -> PictureError | None:
-        """Return why this variant cannot be rendered, as far as that is known when it has to be named by `facts`."""
+        """Return why this variant cannot be rendered, or None. Considers reading and the first format for `facts`."""
         if facts is None or not self.present:
             return None
         pixels = _pixels(wish, facts, self._limits)
@@ -95,14 +95,14 @@ class Overloads:
         self.reconfigure(config)
 
     def reconfigure(self, config: RenderConfig) -> None:
-        """Take new limits: what was too much under others is tried again."""
+        """Apply new limits. Overloads under other limits no longer count."""
         self._limits = OutputLimits(config.max_output_side, config.max_output_pixels)
         limits = (config.timeout, config.drawing_timeout, config.memory_max_bytes, config.max_pixels)
         text = f"{RENDER_VERSION} {config.decoder} {config.max_frames} {limits} {self._limits}"
         self._mark = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     async def look(self, sha256: str) -> Known:
-        """Return what is remembered of a body."""
+        """Return the overloads of a body."""
         steps = (_READING, *OUTPUTS, JSON)
         records = await self._failures.get_all([self._key(sha256, step) for step in steps])
         now = self._now()
@@ -116,7 +116,7 @@ class Overloads:
     async def note(
         self, sha256: str, wishes: Sequence[Wish], inspection: Inspection, *, known: Known
     ) -> None:
-        """Remember what was too much of a body, and forget what was not any more."""
+        """Remember new overloads of a body, and forget those that did not recur."""
         if known.is_blank and inspection.error is None and not any(map(_kind, inspection.outputs)):
             return
         pixels = self._drawn_pixels(wishes, inspection.facts)
@@ -127,14 +127,14 @@ class Overloads:
             await self._failures.forget(self._key(sha256, _READING))
         if inspection.facts is not None:
             for wish, output in zip(wishes, inspection.outputs, strict=True):
-                # Only a process that was ended says which format took too much. One that survived tried them all.
+                # A killed process was working on the first format. A process that survived has tried all formats.
                 steps = _order(wish, inspection.facts)[: 1 if inspection.killed else None]
                 pixels = _pixels(wish, inspection.facts, self._limits)
                 for step in steps:
                     await self._note_output(sha256, step, pixels, output, known=known)
 
     def _drawn_pixels(self, wishes: Sequence[Wish], facts: PictureFacts | None) -> int:
-        """Return how large a picture was drawn; 0 when reading it does not depend on the size of its variants."""
+        """Return the size at which a scalable picture was drawn; 0 when reading does not depend on the size."""
         if facts is None or not facts.scalable:
             return 0
         return max((_pixels(wish, facts, self._limits) for wish in wishes), default=0)
@@ -178,12 +178,12 @@ def _order(wish: Wish, facts: PictureFacts) -> tuple[str, ...]:
 
 
 def _made_in(output: Rendered) -> set[str]:
-    """Return the formats whose encoders came to an end."""
+    """Return the formats whose encoders finished."""
     return {output.output_format, *(name for name, size in output.finding.sizes.items() if size is not None)}
 
 
 def _pixels(wish: Wish, facts: PictureFacts, limits: OutputLimits) -> int:
-    """Return how large a variant is; 0 for one that is refused anyway, which costs nothing."""
+    """Return the number of pixels of a variant; 0 for one beyond the limits, which is refused without any work."""
     try:
         plan = make_plan((facts.width, facts.height), wish.resolved, limits=limits)
     except InvalidTransform:

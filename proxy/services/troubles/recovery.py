@@ -1,8 +1,8 @@
-"""Recovery: a source that was never kept and whose origin is dead, from where a copy may be. Runs on the event loop.
+"""Recovery: finds a copy of a source that was never kept and whose origin is dead. Event loop.
 
-Knows when the article was written, and in which order to look.
-A copy is checked as an original is, and more strictly: what is damaged or a single pixel is not kept, the next
-copy is tried. Refuses to know how archives are asked (`proxy.fetch.wayback`) and what is kept.
+Knows when the article of a picture was written, and in which order to search. A copy passes stricter checks than an
+original: a damaged or one-pixel picture is not kept, and the next copy is tried. Does not know how archives are asked
+(`proxy.fetch.wayback`) or what is kept.
 """
 
 from __future__ import annotations
@@ -26,39 +26,40 @@ log = logging.getLogger(__name__)
 
 
 class DeadSource(Protocol):
-    """What is asked for in vain (`SourceOrder`)."""
+    """A request for a source that failed (`SourceOrder`)."""
 
     @property
     def source(self) -> Source:
-        """The source."""
+        """The canonical source."""
 
     @property
     def written(self) -> tuple[Source, ...]:
-        """The wrappers' addresses by which it was asked for."""
+        """The wrappers' addresses by which it was requested."""
 
     @property
     def date(self) -> float | None:
-        """When its article was written, unix seconds."""
+        """The date of its article in Unix seconds, None when unknown."""
 
     @property
     def patient(self) -> bool:
-        """Whether nobody waits for it."""
+        """Whether no visitor waits for it."""
 
 
 T = TypeVar("T")
 
 FetchCopy = Callable[[Copy, Callable[[], None]], Awaitable[T]]
-"""Fetches a copy, judges it and keeps it; calls its second argument when all of it is here."""
+"""Fetches, judges and keeps a copy. Calls its second argument when the copy is downloaded completely."""
 
 
 class Recovery:
-    """Recover dead sources, as the configuration allows.
+    """Recovers dead sources as the configuration allows.
 
-    1. Captures of the Wayback Machine near the day of the article, best first.
-    2. The wrappers by whose addresses it was asked for.
-    3. Caches of other wrappers, in the order of the configuration.
+    1. Try captures of the Wayback Machine near the date of the article, best first.
+    2. Try the wrappers by whose addresses the source was requested.
+    3. Try caches of other wrappers, in the order of the configuration.
 
-    For a visitor all of it takes as long as a fetch may take; warming takes the time it needs.
+    A copy that fails is logged, and the next one is tried. For a visitor, `fetch.timeout` bounds the whole search;
+    warming takes as long as it needs.
     """
 
     def __init__(
@@ -72,18 +73,22 @@ class Recovery:
         self._wayback: Wayback | None = None
 
     def reconfigure(self, config: FetchConfig) -> None:
-        """Take new settings for the recoveries that begin from now on."""
+        """Use new settings for recoveries that begin from now on."""
         if config.wayback != self._config.wayback or config.types != self._config.types:
             self._wayback = Wayback(self._fetcher, config, now=self._now) if config.wayback else None
         self._config = config
 
     @property
     def enabled(self) -> bool:
-        """Whether there is anywhere to look besides the wrappers of the articles."""
+        """Whether there are places to search besides the wrappers of the articles."""
         return bool(self._wayback or self._config.recover_wrappers)
 
     async def recover(self, dead: DeadSource, error: MirrorError, fetch: FetchCopy[T]) -> T | None:
-        """Return a copy of a source that failed with `error`, kept; None when there is none."""
+        """Return a copy of a source that failed with `error`, after keeping it; None when there is none.
+
+        Raises:
+            SourceRemoved, QueueFull: raised by `fetch`; they end the search.
+        """
         if not (self.enabled or dead.written) or not is_dead(error):
             return None
         try:
@@ -106,7 +111,7 @@ class Recovery:
     async def _fetched(self, copy: Copy, fetch: FetchCopy[T], limit: asyncio.Timeout) -> T | None:
         end = limit.when()
         try:
-            # What is here is checked and kept to the end: somebody may have been answered with it already.
+            # Once a copy is downloaded, lift the limit while it is checked and kept. A visitor may already have it.
             return await fetch(copy, lambda: limit.reschedule(None))
         except (SourceRemoved, QueueFull):
             raise

@@ -1,15 +1,14 @@
-"""Replacing: whether bytes that came in a refresh may take the place of the good ones. Runs on the event loop.
+"""Replacing: decides whether the bytes of a refresh may replace the kept original. Event loop.
 
-Origins that forbid hotlinking, sold domains and lapsed accounts answer 200 with a picture of their own. Nothing in
-the answer says so; two things around it do:
+Origins that forbid hotlinking, sold domains and expired accounts answer 200 with a different picture. Nothing in the
+answer shows this, but two signs around it do:
 
     placeholder    the same bytes came in place of different pictures of one origin
-    another_size   a picture that never changed since it is known, for `fetch.stable_after` at least, has other
-                   dimensions all at once
+    another_size   a picture that has not changed for at least `fetch.stable_after` suddenly has other dimensions
 
-Both are set aside as history: kept, counted, shown and open to be accepted by the operator, never served
-in place of the good ones. Only pictures are judged. Once known, a placeholder is not taken for the picture of a
-source that was never kept either, nor from an archive that was given it: the origin refuses, in other words.
+Such bytes are set aside as history. They are kept, counted and shown, and the operator can accept them, but they never
+replace the kept original by themselves. Only pictures are judged. A known placeholder is not accepted for a source that
+was never kept either, nor from an archive that captured it: it counts as a refusal of the origin.
 """
 
 from __future__ import annotations
@@ -28,31 +27,32 @@ PLACEHOLDER = "placeholder"
 ANOTHER_SIZE = "another_size"
 ROLLED_BACK = "rolled_back"
 SET_ASIDE = frozenset({PLACEHOLDER, ANOTHER_SIZE, ROLLED_BACK})
-"""The notes of versions that were set aside when they came, or by the operator later."""
+"""The notes of versions that were set aside on arrival, or later by the operator."""
 
 PLACEHOLDER_PICTURES = 3
-"""Different pictures of one origin that the same bytes came for. Two are a site that merged two of its own."""
+"""The same bytes in place of this many different pictures of one origin are a placeholder. For two pictures, the site
+may have merged them itself."""
 
 MAX_USERS = 64
-"""Entries looked at: what hides beyond them changes no verdict that three suffice for."""
+"""How many entries are examined. Three decide, so further ones hardly change a verdict."""
 
 
 class Replacing:
-    """Judge new bytes, and put back what was displaced before the judgement was possible."""
+    """Judges new bytes, and restores originals that were replaced before a placeholder was recognized."""
 
     def __init__(self, store: Originals, *, now: Callable[[], float]) -> None:
         self._store = store
         self._now = now
 
     async def objection(self, fresh: Entry, kept: Entry, *, stable_after_seconds: float) -> str:
-        """Return why `fresh` must not take the place of `kept`; empty when it may."""
+        """Return why `fresh` must not replace `kept`; empty when it may."""
         if fresh.body_sha256 == kept.body_sha256 or not _are_pictures(fresh, kept):
             return ""
         known = next((item for item in kept.history if item.body_sha256 == fresh.body_sha256), None)
         if known is not None and known.note in SET_ASIDE:
             return known.note
         if known is not None and not known.note:
-            return ""  # it was here before: a source that changes to and fro
+            return ""  # these bytes were current before: the source changes back and forth
         if await self._is_placeholder(fresh.body_sha256, besides=kept):
             return PLACEHOLDER
         if self._was_stable(kept, stable_after_seconds) and _size(fresh) != _size(kept):
@@ -60,7 +60,7 @@ class Replacing:
         return ""
 
     async def is_known_placeholder(self, sha256: str, url: str) -> bool:
-        """Whether these bytes were set aside before as a placeholder of the origin that `url` is of."""
+        """Return whether these bytes were set aside before as a placeholder of the origin of `url`."""
         origin = origin_of(url)
         return any(
             item.body_sha256 == sha256 and item.note == PLACEHOLDER
@@ -70,7 +70,7 @@ class Replacing:
         )
 
     async def put_back(self, sha256: str, origin: str) -> int:
-        """Give sources of `origin` back what a placeholder displaced before it was known as one; return how many."""
+        """Restore originals of `origin` that a placeholder replaced before it was recognized; return their number."""
         count = 0
         for entry in await self._store.history.users_of(sha256, most=MAX_USERS):
             good = _good(entry, sha256)
@@ -87,12 +87,12 @@ class Replacing:
         return count
 
     async def _is_placeholder(self, sha256: str, *, besides: Entry | None = None) -> bool:
-        """Whether these bytes stand for different pictures of one origin, that of `besides` where it is given."""
+        """Return whether these bytes replace different pictures of one origin: that of `besides` if given, else any."""
         pictures: dict[str, set[str]] = {}
         for entry in await self._store.history.users_of(sha256, most=MAX_USERS):
             if besides is None or entry.source != besides.source:
                 origin = origin_of(entry.source)
-                # A source that never gave anything else stands for a picture nobody has seen.
+                # A source without any other version counts as one more picture, which we have never seen.
                 pictures.setdefault(origin, set()).add(_good(entry, sha256) or entry.key)
         if besides is not None:
             origin = origin_of(besides.source)
@@ -101,16 +101,16 @@ class Replacing:
 
     def _was_stable(self, kept: Entry, stable_after_seconds: float) -> bool:
         if kept.recovered is not None:
-            return False  # an archive's copy says nothing about what its address gives
+            return False  # a copy from an archive says nothing about the stability of the address
         changed_before = any(not item.note for item in kept.history)
         return not changed_before and self._now() - kept.fetched_at >= stable_after_seconds
 
 
 async def accept(store: Originals, url: str, sha256: str | None = None) -> Entry | None:
-    """Make the newest version that was set aside, or the one with a digest, the present original of a source.
+    """Make the newest version that was set aside, or the one with the given digest, the current original of a source.
 
-    Going back to bytes that were displaced sets the present ones aside, or the next refresh would bring them back.
-    Return the entry as it is now; None when there is no such version.
+    Going back to an older version sets the current one aside; otherwise the next refresh would restore it. Return the
+    new entry, or None when there is no such version.
     """
     entry = await store.get(url)
     history = entry.history if entry else ()
@@ -123,12 +123,12 @@ async def accept(store: Originals, url: str, sha256: str | None = None) -> Entry
 
 
 def as_set_aside(fresh: Entry, reason: str) -> Former:
-    """Return what the history of a source remembers of bytes that were set aside."""
+    """Return the history item for bytes that are set aside."""
     return fresh.as_former(note=reason)
 
 
 def _good(entry: Entry, placeholder: str) -> str | None:
-    """Return the digest of the picture that an entry has besides `placeholder`, the present one first."""
+    """Return the digest of an entry's picture other than `placeholder`, preferring the current one, or None."""
     if entry.body_sha256 != placeholder:
         return entry.body_sha256
     return next((item.body_sha256 for item in entry.history if not item.note and item.picture), None)

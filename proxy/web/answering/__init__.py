@@ -1,1 +1,1 @@
-"""Answers: pictures with their headers, ranges and files for a web server in front."""
+"""Answers: pictures with their headers and ranges, and files handed over to a web server in front."""

@@ -1,11 +1,11 @@
-"""Files handed over to the web server in front, which sends them (`server.accel`). Event loop.
+"""Hands files over to the web server in front of us, which sends them (`server.accel`). Event loop.
 
-The answer holds our headers and, in place of a body, a header that names the file. nginx reads `X-Accel-Redirect`: an
+The answer holds our headers and, in place of a body, a header that names the file. nginx reads `X-Accel-Redirect`, an
 address below `MOUNT` that its configuration maps to the store's folders and shows to no client. Other servers read
-`X-Sendfile`: the path itself.
+`X-Sendfile`, the path itself.
 
-The header goes to our own web server only: to this machine and to `server.trusted_proxies`. A client that comes
-directly gets the bytes. Conditions and impossible ranges are decided here; what remains is for that server to cut.
+The header goes only to our own web server: to this machine and to `server.trusted_proxies`. A client that connects
+directly gets the bytes. We evaluate conditions and refuse impossible ranges; the server in front cuts valid ranges.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from proxy.services.serving.values import Obtained
 from proxy.web.connections.clients import is_in_front
 
 MOUNT = "/_imgmirror/"
-"""Below this nginx finds the folders `variants` and `bodies`."""
+"""The address below which nginx finds the folders `variants` and `bodies`."""
 
 REFUSAL = "X-Imgmirror-Accel"
-"""A request with this header, `off`, gets bytes: the server in front did not find the file that it was named."""
+"""A request with this header and the value `off` gets bytes: the server in front did not find the file we named."""
 
 
 class HandOver:
-    """Which requests get files, and how these are named.
+    """Decides which requests get files, and names the files.
 
     originals: answers of originals whose files were found before.
     """
@@ -51,18 +51,21 @@ class HandOver:
         self.reconfigure(config)
 
     def reconfigure(self, config: ServerConfig) -> None:
-        """Take another setting and other proxies."""
+        """Apply a new `server.accel` and new trusted proxies."""
         self._accel = config.accel
         self._trusted = config.trusted_proxies
 
     def takes(self, request: web.BaseRequest) -> bool:
-        """Tell whether whoever sent this request can be handed a file."""
+        """Return whether the sender of this request can be handed a file."""
         if not self._accel or request.headers.get(REFUSAL) == "off" or _needs_bytes(request):
             return False
         return is_in_front(request.remote, self._trusted)
 
     def header(self, file: KeptFile) -> tuple[str, str] | None:
-        """Return the name and the value of the header that hands a file over; None when it has no name in front."""
+        """Return the name and the value of the header that hands a file over.
+
+        Return None when the file lies outside the folders that the server in front knows.
+        """
         if self._accel == "sendfile":
             return "X-Sendfile", quote_from_bytes(file.path)
         for name, folder in self._folders.items():
@@ -71,9 +74,9 @@ class HandOver:
         return None
 
     async def body_file(self, obtained: Obtained) -> KeptFile | None:
-        """Return the file of an original; None when its bytes do not lie at their place.
+        """Return the file of an original, or None when the store does not hold its bytes in a file.
 
-        To be asked before the body is compared with its digest: what is altered after that has another state.
+        Call this before the body is compared with its digest. A later change of the file then changes its state too.
         """
         if obtained.body is not None or obtained.ending is not None or obtained.is_corrupt:
             return None
@@ -87,10 +90,10 @@ class HandOver:
 
 
 def _needs_bytes(request: web.BaseRequest) -> bool:
-    """Tell whether the server in front would judge a request by the file, as we do not.
+    """Return whether the server in front would answer this request wrongly from a file.
 
-    It compares these conditions with a file that has no entity tag and a time of its own, and answers 412. It cuts
-    ranges out of answers to HEAD (RFC 9110 §14.2: to GET only).
+    It compares `If-Match` and `If-Unmodified-Since` with a file that has no entity tag and a modification time of its
+    own, and answers 412. It also cuts ranges out of answers to HEAD, which only GET may ask for (RFC 9110 §14.2).
     """
     given = request.headers
     has_condition = "If-Match" in given or "If-Unmodified-Since" in given
@@ -98,15 +101,15 @@ def _needs_bytes(request: web.BaseRequest) -> bool:
 
 
 class _BodyFiles:
-    """Bodies of originals by their files."""
+    """Reads bodies of originals from their files, without waiting."""
 
     def __init__(self) -> None:
         self._page_cache = PageCache()
 
     def read_at_hand(self, file: KeptFile) -> bytes | None:
-        """Return the bytes of a body when that takes no wait."""
+        """Return the bytes of a body, or None when reading them would wait for the disk."""
         return self._page_cache.read(file.path, file.state)
 
     def is_at_hand(self, file: KeptFile) -> bool:
-        """Tell whether a body is as it was found, when that takes no wait."""
+        """Return whether a body is unchanged and can be read without waiting for the disk."""
         return self._page_cache.holds(file.path, file.state)

@@ -1,4 +1,7 @@
-"""Pictures as answers: headers, preconditions, ranges, streaming (RFC 9110 §8.8, §13, §14; RFC 9211)."""
+"""Turns pictures into answers: headers, preconditions, ranges, streaming (RFC 9110 §8.8, §13, §14; RFC 9211).
+
+Event loop.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,16 @@ from proxy.web.targets.negotiate import choose_coding
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 64 * 1024
-"""What is read and written of an original at a time: a client holds little more, and others get their turn."""
+"""How much of an original is read and written at a time. It bounds the memory for each client and lets others run."""
 
 WHOLE_BYTES = 2 * CHUNK_BYTES
-"""Bodies up to this size are handed over at once, which is quicker."""
+"""Bodies up to this size are written at once, which is faster."""
 
 SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox"
-"""An SVG or HTML original opened as a page may show itself and nothing else: no scripts, no requests."""
+"""An SVG or HTML original that is opened as a page may show itself, but may run no scripts and send no requests."""
 
 _NO_FALLBACK = frozenset({"", "refreshing", NOT_KEPT})
-"""Details of a short-lived answer that say nothing of a failure."""
+"""Details of short-lived answers that do not name a failure."""
 
 _BASE = {
     "Access-Control-Allow-Origin": "*",
@@ -45,9 +48,9 @@ _BASE = {
 
 
 class PiecewiseResponse(web.Response):
-    """A large body at hand, or a part of it, written in pieces of `CHUNK_BYTES`.
+    """Writes a large body in memory, or a part of it, in pieces of `CHUNK_BYTES`.
 
-    aiohttp joins the head and the body, so each client that does not read would hold a copy of the whole picture.
+    aiohttp would join the head and the body, so each client that does not read would hold a copy of the whole picture.
     """
 
     def __init__(self, body: bytes, part: Range, headers: Mapping[str, str], *, status: int) -> None:
@@ -57,7 +60,7 @@ class PiecewiseResponse(web.Response):
         self._begun = False
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Write the body, as far as the client reads; called again by aiohttp, it does nothing.
+        """Write the body as fast as the client reads. aiohttp calls this a second time, which does nothing.
 
         Raises:
             ConnectionError: the client hung up.
@@ -71,10 +74,10 @@ class PiecewiseResponse(web.Response):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What differs from one answer to the next of the same picture.
+    """The part of an answer that differs from one request for a picture to the next.
 
-    headers: those of the address, such as `Vary`. expires_at: the end of the signature.
-    short: browsers should ask again soon, because something better may come.
+    headers: headers that depend on the address, such as `Vary`. expires_at: when the signature expires.
+    short: browsers should ask again soon, because a better answer may follow.
     """
 
     now: float
@@ -86,7 +89,7 @@ class Moment:
 
 
 def picture_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
-    """Return the answer for a picture at hand. Only originals are served in ranges."""
+    """Return the answer for a picture in memory. Only originals are served in ranges."""
     if picture.untouched:
         return _untouched_response(request, picture, moment)
     headers = _headers(picture, moment)
@@ -97,7 +100,7 @@ def picture_response(request: web.BaseRequest, picture: Picture, moment: Moment)
 
 
 def original_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
-    """Return the answer for an original in memory, a part of it when a range is asked for."""
+    """Return the answer for an original in memory, or for a part of it when the request has a range."""
     headers = _headers(picture, moment)
     headers["Accept-Ranges"] = "bytes"
     if _not_modified(request, picture):
@@ -115,12 +118,12 @@ def _with_body(
 ) -> web.Response:
     if part.stop - part.start > WHOLE_BYTES and request.method != "HEAD":
         return PiecewiseResponse(body, part, headers, status=status)
-    # A slice of everything is the same bytes, not a copy.
+    # A slice of the whole `bytes` object is the object itself, not a copy.
     return web.Response(status=status, body=body[part.start : part.stop], headers=headers)
 
 
 def _untouched_response(request: web.BaseRequest, picture: Picture, moment: Moment) -> web.Response:
-    """Return the answer for an original in the place of a variant, in the coding that the client takes."""
+    """Return the answer for an original in place of a variant, in a content coding that the client accepts."""
     coding = choose_coding(joined(request, "Accept-Encoding"), picture.codings)
     vary = ", ".join(filter(None, (moment.headers.get("Vary"), "Accept-Encoding")))
     moment = replace(moment, headers={**moment.headers, "Vary": vary})
@@ -140,16 +143,17 @@ def handed_response(
 ) -> web.Response:
     """Return the answer for a picture whose file the web server in front sends; `header` names the file.
 
-    `ranges_of`: the size of an original in bytes, of which that server sends parts. None: a variant, which comes whole.
+    `ranges_of` is the size in bytes of an original, which may be sent in ranges. It is None for a variant, which is
+    always sent whole.
 
     Raises:
-        RangeNotSatisfiable: a range lies beyond the original.
+        RangeNotSatisfiable: the range lies outside the original.
     """
     headers = _headers(picture, moment)
     if _not_modified(request, picture):
         return web.Response(status=304, headers=headers)
     if ranges_of is not None:
-        # Whoever cuts says `Accept-Ranges`.
+        # The server in front cuts the range and sets `Accept-Ranges`.
         _range(request, picture.etag, picture.last_modified, size=ranges_of)
     headers["Content-Type"] = picture.media_type
     headers[header[0]] = header[1]
@@ -162,7 +166,7 @@ async def stream_original(
     """Answer an original from its file, in pieces, without holding it in memory.
 
     Raises:
-        OSError: before anything was sent, when the body is not in the store as its entry says.
+        OSError: the body in the store does not match its entry. Nothing has been sent then.
     """
     picture = as_picture(obtained, b"")
     size = obtained.entry.body_size
@@ -192,7 +196,7 @@ async def _send_file(
         while start < stop and request.method != "HEAD":
             chunk = await asyncio.to_thread(_read, descriptor, min(CHUNK_BYTES, stop - start), start)
             if not chunk:
-                # The head is sent: breaking off is the only honest end (RFC 9112 §6.3).
+                # RFC 9112 §6.3: the head is sent, so only an aborted connection tells the client of the failure.
                 if request.transport is not None:
                     request.transport.abort()
                 return response
@@ -245,7 +249,7 @@ def _not_modified(request: web.BaseRequest, picture: Picture) -> bool:
     given = request.headers
     if "If-None-Match" not in given and "If-Modified-Since" not in given:
         return False
-    # RFC 9110 §13.1.1: If-Match guards changes; a 412 for a picture would help nobody, so only "not modified" counts.
+    # RFC 9110 §13.1.1: If-Match protects changes. A 412 for a picture would be useless, so only 304 is considered.
     conditions = {
         "if_none_match": joined(request, "If-None-Match"),
         "if_modified_since": given.get("If-Modified-Since"),
@@ -256,7 +260,7 @@ def _not_modified(request: web.BaseRequest, picture: Picture) -> bool:
 
 
 def joined(request: web.BaseRequest, name: str) -> str | None:
-    """Return a header of the request; several lines of one list are one list (RFC 9110 §5.3)."""
+    """Return a header of the request, its field lines joined into one list (RFC 9110 §5.3)."""
     values = request.headers.getall(name, ())
     return ", ".join(values) if values else None
 

@@ -1,1 +1,1 @@
-"""Connections: the server below the handlers, who asks, and how connections are shared out."""
+"""Connections: the server below the handlers, the clients, and how workers share connections."""

@@ -1,9 +1,10 @@
-"""Accepting connections so that every worker gets its share. Event loop.
+"""Accepts connections so that every worker gets its share. Event loop.
 
-All workers wait on one listening socket, which stays open in their parent: a connection that waits in its queue is
-never lost with the worker that dies. Left alone, the worker that wakes first empties the queue, and sixteen visitors
-that come together may all sit on one. So each takes one connection at a time, and a worker that holds more than another
-leaves the next to that one for a moment. It takes it all the same when nobody else did: the other may be busy or dead.
+All workers wait on one listening socket, which stays open in their parent. A connection in its queue is therefore
+never lost when a worker dies. Without coordination, the worker that wakes first empties the queue, and sixteen
+simultaneous visitors may all land on one worker. So a worker accepts one connection at a time. A worker that holds more
+connections than another leaves the next one to it for a moment. It accepts the connection itself if no other worker
+did, because the other may be busy or dead.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ from proxy.web.connections.server import Connection, Server
 log = logging.getLogger(__name__)
 
 GONE = -1
-"""The count of a worker that accepts nothing: it starts, ends or is dead."""
+"""The count of a worker that accepts nothing, because it is starting, ending or dead."""
 
 LEAVE_SECONDS = 0.002
-"""How long a connection is left to workers that hold fewer; an idle one takes it in a tenth of that."""
+"""How long a connection is left to workers that hold fewer. An idle worker accepts it in a tenth of that time."""
 
 RETRY_SECONDS = 1.0
-"""Pause when the process has no descriptor left, as asyncio has it."""
+"""Pause when the process has no file descriptor left. asyncio uses the same value."""
 
 
 class OpenConnections:
-    """How many connections every worker holds, in memory that all of them share."""
+    """The number of open connections of every worker, in memory that all workers share."""
 
     def __init__(self, counts: MutableSequence[int], worker: int) -> None:
         self._counts = counts
         self._worker = worker
 
     def publish(self, count: int) -> None:
-        """Say how many this worker holds; `GONE`: it accepts nothing."""
+        """Publish how many connections this worker holds, or `GONE` when it accepts nothing."""
         self._counts[self._worker] = count
 
     def others_hold_fewer(self, count: int) -> bool:
-        """Tell whether another worker that accepts holds fewer than `count`."""
+        """Return whether another accepting worker holds fewer than `count` connections."""
         return any(GONE < held < count for number, held in enumerate(self._counts) if number != self._worker)
 
 
@@ -64,18 +65,18 @@ class SharedSite(web.BaseSite):
         self._open = connections
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
-        # Accepted, but not among what the server holds yet.
+        # Accepted connections that the server does not count yet.
         self._arriving: set[socket.socket] = set()
         self._accepting = False
 
     @property
     def name(self) -> str:
-        """The address, as aiohttp names sites."""
+        """The address of the site, in aiohttp's form."""
         host, port = self._listener.getsockname()[:2]
         return f"http://{host}:{port}"
 
     async def start(self) -> None:
-        """Begin to accept."""
+        """Start accepting connections."""
         await super().start()
         self._web.on_count = self._publish
         self._accepting = True
@@ -83,7 +84,7 @@ class SharedSite(web.BaseSite):
         self._watch()
 
     async def stop(self) -> None:
-        """Accept nothing any more; what waits in the queue is left to the others."""
+        """Stop accepting. Connections in the queue are left to the other workers."""
         self._accepting = False
         self._open.publish(GONE)
         self._loop.remove_reader(self._listener)
@@ -141,7 +142,7 @@ class SharedSite(web.BaseSite):
         try:
             await self._loop.connect_accepted_socket(arrived, connection)
         except OSError as error:
-            # The client hung up before it was heard.
+            # The client closed the connection before it sent anything.
             log.debug("a connection was lost at once: %s", error)
             connection.close()
         finally:

@@ -1,8 +1,9 @@
-"""Clients: who asks, seen through trusted proxies, and how much one of them may ask for. Event loop.
+"""Finds the address of a client behind trusted proxies, and limits the rate of its requests. Event loop.
 
-An address is believed from right to left: the peer is a fact; what it reports counts when it is a trusted proxy,
-and so on, until the first hop that nobody trusted vouches for. `X-Forwarded-For` and `Forwarded` (RFC 7239) must
-agree where both are sent: a proxy writes one of them and passes the other on as the client wrote it.
+The list of hops is read from right to left. The address of the peer is a fact. If the peer is a trusted proxy, the
+address that it reports is believed, and so on up to the first address that is not a trusted proxy. If a request carries
+both `X-Forwarded-For` and `Forwarded` (RFC 7239), they must agree: a proxy writes one of them and passes the other on
+as the client wrote it.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from proxy.rate import Rate, RateAnswer
 Address = IPv4Address | IPv6Address
 
 MAX_CLIENTS = 65_536
-"""Clients remembered, about 100 bytes each; whoever was forgotten begins with a full bucket."""
+"""Number of clients remembered, about 100 bytes each. A forgotten client starts again with a full bucket."""
 
 MAX_HOPS = 32
-"""More proxies in a row are a made-up header."""
+"""A header with more proxies in a row is made up."""
 
 RATE_LIMIT = "imgmirror.rate_limit"
-"""Where a request holds the headers for its answer."""
+"""The key under which a request holds the rate limit headers of its answer."""
 
 _POLICY_NAME = '"client"'
 _ELEMENT = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
@@ -40,14 +41,14 @@ _UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a client may still ask for, as headers (draft-ietf-httpapi-ratelimit-headers)."""
+    """How many requests a client has left, as headers (draft-ietf-httpapi-ratelimit-headers)."""
 
     taken: RateAnswer
     rate: Rate
 
     @property
     def headers(self) -> dict[str, str]:
-        """`RateLimit` and `RateLimit-Policy`: `r` whole requests are left, in `t` seconds there are more."""
+        """`RateLimit` and `RateLimit-Policy`: `r` whole requests are left, and more are available in `t` seconds."""
         seconds = self.taken.full_seconds if self.taken.allowed else self.taken.wait_seconds
         window = math.ceil(self.rate.burst / self.rate.per_second)
         return {
@@ -68,15 +69,15 @@ class Clients:
         return len(self._full_at)
 
     def reconfigure(self, config: ServerConfig) -> None:
-        """Take another rate and other proxies; what clients have used up stays used up."""
+        """Apply a new rate and new trusted proxies. Requests that clients have used up stay used up."""
         self._trusted = config.trusted_proxies
         self._rate = Rate(config.client_rate, config.client_burst)
 
     def admit(self, request: web.BaseRequest, path: str, *, now: float) -> None:
-        """Count a request, and note the headers of its answer; monitors are not counted.
+        """Count a request and note the rate limit headers of its answer. Requests of monitors are not counted.
 
         Raises:
-            RateLimited: the client has used up what it may ask for.
+            RateLimited: the client has used up its requests.
         """
         if path in _UNLIMITED:
             return
@@ -94,7 +95,7 @@ class Clients:
 
 
 def clients_of(config: ServerConfig, before: Clients | None = None) -> Clients | None:
-    """Return the clients of a configuration, those of `before` as they are; None when nothing is limited."""
+    """Return the clients of a configuration, reusing `before`; None when there is no rate limit."""
     if not config.client_rate:
         return None
     if before is None:
@@ -106,7 +107,7 @@ def clients_of(config: ServerConfig, before: Clients | None = None) -> Clients |
 def client_address(
     peer: str | None, headers: Mapping[str, str], trusted: Iterable[Network]
 ) -> Address | None:
-    """Return the address of the client behind `trusted` proxies; None when the peer has none (a Unix socket)."""
+    """Return the address of the client behind `trusted` proxies; None when the peer has no address (a Unix socket)."""
     address = _address(peer or "")
     trusted = tuple(trusted)
     if address is None or not trusted or not _is_trusted(address, trusted):
@@ -120,20 +121,20 @@ def client_address(
 
 
 def is_in_front(peer: str | None, trusted: Iterable[Network]) -> bool:
-    """Tell whether a peer is, or may be, our own proxy: it is on this machine, or it is trusted."""
+    """Return whether a peer may be our own proxy: it is on this machine, or it is trusted."""
     address = _address(peer or "")
     return address is not None and (address.is_loopback or _is_trusted(address, tuple(trusted)))
 
 
 def bucket_of(address: Address | None) -> int:
-    """Return the number under which a client is counted: the address, of IPv6 the /64 that one subscriber has."""
+    """Return the number under which a client is counted: its IPv4 address, or its /64 in IPv6 (one subscriber)."""
     if address is None:
         return -1
     return int(address) if isinstance(address, IPv4Address) else int(address) >> 64 | 1 << 64
 
 
 def _through(peer: Address, hops: Iterator[str], trusted: tuple[Network, ...]) -> Address:
-    """Follow reported hops, the nearest first, as far as trusted ones vouch for them."""
+    """Follow the reported hops, nearest first, up to the first one that is not trusted, and return that address."""
     believed = peer
     for _, hop in zip(range(MAX_HOPS), hops, strict=False):
         address = _address(hop)
@@ -146,7 +147,7 @@ def _through(peer: Address, hops: Iterator[str], trusted: tuple[Network, ...]) -
 
 
 def _joined(headers: Mapping[str, str], name: str) -> str:
-    # Several lines of one list are one list (RFC 9110 §5.3).
+    # RFC 9110 §5.3: several field lines form one list.
     getall = getattr(headers, "getall", None)
     return ",".join(getall(name, ())) if getall else headers.get(name, "")
 
@@ -162,7 +163,7 @@ def _forwarded(text: str) -> Iterator[str]:
 
 
 def _address(text: str) -> Address | None:
-    """Read `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1`, `[2001:db8::1]:80`; None for anything else."""
+    """Parse `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1` or `[2001:db8::1]:80`; return None for anything else."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -1,7 +1,7 @@
-"""The HTTP server below the handlers: its connections, what they may hold up, and what every answer is counted in.
+"""The HTTP server below the handlers: connections, their deadlines, and the account of every answer.
 
-aiohttp's low-level server has no router: the raw target decides (`routes`), and a hit is a tenth faster. Its
-connections are watched here, because aiohttp itself bounds only the wait for a whole request after the first one.
+We use aiohttp's low-level server, which has no router: the raw target decides (`routes`), and a hit is a tenth faster.
+The server watches its connections, because aiohttp bounds only the wait for the requests after the first one.
 Event loop.
 """
 
@@ -21,24 +21,24 @@ from proxy.web.connections.clients import RATE_LIMIT
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 16 * 1024
-"""Request line: a canonical source of 8 KiB with options before it."""
+"""Longest request line: a canonical source of 8 KiB with options before it."""
 
 KEEP_ALIVE_SECONDS = 75.0
 
 PROGRESS_BYTES = 16 * 1024
-"""What a client must take of its answer in each `server.write_timeout`."""
+"""How many bytes of its answer a client must read in each `server.write_timeout`."""
 
 _SWEEP_SECONDS = 5.0
 
 Account = Callable[[Any, web.StreamResponse], None]
-"""Called after each answer with the `Request` and the answer."""
+"""Called after each answer, with the `Request` and the answer."""
 
 
 class Request(web.BaseRequest):
-    """A request that knows what its answer is counted under.
+    """A request that knows how its answer is counted.
 
-    route: the kind of address, `unread` when the parser refused the request. from_memory: whether a picture in
-    memory answered it. begun: loop time when the request had come.
+    route: the kind of address; `unread` when the parser refused the request. from_memory: whether it was answered
+    from memory. begun: loop time at which the request had arrived.
     """
 
     route = "unread"
@@ -46,7 +46,7 @@ class Request(web.BaseRequest):
     begun = 0.0
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        # The name and versions of our libraries help nobody but an attacker.
+        # The names and versions of our libraries would help only attackers.
         response.headers.popall(hdrs.SERVER, None)
         limit = self.get(RATE_LIMIT)
         if limit:
@@ -56,8 +56,8 @@ class Request(web.BaseRequest):
 class Connection(web.RequestHandler):
     """One connection of a client, with a deadline for each request and for reading the answer.
 
-    busy: whether a whole request has come and its answer is not sent yet. ahead: whether something came behind it,
-    which may be the beginning of the next one.
+    busy: whether a whole request has arrived and its answer is not sent yet. ahead: whether more bytes arrived after
+    it, which may be the beginning of the next request.
     """
 
     __slots__ = ("_server", "ahead", "busy")
@@ -68,7 +68,7 @@ class Connection(web.RequestHandler):
         self.ahead = self.busy = False
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of the client; a request that has begun must be whole before its deadline."""
+        """Take bytes from the client. A request that has begun must be complete before its deadline."""
         super().data_received(data)
         if self.busy or self._messages:
             self.ahead = not data.endswith(b"\r\n\r\n")
@@ -76,17 +76,17 @@ class Connection(web.RequestHandler):
             self._server.expect_request(self)
 
     def pause_writing(self) -> None:
-        """Note that the client does not read as fast as we write."""
+        """Start the clock for a client that reads more slowly than we write."""
         super().pause_writing()
         self._server.expect_reading(self)
 
     def resume_writing(self) -> None:
-        """Note that the client has read."""
+        """Stop the clock for a client that has caught up."""
         super().resume_writing()
         self._server.reading.pop(self, None)
 
     def log_access(self, request: web.BaseRequest, response: web.StreamResponse, _time: float | None) -> None:
-        """Count one answer; aiohttp calls this when it is sent."""
+        """Count one answer. aiohttp calls this when the answer is sent."""
         self.busy = False
         if self.ahead and not self._messages:
             self._server.expect_request(self)
@@ -99,10 +99,10 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what the parser refused: one plain line for the client, one in the log, no traceback.
+        """Answer a request that the parser refused: one plain line for the client, one in the log, no traceback.
 
         Raises:
-            ConnectionError: the client hung up before its answer was sent. That is no fault of ours to log.
+            ConnectionError: the client closed the connection before its answer was sent. That is not an error of ours.
         """
         if isinstance(exc, ConnectionError) and (self.transport is None or self.transport.is_closing()):
             raise exc
@@ -119,11 +119,11 @@ class Connection(web.RequestHandler):
 
 
 class Server(web.Server):
-    """The server of one worker. It hangs up on clients that keep it waiting.
+    """The server of one worker. It closes connections of clients that keep it waiting.
 
-    unheard: connections whose request is not whole yet, with the time when we hang up, the earliest first.
-    reading: connections that are slower than we write, with the time of the next look and the bytes left then.
-    held: open connections. on_count: called when there is one more or one fewer.
+    unheard: connections whose request is not complete yet, with the time at which we close them, the earliest first.
+    reading: connections that read more slowly than we write, with the time of the next check and the number of unread
+    bytes at the last one. held: the number of open connections. on_count: called when `held` changes.
     """
 
     def __init__(
@@ -142,13 +142,13 @@ class Server(web.Server):
         self._config = config
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Count a connection; aiohttp calls this."""
+        """Count a new connection. aiohttp calls this."""
         super().connection_made(handler, transport)
         self.held += 1
         self.on_count()
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        """Count a connection that is gone; aiohttp calls this."""
+        """Count a connection that has ended. aiohttp calls this."""
         super().connection_lost(handler, exc)
         self.held -= 1
         self.on_count()
@@ -166,16 +166,16 @@ class Server(web.Server):
         return client
 
     def expect_request(self, client: Connection) -> None:
-        """Start the clock for the client's next request, unless it runs."""
+        """Start the clock for the client's next request, unless it is running."""
         if client not in self.unheard:
             self.unheard[client] = time.monotonic() + self._config.read_timeout
 
     def expect_reading(self, client: Connection) -> None:
-        """Start the clock for the client to read."""
+        """Start the clock for the client to read its answer."""
         self.reading[client] = (time.monotonic() + self._config.write_timeout, _unread_bytes(client))
 
     async def hang_up_on_overdue(self) -> None:
-        """Close the connections that are overdue, again and again; to be cancelled."""
+        """Close overdue connections regularly until cancelled."""
         while True:
             pause = min(self._config.read_timeout / 4, self._config.write_timeout / 4, _SWEEP_SECONDS)
             await asyncio.sleep(pause)
@@ -201,7 +201,7 @@ class Server(web.Server):
             del self.reading[client]
             if client.transport is not None:
                 log.info("client does not read", extra={"fields": {"client": _host(client)}})
-                # `close` would wait for the client to read.
+                # `close` would wait until the client has read everything.
                 client.transport.abort()
 
     def _request(
@@ -222,7 +222,7 @@ class Server(web.Server):
 
 
 def _count_nothing() -> None:
-    """Stand in for `Server.on_count` where nobody needs the count."""
+    """The default of `Server.on_count`, for a server whose count nobody needs."""
 
 
 def _unread_bytes(client: web.RequestHandler) -> int:

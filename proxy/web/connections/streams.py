@@ -1,7 +1,7 @@
-"""How many large pictures one client may be reading at once. Event loop.
+"""Limits how many large pictures one client may read at once. Event loop.
 
-A client that asks for many and reads none holds a buffer and an open file for each, and costs other clients their
-turns.
+A client that asks for many pictures and reads none would hold a buffer and an open file for each one, and would slow
+down other clients.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from proxy.web.connections.clients import bucket_of, client_address
 
 
 class Streams:
-    """The streamed answers of this process, by client (an IPv6 /64 is one)."""
+    """Counts the streamed answers of this process by client. An IPv6 /64 counts as one client."""
 
     def __init__(self, config: ServerConfig) -> None:
         self._under_way: Counter[int] = Counter()
         self.reconfigure(config)
 
     def reconfigure(self, config: ServerConfig) -> None:
-        """Take another limit and other proxies."""
+        """Apply a new limit and new trusted proxies."""
         self._limit = config.client_streams
         self._trusted = config.trusted_proxies
 
@@ -34,7 +34,7 @@ class Streams:
         """Count one streamed answer while the block runs.
 
         Raises:
-            RateLimited: the client has `server.client_streams` of them already.
+            RateLimited: the client already has `server.client_streams` streamed answers.
         """
         client = bucket_of(client_address(request.remote, request.headers, self._trusted))
         if self._limit and self._under_way[client] >= self._limit:

@@ -1,4 +1,4 @@
-"""`POST /rewrite` and `POST /purge`: what the owner of the articles asks."""
+"""`POST /rewrite` and `POST /purge`: requests of the owner of the articles. Event loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS: dict[str, TextKind] = {"text/html": "html", "text/markdown": "markdown",
 _SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
 _SWITCHED = ("all_images", "responsive")
 _LOOK_SECONDS = 0.25
-"""How often a request whose article is being read looks whether its client is still there."""
+"""How often we check whether the client is still connected while its article is rewritten."""
 _FIELDS: dict[str, type] = {
     "source": str, "origin": str, "article": str, "before": str, "since": str, "history": bool, "older_than": str,
     "keep": int, "dry_run": bool, "block": bool,
@@ -33,7 +33,7 @@ _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
-    """Answer the article that was sent, its pictures pointing at this service; nothing else in it changes."""
+    """Answer the article from the request with its pictures pointing at this service. Nothing else in it changes."""
     require_admin(request, context.config.server)
     asked = _RewriteRequest.read(request)
     base_url = context.config.server.public_url or f"{request.scheme}://{request.host}"
@@ -48,7 +48,7 @@ async def rewrite(context: Context, request: web.BaseRequest) -> web.Response:
     headers = {
         **_NO_STORE,
         "Content-Type": request.headers["Content-Type"],
-        # The article is somebody else's HTML on our origin: it may be read, not run.
+        # The article is foreign HTML on our origin, so it must not run scripts.
         "Content-Security-Policy": "sandbox",
         "X-Imgmirror-Replaced": str(len(result.replaced)),
         "X-Imgmirror-Left": str(len(result.left)),
@@ -65,10 +65,10 @@ class _RewriteRequest:
 
     @classmethod
     def read(cls, request: web.BaseRequest) -> _RewriteRequest:
-        """Return what is asked for.
+        """Read the media type and the parameters of a request.
 
         Raises:
-            UnsupportedMediaType: the type is not known, nor does the name of a plain text tell.
+            UnsupportedMediaType: neither the media type nor, for plain text, `name` tells the kind of text.
             InvalidRequest: a parameter is not known.
         """
         unknown = set(request.query) - {"name", *_SWITCHED}
@@ -90,7 +90,7 @@ class _RewriteRequest:
 
 
 async def purge(context: Context, request: web.BaseRequest) -> web.Response:
-    """Delete kept originals; true in every worker when the answer comes."""
+    """Delete kept originals. When the answer is sent, the purge holds in every worker."""
     require_admin(request, context.config.server)
     request_of = _wanted(await _body(request, context.config.server.read_timeout))
     try:
@@ -106,7 +106,7 @@ async def _tell_hooks(context: Context, report: PurgeReport) -> None:
     if report.dry_run:
         return
     context.metrics.purges.inc(len(report.purged))
-    # A cache in front that was not told is in the log and the metrics: what was asked for here is done.
+    # The purge itself is done. A hook that failed is therefore only logged and counted, and fails no request.
     told = await tell(context.config.server.purge_hooks, purged=report.purged, blocked=report.blocked)
     for outcome, count in (("ok", told.count(True)), ("failed", told.count(False))):
         context.metrics.purge_hooks.labels(outcome).inc(count)
@@ -115,7 +115,11 @@ async def _tell_hooks(context: Context, report: PurgeReport) -> None:
 async def _while_connected(
     request: web.BaseRequest, work: Coroutine[Any, Any, RewriteResult]
 ) -> RewriteResult:
-    """Return what `work` returns; it is cancelled when the client is gone, for nobody waits for it any more."""
+    """Return the result of `work`, or cancel it when the client has closed the connection.
+
+    Raises:
+        InvalidRequest: the client is gone.
+    """
     task = asyncio.create_task(work)
     try:
         while not (await asyncio.wait([task], timeout=_LOOK_SECONDS))[0]:
@@ -141,10 +145,10 @@ async def _body(request: web.BaseRequest, timeout_seconds: float) -> bytes:
 
 
 async def _invite(request: web.BaseRequest) -> None:
-    """Tell a client that waits to be told (RFC 9110 §10.1.1) to send its body."""
+    """Tell a client that sent `Expect: 100-continue` to send its body (RFC 9110 §10.1.1)."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # Not a part of the answer that is still to come.
+        # Do not count these bytes as part of the final answer.
         request.writer.output_size = 0
 
 
@@ -158,7 +162,7 @@ def _wanted(data: bytes) -> PurgeWish:
     for name, value in fields.items():
         if name not in _FIELDS:
             raise InvalidRequest(f"Unknown key {name!r}; known are {', '.join(_FIELDS)}.")
-        # A boolean is a whole number to Python.
+        # `isinstance` would accept a boolean as a whole number.
         if type(value) is not _FIELDS[name]:
             raise InvalidRequest(f"{name} must be a {_WORDS[_FIELDS[name]]}.")
     try:

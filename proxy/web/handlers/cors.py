@@ -1,4 +1,4 @@
-"""The two pages of cors-anywhere that name no source: its help, and `iscorsneeded`. Event loop."""
+"""The two pages of cors-anywhere that name no source: the help page and `iscorsneeded`. Event loop."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Pictures are kept. Cookies, credentials and other methods than GET, HEAD and OPT
 
 
 async def cors_help(_context: Context, _request: web.BaseRequest) -> web.Response:
-    """Answer the text for people."""
+    """Answer the help page."""
     return web.Response(text=_HELP, content_type="text/plain", headers=_HEADERS)
 
 
 async def is_cors_needed(_context: Context, _request: web.BaseRequest) -> web.Response:
-    """Answer what cors-anywhere answers, without the header that it is about."""
+    """Answer "no", as cors-anywhere does, without any CORS header."""
     headers = {name: value for name, value in _HEADERS.items() if not name.startswith("Access-Control")}
     return web.Response(text="no", content_type="text/plain", headers=headers)

@@ -1,6 +1,6 @@
-"""`/explain/{address}`: what would happen to a request and why, without asking any origin.
+"""`/explain/{address}`: what would happen to a request and why, without asking any origin. Event loop.
 
-It never resolves a name: of a prohibited address it says what it says of one that cannot be reached.
+It never resolves a host name, so its answers for prohibited and for unreachable addresses are the same.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ async def explain(context: Context, request: web.BaseRequest) -> web.Response:
 
 
 def _at_host(context: Context, target: str) -> tuple[str, str]:
-    """Return the dialect and the target of `/http://host/…`, an address at a host of another dialect."""
+    """Return the dialect and the target of `/http://host/…` when the host speaks another proxy's dialect.
+
+    For any other target, return an empty dialect and the target unchanged.
+    """
     address = SplitAddress.parse(target[1:])
     root = context.plans.root_of(address.host) if address and target[1:5].lower() == "http" else ""
     return (root, "/" + address.rest) if address and root else ("", target)
@@ -108,7 +111,7 @@ def _plain(rule: Any) -> Any:
 async def _original(context: Context, plan: Plan, entry: Entry | None) -> dict[str, Any]:
     failure = await context.originals.failure_of(plan.source)
     if entry is None:
-        # For how long is not said: it differs where what is said of a prohibited address must not.
+        # The answer does not say for how long, because that would tell prohibited and unreachable addresses apart.
         later = (
             "a failure is remembered: the origin is asked again after a while, or when the source was purged"
         )

@@ -1,4 +1,4 @@
-"""`/`: a page for people. One template, rendered once; its figures come from `/readyz` in the browser."""
+"""`/`: a page for people, rendered from one template. A script on it reads its figures from `/readyz`. Event loop."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def script(_context: Context, _request: web.BaseRequest) -> web.Response:
 
 
 async def home(context: Context, _request: web.BaseRequest) -> web.Response:
-    """Answer the page that says what this is and lets people try an address."""
+    """Answer the page that introduces the service and lets people try an address."""
     page = (
         _environment().get_template("home.html").render(version=__version__, presets=context.config.presets)
     )

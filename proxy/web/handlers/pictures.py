@@ -1,4 +1,4 @@
-"""`/?URL`, `/image/original/…` and `/image/{options}/…`: everything that answers with a picture."""
+"""`/?URL`, `/image/original/…` and `/image/{options}/…`: every address that answers with a picture. Event loop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from proxy.web.targets.plans import Plan
 log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 1024 * 1024
-"""Originals up to this size are answered from memory; larger ones are streamed from their file."""
+"""Originals up to this size are answered from memory. Larger ones are streamed from their files."""
 
 _RESULTS = {"uri-miss": "fetched", "stale": "stale"}
 
@@ -46,11 +46,11 @@ _RESULTS = {"uri-miss": "fetched", "stale": "stale"}
 class PictureRequest:
     """One request for a picture, from its target to its answer.
 
-    1. The plan of the target (remembered, or read and admitted now).
-    2. An answer in memory, when it is fresh.
-    3. The original or the variant from the services.
-    4. When the source cannot be had, what is kept under the address of a wrapper around it.
-    5. The answer: 200, 206, 304, or a redirect to the original where the transform allows that.
+    1. Find the plan of the target: remembered, or read and admitted now.
+    2. Answer from memory when the picture there is fresh.
+    3. Otherwise get the original or the variant from the services.
+    4. When the source fails, look for an original that is kept under the address of a wrapper around it.
+    5. Answer with 200, 206, 304, or a redirect to the original where the transform allows that.
     """
 
     __slots__ = ("accept", "context", "from_wrapper", "plan", "request", "request_id", "root", "target")
@@ -72,7 +72,7 @@ class PictureRequest:
         """Return the answer.
 
         Raises:
-            MirrorError: any of docs/api.md, "Errors", but `internal`.
+            MirrorError: any error of docs/api.md, "Errors", except `internal`.
         """
         response = await self._response()
         if isinstance(response, PiecewiseResponse) and (response.content_length or 0) > IN_MEMORY_BYTES:
@@ -95,7 +95,7 @@ class PictureRequest:
         return await (self._original() if self.plan.kind == "original" else self._variant())
 
     async def _as_written(self, error: MirrorError) -> web.StreamResponse:
-        """Answer what is kept under a wrapper's own address, from before its grammar was known."""
+        """Answer an original that was kept under a wrapper's own address before we knew the wrapper's grammar."""
         for source in self.plan.written:
             if await self.context.originals.peek(source) is not None:
                 self.plan = self.plan.at(source)
@@ -136,7 +136,8 @@ class PictureRequest:
         if self.plan.minded is not None and self.plan.minded.dpr and picture.original_size:
             density = self.plan.density(asked, picture.original_size)
             if density is not None:
-                # Browsers divide the picture's own size by it; without, `dpr=auto` would make it larger on the page.
+                # Browsers divide the picture's size by Content-DPR. Without it, `dpr=auto` would enlarge the picture on
+                # the page.
                 response.headers["Content-DPR"] = f"{density:.4f}".rstrip("0").rstrip(".")
         return response
 
@@ -177,11 +178,11 @@ class PictureRequest:
         self.context.metrics.cache_requests.labels(result).inc()
 
     def _redirected(self, error: PictureError) -> web.Response:
-        """Redirect to the original where the preset or the request allows it; else the error stands."""
+        """Redirect to the original where the preset or the request allows it; else raise `error`."""
         resolved = self.plan.resolved
         if resolved is None or resolved.on_error != "original":
             raise error
-        # A host of another dialect does not answer our own addresses.
+        # A host of another dialect does not answer native addresses, so the redirect needs our public URL.
         base = self.context.config.server.public_url if self.root else ""
         if self.root and not base:
             raise error
@@ -189,7 +190,7 @@ class PictureRequest:
         if not error.beyond_limits and not (bare and isinstance(error, DecodeFailed)):
             raise error
         self.context.metrics.redirects_to_original.labels(error.code).inc()
-        # Signed for no longer than the address that leads here.
+        # The redirect expires together with the address that was requested.
         source, signer = self.plan.source, self.context.signer
         exp = self.plan.expires_at if signer else None
         sig = signer.sign(ORIGINAL, source.url, exp=exp) if signer else None
@@ -209,7 +210,7 @@ class PictureRequest:
     # Originals
 
     async def _version(self) -> web.StreamResponse:
-        """Answer bytes of the history. Few ask for them: never from memory, so a purge needs no telling."""
+        """Answer an earlier version from the history. It is never held in memory, so a purge needs no extra step."""
         obtained = await self.context.originals.obtain_version(self.plan.source, self.plan.version)
         path = self.context.kept.body_path(obtained.entry.body_sha256)
         self._count(as_picture(obtained, b""))
@@ -246,9 +247,9 @@ class PictureRequest:
         try:
             return await self._from_store(key, obtained)
         except ConnectionError:
-            raise  # the client hung up in the middle; the body is well
+            raise  # the client closed the connection; the body is intact
         except OSError as error:
-            # Somebody deleted or cut the body by hand, or the disk is going. The origin may still have it.
+            # Somebody deleted or truncated the file, or the disk is failing. The origin may still have the picture.
             log.warning("the body of %s is not as it was kept: %s", self.plan.source, error)
             obtained = await self.context.originals.obtain_again(self.plan.source)
             return await self._from_store(key, obtained)
@@ -283,7 +284,11 @@ class PictureRequest:
 
 
 def _refuse_loops(request: web.BaseRequest, instance_id: str) -> None:
-    """Refuse a request that we, or another mirror like us, have sent (RFC 8586, RFC 9110 §7.6.3)."""
+    """Refuse a request that this or another imgmirror has sent (RFC 8586, RFC 9110 §7.6.3).
+
+    Raises:
+        InvalidSource: the request carries the mark of a mirror.
+    """
     looped = any("imgmirror" in value for value in request.headers.getall("CDN-Loop", ()))
     looped = looped or any(instance_id in value for value in request.headers.getall("Via", ()))
     if looped:
@@ -293,5 +298,5 @@ def _refuse_loops(request: web.BaseRequest, instance_id: str) -> None:
 async def answer_picture(
     context: Context, request: Request, target: str, request_id: str, *, root: str = ""
 ) -> web.StreamResponse:
-    """Answer one request for a picture; `root` is the dialect of the host that was asked, empty at our own."""
+    """Answer one request for a picture. `root` is the dialect of the requested host, empty for our own hosts."""
     return await PictureRequest(request, context, target, request_id, root=root).answer()

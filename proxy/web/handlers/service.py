@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`: what monitors ask."""
+"""`/healthz`, `/readyz` and `/metrics`: addresses for monitors. Event loop."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from proxy.web.admin import require_admin
 from proxy.web.context import Context
 
 _WITHOUT_THESE = {ROOT, "entries", "bodies", "blocked"}
-"""Folders without which no kept original can be answered."""
+"""Without any one of these folders, no kept original can be answered."""
 
 STARVED_SECONDS = 10.0
-"""A picture that waits longer for a render process says that there are too few, or that slow ones hold them."""
+"""A longer wait for a render process means that there are too few, or that slow pictures occupy them."""
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 async def healthz(_context: Context, _request: web.BaseRequest) -> web.Response:
-    """Say that the process lives; touches nothing."""
+    """Say that the process is alive. Touches no store and no origin."""
     return web.json_response({"status": "ok", "version": __version__}, headers=_NO_STORE)
 
 
 async def readyz(context: Context, _request: web.BaseRequest) -> web.Response:
-    """Say whether kept pictures can be answered, and what is not as it should be."""
+    """Say whether kept pictures can be answered, and list the problems of the service."""
     figures = await _figures(context)
     failed = _cannot_answer(context, figures)
     worries = _worries(context, figures)
@@ -72,7 +72,7 @@ async def _figures(context: Context) -> dict[str, object]:
 
 
 async def _is_writable(context: Context) -> bool:
-    # A disk that hangs would keep each thread that tries.
+    # Each attempt to write to a hanging disk would block one more thread.
     return not context.kept.hangs and await asyncio.to_thread(context.kept.writable)
 
 
@@ -129,7 +129,7 @@ def _worries(context: Context, figures: dict[str, object]) -> list[str]:
 
 
 def set_process_gauges(context: Context) -> None:
-    """Set the figures that every worker has its own of."""
+    """Set the gauges that describe this worker alone."""
     gauges = context.metrics
     gauges.queue.set(context.batches.queued)
     gauges.memory_bytes.set(context.memory.bytes)

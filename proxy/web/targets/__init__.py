@@ -1,1 +1,1 @@
-"""What a request target asks for: read once, admitted, negotiated."""
+"""Request targets: reading them once, admission, negotiation."""

@@ -1,4 +1,4 @@
-"""What the signature of a request vouches for, ours or that of another proxy's grammar. Pure."""
+"""Verifies the signature of a request, in our own grammar or in another proxy's. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from proxy.signing import Signer
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What was verified. signed: True for a good signature, None where the form carries none, or there are no keys.
+    """The result of verifying a signature.
 
-    covers_options: of a dialect's signature, whether it is over the options too; None of ours, which always is.
+    signed: True for a valid signature, None when the form cannot carry one or there are no keys. covers_options:
+    whether a dialect's signature covers the options too; None for our own signatures, which always do.
     """
 
     signed: bool | None
@@ -30,7 +31,7 @@ UNSIGNED = Claim(None)
 
 
 class Admission:
-    """The keys of a configuration: ours, and those of each dialect, which close that dialect only."""
+    """Verifies signatures with the keys of a configuration. The keys of a dialect apply to that dialect only."""
 
     def __init__(self, config: Config, signer: Signer | None) -> None:
         self._signer = signer
@@ -39,10 +40,10 @@ class Admission:
         }
 
     def of_dialect(self, dialect: str, proof: Proof) -> Claim:
-        """Return what an address in another proxy's grammar claims.
+        """Verify the signature of an address in another proxy's grammar.
 
         Raises:
-            SignatureMissing, SignatureMismatch: there are keys of the dialect, and none made its signature.
+            SignatureMissing, SignatureMismatch: the dialect has keys, and none of them made the signature.
         """
         verifier = self._verifiers.get(dialect)
         if verifier is None:
@@ -50,10 +51,10 @@ class Admission:
         return Claim(True, verifier.verified(proof).with_options)
 
     def of_native(self, target: str, transform: Transform | None, *, now: float) -> Claim:
-        """Return what one of our own addresses claims.
+        """Verify the signature of one of our own addresses.
 
         Raises:
-            SignatureMissing, SignatureMismatch, SignatureExpired: what is wrong with its signature.
+            SignatureMissing, SignatureMismatch, SignatureExpired: there are keys, and the signature is not valid.
         """
         if self._signer is None:
             return UNSIGNED
@@ -63,7 +64,8 @@ class Admission:
         try:
             self._signer.verify(options, asked.source.url, sig=asked.sig, exp=asked.exp, now=now)
         except SignatureMismatch:
-            # Published when the canonical source left `|` and others as they were.
+            # Earlier versions left `|` and some other characters unescaped in canonical sources. Addresses that they
+            # signed stay valid.
             if former is None:
                 raise
             self._signer.verify(options, former, sig=asked.sig, exp=asked.exp, now=now)

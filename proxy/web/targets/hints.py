@@ -1,8 +1,10 @@
-"""Client hints: what a browser says about its line (`Save-Data`, and `ECT`, `Downlink` of Network Information), and
-about the place of a picture (`Sec-CH-Width`, `Sec-CH-DPR`, and their names before 2021, `Width` and `DPR`). Pure.
+"""Reads client hints. Pure.
 
-They are asked for by the page, not by us: a browser sends all but `Save-Data` to other hosts only where the page's
-own answer carried `Accept-CH` and a `Permissions-Policy` that names them.
+A browser describes its connection with `Save-Data` and with `ECT` and `Downlink` (Network Information). It describes
+the place of a picture with `Sec-CH-Width` and `Sec-CH-DPR`, before 2021 named `Width` and `DPR`.
+
+The page asks for hints, we cannot: a browser sends all but `Save-Data` to other hosts only when the page's own answer
+carried `Accept-CH` and a `Permissions-Policy` that names them.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ WIDTH_HINTS = ("Sec-CH-Width", "Width")
 DPR_HINTS = ("Sec-CH-DPR", "DPR")
 
 WIDTH_STEPS_PX = (160, 240, 320, 480, 640, 800, 960, 1200, 1600, 2000, 2400, 3200, 4096)
-"""Device pixels that a width from a hint is rounded up to, so that visitors' windows make no variant each."""
+"""Device pixels to which a width from a hint is rounded up, so that not every window size needs its own variant."""
 DPR_STEPS = (1.0, 1.5, 2.0, 3.0)
-"""Densities that one from a hint is rounded up to. More than three pixels for one are not seen."""
+"""Densities to which a density from a hint is rounded up. People cannot see more than three pixels for one."""
 
 _SLOW_TYPES = frozenset({"slow-2g", "2g", "3g"})
 _SLOW_BELOW_MBIT = 1.5
@@ -28,14 +30,14 @@ _Number = TypeVar("_Number", int, float)
 
 
 class Hints(NamedTuple):
-    """What a request said, as far as its address minds it. width_px: device pixels; both numbers are steps."""
+    """The hints of a request that its answer depends on. width_px: device pixels. Width and density are steps."""
 
     slow: bool = False
     width_px: int | None = None
     dpr: float | None = None
 
     def downwards(self) -> Iterator[Hints]:
-        """Yield these hints and then ever smaller ones, for whoever cannot have so much."""
+        """Yield these hints, then smaller and smaller ones, for a transform that exceeds the limits."""
         for dpr in _not_above(self.dpr, DPR_STEPS):
             for width_px in _not_above(self.width_px, WIDTH_STEPS_PX):
                 yield Hints(self.slow, width_px, dpr)
@@ -53,17 +55,17 @@ class Minded(NamedTuple):
 
     @property
     def vary(self) -> tuple[str, ...]:
-        """The names of their headers, for `Vary`."""
+        """The header names of these hints, for `Vary`."""
         names = CONNECTION_HINTS if self.connection else ()
         return names + (WIDTH_HINTS if self.width else ()) + (DPR_HINTS if self.dpr else ())
 
     @property
     def accept_ch(self) -> tuple[str, ...]:
-        """The hints of the picture's place to ask for (RFC 8942 §3.1), under their present names."""
+        """The current names of the hints about the picture's place, for `Accept-CH` (RFC 8942 §3.1)."""
         return (WIDTH_HINTS[:1] if self.width else ()) + (DPR_HINTS[:1] if self.dpr else ())
 
     def read(self, headers: Mapping[str, str]) -> Hints:
-        """Return what `headers` say. What cannot be read counts as not said."""
+        """Return the hints in `headers`. A header that cannot be read counts as absent."""
         width = _number(headers, WIDTH_HINTS) if self.width else None
         dpr = _number(headers, DPR_HINTS) if self.dpr else None
         return Hints(
@@ -74,8 +76,8 @@ class Minded(NamedTuple):
 
 
 def is_slow(headers: Mapping[str, str]) -> bool:
-    """Tell whether a request comes over a slow line, or from somebody who pays for every byte."""
-    # Save-Data is a list with parameters, of which `on` is the only word with a meaning.
+    """Return whether a request comes over a slow connection or asks to save data."""
+    # Save-Data is a list with parameters. `on` is its only word with a meaning.
     saving = (word.strip().lower() for word in re.split("[,;]", headers.get("Save-Data", "")))
     if "on" in saving or headers.get("ECT", "").strip().lower() in _SLOW_TYPES:
         return True
@@ -93,5 +95,5 @@ def _step(wanted: float, steps: Sequence[_Number]) -> _Number:
 
 
 def _not_above(step: _Number | None, steps: Sequence[_Number]) -> Sequence[_Number | None]:
-    """Return `step` and the smaller ones, falling; None alone for none."""
+    """Return `step` and all smaller steps in descending order; only None when `step` is None."""
     return (None,) if step is None else steps[steps.index(step) :: -1]

@@ -1,11 +1,11 @@
 """Content negotiation (RFC 9110 §12.5.1): from `Accept` to output formats. Pure.
 
-The result is ordered by preference, never empty, and the same for all headers that mean the same: few distinct ones
-exist (docs/pictures.md, "Negotiation"), so it can be part of a key. JPEG, PNG and GIF are one choice, `fallback` when
-all three are accepted; the picture decides which of them is answered (`proxy.images.choice`).
+The result is ordered by preference and never empty. Headers with the same meaning give the same result. There are few
+distinct results (docs/pictures.md, "Negotiation"), so a result can be part of a cache key. JPEG, PNG and GIF are one
+choice, named `fallback` when all three are accepted; the picture decides which one is answered (`proxy.images.choice`).
 
     good   image/avif,image/webp,image/*,*/*;q=0.8 -> avif, webp, fallback
-    good   image/webp,image/*;q=0.8                -> webp, >, fallback     (`>`: what follows is liked less)
+    good   image/webp,image/*;q=0.8                -> webp, >, fallback     (`>`: less preferred from here on)
     bad    image/* -> avif                         (older web views send it and show no AVIF)
     bad    image/png,image/*;q=0.8 -> png          (a photo is a JPEG there: its q is above 0)
 """
@@ -21,18 +21,18 @@ from proxy.images.choice import ANYWAY, FALLBACK, LOWER, PLAIN
 _RANGE = re.compile(r"([\w!#$&^.+*-]+)/([\w!#$&^.+*-]+)", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 _SAME_AS = {"*": "*/*", "image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
-"""What some clients write. Java's own client sends a lonely asterisk."""
+"""Nonstandard spellings that some clients send. Java's built-in client sends a single asterisk."""
 MAX_REMEMBERED_LENGTH = 256
 
 
 def acceptable_formats(accept: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the formats to answer `format=auto` with, best first.
+    """Return the acceptable output formats of `format=auto`, best first.
 
-    `offered` are the modern formats in order of preference (`render.formats`). They must be named: wildcards admit
-    only what every client shows. A header without a single readable range counts as absent.
+    `offered` holds the modern formats in order of preference (`render.formats`). `Accept` must name them: wildcards
+    admit only formats that every client shows. A header without any readable media range counts as absent.
     """
     accept = "*/*" if accept is None else accept
-    # Long headers are read each time: what clients can make up must not fill the memory.
+    # Long headers are not cached: clients can invent any number of them and would fill the memory.
     return _remembered(accept, offered) if len(accept) <= MAX_REMEMBERED_LENGTH else _read(accept, offered)
 
 
@@ -61,7 +61,7 @@ def _read(accept: str, offered: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def admits_svg(accept: str | None) -> bool:
-    """Tell whether an SVG may be answered as it is: every browser shows one."""
+    """Return whether an SVG may be answered unchanged. A missing header admits it, because every browser shows SVG."""
     accept = "*/*" if accept is None else accept
     return _admits_svg(accept) if len(accept) <= MAX_REMEMBERED_LENGTH else _reads_svg(accept)
 
@@ -74,7 +74,10 @@ _admits_svg = functools.lru_cache(maxsize=512)(_reads_svg)
 
 
 def choose_coding(accept_encoding: str | None, offered: Collection[str]) -> str:
-    """Return the content coding to answer in (RFC 9110 §12.5.3), the first of `offered` among equals; empty: none."""
+    """Return the content coding of the answer (RFC 9110 §12.5.3), or an empty text for none.
+
+    The first of `offered` wins among codings of equal weight.
+    """
     given = _codings(accept_encoding or "")
     weights = {name: given.get(name, given.get("*", 0.0)) for name in offered}
     best = max(weights, key=lambda name: weights[name], default="")
@@ -90,14 +93,14 @@ def _codings(text: str) -> dict[str, float]:
 
 
 def accepts_json(accept: str | None) -> bool:
-    """Tell whether an error may be answered as JSON."""
+    """Return whether an error may be answered as JSON."""
     if accept is None:
         return True
     return _weight(_parse(accept), "application/json") > 0
 
 
 def _parse(accept: str) -> dict[str, float]:
-    """Return the weight of each media range in lower case; the highest one for a range that is repeated."""
+    """Return the weight of each media range in lower case. A repeated range has its highest weight."""
     ranges: dict[str, float] = {}
     for item in _split(accept, ","):
         name, *parameters = (part.strip() for part in _split(item, ";"))
@@ -109,7 +112,7 @@ def _parse(accept: str) -> dict[str, float]:
 
 
 def _split(text: str, separator: str) -> Iterator[str]:
-    """Yield the parts of `text` between separators that stand in no quoted string (RFC 9110 §5.6.4)."""
+    """Split `text` at separators outside quoted strings (RFC 9110 §5.6.4)."""
     if '"' not in text:
         yield from text.split(separator)
         return
@@ -128,7 +131,7 @@ def _split(text: str, separator: str) -> Iterator[str]:
 
 
 def _quality(parameters: list[str]) -> float:
-    """Return the first `q` (RFC 9110 §12.4.2); 1 when there is none or it is no number."""
+    """Return the first `q` (RFC 9110 §12.4.2); 1 when it is missing or not a number."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "q":
@@ -140,6 +143,6 @@ def _quality(parameters: list[str]) -> float:
 
 
 def _weight(ranges: dict[str, float], media_type: str) -> float:
-    # The most specific range decides (RFC 9110 §12.5.1): `image/png;q=0, image/*` refuses PNG.
+    # RFC 9110 §12.5.1: the most specific range decides. `image/png;q=0, image/*` refuses PNG.
     main = media_type.partition("/")[0]
     return next((ranges[name] for name in (media_type, f"{main}/*", "*/*") if name in ranges), 0.0)

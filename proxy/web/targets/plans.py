@@ -1,7 +1,7 @@
-"""Plans: what a request target means, worked out once for each distinct target. Pure but for its bounded memory.
+"""Plans: the meaning of a request target, worked out once for each distinct target. Pure, except for a bounded cache.
 
-A hit then costs a look-up: parsing, unwrapping, policy and signature were settled the first time. A reload of the
-configuration makes new plans.
+A hit then costs one look-up, because parsing, unwrapping, policy and signature were settled the first time. A reload of
+the configuration makes new plans.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from proxy.web.targets.negotiate import acceptable_formats, admits_svg
 
 MAX_PLANS = 8_192
 MAX_REMEMBERED_LENGTH = 1_024
-"""Longer targets are read each time: what clients can make up must not fill the memory."""
+"""Longer targets are not cached: clients can invent any number of them and would fill the memory."""
 
 IGNORED = "X-Imgmirror-Ignored"
-"""Names the options of another proxy's address that change nothing here."""
+"""The header that names options of another proxy's address that we ignore."""
 
 _MAX_IGNORED = 40
 
@@ -56,13 +56,16 @@ PlanKind = Literal["original", "variant"]
 class Plan:
     """One admitted request target.
 
-    kind `original` has no transform; `version` is the digest when bytes of its history are asked for. `steps`
-    names the wrappers that were taken off, `written` are their own addresses, the inner ones first: what was kept under
-    one of them before its grammar was known still answers when the source does not. `askable` are those that may be
-    fetched when the source is dead. `refusal` is set where only what is kept is admitted. `expires_at` is the end of
-    the signature, unix seconds, or None. `minded` are the hints that the answer depends on, None when on none; those
-    of a picture's place count only with `client_hints`. `served` is what an address in another proxy's grammar said,
-    `dialect` which one that is, empty for our own. `headers` are the same in every answer.
+    kind: `original` has no transform. steps: the names of the unwrapped wrappers. version: the digest of an earlier
+    version when the target names one, else empty. expires_at: when the signature expires, Unix seconds, or None.
+
+    written: the addresses of the wrappers, innermost first. An original that was kept under one of them, before we
+    knew its grammar, still answers when the source does not. askable: the addresses in `written` that may be fetched
+    when the source is dead. refusal: set when the source is not admitted, so that only a kept original may be answered.
+
+    dialect: the name of the other proxy's grammar, empty for our own. served: the address as read in that grammar.
+    minded: the hints that the answer depends on, or None; hints about a picture's place count only with
+    `client_hints`. headers: headers that every answer carries.
     """
 
     kind: PlanKind
@@ -90,13 +93,13 @@ class Plan:
         vary = (("Accept",) if self.negotiated else ()) + minded.vary
         ignored = self.served.ignored if self.served else ()
         if len(ignored) > _MAX_IGNORED:
-            # Servers in front give up on long fields.
+            # Servers in front of us reject long header fields.
             ignored = (*ignored[:_MAX_IGNORED], "...")
         headers = {"Vary": vary, "Accept-CH": minded.accept_ch, IGNORED: ignored}
         self.headers = {name: ", ".join(words) for name, words in headers.items() if words}
 
     def at(self, source: Source) -> Plan:
-        """Return the same plan for what is kept under another address of the source."""
+        """Return the same plan for an original that is kept under another address of the source."""
         plan = copy.copy(self)
         plan.source, plan.written, plan.askable, plan.refusal = source, (), (), None
         return plan
@@ -108,11 +111,11 @@ class Plan:
 
     @property
     def vary(self) -> str:
-        """The request headers that the answer depends on, empty when on none."""
+        """The request headers that the answer depends on; empty when there are none."""
         return self.headers.get("Vary", "")
 
     def asked(self, accept: str | None, offered: tuple[str, ...], *, hints: Hints = NO_HINTS) -> PictureOrder:
-        """Return the variant asked for by a client that sent `accept` and `hints`."""
+        """Return the variant for a client that sent `accept` and `hints`."""
         if self.resolved is None:
             raise NotFound(detail="an original has no variant")
         formats = self._formats(self.resolved, accept, offered)
@@ -126,10 +129,10 @@ class Plan:
         return (*formats, UNTOUCHED) if resolved.only_resizes and admits_svg(accept) else formats
 
     def density(self, asked: PictureOrder, original: Size) -> float | None:
-        """Return how many pixels of the answer stand for one CSS pixel of what is asked for without hints.
+        """Return how many pixels of the answer correspond to one pixel of the answer without hints.
 
-        None where no DPR hint acted: a width from a hint is the page's own, and needs no words. `original` is the
-        upright size of the original.
+        Return None when no DPR hint applied. A width hint needs no density: the page itself set that width. `original`
+        is the size of the original in pixels after EXIF orientation.
         """
         if self.resolved is None or self.resolved.trim or asked.resolved.dpr == self.resolved.dpr:
             return None
@@ -139,7 +142,7 @@ class Plan:
 
 
 def _hinted(resolved: Resolved, hints: Hints, limits: OutputLimits) -> Resolved:
-    """Return the transform for a browser that sent `hints`: the nearest one within the limits."""
+    """Return the transform for a browser that sent `hints`, reduced until it is within the limits."""
     if hints.slow:
         resolved = resolved.for_slow_connection()
     for smaller in hints.downwards():
@@ -147,14 +150,14 @@ def _hinted(resolved: Resolved, hints: Hints, limits: OutputLimits) -> Resolved:
         try:
             require_within(wanted, limits)
         except InvalidTransform:
-            # Nobody wrote this width or density into an address: there is no one to be told.
+            # The width or density comes from a hint, not from the address, so an error would inform nobody.
             continue
         return wanted
     return resolved
 
 
 class Plans:
-    """The reader of request targets, with a bounded memory of the latest ones."""
+    """Reads request targets and remembers a bounded number of the latest plans."""
 
     def __init__(self, config: Config, policy: Policy, signer: Signer | None) -> None:
         self._config = config
@@ -167,15 +170,19 @@ class Plans:
 
     @property
     def has_hosts(self) -> bool:
-        """Whether a dialect is spoken at the root of any host."""
+        """Whether any host speaks a dialect at its root."""
         return bool(self._hosts)
 
     def root_of(self, host: str | None) -> str:
-        """Return the dialect that is spoken at the root of a host, as `Host` names it; empty at our own hosts."""
+        """Return the dialect at the root of a host, given as in `Host`; empty for our own hosts."""
         return self._hosts.get(host_name(host), "") if self._hosts and host else ""
 
     def known(self, target: str, *, now: float, root: str = "") -> Plan | None:
-        """Return the plan of a target seen before, or None; `root` as for `make`."""
+        """Return the plan of a target that was seen before, or None. `root` is the same as for `make`.
+
+        Raises:
+            SignatureExpired: the signature of the target has expired.
+        """
         plan = self._known.get(root + target)
         if plan is not None and plan.expires_at is not None and plan.expires_at <= now:
             raise SignatureExpired
@@ -184,28 +191,28 @@ class Plans:
     def make(self, target: str, *, now: float, root: str = "", kept_counts: bool = False) -> Plan:
         """Return the plan of a raw request target (origin-form, not decoded).
 
-        `root`: the dialect that is spoken at the host that was asked, empty at our own.
-        `kept_counts`: a source that is not admitted, where a wrapper's own address is, gets a plan with its
-        `refusal`, for an original that is kept under that address.
+        `root` is the dialect of the requested host, empty for our own hosts. With `kept_counts`, a source that is not
+        admitted still gets a plan when the address of a wrapper around it is admitted. The plan then carries a
+        `refusal` and allows only an original that is kept under that address.
 
         Raises:
-            RequestError: what is wrong with it, or why it is not admitted.
+            RequestError: the target is invalid or not admitted.
         """
         plan = self.read(target, root=root)
         self._admit(plan, target, now=now)
-        # What is remembered need not hold what was verified.
+        # The signature is verified; a remembered plan no longer needs its parts.
         plan.served = None
         if plan.refusal is not None and not kept_counts:
             raise plan.refusal
         if len(target) <= MAX_REMEMBERED_LENGTH:
-            # No target begins as the name of a dialect does.
+            # A target begins with `/` and a dialect's name does not, so the two cannot be confused.
             self._known[root + target] = plan
         if len(self._known) > MAX_PLANS:
             self._known.popitem(last=False)
         return plan
 
     def read(self, target: str, *, root: str = "") -> Plan:
-        """Return what `target` says, without asking whether it is admitted; `root` as for `make`."""
+        """Return the plan of `target` without checking admission. `root` is the same as for `make`."""
         path, _, query = target.partition("?")
         if not root and path.startswith(MOUNT):
             return self._native(target)
@@ -217,7 +224,7 @@ class Plans:
         raise NotFound
 
     def _other(self, mount: Mounted) -> Plan:
-        """Return the plan of an address in another proxy's grammar; what asks for nothing gets the original."""
+        """Return the plan of an address in another proxy's grammar. Without options it gets the original."""
         served = mount.grammar.serve_rest(mount.rest)
         way = self._unwrapper.way(read_source(served.source))
         options = dict(served.options)
@@ -243,7 +250,7 @@ class Plans:
     def _native(self, target: str) -> Plan:
         asked = parse_native(target, mount=MOUNT)
         way = self._unwrapper.way(asked.source)
-        # Where nothing is signed, `exp` says nothing.
+        # Without keys nothing is signed, so `exp` has no meaning.
         expires_at = asked.exp if self._has_keys else None
         if asked.is_original:
             return Plan(
@@ -316,9 +323,9 @@ class Plans:
         return True
 
     def is_bounded(self, plan: Plan, claim: Claim) -> bool:
-        """Tell whether what is asked for is one of a few: the original, a preset, or a width of `rewrite.widths`.
+        """Return whether the plan asks for the original, a preset, or a width of `rewrite.widths`.
 
-        A signature over the source alone vouches for no width.
+        With a signature that covers only the source, a width does not count.
         """
         if plan.transform is None:
             return True
@@ -337,10 +344,10 @@ class Plans:
         return True
 
     def claim(self, plan: Plan, target: str, *, now: float) -> Claim:
-        """Return what the signature of an address vouches for.
+        """Verify the signature of an address.
 
         Raises:
-            SignatureMissing, SignatureMismatch, SignatureExpired: what is wrong with it.
+            SignatureMissing, SignatureMismatch, SignatureExpired: there are keys, and the signature is not valid.
         """
         if plan.served is not None:
             return self._admission.of_dialect(plan.dialect, plan.served.proof)
@@ -350,10 +357,10 @@ class Plans:
 
 
 def _require_no_other_scheme(query: str) -> None:
-    """Let a query pass that names no source, or raise.
+    """Raise if the query is a URL with a scheme other than http and https.
 
     Raises:
-        SourceNotAllowed: it names one with a scheme other than http and https.
+        SourceNotAllowed: the scheme is not served.
     """
     with suppress(InvalidSource):
         Source.parse(percent_decode(query))

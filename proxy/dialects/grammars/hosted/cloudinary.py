@@ -1,6 +1,6 @@
 """Addresses of Cloudinary's fetch: `/image/fetch/[s--SIG--/]OPTS/[vN/]SOURCE`, which Substack uses too. Pure.
 
-Options are `name_value`, joined by commas into segments; several segments are worked on one after the other.
+Options are `name_value`, joined by commas into segments. Cloudinary applies several segments one after the other.
 
     good   /image/fetch/w_300,h_200,c_fill/https://h/a.png     ->  https://h/a.png, cover
     good   /image/fetch/$s_!ab!,f_auto/https%3A%2F%2Fh%2Fa.png  ->  https://h/a.png
@@ -41,7 +41,7 @@ _FLAGS = {
     "progressive": "", "progressive:steep": "", "progressive:semi": "", "progressive:none": "", "lossy": "",
     "strip_profile": "", "immutable_cache": "", "attachment": "", "force_strip": "",
 }  # fmt: skip
-"""Flags that change nothing that a reader sees."""
+"""Flags without a visible effect."""
 _CROPS: dict[str, Options] = {
     "limit": {"fit": "", "upscale": ""},
     "scale": {"fit": "squeeze"},
@@ -94,10 +94,10 @@ _WRITERS = {
 
 
 def read(rest: str, site: str) -> OpenedWrapper | None:
-    """Open what stands behind `image/fetch/`, which may stand there with the account before it.
+    """Open the text after `image/fetch/`. `rest` may begin with the account and `image/fetch/`.
 
     Raises:
-        AmbiguousWrapper: a source without a scheme.
+        AmbiguousWrapper: the source has no scheme.
     """
     mount = MOUNT.match("/" + rest)
     rest = rest[mount.end() - 1 :] if mount else rest
@@ -111,7 +111,7 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
         return None
     if not ABSOLUTE.match(rest):
         raise AmbiguousWrapper("the address inside has no scheme: write http:// or https:// before it")
-    # Without a word about it, a picture takes the shape of the area.
+    # Without a crop mode, Cloudinary stretches the picture to the area.
     return OpenedWrapper.of(inside(rest), asked(pairs, _BY_NAME, start=AskedOptions({"fit": "squeeze"})))
 
 
@@ -124,7 +124,11 @@ def _pairs(segment: str) -> Iterator[tuple[str, str]]:
 
 
 def build(mount: str, source: str, options: Options) -> str:
-    """Write an address of Cloudinary."""
+    """Write a Cloudinary address.
+
+    Raises:
+        InvalidTransform: the grammar cannot express an option.
+    """
     options = dict(options)
     meeting = options.get("fit", ""), options.pop("upscale", "")
     if meeting in _MEETINGS:

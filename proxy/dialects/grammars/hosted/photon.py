@@ -1,7 +1,7 @@
 """Addresses of Photon, WordPress.com's image service: `https://i0.wp.com/HOST/PATH?args`. Pure.
 
-`ssl` (any value) means that the origin speaks https; the origin's own query is carried, encoded, by `q`. i0 to i3
-are the same. A source with its scheme behind the host is seen too.
+`ssl` with any value means that the origin speaks https. `q` holds the origin's query, escaped. The hosts i0 to i3 are
+equivalent. Some addresses have a source with its scheme after the host.
 
     good   https://i2.wp.com/h.org/a.png?w=300&ssl=1     ->  https://h.org/a.png, width=300
     good   https://i0.wp.com/h.org/a?q=x%3D1%26y%3D2      ->  http://h.org/a?x=1&y=2
@@ -51,7 +51,7 @@ def _area(**more: str) -> Reader:
 
 
 def _zoom(text: str) -> Options | None:
-    # Half steps below two, whole ones above.
+    # Photon rounds down to half steps below two, and to whole steps above.
     if not re.fullmatch(r"[0-9]{1,2}(?:\.[0-9]{1,4})?", text) or not 1 <= float(text) <= 8:
         return None
     zoom = float(text)
@@ -93,7 +93,12 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
 
 
 def serve(rest: str) -> Served:
-    """Read `HOST/PATH?args`. One size at a time is served: Photon would apply several in the order of their writing."""
+    """Read `HOST/PATH?args`. Only one size is served; Photon would apply several in the order of the arguments.
+
+    Raises:
+        InvalidSource: there is no host.
+        InvalidTransform: there are several sizes, or an argument cannot be served.
+    """
     path, query = split_query(rest)
     items = query_items(query)
     arguments = dict(items)
@@ -110,7 +115,7 @@ def serve(rest: str) -> Served:
         raise InvalidTransform("photon's sizes (w and h, resize, fit, lb) are served one at a time.")
     options, ignored = strictly("photon", items, _BY_NAME, others_ignored=True)
     if options.get("fit") == "cover" and "dpr" in options:
-        # It zooms no further than the original goes.
+        # Photon does not zoom beyond the size of the original.
         options["upscale"] = "false"
     if options.get("fit", "scale-down") != "scale-down":
         return Served(source, options, ignored)
@@ -118,7 +123,11 @@ def serve(rest: str) -> Served:
 
 
 def build(mount: str, source: str, options: Options) -> str:
-    """Write an address of Photon; its origin's query goes into `q`, which only some hosts are allowed."""
+    """Write a Photon address. The query of the source goes into `q`, which Photon accepts only for some hosts.
+
+    Raises:
+        InvalidTransform: the grammar cannot express an option.
+    """
     options = dict(options)
     scheme, _, target = source.partition("://")
     path, mark, query = target.partition("?")

@@ -28,7 +28,7 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open `HOST/[OPTIONS/]PATH`.
 
     Raises:
-        AmbiguousWrapper: query keys that are not Statically's.
+        AmbiguousWrapper: there are query keys that Statically does not know.
     """
     path, query = split_query(rest)
     match = _REST.match(path)

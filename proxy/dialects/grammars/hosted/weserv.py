@@ -1,12 +1,12 @@
 """Addresses of weserv: `https://wsrv.nl/?url=<source>&w=…` (weserv/images, docs/dialects.md). Pure.
 
-The value of `url` is decoded once; `ssl:host` means https, no scheme means http. The server ends the value at
-the first `&`, so an inner `&` that is not encoded was never part of the source: what follows it are weserv's
-own options when it knows the name, and otherwise nobody can tell.
+The value of `url` is decoded once. `ssl:host` means https; no scheme means http. The server ends the value at the first
+`&`, so an unencoded `&` was never part of the source that weserv fetched. A key after it is weserv's own option when
+weserv knows the name; otherwise the address is ambiguous.
 
     good   //wsrv.nl/?url=ssl:h/a.png&w=300             ->  https://h/a.png, width=300
     good   images.weserv.nl/?url=h/a.png?v=4&h=64       ->  http://h/a.png?v=4, height=64
-    bad    wsrv.nl/?url=http://h/a.php?id=1&file=2      ->  whose is `file`?
+    bad    wsrv.nl/?url=http://h/a.php?id=1&file=2      ->  AmbiguousWrapper: whose is `file`?
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _SERVED_FITS: dict[str, Options] = {
     "contain": {"fit": "pad"},
     "letterbox": {"fit": "pad"},
 }
-"""The older names `fit` and `squaredown` say `we` as well (query.cpp)."""
+"""The older names `fit` and `squaredown` imply `we` (query.cpp)."""
 
 
 def _align(text: str) -> Options | None:
@@ -127,7 +127,7 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
     """Open `?url=…`.
 
     Raises:
-        AmbiguousWrapper: keys that are not weserv's behind a source that was not encoded.
+        AmbiguousWrapper: after a source that was not encoded, there are keys that weserv does not know.
     """
     path, query = split_query(rest)
     opened = None if path.strip("/") else open_query(query, "url", keys=_BY_NAME)
@@ -146,7 +146,7 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
 def serve(rest: str) -> Served:
     """Read `?url=…&options`.
 
-    weserv enlarges unless `we` is said, and shows the first frame of an animation unless `n=-1` is.
+    weserv enlarges unless `we` is given, and shows only the first frame of an animation unless `n=-1` is given.
     """
     path, query = split_query(rest)
     items = query_items(query)
@@ -172,13 +172,13 @@ def serve(rest: str) -> Served:
     options = meeting(options, fit=fit if enlarging else _DOWN.get(fit, fit), enlarging=enlarging)
     if not enlarging and options.get("fit") in ("squeeze", "pad"):
         options["upscale"] = "false"
-    # Pictures that nothing is asked of come as they are, all their frames included.
+    # A request without options gets the original, with all its frames.
     still = {} if options.get("anim") == "true" or not asks else {"anim": "false"}
     return Served(target, turned_first(options) | still, ignored)
 
 
 def with_scheme(text: str) -> str:
-    """Return the source with the scheme that weserv would fetch it by."""
+    """Return the source with the scheme that weserv would use to fetch it."""
     if _SCHEME.match(text) or looks_encoded(text):
         return text
     if text[:4].lower() == "ssl:":
@@ -189,7 +189,7 @@ def with_scheme(text: str) -> str:
 
 
 def build(mount: str, source: str, options: Options) -> str:
-    """Write an address of weserv, which enlarges unless it is told not to."""
+    """Write a weserv address. weserv enlarges unless told not to."""
     options = dict(options)
     if ("width" in options or "height" in options) and "fit" not in options:
         options["upscale"] = "false"
