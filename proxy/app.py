@@ -156,7 +156,7 @@ async def _elsewhere(*, tidy: bool) -> AsyncIterator[Elsewhere | None]:
         yield None
         return
     if tidy and (count := await asyncio.to_thread(remove_abandoned, parent)):
-        log.warning("removed %d temporary folders of processes that are gone", count)
+        log.warning("removed %d temporary folders of dead processes", count)
     elsewhere = Elsewhere(parent)
     try:
         yield elsewhere
@@ -283,7 +283,7 @@ async def _watch(engine: Engine, now: Callable[[], float]) -> None:
         moment = now()
         if moment < before - CLOCK_TOLERANCE_SECONDS:
             # An answer that was fresh for a day may now look fresh for years.
-            log.warning("the clock was put back by %.0f s; memory is distrusted once", before - moment)
+            log.warning("the clock was put back by %.0f s; the memory cache is discarded", before - moment)
             engine.memory.clear()
             engine.originals.forget_known()
         before = moment

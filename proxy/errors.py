@@ -74,12 +74,12 @@ class Unauthorized(RequestError):
 
 class SignatureMissing(RequestError):
     code, status = "signature_missing", 403
-    public_message = "This service answers signed addresses only."
+    public_message = "This service answers only signed addresses."
 
 
 class SignatureMismatch(RequestError):
     code, status = "signature_mismatch", 403
-    public_message = "The signature does not belong to this address."
+    public_message = "The signature does not match this address."
 
 
 class SignatureExpired(RequestError):
@@ -105,7 +105,7 @@ class NotFound(RequestError):
 
 class MethodNotAllowed(RequestError):
     code, status = "method_not_allowed", 405
-    public_message = "This address does not take that method."
+    public_message = "This address does not accept that method."
     allow: str = "GET, HEAD, OPTIONS"
 
 
@@ -194,7 +194,7 @@ class SourceGone(SourceNotFound):
 
 class SourceRefused(SourceError):
     code, status = "source_refused", 502
-    public_message = "The origin refuses to give the picture."
+    public_message = "The origin refuses to deliver the picture."
     failure = "refused"
 
 
@@ -210,7 +210,7 @@ class SourceFailed(SourceError):
 
 class SourceTooLarge(SourceError):
     code, status = "source_too_large", 422
-    public_message = "The original has more bytes than this service takes."
+    public_message = "The original has more bytes than this service accepts."
     failure = "too_large"
 
 
@@ -227,12 +227,12 @@ class PictureError(MirrorError):
 
 class NotAnImage(PictureError):
     code = "not_an_image"
-    public_message = "The origin gave something that is not a picture."
+    public_message = "The origin's answer is not a picture."
 
 
 class UnsupportedFormat(PictureError):
     code = "unsupported_format"
-    public_message = "The picture's format is not one that can be rendered."
+    public_message = "The picture's format cannot be rendered."
     beyond_limits = True
 
 
@@ -250,7 +250,7 @@ class TooManyPixels(PictureError):
 class OutOfMemory(TooManyPixels):
     """Rendering needs more memory than a render process may have. The code stays `too_many_pixels`."""
 
-    public_message = "Rendering the picture takes more memory than there is."
+    public_message = "Rendering the picture takes more memory than is available."
 
 
 class TooManyFrames(PictureError):

@@ -85,12 +85,12 @@ def _parse_prefix(text: str) -> Pattern:
     except MirrorError as error:
         raise ValueError(f"{text!r}: {error.message}") from error
     if "#" in text or "?" in text:
-        raise ValueError(f"{text!r}: a URL prefix has no query and no fragment")
+        raise ValueError(f"{text!r}: a URL prefix must not have a query or fragment")
     if "*" in source.host:
-        raise ValueError(f"{text!r}: a URL prefix has no wildcard in its host")
+        raise ValueError(f"{text!r}: a URL prefix must not have a wildcard in its host")
     path = source.target
     if not path.endswith("/"):
-        raise ValueError(f"{text!r}: a URL prefix ends in '/'")
+        raise ValueError(f"{text!r}: a URL prefix must end in '/'")
     return Pattern(text, source.hostname, scheme=source.scheme, port=source.port, path=path)
 
 
@@ -104,7 +104,7 @@ def _parse_host(text: str) -> Pattern:
     except MirrorError as error:
         raise ValueError(f"{text!r}: {error.message}") from error
     if below and _is_address(source):
-        raise ValueError(f"{text!r}: nothing lies below an address")
+        raise ValueError(f"{text!r}: an IP address has no subdomains")
     return Pattern(text, source.hostname, below=below)
 
 

@@ -161,7 +161,7 @@ class Policy:
             return Verdict("transform", True, "the signature covers the options")
         if self._has_keys and signed is None:
             # When keys are set, signatures bound the number of variants; this request form cannot carry one.
-            return Verdict("transform", False, "only a signed address may ask for options of its own")
+            return Verdict("transform", False, "only a signed address may ask for other options")
         reason = (
             "any transform is served"
             if self._any_transform

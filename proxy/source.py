@@ -150,7 +150,7 @@ def escape_bytes(text: str) -> str:
         raw = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         # Half of a surrogate pair, from JSON or YAML, has no UTF-8 encoding.
-        raise InvalidSource("The address of the picture holds a character that is none.") from error
+        raise InvalidSource("The address of the picture contains an invalid character.") from error
     return "".join(chr(byte) if chr(byte) in _PLAIN else f"%{byte:02X}" for byte in raw)
 
 

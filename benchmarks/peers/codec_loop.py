@@ -26,7 +26,6 @@ _OPTIONS: dict[str, dict[str, object]] = {
     "webp": {"method": 2},
     "avif": {"speed": 8, "advanced": {"c:tune": "ssimulacra2"}, "max_threads": 1},
 }
-_STRIP_ROWS = 64
 
 
 @dataclass(slots=True)
@@ -52,11 +51,8 @@ def _decoded(body: bytes, box: tuple[int, int]) -> pyvips.Image:
 def _resized(image: pyvips.Image, box: tuple[int, int]) -> Image.Image:
     scale = min(box[0] / image.width, box[1] / image.height)
     smaller = image.resize(scale, kernel="lanczos3", gap=0)
-    region = pyvips.Region.new(smaller)
-    rows = range(0, smaller.height, _STRIP_ROWS)
-    strips = [region.fetch(0, row, smaller.width, min(_STRIP_ROWS, smaller.height - row)) for row in rows]
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[smaller.bands]
-    return Image.frombytes(mode, (smaller.width, smaller.height), b"".join(strips))
+    return Image.frombytes(mode, (smaller.width, smaller.height), smaller.write_to_memory())
 
 
 def thumbnail(body: bytes, box: tuple[int, int], save: Callable[[Image.Image], bytes], steps: Steps) -> bytes:

@@ -1,11 +1,11 @@
 """Header fields of an origin's answer: which are kept with an original, and what a 304 changes (RFC 9111 §3). Pure.
 
-An entry keeps every end-to-end field, as the record of what the origin said; what of it is ever passed down is for
-the web room, and that is little. Never kept:
+An entry keeps every end-to-end field, as a record of the origin's answer. The web room decides which few are passed to
+clients. Never kept:
 
     about one connection      Connection and what it lists, Keep-Alive, TE, Transfer-Encoding, Upgrade, Proxy-*
-    about the bytes sent      Content-Encoding, Content-Length: the kept bytes are decoded, their size is the entry's
-    about one visitor         Set-Cookie: with a profile's login it may be a key, and entries are files that travel
+    about the bytes sent      Content-Encoding, Content-Length: the kept bytes are decoded, the entry has their size
+    about one visitor         Set-Cookie: with a profile's login it may be a secret, and entries are files that travel
     unreadable                values with control characters
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 Fields = tuple[tuple[str, str], ...]
 
 MAX_BYTES = 8 * 1024
-"""Names and values of one entry. What freshness and validation need comes first."""
+"""Limit on the names and values of one entry. Fields that freshness and validation need come first."""
 
 NEEDED = frozenset(
     {
@@ -39,9 +39,9 @@ _CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F))) - {"\t"}
 
 
 def kept_fields(received: Iterable[tuple[str, str]]) -> Fields:
-    """Return what is kept of an answer's fields, sorted by name; lines of one name stay in their order.
+    """Return the fields of an answer to keep, sorted by name in lower case. Lines of one name keep their order.
 
-    Names are in lower case. When there is more than `MAX_BYTES`, what is not needed is left out from the end on.
+    Beyond `MAX_BYTES`, fields that are not needed are dropped, the last ones first.
     """
     received = tuple(received)
     dropped = NEVER_KEPT | _listed_in_connection(received)
@@ -58,7 +58,7 @@ def kept_fields(received: Iterable[tuple[str, str]]) -> Fields:
 
 
 def merged_fields(kept: Fields, received: Iterable[tuple[str, str]]) -> Fields:
-    """Return the fields of an entry that a 304 with the fields `received` has confirmed (RFC 9111 §3.2, §4.3.4)."""
+    """Return the fields of an entry after a 304 with the fields `received` (RFC 9111 §3.2, §4.3.4)."""
     new = kept_fields(received)
     replaced = {name for name, _ in new}
     # The age of the answer before is not the age of this one.

@@ -1,21 +1,21 @@
-"""Freshness: RFC 9111 §4.2 as pure functions of kept headers and times.
+"""Freshness: RFC 9111 §4.2 as functions of kept headers and times. Pure.
 
-Answers how long an original may be served without asking its origin again. It refuses to know whether it may
-be kept: a mirror keeps for good. So the directives mean here:
+Computes how long an original may be served without asking its origin again. It does not decide whether an original may
+be kept, because a mirror keeps for good. The directives have these meanings:
 
     s-maxage, max-age, Expires, heuristic   the lifetime, in this order (§4.2.1); ours is a shared cache
-    no-cache, no-store, private             lifetime 0: kept, but asked about each time (unless `min_fresh` is set)
+    no-cache, no-store, private             lifetime 0: kept, but revalidated each time (unless `min_fresh` is set)
     no-store with must-understand           no-store does not count: the statuses we keep are understood (§5.2.2.3)
-    stale-while-revalidate                  answered at once for so long after, and refreshed behind (RFC 5861 §3)
-    must-revalidate, proxy-revalidate       no stale-while-revalidate; and against stale-if-error nothing: a kept
+    stale-while-revalidate                  for this time after, answered at once and refreshed afterwards (RFC 5861 §3)
+    must-revalidate, proxy-revalidate       no stale-while-revalidate; no effect on stale-if-error, because a kept
                                             original wins over a failed refresh
-    immutable, public, stale-if-error       nothing: what is fresh is never asked about anyway, and how long a kept
-                                            original wins is the operator's to say
-    Vary: *                                 lifetime 0: what it depends on cannot be known (§4.1)
-    Vary with names                         nothing: we send every origin the same fields at all times
+    immutable, public, stale-if-error       no effect: a fresh answer is never revalidated, and the operator decides how
+                                            long a kept original wins
+    Vary: *                                 lifetime 0: the answer depends on unknown conditions (§4.1)
+    Vary with names                         no effect: we always send every origin the same fields
 
-A valid `CDN-Cache-Control` takes the place of Cache-Control, Expires and Pragma (RFC 9213).
-`min_fresh_seconds` is the operator's word and stands above all of these.
+A valid `CDN-Cache-Control` replaces Cache-Control, Expires and Pragma (RFC 9213). The operator's `min_fresh_seconds`
+overrides all of these.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ HEURISTIC_FRACTION = 0.1
 """RFC 9111 §4.2.2 suggests 10 % of the time since the last modification."""
 
 HEURISTIC_MAX_SECONDS = 7 * 86400.0
-"""An old picture is not fresh for years only because its origin says nothing."""
+"""Upper bound on heuristic freshness, so that an old picture is not fresh for years without the origin saying so."""
 
 CLOCK_TOLERANCE_SECONDS = 60.0
-"""An answer that came later than now by more than this came by a wrong clock: it is stale, not fresh for ever."""
+"""An answer from further in the future was received with a wrong clock. It counts as stale, not as fresh forever."""
 
 HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 """RFC 9110 §15.1, without 206."""
 
 _NEVER_REUSED = frozenset({206, 304})
-"""A part of something, and an answer to a condition: neither stands for itself."""
+"""206 and 304: a part of an answer, and an answer to a condition. Neither is a complete answer."""
 
 _UNDERSTOOD = frozenset(map(int, HTTPStatus))
-"""Statuses of IANA's registry: what must-understand asks about (§5.2.2.3)."""
+"""Statuses of IANA's registry, for must-understand (§5.2.2.3)."""
 
 MAX_DELTA_SECONDS = 1 << 31
 """RFC 9111 §1.2.2: a larger number counts as this one."""
@@ -62,7 +62,7 @@ _NEVER_STALE = frozenset({"must-revalidate", "proxy-revalidate", "s-maxage", "no
 
 @dataclass(frozen=True, slots=True)
 class FreshnessRules:
-    """How the operator reads freshness."""
+    """The operator's settings for freshness."""
 
     min_fresh_seconds: float = 0.0
     heuristic_fraction: float = HEURISTIC_FRACTION
@@ -110,7 +110,7 @@ def current_age(headers: Headers, *, request_time: float, response_time: float, 
     headers = tuple(headers)
     apparent_age = max(0.0, response_time - _date(headers, response_time=response_time))
     response_delay = max(0.0, response_time - request_time)
-    # §5.1: of a list, or of several lines, the first counts; what is no number is ignored.
+    # §5.1: the first member of a list or of several lines counts; a value that is not a number is ignored.
     age_value = _delta_seconds((_first(headers, "age") or "").split(",")[0]) or 0.0
     corrected_age = age_value + response_delay
     resident = max(0.0, now - response_time)
@@ -155,7 +155,7 @@ def reusable_seconds(
 
 
 def may_refresh_behind(entry: Entry, *, now: float, min_fresh_seconds: float) -> bool:
-    """Whether a stale entry may be answered while it is refreshed (RFC 5861 §3, stale-while-revalidate)."""
+    """Return whether a stale entry may be answered while it is refreshed (RFC 5861 §3, stale-while-revalidate)."""
     directives = cache_control(entry.headers)
     window = _delta_seconds(directives.get("stale-while-revalidate")) or 0.0
     # RFC 9111 §4.2.4: not where a directive prohibits stale answers; s-maxage implies proxy-revalidate (§5.2.2.10).
@@ -167,7 +167,7 @@ def may_refresh_behind(entry: Entry, *, now: float, min_fresh_seconds: float) ->
 def kept_against_wish(headers: Headers) -> str:
     """Return the directive by which the origin asked shared caches not to keep the answer; empty when it did not.
 
-    A mirror keeps it all the same: that is what it is for. It says so in `Cache-Status`.
+    A mirror keeps the answer nevertheless, because that is its purpose. It says so in `Cache-Status`.
     """
     directives = cache_control(headers)
     if "no-store" in directives and "must-understand" not in directives:

@@ -1,8 +1,7 @@
-"""HTTP dates: text to unix seconds and back (RFC 9110 §5.6.7). Pure.
+"""Converts HTTP dates to Unix seconds and back (RFC 9110 §5.6.7). Pure.
 
-Answers what moment a `Date`, `Last-Modified`, `Expires` or `If-Modified-Since` names. Strict: what is none
-of the three formats is None, never a guess; the callers ignore such dates as the RFC tells them to. Only upper and
-lower case do not matter (RFC 9111 §4.2).
+For `Date`, `Last-Modified`, `Expires` and `If-Modified-Since`. Strict: text in none of the three formats gives None,
+never a guess, and callers ignore it as the RFC requires. Only case does not matter (RFC 9111 §4.2).
 
     good   Sun, 06 Nov 1994 08:49:37 GMT      Sunday, 06-Nov-94 08:49:37 GMT      Sun Nov  6 08:49:37 1994
     bad    0      1994-11-06T08:49:37Z
@@ -29,7 +28,7 @@ _FORMATS = (
 
 
 def parse_http_date(text: str | None) -> float | None:
-    """Return the unix seconds that `text` names, or None when it is not an HTTP date."""
+    """Return the Unix seconds of `text`, or None when it is not an HTTP date."""
     if text is None or len(text) > 64:
         return None
     for pattern in _FORMATS:
@@ -39,7 +38,7 @@ def parse_http_date(text: str | None) -> float | None:
 
 
 def format_http_date(seconds: float) -> str:
-    """Return the IMF-fixdate of a moment, whole seconds."""
+    """Return a moment as an IMF-fixdate, in whole seconds."""
     moment = datetime.fromtimestamp(int(seconds), UTC)
     day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
     return f"{day}, {moment.day:02d} {month} {moment.year:04d} {moment:%H:%M:%S} GMT"
@@ -50,7 +49,7 @@ def _moment(match: re.Match[str]) -> float | None:
     if month not in _MONTHS:
         return None
     try:
-        # A leap second has no place in unix time: 60 counts as 59.
+        # Unix time has no leap seconds, so 60 counts as 59.
         second = min(int(match["second"]), 59) if match["second"] == "60" else int(match["second"])
         day, hour, minute = int(match["day"]), int(match["hour"]), int(match["minute"])
         moment = datetime(

@@ -1,8 +1,7 @@
-"""Conditional and range requests: RFC 9110 §8.8, §13 and §14 as pure functions of header texts.
+"""Conditional and range requests: RFC 9110 §8.8, §13 and §14 as functions of header texts. Pure.
 
-Answers whether a request is to proceed, and which part of a body it asks for. Refuses to know requests,
-responses and files. Whatever a client sends has a meaning here: what cannot be read is ignored, as the RFC
-says, and nothing raises.
+Decides whether a request proceeds, and which part of a body it asks for. Does not know requests, responses or files.
+Input that cannot be read is ignored, as the RFC requires, and nothing raises.
 
     good   If-None-Match: W/"a,b", "c"       Range: bytes=0-0
     bad    If-None-Match: abc                Range: bytes=5-2, lines=1-2       (no match; ignored)
@@ -58,7 +57,7 @@ class Range:
 
 
 def parse_etag(text: str | None) -> ETag | None:
-    """Return the entity tag that `text` is, or None when it is none."""
+    """Parse an entity tag; return None when `text` is not one."""
     match = _ETAG.fullmatch(text.strip(" \t")) if text else None
     return ETag(match[2], match[1] is not None) if match else None
 
@@ -75,7 +74,7 @@ def evaluate(  # noqa: PLR0913 - the four conditions of RFC 9110 §13.1 and two 
 ) -> Decision:
     """Decide a conditional request for a picture that exists, in the order of §13.2.2.
 
-    `etag` and `last_modified` are the header values the answer would carry. None means: header absent.
+    `etag` and `last_modified` are the header values of the answer. None means that the header is absent.
     """
     current = parse_etag(etag)
     # §13.1.1, §13.1.4: If-Match first; If-Unmodified-Since only without it.
@@ -97,7 +96,7 @@ def evaluate(  # noqa: PLR0913 - the four conditions of RFC 9110 §13.1 and two 
 
 
 def if_range_matches(if_range: str, *, etag: str | None, last_modified: str | None) -> bool:
-    """Whether the part the client has belongs to the present body (§13.1.5): strong, and dates to the letter."""
+    """Return whether the client's part belongs to the current body (§13.1.5): tags strongly, dates literally equal."""
     asked = parse_etag(if_range)
     if asked is not None:
         current = parse_etag(etag)
@@ -123,7 +122,7 @@ def parse_range(header: str | None, size: int) -> Range | Unsatisfiable | None:
 
 
 def _suffix(length: int, size: int) -> Range | Unsatisfiable:
-    # §14.1.2: a suffix of no bytes, or of nothing, cannot be satisfied.
+    # §14.1.2: a suffix of zero bytes, or of an empty body, cannot be satisfied.
     return Range(max(0, size - length), size) if length and size else "unsatisfiable"
 
 

@@ -1,1 +1,1 @@
-"""Looking after what is kept: counting, verifying, scrubbing, sweeping, copying."""
+"""Maintenance of kept originals: counting, verifying, scrubbing, sweeping, copying."""

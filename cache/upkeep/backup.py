@@ -1,7 +1,7 @@
-"""Backup: a second store that holds what this one holds, made beside a running service. Blocking, one folder at a time.
+"""Backup: copies this store into a second one while a service may be running. Blocking, one folder at a time.
 
-Answers how to copy so that no copied entry lacks a body. Refuses to know how the work is shown. The copy is a store of
-its own: it can be verified, and copied back as it is.
+Copies in an order in which no copied entry lacks a body. Does not know how progress is shown. The copy is a complete
+store: it can be verified, and copied back as it is.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _SMALL = ("blocked", "articles")
 
 @dataclass(slots=True)
 class BackupReport:
-    """What a backup did.
+    """The result of a backup.
 
-    entries: those in the copy now. new_bodies, linked_bodies, copied_bytes: bodies that came in this run, those of them
-    that share their blocks with ours, and the bytes of the others. removed: entries that were purged here since.
-    damaged: sources, or entry files, whose present body is missing or not as it was kept; of them the copy has what an
-    earlier run brought. versions_left_out: older bytes of which the same is true.
+    entries: entries now in the copy. new_bodies: bodies copied in this run. linked_bodies: those of them that share
+    their blocks with ours. copied_bytes: the bytes of the others. removed: entries removed because they were purged
+    here. damaged: sources, or entry files, whose current body is missing or changed; the copy has what an earlier run
+    copied. versions_left_out: older versions with missing or changed bytes.
     """
 
     entries: int = 0
@@ -53,13 +53,13 @@ class BackupReport:
 
 
 class Backup:
-    """Bring a copy up to date.
+    """Updates a copy.
 
-    1. Each entry is read first, then the bodies it names are brought, then it is written. A commit here puts the body
-       before the entry, so they are there, unless the source was purged or changed meanwhile: then it is read again.
-    2. A body is cloned, or linked, or copied, in this order of preference, and compared with its digest.
-    3. Blocks and articles are copied.
-    4. Entries that are gone here are removed from the copy, then the bodies that none of its entries names.
+    1. Read each entry, copy the bodies that it names, then write the entry. A commit here writes the body before the
+       entry, so the bodies exist unless the source was purged or changed meanwhile; then read the entry again.
+    2. Clone, link or copy a body, in this order of preference, and compare it with its digest.
+    3. Copy blocks and articles.
+    4. Remove entries that are gone here from the copy, then bodies that none of its entries names.
     """
 
     def __init__(self, ours: Layout, theirs: Layout) -> None:
@@ -73,7 +73,7 @@ class Backup:
         """Return the pieces of work, in order.
 
         Raises:
-            StoreRefused: nothing is kept here, but in the copy: a store that was lost must not empty its backup.
+            StoreRefused: this store is empty but the copy is not. A lost store must not empty its backup.
         """
         shards = shards_of(self._ours.entries)
         old = shards_of(self._theirs.entries)
@@ -101,7 +101,7 @@ class Backup:
                     self._note_damage(path, text)
 
     def _bring_entry(self, path: Path, text: bytes) -> bool:
-        """Bring an entry with its bodies; return False when its present body is not to be had."""
+        """Copy an entry with its bodies; return False when its current body is not available."""
         try:
             entry = Entry.from_json(text)
         except EntryUnreadable:
@@ -124,7 +124,7 @@ class Backup:
             self.report.damaged.append(str(path))
 
     def _has_body(self, sha256: str) -> bool:
-        """Bring a body unless it is there; return whether it is there now, as it was kept."""
+        """Copy a body unless the copy has it; return whether the copy now has it undamaged."""
         ours, copy = self._ours.body(sha256), self._theirs.body(sha256)
         size = size_of(copy)
         if size is not None and size == size_of(ours):
@@ -139,7 +139,7 @@ class Backup:
             os.close(source)
 
     def _brought(self, source: int, sha256: str) -> bool:
-        """Bring an open body; return False when it is not as it was kept."""
+        """Copy an open body; return False when it does not match its digest."""
         descriptor, aside = create_aside(self._theirs.incoming, suffix=".part", modes=self._theirs.modes)
         link = aside.with_suffix(".link")
         try:
@@ -197,10 +197,10 @@ class Backup:
 
 
 def copy_of(ours: Layout, target: Path) -> Layout:
-    """Return the store in `target`, made when there is none.
+    """Return the store in `target`, creating it if necessary.
 
     Raises:
-        StoreRefused: it holds something else, or lies in our store, or our store in it.
+        StoreRefused: `target` contains something else, lies in our store, or contains our store.
         StoreUnreadable: it cannot be used.
     """
     root, other = ours.root.resolve(), target.resolve()

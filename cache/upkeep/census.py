@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoreStat:
-    """What is kept.
+    """The figures of a store.
 
-    shared_bytes: what would be stored again if equal bytes were not stored once. former: versions in histories, and
-    `former_bytes` what a purge of all history would free. orphan_bytes: bodies that no entry names.
+    shared_bytes: bytes saved by storing equal bodies once. former: versions in histories. former_bytes: bytes that a
+    purge of all history would free. orphans, orphan_bytes: bodies that no entry names.
     """
 
     entries: int = 0
@@ -60,9 +60,9 @@ def count_shard(layout: Layout, shard: str) -> Counts:
 
 
 class Census:
-    """A count of everything, entries read. `note` is shown each of them.
+    """Counts everything and reads every entry. `note` is called with each of them.
 
-    `is_sure` becomes False when a disk refused to show an entry: then nobody knows what has no name.
+    `is_sure` becomes False when an entry could not be read; then it is unknown which bodies are orphans.
     """
 
     def __init__(self, layout: Layout, note: Note | None = None) -> None:
@@ -79,7 +79,7 @@ class Census:
         self._entry_bytes = 0
 
     def take_bodies(self, shard: str) -> None:
-        """Count one folder of bodies; all of them before the first entries, so that none is taken for an orphan."""
+        """Count one folder of bodies. Count all bodies before the entries, so that no new body counts as an orphan."""
         for name, size in sized_files(self._layout.bodies / shard):
             if is_digest(name):
                 self._on_disk[bytes.fromhex(name)] = size
@@ -107,11 +107,11 @@ class Census:
 
     @property
     def orphans(self) -> tuple[str, ...]:
-        """The bodies that no entry named; true only for those that were there before the entries were read."""
+        """The bodies that no entry names. Reliable only for bodies that existed before the entries were read."""
         return tuple(digest.hex() for digest in self._on_disk if not self._is_named(digest))
 
     def result(self) -> tuple[StoreStat, Counts]:
-        """Return what was counted, in full and as the running count has it."""
+        """Return the figures, in full and in the form of the running count."""
         counts = self._counts
         only_former = {key: size for key, size in self._only_former.items() if key not in self._present}
         orphans = [size for key, size in self._on_disk.items() if not self._is_named(key)]

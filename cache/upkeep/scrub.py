@@ -1,8 +1,8 @@
-"""Scrub: read every kept body now and then and compare it with its digest, slowly. Event loop, files in threads.
+"""Scrub: slowly reads every kept body from time to time and compares it with its digest. Event loop, files in threads.
 
-Disks lose bits without a word, and a mirror may hold the only copy: damage should be known while the origin can still
-be asked. One scrubber for a store, whatever runs on it; where it stands and what it found lies in the file `scrub`,
-for every process to see. The file may be deleted at any time. Repairs nothing.
+Disks lose bits silently, and a mirror may hold the only copy. Damage should be known while the origin can still be
+asked. A store has one scrubber, however many processes use it. The file `scrub` holds its position and its findings
+for every process to read, and may be deleted at any time. Repairs nothing.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ log = logging.getLogger(__name__)
 
 PIECE_BYTES = 256 * 1024
 LEAST_PASS_SECONDS = 86400.0
-"""A small store is not read over and over: passes begin at least a day apart."""
+"""Passes begin at least a day apart, so that a small store is not read continuously."""
 
 IDLE_SECONDS = 60.0
 MAX_REMEMBERED = 100
 ENTRY = "entry"
-"""The kind of damage to an entry; all others are those of bodies."""
+"""The kind of damage to an entry. All other kinds are damage to bodies."""
 
 MAX_STATE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A body, or an entry, that is not as it was kept.
+    """A damaged or missing body or entry.
 
     sha256: the name of the file. identity: its inode, size and modification time in ns; empty when it is missing.
-    key: that of the entry that misses it.
+    key: the key of the entry that lacks its body.
     """
 
     sha256: str
@@ -59,7 +59,7 @@ class Damage:
 
     @property
     def shard(self) -> str:
-        """The folder in which it was noticed."""
+        """The folder in which the damage was found."""
         return (self.key or self.sha256)[:2]
 
 
@@ -81,7 +81,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @dataclass(slots=True)
 class ScrubPace:
-    """How long to rest so that no more than a number of bytes is read in a second, over any longer time."""
+    """Computes pauses so that on average at most a given number of bytes is read per second."""
 
     free_at: float = 0.0
 
@@ -93,7 +93,7 @@ class ScrubPace:
 
 @dataclass(slots=True)
 class Clock:
-    """What time it is, and how to let it pass; tests have their own."""
+    """The clock and the way to sleep. Tests replace both."""
 
     now: Callable[[], float] = time.time
     sleep: Sleep = asyncio.sleep
@@ -102,7 +102,7 @@ class Clock:
 
 @dataclass(slots=True)
 class _ShardFindings:
-    """What one folder showed."""
+    """The findings of one folder."""
 
     bodies: int = 0
     bytes: int = 0
@@ -110,13 +110,13 @@ class _ShardFindings:
 
 
 class Scrub:
-    """Check folder after folder, for ever.
+    """Checks one folder after the other, forever.
 
-    1. Who holds the lock of the scrub does it; other processes look once a minute whether it is free.
-    2. A folder's bodies are read in pieces with rests in between, its entries are looked up: is their body there?
-    3. What is wrong is looked at once more: a purge or a repair may have come in between.
-    4. After each folder the state is written, so a restart goes on where it was. Folders with nothing in them are
-       passed over together: a pass over a new store is one job, and the next one begins a day later.
+    1. Take the lock of the scrub. A process that does not get it tries again once a minute.
+    2. Read the bodies of a folder in pieces with pauses in between, and check that the body of each entry exists.
+    3. Check apparent damage once more, because a purge or a repair may have happened meanwhile.
+    4. Write the state after each folder, so that a restart continues there. Skip empty and missing folders together: a
+       pass over a new store is one job, and the next pass begins a day later.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Scrub:
     async def run(
         self, rate: Callable[[], int], on_bytes: Callable[[int], None] = lambda _size: None
     ) -> None:
-        """Scrub at `rate()` bytes a second until cancelled; 0 rests. `on_bytes` hears what was read."""
+        """Scrub at `rate()` bytes per second until cancelled; pause while it is 0. `on_bytes` gets the bytes read."""
         while True:
             async with self._locks.held_if_free("scrub") as mine:
                 while mine and rate() > 0:
@@ -145,13 +145,13 @@ class Scrub:
             await self._clock.sleep(IDLE_SECONDS)
 
     def note(self, damage: Damage) -> None:
-        """Remember damage that somebody else came upon. Blocking."""
+        """Record damage that was found elsewhere. Blocking."""
         state = self.state()
         if damage not in state.damage:
             self._write(replace(state, damage=_one_of_each(damage, *state.damage)))
 
     def state(self) -> ScrubState:
-        """Return the state as the last folder left it, without damage that is gone since. Blocking."""
+        """Return the state after the last folder, without damage that has been repaired or purged since. Blocking."""
         known = _read(self._path)
         return replace(known, damage=tuple(item for item in known.damage if self._is_there(item)))
 
@@ -279,7 +279,7 @@ class Scrub:
 def _after(
     state: ScrubState, passed: Sequence[str], found: _ShardFindings, *, begun_at: float, now: float
 ) -> ScrubState:
-    """Return the state after some more folders; the first of a pass begin the counts anew."""
+    """Return the state after more folders. The first folders of a pass reset the counts."""
     is_first = state.done == 0
     done = (state.done + len(passed)) % len(SHARDS)
     kept = [item for item in state.damage if item.shard not in passed]
@@ -307,7 +307,7 @@ def _holds(folder: Path) -> bool:
 
 
 def _one_of_each(*damage: Damage) -> tuple[Damage, ...]:
-    """Return the first damage of each file: a cut body is found by its digest, and by the entry that knows its size."""
+    """Return one damage per file. A truncated body is found twice: by its digest, and by the size in its entry."""
     known: dict[str, Damage] = {}
     for item in damage:
         known.setdefault(item.sha256, item)
@@ -315,7 +315,7 @@ def _one_of_each(*damage: Damage) -> tuple[Damage, ...]:
 
 
 def _take_piece(path: Path, offset: int, digest: hashlib._Hash) -> int:
-    """Hash the next piece of a file; return how many bytes it has."""
+    """Hash the next piece of a file; return its length in bytes."""
     # Opened for each piece: a descriptor must not be closed under a thread that still reads when we are cancelled.
     descriptor = open_regular(path)
     try:
@@ -327,7 +327,7 @@ def _take_piece(path: Path, offset: int, digest: hashlib._Hash) -> int:
 
 
 def _confirmed(path: Path) -> Damage | None:
-    """Look at a body again that looked wrong; None when it is well, or gone."""
+    """Check an apparently damaged body again; return None when it is intact or gone."""
     identity = _identity(path)
     try:
         return (

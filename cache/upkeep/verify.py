@@ -1,8 +1,8 @@
-"""Verify: compare everything that is kept with its digests. Blocking, one folder at a time.
+"""Verify: compares everything that is kept with its digests. Blocking, one folder at a time.
 
-Answers what is wrong (something that was promised is not there or not true) apart from what is only worth
-knowing (what a crash may leave: a body without an entry, a temporary file). Changes nothing. Safe beside a
-running service: what looks wrong is looked at again before it is said.
+Distinguishes damage (a promised file is missing or changed) from remnants of a crash (a body without an entry, a
+temporary file). Changes nothing. Safe while a service is running: apparent damage is checked again before it is
+reported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cache.originals.bodies import digest_of
 from cache.originals.entryfiles import named_in, read_bounded
 
 Progress = Callable[[int, int], None]
-"""Called with the number of folders, or of other steps, done and to do."""
+"""Called with the number of folders, or other steps, that are done, and with their total."""
 
 _KNOWN = {
     *FOLDERS,
@@ -43,7 +43,7 @@ _SOURCE = re.compile(rb'"source"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]+)"')
 
 @dataclass(frozen=True, slots=True)
 class StoreFault:
-    """One thing found: what kind it is, where, and in which way."""
+    """One finding: its kind, its place, and a description."""
 
     kind: str
     path: str
@@ -52,10 +52,10 @@ class StoreFault:
 
 @dataclass(slots=True)
 class VerifyReport:
-    """What a verification found. `wrong` is empty for a store that keeps its promise.
+    """The findings of a verification. `wrong` is empty for an undamaged store.
 
-    hurt: by the digest of each body that is wrong, the sources that name it. lost: sources whose entry cannot be
-    read, as far as its text still tells.
+    hurt: the sources that name each damaged body, by its digest. lost: sources whose entry cannot be read, as far as
+    its text still shows them.
     """
 
     entries: int = 0
@@ -68,7 +68,7 @@ class VerifyReport:
 
     @property
     def sources(self) -> list[str]:
-        """Every source that misses something, each once."""
+        """Every source with missing or damaged data, without duplicates."""
         named = (url for sources in self.hurt.values() for url in sources)
         return list(dict.fromkeys([*self.lost, *named]))
 
@@ -79,10 +79,10 @@ class VerifyReport:
 
 
 class Verification:
-    """Look at all bodies, then at all entries, then at what else lies around.
+    """Checks all bodies, then all entries, then all other files.
 
-    A commit puts the body before the entry, a purge takes the entry before the body; so while entries are read
-    every body they name must be there. A body seen before its entry came is looked up again at the end.
+    A commit writes the body before the entry, and a purge deletes the entry before the body. So while entries are read,
+    every body that they name must exist. A body that was seen before its entry is looked up again at the end.
     """
 
     def __init__(self, layout: Layout, report: VerifyReport | None = None) -> None:
@@ -123,7 +123,7 @@ class Verification:
             self._wrong("body_damaged", path, f"its bytes have the digest {digest}")
 
     def entries_of(self, shard: str) -> None:
-        """Look at the entries of one folder, and whether the bodies they name are there."""
+        """Check the entries of one folder, and whether the bodies that they name exist."""
         for name, _ in sized_files(self._layout.entries / shard):
             path = self._layout.entries / shard / name
             if not is_digest(name.removesuffix(".json")) or name[:2] != shard or not name.endswith(".json"):
@@ -168,7 +168,7 @@ class Verification:
             )
 
     def _look_into(self, path: Path, text: bytes) -> None:
-        """Take what can be read of a damaged entry: the bodies it names are no orphans, its source can be asked."""
+        """Read what is readable of a damaged entry: its bodies are not orphans, and its source can be fetched again."""
         for digest in named_in(text):
             self._unnamed.pop(digest, None)
         source = _SOURCE.search(text)
@@ -202,7 +202,7 @@ class Verification:
                 yield from (path for path in sorted(folder.iterdir()) if path.name not in SHARDS)
 
     def is_still_wrong(self, finding: StoreFault) -> bool:
-        """Whether something found before is wrong now, after somebody tried to repair it."""
+        """Return whether earlier damage still exists after a repair."""
         path = Path(finding.path)
         try:
             if finding.kind == "entry_unreadable":

@@ -1,1 +1,1 @@
-"""The bounded tier: variants on diskcache, and in memory. It may be wiped at any time."""
+"""The bounded tier: variants on diskcache and in memory. It may be deleted at any time."""

@@ -1,16 +1,16 @@
 """Variants: the bounded tier, on diskcache. May be deleted at any time, even while serving.
 
-Answers bytes or nothing: whatever is wrong with the disk, the database or a row is a miss, counted in `faults`
-and logged. Runs on the event loop; the database is used in two threads of its own, one that reads and one that
-writes, so that a write never makes a read wait. Refuses to know what the bytes show.
+Returns bytes or nothing: any fault of the disk, the database or a row is a miss, counted in `faults` and logged. Runs
+on the event loop. Two threads use the database, one for reading and one for writing, so that a write never delays a
+read. Does not know the meaning of the bytes.
 
 Settings, and why:
-    least-recently-used     what is asked for stays. diskcache would write to the database at every read for
-                            that; we read with a policy that does not, and note the use of a key once an hour
-    disk_min_file_size      from 1 KiB on a variant has a file of its own: a hit reads it without a thread
-                            (`PageCache`), and a web server in front can send it. Notes lie in the database
+    least-recently-used     requested variants stay. For that, diskcache would write to the database at every read. We
+                            read with a policy that does not, and note the use of a key once an hour
+    disk_min_file_size      from 1 KiB on, a variant has its own file: a hit reads it without a thread (`PageCache`),
+                            and a web server in front can send it. Notes are in the database
     cull_limit 16           a write to a full store deletes up to 16 variants, so it shrinks faster than it grows
-    sqlite_mmap_size 0      a mapped database that somebody cuts short kills the process (SIGBUS)
+    sqlite_mmap_size 0      if somebody truncates a mapped database, the process is killed (SIGBUS)
     tag_index               deleting by tag (the digest of the original) does not read the whole table
 """
 
@@ -44,24 +44,24 @@ _Wanted = tuple[Callable[[Any], object], "asyncio.Future[object]"]
 _Done = tuple["asyncio.Future[object]", object, Exception | None]
 
 FILE_BYTES = 1024
-"""Variants from this size on have a file of their own; smaller ones lie in the database, behind their check."""
+"""Variants from this size on have their own files. Smaller ones are in the database, after their check."""
 
 AT_HAND_BYTES = 256 * 1024
-"""The largest file that the event loop reads by itself: copying it from the kernel's memory takes 30 microseconds."""
+"""The largest file that the event loop reads itself. Copying it from the page cache takes 30 microseconds."""
 
 PATIENCE_SECONDS = 3.0
-"""How long an answer waits for the database; diskcache itself may wait a minute to open one that is held."""
+"""How long an answer waits for the database. diskcache itself may wait a minute to open one that is locked."""
 
 MAX_QUEUED = 256
-"""More waiting than this, and storing or looking up is not worth it."""
+"""When more operations are waiting, storing or looking up is not worth the wait."""
 
 BATCH = 32
-"""Operations done in one go: half a millisecond of reads."""
+"""How many operations run in one batch: half a millisecond of reads."""
 
 TOUCH_SECONDS = 3600.0
 MAX_TOUCHED = 32_768
 LARGEST_SHARE = 8
-"""One variant may take this fraction of the budget."""
+"""The largest fraction of the budget for a single variant."""
 
 _SETTINGS: dict[str, object] = {
     "cull_limit": 16,
@@ -74,7 +74,7 @@ _SETTINGS: dict[str, object] = {
 
 @dataclass(frozen=True, slots=True)
 class VariantsStat:
-    """What lies in the tier."""
+    """The content of the tier in figures."""
 
     entries: int = 0
     bytes: int = 0
@@ -84,7 +84,7 @@ class VariantsStat:
 
 @dataclass(frozen=True, slots=True)
 class FoundVariant:
-    """The bytes of a variant. file: where they lie; None when that is the database."""
+    """The bytes of a variant. file: the file that holds them; None when they are in the database."""
 
     body: bytes
     file: KeptFile | None = None
@@ -99,10 +99,10 @@ class VariantNote:
 
 
 class _Lane:
-    """A thread with a shelf of its own.
+    """A thread with its own shelf.
 
-    What is asked for while the thread works is done in one go after that: under load a change of threads, which
-    costs five times as much as reading a variant, is shared by many.
+    Operations that arrive while the thread works run in one batch afterwards. Under load, many operations then share
+    one change of threads, which costs five times as much as reading a variant.
     """
 
     def __init__(self, shelf: Shelf, name: str) -> None:
@@ -113,25 +113,25 @@ class _Lane:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def use(self, operation: Callable[[Any], R], *, otherwise: R) -> R:
-        """Run an operation; `otherwise` when the shelf cannot."""
+        """Run an operation; return `otherwise` when the shelf cannot."""
         try:
             return cast("R", await self._begun(operation))
         except ShelfFault:
             return otherwise
 
     async def use_soon(self, operation: Callable[[Any], R], *, otherwise: R) -> R:
-        """Run an operation that a visitor waits for; `otherwise` also when it takes too long."""
+        """Run an operation that a visitor waits for; return `otherwise` also when it takes too long."""
         if len(self._waiting) >= MAX_QUEUED:
             return otherwise
         running = self._begun(operation)
-        # `wait` neither cancels what runs nor makes a task of it, which would cost as much as the read.
+        # `wait` neither cancels the operation nor makes a task of it, which would cost as much as the read.
         await asyncio.wait((running,), timeout=PATIENCE_SECONDS)
         return cast("R", running.result()) if running.done() and running.exception() is None else otherwise
 
     def _begun(self, operation: Callable[[Any], object]) -> asyncio.Future[object]:
         loop = asyncio.get_running_loop()
         result: asyncio.Future[object] = loop.create_future()
-        # Looked at even when nobody waits any more: asyncio would complain of an exception never retrieved.
+        # Retrieve the exception even when nobody waits any more; otherwise asyncio would report it.
         result.add_done_callback(_seen)
         self._waiting.append((operation, result))
         if self._idle.is_set():
@@ -163,7 +163,7 @@ class _Lane:
                 result.set_exception(error)
 
     async def close(self) -> None:
-        """Do what waits, close the shelf in its own thread, then end the thread."""
+        """Run the waiting operations, close the shelf in its own thread, then end the thread."""
         await self._idle.wait()
         await asyncio.get_running_loop().run_in_executor(self._executor, self._shelf.close)
         self._executor.shutdown()
@@ -205,10 +205,10 @@ class Variants:
         modes: Modes = PRIVATE,
         now: Callable[[], float] = time.time,
     ) -> Variants:
-        """Open the tier in a folder, making it when there is none.
+        """Open the tier in a folder; create the folder if necessary.
 
-        A folder or database that cannot be used now is a fault, not an error: it is tried again at each use.
-        With `look` nothing is made, and `stat` changes no file: not even diskcache's settings in the database.
+        A folder or database that cannot be used now is a fault, not an error; each use tries it again. With `look`,
+        nothing is created, and `stat` changes no file, not even diskcache's settings in the database.
 
         Raises:
             StoreRefused: the folder holds code or foreign files.
@@ -223,7 +223,7 @@ class Variants:
         return variants
 
     async def close(self) -> None:
-        """Wait for what runs and close the database."""
+        """Wait for running operations and close the database."""
         if self._touching:
             await asyncio.wait(self._touching)
         for lane in (self._reads, self._writes):
@@ -235,7 +235,7 @@ class Variants:
         return found.body if found else None
 
     async def find(self, key: str) -> FoundVariant | None:
-        """Return the bytes of a variant and where they lie, or None."""
+        """Return the bytes of a variant and their file, or None."""
         found = await self._reads.use_soon(
             lambda cache: _found(key, cache.get(key, read=True)), otherwise=None
         )
@@ -250,7 +250,7 @@ class Variants:
         return found
 
     def read_at_hand(self, file: KeptFile) -> bytes | None:
-        """Return the bytes of a variant without waiting; None when that cannot be done, or it is not there any more."""
+        """Return the bytes of a variant without waiting; None when that is impossible or the variant is gone."""
         if file.state.size > AT_HAND_BYTES:
             return None
         body = self._page_cache.read(file.path, file.state)
@@ -259,7 +259,7 @@ class Variants:
         return body
 
     def is_at_hand(self, file: KeptFile) -> bool:
-        """Tell whether a file can be sent as it is; False also when finding out would take a wait."""
+        """Return whether a file can be sent as it is; False also when finding out would require waiting."""
         if not self._page_cache.holds(file.path, file.state):
             return False
         self.note_use(file.key)
@@ -278,23 +278,23 @@ class Variants:
         return await self._writes.use_soon(stored, otherwise=False)
 
     async def delete(self, key: str) -> bool:
-        """Forget a variant; return whether it was there."""
+        """Delete a variant; return whether it existed."""
         return bool(await self._writes.use(lambda cache: cache.delete(key), otherwise=False))
 
     async def evict(self, tag: str) -> int:
-        """Forget every variant with this tag; return how many there were."""
+        """Delete every variant with this tag; return their number."""
         return int(await self._writes.use(lambda cache: cache.evict(tag), otherwise=0))
 
     async def cull(self) -> int:
-        """Forget the least recently used until the budget is kept; return how many."""
+        """Delete the least recently used variants down to the budget; return their number."""
         return int(await self._writes.use(lambda cache: cache.cull(), otherwise=0))
 
     async def clear(self) -> int:
-        """Forget all; return how many there were."""
+        """Delete all variants; return their number."""
         return int(await self._writes.use(lambda cache: cache.clear(), otherwise=0))
 
     async def stat(self) -> VariantsStat:
-        """Return what lies in the tier; zeros when it cannot be asked."""
+        """Return figures about the tier; zeros when it cannot be read."""
         if self._looks:
             count, size = await asyncio.to_thread(_counted, self.folder)
         else:
@@ -308,7 +308,7 @@ class Variants:
         self.faults += 1
 
     def note_use(self, key: str) -> None:
-        """Remember that a variant was asked for, soon and not more than once an hour."""
+        """Note soon that a variant was requested, at most once an hour."""
         now = self._now()
         # Keys are long, and two that hash alike cost no more than a time that is not noted.
         mark = hash(key)
@@ -340,11 +340,11 @@ def _counted(folder: Path) -> tuple[int, int]:
 
 
 class _Damaged:
-    """Stands for bytes that are not what was stored."""
+    """A marker for bytes that differ from those stored."""
 
 
 def _found(key: str, stored: object) -> FoundVariant | _Damaged | None:
-    """Return what a row holds, compared with its check. Blocking."""
+    """Return the value of a row after comparing it with its check. Blocking."""
     if stored is None:
         return None
     if isinstance(stored, ValueFile) and stored.check:
@@ -380,7 +380,7 @@ def _as_stored(key: str, body: bytes) -> bytes:
 
 
 def _without_check(key: str, stored: bytes) -> bytes | None:
-    """Return the bytes behind the check that agrees with them, None when it does not."""
+    """Return the bytes after their check, or None when the check does not match."""
     body = stored[CHECK_BYTES:]
     return body if stored[:CHECK_BYTES] == check_of(key, body) else None
 

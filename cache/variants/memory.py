@@ -1,7 +1,7 @@
 """The memory tier: the most recently used objects within a budget of bytes.
 
-Knows sizes, not meanings: whether a value is still true (fresh, not purged since) is for the caller to
-compare, by the stamp it put inside. Lives on the event loop; not for threads.
+Knows sizes, not meanings. The caller checks whether a value is still valid (fresh and not purged), by the stamp that it
+put inside. Event loop; not thread-safe.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections import OrderedDict
 from collections.abc import Hashable
 
 OVERHEAD_BYTES = 512
-"""What an object costs beside its stated size: its key, the node of the table, small fields."""
+"""The cost of an object in addition to its stated size: its key, the node of the table, small fields."""
 
 LARGEST_SHARE = 8
-"""One object may take this fraction of the budget: a single huge picture must not push out all others."""
+"""The largest fraction of the budget for one object, so that a single huge picture does not displace all others."""
 
 
 class MemoryTier:
-    """A mapping that forgets the least recently used when its budget is spent; every operation is O(1)."""
+    """A mapping that drops the least recently used objects beyond its budget. Every operation is O(1)."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -41,9 +41,9 @@ class MemoryTier:
         return held[0]
 
     def put(self, key: Hashable, value: object, *, size: int) -> bool:
-        """Hold `value`, which weighs `size` bytes; return False when it is too large to be held.
+        """Hold `value`, which has `size` bytes; return False when it is too large.
 
-        What was held under `key` before is forgotten in any case.
+        The former value of `key` is dropped in any case.
         """
         self.remove(key)
         weight = size + OVERHEAD_BYTES
@@ -57,7 +57,7 @@ class MemoryTier:
         return True
 
     def remove(self, key: Hashable) -> bool:
-        """Forget one; return whether it was held."""
+        """Drop one object; return whether it was held."""
         held = self._held.pop(key, None)
         if held is None:
             return False
@@ -65,6 +65,6 @@ class MemoryTier:
         return True
 
     def clear(self) -> None:
-        """Forget all; the counts stay."""
+        """Drop all objects, but keep the counts."""
         self._held.clear()
         self.bytes = 0

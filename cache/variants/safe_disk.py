@@ -1,12 +1,11 @@
-"""A `diskcache.Disk` that refuses pickle both ways (CVE-2025-69872), and paths that lead out of its folder.
+"""A `diskcache.Disk` that refuses pickles in both directions (CVE-2025-69872), and paths outside its folder. Blocking.
 
-diskcache pickles every value and key that is not exactly text, bytes, a whole number or a float, and unpickles
-whatever a row says is a pickle: one planted row is foreign code in every worker. Here such a row is an error. A
-row also names a file, which is read and deleted: it must be one of the names that we make, or that diskcache makes.
+diskcache pickles every value and key that is not exactly text, bytes, a whole number or a float. It unpickles every row
+that claims to be a pickle, so that one planted row would run foreign code in every worker. Here such a row is an error.
+A row also names a file that is read and deleted. It must be a name that we or diskcache make.
 
-A file holds the bytes of a value and nothing else, so that a web server in front can send it as it is. Its name holds
-their check: half a SHA-256 of key and bytes, more than any accident gets past.
-Blocking: runs in the threads of the variant store.
+A file contains only the bytes of a value, so that a web server in front can send it as it is. Its name contains their
+check: half a SHA-256 of key and bytes, which detects any accidental change. Runs in the threads of the variant store.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ from cache.base.opening import open_regular
 from cache.base.page_cache import FileState
 
 CHECK_BYTES = 16
-"""Length of a check: half a SHA-256."""
+"""The length of a check: half a SHA-256."""
 
 FILE_NAME = re.compile(r"[0-9a-f]{2}/(?:[0-9a-f]{2}/[0-9a-f]{28}|(?P<check>[0-9a-f]{32})-[0-9a-f]{8})\.val\Z")
-"""Names of files of values: diskcache's own, which hold their check before the bytes, and ours."""
+"""Names of files of values: ours, and diskcache's own, whose files begin with the check."""
 
 _PLAIN = (str, bytes, float, int)
 
 
 @dataclass(frozen=True, slots=True)
 class ValueFile:
-    """The bytes of a file of a value, and the state in which it was read.
+    """The bytes of a value's file, and the state in which it was read.
 
-    check: what the name says of key and bytes; empty where diskcache chose the name.
+    check: the check of key and bytes in the name; empty when diskcache chose the name.
     """
 
     path: str
@@ -52,7 +51,7 @@ class ValueFile:
 
 
 def check_of(key: str, body: bytes) -> bytes:
-    """Return the check of a value, which covers its key: bytes under another key are other bytes."""
+    """Return the check of a value. It covers the key too, so that bytes under another key do not match."""
     digest = hashlib.sha256(key.encode("utf-8"))
     digest.update(b"\n")
     digest.update(body)
@@ -130,7 +129,7 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         return ValueFile(str(path), body, state, (match["check"] if match else "") or "")
 
     def remove(self, file_path: str) -> None:
-        """Delete a file of ours; a name that leads elsewhere is left alone."""
+        """Delete a file of ours; ignore a name that leads elsewhere."""
         with contextlib.suppress(PickleRefused):
             _require_ours(file_path)
             super().remove(file_path)

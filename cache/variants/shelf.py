@@ -1,8 +1,8 @@
-"""A shelf: one diskcache used by one thread, opened again when its folder or its database went bad.
+"""A shelf: one diskcache used by one thread, reopened when its folder or its database is broken. Blocking.
 
-Answers every operation with a result or with `ShelfFault`; nothing else comes out, whatever happened to the
-folder. Blocking: runs in a thread of its own (SQLite connections belong to threads, and only so can they be
-closed). Refuses to know what is stored.
+Every operation returns a result or raises `ShelfFault`, and nothing else, whatever happened to the folder. A shelf
+runs in its own thread, because SQLite connections belong to threads and can only be closed there. Does not know what
+is stored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 R = TypeVar("R")
 DATABASE = "cache.db"
 BUSY_SECONDS = 2.0
-"""How long SQLite waits for another process; longer than any of our transactions, shorter than a visitor's patience."""
+"""How long SQLite waits for another process: longer than any of our transactions, shorter than a visitor would wait."""
 
 _HOPELESS = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _FAULTS = (
@@ -44,11 +44,11 @@ _FAULTS = (
     TypeError,
     LookupError,
 )
-"""What diskcache lets through: SQLite's, the disk's, and what planted or torn rows and settings lead to."""
+"""Errors that diskcache lets through: those of SQLite, of the disk, and of planted or damaged rows and settings."""
 
 
 class ShelfFault(CacheError):
-    """The operation could not be done; the shelf was closed and will be opened again."""
+    """The operation failed. The shelf was closed and will be opened again."""
 
 
 class Shelf:
@@ -81,7 +81,7 @@ class Shelf:
         """Run an operation on the open diskcache.
 
         Raises:
-            ShelfFault: it failed twice.
+            ShelfFault: the operation failed twice.
         """
         with self._busy:
             try:
@@ -136,10 +136,10 @@ class Shelf:
 
 @contextlib.contextmanager
 def looked_into(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database of a shelf to read it, changing no file.
+    """Open the database of a shelf for reading, without changing any file.
 
     Raises:
-        sqlite3.Error: there is none, or it cannot be read.
+        sqlite3.Error: there is no database, or it cannot be read.
     """
     database = (folder / DATABASE).absolute()
     # Where nobody has it open there is no log of changes, and to read with one SQLite would make it.
@@ -152,11 +152,11 @@ def looked_into(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _make_private_database(database: Path) -> None:
-    """Make an empty database that is ours alone; SQLite would let the umask choose its mode.
+    """Create an empty database with our mode; SQLite would let the umask choose it.
 
-    The file is never opened here. Closing a descriptor ends every lock that this process holds on the file, those of
-    an open connection included (sqlite.org/howtocorrupt.html §2.2). Another process would then take itself for the
-    last one, and delete the log of changes under our feet.
+    The file is never opened here. Closing a descriptor releases every lock of this process on the file, including those
+    of an open connection (sqlite.org/howtocorrupt.html §2.2). Another process would then believe that it is the last
+    one, and delete the write-ahead log while we use it.
     """
     with contextlib.suppress(FileExistsError, PermissionError):
         # PermissionError: macOS leaves this to root, and SQLite makes the file in a folder that is private.
@@ -164,7 +164,7 @@ def _make_private_database(database: Path) -> None:
 
 
 def make_folder(folder: Path, modes: Modes = PRIVATE) -> None:
-    """Make the folder of variants: for us alone, or for our group, and marked as not worth a backup."""
+    """Create the folder of variants: private or for our group, and marked as not worth a backup."""
     folder.mkdir(mode=modes.folder, parents=True, exist_ok=True)
     tag = folder / "CACHEDIR.TAG"
     with (
@@ -175,10 +175,10 @@ def make_folder(folder: Path, modes: Modes = PRIVATE) -> None:
 
 
 def _require_regular(folder: Path) -> None:
-    """Refuse what SQLite would wait for, or what would lead it elsewhere.
+    """Refuse database files that would block SQLite or lead it elsewhere.
 
     Raises:
-        OSError: a file of the database is no regular file.
+        OSError: a file of the database is not a regular file.
     """
     for suffix in ("", "-wal", "-shm"):
         path = folder / f"{DATABASE}{suffix}"

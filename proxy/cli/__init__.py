@@ -23,11 +23,11 @@ from proxy.version import __version__
 COMMANDS = {
     "serve": "run the service",
     "rewrite": "replace wrapper addresses in articles",
-    "warm": "keep the pictures of articles before the first visitor comes",
+    "warm": "fetch and keep the pictures of articles before the first visitor comes",
     "export": "copy a built site with its pictures inside",
     "url": "build, explain, sign and unwrap addresses",
     "config": "print the commented default configuration",
-    "store": "look after what is kept",
+    "store": "maintain the store",
     "doctor": "check configuration, store, codecs, DNS and disk",
     "health": "ask a running service whether it is healthy",
     "demo": "the whole story on the sample article",

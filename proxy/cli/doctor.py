@@ -28,8 +28,8 @@ _MARKS = {"ok": ("ok  ", "32"), "note": ("note", "33"), "care": ("CARE", "31;1")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--host", metavar="NAME", help=f"name to ask DNS for (default {DEFAULT_NAME})")
-    parser.add_argument("--offline", action="store_true", help="leave out what needs the network")
+    parser.add_argument("--host", metavar="NAME", help=f"name to look up in DNS (default {DEFAULT_NAME})")
+    parser.add_argument("--offline", action="store_true", help="skip checks that need the network")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 

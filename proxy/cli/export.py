@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--site-url", metavar="U", help="the site's own address: for previews, feeds and links to itself"
     )
-    parser.add_argument("--offline", action="store_true", help="fetch nothing: only pictures that are kept")
+    parser.add_argument("--offline", action="store_true", help="fetch nothing; use only kept pictures")
     parser.add_argument(
         "--formats", metavar="F,F", help="only these of avif, webp and jpeg (stands for JPEG, PNG and GIF)"
     )
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=whole_number(1, 1024),
         default=CONCURRENCY,
-        help="pictures under way at a time",
+        help="number of pictures in progress at a time",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
@@ -95,7 +95,7 @@ def _misuse(args: argparse.Namespace, config: Config) -> str:
 
 
 def _say_waiting() -> None:
-    say("imgmirror: another export writes into this folder; waiting for its end", error=True)
+    say("imgmirror: another export is writing to this folder; waiting for it to end", error=True)
 
 
 class _ExportRun:
@@ -173,7 +173,10 @@ class _ExportRun:
         warming = Warming(files, per_origin=self._config.fetch.per_origin, concurrency=self._concurrency())
 
         def finish() -> None:
-            say("imgmirror: finishing the pictures under way; once more ends at once", error=True)
+            say(
+                "imgmirror: finishing the pictures in progress; a second signal ends the run at once",
+                error=True,
+            )
             warming.stop()
 
         self._signals.then(finish)

@@ -57,18 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="articles and other text of a site, or folders of them",
     )
     parser.add_argument(
-        "--base-url", metavar="U", help="what the articles shall point at (default: server.public_url)"
+        "--base-url", metavar="U", help="the base URL that articles point at (default: server.public_url)"
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
-        "--write", action="store_true", help="write the articles; .imgmirror/ keeps the way back"
+        "--write", action="store_true", help="write the articles; .imgmirror/ keeps an undo journal"
     )
     mode.add_argument("--diff", action="store_true", help="show what would change as a unified diff")
     mode.add_argument("--check", action="store_true", help="exit 1 when something is left to rewrite")
     parser.add_argument("--all-images", action="store_true", help="also pictures that no wrapper shows")
     parser.add_argument("--undo", action="store_true", help="put the original addresses back")
     parser.add_argument(
-        "--responsive", action="store_true", help="add sizes, srcset and the like to pictures that are kept"
+        "--responsive", action="store_true", help="add sizes, srcset and similar attributes to kept pictures"
     )
     add_manifest_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -125,7 +125,7 @@ def _misuse(args: argparse.Namespace, base_url: str) -> str:
     if args.base_url and (problem := base_url_problem(args.base_url)):
         return f"--base-url {problem}"
     if args.write and not args.undo and not base_url:
-        return "--write needs --base-url or server.public_url: what shall the articles point at?"
+        return "--write needs --base-url or server.public_url, the base URL that articles point at"
     if args.manifest and args.undo:
         return "--manifest does not go with --undo"
     if args.manifest and (problem := manifest_problem(args.manifest)):
@@ -161,7 +161,7 @@ def _record(used: list[Used], config: Config) -> None:
     try:
         asyncio.run(record())
     except (CacheError, OSError) as error:
-        say(f"imgmirror: the articles cannot be recorded: {safe(str(error))}", error=True)
+        say(f"imgmirror: the use of sources by articles cannot be recorded: {safe(str(error))}", error=True)
 
 
 def _verb(args: argparse.Namespace) -> str:

@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("--host", metavar="H", help="address to listen on (server.host)")
     parser.add_argument("--port", metavar="N", type=_port, help="TCP port (server.port); 0 takes a free one")
-    parser.add_argument("--workers", metavar="N", type=_count, help="web processes (server.workers)")
+    parser.add_argument(
+        "--workers", metavar="N", type=_count, help="number of web processes (server.workers)"
+    )
 
 
 def run(args: argparse.Namespace, _config: Config) -> int:

@@ -34,13 +34,13 @@ ACTIONS: dict[str, Action] = {
 _HELP = {
     "stat": "count what is kept, by origin and article, and what could be freed",
     "show": "show one picture, its versions and the articles that use it",
-    "verify": "compare everything with its digest",
-    "sweep": "hold the variants to their budget",
+    "verify": "compare all files with their digests",
+    "sweep": "shrink the variants to their budget",
     "purge": "delete on request",
-    "accept": "serve what was set aside, or an older version",
+    "accept": "serve a version that was set aside, or an older one",
     "pack": "write everything into a WARC file or a folder",
-    "unpack": "bring in WARC files or folders",
-    "backup": "bring a second store up to date, beside a running service",
+    "unpack": "unpack WARC files or folders into the store",
+    "backup": "update a second store while a service may be running",
 }
 _MOST = 1_000_000
 
@@ -103,24 +103,24 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="purge: its pictures that no other known article uses; pack: its pictures",
     )
-    wanted.add_argument("--before", metavar="DATE", help="purge: only bytes that came before that day (UTC)")
-    wanted.add_argument("--since", metavar="DATE", help="purge: only bytes that came on that day or later")
+    wanted.add_argument("--before", metavar="DATE", help="purge: only bytes fetched before that day (UTC)")
+    wanted.add_argument("--since", metavar="DATE", help="purge: only bytes fetched on that day or later")
     purging = parser.add_argument_group("purge")
     purging.add_argument("--block", action="store_true", help="refuse the pictures for good")
-    purging.add_argument("--history", action="store_true", help="older versions only; the present ones stay")
+    purging.add_argument("--history", action="store_true", help="only older versions; the current ones stay")
     purging.add_argument(
-        "--older-than", metavar="AGE", help="with --history: displaced that long ago, as 90d"
+        "--older-than", metavar="AGE", help="with --history: replaced that long ago, for instance 90d"
     )
     purging.add_argument(
         "--keep", metavar="N", type=whole_number(0, _MOST), help="with --history: the newest N of each stay"
     )
-    purging.add_argument(
-        "--orphans", action="store_true", help="bodies that no entry names, as crashes leave them"
-    )
+    purging.add_argument("--orphans", action="store_true", help="bodies that no entry names, left by crashes")
     others = parser.add_argument_group("others")
-    others.add_argument("--repair", action="store_true", help="verify: fetch again what is wrong")
     others.add_argument(
-        "--version", metavar="SHA256", help="accept: this one, not the newest that was set aside"
+        "--repair", action="store_true", help="verify: fetch damaged and missing originals again"
+    )
+    others.add_argument(
+        "--version", metavar="SHA256", help="accept: this version instead of the newest one set aside"
     )
 
 

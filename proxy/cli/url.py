@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         command.add_argument("source", metavar="SOURCE", help="the picture's address")
         command.add_argument(
-            "--exp", type=int, metavar="N", help="Unix time from which it is not answered any more"
+            "--exp", type=int, metavar="N", help="Unix time from which it is no longer answered"
         )
         if name == "build":
             command.add_argument(
@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )
     unwrap = commands.add_parser("unwrap", help="print the sources inside wrappers")
     unwrap.add_argument("urls", nargs="+", metavar="URL")
-    explain = commands.add_parser("explain", help="say what an address of ours asks for")
-    explain.add_argument("url", metavar="URL", help="an address of ours, with or without scheme and host")
+    explain = commands.add_parser("explain", help="explain one of our addresses")
+    explain.add_argument("url", metavar="URL", help="one of our addresses, with or without scheme and host")
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         # Also accepted after the action. Its absence there must not override one given before.

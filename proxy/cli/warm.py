@@ -62,23 +62,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=whole_number(1, 1024),
         default=CONCURRENCY,
-        help="pictures under way at a time",
+        help="number of pictures in progress at a time",
     )
     parser.add_argument(
         "--formats", metavar="F,F", help="only these of avif, webp and jpeg (stands for JPEG, PNG and GIF)"
     )
     add_manifest_argument(parser)
-    parser.add_argument("--via", metavar="URL", help="warm the service that runs there, by HTTP")
+    parser.add_argument("--via", metavar="URL", help="warm the running service at this address, by HTTP")
     parser.add_argument(
         "--base-url", metavar="U", help="what rewritten articles point at (server.public_url)"
     )
-    parser.add_argument("--all-images", action="store_true", help="also pictures that no wrapper carries")
+    parser.add_argument("--all-images", action="store_true", help="include pictures without a wrapper")
     parser.add_argument(
         "--recover",
         action="store_true",
-        help="look dead pictures up in the archive (fetch.wayback) near the date of their article",
+        help="search for dead pictures in the archive (fetch.wayback), near the date of their article",
     )
-    parser.add_argument("--json", action="store_true", help="a line for each kept original, once it is safe")
+    parser.add_argument(
+        "--json", action="store_true", help="print a line for each original that is durably kept"
+    )
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
@@ -243,7 +245,10 @@ class _WarmRun:
             )
 
             def finish() -> None:
-                say("imgmirror: finishing the pictures under way; once more ends at once", error=True)
+                say(
+                    "imgmirror: finishing the pictures in progress; a second signal ends the run at once",
+                    error=True,
+                )
                 warming.stop()
 
             self._signals.then(finish)
@@ -305,7 +310,7 @@ class _WarmRun:
         try:
             await engine.articles.record(articles)
         except CacheError as error:
-            say(f"imgmirror: the articles cannot be recorded: {error}", error=True)
+            say(f"imgmirror: the use of sources by articles cannot be recorded: {error}", error=True)
 
     def _path(self, options: str, source: Source) -> str:
         if options != ORIGINAL:

@@ -114,7 +114,7 @@ class SourcesConfig(Section):
     @classmethod
     def _long_enough(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(len(key) < 16 for key in value):
-            raise ValueError("a signing key has at least 16 characters")
+            raise ValueError("a signing key must have at least 16 characters")
         return value
 
 

@@ -95,7 +95,7 @@ def split_options(segment: str) -> tuple[str, str | None, int | None]:
     if not kept:
         raise InvalidTransform(f"Options are missing: write {MOUNT}{{options}}/{{source}}.")
     if len(kept) > 1 and any(item == ORIGINAL or item.startswith(VERSION_MARK) for item in kept):
-        raise InvalidTransform("original takes no other options: it is the untouched original.")
+        raise InvalidTransform("original takes no other options: it is the unchanged original.")
     require_version(kept[0])
     return ",".join(kept), taken.get("sig"), _expiry(taken.get("exp"))
 

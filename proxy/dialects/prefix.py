@@ -46,7 +46,7 @@ def serve(rest: str) -> Served:
         return Served(inside(rest))
     bare = _SERVED_HOST.match(rest)
     if bare is None:
-        raise InvalidSource("Write the address of the picture behind the slash: /cors/https://h.org/a.png")
+        raise InvalidSource("Write the address of the picture after the slash: /cors/https://h.org/a.png")
     return Served(f"{'https' if bare['port'] == ':443' else 'http'}://{rest.lstrip('/')}")
 
 

@@ -20,12 +20,12 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import AddrInfoType
+from yarl import URL
 
 from proxy.config import FetchConfig
 from proxy.errors import SourceUnreachable
 from proxy.fetch.addresses import is_address, prohibited_text
 from proxy.fetch.answers.wire import TidyingHandler
-from proxy.fetch.asking import wire_url
 from proxy.fetch.failures import network_failures
 from proxy.fetch.tls.contexts import HandshakeLooked
 from proxy.source import Source
@@ -177,3 +177,10 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),
     )
+
+
+def wire_url(hop: Source) -> URL:
+    """Return the address as aiohttp takes it, so that the request line has exactly `hop.target`."""
+    # As a path, query included: yarl drops the "?" of an empty query, and would requote the rest.
+    authority = hop.origin.partition("://")[2]
+    return URL.build(scheme=hop.scheme, authority=authority, path=hop.target, encoded=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from proxy.fetch.asking import wire_url
+from proxy.fetch.connector import wire_url
 from proxy.source import Source
 
 _CHUNK_BYTES = 64 * 1024

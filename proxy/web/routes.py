@@ -178,7 +178,9 @@ def _from_store(error: CacheError) -> MirrorError:
         case StoreUnreadable():
             return QueueFull("The store cannot be read now; try again soon.", detail=str(error))
         case NotKept():
-            return QueueFull("The disk of the store refused; not everything was done.", detail=repr(error))
+            return QueueFull(
+                "The disk of the store refused; part of the work was not done.", detail=repr(error)
+            )
         case _:
             return Internal(detail=repr(error))
 

@@ -9,7 +9,7 @@ from scripted_origin import Handler, Request, ScriptedOrigin, head
 from stub_resolver import StubResolver
 
 from proxy.errors import SourceUnreachable
-from proxy.fetch.cookies import MAX_COOKIE_BYTES, MAX_COOKIES, Cookies
+from proxy.fetch.exchange.cookies import MAX_COOKIE_BYTES, MAX_COOKIES, Cookies
 from proxy.fetch.fetcher import Fetched, Fetcher
 from proxy.source import Source
 

@@ -59,9 +59,7 @@ async def test_head_of_the_documented_size_is_read_and_one_byte_more_is_not(
     fetcher: Fetcher, origin: ScriptedOrigin, lines: int
 ) -> None:
     """However many lines share it; docs/failures.md says the limit."""
-    assert f"| {MAX_HEAD_BYTES // 1024} KiB, all lines of the head together" in PAGE.read_text(
-        encoding="utf-8"
-    )
+    assert f"| {MAX_HEAD_BYTES // 1024} KiB for the whole head |" in PAGE.read_text(encoding="utf-8")
     start, end = OK + SIZE + b"X: a\r\n" * (lines - 1) + b"X: ", b"\r\n\r\n"
     whole = MAX_HEAD_BYTES - len(start) - len(end)
     origin.script("/a", raw(start + b"a" * whole + end + DATA))

@@ -200,7 +200,7 @@ MOST_IN_A_FOLDER = 13
 LONG_FOLDERS = {
     "proxy": 25,
     "proxy/cli": 18,
-    "proxy/fetch": 17,
+    "proxy/fetch": 16,
     "proxy/images": 17,
     "proxy/rewrite": 16,
     "proxy/web": 14,

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import RequestError
-from proxy.fetch.asking import Asking, Validators, wire_url
+from proxy.fetch.connector import wire_url
+from proxy.fetch.exchange.asking import Asking, Validators
 from proxy.fetch.profiles import shipped
 from proxy.source import Source
 

@@ -17,6 +17,8 @@ INSTALLED = {"node_modules", "__pycache__"}
 PAGE = re.compile(r"\bdocs/(?:[a-z0-9-]+/)*[a-z0-9-]+\.(?:md|toml|png)\b")
 HEADING = re.compile(r'\b(docs/[a-z0-9/-]+\.md), "([^"]+)"')
 DECISION = re.compile(r"\b[Dd]ecisions? (\d+)\b")
+MODULE = re.compile(r"`((?:[\w-]+/)+[\w-]+\.py)`")
+"""A module as pages name it: its path, or the last parts of it."""
 ELSEWHERE = re.compile(r"product\.md|\bof section \d[\d.]*")
 """Names of a contract that this repository does not hold."""
 
@@ -74,6 +76,18 @@ def test_decision_that_is_named_exists() -> None:
         if number.zfill(4) not in numbers
     }
     assert not lost
+
+
+def test_module_that_a_page_names_exists() -> None:
+    """`svg/css.py` is the end of a path of this repository, as whole paths are."""
+    paths = [f"/{path}" for path in (*TEXTS, Path(__file__).relative_to(ROOT))]
+    named = {
+        (name, path) for path, text in TEXTS.items() if path.suffix == ".md" for name in MODULE.findall(text)
+    }
+    assert len(named) > 50
+    assert not {
+        (name, str(path)) for name, path in named if not any(found.endswith(f"/{name}") for found in paths)
+    }
 
 
 def elsewhere(text: str) -> list[str]:

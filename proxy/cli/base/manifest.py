@@ -37,7 +37,7 @@ def manifest_written(args: argparse.Namespace, urls: Iterable[str], *, complete:
         return True
     name = safe(str(args.manifest))
     if not complete:
-        say(f"imgmirror: {name} was not written: not everything could be read", error=True)
+        say(f"imgmirror: {name} was not written, because not everything could be read", error=True)
         return False
     try:
         count = write_manifest(args.manifest, urls)

@@ -35,7 +35,7 @@ def store_findings(config: Config) -> Iterator[DoctorFinding]:
     if (folder / MARKER).is_file():
         yield from _existing(config, folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        advice = "name another store.dir: this one holds other files and is refused"
+        advice = "name another store.dir: this folder contains other files and cannot be used"
         yield DoctorFinding("care", "store", f"{folder} is not a store", advice)
     else:
         yield _creatable("store", folder)
@@ -64,11 +64,11 @@ def disk_findings(config: Config) -> Iterator[DoctorFinding]:
     free = shutil.disk_usage(_nearest(store.dir)).free
     shown = f"{readable(free)} free, store.min_free is {readable(store.min_free)}"
     if free < store.min_free:
-        advice = "make room: below store.min_free new pictures are served but not kept"
+        advice = "free some space: below store.min_free new pictures are served but not kept"
         yield DoctorFinding("care", "disk", shown, advice)
     elif free < 2 * store.min_free:
         yield DoctorFinding(
-            "note", "disk", shown, "plan for more room; nothing kept is ever deleted to make some"
+            "note", "disk", shown, "plan for more space; kept originals are never deleted to free some"
         )
     else:
         yield DoctorFinding("ok", "disk", shown)
@@ -78,16 +78,14 @@ def disk_findings(config: Config) -> Iterator[DoctorFinding]:
         yield DoctorFinding("care", "disk", f"out of inodes: the disk takes {files} more files", advice)
     free = shutil.disk_usage(_nearest(store.variants_path)).free
     if free < store.variants_max_bytes // 10:
-        advice = (
-            "make room or lower store.variants_max_bytes: variants are rendered again and again otherwise"
-        )
+        advice = "free some space or lower store.variants_max_bytes; otherwise variants are rendered again and again"
         yield DoctorFinding("note", "disk", f"{readable(free)} free for variants", advice)
 
 
 def _existing(config: Config, folder: Path) -> Iterator[DoctorFinding]:
     owner = folder.stat().st_uid
     if owner != os.geteuid():
-        advice = "run doctor as the service's user; whether that one can write, nobody else can tell"
+        advice = "run doctor as the service's user, to check whether that user can write"
         yield DoctorFinding("note", "store", f"{folder} belongs to user {owner}", advice)
         return
     try:
@@ -130,8 +128,8 @@ async def _opened(config: Config, folder: Path) -> list[DoctorFinding]:
 def _creatable(subject: str, folder: Path) -> DoctorFinding:
     existing = _nearest(folder)
     if os.access(existing, os.W_OK | os.X_OK):
-        return DoctorFinding("ok", subject, f"{folder} will be made at the first start")
-    advice = f"make it for the service's user, or give that user the right to write {existing}"
+        return DoctorFinding("ok", subject, f"{folder} will be created at the first start")
+    advice = f"create it for the service's user, or give that user the right to write {existing}"
     return DoctorFinding("care", subject, f"{folder} cannot be made: {existing} cannot be written", advice)
 
 

@@ -16,7 +16,7 @@ async def dns_findings(name: str) -> list[DoctorFinding]:
     try:
         found = await _address(name)
     except (OSError, ValueError) as error:
-        advice = "look at /etc/resolv.conf and the firewall; --host asks for another name, --offline leaves this out"
+        advice = "check /etc/resolv.conf and the firewall; --host asks for another name, --offline skips this check"
         return [
             DoctorFinding(
                 "care", "DNS", f"{name} has no address: {str(error) or type(error).__name__}", advice
@@ -33,7 +33,7 @@ async def public_name_findings(config: Config) -> list[DoctorFinding]:
     try:
         found = await _address(base.host)
     except (OSError, ValueError) as error:
-        advice = "make a DNS record for it before articles point at it; --offline leaves this out"
+        advice = "create a DNS record for it before articles point at it; --offline skips this check"
         problem = f"{base.host} has no address: {str(error) or type(error).__name__}"
         return [DoctorFinding("note", "public address", problem, advice)]
     return [DoctorFinding("ok", "public address", f"{base.host} has the address {found or base.host}")]

@@ -16,7 +16,7 @@ from proxy.images.samples import small_picture
 from proxy.images.transforms.resolved import Resolved
 
 _REINSTALL = (
-    "install Pillow from its binary wheel again (pip install --force-reinstall --only-binary :all: pillow)"
+    "reinstall Pillow from its binary wheel (pip install --force-reinstall --only-binary :all: pillow)"
 )
 
 
@@ -26,7 +26,9 @@ async def render_findings(config: Config) -> list[DoctorFinding]:
     try:
         await pool.start()
     except (MirrorError, OSError) as error:
-        advice = "look at memory, ulimit -v and render.memory_max_bytes: a process has to start within them"
+        advice = (
+            "check memory, ulimit -v and render.memory_max_bytes: a process must be able to start within them"
+        )
         detail = error.detail if isinstance(error, MirrorError) else str(error)
         return [DoctorFinding("care", "render process", f"does not start: {detail}", advice)]
     try:
@@ -43,7 +45,7 @@ def _cage(walls: tuple[str, ...]) -> DoctorFinding:
     if len(walls) == len(WALLS):
         return DoctorFinding("ok", "cage", f"on: {' and '.join(walls)}")
     missing = " and ".join(wall for wall in WALLS if wall not in walls)
-    advice = "it works without; a kernel of 5.13 or newer has both, and a container may forbid them"
+    advice = "they are optional; kernels from 5.13 on have both, but a container may forbid them"
     return DoctorFinding("note", "cage", f"render processes run without {missing}", advice)
 
 

@@ -33,7 +33,7 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Doctor
     problem = listen_problem(config)
     if problem:
         yield DoctorFinding(
-            "care", "configuration", problem, "`imgmirror serve` refuses to start until this is settled"
+            "care", "configuration", problem, "`imgmirror serve` refuses to start until this is fixed"
         )
     yield from _decoder(config)
     yield from _manifest(config)
@@ -43,13 +43,15 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Doctor
     yield from _accel(config)
     yield from _public_address(config.server.public_url)
     if SHIPPED_CONTACT in config.fetch.user_agent:
-        advice = "name your own contact in fetch.user_agent, so that origins write before they block"
-        yield DoctorFinding("note", "configuration", "fetch.user_agent is the shipped one", advice)
+        advice = (
+            "name your own contact in fetch.user_agent, so that origins can write to you before they block"
+        )
+        yield DoctorFinding("note", "configuration", "fetch.user_agent has its default value", advice)
     if config.fetch.allow_networks and not config.on_loopback:
         networks = ", ".join(map(str, config.fetch.allow_networks))
-        advice = "whoever the service serves can read what lies there; empty fetch.allow_networks unless you mean it"
+        advice = "every client can read pictures there; empty fetch.allow_networks unless this is intended"
         yield DoctorFinding(
-            "care", "configuration", f"private networks may be fetched from: {networks}", advice
+            "care", "configuration", f"fetching from private networks is allowed: {networks}", advice
         )
 
 
@@ -62,10 +64,10 @@ def _accel(config: Config) -> Iterator[DoctorFinding]:
     shut = [folder for above in folders for folder in above.absolute().parents if not _lets_pass(folder)]
     if shut:
         yield DoctorFinding(
-            "care", "accel", f"{found}; {shut[0]} lets only its owner pass", f"chmod g+x {shut[0]}"
+            "care", "accel", f"{found}; {shut[0]} can be entered only by its owner", f"chmod g+x {shut[0]}"
         )
     else:
-        yield DoctorFinding("ok", "accel", f"{found}; it has to be set up as docs/operations.md says")
+        yield DoctorFinding("ok", "accel", f"{found}; set it up as described in docs/operations.md")
 
 
 def _lets_pass(folder: Path) -> bool:
@@ -92,7 +94,7 @@ def _dialects(config: Config) -> Iterator[DoctorFinding]:
     keyed = {name: len(keys) for name, keys in config.dialects.keys_by_name() if keys}
     if keyed:
         counts = ", ".join(f"{name} ({count})" for name, count in keyed.items())
-        yield DoctorFinding("ok", "dialect keys", f"unsigned addresses are refused of {counts}")
+        yield DoctorFinding("ok", "dialect keys", f"unsigned addresses are refused for {counts}")
         if not config.sources.keys and not config.on_loopback:
             found = (
                 "dialects.*.keys close these dialects only; every other address is as open as without them"
@@ -152,7 +154,7 @@ def _decoder(config: Config) -> Iterator[DoctorFinding]:
     wanted = config.render.decoder
     if problem := decoder_problem(wanted):
         yield DoctorFinding(
-            "care", "decoder", problem, "`imgmirror serve` refuses to start until this is settled"
+            "care", "decoder", problem, "`imgmirror serve` refuses to start until this is fixed"
         )
         return
     found = find_libvips()

@@ -18,7 +18,7 @@ def show_report(report: ExportReport, *, as_json: bool) -> None:
         return
     _lines([_dead(one) for one in report.dead], "dead")
     _lines(
-        [f"earlier export: {url}: cannot be had any more; its files stay" for url in report.earlier],
+        [f"earlier export: {url}: is no longer available; its files stay" for url in report.earlier],
         "earlier",
     )
     _lines(

@@ -43,7 +43,7 @@ def base64url_decode(text: str) -> str:
     """
     bare = text.rstrip("=")
     if not _BASE64URL.fullmatch(bare):
-        raise InvalidSource("The base64url address of the picture holds other characters.")
+        raise InvalidSource("The base64url address of the picture contains invalid characters.")
     try:
         return as_text(base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4)))
     except binascii.Error as error:

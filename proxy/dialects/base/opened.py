@@ -68,6 +68,6 @@ def open_query(query: str, name: str, *, keys: Mapping[str, OptionKey]) -> Opene
         if strange or len(values) > 1:
             names = ", ".join(sorted(strange)) or name
             raise AmbiguousWrapper(
-                f"cannot tell whose these query keys are: {names}; encode the inner address"
+                f"it is not clear to which address these query keys belong: {names}; encode the inner address"
             )
     return OpenedWrapper.of(percent_decode(values[0]), asked(others, keys))

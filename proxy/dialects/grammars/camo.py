@@ -48,7 +48,7 @@ def serve(rest: str) -> Served:
     match = _PATH.fullmatch(path)
     source = _source(match, query) if match else ""
     if match is None or not ABSOLUTE.match(source):
-        raise InvalidSource("No address of a picture can be read from this address of camo.")
+        raise InvalidSource("This camo address contains no address of a picture.")
     message = Message(as_bytes(source), with_options=False)
     return Served(source, proof=Proof(match["digest"], (message,)))
 

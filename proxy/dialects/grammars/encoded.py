@@ -77,7 +77,7 @@ def serve_miniflux(rest: str) -> Served:
     digest, _, text = path.replace("%3D", "=").rpartition("/")
     source = _decoded(text)
     if not source or "/" in digest:
-        raise InvalidSource("No address of a picture can be read from this address of Miniflux.")
+        raise InvalidSource("This Miniflux address contains no address of a picture.")
     return Served(source, proof=Proof(digest.rstrip("="), (Message(as_bytes(source), with_options=False),)))
 
 

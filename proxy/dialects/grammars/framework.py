@@ -142,7 +142,7 @@ def serve_next(rest: str) -> Served:
     for name in ("url", "w", "q"):
         count = sum(1 for other, _ in items if other == name)
         if count > 1 or (count == 0 and name != "q"):
-            raise InvalidTransform(f"next's option {name} stands once in an address.")
+            raise InvalidTransform(f"next's option {name} must appear once in an address.")
     opened = open_query(query, "url", keys=by_name(NEXT_KEYS))
     if opened is None or not ABSOLUTE.match(opened.target):
         raise relative("Next.js")

@@ -144,7 +144,7 @@ def serve(rest: str) -> Served:
     pairs = list(_pairs(items))
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise InvalidTransform("imageproxy's options stand once each in an address.")
+        raise InvalidTransform("imageproxy's options must each appear only once in an address.")
     options, ignored = strictly("imageproxy", pairs, _BY_NAME)
     expires = options.pop(_EXPIRES, "")
     signature = dict(pairs).get("s", "")

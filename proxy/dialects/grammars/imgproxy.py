@@ -327,7 +327,7 @@ def _repaired(path: str) -> str:
 
 def _strict_source(path: str) -> tuple[str, str]:
     if path.startswith("enc/"):
-        raise InvalidSource("The address of the picture is encrypted; that is not served here.")
+        raise InvalidSource("Encrypted addresses of pictures are not served here.")
     is_plain = path.startswith("plain/")
     text, mark, extension = path.removeprefix("plain/").partition("@" if is_plain else ".")
     if (mark and extension and not _EXTENSION.fullmatch(extension)) or not text:

@@ -220,7 +220,7 @@ def _served_source(image: str, scheme: str) -> tuple[str, str]:
         return inside(image), path if looks_encoded(image) else image.partition("#")[0]
     source = with_default_scheme(image, scheme) if "/" in path else with_default_scheme(path, scheme)
     if source is None:
-        raise InvalidSource("Write the address of the picture behind the options: …/300x200/h.org/a.png")
+        raise InvalidSource("Write the address of the picture after the options: …/300x200/h.org/a.png")
     return source, image.partition("#")[0] if "/" in path else path
 
 

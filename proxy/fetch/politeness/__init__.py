@@ -1,1 +1,1 @@
-"""What belongs to one origin: its circuit breaker, its pace, its slots, its robots.txt."""
+"""Politeness to each origin: circuit breaker, pace, slots, robots.txt."""

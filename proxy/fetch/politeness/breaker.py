@@ -1,12 +1,12 @@
-"""Circuit breakers: an origin that does not answer is left alone for a while, then tried by one request. Event loop.
+"""Circuit breakers: after failures, an origin is not asked for a while, then probed by one request. Event loop.
 
-Counts only what speaks of the origin as a whole. A picture that is absent, cut, endless or no picture says
-nothing about its neighbours: an origin that answered anything else is well. Knows origins as text and errors of
-the contract; refuses to know sources (`proxy.services.troubles.negatives` remembers those) and who waits.
+Only failures of the origin as a whole count. A picture that is missing, truncated, endless or not a picture says
+nothing about other pictures, so an origin that gave any other answer is healthy. Knows origins as text and errors of
+the contract. Does not know sources (`proxy.services.troubles.negatives` remembers their failures) or who waits.
 
-Why not a library: purgatory, pybreaker, aiobreaker and circuitbreaker count against one threshold, take the time
-from the system, pause for a fixed time and bound no number of circuits; an origin here is text that a client may
-make up (docs/decisions/0011-manners.md).
+We use no library: purgatory, pybreaker, aiobreaker and circuitbreaker count against a single threshold, read the system
+clock, pause for a fixed time and do not bound the number of circuits. Here, an origin is text that a client may make up
+(docs/decisions/0011-manners.md).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from proxy.errors import SourceError
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 15.0
-"""The first pause; each probe that fails doubles it."""
+"""The first pause. Each failed probe doubles it."""
 MAX_PAUSE_SECONDS = 600.0
 MAX_ASKED_SECONDS = 3600.0
-"""The longest `Retry-After` that is believed."""
+"""Upper bound on `Retry-After`."""
 JITTER = 0.2
-"""Pauses differ by up to this share, so that many workers do not come back at the same moment."""
+"""Pauses vary by up to this share, so that many workers do not return at the same moment."""
 MAX_ORIGINS = 4096
-"""Ailing origins remembered; the ones that have not been asked for longest go first."""
+"""How many failing origins are remembered. The least recently asked ones are forgotten first."""
 
 TRIPS_AFTER = {"dns": 5, "connect": 5, "tls": 5, "timeout": 5, "busy": 3, "failed": 10}
-"""How many failures in a row, by `SourceError.failure`, open the circuit. Others do not count."""
+"""How many failures in a row open the circuit, by `SourceError.failure`. Other failures do not count."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class _Origin:
 
 
 class Breaker:
-    """The circuits of all origins of this process. `clock` gives unix seconds."""
+    """The circuits of all origins of this process. `clock` returns Unix seconds."""
 
     def __init__(
         self, *, clock: Callable[[], float], chance: Callable[[float, float], float] = random.uniform
@@ -61,14 +61,14 @@ class Breaker:
 
     @property
     def open_count(self) -> int:
-        """How many circuits are open: their origins did not answer and have not answered since."""
+        """The number of open circuits, whose origins failed and have not answered since."""
         return sum(place.strain >= 1 for place in self._origins.values())
 
     def require(self, origin: str) -> None:
-        """Let a request to `origin` be prepared, or raise what its last request failed with.
+        """Let a request to `origin` be prepared, or raise the error of its last request.
 
         Raises:
-            SourceError: the circuit is open, or somebody else is trying.
+            SourceError: the circuit is open, or another request is probing the origin.
         """
         place = self._origins.get(origin)
         if place is None or place.error is None or place.strain < 1:
@@ -77,10 +77,10 @@ class Breaker:
             raise _again(place.error, seconds=self._remaining(place))
 
     def begin(self, origin: str) -> None:
-        """Note that a request to `origin` begins; the first one after a pause is the probe.
+        """Note that a request to `origin` begins. The first one after a pause is the probe.
 
         Raises:
-            SourceError: as `require`.
+            SourceError: as for `require`.
         """
         self.require(origin)
         place = self._origins.get(origin)
@@ -88,7 +88,7 @@ class Breaker:
             place.probing = True
 
     def answered(self, origin: str) -> None:
-        """Note that `origin` lives."""
+        """Note that `origin` has answered."""
         if self._origins.pop(origin, None) is not None:
             log.info("%s answers again", origin)
 
@@ -99,7 +99,7 @@ class Breaker:
             place.probing = False
 
     def failed(self, origin: str, error: SourceError) -> None:
-        """Note that a request to `origin` failed; what does not speak of the origin is as `left`."""
+        """Note that a request to `origin` failed. A failure that says nothing about the origin counts as `left`."""
         threshold = TRIPS_AFTER.get(error.failure)
         if threshold is None:
             self.left(origin)
@@ -126,7 +126,7 @@ class Breaker:
 
     def _remaining(self, place: _Origin) -> float:
         remaining = place.open_until - self._clock()
-        # A clock that was put back must not close an origin for years.
+        # After the clock was put back, a circuit must not stay open for years.
         return remaining if remaining <= MAX_ASKED_SECONDS + MAX_PAUSE_SECONDS else 0.0
 
 

@@ -1,6 +1,6 @@
-"""Pace: the time between one request to an origin and the next, whatever their number at once. Event loop.
+"""Pace: keeps an interval between the beginnings of requests to an origin, even of concurrent ones. Event loop.
 
-Knows origins as text. Old ones are forgotten, so what is idle leaves nothing behind.
+Knows origins as text. Idle origins are forgotten.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MEMORY_SECONDS = 3600.0
 
 
 class Pace:
-    """When the last request to each origin began, or will. `clock` gives seconds that never go back."""
+    """The times at which the last request to each origin began or will begin. `clock` is monotonic, in seconds."""
 
     def __init__(
         self,
@@ -30,12 +30,12 @@ class Pace:
         return len(self._last)
 
     def seconds_until(self, origin: str, interval_seconds: float) -> float:
-        """Return how long a request to `origin` that comes now would wait."""
+        """Return how many seconds a new request to `origin` would wait."""
         last = self._last.get(origin)
         return 0.0 if last is None else max(last + interval_seconds - self._now(), 0.0)
 
     async def keep(self, origin: str, interval_seconds: float) -> None:
-        """Take the next moment at `origin`, `interval_seconds` after the one before it, and wait for it."""
+        """Reserve the next moment for `origin`, `interval_seconds` after the previous one, and wait for it."""
         now = self._now()
         moment = now + self.seconds_until(origin, interval_seconds)
         self._last[origin] = moment

@@ -1,8 +1,8 @@
-"""robots.txt of origins: how long a crawler is asked to wait between two requests (Crawl-delay). Event loop.
+"""Reads robots.txt of origins: how long a crawler should wait between two requests (Crawl-delay). Event loop.
 
-Only the delay is taken from it: what is warmed was named by the operator's own articles, and is not crawled for.
-Asked once a day, before the second request to an origin: a single picture needs no delay. Whatever goes wrong
-means no delay (RFC 9309 §2.3.1 forbids crawling then; the pictures would fail by themselves).
+Only the delay is used, because warming does not crawl: the operator's own articles name the pictures. The file is
+fetched once a day, before the second request to an origin, because a single picture needs no delay. Any failure means
+no delay. (RFC 9309 §2.3.1 forbids crawling after some failures; then the pictures fail too.)
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from protego import Protego
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 512 * 1024
-"""RFC 9309 §2.5: at least 500 KiB are read; the rest is not."""
+"""RFC 9309 §2.5: at least 500 KiB must be read. We ignore the rest."""
 MEMORY_SECONDS = 86_400.0
 """RFC 9309 §2.4."""
 MAX_DELAY_SECONDS = 60.0
-"""A longer delay counts as this one: at an hour each, nobody's pictures would ever be saved."""
+"""Upper bound on the delay. With an hour between pictures, an article would never be complete."""
 MAX_ORIGINS = 4096
 
 _PRODUCT = re.compile(r"[A-Za-z_-]+")
 
 Read = Callable[[str], Awaitable[bytes]]
-"""Returns the robots.txt of an origin, cut at `MAX_BYTES`; empty when it cannot be had."""
+"""Returns the robots.txt of an origin, cut at `MAX_BYTES`; empty when it is not available."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class _Known:
 
 
 class Robots:
-    """The delays of origins. `read` fetches; `clock` gives seconds that never go back."""
+    """The delays of origins. `read` fetches a file; `clock` is monotonic, in seconds."""
 
     def __init__(self, read: Read, *, clock: Callable[[], float] | None = None) -> None:
         self._read = read
@@ -48,7 +48,7 @@ class Robots:
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     async def delay(self, origin: str, *, user_agent: str) -> float:
-        """Return the seconds that `origin` asks for between two requests of `user_agent`."""
+        """Return how many seconds `origin` wants between two requests of `user_agent`."""
         now = self._clock() if self._clock else asyncio.get_running_loop().time()
         known = self._known.get(origin)
         if known is None or known.until <= now:
@@ -64,7 +64,7 @@ class Robots:
         return await asyncio.shield(known.asked)
 
     def known_delay(self, origin: str) -> float:
-        """Return the delay of an origin whose robots.txt was read already, else 0."""
+        """Return the delay of an origin if its robots.txt was already read, else 0."""
         known = self._known.get(origin)
         task = known.asked if known else None
         return (
@@ -72,7 +72,7 @@ class Robots:
         )
 
     async def close(self) -> None:
-        """End what is being asked."""
+        """Cancel running fetches."""
         tasks = [known.asked for known in self._known.values() if known.asked is not None]
         for task in tasks:
             task.cancel()
@@ -87,7 +87,7 @@ class Robots:
 
 
 def delay_in(text: bytes, user_agent: str) -> float:
-    """Return the seconds between two requests that a robots.txt asks `user_agent` for, 60 at most.
+    """Return the seconds between two requests of `user_agent` that a robots.txt asks for, at most 60.
 
     `Crawl-delay` counts, else `Request-rate`; both are older than RFC 9309 and not part of it.
     """
@@ -100,7 +100,7 @@ def delay_in(text: bytes, user_agent: str) -> float:
     except Exception as error:  # noqa: BLE001 - a stranger's text through a stranger's parser
         log.info("a robots.txt cannot be read: %r", error)
         return 0.0
-    # Written so that "nan" is no delay.
+    # The comparison is written so that "nan" means no delay.
     return min(float(delay), MAX_DELAY_SECONDS) if delay and delay > 0 else 0.0
 
 

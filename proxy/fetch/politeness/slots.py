@@ -1,6 +1,6 @@
-"""Politeness: how many requests one origin gets from this process at the same time. Event loop.
+"""Slots: limits how many requests this process sends to one origin at the same time. Event loop.
 
-Knows origins as text only. What is idle is forgotten, so a thousand origins leave nothing behind.
+Knows origins as text. Idle origins are forgotten.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from proxy.errors import QueueFull
 
 MAX_WAITING = 256
-"""Fetches that may wait for one origin. An origin that stalls must not gather visitors without end."""
+"""How many fetches may wait for one origin, so that a stalled origin does not collect visitors without limit."""
 
 MAX_QUEUE = 1024
-"""Fetches that may wait in all, unless the configuration says otherwise."""
+"""How many fetches may wait in total, unless the configuration says otherwise."""
 
 
 @dataclass(slots=True)
@@ -26,13 +26,13 @@ class _Slots:
 
 
 class OriginTurns:
-    """Turns at origins, first come, first served; at most `limit` at once for each."""
+    """Turns at origins in the order of arrival, at most `limit` at once for each origin."""
 
     def __init__(self, limit: int, *, queue: int = MAX_QUEUE) -> None:
         self.limit = limit
-        """May be changed; holds for origins that are idle now."""
+        """The limit for each origin. A change applies to origins that are idle."""
         self.queue = queue
-        """How many may wait or be under way in all; may be changed."""
+        """How many fetches may wait or run in total. May be changed."""
         self._slots: dict[str, _Slots] = {}
         self._users = 0
 
@@ -41,7 +41,7 @@ class OriginTurns:
         """Wait for a turn at `origin` and hold it for the block.
 
         Raises:
-            QueueFull: `MAX_WAITING` wait there already, or `queue` in all, and this one is not `patient`.
+            QueueFull: `MAX_WAITING` fetches already wait there, or `queue` in total, and this one is not `patient`.
         """
         if not patient and self._users >= self.queue:
             raise QueueFull

@@ -1,1 +1,1 @@
-"""TLS of origins: what is accepted, and chains that lack a certificate."""
+"""TLS with origins: accepted versions and suites, and incomplete certificate chains."""

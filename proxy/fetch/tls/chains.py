@@ -1,8 +1,8 @@
-"""Certificate chains that origins send without their intermediates: found, proven, remembered. Event loop.
+"""Completes certificate chains that origins send without their intermediates. Event loop.
 
-Browsers show the pictures of such origins: a certificate names an address of its issuer's certificate. A certificate
-from there is never trusted by itself. OpenSSL verifies the whole chain, up to an authority of the system, in a new
-handshake (docs/decisions/0020-incomplete-chains.md). Refuses to know HTTP, connections and policy: `Means` has them.
+Browsers show the pictures of such origins, because a certificate names an address of its issuer's certificate. A
+certificate from there is never trusted by itself. OpenSSL verifies the whole chain, up to an authority of the system,
+in a new handshake (docs/decisions/0020-incomplete-chains.md). HTTP, connections and policy are left to `Means`.
 """
 
 from __future__ import annotations
@@ -22,29 +22,28 @@ from proxy.fetch.tls.contexts import LookingObject, know_intermediates, look_unv
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024
-"""The limit of one answer. A certificate has about two thousand bytes; PKCS#7 holds several."""
+"""Longest answer that is read. A certificate has about two thousand bytes; PKCS#7 may contain several."""
 MAX_INTERMEDIATES = 3
 MAX_ASKED = 3
-"""Addresses asked to complete one chain, however many its certificates name."""
+"""How many addresses are asked to complete one chain, even if its certificates name more."""
 MEMORY_SECONDS = 86_400.0
 MAX_ADDRESSES = 256
 MAX_CONTEXTS = 16
-"""Each holds the authorities of the system, 0.8 MiB. Most origins share a few intermediates."""
+"""How many contexts are kept. Each holds the authorities of the system, 0.8 MiB. Most origins share intermediates."""
 MAX_ORIGINS = 4096
 
 Chain = tuple[bytes, ...]
-"""Intermediates in DER, from the issuer of an origin's certificate upwards."""
+"""Intermediates in DER, beginning with the issuer of the origin's certificate."""
 
 _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """How an origin and the addresses in its certificates are asked. Both raise `MirrorError`.
+    """Functions that ask an origin and the addresses in its certificates. Both raise `MirrorError`.
 
     look: shakes hands with the origin under a context that sends nothing; returns the certificate in DER.
-    read: returns what lies at an address, at most `MAX_BYTES`.
-    timeout_seconds: for all of it.
+    read: returns the content of an address, at most `MAX_BYTES`. timeout_seconds: the limit on the whole search.
     """
 
     look: Callable[[ssl.SSLContext], Awaitable[bytes]]
@@ -80,7 +79,7 @@ class Chains:
         self._reading: _Shared[bytes] = _Shared()
 
     def context_for(self, origin: str) -> ssl.SSLContext | None:
-        """Return the context for an origin whose chain was completed; None for all others."""
+        """Return the context for an origin whose chain was completed; None for all other origins."""
         until, chain = self._origins.get(origin, (0.0, ()))
         context = self._contexts.get(chain) if until > self._now() else None
         if context is None:
@@ -102,7 +101,7 @@ class Chains:
             return None
 
     async def close(self) -> None:
-        """End the searches under way: their callers get None."""
+        """End the running searches. Their callers get None."""
         await self._completing.close()
         await self._reading.close()
 
@@ -135,10 +134,10 @@ class Chains:
         raise SourceUnreachable(detail=f"more than {MAX_INTERMEDIATES} intermediates are missing")
 
     async def _prove(self, chain: Chain, means: Means) -> bool:
-        """Tell whether the origin is verified with `chain`; False when it goes on above that.
+        """Return whether `chain` suffices to verify the origin; False when an issuer above it is still missing.
 
-        Only proven chains are kept: nobody can crowd them out with certificates that lead nowhere. A chain that was
-        proven for one origin is used for every other one below the same intermediate, without a second proof.
+        Only proven chains are kept, so useless certificates cannot displace them. A chain that was proven for one
+        origin is used for every other origin below the same intermediate, without a second proof.
         """
         context = await self._made(lambda: know_intermediates(self._make_context(), chain))
         usual = context.sslobject_class
@@ -151,7 +150,7 @@ class Chains:
             raise
         context.sslobject_class = usual
         if not await asyncio.to_thread(_issuer, verified, chain[0]):
-            # The origin may send another certificate now, with a complete chain. That would prove nothing.
+            # The origin may now send another certificate with a complete chain, which would prove nothing about ours.
             raise SourceUnreachable(detail="the origin shows one certificate, then another")
         _put(self._contexts, chain, context, most=MAX_CONTEXTS)
         return True
@@ -173,7 +172,7 @@ class Chains:
         return None
 
     def _remember(self, asked: dict[str, bytes | None]) -> None:
-        # Not before the proof: an answer over http may be forged, and would do harm for a day.
+        # Remember it only after the proof: an answer over http may be forged, and would do harm for a day.
         for address, found in asked.items():
             if found is not None:
                 _put(self._known, address, (self._now() + MEMORY_SECONDS, found), most=MAX_ADDRESSES)
@@ -193,7 +192,7 @@ class Chains:
 
 
 class _Shared(Generic[_Value]):
-    """Work done once for concurrent callers; it goes on when they are cancelled, until `close`."""
+    """Does work once for concurrent callers. The work continues when they are cancelled, until `close`."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[_Value | None]] = {}
@@ -201,12 +200,12 @@ class _Shared(Generic[_Value]):
     async def outcome(
         self, key: str, work: Callable[[], Coroutine[Any, Any, _Value | None]]
     ) -> _Value | None:
-        """Return what `work` returns, which raises nothing; None when it was ended."""
+        """Return the result of `work`, which must not raise; None when it was ended."""
         task = self._tasks.get(key)
         if task is None:
             task = self._tasks[key] = asyncio.create_task(work())
             task.add_done_callback(lambda _: self._tasks.pop(key, None))
-        # Waiting for a task, unlike awaiting it, passes no cancellation on, in either direction.
+        # Unlike `await`, `asyncio.wait` passes no cancellation on, in either direction.
         await asyncio.wait({task})
         return None if task.cancelled() else task.result()
 

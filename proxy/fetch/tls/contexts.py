@@ -1,7 +1,7 @@
-"""What we accept of an origin's TLS: 1.2 or newer, certificates always verified, older suites last. Pure.
+"""Sets up TLS with origins: 1.2 or newer, certificates always verified, older suites last. Pure.
 
-Old sites speak TLS 1.2 with RSA key exchange or SHA-1 in the MAC only. Browsers and curl connect to them, and their
-pictures are the ones that go. Nothing of this concerns connections to us.
+Some old sites support only TLS 1.2 with RSA key exchange or SHA-1 in the MAC. Browsers and curl connect to them, and
+their pictures are the most likely to disappear. Connections of clients to us are not affected.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable
 _MODERN = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 _OLDER = "ECDHE+AES:DHE+AES:RSA+AESGCM:RSA+AES:ECDHE+CAMELLIA:DHE+CAMELLIA:RSA+CAMELLIA"
 _NEVER = "!aNULL:!eNULL:!EXPORT:!LOW:!RC4:!3DES:!DES:!MD5:!PSK:!SRP:!aDSS:!AESCCM"
-# Level 1 takes the 1024 bits that old servers use for DHE; level 2, of some distributions, ends the connection.
-# Neither takes a certificate that is signed with SHA-1 or MD5.
+# Level 1 accepts the 1024 bits that old servers use for DHE; level 2, the default of some distributions, refuses them.
+# Neither accepts a certificate that is signed with SHA-1 or MD5.
 _SUITES = f"{_MODERN}:{_OLDER}:{_NEVER}:@SECLEVEL=1"
 
 
@@ -29,8 +29,8 @@ class HandshakeLooked(ssl.SSLError):
 class LookingObject(ssl.SSLObject):
     """A connection that ends with its handshake, so that nothing can be sent over it.
 
-    Set it as `sslobject_class` of a context. After a handshake that failed, `ssl` does not give the certificate; so a
-    second one is needed, which verifies nothing.
+    Set it as `sslobject_class` of a context. After a failed handshake, `ssl` does not provide the certificate. So we
+    need a second handshake, which verifies nothing.
     """
 
     def do_handshake(self) -> None:
@@ -56,7 +56,7 @@ def origin_context() -> ssl.SSLContext:
 
 
 def look_unverified(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Let `context` show the certificate of an origin, whatever it is, and do nothing else; return it."""
+    """Set up `context` to read the certificate of an origin without verifying it, and nothing else; return it."""
     context.sslobject_class = LookingObject
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -64,11 +64,11 @@ def look_unverified(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 def know_intermediates(context: ssl.SSLContext, certificates: Iterable[bytes]) -> ssl.SSLContext:
-    """Let `context` use these DER certificates where an origin does not send them; return it.
+    """Add DER certificates to `context` for origins that do not send them; return it.
 
-    None of them may look self-signed to OpenSSL: it would be trusted.
+    None of them may look self-signed to OpenSSL, because it would then be trusted.
     """
     context.load_verify_locations(cadata=b"".join(certificates))
-    # With this flag, each of them would be an anchor of trust.
+    # With this flag, each of them would be a trust anchor.
     context.verify_flags &= ~ssl.VERIFY_X509_PARTIAL_CHAIN
     return context

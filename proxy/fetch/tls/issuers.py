@@ -1,10 +1,9 @@
-"""The issuer of a certificate: the addresses of its certificate, and finding it in what they answer. Pure.
+"""Finds the certificate of an issuer: the addresses that name it, and the certificate in their answers. Pure.
 
-Refuses to know whom to trust: OpenSSL verifies the chain (`proxy.fetch.tls.chains`). A certificate returned here
-does not become an anchor of trust when it is loaded into a store. All input comes from strangers; input that cannot
-be read counts as absent.
+Does not decide whom to trust: OpenSSL verifies the chain (`proxy.fetch.tls.chains`). A certificate returned here does
+not become a trust anchor when it is loaded into a store. All input is untrusted; unreadable input counts as absent.
 
-Importing this module imports `cryptography`, which takes time and 8 MiB: import it where it is needed, in a thread.
+Importing this module imports `cryptography`, which takes time and 8 MiB, so import it where it is needed, in a thread.
 """
 
 from __future__ import annotations
@@ -19,13 +18,14 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 log = logging.getLogger(__name__)
 
 _MAX_CANDIDATES = 8
-"""Certificates of one answer that are tried as the issuer: each may cost the check of a signature."""
+"""How many certificates of one answer are tried as the issuer. Each may cost a signature check."""
 
 
 def issuer_addresses(certificate: bytes) -> list[str]:
-    """Return the `http` addresses at which the DER `certificate` says that its issuer's lies (RFC 5280 §4.2.2.1).
+    """Return the `http` addresses of the issuer's certificate that the DER `certificate` names (RFC 5280 §4.2.2.1).
 
-    Not `https`: its own certificate might need completion, and signatures protect the answer anyway. Not `ldap`.
+    `https` is left out: its own certificate might need completion, and signatures protect the answer anyway. So is
+    `ldap`.
     """
     try:
         access = (
@@ -48,7 +48,7 @@ def issuer_addresses(certificate: bytes) -> list[str]:
 def issuer_in(certificate: bytes, answer: bytes) -> bytes | None:
     """Return the DER certificate in `answer` that signed the DER `certificate`; None when there is none.
 
-    `answer` is DER or PKCS#7 (RFC 5280 §4.2.2.1), or either as PEM, which some servers give.
+    `answer` is DER or PKCS#7 (RFC 5280 §4.2.2.1), or either as PEM, which some servers send.
     """
     try:
         issued = x509.load_der_x509_certificate(certificate)
@@ -82,12 +82,12 @@ def _issued(issuer: x509.Certificate, issued: x509.Certificate) -> bool:
 
 
 def _needs_an_issuer(certificate: x509.Certificate) -> bool:
-    """Tell whether OpenSSL, finding `certificate` in its store, goes on to look for its issuer.
+    """Return whether OpenSSL, finding `certificate` in its store, continues with its issuer.
 
-    OpenSSL trusts what it takes for self-signed: the names of subject and issuer agree, and the key identifiers, if
-    there are two, as well. It compares names without regard to case, spaces and kind of string, and checks no
-    signature. So names alone must not decide: two identifiers that differ do. RFC 5280 (§4.2.1.1, §4.2.1.2)
-    demands both of an intermediate.
+    OpenSSL trusts a certificate in its store that looks self-signed: the names of subject and issuer agree, and so do
+    the two key identifiers, if both are present. It compares names without regard to case, spaces and string type,
+    and checks no signature. So names must not decide alone; two different identifiers do. RFC 5280 (§4.2.1.1,
+    §4.2.1.2) requires both identifiers in an intermediate.
     """
     own = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     issuers = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier

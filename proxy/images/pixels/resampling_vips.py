@@ -12,7 +12,6 @@ from proxy.images.pixels.zero_copy import Packed, Pixels
 _FROM_PIXELS = 1 << 16
 """Below that Pillow is as fast, and cuts through pixels where a box says so."""
 _MAX_FACTOR = 16
-_STRIP_ROWS = 64
 
 
 def by_libvips(picture: Image.Image, size: Size, box: Box) -> Image.Image:
@@ -28,13 +27,8 @@ def by_libvips(picture: Image.Image, size: Size, box: Box) -> Image.Image:
     smaller = image.resize(size[0] / width, vscale=size[1] / height, kernel="lanczos3", gap=0)
     if (smaller.width, smaller.height) != size:
         return by_pillow(picture, size, box)
-    # Strips in order, on this thread: intermediate rows stay in the cache, and no other thread is waited for.
-    region = pyvips.Region.new(smaller)
-    strips = [
-        region.fetch(0, row, size[0], min(_STRIP_ROWS, size[1] - row))
-        for row in range(0, size[1], _STRIP_ROWS)
-    ]
-    result = Image.frombytes(source.mode, size, b"".join(strips), "raw", layout)
+    # Through libvips' own thread, which keeps its buffers. On ours every strip would take fresh, cleared memory.
+    result = Image.frombytes(source.mode, size, smaller.write_to_memory(), "raw", layout)
     return result.convert("RGBA") if source.mode == "RGBa" else result
 
 
@@ -42,6 +36,8 @@ def _shared(picture: Image.Image, box: tuple[int, int, int, int]) -> tuple[pyvip
     """Return `box` of `picture` as libvips sees it, and how its pixels are laid out."""
     if isinstance(picture, Packed) and picture.packed is not None:
         image = _image(picture.packed, picture.size, picture.layout)
+        if box == (0, 0, *picture.size):
+            return image, picture.layout
         return image.crop(box[0], box[1], box[2] - box[0], box[3] - box[1]), picture.layout
     if box != (0, 0, *picture.size):
         picture = picture.crop(box)

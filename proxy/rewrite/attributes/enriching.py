@@ -20,12 +20,12 @@ from proxy.rewrite.markup.imgtags import ImgTag, MarkdownImage, Pictures, Place
 from proxy.source import Source
 
 NOT_KEPT = "nothing is added: the picture is not kept"
-DYNAMIC = "nothing is added: a template expression stands in the tag"
-UNCERTAIN = "nothing is added: where the tag ends in the article is not certain"
-UNCERTAIN_MARKDOWN = "it stays Markdown: what would become of it as HTML is not certain"
-REFERENCE = "it stays Markdown: its address stands in a definition"
+DYNAMIC = "nothing is added: the tag contains a template expression"
+UNCERTAIN = "nothing is added: the end of the tag is uncertain"
+UNCERTAIN_MARKDOWN = "it stays Markdown: its meaning as HTML is uncertain"
+REFERENCE = "it stays Markdown: its address is in a reference definition"
 TAKES_LINES = "it stays Markdown: other lines would become HTML with it; put a blank line around it"
-JSX = "nothing is added: JSX spells these attributes in another way"
+JSX = "nothing is added: JSX spells these attributes differently"
 
 
 _STAYS: dict[Place, str] = {"lines": TAKES_LINES, "uncertain": UNCERTAIN_MARKDOWN}

@@ -112,7 +112,7 @@ class _Export:
             and item.spot.context == "img src"
         )
         if item.source is None:
-            raise ValueError("a picture without a source")
+            raise ValueError("a wanted picture has no source")
         return Want(item.source, item.options, spread, item.written)
 
     def _shown(self, item: Taken) -> ExportedFiles | None:

@@ -22,7 +22,7 @@ from proxy.rewrite.markup.html import html_spots
 from proxy.rewrite.markup.htmlscan import SPEAKING, HtmlScanner, StyleSheet, Tag
 from proxy.rewrite.site.sitetext import site_spots
 
-NO_FILE = "no file of the site"
+NO_FILE = "not a file of the site"
 FOREIGN_BASE = (
     "<base href> names another site (say which one is yours with --site-url); the page was not changed"
 )

@@ -23,7 +23,7 @@ from proxy.source import Source
 
 _OWN = re.compile(r"(?:/[^/?#\s]+){0,3}?(?=/image/[^/?#\s]+/(?:https?(?::|%3a)|b64:))", re.IGNORECASE)
 _MOUNTS = tuple(grammar.mount for grammar in SERVED.values())
-NO_PICTURE = "it loads something that is no picture"
+NO_PICTURE = "it loads something that is not a picture"
 UNKNOWN = "an address of the mirror that is not read"
 
 

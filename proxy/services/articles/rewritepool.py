@@ -79,7 +79,7 @@ class RewritePool:
             async with self._places:
                 return await self._rewrite(data, kind, settings, kept)
         except TooCostly as error:
-            raise RequestTooLarge(f"The article is too much work: {error}.") from error
+            raise RequestTooLarge(f"The article takes too much work: {error}.") from error
 
     async def close(self) -> None:
         """Kill the processes, including busy ones."""

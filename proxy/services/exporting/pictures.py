@@ -205,7 +205,7 @@ class PictureFiles:
 
     async def _fetched(self, work: PictureToWarm, *, ask: bool) -> Obtained:
         if not ask:
-            raise SourceTimeout("Not asked: its origin has timed out again and again.")
+            raise SourceTimeout("Not asked: its origin has timed out repeatedly.")
         if (await self._parts.originals.peek(work.source)) is not None:
             obtained = await self._parts.originals.obtain_again(work.source, patient=True)
         else:

@@ -93,7 +93,7 @@ def load(folder: Path) -> State:
 
 def _read(content: dict[str, Any]) -> State:
     if content["imgmirror"] != _KIND or content["version"] > VERSION:
-        raise ValueError("not of an export, or of a newer imgmirror")
+        raise ValueError("not the state of an export, or from a newer imgmirror")
     return State(
         {name: _file(item) for name, item in content["files"].items() if is_inside(name)},
         {name: _page(item) for name, item in content["pages"].items()},
@@ -198,7 +198,7 @@ def _shown(item: list[Any]) -> ExportedFiles:
 def _candidate(values: list[Any]) -> Candidate:
     found = Candidate(str(values[0]), str(values[1]), int(values[2]), int(values[3]))
     if "/" in found.name or not is_inside(found.name):
-        raise ValueError("a name that is none of ours")
+        raise ValueError("a name that is not ours")
     return found
 
 

@@ -16,7 +16,7 @@ NOT_OF_THE_SITE = frozenset({".git", ".hg", ".svn", ".imgmirror"})
 LEADS_OUT = "a link that leads out of the site; not followed"
 LEADS_BACK = "a link to a folder that it lies in, or below another such link; not followed"
 LEADS_NOWHERE = "a link that leads nowhere"
-NO_FILE = "neither a file nor a folder; left out"
+NO_FILE = "neither a file nor a folder; omitted"
 MAX_DEPTH = 100
 
 
@@ -64,7 +64,7 @@ class _SiteWalk:
     def folder(self, folder: Path, prefix: str, *, linked: bool) -> None:
         """Add the files of a folder. `linked`: the folder was reached by a link."""
         if prefix.count("/") > MAX_DEPTH:
-            self._say(prefix, f"more than {MAX_DEPTH} folders deep; left out")
+            self._say(prefix, f"more than {MAX_DEPTH} folders deep; omitted")
             return
         try:
             with os.scandir(folder) as found:

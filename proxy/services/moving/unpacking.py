@@ -332,7 +332,7 @@ def open_reader(path: Path, parts: UnpackingParts) -> ArchiveReader:
         return FolderReader(path, parts.kept.land, max_bytes=parts.fetch.max_bytes)
     if not is_warc(path):
         raise OSError(
-            22, "it is no folder, and its name ends in neither .warc, .arc nor those with .gz", str(path)
+            22, "it is not a folder, and its name does not end in .warc, .arc, .warc.gz or .arc.gz", str(path)
         )
     return WarcReader(path, parts.kept.land, max_bytes=parts.fetch.max_bytes)
 

@@ -116,7 +116,7 @@ class Recovery:
         except (SourceRemoved, QueueFull):
             raise
         except MirrorError as error:
-            log.info("%s is no good copy: %s", copy.source, error.detail or error.code)
+            log.info("the copy %s cannot be used: %s", copy.source, error.detail or error.code)
             if self._wayback and copy.place == "wayback":
                 self._wayback.note(error)
             limit.reschedule(end)

@@ -70,7 +70,7 @@ class PurgeWish:
         if named > 1:
             return "Name only one of source, origin and article."
         if self.history and self.block:
-            return "block refuses sources; it does not go with history."
+            return "block refuses sources, so it cannot be combined with history."
         if self.history and not (by_history or self.has_date):
             return "history needs older_than, keep, before or since; keep of 0 means all of it."
         if by_history and not self.history:
@@ -132,7 +132,7 @@ class PurgeRefused(QueueFull):
         rest = "" if all_tried else "; others were not tried"
         super().__init__(
             f"The store refused: {reason}. Purged: {len(report.purged)}. Not purged: {named}{more}{rest}."
-            " Ask again when the store can be written."
+            " Try again when the store can be written."
         )
         self.report = report
 
@@ -250,7 +250,7 @@ class Purging:
             try:
                 await self._articles.forget(wanted.article)
             except NotKept as error:
-                what = f"what is known of the article {wanted.article}"
+                what = f"the record of the article {wanted.article}"
                 raise PurgeRefused(report, [what], str(error), all_tried=True) from error
         if wanted.origin is not None:
             self._kept.generations.bump(_origin(wanted.origin))

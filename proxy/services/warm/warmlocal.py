@@ -196,7 +196,7 @@ class LocalWarmer:
 
 
 def _not_asked() -> SourceTimeout:
-    return SourceTimeout("Not asked: its origin has timed out again and again.")
+    return SourceTimeout("Not asked: its origin has timed out repeatedly.")
 
 
 def _made(look: VariantToWarm, result: Rendered | MirrorError) -> WarmedVariant:

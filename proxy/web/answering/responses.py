@@ -212,7 +212,7 @@ def _opened(path: Path, size: int) -> int:
     descriptor = open_regular(path)
     if os.fstat(descriptor).st_size != size:
         os.close(descriptor)
-        raise FileNotFoundError(f"{path} has not the {size} bytes of its entry")
+        raise FileNotFoundError(f"{path} does not have the {size} bytes of its entry")
     return descriptor
 
 

@@ -123,7 +123,7 @@ class SharedSite(web.BaseSite):
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:
-            log.error("no connection can be accepted: %s", error)
+            log.error("connections cannot be accepted: %s", error)
             self._loop.remove_reader(self._listener)
             self._loop.call_later(RETRY_SECONDS, self._watch)
             return
@@ -143,7 +143,7 @@ class SharedSite(web.BaseSite):
             await self._loop.connect_accepted_socket(arrived, connection)
         except OSError as error:
             # The client closed the connection before it sent anything.
-            log.debug("a connection was lost at once: %s", error)
+            log.debug("a connection was lost immediately: %s", error)
             connection.close()
         finally:
             self._arriving.discard(connection)

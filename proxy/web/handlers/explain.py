@@ -113,7 +113,7 @@ async def _original(context: Context, plan: Plan, entry: Entry | None) -> dict[s
     if entry is None:
         # The answer does not say for how long, because that would tell prohibited and unreachable addresses apart.
         later = (
-            "a failure is remembered: the origin is asked again after a while, or when the source was purged"
+            "a failure is remembered: the origin is asked again after a while, or after the source is purged"
         )
         return {
             "state": "absent",

@@ -250,7 +250,7 @@ class PictureRequest:
             raise  # the client closed the connection; the body is intact
         except OSError as error:
             # Somebody deleted or truncated the file, or the disk is failing. The origin may still have the picture.
-            log.warning("the body of %s is not as it was kept: %s", self.plan.source, error)
+            log.warning("the body of %s has changed since it was kept: %s", self.plan.source, error)
             obtained = await self.context.originals.obtain_again(self.plan.source)
             return await self._from_store(key, obtained)
 
@@ -276,7 +276,7 @@ class PictureRequest:
         if body is None:
             body = await self.context.kept.read_body(obtained.entry.body_sha256)
             if len(body) != obtained.entry.body_size:
-                raise FileNotFoundError("it has not the size of its entry")
+                raise FileNotFoundError("its size differs from its entry")
         picture = as_picture(obtained, body)
         self._count(picture)
         self.context.memory.put(key, picture.from_memory(), size=len(body))

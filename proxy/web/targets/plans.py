@@ -117,7 +117,7 @@ class Plan:
     def asked(self, accept: str | None, offered: tuple[str, ...], *, hints: Hints = NO_HINTS) -> PictureOrder:
         """Return the variant for a client that sent `accept` and `hints`."""
         if self.resolved is None:
-            raise NotFound(detail="an original has no variant")
+            raise NotFound(detail="an original has no variants")
         formats = self._formats(self.resolved, accept, offered)
         resolved = self.resolved if hints == NO_HINTS else _hinted(self.resolved, hints, self.limits)
         return PictureOrder(self.source, resolved, formats, self.askable)
@@ -242,7 +242,7 @@ class Plans:
         if not is_worker(query):
             _require_no_other_scheme(query)
             raise InvalidSource(
-                "Write the picture's address behind the question mark: /?http://host/picture.png"
+                "Write the picture's address after the question mark: /?http://host/picture.png"
             )
         way = self._unwrapper.way(parse_worker(query))
         return Plan("original", way.source, way.steps, written=way.written)

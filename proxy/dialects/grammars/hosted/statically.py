@@ -37,7 +37,9 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
     items = query_items(query)
     strange = sorted({name for name, _ in items} - _BY_NAME.keys())
     if strange:
-        raise AmbiguousWrapper(f"cannot tell whose these query keys are: {', '.join(strange)}")
+        raise AmbiguousWrapper(
+            f"it is not clear to which address these query keys belong: {', '.join(strange)}"
+        )
     listed = [item.partition("=")[::2] for item in (match["options"] or "").split(",") if item]
     return OpenedWrapper.of(f"https://{match['host']}/{match['path']}", asked([*listed, *items], _BY_NAME))
 

@@ -151,10 +151,10 @@ def serve(rest: str) -> Served:
     path, query = split_query(rest)
     items = query_items(query)
     if path.strip("/") or not any(name == "url" for name, _ in items):
-        raise InvalidSource("Write the picture's address as weserv's: ?url=h.org%2Fa.png&w=300")
+        raise InvalidSource("Write the picture's address in weserv's form: ?url=h.org%2Fa.png&w=300")
     opened = open_query(query, "url", keys=_BY_NAME)
     if opened is None or len(opened.target) < 4:
-        raise InvalidSource("The address behind url= is too short to be one.")
+        raise InvalidSource("The address after url= is too short.")
     target = with_scheme(opened.target)
     if target.startswith("http://") and not opened.target.lower().startswith("http:"):
         target = with_default_scheme(opened.target, "http") or ""

@@ -10,7 +10,6 @@ import copy
 from dataclasses import dataclass
 
 from multidict import CIMultiDict
-from yarl import URL
 
 from proxy.config import FetchConfig, ProfileConfig
 from proxy.fetch.profiles import in_order
@@ -90,13 +89,6 @@ class Asking:
                 self._at_origin.clear()
             self._at_origin[hop.origin] = found
         return found
-
-
-def wire_url(hop: Source) -> URL:
-    """Return the address as aiohttp takes it, so that the request line has exactly `hop.target`."""
-    # As a path, query included: yarl drops the "?" of an empty query, and would requote the rest.
-    authority = hop.origin.partition("://")[2]
-    return URL.build(scheme=hop.scheme, authority=authority, path=hop.target, encoded=True)
 
 
 def _accept(types: tuple[str, ...]) -> str:

@@ -1,0 +1,1 @@
+"""Exchange: one fetch, what it sends, and what its failures mean."""

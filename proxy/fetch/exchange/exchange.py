@@ -1,0 +1,412 @@
+"""One fetch: redirects by hand, every address checked, the body streamed to a sink. Event loop.
+
+`Exchange` leads from a source to its bytes or its error. What all fetches share is in `proxy.fetch.fetcher`. Refuses to
+know what is kept, what the bytes mean, and who asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import aiohttp
+
+from proxy.config import FetchConfig
+from proxy.errors import (
+    AnswerHead,
+    InvalidSource,
+    QueueFull,
+    SourceError,
+    SourceNotAllowed,
+    SourceTimeout,
+    SourceUnreachable,
+)
+from proxy.fetch.answers.body import AnswerBody, Framing
+from proxy.fetch.answers.codings import Headers
+from proxy.fetch.connector import Client, wire_url
+from proxy.fetch.exchange.asking import Asking, Validators
+from proxy.fetch.exchange.cookies import Cookies
+from proxy.fetch.failures import lacks_issuer, network_failures, status_failure
+from proxy.fetch.politeness.breaker import Breaker
+from proxy.fetch.politeness.pace import Pace
+from proxy.fetch.politeness.slots import OriginTurns
+from proxy.fetch.tls.chains import MAX_BYTES as MAX_CERTIFICATE_BYTES
+from proxy.fetch.tls.chains import Chains, Means
+from proxy.source import Source
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_COMPLETE = frozenset({200, 203})
+"""The picture as a whole; 203 says that a proxy changed it on the way (RFC 9110 §15.3.4), and it is all there is."""
+
+# Where a fetch is, for what its failure says about the origin.
+_WAITING = ""
+_ASKING = "no answer yet"
+_READING = "reading"
+
+
+class Sink(Protocol):
+    """Where a body goes. Its own exceptions pass through a fetch untouched."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next decoded bytes of a final 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A complete answer; its bytes are in the sink.
+
+    `headers` are those of the final answer, names in lower case, values as latin-1. `size` counts decoded
+    bytes. With `framing` "close" nobody but the format can tell whether the end was the end. Times are Unix
+    seconds around the final request (RFC 9111 §4.2.3).
+    """
+
+    status: int
+    headers: Headers
+    final_url: str
+    size: int
+    framing: Framing
+    request_time: float
+    response_time: float
+    redirects: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The origin vouches for what the validators named (RFC 9110 §15.4.5)."""
+
+    headers: Headers
+    request_time: float
+    response_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRules:
+    """What holds for a fetch from its beginning to its end; a reload makes new ones."""
+
+    config: FetchConfig
+    check_hop: Callable[[Source], None]
+    asking: Asking
+    client: Client
+    turns: OriginTurns
+    breaker: Breaker
+    pace: Pace
+    clock: Callable[[], float]
+    denied: Callable[[Source], bool]
+    chains: Chains
+    public_client: Client
+    """Reaches public addresses only, whatever `fetch.allow_networks` says."""
+
+
+class Exchange:
+    """The facts of one fetch, and its steps.
+
+    1. The deadline begins. Over: `SourceTimeout`.
+    2. An origin whose circuit is open is not asked: the error it failed with before.
+       Wait for a turn at the hop's origin; ask it. No address, no connection, no answer: `SourceUnreachable`.
+       It does not send the certificates of its issuers: find them, ask it once more. Not found: as before.
+    3. A redirect: take its cookies, read its Location, check it, go to 2. Unreadable, too many, an address that
+       was asked with the same cookies: `SourceUnreachable`; against the policy: `SourceNotAllowed`.
+    4. 304 to our validators: `NotModified`. Not 200: the error of its status.
+    5. The body goes to the sink: too large, cut short, broken, stalled: the error of `AnswerBody`.
+    """
+
+    def __init__(self, rules: FetchRules, source: Source, sink: Sink, validators: Validators | None) -> None:
+        self._rules = rules
+        self._source = source
+        self._sink = sink
+        self._validators = validators
+        self._cookies = Cookies()
+        self._seen = {(source.url, "")}
+        self._held = ""
+        self._stage = _WAITING
+        self._first_asked_at = self._asked_at = 0.0
+        self._deadline: asyncio.Timeout | None = None
+
+    async def run(self, *, has_turn: bool = False) -> Fetched | NotModified:
+        # A turn that the caller holds is good for every hop at that origin: waiting for a second one there, while
+        # others do the same, would be waiting for oneself.
+        self._held = self._source.origin if has_turn else ""
+        try:
+            async with asyncio.timeout(self._rules.config.timeout) as self._deadline:
+                return await self._follow()
+        except TimeoutError as error:
+            if self._deadline is not None and self._deadline.expired():
+                raise self._too_late() from error
+            raise
+
+    def _too_late(self) -> SourceTimeout:
+        error = SourceTimeout(
+            detail=f"not done in {self._rules.config.timeout:g} s ({self._stage or 'waiting'})"
+        )
+        # Whoever only waited for others, or asked at the last moment, learnt nothing about the source.
+        error.failure = "timeout" if self._stage and self._is_long_ago(self._first_asked_at) else ""
+        return error
+
+    def _is_overdue(self) -> bool:
+        return self._stage == _ASKING and self._deadline is not None and self._deadline.expired()
+
+    def _is_long_ago(self, asked_at: float) -> bool:
+        """Tell whether whoever was asked then had half of the time that a fetch may take."""
+        return asyncio.get_running_loop().time() - asked_at >= self._rules.config.timeout / 2
+
+    async def _follow(self) -> Fetched | NotModified:
+        hop = self._source
+        while True:
+            outcome = await self._ask_in_turn(hop)
+            if not isinstance(outcome, Source):
+                return outcome
+            self._check(outcome)
+            hop = outcome
+
+    def _check(self, hop: Source) -> None:
+        asked = (hop.url, self._cookies.header(hop))
+        if asked in self._seen:
+            raise SourceUnreachable(detail=f"redirect loop at {hop}")
+        if len(self._seen) > self._rules.config.max_redirects:
+            raise SourceUnreachable(detail=f"more than {self._rules.config.max_redirects} redirects")
+        self._rules.check_hop(hop)
+        self._seen.add(asked)
+
+    async def _ask_in_turn(self, hop: Source) -> Fetched | NotModified | Source:
+        self._rules.breaker.require(hop.origin)
+        if hop.origin == self._held:
+            return await self._watched(hop)
+        self._stage = _WAITING
+        async with self._rules.turns.turn(hop.origin):
+            await self._keep_pace(hop)
+            return await self._watched(hop)
+
+    async def _keep_pace(self, hop: Source) -> None:
+        interval = interval_seconds(self._rules.config)
+        if not interval:
+            return
+        if self._rules.pace.seconds_until(hop.origin, interval) > self._rules.config.timeout:
+            raise QueueFull
+        await self._rules.pace.keep(hop.origin, interval)
+
+    async def _watched(self, hop: Source) -> Fetched | NotModified | Source:
+        """Ask `hop`, and let the breaker know what that says about its origin."""
+        breaker = self._rules.breaker
+        breaker.begin(hop.origin)
+        self._stage, self._asked_at = _ASKING, asyncio.get_running_loop().time()
+        self._first_asked_at = self._first_asked_at or self._asked_at
+        try:
+            outcome = await self._ask(hop)
+        except SourceError as error:
+            self._tell(hop.origin, error)
+            raise
+        except asyncio.CancelledError:
+            if self._is_overdue() and self._is_long_ago(self._asked_at):
+                breaker.failed(hop.origin, self._too_late())
+            elif self._stage == _READING:
+                breaker.answered(hop.origin)
+            else:
+                breaker.left(hop.origin)
+            raise
+        except BaseException:
+            breaker.left(hop.origin)
+            raise
+        breaker.answered(hop.origin)
+        return outcome
+
+    def _tell(self, origin: str, error: SourceError) -> None:
+        if self._stage == _ASKING or error.failure in {"busy", "failed"}:
+            self._rules.breaker.failed(origin, error)
+        else:
+            # There was an answer, whatever is wrong with it.
+            self._rules.breaker.answered(origin)
+
+    async def _ask(self, hop: Source) -> Fetched | NotModified | Source:
+        context = self._rules.chains.context_for(hop.origin)
+        try:
+            return await self._ask_under(context, hop)
+        except SourceUnreachable as error:
+            if not lacks_issuer(error):
+                raise
+            context = await self._completed(hop)
+            if context is None:
+                raise
+        return await self._ask_under(context, hop)
+
+    async def _completed(self, hop: Source) -> ssl.SSLContext | None:
+        rules = self._rules
+        means = Means(
+            look=functools.partial(rules.client.look, hop),
+            read=functools.partial(_read_certificate, rules),
+            timeout_seconds=rules.config.timeout,
+        )
+        # A timeout in here would say nothing about the origin.
+        self._stage = _WAITING
+        # Half of the time that is left: the picture needs the rest.
+        context = await rules.chains.complete(hop.origin, means, patience_seconds=self._remaining() / 2)
+        self._stage, self._asked_at = _ASKING, asyncio.get_running_loop().time()
+        return context
+
+    def _remaining(self) -> float:
+        until = self._deadline.when() if self._deadline is not None else None
+        return max((until or 0.0) - asyncio.get_running_loop().time(), 0.0)
+
+    async def _ask_under(self, context: ssl.SSLContext | None, hop: Source) -> Fetched | NotModified | Source:
+        client = self._rules.client
+        with client.in_use():
+            await client.know(hop)
+            self._stage = _WAITING
+            async with client.connection() as session:
+                self._stage = _ASKING
+                return await self._ask_by(session, hop, context)
+
+    async def _ask_by(
+        self, session: aiohttp.ClientSession, hop: Source, context: ssl.SSLContext | None
+    ) -> Fetched | NotModified | Source:
+        validators = self._validators_for(hop)
+        headers = self._rules.asking.headers(hop, validators, cookies=self._cookies.header(hop))
+        request_time = self._rules.clock()
+        with network_failures():
+            response = await session.get(
+                wire_url(hop), headers=headers, allow_redirects=False, ssl=context or True
+            )
+        self._stage = _READING
+        try:
+            answer = _Answer(response, hop, request_time, self._rules.clock())
+            return await self._read(answer, conditional=validators is not None)
+        finally:
+            # A body read to its end has already given the connection back.
+            response.close()
+
+    def _validators_for(self, hop: Source) -> Validators | None:
+        found = self._validators
+        if found is None or not (found.etag or found.last_modified):
+            return None
+        return found if hop.url == (found.url or self._source.url) else None
+
+    async def _read(self, answer: _Answer, *, conditional: bool) -> Fetched | NotModified | Source:
+        if answer.status in _REDIRECTS and answer.location is not None:
+            for name, value in answer.headers:
+                if name == "set-cookie":
+                    self._cookies.take(answer.hop, value)
+            return _join(answer.hop, answer.location)
+        if answer.status == 304 and conditional:
+            return NotModified(answer.headers, answer.request_time, answer.response_time)
+        if answer.status not in _COMPLETE:
+            error = status_failure(
+                answer.status, retry_after=answer.header("retry-after"), now=answer.response_time
+            )
+            error.answer = AnswerHead(answer.headers, answer.request_time, answer.response_time)
+            raise error
+        return await self._keep(answer)
+
+    async def _keep(self, answer: _Answer) -> Fetched:
+        config = self._rules.config
+        body = AnswerBody(
+            answer.response, answer.headers, max_bytes=config.max_bytes, idle_seconds=config.idle_timeout
+        )
+        async for chunk in body.chunks():
+            await self._sink.write(chunk)
+        return Fetched(
+            status=answer.status,
+            headers=answer.headers,
+            final_url=answer.hop.url,
+            size=body.size,
+            framing=body.framing,
+            request_time=answer.request_time,
+            response_time=answer.response_time,
+            redirects=len(self._seen) - 1,
+        )
+
+
+class _Answer:
+    """The head of an answer, from its raw bytes."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, hop: Source, request_time: float, response_time: float
+    ) -> None:
+        self.response = response
+        self.hop = hop
+        self.status = response.status
+        self.headers: Headers = tuple(
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.raw_headers
+        )
+        self.request_time = request_time
+        self.response_time = response_time
+
+    def header(self, name: str) -> str | None:
+        """Return the first header of that name in lower case."""
+        return next((value for known, value in self.headers if known == name), None)
+
+    @property
+    def location(self) -> bytes | None:
+        """The Location as bytes: a path in GBK is no text."""
+        return next((value for name, value in self.response.raw_headers if name.lower() == b"location"), None)
+
+
+class Enough(Exception):
+    """The beginning of a body was all that is wanted."""
+
+
+class Beginning:
+    """A sink in memory that takes `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray()
+        self._size = size
+
+    async def write(self, chunk: bytes) -> None:
+        self.data += chunk[: self._size - len(self.data)]
+        if len(self.data) >= self._size:
+            raise Enough
+
+
+async def _read_certificate(rules: FetchRules, address: str) -> bytes:
+    """Return what lies at an address that the certificate of an origin names.
+
+    Raises:
+        MirrorError: as `Fetcher.fetch`.
+    """
+    source = Source.parse(address)
+    rules = _certificate_rules(rules, source)
+    rules.check_hop(source)
+    sink = Beginning(MAX_CERTIFICATE_BYTES + 1)
+    await Exchange(rules, source, sink, None).run()
+    return bytes(sink.data)
+
+
+def _certificate_rules(rules: FetchRules, source: Source) -> FetchRules:
+    # `sources.allow` names hosts of pictures, not authorities, so it does not decide here. But a certificate must not
+    # lead into the networks of `fetch.allow_networks` where a redirect could not.
+    try:
+        rules.check_hop(source)
+        is_admitted = True
+    except SourceNotAllowed:
+        is_admitted = False
+
+    def check_hop(hop: Source) -> None:
+        if hop.scheme != "http" or rules.denied(hop):
+            raise SourceNotAllowed(detail=f"{hop} is not asked for a certificate")
+        if is_admitted:
+            rules.check_hop(hop)
+
+    config = rules.config.model_copy(
+        update={"max_bytes": MAX_CERTIFICATE_BYTES, "timeout": rules.config.timeout / 2}
+    )
+    return replace(
+        rules,
+        config=config,
+        check_hop=check_hop,
+        client=rules.client if is_admitted else rules.public_client,
+        asking=rules.asking.without_profiles(),
+    )
+
+
+def _join(hop: Source, location: bytes) -> Source:
+    try:
+        return hop.join(location)
+    except (InvalidSource, SourceNotAllowed) as error:
+        raise SourceUnreachable(detail=f"redirect to {location[:200]!r}: {error.message}") from error
+
+
+def interval_seconds(config: FetchConfig) -> float:
+    return 1 / config.origin_rate if config.origin_rate else 0.0
