@@ -39,7 +39,7 @@ from proxy.archives.items import (
 from proxy.archives.packed import article_of, block_of
 from proxy.archives.payload import PIECE_BYTES, Digests, decoded, readings
 
-MAX_HEAD_BYTES = 1 << 20
+MAX_WARC_HEADER_BYTES = 1 << 20
 """Limit on the header lines of one record, its own and those of HTTP. Real ones have a few KB."""
 
 MAX_ARTICLE_BYTES = 64 << 20
@@ -54,7 +54,7 @@ class _BoundedReader(DecompressingBufferedReader):  # type: ignore[misc]  # unty
     is_in_member = False
 
     def readline(self, length: int | None = None) -> bytes:
-        room = MAX_HEAD_BYTES - self.lines_bytes
+        room = MAX_WARC_HEADER_BYTES - self.lines_bytes
         if room <= 0:
             raise ArchiveLoadFailed("a record has more than 1 MiB of headers")
         line: bytes = super().readline(room if length is None else min(length, room))

@@ -20,18 +20,15 @@ from proxy.dialects.base.trace import Trace, trace_of
 from proxy.dialects.grammars import (
     camo,
     cloudflare,
-    cloudinary,
     encoded,
     framework,
     imageproxy,
     imgproxy,
     ipx,
-    photon,
-    statically,
     thumbor,
-    weserv,
     worker,
 )
+from proxy.dialects.grammars.hosted import cloudinary, photon, statically, weserv
 
 Opener = Callable[[SplitAddress], OpenedWrapper | None]
 Named = tuple[str, Opener]

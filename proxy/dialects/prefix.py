@@ -56,5 +56,7 @@ def build(mount: str, source: str, options: Options) -> str:
     return f"{mount}/{source}"
 
 
-PREFIX = Grammar("prefix", read, build=build)
-CORS_ANYWHERE = Grammar("cors-anywhere", read_adding_scheme, build=build, serve=serve, mount="/cors/")
+PREFIX = Grammar("prefix", read, build=build, pictures_only=False)
+CORS_ANYWHERE = Grammar(
+    "cors-anywhere", read_adding_scheme, build=build, serve=serve, mount="/cors/", pictures_only=False
+)

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from proxy.prolog import root_of
 from proxy.signatures import BINARY, BINARY_BYTE, media_type_of
 
-HEAD_BYTES = 4096
+SNIFFED_BYTES = 4096
 """How much of a body `decide` should see. 1,445 are enough for the standard; HTML prologs are longer."""
 SVG = "image/svg+xml"
 
@@ -46,7 +46,7 @@ _TEXT = re.compile(
 def decide(head: bytes, claimed: str | None, *, root: str | None = None) -> str:
     """Return the media type of a body that begins with `head` and that its origin calls `claimed`.
 
-    Empty for an empty body. `head` should be the first `HEAD_BYTES`, or all there are. `root` is the name of the
+    Empty for an empty body. `head` should be the first `SNIFFED_BYTES`, or all there are. `root` is the name of the
     root element where it was looked for in more than `head` (`proxy.prolog.RootFinder`).
     """
     if not head:

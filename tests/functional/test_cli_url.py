@@ -12,6 +12,8 @@ from service import write_config
 from proxy.cli import build_parser, main
 from proxy.cli.url import run
 from proxy.config import Config, RewriteConfig, ServerConfig, SourcesConfig, WrapperConfig
+from proxy.dialects import GRAMMARS
+from proxy.images.formats import JSON, OUTPUTS
 from proxy.signing import Signer
 
 KEY = "0123456789abcdef"
@@ -103,6 +105,25 @@ def test_build_in_another_dialect_is_unwrapped_to_the_same(
     answer = json.loads(capsys.readouterr().out)[0]
     assert answer["source"] == "http://h.example/a,b.png?v=1"
     assert answer["options"] == {"width": "640", "format": "webp"}
+
+
+@pytest.mark.parametrize("dialect", sorted(name for name, grammar in GRAMMARS.items() if grammar.build))
+@pytest.mark.parametrize("wanted", [*OUTPUTS, JSON])
+def test_build_of_a_format_is_taken_by_its_dialect_or_refused(
+    dialect: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Never an address that the same dialect refuses, or reads as another format."""
+    words = ("--base-url", "https://p.example", "--dialect", dialect)
+    if call("build", f"w=640,format={wanted}", SOURCE, *words) == 2:
+        assert "cannot carry" in capsys.readouterr().err
+        return
+    built = capsys.readouterr().out.strip()
+    grammar, rest = GRAMMARS[dialect], built.removeprefix("https://p.example/")
+    opened = grammar.open_rest(rest, "")
+    assert opened is not None
+    assert (opened.options.get("format"), opened.dropped) == (wanted, ())
+    if grammar.serve is not None:
+        assert grammar.serve_rest(rest).options["format"] == wanted
 
 
 def test_build_of_what_a_dialect_cannot_carry_exits_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from fetching import body_of, fetch_config, fetched, fetching
 from scripted_origin import Handler, Request, ScriptedOrigin, as_chunks, head, raw
 
 from proxy.errors import SourceUnreachable
+from proxy.fetch.answers.heads import MAX_HEAD_BYTES
 from proxy.fetch.fetcher import Fetched, Fetcher
 
+PAGE = Path(__file__).parents[2] / "docs" / "failures.md"
 DATA = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
 SIZE = b"Content-Length: %d\r\n" % len(DATA)
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -49,6 +52,22 @@ ODD_LINES = {
     "two etags": b'ETag: "a"\r\nETag: "b"\r\n',
     "an upgrade that is offered": b"Connection: Upgrade\r\nUpgrade: h2,h2c\r\n",
 }
+
+
+@pytest.mark.parametrize("lines", [1, 2, 64])
+async def test_head_of_the_documented_size_is_read_and_one_byte_more_is_not(
+    fetcher: Fetcher, origin: ScriptedOrigin, lines: int
+) -> None:
+    """However many lines share it; docs/failures.md says the limit."""
+    assert f"| {MAX_HEAD_BYTES // 1024} KiB for the whole head |" in PAGE.read_text(encoding="utf-8")
+    start, end = OK + SIZE + b"X: a\r\n" * (lines - 1) + b"X: ", b"\r\n\r\n"
+    whole = MAX_HEAD_BYTES - len(start) - len(end)
+    origin.script("/a", raw(start + b"a" * whole + end + DATA))
+    assert (await fetched(fetcher, origin.url("/a")))[1] == DATA
+    origin.script("/b", raw(start + b"a" * (whole + 1) + end + DATA))
+    with pytest.raises(SourceUnreachable):
+        await fetched(fetcher, origin.url("/b"))
+    assert await body_of(fetcher, origin.url("/good")) == b"good"
 
 
 @pytest.mark.parametrize("line", ODD_LINES.values(), ids=ODD_LINES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from proxy.images.formats import OUTPUTS
 from proxy.images.geometry import FITS, SIDES
 from proxy.images.transforms.transform import OPTIONS
 
@@ -31,7 +32,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "blur": st.integers(0, 250).map(str),
     "sharpen": st.decimals(0, 10, places=2).map(str),
     "background": st.sampled_from(["red", "%23fff", "%23a1b2c3d4", "rgb(1%2C2%2C3)", "hsl(9%2050%25%209%25)"]),
-    "format": st.sampled_from(["auto", "avif", "webp", "jpeg", "jpg", "png", "gif", "json"]),
+    "format": st.sampled_from(["auto", *OUTPUTS, "jpg", "json"]),
     "quality": st.one_of(st.just("auto"), st.integers(1, 100).map(str)),
     "metadata": st.sampled_from(["none", "copyright", "keep"]),
     "anim": st.sampled_from(["true", "false"]),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from proxy.dialects import GRAMMARS, Unwrapper
 from proxy.dialects.base.asked import tidied
 from proxy.errors import InvalidTransform
+from proxy.images.formats import OUTPUTS
 from proxy.images.geometry import OutputLimits, asked_area, make_plan
 from proxy.images.transforms.resolved import Resolved
 from proxy.images.transforms.transform import Transform
@@ -29,7 +30,7 @@ VALUES = {
     "gravity": st.sampled_from(["auto", "top", "bottom-left", "0.5x0.2"]),
     "dpr": st.sampled_from(["2", "3"]),
     "quality": st.integers(1, 100).map(str),
-    "format": st.sampled_from(["avif", "webp", "jpeg", "png"]),
+    "format": st.sampled_from(tuple(OUTPUTS)),
 }
 OPTIONS = st.fixed_dictionaries({}, optional=VALUES).map(tidied)
 AS_MUCH = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from proxy.dialects import GRAMMARS, Unwrapped, Unwrapper
 from proxy.dialects.base.asked import OptionKey, nothing
 from proxy.dialects.base.grammar import Grammar
 from proxy.dialects.base.serving import Served
+from proxy.dialects.grammars import worker
+from proxy.dialects.known import _HOSTED
 from proxy.dialects.services import shipped
 from proxy.errors import InvalidTransform
 
@@ -96,6 +99,23 @@ def dialect_table() -> str:
     return "\n".join(rows)
 
 
+def grammar_list() -> str:
+    """Return the names that `rewrite.wrappers` takes, as a paragraph of a list."""
+    names = f"Dialects: {', '.join(GRAMMARS)}."
+    # A name with a hyphen stays whole.
+    return textwrap.fill(names, 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+def host_table() -> str:
+    """Return the table of the public hosts that speak a dialect."""
+    rows = ["| dialect | hosts | its addresses begin with |", "|---|---|---|"]
+    known = [("worker", tuple(sorted(worker.HOSTS)), "/?")]
+    known += [(row.grammar.name, row.hosts, row.path.pattern.replace("[^/]+", "…")) for row in _HOSTED]
+    for name, hosts, path in known:
+        rows.append(f"| {name} | {' '.join(f'`{host}`' for host in hosts)} | `{path}` |")
+    return "\n".join(rows)
+
+
 def service_table() -> str:
     """Return the table of the rows of `services.toml`."""
     rows = ["| service | hosts | source | its own | asked |", "|---|---|---|---|---|"]
@@ -116,15 +136,22 @@ def service_table() -> str:
 def page() -> str:
     """Return docs/dialects.md with its tables as they should be."""
     text = PAGE.read_text(encoding="utf-8")
-    for mark, table in (("dialects", dialect_table()), ("services", service_table())):
+    parts = {
+        "grammars": f"{grammar_list()}\n  ",
+        "hosts": f"{host_table()}\n",
+        "dialects": f"{dialect_table()}\n",
+        "services": f"{service_table()}\n",
+    }
+    for mark, part in parts.items():
         before, _, rest = text.partition(f"<!-- {mark} -->\n")
-        text = f"{before}<!-- {mark} -->\n{table}\n<!-- /{mark} -->{rest.partition(f'<!-- /{mark} -->')[2]}"
+        text = f"{before}<!-- {mark} -->\n{part}<!-- /{mark} -->{rest.partition(f'<!-- /{mark} -->')[2]}"
     return text
 
 
 def test_tables_of_the_page_are_what_the_code_does() -> None:
-    """Each row was made by opening an address."""
-    assert PAGE.read_text(encoding="utf-8") == page()
+    """Each row of an option was made by opening an address; hosts and names are those of the code."""
+    there = PAGE.read_text(encoding="utf-8") == page()
+    assert there, "run .venv/bin/python tests/unit/test_dialects_table.py"
 
 
 @pytest.mark.parametrize("grammar", LISTED, ids=lambda grammar: grammar.name)

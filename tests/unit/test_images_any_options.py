@@ -14,6 +14,7 @@ from PIL import Image
 from proxy.config import Config
 from proxy.errors import InvalidTransform
 from proxy.images.decode.pillow import PillowDecoder, prepare
+from proxy.images.formats import OUTPUTS
 from proxy.images.pipeline import inspect
 from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
 from proxy.images.transforms.resolved import Resolved
@@ -34,7 +35,6 @@ SOURCES = {
     "moving WebP": pictures.moving("WEBP"),
     "APNG": pictures.moving("PNG"),
 }
-FORMATS = ("avif", "webp", "jpeg", "png", "gif")
 
 
 def smaller(asked: Resolved) -> Resolved:
@@ -43,7 +43,7 @@ def smaller(asked: Resolved) -> Resolved:
 
 
 @settings(max_examples=100)
-@given(text=texts(), name=st.sampled_from(sorted(SOURCES)), wanted=st.permutations(FORMATS))
+@given(text=texts(), name=st.sampled_from(sorted(SOURCES)), wanted=st.permutations(tuple(OUTPUTS)))
 @example("quality=100", "photo", ("avif",))
 @example("width=1", "moving GIF", ("gif",))
 @example("width=1", "APNG", ("gif",))

@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.dialects.base import asked
+from proxy.dialects.grammars import imageproxy
 from proxy.images.formats import (
     FORMAT_OF_MEDIA_TYPE,
     MEDIA_TYPES,
+    OUTPUTS,
     RENDERABLE,
     PictureFacts,
     sniff,
 )
+from proxy.rewrite.exporting.pictures import SHOWN_IN_PAGES
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "ICO"])
@@ -69,6 +73,20 @@ def test_any_bytes_can_be_sniffed(head: bytes) -> None:
 def test_media_types_go_both_ways() -> None:
     """Every format's media type leads back to it."""
     assert all(FORMAT_OF_MEDIA_TYPE[media_type] == name for name, media_type in MEDIA_TYPES.items())
+
+
+def test_output_formats_are_those_that_dialects_can_ask_for() -> None:
+    """Dialects know no pictures, so their table of words is held here."""
+    meant = {value for value in asked.FORMATS.values() if value}
+    assert meant == OUTPUTS.keys(), "add the new output format to FORMATS of proxy/dialects/base/asked.py"
+    assert all(asked.FORMATS[name] == name for name in OUTPUTS), "each has its own name as a word"
+    assert {*imageproxy.FORMATS} <= OUTPUTS.keys()
+
+
+def test_output_formats_are_named_in_exported_pages() -> None:
+    """Rewriting knows no pictures either; a format that is missing there would be left out of exported pages."""
+    shown = {name: MEDIA_TYPES[name] for name in (*OUTPUTS, "svg")}
+    assert shown == SHOWN_IN_PAGES, "add the new output format to SHOWN_IN_PAGES of proxy/rewrite/exporting"
 
 
 @given(

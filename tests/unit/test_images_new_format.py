@@ -26,7 +26,8 @@ TOY = PictureFormat(
 
 LOOK = """
 from PIL import Image
-from proxy.errors import TooManyPixels
+from proxy.dialects import GRAMMARS
+from proxy.errors import InvalidTransform, TooManyPixels
 from proxy.fetch.media import decide
 from proxy.images.pool import memory_budget
 from proxy.images.pool.shared_decodes import deal
@@ -37,6 +38,14 @@ from proxy.images.pool.jobs import Job, Settings, Wish
 from proxy.images.pipeline import inspect
 from proxy.images.decode.registered import SAVED
 from proxy.images.transforms.transform import Transform, options_table
+
+# Other dialects cannot ask for it before their words (`FORMATS` of proxy/dialects/base/asked.py) say so.
+for grammar in GRAMMARS.values():
+    try:
+        if grammar.build:
+            raise AssertionError(grammar.build("", "https://h.example/a", {"width": "20", "format": "toy"}))
+    except InvalidTransform:
+        pass
 
 resolved = Transform.parse("f=toy,w=20").resolved({})
 assert resolved.format == "toy"

@@ -20,7 +20,9 @@ PRESETS = Config().presets
 
 def test_every_option_is_generated() -> None:
     """The laws below are tried on every option there is."""
-    assert VALUES.keys() == OPTIONS.keys()
+    assert VALUES.keys() == OPTIONS.keys(), (
+        "each option has a strategy for its values in tests/lib/option_texts.py"
+    )
 
 
 @given(texts())

@@ -19,8 +19,11 @@ HEADING = re.compile(r'\b(docs/[a-z0-9/-]+\.md), "([^"]+)"')
 DECISION = re.compile(r"\b[Dd]ecisions? (\d+)\b")
 MODULE = re.compile(r"`((?:[\w-]+/)+[\w-]+\.py)`")
 """A module as pages name it: its path, or the last parts of it."""
-ELSEWHERE = re.compile(r"product\.md|\bof section \d")
+ELSEWHERE = re.compile(r"product\.md|\bof section \d[\d.]*")
 """Names of a contract that this repository does not hold."""
+
+PUBLISHED = re.compile(r"\bRFC \d+|\b(?:specification|standard)\b|\b(?:WHATWG|W3C|ISO|ITU|Unicode)\b")
+"""What a sentence names that cites a section of a text which everybody can read."""
 
 EXAMPLES = {"docs/why.md"}
 """Pages that a test makes up."""
@@ -45,6 +48,13 @@ def test_page_that_is_named_exists() -> None:
     assert not {
         (name, str(path)) for name, path in named if name not in EXAMPLES and not (ROOT / name).exists()
     }
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "contributing.md", "style.md"])
+def test_file_that_a_page_about_the_code_names_exists(page: str) -> None:
+    """Recipes are followed word by word: every path in code below `proxy`, `cache`, `tests` or `changes` is there."""
+    named = set(re.findall(r"`((?:proxy|cache|tests|changes)/[\w./-]+)`", TEXTS[Path("docs", page)]))
+    assert not {name for name in named if not (ROOT / name).exists()}
 
 
 def test_heading_that_is_named_exists_in_its_page() -> None:
@@ -80,8 +90,47 @@ def test_module_that_a_page_names_exists() -> None:
     }
 
 
+def elsewhere(text: str) -> list[str]:
+    """Return what a text cites of a contract that is not here; sections of published texts may be cited."""
+    if not ELSEWHERE.search(re.sub(r"\s+(?:# )?", " ", text)):
+        return []
+    sentences = re.split(r"(?<=[.:;])\s+|\n\s*\n", text)
+    return [
+        found
+        for sentence in (re.sub(r"\s+(?:# )?", " ", part) for part in sentences)
+        for found in ELSEWHERE.findall(sentence)
+        if found == "product.md" or not PUBLISHED.search(sentence)
+    ]
+
+
 def test_no_text_refers_to_a_contract_that_is_not_here() -> None:
-    assert not {(found, str(path)) for path, text in TEXTS.items() for found in ELSEWHERE.findall(text)}
+    lost = {(found, str(path)) for path, text in TEXTS.items() for found in elsewhere(text)}
+    assert not lost, "name the page of docs/, or the RFC or specification in the same sentence"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The rules of section 4.2 of RFC 9111 hold.",
+        "RFC 9110 says in the second paragraph of section 8.8\n    # that it is weak.",
+        "The signature of section 5.2 of the PNG specification comes first.",
+    ],
+)
+def test_section_of_a_published_text_may_be_cited(text: str) -> None:
+    assert elsewhere(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Errors of section 6 are told.",
+        "Errors of\n    # section 6 are told.",
+        "RFC 9111 is one thing. The limits of section 4 are another.",
+        "As product.md has it, beside RFC 9110.",
+    ],
+)
+def test_section_of_a_text_that_is_not_here_is_found(text: str) -> None:
+    assert elsewhere(text)
 
 
 def slug(heading: str) -> str:

@@ -19,13 +19,23 @@ from proxy.errors import (
     NotAnImage,
     QueueFull,
     SourceError,
+    SourceFailed,
     SourceNotAllowed,
     SourceTimeout,
     SourceUnreachable,
 )
 from proxy.fetch.failures import status_failure, wished_seconds
+from proxy.fetch.politeness.breaker import TRIPS_AFTER
 from proxy.services.serving.values import SHORT_SECONDS
-from proxy.services.troubles.negatives import KINDS, MAX_ASKED_SECONDS, MAX_OUTAGE_SECONDS, Negatives, kind_of
+from proxy.services.troubles.negatives import (
+    KINDS,
+    MAX_ASKED_SECONDS,
+    MAX_OUTAGE_SECONDS,
+    Kind,
+    Negatives,
+    is_dead,
+    kind_of,
+)
 from proxy.source import Source
 
 SOURCE = Source.parse("http://h.example/a.png")
@@ -98,6 +108,48 @@ async def test_kept_source_is_asked_again_within_a_minute_and_then_at_the_pace_o
     await memory.fail(error_of(kind), kept=True)
     memory.now += KINDS[kind].seconds - 1
     assert await memory.known() is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_remembered_failure_is_as_dead_as_its_kind(memory: Memory, kind: str) -> None:
+    """A copy is looked for after the failure, and after its memory, where nobody asked the origin."""
+    error = error_of(kind)
+    await memory.fail(error, times=2)
+    known = await memory.known()
+    assert known is not None
+    assert is_dead(error) is is_dead(known) is KINDS[kind].is_dead
+
+
+@pytest.mark.parametrize("failure", ["dns", "connect", "tls"])
+def test_origin_without_an_answer_is_dead(failure: str) -> None:
+    error = SourceUnreachable()
+    error.failure = failure
+    assert is_dead(error)
+
+
+@pytest.mark.parametrize(
+    "error", [SourceFailed(), QueueFull()], ids=["an unnamed failure", "no failure of the source"]
+)
+def test_failure_without_a_kind_is_not_dead(error: MirrorError) -> None:
+    if isinstance(error, SourceError):
+        error.failure = ""
+    assert not is_dead(error)
+
+
+def test_kind_of_failure_says_whether_the_picture_is_dead() -> None:
+    """No default: who adds a kind decides it."""
+    with pytest.raises(TypeError, match="is_dead"):
+        Kind(SourceFailed, 30)  # type: ignore[call-arg]
+
+
+def test_kind_of_failure_either_trips_the_breaker_or_speaks_of_one_picture() -> None:
+    of_one_picture = {"refused", "not_found", "gone", "unusable", "not_an_image", "too_large"}
+    of_the_origin = {"unreachable" if kind in {"dns", "connect", "tls"} else kind for kind in TRIPS_AFTER}
+    undecided = KINDS.keys() ^ (of_one_picture | of_the_origin)
+    assert not undecided, (
+        f"put {undecided} in TRIPS_AFTER of proxy/fetch/politeness/breaker.py when it says something about the whole "
+        "origin, or in the set here when it says something about one picture"
+    )
 
 
 async def test_answer_of_the_origin_is_remembered_with_the_failure(memory: Memory) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.cli.output.reports import as_html, show_summary
 from proxy.cli.warm import browsers_of
+from proxy.services.warm.fates import FATES, FateMeaning
 from proxy.services.warm.turns import Turns
 from proxy.services.warm.warming import (
     MAX_TIMEOUTS,
@@ -305,3 +309,31 @@ def test_report_tells_gone_refused_and_not_now_apart() -> None:
     assert [told["summary"][name] for name in ("dead", "gone", "refused", "not_now")] == [7, 2, 2, 3]
     for fate, failures in fates.items():
         assert [one["code"] for one in told["dead"] if one["fate"] == fate] == [one.code for one in failures]
+
+
+@pytest.mark.parametrize(
+    ("listed", "line"),
+    [("dead", "dead: 2 (source_asleep 1, source_not_found 1)"), ("asleep", "asleep: 1 (source_asleep 1)")],
+)
+def test_new_fate_is_counted_listed_and_shown_everywhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], listed: str, line: str
+) -> None:
+    """A row of `FATES` is the only edit: figures, JSON, terminal and page follow, and the last round asks again."""
+    meaning = FateMeaning(frozenset({"source_asleep"}), frozenset(), True, listed, "Asleep", "They sleep.")
+    monkeypatch.setitem(cast("dict[str, FateMeaning]", FATES), "asleep", meaning)
+    report = WarmReport(articles=1, wanted=2)
+    report.add(WarmOutcome(work(0), failure=WarmFailure("source_not_found", "no", 404)))
+    asleep = WarmOutcome(work(1), failure=WarmFailure("source_asleep", "no", 503))
+    assert asleep.not_now
+    report.add(asleep)
+    told = report.to_json()
+    assert (told["summary"]["gone"], told["summary"]["asleep"]) == (1, 1)
+    assert [one["fate"] for one in told["dead"]] == ["gone", "asleep"]
+    show_summary(report)
+    out = capsys.readouterr().out
+    assert f"{listed}: source_asleep: {work(1).source.url}" in out
+    assert line in " ".join(out.split())
+    page = as_html(report, made_at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert "<h2>Asleep" in page
+    assert "They sleep." in page
+    assert f"</b>{listed}</div>" in page

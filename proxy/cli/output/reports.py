@@ -11,6 +11,7 @@ import jinja2
 
 from proxy.cli.output.terminal import readable, safe, say, show_rows
 from proxy.rewrite.ondisk.files import write_durably
+from proxy.services.warm.fates import DEAD, FATES
 from proxy.services.warm.warming import WarmOutcome
 from proxy.services.warm.warmreport import WarmReport, Weight, by_code
 from proxy.version import __version__
@@ -53,6 +54,7 @@ def as_html(report: WarmReport, *, made_at: datetime) -> str:
     environment.filters.update(size=readable, share=_share)
     return environment.get_template("warm.html").render(
         report=report,
+        fates=FATES,
         counts=report.counts(),
         weights=report.weights(),
         browser_names=BROWSER_NAMES,
@@ -63,8 +65,8 @@ def as_html(report: WarmReport, *, made_at: datetime) -> str:
 
 def show_summary(report: WarmReport, *, error: bool = False) -> None:
     """Print the figures, then the pictures that need attention."""
-    _list("dead", [*report.gone, *report.refused], error=error)
-    _list("not now", report.not_now, error=error)
+    for word, outcomes in report.listed.items():
+        _list(word, outcomes, error=error)
     _list("not kept", report.not_kept, error=error)
     for one in [one for one in report.recovered if one.kept and one.kept.new][:_MAX_LINES]:
         say(f"recovered: {one.work.source.url} from {one.kept.recovered if one.kept else ''}", error=error)
@@ -84,9 +86,9 @@ def summary_rows(report: WarmReport) -> list[tuple[str, str]]:
         (name.replace("_", " "), str(counts[name]))
         for name in ("articles", "pictures", "kept", "already_kept")
     ]
-    rows.append(("dead", _with_codes([*report.gone, *report.refused])))
-    if report.not_now:
-        rows.append(("not now", _with_codes(report.not_now)))
+    rows += [
+        (word, _with_codes(outcomes)) for word, outcomes in report.listed.items() if outcomes or word == DEAD
+    ]
     rows += [
         (name.replace("_", " "), str(counts[name]))
         for name in (

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from proxy.dialects.base.asked import OptionKey, Options
+from proxy.dialects.base.asked import FORMATS, OptionKey, Options
 from proxy.dialects.base.escapes import percent_decode
 from proxy.dialects.base.opened import OpenedWrapper
 from proxy.dialects.base.serving import Serve, Served
@@ -30,7 +30,8 @@ class Grammar:
 
     mounts: the customary beginnings of its addresses; a configured prefix may omit them. serve: reads requests in this
     grammar; None when addresses are only opened. mount: where it is served at a host with several dialects. alone:
-    examples for options that cannot be combined with those of the first example.
+    examples for options that cannot be combined with those of the first example. pictures_only: its services carry
+    nothing but pictures, so an address of it is a picture's whatever the source is called.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Grammar:
     serve: Serve | None = None
     mount: str = ""
     alone: tuple[str, ...] = ()
+    pictures_only: bool = field(kw_only=True)
 
     def serve_rest(self, rest: str) -> Served:
         """Read strictly the text after a mount or a host, with or without the customary mount.
@@ -116,6 +118,11 @@ def written(options: Options, writers: Mapping[str, Writer], dialect: str) -> li
 def named(name: str, mark: str = "=") -> Writer:
     """Return a writer of `name=value`."""
     return lambda value: f"{name}{mark}{value}"
+
+
+def formatted(name: str, mark: str = "=") -> Writer:
+    """Return a writer of `name=value` for the output formats that `picture_format` reads."""
+    return lambda value: f"{name}{mark}{value}" if FORMATS.get(value) == value else None
 
 
 def worded(name: str, words: Mapping[str, str], mark: str = "=") -> Writer:

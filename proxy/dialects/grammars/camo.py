@@ -68,7 +68,7 @@ def build(mount: str, source: str, options: Options, *, key: bytes = b"") -> str
     return f"{mount}/{digest}/{source.encode().hex()}"
 
 
-GRAMMAR = Grammar("camo", read, build=build, serve=serve, mount="/camo/")
+GRAMMAR = Grammar("camo", read, build=build, serve=serve, mount="/camo/", pictures_only=True)
 
 
 def build_base64(mount: str, source: str, *, key: bytes = b"") -> str:

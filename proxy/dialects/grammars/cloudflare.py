@@ -29,7 +29,7 @@ from proxy.dialects.base.asked import (
     quality,
     table,
 )
-from proxy.dialects.base.grammar import Grammar, inside, named, split_list, written
+from proxy.dialects.base.grammar import Grammar, formatted, inside, named, split_list, written
 from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper
 from proxy.dialects.base.serving import Served, relative, strictly
 from proxy.errors import InvalidTransform
@@ -79,6 +79,7 @@ KEYS = (
 )
 _BY_NAME = by_name(KEYS)
 _WRITERS = {item.names[0]: named(item.names[0]) for item in KEYS if item.read not in (lost, nothing)}
+_WRITERS["format"] = formatted("format")
 
 
 def read(rest: str, site: str) -> OpenedWrapper | None:
@@ -135,4 +136,5 @@ GRAMMAR = Grammar(
     (MOUNT[1:],),
     serve=serve,
     mount=MOUNT,
+    pictures_only=True,
 )

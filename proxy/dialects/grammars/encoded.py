@@ -123,6 +123,7 @@ MINIFLUX = Grammar(
     mounts=("proxy/",),
     serve=serve_miniflux,
     mount="/miniflux/",
+    pictures_only=False,
 )
 HIVE = Grammar(
     "hive",
@@ -130,6 +131,7 @@ HIVE = Grammar(
     HIVE_KEYS,
     "https://images.hive.blog/p/L87dwHRGadGj8edpEnxyvWDhZx?width=9&height=9&{name}={value}",
     mounts=("p/",),
+    pictures_only=True,
 )
 IMAGEFLOW = Grammar(
     "imageflow",
@@ -137,4 +139,5 @@ IMAGEFLOW = Grammar(
     IMAGEFLOW_KEYS,
     "https://f.org/remote/aHR0cHM6Ly9oLm9yZy9hLnBuZw.AAAAAAAAAAA.png?width=9&height=9&{name}={value}",
     mounts=("remote/",),
+    pictures_only=True,
 )

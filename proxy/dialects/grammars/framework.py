@@ -28,7 +28,17 @@ from proxy.dialects.base.asked import (
     quality,
     words,
 )
-from proxy.dialects.base.grammar import Build, Grammar, Read, inside, named, split_query, worded, written
+from proxy.dialects.base.grammar import (
+    Build,
+    Grammar,
+    Read,
+    formatted,
+    inside,
+    named,
+    split_query,
+    worded,
+    written,
+)
 from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper, open_query, query_items
 from proxy.dialects.base.serving import Served, relative, strictly
 from proxy.errors import InvalidRequest, InvalidTransform
@@ -98,7 +108,7 @@ def _builder(dialect: str, mount_path: str, name: str, keys: Sequence[OptionKey]
         writers |= {
             "height": named("h"),
             "fit": worded("fit", {"cover": "cover", "squeeze": "fill"}),
-            "format": named("fm" if "fm" in known else "f"),
+            "format": formatted("fm" if "fm" in known else "f"),
         }
 
     def build(mount: str, source: str, options: Options) -> str:
@@ -111,9 +121,8 @@ def _builder(dialect: str, mount_path: str, name: str, keys: Sequence[OptionKey]
 def _grammar(name: str, mount: str, names: Sequence[str], keys: Sequence[OptionKey]) -> Grammar:
     base = "h=9&fit=cover&" if "h" in by_name(keys) else ""
     example = f"https://s.org{mount}?{names[0]}=https%3A%2F%2Fh.org%2Fa.png&w=9&{base}{{name}}={{value}}"
-    return Grammar(
-        name, _reader(names, keys), tuple(keys), example, _builder(name, mount, names[0], keys), (mount[1:],)
-    )
+    build = _builder(name, mount, names[0], keys)
+    return Grammar(name, _reader(names, keys), tuple(keys), example, build, (mount[1:],), pictures_only=True)
 
 
 def serve_next(rest: str) -> Served:

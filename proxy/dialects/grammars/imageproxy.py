@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from proxy.dialects.base.asked import (
     AskedOptions,
+    OptionKey,
     Options,
     Reader,
     anticlockwise,
@@ -43,7 +44,9 @@ from proxy.errors import InvalidSource, InvalidTransform
 
 _FOLDED = re.compile(r"^(https?):/+(?=[^/])", re.IGNORECASE)
 _SIZE = re.compile(r"([0-9]{0,5})x([0-9]{0,5})")
-_WORDS = ("fv", "fh", "fit", "scaleUp", "sc", "trim", "jpeg", "jpg", "png", "tiff", "webp", "gif")
+FORMATS = ("jpeg", "png", "webp", "gif")
+"""imageproxy's words for formats that we answer; it has none for AVIF."""
+_WORDS = ("fv", "fh", "fit", "scaleUp", "sc", "trim", "jpg", "tiff", *FORMATS)
 _ITEM = re.compile(r"(cx|cy|cw|ch|vu|q|r|s)(.*)", re.DOTALL)
 """A signature may begin with one of `_WORDS`; an item is a word only if it has no other text (imageproxy's data.go)."""
 
@@ -73,6 +76,11 @@ def _alone(options: Options) -> Reader:
     return lambda text: None if text else dict(options)
 
 
+def _format(name: str) -> OptionKey:
+    names = "jpeg jpg" if name == "jpeg" else name
+    return key(names, lambda _: {"format": name}, "", serve=_alone({"format": name}))
+
+
 def _expiry(text: str) -> Options | None:
     return {_EXPIRES: text} if re.fullmatch(r"[0-9]{1,12}", text) else None
 
@@ -83,10 +91,7 @@ KEYS = (
     key("fit", nothing, "", serve=_switch(_FIT)),
     key("scaleUp", nothing, "", serve=_switch(_SCALE_UP)),
     key("q", quality, "75"),
-    key("jpeg jpg", lambda _: {"format": "jpeg"}, "", serve=_alone({"format": "jpeg"})),
-    key("png", lambda _: {"format": "png"}, "", serve=_alone({"format": "png"})),
-    key("webp", lambda _: {"format": "webp"}, "", serve=_alone({"format": "webp"})),
-    key("gif", lambda _: {"format": "gif"}, "", serve=_alone({"format": "gif"})),
+    *map(_format, FORMATS),
     key("r", anticlockwise, "90"),
     key("fv", lambda _: {"flip": "v"}, "", serve=_alone({"flip": "v"})),
     key("fh", lambda _: {"flip": "h"}, "", serve=_alone({"flip": "h"})),
@@ -241,7 +246,7 @@ def build(mount: str, source: str, options: Options) -> str:
         raise InvalidTransform(f"imageproxy cannot carry fit={meeting.get('fit', '')}.")
     writers = {
         "quality": lambda value: f"q{value}",
-        "format": lambda value: value if value in _BY_NAME else None,
+        "format": lambda value: value if value in FORMATS else None,
     }
     texts += written(options, writers, "imageproxy")
     return f"{mount}/{','.join(texts)}/{source}" if texts else f"{mount}/{source}"
@@ -255,4 +260,5 @@ GRAMMAR = Grammar(
     build,
     serve=serve,
     mount="/imageproxy/",
+    pictures_only=True,
 )

@@ -38,7 +38,7 @@ from proxy.dialects.base.asked import (
     words,
 )
 from proxy.dialects.base.escapes import base64url_decode, percent_decode
-from proxy.dialects.base.grammar import Grammar, named, split_query, worded, written
+from proxy.dialects.base.grammar import Grammar, formatted, named, split_query, worded, written
 from proxy.dialects.base.opened import ABSOLUTE, AmbiguousWrapper, OpenedWrapper
 from proxy.dialects.base.serving import PRESET, Message, Proof, Served, meeting, only, strictly, turned_first
 from proxy.errors import InvalidRequest, InvalidSource, InvalidTransform
@@ -221,7 +221,7 @@ _WRITERS = {
     "upscale": worded("el", {"true": "1", "false": "0"}, ":"),
     "gravity": worded("g", {ours: theirs for theirs, ours in _GRAVITY.items()}, ":"),
     "quality": named("q", ":"),
-    "format": named("f", ":"),
+    "format": formatted("f", ":"),
     "rotate": named("rot", ":"),
 }
 
@@ -378,5 +378,6 @@ GRAMMAR = Grammar(
     build,
     serve=serve,
     mount="/imgproxy/",
+    pictures_only=True,
     alone=("https://i.org/_/w:9/h:9/{name}:{value}/plain/http://h.org/a.png",),
 )

@@ -34,7 +34,7 @@ from proxy.dialects.base.asked import (
     words,
 )
 from proxy.dialects.base.escapes import percent_decode
-from proxy.dialects.base.grammar import Grammar, inside, named, split_query, worded, written
+from proxy.dialects.base.grammar import Grammar, formatted, inside, named, split_query, worded, written
 from proxy.dialects.base.opened import ABSOLUTE, OpenedWrapper
 from proxy.dialects.base.serving import Served, meeting, relative, strictly
 from proxy.errors import InvalidTransform
@@ -85,7 +85,7 @@ _WRITERS = {
     "width": named("w", "_"),
     "height": named("h", "_"),
     "fit": worded("fit", {"cover": "cover", "squeeze": "fill", "pad": "contain"}, "_"),
-    "format": named("f", "_"),
+    "format": formatted("f", "_"),
     "quality": named("q", "_"),
 }
 
@@ -173,6 +173,7 @@ GRAMMAR = Grammar(
     (MOUNT[1:],),
     serve=serve,
     mount=MOUNT,
+    pictures_only=True,
     alone=(
         "https://s.org/_ipx/{name}_{value}/https://h.org/a.png",
         "https://s.org/_ipx/s_9x9,{name}_{value}/https://h.org/a.png",

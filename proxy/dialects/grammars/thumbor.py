@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from proxy.dialects.base.asked import (
+    FORMATS,
     AskedOptions,
     OptionKey,
     Options,
@@ -321,7 +322,7 @@ class _Parts:
 
 def _filter_names(options: Options) -> Iterator[str]:
     for name, value in sorted(options.items()):
-        if name not in ("quality", "format", "upscale"):
+        if name not in ("quality", "format", "upscale") or (name == "format" and FORMATS.get(value) != value):
             raise InvalidTransform(f"thumbor cannot carry {name}={value}.")
         if name == "upscale":
             yield "no_upscale()" if value == "false" else "upscale()"
@@ -367,6 +368,7 @@ THUMBOR = Grammar(
     serve=server("thumbor", "http", THUMBOR_KEYS),
     mount="/thumbor/",
     alone=(_ALONE,),
+    pictures_only=True,
 )
 IMAGOR = Grammar(
     "imagor",
@@ -377,4 +379,5 @@ IMAGOR = Grammar(
     serve=server("imagor", "https", IMAGOR_KEYS),
     mount="/imagor/",
     alone=(_ALONE,),
+    pictures_only=True,
 )

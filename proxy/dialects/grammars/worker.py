@@ -87,7 +87,7 @@ def _build(mount: str, source: str, options: Options) -> str:
     return f"{mount}/?{source}"
 
 
-GRAMMAR = Grammar("worker", read, build=_build)
+GRAMMAR = Grammar("worker", read, build=_build, pictures_only=False)
 
 
 def looks_like_worker(url: str) -> bool:

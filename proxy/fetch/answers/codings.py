@@ -15,7 +15,7 @@ from typing import Protocol
 import brotli
 
 from proxy.errors import SourceFailed, SourceUnreachable
-from proxy.fetch.media import HEAD_BYTES, decide
+from proxy.fetch.media import SNIFFED_BYTES, decide
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -174,7 +174,7 @@ class Unpacker:
         """Yield what `data` unpacks to."""
         if self._decoders is None:
             self._head += data
-            if len(self._head) < HEAD_BYTES:
+            if len(self._head) < SNIFFED_BYTES:
                 return
             data = self._begin()
         yield from _decode(data, self._decoders or [])
@@ -190,7 +190,7 @@ class Unpacker:
         head, self._head = self._head, b""
         if len(self._codings) > _MAX_CODINGS:
             raise SourceFailed(detail=f"{len(self._codings)} content codings")
-        is_picture = decide(head[:HEAD_BYTES], None).startswith("image/")
+        is_picture = decide(head[:SNIFFED_BYTES], None).startswith("image/")
         self._decoders = [] if is_picture else [_decoder(coding) for coding in reversed(self._codings)]
         return head
 

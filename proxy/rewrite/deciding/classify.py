@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from proxy.config import RewriteConfig
-from proxy.dialects import AmbiguousWrapper, Unwrapper, Way
+from proxy.dialects import GRAMMARS, AmbiguousWrapper, Unwrapper, Way
 from proxy.dialects.base.asked import Options
 from proxy.dialects.base.escapes import read_source
 from proxy.dialects.grammars.worker import looks_like_worker
@@ -22,15 +22,6 @@ from proxy.source import Source
 _PICTURE_EXTENSION = re.compile(
     r"\.(?:jpe?g|jfif|pjpeg|png|apng|gif|webp|avif|bmp|tiff?|ico|svgz?|heic|heif|jxl)\Z", re.IGNORECASE
 )
-
-
-_OF_PICTURES = frozenset(
-    {
-        "weserv", "photon", "cloudinary", "camo", "imgproxy", "thumbor", "imagor", "cloudflare", "imageproxy", "next",
-        "vercel", "netlify", "astro", "ipx", "hive", "imageflow", "statically",
-    }
-)  # fmt: skip
-"""Grammars of services that carry only pictures."""
 
 
 class AddressKind(Enum):
@@ -190,7 +181,7 @@ class Classifier:
                 else Address(spot, AddressKind.UNREADABLE, text, reason=error.message, is_ambiguous=ambiguous)
             )
         if unwrapped is not None:
-            of_pictures = unwrapped.steps[0].partition(" ")[0] in _OF_PICTURES
+            grammar = GRAMMARS.get(unwrapped.steps[0].partition(" ")[0])
             return Address(
                 spot,
                 AddressKind.WRAPPER,
@@ -199,7 +190,7 @@ class Classifier:
                 dropped=unwrapped.dropped,
                 options=unwrapped.options,
                 written=tuple(source.url for source in unwrapped.written(text)),
-                pictures_only=of_pictures,
+                pictures_only=grammar is not None and grammar.pictures_only,
             )
         if looks_like_worker(text):
             reason = "looks like a CORS worker: name its address in rewrite.wrappers"

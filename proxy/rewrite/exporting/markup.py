@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from proxy.rewrite.exporting.edits import escaped
-from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, ExportedFiles
+from proxy.rewrite.exporting.pictures import SHOWN_IN_PAGES, Candidate, ExportedFiles
 from proxy.rewrite.markup.srcset import candidates
 
 AddressOf = Callable[[Candidate], str]
@@ -62,6 +62,6 @@ def sizes_of(width: int) -> str:
 
 def source_tag(offer: Offer, others: Sequence[tuple[str, str]], *, closed: bool) -> str:
     """Return a `<source>`; `others` are attributes as decoded text, `closed` writes it as XHTML."""
-    names = [("type", MEDIA_TYPES[offer.format]), ("srcset", offer.srcset), *others]
+    names = [("type", SHOWN_IN_PAGES[offer.format]), ("srcset", offer.srcset), *others]
     words = "".join(f' {name}="{escaped(value)}"' for name, value in names if value)
     return f"<source{words}{'/' if closed else ''}>"

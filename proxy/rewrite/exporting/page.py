@@ -25,7 +25,7 @@ from proxy.rewrite.exporting.markup import (
     srcset_offers,
     widths,
 )
-from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, ExportedFiles, Want
+from proxy.rewrite.exporting.pictures import SHOWN_IN_PAGES, Candidate, ExportedFiles, Want
 from proxy.rewrite.exporting.reading import LINKED_DATA, PageReading, loosened, read_page
 from proxy.rewrite.exporting.rules import Exported, LeftInPage, Rules
 from proxy.rewrite.exporting.taking import Taken
@@ -159,7 +159,7 @@ class _Export:
     def _typed(self, tag: Tag, *files: Candidate) -> Iterator[Edit]:
         """Yield the edits that set the `type` of a tag to its files' type, or remove it when they differ."""
         found = attribute_of(tag, "type")
-        types = {MEDIA_TYPES.get(file.format, "") for file in files}
+        types = {SHOWN_IN_PAGES.get(file.format, "") for file in files}
         if found is None or self._page.value(tag, "type").strip().lower() in types:
             return
         if len(types) == 1 and (media := types.pop()):

@@ -12,11 +12,11 @@ from proxy.source import Source
 FOLDER = "imgmirror"
 """The folder of the pictures, at the root of an exported site."""
 
-MEDIA_TYPES = {
+SHOWN_IN_PAGES = {
     "avif": "image/avif", "webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png", "gif": "image/gif",
     "svg": "image/svg+xml",
 }  # fmt: skip
-"""Media types by format, as pages write them in `type`."""
+"""Media types by format, as exported pages write them in `type`: the formats that we write, and SVG."""
 
 
 @dataclass(frozen=True, slots=True)

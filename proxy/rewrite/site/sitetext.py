@@ -37,7 +37,7 @@ _KINDS: dict[str, SiteKind] = {
     ".vue": "component", ".astro": "component", ".svelte": "component", ".jsx": "component", ".tsx": "component",
     ".ejs": "component", ".njk": "component", ".liquid": "component", ".pug": "component", ".php": "component",
 }  # fmt: skip
-MEDIA_TYPES: dict[str, SiteKind] = {
+KIND_OF_MEDIA_TYPE: dict[str, SiteKind] = {
     "text/css": "css", "application/json": "json", "text/yaml": "yaml", "application/toml": "toml",
     "application/xml": "xml", "text/xml": "xml", "application/rss+xml": "xml", "application/atom+xml": "xml",
     "image/svg+xml": "xml",

@@ -16,11 +16,11 @@ from proxy.images.formats import UNTOUCHED, PictureFacts, sniff
 from proxy.images.geometry import OutputLimits, make_plan
 from proxy.images.pool.workers import Output, Rendered, Wish
 from proxy.images.transforms.resolved import Resolved
-from proxy.rewrite.exporting.pictures import MEDIA_TYPES, Candidate, ExportedFiles
+from proxy.rewrite.exporting.pictures import SHOWN_IN_PAGES, Candidate, ExportedFiles
 from proxy.services.warm.warming import Browser
 
 _EXTENSIONS = {"jpeg": "jpg"}
-_SHOWN_BY_BROWSERS = frozenset({*MEDIA_TYPES, "bmp", "ico"})
+_SHOWN_BY_BROWSERS = frozenset({*SHOWN_IN_PAGES, "bmp", "ico"})
 NAME_DIGITS = 32
 """Of a SHA-256 in hexadecimal: 128 bits."""
 
@@ -102,7 +102,7 @@ def shown_of(
 
     def file(wish: Wish, sized: Sized) -> Candidate | None:
         output = outputs.get(wish)
-        if not isinstance(output, Rendered) or output.output_format not in MEDIA_TYPES:
+        if not isinstance(output, Rendered) or output.output_format not in SHOWN_IN_PAGES:
             return None
         candidate = candidate_of(output.body, output.output_format, sized.width or output.width)
         bodies[candidate.name] = output.body

@@ -51,23 +51,28 @@ JITTER = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of failure: the error for the client, and the seconds for which it is remembered."""
+    """A kind of failure: the error for the client, and the seconds for which it is remembered.
+
+    is_dead: the origin no longer has the picture, so we look for a copy. An origin that is busy, out of order or sends
+    too much still has it.
+    """
 
     error: type[MirrorError]
     seconds: float
+    is_dead: bool
 
 
 KINDS: dict[str, Kind] = {
-    "unreachable": Kind(SourceUnreachable, 60),
-    "timeout": Kind(SourceTimeout, 120),
-    "refused": Kind(SourceRefused, 600),
-    "not_found": Kind(SourceNotFound, 300),
-    "gone": Kind(SourceGone, 3600),
-    "busy": Kind(SourceRefused, 60),
-    "failed": Kind(SourceFailed, 30),
-    "unusable": Kind(SourceFailed, 300),
-    "not_an_image": Kind(NotAnImage, 600),
-    "too_large": Kind(SourceTooLarge, 3600),
+    "unreachable": Kind(SourceUnreachable, 60, is_dead=True),
+    "timeout": Kind(SourceTimeout, 120, is_dead=True),
+    "refused": Kind(SourceRefused, 600, is_dead=True),
+    "not_found": Kind(SourceNotFound, 300, is_dead=True),
+    "gone": Kind(SourceGone, 3600, is_dead=True),
+    "busy": Kind(SourceRefused, 60, is_dead=False),
+    "failed": Kind(SourceFailed, 30, is_dead=False),
+    "unusable": Kind(SourceFailed, 300, is_dead=True),
+    "not_an_image": Kind(NotAnImage, 600, is_dead=True),
+    "too_large": Kind(SourceTooLarge, 3600, is_dead=False),
 }
 """Kinds by `SourceError.failure`, except `_ONE_KIND`. A test compares this table with the one in docs/failures.md."""
 
@@ -169,9 +174,19 @@ def _asked_seconds(error: SourceError, *, now: float) -> float:
 
 def kind_of(error: MirrorError) -> str:
     """Return the kind of a failure; empty when it is not the source's failure or no request was sent."""
+    return "" if isinstance(error, SourceError) and error.not_asked else _kind_of(error)
+
+
+def is_dead(error: MirrorError) -> bool:
+    """Return whether a failure, or the memory of one, means that the origin no longer has the picture."""
+    kind = KINDS.get(_kind_of(error))
+    return kind is not None and kind.is_dead
+
+
+def _kind_of(error: MirrorError) -> str:
     if isinstance(error, NotAnImage):
         return "not_an_image"
-    if not isinstance(error, SourceError) or error.not_asked:
+    if not isinstance(error, SourceError):
         return ""
     kind = "unreachable" if error.failure in _ONE_KIND else error.failure
     return kind if kind in KINDS else ""

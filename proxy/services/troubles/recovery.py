@@ -1,8 +1,8 @@
 """Recovery: finds a copy of a source that was never kept and whose origin is dead. Event loop.
 
-Knows which failures mean that a picture is dead, when its article was written, and in which order to search. A copy
-passes stricter checks than an original: a damaged or one-pixel picture is not kept, and the next copy is tried. Does
-not know how archives are asked (`proxy.fetch.wayback`) or what is kept.
+Knows when the article of a picture was written, and in which order to search. A copy passes stricter checks than an
+original: a damaged or one-pixel picture is not kept, and the next copy is tried. Does not know how archives are asked
+(`proxy.fetch.wayback`) or what is kept.
 """
 
 from __future__ import annotations
@@ -15,18 +15,14 @@ from typing import Protocol, TypeVar
 
 from cache.originals.articles import ArticleIndex
 from proxy.config import FetchConfig
-from proxy.errors import MirrorError, NotAnImage, QueueFull, SourceError, SourceRemoved
+from proxy.errors import MirrorError, QueueFull, SourceRemoved
 from proxy.fetch.fetcher import Fetcher
 from proxy.fetch.wayback import Copy, Wayback, wrapper_copies, written_copy
 from proxy.observe.metrics import Metrics
+from proxy.services.troubles.negatives import is_dead
 from proxy.source import Source
 
 log = logging.getLogger(__name__)
-
-DEAD = frozenset(
-    {"dns", "connect", "tls", "unreachable", "timeout", "refused", "not_found", "gone", "unusable"}
-)
-"""Kinds of failure after which we look for a copy. They do not include busy, failed (5xx) and too large."""
 
 
 class DeadSource(Protocol):
@@ -139,10 +135,3 @@ class Recovery:
             yield written_copy(source)
         for copy in wrapper_copies(dead.source, self._config.recover_wrappers):
             yield copy
-
-
-def is_dead(error: MirrorError) -> bool:
-    """Return whether a failure means that the origin no longer has the picture."""
-    if isinstance(error, NotAnImage):
-        return True
-    return isinstance(error, SourceError) and error.failure in DEAD

@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 from proxy.errors import MirrorError, SourceError
 from proxy.images.transforms.resolved import Resolved
+from proxy.services.warm.fates import FATES, Fate, fate_of
 from proxy.services.warm.turns import Turns
 from proxy.source import Source
 
@@ -25,13 +26,6 @@ NOT_ABOUT_THE_PICTURE = frozenset({NOT_KEPT, "internal", "queue_full", "rate_lim
 
 REFUSALS = frozenset({"signature_missing", "signature_mismatch", "signature_expired", "source_not_allowed"})
 """Codes with which we refuse visitors an address used in the articles. For them the picture is dead."""
-
-Fate = Literal["gone", "refused", "not_now"]
-"""What a failure says about a picture: its origin has none, its origin refuses it, or it may come later."""
-
-_GONE = frozenset({"source_not_found"})
-_NOT_NOW = frozenset({"source_unreachable", "source_timeout", "source_failed", "render_timeout"})
-_TOO_MANY_REQUESTS = 429
 
 MAX_WAIT_SECONDS = 120.0
 """The longest `Retry-After` that the last round waits for."""
@@ -106,9 +100,7 @@ class WarmFailure:
     @property
     def fate(self) -> Fate:
         """What the failure says about the picture."""
-        if self.code in _NOT_NOW or self.origin_status == _TOO_MANY_REQUESTS:
-            return "not_now"
-        return "gone" if self.code in _GONE else "refused"
+        return fate_of(self.code, self.origin_status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +161,7 @@ class WarmOutcome:
     @property
     def not_now(self) -> bool:
         """Whether the origin may give the picture later."""
-        return self.dead and self.failure is not None and self.failure.fate == "not_now"
+        return self.dead and self.failure is not None and FATES[self.failure.fate].is_passing
 
     @property
     def wait_seconds(self) -> float:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.services.warm.fates import FATES, Fate
 from proxy.services.warm.gathering import Unread
-from proxy.services.warm.warming import Fate, WarmedVariant, WarmOutcome
+from proxy.services.warm.warming import WarmedVariant, WarmOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +52,22 @@ class WarmReport:
 
     @property
     def dead(self) -> list[WarmOutcome]:
-        """Pictures that visitors do not get, ordered by source; includes those of `not_now`."""
+        """Pictures that visitors do not get, ordered by source; includes those that may come later."""
         return _sorted(one for one in self.outcomes if one.dead)
 
     @property
-    def gone(self) -> list[WarmOutcome]:
-        """Pictures that their origins do not have (404, 410)."""
-        return self._of("gone")
+    def by_fate(self) -> dict[Fate, list[WarmOutcome]]:
+        """The pictures that visitors do not get, by what their failures say about them."""
+        dead = self.dead
+        return {fate: [one for one in dead if one.failure and one.failure.fate == fate] for fate in FATES}
 
     @property
-    def refused(self) -> list[WarmOutcome]:
-        """Pictures that are refused, and sources that are not pictures."""
-        return self._of("refused")
-
-    @property
-    def not_now(self) -> list[WarmOutcome]:
-        """Pictures whose origins were busy, broken or silent for the whole run. They may exist."""
-        return self._of("not_now")
+    def listed(self) -> dict[str, list[WarmOutcome]]:
+        """The pictures that visitors do not get, by the word under which people see them; fates may share one."""
+        found: dict[str, list[WarmOutcome]] = {}
+        for fate, outcomes in self.by_fate.items():
+            found.setdefault(FATES[fate].listed, []).extend(outcomes)
+        return found
 
     @property
     def not_kept(self) -> list[WarmOutcome]:
@@ -99,9 +99,6 @@ class WarmReport:
         """Whether every picture is kept, every article was read, and nothing was interrupted."""
         return not (self.dead or self.not_kept or self.left or self.unread or self.interrupted)
 
-    def _of(self, fate: Fate) -> list[WarmOutcome]:
-        return [one for one in self.dead if one.failure and one.failure.fate == fate]
-
     def counts(self) -> dict[str, int]:
         """Return the figures of the summary by name."""
         new = sum(1 for one in self.kept if one.kept and one.kept.new)
@@ -112,9 +109,7 @@ class WarmReport:
             "kept": new,
             "already_kept": len(self.kept) - new,
             "dead": len(self.dead),
-            "gone": len(self.gone),
-            "refused": len(self.refused),
-            "not_now": len(self.not_now),
+            **{fate: len(outcomes) for fate, outcomes in self.by_fate.items()},
             "not_kept": len(self.not_kept),
             "damaged": len(self.damaged),
             "recovered": len(self.recovered),

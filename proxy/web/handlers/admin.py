@@ -13,13 +13,13 @@ from aiohttp import HttpVersion11, web
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from proxy.fetch.hooks import tell
 from proxy.rewrite.rewriter import RewriteResult, TextKind, kind_of
-from proxy.rewrite.site.sitetext import MEDIA_TYPES, site_kind
+from proxy.rewrite.site.sitetext import KIND_OF_MEDIA_TYPE, site_kind
 from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.upkeep.purging import PurgeRefused, PurgeReport, PurgeWish, wanted
 from proxy.web.admin import require_admin
 from proxy.web.context import Context
 
-_KINDS: dict[str, TextKind] = {"text/html": "html", "text/markdown": "markdown", **MEDIA_TYPES}
+_KINDS: dict[str, TextKind] = {"text/html": "html", "text/markdown": "markdown", **KIND_OF_MEDIA_TYPE}
 _SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
 _SWITCHED = ("all_images", "responsive")
 _LOOK_SECONDS = 0.25

@@ -156,5 +156,6 @@ GRAMMAR = Grammar(
     build,
     serve=serve,
     mount="/photon/",
+    pictures_only=True,
     alone=("https://i0.wp.com/h.org/a.png?{name}={value}",),
 )

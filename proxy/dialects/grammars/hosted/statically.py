@@ -45,5 +45,9 @@ def read(rest: str, site: str) -> OpenedWrapper | None:
 
 
 GRAMMAR = Grammar(
-    "statically", read, KEYS, "https://cdn.statically.io/img/h.org/w=9,h=9,{name}={value}/a.png"
+    "statically",
+    read,
+    KEYS,
+    "https://cdn.statically.io/img/h.org/w=9,h=9,{name}={value}/a.png",
+    pictures_only=True,
 )

@@ -30,7 +30,7 @@ from proxy.dialects.base.asked import (
     table,
     words,
 )
-from proxy.dialects.base.grammar import Grammar, inside, named, split_list, worded, written
+from proxy.dialects.base.grammar import Grammar, formatted, inside, named, split_list, worded, written
 from proxy.dialects.base.opened import ABSOLUTE, AmbiguousWrapper, OpenedWrapper
 from proxy.errors import InvalidTransform
 
@@ -89,7 +89,7 @@ _WRITERS = {
         "_",
     ),
     "quality": named("q", "_"),
-    "format": named("f", "_"),
+    "format": formatted("f", "_"),
 }
 
 
@@ -147,4 +147,5 @@ GRAMMAR = Grammar(
     KEYS,
     "https://res.cloudinary.com/x/image/fetch/w_9,h_9,c_fill,{name}_{value}/https://h.org/a.png",
     build,
+    pictures_only=True,
 )

@@ -35,7 +35,7 @@ from proxy.dialects.base.asked import (
     table,
     words,
 )
-from proxy.dialects.base.grammar import Grammar, named, split_query, worded, written
+from proxy.dialects.base.grammar import Grammar, formatted, named, split_query, worded, written
 from proxy.dialects.base.opened import OpenedWrapper, open_query, query_items
 from proxy.dialects.base.serving import (
     Served,
@@ -118,7 +118,7 @@ _WRITERS = {
     "dpr": named("dpr"),
     "fit": worded("fit", {"cover": "cover", "squeeze": "fill", "pad": "contain"}),
     "upscale": worded("we", {"false": "1"}),
-    "format": named("output"),
+    "format": formatted("output"),
     "quality": named("q"),
 }
 
@@ -204,4 +204,5 @@ GRAMMAR = Grammar(
     build,
     serve=serve,
     mount="/wsrv/",
+    pictures_only=True,
 )

@@ -1,0 +1,1 @@
+"""Grammars of public services, which are recognised by their hosts."""
