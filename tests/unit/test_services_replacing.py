@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from keeping import NOW, make_entry
@@ -70,7 +71,7 @@ async def test_same_bytes_are_never_objected_to(store: Originals) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"picture": None}, {"media_type": "application/pdf"}])
-async def test_picture_is_judged_only_against_a_picture(store: Originals, changes: dict[str, str]) -> None:
+async def test_picture_is_judged_only_against_a_picture(store: Originals, changes: dict[str, Any]) -> None:
     kept, fresh = picture("http://h/a.png", 1), picture("http://h/a.png", 2, LARGE)
     assert await objection(store, dataclasses.replace(fresh, **changes), kept, now=NOW + WEEK) == ""
     assert await objection(store, fresh, dataclasses.replace(kept, **changes), now=NOW + WEEK) == ""
@@ -126,6 +127,19 @@ async def test_same_bytes_for_pictures_never_seen_otherwise_count_as_different_p
     for url in others:
         fresh = await keep_as(store, picture(url, 2), b"forbidden")
     kept = await keep_as(store, picture("http://h/a.png", 1), b"good")
+    fresh = dataclasses.replace(kept, body_sha256=fresh.body_sha256)
+    assert await objection(store, fresh, kept, now=NOW) == reason
+
+
+@pytest.mark.parametrize(("note", "reason"), [("", ""), ("of_a_later_version", PLACEHOLDER)])
+async def test_bytes_of_three_pictures_are_a_placeholder_unless_they_were_current_here(
+    store: Originals, note: str, reason: str
+) -> None:
+    """A note that these rules do not know decides nothing: the bytes are judged as if they came first."""
+    for url in ("http://h/b.png", "http://h/c.png"):
+        fresh = await keep_as(store, picture(url, 2), b"forbidden")
+    kept = await keep_as(store, picture("http://h/a.png", 1), b"good")
+    kept = dataclasses.replace(kept, history=(as_set_aside(fresh, note),))
     fresh = dataclasses.replace(kept, body_sha256=fresh.body_sha256)
     assert await objection(store, fresh, kept, now=NOW) == reason
 
@@ -220,13 +234,17 @@ async def test_placeholder_is_known_only_at_its_origin_and_only_by_its_own_note(
     assert not await rules.is_known_placeholder(kept.body_sha256, "http://h/never-kept.png")
 
 
-async def test_three_different_pictures_show_a_placeholder_and_one_picture_thrice_does_not(
+async def test_one_picture_under_several_addresses_counts_once_against_other_bytes(
     store: Originals,
 ) -> None:
-    """An origin may move one picture to three addresses; it replaces three pictures only to refuse."""
+    """An origin may redraw one picture that stands under many addresses, where it is replaced or set aside."""
     for name in "ab":
         await keep_as(store, picture(f"http://h/{name}.png", 1), b"good")
         fresh = await keep_as(store, picture(f"http://h/{name}.png", 2), b"other")
+    for name in "de":
+        await set_aside(
+            store, await keep_as(store, picture(f"http://h/{name}.png", 1), b"good"), b"other", ANOTHER_SIZE
+        )
     kept = await keep_as(store, picture("http://h/c.png", 1), b"good")
     assert (
         await objection(store, dataclasses.replace(kept, body_sha256=fresh.body_sha256), kept, now=NOW) == ""
