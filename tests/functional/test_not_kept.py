@@ -23,6 +23,7 @@ from service import Service, write_config
 from cache.base import durable
 from proxy.app import Engine, open_engine
 from proxy.config.file import load
+from proxy.errors import QueueFull
 from proxy.images.transforms.transform import Transform
 from proxy.services.serving.values import SHORT_SECONDS, PictureOrder
 from proxy.source import Source
@@ -98,6 +99,29 @@ async def test_original_that_was_not_kept_is_kept_after_a_minute_with_one_304(
     assert healed.fresh_until > clock() + 3600
     assert await engine.kept.read_body(healed.entry.body_sha256) == PICTURE
     assert (await engine.kept.verify()).wrong == []
+
+
+async def test_304_for_which_there_is_no_room_fails_as_overload_and_the_next_one_is_kept(
+    engine: Engine, clock: Clock, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the store nor the temporary folder takes the bytes: 503, never `internal`, and nothing is lost."""
+    origin.serve("/p.png", PICTURE, etag='"one"')
+    source = Source.parse(origin.url("/p.png"))
+    with broken_disk(errno.EIO):
+        await engine.originals.obtain(source)
+    clock.time += SHORT_SECONDS + 1
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr("cache.originals.incoming.write_all", refuse)
+        full.setattr("cache.originals.incoming.Incoming._append", refuse)
+        with pytest.raises(QueueFull):
+            await engine.originals.obtain(source)
+    healed = await engine.originals.obtain(source)
+    assert (healed.state.forward_status, healed.state.stored) == (304, True)
+    assert await engine.kept.read_body(healed.entry.body_sha256) == PICTURE
 
 
 async def test_original_that_was_not_kept_survives_the_death_of_its_origin(

@@ -14,6 +14,7 @@ from cache.base.entry import Entry
 from cache.http.freshness import (
     HEURISTIC_MAX_SECONDS,
     MAX_DELTA_SECONDS,
+    FreshnessRules,
     cache_control,
     current_age,
     freshness_lifetime,
@@ -80,6 +81,10 @@ def test_lifetime_by_expires_counts_from_date() -> None:
     assert lifetime(date=date, expires=expires) == 100
 
 
+def test_lifetime_by_an_expires_before_date_is_over() -> None:
+    assert lifetime(date=format_http_date(NOW), expires=format_http_date(NOW - 5000)) == 0
+
+
 def test_lifetime_by_max_age_wins_over_expires() -> None:
     """§5.3: Expires is ignored beside max-age."""
     assert lifetime(cache_control="max-age=7", expires=format_http_date(NOW + 100)) == 7
@@ -142,6 +147,14 @@ def test_lifetime_by_a_valid_cdn_cache_control_wins_over_all_else(targeted: str,
 def test_lifetime_by_heuristic_is_a_tenth_since_the_last_change() -> None:
     """§4.2.2."""
     assert lifetime(last_modified=format_http_date(NOW - 10 * DAY)) == pytest.approx(DAY)
+
+
+def test_lifetime_by_heuristic_follows_the_rules_it_is_given() -> None:
+    headers = (("last-modified", format_http_date(NOW - 1000)),)
+    rules = FreshnessRules(heuristic_fraction=0.5, heuristic_max_seconds=400)
+    assert freshness_lifetime(headers, response_time=NOW, policy=rules) == 400
+    rules = FreshnessRules(heuristic_fraction=0.25, heuristic_max_seconds=400)
+    assert freshness_lifetime(headers, response_time=NOW, policy=rules) == 250
 
 
 def test_lifetime_by_heuristic_ends_after_a_week() -> None:
@@ -224,6 +237,15 @@ def test_entry_is_stale_since_the_later_of_both_ends() -> None:
     assert stale_seconds(kept("no-store"), now=NOW + 130, min_fresh_seconds=0) == 130
 
 
+@pytest.mark.parametrize(("min_fresh", "stale"), [(0, 210), (1, 9)])
+def test_entry_that_was_old_when_it_came_is_stale_by_its_age_unless_the_operator_says(
+    min_fresh: float, stale: float
+) -> None:
+    """§4.2.3: the time in other caches counts; `min_fresh` counts from our own fetch, however short it is."""
+    entry = make_entry("http://h/a", headers={"cache-control": "max-age=100", "age": "300"})
+    assert stale_seconds(entry, now=NOW + 10, min_fresh_seconds=min_fresh) == stale
+
+
 @pytest.mark.parametrize(
     ("control", "passed", "allowed"),
     [
@@ -231,6 +253,7 @@ def test_entry_is_stale_since_the_later_of_both_ends() -> None:
         ("max-age=100, stale-while-revalidate=30", 130, False),
         ("max-age=100, stale-while-revalidate=x", 101, False),
         ("max-age=100", 101, False),
+        ("max-age=100", 100.5, False),
         ("max-age=100, stale-while-revalidate=30, must-revalidate", 101, False),
         ("max-age=100, stale-while-revalidate=30, proxy-revalidate", 101, False),
         ("s-maxage=100, stale-while-revalidate=30", 101, False),
@@ -263,6 +286,7 @@ def test_wish_not_to_be_kept_is_told(control: str, wish: str) -> None:
         (503, {"cache-control": "s-maxage=60"}, 50),
         (599, {"cache-control": "max-age=60"}, 50),
         (404, {"expires": format_http_date(NOW + 60)}, 50),
+        (403, {"expires": format_http_date(NOW + 60)}, 50),
         (404, {"last-modified": format_http_date(NOW - 600)}, 50),
         (403, {"last-modified": format_http_date(NOW - 600)}, 0),
         (599, {"last-modified": format_http_date(NOW - 600), "cache-control": "public"}, 50),
@@ -273,6 +297,9 @@ def test_wish_not_to_be_kept_is_told(control: str, wish: str) -> None:
         (404, {"cache-control": "max-age=60, no-store, must-understand"}, 50),
         (206, {"cache-control": "max-age=60"}, 0),
         (304, {"cache-control": "max-age=60"}, 0),
+        (199, {"cache-control": "max-age=60"}, 0),
+        (200, {"cache-control": "max-age=60"}, 50),
+        (600, {"cache-control": "max-age=60"}, 0),
     ],
 )
 def test_answer_of_another_status_is_reusable_as_its_fields_say(

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.images.files import structure
-from proxy.images.files.probe import has_proper_end, structure_of
+from proxy.images.files.probe import Looked, has_proper_end, looked_at, structure_of
 from proxy.images.files.probe import walked as walk
+from proxy.images.files.structure import Structure
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "ICO")
 BODIES = {name.lower(): pictures.saved(pictures.photo(64, 48), name) for name in FORMATS}
@@ -28,6 +29,17 @@ def test_whole_file_has_its_end(name: str, tmp_path: Path) -> None:
     path = tmp_path / "body"
     path.write_bytes(BODIES[name])
     assert has_proper_end(path, name)
+
+
+@pytest.mark.parametrize("body", [b"", BODIES["jpeg"], BODIES["jpeg"][:-20]], ids=["empty", "whole", "cut"])
+def test_file_of_an_unknown_format_goes_to_the_decoder_as_it_is_without_a_proven_end(
+    body: bytes, tmp_path: Path
+) -> None:
+    """Nothing is mended, counted or proven in a format that we have no record of, whatever the bytes are."""
+    path = tmp_path / "body"
+    path.write_bytes(body)
+    assert looked_at(path, "unknown", max_frames=200) == Looked(str(path), Structure(complete=False))
+    assert not has_proper_end(path, "unknown")
 
 
 @pytest.mark.parametrize("name", sorted(BODIES))
