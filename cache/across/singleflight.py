@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from cache.across.file_locks import KeyLocks
+from cache.across.seams import KeyExclusion
 from cache.base.errors import FlightClosed
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class SingleFlight:
        Without a lock file (read-only disk) nothing is shared between processes.
     """
 
-    def __init__(self, locks: KeyLocks) -> None:
+    def __init__(self, locks: KeyExclusion) -> None:
         self._locks = locks
         self._flights: dict[str, _Flight] = {}
         self._closed = False

@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 
-from cache.across.file_locks import HeldKey, KeyLocks
+from cache.across.seams import Held, KeyExclusion
 from cache.base.errors import StoreUnwritable
 
 
 class Exclusion:
     """The locks of the store by what they protect. Every method raises StoreUnwritable when nothing can be locked."""
 
-    def __init__(self, locks: KeyLocks) -> None:
+    def __init__(self, locks: KeyExclusion) -> None:
         self._locks = locks
 
     def source(self, key: str, bodies: Iterable[str] = ()) -> contextlib.AbstractAsyncContextManager[None]:
@@ -29,7 +29,7 @@ class Exclusion:
     @contextlib.asynccontextmanager
     async def held(self, *keys: str) -> AsyncIterator[None]:
         """Hold locks by their names, taken in this order."""
-        taken: list[HeldKey] = []
+        taken: list[Held] = []
         try:
             for key in keys:
                 taken.append(await self._acquired(key))
@@ -38,7 +38,7 @@ class Exclusion:
             for held in reversed(taken):
                 held.release()
 
-    async def _acquired(self, key: str) -> HeldKey:
+    async def _acquired(self, key: str) -> Held:
         try:
             return await self._locks.acquire(key)
         except OSError as error:

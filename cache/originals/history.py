@@ -11,9 +11,8 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cache.across.generations import Generations
+from cache.across.seams import RunningCounts, Stamps
 from cache.across.source_locks import Exclusion
-from cache.across.usage import Usage
 from cache.base.durable import refusal
 from cache.base.entry import Entry, Former
 from cache.base.errors import SourceBlocked, StoreFull, Superseded
@@ -38,8 +37,8 @@ class StoreParts:
     keeper: Keeper
     entries: EntryFiles
     exclusion: Exclusion
-    usage: Usage
-    generations: Generations
+    usage: RunningCounts
+    generations: Stamps
     blocked: Callable[[str], bool]
     room: Callable[[int], bool]
 

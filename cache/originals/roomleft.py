@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.across.usage import Usage
+from cache.across.seams import RunningCounts
 
 MIN_FREE_FILES = 32
 """What one commit may need: a body, an entry, a list of users in sixteen parts, a folder for each, and copies aside."""
@@ -23,7 +23,7 @@ class KeepingLimits:
 class StoreRoom:
     """The room that a store has; `limits` may be changed."""
 
-    def __init__(self, root: Path, limits: KeepingLimits, usage: Usage) -> None:
+    def __init__(self, root: Path, limits: KeepingLimits, usage: RunningCounts) -> None:
         self.limits = limits
         self._root = root
         self._usage = usage

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cache.across.file_locks import KeyLocks
+from cache.across.seams import KeyExclusion
 from cache.base.durable import Durable
 from cache.base.errors import StoreHangs
 from cache.base.keys import source_key
@@ -124,7 +124,7 @@ class Scrub:
         layout: Layout,
         durable: Durable,
         threads: StoreThreads,
-        locks: KeyLocks,
+        locks: KeyExclusion,
         clock: Clock | None = None,
     ) -> None:
         self._layout = layout

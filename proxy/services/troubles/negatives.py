@@ -17,7 +17,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cache.across.failures import Failures, RememberedFailure
+from cache.across.failures import RememberedFailure
+from cache.across.seams import FailureMemory
 from cache.http.freshness import reusable_seconds
 from proxy.config import FetchConfig
 from proxy.errors import (
@@ -86,7 +87,7 @@ class Negatives:
 
     def __init__(
         self,
-        failures: Failures,
+        failures: FailureMemory,
         config: FetchConfig,
         *,
         now: Callable[[], float],

@@ -15,7 +15,8 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cache.across.failures import Failures, RememberedFailure
+from cache.across.failures import RememberedFailure
+from cache.across.seams import FailureMemory
 from proxy.config import RenderConfig
 from proxy.errors import InvalidTransform, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.choice import candidates, without
@@ -89,7 +90,7 @@ class Known:
 class Overloads:
     """The memory of overloads under one configuration."""
 
-    def __init__(self, failures: Failures, config: RenderConfig, *, now: Callable[[], float]) -> None:
+    def __init__(self, failures: FailureMemory, config: RenderConfig, *, now: Callable[[], float]) -> None:
         self._failures = failures
         self._now = now
         self.reconfigure(config)
