@@ -110,6 +110,7 @@ def test_lifetime_by_two_different_expires_is_over() -> None:
         (("Foo, *",), 0),
         (("*, Foo",), 0),
         (("Foo", " * "), 0),
+        (("*", "Foo"), 0),
         (("Foo*",), 60),
         (("Accept, Origin",), 60),
     ],
@@ -133,6 +134,7 @@ def test_lifetime_with_vary_ends_only_for_a_star(vary: tuple[str, ...], seconds:
         ('max-age="100"', 7),
         ("max-age=1.5", 7),
         ("MAX-AGE=100", 7),
+        ("max-age", 7),
         ("max-age=-1", 7),
         ("", 7),
         ("\u0100", 7),
@@ -142,6 +144,15 @@ def test_lifetime_by_a_valid_cdn_cache_control_wins_over_all_else(targeted: str,
     """RFC 9213 §2.1: a structured field; one that is invalid or empty, or of the wrong type, is as if absent."""
     assert lifetime(cdn_cache_control=targeted, cache_control="max-age=7") == seconds
     assert lifetime(cdn_cache_control="foo", expires=format_http_date(NOW + 100)) == 0
+
+
+def test_lifetime_by_several_lines_of_cdn_cache_control_is_that_of_one_list() -> None:
+    headers = (
+        ("cdn-cache-control", "max-age=100"),
+        ("cdn-cache-control", "public"),
+        ("cache-control", "no-store"),
+    )
+    assert freshness_lifetime(headers, response_time=NOW) == 100
 
 
 def test_lifetime_by_heuristic_is_a_tenth_since_the_last_change() -> None:
@@ -173,7 +184,14 @@ def test_lifetime_without_any_word_is_none() -> None:
     assert lifetime() == 0
 
 
-@pytest.mark.parametrize(("headers", "seconds"), [({"pragma": "no-cache"}, 0), ({"pragma": "x"}, DAY)])
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"pragma": "no-cache"}, 0),
+        ({"pragma": "x"}, DAY),
+        ({"pragma": "no-cache", "cache_control": "public"}, DAY),
+    ],
+)
 def test_lifetime_with_pragma_alone(headers: dict[str, str], seconds: float) -> None:
     """§5.4: Pragma counts where Cache-Control is absent."""
     assert lifetime(**headers, expires=format_http_date(NOW + DAY)) == seconds
@@ -342,6 +360,14 @@ def test_entry_whose_origin_has_the_same_wrong_clock_is_stale() -> None:
 def test_entry_from_some_seconds_ahead_is_fresh() -> None:
     """Two machines' clocks differ a little; that is no reason to ask."""
     assert remaining_seconds(kept(), now=NOW - 5, min_fresh_seconds=0) == 100
+
+
+@pytest.mark.parametrize(("ahead", "remaining"), [(0.0, 100), (60.0, 100), (60.5, 0)])
+def test_entry_is_fresh_until_its_clock_is_more_than_a_minute_ahead(ahead: float, remaining: float) -> None:
+    """By the operator's word as by the origin's; a moment ahead makes nothing fresh for longer."""
+    by_origin, by_operator = kept("max-age=100"), kept("no-store")
+    assert remaining_seconds(by_origin, now=NOW - ahead, min_fresh_seconds=0) == remaining
+    assert remaining_seconds(by_operator, now=NOW - ahead, min_fresh_seconds=100) == remaining
 
 
 @given(st.text(max_size=60), st.text(max_size=40), st.floats(-1e12, 1e12), st.floats(0, 1e9))

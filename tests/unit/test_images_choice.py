@@ -159,3 +159,22 @@ def test_what_is_no_finding_is_refused(stored: Any) -> None:
 )
 def test_refused_formats_leave_the_others_in_their_order(acceptable: str, refused: str, left: str) -> None:
     assert without(tuple(acceptable.split()), refused.split()) == tuple(left.split())
+
+
+@pytest.mark.parametrize(
+    ("found", "plain"),
+    [
+        (finding({"webp": 3}), True),
+        (finding({"webp": 3}, smallest=True), False),
+        (finding({"webp": 3, ORIGINAL: 2}), False),
+        (finding({"webp": None, "png": 2}), False),
+    ],
+)
+def test_finding_is_plain_where_the_facts_alone_choose_the_same_format(
+    found: EncodeFinding, plain: bool
+) -> None:
+    assert found.is_plain is plain
+
+
+def test_findings_of_a_drawing_stay_those_of_a_drawing() -> None:
+    assert finding({"png": 5}).merged(finding({"webp": 3}, smallest=True)).smallest
