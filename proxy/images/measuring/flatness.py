@@ -50,8 +50,9 @@ def flat_share(picture: Image.Image) -> float:
     inner = picture.crop((1, 1, width, height))
     left = picture.crop((0, 1, width - 1, height))
     above = picture.crop((1, 0, width, height - 1))
-    bands = [band for other in (left, above) for band in ImageChops.difference(inner, other).split()]
-    largest = bands[0]
-    for band in bands[1:]:
+    # Both neighbours first, then the channels: half as many passes over the pixels as one for each channel of each.
+    differences = ImageChops.lighter(ImageChops.difference(inner, left), ImageChops.difference(inner, above))
+    largest, *others = differences.split()
+    for band in others:
         largest = ImageChops.lighter(largest, band)
     return largest.histogram()[0] / (largest.width * largest.height)
