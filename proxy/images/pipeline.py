@@ -43,7 +43,7 @@ from proxy.images.formats import RENDERABLE, SNIFF_BYTES, UNTOUCHED, PictureFact
 from proxy.images.geometry import OutputLimits, ResizePlan, Size, make_plan
 from proxy.images.limits import beyond_limits
 from proxy.images.measuring.describe import describe
-from proxy.images.measuring.drawing import is_drawing
+from proxy.images.measuring.drawing import drawing_and_flatness
 from proxy.images.operations import Scene, settled, transformed
 from proxy.images.pool import jobs, memory_budget
 from proxy.images.pool.jobs import Inspection, Job, Output, Rendered, Settings, Wish
@@ -345,8 +345,10 @@ class _Rendering:
         wanted = settled(frames[0].picture, task.wish.resolved, self._scene)
         made = tuple((transformed(frame.picture, wanted, self._scene), frame.duration_ms) for frame in frames)
         shown = _without_idle_alpha(made)
-        drawing = len(shown) == 1 and is_drawing(shown[0][0], self._facts.format)
-        return Result(shown, decoded.plays, decoded.exif, wanted, drawing, self._write_png)
+        drawing, flat = False, None
+        if len(shown) == 1:
+            drawing, flat = drawing_and_flatness(shown[0][0], self._facts.format)
+        return Result(shown, decoded.plays, decoded.exif, wanted, drawing, self._write_png, flat)
 
     def _answers(self, task: _Task, look: Result, decoded: Decoded) -> Answers:
         result = replace(look, wanted=task.wish.resolved)

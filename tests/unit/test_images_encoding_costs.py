@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pictures
 import pytest
 from PIL import Image
 
+from proxy.images import samples
+from proxy.images.decode.choice import decoder_for
 from proxy.images.encode import Result, encode
+from proxy.images.formats import png as png_room
 from proxy.images.formats import saving
 from proxy.images.formats import webp as webp_room
+from proxy.images.measuring import drawing as drawing_room
+from proxy.images.measuring import flatness
 from proxy.images.measuring.flatness import SAMPLE_PIXELS, deflated_bytes, sample
+from proxy.images.pipeline import inspect
 from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort
+from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
 from proxy.images.transforms.resolved import Resolved
+from proxy.images.transforms.transform import Transform
 
 
 def chart(width: int = 700, height: int = 400) -> Image.Image:
@@ -104,6 +113,28 @@ def test_png_is_written_with_the_filter_that_suits_it(
     result = Result(((picture, 0),), 0, b"", Resolved(), drawing, write)
     assert encode(result, "png") == b"png"
     assert asked == [effort]
+
+
+def test_flat_pixels_of_a_png_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tells a drawing from a photo also tells which filter suits it."""
+    pytest.importorskip("pyvips")
+    counted: list[Image.Image] = []
+    flat_share = flatness.flat_share
+
+    def noted(picture: Image.Image) -> float:
+        counted.append(picture)
+        return flat_share(picture)
+
+    for room in (drawing_room, png_room):
+        monkeypatch.setattr(room, "flat_share", noted)
+    path = tmp_path / "chart.png"
+    samples.chart((700, 400), seed=1).convert("RGB").save(path)
+    wish = Wish(Transform.parse("width=400,height=300").resolved({}), ("png",))
+    inspection = inspect(
+        Job(str(path), (wish,)), Settings(), decoder=decoder_for("auto"), on_facts=lambda _: None
+    )
+    assert isinstance(inspection.outputs[0], Rendered)
+    assert len(counted) == 1
 
 
 def test_png_that_keeps_its_metadata_is_written_by_pillow() -> None:

@@ -29,6 +29,7 @@ _KNOWN_AFTER = ((8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2), (1, 1))
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """PNG third edition §11.2.1: by colour type."""
 _STEP_BYTES = 1 << 20
+_LAST_COLOUR = 255
 
 
 def with_all_rows(image: ImageFile.ImageFile, body: Body) -> Image.Image:
@@ -43,8 +44,10 @@ def with_all_rows(image: ImageFile.ImageFile, body: Body) -> Image.Image:
     has_wide_key = keys.has_wide_key(image)
     try:
         with guarded():
+            unwritten = _prepared(image)
             image.load()
-        rows = PngRows(body.read()) if image.info.get("interlace") or _last_row_is_empty(image) else None
+        doubtful = image.info.get("interlace") or _last_row_is(image, unwritten)
+        rows = PngRows(body.read()) if doubtful else None
         wanting = rows is not None and not rows.all_there
     except DecodeFailed:
         rows, wanting = PngRows(body.read()), True
@@ -55,10 +58,22 @@ def with_all_rows(image: ImageFile.ImageFile, body: Body) -> Image.Image:
     return keys.cleared(loaded, body) if has_wide_key else loaded
 
 
-def _last_row_is_empty(image: Image.Image) -> bool:
-    """Tell whether the last row is all zeros, as Pillow leaves rows for which there were no data."""
-    last = image.crop((0, image.height - 1, image.width, image.height))
-    return not any(last.tobytes())
+def _prepared(image: ImageFile.ImageFile) -> int:
+    """Return the value that all bytes of a row keep for which there are no data; nothing is loaded yet.
+
+    Pillow leaves zeros. The first colour of a palette is often the paper of a chart, and then every last row would
+    be doubtful. The last colour rarely fills one, and most palettes have none of that number.
+    """
+    if image.mode != "P":
+        return 0
+    image.im = Image.new("P", image.size, _LAST_COLOUR).im
+    return _LAST_COLOUR
+
+
+def _last_row_is(image: Image.Image, unwritten: int) -> bool:
+    """Tell whether the last row looks as if there were no data for it."""
+    last = image.crop((0, image.height - 1, image.width, image.height)).tobytes()
+    return last.count(unwritten) == len(last)
 
 
 @dataclass(frozen=True, slots=True)

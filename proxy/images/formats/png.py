@@ -28,12 +28,13 @@ def _write(result: Result) -> bytes:
         return saved(indexed, "PNG", **_PALETTE, **exif_options(result))
     drawing, exif = result.drawing or picture.getcolors(_DRAWING_COLOURS) is not None, exif_options(result)
     if result.write_png is not None and not exif:
-        return result.write_png(picture, _effort(picture) if drawing else PHOTO)
+        return result.write_png(picture, _effort(result) if drawing else PHOTO)
     return saved(picture, "PNG", **(_DRAWING if drawing else _PHOTO), **exif)
 
 
-def _effort(drawing: Image.Image) -> PngEffort:
-    return FLAT if flat_share(drawing) >= _FLAT_DRAWING_SHARE else BUSY
+def _effort(drawing: Result) -> PngEffort:
+    share = flat_share(drawing.picture) if drawing.flat is None else drawing.flat
+    return FLAT if share >= _FLAT_DRAWING_SHARE else BUSY
 
 
 def _with_palette(picture: Image.Image) -> Image.Image | None:

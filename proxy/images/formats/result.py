@@ -15,6 +15,7 @@ class Result:
     """What is to be encoded. frames: (picture, milliseconds); more than one only for formats that move.
 
     drawing: formats that can do without loss try that too. write_png: a quicker way than Pillow's, if there is one.
+    flat: the share of flat pixels of the only frame (`proxy.images.measuring.flatness`), None if it was not measured.
     """
 
     frames: tuple[tuple[Image.Image, int], ...]
@@ -23,6 +24,7 @@ class Result:
     wanted: Wanted
     drawing: bool = False
     write_png: WritePng | None = None
+    flat: float | None = None
 
     @property
     def picture(self) -> Image.Image:

@@ -20,6 +20,16 @@ MIN_PIXELS = 10_000
 
 def is_drawing(picture: Image.Image, source_format: str) -> bool:
     """Tell whether a picture has few colours, or flat areas that came from a lossless source."""
+    return drawing_and_flatness(picture, source_format)[0]
+
+
+def drawing_and_flatness(picture: Image.Image, source_format: str) -> tuple[bool, float | None]:
+    """Return what `is_drawing` says, and the share of flat pixels if it had to be measured for that."""
     if picture.width * picture.height < MIN_PIXELS or picture.getcolors(1) is not None:
-        return False
-    return has_few_colours(picture) or (source_format in LOSSLESS and flat_share(picture) >= FLAT_SHARE)
+        return False, None
+    if has_few_colours(picture):
+        return True, None
+    if source_format not in LOSSLESS:
+        return False, None
+    flat = flat_share(picture)
+    return flat >= FLAT_SHARE, flat

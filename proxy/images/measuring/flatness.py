@@ -50,9 +50,9 @@ def flat_share(picture: Image.Image) -> float:
     inner = picture.crop((1, 1, width, height))
     left = picture.crop((0, 1, width - 1, height))
     above = picture.crop((1, 0, width, height - 1))
-    # Channel by channel, so that the picture is split once and not for each neighbour.
-    differences = [ImageChops.difference(inner, other) for other in (left, above)]
-    largest, *bands = ImageChops.lighter(*differences).split()
-    for band in bands:
+    # Both neighbours first, then the channels: half as many passes over the pixels as one for each channel of each.
+    differences = ImageChops.lighter(ImageChops.difference(inner, left), ImageChops.difference(inner, above))
+    largest, *others = differences.split()
+    for band in others:
         largest = ImageChops.lighter(largest, band)
     return largest.histogram()[0] / (largest.width * largest.height)

@@ -37,6 +37,7 @@ def _shared(picture: Image.Image, box: tuple[int, int, int, int]) -> tuple[pyvip
     if isinstance(picture, Packed) and picture.packed is not None:
         image = _image(picture.packed, picture.size, picture.layout)
         if box == (0, 0, *picture.size):
+            # Most pictures are shown whole, and no operation of libvips is free for a small one.
             return image, picture.layout
         return image.crop(box[0], box[1], box[2] - box[0], box[3] - box[1]), picture.layout
     if box != (0, 0, *picture.size):
