@@ -186,7 +186,6 @@ async def open_engine(
         kept, variant_store, index = await stack.enter_async_context(
             open_stores(config, tidy=tidy, elsewhere=elsewhere)
         )
-        await kept.make_shards()
         policy = make_policy(config)
         pool = RenderPool(
             config.render,

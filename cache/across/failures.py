@@ -61,7 +61,7 @@ class Failures:
     def __init__(self, path: Path, threads: StoreThreads, modes: Modes = PRIVATE) -> None:
         self._path = path
         self._name = os.fsencode(path)
-        self._page_cache = PageCache()
+        self._page_cache = PageCache(path.parent)
         self._threads = threads
         self._modes = modes
         self._private: OrderedDict[bytes, RememberedFailure] = OrderedDict()

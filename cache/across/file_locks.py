@@ -226,15 +226,17 @@ class KeyLocks:
 
     def let_go(self, held: HeldKey) -> None:
         """Give a key back; `HeldKey.release` calls it."""
-        self._let_go(held.file, held.offset)
-        held.waiters.lock.release()
-        self._leave(held.key, held.waiters)
+        try:
+            self._let_go(held.file, held.offset)
+        finally:
+            held.waiters.lock.release()
+            self._leave(held.key, held.waiters)
 
     def _let_go(self, file: _LockFile, offset: int) -> None:
         _unlock(file.descriptor, offset)
         file.held -= 1
         if file.retired and not file.held:
-            os.close(file.descriptor)
+            _close(file.descriptor)
 
     def _current(self) -> _LockFile:
         # After a fork the child shares the parent's open file, and with it the parent's locks: it needs its own.
@@ -255,7 +257,7 @@ class KeyLocks:
             return
         file.retired = True
         if not file.held:
-            os.close(file.descriptor)
+            _close(file.descriptor)
 
 
 def offset_of(key: str) -> int:
@@ -280,6 +282,12 @@ def _lock(descriptor: int, offset: int) -> bool:
             return False
         raise
     return True
+
+
+def _close(descriptor: int) -> None:
+    # A network disk may report an error here; the descriptor is closed all the same.
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 def _unlock(descriptor: int, offset: int) -> None:

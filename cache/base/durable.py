@@ -224,7 +224,6 @@ class Durable:
         for folder in folders:
             if folder.name not in present:
                 self._modes.make_folder(folder)
-            self._modes.mend(folder)
         sync_folder(parent)
         self._lasting.update(folders)
 

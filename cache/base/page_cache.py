@@ -3,8 +3,9 @@
 The event loop may read a small file by itself when that takes microseconds. An ordinary `open` or `read` takes as long
 as the disk does, which may be for ever. Here both are told to fail instead of waiting: `openat2` with
 `RESOLVE_CACHED` (Linux 5.12), `preadv2` with `RWF_NOWAIT`. Where the kernel or the filesystem does not know them
-(tmpfs, other systems), nothing is at hand, and the caller reads in a thread. Refuses to know what the files mean.
-Event loop.
+(tmpfs, other systems), nothing is at hand, and the caller reads in a thread. The same goes for network filesystems and
+FUSE, where opening a file asks somebody else even if its name is in memory. Refuses to know what the files mean. Event
+loop.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 _OPENAT2 = 437
 """The number of the system call, the same on all processors that came after it (asm-generic/unistd.h)."""
@@ -30,6 +32,18 @@ _FLAGS = (
     # Noting the time of a read may wait for the journal of the filesystem.
     | getattr(os, "O_NOATIME", 0)
 )
+_OWN_DISKS = frozenset(
+    {
+        0xEF53,  # ext2, ext3, ext4
+        0x58465342,  # XFS
+        0x9123683E,  # btrfs
+        0xF2F52010,  # F2FS
+        0x2FC12FC1,  # ZFS
+        0xCA451A4E,  # bcachefs
+        0x794C7630,  # overlayfs, the root of containers
+    }
+)
+"""Types of filesystems (linux/magic.h) that open a file without asking anybody."""
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -66,12 +80,12 @@ class KeptFile:
 
 
 class PageCache:
-    """What the kernel has in memory of files."""
+    """What the kernel has in memory of the files in a folder, which may not be there yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self._syscall = None
         self._how = _OpenHow(_FLAGS, 0, _RESOLVE_CACHED)
-        if sys.platform == "linux" and _NO_WAIT:
+        if sys.platform == "linux" and _NO_WAIT and _is_on_own_disk(folder):
             self._syscall = ctypes.CDLL(None, use_errno=True).syscall
             self._syscall.restype = ctypes.c_long
             self._syscall.argtypes = (
@@ -146,6 +160,17 @@ class PageCache:
     def _is_missing(self) -> bool:
         """Tell whether the file that `_opened` has just failed to open does not exist."""
         return self._syscall is not None and ctypes.get_errno() == errno.ENOENT
+
+
+def _is_on_own_disk(folder: Path) -> bool:
+    """Tell whether opening a file of a folder asks nobody but this kernel and its disks; see statfs(2)."""
+    statfs = ctypes.CDLL(None, use_errno=True).statfs
+    # `f_type` is the first member, one machine word; the buffer holds the longest of these structures.
+    found = (ctypes.c_long * 32)()
+    for path in (folder.absolute(), *folder.absolute().parents):
+        if statfs(os.fsencode(path), found) == 0:
+            return found[0] & 0xFFFFFFFF in _OWN_DISKS
+    return False
 
 
 def _part(descriptor: int, size: int, offset: int) -> bytes:

@@ -48,7 +48,7 @@ class History:
 
     def __init__(self, parts: StoreParts) -> None:
         self._parts = parts
-        self._page_cache = PageCache()
+        self._page_cache = PageCache(parts.layout.root)
 
     async def set_aside(self, url: str, other: Former, incoming: Incoming, *, stamp: int) -> None:
         """Keep a body that came from a source as history: what is kept stays the present original.

@@ -83,7 +83,7 @@ class OriginalFiles:
         self._usage = Usage(layout.root / "usage")
         self._room = StoreRoom(layout.root, limits, self._usage)
         self._refusal = ("", 0.0)
-        self._page_cache = PageCache()
+        self._page_cache = PageCache(layout.root)
         self.locks = KeyLocks(layout.root / "locks")
         self.generations = Generations(
             layout.root / "generations", aside=layout.incoming, make=not look, modes=layout.modes

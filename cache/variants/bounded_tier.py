@@ -185,7 +185,7 @@ class Variants:
         self.max_bytes = max_bytes
         self.modes = modes
         self.faults = 0
-        self._page_cache = PageCache()
+        self._page_cache = PageCache(folder)
         self._looks = False
         self._now = now
         self._touched: dict[int, float] = {}
@@ -267,14 +267,15 @@ class Variants:
 
     async def put(self, key: str, body: bytes, *, tag: str, note: VariantNote | None = None) -> bool:
         """Keep a variant, after `note`; return False when it is too large or cannot be stored."""
-        if len(body) > self.max_bytes // LARGEST_SHARE:
-            return False
+        is_small_enough = len(body) <= self.max_bytes // LARGEST_SHARE
 
         def stored(cache: Any) -> bool:
             if note is not None:
                 _annotate(cache, note, tag)
-            return bool(cache.set(key, _as_stored(key, body), tag=tag))
+            return is_small_enough and bool(cache.set(key, _as_stored(key, body), tag=tag))
 
+        if not is_small_enough and note is None:
+            return False
         return await self._writes.use_soon(stored, otherwise=False)
 
     async def delete(self, key: str) -> bool:

@@ -67,6 +67,7 @@ async def run(start: Start, listener: socket.socket) -> None:
     config, place = start.config, start.place
     signals = _Signals(ignore_interrupt=place.workers > 1)
     async with open_engine(config, place=place) as engine:
+        await engine.kept.make_shards()
         context = _context(engine)
         server = Server(functools.partial(dispatch, context), config.server, account=context.accounts)
         runner = web.ServerRunner(server, shutdown_timeout=config.server.shutdown_timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,18 @@ async def test_folders_made_beforehand_are_made_to_last_once(
         "fsync incoming/file",
         "fsync entries/ab",
     ]
+
+
+async def test_folders_made_beforehand_leave_those_that_are_there_as_they_are(
+    store: Originals, tmp_path: Path
+) -> None:
+    """Whose they are and who may read them is for the scrub, by the configuration of the service."""
+    there = tmp_path / "store" / "bodies" / "00"
+    there.mkdir()
+    there.chmod(0o750)
+    await store.make_shards()
+    assert stat.S_IMODE(there.stat().st_mode) == 0o750
+    assert stat.S_IMODE(there.with_name("01").stat().st_mode) == 0o700
 
 
 async def test_disk_that_refuses_folders_beforehand_keeps_nobody_from_opening(

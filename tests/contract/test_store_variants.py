@@ -161,6 +161,14 @@ async def test_variant_larger_than_its_share_is_not_kept(variants: Variants) -> 
     assert await variants.get("key") is None
 
 
+async def test_variant_larger_than_its_share_leaves_its_note(variants: Variants) -> None:
+    """What was found while it was made holds for the next one, and for other formats."""
+    note = VariantNote("note", lambda _: b"found")
+    assert not await variants.put("key", b"x" * (BUDGET // LARGEST_SHARE + 1), tag="t", note=note)
+    assert await variants.get("key") is None
+    assert await variants.get("note") == b"found"
+
+
 async def test_folder_is_ours_alone_and_not_backed_up(variants: Variants, tmp_path: Path) -> None:
     """Mode 0700 and a CACHEDIR.TAG, also when the folder was there before."""
     folder = tmp_path / "variants"

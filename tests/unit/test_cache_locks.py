@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from keeping import run_program
 
 from cache.across import file_locks as locks
 from cache.across.file_locks import KeyLocks, offset_of
+from cache.across.source_locks import Exclusion
 
 HOLDER = """
 import asyncio, sys
@@ -184,3 +187,26 @@ def test_offset_of_any_key_fits_the_file(key: str) -> None:
 async def _enter(key_locks: KeyLocks, key: str) -> None:
     async with key_locks.hold(key):
         pass
+
+
+async def test_lock_file_that_reports_an_error_when_it_is_closed_lets_go_of_every_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network disk may do so; the file had been replaced while its keys were held."""
+    close = os.close
+
+    def failing(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    key_locks = KeyLocks(tmp_path / "locks")
+    with monkeypatch.context() as failure:
+        async with Exclusion(key_locks).held("a", "b"):
+            (tmp_path / "locks").unlink()
+            async with key_locks.hold("c"):
+                pass
+            failure.setattr("cache.across.file_locks.os.close", failing)
+    async with key_locks.held_if_free("a") as a, key_locks.held_if_free("b") as b:
+        assert a
+        assert b
+    key_locks.close()

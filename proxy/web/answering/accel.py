@@ -43,11 +43,12 @@ class HandOver:
         self, config: ServerConfig, kept: Originals, variants_folder: Path, *, now: Callable[[], float]
     ) -> None:
         self._kept = kept
+        bodies = kept.body_path("0" * 64).parents[1].absolute()
         self._folders = {
             b"variants": os.fsencode(variants_folder.absolute()),
-            b"bodies": os.fsencode(kept.body_path("0" * 64).parents[1].absolute()),
+            b"bodies": os.fsencode(bodies),
         }
-        self.originals = AtHand(_BodyFiles(), stamp_of=kept.generations.stamp, now=now)
+        self.originals = AtHand(_BodyFiles(bodies), stamp_of=kept.generations.stamp, now=now)
         self.reconfigure(config)
 
     def reconfigure(self, config: ServerConfig) -> None:
@@ -103,8 +104,8 @@ def _needs_bytes(request: web.BaseRequest) -> bool:
 class _BodyFiles:
     """Reads bodies of originals from their files, without waiting."""
 
-    def __init__(self) -> None:
-        self._page_cache = PageCache()
+    def __init__(self, folder: Path) -> None:
+        self._page_cache = PageCache(folder)
 
     def read_at_hand(self, file: KeptFile) -> bytes | None:
         """Return the bytes of a body, or None when reading them would wait for the disk."""
