@@ -68,8 +68,8 @@ class Stamps(Protocol):
 class FailureMemory(Protocol):
     """Failure memory: the last failure under a key, as any process has put it. Event loop.
 
-    It may forget at any time, which costs a question to an origin. It never returns a failure under another key, or one
-    that was put before a later one. Nothing raises.
+    It may forget at any time, which costs a question to an origin, and it never returns a failure under another key.
+    Nothing raises: what cannot be shared is remembered by the process that put it, and others may know an earlier one.
     """
 
     async def get(self, key: str) -> RememberedFailure | None:
@@ -88,7 +88,8 @@ class FailureMemory(Protocol):
 class RunningCounts(Protocol):
     """Counts: how much is kept, as all processes add it up. Blocking.
 
-    No change is lost while processes add at the same time. A disk that refuses costs the count, never the commit.
+    No change is lost because processes add at the same time. A store that refuses, or is not released in time, costs
+    the change, never the commit; `settle` puts the count right.
     """
 
     def read(self) -> Counts:
