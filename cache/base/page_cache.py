@@ -170,6 +170,8 @@ def _is_on_own_disk(folder: Path) -> bool:
     for path in (folder.absolute(), *folder.absolute().parents):
         if statfs(os.fsencode(path), found) == 0:
             return found[0] & 0xFFFFFFFF in _OWN_DISKS
+        if ctypes.get_errno() != errno.ENOENT:
+            break
     return False
 
 
