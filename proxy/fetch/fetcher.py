@@ -22,16 +22,8 @@ from proxy.errors import (
 )
 from proxy.fetch.connector import Client
 from proxy.fetch.exchange.asking import Asking, Validators
-from proxy.fetch.exchange.exchange import (
-    Beginning,
-    Enough,
-    Exchange,
-    Fetched,
-    FetchRules,
-    NotModified,
-    Sink,
-    interval_seconds,
-)
+from proxy.fetch.exchange.exchange import Exchange, interval_seconds
+from proxy.fetch.exchange.values import Beginning, Enough, Fetched, FetchRules, NotModified, Sink
 from proxy.fetch.names import Names, make_resolver
 from proxy.fetch.politeness.breaker import Breaker
 from proxy.fetch.politeness.pace import Pace

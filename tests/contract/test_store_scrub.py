@@ -154,12 +154,8 @@ async def test_pass_over_an_empty_store_is_one_step_and_the_next_one_waits_for_t
     assert listed == []
 
 
-async def test_pass_over_a_small_store_looks_only_into_the_folders_that_are_there(
-    store: Originals, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A store of three pictures has nine folders at most; the other ones are not asked for."""
-    for number in range(3):
-        await keep(store, f"http://h/{number}.png", b"%d" % number * 1000)
+def folders_listed(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """Return the folders whose files the scrub lists from now on; it fills while they are listed."""
     listed: set[Path] = set()
 
     def sized_and_noted(folder: Path) -> list[tuple[str, int]]:
@@ -167,6 +163,16 @@ async def test_pass_over_a_small_store_looks_only_into_the_folders_that_are_ther
         return sized_files(folder)
 
     monkeypatch.setattr("cache.upkeep.scrub.sized_files", sized_and_noted)
+    return listed
+
+
+async def test_pass_over_a_small_store_looks_only_into_the_folders_that_are_there(
+    store: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store of three pictures has nine folders at most; the other ones are not asked for."""
+    for number in range(3):
+        await keep(store, f"http://h/{number}.png", b"%d" % number * 1000)
+    listed = folders_listed(monkeypatch)
     _, _, read = await one_pass(store)
     assert read == 3000
     assert len({folder.name for folder in listed}) <= 6
@@ -278,13 +284,7 @@ async def test_pass_over_folders_with_nothing_in_them_is_one_step(
     """A service makes all folders when it starts; those without a file are not read one by one."""
     await store.make_shards()
     await keep(store, "http://h/a.png", b"a" * 1000)
-    listed: set[Path] = set()
-
-    def sized_and_noted(folder: Path) -> list[tuple[str, int]]:
-        listed.add(folder)
-        return sized_files(folder)
-
-    monkeypatch.setattr("cache.upkeep.scrub.sized_files", sized_and_noted)
+    listed = folders_listed(monkeypatch)
     _, _, read = await one_pass(store)
     assert read == 1000
     assert len({folder.name for folder in listed}) <= 2

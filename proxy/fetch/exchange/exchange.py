@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 import aiohttp
 
@@ -25,17 +23,15 @@ from proxy.errors import (
     SourceTimeout,
     SourceUnreachable,
 )
-from proxy.fetch.answers.body import AnswerBody, Framing
+from proxy.fetch.answers.body import AnswerBody
 from proxy.fetch.answers.codings import Headers
-from proxy.fetch.connector import Client, wire_url
-from proxy.fetch.exchange.asking import Asking, Validators
+from proxy.fetch.connector import wire_url
+from proxy.fetch.exchange.asking import Validators
 from proxy.fetch.exchange.cookies import Cookies
+from proxy.fetch.exchange.values import Beginning, Fetched, FetchRules, NotModified, Sink
 from proxy.fetch.failures import lacks_issuer, network_failures, status_failure
-from proxy.fetch.politeness.breaker import Breaker
-from proxy.fetch.politeness.pace import Pace
-from proxy.fetch.politeness.slots import OriginTurns
 from proxy.fetch.tls.chains import MAX_BYTES as MAX_CERTIFICATE_BYTES
-from proxy.fetch.tls.chains import Chains, Means
+from proxy.fetch.tls.chains import Means
 from proxy.source import Source
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -46,59 +42,6 @@ _COMPLETE = frozenset({200, 203})
 _WAITING = ""
 _ASKING = "no answer yet"
 _READING = "reading"
-
-
-class Sink(Protocol):
-    """Where a body goes. Its own exceptions pass through a fetch untouched."""
-
-    async def write(self, chunk: bytes) -> None:
-        """Take the next decoded bytes of a final 200."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A complete answer; its bytes are in the sink.
-
-    `headers` are those of the final answer, names in lower case, values as latin-1. `size` counts decoded
-    bytes. With `framing` "close" nobody but the format can tell whether the end was the end. Times are Unix
-    seconds around the final request (RFC 9111 §4.2.3).
-    """
-
-    status: int
-    headers: Headers
-    final_url: str
-    size: int
-    framing: Framing
-    request_time: float
-    response_time: float
-    redirects: int
-
-
-@dataclass(frozen=True, slots=True)
-class NotModified:
-    """The origin vouches for what the validators named (RFC 9110 §15.4.5)."""
-
-    headers: Headers
-    request_time: float
-    response_time: float
-
-
-@dataclass(frozen=True, slots=True)
-class FetchRules:
-    """What holds for a fetch from its beginning to its end; a reload makes new ones."""
-
-    config: FetchConfig
-    check_hop: Callable[[Source], None]
-    asking: Asking
-    client: Client
-    turns: OriginTurns
-    breaker: Breaker
-    pace: Pace
-    clock: Callable[[], float]
-    denied: Callable[[Source], bool]
-    chains: Chains
-    public_client: Client
-    """Reaches public addresses only, whatever `fetch.allow_networks` says."""
 
 
 class Exchange:
@@ -341,23 +284,6 @@ class _Answer:
     def location(self) -> bytes | None:
         """The Location as bytes: a path in GBK is no text."""
         return next((value for name, value in self.response.raw_headers if name.lower() == b"location"), None)
-
-
-class Enough(Exception):
-    """The beginning of a body was all that is wanted."""
-
-
-class Beginning:
-    """A sink in memory that takes `size` bytes."""
-
-    def __init__(self, size: int) -> None:
-        self.data = bytearray()
-        self._size = size
-
-    async def write(self, chunk: bytes) -> None:
-        self.data += chunk[: self._size - len(self.data)]
-        if len(self.data) >= self._size:
-            raise Enough
 
 
 async def _read_certificate(rules: FetchRules, address: str) -> bytes:
