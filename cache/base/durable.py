@@ -67,7 +67,7 @@ def sync_descriptor(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def sync_folder(folder: Path | str) -> None:
+def sync_folder(folder: Path) -> None:
     """Have the disk write out the names in a folder."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -137,15 +137,15 @@ class Durable:
 
     def place(self, path: Path, target: Path) -> None:
         """Rename an fsynced file to its final name, over what may be there."""
-        folder = str(target).rpartition("/")[0]
-        if folder not in self._lasting:
-            self.ensure_folder(target.parent)
+        folder = target.parent
+        if str(folder) not in self._lasting:
+            self.ensure_folder(folder)
         # The rename is the first thing to notice a folder that was deleted while we run.
         try:
             path.replace(target)
         except FileNotFoundError:
             self._lasting.clear()
-            self.ensure_folder(target.parent)
+            self.ensure_folder(folder)
             path.replace(target)
         sync_folder(folder)
 
