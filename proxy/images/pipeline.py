@@ -152,8 +152,7 @@ def _inspected(  # noqa: PLR0913 - all that `inspect` was given
 
 
 def _judged(error: PictureError, *, tight: bool) -> PictureError:
-    """Return the error to report. A picture that fails when memory is short counts as neither damaged nor unsupported.
-    """
+    """Return the error to report: a picture that fails when memory is short is neither damaged nor unsupported."""
     if tight and isinstance(error, DecodeFailed | UnsupportedFormat):
         return OutOfMemory(detail=error.detail)
     return error

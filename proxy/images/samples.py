@@ -120,8 +120,7 @@ def encoded(picture: Image.Image, output_format: str) -> bytes:
 
 
 def sample_pictures() -> list[bytes]:
-    """Return the five pictures of the sample article: a photo, two charts, a large PNG, and a JPEG with a PNG's name.
-    """
+    """Return the five pictures of the sample article: a photo, two charts, a large PNG, and a JPEG named like a PNG."""
     return [
         encoded(photo((1600, 900), seed=1), "png"),
         encoded(chart((1000, 700), seed=2), "png"),

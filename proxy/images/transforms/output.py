@@ -1,6 +1,6 @@
-"""Options of the answer: format, quality, metadata, animation, and what to do about errors and slow lines.
+"""Options of the answer: format, quality, metadata, animation, and the treatment of errors and slow connections.
 
-Pure; runs anywhere. They change no pixels, so they are no operations.
+Pure; runs anywhere. These options change no pixels, so they are not operations.
 """
 
 from __future__ import annotations
