@@ -23,7 +23,7 @@ _METADATA_IN_AVIF = (b"Exif", b"rdf+xml")
 
 
 def bare(data: bytes, picture_format: str) -> bytes | None:
-    """Return the same picture without metadata, or None if the format does not allow to separate them.
+    """Return the same picture without metadata, or None if the metadata of this format cannot be separated.
 
     `data` is a file that was decoded without errors.
     """
