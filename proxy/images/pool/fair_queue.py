@@ -106,16 +106,14 @@ class FairQueue(Generic[Item]):
         """Forget a running item and take back its share. Do nothing if it stands aside."""
         if self._arrivals.pop(item, None) is not None:
             self._needs.pop(item, None)
-            owner = self._owners.pop(item)
-            if owner not in self._owners.values():
-                self._served.pop(owner, None)
+            self._disown(item)
             self._shares.pop(item, None)
 
     def drop(self, item: Item) -> None:
         """Remove a waiting item, wherever it waits. Do nothing if it does not wait."""
         if item in self._arrivals or item not in self._owners:
             return
-        owner = self._owners.pop(item)
+        owner = self._disown(item)
         left = deque(entry for entry in self._new.pop(owner, ()) if entry[1] != item)
         if left:
             self._new[owner] = left
@@ -128,9 +126,16 @@ class FairQueue(Generic[Item]):
         self._new.clear()
         self._aside.clear()
         for item in waiting:
-            self._owners.pop(item)
+            self._disown(item)
             self._needs.pop(item, None)
         return waiting
+
+    def _disown(self, item: Item) -> Hashable:
+        """Forget whose item it is, and when its owner was served unless more of that owner waits or runs."""
+        owner = self._owners.pop(item)
+        if owner not in self._owners.values():
+            self._served.pop(owner, None)
+        return owner
 
     def _next_owner(self, barred: Collection[Hashable]) -> Hashable | None:
         running = Counter(self._owners[item] for item in self._arrivals)
