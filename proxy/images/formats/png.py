@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-
 from PIL import Image, ImageChops
 
 from proxy.images.files import structure
@@ -12,11 +10,8 @@ from proxy.images.formats.record import PictureFormat, Written
 from proxy.images.formats.result import Result
 from proxy.images.formats.saving import exif_options, saved
 from proxy.images.measuring.flatness import flat_share
-from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort
+from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort, write_png
 
-# Strategies of zlib (zlib.h). Run lengths give photos the size of level 4 in half the time; drawings need matches.
-_PHOTO = {"compress_level": 4, "compress_type": zlib.Z_RLE}
-_DRAWING = {"compress_level": 6, "compress_type": zlib.Z_FILTERED}
 _PALETTE = {"compress_level": 6}
 _DRAWING_COLOURS = 4096
 _FLAT_DRAWING_SHARE = 0.5
@@ -24,12 +19,11 @@ _FLAT_DRAWING_SHARE = 0.5
 
 def _write(result: Result) -> bytes:
     picture = result.picture
-    if (indexed := _with_palette(picture)) is not None:
+    # Only pictures of many colours were measured.
+    if result.flat is None and (indexed := _with_palette(picture)) is not None:
         return saved(indexed, "PNG", **_PALETTE, **exif_options(result))
-    drawing, exif = result.drawing or picture.getcolors(_DRAWING_COLOURS) is not None, exif_options(result)
-    if result.write_png is not None and not exif:
-        return result.write_png(picture, _effort(result) if drawing else PHOTO)
-    return saved(picture, "PNG", **(_DRAWING if drawing else _PHOTO), **exif)
+    drawing = result.drawing or picture.getcolors(_DRAWING_COLOURS) is not None
+    return write_png(picture, _effort(result) if drawing else PHOTO, **exif_options(result))
 
 
 def _effort(drawing: Result) -> PngEffort:
@@ -58,5 +52,5 @@ PNG = PictureFormat(
     mend=mending.mended,
     is_lossless=True,
     moves=True,
-    written=Written(_write, encoder_bytes_per_pixel=6),
+    written=Written(_write, encoder_bytes_per_pixel=10),
 )
