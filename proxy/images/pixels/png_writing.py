@@ -14,9 +14,10 @@ from typing import Literal
 import deflate
 from PIL import Image, ImageChops
 
+from proxy.images.files.structure import PNG_SIGNATURE
+
 RowFilter = Literal["none", "sub", "average"]
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _FILTER_TYPES = {"none": 0, "sub": 1, "average": 3}
 """PNG third edition §9.2."""
 _COLOUR_TYPES = {"L": 0, "RGB": 2, "RGBA": 6}
@@ -46,7 +47,7 @@ def write_png(picture: Image.Image, effort: PngEffort, *, exif: bytes = b"") -> 
     """Return `picture` (mode L, RGB or RGBA) as a PNG with no metadata but `exif`."""
     header = b"".join(side.to_bytes(4, "big") for side in picture.size)
     # Eight bits a sample, deflate, the five filters, not interlaced.
-    parts = [_SIGNATURE, *_chunk(b"IHDR", header + bytes((8, _COLOUR_TYPES[picture.mode], 0, 0, 0)))]
+    parts = [PNG_SIGNATURE, *_chunk(b"IHDR", header + bytes((8, _COLOUR_TYPES[picture.mode], 0, 0, 0)))]
     if exif:
         parts += _chunk(b"eXIf", exif.removeprefix(_EXIF_PREFIX))
     parts += _chunk(b"IDAT", deflated(picture, effort))
