@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,59 @@ def test_written_png_holds_the_very_same_pixels_and_nothing_else(
     assert (shown.mode, shown.size) == (mode, size)
     assert shown.tobytes() == picture.tobytes()
     assert not shown.info
+
+
+def few_colours(number: int, mode: str, size: tuple[int, int] = (61, 43)) -> Image.Image:
+    """Return a picture of so many colours, close to each other and far apart, in random places."""
+    rng = random.Random(number)  # noqa: S311 - a picture, not a secret
+    channels = len(mode)
+    colours = {tuple(rng.choice((1, 2, 3, 40, 128, 255)) for _ in range(channels)) for _ in range(4 * number)}
+    chosen = sorted(colours)[:number]
+    picture = Image.new(mode, size)
+    picture.putdata([*chosen, *rng.choices(chosen, k=size[0] * size[1] - len(chosen))])
+    return picture
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 16, 17, 60, 150])
+def test_png_of_few_colours_has_them_as_its_palette(number: int) -> None:
+    """However near to each other they are, and in as many bits as their number takes."""
+    picture = few_colours(number, "RGB")
+    body = encode(Result(((picture, 0),), 0, pictures.exif(Artist="A"), Resolved(metadata="keep")), "png")
+    assert chunks_of(body) == ["IHDR", "PLTE", "eXIf", "IDAT", "IEND"]
+    assert pictures.opened(body).convert("RGB").tobytes() == picture.tobytes()
+    found = len(picture.getcolors(256) or ())
+    assert body[24] == next(bits for bits in (1, 2, 4, 8) if found <= 1 << bits)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 16, 17, 60, 150])
+def test_png_of_few_transparent_colours_holds_the_very_same_pixels(number: int) -> None:
+    """With a palette, or without one where Pillow finds none that is exact."""
+    picture = few_colours(number, "RGBA")
+    body = encode(Result(((picture, 0),), 0, b"", Resolved()), "png")
+    assert pictures.opened(body).convert("RGBA").tobytes() == picture.tobytes()
+    assert ("PLTE" in chunks_of(body)) == ("tRNS" in chunks_of(body))
+
+
+def test_palette_of_few_values_is_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow takes ten times as long to find a palette as to use one."""
+    asked: list[object] = []
+    quantize = Image.Image.quantize
+
+    def noted(picture: Image.Image, *given: Any, **options: Any) -> Image.Image:
+        asked.append(options.get("palette"))
+        return quantize(picture, *given, **options)
+
+    monkeypatch.setattr(Image.Image, "quantize", noted)
+    encode(Result(((few_colours(60, "RGB"), 0),), 0, b"", Resolved()), "png")
+    assert len(asked) == 1
+    assert asked[0] is not None
+
+
+def test_palette_of_many_values_in_a_channel_still_holds_the_very_same_pixels() -> None:
+    ramp = Image.linear_gradient("L")
+    picture = Image.merge("RGB", (ramp, ramp, ramp))
+    body = encode(Result(((picture, 0),), 0, b"", Resolved()), "png")
+    assert pictures.opened(body).convert("RGB").tobytes() == picture.tobytes()
 
 
 def test_png_is_written_where_few_pixels_may_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

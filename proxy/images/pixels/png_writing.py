@@ -7,7 +7,7 @@ tries five filters for each row and takes several times as long (docs/decisions/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,9 @@ _FILTER_TYPES = {"none": 0, "sub": 1, "average": 3}
 """PNG third edition §9.2."""
 _COLOUR_TYPES = {"L": 0, "RGB": 2, "RGBA": 6}
 """PNG third edition §11.2.1."""
+_INDEXED = 3
+_INDEXED_LEVEL = 8
+"""libdeflate's level for indices of a palette: a byte a pixel at most, so a high one is cheap."""
 _BAND_BYTES = 1 << 17
 """Rows that are filtered together stay in the processor's second-level cache."""
 _EXIF_PREFIX = b"Exif\0\0"
@@ -45,13 +48,37 @@ ESTIMATE = PngEffort("sub", 1)
 
 def write_png(picture: Image.Image, effort: PngEffort, *, exif: bytes = b"") -> bytes:
     """Return `picture` (mode L, RGB or RGBA) as a PNG with no metadata but `exif`."""
-    header = b"".join(side.to_bytes(4, "big") for side in picture.size)
-    # Eight bits a sample, deflate, the five filters, not interlaced.
-    parts = [PNG_SIGNATURE, *_chunk(b"IHDR", header + bytes((8, _COLOUR_TYPES[picture.mode], 0, 0, 0)))]
-    if exif:
-        parts += _chunk(b"eXIf", exif.removeprefix(_EXIF_PREFIX))
-    parts += _chunk(b"IDAT", deflated(picture, effort))
-    return b"".join((*parts, *_chunk(b"IEND", b"")))
+    data = deflated(picture, effort)
+    return _png(picture, 8, _COLOUR_TYPES[picture.mode], _metadata(exif), data)
+
+
+def write_indexed_png(picture: Image.Image, *, exif: bytes = b"") -> bytes:
+    """Return `picture` (mode P) as a PNG with its palette, in as few bits a pixel as its indices need."""
+    colours = 1 + max(index for index, count in enumerate(picture.histogram()) if count)
+    bits = next(bits for bits in (1, 2, 4, 8) if colours <= 1 << bits)
+    palette = bytes(picture.getpalette("RGBA") or ())[: 4 * colours]
+    chunks = [(b"PLTE", bytes(value for at, value in enumerate(palette) if at % 4 < 3))]
+    if min(palette[3::4]) < 255:
+        chunks.append((b"tRNS", palette[3::4]))
+    packed = picture.tobytes("raw", "P" if bits == 8 else f"P;{bits}")
+    lines = Image.frombuffer("L", (-(-picture.width * bits // 8), picture.height), packed, "raw", "L", 0, 1)
+    data = deflate.zlib_compress(_typed(lines, "none"), _INDEXED_LEVEL)
+    return _png(picture, bits, _INDEXED, [*chunks, *_metadata(exif)], data)
+
+
+def _png(
+    picture: Image.Image, bits: int, colour_type: int, chunks: Sequence[tuple[bytes, bytes]], data: bytearray
+) -> bytes:
+    size = b"".join(side.to_bytes(4, "big") for side in picture.size)
+    # Deflate, the five filters, not interlaced.
+    parts = [PNG_SIGNATURE, *_chunk(b"IHDR", size + bytes((bits, colour_type, 0, 0, 0)))]
+    for kind, payload in chunks:
+        parts += _chunk(kind, payload)
+    return b"".join((*parts, *_chunk(b"IDAT", data), *_chunk(b"IEND", b"")))
+
+
+def _metadata(exif: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"eXIf", exif.removeprefix(_EXIF_PREFIX))] if exif else []
 
 
 def deflated(picture: Image.Image, effort: PngEffort) -> bytearray:
@@ -83,10 +110,15 @@ def _filtered(picture: Image.Image, row_filter: RowFilter) -> Iterator[bytes]:
         band.paste(picture, (0, -top))
         lines = Image.frombuffer("L", (width, height), band.tobytes(), "raw", "L", 0, 1)
         filtered = _less_predicted(lines, above, row_filter, channels)
-        typed = Image.new("L", (width + 1, height), _FILTER_TYPES[row_filter])
-        typed.paste(filtered, (1, 0))
-        yield typed.tobytes()
+        yield _typed(filtered, row_filter)
         above = lines
+
+
+def _typed(filtered: Image.Image, row_filter: RowFilter) -> bytes:
+    """Return rows with the number of their filter in front of each."""
+    typed = Image.new("L", (filtered.width + 1, filtered.height), _FILTER_TYPES[row_filter])
+    typed.paste(filtered, (1, 0))
+    return typed.tobytes()
 
 
 def _less_predicted(
