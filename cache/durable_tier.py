@@ -1,4 +1,4 @@
-"""Originals: the durable tier with those who look after it. Runs on the event loop, files in threads.
+"""Originals: the durable tier together with its upkeep. Runs on the event loop, files in threads.
 
 `cache.originals.keeping` keeps, reads and purges originals. This adds counting, comparing with digests, copying and
 scrubbing.
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Originals(OriginalFiles):
-    """The originals kept in a folder, and what is to be known about all of them."""
+    """The originals kept in a folder, and operations on all of them."""
 
     def __init__(
         self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
@@ -50,14 +50,14 @@ class Originals(OriginalFiles):
         self.scrub = Scrub(layout, self._durable, self._threads, self.locks)
 
     async def close(self) -> None:
-        """Wait for what is being written, then release everything."""
+        """Wait for pending writes, then release everything."""
         if self._counting is not None:
             self._counting.cancel()
             await asyncio.wait((self._counting,))
         await super().close()
 
     async def stat(self, progress: Progress | None = None, note: Note | None = None) -> StoreStat:
-        """Count what is kept, looking at every file, and put the running count right.
+        """Count everything that is kept by reading every file, and correct the running count.
 
         `note` is called with every entry, in a thread of the store.
         """
@@ -71,9 +71,9 @@ class Originals(OriginalFiles):
     async def purge_orphans(
         self, progress: Progress | None = None, *, dry_run: bool = False
     ) -> tuple[int, int]:
-        """Delete bodies that no entry names; return how many and how many bytes they had.
+        """Delete bodies that no entry names; return their number and their bytes.
 
-        They are what a crash, or the end of the longest history, leaves; nobody was told that they are kept.
+        A crash leaves such bodies, and so does the end of the longest history. Nobody was told that they are kept.
 
         Raises:
             StoreUnreadable: an entry could not be read, so nothing was deleted.
@@ -95,7 +95,7 @@ class Originals(OriginalFiles):
         return count, freed
 
     async def verify(self, progress: Progress | None = None) -> VerifyReport:
-        """Compare everything kept with its digest; changes nothing."""
+        """Compare everything kept with its digest without changing anything."""
         verification = await self._threads.read(Verification, self._layout)
         for number, step in enumerate(verification.steps(), start=1):
             await self._threads.read(step)
@@ -104,12 +104,13 @@ class Originals(OriginalFiles):
         return verification.report
 
     async def backup(self, target: Path, progress: Progress | None = None) -> BackupReport:
-        """Bring the copy of this store in `target` up to date, making it when there is none; see `backup.py`.
+        """Update the copy of this store in `target`, or create it; see `backup.py`.
 
         Raises:
-            StoreRefused: `target` holds something else, or lies in this store, or this store in it; or nothing is
-                kept here and the copy would be emptied; or another backup to it is running.
-            StoreUnreadable, OSError: it cannot be used, or the disk refused; what came so far is whole.
+            StoreRefused: `target` holds something else, or one of the two stores lies in the other; or this store is
+                empty and
+                its copy would be emptied; or another backup to `target` is running.
+            StoreUnreadable, OSError: `target` cannot be used, or the disk refused. Everything copied so far is valid.
         """
         copy = await asyncio.to_thread(copy_of, self._layout, target)
         locks = KeyLocks(copy.root / "locks")
@@ -128,7 +129,7 @@ class Originals(OriginalFiles):
         return backup.report
 
     async def still_wrong(self, report: VerifyReport) -> list[StoreFault]:
-        """Return what is wrong still of what a verification found, looking again at that alone."""
+        """Return the damage that remains of what a verification found; only that is checked again."""
         verification = await self._threads.read(Verification, self._layout, report)
         return [item for item in report.wrong if await self._threads.read(verification.is_still_wrong, item)]
 
@@ -160,7 +161,7 @@ class Originals(OriginalFiles):
         return self._usage.trusted()
 
     async def _count_anew(self) -> None:
-        # What is kept while this runs may be counted twice: too much, never too little.
+        # Originals kept during the count may be counted twice: the result may be too high, but never too low.
         try:
             async with self.locks.hold("count"):
                 if self._usage.trusted():
