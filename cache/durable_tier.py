@@ -84,7 +84,7 @@ class Originals(OriginalFiles):
             stat, _ = census.result()
             return stat.orphans, stat.orphan_bytes
         if not census.is_sure:
-            raise StoreUnreadable("entries cannot be read, so nobody knows which bodies have no name")
+            raise StoreUnreadable("entries cannot be read, so bodies without an entry cannot be found")
         count = freed = 0
         for sha256 in census.orphans:
             async with self._exclusion.bodies((sha256,)):
@@ -171,4 +171,4 @@ class Originals(OriginalFiles):
                     counts += await self._threads.read(count_shard, self._layout, shard)
                 await self._threads.read(self._usage.settle, counts, before=before)
         except (CacheError, OSError) as error:
-            log.warning("what is kept could not be counted: %s", error)
+            log.warning("the kept originals could not be counted: %s", error)

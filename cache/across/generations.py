@@ -107,7 +107,7 @@ class Generations:
         if self._identity is not None and self._identity == _identity(self._path):
             return False
         if self._identity is not None:
-            log.warning("the file of generations was replaced; memory is distrusted once")
+            log.warning("the file of generations was replaced; answers in memory are discarded once")
         before = self._identity
         self._remap()
         return before is not None or self.shared

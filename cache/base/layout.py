@@ -206,7 +206,7 @@ def mark_again(layout: Layout) -> None:
         OSError: it cannot be written.
     """
     if size_of(layout.marker) is None:
-        log.warning("the store in %s was deleted while it was open; it is begun anew", layout.root)
+        log.warning("the store in %s was deleted while it was open; it is created anew", layout.root)
         layout.root.mkdir(mode=layout.modes.folder, parents=True, exist_ok=True)
         _mark(layout)
         _make_folders(layout)

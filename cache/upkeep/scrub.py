@@ -196,7 +196,7 @@ class Scrub:
             found.bodies += 1
             found.bytes += size
             if digest != name and (damage := await self._threads.read(_confirmed, path)):
-                log.error("the body %s is not as it was kept; `imgmirror store verify` tells more", path)
+                log.error("the body %s is damaged; `imgmirror store verify` reports more", path)
                 found.damage.append(damage)
         found.damage += await self._threads.read(self._missing, shard)
         await self._threads.read(self._mend, shard)
@@ -271,7 +271,7 @@ class Scrub:
         try:
             self._durable.write_unsynced(self._path, json.dumps(known, indent=1).encode("ascii") + b"\n")
         except OSError as error:
-            log.warning("where the scrub stands cannot be written: %s", error)
+            log.warning("the position of the scrub cannot be written: %s", error)
             return False
         return True
 
@@ -360,7 +360,7 @@ def _read(path: Path) -> ScrubState:
     except FileNotFoundError:
         return ScrubState()
     except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        log.warning("where the scrub stood cannot be read, it begins anew: %s", error)
+        log.warning("the position of the scrub cannot be read; it begins anew: %s", error)
         return ScrubState()
 
 

@@ -128,7 +128,7 @@ class Shelf:
         database = self._folder / DATABASE
         if identity is not None and identity != _identity(database):
             return
-        log.warning("%s is corrupt and is made anew", database)
+        log.warning("%s is corrupt and is created anew", database)
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 database.with_name(DATABASE + suffix).unlink(missing_ok=True)
@@ -183,7 +183,7 @@ def _require_regular(folder: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         path = folder / f"{DATABASE}{suffix}"
         if os.path.lexists(path) and regular_status(path) is None:
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def _code(error: sqlite3.DatabaseError) -> int:

@@ -107,7 +107,7 @@ async def test_what_is_said_out_of_turn_is_no_answer_to_the_next_question(
     answer = conversation.expect(Heard().sizes_of)
     process.sendall(SPOKEN + SPOKEN)
     assert await answer == (ANSWER, BODIES)
-    with pytest.raises(WireError, match="out of turn"):
+    with pytest.raises(WireError, match="without a question"):
         await conversation.expect(Heard().sizes_of)
 
 

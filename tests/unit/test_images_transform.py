@@ -257,13 +257,13 @@ def test_preset_only_means_nothing_besides() -> None:
     [
         ("original", {"width": 1}, "reserved"),
         ("width", {"width": 1}, "reserved"),
-        ("Big", {"width": 1}, "small letters"),
+        ("Big", {"width": 1}, "lower-case letters"),
         ("x", {"widht": 1}, "did you mean width"),
         ("x", {"width": 0}, "from 1 to"),
         ("x", {"width": 1, "w": 2}, "twice"),
-        ("x", {"width": [1]}, "no text"),
+        ("x", {"width": [1]}, "not text"),
         ("x", {"on_error": "redirect"}, "on_error"),
-        ("x", ["width"], "no table"),
+        ("x", ["width"], "not a table"),
         ("x", {"background": "#12"}, "background"),
     ],
 )

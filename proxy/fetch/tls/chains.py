@@ -151,7 +151,7 @@ class Chains:
         context.sslobject_class = usual
         if not await asyncio.to_thread(_issuer, verified, chain[0]):
             # The origin may now send another certificate with a complete chain, which would prove nothing about ours.
-            raise SourceUnreachable(detail="the origin shows one certificate, then another")
+            raise SourceUnreachable(detail="the origin sent two different certificates")
         _put(self._contexts, chain, context, most=MAX_CONTEXTS)
         return True
 

@@ -44,7 +44,7 @@ class Conversation(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             self._fail(ConnectionResetError("the socket is closed"))
         elif self._buffer:
-            self._fail(WireError("it spoke out of turn"))
+            self._fail(WireError("it sent bytes without a question"))
         return answer
 
     def say(self, message: Message) -> None:

@@ -147,7 +147,7 @@ class RenderProcess:
             if "verdict" in message:
                 return jobs.body_sizes(message)
             if left < 0:
-                raise WireError("it speaks without end")
+                raise WireError("it sends too many messages")
             return None if self._heard(message, listener) else []
 
         self._conversation.say(header)

@@ -68,7 +68,7 @@ class Answering:
             return await self._untouched.made(obtained)
         except OSError as error:
             # The body vanished after it was found. The origin may still have it.
-            log.warning("the body of %s is not as it was kept: %s", source, error)
+            log.warning("the body of %s does not match its entry: %s", source, error)
             return await self._untouched.made(await self._originals.obtain_again(source))
 
     async def answers(

@@ -39,7 +39,7 @@ def media_type_of(head: bytes, *, size: int, claimed: str | None, root: str, typ
         NotAnImage: the body is empty, or its type is not admitted.
     """
     if size == 0:
-        raise NotAnImage("The origin gave an empty body.")
+        raise NotAnImage("The origin sent an empty body.")
     media_type = decide(head, claimed, root=root)
     if not admitted(media_type, types):
         raise NotAnImage(detail=f"{media_type} (the origin said {claimed!r})")
@@ -87,7 +87,7 @@ def refusal_of(arrival: Arrival, inspection: Inspection) -> MirrorError | None:
         return inspection.error
     facts = inspection.facts
     if facts is not None and max(facts.width, facts.height) <= 2:
-        return NotAnImage(detail="a pixel in the place of a picture")
+        return NotAnImage(detail="a single pixel instead of a picture")
     return None
 
 

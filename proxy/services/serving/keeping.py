@@ -160,7 +160,7 @@ class Keeping:
 
     async def _set_aside(self, entry: Entry, arrival: Arrival, reason: str) -> None:
         self._parts.metrics.set_aside.labels(reason).inc()
-        log.warning("%s gives other bytes that are set aside: %s", entry.source, reason)
+        log.warning("different bytes from %s were set aside: %s", entry.source, reason)
         try:
             former = as_set_aside(entry, reason)
             await self._parts.store.history.set_aside(
@@ -169,7 +169,7 @@ class Keeping:
             if reason == PLACEHOLDER:
                 await self._replacing.put_back(entry.body_sha256, arrival.source.origin)
         except NotKept as refused:
-            log.info("what %s gave could not be set aside: %s", entry.source, refused)
+            log.info("bytes from %s could not be set aside: %s", entry.source, refused)
 
     async def _commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int) -> bool:
         try:

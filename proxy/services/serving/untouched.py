@@ -91,7 +91,7 @@ class Untouched:
             return obtained.body
         body = await self._kept.read_body(obtained.entry.body_sha256)
         if len(body) != obtained.entry.body_size:
-            raise FileNotFoundError("it has not the size of its entry")
+            raise FileNotFoundError("its size differs from its entry")
         return body
 
 
