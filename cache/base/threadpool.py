@@ -160,7 +160,7 @@ async def first_done(*futures: asyncio.Future[Any], seconds: float | None = None
     It cancels none of them and raises none of their exceptions, like `asyncio.wait`, but in half the time: that
     function first creates tasks and sets for its arguments.
     """
-    if any(future.done() for future in futures):
+    if _any_done(futures):
         return True
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
@@ -179,7 +179,15 @@ async def first_done(*futures: asyncio.Future[Any], seconds: float | None = None
             timer.cancel()
         for future in futures:
             future.remove_done_callback(wake)
-    return any(future.done() for future in futures)
+    return _any_done(futures)
+
+
+def _any_done(futures: tuple[asyncio.Future[Any], ...]) -> bool:
+    # `any` over a generator would take three times as long.
+    for future in futures:  # noqa: SIM110
+        if future.done():
+            return True
+    return False
 
 
 def _outcome(call: Callable[[], R]) -> tuple[R | None, BaseException | None]:
