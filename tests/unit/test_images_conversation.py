@@ -1,4 +1,4 @@
-"""The socket to a render process: frames however they are cut, and a process that says what nobody asked for."""
+"""The socket to a render process: frames cut at any byte, and a process that sends bytes without a question."""
 
 from __future__ import annotations
 
