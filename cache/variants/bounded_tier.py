@@ -66,6 +66,8 @@ LARGEST_SHARE = 8
 _SETTINGS: dict[str, object] = {
     "cull_limit": 16,
     "disk_min_file_size": FILE_BYTES,
+    # 8 MiB for each of the two connections. The kernel holds the database as well, once for all workers.
+    "sqlite_cache_size": 2048,
     "sqlite_mmap_size": 0,
     "statistics": 0,
     "tag_index": 1,
