@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cache.across.file_locks import KeyLocks
+from cache.across.seams import Version
 from cache.across.usage import Counts
 from cache.base.errors import CacheError, StoreRefused, StoreUnreadable
 from cache.base.layout import Layout
@@ -138,7 +139,7 @@ class Originals(OriginalFiles):
         if not look and not await self._threads.read(self._count_is_right):
             self._counting = asyncio.create_task(self._count_anew())
 
-    def _note(self, name: str, identity: tuple[int, ...], *, is_entry: bool) -> None:
+    def _note(self, name: str, identity: Version, *, is_entry: bool) -> None:
         damage = Damage(name, ENTRY, identity, name) if is_entry else Damage(name, "damaged", identity)
         self.scrub.note(damage)
 

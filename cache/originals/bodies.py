@@ -7,6 +7,7 @@ time changed. Refuses to know what to do about damage.
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import threading
@@ -14,8 +15,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cache.base.layout import Layout
+from cache.across.seams import Blobs, OpenBlob, Version
 from cache.base.opening import open_regular
 
 log = logging.getLogger(__name__)
@@ -26,18 +28,18 @@ MAX_LOOKED_AT = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a body was found to be: whether its digest agrees, its size, and `identity_of` its file."""
+    """What a body was found to be: whether its digest agrees, its size, and the version of it that was read."""
 
     is_sound: bool
     size: int
-    identity: tuple[int, ...]
+    identity: Version
 
 
 class Bodies:
     """The bodies that this process has read. `on_damage` hears of each that is damaged, once for each state."""
 
-    def __init__(self, layout: Layout, on_damage: Callable[[str, Condition], None]) -> None:
-        self._layout = layout
+    def __init__(self, blobs: Blobs, on_damage: Callable[[str, Condition], None]) -> None:
+        self._blobs = blobs
         self._on_damage = on_damage
         self._known: OrderedDict[str, Condition] = OrderedDict()
         self._turn = threading.Lock()
@@ -50,7 +52,7 @@ class Bodies:
         """
         condition, is_news = self._compared(sha256)
         if is_news and not condition.is_sound:
-            log.error("the body %s is not as it was kept", self._layout.body(sha256))
+            log.error("the body %s is not as it was kept", self._blobs.where(sha256))
             self._on_damage(sha256, condition)
         return condition
 
@@ -65,13 +67,13 @@ class Bodies:
     def _compared(self, sha256: str, *, remember_damage: bool = True) -> tuple[Condition, bool]:
         """Return the condition of a body, and whether its bytes had to be read for that."""
         known = self._known.get(sha256)
-        with os.fdopen(open_regular(self._layout.body(sha256)), "rb") as reader:
-            status = os.fstat(reader.fileno())
-            if known is not None and known.identity == identity_of(status):
+        with self._blobs.opened(sha256) as body:
+            state = body.state
+            if known is not None and known.identity == state.version:
                 self._remember(sha256, known)
                 return known, False
-            is_sound = hashlib.file_digest(reader, "sha256").hexdigest() == sha256
-        condition = Condition(is_sound, status.st_size, identity_of(status))
+            is_sound = hashlib.file_digest(_BlobReader(body), "sha256").hexdigest() == sha256
+        condition = Condition(is_sound, state.size, state.version)
         if is_sound or remember_damage:
             self._remember(sha256, condition)
         return condition, True
@@ -84,12 +86,24 @@ class Bodies:
                 self._known.popitem(last=False)
 
 
-def identity_of(status: os.stat_result) -> tuple[int, ...]:
-    """Return what changes when a file is replaced or written to."""
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with os.fdopen(open_regular(path), "rb") as reader:
         return hashlib.file_digest(reader, "sha256").hexdigest()
+
+
+class _BlobReader(io.RawIOBase):
+    """The bytes of a blob from its beginning on, as hashlib reads a file."""
+
+    def __init__(self, blob: OpenBlob) -> None:
+        self._blob = blob
+        self._start = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._blob.read(self._start, len(buffer))
+        buffer[: len(piece)] = piece
+        self._start += len(piece)
+        return len(piece)

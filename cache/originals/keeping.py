@@ -18,11 +18,11 @@ from typing import Self
 import aiofiles
 
 from cache.across.elsewhere import Elsewhere
-from cache.across.failures import Failures, RememberedFailure
-from cache.across.file_locks import KeyLocks
-from cache.across.generations import Generations
+from cache.across.failures import RememberedFailure
+from cache.across.file_seams import FileSeams
+from cache.across.seams import Version
 from cache.across.source_locks import Exclusion
-from cache.across.usage import Counts, Usage
+from cache.across.usage import Counts
 from cache.base.durable import PRIVATE, Durable, Modes, abandoned, refusal
 from cache.base.entry import Entry
 from cache.base.errors import (
@@ -34,8 +34,8 @@ from cache.base.errors import (
     Superseded,
 )
 from cache.base.keys import source_key
-from cache.base.layout import Layout, is_digest, mark_again, prepare
-from cache.base.opening import open_regular, regular_status
+from cache.base.layout import Layout, mark_again, prepare
+from cache.base.opening import open_regular
 from cache.base.page_cache import PageCache
 from cache.base.rights import is_readable, is_writable, unreadable, unwritable
 from cache.base.shards import SHARDS, shards_of
@@ -43,12 +43,13 @@ from cache.base.spelling import former_spelling
 from cache.base.threads import StoreThreads
 from cache.originals.articles import ArticleIndex
 from cache.originals.blocklist import Blocks
-from cache.originals.bodies import Bodies, Condition, identity_of
+from cache.originals.bodies import Bodies, Condition
 from cache.originals.entryfiles import EntryFiles
 from cache.originals.history import History, StoreParts
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.originals.landing import Landing
+from cache.originals.refs import Refs
 from cache.originals.roomleft import KeepingLimits, StoreRoom, free_files
 
 log = logging.getLogger(__name__)
@@ -79,31 +80,29 @@ class OriginalFiles:
         self._layout = layout
         self._now = now
         self._threads = StoreThreads("originals")
+        self._seams = seams = FileSeams(layout, durable, Refs(layout, durable), self._threads, make=not look)
         self._blocks = Blocks(layout, durable)
-        self._usage = Usage(layout.root / "usage")
+        self._usage = seams.counts
         self._room = StoreRoom(layout.root, limits, self._usage)
         self._refusal = ("", 0.0)
         self._page_cache = PageCache(layout.root)
-        self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(
-            layout.root / "generations", aside=layout.incoming, make=not look, modes=layout.modes
-        )
+        self.locks = seams.exclusion
+        self.generations = seams.stamps
         self.articles = ArticleIndex(layout, durable, self._threads)
-        self.failures = Failures(layout.root / "failures", self._threads, layout.modes)
-        self.overloads = Failures(layout.root / "overloads", self._threads, layout.modes)
+        self.failures = seams.failures
+        self.overloads = seams.overloads
         self._exclusion = Exclusion(self.locks)
-        self._bodies = Bodies(layout, self._note_damage)
-        self._entries = EntryFiles(layout)
-        self._keeper = Keeper(layout, durable, self._entries, self._bodies)
+        self._bodies = Bodies(seams.bodies, self._note_damage)
+        self._entries = EntryFiles(seams.entries, seams.bodies)
+        self._keeper = Keeper(seams, self._entries, self._bodies)
         self.history = History(
             StoreParts(
                 layout,
                 self._threads,
+                seams,
                 self._keeper,
                 self._entries,
                 self._exclusion,
-                self._usage,
-                self.generations,
                 self._blocks.contains,
                 self._room.admits,
             )
@@ -148,8 +147,7 @@ class OriginalFiles:
     async def close(self) -> None:
         """Wait for what is being written, then release everything."""
         await self._threads.close()
-        self.generations.close()
-        self.locks.close()
+        self._seams.close()
 
     # Reading
 
@@ -431,7 +429,7 @@ class OriginalFiles:
         except NotKept as error:
             log.warning("what is kept of %s stays under its former spelling: %s", url, error)
 
-    def _note(self, name: str, identity: tuple[int, ...], *, is_entry: bool) -> None:
+    def _note(self, name: str, identity: Version, *, is_entry: bool) -> None:
         """Hear of a damaged file; who looks after the store remembers it. Blocking."""
 
     def _note_damage(self, sha256: str, condition: Condition) -> None:
@@ -440,8 +438,8 @@ class OriginalFiles:
     def _salvaged(self, url: str) -> Entry | None:
         found = self._entries.salvaged(url)
         if found is not None:
-            status = regular_status(self._layout.entry(found.key))
-            self._note(found.key, identity_of(status) if status else (), is_entry=True)
+            state = self._seams.entries.state(found.key)
+            self._note(found.key, state.version if state else (), is_entry=True)
         return found
 
     def _got_with_failure(
@@ -479,8 +477,7 @@ class OriginalFiles:
             raise Superseded(f"{url} was purged or changed meanwhile")
 
     def _entries_of(self, shard: str) -> list[Entry]:
-        names = (path.stem for path in sorted((self._layout.entries / shard).glob("*.json")))
-        found = (self._entries.entry(key) for key in names if is_digest(key) and key[:2] == shard)
+        found = (self._entries.entry(key) for key, _ in self._seams.entries.list(shard))
         return [entry for entry in found if entry is not None]
 
 
