@@ -1,7 +1,7 @@
-"""Bodies: whether the bytes on the disk are still those that were kept. Blocking: runs in the store's threads.
+"""Bodies: whether their bytes are still those that were kept, and the files in which others read them.
 
-A body is compared with its digest the first time this process reads it, and again when its inode, size or modification
-time changed. Refuses to know what to do about damage.
+A body is compared with its digest the first time this process reads it, and again when its version changed. Refuses to
+know what to do about damage. `Bodies` is blocking and runs in the store's threads; `BodyFiles` runs on the event loop.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import aiofiles
 
 from cache.across.seams import Blobs, OpenBlob, Version
-from cache.base.opening import open_regular
+from cache.base.layout import Layout
+from cache.base.opening import LocalFile, open_regular, regular_status
+from cache.base.page_cache import FileState, KeptFile, PageCache
+from cache.base.threads import StoreThreads
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +89,62 @@ class Bodies:
             self._known.move_to_end(sha256)
             while len(self._known) > MAX_LOOKED_AT:
                 self._known.popitem(last=False)
+
+
+class BodyFiles:
+    """Bodies as files of this machine: the one place where they leave `cache` as paths.
+
+    A store whose bodies lie on another machine has to bring a body here in `local`, `opened` and `found`.
+    """
+
+    def __init__(self, layout: Layout, threads: StoreThreads) -> None:
+        self.folder = LocalFile(layout.bodies)
+        self._layout = layout
+        self._threads = threads
+        self._page_cache = PageCache(layout.root)
+
+    async def local(self, sha256: str) -> LocalFile:
+        """Return the file of a body. Where none is kept, there is no such file."""
+        return LocalFile(self._layout.body(sha256))
+
+    def opened(self, sha256: str) -> BinaryIO:
+        """Return a body as an open file, which the caller closes. Blocking.
+
+        Raises:
+            OSError: it is not there or cannot be read.
+        """
+        return os.fdopen(open_regular(self._layout.body(sha256)), "rb")
+
+    async def read(self, sha256: str) -> bytes:
+        """Return a whole body.
+
+        Raises:
+            OSError: it is not there or cannot be read.
+        """
+        path = self._layout.body(sha256)
+        async with aiofiles.open(path, "rb", opener=_opener, executor=self._threads.executor) as reader:
+            return await reader.read()
+
+    async def found(self, sha256: str) -> KeptFile | None:
+        """Return the file of a body in the state it has now; None when there is none, or nobody can tell."""
+        path = self._layout.body(sha256)
+        try:
+            status = await self._threads.read(regular_status, path)
+        except OSError:
+            return None
+        return KeptFile(sha256, os.fsencode(path), FileState.of(status)) if status else None
+
+    def read_at_hand(self, file: KeptFile) -> bytes | None:
+        """Return the bytes of a file that was found, or None when reading them would wait for the disk."""
+        return self._page_cache.read(file.path, file.state)
+
+    def is_at_hand(self, file: KeptFile) -> bool:
+        """Return whether a file is as it was found and can be read without waiting for the disk."""
+        return self._page_cache.holds(file.path, file.state)
+
+
+def _opener(path: str, flags: int) -> int:
+    return open_regular(Path(path), flags)
 
 
 def digest_of(path: Path) -> str:

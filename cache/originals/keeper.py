@@ -12,7 +12,6 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from cache.across.seams import StoreSeams
 from cache.across.usage import Counts
@@ -20,6 +19,7 @@ from cache.base.durable import refusal
 from cache.base.entry import Entry, Former
 from cache.base.errors import BlobChanged, Superseded
 from cache.base.merging import merged
+from cache.base.opening import LocalFile
 from cache.originals.bodies import Bodies
 from cache.originals.entryfiles import EntryFiles, KnownEntry
 from cache.originals.users import BodyUsers
@@ -34,7 +34,7 @@ Gone = dict[str, set[str]]
 class Arrived:
     """A finished, fsynced body that lies aside."""
 
-    path: Path
+    path: LocalFile
     sha256: str
     size: int
 

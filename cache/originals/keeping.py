@@ -15,8 +15,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Self
 
-import aiofiles
-
 from cache.across.elsewhere import Elsewhere
 from cache.across.failures import RememberedFailure
 from cache.across.file_seams import FileSeams
@@ -35,7 +33,7 @@ from cache.base.errors import (
 )
 from cache.base.keys import source_key
 from cache.base.layout import Layout, mark_again, prepare
-from cache.base.opening import open_regular
+from cache.base.opening import LocalFile
 from cache.base.page_cache import PageCache
 from cache.base.rights import is_readable, is_writable, unreadable, unwritable
 from cache.base.shards import SHARDS, shards_of
@@ -43,7 +41,7 @@ from cache.base.spelling import former_spelling
 from cache.base.threads import StoreThreads
 from cache.originals.articles import ArticleIndex
 from cache.originals.blocklist import Blocks
-from cache.originals.bodies import Bodies, Condition
+from cache.originals.bodies import Bodies, BodyFiles, Condition
 from cache.originals.entryfiles import EntryFiles
 from cache.originals.history import History, StoreParts
 from cache.originals.incoming import Incoming
@@ -88,6 +86,7 @@ class OriginalFiles:
         self._page_cache = PageCache(layout.root)
         self.locks = seams.exclusion
         self.generations = seams.stamps
+        self.files = BodyFiles(layout, self._threads)
         self.articles = ArticleIndex(layout, durable, self._threads)
         self.failures = seams.failures
         self.overloads = seams.overloads
@@ -206,9 +205,18 @@ class OriginalFiles:
                 return None, failure
         return await self._threads.read(self._got_with_failure, url, failure_key)
 
-    def body_path(self, sha256: str) -> Path:
-        """Return where the body with this digest lies, if it is kept."""
-        return self._layout.body(sha256)
+    def body_path(self, sha256: str) -> LocalFile:
+        """Return where the body with this digest lies, if it is kept; for those who look after the folder."""
+        return LocalFile(self._layout.body(sha256))
+
+    async def has_body(self, sha256: str, size: int) -> bool:
+        """Whether a body of this digest and size is kept.
+
+        Raises:
+            OSError: nobody can tell.
+        """
+        state = await self._threads.read(self._seams.bodies.state, sha256)
+        return state is not None and state.size == size
 
     async def read_body(self, sha256: str) -> bytes:
         """Return a whole body.
@@ -216,10 +224,7 @@ class OriginalFiles:
         Raises:
             OSError: it is not there or cannot be read.
         """
-        async with aiofiles.open(
-            self._layout.body(sha256), "rb", opener=_opened, executor=self._threads.executor
-        ) as reader:
-            return await reader.read()
+        return await self.files.read(sha256)
 
     async def condition(self, sha256: str) -> Condition:
         """Return whether a body is as it was kept; see `bodies.py` for when its digest is compared.
@@ -392,9 +397,10 @@ class OriginalFiles:
         """Whether a file can be made in the store."""
         return is_writable(self._layout)
 
-    async def remove_leftovers(self, *, dry_run: bool = False) -> list[Path]:
+    async def remove_leftovers(self, *, dry_run: bool = False) -> list[LocalFile]:
         """Remove temporary files whose owner is gone; return them."""
-        return await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
+        removed = await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
+        return list(map(LocalFile, removed))
 
     # Inside
 
@@ -479,10 +485,6 @@ class OriginalFiles:
     def _entries_of(self, shard: str) -> list[Entry]:
         found = (self._entries.entry(key) for key, _ in self._seams.entries.list(shard))
         return [entry for entry in found if entry is not None]
-
-
-def _opened(path: str, flags: int) -> int:
-    return open_regular(Path(path), flags)
 
 
 def _require_agreement(entry: Entry, incoming: Incoming) -> None:

@@ -33,6 +33,7 @@ from typing import Any, TypeVar, cast
 from cache.base.durable import GROUP, PRIVATE, Modes
 from cache.base.errors import StoreRefused
 from cache.base.layout import refuse_code
+from cache.base.opening import LocalFile
 from cache.base.page_cache import KeptFile, PageCache
 from cache.variants.safe_disk import CHECK_BYTES, ValueFile, check_of
 from cache.variants.shelf import DATABASE, Shelf, ShelfFault, looked_into, make_folder
@@ -181,7 +182,7 @@ class Variants:
         self, folder: Path, *, max_bytes: int, modes: Modes = PRIVATE, now: Callable[[], float]
     ) -> None:
         limit = {**_SETTINGS, "size_limit": max_bytes}
-        self.folder = folder.absolute()
+        self.folder = LocalFile(folder.absolute())
         self.max_bytes = max_bytes
         self.modes = modes
         self.faults = 0

@@ -15,6 +15,7 @@ from nodes import IMPLEMENTATIONS, Nodes, OpenNodes
 from cache.across.seams import Blobs, BlobState, StoreSeams, UserLists
 from cache.base.entry import Entry
 from cache.base.errors import Superseded
+from cache.base.opening import LocalFile
 from cache.originals.bodies import Bodies
 from cache.originals.entryfiles import EntryFiles
 from cache.originals.keeper import Arrived, Keeper
@@ -100,7 +101,7 @@ def arrive(tmp_path: Path) -> Callable[[bytes], Arrived]:
     def arrived(body: bytes) -> Arrived:
         path = incoming / f"{next(numbers)}.part"
         path.write_bytes(body)
-        return Arrived(path, hashlib.sha256(body).hexdigest(), len(body))
+        return Arrived(LocalFile(path), hashlib.sha256(body).hexdigest(), len(body))
 
     return arrived
 
