@@ -12,6 +12,7 @@ must say how much remains and when more is available (docs/decisions/0011-manner
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -40,11 +41,13 @@ class Rate:
     def take(self, full_at: float, *, now: float) -> RateAnswer:
         """Ask for one unit. `full_at` is the number kept so far, 0 for a new client or origin."""
         interval = 1 / self.per_second
+        whole = self.burst * interval
+        # The clock's precision rounds `full_at` with every unit. That must not cost the last unit of a burst.
+        rounding = min(self.burst * math.ulp(now), interval / 100)
         # A clock that was put back must not lock a client out, so the debt is at most the whole burst.
-        owed = min(max(full_at - now, 0.0), self.burst * interval)
-        wait = owed + interval - self.burst * interval
-        if wait > 1e-9 * self.burst * interval:
+        owed = min(max(full_at - now, 0.0), whole)
+        wait = owed + interval - whole
+        if wait > rounding:
             return RateAnswer(False, now + owed, 0, wait, owed)
         owed += interval
-        remaining = int(self.burst - owed * self.per_second + 1e-6)
-        return RateAnswer(True, now + owed, max(remaining, 0), 0.0, owed)
+        return RateAnswer(True, now + owed, int((whole - owed + rounding) / interval), 0.0, owed)

@@ -33,7 +33,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _HTTP = re.compile(r"(https?):[/\\]*", re.IGNORECASE)
 _ENCODED_HTTP = re.compile(r"https?%(25)?3A", re.IGNORECASE)
-_SCHEMELESS = re.compile(r"//[^/\\]")
 _PORT = re.compile(r":([0-9]*)\Z")
 # Controls, spaces, bytes above 0x7F, and what Caddy and others escape before they hand an address on.
 _TO_ESCAPE = re.compile(r'[^\x21-\x7e]|["<>^`{|}]')

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from cache.across.seams import KeyExclusion
 from cache.base.errors import FlightClosed
+from cache.base.threadpool import first_done
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +66,10 @@ class SingleFlight:
             flight = self._flights[key] = _Flight(asyncio.create_task(self._alone(key, peek, work, looked)))
             flight.task.add_done_callback(lambda done: self._landed(key, done))
         if accept is not None:
-            if not (flight.announced.done() or flight.task.done()):
-                await asyncio.wait((flight.announced, flight.task), return_when=asyncio.FIRST_COMPLETED)
+            await first_done(flight.announced, flight.task)
             if flight.announced.done() and accept(flight.announced.result()):
                 return cast("T", flight.announced.result())
-        if not flight.task.done():
-            await asyncio.wait((flight.task,))
+        await first_done(flight.task)
         return cast("T", _outcome(flight.task))
 
     def announce(self, key: str, value: object) -> None:
@@ -82,7 +81,7 @@ class SingleFlight:
     async def landed(self, key: str) -> None:
         """Wait for the work on `key` if it has announced what it comes to, so that all can see what it did."""
         while (flight := self._flights.get(key)) is not None and flight.announced.done():
-            await asyncio.wait((flight.task,))
+            await first_done(flight.task)
             self._landed(key, flight.task)
 
     async def close(self, timeout_seconds: float = 30.0) -> None:

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -84,7 +83,7 @@ def sync_folder(folder: Path) -> None:
 def create_aside(folder: Path, *, suffix: str, modes: Modes = PRIVATE) -> tuple[int, Path]:
     """Create a locked temporary file; the caller owns the descriptor and the name."""
     for _ in range(_ATTEMPTS):
-        path = folder / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
+        path = Path(f"{folder}/{os.getpid()}-{os.urandom(8).hex()}{suffix}")
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, modes.file)
         except FileNotFoundError:
@@ -132,21 +131,23 @@ class Durable:
     def __init__(self, aside: Path, modes: Modes = PRIVATE) -> None:
         self._aside = aside
         self._modes = modes
-        self._lasting: set[Path] = set()
-        self._settled: dict[Path, int] = {}
+        # By the texts of paths, whose hashes cost nothing.
+        self._lasting: set[str] = set()
+        self._settled: dict[str, int] = {}
 
     def place(self, path: Path, target: Path) -> None:
         """Rename an fsynced file to its final name, over what may be there."""
-        if target.parent not in self._lasting:
-            self.ensure_folder(target.parent)
+        folder = target.parent
+        if str(folder) not in self._lasting:
+            self.ensure_folder(folder)
         # The rename is the first thing to notice a folder that was deleted while we run.
         try:
             path.replace(target)
         except FileNotFoundError:
             self._lasting.clear()
-            self.ensure_folder(target.parent)
+            self.ensure_folder(folder)
             path.replace(target)
-        sync_folder(target.parent)
+        sync_folder(folder)
 
     def write(self, target: Path, data: bytes) -> None:
         """Write a whole file: aside, fsync, rename, fsync of the folder."""
@@ -191,17 +192,17 @@ class Durable:
         """
         try:
             changed_ns = folder.stat().st_mtime_ns
-            if self._settled.get(folder) != changed_ns:
+            if self._settled.get(str(folder)) != changed_ns:
                 sync_folder(folder)
         except (FileNotFoundError, NotADirectoryError):
             return
         if len(self._settled) >= MAX_FOLDERS:
             self._settled.clear()
-        self._settled[folder] = changed_ns
+        self._settled[str(folder)] = changed_ns
 
     def ensure_folder(self, folder: Path) -> None:
         """Make a folder that lasts, with its parents."""
-        if folder in self._lasting and folder.is_dir():
+        if str(folder) in self._lasting and folder.is_dir():
             return
         if not folder.parent.is_dir():
             self.ensure_folder(folder.parent)
@@ -210,7 +211,7 @@ class Durable:
         sync_folder(folder.parent)
         if len(self._lasting) >= MAX_FOLDERS:
             self._lasting.clear()
-        self._lasting.add(folder)
+        self._lasting.add(str(folder))
 
     def ensure_folders(self, parent: Path, names: Iterable[str]) -> None:
         """Make folders of one parent that last, as `ensure_folder` does for each; their names are fsynced together.
@@ -225,7 +226,7 @@ class Durable:
             if folder.name not in present:
                 self._modes.make_folder(folder)
         sync_folder(parent)
-        self._lasting.update(folders)
+        self._lasting.update(map(str, folders))
 
     @contextlib.contextmanager
     def _written_aside(self, data: bytes) -> Iterator[tuple[int, Path]]:

@@ -70,19 +70,19 @@ class Layout:
 
     def entry(self, key: str) -> Path:
         """Return where the entry of a source key lies."""
-        return _shard(self.root, "entries", key[:2]) / f"{_checked(key)}.json"
+        return _file(self.root, "entries", key, ".json")
 
     def body(self, sha256: str) -> Path:
         """Return where a body lies."""
-        return _shard(self.root, "bodies", sha256[:2]) / _checked(sha256)
+        return _file(self.root, "bodies", sha256)
 
     def ref(self, sha256: str) -> Path:
         """Return where the users of a body are listed."""
-        return _shard(self.root, "refs", sha256[:2]) / _checked(sha256)
+        return _file(self.root, "refs", sha256)
 
     def ref_parts(self, sha256: str) -> Path:
         """Return the folder in which a long list of users has its parts."""
-        return _shard(self.root, "refs", sha256[:2]) / f"{_checked(sha256)}.users"
+        return _file(self.root, "refs", sha256, ".users")
 
     def ref_part(self, sha256: str, prefix: str) -> Path:
         """Return where the users of a body are listed whose keys begin with `prefix`; without one, the list itself."""
@@ -90,17 +90,19 @@ class Layout:
 
     def blocked(self, key: str) -> Path:
         """Return where a block of a source key is noted."""
-        return _shard(self.root, "blocked", key[:2]) / f"{_checked(key)}.json"
+        return _file(self.root, "blocked", key, ".json")
 
     def article(self, key: str) -> Path:
         """Return where the sources of an article are noted."""
-        return self.root / "articles" / key[:2] / f"{_checked(key)}.json"
+        return _file(self.root, "articles", key, ".json")
 
 
-@functools.lru_cache(maxsize=2048)
-def _shard(root: Path, room: str, shard: str) -> Path:
-    """Return one of the 256 folders of a room; making paths piece by piece was a quarter of a commit."""
-    return root / room / shard
+@functools.lru_cache(maxsize=512)
+def _file(root: Path, room: str, digest: str, suffix: str = "") -> Path:
+    """Return where a file lies. A commit asks for each of its three files several times, and making a path is slow."""
+    if not is_digest(digest):
+        raise ValueError(f"{digest!r} is not a SHA-256")
+    return Path(f"{root}/{room}/{digest[:2]}/{digest}{suffix}")
 
 
 def is_digest(text: str) -> bool:
@@ -262,9 +264,3 @@ def size_of(path: Path) -> int | None:
     """Return the size of a regular file, None when there is none."""
     status = regular_status(path)
     return None if status is None else status.st_size
-
-
-def _checked(digest: str) -> str:
-    if not is_digest(digest):
-        raise ValueError(f"{digest!r} is not a SHA-256")
-    return digest

@@ -11,10 +11,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from cache.base.errors import StoreHangs
+from cache.base.threadpool import ThreadPool, first_done
 
 READERS = 4
 WRITERS = 4
@@ -72,7 +72,7 @@ class StoreThreads:
     """Run blocking calls beside the event loop."""
 
     def __init__(self, name: str) -> None:
-        self.executor = ThreadPoolExecutor(READERS + WRITERS, thread_name_prefix=name)
+        self.executor = ThreadPool(READERS + WRITERS, name)
         self._places = _Places(WRITERS)
         self._begun: dict[int, float] = {}
         self._number = 0
@@ -85,7 +85,7 @@ class StoreThreads:
 
     async def read(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a call that does not wait for the disk to write."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, lambda: call(*args, **kwargs))
+        return await self.executor.run(lambda: call(*args, **kwargs))
 
     async def write(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a call that changes files, to its end: also when the caller is cancelled meanwhile.
@@ -117,12 +117,12 @@ class StoreThreads:
         await self._take_place(urgent=False)
         running = self._begin(call)
         try:
-            done, _ = await asyncio.wait((running,), timeout=HUNG_SECONDS)
+            is_done = await first_done(running, seconds=HUNG_SECONDS)
         except asyncio.CancelledError:
             await _ended(running)
             await self._undone(running, late)
             raise
-        if not done:
+        if not is_done:
             self.keep(asyncio.create_task(self._undone(running, late)))
             raise StoreHangs
         return running.result()
@@ -134,7 +134,7 @@ class StoreThreads:
             StoreHangs: it did not end in time, and may end later.
         """
         try:
-            while not (await asyncio.wait((work,), timeout=HUNG_SECONDS))[0]:
+            while not await first_done(work, seconds=HUNG_SECONDS):
                 if self.hangs:
                     self.keep(work)
                     raise StoreHangs
@@ -153,7 +153,7 @@ class StoreThreads:
             return
         running = self._begin(call)
         try:
-            await asyncio.wait((running,), timeout=HUNG_SECONDS)
+            await first_done(running, seconds=HUNG_SECONDS)
         except asyncio.CancelledError:
             await _ended(running)
             raise
@@ -189,13 +189,13 @@ class StoreThreads:
             raise
 
     async def _came(self, place: asyncio.Future[None]) -> None:
-        while not (await asyncio.wait((place,), timeout=LOOK_SECONDS))[0]:
+        while not await first_done(place, seconds=LOOK_SECONDS):
             late = self._are_late()
             if len(late) == WRITERS and all(late):
                 raise StoreHangs
 
     async def _undone(self, running: asyncio.Future[R], late: Callable[[R], object]) -> None:
-        await asyncio.wait((running,))
+        await first_done(running)
         if not running.cancelled() and running.exception() is None:
             await self.read(late, running.result())
 
@@ -209,7 +209,7 @@ class StoreThreads:
         self._number += 1
         number = self._number
         self._begun[number] = time.monotonic()
-        running = asyncio.get_running_loop().run_in_executor(self.executor, call)
+        running = self.executor.run(call)
 
         def ended(_running: asyncio.Future[R]) -> None:
             self._begun.pop(number, None)
@@ -228,7 +228,7 @@ def _looked_at(done: asyncio.Future[Any]) -> None:
 async def _ended(running: asyncio.Future[R]) -> None:
     while not running.done():
         try:
-            await asyncio.wait((running,))
+            await first_done(running)
         except asyncio.CancelledError:
             continue
     if not running.cancelled():

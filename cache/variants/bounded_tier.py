@@ -25,7 +25,6 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -35,6 +34,7 @@ from cache.base.errors import StoreRefused
 from cache.base.layout import refuse_code
 from cache.base.opening import LocalFile
 from cache.base.page_cache import KeptFile, PageCache
+from cache.base.threadpool import ThreadPool, first_done
 from cache.variants.safe_disk import CHECK_BYTES, ValueFile, check_of
 from cache.variants.shelf import DATABASE, Shelf, ShelfFault, looked_into, make_folder
 
@@ -111,7 +111,7 @@ class _Lane:
         self._waiting: deque[_Wanted] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._thread = ThreadPool(1, name)
 
     async def use(self, operation: Callable[[Any], R], *, otherwise: R) -> R:
         """Run an operation; return `otherwise` when the shelf cannot."""
@@ -125,22 +125,23 @@ class _Lane:
         if len(self._waiting) >= MAX_QUEUED:
             return otherwise
         running = self._begun(operation)
-        # `wait` neither cancels the operation nor makes a task of it, which would cost as much as the read.
-        await asyncio.wait((running,), timeout=PATIENCE_SECONDS)
+        await first_done(running, seconds=PATIENCE_SECONDS)
         return cast("R", running.result()) if running.done() and running.exception() is None else otherwise
 
     def _begun(self, operation: Callable[[Any], object]) -> asyncio.Future[object]:
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[object] = loop.create_future()
+        result: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         # Retrieve the exception even when nobody waits any more; otherwise asyncio would report it.
         result.add_done_callback(_seen)
         self._waiting.append((operation, result))
         if self._idle.is_set():
             self._idle.clear()
-            self._executor.submit(self._work, loop)
+            self._begin_batch()
         return result
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _begin_batch(self) -> None:
+        self._thread.run(self._work).add_done_callback(self._deliver)
+
+    def _work(self) -> list[_Done]:
         done: list[_Done] = []
         while self._waiting and len(done) < BATCH:
             operation, result = self._waiting.popleft()
@@ -148,14 +149,14 @@ class _Lane:
                 done.append((result, self._shelf.use(operation), None))
             except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the result
                 done.append((result, None, error))
-        loop.call_soon_threadsafe(self._deliver, done)
+        return done
 
-    def _deliver(self, done: list[_Done]) -> None:
+    def _deliver(self, batch: asyncio.Future[list[_Done]]) -> None:
         if self._waiting:
-            self._executor.submit(self._work, asyncio.get_running_loop())
+            self._begin_batch()
         else:
             self._idle.set()
-        for result, value, error in done:
+        for result, value, error in batch.result():
             if result.done():
                 continue
             if error is None:
@@ -166,8 +167,8 @@ class _Lane:
     async def close(self) -> None:
         """Run the waiting operations, close the shelf in its own thread, then end the thread."""
         await self._idle.wait()
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._shelf.close)
-        self._executor.shutdown()
+        await self._thread.run(self._shelf.close)
+        self._thread.shutdown()
 
 
 def _seen(result: asyncio.Future[object]) -> None:

@@ -85,7 +85,7 @@ class Revisit:
     refers_to: str
 
     def close(self) -> None:
-        """Nothing came along."""
+        """Do nothing: this item has no body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class PackedArticle:
     date: float | None = None
 
     def close(self) -> None:
-        """Nothing came along."""
+        """Do nothing: this item has no body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class PackedBlock:
     reason: str
 
     def close(self) -> None:
-        """Nothing came along."""
+        """Do nothing: this item has no body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Skipped:
     refused: bool = False
 
     def close(self) -> None:
-        """Nothing came along."""
+        """Do nothing: this item has no body."""
 
 
 Item = PackedEntry | Capture | Revisit | PackedArticle | PackedBlock | Skipped

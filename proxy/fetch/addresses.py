@@ -1,10 +1,10 @@
-"""Which IP addresses may be connected to: the ones that IANA lists as globally reachable. Pure.
+"""Decides which IP addresses may be connected to: those that IANA lists as globally reachable. Pure.
 
-Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, as of 2025) and the IPv6 address
-space registry (only 2000::/3 is global unicast). Defeats the tricks that carry IPv4 inside IPv6: mapped and
-compatible (RFC 4291 §2.5.5), translated (RFC 2765), 6to4 (RFC 3056), NAT64 (RFC 6052, RFC 8215), Teredo
-(RFC 4380), ISATAP (RFC 5214). Refuses to know names: a name is as good as the address really connected to.
-`ipaddress.is_global` is not asked: it says yes to several of these.
+Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, as of 2025) and the IPv6 address space
+registry (only 2000::/3 is global unicast). It also handles IPv4 addresses inside IPv6 ones: mapped and compatible (RFC
+4291 §2.5.5), translated (RFC 2765), 6to4 (RFC 3056), NAT64 (RFC 6052, RFC 8215), Teredo (RFC 4380), ISATAP (RFC 5214).
+Host names are not judged here; the address of the actual connection is. `ipaddress.is_global` is not used, because it
+accepts several of these addresses.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ REACHABLE_WITHIN_V4 = tuple(
     )
 )
 GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
-"""All else is reserved, local, multicast or fec0::/10 (IPv6 address space registry)."""
+"""All other addresses are reserved, local, multicast or fec0::/10 (IPv6 address space registry)."""
 NOT_REACHABLE_V6 = tuple(
     IPv6Network(text)
     for text in (
@@ -66,16 +66,16 @@ REACHABLE_WITHIN_V6 = tuple(
     )
 )
 NAT64 = IPv6Network("64:ff9b::/96")
-"""RFC 6052: the one prefix that carries IPv4 and is listed as globally reachable."""
+"""RFC 6052: the only prefix that carries IPv4 and is listed as globally reachable."""
 _ISATAP_MARK = 0x00005EFE
 _ISATAP_MASK = 0xFCFFFFFF  # RFC 5214 §6.1: the universal and group bits may be set
 
 
 def is_prohibited(address: Address, allow_networks: Iterable[Network] = ()) -> bool:
-    """Tell whether no connection may be made to `address`.
+    """Return whether connections to `address` are prohibited.
 
-    `allow_networks` opens the addresses that lie in one of its networks as they are written: 127.0.0.0/8 does
-    not open ::ffff:127.0.0.1.
+    `allow_networks` permits addresses that lie in one of its networks as written. 127.0.0.0/8 does not permit
+    ::ffff:127.0.0.1.
     """
     if any(address.version == network.version and address in network for network in allow_networks):
         return False
@@ -83,12 +83,12 @@ def is_prohibited(address: Address, allow_networks: Iterable[Network] = ()) -> b
 
 
 def is_address(host: str) -> bool:
-    """Tell whether the canonical host of a source is an address, and no name."""
+    """Return whether the canonical host of a source is an address and not a name."""
     return host.startswith("[") or host.rpartition(".")[2].isdigit()
 
 
 def prohibited_text(text: str, allow_networks: Iterable[Network] = ()) -> bool:
-    """Tell the same of an address in text; what is no address is prohibited."""
+    """Return the same for an address as text. A text that is not an address is prohibited."""
     try:
         address = ip_address(text)
     except ValueError:

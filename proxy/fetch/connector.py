@@ -1,7 +1,7 @@
-"""Connections to origins: sessions whose every socket is checked against the addresses that may be reached.
+"""Connections to origins: sessions that check the address of every socket before it connects. Event loop.
 
-The check stands where the socket is made, so it sees the address that is really connected to: literal hosts,
-every answer of DNS (rebinding included), every hop. Event loop. Knows nothing of requests and answers.
+The check happens where the socket is created, so it sees the actual address of every connection: of literal hosts, of
+every DNS answer (including rebinding), and of every redirect. This module knows nothing of requests and answers.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _KEEPALIVE_SECONDS = 15.0
 
 
 class ProhibitedAddressError(OSError):
-    """The address may not be connected to. Stays inside this room: clients see `SourceUnreachable`."""
+    """The address may not be connected to. Never leaves this room: clients get `SourceUnreachable`."""
 
 
 class Client:
     """A session with its connector, for one set of `allow_networks`.
 
-    A connection that is kept alive was checked when it was made, against the networks of that moment. So a
-    change of `fetch.allow_networks` makes a new client, and the old one is closed when its last fetch ends.
+    An idle connection was checked when it was made, against the networks of that time. A change of
+    `fetch.allow_networks` therefore makes a new client, and the old one is closed when its last fetch ends.
 
-    `fetch.max_connections` bounds the connections in use and, once more, those that idle: aiohttp counts only
-    the first. While that many idle, a connection is made for one request and closed behind it.
+    `fetch.max_connections` bounds the connections in use, and separately the idle ones: aiohttp counts only those in
+    use. While that many are idle, a new connection serves one request and is then closed.
     """
 
     def __init__(self, config: FetchConfig, *, names: AbstractResolver, ssl_context: ssl.SSLContext) -> None:
@@ -62,7 +62,7 @@ class Client:
 
     @property
     def open_connections(self) -> int:
-        """How many connections there are, in use or idle."""
+        """The number of connections, in use or idle."""
         return sum(found.fileno() >= 0 for found in self._sockets)
 
     @contextmanager
@@ -78,7 +78,7 @@ class Client:
                 self._idle.set()
 
     async def know(self, hop: Source) -> None:
-        """Resolve the name of `hop` before a connection is waited for: dead names must not use connections up.
+        """Resolve the name of `hop` before waiting for a connection, so that dead names use up no connections.
 
         Raises:
             SourceUnreachable: there is no such name.
@@ -89,7 +89,7 @@ class Client:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Wait until one of `fetch.max_connections` is free; the session makes it."""
+        """Wait until fewer than `fetch.max_connections` are in use. The session creates the connection."""
         async with self._free:
             idle = self.open_connections - self._active
             self._active += 1
@@ -99,12 +99,12 @@ class Client:
                 self._active -= 1
 
     async def look(self, hop: Source, context: ssl.SSLContext) -> bytes:
-        """Shake hands with `hop` under a context of `LookingObject`; return its certificate in DER.
+        """Perform a TLS handshake with `hop` under a context of `LookingObject`; return its certificate in DER.
 
-        No request is sent, and the connection is closed.
+        Sends no request and closes the connection.
 
         Raises:
-            SourceUnreachable, SourceTimeout: no handshake, or one that the context refuses.
+            SourceUnreachable, SourceTimeout: the handshake failed, or the context refused it.
         """
         with self.in_use():
             async with self.connection() as session:
@@ -119,24 +119,24 @@ class Client:
         raise SourceUnreachable(detail="the handshake did not end the connection")
 
     async def close_when_idle(self) -> None:
-        """Wait for the fetches under way, then close the session."""
+        """Wait for the fetches in progress, then close the session."""
         try:
             await self._idle.wait()
         finally:
             await self.close()
 
     async def close(self) -> None:
-        """Close the session and all its connections, used or not."""
+        """Close the session and all its connections, including those in use."""
         await self._lasting.close()
         await self._passing.close()
 
 
 class _TidyingConnector(aiohttp.TCPConnector):
-    """A connector whose connections tidy what they receive."""
+    """A connector whose connections tidy the answers that they receive."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        # aiohttp has no public place for it (docs/decisions/0018-tidied-answers.md).
+        # aiohttp has no public interface for this (docs/decisions/0018-tidied-answers.md).
         handler: Callable[..., ResponseHandler] = TidyingHandler
         self._factory = functools.partial(handler, loop=asyncio.get_running_loop())
 
@@ -160,8 +160,8 @@ def _connector(
     return _TidyingConnector(
         resolver=names,
         socket_factory=make_socket,
-        limit=0,  # counted by Client, names not included
-        use_dns_cache=False,  # proxy.fetch.names remembers
+        limit=0,  # `Client` counts them, excluding those that only resolve a name
+        use_dns_cache=False,  # `proxy.fetch.names` remembers them
         keepalive_timeout=_KEEPALIVE_SECONDS if lasting else None,
         force_close=not lasting,
         ssl=ssl_context,
@@ -173,14 +173,14 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
-        # The body is decoded by proxy.fetch.answers.body, which bounds what comes out and sees when it is cut.
+        # proxy.fetch.answers.body decodes the body. It bounds the result and notices when the body is cut short.
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),
     )
 
 
 def wire_url(hop: Source) -> URL:
-    """Return the address as aiohttp takes it, so that the request line has exactly `hop.target`."""
-    # As a path, query included: yarl drops the "?" of an empty query, and would requote the rest.
+    """Return the address for aiohttp, so that the request line contains exactly `hop.target`."""
+    # Pass the query as part of the path: yarl drops the "?" of an empty query and would requote the rest.
     authority = hop.origin.partition("://")[2]
     return URL.build(scheme=hop.scheme, authority=authority, path=hop.target, encoded=True)

@@ -1,7 +1,7 @@
-"""The one place where exceptions of aiohttp, sockets, TLS and DNS become errors of the contract. Pure.
+"""Translates exceptions of aiohttp, sockets, TLS and DNS into errors of the contract. No other place does. Pure.
 
-Every failure to reach an origin, prohibited addresses included, has the same public message; what really
-happened stands in `detail`, for the log.
+Every failure to reach an origin, including a prohibited address, has the same public message. The real reason is in
+`detail`, for the log.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from proxy.errors import (
 
 _UNREACHABLE = (
     aiohttp.ClientError,
-    HttpProcessingError,  # the parser's own, when it reaches us unwrapped
+    HttpProcessingError,  # exceptions of the parser that arrive unwrapped
     OSError,  # sockets, TLS and DNS
     EOFError,
     ValueError,  # URLs, IDNA and Unicode
     RuntimeError,  # uvloop: "the handler is closed"
 )
 
-# Not here: other 4xx are refusals. All else is a failure: 5xx, and what a GET without Range and without
-# validators must not be answered with (204, 206, 304, a redirect without Location).
+# Statuses not listed here: other 4xx are refusals, and all others are failures. These are 5xx, and statuses that must
+# not answer a GET without Range and validators (204, 206, 304, a redirect without Location).
 _STATUS_ERRORS: dict[int, type[SourceError]] = {404: SourceNotFound, 410: SourceGone}
 
 _BUSY = 429
 _TLS = (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError, ssl.SSLError, ssl.CertificateError)
 _LACKS_ISSUER = frozenset({2, 20, 21})
-"""X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, …_LOCALLY and X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE of OpenSSL."""
+"""OpenSSL's X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, …_LOCALLY and X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE."""
 _LONGEST_WISH_SECONDS = 86_400.0
 
 
 @contextmanager
 def network_failures(*, failure: str = "") -> Iterator[None]:
-    """Turn what the network raises inside the block into `SourceTimeout` or `SourceUnreachable`.
+    """Translate network exceptions of the block into `SourceTimeout` or `SourceUnreachable`.
 
-    The block holds network calls only: a full disk is not the origin's fault. `failure` names the kind where the
-    block knows it better than the exception.
+    The block must contain network calls only, because a full disk is not the origin's fault. `failure` names the kind
+    if the block knows it better than the exception does.
     """
     try:
         yield
@@ -63,7 +63,7 @@ def network_failures(*, failure: str = "") -> Iterator[None]:
 
 
 def lacks_issuer(error: SourceError) -> bool:
-    """Tell whether `error` is that OpenSSL knows no issuer of a certificate that the origin sent."""
+    """Return whether `error` says that OpenSSL does not know the issuer of a certificate from the origin."""
     cause = error.__cause__
     if not isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return False
@@ -72,9 +72,9 @@ def lacks_issuer(error: SourceError) -> bool:
 
 
 def status_failure(status: int, *, retry_after: str | None = None, now: float = 0.0) -> SourceError:
-    """Return the error that a final status other than 200 means (docs/api.md, "Errors").
+    """Return the error for a final status other than 200 (docs/api.md, "Errors").
 
-    `retry_after` is that header's value (RFC 9110 §10.2.3), `now` unix seconds: it may be a date.
+    `retry_after` is the value of that header (RFC 9110 §10.2.3). It may be a date, so `now` (Unix seconds) is needed.
     """
     error = _STATUS_ERRORS.get(status, SourceRefused if 400 <= status < 500 else SourceFailed)(
         detail=f"the origin answered {status}"
@@ -87,14 +87,14 @@ def status_failure(status: int, *, retry_after: str | None = None, now: float = 
 
 
 def wished_seconds(retry_after: str | None, *, now: float) -> float | None:
-    """Return the seconds that a `Retry-After` asks for, a day at most; None when it cannot be read."""
+    """Return the seconds that `Retry-After` demands, at most a day; None if it cannot be read."""
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
-        # Not int() of any length: thousands of digits are an attack of their own.
+        # No int() for any length: thousands of digits would be an attack of their own.
         return min(float(text[:18]), _LONGEST_WISH_SECONDS) if len(text) < 18 else _LONGEST_WISH_SECONDS
     try:
         moment = parsedate_to_datetime(text)
-        # RFC 5322: "-0000" and obsolete zones leave no zone; HTTP's dates are in GMT.
+        # RFC 5322: "-0000" and obsolete zones give no zone. HTTP dates are in GMT.
         seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
@@ -102,12 +102,12 @@ def wished_seconds(retry_after: str | None, *, now: float) -> float | None:
 
 
 def _kind(error: BaseException) -> str:
-    """Return what kept us from an answer, as far as the exception tells."""
+    """Return the kind of failure as far as the exception tells."""
     if isinstance(error, _TLS):
         return "tls"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "dns"
-    # Prohibited addresses are among these, and last as long: what differs could be measured from outside.
+    # This includes prohibited addresses. They are remembered for the same time, because a difference could be measured.
     return "connect" if isinstance(error, aiohttp.ClientConnectorError) else "unreachable"
 
 

@@ -1,7 +1,8 @@
-"""The fetcher of a process: what all fetches share, from its start to its end. Event loop.
+"""The fetcher of a process: everything that its fetches share. Event loop.
 
-It keeps the connections, the turns at origins and what is known of them, and takes new settings on a reload. A fetch
-ends with the bytes or with an error of the contract, whatever the origin does (`proxy.fetch.exchange.exchange`).
+It holds the connections, the queues for origins and the facts known about origins, and takes new settings on a reload.
+A fetch ends with the bytes or with an error of the contract, whatever the origin does
+(`proxy.fetch.exchange.exchange`).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def _never(_source: Source) -> bool:
 
 
 class Fetcher:
-    """Fetches for one process. `start` and `close` belong to the event loop that fetches."""
+    """Fetches for one process. Call `start` and `close` in the event loop that fetches."""
 
     def __init__(  # noqa: PLR0913 - what a test replaces: names, certificates, time, waiting
         self,
@@ -79,18 +80,18 @@ class Fetcher:
 
     @property
     def open_circuits(self) -> int:
-        """How many origins are left alone because they do not answer."""
+        """The number of origins that get no requests because they do not answer."""
         return self._breaker.open_count
 
     async def start(self) -> None:
-        """Open the session; nothing is connected to yet."""
+        """Open the session without connecting to anything yet."""
         self._names = Names(self._given_resolver or make_resolver(), owns=self._given_resolver is None)
         self._rules = self._make_rules(
             self._new_client(self._names), _public_client(self._config, self._names, self._ssl_context)
         )
 
     async def close(self) -> None:
-        """Close every connection. Fetches still under way end as `SourceUnreachable`."""
+        """Close every connection. Fetches in progress end with `SourceUnreachable`."""
         rules, self._rules = self._rules, None
         await self._robots.close()
         await self._chains.close()
@@ -111,9 +112,9 @@ class Fetcher:
         check_hop: Callable[[Source], None],
         denied: Callable[[Source], bool] = _never,
     ) -> None:
-        """Let every fetch that begins from now on go by `config`; those under way end by the old one.
+        """Apply `config` to every fetch that begins from now on. Fetches in progress keep the old configuration.
 
-        Takes effect on kept-alive connections too: when `allow_networks` changed, none of the old is used.
+        This includes idle connections: when `allow_networks` has changed, no old connection is used.
         """
         asking = Asking(config, instance_id=self._instance_id)
         self._config, self._check_hop, self._denied, self._asking = config, check_hop, denied, asking
@@ -135,16 +136,16 @@ class Fetcher:
         patient: bool = False,
         check_hop: Callable[[Source], None] | None = None,
     ) -> Fetched | NotModified:
-        """Fetch `source`; its bytes are written to `sink`, which stays open and may hold a part on errors.
+        """Fetch `source` and write its bytes to `sink`, which stays open and may contain a part of them on errors.
 
-        `fetch.timeout` bounds all of it, the wait for the origin's turn included; a `patient` fetch (warming)
-        waits for its turn as long as it takes, and as long between two requests as the origin's robots.txt asks.
-        `check_hop` judges redirects in the place of the policy.
+        `fetch.timeout` bounds everything, including the wait for the origin. A `patient` fetch (for warming) waits for
+        its turn without a limit, and pauses between two requests as the origin's robots.txt asks. `check_hop` judges
+        redirects instead of the policy.
 
         Raises:
-            SourceNotAllowed: a redirect to where the policy forbids.
-            QueueFull: too many wait already, for this origin or in all.
-            SourceError: as the table of docs/api.md says.
+            SourceNotAllowed: the policy forbids the target of a redirect.
+            QueueFull: too many fetches wait already, for this origin or in total.
+            SourceError: see the table of docs/api.md.
         """
         if self._rules is None:
             raise SourceUnreachable(detail="the fetcher is closed")
@@ -158,12 +159,12 @@ class Fetcher:
             return await exchange.run(has_turn=True)
 
     async def crawl_delay(self, origin: str) -> float:
-        """Return the seconds between two patient requests to `origin`, by its robots.txt and `fetch.origin_rate`."""
+        """Return the seconds between two patient requests to `origin`, from its robots.txt and `fetch.origin_rate`."""
         asked = await self._robots.delay(origin, user_agent=self._config.user_agent)
         return max(asked, interval_seconds(self._config))
 
     def wants_pauses(self, origin: str) -> bool:
-        """Tell whether the robots.txt of `origin`, if it was read, asks for pauses between requests."""
+        """Return whether the robots.txt of `origin`, if it was read, asks for pauses between requests."""
         return self._robots.known_delay(origin) > 0
 
     async def _read_robots(self, origin: str) -> bytes:
@@ -172,7 +173,7 @@ class Fetcher:
         sink = Beginning(MAX_ROBOTS_BYTES)
         source = Source.parse(f"{origin}/robots.txt")
         try:
-            # Its turn is that of the picture for which it is read.
+            # The request uses the turn of the picture for which it is made.
             await Exchange(self._rules, source, sink, None).run(has_turn=True)
         except (MirrorError, Enough) as error:
             log.debug("no robots.txt of %s: %s", origin, error)

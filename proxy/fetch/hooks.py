@@ -1,7 +1,8 @@
-"""Purge hooks: caches in front of the service are told what was purged. Runs on the event loop.
+"""Purge hooks: tells caches in front of the service what was purged. Runs on the event loop.
 
-Each hook gets a POST with a JSON object: `purged` and `blocked`, lists of sources. The addresses are the operator's
-own, so they may lie in a private network; redirects are not followed. They may hold secrets: the log has numbers.
+Each hook gets a POST with a JSON object: `purged` and `blocked`, lists of sources. The operator configures the
+addresses, so they may lie in a private network. Redirects are not followed. The addresses may contain secrets, so the
+log shows their numbers instead.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from proxy.version import __version__
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5.0
-"""How long one try may take."""
+"""The time limit of one attempt."""
 TRIES = 2
 LONGEST_SECONDS = 30.0
-"""How long all hooks together may hold up the answer to a purge."""
+"""The longest time for which all hooks together may delay the answer to a purge."""
 MAX_AT_ONCE = 8
 BATCH = 1000
-"""Sources in one request: an origin's may be a hundred thousand."""
+"""The most sources in one request. A purge of an origin may have a hundred thousand."""
 
 
 async def tell(
@@ -35,10 +36,11 @@ async def tell(
     timeout_seconds: float = TIMEOUT_SECONDS,
     longest_seconds: float = LONGEST_SECONDS,
 ) -> list[bool]:
-    """Tell every hook, in parts, each part twice at most; return for each whether it answered 2xx to all of them.
+    """Notify every hook, in batches, each tried at most twice. Return for each hook whether it answered 2xx to all of
+    them.
 
-    A hook that fails is told no further parts. Never raises because of a hook. One try takes `timeout_seconds` at
-    most, all of them together `longest_seconds`.
+    A hook that fails gets no further batches, and causes no exception. One attempt takes at most `timeout_seconds`, and
+    all of them together take at most `longest_seconds`.
     """
     if not hooks or not (purged or blocked):
         return []
@@ -73,7 +75,7 @@ def _batches(purged: Sequence[str], blocked: Sequence[str]) -> list[dict[str, Se
 async def _all_told(
     session: aiohttp.ClientSession, hook: str, batches: Sequence[dict[str, Sequence[str]]]
 ) -> str:
-    """Return why a hook was not told everything, or an empty text."""
+    """Return why a hook did not get all batches, or an empty text."""
     for news in batches:
         if problem := await _told(session, hook, news):
             return problem

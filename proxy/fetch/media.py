@@ -1,8 +1,7 @@
-"""What kind of thing a body is, told by its first bytes; the origin's word counts only for text. Pure.
+"""Determines the media type of a body from its first bytes. The origin's own type counts only for text. Pure.
 
-Follows the WHATWG MIME Sniffing standard, and goes beyond it where that one stops: more signatures
-(`proxy.signatures`), SVG and HTML behind byte order marks, comments and prologs. Refuses to know whether a picture can
-be decoded.
+Follows the WHATWG MIME Sniffing standard and adds to it: more signatures (`proxy.signatures`), and SVG and HTML after
+byte order marks, comments and prologs. Whether a picture can be decoded is decided elsewhere.
 
     good   89 50 4E 47 …  called text/html   ->  image/png
     good   a{color:red}   called text/css    ->  text/css
@@ -19,16 +18,16 @@ from proxy.prolog import root_of
 from proxy.signatures import BINARY, BINARY_BYTE, media_type_of
 
 SNIFFED_BYTES = 4096
-"""How much of a body `decide` should see. 1,445 are enough for the standard; HTML prologs are longer."""
+"""How much of a body `decide` should get. The standard needs 1,445 bytes, but prologs of HTML may be longer."""
 SVG = "image/svg+xml"
 
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16-be"), (b"\xff\xfe", "utf-16-le"))
-# Each alternative ends in one way only: this runs over hostile text.
+# Each alternative can end in one way only, because this matches hostile text.
 _BEFORE_ROOT = re.compile(
     r"\s+|<!--.*?-->|<\?.*?\?>|<!doctype(?!\s+html\b)\s[^>\[]*(?:\[[^\]]*\]\s*)?>",
     re.DOTALL | re.IGNORECASE,
 )
-# WHATWG MIME Sniffing §7.1, and the tags that scripts hide in.
+# WHATWG MIME Sniffing §7.1, and tags that can contain scripts.
 _HTML_ROOT = re.compile(
     r"<!doctype\s+html|<!--|<(?:[\w.-]+:)?(?:html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|img|"
     r"meta|link|form|object|embed|base|video|audio|math|template)(?=[\s/>])",
@@ -44,10 +43,10 @@ _TEXT = re.compile(
 
 
 def decide(head: bytes, claimed: str | None, *, root: str | None = None) -> str:
-    """Return the media type of a body that begins with `head` and that its origin calls `claimed`.
+    """Return the media type of a body that begins with `head`, when its origin calls it `claimed`.
 
-    Empty for an empty body. `head` should be the first `SNIFFED_BYTES`, or all there are. `root` is the name of the
-    root element where it was looked for in more than `head` (`proxy.prolog.RootFinder`).
+    Return an empty text for an empty body. `head` should be the first `SNIFFED_BYTES`, or the whole body. `root` is the
+    name of the root element if more than `head` was searched for it (`proxy.prolog.RootFinder`).
     """
     if not head:
         return ""
@@ -63,13 +62,13 @@ def decide(head: bytes, claimed: str | None, *, root: str | None = None) -> str:
 
 
 def essence(claimed: str | None) -> str | None:
-    """Return type and subtype of a Content-Type in lower case, or None when it cannot be read."""
+    """Return type and subtype of a Content-Type in lower case, or None if it cannot be read."""
     match = _ESSENCE.match(claimed or "")
     return match[1].lower() if match else None
 
 
 def admitted(media_type: str, types: Iterable[str]) -> bool:
-    """Tell whether a media type is in one of the ranges (`image/*`, `text/css`, `*/*`)."""
+    """Return whether a media type is in one of the ranges (`image/*`, `text/css`, `*/*`)."""
     kind, slash, _ = media_type.partition("/")
     return bool(slash) and any(text in {media_type, f"{kind}/*", "*/*"} for text in types)
 

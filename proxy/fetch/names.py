@@ -1,7 +1,7 @@
-"""Names of origins and their addresses: asked once at a time, remembered for seconds. Event loop.
+"""Resolves the names of origins: each name once at a time, remembered for some seconds. Event loop.
 
-A lookup goes on when the fetch that began it is cancelled, so that the others who wait for it are not. Refuses
-to judge addresses: that is done where the connection is made, on every connection.
+A lookup continues when the fetch that began it is cancelled, because others may wait for it. Addresses are not judged
+here, but for every connection when it is made.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 _TIMEOUT_SECONDS = 2.0
 _TRIES = 3
 _MEMORY_SECONDS = 10.0
-"""Long enough for the pictures of one page, short enough to follow a name that moves."""
+"""Long enough for the pictures of one page, and short enough to follow a name that changes its address."""
 _MAX_NAMES = 1000
 
 
 class Names(AbstractResolver):
-    """A memory in front of a resolver, which is closed with it when it `owns` it."""
+    """A cache in front of a resolver. If it `owns` the resolver, it closes it too."""
 
     def __init__(self, resolver: AbstractResolver, *, owns: bool) -> None:
         self._resolver = resolver
@@ -35,7 +35,7 @@ class Names(AbstractResolver):
         """Return the addresses of `host`, each with `port`.
 
         Raises:
-            OSError: there is no such name, or nobody answered in time.
+            OSError: there is no such name, or the lookup timed out.
         """
         key = (host, port)
         until, found = self._known.get(key, (0.0, []))
@@ -48,7 +48,7 @@ class Names(AbstractResolver):
         return list(await _outcome(task))
 
     async def close(self) -> None:
-        """End the lookups under way: who waits for them hears of a failure."""
+        """End the lookups in progress. Fetches that wait for them get an error."""
         tasks = list(self._asked.values())
         for task in tasks:
             task.cancel()
@@ -69,7 +69,8 @@ class Names(AbstractResolver):
 
 
 def make_resolver() -> AbstractResolver:
-    """Return a resolver on c-ares: bounded in time per name, no threads that slow names could occupy."""
+    """Return a resolver on c-ares: it limits the time for each name, and has no threads that slow names could
+    occupy."""
     return aiohttp.AsyncResolver(timeout=_TIMEOUT_SECONDS, tries=_TRIES)
 
 
@@ -78,11 +79,11 @@ async def _outcome(task: asyncio.Task[list[ResolveResult]]) -> list[ResolveResul
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         if not task.cancelled():
-            raise  # it is we who were cancelled
+            raise  # our own task was cancelled, not the lookup
         raise OSError("the lookup was ended") from None
 
 
 def _notice(task: asyncio.Task[list[ResolveResult]]) -> None:
-    # Looked at, so that asyncio does not report it as forgotten when everybody has left.
+    # Read the exception, so that asyncio does not report it as never retrieved if no fetch waits any more.
     if not task.cancelled():
         task.exception()

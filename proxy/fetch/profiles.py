@@ -1,4 +1,4 @@
-"""Profiles for hosts that refuse strangers: the shipped ones, and those of the configuration before them. Pure data."""
+"""Profiles for hosts that refuse strangers: those of the configuration first, then the shipped ones. Pure data."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def shipped() -> Mapping[str, ProfileConfig]:
 
 
 def in_order(configured: Mapping[str, ProfileConfig]) -> list[ProfileConfig]:
-    """Return the profiles as they are tried: the operator's own, then the shipped ones that those do not replace."""
+    """Return the profiles in the order of trying: the operator's own, then the shipped ones that these do not
+    replace."""
     rest = (profile for name, profile in shipped().items() if name not in configured)
     return [*configured.values(), *rest]

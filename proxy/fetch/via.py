@@ -1,7 +1,7 @@
-"""Asking a running service of ours by HTTP: for warming from another machine, and for the demo. Event loop.
+"""A client for a running imgmirror service: for warming from another machine, and for the demo. Event loop.
 
-The address was named by the user, so no network is prohibited here; redirects are answers, not followed. The
-bytes are counted and hashed, and kept only when they are asked for.
+The user named the address, so no network is prohibited. Redirects are returned as answers and not followed. The bytes
+are counted and hashed, and kept only on request.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _ORIGIN_STATUS = re.compile(r"(?:fwd|received)-status=([1-5][0-9]{2})")
 
 
 class ServiceUnreachable(Exception):
-    """The service did not answer; the message says how."""
+    """The service did not answer; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViaAnswer:
-    """What the service answered. `headers` have lower-case names; `body` is empty unless it was wanted."""
+    """An answer of the service. `headers` have lower-case names; `body` is empty unless it was requested."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,9 +49,9 @@ class ViaAnswer:
 
     @property
     def origin_status(self) -> int:
-        """What the origin answered the service, also when the service remembers it; 0 when it gave no answer.
+        """The status that the origin answered, now or in a remembered failure; 0 if it gave no answer.
 
-        Cache-Status tells of a fetch only (RFC 9211 §2.3), Proxy-Status of remembered answers too (RFC 9209 §2.1.3).
+        Cache-Status reports a fetch only (RFC 9211 §2.3), and Proxy-Status remembered answers too (RFC 9209 §2.1.3).
         """
         words = self.cache_words | _words(self.headers.get("proxy-status", ""))
         found = (_ORIGIN_STATUS.fullmatch(word) for word in words)
@@ -59,7 +59,7 @@ class ViaAnswer:
 
     @property
     def error(self) -> tuple[str, str]:
-        """The code and message of an error answer; the status stands in for what cannot be read."""
+        """The code and message of an error answer. The status replaces parts that cannot be read."""
         try:
             told = json.loads(self.body)
             return str(told["code"]), str(told["message"])
@@ -78,12 +78,12 @@ class Via:
         self.base_url = base.origin + self._prefix
 
     async def get(self, path: str, *, accept: str = "*/*", want_body: bool = False) -> ViaAnswer:
-        """Ask for `path`, which is sent as it is written.
+        """Request `path`, which is sent exactly as written.
 
         Raises:
-            ServiceUnreachable: no complete answer came.
+            ServiceUnreachable: no complete answer arrived.
         """
-        # Not parsed: what follows the base is sent to the letter, whatever it is.
+        # Do not parse the path: everything after the base is sent exactly as it is.
         url = wire_url(Source(self.base_url + path, self._base.scheme, self._base.host, self._base.port))
         try:
             async with self._session.get(url, headers={"Accept": accept}, allow_redirects=False) as response:
@@ -98,7 +98,7 @@ async def open_via(base_url: str, *, timeout_seconds: float = 120.0) -> AsyncIte
     """Open a client of the service at `base_url`; `timeout_seconds` bounds each answer.
 
     Raises:
-        RequestError: the address cannot be read.
+        RequestError: the address is invalid.
     """
     async with aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,9 +1,9 @@
-"""Copies of dead sources: captures of a Wayback Machine near a day, and other wrappers' caches. Event loop.
+"""Finds copies of dead sources: captures of a Wayback Machine near a date, and caches of other wrappers. Event loop.
 
-Speaks what web.archive.org speaks: the availability answer (`/wayback/available`), the CDX server
-(`/cdx/search/cdx`, JSON) and unchanged playback (`/web/<timestamp>id_/<url>`). Only captures of status 200 are
-offered, and revisits (`warc/revisit`, status "-"), which play back what they repeat. Refuses to know whether a
-copy is the picture: its bytes decide, as those of an origin do.
+Uses the interfaces of web.archive.org: the availability answer (`/wayback/available`), the CDX server
+(`/cdx/search/cdx`, JSON) and unchanged playback (`/web/<timestamp>id_/<url>`). Offers only captures with status 200,
+and revisits (`warc/revisit`, status "-"), which play back the capture that they repeat. Whether a copy is the picture
+is decided by its bytes, as for an origin.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 1 << 20
 MAX_CAPTURES = 100
-"""Captures asked for; a picture rarely has more, and the nearest come first where the server sorts."""
+"""The most captures to request. A picture rarely has more, and the nearest come first if the server sorts them."""
 MAX_TRIES = 5
-"""Copies offered for one source."""
+"""The most copies to offer for one source."""
 BUSY_SECONDS = 60.0
 MAX_BUSY_SECONDS = 3600.0
 
@@ -38,15 +38,15 @@ _PLAYBACK = re.compile(r"/web/([0-9]{4,14})(?:[a-z]{2}_)?/(.+)", re.DOTALL)
 _UNCHANGED = re.compile(r"/web/[0-9]{4,14}id_/")
 _TIMESTAMP = re.compile(r"[0-9]{14}\Z")
 _AVAILABILITY_HOSTS = {"web.archive.org": "https://archive.org"}
-"""The Internet Archive answers that question on another host than the others."""
+"""The Internet Archive answers availability requests on a different host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Where a source can be had when its origin is dead.
+    """A place where a source may be available when its origin is dead.
 
-    place: `wayback` or `wrapper`. captured_at: when the copy was taken, unix seconds, None when nobody knows.
-    check_hop: what redirects may lead to.
+    place: `wayback` or `wrapper`. captured_at: when the copy was made, Unix seconds, None if unknown.
+    check_hop: checks the targets of redirects.
     """
 
     place: str
@@ -55,7 +55,7 @@ class Copy:
     check_hop: Callable[[Source], None]
 
     def provenance(self, final_url: str) -> dict[str, Any]:
-        """Return what an entry says of a copy that was found at `final_url` in the end."""
+        """Return the note for the entry of a copy whose last address was `final_url`."""
         match = _PLAYBACK.search(final_url) if self.place == "wayback" else None
         captured_at = (_moment(match[1]) if match else None) or self.captured_at
         return {"from": self.place, "url": final_url, "captured_at": captured_at}
@@ -73,7 +73,7 @@ class _Capture:
 
 
 class Wayback:
-    """One Wayback Machine. After it said that it is busy (429), it is not asked for as long as it wants."""
+    """One Wayback Machine. After it has answered 429, it gets no requests for as long as it demands."""
 
     def __init__(self, fetcher: Fetcher, config: FetchConfig, *, now: Callable[[], float]) -> None:
         base = Source.parse(config.wayback)
@@ -87,15 +87,15 @@ class Wayback:
 
     @property
     def busy(self) -> bool:
-        """Whether it asked to be left alone for now."""
+        """Whether it has asked for a pause that is not over."""
         return self._now() < self._busy_until
 
     async def copies(
         self, source: Source, *, near: float | None, patient: bool
     ) -> AsyncGenerator[Copy, None]:
-        """Yield captures of `source`, the nearest to `near` (unix seconds) first; the newest without a date.
+        """Yield captures of `source`, the nearest to `near` (Unix seconds) first, or the newest first without a date.
 
-        The availability answer comes first, the CDX server is asked when that one was not good enough.
+        The availability answer is tried first. The CDX server is asked only if that capture was not good enough.
         """
         seen: set[str] = set()
         tries = 0
@@ -103,7 +103,7 @@ class Wayback:
             for capture in await find(source, near, patient):
                 if self.busy or tries == MAX_TRIES:
                     return
-                # The same bytes of another day are no better.
+                # The same bytes from another day are no better.
                 marks = {capture.timestamp, capture.digest} - {""}
                 if marks.isdisjoint(seen) and (copy := self._copy(capture)):
                     seen |= marks
@@ -111,7 +111,7 @@ class Wayback:
                     yield copy
 
     def note(self, error: MirrorError) -> None:
-        """Take note of an error that asking here ended in."""
+        """Record an error of a request to this machine."""
         if isinstance(error, SourceError) and error.failure == "busy":
             wish = min(error.retry_after_seconds or BUSY_SECONDS, MAX_BUSY_SECONDS)
             self._busy_until = self._now() + wish
@@ -142,7 +142,7 @@ class Wayback:
         query = (
             f"url={quote(source.url, safe='')}&output=json&fl=timestamp,original,mimetype,statuscode,digest"
         )
-        # `limit` takes from the end when it is negative; `closest` counts only where it is sorted by.
+        # A negative `limit` takes rows from the end. `closest` is obeyed only by servers that sort by it.
         wanted = f"&sort=closest&closest={_timestamp(near)}&limit=" if near is not None else "&limit=-"
         answer = await self._ask(f"{self._base}/cdx/search/cdx?{query}{wanted}{MAX_CAPTURES}", patient)
         found = captures_listed(answer, types=self._types)
@@ -151,7 +151,7 @@ class Wayback:
         return sorted(found, key=lambda capture: abs(capture.moment - near))
 
     async def _ask(self, url: str, patient: bool) -> object:
-        """Return the JSON at `url`; None when it cannot be had or read."""
+        """Return the JSON at `url`, or None if it is unavailable or invalid."""
         if self.busy:
             return None
         sink = _Text()
@@ -170,7 +170,7 @@ def wrapper_copies(source: Source, prefixes: Iterable[str]) -> list[Copy]:
     """Return the addresses under which other wrappers may still have `source`."""
     found = []
     for prefix in prefixes:
-        # As a value of a query it is escaped; as the rest of an address it is written plainly.
+        # Escape the source if it is a value of the query. Otherwise it is written plainly.
         text = quote(source.url, safe="") if prefix.endswith("=") else source.url
         try:
             found.append(Copy("wrapper", Source.parse(prefix + text), None, _same_origin(prefix)))
@@ -180,12 +180,12 @@ def wrapper_copies(source: Source, prefixes: Iterable[str]) -> list[Copy]:
 
 
 def written_copy(source: Source) -> Copy:
-    """Return a wrapper's own address, as an article has it, as the place of a copy."""
+    """Return a wrapper's own address from an article as a place of a copy."""
     return Copy("wrapper", source, None, _same_origin(source.url))
 
 
 def closest_available(answer: object) -> Iterable[_Capture]:
-    """Yield the capture that an availability answer names, when it is one of status 200."""
+    """Yield the capture that an availability answer names, if it has status 200."""
     match answer:
         case {"archived_snapshots": {"closest": {"url": str(url), "status": "200", "available": True}}}:
             found = _PLAYBACK.search(url)
@@ -194,7 +194,8 @@ def closest_available(answer: object) -> Iterable[_Capture]:
 
 
 def captures_listed(answer: object, *, types: Iterable[str]) -> list[_Capture]:
-    """Return the captures of a CDX answer (a list of rows, the first one names the fields) that may be a picture."""
+    """Return the captures in a CDX answer that may be pictures. It is a list of rows, and the first row names the
+    fields."""
     if not isinstance(answer, list) or not answer or not isinstance(answer[0], list):
         return []
     names = answer[0]
@@ -208,11 +209,12 @@ def _capture(row: dict[Any, Any], types: Iterable[str]) -> _Capture | None:
     if not (isinstance(timestamp, str) and isinstance(original, str) and _TIMESTAMP.match(timestamp)):
         return None
     is_revisit = mime == "warc/revisit" and status in {"-", "0", ""}
-    # A page captured under the address of a picture: the site was gone by then.
+    # Skip a page captured at the address of a picture: the site was already gone.
     is_page = mime == "text/html" and not admitted("text/html", types)
     if is_page or (str(status) != "200" and not is_revisit):
         return None
-    # A revisit may fail to play back where what it repeats does not: it does not stand for its digest.
+    # Playback of a revisit may fail where that of the repeated capture works, so a revisit does not represent its
+    # digest.
     return _Capture(timestamp, original, digest if isinstance(digest, str) and not is_revisit else "")
 
 

@@ -1,10 +1,11 @@
-"""From a finished look to the answer: which of the candidates is encoded, or that the original's bytes answer.
+"""Chooses the answer for a finished result: which candidate format to encode, or the original's own bytes.
 
-1. Of a drawing every equal candidate is encoded, and the smallest answers.
-2. Otherwise the first candidate whose encoder succeeds answers. When all fail, the answer is the first one's error.
-3. The original's own bytes answer in place of larger ones that show nothing else.
+1. For a drawing, encode every equal candidate. The smallest one is the answer.
+2. Otherwise the answer is the first candidate whose encoder succeeds. If all fail, it is the error of the first one.
+3. The original's own bytes replace a larger answer that shows the same picture.
 
-What was found comes with the answer (`EncodeFinding`), so that nobody has to find it again. Runs in render processes.
+The answer carries its sizes (`EncodeFinding`), so that later requests need not encode to choose. Runs in render
+processes.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from proxy.images.pool.jobs import Rendered
 
 
 class Answers:
-    """The answers made of one result; each format is encoded once, however many clients are answered.
+    """The answers made of one result. Each format is encoded once, regardless of the number of clients.
 
-    own: the original's bytes without unwanted metadata, where they show the same as the result; else None.
-    tight: encoders may fail because memory is short, whatever they say; nothing is noted of that.
+    own: the original's bytes without unwanted metadata if they show the same as the result, else None.
+    tight: memory is so short that an encoder's failure says nothing about the format and is not recorded.
     """
 
     def __init__(self, result: Result, *, own: bytes | None, source_format: str, tight: bool = False) -> None:
@@ -56,7 +57,7 @@ class Answers:
         return Rendered(body, name, *self.result.picture.size, finding)
 
     def _encodes(self, name: str) -> bool:
-        """Encode a format that was not tried yet; return whether its encoder succeeds."""
+        """Encode a format unless that was tried already; return whether its encoder succeeded."""
         if name not in self._bodies and name not in self._errors:
             try:
                 body = encode(self.result if name in MOVING else self.result.first, name)

@@ -1,12 +1,13 @@
-"""Which format answers a negotiated request, once the picture is known. Pure; runs anywhere.
+"""Chooses the format of a negotiated answer, once the picture is known. Pure; runs anywhere.
 
-`acceptable` is what negotiation leaves (`proxy.web.targets.negotiate`): names of formats, best first. Those before
-`LOWER` are equals. JPEG, PNG and GIF stand together, as `fallback` when all three are meant; they are one choice, and
-the picture decides which of them it is.
+`acceptable` is the result of negotiation (`proxy.web.targets.negotiate`): names of formats, best first. The client
+likes
+the formats before `LOWER` equally. JPEG, PNG and GIF are adjacent, and named `fallback` when all three are acceptable.
+They are one choice; the picture decides between them.
 
-A still picture takes the first. A drawing takes the smallest of the equals, an unchanged original may answer with its
-own bytes, and a format whose encoder fails is passed over: those answers need an encode to be found. `EncodeFinding`
-keeps what was found, so that it is found once.
+A still picture gets the first format. A drawing gets the smallest of the equal formats. An unchanged original may be
+answered with its own bytes, and a format whose encoder fails is skipped. These three cases are known only after
+encoding, so `EncodeFinding` records them for later requests.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from typing import Any
 from proxy.images.formats import JSON, OUTPUTS, UNTOUCHED, PictureFacts
 
 FALLBACK = "fallback"
-"""What every browser takes: JPEG, PNG or GIF, whichever suits the picture."""
+"""A format that every browser shows: JPEG, PNG or GIF, whichever suits the picture."""
 LOWER = ">"
-"""Stands before the formats that a client likes less than those in front of it."""
+"""Separates the formats that a client likes best from those that it likes less."""
 PLAIN = ("jpeg", "png", "gif")
 ANYWAY = "anyway"
 """JPEG or PNG, for clients that accept neither."""
 ORIGINAL = "original"
 """The name of the original's own bytes among the answers of a transform that changes no pixels."""
 MOVING = frozenset(name for name, written in OUTPUTS.items() if written.moves)
-"""Formats that animations are written in."""
+"""The formats that can hold animations."""
 
 _FOUND = frozenset({*OUTPUTS, JSON, ORIGINAL})
 _FOR_PHOTOS = ("jpeg", "png", "gif")
@@ -39,8 +40,9 @@ _FOR_DRAWINGS = ("png", "gif", "jpeg")
 class Candidates:
     """The formats for one picture and one client.
 
-    order: best first; the later ones stand in when encoders fail. equals: those of which a drawing takes the
-    smallest. accepted: those that the client takes, in which an original may answer itself.
+    order: best first; later ones are used when encoders fail. equals: the formats from which a drawing gets the
+    smallest.
+    accepted: the formats in which the client accepts the original's own bytes.
     """
 
     order: tuple[str, ...]
@@ -49,9 +51,10 @@ class Candidates:
 
 
 def candidates(acceptable: tuple[str, ...], facts: PictureFacts, *, anim: bool = True) -> Candidates:
-    """Return the formats to try; one format alone is that format. `anim=False` treats an animation as a still.
+    """Return the formats to try. A single acceptable format is returned as it is. `anim=False` means the first frame
+    only.
 
-    `UNTOUCHED` counts, wherever it stands, for an SVG only, which is then answered as it is.
+    `UNTOUCHED` applies to SVG only, wherever it stands: the SVG is then answered unchanged.
     """
     if UNTOUCHED in acceptable:
         if facts.scalable:
@@ -63,7 +66,7 @@ def candidates(acceptable: tuple[str, ...], facts: PictureFacts, *, anim: bool =
     order = [name for level in levels for name in _concrete(level, facts)]
     accepted = frozenset(order) if ANYWAY not in acceptable else frozenset(acceptable)
     if facts.animated and anim:
-        # It takes the best format that moves, and stands still only where none does.
+        # An animation takes the best format that can move. It becomes a still picture only if there is none.
         moving = [name for name in order if name in MOVING]
         return Candidates(tuple(dict.fromkeys((*moving, *order))), (), accepted)
     return Candidates(tuple(order), _rivals(_concrete(levels[0], facts), facts), accepted)
@@ -84,16 +87,18 @@ def _concrete(names: tuple[str, ...], facts: PictureFacts) -> tuple[str, ...]:
     admitted = PLAIN if FALLBACK in names else PLAIN[:2] if ANYWAY in names else names
     plain = [name for name in _suited(facts) if name in admitted]
     modern = [name for name in names if name not in {FALLBACK, ANYWAY, *PLAIN}]
-    # They stand together in `names`, wherever that is.
+    # JPEG, PNG and GIF are adjacent in `names`, at any position.
     at = next((number for number, name in enumerate(names) if name not in modern), len(modern))
     return (*modern[:at], *plain, *modern[at:])
 
 
 def _rivals(equals: tuple[str, ...], facts: PictureFacts) -> tuple[str, ...]:
-    """Return the formats of which a drawing takes the smallest: of JPEG, PNG and GIF the one that suits it.
+    """Return the formats from which a drawing gets the smallest. Only one of JPEG, PNG and GIF takes part, the one that
+    suits.
 
-    Without a palette and transparency, flat areas may also belong to a screenshot with photos in it, which may be
-    many times larger as a PNG: there JPEG and PNG both stand.
+    Both JPEG and PNG take part if the original has neither a palette nor transparency. It may then be a screenshot with
+    flat
+    areas around photos, which may be many times larger as a PNG.
     """
     plain = [name for name in equals if name in PLAIN]
     suited = plain[:1] if facts.drawing or facts.has_alpha else plain[:2]
@@ -108,17 +113,17 @@ def _suited(facts: PictureFacts) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class EncodeFinding:
-    """What encoding a picture has shown, for one body and transform.
+    """The results of encoding one body with one transform.
 
-    sizes: bytes of each format that was tried, None for one whose encoder failed; `ORIGINAL` for the original's own
-    bytes where they show the same. smallest: whether the picture is a drawing.
+    sizes: the number of bytes in each format that was tried, None if its encoder failed. `ORIGINAL` stands for the
+    original's own bytes if they show the same. smallest: whether the picture is a drawing.
     """
 
     sizes: Mapping[str, int | None] = field(default_factory=dict)
     smallest: bool = False
 
     def answer(self, wanted: Candidates, *, source_format: str) -> str | None:
-        """Return the format that answers, `ORIGINAL` for the original's bytes; None when that is not known yet."""
+        """Return the format of the answer, `ORIGINAL` for the original's bytes, or None if it is not known yet."""
         chosen = self._smallest_of(wanted) if self.smallest and wanted.equals else self._first_of(wanted)
         if chosen is None:
             return None
@@ -140,24 +145,24 @@ class EncodeFinding:
         return min(tried, key=lambda pair: pair[0])[1] if tried else self._first_of(wanted)
 
     def merged(self, newer: EncodeFinding) -> EncodeFinding:
-        """Return what both have found."""
+        """Return the sizes of both findings together."""
         return EncodeFinding({**self.sizes, **newer.sizes}, smallest=self.smallest or newer.smallest)
 
     @property
     def is_plain(self) -> bool:
-        """Whether the same follows from the facts alone."""
+        """Whether the facts of the picture alone would lead to the same answer."""
         return not self.smallest and ORIGINAL not in self.sizes and None not in self.sizes.values()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the finding as JSON can hold it."""
+        """Return the finding as JSON values."""
         return {"sizes": dict(self.sizes), "smallest": self.smallest}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> EncodeFinding:
-        """Return what `to_dict` wrote.
+        """Read what `to_dict` returned.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: `data` is not a finding.
         """
         try:
             sizes, smallest = dict(stored["sizes"]), bool(stored["smallest"])

@@ -1,7 +1,8 @@
-"""From pixels to bytes: the limits and faults of all encoders, and the search for a quality. Runs in render processes.
+"""Encodes pixels: the limits and faults of all encoders, and the search for a quality. Runs in render processes.
 
-Deterministic: the same pixels and settings give the same bytes on the same libraries. Nothing of the original goes
-along but what `metadata` asks for. How each format is written stands in its record (`proxy.images.formats`).
+The result is deterministic: the same pixels and settings give the same bytes with the same libraries. Nothing of the
+original is copied except what `metadata` selects. The record of each format says how it is written
+(`proxy.images.formats`).
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _ENCODERS = {name: written.write for name, written in OUTPUTS.items()}
 
 
 class EncodeFailed(Exception):
-    """An encoder cannot write a picture: that is no fault of its original.
+    """An encoder cannot write a picture. This is not a fault of the original.
 
-    error: the answer when no other format may stand in. lasting: whether the next attempt will end the same way.
+    error: the answer if no other format is possible. lasting: whether another attempt would fail in the same way.
     """
 
     def __init__(self, error: PictureError, *, lasting: bool = True) -> None:
@@ -45,7 +46,7 @@ def _encoding(output_format: str) -> Iterator[None]:
         raise EncodeFailed(_out_of_memory(name, error), lasting=False) from error
     except FAULTS as error:
         if "memory" in str(error).lower():
-            # libwebp and libavif report it as an error among others.
+            # libwebp and libavif report a lack of memory as an ordinary error.
             raise EncodeFailed(_out_of_memory(name, error), lasting=False) from error
         refusal = f"The picture cannot be written as {name}; another format may hold it."
         raise EncodeFailed(UnsupportedFormat(refusal, detail=repr(error))) from error
@@ -80,5 +81,5 @@ def _encoded(result: Result, output_format: str) -> bytes:
     )
     if len(result.frames) == 1:
         return body
-    # An animation takes the quality that suits its first frame.
+    # The first frame decides the quality of an animation.
     return write(replace(result, wanted=result.wanted.replaced(quality=quality)))

@@ -1,21 +1,21 @@
-"""Sizes: from a picture's size and the wish to crop box, size and canvas. Pure mathematics; runs anywhere.
+"""Computes sizes: from a picture's size and the wanted one to crop box, size and canvas. Pure; runs anywhere.
 
 With the picture W x H, the area w x h (after dpr), s = min(w/W, h/H) and S = max(w/W, h/H):
 
     scale-down   scale min(s, 1)
     contain      scale s, at most 1 unless upscale
-    cover        scale S, what hangs over is cut; without upscale the largest cut of the area's shape, at most w x h
-    crop         as cover; without upscale what is smaller than the area is as scale-down
+    cover        scale S and cut the overhang; without upscale the largest cut of the area's shape, at most w x h
+    crop         as cover; without upscale, a picture smaller than the area in one direction as scale-down
     pad          scale s (at most 1 unless upscale) on a canvas of w x h
-    squeeze      w x h, the shape changes; without upscale each side at most the picture's
-    cover-down   cover of min(w, W) x min(h, H): nothing is enlarged, and what the picture has is not cut further
+    squeeze      w x h, changing the shape; without upscale each side at most the picture's
+    cover-down   cover of min(w, W) x min(h, H): nothing is enlarged, and a side that is too short is not cut
     pad-down     pad, and
     squeeze-down squeeze, of the area times min(1, W/w, H/h): nothing is enlarged, and the area keeps its shape
-    oriented     where picture and area are both upright or neither is: cover, cover-down without upscale; else contain
+    oriented     if picture and area are both upright or neither is: cover, cover-down without upscale; else contain
 
-The last four are what other proxies mean, mostly where they do not enlarge. With one side only, every fit is contain
-with its own upscale rule. With none the picture keeps its size. What is asked beyond the limits is refused; what merely
-follows from the picture's shape is scaled down into them.
+The last four exist for the addresses of other proxies, whose modes mostly do not enlarge. With one side only, every fit
+is contain with its own upscale rule. With none, the picture keeps its size. An address that asks for more than the
+limits is refused. A size beyond the limits that merely follows from the picture's shape is scaled down.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ FITS = (
     "oriented",
 )  # fmt: skip
 ENLARGING_FITS = frozenset({"cover", "crop", "pad", "squeeze"})
-"""Fits that may enlarge when nothing is said about upscale."""
+"""Fits that may enlarge if `upscale` is absent."""
 DOWN_FITS = frozenset({"cover-down", "pad-down", "squeeze-down"})
-"""Fits that never enlarge, whatever is said."""
+"""Fits that never enlarge, whatever `upscale` says."""
 
 SIDES = {
     "center": (0.5, 0.5),
@@ -53,7 +53,7 @@ SIDES = {
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
-    """How large a result may be, after dpr."""
+    """The limits on the size of a result, after dpr."""
 
     max_side: int = 8192
     max_pixels: int = 40_000_000
@@ -61,8 +61,8 @@ class OutputLimits:
 
 @dataclass(frozen=True, slots=True)
 class ResizePlan:
-    """What resizing does: cut `crop` (left, top, right, bottom in pixels of `natural`), scale it to `size`,
-    put that on `canvas`. All sizes are (width, height)."""
+    """The steps of resizing: cut `crop` (left, top, right, bottom in pixels of `natural`), scale it to `size`, and put
+    that on `canvas`. All sizes are (width, height)."""
 
     natural: Size
     crop: Box
@@ -71,13 +71,13 @@ class ResizePlan:
 
     @property
     def scale(self) -> float:
-        """The larger of the two factors by which the cut changes its size."""
+        """The larger of the two factors by which the size of the cut changes."""
         left, top, right, bottom = self.crop
         return max(self.size[0] / (right - left), self.size[1] / (bottom - top))
 
 
 def focus_of(gravity: str) -> tuple[float, float]:
-    """Return the place in 0-1 that `gravity` means; `auto` is the centre until a picture has settled it."""
+    """Return the point, in 0-1, for `gravity`. `auto` counts as the centre until `settled` has replaced it."""
     if gravity in SIDES:
         return SIDES[gravity]
     if gravity == "auto":
@@ -96,10 +96,10 @@ def _times(side: int | None, dpr: float) -> int | None:
 
 
 def require_within(wanted: Wanted, limits: OutputLimits) -> None:
-    """Refuse a wish for more than `limits`.
+    """Check a wish against `limits`.
 
     Raises:
-        InvalidTransform: naming the option and what is allowed.
+        InvalidTransform: it asks for more; the message names the option and the limit.
     """
     width, height = asked_area(wanted)
     for name, side in (("width", width), ("height", height)):
@@ -114,10 +114,10 @@ def require_within(wanted: Wanted, limits: OutputLimits) -> None:
 
 
 def make_plan(natural: Size, wanted: Wanted, *, limits: OutputLimits) -> ResizePlan:
-    """Return what resizing a picture of `natural` size means.
+    """Return the steps of resizing a picture of `natural` size.
 
     Raises:
-        InvalidTransform: more is asked for than `limits` allow.
+        InvalidTransform: the wish asks for more than `limits` allow.
     """
     require_within(wanted, limits)
     width, height = asked_area(wanted)
@@ -171,12 +171,12 @@ def _oriented(natural: Size, area: Size, *, upscale: bool) -> str:
 
 
 def _at_most(natural: Size, area: Size, *, keeping_shape: bool) -> Size:
-    """Return the area made so small that no side is longer than the picture's."""
+    """Return the area reduced so that no side is longer than the picture's."""
     if not keeping_shape:
         return min(area[0], natural[0]), min(area[1], natural[1])
     if area[0] <= natural[0] and area[1] <= natural[1]:
         return area
-    # Compared as whole numbers: the side that binds is exactly the picture's.
+    # Compare whole numbers, so that the limiting side is exactly the picture's.
     if natural[0] * area[1] <= natural[1] * area[0]:
         return natural[0], min(natural[1], _side(area[1] * natural[0] / area[0]))
     return min(natural[0], _side(area[0] * natural[1] / area[1])), natural[1]
@@ -185,7 +185,7 @@ def _at_most(natural: Size, area: Size, *, keeping_shape: bool) -> Size:
 def _inside(natural: Size, area: Size, *, upscale: bool) -> Size:
     if not upscale and natural[0] <= area[0] and natural[1] <= area[1]:
         return natural
-    # Compared as whole numbers: the side that binds is exactly the one asked for.
+    # Compare whole numbers, so that the limiting side is exactly the one asked for.
     if area[0] * natural[1] <= area[1] * natural[0]:
         return area[0], min(area[1], _side(natural[1] * area[0] / natural[0]))
     return min(area[0], _side(natural[0] * area[1] / natural[1])), area[1]
@@ -207,7 +207,7 @@ def _cut(natural: Size, area: Size, wanted: Wanted) -> ResizePlan:
 def _largest_cut(natural: Size, area: Size, focus: tuple[float, float]) -> Box:
     width = min(float(natural[0]), natural[1] * area[0] / area[1])
     height = min(float(natural[1]), natural[0] * area[1] / area[0])
-    # A very flat area must not cut less than a pixel.
+    # A very flat area must not make a cut of less than one pixel.
     width, height = max(1.0, width), max(1.0, height)
     left = (natural[0] - width) * focus[0]
     top = (natural[1] - height) * focus[1]
@@ -219,10 +219,10 @@ def _within(plan: ResizePlan, limits: OutputLimits) -> ResizePlan:
     factor = min(1.0, limits.max_side / max(width, height), math.sqrt(limits.max_pixels / (width * height)))
     if factor == 1.0:
         return plan
-    # Only sizes that nobody asked for come here.
+    # Only sizes that nobody asked for explicitly come here.
     size = min(limits.max_side, _side(width * factor)), min(limits.max_side, _side(height * factor))
     if size[0] * size[1] > limits.max_pixels:
-        # Rounding went over the limit: the shape is that of the shorter side, rounded down.
+        # Rounding exceeded the limit. Keep the shape of the shorter side and round down.
         short = max(1, math.floor(min(width, height) * factor))
         long = math.floor(short * max(width, height) / min(width, height))
         long = max(1, min(long, limits.max_side, limits.max_pixels // short))

@@ -1,4 +1,4 @@
-"""What is refused before it is decoded (docs/pictures.md). Pure; runs in render processes."""
+"""Checks the limits of a picture before it is decoded (docs/pictures.md). Pure; runs in render processes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from proxy.images.formats import PictureFacts
 from proxy.images.pool.jobs import Settings
 
 MAX_SCANS = 500
-"""Of a JPEG. libjpeg-turbo's advice against progressive files that take minutes (djpeg -maxscans, "Two Issues with the
-JPEG Standard"); encoders write about ten."""
+"""The most scans of a JPEG. libjpeg-turbo advises a limit, because progressive files can take minutes (djpeg -maxscans,
+"Two Issues with the JPEG Standard"); encoders write about ten."""
 USUAL_SCANS = 20
-"""As many scans count as one picture; each further 20 as another."""
+"""Every 20 scans count as one picture; fewer count as one too."""
 
 
 def beyond_limits(
     facts: PictureFacts, structure: Structure, settings: Settings, *, frames: int
 ) -> PictureError | None:
-    """Return why so many frames of a picture are not decoded, None when they may be."""
+    """Return why this many frames of a picture must not be decoded, or None if they may be."""
     if frames > settings.max_frames:
         return TooManyFrames(f"The picture has more than {settings.max_frames} frames.")
     if structure.scans > MAX_SCANS:
@@ -28,10 +28,10 @@ def beyond_limits(
 
 
 def _pixels(facts: PictureFacts, structure: Structure, frames: int) -> int:
-    """Return how many pixels are decoded for so many frames."""
+    """Return the number of pixels to decode for this many frames."""
     size = (facts.width, facts.height)
     if frames > 1:
-        # Pillow makes the screen of a GIF as large as its frames reach.
+        # Pillow makes the screen of a GIF large enough for all of its frames.
         size = max(size[0], structure.extent[0]), max(size[1], structure.extent[1])
-    # Each scan of a JPEG goes over all of the picture's coefficients again.
+    # Each scan of a JPEG processes all coefficients of the picture again.
     return size[0] * size[1] * frames * max(1, structure.scans // USUAL_SCANS)

@@ -1,10 +1,12 @@
-"""The way of one job through a render process: look, limit, decode once, change, encode. Synchronous.
+"""Takes one job through a render process: identify, check limits, decode once, transform, encode. Synchronous.
 
-1. The first bytes name the format: unknown, `not_an_image`; known but never decoded here, `unsupported_format`.
-2. The blocks of the file and its header give the facts. Nothing is decoded before the limits have been compared.
-3. Beyond the limits: `too_many_pixels`, `too_many_frames`. Wishes for the first frame alone may still be met.
-4. One decode, as small as the largest wish allows; with `check` of every frame. Damage: `decode_failed` for all.
-5. Each distinct look is made once, from the decoded frames, and encoded in each format wished for.
+1. The first bytes give the format. An unknown one is `not_an_image`; a known one without a decoder is
+   `unsupported_format`.
+2. The blocks of the file and its header give the facts. Nothing is decoded before the limits are checked.
+3. A picture beyond the limits is `too_many_pixels` or `too_many_frames`. Wishes for its first frame may still be met.
+4. Everything is decoded once, at the smallest size that suffices for all wishes; with `check`, every frame. If this
+   fails, all wishes get `decode_failed`.
+5. Each distinct look is made once from the decoded frames, and encoded in each wanted format.
 """
 
 from __future__ import annotations
@@ -52,23 +54,23 @@ from proxy.images.transforms.resolved import Resolved
 
 OnFacts = Callable[[PictureFacts], None]
 OnStep = Callable[[jobs.Step, int], None]
-"""Told that a step begins: the number of the wish when it is made and encoded, else 0."""
+"""Called when a step begins, with the number of the wish for "encode" and 0 otherwise."""
 AskLeave = Callable[[int, bool], None]
-"""Told how many bytes a job will take, before it takes them, and whether that may be more than the process can have;
-raises what ends the job when it may not."""
+"""Called with the number of bytes that a job will take, before it takes them, and whether that may be more than the
+process can have. It raises an exception to end the job."""
 Room = Callable[[], int]
-"""Returns how many bytes the process can still take."""
+"""Returns how many more bytes the process can take."""
 
 _SLACK_BYTES = 48 << 20
-"""What a job may take besides its pixels: the file itself, libraries' tables, stacks of their threads."""
+"""Memory of a job besides its pixels: the file itself, tables of libraries, stacks of their threads."""
 
 
 def _unasked(_needs: int, _tight: bool) -> None:
-    """Whoever runs alone needs no leave."""
+    """Allow everything: a process that runs alone competes with nobody for memory."""
 
 
 def _unheard(_step: jobs.Step, _number: int) -> None:
-    """Nobody measures the time that a step takes."""
+    """Do nothing: nobody measures the time of the steps."""
 
 
 def _endless() -> int:
@@ -77,7 +79,7 @@ def _endless() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a job may take; by default all there is."""
+    """The memory that a job may take; by default all of it."""
 
     ask_leave: AskLeave = _unasked
     room: Room = _endless
@@ -95,18 +97,18 @@ def inspect(  # noqa: PLR0913 - what a render process is told and tells
     on_step: OnStep = _unheard,
     memory: Memory = _ALL,
 ) -> Inspection:
-    """Return what `job` finds; `on_facts` and `memory.ask_leave` are told before anything is decoded.
+    """Do a job and return the result. `on_facts` and `memory.ask_leave` are called before anything is decoded.
 
-    `on_step` hears "draw" before a scalable picture is read, and "encode" before each wish is made and encoded.
+    `on_step` gets "draw" before an SVG is read, and "encode" before each wish is rendered and encoded.
 
-    Never raises because of input. Where the job may need more than there is room for, no failure counts as damage.
+    The input never causes an exception. If the job may need more memory than there is, no failure counts as damage.
 
     Raises:
         PermissionError: this process may not read the body.
     """
     try:
         with warnings.catch_warnings():
-            # Libraries warn of what is wrong with a picture; whether it can be rendered is all that counts here.
+            # Libraries warn about faults of a picture. All that matters here is whether it can be rendered.
             warnings.simplefilter("ignore")
             return _inspected(
                 job, settings, decoder=decoder, on_facts=on_facts, on_step=on_step, memory=memory
@@ -116,10 +118,10 @@ def inspect(  # noqa: PLR0913 - what a render process is told and tells
     except MemoryError:
         return Inspection.failed(OutOfMemory(), None, wishes=len(job.wishes))
     except PermissionError:
-        # Nothing is known of the picture, so nothing may be said of it.
+        # This says nothing about the picture, so it must not become an inspection.
         raise
     except OSError as error:
-        # The body was purged while its job waited in line, or there was no memory to read it into.
+        # The body was purged while its job was waiting, or there was no memory to read it into.
         kind = OutOfMemory if error.errno == errno.ENOMEM else DecodeFailed
         return Inspection.failed(kind(detail=f"cannot be read: {error!r}"), None, wishes=len(job.wishes))
 
@@ -142,7 +144,7 @@ def _inspected(  # noqa: PLR0913 - all that `inspect` was given
                 decoder.open(looked.source, structure, picture_format=picture_format)
             )
         except DecodeFailed as fault:
-            # Pillow makes libwebp's decoder here, and is not told what was wrong.
+            # Pillow creates libwebp's decoder here and does not learn the reason of a failure.
             tight = memory_budget.canvases(structure.canvas) + _SLACK_BYTES > memory.room()
             raise _judged(fault, tight=tight) from fault
         on_facts(opened.facts)
@@ -150,7 +152,7 @@ def _inspected(  # noqa: PLR0913 - all that `inspect` was given
 
 
 def _judged(error: PictureError, *, tight: bool) -> PictureError:
-    """Return what a failure is: what fails where memory is short is neither damaged nor unsupported for that."""
+    """Return the error to report: a picture that fails when memory is short is neither damaged nor unsupported."""
     if tight and isinstance(error, DecodeFailed | UnsupportedFormat):
         return OutOfMemory(detail=error.detail)
     return error
@@ -171,7 +173,7 @@ def _format_of(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A wish that can be met: in which formats, from how many frames."""
+    """A wish that can be met, with the formats to try and the number of frames."""
 
     number: int
     wish: Wish
@@ -180,18 +182,18 @@ class _Task:
 
     @property
     def look(self) -> tuple[Resolved, int]:
-        """What two wishes share when only their encoding differs."""
+        """Equal for two wishes that differ only in their encoding."""
         return self.wish.resolved.look, self.frames
 
     @property
     def result(self) -> tuple[Resolved, int]:
-        """What two wishes share when only their formats differ."""
+        """Equal for two wishes that differ only in their formats."""
         return self.wish.resolved.replaced(format="auto"), self.frames
 
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """The file of a job, opened."""
+    """The open file of a job."""
 
     looked: Looked
     opened: Opened
@@ -220,12 +222,12 @@ class _Rendering:
         self._outputs: dict[int, Output] = {}
 
     def run(self, on_step: OnStep) -> Inspection:
-        """Return the inspection."""
+        """Decode, render all wishes and return the inspection."""
         error = self._limit(self._facts.frames)
         tasks = [task for number, wish in enumerate(self._job.wishes) if (task := self._task(number, wish))]
         frames = max((task.frames for task in tasks), default=0)
         if self._job.check and error is None and not self._facts.scalable:
-            # An SVG was read as a whole when it was opened.
+            # An SVG was read completely when it was opened.
             frames = self._facts.frames
         try:
             if frames:
@@ -262,7 +264,7 @@ class _Rendering:
         return beyond_limits(self._facts, self._looked.structure, self._settings, frames=frames)
 
     def _task(self, number: int, wish: Wish) -> _Task | None:
-        """Return the wish as a task, or note why it cannot be met."""
+        """Return the wish as a task; None if it has its output already, such as an error."""
         anim = wish.resolved.anim
         wanted = candidates(wish.acceptable, self._facts, anim=anim)
         if wanted.order[0] == UNTOUCHED:
@@ -283,7 +285,7 @@ class _Rendering:
         return _Task(number, wish, wanted, frames)
 
     def _untouched(self) -> Output:
-        """Return the answer to a client that is given an SVG as it is; there are no bytes of ours in it."""
+        """Return the output for a client that gets the SVG unchanged. It contains no bytes, because we make none."""
         if self._facts.beyond_bound:
             return UnsupportedFormat(BEYOND_BOUND)
         return Rendered(b"", UNTOUCHED, self._facts.width, self._facts.height)
@@ -294,7 +296,7 @@ class _Rendering:
 
     def _scale_for(self, wanted: Resolved) -> float:
         scale = make_plan(self._natural(wanted), wanted, limits=self._limits).scale
-        # What is trimmed is measured in pixels of the original.
+        # Borders to trim are given in pixels of the original.
         return 1.0 if wanted.trim else min(1.0, scale)
 
     def _size_for(self, tasks: list[_Task]) -> Size:
@@ -305,10 +307,10 @@ class _Rendering:
         return max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale))
 
     def _drawn_size(self, tasks: list[_Task]) -> Size:
-        """Return how large to draw what can be drawn at any size: as wished, so that nothing is enlarged after."""
+        """Return the size at which to draw an SVG: the wanted size, so that nothing is enlarged afterwards."""
         sizes = [self._drawn_for(task.wish.resolved) for task in tasks] or [(1, 1)]
         width, height = max(size[0] for size in sizes), max(size[1] for size in sizes)
-        # A narrow cut of a long picture may be a small part of a vast drawing.
+        # A narrow cut of a long picture may be a small part of a huge drawing.
         factor = min(
             1.0,
             self._limits.max_side / max(width, height),
@@ -364,7 +366,7 @@ class _Rendering:
         return Rendered(body, "json", *result.picture.size)
 
     def _own(self, task: _Task, result: Result, decoded: Decoded) -> bytes | None:
-        """Return the original's own bytes where they show the same as the result, and may take its place."""
+        """Return the original's own bytes if they show the same as the result and may replace it, else None."""
         facts = self._facts
         same = (
             decoded.as_in_file
@@ -378,17 +380,17 @@ class _Rendering:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         if metadata == "keep":
             return data
-        # What has to be picked from the metadata is written by an encoder.
+        # Only an encoder can write a selection of the metadata.
         return None if kept(result.exif, metadata) else bare(data, facts.format)
 
 
 def _scaled(plan: ResizePlan) -> Size:
-    """Return how large the whole picture is when its cut has the size wished for."""
+    """Return the size of the whole picture at which its cut has the wanted size."""
     return math.ceil(plan.natural[0] * plan.scale), math.ceil(plan.natural[1] * plan.scale)
 
 
 def _without_idle_alpha(frames: tuple[tuple[Image.Image, int], ...]) -> tuple[tuple[Image.Image, int], ...]:
-    """Return frames without an alpha channel that says "opaque" everywhere."""
+    """Return the frames without an alpha channel if it is opaque everywhere."""
     if any(picture.mode != "RGBA" or picture.getchannel("A").getextrema()[0] != 255 for picture, _ in frames):
         return frames
     return tuple((picture.convert("RGB"), duration) for picture, duration in frames)

@@ -1,7 +1,7 @@
-"""Pictures made on the spot, for the demo and for `doctor`: nothing is shipped, nothing is fetched. Synchronous.
+"""Generates pictures for the demo and for `doctor`, so that nothing needs to be shipped or fetched. Synchronous.
 
-The same bytes every time with the same libraries. They stand for what articles hold: photos with grain, charts
-with few colours, a PNG that is much too large.
+The same libraries always give the same bytes. The pictures represent those of articles: photos with grain, charts with
+few colours, a PNG that is much too large.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _LIGHTS = (
     ((70, 130, 190), (216, 232, 240), (255, 252, 236)),
     ((52, 40, 92), (240, 140, 120), (255, 224, 170)),
 )
-"""Evening, noon and dawn: the top of the sky, the haze above the hills, the sun."""
+"""Evening, noon and dawn: the colours of the upper sky, of the haze above the hills, and of the sun."""
 _GRID = (224, 228, 232)
 _BARS = ((21, 101, 192), (46, 125, 50), (239, 108, 0), (106, 27, 154), (198, 40, 40))
 
 
 def photo(size: Size, *, seed: int, grain: float = 0.06) -> Image.Image:
-    """Return hills under a sky with fine grain: the spectrum of a photo."""
+    """Return hills below a sky with fine grain, which has the spectrum of a photo."""
     rng = random.Random(seed)  # noqa: S311 - a picture, not a secret
     night, haze, glow = _LIGHTS[seed % len(_LIGHTS)]
     picture = _sky(size, rng, night, haze, glow)
@@ -61,7 +61,7 @@ def _sky(size: Size, rng: random.Random, top: Colour, low: Colour, glow: Colour)
 
 
 def _ridge(size: Size, rng: random.Random, *, height: float, rough: float) -> Image.Image:
-    """Return the mask of what lies below a random ridge; `height` and `rough` are shares of the picture's height."""
+    """Return the mask of the area below a random ridge. `height` and `rough` are fractions of the picture's height."""
     points = [rng.uniform(-rough, rough), rng.uniform(-rough, rough)]
     while len(points) < 257:
         rough /= 1.9
@@ -110,7 +110,7 @@ def chart(size: Size, *, seed: int) -> Image.Image:
 
 
 def encoded(picture: Image.Image, output_format: str) -> bytes:
-    """Return the bytes of a picture as a camera or a drawing program saves it."""
+    """Return the bytes of a picture as a camera or a drawing program would save it."""
     buffer = io.BytesIO()
     if output_format == "jpeg":
         picture.save(buffer, "JPEG", quality=90)
@@ -120,7 +120,7 @@ def encoded(picture: Image.Image, output_format: str) -> bytes:
 
 
 def sample_pictures() -> list[bytes]:
-    """Return the five pictures of the sample article: a photo, two charts, a large PNG, a JPEG that is named PNG."""
+    """Return the five pictures of the sample article: a photo, two charts, a large PNG, and a JPEG named like a PNG."""
     return [
         encoded(photo((1600, 900), seed=1), "png"),
         encoded(chart((1000, 700), seed=2), "png"),
@@ -131,5 +131,5 @@ def sample_pictures() -> list[bytes]:
 
 
 def small_picture() -> bytes:
-    """Return a small photo in a format that every installation reads."""
+    """Return a small photo in a format that every installation can read."""
     return encoded(photo((96, 64), seed=6), "png")

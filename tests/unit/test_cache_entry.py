@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import math
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,12 +16,23 @@ from keeping import NOW, make_entry
 
 from cache.base.entry import MAX_HISTORY, Entry, Former
 from cache.base.errors import EntryUnreadable
-from cache.base.keys import source_key
+from cache.base.keys import source_key, variant_key
 
 DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
 TIMES = st.floats(min_value=0, max_value=4e9, allow_nan=False)
 TEXTS = st.text(st.characters(), max_size=20)
-FORMERS = st.builds(Former, DIGESTS, st.integers(0, 2**40), TEXTS, TIMES)
+FACTS = st.none() | st.dictionaries(TEXTS, st.integers() | st.booleans() | TEXTS, max_size=3)
+FORMERS = st.builds(
+    Former,
+    DIGESTS,
+    st.integers(0, 2**40),
+    TEXTS,
+    TIMES,
+    damaged=st.booleans(),
+    picture=FACTS,
+    note=TEXTS,
+    recovered=FACTS,
+)
 ENTRIES = st.builds(
     Entry,
     source=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1),
@@ -32,8 +47,10 @@ ENTRIES = st.builds(
     fetched_at=TIMES,
     validated_at=TIMES,
     damaged=st.booleans(),
-    picture=st.none() | st.dictionaries(TEXTS, st.integers() | st.booleans() | TEXTS, max_size=3),
+    picture=FACTS,
     history=st.lists(FORMERS, max_size=3).map(tuple),
+    recovered=FACTS,
+    judged_by=TEXTS,
 )
 
 
@@ -60,6 +77,8 @@ def test_entry_of_any_bytes_is_unreadable_and_nothing_worse(text: bytes) -> None
         ("status", "200"),
         ("status", True),
         ("headers", {"etag": "x"}),
+        ("headers", {}),
+        ("headers", ""),
         ("headers", [["etag"]]),
         ("headers", [["etag", 1]]),
         ("body_sha256", "AB" * 32),
@@ -67,8 +86,11 @@ def test_entry_of_any_bytes_is_unreadable_and_nothing_worse(text: bytes) -> None
         ("body_sha256", "0" * 64 + "\n"),
         ("body_size", -1),
         ("body_size", 1.5),
-        ("body_size", 1 << 64),
+        ("body_size", 1 << 63),
         ("request_time", "now"),
+        ("request_time", True),
+        ("request_time", 1 << 53),
+        ("request_time", -1 << 53),
         ("request_time", 1e300),
         ("damaged", 1),
         ("picture", []),
@@ -100,6 +122,58 @@ def test_entry_of_hostile_json_is_unreadable(text: bytes) -> None:
     """Deep nesting, huge numbers and huge files are refused, not suffered."""
     with pytest.raises(EntryUnreadable):
         Entry.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("body_size", (1 << 63) - 1), ("request_time", (1 << 53) - 1), ("request_time", 1 - (1 << 53))],
+)
+def test_entry_with_a_number_as_large_as_it_may_be_is_read(name: str, value: int) -> None:
+    """The bounds are those of SQLite and of whole numbers in JSON (RFC 8259 §6), and belong to what is read."""
+    known = json.loads(make_entry("http://h/a").to_json())
+    assert getattr(Entry.from_json(json.dumps({**known, name: value}).encode()), name) == value
+
+
+@pytest.mark.parametrize(("beyond", "readable"), [(0, True), (1, False)])
+def test_entry_of_more_than_a_mebibyte_is_unreadable(beyond: int, readable: bool) -> None:
+    """Nobody can make us parse a file of any size; one with the longest history is far from it."""
+    entry = dataclasses.replace(
+        make_entry("http://h/a"),
+        history=tuple(Former(f"{number:064x}", 1, "image/png", NOW) for number in range(MAX_HISTORY)),
+    )
+    text = entry.to_json()
+    assert len(text) < 200_000
+    padded = text + b" " * ((1 << 20) - len(text) + beyond)
+    if readable:
+        assert Entry.from_json(padded) == entry
+    else:
+        with pytest.raises(EntryUnreadable, match="too long"):
+            Entry.from_json(padded)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_entry_that_could_not_be_read_again_is_not_written(value: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        dataclasses.replace(make_entry("http://h/a"), validated_at=value).to_json()
+
+
+def test_entry_with_facts_that_nobody_can_change_is_written() -> None:
+    """A mapping is enough; which one is its owner's choice."""
+    facts = MappingProxyType({"width": 7})
+    plain = Former("1" * 64, 1, "image/png", NOW, picture=dict(facts), recovered=dict(facts))
+    former = dataclasses.replace(plain, picture=facts, recovered=facts)
+    entry = dataclasses.replace(make_entry("http://h/a"), picture=facts, recovered=facts, history=(former,))
+    assert Entry.from_json(entry.to_json()) == dataclasses.replace(
+        entry, picture=dict(facts), recovered=dict(facts), history=(plain,)
+    )
+
+
+def test_entry_of_the_first_version_is_read() -> None:
+    """What came later has a default: bytes are whole, of no known picture, and without a history."""
+    known = json.loads(make_entry("http://h/a").to_json())
+    for name in ("damaged", "picture", "history", "recovered", "judged_by"):
+        del known[name]
+    assert Entry.from_json(json.dumps(known).encode()) == make_entry("http://h/a")
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
@@ -162,6 +236,96 @@ def test_entry_history_is_bounded() -> None:
         entry = make_entry("http://h/a", sha256=f"{number:064x}").replacing(entry)
     assert len(entry.history) == MAX_HISTORY
     assert Entry.from_json(entry.to_json()) == entry
+
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+COPY = {"from": "http://archive/", "url": "http://archive/a"}
+
+
+def with_history(*history: Former, **changed: Any) -> Entry:
+    return dataclasses.replace(make_entry("http://h/a", sha256=A, size=1), history=history, **changed)
+
+
+def test_entry_of_a_new_source_has_no_history() -> None:
+    """What an entry names must be kept; another store's history is not."""
+    came = with_history(Former(B, 2, "image/gif", NOW))
+    assert came.replacing(None).history == ()
+    assert came.replacing(make_entry("http://h/a", sha256=C, size=3)).digests == (A, C)
+
+
+def test_entry_having_another_version_names_it_first_and_once() -> None:
+    old, new, other = (Former(B, 2, "image/gif", NOW - 9), Former(B, 2, "image/gif", NOW, note="placeholder"),
+        Former(C, 3, "image/gif", NOW))  # fmt: skip
+    assert with_history(other, old).having(new).history == (new, other)
+
+
+def test_entry_without_versions_names_the_rest_in_order() -> None:
+    b, c = Former(B, 2, "image/gif", NOW), Former(C, 3, "image/gif", NOW)
+    assert with_history(b, c).without({B}).history == (c,)
+    assert with_history(b, c).without(()).history == (b, c)
+    assert with_history(b, c).sizes == {A: 1, B: 2, C: 3}
+
+
+def test_entry_promoting_a_version_answers_with_it_and_remembers_the_present_one() -> None:
+    """No validators: they belong to other bytes, and a 304 to them would confirm the wrong ones."""
+    chosen = Former(C, 3, "image/gif", NOW - 9, damaged=True, picture={"width": 1})
+    entry = with_history(
+        Former(B, 2, "image/gif", NOW), chosen, headers=(("etag", '"a"'),), judged_by="rules", final_url="http://h/b"
+    )  # fmt: skip
+    promoted = entry.promoting(C, note="rolled_back")
+    assert promoted.as_former() == chosen
+    assert promoted.headers == (("content-type", "image/gif"),)
+    assert (promoted.judged_by, promoted.final_url) == ("", "http://h/b")
+    assert promoted.history == (entry.as_former(note="rolled_back"), entry.history[0])
+    assert promoted.history[0].note == "rolled_back"
+    with pytest.raises(KeyError):
+        entry.promoting("d" * 64)
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen", "final_url"),
+    [
+        (None, None, "http://h/redirected"),
+        (None, COPY, "http://archive/a"),
+        (None, {"from": "http://archive/"}, "http://h/a"),
+        (COPY, None, "http://h/a"),
+    ],
+)
+def test_promoted_version_says_where_it_came_from(present: Any, chosen: Any, final_url: str) -> None:
+    """The archive's address for an archive's copy, and never that of the other bytes."""
+    entry = with_history(
+        Former(B, 2, "image/gif", NOW, recovered=chosen), recovered=present, final_url="http://h/redirected"
+    )
+    promoted = entry.promoting(B)
+    assert (promoted.recovered, promoted.final_url) == (chosen, final_url)
+
+
+def test_entry_of_a_body_alone_is_never_fresh_and_has_no_validators() -> None:
+    """Of a body that came without its entry: the next request asks the origin for the whole."""
+    body, history = Former(A, 1, "image/gif", NOW), (Former(B, 2, "image/gif", NOW),)
+    entry = Entry.of_body("http://h/a", body, history)
+    assert (entry.status, entry.headers) == (200, (("content-type", "image/gif"),))
+    assert (entry.request_time, entry.response_time, entry.validated_at) == (0, 0, 0)
+    assert (entry.as_former(), entry.history, entry.final_url) == (body, history, "http://h/a")
+
+
+def test_entry_respelled_has_the_present_spelling_of_both_addresses() -> None:
+    entry = dataclasses.replace(make_entry("http://h/a|b"), final_url="http://h/{c}").respelled()
+    assert (entry.source, entry.final_url) == ("http://h/a%7Cb", "http://h/%7Bc%7D")
+
+
+def test_name_of_a_variant_is_that_of_the_contract() -> None:
+    """SHA-256 of body, resolved transform, format and render version: a change of one is another variant."""
+    parts = {
+        "body_sha256": A,
+        "resolved": "width=7,text=é",
+        "output_format": "webp",
+        "render_version": "10",
+    }
+    text = f"{A}\nwidth=7,text=é\nwebp\n10"
+    assert variant_key(**parts) == hashlib.sha256(text.encode()).hexdigest()
+    others = {variant_key(**{**parts, name: value + "0"}) for name, value in parts.items()}
+    assert len(others | {variant_key(**parts)}) == 5
 
 
 def test_entry_is_frozen() -> None:

@@ -12,7 +12,6 @@ from keeping import NOW, make_entry
 
 from cache.base.entry import Entry
 from cache.http.freshness import (
-    HEURISTIC_MAX_SECONDS,
     MAX_DELTA_SECONDS,
     FreshnessRules,
     cache_control,
@@ -112,6 +111,7 @@ def test_lifetime_by_two_different_expires_is_over() -> None:
         (("Foo", " * "), 0),
         (("*", "Foo"), 0),
         (("Foo*",), 60),
+        (("X*",), 60),
         (("Accept, Origin",), 60),
     ],
 )
@@ -138,6 +138,10 @@ def test_lifetime_with_vary_ends_only_for_a_star(vary: tuple[str, ...], seconds:
         ("max-age=-1", 7),
         ("", 7),
         ("\u0100", 7),
+        ("s-maxage=1.5, max-age=100", 100),
+        ("s-maxage=a", 7),
+        ("stale-while-revalidate=a", 7),
+        ("stale-if-error", 7),
     ],
 )
 def test_lifetime_by_a_valid_cdn_cache_control_wins_over_all_else(targeted: str, seconds: float) -> None:
@@ -170,7 +174,7 @@ def test_lifetime_by_heuristic_follows_the_rules_it_is_given() -> None:
 
 def test_lifetime_by_heuristic_ends_after_a_week() -> None:
     """A very old picture is asked about all the same."""
-    assert lifetime(last_modified=format_http_date(0)) == HEURISTIC_MAX_SECONDS
+    assert lifetime(last_modified=format_http_date(0)) == 7 * DAY
 
 
 @pytest.mark.parametrize("modified", [format_http_date(NOW + DAY), "0", "yesterday"])
@@ -188,6 +192,7 @@ def test_lifetime_without_any_word_is_none() -> None:
     ("headers", "seconds"),
     [
         ({"pragma": "no-cache"}, 0),
+        ({"pragma": "No-Cache"}, 0),
         ({"pragma": "x"}, DAY),
         ({"pragma": "no-cache", "cache_control": "public"}, DAY),
     ],
@@ -219,7 +224,7 @@ def test_age_that_is_no_number_is_ignored(text: str) -> None:
 def test_age_of_a_list_or_of_several_lines_is_the_first() -> None:
     """RFC 9111 §5.1."""
     times = {"request_time": NOW, "response_time": NOW, "now": NOW}
-    assert age(age="7200, 0") == 7200
+    assert age(age="7200, 0") == age(age="7200 ,0") == 7200
     assert current_age((("age", "7200"), ("age", "0")), **times) == 7200
     assert current_age((("age", "0"), ("age", "7200")), **times) == 0
 
@@ -327,6 +332,16 @@ def test_answer_of_another_status_is_reusable_as_its_fields_say(
     fields = (("date", format_http_date(NOW)), *headers.items())
     times = {"request_time": NOW, "response_time": NOW, "now": NOW + 10}
     assert reusable_seconds(fields, status=status, **times) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("status", [*range(199, 605)])
+def test_answer_without_explicit_freshness_is_reusable_only_with_statuses_that_the_rfc_lists(
+    status: int,
+) -> None:
+    """RFC 9110 §15.1 lists the statuses that are heuristically cacheable; 206 is a part, which we never reuse."""
+    fields = (("date", format_http_date(NOW)), ("last-modified", format_http_date(NOW - 600)))
+    seconds = reusable_seconds(fields, status=status, request_time=NOW, response_time=NOW, now=NOW)
+    assert (seconds > 0) is (status in {200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 
 
 def test_entry_is_fresh_by_whichever_lasts_longer() -> None:

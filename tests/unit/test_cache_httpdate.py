@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import string
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +41,39 @@ def test_date_in_any_of_the_three_formats_is_read(text: str) -> None:
 def test_date_that_is_none_is_none(text: str | None) -> None:
     """What is not a date is never guessed at."""
     assert parse_http_date(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sat, 01 Jan 2022", "Tue, 01 Feb 2022", "Tue, 01 Mar 2022", "Fri, 01 Apr 2022", "Sun, 01 May 2022",
+        "Wed, 01 Jun 2022", "Fri, 01 Jul 2022", "Mon, 01 Aug 2022", "Thu, 01 Sep 2022", "Sat, 01 Oct 2022",
+        "Tue, 01 Nov 2022", "Thu, 01 Dec 2022",
+    ],
+)  # fmt: skip
+def test_date_of_every_month_is_read_and_written(text: str) -> None:
+    """§5.6.7: the names of months and days are fixed words, whatever the locale."""
+    moment = datetime.strptime(text, "%a, %d %b %Y").replace(tzinfo=UTC).timestamp()
+    assert parse_http_date(f"{text} 00:00:00 GMT") == moment
+    assert format_http_date(moment) == f"{text} 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("two", "four"), [("00", 2000), ("68", 2068), ("69", 2069), ("70", 1970), ("71", 1971), ("99", 1999)]
+)
+def test_year_of_two_digits_lies_from_1970_to_2069(two: str, four: int) -> None:
+    """§5.6.7: no date of the web lies before 1970."""
+    assert parse_http_date(f"Sunday, 06-Nov-{two} 08:49:37 GMT") == parse_http_date(
+        f"Sun, 06 Nov {four} 08:49:37 GMT"
+    )
+
+
+@pytest.mark.parametrize("text", ["Sun, 06 Nov 1994 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"])
+def test_date_with_anything_around_it_is_none(text: str) -> None:
+    """A date is the whole value or no date; only spaces and tabs may surround it."""
+    for character in string.punctuation + string.ascii_letters + string.digits + "\n\v\xa0":
+        assert parse_http_date(character + text) is None
+        assert parse_http_date(text + character) is None
 
 
 def test_date_with_a_leap_second_is_read() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,16 @@ LATER = "Sun, 06 Nov 1994 08:49:38 GMT"
 def test_etag_is_read_as_the_rfc_writes_it(text: str | None, etag: ETag | None) -> None:
     """§8.8.3."""
     assert parse_etag(text) == etag
+
+
+@pytest.mark.parametrize("text", ['"a"', 'W/"a"'])
+def test_etag_with_anything_around_it_is_none(text: str) -> None:
+    """§8.8.3: a tag is the whole value; `*` is one only when it stands alone, too."""
+    for character in string.punctuation + string.ascii_letters + string.digits + "\n\v\xa0":
+        assert parse_etag(character + text) is None
+        assert parse_etag(text + character) is None
+        assert evaluate("GET", if_none_match=f"{character}*", etag='"a"', last_modified=None) == "proceed"
+        assert evaluate("GET", if_none_match=f"*{character}", etag='"a"', last_modified=None) == "proceed"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +175,7 @@ def test_if_range_is_strong_and_exact(header: str, matches: bool) -> None:
     assert if_range_matches(header, etag='"a"', last_modified=DATE) is matches
 
 
-@pytest.mark.parametrize("header", ['"a"', DATE])
+@pytest.mark.parametrize("header", ['"a"', DATE, "x", ""])
 def test_if_range_without_validators_never_matches(header: str) -> None:
     """There is nothing to compare with; a weak tag of ours does not count either."""
     assert not if_range_matches(header, etag=None, last_modified=None)
@@ -182,6 +194,7 @@ def test_if_range_without_validators_never_matches(header: str) -> None:
         ("bytes=-99", Range(0, 10)),
         ("BYTES=1-2", Range(1, 3)),
         ("bytes= 1-2 ", Range(1, 3)),
+        (" \tbytes=1-2\t ", Range(1, 3)),
         ("bytes=001-002", Range(1, 3)),
         ("bytes=0-" + "9" * 3000, Range(0, 10)),
         ("bytes=10-", "unsatisfiable"),
@@ -195,6 +208,9 @@ def test_if_range_without_validators_never_matches(header: str) -> None:
         ("bytes=a-b", None),
         ("bytes=1-2-3", None),
         ("bytes=--3", None),
+        ("bytes=X1-2", None),
+        ("bytes=1-2X", None),
+        ("Xbytes=1-2", None),
         ("bytes=+1-2", None),
         ("bytes=1_0-20", None),
         ("bytes=٣-٤", None),
@@ -233,6 +249,7 @@ def test_range_agrees_with_slicing(first: int, last: int, size: int) -> None:
     part = parse_range(f"bytes={first}-{last}", size)
     if isinstance(part, Range):
         assert body[part.start : part.stop] == body[first : last + 1]
+        assert part.size == len(body[first : last + 1])
     else:
         assert last < first or first >= size
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.fetch.media import admitted, decide, essence
-from proxy.signatures import BINARY
+from proxy.signatures import BINARY, media_type_of
 
 
 def iso(*brands: bytes) -> bytes:
@@ -24,13 +24,20 @@ PICTURES = [
     (b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", "image/bmp"),
     (b"II*\0\x08\0\0\0", "image/tiff"),
     (b"MM\0*\0\0\0\x08", "image/tiff"),
+    (b"II+\0\x08\0\0\0", "image/tiff"),
+    (b"MM\0+\0\x08\0\0", "image/tiff"),
     (b"\0\0\1\0\1\0\x10\x10", "image/x-icon"),
     (b"\0\0\2\0\1\0\x10\x10", "image/x-icon"),
     (iso(b"avif", b"mif1", b"miaf"), "image/avif"),
     (iso(b"avis", b"avif", b"msf1"), "image/avif"),
     (iso(b"mif1", b"avif", b"miaf"), "image/avif"),
+    (iso(b"avis"), "image/avif"),
+    (iso(b"isom", b"mp41", b"avif"), "image/avif"),
     (iso(b"heic", b"mif1"), "image/heic"),
+    *((iso(brand), "image/heic") for brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")),
+    *((iso(b"isom", brand), "image/heic") for brand in (b"heic", b"mif1", b"msf1")),
     (iso(b"mif1", b"heic"), "image/heif"),
+    (iso(b"msf1", b"hevc"), "image/heif"),
     (b"\xff\x0a\xfa\x7f", "image/jxl"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
@@ -48,6 +55,7 @@ OTHERS = [
     (iso(b"isom", b"iso2", b"avc1", b"mp41"), "video/mp4"),
     (iso(b"qt  "), "video/quicktime"),
     (iso(b"M4A "), "audio/mp4"),
+    (iso(b"M4B "), "audio/mp4"),
     (b"\x1aE\xdf\xa3\x9fB\x86\x81\1B\xf7\x81\1B\x82\x84webm", "video/webm"),
     (b"\x1aE\xdf\xa3\x9fB\x86\x81\1B\x82\x88matroska", "video/x-matroska"),
     (b"RIFF\x24\0\0\0AVI LIST", "video/avi"),
@@ -64,13 +72,37 @@ OTHERS = [
     (b"ttcf\0\1\0\0", "font/collection"),
     (b"wOFF\0\1\0\0", "font/woff"),
     (b"wOF2OTTO", "font/woff2"),
-    (b"\0" * 8 + b"\2\0\2\0" + b"\0" * 22 + b"LP", "application/vnd.ms-fontobject"),
+    *(
+        (b"\0" * 8 + version + b"\0" * 23 + b"LP\0\0", "application/vnd.ms-fontobject")
+        for version in (b"\0\0\1", b"\1\0\2", b"\2\0\2")
+    ),
     (b"%PDF-1.7\n", "application/pdf"),
     (b"%!PS-Adobe-3.0 EPSF-3.0", "application/postscript"),
+    (b"\xc5\xd0\xd3\xc6\x20\0\0\0", "application/postscript"),
     (b"PK\3\4\x14\0", "application/zip"),
+    (b"PK\5\6\0\0", "application/zip"),
+    (b"7z\xbc\xaf\x27\x1c\0\4", "application/x-7z-compressed"),
+    (b"CWS\x0a", BINARY),
     (b"\x1f\x8b\x08\0", "application/gzip"),
     (b"Rar!\x1a\x07\0", "application/x-rar-compressed"),
     (b"\0asm\1\0\0\0", "application/wasm"),
+]
+
+MP4 = b"ftypisom\0\0\2\0"
+NOT_THESE = [
+    (b"\0\0\0\x10" + MP4 + b"avif", "image/avif"),  # behind the end of the box
+    (b"\0\0\0\x10ftypisomavif", "image/avif"),  # the minor version is no brand
+    (b"\0\0\0\x17" + MP4 + b"mp41avif", "image/avif"),  # across the end of the box
+    (b"\0\0\0\x1c" + MP4 + b"xxxavifxxxxx", "image/avif"),  # across two brands
+    (b"\0\0\0\x1c" + MP4 + b"xxxxxavifxxx", "image/avif"),
+    (b"\0\0\0\x18" + MP4 + b"mp41avi", "image/avif"),  # cut short
+    (b"\x1aE\xdf\xa3" + b"\0" * 57 + b"webm", "video/webm"),  # too far behind
+    (b"\0" * 8 + b"\2\0\2" + b"\0" * 25, "application/vnd.ms-fontobject"),
+    (b"\0" * 34 + b"LP", "application/vnd.ms-fontobject"),
+    (b"\0" * 8 + b"\2\0\2" + b"\0" * 24 + b"LP", "application/vnd.ms-fontobject"),
+    (b"BM, a word and more\0", "image/bmp"),
+    (b"BM, sixteen letters \0", "image/bmp"),
+    (b"ID3\x09", "audio/mpeg"),
 ]
 
 PAGES = [
@@ -100,6 +132,48 @@ def test_type_with_a_signature_is_decided_by_the_bytes(
 ) -> None:
     """Whatever the origin says."""
     assert decide(head, claimed) == media_type
+
+
+@pytest.mark.parametrize(("head", "media_type"), NOT_THESE)
+def test_bytes_in_another_place_are_no_signature(head: bytes, media_type: str) -> None:
+    """ISO/IEC 14496-12 §4.3 counts brands by four; the other formats stand where their headers put them."""
+    assert media_type_of(head) != media_type
+
+
+@pytest.mark.parametrize(
+    ("head", "media_type"),
+    [
+        (b"\x1aE\xdf\xa3" + b"\0" * 56 + b"webm", "video/webm"),
+        (b"BM\0", "image/bmp"),
+        (b"BM, fifteen let.\0", "image/bmp"),
+        (b"BM, fifteen lett\x0e\x0f", "image/bmp"),
+        (b"ID3\x08\xff", "audio/mpeg"),
+    ],
+)
+def test_signature_is_found_to_the_last_byte_that_is_searched(head: bytes, media_type: str) -> None:
+    assert media_type_of(head) == media_type
+
+
+def test_frame_of_mpeg_audio_is_what_its_header_says() -> None:
+    """WHATWG MIME Sniffing §6.2.2, ISO/IEC 11172-3 §2.4.2.3: every second and third byte, read as bits."""
+    for second in range(0x100):
+        for third in range(0x100):
+            bits = f"{second:08b}{third:08b}"
+            sync, version, layer, rate, frequency = bits[:3], bits[3:5], bits[5:7], bits[8:12], bits[12:14]
+            frame = layer != "00" and version != "01" and rate not in {"0000", "1111"} and frequency != "11"
+            expected = "audio/mpeg" if sync == "111" and frame else None
+            if bits[:4] == "1111" and layer == "00":
+                expected = "audio/aac"
+            head = bytes((0xFF, second, third, 0))
+            if second not in {0x0A, 0xD8, 0xFE}:  # JPEG XL, JPEG, and a byte order mark
+                assert media_type_of(head) == expected, head
+            assert media_type_of(b"\xfe" + head[1:]) is None
+    assert media_type_of(b"\xff\xfe\x90\0") is None
+
+
+@pytest.mark.parametrize("length", range(4))
+def test_beginning_of_a_frame_is_not_known_yet(length: int) -> None:
+    assert media_type_of(b"\xff\xfb\x90\x44"[:length]) is None
 
 
 @pytest.mark.parametrize("claimed", ["image/png", "image/svg+xml", "text/css", None])

@@ -99,6 +99,24 @@ def test_dropped_and_cleared_items_leave_nothing() -> None:
     assert line.take() == "a1"
 
 
+@pytest.mark.parametrize("leave", ["end", "drop", "clear"])
+def test_owner_of_whom_nothing_is_left_is_forgotten(leave: str) -> None:
+    """However its last item went: a queue that lives for months does not remember every origin it has seen."""
+    line = owned("a1", "a2")
+    assert line.take() == "a1"
+    line.end("a1")
+    if leave == "end":
+        assert line.take() == "a2"
+        line.end("a2")
+    elif leave == "drop":
+        line.drop("a2")
+    else:
+        assert line.clear() == ["a2"]
+    line.put("a3", owner="a")
+    line.put("b1", owner="b")
+    assert line.take() == "a3", "it is as new as the other, and came first"
+
+
 def test_small_ones_go_by_while_a_big_one_stands_aside() -> None:
     line = line_of("a", "alone", "small", "too")
     assert run_next(line, BIG) == ("a", True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.images.choice import ORIGINAL, Candidates, EncodeFinding, candidates, without
-from proxy.images.formats import PictureFacts
+from proxy.images.formats import UNTOUCHED, PictureFacts
 
 PHOTO = PictureFacts("jpeg", 10, 10)
 CHART = PictureFacts("png", 10, 10, drawing=True)
@@ -72,6 +72,34 @@ def test_drawing_takes_the_smallest_of_what_the_client_likes_equally(
 ) -> None:
     """JPEG is no rival where it would spoil a palette or drop transparency; an animation has no rivals."""
     assert candidates(tuple(acceptable.split()), facts).equals == tuple(equals.split())
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_svg_is_answered_unchanged_wherever_that_stands_and_nothing_else_is(place: int) -> None:
+    """`UNTOUCHED` says that the client shows SVG, not that it likes it best."""
+    acceptable = ["webp", "fallback"]
+    without_it = tuple(acceptable)
+    acceptable.insert(place, UNTOUCHED)
+    drawing = PictureFacts("svg", 10, 10)
+    assert candidates(tuple(acceptable), drawing) == Candidates((UNTOUCHED,))
+    assert candidates(tuple(acceptable), PHOTO) == candidates(without_it, PHOTO)
+    assert candidates((UNTOUCHED,), PHOTO) == candidates(("fallback",), PHOTO)
+
+
+def test_client_that_takes_neither_jpeg_nor_png_does_not_get_the_original_in_them() -> None:
+    """`anyway` is a last resort for what we encode, and no word of the client's."""
+    wanted = candidates(("avif", ">", "anyway"), PHOTO)
+    assert wanted.order == ("avif", "jpeg", "png")
+    assert not wanted.accepted & {"jpeg", "png"}
+    assert candidates(("avif", "fallback"), PHOTO).accepted >= {"avif", "jpeg", "png", "gif"}
+
+
+def test_original_answers_only_where_it_is_smaller() -> None:
+    """Of the same size, the format that the client likes better."""
+    wanted = all_of(PHOTO)
+    assert EncodeFinding({"avif": 5, ORIGINAL: 5}).answer(wanted, source_format="jpeg") == "avif"
+    assert EncodeFinding({"avif": 5, ORIGINAL: 4}).answer(wanted, source_format="jpeg") == ORIGINAL
+    assert EncodeFinding({"avif": 9, "webp": 5}).answer(all_of(CHART), source_format="png") == "avif"
 
 
 def finding(sizes: dict[str, int | None], *, smallest: bool = False) -> EncodeFinding:

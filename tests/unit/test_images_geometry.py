@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -124,6 +125,9 @@ def test_cover_fills_the_area_exactly(
         ((200, 100), {"width": 300, "height": 70, "fit": "squeeze"}, (200, 70), (200, 70)),
         ((2000, 1000), {"width": 500, "dpr": 2.0}, (1000, 500), (1000, 500)),
         ((2000, 1000), {"dpr": 2.0}, (2000, 1000), (2000, 1000)),
+        ((2000, 1000), {"width": 11, "dpr": 1.25}, (14, 7), (14, 7)),
+        ((8000, 5000), {"width": 8000, "height": 5000}, (8000, 5000), (8000, 5000)),
+        ((8192, 100), {"width": 8192}, (8192, 100), (8192, 100)),
         ((3, 2000), {"width": 1}, (1, 667), (1, 667)),
         ((5000, 1), {"width": 10}, (10, 1), (10, 1)),
         ((20000, 100), {}, (8192, 41), (8192, 41)),
@@ -155,9 +159,46 @@ def test_gravity_decides_what_stays(gravity: str, crop: tuple[float, ...]) -> No
 
 
 @pytest.mark.parametrize(
+    ("gravity", "x", "y"),
+    [
+        ("center", 0.5, 0.5), ("left", 0, 0.5), ("right", 1, 0.5), ("top", 0.5, 0), ("bottom", 0.5, 1),
+        ("top-left", 0, 0), ("top-right", 1, 0), ("bottom-left", 0, 1), ("bottom-right", 1, 1),
+        ("0.25x0.75", 0.25, 0.75),
+    ],
+)  # fmt: skip
+def test_gravity_puts_the_cut_where_it_says_in_both_directions(gravity: str, x: float, y: float) -> None:
+    """A wide picture has room to the sides, a tall one above and below; the words mean the same in both."""
+    options = {"width": 100, "height": 100, "fit": "cover", "gravity": gravity}
+    assert planned((2000, 1000), **options).crop == (1000 * x, 0, 1000 * x + 1000, 1000)
+    assert planned((1000, 2000), **options).crop == (0, 1000 * y, 1000, 1000 * y + 1000)
+
+
+@given(sizes, st.tuples(st.integers(1, 4000), st.integers(1, 4000)))
+def test_scale_of_a_plan_is_the_larger_of_both_factors(
+    natural: tuple[int, int], area: tuple[int, int]
+) -> None:
+    """A decoder that makes the picture smaller by it loses no pixel in either direction."""
+    plan = planned(natural, width=area[0], height=area[1], fit="squeeze", upscale=True)
+    assert plan.scale == pytest.approx(max(area[0] / natural[0], area[1] / natural[1]))
+    cut = ResizePlan((9, 9), (1.0, 2.0, 5.0, 4.0), (8, 6), (8, 6))
+    assert cut.scale == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"width": 8193}, "Option width: 8193"), ({"height": 8193}, "Option height: 8193")],
+)
+def test_refused_side_is_named(options: dict[str, Any], named: str) -> None:
+    """Whoever wrote the address reads which option to change."""
+    with pytest.raises(InvalidTransform, match=named):
+        planned((10, 10), **options)
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"width": 8193},
+        {"width": 8000, "height": 5001},
         {"height": 5000, "dpr": 2.0},
         {"width": 8000, "height": 8000},
         {"width": 8192, "dpr": 1.1},
@@ -184,6 +225,25 @@ def test_picture_scaled_down_into_the_limits_obeys_both(
     assert width * height <= most_pixels
 
 
+@given(sizes, st.integers(1, 300), st.integers(1, 20_000))
+@example((3000, 4000), 300, 50)
+@example((4000, 3000), 300, 50)
+@example((4999, 1), 300, 100)
+@example((7, 3), 300, 5)
+def test_picture_scaled_down_into_the_limits_keeps_its_shape(
+    natural: tuple[int, int], most_side: int, most_pixels: int
+) -> None:
+    """It is as large as the limits allow, to a pixel, and as wide to high as before, to half a pixel."""
+    limits = OutputLimits(most_side, most_pixels)
+    width, height = make_plan(natural, Resolved(), limits=limits).canvas
+    shorter, longer = sorted(natural)
+    factor = min(1.0, most_side / longer, math.sqrt(most_pixels / (shorter * longer)))
+    short, long = (width, height) if natural[0] <= natural[1] else (height, width)
+    assert short == 1 or abs(short - shorter * factor) < 1 + 1e-9
+    room = min(short * longer / shorter, most_side, most_pixels // short)
+    assert abs(long - room) <= 0.5 * longer / shorter + 1
+
+
 @given(sizes, st.tuples(st.integers(1, 8192), st.integers(1, 4000)), gravities)
 @example((5, 3), (8192, 1), "bottom-right")
 @example((3, 5000), (1, 4000), "center")
@@ -195,3 +255,27 @@ def test_cut_of_any_area_holds_a_whole_pixel(
     left, top, right, bottom = plan.crop
     assert right - left >= 1 - 1e-9
     assert bottom - top >= 1 - 1e-9
+
+
+@given(
+    sizes,
+    st.tuples(st.integers(1, 4000), st.integers(1, 4000)),
+    st.sampled_from([(0.5, 0.5), (0.0, 1.0), (1.0, 0.25)]),
+    st.sampled_from(["cover", "cover-down"]),
+)
+@example((5000, 10), (1, 4000), (0.5, 0.5), "cover")
+@example((10, 5000), (4000, 1), (0.5, 0.5), "cover")
+def test_cut_is_the_largest_of_the_shape_of_the_area(
+    natural: tuple[int, int], area: tuple[int, int], focus: tuple[float, float], fit: str
+) -> None:
+    """Nothing is cut that the area has room for; what is cut lies where gravity says."""
+    gravity = f"{focus[0]}x{focus[1]}"
+    plan = planned(natural, width=area[0], height=area[1], fit=fit, gravity=gravity, upscale=True)
+    area = plan.canvas
+    width = max(1.0, min(natural[0], natural[1] * area[0] / area[1]))
+    height = max(1.0, min(natural[1], natural[0] * area[1] / area[0]))
+    left, top, right, bottom = plan.crop
+    assert right - left == pytest.approx(width)
+    assert bottom - top == pytest.approx(height)
+    assert left == pytest.approx((natural[0] - width) * focus[0], abs=1e-6)
+    assert top == pytest.approx((natural[1] - height) * focus[1], abs=1e-6)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from proxy.images.decode.pillow import PillowDecoder, prepare
-from proxy.images.geometry import DOWN_FITS, ENLARGING_FITS, FITS
+from proxy.images.geometry import DOWN_FITS, ENLARGING_FITS, FITS, OutputLimits, make_plan
 from proxy.images.pipeline import inspect
 from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
+from proxy.images.transforms.resolved import Resolved
 from proxy.images.transforms.transform import Transform
 
 Size = tuple[int, int]
@@ -64,6 +65,33 @@ def documented_down(picture: Size, area: Size, *, fit: str) -> Size:
         return min(area[0], picture[0]), min(area[1], picture[1])
     share = min(Fraction(1), *(Fraction(have, want) for have, want in zip(picture, area, strict=True)))
     return nearest(area[0] * share), nearest(area[1] * share)
+
+
+large_sides = st.integers(1, 3000)
+
+
+@given(
+    natural=st.tuples(large_sides, large_sides),
+    asked=st.tuples(st.none() | large_sides, st.none() | large_sides),
+    fit=st.sampled_from(FITS),
+    upscale=st.booleans(),
+    scaled=st.sampled_from([None, (1, 3), (1, 1), (2, 1)]),
+)
+def test_plan_of_a_size_is_the_documented_one(
+    natural: Size,
+    asked: tuple[int | None, int | None],
+    fit: str,
+    upscale: bool,
+    scaled: tuple[int, int] | None,
+) -> None:
+    """Whatever the sizes; also where picture and area have exactly one shape, or one side in common."""
+    w, h = asked
+    if scaled is not None and w and h:
+        w, h = max(1, natural[0] * scaled[0] // scaled[1]), max(1, natural[1] * scaled[0] // scaled[1])
+    wanted = Resolved(width=w, height=h, fit=fit, upscale=upscale)
+    plan = make_plan(natural, wanted, limits=OutputLimits(10**8, 10**16))
+    assert plan.canvas == documented(natural, w, h, fit=fit, enlarge=upscale)
+    assert plan.natural == natural
 
 
 def looked(body: bytes, text: str) -> Inspection:

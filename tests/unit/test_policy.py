@@ -81,18 +81,26 @@ SPELLINGS = [
     "/b\\..;\\a\\x",
     "/b/%252e%252e%252fa/x",
     "/b/%252e%252e;/a/x",
+    "/..;/a/x",
+    "/%252e%252e/a/x",
+    "/.;x/a/x",
+    "/.%2fa/x",
 ]
 
 NO_PATTERNS = [
     "", "*", "*.", ".", " ", "a b", "a/b", "h:80", "::1", "*.*.h", "a.*.h", "*h", "u@h", "h?", "h#", "[::1]:80",
-    "*.1.2.3.4", "*.[::1]", "*.0x7f", "ftp://h/", "http://", "http://u@h/", "http://*.h/", "http://h/a", "http://h/?a",
+    "*.1.2.3.4", "*.[::1]", "*.0x7f", "ftp://h/", "http://", "http://u@h/", "http://*.h/", "http://h/a", "http://h/?a", "http://h/?a/",
     "http://h/a/?", "http://h/a/#", "http://h:99999/", "//h/a/", "256.256.256.256",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "path", ["/a/x;y.png", "/a/x;v=1/b.png", "/a/50%25.png", "/a/b//c.png", "/a/b/..;/c.png"]
-)
+    "path",
+    [
+        "/a/x;y.png", "/a/x;v=1/b.png", "/a/50%25.png", "/a/b//c.png", "/a/b/..;/c.png", "/%61/x.png",
+        "/a/%7e.png", "/a/x?u=/../../b",
+    ],
+)  # fmt: skip
 def test_allow_takes_a_path_that_is_below_in_every_reading(path: str) -> None:
     """Semicolons and escapes are no offence by themselves."""
     assert Pattern.parse("http://h/a/").allows(Source.parse("http://h" + path))
@@ -115,6 +123,12 @@ def test_pattern_that_cannot_be_read_is_named(pattern: str) -> None:
     assert repr(pattern) in problem
 
 
+@pytest.mark.parametrize("path", ["/b?u=/../a/x", "/b?/a/", "/ab", "/b/a/x"])
+def test_other_folder_is_not_denied(path: str) -> None:
+    """A query is no path, whatever it looks like."""
+    assert not make_policy(deny=["http://h/a/"]).denied(Source.parse(f"http://h{path}"))
+
+
 @pytest.mark.parametrize("path", SPELLINGS)
 def test_denied_prefix_in_any_spelling_is_denied(path: str) -> None:
     """What some origins read as the denied folder is denied."""
@@ -124,6 +138,8 @@ def test_denied_prefix_in_any_spelling_is_denied(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
+        "/a%2fx",
+        "/a%2Fx",
         "/a/..%2fb",
         "/a/..;/b",
         "/a/..;x=y/b",
@@ -251,6 +267,10 @@ def test_policy_explains_every_rule() -> None:
     assert all(verdict.reason for verdict in verdicts)
 
 
+UNSIGNED = "this form of address cannot be signed; "
+RULES = ("deny", "signature", "manifest", "allow", "open", "transform")
+
+
 @given(
     rules=st.fixed_dictionaries(
         {
@@ -258,35 +278,85 @@ def test_policy_explains_every_rule() -> None:
             "deny": st.sampled_from([[], ["h.example"], ["http://h.example/a/"], ["o.example"]]),
             "keys": st.sampled_from([(), KEYS]),
             "open": st.booleans(),
+            "transforms": st.sampled_from(["", "any", "presets"]),
         }
     ),
     manifest=st.sampled_from([None, frozenset(), frozenset({URL})]),
     any_transform=st.booleans(),
     preset_only=st.booleans(),
-    signed=st.booleans(),
+    signed=st.none() | st.booleans(),
+    covered=st.none() | st.booleans(),
 )
 def test_policy_admits_exactly_by_the_rule_of_the_contract(
-    rules: Any, manifest: frozenset[str] | None, any_transform: bool, preset_only: bool, signed: bool
+    rules: Any,
+    manifest: frozenset[str] | None,
+    any_transform: bool,
+    preset_only: bool,
+    signed: bool | None,
+    covered: bool | None,
 ) -> None:
-    """The rule as one expression, and `explain` agrees with `admit`."""
+    """Each rule as one expression; the first that fails is the error, and `explain` agrees with `admit`."""
     policy = make_policy(any_transform=any_transform, manifest=manifest, **rules)
-    denied = rules["deny"] in (["h.example"], ["http://h.example/a/"])
-    all_empty = not rules["keys"] and manifest is None and not rules["allow"]
-    expected = (
-        not denied
-        and (signed or not rules["keys"])
-        and (manifest is None or URL in manifest)
-        and (not rules["allow"] or rules["allow"] == ["h.example"])
-        and (rules["open"] or not all_empty)
-        and (preset_only or any_transform)
-    )
-    try:
-        admitted = admits(policy, preset_only=preset_only, signed=signed)
-    except SignatureMissing:
-        admitted = False
-    verdicts = policy.explain(Source.parse(URL), transform_is_preset_only=preset_only, signed=signed)
-    assert admitted is expected
-    assert all(verdict.passed for verdict in verdicts) is expected
+    named = manifest is not None or bool(rules["allow"])
+    unsignable = bool(rules["keys"]) and signed is None
+    by_signature = covered is True and rules["transforms"] != "presets"
+    passes = {
+        "deny": rules["deny"] not in (["h.example"], ["http://h.example/a/"]),
+        "signature": not rules["keys"] or (named if signed is None else signed),
+        "manifest": manifest is None or URL in manifest,
+        "allow": rules["allow"] in ([], ["h.example"]),
+        "open": rules["open"] or bool(rules["keys"]) or named,
+        "transform": preset_only
+        or (covered is not False and (by_signature or (any_transform and not unsignable))),
+    }
+    request: Any = {"transform_is_preset_only": preset_only, "signed": signed, "covers_options": covered}
+    verdicts = policy.explain(Source.parse(URL), **request)
+    assert tuple(verdict.rule for verdict in verdicts) == RULES
+    assert {verdict.rule: verdict.passed for verdict in verdicts} == passes
+    failed = next((rule for rule in RULES if not passes[rule]), None)
+    if failed is None:
+        policy.admit(Source.parse(URL), **request)
+        return
+    unsigned = failed == "signature" and signed is False
+    with pytest.raises(SignatureMissing if unsigned else SourceNotAllowed) as caught:
+        policy.admit(Source.parse(URL), **request)
+    assert unsigned or str(caught.value.detail).startswith(f"{failed}: ")
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "request_made", "reason"),
+    [
+        ("deny", {}, {}, "not in sources.deny"),
+        ("deny", {"deny": ["o.example", "*.example"]}, {}, "sources.deny has *.example"),
+        ("signature", {}, {}, "there are no keys"),
+        ("signature", {"keys": KEYS}, {"signed": True}, "signed"),
+        ("signature", {"keys": KEYS}, {"signed": False}, "there are keys and no signature"),
+        ("signature", {"keys": KEYS}, {}, f"{UNSIGNED}there is no manifest and no sources.allow"),
+        ("signature", {"keys": KEYS, "allow": ["h"]}, {}, f"{UNSIGNED}manifest and allow decide"),
+        ("manifest", {}, {}, "there is no manifest"),
+        ("manifest", {"manifest": frozenset({URL})}, {}, "in the manifest"),
+        ("manifest", {"manifest": frozenset()}, {}, "not in the manifest"),
+        ("allow", {}, {}, "sources.allow is empty"),
+        ("allow", {"allow": ["o.example", "h.example"]}, {}, "sources.allow has h.example"),
+        ("allow", {"allow": ["o.example"]}, {}, "not in sources.allow"),
+        ("open", {"allow": ["h.example"]}, {}, "keys, manifest or sources.allow decide"),
+        ("open", {}, {}, "sources.open is true"),
+        ("open", {"open": False}, {}, "sources.open is false"),
+        ("transform", {}, {"transform_is_preset_only": True}, "a preset, one of rewrite.widths, or the original"),
+        ("transform", {}, {"covers_options": False}, "the signature covers the source, not the options"),
+        ("transform", {}, {"covers_options": True}, "the signature covers the options"),
+        ("transform", {"keys": KEYS}, {}, "only a signed address may ask for other options"),
+        ("transform", {}, {}, "any transform is served"),
+        ("transform", {"any_transform": False}, {}, "sources.transforms admits presets and rewrite.widths only"),
+    ],
+)  # fmt: skip
+def test_policy_gives_the_reason_of_every_outcome(
+    rule: str, settings: Any, request_made: Any, reason: str
+) -> None:
+    """Operators read it in `/explain` and in the log: it names the setting that decided."""
+    request = {"transform_is_preset_only": False, "signed": None, **request_made}
+    verdicts = make_policy(**settings).explain(Source.parse(URL), **request)
+    assert {verdict.rule: verdict.reason for verdict in verdicts}[rule] == reason
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.7", "blog.example"])

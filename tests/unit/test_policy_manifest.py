@@ -18,7 +18,7 @@ def test_manifest_lines_become_canonical_sources(tmp_path: Path) -> None:
     """BOM, comments, blank lines and line ends of other systems are no matter; spellings become one."""
     path = write(
         tmp_path,
-        b"\xef\xbb\xbf# pictures\r\nHTTP://H:80/a b.png\r\n\n  http://h/c.png   # why\nhttp://h/\xcd\xbc.png#top\n",
+        b"\xef\xbb\xbf# pictures\r\nHTTP://H:80/a b.png\r\n\n \t\r\n  http://h/c.png   # why\nhttp://h/\xcd\xbc.png#top\n",
     )
     assert load_manifest(path) == {"http://h/a%20b.png", "http://h/c.png", "http://h/%CD%BC.png"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.rate import Rate
@@ -21,6 +21,20 @@ def test_burst_is_given_at_once_and_no_more() -> None:
     assert not refused.allowed
     assert refused.wait_seconds == pytest.approx(0.1, rel=1e-3)
     assert rate.take(full_at, now=NOW + refused.wait_seconds + 1e-6).allowed
+
+
+@given(per_second=st.floats(0.01, 100), burst=st.integers(1, 200), now=st.floats(1e9, 2e9))
+@example(per_second=5, burst=20, now=NOW)
+@example(per_second=3, burst=2, now=NOW)
+def test_whole_burst_is_given_at_once_at_any_moment(per_second: float, burst: int, now: float) -> None:
+    """A clock of today has a precision of a quarter of a microsecond; its rounding costs nobody the last unit."""
+    rate, full_at = Rate(per_second, burst), 0.0
+    for left in reversed(range(burst)):
+        taken = rate.take(full_at, now=now)
+        assert (taken.allowed, taken.remaining) == (True, left)
+        full_at = taken.full_at
+    refused = rate.take(full_at, now=now)
+    assert (refused.allowed, refused.remaining) == (False, 0)
 
 
 def test_refusals_cost_nothing() -> None:

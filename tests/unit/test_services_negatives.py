@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fetching import fetch_config
 
-from cache.across.failures import Failures
+from cache.across.failures import Failures, RememberedFailure
 from cache.base.threads import StoreThreads
 from proxy.config import FetchConfig
 from proxy.errors import (
@@ -274,6 +274,16 @@ async def test_failure_of_another_process_meanwhile_is_known(memory: Memory) -> 
     found = await memory.failures.get(memory.negatives.key(SOURCE, stamp=STAMP) or "")
     assert memory.negatives.since(found, begun) is not None
     assert memory.negatives.since(found, memory.now) is None
+
+
+async def test_failure_of_a_kind_that_a_newer_version_wrote_is_not_believed(memory: Memory) -> None:
+    """All versions share the folder of failures; an unknown word there must not fail a request."""
+    key = memory.negatives.key(SOURCE, stamp=STAMP)
+    assert key is not None
+    found = RememberedFailure("melted", 500, 2, memory.now, memory.now + 60)
+    await memory.failures.put(key, found)
+    assert await memory.known() is None
+    assert memory.negatives.since(found, memory.now - 1) is None
 
 
 async def test_clock_that_was_put_back_forgets(memory: Memory) -> None:

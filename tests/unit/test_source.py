@@ -4,8 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy import source as source_room
 from proxy.errors import InvalidSource, RequestError, SourceNotAllowed
-from proxy.source import MAX_URL_LENGTH, Source, escape_bytes, looks_encoded
+from proxy.source import (
+    MAX_URL_LENGTH,
+    Source,
+    base_in_a_labels,
+    base_spellings,
+    escape_bytes,
+    looks_encoded,
+    origin_of,
+)
 
 SAME = [
     ("http://h/a.png", "http://h/a.png"),
@@ -13,6 +22,8 @@ SAME = [
     ("https://h:443/a.png", "https://h/a.png"),
     ("https://h:80/a.png", "https://h:80/a.png"),
     ("http://h:00080/a", "http://h/a"),
+    ("http://h:000000080/a", "http://h/a"),
+    ("http://h:1/", "http://h:1/"),
     ("http://h:/a", "http://h/a"),
     ("http://h", "http://h/"),
     ("http://h?x=1", "http://h/?x=1"),
@@ -24,10 +35,13 @@ SAME = [
     ("http:////h/a", "http://h/a"),
     ("http:\\\\h\\a", "http://h/a"),
     ("  http://h/a \t\r\n", "http://h/a"),
-    ("ht\ntp://h/a\tb", "http://h/ab"),
+    ("ht\ntp://h/a\tb\rc", "http://h/abc"),
+    ("http://h/a\x0bb\x0c\x0ec", "http://h/a%0Bb%0C%0Ec"),
+    ("http://h/a!", "http://h/a!"),
     ("http://h/a b.png", "http://h/a%20b.png"),
     ("http://h/图.png?q=图", "http://h/%E5%9B%BE.png?q=%E5%9B%BE"),
     (b"http://h/\xcd\xbc.png", "http://h/%CD%BC.png"),
+    (b"http://h/\xff\x80.png", "http://h/%FF%80.png"),
     ("http://h/\udccd\udcbc.png", "http://h/%CD%BC.png"),
     ("http://h/%CD%BC.png?u=%2F", "http://h/%CD%BC.png?u=%2F"),
     ("http://h/%cd%bc%7e", "http://h/%cd%bc%7e"),
@@ -39,6 +53,9 @@ SAME = [
     ("http://h/a//b/", "http://h/a//b/"),
     ("http://h/a/../b", "http://h/b"),
     ("http://h/a/%2e%2E/b", "http://h/b"),
+    ("http://h/a/.%2E/b/%2e./c", "http://h/c"),
+    ("http://h/a/b/c/../d", "http://h/a/b/d"),
+    ("http://h/%2E/a/%2e", "http://h/a/"),
     ("http://h/./a/.", "http://h/a/"),
     ("http://h/../../a", "http://h/a"),
     ("http://h/a/..%2Fb", "http://h/a/..%2Fb"),
@@ -95,7 +112,9 @@ REFUSED = [
     "//h/a.png",
     "h/a.png",
     "h:80/a.png",
+    "h:8/a.png",
     "example.com:80/a.png",
+    "example.com:a.png",
     "",
     "\0",
     "?",
@@ -129,6 +148,9 @@ JOINED = [
     ("http://h/a/b.png", "图.png", "http://h/a/%E5%9B%BE.png"),
     ("http://h/a/b.png", " /c d ", "http://h/c%20d"),
     ("http://h/a/b.png", "\\\\o\\x", "http://o/x"),
+    ("http://h/a/b.png", "/\\o/x", "http://o/x"),
+    ("http://h/a/b.png", "\\/o/x", "http://o/x"),
+    ("http://h/a/b.png", "\\x\\y", "http://h/x/y"),
     ("http://h/a", "c/d:e", "http://h/c/d:e"),
     ("http://[::1]:81/a", "/b", "http://[::1]:81/b"),
 ]
@@ -184,6 +206,61 @@ def test_source_too_long_is_invalid() -> None:
         Source.parse(start + "a" * (MAX_URL_LENGTH - len(start) + 1))
     with pytest.raises(InvalidSource):
         Source.parse(start + "图" * (MAX_URL_LENGTH // 9))
+
+
+def test_host_longer_than_a_name_can_be_is_invalid() -> None:
+    """RFC 1035 §2.3.4: 255 octets; a label has at most 63."""
+    labels = ".".join(["a" * 63] * 3) + "."
+    longest = f"{labels}{'b' * 31}.{'c' * 31}"
+    assert len(longest) == 255
+    assert Source.parse(f"http://{longest}/").host == longest
+    with pytest.raises(InvalidSource):
+        Source.parse(f"http://{longest}c/")
+
+
+def test_text_that_only_one_client_would_send_fills_no_memory() -> None:
+    """Clients can invent any number of long addresses and hosts; what is remembered is for those that come again."""
+    memories = (source_room._remembered, source_room._host)
+    before = [memory.cache_info().currsize for memory in memories]
+    Source.parse("http://h/" + "a" * 1100)
+    Source.parse("http://" + "%61" * 90 + "/" + "b" * 1100)
+    after = [memory.cache_info().currsize for memory in memories]
+    assert after[0] == before[0]
+    assert after[1] <= before[1] + 1, "the short host may be new"
+
+
+@pytest.mark.parametrize(
+    ("base", "written"),
+    [
+        ("https://h.example", "https://h.example"),
+        ("https://h.example/a/b//", "https://h.example/a/b"),
+        ("http://H.example:80/", "http://H.example:80"),
+        ("https://例え.jp/", "https://xn--r8jz45g.jp"),
+        ("https://例え.jp:8443/图//", "https://xn--r8jz45g.jp:8443/%E5%9B%BE"),
+    ],
+)
+def test_base_url_is_written_with_a_labels_and_without_slashes_at_its_end(base: str, written: str) -> None:
+    """Articles get an address that every client reads; one that is ASCII stays as its operator wrote it."""
+    assert base_in_a_labels(base) == written
+
+
+def test_base_urls_are_known_in_both_spellings() -> None:
+    """Articles may hold either; each once, as given first, and none that is empty."""
+    given = ["https://例え.jp/", "", "https://h.example/", "https://h.example/"]
+    assert base_spellings(given) == ("https://例え.jp/", "https://h.example/", "https://xn--r8jz45g.jp")
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://h:443/a", "https://h"),
+        ("http://h:81/a?b", "http://h:81"),
+        ("ftp://h/", ""),
+        ("nonsense", ""),
+    ],
+)
+def test_origin_of_an_edited_entry_is_empty_where_it_has_none(url: str, origin: str) -> None:
+    assert origin_of(url) == origin
 
 
 def test_source_parts_are_those_of_its_url() -> None:

@@ -38,6 +38,16 @@ CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
         ("image/webp;level=2;q=0.5, image/*;q=0.5", "webp fallback"),
         ('image/webp;x="a,b;q=0", image/*', "webp fallback"),
         ('image/*, image/webp;x="', "webp fallback"),
+        ('image/webp;x="a, image/avif",image/*', "webp fallback"),
+        ('image/webp;x="a;q=0", image/*', "webp fallback"),
+        (r'image/webp;x="\", image/avif", image/*', "webp fallback"),
+        (r'image/webp;x="\\", image/avif, image/*', "avif webp fallback"),
+        (r'image/webp;x=\"a, image/avif", image/*', "webp fallback"),
+        ('"a, image/avif", image/webp', "webp > anyway"),
+        ('image/webp;q="0.5", image/*', "fallback > webp"),
+        ("image/webp; q = 0.5 , image/*", "fallback > webp"),
+        ("image/webp, *;q=0.5", "webp > fallback"),
+        ("x/y," * 100 + "image/webp, image/*", "webp fallback"),
         ("image/webp;q=.5, image/*;q=.25", "webp > fallback"),
         ("image/webp;q=1.5, image/*", "webp fallback"),
         ("image/webp;q=-1, image/*", "fallback"),
@@ -46,6 +56,8 @@ CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
         ("image/jpeg, image/webp;q=0.5", "jpeg > webp"),
         ("image/png", "png"),
         ("image/jpg", "jpeg"),
+        ("image/pjpeg", "jpeg"),
+        ("image/x-png", "png"),
         ("image/png,image/*;q=0.8", "fallback"),
         ("image/jpeg;q=0, image/*", "png gif"),
         ("image/png, image/gif;q=0.2", "png gif"),
@@ -55,6 +67,7 @@ CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
         ("image/apng", "anyway"),
         ("image/svg+xml,image/webp;q=0.9", "webp > anyway"),
         ("image/avif;q=banana", "avif > anyway"),
+        ("image/avif;q=banana, image/webp", "avif webp > anyway"),
         ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "fallback"),
     ],
 )
@@ -111,6 +124,10 @@ def test_svg_is_admitted_by_the_most_specific_range(accept: str | None, admitted
 )
 def test_content_coding_is_the_best_of_those_offered(given_codings: str | None, chosen: str) -> None:
     assert choose_coding(given_codings, ("br", "gzip")) == chosen
+
+
+def test_content_coding_where_none_is_offered_is_none() -> None:
+    assert choose_coding("gzip, *", ()) == ""
 
 
 def test_order_of_render_formats_breaks_ties() -> None:

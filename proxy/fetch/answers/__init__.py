@@ -1,1 +1,1 @@
-"""The answers of origins: heads and chunks tidied for a strict parser, codings taken off."""
+"""The answers of origins: tidies heads and chunks for a strict parser, and removes content codings."""

@@ -1,7 +1,7 @@
-"""The body of an answer: framing, content decoding and the size limit, while it streams. Event loop.
+"""Reads the body of an answer as a stream: framing, content decoding and the size limit. Event loop.
 
-Sees to it that what comes out is complete (lengths agree, chunks and compressed streams end) and never more
-than the limit, however small it was on the wire. Refuses to know what the bytes mean.
+The result is complete (lengths agree, chunks and compressed streams end) and never exceeds the limit, however small it
+was in transit. The meaning of the bytes is not examined here.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from proxy.fetch.failures import network_failures
 Framing = Literal["length", "chunked", "close"]
 
 _MAX_RATIO = 200
-"""Decoded bytes for each byte on the wire; pictures and text stay far below."""
+"""The most decoded bytes for each received byte. Pictures and text stay far below this."""
 _RATIO_FREE_BYTES = 1 << 20
-"""So little is decoded at any ratio: a small drawing may be one flat colour."""
+"""Up to this size any ratio is allowed, because a small drawing may be a single flat colour."""
 
 
 class AnswerBody:
-    """One answer's body, read once.
+    """The body of one answer. It can be read once.
 
-    Raises while it is read: `SourceTooLarge`, `SourceUnreachable` (cut short, broken), `SourceTimeout` (no
-    byte within `idle_seconds`), `SourceFailed` (a coding that was not asked for and is not known).
+    Reading raises `SourceTooLarge`, `SourceUnreachable` (cut short, broken), `SourceTimeout` (no byte within
+    `idle_seconds`) or `SourceFailed` (a coding that we did not ask for and do not know).
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class AnswerBody:
         received = 0
         while data := await self._read():
             received += len(data)
-            # What unpacks to nothing is bounded as well.
+            # Also bound data that decompresses to nothing.
             self._check(received)
             for piece in self._unpacker.feed(data):
                 yield self._counted(piece, received)
@@ -65,7 +65,7 @@ class AnswerBody:
 
     async def _read(self) -> bytes:
         with network_failures():
-            # What has come already needs no clock.
+            # Data that has already arrived needs no timeout.
             if data := self._content.read_nowait():
                 return data
             async with asyncio.timeout(self._idle_seconds):
@@ -81,7 +81,7 @@ class AnswerBody:
     def _refuse_declared(self, headers: Headers) -> None:
         declared = next((value.strip() for name, value in headers if name == "content-length"), "")
         if self.framing == "length" and declared.isdigit():
-            # Not int(): thousands of digits are an attack of their own.
+            # No int(): thousands of digits would be an attack of their own.
             self._check(int(declared) if len(declared) < 20 else self._max_bytes + 1)
 
     def _check(self, size: int) -> None:
@@ -93,7 +93,7 @@ def framing(headers: Headers) -> Framing:
     """Return how the end of the body is known (RFC 9112 §6.3).
 
     Raises:
-        SourceFailed: a transfer coding other than chunked, which nobody asked for.
+        SourceFailed: it has a transfer coding other than chunked, which we did not ask for.
     """
     transfer = [value.strip().lower() for name, value in headers if name == "transfer-encoding"]
     if transfer == ["chunked"]:
@@ -104,7 +104,7 @@ def framing(headers: Headers) -> Framing:
 
 
 def _end_of(response: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
-    """Return the future that tells how the connection ends; None when it has already ended."""
+    """Return the future that completes when the connection ends, or None if it has ended already."""
     connection = response.connection
     closed = (
         connection.protocol.closed if connection is not None and connection.protocol is not None else None
@@ -115,6 +115,6 @@ def _end_of(response: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
 
 
 def _notice(closed: asyncio.Future[None]) -> None:
-    # Looked at, so that asyncio does not report it as forgotten when a fetch ends before.
+    # Read the exception, so that asyncio does not report it as never retrieved if the fetch ends earlier.
     if not closed.cancelled():
         closed.exception()

@@ -1,7 +1,7 @@
-"""Chunked bodies of real servers, framed anew for a strict parser (RFC 9112 §7.1). Pure.
+"""Reframes chunked bodies of real servers for a strict parser (RFC 9112 §7.1). Pure.
 
-Passes over what says nothing about the bytes: extensions, trailers, spaces after a size, bare line feeds. A size
-that cannot be read is an error. Refuses to know heads and connections.
+Drops everything that does not affect the bytes: extensions, trailers, spaces after a size, bare line feeds. A size that
+cannot be read is an error. Knows nothing of heads and connections.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _END = b"0\r\n\r\n"
 class Chunks:
     """One chunked body while it arrives.
 
-    ended: the last chunk is complete and its trailers are, too. in_trailers: only trailers are missing, and they
-    mean nothing. rest: what stood behind the end.
+    ended: the last chunk and its trailers are complete. in_trailers: only trailers are missing, which have no effect.
+    rest: the bytes after the end.
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,10 @@ class Chunks:
         self._trailer_bytes = 0
 
     def feed(self, data: bytes) -> bytes:
-        """Return what `data` brings, in chunks as the standard writes them; the last one stands after the trailers.
+        """Return the contents of `data` as standard chunks. The last chunk is returned after the trailers.
 
         Raises:
-            ValueError: this is no chunked body.
+            ValueError: `data` does not continue a chunked body.
         """
         out: list[bytes] = []
         at = 0

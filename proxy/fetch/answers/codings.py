@@ -1,7 +1,8 @@
-"""Content codings (RFC 9110 §8.4.1): taken off in pieces of bounded size, whether they were asked for or not. Pure.
+"""Removes content codings (RFC 9110 §8.4.1) in pieces of bounded size, whether we asked for them or not. Pure.
 
-Objects that are stored coded come coded, whatever `Accept-Encoding` says. The bytes decide: what is a picture
-already is left alone, whatever `Content-Encoding` claims. Refuses to know connections and limits.
+An origin sends objects that are stored in a coding as they are, whatever `Accept-Encoding` says. The bytes decide: if
+they are a picture already, nothing is decoded, whatever `Content-Encoding` claims. Knows nothing of connections and
+limits.
 """
 
 from __future__ import annotations
@@ -27,24 +28,24 @@ Headers = tuple[tuple[str, str], ...]
 _PIECE_BYTES = 65536
 _MAX_CODINGS = 3
 _NO_CODING = frozenset({"", "identity", "none", "utf-8", "utf8", "binary", "aws-chunked"})
-"""What origins write in Content-Encoding and mean nothing by."""
-# RFC 9659: a decoder need not keep more than 8 MiB; a frame may ask for gigabytes.
+"""Values of Content-Encoding that origins write and that mean nothing."""
+# RFC 9659: a decoder need not support more than 8 MiB, but a frame may ask for gigabytes.
 _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
-# RFC 8878 §3.1: a frame, or one that is to be skipped.
+# RFC 8878 §3.1: the beginnings of a frame, and of a frame to be skipped.
 _ZSTD_FRAME = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 
 
 class CodingDecoder(Protocol):
-    """Takes coded bytes, gives decoded ones in pieces of bounded size."""
+    """Takes encoded bytes and yields decoded ones in pieces of bounded size."""
 
     def feed(self, data: bytes) -> Iterator[bytes]: ...
 
     def finish(self) -> None:
-        """Raise `SourceUnreachable` when the coded stream has not ended."""
+        """Raise `SourceUnreachable` if the encoded stream has not ended."""
 
 
 class _Inflate:
-    """gzip (RFC 1952, several members) and deflate (RFC 1950, or the bare RFC 1951 that some send)."""
+    """gzip (RFC 1952, several members) and deflate (RFC 1950, or the raw RFC 1951 that some servers send)."""
 
     def __init__(self, coding: str) -> None:
         self._is_gzip = coding == "gzip"
@@ -52,7 +53,7 @@ class _Inflate:
         self._head = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` unpacks to."""
+        """Yield the decoded bytes of `data`."""
         while data:
             if self._stream is None:
                 data, self._head = self._head + data, b""
@@ -64,7 +65,7 @@ class _Inflate:
             data = self._rest_for_next_member(self._stream)
 
     def finish(self) -> None:
-        """Raise when the stream was cut; nothing at all is an empty body, and not this class's concern."""
+        """Raise if the stream was cut short. An empty body is not checked by this class."""
         if self._head or (self._stream is not None and not self._stream.eof):
             raise SourceUnreachable(detail="the compressed body is cut short")
 
@@ -78,7 +79,7 @@ class _Inflate:
 
     def _rest_for_next_member(self, stream: zlib._Decompress) -> bytes:
         rest = stream.unused_data if stream.eof else b""
-        # RFC 1952 §2.2: members follow one another. Other bytes after the end are padding.
+        # RFC 1952 §2.2: one member may follow another. Other bytes after the end are padding.
         if not self._is_gzip or not rest.startswith(b"\x1f\x8b"):
             return b""
         self._stream = None
@@ -87,7 +88,7 @@ class _Inflate:
     def _window_bits(self, data: bytes) -> int:
         if self._is_gzip:
             return 16 + zlib.MAX_WBITS
-        # RFC 1950 §2.2: CMF and FLG as a number are a multiple of 31, the method is 8.
+        # RFC 1950 §2.2: CMF and FLG as one number are a multiple of 31, and the method is 8.
         is_zlib = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
         return zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
 
@@ -99,12 +100,12 @@ class _Unbrotli:
         self._stream = brotli.Decompressor()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` unpacks to."""
+        """Yield the decoded bytes of `data`."""
         try:
             while True:
                 piece = self._stream.process(data, output_buffer_limit=_PIECE_BYTES)
                 data = b""
-                # The limit is checked before the buffer grows, so a piece may be longer.
+                # The decoder checks the limit before its buffer grows, so a piece may be longer.
                 yield from (piece[at : at + _PIECE_BYTES] for at in range(0, len(piece), _PIECE_BYTES))
                 if self._stream.is_finished() or not piece:
                     return
@@ -112,7 +113,7 @@ class _Unbrotli:
             raise SourceUnreachable(detail=f"the compressed body is broken: {error}") from error
 
     def finish(self) -> None:
-        """Raise when the stream was cut."""
+        """Raise if the stream was cut short."""
         if not self._stream.is_finished():
             raise SourceUnreachable(detail="the compressed body is cut short")
 
@@ -126,7 +127,7 @@ class _Unzstd:
         self._is_padding = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` unpacks to."""
+        """Yield the decoded bytes of `data`."""
         while data and not self._is_padding:
             if self._frame.eof:
                 data, self._head = self._head + data, b""
@@ -141,7 +142,7 @@ class _Unzstd:
             data = self._frame.unused_data if self._frame.eof else b""
 
     def finish(self) -> None:
-        """Raise when the stream was cut."""
+        """Raise if the stream was cut short."""
         if not self._frame.eof:
             raise SourceUnreachable(detail="the compressed body is cut short")
 
@@ -159,10 +160,10 @@ class _Unzstd:
 
 
 class Unpacker:
-    """Takes the codings that `headers` name off one body.
+    """Removes the codings that `headers` name from one body.
 
-    Nothing is decoded when the first bytes are a picture. Raises while it is fed: `SourceUnreachable` (cut short,
-    broken), `SourceFailed` (a coding that is not known, or too many).
+    Nothing is decoded if the first bytes are a picture. Feeding it raises `SourceUnreachable` (cut short, broken) or
+    `SourceFailed` (an unknown coding, or too many).
     """
 
     def __init__(self, headers: Headers) -> None:
@@ -171,7 +172,7 @@ class Unpacker:
         self._decoders: list[CodingDecoder] | None = None if self._codings else []
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` unpacks to."""
+        """Yield the decoded bytes of `data`."""
         if self._decoders is None:
             self._head += data
             if len(self._head) < SNIFFED_BYTES:
@@ -180,7 +181,7 @@ class Unpacker:
         yield from _decode(data, self._decoders or [])
 
     def finish(self) -> Iterator[bytes]:
-        """Yield what was held back; raise when the body was cut. An empty body is no coded one."""
+        """Yield the bytes held back so far. Raise if the body was cut short. An empty body is never encoded."""
         if self._decoders is None and self._head:
             yield from _decode(self._begin(), self._decoders or [])
         for decoder in self._decoders or []:

@@ -1,7 +1,7 @@
-"""The head of an origin's answer, tidied for a strict parser: what browsers and curl pass over is taken out. Pure.
+"""Tidies the head of an origin's answer for a strict parser, by removing what browsers and curl ignore. Pure.
 
-Keeps the status, every readable field, and one framing (RFC 9112 §6.3). A field that nobody can read is dropped;
-framing that cannot be read is an error, because the end of the body would be a guess.
+Keeps the status, every readable field, and one framing (RFC 9112 §6.3). An unreadable field is dropped. Unreadable
+framing is an error, because the end of the body would be a guess.
 
     good   X-Powered-By : PHP            ->  X-Powered-By: PHP          (RFC 9112 §5.1)
     good   Content-Length: 5, 5          ->  Content-Length: 5
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 MAX_HEAD_BYTES = 262_144
-"""All lines of a head together, as in Chromium; one line may be as long."""
+"""The limit for all lines of a head together, as in Chromium. A single line may be as long."""
 
 _Fields = list[tuple[bytes, bytes]]
 _End = Literal["none", "length", "chunked", "close", "upgrade"]
@@ -29,25 +29,27 @@ _STATUS_LINE = re.compile(
 _BEGINNINGS = (b"http", b"icy ")
 _BEGINNING_BYTES = 4
 _FOLD = re.compile(rb"\r?\n[ \t]+")
-"""RFC 9112 §5.2: a value that goes on in the next line."""
+"""RFC 9112 §5.2: a value that continues in the next line."""
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# RFC 9110 §5.5: they stand for nothing; a tab is white space.
+# RFC 9110 §5.5: these characters have no meaning; a tab is white space.
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _LENGTH = re.compile(rb"[0-9]+")
 _MAX_LENGTH_DIGITS = 18
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _ONCE = frozenset({b"content-location", b"content-range", b"content-type", b"etag", b"server"})
-"""Fields that aiohttp's parser takes only once in development mode. The last one counts, as a type in browsers."""
+"""Fields that aiohttp's parser accepts only once in development mode. The last one counts, as for the type in
+browsers."""
 _BODILESS = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head as a strict parser takes it.
+    """A head that a strict parser accepts.
 
-    data: the bytes, blank line included. end: how the end of the body is known; `none` means that there is no
-    body, `upgrade` that HTTP ends here. length: of the body, where `end` is "length". final: an answer, and no
-    1xx before it. doubtful: something was repaired, so the connection must not be used for another request.
+    data: the bytes, including the blank line. end: how the end of the body is known; `none` means that there is no
+    body, and `upgrade` that HTTP ends here. length: the length of the body if `end` is "length". final: it is an answer
+    and not a 1xx before the answer. doubtful: something was repaired, so the connection must not be used for another
+    request.
     """
 
     data: bytes
@@ -58,17 +60,17 @@ class Head:
 
 
 class HeadBytes:
-    """The bytes of one head while it arrives, in any pieces; a drip costs no more than one piece."""
+    """The bytes of one head while it arrives, in any pieces. Many small pieces cost no more than one large one."""
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._skipped = 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """Return the head, blank line included, and what stands behind it; None while it goes on.
+        """Return the head, including the blank line, and the bytes after it; None while the head is incomplete.
 
         Raises:
-            ValueError: this is no head, or it is too long.
+            ValueError: the bytes are not a head, or it is too long.
         """
         searched = len(self._data)
         self._data += data
@@ -81,7 +83,7 @@ class HeadBytes:
         return (bytes(self._data[: found.end()]), bytes(self._data[found.end() :])) if found else None
 
     def _begin(self) -> None:
-        # Line ends before the status line are no end of a head (RFC 9112 §2.2).
+        # Line ends before the status line do not end a head (RFC 9112 §2.2).
         line_ends = len(self._data) - len(self._data.lstrip(b"\r\n"))
         self._skipped += line_ends
         del self._data[:line_ends]
@@ -91,12 +93,12 @@ class HeadBytes:
 
 
 def tidied(raw: bytes) -> Head:
-    """Return the head that `raw`, blank line included, means.
+    """Parse the head in `raw`, which includes the blank line.
 
     Raises:
         ValueError: there is no status, or the framing cannot be read.
     """
-    # What is folded behind the status line or an unreadable line goes with it (RFC 9112 §2.2).
+    # Lines folded after the status line or after an unreadable line are dropped with it (RFC 9112 §2.2).
     unfolded = _FOLD.sub(b" ", raw.strip(b"\r\n"))
     first, *lines = unfolded.split(b"\n")
     match = _STATUS_LINE.fullmatch(first.removesuffix(b"\r"))
@@ -119,14 +121,14 @@ def tidied(raw: bytes) -> Head:
 
 
 def _fields(lines: list[bytes]) -> _Fields:
-    """Return the fields that can be read."""
+    """Return the readable fields."""
     parted = (line.partition(b":") for line in lines)
     fields = [(name.rstrip(b" \t"), value.strip(b" \t\r")) for name, colon, value in parted if colon]
     return [(name, value) for name, value in fields if _TOKEN.fullmatch(name)]
 
 
 def _shown(fields: _Fields) -> _Fields:
-    """Return the fields that say nothing about framing, their values without controls."""
+    """Return the fields that do not concern framing, with control characters removed from their values."""
     last = {name.lower(): at for at, (name, _) in enumerate(fields)}
     return [
         (name, _CONTROLS.sub(b" ", value).strip())
@@ -136,17 +138,17 @@ def _shown(fields: _Fields) -> _Fields:
 
 
 def _framing(fields: _Fields, *, status: int) -> tuple[_End, int]:
-    """Return how the body ends (RFC 9112 §6.3), and its length where there is one.
+    """Return how the body ends (RFC 9112 §6.3), and its length if it is known.
 
     Raises:
-        ValueError: the lengths are none or differ.
+        ValueError: a length is invalid, or the lengths differ.
     """
     if status == 101:
         return "upgrade", 0
     if status < 200 or status in _BODILESS:
         return "none", 0
     if codings := _transfer_codings(fields):
-        # Others were not asked for; proxy.fetch.answers.body refuses them by name.
+        # We did not ask for others. proxy.fetch.answers.body refuses them by name.
         return ("chunked" if set(codings) == {b"chunked"} else "close"), 0
     lengths = _listed(fields, b"content-length")
     if not lengths:
@@ -158,7 +160,7 @@ def _framing(fields: _Fields, *, status: int) -> tuple[_End, int]:
 
 
 def _transfer_codings(fields: _Fields) -> list[bytes]:
-    # "identity" was a coding of RFC 2616; it means that there is none.
+    # "identity" was a coding of RFC 2616. It means that there is none.
     return [coding for coding in _listed(fields, b"transfer-encoding") if coding not in {b"", b"identity"}]
 
 
@@ -171,7 +173,7 @@ def _length(text: bytes) -> int:
     if not _LENGTH.fullmatch(text):
         raise ValueError(f"no length: {text[:40]!r}")
     digits = text.lstrip(b"0") or b"0"
-    # Not int(): thousands of digits are an attack of their own. So much is too much for every limit.
+    # No int(): thousands of digits would be an attack of their own. A number this long exceeds every limit.
     return int(digits) if len(digits) <= _MAX_LENGTH_DIGITS else 10**_MAX_LENGTH_DIGITS
 
 

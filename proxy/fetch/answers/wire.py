@@ -1,8 +1,8 @@
-"""The protocol between a connection and aiohttp's parser: tidies what real servers send. Event loop.
+"""The protocol between a connection and aiohttp's parser: tidies the bytes that real servers send. Event loop.
 
-aiohttp's parser still makes the answer. It gets a head that `proxy.fetch.answers.heads` has tidied, and exactly the
-bytes of one body. Nothing behind a body reaches it, and a connection with anything odd is closed after its answer, so
-no byte of one answer can be taken for the next one.
+aiohttp's parser still builds the answer. It gets a head that `proxy.fetch.answers.heads` has tidied, and exactly the
+bytes of one body. It gets no bytes after the body, and a connection with anything unusual is closed after its answer.
+No byte of one answer can therefore become part of the next one.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from proxy.fetch.answers.chunks import Chunks
 from proxy.fetch.answers.heads import MAX_HEAD_BYTES, Head, HeadBytes, tidied
 
 _MAX_INTERIM = 32
-"""Answers with 1xx before the final one."""
+"""The most 1xx answers before the final one."""
 
 
 class TidyingHandler(ResponseHandler):
     """One connection.
 
     1. `set_response_params`: a request is about to be sent; a head is expected.
-    2. Bytes of a head are collected until its blank line. Too long, no head at all: the answer fails.
-    3. The tidied head goes to the parser; after a 1xx the next head is expected.
-    4. The body goes to the parser, to its end and no further.
+    2. Bytes of a head are collected up to its blank line. If they are too long or no head, the answer fails.
+    3. The tidied head goes to the parser. After a 1xx, the next head is expected.
+    4. The body goes to the parser, up to its end and no further.
     5. Bytes after the end close the connection.
     """
 
     def set_response_params(self, **params: Any) -> None:
-        """Expect an answer; called by aiohttp before each request."""
+        """Expect an answer. aiohttp calls this before each request."""
         self._head: Head | None = None
         self._coming = HeadBytes()
         self._interim = 0
@@ -41,7 +41,7 @@ class TidyingHandler(ResponseHandler):
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the connection; empty ones let the parser go on with what it holds."""
+        """Take bytes from the connection. Empty bytes let the parser continue with the bytes that it holds."""
         if not data or self._parser is None:
             super().data_received(data)
             return
@@ -54,14 +54,14 @@ class TidyingHandler(ResponseHandler):
             self._fail(error)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End a body whose last chunk has come: only trailers are missing (RFC 9112 §8)."""
+        """End a body whose last chunk has arrived. Only trailers are missing (RFC 9112 §8)."""
         if self._parser is not None and self._chunks.in_trailers and not self._chunks.ended:
             self.force_close()
             super().data_received(self._chunks.feed(b"\n\n"))
         super().connection_lost(exc)
 
     def _take_heads(self, data: bytes) -> bytes:
-        """Pass the heads on, and return what stands behind the final one."""
+        """Pass the heads on; return the bytes after the final one."""
         while data and (self._head is None or not self._head.final):
             whole = self._coming.feed(data)
             if whole is None:
@@ -87,12 +87,13 @@ class TidyingHandler(ResponseHandler):
             return
         body, rest = self._split(head, data)
         if rest:
-            # Before the parser sees the end and the connection is given back.
+            # Do this before the parser sees the end and the connection is released.
             self.force_close()
         if body:
             super().data_received(body)
         elif rest and self.transport is not None and (self._payload is None or self._payload.is_eof()):
-            # It idles. Otherwise the answer may still be read, and aiohttp closes the connection behind it.
+            # The connection is idle. Otherwise the answer may still be read, and aiohttp closes the connection after
+            # it.
             self.transport.close()
 
     def _split(self, head: Head, data: bytes) -> tuple[bytes, bytes]:

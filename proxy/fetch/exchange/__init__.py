@@ -1,1 +1,1 @@
-"""Exchange: one fetch, what it sends, and what its failures mean."""
+"""Exchange: one fetch, the requests that it sends, and the meaning of its failures."""

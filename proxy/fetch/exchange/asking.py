@@ -1,7 +1,6 @@
-"""What is sent to an origin: the address as it stands, our own headers, nothing of the client's. Pure.
+"""Builds requests to an origin: the unchanged address, our own headers, nothing from the client. Pure.
 
-Answers which headers a hop gets, by `fetch.profiles` and the profiles that are shipped. Refuses to know
-connections and answers.
+Chooses the headers of a hop by `fetch.profiles` and the shipped profiles. Knows nothing of connections and answers.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ from proxy.patterns import Pattern
 from proxy.source import Source
 
 MAX_ORIGINS = 1_024
-"""Origins whose profiles are remembered."""
+"""The most origins whose profiles are remembered."""
 
 _Profile = tuple[tuple[Pattern, ...], ProfileConfig]
 
 LOOP_MARK = "imgmirror"
-"""Our name in CDN-Loop (RFC 8586): a request that carries it came from one of us."""
+"""Our name in CDN-Loop (RFC 8586). A request that carries it came from an imgmirror service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What a kept original can be asked about (RFC 9110 §8.8), as the origin wrote it.
+    """The validators of a kept original (RFC 9110 §8.8), as the origin wrote them.
 
-    They speak of one resource: `url` is the canonical address that gave them (after redirects); None means
-    the source itself. Sent to another address, a 304 would vouch for other bytes.
+    They belong to one resource. `url` is the canonical address that returned them (after redirects); None means the
+    source itself. If they were sent to another address, its 304 would confirm different bytes.
     """
 
     etag: str | None = None
@@ -56,19 +55,19 @@ class Asking:
         self._at_origin: dict[str, list[_Profile]] = {}
 
     def without_profiles(self) -> Asking:
-        """Return the same for addresses that somebody else chose: a profile may hold a secret of its host."""
+        """Return a copy for addresses that someone else chose: a profile may hold a secret of its host."""
         plain = copy.copy(self)
         plain._profiles, plain._at_origin = [], {}  # noqa: SLF001 - of this class
         return plain
 
     def headers(self, hop: Source, validators: Validators | None, *, cookies: str = "") -> CIMultiDict[str]:
-        """Return the headers for `hop`; `validators` are those that speak of it, `cookies` those it has set."""
+        """Return the headers for `hop`. `validators` are those of this address, and `cookies` those that it has set."""
         headers = CIMultiDict(self._base)
         profile = self._profile(hop)
         if profile is not None:
             headers.update(_profile_headers(profile, hop))
         if cookies:
-            # Behind the one that a profile may have.
+            # They follow any cookies of the profile.
             headers["Cookie"] = "; ".join(filter(None, (headers.get("Cookie"), cookies)))
         if validators is not None:
             headers.update(_conditions(validators))
@@ -81,7 +80,7 @@ class Asking:
         return None
 
     def _profiles_at(self, hop: Source) -> list[_Profile]:
-        """Return the profiles with a pattern at the origin of `hop`; most origins have none."""
+        """Return the profiles with a pattern for the origin of `hop`. Most origins have none."""
         found = self._at_origin.get(hop.origin)
         if found is None:
             found = [item for item in self._profiles if any(pattern.is_at(hop) for pattern in item[0])]
@@ -92,7 +91,7 @@ class Asking:
 
 
 def _accept(types: tuple[str, ...]) -> str:
-    # Some origins answer 406 to a narrow list; what may be kept is decided by the bytes anyway.
+    # Some origins answer 406 to a narrow list. The bytes decide anyway what may be kept.
     return ", ".join(types if "*/*" in types else (*types, "*/*;q=0.1"))
 
 
@@ -108,6 +107,6 @@ def _profile_headers(profile: ProfileConfig, hop: Source) -> dict[str, str]:
 
 
 def _conditions(validators: Validators) -> dict[str, str]:
-    # Both are sent (RFC 9110 §13.1.3); an origin that knows entity tags goes by them.
+    # Send both (RFC 9110 §13.1.3). An origin that knows entity tags uses these.
     pairs = {"If-None-Match": validators.etag, "If-Modified-Since": validators.last_modified}
     return {name: value for name, value in pairs.items() if value and value.isascii() and value.isprintable()}

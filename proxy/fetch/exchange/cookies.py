@@ -1,7 +1,7 @@
-"""Cookies of one fetch: some hosts set one and send the client back to the same address. Pure.
+"""The cookies of one fetch. Some hosts set one and redirect the client to the same address. Pure.
 
-They go to the host that set them and nowhere else (RFC 6265 §5, without `Domain`), and end with the fetch: nothing is
-stored, logged or passed down. Refuses to know requests and answers.
+A cookie goes only to the host that set it (RFC 6265 §5, without `Domain`) and ends with the fetch. It is never stored,
+logged or passed down. Knows nothing of requests and answers.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from proxy.source import Source
 
 MAX_COOKIES = 20
 MAX_COOKIE_BYTES = 4096
-"""Name and value together."""
+"""The maximum length of name and value together."""
 
-# RFC 6265 §4.1.1, and what is in use besides. A control could begin another header; other bytes would be changed.
+# RFC 6265 §4.1.1, and other characters in use. A control could begin another header, and other bytes would be changed.
 _PAIR = re.compile(r"[\x20-\x3a\x3c\x3e-\x7e]+=[\x20-\x3a\x3c-\x7e]*")
 _AGE = re.compile(r"-?[0-9]+")
 
@@ -34,13 +34,13 @@ class _Cookie:
 
 
 class Cookies:
-    """The cookies that the answers of one fetch have set; the oldest go when there are too many."""
+    """The cookies that the answers of one fetch have set. If there are too many, the oldest are dropped."""
 
     def __init__(self) -> None:
         self._kept: dict[_Key, _Cookie] = {}
 
     def take(self, hop: Source, line: str) -> None:
-        """Take a `Set-Cookie` of `hop`, as latin-1; what cannot be read is ignored."""
+        """Process a `Set-Cookie` from `hop`, as latin-1. One that cannot be read is ignored."""
         pair, *attributes = (part.strip(" \t") for part in line.split(";"))
         if not _PAIR.fullmatch(pair) or len(pair) > MAX_COOKIE_BYTES:
             return
@@ -59,7 +59,7 @@ class Cookies:
                 del self._kept[next(iter(self._kept))]
 
     def header(self, hop: Source) -> str:
-        """Return what `Cookie` is to say to `hop`; empty when there is nothing to say."""
+        """Return the value of `Cookie` for `hop`; empty if there are none."""
         return "; ".join(
             cookie.pair
             for key, cookie in self._kept.items()
@@ -70,7 +70,7 @@ class Cookies:
 
 
 def _folder(hop: Source) -> str:
-    """Return the path of a cookie that names none (RFC 6265 §5.1.4)."""
+    """Return the default path of a cookie (RFC 6265 §5.1.4)."""
     return hop.target.partition("?")[0].rpartition("/")[0] or "/"
 
 

@@ -1,7 +1,7 @@
-"""One fetch: redirects by hand, every address checked, the body streamed to a sink. Event loop.
+"""One fetch: follows redirects, checks every address, and streams the body to a sink. Event loop.
 
-`Exchange` leads from a source to its bytes or its error. What all fetches share is in `proxy.fetch.fetcher`. Refuses to
-know what is kept, what the bytes mean, and who asked.
+`Exchange` leads from a source to its bytes or its error. `proxy.fetch.fetcher` holds what all fetches share. Nothing
+here knows what is kept, what the bytes mean, or who asked for them.
 """
 
 from __future__ import annotations
@@ -36,25 +36,27 @@ from proxy.source import Source
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _COMPLETE = frozenset({200, 203})
-"""The picture as a whole; 203 says that a proxy changed it on the way (RFC 9110 §15.3.4), and it is all there is."""
+"""Statuses with the whole picture. A proxy changed the picture of a 203 on the way (RFC 9110 §15.3.4), but there is no
+other."""
 
-# Where a fetch is, for what its failure says about the origin.
+# The stage of a fetch, which determines what its failure says about the origin.
 _WAITING = ""
 _ASKING = "no answer yet"
 _READING = "reading"
 
 
 class Exchange:
-    """The facts of one fetch, and its steps.
+    """The state of one fetch, and its steps.
 
-    1. The deadline begins. Over: `SourceTimeout`.
-    2. An origin whose circuit is open is not asked: the error it failed with before.
-       Wait for a turn at the hop's origin; ask it. No address, no connection, no answer: `SourceUnreachable`.
-       It does not send the certificates of its issuers: find them, ask it once more. Not found: as before.
-    3. A redirect: take its cookies, read its Location, check it, go to 2. Unreadable, too many, an address that
-       was asked with the same cookies: `SourceUnreachable`; against the policy: `SourceNotAllowed`.
-    4. 304 to our validators: `NotModified`. Not 200: the error of its status.
-    5. The body goes to the sink: too large, cut short, broken, stalled: the error of `AnswerBody`.
+    1. The time limit begins. When it is over: `SourceTimeout`.
+    2. If the circuit of the origin is open, raise the error that opened it. Otherwise wait for a turn at the origin of
+       the hop and send the request. No address, no connection or no answer: `SourceUnreachable`. If the origin does not
+       send the certificates of its issuers, find them and ask once more; if they cannot be found, fail as before.
+    3. On a redirect, store its cookies, check its Location, and go to step 2. If the Location is unreadable, if there
+       are too many redirects, or if the address was requested before with the same cookies: `SourceUnreachable`. If the
+       policy forbids it: `SourceNotAllowed`.
+    4. 304 to our validators: `NotModified`. Any status but 200: the error for it.
+    5. The body goes to the sink. If it is too large, cut short, broken or stalled: the error of `AnswerBody`.
     """
 
     def __init__(self, rules: FetchRules, source: Source, sink: Sink, validators: Validators | None) -> None:
@@ -70,8 +72,8 @@ class Exchange:
         self._deadline: asyncio.Timeout | None = None
 
     async def run(self, *, has_turn: bool = False) -> Fetched | NotModified:
-        # A turn that the caller holds is good for every hop at that origin: waiting for a second one there, while
-        # others do the same, would be waiting for oneself.
+        # The caller's turn covers every hop at that origin. If several fetches waited there for a second turn, each
+        # would wait for the others for ever.
         self._held = self._source.origin if has_turn else ""
         try:
             async with asyncio.timeout(self._rules.config.timeout) as self._deadline:
@@ -85,7 +87,8 @@ class Exchange:
         error = SourceTimeout(
             detail=f"not done in {self._rules.config.timeout:g} s ({self._stage or 'waiting'})"
         )
-        # Whoever only waited for others, or asked at the last moment, learnt nothing about the source.
+        # A fetch that only waited for others, or sent its request at the last moment, has learnt nothing about the
+        # source.
         error.failure = "timeout" if self._stage and self._is_long_ago(self._first_asked_at) else ""
         return error
 
@@ -93,7 +96,7 @@ class Exchange:
         return self._stage == _ASKING and self._deadline is not None and self._deadline.expired()
 
     def _is_long_ago(self, asked_at: float) -> bool:
-        """Tell whether whoever was asked then had half of the time that a fetch may take."""
+        """Return whether at least half of the time of a fetch has passed since `asked_at`."""
         return asyncio.get_running_loop().time() - asked_at >= self._rules.config.timeout / 2
 
     async def _follow(self) -> Fetched | NotModified:
@@ -132,7 +135,7 @@ class Exchange:
         await self._rules.pace.keep(hop.origin, interval)
 
     async def _watched(self, hop: Source) -> Fetched | NotModified | Source:
-        """Ask `hop`, and let the breaker know what that says about its origin."""
+        """Send a request to `hop` and report the result to the breaker."""
         breaker = self._rules.breaker
         breaker.begin(hop.origin)
         self._stage, self._asked_at = _ASKING, asyncio.get_running_loop().time()
@@ -160,7 +163,7 @@ class Exchange:
         if self._stage == _ASKING or error.failure in {"busy", "failed"}:
             self._rules.breaker.failed(origin, error)
         else:
-            # There was an answer, whatever is wrong with it.
+            # The origin answered, whatever is wrong with the answer.
             self._rules.breaker.answered(origin)
 
     async def _ask(self, hop: Source) -> Fetched | NotModified | Source:
@@ -182,9 +185,9 @@ class Exchange:
             read=functools.partial(_read_certificate, rules),
             timeout_seconds=rules.config.timeout,
         )
-        # A timeout in here would say nothing about the origin.
+        # A timeout during this would say nothing about the origin.
         self._stage = _WAITING
-        # Half of the time that is left: the picture needs the rest.
+        # Use half of the remaining time, because the picture needs the rest.
         context = await rules.chains.complete(hop.origin, means, patience_seconds=self._remaining() / 2)
         self._stage, self._asked_at = _ASKING, asyncio.get_running_loop().time()
         return context
@@ -217,7 +220,7 @@ class Exchange:
             answer = _Answer(response, hop, request_time, self._rules.clock())
             return await self._read(answer, conditional=validators is not None)
         finally:
-            # A body read to its end has already given the connection back.
+            # A body that was read to its end has already released the connection.
             response.close()
 
     def _validators_for(self, hop: Source) -> Validators | None:
@@ -277,20 +280,20 @@ class _Answer:
         self.response_time = response_time
 
     def header(self, name: str) -> str | None:
-        """Return the first header of that name in lower case."""
+        """Return the first header with a lower-case name."""
         return next((value for known, value in self.headers if known == name), None)
 
     @property
     def location(self) -> bytes | None:
-        """The Location as bytes: a path in GBK is no text."""
+        """The Location as bytes, because a path in GBK is not text."""
         return next((value for name, value in self.response.raw_headers if name.lower() == b"location"), None)
 
 
 async def _read_certificate(rules: FetchRules, address: str) -> bytes:
-    """Return what lies at an address that the certificate of an origin names.
+    """Return the bytes at an address that the certificate of an origin names.
 
     Raises:
-        MirrorError: as `Fetcher.fetch`.
+        MirrorError: as for `Fetcher.fetch`.
     """
     source = Source.parse(address)
     rules = _certificate_rules(rules, source)
@@ -301,7 +304,8 @@ async def _read_certificate(rules: FetchRules, address: str) -> bytes:
 
 
 def _certificate_rules(rules: FetchRules, source: Source) -> FetchRules:
-    # `sources.allow` names hosts of pictures, not authorities, so it does not decide here. But a certificate must not
+    # `sources.allow` names hosts of pictures and not authorities, so it does not decide here. But a certificate must
+    # not
     # lead into the networks of `fetch.allow_networks` where a redirect could not.
     try:
         rules.check_hop(source)

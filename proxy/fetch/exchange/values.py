@@ -1,4 +1,4 @@
-"""What a fetch is given and what it comes to: rules, sinks and answers. Event loop."""
+"""The input and the results of a fetch: rules, sinks and answers. Event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from proxy.source import Source
 
 
 class Sink(Protocol):
-    """Where a body goes. Its own exceptions pass through a fetch untouched."""
+    """The destination of a body. Its own exceptions pass through a fetch unchanged."""
 
     async def write(self, chunk: bytes) -> None:
         """Take the next decoded bytes of a final 200."""
@@ -27,11 +27,11 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A complete answer; its bytes are in the sink.
+    """A complete answer, whose bytes are in the sink.
 
-    `headers` are those of the final answer, names in lower case, values as latin-1. `size` counts decoded
-    bytes. With `framing` "close" nobody but the format can tell whether the end was the end. Times are Unix
-    seconds around the final request (RFC 9111 §4.2.3).
+    `headers` are those of the final answer, with names in lower case and values as latin-1. `size` counts decoded
+    bytes. With `framing` "close", only the format can show whether the body is complete. Times are Unix seconds around
+    the final request (RFC 9111 §4.2.3).
     """
 
     status: int
@@ -46,7 +46,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class NotModified:
-    """The origin vouches for what the validators named (RFC 9110 §15.4.5)."""
+    """The origin confirmed the original that the validators named (RFC 9110 §15.4.5)."""
 
     headers: Headers
     request_time: float
@@ -55,7 +55,7 @@ class NotModified:
 
 @dataclass(frozen=True, slots=True)
 class FetchRules:
-    """What holds for a fetch from its beginning to its end; a reload makes new ones."""
+    """The settings and shared parts for one whole fetch. A reload makes new ones."""
 
     config: FetchConfig
     check_hop: Callable[[Source], None]
@@ -72,7 +72,7 @@ class FetchRules:
 
 
 class Enough(Exception):
-    """The beginning of a body was all that is wanted."""
+    """The sink has taken as much of the body as it needs."""
 
 
 class Beginning:

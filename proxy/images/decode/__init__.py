@@ -1,8 +1,7 @@
-"""The seam between files and pixels: `open` a body, `decode` it at least as large as it is needed.
+"""The interface between files and pixels: `open` a body, then `decode` it at no less than the needed size.
 
-Everything behind the seam gets upright pictures in sRGB, mode L, RGB or RGBA (straight alpha), and never asks which
-library made them. Whatever a library raises becomes `DecodeFailed` or `TooManyPixels` in `faults.guarded`.
-Runs in render processes.
+Callers get upright pictures in sRGB with mode L, RGB or RGBA (straight alpha), and never ask which library made them.
+`faults.guarded` turns the exceptions of libraries into `DecodeFailed` or `TooManyPixels`. Runs in render processes.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from proxy.images.pixels.resampling import Resample
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of an animation, complete in itself (not a difference), or the only one."""
+    """One complete picture of an animation (not a difference), or the only picture."""
 
     picture: Image.Image
     duration_ms: int = 0
@@ -31,9 +30,9 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What was decoded. plays: how often an animation is shown, 0 for ever. exif: as it stood in the file.
+    """The result of decoding. plays: how often an animation is shown, 0 for ever. exif: as stored in the file.
 
-    as_in_file: the file itself shows these pixels, upright and in these colours, wherever it is shown.
+    as_in_file: the file itself shows these pixels everywhere, upright and in these colours.
     """
 
     frames: tuple[Frame, ...]
@@ -43,7 +42,7 @@ class Decoded:
 
 
 class OtherDecoderNeeded(Exception):
-    """The library refuses the body; `opened` may still decode it, and takes memory of its own for that."""
+    """The library refuses the body. `opened` may still decode it, and needs memory of its own for that."""
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
@@ -51,11 +50,11 @@ class OtherDecoderNeeded(Exception):
 
 
 class Opened(Protocol):
-    """A body whose header was read; nothing is decoded yet."""
+    """A body whose header was read. Nothing is decoded yet."""
 
     @property
     def facts(self) -> PictureFacts:
-        """What the header says."""
+        """The facts from the header."""
         ...
 
     def memory(self, *, at_least: Size, frames: int) -> int:
@@ -63,20 +62,20 @@ class Opened(Protocol):
         ...
 
     def decode(self, *, at_least: Size, frames: int) -> Decoded:
-        """Return the first `frames` frames, decoded completely, each at least `at_least` large (upright) or at its
-        own size where that is smaller. May be called once.
+        """Return the first `frames` frames, decoded completely. Each is at least `at_least` large (upright), or has its
+        own size if that is smaller. May be called once.
 
         Raises:
             DecodeFailed, TooManyPixels: the body cannot be decoded.
-            OtherDecoderNeeded: not by this library.
+            OtherDecoderNeeded: this library cannot decode it.
         """
         ...
 
 
 def decode(opened: Opened, *, at_least: Size, frames: int, before: Callable[[int], None]) -> Decoded:
-    """Decode with the library that opened the body, or with the other one when that refuses it.
+    """Decode with the library that opened the body, or with the other one if it refuses the body.
 
-    before: told how many bytes will be taken, before each attempt.
+    before: called before each attempt with the number of bytes that it will take.
 
     Raises:
         DecodeFailed, TooManyPixels: the body cannot be decoded.
@@ -86,30 +85,30 @@ def decode(opened: Opened, *, at_least: Size, frames: int, before: Callable[[int
         return opened.decode(at_least=at_least, frames=frames)
     except OtherDecoderNeeded as refused:
         other = refused.opened
-    # Outside of the handler, so that nothing of the first attempt is held any more.
+    # Leave the handler first, so that it holds no memory of the first attempt.
     before(other.memory(at_least=at_least, frames=frames))
     return other.decode(at_least=at_least, frames=frames)
 
 
 class Decoder(Protocol):
-    """A library that decodes, resamples what it decoded, and may write some formats better than Pillow."""
+    """A library that decodes and resamples, and may write some formats better than Pillow."""
 
     @property
     def resample(self) -> Resample:
-        """The library's way from the decoded size to the one wanted."""
+        """The library's function that resamples from the decoded size to the wanted one."""
         ...
 
     @property
     def write_png(self) -> WritePng | None:
-        """The library's way to write a PNG; None where Pillow's is the best."""
+        """The library's function that writes a PNG; None if Pillow's is the best."""
         ...
 
     def open(
         self, source: str | bytes, structure: Structure, *, picture_format: str
     ) -> AbstractContextManager[Opened]:
-        """Read the header of a body: `source` is its path, or what it became when it was mended.
+        """Read the header of a body. `source` is its path, or its bytes after mending.
 
         Raises:
-            DecodeFailed, TooManyPixels: already the header is unreadable or beyond what the library takes.
+            DecodeFailed, TooManyPixels: the header is unreadable or exceeds the limits of the library.
         """
         ...

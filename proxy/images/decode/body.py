@@ -1,7 +1,7 @@
-"""A body as Pillow opens it. Runs in render processes.
+"""Opens a body with Pillow. Runs in render processes.
 
-The plugin is chosen by our own reading of the first bytes, not by Pillow's: `Image.open` would try formats that
-nobody needs (EPS calls Ghostscript) and JPEG variants with parsers of their own. Only these plugins are loaded.
+Our own look at the first bytes chooses the plugin, not Pillow. `Image.open` would try formats that nobody needs (EPS
+calls Ghostscript) and JPEG variants with parsers of their own. Only the plugins below are loaded.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from proxy.images.pixels.zero_copy import HandsOver
 
 
 class _Gif(GifImagePlugin.GifImageFile):
-    """A GIF whose greys keep their transparency: Pillow has none for a colour table that is a grey ramp."""
+    """A GIF that keeps the transparency of greys. Pillow drops it for a colour table that is a grey ramp."""
 
     def _is_palette_needed(self, _table: bytes) -> bool:
         return True
 
 
 class _Icon(IcoImagePlugin.IcoImageFile):
-    """An icon whose best picture is the largest and, of equally large ones, that with the most colours.
+    """An icon that shows its largest picture and, among equally large ones, the one with the most colours.
 
-    Pillow takes the one with the fewest.
+    Pillow chooses the one with the fewest.
     """
 
     def load(self) -> Any:
@@ -68,22 +68,22 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A file that can be opened more than once. source: its path, or its bytes."""
+    """A file that can be opened more than once. source: its path or its bytes."""
 
     source: str | bytes
     picture_format: str
 
     def opened(self) -> ImageFile.ImageFile:
-        """Return it, its header read."""
+        """Open the file and read its header."""
         source, plugin = self.source, _PLUGINS[self.picture_format]
         try:
             return plugin(source if isinstance(source, str) else io.BytesIO(source))
         except ValueError as fault:
-            # libavif refuses a file over its EXIF data, and that is all it does with them.
+            # libavif refuses the whole file because of bad EXIF data, and uses them for nothing else.
             if self.picture_format != "avif" or "Exif" not in str(fault):
                 raise
             return plugin(io.BytesIO(without_exif(self.read())))
 
     def read(self) -> bytes:
-        """Return its bytes."""
+        """Return the bytes of the file."""
         return self.source if isinstance(self.source, bytes) else Path(self.source).read_bytes()

@@ -1,4 +1,4 @@
-"""From whatever a file holds to sRGB in mode L, RGB or RGBA. Pure; runs in render processes."""
+"""Converts pictures of any kind to sRGB in mode L, RGB or RGBA. Pure; runs in render processes."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from PIL import Image, ImageChops, ImageCms
 _GREY_16 = {"I;16": "L;16", "I;16L": "L;16", "I;16N": "L;16", "I;16B": "L;16B"}
 _USUAL_EXPONENT = 2.2
 _SAME_GAMMA = 0.05
-"""libpng's threshold (PNG_GAMMA_THRESHOLD): below it two gammas look alike."""
+"""libpng's threshold (PNG_GAMMA_THRESHOLD): a smaller difference between two gammas is invisible."""
 _LEAST_GAMMA = 0.05
-"""Less, or its inverse, is a mistake: hardly anything but black or white would be left."""
+"""A smaller gamma, or a larger one than its inverse, is a mistake: hardly anything but black or white would be left."""
 _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK"}
 
 
 def has_transparency(picture: Image.Image) -> bool:
-    """Tell whether pixels may be transparent, from the header alone."""
+    """Return whether pixels may be transparent, judging by the header alone."""
     return picture.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in picture.info
 
 
 def plain(picture: Image.Image) -> Image.Image:
-    """Return `picture` in mode L, RGB, RGBA or CMYK, eight bits per channel, colours as they are."""
+    """Return `picture` in mode L, RGB, RGBA or CMYK with eight bits for each channel and unchanged colours."""
     if picture.mode in _GREY_16:
         return _from_16_bits(picture)
     if picture.mode in {"I", "F"}:
         return _from_wide_numbers(picture)
     if picture.mode == "La":
-        # Pillow knows one way out of it.
+        # Pillow converts this mode to one other mode only.
         picture = picture.convert("LA")
     if has_transparency(picture):
         return picture if picture.mode == "RGBA" else picture.convert("RGBA")
@@ -39,7 +39,7 @@ def plain(picture: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(picture: Image.Image) -> Image.Image:
-    # convert("L") would clip: every value above 255 becomes white. The raw decoder takes the high byte.
+    # convert("L") would clip every value above 255 to white. The raw decoder takes the high byte.
     grey = Image.frombytes("L", picture.size, picture.tobytes(), "raw", _GREY_16[picture.mode])
     transparent = picture.info.get("transparency")
     if not isinstance(transparent, int):
@@ -48,7 +48,7 @@ def _from_16_bits(picture: Image.Image) -> Image.Image:
 
 
 def _differs(wide: Image.Image, value: int) -> Image.Image:
-    """Return a mask: 0 where the 32-bit picture equals `value`, else 255 (clipping does the comparing)."""
+    """Return a mask that is 0 where the 32-bit picture equals `value`, else 255. Clipping does the comparison."""
     above = wide.point(lambda number: number * 255 + -255 * value).convert("L")
     below = wide.point(lambda number: number * -255 + 255 * value).convert("L")
     return ImageChops.lighter(above, below)
@@ -69,8 +69,8 @@ def _from_wide_numbers(picture: Image.Image) -> Image.Image:
 def to_srgb(picture: Image.Image, info: Mapping[str | tuple[int, int], Any]) -> Image.Image:
     """Return `picture` (mode L, RGB, RGBA or CMYK) in sRGB.
 
-    `info` is what Pillow read from the file: its profile, else its gamma, tell what the numbers mean. A profile that
-    cannot be used is ignored.
+    `info` holds what Pillow read from the file. Its profile, or else its gamma, gives the meaning of the numbers. A
+    profile that cannot be used is ignored.
     """
     profile = info.get("icc_profile")
     converted = _by_profile(picture, profile) if profile else _by_gamma(picture, info)
@@ -80,9 +80,9 @@ def to_srgb(picture: Image.Image, info: Mapping[str | tuple[int, int], Any]) -> 
 
 
 def unusual_gamma(info: Mapping[str | tuple[int, int], Any]) -> float | None:
-    """Return the gamma that a file's numbers have, None where they are to be taken for sRGB.
+    """Return the gamma of the numbers in a file, or None if they count as sRGB.
 
-    PNG third edition §11.3.2.2: gAMA counts where neither a profile nor sRGB stands. cHRM is not asked.
+    PNG third edition §11.3.2.2: gAMA applies if there is neither a profile nor sRGB. We ignore cHRM.
     """
     gamma = info.get("gamma")
     if not isinstance(gamma, float) or "srgb" in info or info.get("icc_profile"):
@@ -101,7 +101,7 @@ def _by_gamma(picture: Image.Image, info: Mapping[str | tuple[int, int], Any]) -
 
 
 def _srgb_encoded(light: float) -> float:
-    """IEC 61966-2-1: the number (0-1) for an amount of light (0-1)."""
+    """IEC 61966-2-1: the encoded number (0-1) for an amount of light (0-1)."""
     return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
 
 
@@ -128,7 +128,7 @@ def _by_profile(picture: Image.Image, profile: bytes) -> Image.Image | None:
 
 
 def _grey_with_alpha(picture: Image.Image, profile: bytes) -> Image.Image | None:
-    """Grey with transparency lies in three equal channels by now; its profile knows but one."""
+    """Grey with transparency has three equal channels at this point, but its profile has only one."""
     red, green, blue, alpha = picture.split()
     if red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes():
         return None

@@ -1,4 +1,4 @@
-"""What image libraries raise when they are given bad pictures, translated at one place. Runs in render processes."""
+"""Translates the exceptions that image libraries raise for bad pictures. Runs in render processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from proxy.errors import DecodeFailed, OutOfMemory, TooManyPixels
 
-# All of these were seen: Pillow's parsers are Python code that trusts lengths and offsets.
+# All of these have occurred: Pillow's parsers are Python code that trusts lengths and offsets.
 FAULTS = (
     ArithmeticError,
     AssertionError,
@@ -31,12 +31,12 @@ FAULTS = (
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Translate what goes wrong inside.
+    """Translate the exceptions of the block.
 
     Raises:
         DecodeFailed: the picture is damaged.
-        TooManyPixels: it has more than Pillow takes.
-        OutOfMemory: it needs more memory than a render process may have.
+        TooManyPixels: the picture has more pixels than Pillow accepts.
+        OutOfMemory: the picture needs more memory than a render process may have.
     """
     try:
         yield
@@ -46,6 +46,6 @@ def guarded() -> Iterator[None]:
         raise OutOfMemory(detail=repr(error)) from error
     except FAULTS as error:
         if "memory" in str(error).lower():
-            # libwebp, libavif and libtiff report it as an error among others.
+            # libwebp, libavif and libtiff report a lack of memory as an ordinary error.
             raise OutOfMemory(detail=repr(error)) from error
         raise DecodeFailed(detail=repr(error)) from error

@@ -1,7 +1,7 @@
-"""The one transparent colour of a PNG without alpha (tRNS), where Pillow compares it wrongly. Pure.
+"""The single transparent colour of a PNG without alpha (tRNS), where Pillow compares it wrongly. Pure.
 
-Two good examples: 2-bit grey 3 is 255 once the pixels have eight bits; 16-bit red (1, 0, 0) is not (2, 0, 0), though
-both are (0, 0, 0) in eight bits.
+Two good examples: 2-bit grey 3 becomes 255 when the pixels are expanded to eight bits; 16-bit red (1, 0, 0) differs
+from (2, 0, 0), although both are (0, 0, 0) in eight bits.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from PIL import Image, ImageChops, ImageFile
 from proxy.images.decode.body import Body
 
 _STEPS = {"L;2": 85, "L;4": 17}
-"""By Pillow's raw mode: how far apart numbers lie that had fewer bits."""
+"""The distance between two adjacent values after the expansion to eight bits, by Pillow's raw mode."""
 _WIDE = "RGB;16B"
 _LOW_BYTES = "RGB;16L"
-"""Reads two bytes the other way round, so that the low one of a big-endian number is what is left."""
+"""Reads two bytes in the other order, so that the low byte of a big-endian number remains."""
 
 
 def raw_mode(image: ImageFile.ImageFile) -> str:
-    """Return how the samples lie in the file."""
+    """Return the raw mode of the samples in the file."""
     return str(image.tile[0].args) if image.tile else ""
 
 
 def scale_key(image: ImageFile.ImageFile) -> None:
-    """Make the transparent value of a 2- or 4-bit grey PNG one of eight bits, as its pixels will be."""
+    """Expand the transparent value of a 2- or 4-bit grey PNG to eight bits, as Pillow does with its pixels."""
     step, key = _STEPS.get(raw_mode(image)), image.info.get("transparency")
     if step and isinstance(key, int):
         image.info["transparency"] = key * step
 
 
 def has_wide_key(image: ImageFile.ImageFile) -> bool:
-    """Tell whether the file has a transparent colour of 16 bits in three channels, of which Pillow keeps eight."""
+    """Return whether the file has a transparent 16-bit colour in three channels. Pillow keeps only eight of these
+    bits."""
     return raw_mode(image) == _WIDE and isinstance(image.info.get("transparency"), tuple)
 
 
 def cleared(high: Image.Image, body: Body) -> Image.Image:
-    """Return the picture of the high bytes, transparent where these and the low ones are those of the key."""
+    """Return the picture of the high bytes, transparent where both the high and the low bytes are those of the key."""
     low = body.opened()
     low.tile = [tile._replace(args=_LOW_BYTES) for tile in low.tile]
     low.load()

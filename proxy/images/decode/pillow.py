@@ -1,6 +1,6 @@
-"""Decoding with Pillow. Runs in render processes.
+"""Decodes with Pillow. Runs in render processes.
 
-Pillow passes some files of which a part is missing: PNG rows and JPEG scans are looked at once more.
+Pillow accepts some files that lack a part of the picture. Rows of PNG and scans of JPEG are therefore checked again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from proxy.images.pixels.resampling import Resample, by_pillow
 from proxy.images.pixels.zero_copy import HandsOver
 from proxy.images.pool import memory_budget
 
-# EXIF 2.32 §4.6.4 A: tag 274, and what makes such a picture upright.
+# EXIF 2.32 §4.6.4 A, tag 274: the operation that makes such a picture upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -50,22 +50,22 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SPARE = 1.5
-"""How much larger than asked a picture stays after the quick box filter, when resampling is what costs."""
+"""After the quick box filter a picture is this many times larger than needed, because resampling is costly."""
 _MAX_EXIF_BYTES = 1 << 20
 
 
 def prepare(*, max_pixels: int) -> None:
-    """Set Pillow's global switches: one thread per codec, our own limit as its last guard."""
+    """Set Pillow's global switches: one thread for each codec, and our own limit as a last resort."""
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_ALWAYS
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES
-    # Pillow raises above twice this number, and warns below; warnings are off in render processes.
+    # Pillow raises above twice this number and warns below it. Warnings are off in render processes.
     Image.MAX_IMAGE_PIXELS = max(1, max_pixels // 2)
 
 
 class PillowDecoder:
-    """The decoder that is always there. spare: how many times larger than asked a picture stays (`quick_factor`)."""
+    """The decoder that is always available. spare: see `quick_factor`."""
 
     write_png: WritePng | None = None
 
@@ -77,7 +77,7 @@ class PillowDecoder:
     def open(
         self, source: str | bytes, structure: Structure, *, picture_format: str
     ) -> Iterator[PillowOpened]:
-        """Read the header of a body: `source` is its path, or what it became when it was mended.
+        """Read the header of a body. `source` is its path, or its bytes after mending.
 
         Raises:
             DecodeFailed, TooManyPixels: it cannot be read.
@@ -94,7 +94,7 @@ class PillowDecoder:
 
 
 class PillowOpened:
-    """A body opened by Pillow."""
+    """A body that Pillow has opened."""
 
     def __init__(self, body: Body, image: ImageFile.ImageFile, structure: Structure, *, spare: float) -> None:
         self._body = body
@@ -103,9 +103,10 @@ class PillowOpened:
         self._format = picture_format = body.picture_format
         self._has_end = structure.complete
         self._exif = structure.exif or _exif_bytes(image)
-        # Pillow turns TIFF upright by itself, and leaves the tag as it was.
+        # Pillow turns TIFF upright by itself and does not change the tag.
         self._turn = None if picture_format == "tiff" else _UPRIGHT.get(orientation_of(self._exif))
-        # There is no transform that could give fewer pixels; libjpeg fails over it in the midst of the picture.
+        # A lossless JPEG has no transform that could give fewer pixels. libjpeg would fail in the middle of the
+        # picture.
         self._lossless = structure.lossless
         self._facts = self._read_facts(structure)
         self._salvaged = False
@@ -120,36 +121,38 @@ class PillowOpened:
 
     @property
     def facts(self) -> PictureFacts:
-        """What the header says."""
+        """The facts from the header."""
         return self._facts
 
     @property
     def header(self) -> ImageFile.ImageFile:
-        """Pillow's own view of the file. Nothing is decoded while `decode` was not called."""
+        """Pillow's object for the file. Nothing is decoded before `decode` is called."""
         return self._image
 
     @property
     def exif(self) -> bytes:
-        """EXIF data as they stand in the file."""
+        """The EXIF data as stored in the file."""
         return self._exif
 
     @property
     def as_in_file(self) -> bool:
-        """Whether the file shows what is decoded of it: no turn, no profile, no gamma, no ink, nothing left out."""
+        """Whether the file itself shows the decoded pixels: it has no orientation, profile, gamma or inks, and lacks
+        nothing."""
         image = self._image
         if self._salvaged or self._facts.bits > 8:
-            # Programs differ in what they make of it, be it eight bits or the rows that are there.
+            # Programs treat these files differently: they reduce the bits, or show the existing rows, in different
+            # ways.
             return False
         coloured = image.info.get("icc_profile") or image.mode == "CMYK" or unusual_gamma(image.info)
         return self._turn is None and not coloured and not self._lossless and not _first_moving_frame(image)
 
     @property
     def turn(self) -> Image.Transpose | None:
-        """What makes the pixels of the file upright."""
+        """The operation that makes the pixels of the file upright."""
         return self._turn
 
     def stored(self, size: Size) -> Size:
-        """Return an upright size as it lies in the file, and the other way round."""
+        """Convert an upright size to that in the file, or the other way round."""
         return self._upright(size)
 
     def _read_facts(self, structure: Structure) -> PictureFacts:
@@ -194,7 +197,7 @@ class PillowOpened:
         )
 
     def scans_memory(self) -> int:
-        """Return how many bytes a JPEG of several scans takes besides its pixels, whoever decodes it."""
+        """Return how many bytes a JPEG of several scans takes besides its pixels, with any decoder."""
         layers = getattr(self._image, "layer", ())
         if self._scans < 2 or not layers:
             return 0
@@ -230,14 +233,14 @@ class PillowOpened:
                     loaded = self._loaded(at_least, frames)
             except DecodeFailed:
                 if first < number == first + frames - 1:
-                    # An animation that lacks its last frame is shown without it.
+                    # If the last frame of an animation is missing, show the others.
                     return
                 raise
             duration = self._image.info.get("duration", 0)
             yield Frame(self._finished(loaded, at_least, frames, screen), max(0, round(float(duration))))
 
     def _loaded(self, at_least: Size, frames: int) -> Image.Image:
-        """Return the frame that is next, with data for all of its area."""
+        """Return the next frame, with data for its whole area."""
         image = self._image
         if frames == 1 and isinstance(image, HandsOver):
             return image.hand_over()
@@ -251,12 +254,12 @@ class PillowOpened:
         return image
 
     def _require_all_scans(self, at_least: Size) -> None:
-        """Look for data behind the last pixel's, where there is reason to.
+        """Check that the data reach the last pixel, if there is reason to doubt it.
 
         Raises:
-            DecodeFailed: the data end before.
+            DecodeFailed: the data end earlier.
         """
-        # Between the first scans of a progressive JPEG libjpeg smooths away the grey.
+        # libjpeg smooths away missing areas between the first scans of a progressive JPEG.
         clean = self._has_end and not self._image.info.get("progressive")
         if self._refined or (clean and not scans.may_be_unfinished(self._image)):
             return
@@ -276,22 +279,22 @@ class PillowOpened:
         if factor >= 2:
             picture = picture.reduce(factor)
         elif picture is self._image:
-            # Closing the file takes the pixels from it, and the next frame is drawn over them.
+            # Closing the file releases the pixels, and the next frame is drawn over them.
             picture = picture.copy() if frames > 1 else picture._new(picture.im)  # noqa: SLF001 - no copy
         return finished(picture, self._image.info, self._turn)
 
 
 def drafted(size: Size, at_least: Size) -> Size:
-    """Return the size that `draft` makes of a JPEG."""
+    """Return the size of a JPEG after `draft`."""
     room = min(size[0] // at_least[0], size[1] // at_least[1])
     scale = next(step for step in (8, 4, 2, 1) if step <= max(1, room))
     return -(-size[0] // scale), -(-size[1] // scale)
 
 
 def quick_factor(size: Size, at_least: Size, spare: float) -> int:
-    """Return by which whole number a picture is made smaller with a box filter, before the fine resize.
+    """Return the whole number by which a box filter reduces a picture before the fine resize.
 
-    It stays `spare` times larger than asked: the less, the faster, and the softer the result.
+    The reduced picture is still `spare` times larger than needed. A smaller `spare` is faster and gives softer results.
     """
     return max(1, math.floor(min(size[0] / at_least[0], size[1] / at_least[1]) / spare))
 
@@ -299,11 +302,11 @@ def quick_factor(size: Size, at_least: Size, spare: float) -> int:
 def finished(
     picture: Image.Image, info: Mapping[str | tuple[int, int], Any], turn: Image.Transpose | None
 ) -> Image.Image:
-    """Return a plain picture upright and in sRGB, with nothing of its file (`info`) clinging to it."""
+    """Return a plain picture upright and in sRGB, without the metadata (`info`) of its file."""
     picture = to_srgb(picture, info)
     if turn is not None:
         picture = picture.transpose(turn)
-    # Pillow's writers take profiles, comments and transparency from here when they are not told otherwise.
+    # Pillow's writers take profiles, comments and transparency from `info` by default.
     picture.info = {}
     return picture
 
@@ -314,10 +317,10 @@ def _exif_bytes(image: Image.Image) -> bytes:
 
 
 def _refuse_separate_planes(image: ImageFile.ImageFile) -> None:
-    """Refuse an uncompressed TIFF of 16-bit planes: Pillow reads them as if they had 8 bits, which is noise.
+    """Refuse an uncompressed TIFF of 16-bit planes. Pillow reads the planes as if they had 8 bits, which gives noise.
 
     Raises:
-        UnsupportedFormat: it is such a one.
+        UnsupportedFormat: `image` is such a TIFF.
     """
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
@@ -327,27 +330,28 @@ def _refuse_separate_planes(image: ImageFile.ImageFile) -> None:
 
 
 def _moving_frames(image: ImageFile.ImageFile) -> int:
-    # GIF frames are counted by our own reader, which stops at the limit; Pillow's count would read them all.
+    # Our own reader counts the frames of a GIF and stops at the limit. Pillow would read all of them to count.
     if isinstance(image, GifImagePlugin.GifImageFile):
         return 1
     return int(getattr(image, "n_frames", 1)) - _first_moving_frame(image)
 
 
 def _first_moving_frame(image: Image.Image) -> int:
-    # APNG §fdAT: the picture for old readers may stand outside the animation.
+    # APNG §fdAT: the picture for old readers may lie outside the animation.
     return 1 if getattr(image, "default_image", False) and getattr(image, "n_frames", 1) > 1 else 0
 
 
 def _plays(image: Image.Image, picture_format: str) -> int:
     loop = image.info.get("loop")
     if picture_format == "gif":
-        # The Netscape extension counts repetitions; without it a GIF plays once.
+        # The Netscape extension counts repetitions. A GIF without it plays once.
         return 1 if loop is None else loop + 1 if loop else 0
     return loop if isinstance(loop, int) else 0
 
 
 def _alike(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """Return frames that all have the mode and the size of the first, or RGBA when one of them needs it."""
+    """Return the frames in a common mode, and in the size of the first one. The mode is RGBA if one of them needs
+    it."""
     modes = {frame.picture.mode for frame in frames}
     size = frames[0].picture.size
     if len(modes) == 1 and all(frame.picture.size == size for frame in frames):
@@ -358,6 +362,6 @@ def _alike(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
 
 def _as(picture: Image.Image, mode: str, size: Size) -> Image.Image:
     if picture.size != size:
-        # A later GIF frame outside of the screen makes Pillow's canvas grow; browsers cut it.
+        # A later GIF frame outside the screen enlarges Pillow's canvas. Browsers cut it off.
         picture = picture.crop((0, 0, *size))
     return picture if picture.mode == mode else picture.convert(mode)

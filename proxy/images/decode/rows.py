@@ -1,7 +1,8 @@
-"""The rows of a PNG, counted and put together where Pillow gives up or says nothing. Pure; runs in render processes.
+"""Checks the rows of a PNG and rebuilds the picture where Pillow gives up or misses a fault. Pure; runs in render
+processes.
 
-zlib's header and checksum do not matter once every row is there. Of an interlaced picture the first pass is enough:
-pixels of later passes that are missing repeat their neighbours, as a browser shows them while a picture loads.
+zlib's header and checksum do not matter if every row is there. For an interlaced picture the first pass suffices:
+missing pixels of later passes repeat their neighbours, as in a browser while a picture loads.
 """
 
 from __future__ import annotations
@@ -20,25 +21,26 @@ from proxy.images.decode.faults import guarded
 from proxy.images.files.structure import Chunk, png_chunks
 from proxy.images.geometry import Size
 
-# PNG third edition §8.1: where each pass of Adam7 begins, and its steps (left, top, across, down).
+# PNG third edition §8.1: the origin of each pass of Adam7 and its steps (left, top, across, down).
 _ADAM7 = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
 )  # fmt: skip
 _KNOWN_AFTER = ((8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2), (1, 1))
-"""After each pass: one pixel of how many across and down is known."""
+"""The size of the block, across and down, in which one pixel is known after each pass."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""PNG third edition §11.2.1: by colour type."""
+"""PNG third edition §11.2.1: the number of channels by colour type."""
 _STEP_BYTES = 1 << 20
 _LAST_COLOUR = 255
 
 
 def with_all_rows(image: ImageFile.ImageFile, body: Body) -> Image.Image:
-    """Return a still PNG, loaded, with all its transparent pixels.
+    """Return a still PNG, loaded, with its transparent pixels.
 
-    Pillow stops at a wrong checksum though all rows are there, and says nothing where the data end well but early.
+    Pillow stops at a wrong checksum although all rows are there, and reports nothing if the data end properly but too
+    early.
 
     Raises:
-        DecodeFailed: some area has no data.
+        DecodeFailed: an area of the picture has no data.
     """
     loaded: Image.Image = image
     has_wide_key = keys.has_wide_key(image)
@@ -59,10 +61,10 @@ def with_all_rows(image: ImageFile.ImageFile, body: Body) -> Image.Image:
 
 
 def _prepared(image: ImageFile.ImageFile) -> int:
-    """Return the value that all bytes of a row keep for which there are no data; nothing is loaded yet.
+    """Return the value that fills a row without data. Nothing is loaded at this point.
 
-    Pillow leaves zeros. The first colour of a palette is often the paper of a chart, and then every last row would
-    be doubtful. The last colour rarely fills one, and most palettes have none of that number.
+    Pillow would leave zeros. The first colour of a palette is often the paper of a chart, which would make every last
+    row look suspicious. The last colour rarely fills a row, and most palettes have no colour with that number.
     """
     if image.mode != "P":
         return 0
@@ -71,14 +73,14 @@ def _prepared(image: ImageFile.ImageFile) -> int:
 
 
 def _last_row_is(image: Image.Image, unwritten: int) -> bool:
-    """Tell whether the last row looks as if there were no data for it."""
+    """Return whether the last row looks as if it had no data."""
     last = image.crop((0, image.height - 1, image.width, image.height)).tobytes()
     return last.count(unwritten) == len(last)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """Rows that follow each other in the data: how many, the bytes of each, and how far apart they are shown."""
+    """Consecutive rows in the data: their number, the bytes of each, and their distance in the picture."""
 
     rows: int
     row_bytes: int
@@ -108,10 +110,10 @@ class PngRows:
         return sum(map(len, self._inflated())) >= self._expected
 
     def picture(self) -> Image.Image:
-        """Return the picture, loaded, from as many rows as there are.
+        """Return the picture, loaded, from the existing rows.
 
         Raises:
-            OSError: some area has none.
+            OSError: an area of the picture has no data.
         """
         packer, there = zlib.compressobj(1), 0
         packed = []
@@ -126,7 +128,8 @@ class PngRows:
         return picture if known == len(self._passes) else self._filled(picture, known, rows)
 
     def _known(self, there: int) -> tuple[int, int]:
-        """Return how many passes are complete, and how many rows of the picture the next one has reached."""
+        """Return the number of complete passes, and the number of rows of the picture that the next pass has
+        reached."""
         for number, one in enumerate(self._passes):
             if there < one.bytes:
                 if number == 0:
@@ -143,8 +146,8 @@ class PngRows:
         return filled
 
     def _inflated(self) -> Iterator[bytes]:
-        """Return the rows as they lie in the file, up to the last one that belongs to the picture."""
-        # RFC 1950 §2.2: two bytes of header; without them there is no checksum either.
+        """Return the rows as stored in the file, up to the last one of the picture."""
+        # RFC 1950 §2.2: skip two bytes of header. The checksum is then not compared either.
         packed = b"".join(chunk.payload for chunk in self._chunks if chunk.kind == b"IDAT")[2:]
         unpacker, left = zlib.decompressobj(-zlib.MAX_WBITS), self._expected
         while left > 0:
@@ -175,7 +178,7 @@ def _loaded(chunks: list[Chunk], data: bytes) -> Image.Image:
 
 
 def _repeated(picture: Image.Image, step: tuple[int, int]) -> Image.Image:
-    """Return a picture in which the upper left pixel of each block of `step` fills its block."""
+    """Return a picture in which the upper left pixel of each block of `step` fills the whole block."""
     across, down = step
     small = picture.transform(
         (-(-picture.width // across), -(-picture.height // down)),

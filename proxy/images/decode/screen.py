@@ -1,4 +1,4 @@
-"""The screen of an animated GIF: which of its pixels were drawn so far. Pure; runs in render processes."""
+"""Tracks which pixels of an animated GIF's screen have been drawn. Pure; runs in render processes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from proxy.images.geometry import Size
 
 Box = tuple[int, int, int, int]
 
-# GIF89a §23.c.iv: what becomes of a frame before the next one.
+# GIF89a §23.c.iv: what happens to a frame before the next one is drawn.
 _TO_BACKGROUND, _TO_PREVIOUS = 2, 3
 
 
 class Screen:
-    """The screen of a GIF: where frames were drawn. Browsers show what is below as transparent (GIF89a §23.c.iv says
-    background, which nobody follows any more), Pillow in the first colour.
+    """The screen of a GIF, with the areas that frames have drawn.
 
-    `draw` comes before a frame is loaded, `seen` after it.
+    Browsers show the rest as transparent (GIF89a §23.c.iv demands the background colour, which no browser follows any
+    more), but Pillow shows it in the first colour. Call `draw` before a frame is loaded and `seen` after it.
     """
 
     def __init__(self, size: Size) -> None:
@@ -25,7 +25,7 @@ class Screen:
         self._last: tuple[Box, int] | None = None
 
     def draw(self, image: ImageFile.ImageFile) -> None:
-        """Do away with the frame before as it said, and note where this one is drawn."""
+        """Dispose of the previous frame as it demands, and record the area of the current one."""
         box = _frame_box(image)
         if self._last is not None:
             last_box, disposal = self._last
@@ -39,7 +39,7 @@ class Screen:
         self._drawn.paste(255, box)
 
     def seen(self, picture: Image.Image) -> Image.Image:
-        """Return the frame with transparency where nothing was drawn."""
+        """Return the frame with transparency where nothing has been drawn."""
         if self._drawn.getextrema()[0] == 255:
             return picture
         picture = picture.convert("RGBA")
@@ -54,5 +54,5 @@ def _frame_box(image: ImageFile.ImageFile) -> Box:
 
 
 def leaves_room(image: ImageFile.ImageFile) -> bool:
-    """Tell whether the first frame of a GIF does not cover the screen."""
+    """Return whether the first frame of a GIF leaves part of the screen free."""
     return isinstance(image, GifImagePlugin.GifImageFile) and _frame_box(image) != (0, 0, *image.size)

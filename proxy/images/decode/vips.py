@@ -1,8 +1,9 @@
-"""Decoding with libvips, the optional extra `imgmirror[vips]`. Runs in render processes.
+"""Decodes with libvips, the optional extra `imgmirror[vips]`. Runs in render processes.
 
-libvips fills the pixels of the formats in which it is at least as strict as Pillow. Pillow reads every header first,
-so the facts are the same ones, and whatever libvips refuses is decoded by Pillow: the verdict is Pillow's. Colours,
-orientation and the box filter are the same code, strip by strip, so a large picture never lies in memory as a whole.
+libvips decodes the formats in which it is at least as strict as Pillow. Pillow reads every header first, so the facts
+are the same, and Pillow decodes whatever libvips refuses, so Pillow decides whether a picture is damaged. Colours,
+orientation and the box filter use the same code as with Pillow, strip by strip, so memory never holds a whole large
+picture.
 """
 
 from __future__ import annotations
@@ -37,24 +38,24 @@ _LOADERS = {
     "webp": "VipsForeignLoadWebp",
 }
 FORMATS = frozenset(_LOADERS)
-"""Formats that libvips may decode; every other loader is blocked. GIF, TIFF, BMP and ICO stay with Pillow."""
+"""Formats that libvips may decode; all its other loaders are blocked. Pillow decodes GIF, TIFF, BMP and ICO."""
 
-# CMYK is left out, because Adobe's inverted ink is Pillow's to read; so are 16-bit grey and other wide numbers.
+# CMYK is left out because Pillow handles Adobe's inverted ink, and so are 16-bit grey and other wide numbers.
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 _BANDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _PLAIN = frozenset({"L", "RGB"})
 _SPARE = 3.0
-"""How much larger than asked a picture stays after the quick box filter: as good as none, as resampling is cheap."""
+"""The spare size after the quick box filter (`quick_factor`): hardly any, because resampling is cheap here."""
 _STRIP_PIXELS = 1 << 17
-"""A strip stays in the processor's second-level cache."""
+"""Pixels of a strip; they fit into the processor's second-level cache."""
 
 
 class _Unsuited(Exception):
-    """libvips sees another picture than Pillow does."""
+    """libvips reads different facts from a file than Pillow."""
 
 
 def _tame() -> None:
-    """Leave libvips its four loaders, one thread and no memory of what it has done."""
+    """Restrict libvips to its four loaders and one thread, and switch its operation cache off."""
     if not pyvips.at_least_libvips(*OLDEST):
         raise ImportError(f"libvips is older than {OLDEST[0]}.{OLDEST[1]}")
     pyvips.block_untrusted_set(True)
@@ -71,7 +72,8 @@ _tame()
 
 
 class VipsDecoder:
-    """libvips for `formats`, Pillow for the others. picky: only for those pictures where libvips is faster."""
+    """Decodes `formats` with libvips and all others with Pillow. picky: only the pictures for which libvips is
+    faster."""
 
     def __init__(self, formats: Collection[str] = FORMATS, *, picky: bool = False) -> None:
         self._formats = FORMATS & frozenset(formats)
@@ -80,17 +82,17 @@ class VipsDecoder:
 
     @property
     def resample(self) -> Resample:
-        """The library's way from the decoded size to the one wanted."""
+        """libvips' function that resamples from the decoded size to the wanted one."""
         return by_libvips
 
     @property
     def write_png(self) -> WritePng | None:
-        """The library's way to write a PNG."""
+        """libvips' function that writes a PNG."""
         return png_by_libvips
 
     @contextmanager
     def open(self, source: str | bytes, structure: Structure, *, picture_format: str) -> Iterator[Opened]:
-        """Read the header of a body: `source` is its path, or what it became when it was mended.
+        """Read the header of a body. `source` is its path, or its bytes after mending.
 
         Raises:
             DecodeFailed, TooManyPixels: it cannot be read.
@@ -104,19 +106,20 @@ class VipsDecoder:
 
 
 def _suits(opened: PillowOpened) -> bool:
-    """Tell whether libvips gives what Pillow gives: a still in a mode that both understand alike."""
-    # An APNG may hold a single frame, and may be damaged where a reader of stills does not look.
+    """Return whether libvips gives the same pixels as Pillow: for a still picture in a mode that both read alike."""
+    # An APNG may hold a single frame, and may be damaged in a part that a reader of stills ignores.
     moves = opened.facts.animated or opened.header.custom_mimetype == "image/apng"
     return not moves and opened.header.mode in _MODES
 
 
 def _faster_with_pillow(opened: PillowOpened) -> bool:
-    # Measured for PNG: palettes and two tones are expanded before they are made smaller, interlacing has no strips.
+    # Measured for PNG: palettes and two tones are expanded before they are reduced, and interlaced files have no
+    # strips.
     return opened.header.mode in {"1", "P"} or bool(opened.header.info.get("interlace"))
 
 
 class VipsOpened:
-    """A still that libvips decodes."""
+    """A still picture to be decoded by libvips."""
 
     def __init__(self, source: str | bytes, opened: PillowOpened) -> None:
         self._source = source
@@ -126,13 +129,13 @@ class VipsOpened:
 
     @property
     def facts(self) -> PictureFacts:
-        """What the header says."""
+        """The facts from the header."""
         return self._opened.facts
 
     def memory(self, *, at_least: Size, frames: int) -> int:
         """Return how many bytes `decode` takes at its peak, estimated from above."""
         full = (self.facts.width, self.facts.height)
-        # Both are upright, which changes no area.
+        # Both sizes are upright, which changes no area.
         decoded, more = full, 0
         if self.facts.format == "jpeg":
             decoded, more = drafted(full, at_least), self._opened.scans_memory()
@@ -152,7 +155,7 @@ class VipsOpened:
             with guarded():
                 picture = self._picture(at_least)
         except (pyvips.Error, _Unsuited, PictureError) as error:
-            # libvips is the stricter one here and there, and does not say why. Pillow judges.
+            # libvips is stricter than Pillow in some places and gives no reason, so Pillow decides.
             raise OtherDecoderNeeded(self._opened) from error
         return Decoded((Frame(picture),), 0, self._opened.exif, self._opened.as_in_file)
 
@@ -172,17 +175,17 @@ class VipsOpened:
         return finished(picture, self._opened.header.info, self._turn)
 
     def _loaded(self, size: Size, at_least: Size) -> tuple[pyvips.Image, Size]:
-        """Return the picture, made smaller on the way where its format allows it, and the size it should have."""
+        """Return the picture, reduced while loading if its format allows that, and the size that it should have."""
         options = {"access": "sequential", "fail_on": "warning"}
         kind = self._opened.facts.format
         room = min(size[0] // at_least[0], size[1] // at_least[1])
         if kind == "jpeg":
-            # The inverse transform gives fewer pixels; every coefficient is read all the same.
+            # The inverse transform makes fewer pixels. Every coefficient is still read.
             factor = next(step for step in (8, 4, 2, 1) if step <= max(1, room))
             image = self._load("jpegload", shrink=factor, **options)
             return image, (-(-size[0] // factor), -(-size[1] // factor))
         if kind == "webp":
-            # libwebp decodes all and makes rows smaller as they come.
+            # libwebp decodes everything and reduces the rows as they arrive.
             factor = quick_factor(size, at_least, _SPARE)
             image = self._load("webpload", scale=1 / factor, **options)
             near = (
@@ -199,12 +202,12 @@ class VipsOpened:
 
 
 def _small(image: pyvips.Image, at_least: Size) -> Image.Image:
-    """Return the pixels in a plain mode, made smaller by a whole number; strip by strip, in the order of the file."""
+    """Return the pixels in a plain mode, reduced by a whole number, strip by strip in the order of the file."""
     width, height, mode = image.width, image.height, _BANDS[image.bands]
     factor = quick_factor((width, height), at_least, _SPARE)
     rows = max(1, _STRIP_PIXELS // width // factor) * factor
     if factor == 1 and mode in _PLAIN:
-        # One block, written by libvips itself: putting strips together would copy every pixel once more.
+        # libvips writes a single block. Joining strips would copy every pixel once more.
         return Packed(mode, (width, height), image.write_to_memory(), mode)
     region = pyvips.Region.new(image)
     picture: Image.Image | None = None

@@ -1,6 +1,6 @@
-"""The file of a picture without what is no picture: camera data, comments, thumbnails. Pure; runs in render processes.
+"""Removes the metadata of a picture file: camera data, comments, thumbnails. Pure; runs in render processes.
 
-For an answer that would come out larger than the original, though nothing about the picture was to be changed.
+Used when the rendered answer would be larger than the original although the picture itself does not change.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from proxy.images.files.structure import MAX_STEPS
 
 _JPEG_DROPPED = frozenset({0xE1, 0xE2, *range(0xE3, 0xEE), 0xEF, 0xFE})
-"""All application data but JFIF's and Adobe's, which say how the samples are to be read; and comments."""
+"""Comments, and all application data except those of JFIF and Adobe, which say how the samples are to be read."""
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _PNG_KEPT = frozenset({b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD"})
-"""Ancillary chunks that change how the picture looks (PNG third edition §11.3)."""
+"""Ancillary chunks that affect the look of the picture (PNG third edition §11.3)."""
 _WEBP_DROPPED = frozenset({b"EXIF", b"XMP "})
 _WEBP_FLAGS_DROPPED = 0x08 | 0x04
 _XMP_IN_GIF = b"XMP DataXMP"
 _METADATA_IN_AVIF = (b"Exif", b"rdf+xml")
-"""Type and content type of the items that hold it (ISO/IEC 23008-12 §A.2, §A.3)."""
+"""The type and the content type of items with metadata (ISO/IEC 23008-12 §A.2, §A.3)."""
 
 
 def bare(data: bytes, picture_format: str) -> bytes | None:
-    """Return the same picture without metadata; None when this format's cannot be told apart.
+    """Return the same picture without metadata, or None if the metadata of this format cannot be separated.
 
-    `data` is a file that was decoded without complaint.
+    `data` is a file that was decoded without errors.
     """
     if picture_format == "jpeg":
         return b"".join(_jpeg(data))
@@ -41,7 +41,7 @@ def bare(data: bytes, picture_format: str) -> bytes | None:
 
 
 def _jpeg(data: bytes) -> Iterator[bytes]:
-    """ITU-T T.81 §B.1; what follows EOI is another picture (MPF) or nothing."""
+    """ITU-T T.81 §B.1; another picture (MPF) or nothing follows EOI."""
     at = 0
     for _ in range(MAX_STEPS):
         found = _JPEG_MARKER.search(data, at)
@@ -77,7 +77,7 @@ def _png(data: bytes) -> Iterator[bytes]:
 
 
 def _webp(data: bytes) -> bytes:
-    """RFC 9649 §2.7: chunks, and flags of what follows in the first of them."""
+    """RFC 9649 §2.7: chunks. The first one has flags that announce the others."""
     kept, at = [], 12
     for _ in range(MAX_STEPS):
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")

@@ -1,6 +1,6 @@
-"""EXIF data as a picture carries them: the orientation they name, and what of them is kept. Pure; runs anywhere.
+"""Reads EXIF data: the orientation, and the part to keep. Pure; runs anywhere.
 
-Damaged data never make a damaged picture: they name no orientation, and nothing of them is kept.
+Damaged EXIF data never damage a picture: they give no orientation, and nothing of them is kept.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import struct
 from PIL import ExifTags, Image
 
 UPRIGHT = 1
-"""The orientation of pixels that are stored as they are seen (EXIF 2.32 §4.6.4 A, tag 274)."""
+"""The orientation of pixels that are stored upright (EXIF 2.32 §4.6.4 A, tag 274)."""
 
 _COPYRIGHT_TAGS = (int(ExifTags.Base.Artist), int(ExifTags.Base.Copyright))
-# All of these were seen: Pillow's reader trusts lengths, offsets and types.
+# All of these have occurred: Pillow's reader trusts lengths, offsets and types.
 _FAULTS = (
     ArithmeticError,
     AttributeError,
@@ -28,7 +28,7 @@ _FAULTS = (
 
 
 def orientation_of(exif: bytes) -> int:
-    """Return the orientation (1-8) that EXIF data name, 1 when they name none."""
+    """Return the orientation (1-8) in EXIF data, 1 if they give none."""
     if not exif:
         return UPRIGHT
     tags = Image.Exif()
@@ -41,7 +41,7 @@ def orientation_of(exif: bytes) -> int:
 
 
 def kept(exif: bytes, metadata: str) -> bytes:
-    """Return what the option `metadata` (none, copyright, keep) leaves of EXIF data; empty when nothing is left."""
+    """Return the part of EXIF data that the option `metadata` (none, copyright, keep) selects; may be empty."""
     if metadata == "none" or not exif:
         return b""
     tags = Image.Exif()
@@ -51,7 +51,7 @@ def kept(exif: bytes, metadata: str) -> bytes:
             wanted = {tag: tags[tag] for tag in _COPYRIGHT_TAGS if isinstance(tags.get(tag), str)}
             tags = Image.Exif()
             tags.update(wanted)
-        # The pixels are upright now.
+        # The pixels are upright at this point.
         tags.pop(ExifTags.Base.Orientation, None)
         return bytes(tags.tobytes()) if len(tags) else b""
     except _FAULTS:

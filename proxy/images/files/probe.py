@@ -1,6 +1,6 @@
-"""Looking at a picture before it is decoded: its structure by our own eyes, and whether it reaches its own end.
+"""Examines a picture file before it is decoded: its structure, and whether the file is complete.
 
-Reads files; decodes nothing. Runs in threads of the service (`has_proper_end`) and in render processes.
+Reads files, decodes nothing. Runs in threads of the service (`has_proper_end`) and in render processes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _BLOCK_BYTES = 64 * 1024
 
 
 def walked(data: Buffer, picture_format: str, *, max_frames: int) -> Structure:
-    """Return the structure of `data`; counting stops when there are more than `max_frames` frames.
+    """Return the structure of `data`. Counting stops when there are more than `max_frames` frames.
 
-    A format that is not ours has no structure.
+    A format without a reader of ours has an empty structure.
     """
     record = BY_NAME.get(picture_format)
     return record.walk(data, max_frames) if record and record.walk else Structure(complete=False)
@@ -30,7 +30,7 @@ def walked(data: Buffer, picture_format: str, *, max_frames: int) -> Structure:
 
 @contextmanager
 def mapped(path: str | Path) -> Iterator[Buffer]:
-    """Give the bytes of a file without reading them into memory; an empty file gives empty bytes."""
+    """Yield the bytes of a file without reading them into memory; an empty file gives empty bytes."""
     with Path(path).open("rb") as file:
         try:
             view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -43,16 +43,16 @@ def mapped(path: str | Path) -> Iterator[Buffer]:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A body as it is given to a decoder. source: its path, or the bytes of a file that was mended."""
+    """A body to be given to a decoder. source: its path, or the bytes of a mended file."""
 
     source: str | bytes
     structure: Structure
 
 
 def looked_at(path: str | Path, picture_format: str, *, max_frames: int) -> Looked:
-    """Return what to decode of a file; frames are counted until just above `max_frames`.
+    """Return what to decode of a file. Counting stops when there are more than `max_frames` frames.
 
-    `complete` is said of the file as it stands: an end that mending put there proves nothing.
+    `complete` refers to the file on the disk: an end that mending added proves nothing.
     """
     with mapped(path) as data:
         seen = walked(data, picture_format, max_frames=max_frames)
@@ -66,13 +66,13 @@ def looked_at(path: str | Path, picture_format: str, *, max_frames: int) -> Look
 
 
 def structure_of(path: str | Path, picture_format: str, *, max_frames: int) -> Structure:
-    """Return the structure of a file; frames are counted until just above `max_frames`."""
+    """Return the structure of a file. Counting stops when there are more than `max_frames` frames."""
     with mapped(path) as data:
         return walked(data, picture_format, max_frames=max_frames)
 
 
 def root_of_file(path: str | Path) -> str:
-    """Return the name of the root element of an XML document in a file, empty when it has none."""
+    """Return the name of the root element of an XML document in a file, or an empty text."""
     finder = RootFinder()
     with Path(path).open("rb") as file:
         while finder.searching and (block := file.read(_BLOCK_BYTES)):
@@ -81,8 +81,9 @@ def root_of_file(path: str | Path) -> str:
 
 
 def has_proper_end(path: str | Path, picture_format: str) -> bool:
-    """Tell whether the format's own end is found: the proof that a download without a length is complete.
+    """Return whether the file contains the end of its format, which proves that a download without a length is
+    complete.
 
-    False when the format has no end of its own, or none that can be found without decoding.
+    Return False if the format has no end of its own, or none that can be found without decoding.
     """
     return structure_of(path, picture_format, max_frames=structure.MAX_STEPS).complete

@@ -1,7 +1,7 @@
-"""The outer structure of picture files: blocks, chunks and boxes, never pixels. Pure; runs anywhere.
+"""Parses the outer structure of picture files: blocks, chunks and boxes, never pixels. Pure; runs anywhere.
 
-Answers how many frames there are and whether the file reaches its own end. Hostile input is the normal case: every
-loop moves forward and stops after `MAX_STEPS`, and what is read outside the file is empty.
+Gives the number of frames and whether the file is complete. Hostile input is the normal case: every loop advances and
+stops after `MAX_STEPS`, and data outside the file count as empty.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from mmap import mmap
 Buffer = bytes | mmap
 
 MAX_BLOCKS = 100_000
-"""Segments of a JPEG, chunks of a PNG, tiles and strips of a TIFF. Libraries take microseconds for each; real files
-have a few thousand, and a 32 MiB file has room for millions."""
+"""The most segments of a JPEG, chunks of a PNG, and tiles or strips of a TIFF. Libraries take microseconds for each.
+Real files have a few thousand, and a 32 MiB file could have millions."""
 MAX_STEPS = 1_000_000
-"""Blocks looked at. A 32 MiB GIF of full blocks has 131,072; one made of tiny blocks is not worth a second."""
+"""The most blocks to examine. A 32 MiB GIF of full blocks has 131,072. A file of tiny blocks is not worth a second."""
 
-# Fill bytes (0xFF) may precede a marker; a pattern that eats them would take quadratic time on a file of them.
+# Fill bytes (0xFF) may precede a marker. A pattern that consumed them would take quadratic time on a file full of them.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
@@ -33,13 +33,13 @@ _LOSSLESS_FRAMES = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What the blocks say. complete: the format's own end was found.
+    """The result of parsing. complete: the end of the format was found.
 
-    frames: counted until just above the limit given. extent: the largest right and bottom edge of GIF frames.
-    exif: the bytes of a PNG eXIf chunk, wherever it stands. lossless: a JPEG of the lossless process.
-    scans: of a JPEG; more than one are held as a whole. refined: the last of them only refines what others gave.
-    blocks: of a JPEG, PNG or TIFF, counted until just above `MAX_BLOCKS`.
-    canvas: of a WebP, in pixels, as its first chunk says.
+    frames: counted until just above the given limit. extent: the largest right and bottom edge of GIF frames.
+    exif: the bytes of a PNG's eXIf chunk, wherever it stands. lossless: the JPEG uses the lossless process.
+    scans: the scans of a JPEG; with more than one, a decoder holds the whole picture. refined: the last scan only
+    refines earlier ones. blocks: of a JPEG, PNG or TIFF, counted until just above `MAX_BLOCKS`.
+    canvas: of a WebP, in pixels, from its first chunk.
     """
 
     complete: bool
@@ -63,9 +63,9 @@ def _little(data: Buffer, at: int, length: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A marker of a JPEG and what belongs to it: `data[start:end]`, the marker's own bytes included.
+    """A marker of a JPEG with its data: `data[start:end]`, including the bytes of the marker itself.
 
-    ITU-T T.81 §B.1.1.4. whole: the file holds all of it. Entropy-coded data lie between two segments.
+    ITU-T T.81 §B.1.1.4. whole: the file contains all of it. Entropy-coded data lie between two segments.
     """
 
     marker: int
@@ -78,7 +78,7 @@ SOS, EOI = 0xDA, 0xD9
 
 
 def jpeg_segments(data: Buffer) -> Iterator[Segment]:
-    """Return the segments of a JPEG behind its first marker, up to EOI."""
+    """Return the segments of a JPEG after its first marker, up to EOI."""
     at = 2
     for _ in range(MAX_BLOCKS + 1):
         found = _MARKER.search(data, at)
@@ -93,7 +93,7 @@ def jpeg_segments(data: Buffer) -> Iterator[Segment]:
 
 
 def walk_jpeg(data: Buffer, _max_frames: int) -> Structure:
-    """ITU-T T.81 §B.1: marker segments, entropy-coded data behind each SOS, EOI."""
+    """ITU-T T.81 §B.1: marker segments, entropy-coded data after each SOS, EOI."""
     ended, scans, lossless, refined, blocks = False, 0, False, False, 0
     for segment in jpeg_segments(data):
         blocks += 1
@@ -106,13 +106,14 @@ def walk_jpeg(data: Buffer, _max_frames: int) -> Structure:
 
 
 def _refines(header_end: bytes) -> bool:
-    """ITU-T T.81 §B.2.3, §G.1.1.1: a scan of finer frequencies (Ss) or of further bits (Ah)."""
+    """ITU-T T.81 §B.2.3, §G.1.1.1: a scan of higher frequencies (Ss) or of further bits (Ah)."""
     return len(header_end) == 3 and (header_end[0] > 0 or header_end[2] >> 4 > 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk of a PNG, `length` bytes of payload in `data` from `start` on. whole: its checksum is in the file too."""
+    """A chunk of a PNG with `length` bytes of payload in `data` from `start` on. whole: the file contains its checksum
+    too."""
 
     kind: bytes
     data: Buffer
@@ -127,24 +128,24 @@ class Chunk:
 
     @property
     def payload(self) -> bytes:
-        """What the chunk holds, as far as the file has it."""
+        """The payload, as far as the file contains it."""
         return self.data[self.start : self.start + self.length]
 
     @property
     def checks_out(self) -> bool:
-        """Whether the checksum in the file is right."""
+        """Whether the checksum in the file is correct."""
         found = _big(self.data, self.start + self.length, 4)
         return self.whole and zlib.crc32(self.payload, zlib.crc32(self.kind)) == found
 
     def written(self) -> bytes:
-        """Return the chunk with the length and the checksum that its payload has."""
+        """Return the chunk with the correct length and checksum of its payload."""
         payload = self.payload
         checksum = zlib.crc32(payload, zlib.crc32(self.kind))
         return len(payload).to_bytes(4, "big") + self.kind + payload + checksum.to_bytes(4, "big")
 
 
 def png_chunks(data: Buffer) -> Iterator[Chunk]:
-    """Return the chunks of a PNG (third edition §5.3) up to IEND; the last one may be cut."""
+    """Return the chunks of a PNG (third edition §5.3) up to IEND; the last one may be incomplete."""
     at = 8
     for _ in range(MAX_BLOCKS + 1):
         length, kind = _big(data, at, 4), data[at + 4 : at + 8]
@@ -195,13 +196,13 @@ def walk_gif(data: Buffer, max_frames: int) -> Structure:
 
 
 def colour_table_bytes(data: Buffer, at: int) -> int:
-    """Return how long the colour table is that the flags at `at` announce (GIF89a §18, §20)."""
+    """Return the length of the colour table that the flags at `at` announce (GIF89a §18, §20)."""
     flags = _little(data, at, 1)
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def after_sub_blocks(data: Buffer, at: int, steps: list[int]) -> int:
-    """Return where a row of sub-blocks ends, its terminator included: beyond the file when it is cut.
+    """Return the end of a series of sub-blocks, including its terminator. It lies beyond the file if the series is cut.
 
     GIF89a §15, §16. steps: counts the blocks of the whole file.
     """
@@ -213,7 +214,7 @@ def after_sub_blocks(data: Buffer, at: int, steps: list[int]) -> int:
 
 
 def walk_webp(data: Buffer, max_frames: int) -> Structure:
-    """RFC 9649 §2.3-2.7: RIFF chunks, padded to even sizes; ANMF holds a frame."""
+    """RFC 9649 §2.3-2.7: RIFF chunks, padded to even sizes; each ANMF holds a frame."""
     end = _little(data, 4, 4) + 8
     frames, at = 0, 12
     for _ in range(MAX_STEPS):
@@ -222,13 +223,13 @@ def walk_webp(data: Buffer, max_frames: int) -> Structure:
         frames += data[at : at + 4] == b"ANMF"
         size = _little(data, at + 4, 4)
         at += 8 + size + (size & 1)
-    # The last padding byte may be missing from the size that RIFF gives.
+    # The size in the RIFF header may lack the last padding byte.
     complete = end <= len(data) and at in {end, end + 1}
     return Structure(complete, max(1, frames), canvas=_webp_canvas(data))
 
 
 def _webp_canvas(data: Buffer) -> tuple[int, int]:
-    """RFC 9649 §2.5-2.7: 14 bits a side in VP8 (RFC 6386 §9.1) and VP8L, 24 bits in VP8X."""
+    """RFC 9649 §2.5-2.7: 14 bits for each side in VP8 (RFC 6386 §9.1) and VP8L, 24 bits in VP8X."""
     kind, sides = data[12:16], _little(data, 21, 4)
     if kind == b"VP8X":
         return _little(data, 24, 3) + 1, _little(data, 27, 3) + 1
@@ -238,7 +239,7 @@ def _webp_canvas(data: Buffer) -> tuple[int, int]:
 
 
 def walk_boxes(data: Buffer, _max_frames: int) -> Structure:
-    """ISO/IEC 14496-12 §4.2: boxes up to the end of the file, with a description and data among them."""
+    """ISO/IEC 14496-12 §4.2: boxes up to the end of the file, including a description and data."""
     at = 0
     kinds: set[bytes] = set()
     for _ in range(MAX_STEPS):
@@ -249,14 +250,14 @@ def walk_boxes(data: Buffer, _max_frames: int) -> Structure:
             size, header = _big(data, at + 8, 8), 16
         kinds.add(kind)
         if size < header or at + size > len(data):
-            # A size of 0 means "to the end of the file", which proves nothing.
+            # A size of 0 means "up to the end of the file", which proves nothing.
             break
         at += size
     return Structure(False)
 
 
 def walk_bmp(data: Buffer, _max_frames: int) -> Structure:
-    """BITMAPFILEHEADER: where the pixels begin; uncompressed ones fill rows of four-byte words."""
+    """BITMAPFILEHEADER: the start of the pixels. Uncompressed pixels fill rows of four-byte words."""
     offset, width, height = _little(data, 10, 4), _little(data, 18, 4), _little(data, 22, 4)
     bits, compression, size = _little(data, 28, 2), _little(data, 30, 4), _little(data, 34, 4)
     if _little(data, 14, 4) == 12:
@@ -270,14 +271,14 @@ def walk_bmp(data: Buffer, _max_frames: int) -> Structure:
 
 
 def walk_ico(data: Buffer, _max_frames: int) -> Structure:
-    """ICONDIR: every picture of the directory lies within the file."""
+    """ICONDIR: every picture of the directory lies inside the file."""
     count = _little(data, 4, 2)
     ends = [_little(data, at + 8, 4) + _little(data, at + 12, 4) for at in range(6, 6 + 16 * count, 16)]
     return Structure(bool(ends) and 6 + 16 * count <= len(data) and max(ends) <= len(data))
 
 
 def walk_tiff(data: Buffer, _max_frames: int) -> Structure:
-    """TIFF 6.0 §2: strips (273, 279) or tiles (324, 325) of the first directory lie within the file."""
+    """TIFF 6.0 §2: strips (273, 279) or tiles (324, 325) of the first directory lie inside the file."""
     number = _little if data[:2] == b"II" else _big
     if number(data, 2, 2) != 42:
         return Structure(False)
@@ -308,6 +309,6 @@ def _values(data: Buffer, at: int, number: Callable[[Buffer, int, int], int]) ->
 
 
 def walk_svg(data: Buffer, _max_frames: int) -> Structure:
-    """The end tag of the root, whatever its prefix; without its zeros UTF-16 reads like ASCII."""
+    """The end tag of the root, with any prefix. UTF-16 without its zeros reads like ASCII."""
     tail = data[-_SVG_TAIL_BYTES:].replace(b"\0", b"")
     return Structure(_SVG_END.search(tail) is not None)

@@ -1,7 +1,7 @@
-"""Formats: one record for each, and what follows from all of them. Pure; runs anywhere.
+"""Formats: one record for each, and tables that follow from all of them. Pure; runs anywhere.
 
-A new output format takes three edits: its file here with a record whose `written` says how, its name in `FORMATS`,
-and its first bytes in `proxy.signatures`; see docs/architecture.md.
+A new output format takes three edits: a file here with a record whose `written` says how it is encoded, its name in
+`FORMATS`, and its first bytes in `proxy.signatures`; see docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from proxy.signatures import media_type_of
 __all__ = ["PictureFacts", "PictureFormat", "Written"]
 
 FORMATS = (AVIF, WEBP, JPEG, PNG, GIF, BMP, TIFF, ICO, SVG, HEIC, JXL, JP2, PSD)
-"""Those that answers are written in stand first, in the order in which people are told of them."""
+"""Output formats come first, in the order in which people are told about them."""
 
 BY_NAME: dict[str, PictureFormat] = {one.name: one for one in FORMATS}
 OUTPUTS: dict[str, Written] = {one.name: one.written for one in FORMATS if one.written is not None}
-"""How answers are written, by the name of the format."""
+"""How answers are encoded, by the name of the format."""
 JSON = "json"
 """The name of the answer that describes a picture."""
 MEDIA_TYPES: dict[str, str] = {one.name: one.media_type for one in FORMATS} | {JSON: "application/json"}
@@ -32,20 +32,20 @@ FORMAT_OF_MEDIA_TYPE: dict[str, str] = {media_type: name for name, media_type in
     alias: one.name for one in FORMATS for alias in one.aliases
 }
 RENDERABLE = frozenset(one.name for one in FORMATS if one.is_decoded)
-"""Formats that are decoded (SVG where its library is there). Everything else is kept and served as it is."""
+"""Formats that are decoded (SVG if its library is installed). All others are kept and served unchanged."""
 LOSSLESS = frozenset(one.name for one in FORMATS if one.is_lossless)
-"""Formats in which a drawing is as it was made."""
+"""Formats that preserve drawings exactly."""
 UNTOUCHED = SVG.name
-"""Among acceptable formats: an SVG is answered as it is."""
+"""Stands among acceptable formats for an SVG that is answered unchanged."""
 
 SNIFF_BYTES = 1445
 """WHATWG MIME Sniffing §5.2: the length of the resource header."""
 
 
 def sniff(head: bytes) -> str | None:
-    """Return the picture format that `head`, the first bytes, begins; None when it is none we know.
+    """Return the picture format of the first bytes `head`, or None if it is not known.
 
-    An SVG whose root lies beyond `head` is not recognised: `proxy.prolog.RootFinder` finds it in pieces.
+    An SVG whose root lies beyond `head` is not recognised; `proxy.prolog.RootFinder` finds it piece by piece.
     """
     name = FORMAT_OF_MEDIA_TYPE.get(media_type_of(head) or "")
     if name is not None:

@@ -12,19 +12,20 @@ from proxy.images.formats.result import Result
 from proxy.images.formats.saving import exif_options, saved
 
 _USUAL_QUALITY = 50
-"""Looks like WebP at its own (SSIMULACRA2 of 72, photos of 400 to 1200 px) in 70 % of the bytes."""
-# SSIMULACRA2 of 78 takes libaom 18 % more bytes at speed 9 than at 6, 5 % more at 8 with full chroma and the tuning;
-# it takes a tenth and four tenths of the time.
+"""With this quality AVIF looks like WebP at its usual one (SSIMULACRA2 of 72, photos of 400 to 1200 px) in 70 % of the
+bytes."""
+# For an SSIMULACRA2 of 78, libaom needs 18 % more bytes at speed 9 than at speed 6, and 5 % more at speed 8 with full
+# chroma and the tuning. These take a tenth and four tenths of the time.
 _SPEED = 8
 _SPEED_LARGE = 9
 _LARGE_FROM_PIXELS = 500_000
-"""From here on a visitor would wait for a tenth of a second and more."""
+"""From this size on, a visitor would wait a tenth of a second or longer."""
 _TUNED_FOR = {"c:tune": "ssimulacra2"}
 
 
 @functools.cache
 def _tuning() -> dict[str, str]:
-    """Return the tuning if the libaom at hand knows it (3.13 and newer)."""
+    """Return the tuning if the installed libaom knows it (3.13 and newer)."""
     try:
         saved(Image.new("RGB", (16, 16)), "AVIF", speed=10, max_threads=1, advanced=_TUNED_FOR)
     except (OSError, ValueError):
@@ -42,7 +43,7 @@ def _write(result: Result) -> bytes:
         speed=_SPEED if width * height < _LARGE_FROM_PIXELS else _SPEED_LARGE,
         subsampling="4:4:4",
         max_threads=1,
-        # 100 is lossless, where libaom refuses any tuning but its own.
+        # Quality 100 is lossless, and libaom then accepts only its own tuning.
         advanced=_tuning() if quality < 100 else {},
         **exif_options(result),
     )
@@ -61,7 +62,7 @@ AVIF = PictureFormat(
         encoder_bytes_per_pixel=42,
         usual_quality=_USUAL_QUALITY,
         effort=4,
-        # AV1 §5.5.1: 16 bits and one.
+        # AV1 §5.5.1: 16 bits plus one.
         max_side_px=65_536,
     ),
 )

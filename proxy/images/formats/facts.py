@@ -1,4 +1,4 @@
-"""What is known about a picture before it is decoded. Pure; runs anywhere."""
+"""The facts about a picture that are known before it is decoded. Pure; runs anywhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PictureFacts:
-    """What is known about a picture without decoding it.
+    """The facts about a picture that are known without decoding it.
 
-    width, height: upright, in pixels. frames: 1 for stills. has_alpha: transparency is possible. drawing: few
-    colours (a palette, two tones), so that JPEG would spoil it. bits: per channel. beyond_bound: of an SVG that is more
-    work than is begun, here or in a browser.
+    width, height: upright, in pixels. frames: 1 for a still picture. has_alpha: it may have transparency. drawing: it
+    has few colours (a palette, two tones), so JPEG would spoil it. bits: bits of each channel. beyond_bound: for an
+    SVG, drawing it is more work than we accept, here or in a browser.
     """
 
     format: str
@@ -32,19 +32,19 @@ class PictureFacts:
 
     @property
     def scalable(self) -> bool:
-        """Whether it is drawn at any size, so that enlarging costs no sharpness."""
+        """Whether it can be drawn at any size, so that enlarging costs no sharpness."""
         return self.format == "svg"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the facts as JSON can hold them."""
+        """Return the facts as JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> PictureFacts:
-        """Return the facts that `to_dict` wrote; names that are not known any more are ignored.
+        """Read the facts that `to_dict` returned; names that no longer exist are ignored.
 
         Raises:
-            ValueError: a name is missing or not of its kind.
+            ValueError: a name is missing or its value has the wrong type.
         """
         try:
             return cls(

@@ -28,13 +28,13 @@ def _write(result: Result) -> bytes:
     if result.plays != 1:
         options["loop"] = min(max(0, result.plays - 1), MAX_REPEATS)
     if result.picture.mode == "RGBA":
-        # Each frame is complete; without clearing, the one before would shine through its holes.
+        # Each frame is complete. Without clearing, the previous frame would show through its holes.
         options["disposal"] = 2
     return saved(Moving(frames), "GIF", save_all=True, optimize=False, **options)
 
 
 def _delays(frames: tuple[tuple[Image.Image, int], ...]) -> list[int]:
-    """Return the delays as GIF can hold them. Pillow writes equal frames once and adds up their delays."""
+    """Return the delays in the units of GIF. Pillow writes equal frames once and adds up their delays."""
     delays = [delay for _, delay in frames]
     if sum(delays) <= _MAX_DELAY_MS:
         return delays
@@ -48,12 +48,12 @@ def _delays(frames: tuple[tuple[Image.Image, int], ...]) -> list[int]:
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
-    """Return `picture` as GIF can hold it: 256 colours, pixels either opaque or transparent."""
+    """Return `picture` as GIF can store it: 256 colours, pixels either opaque or transparent."""
     if picture.mode == "RGBA":
         return _two_way_alpha(picture)
     if picture.mode != "RGB":
         return picture
-    # The median cut of all pixels takes fifteen times as long as that of a sample, and looks the same.
+    # The median cut of all pixels takes fifteen times as long as that of a sample and looks the same.
     factor = max(1, math.isqrt(picture.width * picture.height // _PALETTE_SAMPLE_PIXELS))
     palette = picture.reduce(factor).quantize(256, method=Image.Quantize.MEDIANCUT)
     return picture.quantize(palette=palette, dither=Image.Dither.NONE) if factor > 1 else palette

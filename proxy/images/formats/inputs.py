@@ -1,4 +1,4 @@
-"""Formats that nothing is written in: some are decoded, the others kept and served as they are. Pure; runs anywhere."""
+"""Formats that are never written: some are decoded, the others are kept and served unchanged. Pure; runs anywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from proxy.images.formats.record import PictureFormat
 
 
 def _has_second_header(head: bytes) -> bool:
-    # "BM" begins many texts; the size of the second header does not.
+    # Many texts begin with "BM", but not with the size of the second header as well.
     return int.from_bytes(head[14:18], "little") in {12, 16, 40, 52, 56, 64, 108, 124}
 
 

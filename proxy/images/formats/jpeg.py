@@ -13,10 +13,10 @@ from proxy.images.operations.background import WHITE, colour_of
 from proxy.images.transforms.wanted import Wanted
 
 _USUAL_QUALITY = 80
-"""What everybody's 80 looks like: SSIMULACRA2 of 77, where WebP and AVIF have 72 at theirs."""
+"""The usual quality of JPEG elsewhere: SSIMULACRA2 of 77, where WebP and AVIF reach 72 at their usual ones."""
 _FULL_CHROMA_FROM_QUALITY = 90
 _MAX_EXIF_BYTES = 65_533
-"""ITU-T T.81 §B.2.4.6: the length of a segment has 16 bits and counts itself."""
+"""ITU-T T.81 §B.2.4.6: the length of a segment has 16 bits and includes itself."""
 
 
 def _write(result: Result) -> bytes:
@@ -25,7 +25,7 @@ def _write(result: Result) -> bytes:
     picture = flattened(result.picture, result.wanted)
     exif = exif_options(result)
     if len(exif.get("exif", b"")) > _MAX_EXIF_BYTES:
-        # Other formats hold more. The picture is worth more than its metadata.
+        # Other formats can store more EXIF data. The picture is more important than its metadata.
         exif = {}
     return saved(
         picture,
@@ -39,7 +39,7 @@ def _write(result: Result) -> bytes:
 
 
 def flattened(picture: Image.Image, wanted: Wanted) -> Image.Image:
-    """Return `picture` without transparency, on the background asked for or on white."""
+    """Return `picture` without transparency, on the wanted background or on white."""
     if picture.mode != "RGBA":
         return picture
     colour = colour_of(wanted.background) if wanted.background else WHITE

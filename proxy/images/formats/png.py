@@ -14,7 +14,7 @@ from proxy.images.formats.saving import exif_options, saved
 from proxy.images.measuring.flatness import flat_share
 from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort
 
-# zlib's strategies (zlib.h): run lengths only give photos the size of level 4 in half the time; drawings need matches.
+# Strategies of zlib (zlib.h). Run lengths give photos the size of level 4 in half the time; drawings need matches.
 _PHOTO = {"compress_level": 4, "compress_type": zlib.Z_RLE}
 _DRAWING = {"compress_level": 6, "compress_type": zlib.Z_FILTERED}
 _PALETTE = {"compress_level": 6}
@@ -38,12 +38,13 @@ def _effort(drawing: Result) -> PngEffort:
 
 
 def _with_palette(picture: Image.Image) -> Image.Image | None:
-    """Return the very same pixels as indices of a palette, a fourth of the bytes; None when they are too many."""
+    """Return exactly the same pixels as indices of a palette, in a fourth of the bytes; None if there are too many
+    colours."""
     if picture.mode not in {"RGB", "RGBA"} or picture.getcolors(256) is None:
         return None
     method = Image.Quantize.MEDIANCUT if picture.mode == "RGB" else Image.Quantize.FASTOCTREE
     indexed = picture.quantize(256, method=method, dither=Image.Dither.NONE)
-    # Neither method promises that few colours stay as they are.
+    # Neither method guarantees to preserve few colours exactly.
     differences = ImageChops.difference(indexed.convert(picture.mode), picture)
     return indexed if differences.getbbox(alpha_only=False) is None else None
 

@@ -1,4 +1,4 @@
-"""What is known of a format, and what of one that answers are written in. Pure; runs anywhere."""
+"""The record of a format, and of the encoding of a format that answers may have. Pure; runs anywhere."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def _always(_head: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How answers are written in a format.
+    """How answers are encoded in a format.
 
-    write: returns the bytes of a result; what it raises is translated by `proxy.images.encode`.
-    encoder_bytes_per_pixel: what the encoder takes at its peak, estimated from above (decision 10).
-    usual_quality: on the format's own scale, when none is asked for; None for a format that knows no quality.
-    effort: what a pixel costs, roughly, where JPEG costs 1. max_side_px: None where the format has no limit of its own.
-    moves: animations are written in it.
+    write: returns the bytes of a result; `proxy.images.encode` translates the exceptions that it raises.
+    encoder_bytes_per_pixel: the most memory that the encoder takes, estimated from above (decision 10).
+    usual_quality: the quality if none is asked for, on the format's own scale; None for a format without quality.
+    effort: the rough cost of a pixel, relative to JPEG. max_side_px: None if the format has no limit of its own.
+    moves: whether it can hold animations.
     """
 
     write: Callable[[Result], bytes]
@@ -34,15 +34,16 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class PictureFormat:
-    """Everything that is known of a format in one place, but for how it is decoded (`proxy.images.decode`).
+    """All facts about a format in one place, except how it is decoded (`proxy.images.decode`).
 
-    name: as in options and entries. label: as people write it. aliases: other media types that mean it.
-    confirm: told the first bytes where a signature is short. walk: finds frames and the end in a file, counting until
-    just above so many frames. mend: returns a file as libraries take it, None when it is good as it stands.
-    is_decoded: pictures of it are rendered; others are kept and served as they are. is_lossless: drawings in it are
-    as they were made. moves: files of it may hold several frames.
-    pillow_bytes_per_pixel, libvips_bytes_per_pixel: what decoding takes when the library holds the picture more than
-    once, whatever the mode; None where the mode decides.
+    name: as in options and entries. label: as people write it. aliases: other media types with the same meaning.
+    confirm: checks the first bytes if the signature is short. walk: finds frames and the end in a file; it stops
+    counting just above the given number of frames. mend: returns a file that libraries accept, or None if it is valid
+    already.
+    is_decoded: its pictures can be rendered; those of other formats are kept and served unchanged. is_lossless: it
+    preserves drawings exactly. moves: a file may hold several frames.
+    pillow_bytes_per_pixel, libvips_bytes_per_pixel: the memory of decoding if the library holds the picture more than
+    once regardless of its mode; None if the mode decides.
     """
 
     name: str

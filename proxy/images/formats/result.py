@@ -1,4 +1,4 @@
-"""What is to be encoded. Pure; runs in render processes."""
+"""The picture to be encoded. Pure; runs in render processes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from proxy.images.transforms.wanted import Wanted
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What is to be encoded. frames: (picture, milliseconds); more than one only for formats that move.
+    """The picture to be encoded. frames: (picture, milliseconds); more than one only if the format can hold an
+    animation.
 
-    drawing: formats that can do without loss try that too. write_png: a quicker way than Pillow's, if there is one.
+    drawing: formats that have a lossless mode try it too. write_png: a faster writer than Pillow's, if there is one.
     flat: the share of flat pixels of the only frame (`proxy.images.measuring.flatness`), None if it was not measured.
     """
 
@@ -32,15 +33,15 @@ class Result:
         return self.frames[0][0]
 
     def quality(self, usual: int) -> int:
-        """The quality for a lossy format. What is to be found by trying is settled before (`proxy.images.encode`)."""
+        """The quality for a lossy format. `proxy.images.encode` has resolved quality=auto before."""
         asked = self.wanted.quality
         return asked if isinstance(asked, int) else usual
 
     @property
     def first(self) -> Result:
-        """The first frame alone."""
+        """The same result with its first frame only."""
         return self if len(self.frames) == 1 else replace(self, frames=self.frames[:1])
 
     def still(self, quality: int) -> Result:
-        """The first frame alone, at one quality."""
+        """The same result with its first frame only, at the given quality."""
         return replace(self.first, wanted=self.wanted.replaced(quality=quality))

@@ -1,4 +1,5 @@
-"""What the writers of all formats share: Pillow's writers, animations and metadata. Pure; runs in render processes."""
+"""Shared parts of the writers of all formats: Pillow's writers, animations, metadata. Pure; runs in render
+processes."""
 
 from __future__ import annotations
 
@@ -11,24 +12,24 @@ from proxy.images.files.exif import kept
 from proxy.images.formats.result import Result
 
 MAX_REPEATS = 65_535
-"""Repetitions in a GIF (Netscape extension) and plays in a WebP (RFC 9649 §2.7.1.2): 16 bits each."""
+"""The number of repetitions in a GIF (Netscape extension) and of plays in a WebP (RFC 9649 §2.7.1.2): 16 bits each."""
 
 
 def saved(picture: Image.Image, plugin: str, **options: Any) -> bytes:
-    """Return `picture` as a plugin of Pillow's writes it."""
+    """Return `picture` as written by one of Pillow's plugins."""
     buffer = io.BytesIO()
     picture.save(buffer, plugin, **options)
     return buffer.getvalue()
 
 
 def exif_options(result: Result) -> dict[str, bytes]:
-    """Return what of the EXIF data goes along, as an option of Pillow's writers."""
+    """Return the EXIF data to write, as an option of Pillow's writers."""
     left = kept(result.exif, result.wanted.metadata)
     return {"exif": left} if left else {}
 
 
 class Moving(Image.Image):
-    """Frames as Pillow's writers want an animation: one picture with `seek`."""
+    """An animation as Pillow's writers expect it: a picture with `seek`."""
 
     def __init__(self, frames: tuple[tuple[Image.Image, int], ...]) -> None:
         super().__init__()
@@ -46,10 +47,10 @@ class Moving(Image.Image):
             picture = self._pictures[frame]
             picture.load()
             self.im, self._mode, self._size = picture.im, picture.mode, picture.size
-            # Asked for where frames turn out to be equal and one is written instead.
+            # Pillow calls this when frames are equal and it writes a single one instead.
             self.palette = picture.palette
             self._number = frame
 
     def tell(self) -> int:
-        """Return the number of the frame shown."""
+        """Return the number of the current frame."""
         return self._number

@@ -12,25 +12,25 @@ from proxy.images.formats.saving import MAX_REPEATS, Moving, exif_options, saved
 from proxy.images.measuring.flatness import deflated_bytes, has_few_colours
 
 _USUAL_QUALITY = 78
-"""Looks like AVIF at its own (SSIMULACRA2 of 72, photos of 400 to 1200 px)."""
+"""With this quality WebP looks like AVIF at its usual one (SSIMULACRA2 of 72, photos of 400 to 1200 px)."""
 _METHOD = 2
 _METHOD_MOVING = 1
 _LOSSLESS = {"lossless": True, "quality": 50, "method": 1}
-# Of 153 drawings, whole and made smaller, these two numbers find the smaller WebP but for 0.4 % of all bytes, in 37 %
+# For 153 drawings, whole and reduced, these two numbers choose the smaller WebP except for 0.4 % of all bytes, in 37 %
 # of the time of trying both (docs/decisions/0029-rendering-costs.md).
 _LOSSLESS_BELOW_BYTES_PER_PIXEL = 0.03
-"""A drawing that deflates so well is never smaller with loss."""
+"""A drawing that deflates this well is never smaller with loss."""
 _LOSSLESS_BELOW_RATIO = 3.0
-"""Nor is one without loss that deflates to more than so many times the bytes of the lossy one."""
+"""A drawing that deflates to more than this many times the bytes of the lossy WebP is never smaller without loss."""
 _FLAGS_AT, _ALPHA = 20, 0x10
 _MAX_DELAY_MS = (1 << 24) - 1
 """RFC 9649 §2.7.1.3: 24 bits of thousandths of a second."""
 _MAX_MS = (1 << 31) - 1
-"""libwebp counts the time of all frames in a signed int."""
+"""libwebp sums up the times of all frames in a signed int."""
 
 
 def _is_still_or_moving(head: bytes) -> bool:
-    # WHATWG MIME Sniffing §6.1: one of the three first chunks follows.
+    # WHATWG MIME Sniffing §6.1: one of three chunks comes first.
     return head[12:14] == b"VP"
 
 
@@ -63,9 +63,9 @@ def _lossless(result: Result) -> bytes:
 
 
 def _smaller(result: Result, quality: int) -> bytes:
-    """Return a drawing with loss or without, whichever is smaller; what cannot win is not tried.
+    """Return a drawing with or without loss, whichever is smaller. A mode that cannot win is not tried.
 
-    Without loss it has sharp letters, and often fewer bytes.
+    A lossless drawing has sharp letters and often fewer bytes.
     """
     picture, estimate = result.picture, deflated_bytes(result.picture)
     if estimate < picture.width * picture.height * _LOSSLESS_BELOW_BYTES_PER_PIXEL:
@@ -84,8 +84,8 @@ def _delays(frames: tuple[tuple[Image.Image, int], ...]) -> list[int]:
 def _said_transparent(body: bytes) -> bytes:
     """Return an animated WebP with the alpha flag set (RFC 9649 §2.7).
 
-    libwebp makes holes by clearing frames away, none of which has alpha, and then leaves it out. Readers who believe
-    the flag fill the holes with black.
+    libwebp makes holes by clearing frames. If no frame itself has alpha, it leaves the flag out, and readers that rely
+    on the flag fill the holes with black.
     """
     at = _FLAGS_AT
     return body[:at] + bytes([body[at] | _ALPHA]) + body[at + 1 :] if body[12:16] == b"VP8X" else body

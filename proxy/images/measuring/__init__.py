@@ -1,1 +1,1 @@
-"""What pixels tell about a picture: a drawing or a photo, how alike two are, which quality is enough. Pure."""
+"""Measures pictures: whether one is a drawing or a photo, how similar two are, which quality suffices. Pure."""

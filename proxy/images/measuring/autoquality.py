@@ -1,13 +1,13 @@
-"""quality=auto: the lowest quality that looks as the fixed one does. Pure; runs in render processes.
+"""quality=auto: finds the lowest quality that looks like the fixed one. Pure; runs in render processes.
 
-The fixed quality is tried first. Its mean SSIM of luminance (`proxy.images.measuring.similarity`) with the picture
-before encoding sets the target for this picture: the result may lack 6 % more of a perfect SSIM. Where the fixed
-quality does not reach an SSIM of 0.96, the target is 0.96, and more bytes are spent. One target for all pictures would
-not do: in smooth pictures a high SSIM hides artefacts that everybody sees.
+The picture is first encoded with the fixed quality. The mean SSIM of luminance (`proxy.images.measuring.similarity`)
+with the unencoded picture sets the target: the distance from a perfect SSIM may grow by 6 %. If the fixed quality does
+not reach an SSIM of 0.96, the target is 0.96, which takes more bytes. A common target for all pictures would not work,
+because a high SSIM hides visible artefacts in smooth pictures.
 
-The qualities tried are two steps apart, from 8 below the fixed one to 90, so that a binary search ends after six
-encodes at most. It takes for granted that more quality is more alike, which holds for these encoders but for the third
-decimal. A picture that no quality keeps gets the highest one tried.
+The candidates are two steps apart, from 8 below the fixed quality up to 90, so a binary search needs at most six
+encodes. The search assumes that a higher quality gives a higher SSIM. For these encoders this is true except for the
+third decimal. If no candidate reaches the target, the highest one is used.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from PIL import Image
 from proxy.images.measuring.similarity import Yardstick
 
 TARGET_SSIM = 0.96
-"""What every picture gets at least, if any quality tried reaches it."""
+"""The SSIM that every picture gets if any candidate reaches it."""
 ALLOWANCE = 1.06
-"""How much less alike than with the fixed quality: 2 points of SSIMULACRA2 at most (docs/benchmarks.md)."""
+"""The factor by which the distance from a perfect SSIM may grow. It costs at most 2 points of SSIMULACRA2
+(docs/benchmarks.md)."""
 STEP = 2
 MAX_BELOW = 8
 HIGHEST = 90
@@ -30,17 +31,17 @@ MAX_ENCODES = 6
 
 
 def qualities(usual: int) -> range:
-    """Return the qualities that are tried where `usual` is the fixed one."""
+    """Return the candidates for the fixed quality `usual`."""
     return range(usual - MAX_BELOW, HIGHEST + 1, STEP)
 
 
 def target(usual_ssim: float) -> float:
-    """Return the SSIM to hold where the fixed quality has `usual_ssim`."""
+    """Return the SSIM to reach if the fixed quality has `usual_ssim`."""
     return max(TARGET_SSIM, 1 - (1 - usual_ssim) * ALLOWANCE)
 
 
 def lowest_quality(picture: Image.Image, encoded: Callable[[int], bytes], *, usual: int) -> tuple[int, bytes]:
-    """Return the lowest quality whose `encoded` bytes hold the target for `picture`, and those bytes.
+    """Return the lowest quality that reaches the target for `picture`, and the bytes that `encoded` gives for it.
 
     usual: the fixed quality.
     """

@@ -1,7 +1,7 @@
-"""The answer to format=json: the result and its original in words. Runs in render processes.
+"""The answer to format=json: describes a result and its original. Runs in render processes.
 
-Cloudflare's fields under Cloudflare's names, and what a page needs to keep the place of a picture that is still to
-come: its dominant colour and its ThumbHash.
+It has Cloudflare's fields under Cloudflare's names, and the facts that a page needs to reserve the place of a picture
+before it arrives: the dominant colour and the ThumbHash.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from proxy.images.formats import MEDIA_TYPES, PictureFacts
 from proxy.images.measuring.thumbhash import thumbhash
 
 _THUMBHASH_PX = 64
-"""Longest side of the picture that is hashed: the hash holds seven waves across at most."""
+"""The longest side of the picture that is hashed. The hash holds at most seven waves across."""
 _COLOUR_PX = 64
 _SHADES = 16
-"""Steps of each channel within which two pixels count as one colour."""
+"""The number of levels of each channel. Two pixels at the same levels count as one colour."""
 _SEEN_FROM = 128
-"""Alpha from which a pixel has a colour to be counted."""
+"""The lowest alpha with which a pixel's colour is counted."""
 
 
 def describe(picture: Image.Image, facts: PictureFacts, exif: bytes, *, file_size_bytes: int) -> bytes:
@@ -45,13 +45,14 @@ def describe(picture: Image.Image, facts: PictureFacts, exif: bytes, *, file_siz
 
 
 def dominant_colour(picture: Image.Image) -> str:
-    """Return the mean of the commonest shade as `#rrggbb`: no mixture that stands nowhere in the picture."""
+    """Return the mean of the commonest shade as `#rrggbb`. A mean over all pixels may be a colour that the picture
+    lacks."""
     pixels = _small(picture, _COLOUR_PX).tobytes()
     seen = [pixels[at : at + 3] for at in range(0, len(pixels), 4) if pixels[at + 3] >= _SEEN_FROM]
     if not seen:
         return "#ffffff"
     shades = Counter((r // _SHADES, g // _SHADES, b // _SHADES) for r, g, b in seen)
-    # Of equally common ones the lightest, so that the answer never depends on an order.
+    # The lightest of equally common shades, so that the answer does not depend on an order.
     common = max(shades, key=lambda shade: (shades[shade], shade))
     members = [pixel for pixel in seen if tuple(value // _SHADES for value in pixel) == common]
     return "#" + "".join(f"{round(sum(band) / len(members)):02x}" for band in zip(*members, strict=True))
@@ -63,7 +64,7 @@ def _hash_of(picture: Image.Image) -> bytes:
 
 
 def _small(picture: Image.Image, side: int) -> Image.Image:
-    """Return a picture in RGBA whose sides are at most `side`, each pixel the mean of those it stands for."""
+    """Return a picture in RGBA whose sides are at most `side`. Each pixel is the mean of the pixels it replaces."""
     factor = min(1.0, side / max(picture.size))
     size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
     return picture.convert("RGBA").resize(size, Image.Resampling.BOX)

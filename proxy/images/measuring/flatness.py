@@ -1,4 +1,4 @@
-"""How flat the areas of a picture are, and how many colours they have. Pure; runs in render processes."""
+"""Measures how flat the areas of a picture are, and how many colours it has. Pure; runs in render processes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import io
 from PIL import Image, ImageChops
 
 FEW_COLOURS = 1024
-"""Photos have more in any corner."""
+"""Any corner of a photo has more colours."""
 SAMPLE_PIXELS = 32_000
-"""As many pixels, in bands spread over the height, tell as much as all of them."""
+"""This many pixels, in bands spread over the height, represent the whole picture."""
 _BAND_ROWS = 16
 
 
 def has_few_colours(picture: Image.Image) -> bool:
-    """Tell whether a picture has so few colours that it may be smaller without loss."""
+    """Return whether a picture has so few colours that it may be smaller without loss."""
     return picture.getcolors(FEW_COLOURS) is not None
 
 
 def sample(picture: Image.Image) -> Image.Image:
-    """Return bands of `picture`, one below the other: about `SAMPLE_PIXELS` of a larger one, else all of it."""
+    """Return bands of `picture` stacked on each other, with about `SAMPLE_PIXELS` pixels; a small picture is returned
+    whole."""
     width, height = picture.size
     step = round(width * height / SAMPLE_PIXELS)
     tops = range(_BAND_ROWS * (step // 2), height - _BAND_ROWS + 1, _BAND_ROWS * max(1, step))
@@ -32,9 +33,9 @@ def sample(picture: Image.Image) -> Image.Image:
 
 
 def deflated_bytes(picture: Image.Image) -> float:
-    """Return about how many bytes a quick PNG of `picture` has: tells lossless formats from others, and costs little.
+    """Return the approximate size of a quick PNG of `picture`. It costs little and helps to choose between formats.
 
-    A lossless WebP of a drawing takes a third to two thirds of that.
+    A lossless WebP of a drawing takes a third to two thirds of this size.
     """
     bands, buffer = sample(picture), io.BytesIO()
     bands.save(buffer, "PNG", compress_level=1)
@@ -42,7 +43,7 @@ def deflated_bytes(picture: Image.Image) -> float:
 
 
 def flat_share(picture: Image.Image) -> float:
-    """Return the share of pixels, of all or of a sample, that equal both their left and their upper neighbour."""
+    """Return the share of pixels that equal both their left and their upper neighbour. Large pictures are sampled."""
     picture = sample(picture)
     width, height = picture.size
     if min(width, height) < 2:
@@ -50,7 +51,7 @@ def flat_share(picture: Image.Image) -> float:
     inner = picture.crop((1, 1, width, height))
     left = picture.crop((0, 1, width - 1, height))
     above = picture.crop((1, 0, width, height - 1))
-    # Both neighbours first, then the channels: half as many passes over the pixels as one for each channel of each.
+    # Compare both neighbours first, then the channels: half as many passes as one per channel and neighbour.
     differences = ImageChops.lighter(ImageChops.difference(inner, left), ImageChops.difference(inner, above))
     largest, *others = differences.split()
     for band in others:

@@ -1,9 +1,9 @@
-"""ThumbHash: a picture's gist in some 25 bytes, for a page to show until the picture comes. Pure.
+"""ThumbHash: a rough copy of a picture in about 25 bytes, which a page can show until the picture arrives. Pure.
 
-After its public definition (Evan Wallace, https://evanw.github.io/thumbhash/): luminance, yellow-blue, red-green and,
-where there is any transparency, alpha go through a cosine transform each; the lowest frequencies are kept in four bits.
-Here the transform is done first along the rows, then along the columns, which gives the same numbers sooner. Numbers
-are added one after the other, as the definition does: the built-in `sum` is more exact since Python 3.12.
+Implements the public definition (Evan Wallace, https://evanw.github.io/thumbhash/). Luminance, yellow-blue, red-green
+and any alpha each go through a cosine transform, and the lowest frequencies are stored in four bits. Here the transform
+runs first along the rows and then along the columns, which gives the same numbers faster. Numbers are added one after
+the other, as in the definition, because the built-in `sum` is more exact since Python 3.12.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 MAX_SIDE_PX = 100
-"""The definition takes no larger pictures; far smaller ones give the same hash."""
+"""The definition accepts no larger pictures. Much smaller ones give the same hash."""
 
 
 def thumbhash(width: int, height: int, rgba: bytes) -> bytes:
-    """Return the ThumbHash of a small picture of straight alpha, four bytes a pixel.
+    """Return the ThumbHash of a small picture with straight alpha, four bytes for each pixel.
 
     Raises:
         ValueError: it is larger than the definition allows.
@@ -56,7 +56,7 @@ def _nearest(number: float) -> int:
 
 
 def _planes(rgba: bytes) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Return light, yellow-blue, red-green and alpha; what is transparent gets the mean colour of the rest."""
+    """Return luminance, yellow-blue, red-green and alpha. Transparent pixels get the mean colour of the others."""
     alpha = [value / 255 for value in rgba[3::4]]
     total = _added(alpha)
     colours = []
@@ -80,7 +80,7 @@ def _head(waves: Sequence[_Wave], *, clear: bool, landscape: bool, shorter: int)
 
 @dataclass(frozen=True, slots=True)
 class _Wave:
-    """One plane after the transform: its mean, its strongest frequency, and each frequency's share of that (0-1)."""
+    """A transformed plane: its mean, its strongest frequency, and each frequency divided by that (mapped to 0-1)."""
 
     mean: float
     scale: float
@@ -97,12 +97,12 @@ def _frequencies(plane: Sequence[float], size: tuple[int, int], across: int, dow
     width, height = size
     columns = [_cosines(width, number) for number in range(across)]
     rows = [plane[start : start + width] for start in range(0, width * height, width)]
-    # along[row][number]: how much of each horizontal frequency a row holds.
+    # along[row][number]: how much of each horizontal frequency a row contains.
     along = [[_added(map(operator.mul, row, column)) for column in columns] for row in rows]
     for high in range(down):
         cosines = _cosines(height, high)
         for wide in range(across):
-            # Only the corner of low frequencies is kept.
+            # Keep only the corner of low frequencies.
             if wide * down < across * (down - high):
                 yield _added(row[wide] * weight for row, weight in zip(along, cosines, strict=True)) / len(
                     plane

@@ -1,4 +1,4 @@
-"""The operations on pixels, in the order in which they are done. Pure; runs in a render process.
+"""The operations on pixels, in the order of their execution. Pure; runs in a render process.
 
 A new operation takes three edits: its file (`OPTIONS` and `apply`), its name in `OPERATIONS` below, and its fields in
 `proxy.images.transforms.wanted.Wanted`; see docs/architecture.md.
@@ -22,7 +22,7 @@ Settling = Callable[[Image.Image, Wanted, Scene], Wanted]
 
 OPERATIONS = (trim, orient, resize, adjust, focus, background)
 STEPS: tuple[Step, ...] = tuple(operation.apply for operation in OPERATIONS)
-# Everybody looks for width first.
+# Width comes first in the documentation, because people look for it first.
 OPTIONS: tuple[Option, ...] = tuple(
     option
     for operation in sorted(OPERATIONS, key=lambda operation: operation is not resize)
@@ -31,7 +31,8 @@ OPTIONS: tuple[Option, ...] = tuple(
 
 
 def settled(picture: Image.Image, wanted: Wanted, scene: Scene) -> Wanted:
-    """Return `wanted` with everything that depends on the pixels decided by `picture`, the first frame."""
+    """Return `wanted` with every value that depends on the pixels replaced by its value for `picture`, the first
+    frame."""
     wanted = trim.settle(picture, wanted, scene)
     if wanted.gravity != "auto":
         return wanted
@@ -40,7 +41,7 @@ def settled(picture: Image.Image, wanted: Wanted, scene: Scene) -> Wanted:
 
 
 def transformed(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
-    """Return `picture` after all steps; `wanted` must be settled."""
+    """Return `picture` after all operations; `wanted` must be the result of `settled`."""
     for step in STEPS:
         picture = step(picture, wanted, scene)
     return picture

@@ -1,6 +1,6 @@
-"""Brightness, contrast, saturation and gamma: factors, 1 changes nothing. Runs in a render process.
+"""Brightness, contrast, saturation and gamma: factors, where 1 changes nothing. Runs in a render process.
 
-As with Cloudflare, 0 is ignored, but for saturation, where it means grey. Transparency is left as it is.
+As in Cloudflare's service, 0 is ignored, except for saturation, where it means grey. Transparency does not change.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OPTIONS = (
 
 
 def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
-    """Return `picture` with its tones changed."""
+    """Return `picture` with adjusted tones."""
     steps = [step for step in _steps(wanted) if step is not None]
     if not steps:
         return picture
@@ -69,9 +69,10 @@ def _enhanced(
 
 
 def _contrast(factor: float) -> Callable[[Image.Image], Image.Image] | None:
-    """As `contrast()` in CSS has it (Filter Effects Module Level 1): away from middle grey or towards it.
+    """Return the contrast function of CSS (Filter Effects Module Level 1), which pivots on middle grey.
 
-    Around the picture's own mean, what is hidden under transparency would count, and each frame would get its own.
+    A contrast around the picture's own mean would depend on colours that are hidden under transparency, and on the
+    frame.
     """
     if factor == 1.0:
         return None

@@ -1,9 +1,9 @@
-"""Attention: where people look first, for gravity=auto. Pure; runs in a render process.
+"""Finds the point that draws attention, for gravity=auto. Pure; runs in a render process.
 
-A small copy of the picture is scored pixel by pixel, in the manner of libvips' smartcrop (sharp's `attention`):
-edges, colours that differ from the picture's mean (Achanta et al. 2009, so that a blue sky is no subject) and the
-colour of skin (the region of Chai and Ngan 1999: Cb 77 to 127, Cr 133 to 173). It knows no faces, but skin beside
-edges finds most of them.
+Each pixel of a small copy gets a score, similar to libvips' smartcrop (sharp's `attention`): for edges, for colours
+that differ from the picture's mean (Achanta et al. 2009, so that a blue sky does not count), and for the colour of skin
+(the region of Chai and Ngan 1999: Cb 77 to 127, Cr 133 to 173). It does not recognise faces, but skin beside edges
+finds most of them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import math
 from PIL import Image, ImageChops, ImageFilter, ImageStat
 
 _SMALL_PX = 96
-"""Longest side of the copy: detail finer than that draws no attention in a thumbnail either."""
+"""The longest side of the copy. Finer detail draws no attention in a thumbnail either."""
 _EDGE_GAIN, _COLOUR_GAIN, _SKIN_GAIN = 1.0, 1.0, 1.2
 _DARK, _BLINDING = 20, 250
-"""Luminance outside of which a colour is not seen as one."""
+"""Outside this range of luminance, people do not see a colour as one."""
 _LAPLACE = ImageFilter.Kernel((3, 3), (-1, -1, -1, -1, 8, -1, -1, -1, -1), scale=1)
 
 
 def focus(picture: Image.Image, share_x: float, share_y: float) -> tuple[float, float]:
-    """Return the place (0-1) of the cut of `share_x` by `share_y` that draws most attention.
+    """Return the place (0-1) of the cut of `share_x` by `share_y` with the highest score.
 
-    A cut spans one side whole, so the best place along the other is found from sums along the first. What stands
-    in the middle of a cut counts more than what it just touches; of equal places the most central wins.
+    A cut spans one side completely, so the best place along the other side follows from sums along the first. The
+    middle of a cut counts more than its edges. Among equal places, the most central one wins.
     """
     score = _score(picture)
     across = score.resize((score.width, 1), Image.Resampling.BOX).tobytes()
@@ -35,7 +35,7 @@ def focus(picture: Image.Image, share_x: float, share_y: float) -> tuple[float, 
 def _score(picture: Image.Image) -> Image.Image:
     factor = min(1.0, _SMALL_PX / max(picture.size))
     size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
-    # Through premultiplied colours: what is hidden under transparency must not draw attention.
+    # Use premultiplied colours, so that colours hidden under transparency draw no attention.
     small = picture.convert("RGBA").convert("RGBa").resize(size, Image.Resampling.BOX).convert("RGBA")
     light, blue, red = small.convert("RGB").convert("YCbCr").split()
     lit = light.point(lambda value: 255 if _DARK <= value <= _BLINDING else 0)
@@ -51,7 +51,7 @@ def _edges(light: Image.Image) -> Image.Image:
     if min(light.size) < 3:
         return Image.new("L", light.size)
     edges = light.filter(_LAPLACE)
-    # Pillow leaves the rim as it was, which is no edge.
+    # Pillow copies the outermost pixels unfiltered. They are not edges.
     inner = edges.crop((1, 1, edges.width - 1, edges.height - 1))
     rimless = Image.new("L", light.size)
     rimless.paste(inner, (1, 1))
@@ -64,12 +64,13 @@ def _strangeness(plane: Image.Image) -> Image.Image:
 
 
 def _weighted(plane: Image.Image, gain: float) -> Image.Image:
-    # Thirds, so that the sum of the three does not run into the ceiling.
+    # Take thirds, so that the sum of the three does not exceed 255.
     return plane.point(lambda value: min(255, round(value * gain / 3)))
 
 
 def _near(low: int, high: int) -> list[int]:
-    """Return a table: 255 in the middle of the range, falling to 0 at its ends (128, grey, lies outside)."""
+    """Return a table that is 255 in the middle of the range and falls to 0 at its ends. Grey (128) lies outside the
+    range."""
     middle, reach = (low + high) / 2, (high - low) / 2
     return [max(0, round(255 * (1 - ((value - middle) / reach) ** 2))) for value in range(256)]
 

@@ -1,4 +1,4 @@
-"""Background: the colour put under transparent pixels and around a padded picture. Runs in a render process."""
+"""Background: the colour under transparent pixels and around a padded picture. Runs in a render process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _HEX = re.compile(r"#[0-9a-f]{6}([0-9a-f]{2})?")
 
 
 def read_colour(text: str) -> Value:
-    """Read a CSS colour; every spelling of one colour becomes the same `#rrggbb` or `#rrggbbaa`."""
+    """Parse a CSS colour. Every spelling of a colour becomes the same `#rrggbb` or `#rrggbbaa`."""
     if len(text) > 64:
         raise ValueError
     if text == "transparent":
         return "#00000000"
-    # CSS separates by spaces too, and writes alpha as a fraction; Pillow knows commas and bytes.
+    # CSS allows spaces as separators and fractions for alpha. Pillow expects commas and bytes.
     colour = ImageColor.getrgb(_plain(text.lower()))
     if not all(0 <= part <= 255 for part in colour):
         raise ValueError
@@ -49,13 +49,13 @@ OPTIONS = (
         "background",
         read_colour,
         "a CSS colour such as white, rgb(255 0 0), %23ff0000 or %23ff000080",
-        "colour under transparent parts and around fit=pad (white there when absent)",
+        "colour under transparent parts and around a picture with fit=pad (white there when absent)",
     ),
 )
 
 
 def colour_of(text: str) -> Colour:
-    """Return red, green, blue and alpha (0-255) of a colour as `read_colour` gives it."""
+    """Return red, green, blue and alpha (0-255) of a colour from `read_colour`."""
     if not _HEX.fullmatch(text):
         raise ValueError(text)
     parts = bytes.fromhex(text[1:])
@@ -63,12 +63,12 @@ def colour_of(text: str) -> Colour:
 
 
 def fill_colour(background: str | None) -> Colour:
-    """Return what surrounds a padded picture."""
+    """Return the colour around a padded picture."""
     return WHITE if background is None else colour_of(background)
 
 
 def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
-    """Return `picture` on its background; without one, or without transparency, unchanged."""
+    """Return `picture` on its background; unchanged without a background or without transparency."""
     if wanted.background is None or picture.mode != "RGBA":
         return picture
     colour = colour_of(wanted.background)

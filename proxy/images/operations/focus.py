@@ -1,6 +1,6 @@
-"""Blur and sharpen: both work on the result, so their strength does not depend on the original's size.
+"""Blur and sharpen. They apply to the result, so their strength does not depend on the original's size.
 
-Runs in a render process. Transparent pixels do not bleed their hidden colour into what is seen.
+Runs in a render process. The hidden colours of transparent pixels do not bleed into visible ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from proxy.images.transforms.wanted import Wanted
 
 _SHARPEN_RADIUS_PX = 1.0
 _SHARPEN_PERCENT = 50
-"""Strength of sharpen=1, which Cloudflare recommends for photos that were made smaller."""
+"""The strength of sharpen=1, which Cloudflare recommends for reduced photos."""
 
 OPTIONS = (
     Option("blur", whole(0, 250), "a whole number of pixels from 0 to 250", "radius of the blur", default=0),
@@ -39,7 +39,7 @@ def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
 def _sharpened(picture: Image.Image, percent: int) -> Image.Image:
     if picture.mode != "RGBA":
         return picture.filter(ImageFilter.UnsharpMask(_SHARPEN_RADIUS_PX, percent, threshold=0))
-    # The same mask by hand: what is away from the mean of what is seen around it goes further away.
+    # The same unsharp mask as above, with the mean over visible pixels only.
     smooth = _blurred(picture, _SHARPEN_RADIUS_PX).convert("RGB")
     sharp = Image.blend(smooth, picture.convert("RGB"), 1 + percent / 100)
     sharp.putalpha(picture.getchannel("A"))

@@ -1,6 +1,6 @@
-"""Flip and rotate: both come before resizing, so width and height mean the turned picture.
+"""Flip and rotate. Both come before resizing, so width and height refer to the turned picture.
 
-Runs in a render process. The flip is done first, as Cloudflare documents it.
+Runs in a render process. The flip comes first, as in Cloudflare's documentation.
 """
 
 from __future__ import annotations

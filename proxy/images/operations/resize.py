@@ -1,6 +1,7 @@
-"""Resize: width, height, fit, upscale, gravity and dpr are one operation. Pure; runs in a render process.
+"""Resize: width, height, fit, upscale, gravity and dpr form one operation. Pure; runs in a render process.
 
-The arithmetic stands in `geometry`; here a plan becomes pixels: crop and resample in one step, then the canvas.
+`geometry` computes the plan. This module applies it to pixels: it crops and resamples in one step, then adds the
+canvas.
 """
 
 from __future__ import annotations
@@ -27,15 +28,16 @@ from proxy.images.transforms.options import (
 from proxy.images.transforms.wanted import Wanted
 
 AUTO = "auto"
-"""What width and dpr say to be filled in from the hints of a request; see `proxy.images.transforms.resolved`."""
+"""The value of width and dpr that stands for the hints of a request; see `proxy.images.transforms.resolved`."""
 MAX_ASKED_PX = 32767
-"""Widest anything can be asked for; the configuration sets the limit that counts (`render.max_output_side`)."""
+"""The largest size that an address can ask for. The configuration sets the limit that matters
+(`render.max_output_side`)."""
 
 _POINT = re.compile(r"([01](?:\.[0-9]{1,4})?)x([01](?:\.[0-9]{1,4})?)")
 
 
 def read_gravity(text: str) -> Value:
-    """Read a side, a corner, `auto`, or a point such as `0.5x0.2`; equal places get one spelling."""
+    """Parse a side, a corner, `auto`, or a point such as `0.5x0.2`. Equal places get the same spelling."""
     word = {"centre": "center"}.get(text, text)
     if word == "auto" or word in SIDES:
         return word
@@ -56,7 +58,7 @@ OPTIONS = (
         "width",
         word_or(AUTO, whole(1, MAX_ASKED_PX)),
         f"a whole number of pixels from 1 to {MAX_ASKED_PX}, or auto",
-        "width in CSS pixels (multiplied by dpr); auto: the browser's hint, where hints count, else as absent",
+        "width in CSS pixels (multiplied by dpr); auto: the browser's hint if hints are enabled, else as absent",
         short="w",
     ),
     Option(
@@ -71,27 +73,27 @@ OPTIONS = (
         "dpr",
         word_or(AUTO, decimal(1, 8)),
         "a number from 1 to 8, or auto",
-        "device pixels per CSS pixel; auto: the browser's hint, where hints count, else 1",
+        "device pixels per CSS pixel; auto: the browser's hint if hints are enabled, else 1",
         default=1.0,
     ),
     Option(
         "fit",
         choice(*FITS),
         f"one of {', '.join(FITS)}",
-        "how the picture meets the area",
+        "how the picture fits into the area",
         default="scale-down",
     ),
     Option(
         "upscale",
         flag,
         "true or false",
-        "whether contain, cover, crop, pad and squeeze may enlarge; false for contain, else true, when absent",
+        "whether contain, cover, crop, pad and squeeze may enlarge; when absent, only contain may not",
     ),
     Option(
         "gravity",
         read_gravity,
         f"auto, {', '.join(SIDES)}, or a point XxY with X and Y from 0 to 1",
-        "what stays in sight when the picture is cut; auto: what draws attention by edges, colours and skin",
+        "which part stays visible when the picture is cut; auto: the part with striking edges, colours or skin",
         default="center",
         short="g",
     ),
@@ -99,7 +101,7 @@ OPTIONS = (
 
 
 def settle(picture: Image.Image, wanted: Wanted, scene: Scene) -> Wanted:
-    """Replace gravity=auto by the point that keeps in sight what draws attention in `picture`."""
+    """Replace gravity=auto by the point that keeps the most interesting part of `picture` visible."""
     if wanted.gravity != "auto":
         return wanted
     plan = make_plan(scene.natural_size(picture, wanted), wanted, limits=scene.limits)
@@ -109,7 +111,7 @@ def settle(picture: Image.Image, wanted: Wanted, scene: Scene) -> Wanted:
 
 
 def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
-    """Return `picture` cut, resampled and put on its canvas."""
+    """Return `picture` cropped, resampled and put on its canvas."""
     natural = scene.natural_size(picture, wanted)
     plan = make_plan(natural, wanted, limits=scene.limits)
     scale = (picture.width / natural[0], picture.height / natural[1])

@@ -1,4 +1,4 @@
-"""What an operation may know besides the picture and what is wanted of it. Pure; runs in render processes."""
+"""The facts that an operation may use besides the picture and the wanted values. Pure; runs in render processes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ from proxy.images.transforms.wanted import Wanted
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a step may know besides the picture: the original's upright size, the limits of results, and how to
-    resample.
-    """
+    """The original's upright size, the limits of results, and the resampling function."""
 
     original: Size
     limits: OutputLimits
     resample: Resample = by_pillow
 
     def natural_size(self, picture: Image.Image, wanted: Wanted) -> Size:
-        """Return the size that `picture` stands for, before resizing.
+        """Return the size that `picture` represents before resizing.
 
-        A picture may have been decoded smaller than it is. One that is trimmed never is.
+        A picture may have been decoded at less than its full size. A picture to be trimmed never is.
         """
         if wanted.trim:
             return picture.size

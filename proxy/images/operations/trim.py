@@ -1,6 +1,6 @@
-"""Trim: cut a fixed border, or the border whose colour hardly changes. Runs in a render process.
+"""Trim: cuts borders of a given width, or borders with an almost uniform colour. Runs in a render process.
 
-It works on pixels of the original, before everything else; so a picture to be trimmed is decoded at full size.
+It counts pixels of the original and comes before everything else, so a picture to be trimmed is decoded at full size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MAX_BORDER_PX = 32767
 
 
 def read_trim(text: str) -> Value:
-    """Read `true`, Cloudflare's word `border`, a tolerance or four borders.
+    """Parse `true`, Cloudflare's word `border`, a tolerance or four borders.
 
     Return (), (tolerance,) or (top, right, bottom, left).
     """
@@ -50,7 +50,7 @@ OPTIONS = (
 
 
 def settle(picture: Image.Image, wanted: Wanted, scene: Scene) -> Wanted:
-    """Replace a tolerance by the borders that it means in `picture`, so that all frames lose the same."""
+    """Replace a tolerance by the borders that it gives for `picture`, so that all frames lose the same borders."""
     if len(wanted.trim) != 1:
         return wanted
     box = _content_box(picture, wanted.trim[0])
@@ -61,7 +61,7 @@ def settle(picture: Image.Image, wanted: Wanted, scene: Scene) -> Wanted:
 
 
 def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
-    """Return `picture` without its border; at least one pixel stays."""
+    """Return `picture` without its borders; at least one pixel remains."""
     if len(wanted.trim) != 4 or not any(wanted.trim):
         return picture
     top, right, bottom, left = wanted.trim
@@ -72,12 +72,12 @@ def apply(picture: Image.Image, wanted: Wanted, scene: Scene) -> Image.Image:
 
 
 def _content_box(picture: Image.Image, tolerance: int) -> tuple[int, int, int, int] | None:
-    """Return the box of what differs from the top left pixel by more than `tolerance` in any channel."""
+    """Return the box of all pixels that differ from the top left one by more than `tolerance` in any channel."""
     corner = picture.getpixel((0, 0))
     ground = Image.new(picture.mode, picture.size, corner)
     difference = ImageChops.difference(picture, ground).point(lambda step: 255 if step > tolerance else 0)
     if picture.mode == "RGBA":
-        # Where both are transparent there is nothing to see, whatever colour lies below.
+        # Two transparent pixels look the same, whatever their colours.
         seen = ImageChops.lighter(picture.getchannel("A"), ground.getchannel("A"))
         visible = seen.point(lambda alpha: 255 if alpha > tolerance else 0)
         difference = Image.merge("RGBA", [ImageChops.multiply(band, visible) for band in difference.split()])

@@ -1,1 +1,2 @@
-"""Pixels in memory, and libvips where it handles them better than Pillow. Runs in render processes."""
+"""Pixels in memory: resampling, PNG writing and zero-copy pictures, with libvips where it is faster. Runs in render
+processes."""

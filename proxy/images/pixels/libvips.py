@@ -1,4 +1,5 @@
-"""Whether libvips is there, asked without loading it or Pillow. Runs in the service and its commands. Synchronous."""
+"""Finds out whether libvips is usable, without loading it or Pillow here. Runs in the service and its commands.
+Synchronous."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ import sys
 from dataclasses import dataclass, replace
 
 OLDEST = (8, 15)
-"""The oldest libvips that is used: its loaders can be blocked, and told to refuse what is cut."""
+"""The oldest usable libvips: its loaders can be blocked, and can refuse truncated files."""
 
-# In a process of its own: only render processes need the library's memory.
+# This runs in a separate process, because only render processes need the library's memory.
 _TRY = """
 from proxy.images.pixels.ownvips import bundled_library, pyvips
 own = bundled_library() is not None
@@ -21,15 +22,15 @@ print(int(own), *(pyvips.version(part) for part in range(3)))
 _TRY_SECONDS = 30.0
 
 REPAIR = "install pyvips-binary anew in imgmirror's environment (pip install --force-reinstall pyvips-binary)"
-"""What to do about a pyvips that is installed and cannot be used."""
+"""Advice about a pyvips that is installed but unusable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Libvips:
     """The libvips of this machine as render processes would use it.
 
-    version: three numbers, empty when it cannot be loaded. bundled: it is the one of the `vips` extra. installed:
-    pyvips is there, usable or not. problem: why it cannot be used, empty when it can.
+    version: three numbers, empty if it cannot be loaded. bundled: it belongs to the `vips` extra. installed: pyvips is
+    installed, usable or not. problem: why it cannot be used, empty if it can.
     """
 
     version: tuple[int, ...] = ()
@@ -44,7 +45,7 @@ class Libvips:
 
 @functools.cache
 def find_libvips() -> Libvips:
-    """Look for libvips once, in a process of its own."""
+    """Examine libvips once, in a separate process."""
     installed = importlib.util.find_spec("pyvips") is not None
     if not installed:
         return Libvips(problem="pyvips is not installed")
@@ -69,12 +70,12 @@ def find_libvips() -> Libvips:
 
 
 def has_libvips() -> bool:
-    """Tell whether libvips can be used here; pyvips may be installed without a library that it can load."""
+    """Return whether libvips can be used. pyvips may be installed without a library that it can load."""
     return not find_libvips().problem
 
 
 def decoder_problem(name: str) -> str | None:
-    """Return why a value of `render.decoder` cannot be followed here, or None."""
+    """Return why a value of `render.decoder` cannot be used here, or None."""
     if name != "libvips" or has_libvips():
         return None
     found = find_libvips()

@@ -1,9 +1,9 @@
-"""Loads pyvips with the libvips of the `vips` extra, whatever else the machine has. Runs in render processes.
+"""Loads pyvips with the libvips of the `vips` extra, whatever else is installed. Runs in render processes.
 
-Where the system has libvips' headers, pip compiles pyvips against the system's library, and the compiled module
-overwrites that of pyvips-binary: both are called `_libvips`. The library of pyvips-binary is still there. pyvips is
-then loaded in its other mode, which needs no compiled module, on that library. Without pyvips-binary pyvips finds what
-it finds.
+If the system has libvips' headers, pip compiles pyvips against the system's library. The compiled module overwrites
+that of pyvips-binary, because both are called `_libvips`, but the library of pyvips-binary remains. pyvips is then
+loaded with that library in its other mode, which needs no compiled module. Without pyvips-binary, pyvips searches for a
+library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LIBRARIES = "pyvips_binary.libs"
 
 
 def bundled_library() -> Path | None:
-    """Return the shared library that pyvips-binary installed beside pyvips, None when there is none."""
+    """Return the shared library that pyvips-binary installed beside pyvips, or None if there is none."""
     pyvips = importlib.util.find_spec("pyvips")
     if pyvips is None or pyvips.origin is None:
         return None
@@ -27,11 +27,11 @@ def bundled_library() -> Path | None:
 
 
 def is_overwritten(library: Path) -> bool:
-    """Tell whether the compiled module that pyvips would load is not the one that was linked to `library`."""
+    """Return whether the compiled module that pyvips would load is not linked to `library`."""
     module = importlib.util.find_spec("_libvips")
     if module is None or module.origin is None:
         return True
-    # The linker wrote the file name of each library that it needs into the module (DT_NEEDED).
+    # The linker wrote the file name of each needed library into the module (DT_NEEDED).
     return library.name.encode() not in Path(module.origin).read_bytes()
 
 
@@ -56,7 +56,8 @@ def _on(library: Path) -> Any:
         is_vips = isinstance(name, str) and name.startswith("libvips.")
         return opened(ffi, str(library) if is_vips else name, flags)
 
-    # pyvips has no setting for either: it imports `_libvips` first, which None forbids, and opens a fixed name then.
+    # pyvips has no setting for either. It first imports `_libvips`, which an entry None prevents, and then opens a
+    # library by a fixed name.
     sys.modules["_libvips"] = None  # type: ignore[assignment] # the import system's own word for "not to be imported"
     cffi.FFI.dlopen = dlopen
     try:

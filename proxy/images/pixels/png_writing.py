@@ -1,8 +1,8 @@
-"""How a PNG is written, apart from who writes it. Pure; runs in render processes.
+"""Chooses filter and compression level of a PNG, for any writer. Pure; runs in render processes.
 
-The filter matters more than the level. Measured on results of 400 to 512 px: in flat drawings no filter finds more
-repetitions than any other, busier ones gain from their left neighbour, and photos from Paeth's predictor, where more
-than level 2 gains 1 % for a tenth more time (docs/decisions/0029-rendering-costs.md).
+The filter matters more than the level. Measured on results of 400 to 512 px: flat drawings are smallest without a
+filter, busier ones gain from their left neighbour, and photos from Paeth's predictor. For photos, more than level 2
+gains 1 % for a tenth more time (docs/decisions/0029-rendering-costs.md).
 """
 
 from __future__ import annotations
@@ -27,4 +27,4 @@ BUSY = PngEffort("sub", 6)
 PHOTO = PngEffort("paeth", 2)
 
 WritePng = Callable[[Image.Image, PngEffort], bytes]
-"""Takes a picture in mode L, RGB or RGBA and returns a PNG of it without metadata. Raises OSError when it cannot."""
+"""Takes a picture in mode L, RGB or RGBA and returns it as a PNG without metadata. Raises OSError if it cannot."""

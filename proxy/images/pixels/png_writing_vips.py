@@ -1,4 +1,4 @@
-"""Writing PNG with libvips, which takes one filter for all rows where Pillow tries five. Runs in render processes."""
+"""Writes PNG with libvips, which uses one filter for all rows where Pillow tries five. Runs in render processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from proxy.images.pixels.png_writing import PngEffort
 _IHDR_END = 33
 _PHYS_AT = slice(37, 41)
 _PHYS_END = 54
-"""libvips always says how large a pixel is: 25.4 dpi, which a layout program would believe."""
+"""The chunk with the size of a pixel. libvips always writes 25.4 dpi, which a layout program would use."""
 
 
 def png_by_libvips(picture: Image.Image, effort: PngEffort) -> bytes:
@@ -21,7 +21,7 @@ def png_by_libvips(picture: Image.Image, effort: PngEffort) -> bytes:
     """
     bands = len(picture.getbands())
     image = pyvips.Image.new_from_memory(picture.tobytes(), *picture.size, bands, pyvips.BandFormat.UCHAR)
-    # What has just been made has no meaning yet: two bands more or less decide between grey and colour.
+    # Pixels from memory have no interpretation. The writer needs one to tell grey from colour.
     image = image.copy(interpretation="b-w" if bands == 1 else "srgb")
     try:
         body: bytes = image.pngsave_buffer(compression=effort.level, filter=effort.row_filter, keep="none")

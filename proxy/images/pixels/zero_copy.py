@@ -1,7 +1,7 @@
-"""Pixels as a codec gave them, which Pillow copies into memory of its own only when something asks for that.
+"""Keeps pixels as a codec returned them. Pillow copies them into its own memory only when something needs that.
 
-WebP, AVIF and libvips give one block of bytes; resampling by libvips wants one. Between them Pillow's copy of a photo
-would be written, read and packed again: a tenth of what the picture costs. Runs in render processes.
+WebP, AVIF and libvips return one block of bytes, and resampling by libvips takes one. Pillow's copy of a photo in
+between would be written, read and packed again, which costs a tenth of the whole picture. Runs in render processes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from PIL import Image, ImageFile
 from proxy.images.geometry import Size
 
 Pixels = Any
-"""Anything with a buffer: `bytes`, or memory that belongs to libvips."""
+"""Any object with a buffer: `bytes`, or memory that belongs to libvips."""
 
 
 class Packed(Image.Image):
-    """A picture like any other, whose pixels lie in `packed`, row by row, until they are `load`ed.
+    """A picture like any other, whose pixels stay in `packed`, row by row, until `load` is called.
 
-    layout: the channels of a pixel as Pillow's raw mode names them, one byte each; an X stands for one without meaning.
+    layout: the channels of a pixel in Pillow's notation for raw modes, one byte each; an X is a byte without meaning.
     """
 
     def __init__(self, mode: str, size: Size, packed: Pixels, layout: str) -> None:
@@ -31,7 +31,7 @@ class Packed(Image.Image):
 
     @property
     def im(self) -> Any:
-        """Pillow's own copy; from now on the only one."""
+        """Pillow's own copy, which replaces `packed` when it is made."""
         self._unpack()
         return super().im
 
@@ -40,12 +40,12 @@ class Packed(Image.Image):
         self._im, self.packed = im, None
 
     def load(self) -> Any:
-        """Take the pixels into Pillow's memory."""
+        """Copy the pixels into Pillow's memory."""
         self._unpack()
         return super().load()
 
     def close(self) -> None:
-        """Let the pixels go, wherever they lie."""
+        """Release the pixels, wherever they lie."""
         self.packed = None
         super().close()
 
@@ -55,19 +55,19 @@ class Packed(Image.Image):
 
 
 class HandsOver(ImageFile.ImageFile):
-    """Put behind a plugin of Pillow's that decodes a frame to bytes in its `load` and has these read as a raw file."""
+    """A mixin for a plugin of Pillow whose `load` decodes a frame to bytes and reads these as a raw file."""
 
     _wanted = False
     _packed: Packed | None = None
 
     def hand_over(self) -> Image.Image:
-        """Return what `load` would load, as the plugin's codec gave it."""
+        """Return the picture that `load` would load, with the bytes of the plugin's codec."""
         self._wanted = True
         self.load()
         return self._packed or self
 
     def load(self) -> Any:
-        """Load the picture, or keep its bytes as they are."""
+        """Load the picture, or keep its bytes unchanged."""
         if self._wanted and self._packed is None and isinstance(self.fp, BytesIO) and len(self.tile) == 1:
             codec, extents, offset, arguments = self.tile[0]
             packed, layout = self.fp.getvalue(), _layout(arguments)

@@ -1,5 +1,5 @@
-"""The render processes and those who wait for them: jobs, one line, budgets of memory, the cage.
+"""The render processes and the jobs that wait for them: the queue, memory budgets, the cage.
 
-`workers` is what the service holds. Knows nothing of pixels but what `jobs` says; the work is done by
-`proxy.images.pipeline` inside `renderer`.
+The service holds a pool (`workers`). The pool knows only what `jobs` says about pictures. Inside `renderer`,
+`proxy.images.pipeline` does the work.
 """

@@ -1,16 +1,16 @@
-"""Which job runs next: owners take turns, and never more run at once than fit into memory. Pure; no clock.
+"""Chooses the next job: owners take turns, and running jobs together never exceed the memory budget. Pure; no clock.
 
-1. A job that needs no more than `ALLOWANCE_BYTES` never asks: every process has so much for itself.
-2. What needs more asks when its header was read and gets its share of the budget, or stands aside with its need
-   known, and its process takes another job.
-3. Those who stand aside come first again as soon as the first of them fits, and while one stands there nobody who
-   came later gets a share: small ones cannot starve it, and it holds up none that need no share.
-4. What needs more than the whole budget runs when nobody else has a share. So does what asks for more after it
-   stood aside once: a process that was taken over cannot go on asking for ever.
-5. A share is given back when its job ends, however it ends.
+1. A job that needs at most `ALLOWANCE_BYTES` never asks, because every process has that much for itself.
+2. A larger job asks after its header has been read. It gets its share of the budget, or it stands aside with its need
+   recorded, and its process takes another job.
+3. Jobs that stand aside come first again as soon as the first of them fits. While one stands aside, no later job gets a
+   share, so small jobs cannot starve it. Jobs that need no share are not delayed.
+4. A job that needs more than the whole budget runs when no other job has a share. So does a job that asks for more
+   after it stood aside once, because a compromised process must not be able to ask for ever.
+5. A job returns its share when it ends, in any way.
 
-Of those who never asked, the next comes from the owner of whom the fewest run; among those, from the
-one that was served longest ago.
+Among the jobs that have not asked, the next one comes from the owner with the fewest running jobs. Among those owners,
+it is the one that was served longest ago.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from collections.abc import Collection, Hashable, Iterator
 from typing import Generic, TypeVar
 
 ALLOWANCE_BYTES = 32 << 20
-"""Covers nearly all pictures of articles; a photo of twelve megapixels too, which JPEG decodes at a fraction."""
+"""Enough for nearly all pictures of articles. This includes photos of twelve megapixels, because JPEG is decoded at a
+fraction of its size."""
 
 Item = TypeVar("Item", bound=Hashable)
 
 
 class FairQueue(Generic[Item]):
-    """Items that wait, and the shares of those that run. budget_bytes: what all shares together may come to."""
+    """Waiting items, and the shares of running ones. budget_bytes: the limit on the sum of all shares."""
 
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
@@ -45,28 +46,28 @@ class FairQueue(Generic[Item]):
         return sum(map(len, self._new.values())) + len(self._aside)
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield all that wait, in no order."""
+        """Yield all waiting items in no particular order."""
         yield from (item for waiting in (self._aside, *self._new.values()) for _, item in waiting)
 
     @property
     def running_owners(self) -> frozenset[Hashable]:
-        """Of whom something runs now."""
+        """The owners of running items."""
         return frozenset(self._owners[item] for item in self._arrivals)
 
     @property
     def shared_bytes(self) -> int:
-        """What the running jobs have been given together."""
+        """The sum of the shares of running items."""
         return sum(self._shares.values())
 
     def put(self, item: Item, *, owner: Hashable = "") -> None:
-        """Let an item wait behind all others of its owner."""
+        """Add an item behind all others of its owner."""
         self._new.setdefault(owner, deque()).append((next(self._numbers), item))
         self._owners[item] = owner
 
     def take(self, *, barred: Collection[Hashable] = ()) -> Item | None:
-        """Return the item to run now, None when there is none; it runs until `end`, or until `ask` says no.
+        """Return the next item to run, or None if there is none. It runs until `end`, or until `ask` returns False.
 
-        `barred`: whose items do not come now.
+        `barred`: owners whose items must not run now.
         """
         if self._aside and self._fits(self._needs[self._aside[0][1]]) and not barred:
             number, item = self._aside.pop(0)
@@ -87,7 +88,7 @@ class FairQueue(Generic[Item]):
         return max(ALLOWANCE_BYTES, self._shares.get(item, 0))
 
     def ask(self, item: Item, needs: int) -> bool:
-        """Give a running item a share of `needs` bytes. False: it stands aside now, and no longer runs."""
+        """Give a running item a share of `needs` bytes. Return False if it must stand aside; it then no longer runs."""
         if needs <= self.granted(item):
             return True
         needs = self.budget_bytes if item in self._needs else min(needs, self.budget_bytes)
@@ -102,19 +103,17 @@ class FairQueue(Generic[Item]):
         return False
 
     def end(self, item: Item) -> None:
-        """Forget a running item, and give back its share; nothing happens to one that stands aside."""
+        """Forget a running item and take back its share. Do nothing if it stands aside."""
         if self._arrivals.pop(item, None) is not None:
             self._needs.pop(item, None)
-            owner = self._owners.pop(item)
-            if owner not in self._owners.values():
-                self._served.pop(owner, None)
+            self._disown(item)
             self._shares.pop(item, None)
 
     def drop(self, item: Item) -> None:
-        """Take an item out that waits, wherever it waits; nothing happens when it does not."""
+        """Remove a waiting item, wherever it waits. Do nothing if it does not wait."""
         if item in self._arrivals or item not in self._owners:
             return
-        owner = self._owners.pop(item)
+        owner = self._disown(item)
         left = deque(entry for entry in self._new.pop(owner, ()) if entry[1] != item)
         if left:
             self._new[owner] = left
@@ -122,14 +121,21 @@ class FairQueue(Generic[Item]):
         self._needs.pop(item, None)
 
     def clear(self) -> list[Item]:
-        """Take out all that wait, and return them."""
+        """Remove all waiting items and return them."""
         waiting = list(self)
         self._new.clear()
         self._aside.clear()
         for item in waiting:
-            self._owners.pop(item)
+            self._disown(item)
             self._needs.pop(item, None)
         return waiting
+
+    def _disown(self, item: Item) -> Hashable:
+        """Forget whose item it is, and when its owner was served unless more of that owner waits or runs."""
+        owner = self._owners.pop(item)
+        if owner not in self._owners.values():
+            self._served.pop(owner, None)
+        return owner
 
     def _next_owner(self, barred: Collection[Hashable]) -> Hashable | None:
         running = Counter(self._owners[item] for item in self._arrivals)

@@ -1,7 +1,7 @@
-"""Jobs for render processes and what comes back, as values and as frames on a socket. Pure; runs on both sides.
+"""Jobs for render processes and their results, as values and as frames on a socket. Pure; runs on both sides.
 
-A frame is the length of its header (4 bytes, big-endian), the header as JSON, then the bodies that the header
-announces. No pickles: a decoder that was taken over by a picture can send wrong pixels, but no code.
+A frame is the length of its header (4 bytes, big-endian), the header as JSON, and the bodies that the header announces.
+There are no pickles, so a compromised decoder can send wrong pixels but no code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from proxy.images.formats import PictureFacts
 from proxy.images.transforms.resolved import Resolved
 
 Step = Literal["draw", "encode"]
-"""What takes long after the first look: drawing a scalable picture, making and encoding one variant."""
+"""The steps that take long after the first look: drawing an SVG, and making and encoding one variant."""
 Verdict = Literal["whole", "damaged", "beyond_limits", "unsupported", "not_an_image"]
 
 VERDICTS: dict[str, Verdict] = {
@@ -42,7 +42,8 @@ VERDICTS: dict[str, Verdict] = {
 """What each error says about the original itself."""
 
 JUDGE = "2"
-"""Names the rules by which bytes are called damaged. Raise it when fewer are: what was marked is looked at again."""
+"""Identifies the rules by which bytes count as damaged. Raise it when the rules become more lenient; marked originals
+are then examined again."""
 
 _ERRORS: dict[str, type[MirrorError]] = {
     kind.__name__: kind
@@ -62,47 +63,48 @@ MAX_HEADER_BYTES = 1 << 20
 MAX_BODIES_BYTES = 1 << 30
 LENGTH_BYTES = 4
 WALLS = "walls"
-"""What a process says when it is ready: the parts of its cage that stand."""
+"""Key of the header that a process sends when it is ready: the active parts of its cage."""
 STEP = "step"
-"""Header of a process that begins a step: its name, and the number of the wish."""
+"""Key of the header that announces a step: its name, and the number of the wish."""
 TIGHT = "tight"
-"""Header of a process that may not have the memory its job needs: how it fares says nothing of the picture then."""
+"""Key of the header that announces a possible lack of memory. A failure then says nothing about the picture."""
 SHUT_OUT = 77
-"""The exit status of a process that may not read a body: its cage was shut before the body's folder was made."""
+"""The exit status of a process that may not read a body, because its cage was closed before the body's folder
+existed."""
 NEEDS, LEAVE, GRANTED = "needs", "leave", "granted"
-"""Headers about memory: what a process needs for its job, the answer, and what it may take without asking."""
+"""Keys of headers about memory: the need of a job, the answer to it, and the bytes that need no question."""
 
 
 _WALL_FACTOR, _LEAST_WALL_SECONDS = 5, 30.0
 
 
 def wall_seconds(processor_seconds: float) -> float:
-    """Return how long a step that may use so much processor time may take on a busy machine."""
+    """Return how long a step with this much processor time may take by the clock on a busy machine."""
     return max(_LEAST_WALL_SECONDS, _WALL_FACTOR * processor_seconds)
 
 
 class WireError(Exception):
-    """The other side sent something that is no frame."""
+    """The other side sent something that is not a valid frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One variant to render; `acceptable` are output formats in order of preference, or one format alone."""
+    """One variant to render. `acceptable` holds output formats in order of preference, or a single format."""
 
     resolved: Resolved
     acceptable: tuple[str, ...]
 
     def __hash__(self) -> int:
-        # Wishes are keys all along the way of a request; hashing every option would cost a millisecond for each.
+        # Wishes are dictionary keys throughout a request. Hashing every option each time would cost a millisecond.
         return hash((self.resolved.text, self.acceptable))
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One original and all that is wished of it: it is decoded once.
+    """One original and all wishes for it. It is decoded once.
 
-    check: decode it fully, whatever the wishes need, so that `whole` is true of every pixel. origin: where the original
-    came from; origins take turns in the line.
+    check: decode it completely, regardless of the wishes, so that `whole` applies to every pixel. origin: the origin of
+    the original; origins take turns in the queue.
     """
 
     path: str
@@ -113,7 +115,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The part of the configuration that a render process must know for a job.
+    """The part of the configuration that a render process needs for a job.
 
     timeout_seconds, drawing_timeout_seconds: processor time for one step.
     """
@@ -129,7 +131,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A variant. width, height: in pixels, of the result. finding: what encoding it has shown."""
+    """A variant. width, height: of the result, in pixels. finding: the results of encoding it."""
 
     body: bytes = field(repr=False)
     output_format: str
@@ -143,9 +145,9 @@ Output = Rendered | MirrorError
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a job found. `outputs` stand in the order of the wishes; `error` says what is wrong with the original.
+    """The result of a job. `outputs` has the order of the wishes; `error` says what is wrong with the original.
 
-    killed: the process did not survive it. Outputs that were not tried are `QueueFull` then.
+    killed: the process died from it. Outputs that were not tried are `QueueFull` then.
     """
 
     facts: PictureFacts | None
@@ -156,21 +158,21 @@ class Inspection:
 
     @classmethod
     def failed(cls, error: MirrorError, facts: PictureFacts | None, *, wishes: int) -> Inspection:
-        """Return the inspection of a picture of which nothing could be rendered because of `error`."""
+        """Return the inspection of a picture for which nothing could be rendered because of `error`."""
         return cls(facts, VERDICTS.get(error.code, "damaged"), error, (error,) * wishes)
 
 
 def frame(header: Mapping[str, Any]) -> bytes:
-    """Return the frame of a header; bodies follow it as they are."""
+    """Return the frame of a header. Bodies follow it unchanged."""
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     return len(text).to_bytes(LENGTH_BYTES, "big") + text
 
 
 def header_length(prefix: bytes) -> int:
-    """Return how long the header is that follows `prefix`.
+    """Return the length of the header that follows `prefix`.
 
     Raises:
-        WireError: no header is that long.
+        WireError: the length exceeds the limit.
     """
     length = int.from_bytes(prefix, "big")
     if length > MAX_HEADER_BYTES:
@@ -179,10 +181,10 @@ def header_length(prefix: bytes) -> int:
 
 
 def read_header(text: bytes) -> dict[str, Any]:
-    """Return the header that stands in a frame.
+    """Parse the header of a frame.
 
     Raises:
-        WireError: it is no JSON object.
+        WireError: it is not a JSON object.
     """
     try:
         header = json.loads(text)
@@ -204,7 +206,7 @@ def job_to_wire(job: Job, settings: Settings) -> dict[str, Any]:
 
 
 def job_from_wire(header: Mapping[str, Any]) -> tuple[Job, Settings]:
-    """Return what `job_to_wire` wrote."""
+    """Return the job from the result of `job_to_wire`."""
     wishes = [Wish(Resolved.from_wire(w["options"]), tuple(w["acceptable"])) for w in header["wishes"]]
     return Job(header["path"], tuple(wishes), header["check"]), Settings(**header["settings"])
 
@@ -221,10 +223,10 @@ def inspection_to_wire(inspection: Inspection) -> tuple[dict[str, Any], list[byt
 
 
 def body_sizes(header: Mapping[str, Any]) -> list[int]:
-    """Return how many bytes each body behind this header has.
+    """Return the sizes of the bodies that follow this header.
 
     Raises:
-        WireError: it does not say so.
+        WireError: they are missing or invalid.
     """
     try:
         sizes = [int(output["size"]) for output in header["outputs"] if "size" in output]
@@ -236,10 +238,10 @@ def body_sizes(header: Mapping[str, Any]) -> list[int]:
 
 
 def inspection_from_wire(header: Mapping[str, Any], bodies: Sequence[bytes]) -> Inspection:
-    """Return what `inspection_to_wire` wrote.
+    """Return the inspection from the result of `inspection_to_wire`.
 
     Raises:
-        WireError: it wrote something else.
+        WireError: the header is invalid.
     """
     waiting = iter(bodies)
     try:
@@ -256,7 +258,7 @@ def inspection_from_wire(header: Mapping[str, Any], bodies: Sequence[bytes]) -> 
 
 
 def facts_from_wire(header: Mapping[str, Any]) -> PictureFacts | None:
-    """Return the facts in a header, None when they are not known."""
+    """Return the facts in a header, or None if it has none."""
     facts = header.get("facts")
     return PictureFacts.from_dict(facts) if isinstance(facts, dict) else None
 
@@ -265,7 +267,7 @@ def step_from_wire(header: Mapping[str, Any]) -> tuple[Step, int]:
     """Return the step that a process begins, and the number of its wish.
 
     Raises:
-        WireError: it does not say so.
+        WireError: the header is invalid.
     """
     match header[STEP]:
         case ["draw" | "encode" as step, int(number)] if number >= 0:
@@ -277,7 +279,7 @@ def needs_from_wire(header: Mapping[str, Any]) -> int:
     """Return how many bytes a process asks for.
 
     Raises:
-        WireError: it does not say so.
+        WireError: the header is invalid.
     """
     needs = header[NEEDS]
     if not isinstance(needs, int) or needs < 0:

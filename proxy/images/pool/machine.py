@@ -1,4 +1,4 @@
-"""How much memory there is: the machine's, or less when a control group bounds it. Synchronous; reads files."""
+"""Determines the available memory: the machine's, or less if a control group limits it. Synchronous; reads files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 _V1_FOLDER = "sys/fs/cgroup/memory"
 _V2_FOLDER = "sys/fs/cgroup"
 _UNKNOWN_BYTES = 1 << 30
-"""What is assumed of a machine that does not say."""
+"""Assumed if the machine does not report its memory."""
 
 
 def memory_bytes(root: Path = Path("/")) -> int:
@@ -25,7 +25,7 @@ def _physical_bytes() -> int:
 
 
 def _group_limits(root: Path) -> Iterator[int]:
-    """Yield the limits of our group and of those above it (cgroups(7), version 1 and 2)."""
+    """Yield the memory limits of our control group and of its parents (cgroups(7), versions 1 and 2)."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeError):
@@ -40,7 +40,7 @@ def _group_limits(root: Path) -> Iterator[int]:
 
 def _limits(mount: Path, name: str, files: tuple[str, ...]) -> Iterator[int]:
     group = PurePosixPath(name.lstrip("/"))
-    # In a container the name may be that of the host, and only the top of the tree can be seen.
+    # In a container the path may be that of the host, while only the top of the tree is visible.
     for folder in (group, *group.parents):
         for file in files:
             try:

@@ -1,8 +1,8 @@
-"""How many bytes a job takes at its peak, told from the header before anything is decoded. Pure; runs anywhere.
+"""Estimates the peak memory of a job from the header, before anything is decoded. Pure; runs anywhere.
 
-Estimates from above, in bytes per pixel, measured on pictures of 20 megapixels with Pillow 13.0 and libvips 8.18
-(docs/decisions/0010-admission.md). What is held at the same time is added up: the decoded picture, what the quick
-box filter leaves of it, what is worked on, and the encoder.
+The estimates are upper bounds in bytes per pixel, measured on pictures of 20 megapixels with Pillow 13.0 and libvips
+8.18 (docs/decisions/0010-admission.md). They add up everything that is held at the same time: the decoded picture, the
+result of the quick box filter, intermediate pictures, and the encoder.
 """
 
 from __future__ import annotations
@@ -13,36 +13,38 @@ from proxy.images.formats import BY_NAME, OUTPUTS
 
 Size = tuple[int, int]
 
-# Pillow keeps one byte a pixel in these modes, and four in all others.
+# Pillow stores one byte per pixel in these modes and four in all others.
 _ONE_BYTE_MODES = frozenset({"1", "L", "P"})
 _ALPHA_COPIES = 8
-"""Of a picture with transparency: straight from a palette or LA, and multiplied for the filters."""
+"""Bytes per pixel for a picture with transparency: one copy from a palette or LA, and a premultiplied one for
+filters."""
 _DRAWN = 64
-"""Of an SVG: canvas, PNG, picture, and some layers of the size of the canvas."""
+"""Bytes per pixel for an SVG: canvas, PNG, picture, and some layers of the size of the canvas."""
 _CANVASES = 8
-"""Of a WebP: Pillow opens each as an animation, for which libwebp takes two canvases at once."""
+"""Bytes per pixel for a WebP. Pillow opens each as an animation, for which libwebp needs two canvases at once."""
 _STRIPS = 2
-"""Of a picture that is decoded strip by strip; the file is mapped, the window of deflate is small."""
+"""Bytes per pixel for a picture that is decoded strip by strip. The file is mapped, and the window of deflate is
+small."""
 _COEFFICIENT = 2
-"""ITU-T T.81 §G: a JPEG of several scans is held as coefficients, at full size, whatever `draft` asks for."""
+"""ITU-T T.81 §G: a JPEG of several scans is held as coefficients in full size, whatever `draft` asks for."""
 
 _LEFT = 16
-"""Of what is left for resampling: the pixels, and libvips' or Pillow's intermediate picture."""
+"""Bytes per pixel left for resampling: the pixels, and the intermediate picture of libvips or Pillow."""
 _WORKED = 12
-"""Of a result: resized, filtered, turned."""
+"""Bytes per pixel of a result: resized, filtered, turned."""
 _DESCRIBED = 12
-"""Of a result that is described instead of encoded."""
+"""Bytes per pixel of a result that is described instead of encoded."""
 _TRIED = 40
-"""Of a result whose quality is found by trying: two pictures compared in floating point."""
+"""Bytes per pixel of a result with quality=auto: two pictures are compared in floating point."""
 _MOVING = 12
-"""Of each frame of an animated result, all of which are held at once."""
+"""Bytes per pixel for each frame of an animated result. All frames are held at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedResult:
-    """A result: its size in pixels after dpr, the formats that are tried, the number of frames.
+    """A result: its size in pixels after dpr, the formats to try, and the number of frames.
 
-    tried: `quality=auto`.
+    tried: the quality is found by trying (quality=auto).
     """
 
     size: Size
@@ -52,13 +54,13 @@ class ExpectedResult:
 
 
 def pixels(size: Size) -> int:
-    """Return the area of a size."""
+    """Return the number of pixels of a size."""
     return size[0] * size[1]
 
 
 def pillow_bytes_per_pixel(picture_format: str, mode: str, *, transparent: bool) -> int:
-    """Return what Pillow takes to decode a picture to `mode` and to make it plain."""
-    # Some libraries hold the picture more than once, whatever the mode: planes, canvases, rows.
+    """Return the bytes per pixel that Pillow needs to decode a picture to `mode` and to make it plain."""
+    # Some libraries hold the picture more than once, regardless of the mode: planes, canvases, rows.
     per_pixel = BY_NAME[picture_format].pillow_bytes_per_pixel or (1 if mode in _ONE_BYTE_MODES else 4)
     if transparent:
         return per_pixel + _ALPHA_COPIES
@@ -66,12 +68,12 @@ def pillow_bytes_per_pixel(picture_format: str, mode: str, *, transparent: bool)
 
 
 def pillow(per_pixel: int, *, decoded: Size, left: Size, frames: int) -> int:
-    """Return what Pillow takes to decode `frames` frames of the size `decoded`, each made smaller to `left`."""
+    """Return the bytes that Pillow needs to decode `frames` frames of size `decoded` and to reduce each to `left`."""
     return pixels(decoded) * per_pixel + pixels(left) * (_LEFT + 4 * (frames - 1))
 
 
 def libvips(picture_format: str, *, decoded: Size, left: Size, transparent: bool) -> int:
-    """Return what libvips takes to decode a still, and what resampling needs besides."""
+    """Return the bytes that libvips needs to decode a still picture, including resampling."""
     per_pixel_left = _LEFT + (_ALPHA_COPIES if transparent else 0)
     return (
         pixels(decoded) * (BY_NAME[picture_format].libvips_bytes_per_pixel or _STRIPS)
@@ -80,22 +82,22 @@ def libvips(picture_format: str, *, decoded: Size, left: Size, transparent: bool
 
 
 def coefficients(full: Size, samples_per_pixel: float) -> int:
-    """Return what libjpeg takes for a file of several scans, besides the pixels."""
+    """Return the bytes that libjpeg needs for a file of several scans, besides the pixels."""
     return round(pixels(full) * samples_per_pixel * _COEFFICIENT)
 
 
 def canvases(size: Size) -> int:
-    """Return what opening a WebP takes."""
+    """Return the bytes that opening a WebP needs."""
     return pixels(size) * _CANVASES
 
 
 def drawing(size: Size) -> int:
-    """Return what drawing an SVG takes."""
+    """Return the bytes that drawing an SVG needs."""
     return pixels(size) * _DRAWN
 
 
 def results(wanted: list[ExpectedResult]) -> int:
-    """Return what it takes to make and encode these, one after the other, from what was decoded."""
+    """Return the bytes needed to make and encode these results one after the other from the decoded picture."""
     if not wanted:
         return 0
     held = sum(pixels(one.size) * (4 if one.frames == 1 else _MOVING * one.frames) for one in wanted)

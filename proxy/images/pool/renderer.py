@@ -1,9 +1,10 @@
-"""The inside of a render process: `python -m proxy.images.pool.renderer DESCRIPTOR MEMORY_BYTES DECODER [READABLE...]`.
+"""The main program of a render process: `python -m proxy.images.pool.renderer DESCRIPTOR MEMORY_BYTES DECODER
+[READABLE...]`.
 
-It takes jobs from its socket, one at a time, and ends when the socket closes. It gives up what it does not need
-before it sees the first picture: environment, memory without end, core files, files to write, and on Linux what
-`proxy.images.pool.cage` takes from it. It dies with its parent, when a step has used up its processor time, and by
-its own alarm when nobody is left to kill it.
+It takes jobs from its socket one at a time and ends when the socket closes. Before the first picture it gives up
+everything that it does not need: the environment, unlimited memory, core files, writing files, and on Linux everything
+that `proxy.images.pool.cage` takes away. It dies with its parent, when a step has used up its processor time, and by
+its own alarm if nobody is left to kill it.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ from proxy.images.pool.jobs import LENGTH_BYTES, Settings
 from proxy.images.transforms.resolved import Resolved
 
 MAX_JOBS = 5_000
-"""After so many jobs a process makes room for a new one, whatever a library may have leaked."""
+"""After this many jobs a new process replaces this one, in case a library leaks memory."""
 MAX_RESIDENT_BYTES = 192 << 20
-"""What a process may keep after giving back what it can. An idle one has about 40 MiB."""
+"""A process that holds more memory than this after releasing what it can is replaced. An idle one has about 40 MiB."""
 _MAX_KEPT_BYTES = 128 << 20
-"""What it may keep from one job to the next at once: fresh pages cost a tenth of a decode."""
+"""A process may hold this much memory between jobs without releasing it, because new pages cost a tenth of a decode."""
 _IDLE_SECONDS = 0.5
-"""With nothing to do for so long it keeps nothing."""
+"""A process that has been idle for this long releases its free memory."""
 _ALARM_GRACE_SECONDS = 2.0
 _ENDLESS_SECONDS = 1e6
 _PR_SET_PDEATHSIG = 1
@@ -55,13 +56,13 @@ def main() -> None:
     parent = os.getppid()
     _harden(memory_max_bytes, parent)
     _statm()
-    # Before the libraries wake up, so that their threads are inside too.
+    # Close the cage before libraries start threads, so that it applies to these threads too.
     walls = cage.shut([Path(path) for path in sys.argv[4:]])
     register_only_ours()
     _practise(decoder)
     with socket.socket(fileno=descriptor) as connection:
         connection.sendall(jobs.frame({jobs.WALLS: walls}))
-        # What was loaded stays: no collection needs to look at it again.
+        # Everything loaded so far stays, so garbage collections need not examine it again.
         gc.collect()
         gc.freeze()
         _Server(connection).serve()
@@ -82,8 +83,8 @@ def _harden(memory_max_bytes: int, parent: int) -> None:
 
 
 def _practise(decoder: str) -> None:
-    """Do everything once: libraries are loaded and memory is taken before a visitor waits for it."""
-    # A process that is given little memory may fail here; it will say so of the picture for which it matters.
+    """Run everything once, so that libraries are loaded and memory is allocated before a visitor waits for it."""
+    # A process with a low memory limit may fail here. It will fail again for a picture and report that.
     with contextlib.suppress(MemoryError, OSError, ValueError):
         decoder_for(decoder)
         result = Result(frames=((Image.new("RGB", (256, 256)), 0),), plays=0, exif=b"", wanted=Resolved())
@@ -97,7 +98,7 @@ def _limit(kind: int, value: int) -> None:
     try:
         resource.setrlimit(kind, (bound, bound))
     except (OSError, ValueError):
-        # macOS knows no limit of the address space.
+        # macOS does not support a limit of the address space.
         return
 
 
@@ -109,7 +110,7 @@ def _die_with(parent: int) -> None:
 
 
 class _PutOff(Exception):
-    """There is no room for the job now; the service keeps it."""
+    """There is no memory for the job now; the service keeps it."""
 
 
 class _Server:
@@ -178,7 +179,7 @@ class _Server:
                 job, settings, decoder=decoder, on_facts=on_facts, on_step=on_step, memory=memory
             )
         except PermissionError:
-            # At once: an interpreter that ends in good order closes the socket long before the process is gone.
+            # Exit immediately. An interpreter that exits normally closes the socket long before the process is gone.
             os._exit(jobs.SHUT_OUT)
         header, bodies = jobs.inspection_to_wire(inspection)
         self._done += 1
@@ -192,8 +193,8 @@ class _Server:
 
 
 def _allow(seconds: float) -> None:
-    """End this process when it has used so much processor time from now on, or after a long while."""
-    # The default action of both signals ends the process even while it is deep in a library.
+    """End this process after this much processor time from now on, or after a long time by the clock."""
+    # The default action of both signals ends the process even while it executes a library.
     signal.setitimer(signal.ITIMER_PROF, seconds if seconds < _ENDLESS_SECONDS else 0)
     wall_seconds = jobs.wall_seconds(seconds) + _ALARM_GRACE_SECONDS
     signal.setitimer(signal.ITIMER_REAL, wall_seconds if wall_seconds < _ENDLESS_SECONDS else 0)
@@ -213,13 +214,13 @@ def _resident_bytes() -> int:
 
 
 def _room_bytes() -> int:
-    """Return how much of the address space that is allowed has not been taken."""
+    """Return how much of the permitted address space is free."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft - _statm_bytes(0)
 
 
 def _statm_bytes(field: int) -> int:
-    """Return a figure of proc_pid_statm(5): 0 is what is mapped, 1 what is resident. 0 where there is no /proc."""
+    """Return a field of proc_pid_statm(5): 0 for mapped memory, 1 for resident memory. Return 0 without /proc."""
     descriptor = _statm()
     if descriptor is None:
         return 0
@@ -228,7 +229,7 @@ def _statm_bytes(field: int) -> int:
 
 @functools.cache
 def _statm() -> int | None:
-    # Opened once, before the cage is shut: nothing below /proc can be opened after that.
+    # Open the file before the cage is closed: nothing below /proc can be opened after that.
     try:
         return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -17,14 +17,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from proxy.images.formats import PictureFacts
 from proxy.images.pool import jobs
+from proxy.images.pool.conversation import Conversation, Message
 from proxy.images.pool.jobs import Inspection, WireError
 
 START_TIMEOUT_SECONDS = 30.0
-_STREAM_LIMIT_BYTES = 1 << 20
 _POLL_SECONDS = 0.005
 END_TIMEOUT_SECONDS = 10.0
 """How long a process may take to end after it closed its socket; on a busy machine, releasing its memory takes time."""
@@ -92,12 +91,9 @@ class RenderProcess:
     conversation is out of step and the process must be killed.
     """
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], conversation: Conversation) -> None:
         self._process = process
-        self._reader = reader
-        self._writer = writer
+        self._conversation = conversation
         self.finished = False
         self.walls: tuple[str, ...] = ()
 
@@ -118,46 +114,51 @@ class RenderProcess:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT_BYTES)
+            _, conversation = await asyncio.get_running_loop().create_unix_connection(Conversation, sock=ours)
             # Nothing is awaited from here to the `try`: whoever is cancelled would leave a process behind.
             try:
                 process = _launch(theirs.fileno(), str(memory_max_bytes), decoder, *readable)
             except BaseException:
-                writer.close()
+                conversation.close()
                 raise
-        started = cls(process, reader, writer)
+        started = cls(process, conversation)
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                ready = await started._header()
+                ready, _ = await started._heard_out(lambda _: [])
             started.walls = tuple(map(str, ready.get(jobs.WALLS, ())))
         except BaseException:
             await started.kill()
             raise
         return started
 
-    async def exchange(self, header: dict[str, Any], listener: Listener) -> Inspection | None:
+    async def exchange(self, header: Message, listener: Listener) -> Inspection | None:
         """Give the process a job and return its answer, None when it had no leave to take the memory it needs.
 
         Raises:
             ProcessDied: it ended instead.
         """
+        left = len(header["wishes"]) + _OTHER_MESSAGES
+
+        def sizes_of(message: Message) -> list[int] | None:
+            nonlocal left
+            left -= 1
+            if "verdict" in message:
+                return jobs.body_sizes(message)
+            if left < 0:
+                raise WireError("it speaks without end")
+            return None if self._heard(message, listener) else []
+
+        self._conversation.say(header)
+        answer, bodies = await self._heard_out(sizes_of)
+        if "verdict" not in answer:
+            return None
+        self.finished = bool(answer.get("finished"))
         try:
-            self._writer.write(jobs.frame(header))
-            answer = await self._header()
-            left = len(header["wishes"]) + _OTHER_MESSAGES
-            while "verdict" not in answer and left:
-                if not self._heard(answer, listener):
-                    return None
-                answer = await self._header()
-                left -= 1
-            # What is no answer yet, after so many messages, is none here either.
-            self.finished = bool(answer.get("finished"))
-            bodies = [await self._reader.readexactly(size) for size in jobs.body_sizes(answer)]
             return jobs.inspection_from_wire(answer, bodies)
-        except (OSError, asyncio.IncompleteReadError, WireError, ValueError) as error:
+        except (WireError, ValueError) as error:
             raise await self._death(error) from error
 
-    def _heard(self, message: dict[str, Any], listener: Listener) -> bool:
+    def _heard(self, message: Message, listener: Listener) -> bool:
         """Pass on what the process says meanwhile; return whether it goes on with the job."""
         if jobs.TIGHT in message:
             listener.note_tight()
@@ -169,19 +170,20 @@ class RenderProcess:
             listener.note_facts(jobs.facts_from_wire(message))
             return True
         may = listener.ask_leave(jobs.needs_from_wire(message))
-        self._writer.write(jobs.frame({jobs.LEAVE: may}))
+        self._conversation.say({jobs.LEAVE: may})
         return may
 
-    async def _header(self) -> dict[str, Any]:
+    async def _heard_out(
+        self, sizes_of: Callable[[Message], list[int] | None]
+    ) -> tuple[Message, list[bytes]]:
         try:
-            length = jobs.header_length(await self._reader.readexactly(jobs.LENGTH_BYTES))
-            return jobs.read_header(await self._reader.readexactly(length))
-        except (OSError, asyncio.IncompleteReadError, WireError) as error:
+            return await self._conversation.expect(sizes_of)
+        except (OSError, WireError, ValueError) as error:
             raise await self._death(error) from error
 
     async def _death(self, error: Exception) -> ProcessDied:
         """Return why there is no answer; the process is gone afterwards."""
-        if not isinstance(error, OSError | asyncio.IncompleteReadError):
+        if not isinstance(error, OSError):
             await self.kill()
             return ProcessDied(None, garbled=True)
         with contextlib.suppress(TimeoutError):
@@ -194,7 +196,7 @@ class RenderProcess:
 
     async def kill(self) -> None:
         """End the process at once and wait until it is gone, memory and all."""
-        self._writer.close()
+        self._conversation.close()
         if self._process.poll() is None:
             self._process.kill()
         await self._ended()

@@ -1,8 +1,8 @@
-"""What the pool of render processes wants to be told. Pure.
+"""The settings that the pool of render processes needs. Pure.
 
-`proxy.config.RenderConfig` satisfies this. The picture rooms lie below the configuration, which asks them whether a
-preset can be read, so they name what they need instead of importing it. Times are in seconds, memory is in bytes;
-`config.toml` explains each key.
+`proxy.config.RenderConfig` satisfies this protocol. The configuration imports the picture rooms to check presets, so
+they declare what they need instead of importing it. Times are in seconds, and memory is in bytes; `config.toml`
+explains each key.
 """
 
 from __future__ import annotations

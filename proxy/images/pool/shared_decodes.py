@@ -1,6 +1,6 @@
-"""Batches: jobs on one body that wait at the same time become one job, so that it is decoded once for all of them.
+"""Batches: joins waiting jobs for the same body into one job, so that the body is decoded once for all of them.
 
-A page shows one picture in several widths, and its visitors' browsers take several formats. Runs on the event loop.
+A page shows one picture in several widths, and browsers accept several formats. Runs on the event loop.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _UNKNOWN_SIDE_PX = 2000
 
 
 def deal(wishes: Sequence[Wish], hands: int) -> list[tuple[Wish, ...]]:
-    """Return the wishes in at most so many parts that cost about the same; equal looks stay together.
+    """Return the wishes in at most `hands` parts of about equal cost. Equal looks stay together.
 
-    Graham's LPT rule: the costliest first, each to the part that has the least so far.
+    Graham's LPT rule: take the most expensive first, and add each to the cheapest part so far.
     """
     looks: dict[Resolved, list[Wish]] = {}
     for wish in wishes:
@@ -55,21 +55,21 @@ class _WaitingShare:
 
 @dataclass(slots=True)
 class _Body:
-    """The jobs on one body: how many run, and which wait."""
+    """The jobs for one body: the number of running ones, and the waiting ones."""
 
     running: int = 0
     line: deque[_WaitingShare] = field(default_factory=deque)
 
 
 class Batches:
-    """Run jobs in the pool, those on one body together.
+    """Runs jobs in the pool and joins those for the same body.
 
-    1. Of one body as many jobs run at once as there are processes; the others wait here.
-    2. When one has ended, its share of those that wait goes as one job: with two processes the half of them, so
-       that the other process, soon done, finds work too.
-    3. When reading the body takes too much time, all jobs that wait for it fail: it would take each as long.
-    4. When a batch takes too long, too much memory or its process with it, its jobs run again, each alone: what
-       one asks for costs no other its answer.
+    1. At most as many jobs for one body run at once as there are processes. The others wait here.
+    2. When one ends, a share of the waiting jobs is joined into one job: with two processes half of them, so that the
+       other process finds work too when it is done.
+    3. If reading the body takes too much time, all jobs that wait for it fail, because each would take as long.
+    4. If a batch takes too much time or memory, or kills its process, its jobs run again one by one. An expensive wish
+       therefore does not spoil the answers to others.
     """
 
     def __init__(self, pool: RenderPool) -> None:
@@ -84,21 +84,21 @@ class Batches:
 
     @property
     def queued(self) -> int:
-        """How many jobs wait, here and for a process."""
+        """The number of waiting jobs, here and in the pool."""
         return self._pool.queued + self._waiting
 
     @property
     def longest_wait_seconds(self) -> float:
-        """For how long the first of those that wait, here or for a process, has waited."""
+        """How long the oldest waiting job, here or in the pool, has waited."""
         now = self._pool.clock()
         here = (now - waiting.since for body in self._bodies.values() for waiting in body.line)
         return max((self._pool.longest_wait_seconds, *here))
 
     async def run(self, job: Job) -> Inspection:
-        """Return what a render process finds and makes of `job`.
+        """Run `job` in a render process and return the result.
 
         Raises:
-            QueueFull: too many jobs wait, or the pool is closed meanwhile.
+            QueueFull: too many jobs wait, or the pool was closed meanwhile.
             Internal: no render process can be started.
         """
         body = self._bodies.setdefault(job.path, _Body())
@@ -142,7 +142,7 @@ class Batches:
         taken = [body.line.popleft() for _ in range(count)]
         self._waiting -= count
         batch = [waiting for waiting in taken if not waiting.done.done()]
-        # Whoever has gone away meanwhile is not worked for.
+        # Skip jobs whose callers have gone away.
         return batch if batch or not body.line else self._share(body)
 
     async def _run_batch(self, path: str, body: _Body, batch: list[_WaitingShare]) -> None:
@@ -176,7 +176,7 @@ class Batches:
 
 
 def _is_of_the_batch(inspection: Inspection) -> bool:
-    """Tell whether each job alone might fare better."""
+    """Return whether each job might succeed if it ran alone."""
     if isinstance(inspection.error, RenderTimeout):
         return False
     return inspection.killed or isinstance(inspection.error, TooManyPixels)

@@ -1,4 +1,4 @@
-"""A job of the pool with what is known of its fate, and what the deaths of its processes say of the picture.
+"""A job of the pool with the facts known so far, and the conclusions from the deaths of its processes.
 
 Runs on the event loop.
 """
@@ -18,7 +18,7 @@ from proxy.images.pool.renderprocess import ProcessDied
 
 @dataclass(slots=True, eq=False)
 class WaitingJob:
-    """A job, and what its process has said so far. encoding: the number of the wish that is made now."""
+    """A job, and what its process has reported so far. encoding: the number of the wish that is being made."""
 
     job: Job
     done: asyncio.Future[Inspection]
@@ -28,33 +28,33 @@ class WaitingJob:
     encoding: int | None = None
 
     def note_facts(self, facts: PictureFacts | None) -> None:
-        """Keep what was found out before decoding."""
+        """Record the facts found before decoding."""
         self.facts = facts
 
     def note_tight(self) -> None:
-        """Remember that the process may lack memory."""
+        """Record that the process may lack memory."""
         self.tight = True
 
     def note_step(self, step: jobs.Step, number: int) -> None:
-        """Remember which wish is made now."""
+        """Record which wish is being made."""
         self.encoding = number if step == "encode" and number < len(self.job.wishes) else None
 
     def settle(self, inspection: Inspection) -> None:
-        """Answer, unless nobody waits any more."""
+        """Set the result, unless nobody waits for it any more."""
         if not self.done.done():
             self.done.set_result(inspection)
 
     def fail(self, error: Exception) -> None:
-        """Fail, unless nobody waits any more."""
+        """Set the exception, unless nobody waits for it any more."""
         if not self.done.done():
             self.done.set_exception(error)
 
 
 def blamed(deaths: Sequence[ProcessDied], waiting: WaitingJob) -> PictureError | None:
-    """Return what the deaths of its processes say of a picture; None when it is to be tried once more.
+    """Return the result that the deaths of a job's processes imply, or None to try the job again.
 
     Raises:
-        QueueFull: they say nothing.
+        QueueFull: the deaths say nothing about the picture.
     """
     last = deaths[-1]
     if last.is_out_of_time:
@@ -67,7 +67,7 @@ def blamed(deaths: Sequence[ProcessDied], waiting: WaitingJob) -> PictureError |
 
 def _fault(death: ProcessDied, waiting: WaitingJob) -> PictureError:
     facts = waiting.facts
-    # It was read whole, so it is not damaged; what ends the rasteriser, or an encoder, is memory or the stack.
+    # The picture was read completely, so it is not damaged. The rasteriser or an encoder ran out of memory or stack.
     was_read = waiting.encoding is not None or (facts is not None and facts.scalable)
-    # Where memory is tight, some libraries write where they were given nothing, others abort.
+    # If memory is short, some libraries write to a null pointer and others abort.
     return (OutOfMemory if was_read or waiting.tight else DecodeFailed)(detail=str(death))

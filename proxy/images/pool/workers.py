@@ -1,6 +1,6 @@
-"""The pool of render processes: jobs wait in one line, each process takes the next. Runs on the event loop.
+"""The pool of render processes: jobs wait in one queue, and each process takes the next one. Runs on the event loop.
 
-Knows nothing of pictures but what `jobs` says about them; the work is done by `proxy.images.pool.renderer`.
+The pool knows only what `jobs` says about pictures. `proxy.images.pool.renderer` does the work.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["JUDGE", "Inspection", "Job", "Output", "RenderPool", "Rendered", "Se
 log = logging.getLogger(__name__)
 
 MAX_FAILED_STARTS = 3
-"""Starts that may fail in a row before the pool counts as dead; it goes on trying."""
+"""After this many failed starts in a row, the pool counts as dead. It keeps trying."""
 _MAX_PAUSE_SECONDS = 5.0
 PATIENCE_SECONDS = 1.0
-"""For how long every process may be held before an origin of which nothing runs gets one more."""
+"""When all processes have been busy for this long, an origin without a running job gets an additional process."""
 _BUDGET_SHARE = 3, 8
-"""How much of the memory there is may be pictures: the rest is the service, hot answers, idle processes, the system."""
+"""The share of memory for pictures. The rest is for the service, hot answers, idle processes and the system."""
 _LEAST_BUDGET_BYTES = 64 << 20
 
 
@@ -46,23 +46,24 @@ class _Slot:
 
 
 class RenderPool:
-    """Render pictures in processes that can be killed one by one.
+    """Renders pictures in processes that can be killed one by one.
 
-    1. A job waits in line; when more wait than the configuration allows, `QueueFull`.
-    2. The next free process gets it and the configuration's time. What it finds out before decoding is kept.
-       A picture that needs more memory than there is room for goes back into the line (`proxy.images.pool.fair_queue`).
-    3. A step that uses up its processor time ends the process: `RenderTimeout`, and a new process takes the place.
-       One that takes far longer than that by the clock says nothing about the picture: `QueueFull`.
-    4. The process dies: the job is tried again in a new one. A death that says nothing about the picture
-       (`ProcessDied.is_unexplained`) ends in `QueueFull` the second time. So does a new process that cannot be
-       started. A crash is the picture's fault the second time: `OutOfMemory` for a drawing or an encoder, which
-       was too much for memory or stack, and where memory was tight; else `DecodeFailed`.
-    5. Origins take turns in the line. While long jobs hold every process, one more is started for those origins of
-       which nothing runs; it ends with its job.
-    6. A caller that goes away leaves its job running when it has begun, else the job is dropped.
+    1. A job waits in the queue. If more jobs wait than the configuration allows, it gets `QueueFull`.
+    2. The next free process takes it, with the configured time limits. The facts found before decoding are kept even if
+       the process dies later. A picture that needs more memory than is free returns to the queue
+       (`proxy.images.pool.fair_queue`).
+    3. A step that uses up its processor time ends the process: `RenderTimeout`, and a new process takes its place. A
+       step that takes much longer than that by the clock says nothing about the picture: `QueueFull`.
+    4. If the process dies, a new one tries the job again. A second death that says nothing about the picture
+       (`ProcessDied.is_unexplained`) gives `QueueFull`, and so does a process that cannot be started. A second crash is
+       the picture's fault. It gives `OutOfMemory` if a drawing or an encoder crashed, which then exceeded the memory or
+       the stack, or if memory was short, and `DecodeFailed` otherwise.
+    5. Origins take turns in the queue. While long jobs occupy every process, an additional one is started for origins
+       without a running job. It ends with its job.
+    6. If the caller goes away, a running job is completed and a waiting job is dropped.
 
-    workers: how many pools like this one the machine's memory is shared with. readable: the folders below which
-    the files of jobs lie; where the kernel can, the processes may read nothing else but their libraries and fonts.
+    workers: the number of pools like this one that share the machine's memory. readable: the folders that contain the
+    files of jobs. Where the kernel supports it, the processes may read nothing else except their libraries and fonts.
     """
 
     def __init__(
@@ -87,49 +88,49 @@ class RenderPool:
         self._open = False
 
     def reconfigure(self, config: PoolSettings) -> None:
-        """Take new limits for the jobs that begin from now on; memory holds for processes started from now on."""
+        """Set new limits for jobs that begin from now on; the memory limit applies to processes started from now on."""
         self._config = config
         self._line.budget_bytes = _budget_bytes(config) // self._workers
         self._line_moved.set()
 
     def limits(self) -> PoolSettings:
-        """Return the limits that hold for jobs that begin now."""
+        """Return the limits for jobs that begin now."""
         return self._config
 
     @property
     def alive(self) -> bool:
-        """Whether jobs are taken and processes can be started."""
+        """Whether the pool accepts jobs and can start processes."""
         return self._open and self._failed_starts < MAX_FAILED_STARTS
 
     @property
     def processes(self) -> int:
-        """How many jobs can run at once."""
+        """The number of jobs that can run at once."""
         return len(self._slots)
 
     @property
     def running(self) -> int:
-        """How many jobs are in a process."""
+        """The number of jobs that are being processed."""
         return self._running
 
     @property
     def queue_max(self) -> int:
-        """How many jobs may wait for a process."""
+        """The number of jobs that may wait for a process."""
         return self._config.queue
 
     @property
     def queued(self) -> int:
-        """How many jobs wait for a process."""
+        """The number of jobs that wait for a process."""
         return len(self._line)
 
     @property
     def longest_wait_seconds(self) -> float:
-        """For how long the first of those that wait for a process has waited."""
+        """How long the oldest waiting job has waited."""
         now = self.clock()
         return max((now - waiting.since for waiting in self._line), default=0.0)
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The ids of the processes that run now."""
+        """The ids of the running processes."""
         return tuple(slot.process.pid for slot in self._all if slot.process is not None)
 
     @property
@@ -138,7 +139,7 @@ class RenderPool:
 
     @property
     def walls(self) -> tuple[str, ...]:
-        """The parts of the cage that stand around every process (`proxy.images.pool.cage`)."""
+        """The parts of the cage that are active in every process (`proxy.images.pool.cage`)."""
         found = [slot.process.walls for slot in self._slots if slot.process is not None]
         return tuple(wall for wall in found[0] if all(wall in walls for walls in found)) if found else ()
 
@@ -160,7 +161,7 @@ class RenderPool:
         self._relief.task = asyncio.create_task(self._relieve(self._relief), name="render relief")
 
     async def close(self) -> None:
-        """Kill all processes. Jobs that have not ended fail with `QueueFull`."""
+        """Kill all processes. Unfinished jobs fail with `QueueFull`."""
         self._open = False
         tasks = [slot.task for slot in self._all if slot.task is not None]
         for task in tasks:
@@ -170,10 +171,10 @@ class RenderPool:
         self._drop_line(QueueFull("The service is shutting down."))
 
     async def run(self, job: Job) -> Inspection:
-        """Return what a render process finds and makes of `job`.
+        """Run `job` in a render process and return the result.
 
         Raises:
-            QueueFull: too many jobs wait, or the pool is closed meanwhile.
+            QueueFull: too many jobs wait, or the pool was closed meanwhile.
             Internal: no render process can be started.
         """
         if not self.alive:
@@ -186,7 +187,7 @@ class RenderPool:
         try:
             return await waiting.done
         finally:
-            # A caller that goes away leaves nothing in the line.
+            # A caller that goes away leaves no job in the queue.
             self._line.drop(waiting)
 
     async def _serve(self, slot: _Slot) -> None:
@@ -199,7 +200,7 @@ class RenderPool:
     async def _run_in(self, slot: _Slot, waiting: WaitingJob) -> None:
         self._running += 1
         slot.begun = self.clock()
-        # Who waits for relief looks at what runs.
+        # Wake `_relieve`, which checks what is running.
         self._line_moved.set()
         try:
             await self._work(slot, waiting)
@@ -217,7 +218,7 @@ class RenderPool:
             self._line_moved.set()
 
     async def _relieve(self, slot: _Slot) -> None:
-        """Run a job of an origin of which nothing runs whenever all processes are held for long."""
+        """Run a job of an origin without a running job whenever all processes have been busy for long."""
         while True:
             left = self._patience_left()
             waiting = None if left else self._line.take(barred=self._line.running_owners)
@@ -231,14 +232,14 @@ class RenderPool:
             await self._empty(slot)
 
     def _patience_left(self) -> float:
-        """Return for how many seconds nobody is to be relieved; they begin anew with each job."""
+        """Return how many seconds remain before an additional process may start. Each new job restarts the count."""
         begun = [slot.begun for slot in self._slots if slot.begun is not None]
         if len(begun) < len(self._slots):
             return math.inf
         return max(0.0, max(begun) + PATIENCE_SECONDS - self.clock())
 
     async def _next(self) -> WaitingJob:
-        """Return the job to run now; it holds its share until `FairQueue.end`."""
+        """Return the next job to run. It holds its share until `FairQueue.end`."""
         while True:
             waiting = self._line.take()
             if waiting is None:
@@ -250,7 +251,7 @@ class RenderPool:
                 return waiting
 
     async def _work(self, slot: _Slot, waiting: WaitingJob) -> None:
-        """Settle a job, or let it go back into the line."""
+        """Finish a job, or return it to the queue."""
         deaths: list[ProcessDied] = []
         while True:
             try:
@@ -297,7 +298,7 @@ class RenderPool:
         return inspection
 
     def _listener(self, waiting: WaitingJob, limit: asyncio.Timeout) -> Listener:
-        """Return who listens to a process. Each step puts `limit` off."""
+        """Return the listener for a process. Each step postpones `limit`."""
         clock = asyncio.get_running_loop().time
         seconds = jobs.wall_seconds(self._config.timeout)
 
@@ -340,7 +341,7 @@ class RenderPool:
 
     async def _empty(self, slot: _Slot) -> None:
         if slot.process is not None:
-            # It keeps its place until it is gone: whoever is cancelled meanwhile leaves the rest to `close`.
+            # The process keeps its place until it is gone. If this task is cancelled meanwhile, `close` does the rest.
             await slot.process.kill()
             slot.process = None
 
@@ -350,7 +351,7 @@ class RenderPool:
 
 
 def _budget_bytes(config: PoolSettings) -> int:
-    """Return what the pictures that are rendered at once may take together, in all workers."""
+    """Return the total memory for pictures that are rendered at the same time, over all workers."""
     if config.decoded_max_bytes is not None:
         return config.decoded_max_bytes
     share, whole = _BUDGET_SHARE

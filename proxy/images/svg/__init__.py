@@ -1,9 +1,9 @@
-"""SVG sources: rasterised by resvg at the size that is needed. Runs in render processes.
+"""SVG sources: drawn by resvg at the size that is needed. Runs in render processes.
 
-Behind the same seam as other pictures (`proxy.images.decode`): `open` reads and measures, `decode` draws. Without the
-library (`resvg-py`) they stay what they were, `unsupported_format`, and so does what a browser shows otherwise
-(`proxy.images.svg.css`) or what is too much work (`proxy.images.svg.work`). What is not counted there is bounded by the
-render process: its alarm, its limit of memory, its death.
+They have the same interface as other pictures (`proxy.images.decode`): `open` reads and measures, `decode` draws. SVG
+is `unsupported_format` without the library (`resvg-py`), if a browser would show the document differently
+(`proxy.images.svg.css`), or if it is too much work (`proxy.images.svg.work`). The render process bounds everything that
+is not counted there, by its alarm, its memory limit and its death.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def _library() -> Draw | None:
 
 DRAW = _library()
 _DPI = 96
-"""CSS Values 3 §6.2: pixels to the inch. The binding's own default makes every physical length nothing."""
+"""CSS Values 3 §6.2: pixels per inch. With the binding's own default, physical lengths would be 0."""
 
 BEYOND_BOUND = "Drawing this takes more work than the bound admits."
 MAX_SIDE_PX = 1 << 30
-"""Where a size stops to be counted: far beyond every limit, and still a number of pixels."""
+"""Sizes are counted up to this one. It is far beyond every limit, and still a number of pixels."""
 
 
 class SvgDecoder:
-    """The decoder of SVG, whatever decodes the rest."""
+    """The decoder of SVG, whichever library decodes other formats."""
 
     def __init__(self, resample: Resample = by_pillow, write_png: WritePng | None = None) -> None:
         self.resample = resample
@@ -60,8 +60,8 @@ class SvgDecoder:
         """Read the document at the path `source`.
 
         Raises:
-            DecodeFailed: it is no SVG.
-            UnsupportedFormat: it is more than we read.
+            DecodeFailed: it is not an SVG.
+            UnsupportedFormat: it has more parts or entities than we accept.
         """
         yield SvgOpened(read(source if isinstance(source, bytes) else Path(source).read_bytes()), DRAW)
 
@@ -75,7 +75,7 @@ class SvgOpened:
 
     @property
     def facts(self) -> PictureFacts:
-        """What the root says."""
+        """The facts from the root element."""
         width, height = (
             max(1, round(min(side, MAX_SIDE_PX))) for side in (self._document.width, self._document.height)
         )
@@ -83,14 +83,14 @@ class SvgOpened:
         return PictureFacts("svg", width, height, has_alpha=True, drawing=True, beyond_bound=beyond)
 
     def memory(self, *, at_least: Size, frames: int) -> int:
-        """Return how many bytes `decode` takes, but for what layers and masks without measure would add."""
+        """Return how many bytes `decode` takes, except for layers and masks, whose memory cannot be estimated."""
         return memory_budget.drawing(at_least)
 
     def decode(self, *, at_least: Size, frames: int) -> Decoded:
-        """Return the document drawn exactly `at_least` large: there is nothing to gain from more.
+        """Return the document drawn at exactly the size `at_least`. A larger drawing would gain nothing.
 
         Raises:
-            UnsupportedFormat: it would be drawn otherwise than a browser shows it, or nothing here draws.
+            UnsupportedFormat: a browser would show it differently, or no rasteriser is installed.
             TooManyPixels: it has too many parts.
         """
         if self._draw is None:
@@ -122,7 +122,7 @@ class SvgOpened:
             return draw(svg_string=text, dpi=_DPI, **fonts)
         except ValueError as error:
             if "limit reached" in str(error):
-                # The rasteriser counts what uses of uses come to. Such a drawing is whole.
+                # The rasteriser counts nested uses. The document itself is valid.
                 raise TooManyPixels("The drawing has too many parts.", detail=str(error)) from error
-            # The document is whole; that the rasteriser does not read it is no damage.
+            # The document is valid XML. That the rasteriser cannot read it is no damage.
             raise UnsupportedFormat(detail=f"not drawn: {error}") from error

@@ -1,14 +1,14 @@
-"""CSS of a drawing: read strictly, so that nothing is drawn otherwise than a browser shows it. Pure.
+"""Reads the CSS of a drawing strictly, so that nothing is drawn differently from a browser. Pure.
 
-The rasteriser passes over CSS that it does not know, and draws the shape black or in its place before an animation.
-So a declaration stays only when it is known to mean the same to both. What has no say in a still picture is left out.
-Anything else that could apply is `Unknown`: the drawing is refused.
+The rasteriser skips CSS that it does not know. It then draws a shape in black, or in its place before an animation. A
+declaration is therefore kept only if it is known to mean the same in both. Declarations without effect in a still
+picture are left out. Anything else that could apply raises `Unknown`, and the drawing is refused.
 
     good   .a > rect { fill: #dae8fc !important }      ->  stays
     good   fill: light-dark(#fff, var(--dark))         ->  fill: #fff
     good   .b:hover { fill: red }, cursor: pointer     ->  left out
     bad    fill: oklch(70% 0.1 200)                    ->  Unknown
-    bad    .a { animation: f 1s }                      ->  Unknown, where an element of class a exists
+    bad    .a { animation: f 1s }                      ->  Unknown, if an element of class a exists
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _DRAWN = {
     "direction": "ltr|rtl",
     "writing-mode": "[a-z-]+",
 }
-"""Properties that the rasteriser and browsers both know, and the values that mean the same to both."""
+"""Properties that both the rasteriser and browsers know, with the values that mean the same to both."""
 
 _FONT_FAMILY = re.compile(r"(?:[\w\s,.'-]|\"[^\"<>]{0,200}\")*", re.IGNORECASE)
 _NO_CHANGE = {
@@ -110,7 +110,7 @@ _NO_CHANGE = {
     **dict.fromkeys(("d", "x", "y", "cx", "cy", "r", "rx", "ry", "width", "height"), "auto"),
     **dict.fromkeys(("animation", "animation-name"), "none"),
 }
-"""Properties that browsers act upon and the rasteriser does not: only these values change nothing."""
+"""Properties that browsers apply and the rasteriser does not. Only these values change nothing."""
 
 _LIKE_CSS = frozenset(_DRAWN) - {"font"} | {
     "vector-effect",
@@ -158,12 +158,12 @@ _MAX_VALUE_CHARS = 4096
 
 
 class Unknown(Exception):
-    """What browsers may draw and the rasteriser does not."""
+    """Browsers may draw something that the rasteriser does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class StyleRule:
-    """Selectors as written, their names (`.a`, `#b`, `rect`) and a block of declarations."""
+    """The selectors of a rule as written, their names (`.a`, `#b`, `rect`), and a block of declarations."""
 
     selector: str
     names: frozenset[str]
@@ -171,10 +171,10 @@ class StyleRule:
 
 
 def rules(sheet: str) -> Iterator[StyleRule]:
-    """Yield the rules of a style sheet, those that never apply to a still picture left out.
+    """Yield the rules of a style sheet, without those that never apply to a still picture.
 
     Raises:
-        Unknown: there are at-rules that a browser may act upon.
+        Unknown: it contains at-rules that a browser may apply.
     """
     if len(sheet) > MAX_SHEET_CHARS:
         raise Unknown("a long style sheet")
@@ -197,7 +197,8 @@ def rules(sheet: str) -> Iterator[StyleRule]:
 
 
 def _next_block(sheet: str, at: int) -> tuple[int, int, int]:
-    """Return where the next block begins and stops, and where to go on; a statement without block is one of its own."""
+    """Return where the next block begins and ends, and where to continue. A statement without a block counts as a
+    block."""
     start = sheet.find("{", at)
     statement = sheet.find(";", at, start if start >= 0 else len(sheet))
     if statement >= 0 and sheet[at:statement].lstrip().startswith("@"):
@@ -220,7 +221,7 @@ _IDLE_AT_RULE = re.compile(
 
 
 def _require_idle(head: str) -> None:
-    # Key frames alone move nothing: an `animation` must name them.
+    # Key frames alone move nothing. An `animation` must name them.
     if not _IDLE_AT_RULE.match(head):
         raise Unknown(head[:40])
 
@@ -230,12 +231,12 @@ def _names(selector: str) -> frozenset[str]:
 
 
 def subject(selector: str) -> frozenset[str]:
-    """Return the names that an element must have itself for the selector to apply to it."""
+    """Return the names that an element itself must have for the selector to match it."""
     return _names(re.split(r"[\s>+~]+", selector.strip())[-1])
 
 
 def require_known(selector: str) -> None:
-    """Raise `Unknown` for a selector that the rasteriser would not match as a browser does."""
+    """Raise `Unknown` for a selector that the rasteriser would match differently from a browser."""
     for part in re.split(r"\s*>\s*|\s+", selector.strip()):
         found = _SELECTOR.fullmatch(part)
         if not part or found is None:
@@ -243,10 +244,10 @@ def require_known(selector: str) -> None:
 
 
 def attribute(name: str, text: str) -> str | None:
-    """Return the value of an attribute as the rasteriser is to see it; None when it is left out.
+    """Return the value of an attribute for the rasteriser, or None to leave the attribute out.
 
     Raises:
-        Unknown: a browser may draw what the rasteriser does not.
+        Unknown: a browser may draw something that the rasteriser does not.
     """
     if name in _LIKE_CSS:
         return known(name, text)
@@ -256,7 +257,7 @@ def attribute(name: str, text: str) -> str | None:
 
 
 def ground(block: str) -> tuple[str, str]:
-    """Return the colour that the style of the root paints beneath the drawing, and the rest of the block."""
+    """Return the colour that the root's style paints below the drawing, and the rest of the block."""
     colour, rest = "", []
     for item in _split(_COMMENT.sub(" ", block)):
         name, _, text = item.partition(":")
@@ -270,10 +271,10 @@ def ground(block: str) -> tuple[str, str]:
 
 @functools.lru_cache(maxsize=1024)
 def declarations(block: str, *, on_root: bool = False) -> str:
-    """Return the declarations of a block that are drawn, as CSS. `on_root`: it may apply to the root.
+    """Return the drawn declarations of a block as CSS. `on_root`: the block may apply to the root.
 
     Raises:
-        Unknown: one is not drawn as a browser draws it.
+        Unknown: a declaration is not drawn as in a browser.
     """
     kept = []
     for item in _split(_COMMENT.sub(" ", block)):
@@ -289,7 +290,7 @@ def declarations(block: str, *, on_root: bool = False) -> str:
 
 
 def _split(block: str) -> Iterator[str]:
-    """Yield what semicolons outside brackets and quotes separate."""
+    """Yield the parts between semicolons that stand outside brackets and quotes."""
     if "{" in block:
         raise Unknown("nested rules")
     depth, start, quote = 0, 0, ""
@@ -309,10 +310,10 @@ def _split(block: str) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=4096)
 def known(name: str, text: str) -> str | None:
-    """Return the value of a property as the rasteriser is to see it; None when it has no say in a still picture.
+    """Return the value of a property for the rasteriser, or None if the property has no effect in a still picture.
 
     Raises:
-        Unknown: a browser may draw what the rasteriser does not.
+        Unknown: a browser may draw something that the rasteriser does not.
     """
     value = text.strip()
     if name == "font-family":
@@ -335,7 +336,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _light(value: str) -> str:
-    """Return a value with the first colour of each `light-dark()`: what a page without a dark scheme shows."""
+    """Return a value with each `light-dark()` replaced by its first colour, which a page without a dark scheme
+    shows."""
     if len(value) > _MAX_VALUE_CHARS:
         raise Unknown("a long value")
     while (start := value.lower().find(_LIGHT_DARK)) >= 0:

@@ -1,13 +1,14 @@
-"""SVG as text: read safely, measured, and written again with nothing in it that acts or leads elsewhere. Pure.
+"""Reads an SVG document safely, measures it, and writes it again without active parts and outside references. Pure.
 
-The reader is expat. Entities are short plain text or refused; external ones are never loaded. What is written again
-holds elements, attributes and text only: no document type, no processing instruction, no comment, and of these not
+The parser is expat. An entity must be short plain text, otherwise the document is refused; external entities are never
+loaded. The new document holds only elements, attributes and text. It has no document type, no processing instructions
+and no comments, and it also lacks
 
-    <script>, <foreignObject>, handlers (onload=…)    what acts, or is no SVG
-    href="http:…", href="/etc/…", xml:base            what leads elsewhere; #here and pictures in data: stay
+    <script>, <foreignObject>, handlers (onload=…)    active parts, and content that is not SVG
+    href="http:…", href="/etc/…", xml:base            references to other places; #here and pictures in data: stay
 
-The rasteriser would open a file that an <image> names; it never sees such a name. Style sheets may name addresses
-too (`@import`, `url(…)`), for which it has no loader.
+The rasteriser would open a file that an <image> names, but it never sees such a name. Style sheets may also contain
+addresses (`@import`, `url(…)`); the rasteriser has no loader for them.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from proxy.images.svg.work import MAX_WORK_NS, Cost, Work, references
 
 MAX_ELEMENTS = 100_000
 MAX_DEPTH = 200
-"""Elements in each other. The rasteriser works down by recursion; at 1,000 its stack is at an end."""
+"""The deepest nesting of elements. The rasteriser is recursive and overflows its stack at 1,000."""
 _TOO_MANY = f"The drawing has more than {MAX_ELEMENTS} elements, or more than {MAX_DEPTH} in each other."
 MAX_ENTITIES = 64
 MAX_REFERENCES = 50_000
-"""Ampersands in a document with entities: what they come to stays below 16 MiB."""
+"""The most ampersands of a document with entities. Their expansion then stays below 16 MiB."""
 _PLAIN_ENTITY = re.compile(r"[^&<%]{0,256}")
 
 _LEFT_OUT = frozenset({"metadata", "title", "desc", "tref", "font", "font-face", "glyph", "cursor"})
-"""What no browser draws."""
+"""Elements that no browser draws."""
 _BROWSERS_ONLY = frozenset(
     {
         "script",
@@ -71,8 +72,8 @@ Attributes = dict[str, str]
 class SvgDocument:
     """A document that was read. width, height: in CSS pixels. has_text: fonts are needed to draw it.
 
-    letters: the characters of its text, spaces among them, where it has text. objection: what a browser may draw
-    otherwise than the rasteriser; empty when nothing was found.
+    letters: the characters of its text, including spaces. objection: something that a browser may draw differently from
+    the rasteriser; empty if nothing was found.
     """
 
     width: float
@@ -88,22 +89,22 @@ class SvgDocument:
     _fills: bool
 
     def at(self, width: int, height: int) -> str:
-        """Return the document as text, to be drawn `width` by `height` pixels large."""
+        """Return the document as text, to be drawn at `width` by `height` pixels."""
         attributes = dict(self._attributes) | {"width": str(width), "height": str(height)}
         attributes.setdefault("viewBox", f"0 0 {self.width:g} {self.height:g}")
         if self._fills:
-            # Whole pixels are not quite of the document's shape; no gap may open at the rim for that.
+            # Whole pixels do not have exactly the document's shape. This must not leave a gap at the edge.
             attributes["preserveAspectRatio"] = "none"
         return self._written(attributes)
 
     def as_it_is(self) -> str:
-        """Return the document as text in its own size, for an image in another one."""
+        """Return the document as text in its own size, to be an image in another document."""
         return self._written(
             dict(self._attributes) | {"width": f"{self.width:g}", "height": f"{self.height:g}"}
         )
 
     def is_beyond_bound(self, width: float, height: float) -> bool:
-        """Tell whether drawing it in this size is more work than is begun."""
+        """Return whether drawing it at this size is more work than we accept."""
         return self._cost.at(width, height, width / self._units) > MAX_WORK_NS
 
     def _written(self, attributes: Attributes) -> str:
@@ -111,21 +112,21 @@ class SvgDocument:
 
 
 def read(body: bytes, *, is_nested: bool = False) -> SvgDocument:
-    """Return the document in `body`. `is_nested`: it is an image in another one.
+    """Parse the document in `body`. `is_nested`: it is an image in another document.
 
     Raises:
-        DecodeFailed: it is no XML, or no SVG.
-        UnsupportedFormat: it has other entities than short texts, or more elements than are drawn.
+        DecodeFailed: it is not XML, or not an SVG.
+        UnsupportedFormat: it has entities other than short texts, or too many elements.
     """
     reader = _SvgReader(is_nested=is_nested)
     try:
         reader.parse(body)
-    except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an encoding unheard of
+    except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: the encoding is unknown
         raise DecodeFailed(detail=f"XML: {error}") from error
     sheet, cost = reader.styled()
     view = view_box(reader.attributes.get("viewBox", ""))
     width, height = size(reader.attributes, view)
-    # A document without a viewBox fills what it is given; one with another shape keeps its own rule.
+    # A document without a viewBox fills the given area. One with another shape keeps its own rule.
     fills = view is None or abs(view[0] * height / (view[1] * width) - 1) < _SAME_SHAPE
     attributes = {name: text for name, text in reader.attributes.items() if name != "viewBox" or view}
     return SvgDocument(
@@ -144,7 +145,8 @@ def read(body: bytes, *, is_nested: bool = False) -> SvgDocument:
 
 
 class _SvgReader:
-    """Takes what expat finds and keeps what may stay, as text; what browsers alone draw is an objection."""
+    """Receives the events of expat and keeps the allowed parts as text. Records as an objection what only browsers
+    draw."""
 
     def __init__(self, *, is_nested: bool) -> None:
         self.root = ""
@@ -168,7 +170,7 @@ class _SvgReader:
         self._references = 0
 
     def parse(self, body: bytes) -> None:
-        """Read a whole document."""
+        """Parse a complete document."""
         recoded = as_utf_8(body)
         self._references = body.count(b"&")
         parser = expat.ParserCreate(None if recoded is None else "utf-8")
@@ -180,7 +182,8 @@ class _SvgReader:
         parser.SkippedEntityHandler = self._skipped
         parser.ProcessingInstructionHandler = self._instruction
         text = body if recoded is None else recoded
-        # Every element ends in one of two ways; a glance is quicker than reading the first hundred thousand.
+        # Every element ends in one of two ways. Counting them is faster than parsing the first hundred thousand
+        # elements.
         if text.count(b"</") + text.count(b"/>") > MAX_ELEMENTS:
             raise UnsupportedFormat(_TOO_MANY)
         parser.Parse(text, True)
@@ -210,7 +213,7 @@ class _SvgReader:
         self.objection = self.objection or objection
 
     def _entity(self, _name: str, is_parameter: bool, value: str | None, *_: object) -> None:
-        """Admit entities that are short plain text, as Illustrator writes for its namespaces."""
+        """Accept entities that are short plain text, as Illustrator writes for its namespaces."""
         self._entities += 1
         plain = not is_parameter and value is not None and _PLAIN_ENTITY.fullmatch(value)
         if not plain or self._entities > MAX_ENTITIES or self._references > MAX_REFERENCES:
@@ -304,7 +307,7 @@ class _SvgReader:
         return kept
 
     def _value(self, kind: str, name: str, text: str) -> str | None:
-        """Return the value of an attribute as it stays, None when it does not."""
+        """Return the value to keep for an attribute, or None to drop it."""
         local = _local(name)
         if local.lower() in _LINKS:
             return self._link(kind, text)
@@ -320,7 +323,7 @@ class _SvgReader:
             return None
         if local in {"systemLanguage", "requiredExtensions"} or text in _NOT_IN_BROWSERS:
             raise css.Unknown(f"{local}={text[:40]}")
-        # The size of the root was measured; it is drawn in another one.
+        # The size of the root has been measured. The document is drawn at another one.
         measured = self._depth == 1 and local in {"width", "height"}
         return text if measured or ":" in name else css.attribute(local, text)
 
@@ -350,7 +353,7 @@ class _SvgReader:
 
 
 def _data(text: str) -> bytes:
-    """Return the bytes of a `data:` address (RFC 2397), as many as can be read."""
+    """Return the bytes of a `data:` address (RFC 2397), as far as they can be decoded."""
     header, _, data = text.partition(",")
     raw = unquote_to_bytes(data)
     if not header.rstrip().lower().endswith(";base64"):
@@ -370,7 +373,7 @@ def _tag(name: str, attributes: Attributes) -> str:
 
 
 def _ground(root: str, colour: str, attributes: Attributes) -> str:
-    """Return what paints `colour` beneath the whole drawing, wherever its view lies."""
+    """Return an element that paints `colour` below the whole drawing, wherever its view lies."""
     if not colour:
         return ""
     left, top, *_ = (*_NUMBERS.findall(attributes.get("viewBox", "")[:200]), "0", "0")

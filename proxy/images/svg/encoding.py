@@ -1,7 +1,7 @@
-"""Which encoding a document is in, where expat would not find out. Pure.
+"""Detects the encoding of a document where expat would fail. Pure.
 
-Expat reads UTF-8, UTF-16 with a byte order mark, and single-byte encodings. It refuses the encodings of East Asia, and
-UTF-16 that calls itself something else; browsers read both.
+Expat reads UTF-8, UTF-16 with a byte order mark, and single-byte encodings. It refuses East Asian encodings, and UTF-16
+that declares another name. Browsers read both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CODECS = {
 
 
 def as_utf_8(body: bytes) -> bytes | None:
-    """Return the document in UTF-8, None when expat can read it as it is."""
+    """Return the document in UTF-8, or None if expat can read it unchanged."""
     start = body[:4]
     if start[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         codec = "utf-16"

@@ -1,8 +1,8 @@
-"""Which fonts of the machine stand for `sans-serif`, `serif` and `monospace`, and which letters they lack.
+"""Chooses the machine's fonts for `sans-serif`, `serif` and `monospace`, and finds letters that they lack.
 
-The rasteriser knows no substitutes: text in a family that is not there is drawn in its `serif`, and not at all when
-that is missing too. A letter that no font has a shape of becomes an empty box, or nothing. It reads the machine's fonts
-once, for the first document with text (some 70 ms). Runs in render processes.
+The rasteriser has no fallback fonts. It draws text in a missing family with its `serif`, and not at all if that is
+missing too. A letter that no font contains becomes an empty box, or nothing. The rasteriser reads the machine's fonts
+once, for the first document with text (about 70 ms). Runs in render processes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LETTER = '<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16"><text 
 
 @functools.lru_cache(maxsize=1)
 def families(draw: Callable[..., bytes]) -> dict[str, str]:
-    """Return the first family that is there for each generic name, for `draw`; none where none is there."""
+    """Return the first installed family for each generic name, as arguments of `draw`; empty if there is none."""
     blank = draw(svg_string=_LETTER.format(_NONE), serif_family=_NONE)
     found = {}
     for generic, names in _FAMILIES.items():
@@ -43,27 +43,28 @@ def families(draw: Callable[..., bytes]) -> dict[str, str]:
                 break
     if not found:
         return {}
-    # A page's text in the wrong letters is better than none.
+    # Text in the wrong letters is better than no text.
     return dict.fromkeys(_FAMILIES, next(iter(found.values()))) | found
 
 
 _NOBODYS = "\U0010fffd"
-"""The last letter for private use: no font has a shape of it, so it shows what stands for such letters."""
+"""The last character for private use. No font contains it, so it shows how missing letters are drawn."""
 _CELL_PX = 40
 _ACROSS = 20
 _AT_ONCE = 400
 _SHAPELESS = frozenset({"Cc", "Cf", "Cs"})
-"""Controls and half characters; marks combine, spaces have no shape either."""
+"""Controls and surrogates. Marks combine with other letters, and spaces have no shape either."""
 _EMPTY_BY_DESIGN = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _MAX_KNOWN = 65_536
 _shaped: set[str] = set()
-"""Letters of which some font has a shape, as far as somebody asked."""
+"""Letters that some font is known to contain."""
 
 
 def lacking(draw: Callable[..., bytes], letters: Iterable[str]) -> str:
-    """Return a letter that would be missing from a drawing; empty when `draw` has a shape of all of them.
+    """Return a letter that would be missing from a drawing; empty if `draw` has a shape for all of them.
 
-    They are drawn, each in a cell of its own: the rasteriser does not tell, and no library here reads its fonts.
+    The letters are drawn, each in a cell of its own, because the rasteriser does not report missing letters and no
+    library here reads its fonts.
     """
     unknown = sorted(letter for letter in letters if letter not in _shaped and _is_visible(letter))
     for start in range(0, len(unknown), _AT_ONCE):
@@ -90,7 +91,7 @@ def _are_shaped(draw: Callable[..., bytes], letters: Sequence[str]) -> list[bool
 
 
 def _cells(draw: Callable[..., bytes], letters: Sequence[str]) -> list[Image.Image]:
-    """Return what is drawn of each letter."""
+    """Return the drawn pixels of each letter."""
     places = [(at % _ACROSS * _CELL_PX, at // _ACROSS * _CELL_PX) for at in range(len(letters))]
     texts = "".join(
         f'<text x="{x + 12}" y="{y + 26}" font-size="12" font-family="serif">{escape(letter)}</text>'

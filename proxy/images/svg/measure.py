@@ -1,4 +1,4 @@
-"""How large a drawing says it is, in CSS pixels. Pure."""
+"""Determines the size that a drawing declares, in CSS pixels. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 DEFAULT_SIZE = (300.0, 150.0)
-"""CSS 2.2 §10.3.2: of a picture that names no size."""
+"""CSS 2.2 §10.3.2: the size of a picture that declares none."""
 
 _LENGTH = re.compile(
     r"\s*\+?(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(?:[eE]([+-]?\d))?\s*(px|pt|pc|mm|cm|in|em|ex)?\s*"
@@ -25,7 +25,7 @@ _UNIT_PX = {
 
 
 def view_box(text: str) -> tuple[float, float] | None:
-    """Return width and height of a viewBox, None when it is none or shows nothing."""
+    """Return width and height of a viewBox, or None if it is invalid or empty."""
     parts = re.split(r"[\s,]+", text.strip()[:200])
     try:
         _, _, width, height = (float(part) for part in parts)
@@ -46,7 +46,7 @@ def size(attributes: Mapping[str, str], view: tuple[float, float] | None) -> tup
 
 
 def _length(text: str) -> float | None:
-    """Return a length in CSS pixels; None for shares (100%), for `auto`, and for what is no length."""
+    """Return a length in CSS pixels, or None for percentages, for `auto`, and for anything that is not a length."""
     match = _LENGTH.fullmatch(text[:64])
     if match is None:
         return None

@@ -1,8 +1,8 @@
-"""How much work a drawing is, counted before it is drawn. Pure.
+"""Estimates the work of drawing a document before it is drawn. Pure.
 
-Every element has a cost of its own and the costs of what it holds and refers to (`use`, markers, filters, patterns);
-each is worked out once, however often it is referred to. Estimates from above, in nanoseconds, of resvg 0.5 on one
-core: what counts is that a drawing far beyond the bound is never begun.
+Every element has its own cost, plus the costs of its children and of the elements that it refers to (`use`, markers,
+filters, patterns). Each element is computed once, however often it is referred to. The estimates are upper bounds in
+nanoseconds for resvg 0.5 on one core. They ensure that a drawing far beyond the bound is never begun.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MAX_WORK_NS = 15e9
-"""A drawing that would take longer is not begun: about what `render.timeout` admits."""
+"""The most work of a drawing, about as long as `render.timeout` allows."""
 
 MAX_PIXELS = 40_000_000
-"""What a size is counted as at most: larger drawings are not made."""
+"""The largest size to count. Larger drawings are not made."""
 
 _ELEMENT_NS = 2_000.0
 _LETTER_NS = 3_000.0
@@ -23,7 +23,7 @@ _MATCH_NS = 30.0
 _BYTE_OF_PATH_NS = 30.0
 _STOP_NS = 0.5
 _FEW_STOPS = 16
-"""Stops of a gradient that cost nothing worth counting."""
+"""The number of gradient stops whose cost is negligible."""
 
 _PRIMITIVE_NS = 10.0
 _PRIMITIVES_NS = {
@@ -40,14 +40,14 @@ _NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:e[-+]?\d+)?", re.IGNORECASE)
 _DEFINITIONS = frozenset(
     {"defs", "filter", "lineargradient", "radialgradient", "pattern", "mask", "clippath", "marker", "symbol"}
 )
-"""Drawn where they are referred to only."""
+"""Elements that are drawn only where others refer to them."""
 
 _MARKERS = ("marker", "marker-start", "marker-mid", "marker-end")
 
 
 @dataclass(slots=True)
 class Cost:
-    """Nanoseconds whatever the size, for each pixel, and for each pixel and pixel of radius squared."""
+    """Nanoseconds regardless of the size, for each pixel, and for each pixel and squared pixel of radius."""
 
     fixed: float = 0.0
     pixel: float = 0.0
@@ -60,7 +60,7 @@ class Cost:
         self.radius += other.radius * times
 
     def at(self, width: float, height: float, scale: float) -> float:
-        """Return the nanoseconds of a drawing of this size, `scale` pixels to the unit."""
+        """Return the nanoseconds of a drawing of this size, with `scale` pixels for each unit."""
         pixels = min(width * height, MAX_PIXELS)
         return self.fixed + pixels * (self.pixel + self.radius * scale * scale)
 
@@ -75,9 +75,9 @@ class _SvgNode:
 
 
 class Work:
-    """Counts a document while it is read: `open` and `close` in the order of its tags.
+    """Counts a document while it is parsed: `open` and `close` are called in the order of its tags.
 
-    An element without a name cannot be referred to, and becomes a part of the element that holds it.
+    An element without an id cannot be referred to, so it becomes a part of its parent.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Work:
         self._open.append(_SvgNode(kind, attributes.get("id", ""), _own(kind, attributes), parts))
 
     def close(self) -> None:
-        """Count the end of the element opened last."""
+        """Count the end of the element that was opened last."""
         node = self._open.pop()
         node.cost.pixel += max(0, node.stops - _FEW_STOPS) * _STOP_NS
         parent = self._open[-1] if self._open else None
@@ -117,7 +117,7 @@ class Work:
     def total(self, *, selectors: int, by_rules: list[tuple[str, int]]) -> Cost:
         """Return the cost of the whole document.
 
-        by_rules: names that its style sheets refer to, with the number of elements to which the rule may apply.
+        by_rules: the ids that its style sheets refer to, with the number of elements to which the rule may apply.
         """
         total = Cost(fixed=selectors * self._elements * _MATCH_NS)
         costs = self._costs()
@@ -130,7 +130,7 @@ class Work:
         return total
 
     def _costs(self) -> list[Cost]:
-        """Return the cost of every element with its parts, each worked out once; a circle is not followed."""
+        """Return the total cost of every element, each computed once. Circular references are not followed."""
         costs = [Cost(node.cost.fixed, node.cost.pixel, node.cost.radius) for node in self._nodes]
         begun, ended, places = bytearray(len(costs)), bytearray(len(costs)), [0] * len(costs)
         for start in range(len(costs)):
@@ -157,7 +157,7 @@ class Work:
 
 
 def references(text: str) -> list[str]:
-    """Return the names in `url(#name)`."""
+    """Return the ids in `url(#id)`."""
     return _REFERENCE.findall(text)
 
 

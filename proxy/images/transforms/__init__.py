@@ -1,4 +1,5 @@
-"""The change asked for: text, options, values. Pure; runs anywhere.
+"""Transforms: the changes that an address asks for, as text and as values. Pure; runs anywhere.
 
-`options` is the language of one option, `wanted` the values, `resolved` their texts, `transform` what an address says.
+`options` defines a single option, `wanted` holds the values, `resolved` adds their texts, and `transform` parses the
+options of an address.
 """

@@ -1,8 +1,8 @@
-"""Options of a transform: what one is, and the readers of their values. Pure; runs anywhere.
+"""Options of a transform: the type of an option, and readers for values. Pure; runs anywhere.
 
-Knows no particular option: those stand beside the code that gives them their meaning (`operations/`, `output.py`).
-Encoding contract: a reader gets the value after its one percent-decoding and returns the value as it is worked
-with; `write` gives back text that the reader takes again, so `read(write(value)) == value`.
+Does not know any particular option. Each stands beside the code that implements it (`operations/`, `output.py`).
+Encoding contract: a reader gets the value after it was percent-decoded once, and returns the value used in the code.
+`write` returns text that the reader accepts again, so `read(write(value)) == value`.
 
     good   read "640" -> 640              read "0.50x1" -> "0.5x1"
     bad    read "6e2" -> ValueError       read "%36" -> ValueError (not decoded)
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Value = bool | int | float | str | tuple[int, ...] | None
-"""A value that was read. None and the empty tuple mean "not asked for"."""
+"""The value of an option. None and the empty tuple mean "not asked for"."""
 
 Reader = Callable[[str], Value]
 
@@ -24,7 +24,7 @@ _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,4})?")
 
 
 def write_value(value: Value) -> str:
-    """Return the text of a value: `true`, `640`, `0.5`, `1;2;3;4`."""
+    """Return a value as text: `true`, `640`, `0.5`, `1;2;3;4`."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -36,10 +36,10 @@ def write_value(value: Value) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its names, its range and its meaning, written once.
+    """One option: its names, its range and its meaning, defined in one place.
 
-    allowed: the range and unit, as it stands in errors and in the documentation.
-    default: the value when the option is absent; `write(default)` may be a word such as `auto`.
+    allowed: the range and unit, as shown in errors and in the documentation.
+    default: the value if the option is absent; `write(default)` may be a word such as `auto`.
     """
 
     name: str
@@ -86,7 +86,7 @@ def decimal(low: float, high: float, *, zero_means: float | None = None) -> Read
 
 
 def word_or(word: str, reader: Reader) -> Reader:
-    """Return a reader of `word`, which stands for itself, and of what `reader` takes."""
+    """Return a reader that accepts `word`, which means itself, and everything that `reader` accepts."""
 
     def read(text: str) -> Value:
         return text if text == word else reader(text)

@@ -1,6 +1,6 @@
-"""Options of the answer: format, quality, metadata, animation, and what to do about errors and slow lines.
+"""Options of the answer: format, quality, metadata, animation, and the treatment of errors and slow connections.
 
-Pure; runs anywhere. They change no pixels, so they are no operations.
+Pure; runs anywhere. These options change no pixels, so they are not operations.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OPTIONS = (
         "metadata",
         choice("none", "copyright", "keep"),
         "none, copyright or keep",
-        "what is kept of the original's EXIF data: nothing, author and copyright, or all but the orientation",
+        "which of the original's EXIF data are kept: none, author and copyright, or all except the orientation",
         default="none",
     ),
     Option("anim", flag, "true or false", "false shows only the first frame of an animation", default=True),
@@ -39,14 +39,14 @@ OPTIONS = (
         "onerror",
         choice("redirect", "error"),
         "redirect or error",
-        "redirect sends to the original when the picture cannot be rendered within the limits",
+        "redirect sends the client to the original if the picture cannot be rendered within the limits",
         default="error",
     ),
     Option(
         "slow-connection-quality",
         whole(1, 100, unset="auto"),
         "a whole number from 1 to 100, or auto",
-        "quality for browsers that announce a slow line",
+        "quality for browsers that announce a slow connection",
         short="scq",
         write=word_for_none("auto"),
     ),

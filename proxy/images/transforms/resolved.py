@@ -1,7 +1,7 @@
-"""Resolved transforms: the preset expanded and every option filled in. Pure; runs anywhere.
+"""Resolved transforms: the preset is expanded and every option has a value. Pure; runs anywhere.
 
-This is what is rendered and what names a variant. `text` leaves out what changes no byte of a result: the format
-(negotiated, part of the key on its own), `onerror` and `slow-connection-quality`.
+A resolved transform is rendered, and its `text` names the variant. `text` omits options that change no byte of a
+result: the format (which is negotiated, and a separate part of the key), `onerror` and `slow-connection-quality`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SIZE_DEFAULTS = {option.attribute: option.default for option in RESIZE_OPTIONS}
     "on_error": "error",
 }
 HINTABLE = ("width", "dpr")
-"""Options that take the word `auto` for "as the browser says"."""
+"""Options that accept the word `auto` for "as the browser says"."""
 
 _WIRE = tuple((name, option.attribute, option.default, option.write) for name, option in OPTIONS.items())
 _NOT_IN_TEXT = frozenset({"format", "onerror", "slow-connection-quality"})
@@ -37,12 +37,12 @@ _NOT_IN_TEXT = frozenset({"format", "onerror", "slow-connection-quality"})
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved(Wanted):
-    """What is wanted, with the texts that URL, signature, log and variant names know it by."""
+    """The wanted values, with the text that URLs, signatures, logs and variant names use."""
 
-    # Without slots, so that what follows from the values can be kept: most transforms are never asked for it.
+    # No slots, so that properties computed from the values can be cached. Most transforms never need them.
     @functools.cached_property
     def text(self) -> str:
-        """What names a variant: the options that are not at their default."""
+        """The options that are not at their default; part of the name of a variant."""
         wire = self.to_wire()
         words = [f"{name}={text}" for name, text in sorted(wire.items()) if name not in _NOT_IN_TEXT]
         return ",".join(words)
@@ -61,22 +61,23 @@ class Resolved(Wanted):
 
     @functools.cached_property
     def look(self) -> Resolved:
-        """The transform without what decides about the encoding only: equal looks have equal pixels."""
+        """The transform without options that affect only the encoding. Transforms with equal looks give equal
+        pixels."""
         return self.replaced(**_ENCODING_DEFAULTS)
 
     @property
     def only_resizes(self) -> bool:
-        """Whether nothing but the size is asked for: what scales by itself need not be drawn for that."""
+        """Whether only the size is to change. An SVG need not be drawn for that, because browsers scale it."""
         return self.look.replaced(**_SIZE_DEFAULTS) == Resolved()
 
     def for_slow_connection(self) -> Resolved:
-        """Return the transform for a browser that announced a slow line."""
+        """Return the transform for a browser that announced a slow connection."""
         if self.slow_connection_quality is None:
             return self
         return self.replaced(quality=self.slow_connection_quality)
 
     def for_hints(self, *, width_px: int | None, dpr: float | None) -> Resolved:
-        """Return the transform for a browser that lays the picture out `width_px` device pixels wide, at `dpr`."""
+        """Return the transform for a browser that shows the picture `width_px` device pixels wide, at `dpr`."""
         changes: dict[str, Any] = {}
         if dpr is not None and "dpr" in self.hinted:
             changes["dpr"] = dpr
@@ -97,5 +98,5 @@ class Resolved(Wanted):
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, str]) -> Resolved:
-        """Return what `to_wire` wrote."""
+        """Return the transform from the result of `to_wire`."""
         return cls.of({name: OPTIONS[name].read(text) for name, text in wire.items()})

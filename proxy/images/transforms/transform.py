@@ -1,8 +1,8 @@
-"""Transforms: the change asked for, as text and as values. Pure; runs anywhere.
+"""Transforms: the changes that an address asks for, as text and as values. Pure; runs anywhere.
 
-Encoding contract: `Transform.parse` takes the options segment of a URL as it stood on the wire (without `sig` and
-`exp`), splits it on raw commas and decodes each value once. `canonical()` gives back text for URLs, logs and
-signatures: preset first, then long names sorted, escaped only where a URL segment needs it.
+Encoding contract: `Transform.parse` takes the options segment of a URL as it was sent, without `sig` and `exp`. It
+splits the segment at raw commas and decodes each value once. `canonical()` returns text for URLs, logs and signatures:
+the preset first, then long names in alphabetical order, escaped only where a URL segment requires it.
 
     good   w=640,f=auto              ->  width=640
     good   headimg,background=%23FFF ->  headimg,background=%23ffffff
@@ -27,25 +27,25 @@ from proxy.images.transforms.wanted import OnError
 __all__ = ["OPTIONS", "PresetOptions", "Resolved", "Transform", "options_table", "preset_problems"]
 
 PresetOptions = Mapping[str, Any]
-"""Options of a preset as the configuration gives them: numbers, texts, truth values, and `on_error`."""
+"""Options of a preset as in the configuration: numbers, texts, booleans, and `on_error`."""
 
 RESERVED_PRESETS = frozenset({"original"})
 MAX_TEXT_LENGTH = 2048
-"""Longest options segment; all options at their longest take less than half."""
+"""The maximum length of an options segment. All options at their longest take less than half of it."""
 
 _PRESET_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _BY_NAME = OPTIONS | {option.short: option for option in OPTIONS.values() if option.short}
 _ON_ERROR = ("error", "original")
-# Printable ASCII that may stand raw in one segment of a path and in an option's value.
+# Printable ASCII that may stand unescaped in a path segment and in the value of an option.
 _RAW = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in ",%/?#")
 _NOTHING_CHANGED = "format=auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """The change asked for. `options` holds (long name, value) pairs, sorted by name.
+    """The changes asked for. `options` holds (long name, value) pairs, sorted by name.
 
-    Without a preset options at their default are not held, because they say nothing; behind a preset they are,
+    Without a preset, options at their default are left out, because they change nothing. With a preset they are kept,
     because they override it.
     """
 
@@ -54,10 +54,10 @@ class Transform:
 
     @classmethod
     def parse(cls, text: str) -> Transform:
-        """Return the transform that a raw options segment asks for.
+        """Parse a raw options segment.
 
         Raises:
-            InvalidTransform: naming the option and what is allowed.
+            InvalidTransform: the segment is invalid; the message names the option and the allowed values.
         """
         if not text:
             raise InvalidTransform("There are no options; write a preset or options such as width=640.")
@@ -78,10 +78,10 @@ class Transform:
 
     @classmethod
     def of_texts(cls, texts: Mapping[str, str], *, preset: str | None = None) -> Transform:
-        """Return the transform with values as text, not escaped, by long option name.
+        """Return the transform with values as unescaped text, by long option name.
 
         Raises:
-            InvalidTransform: naming the option and what is allowed.
+            InvalidTransform: a value is invalid; the message names the option and the allowed values.
         """
         if preset is not None:
             preset = _preset_name(preset)
@@ -89,19 +89,19 @@ class Transform:
         return cls.of(values, preset=preset)
 
     def canonical(self) -> str:
-        """Return the one text of this transform; `parse` reads it back as an equal transform."""
+        """Return the canonical text of this transform. `parse` reads it back as an equal transform."""
         words = [self.preset] if self.preset else []
         words += [f"{name}={quote(OPTIONS[name].write(value), safe=_RAW)}" for name, value in self.options]
         return ",".join(words) or _NOTHING_CHANGED
 
     def is_bounded(self, widths: Collection[int]) -> bool:
-        """Tell whether it is one of a few: a preset, a preset with one of `widths`, or one of them alone."""
+        """Return whether the transform is a preset, a preset with one of `widths`, or one of `widths` alone."""
         if not self.options:
             return self.preset is not None
         return len(self.options) == 1 and self.options[0][0] == "width" and self.options[0][1] in widths
 
     def resolved(self, presets: Mapping[str, PresetOptions]) -> Resolved:
-        """Return the transform with its preset expanded and every option filled in.
+        """Return the transform with its preset expanded and a value for every option.
 
         Raises:
             InvalidTransform: there is no such preset.
@@ -169,7 +169,7 @@ def _refusal(option: Option, text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return `text` as it can stand in a message: short, one line, no surrogates."""
+    """Return `text` for use in a message: short, on one line, without surrogates."""
     return ascii(text if len(text) <= 40 else text[:39] + "…").replace("\\u2026", "…")
 
 
@@ -193,7 +193,7 @@ def _text(value: object) -> str:
 
 
 def preset_problems(name: str, options: object) -> list[str]:
-    """Return everything that is wrong with a preset of the configuration, one sentence each."""
+    """Return all problems of a preset in the configuration, one sentence for each."""
     problems = []
     if not _PRESET_NAME.fullmatch(name):
         problems.append(f"preset {_shown(name)}: a name has small letters, digits, - and _, a letter first")

@@ -1,6 +1,6 @@
-"""What is wanted of a picture, as the operations and encoders see it: one value for every option. Pure; runs anywhere.
+"""The wanted changes as operations and encoders see them: one value for every option. Pure; runs anywhere.
 
-Knows no option's text; `proxy.images.transforms.resolved` does.
+Does not know how options are written; `proxy.images.transforms.resolved` does.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ OnError = Literal["error", "original"]
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """One value for every option; sizes in CSS pixels, before dpr.
+    """One value for every option. Sizes are in CSS pixels, before dpr.
 
-    on_error: what to answer when the picture is beyond the render limits. hinted: the options that were left to
-    the hints of a request; they hold what counts without one.
+    on_error: the answer if the picture is beyond the render limits. hinted: the options that hints of a request may
+    set; their values here apply without hints.
     """
 
     width: int | None = None
@@ -46,5 +46,5 @@ class Wanted:
     hinted: frozenset[str] = field(default=frozenset(), compare=False)
 
     def replaced(self, **changes: Any) -> Self:
-        """Return a copy with `changes` by attribute."""
+        """Return a copy with other values for some attributes."""
         return dataclasses.replace(self, **changes)

@@ -1,4 +1,4 @@
-"""The fates of pictures that `warm` could not get: one table, from which figures, lists and pages follow. Pure."""
+"""The fates of pictures that `warm` could not get: one table that determines figures, lists and pages. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Fate = Literal["gone", "refused", "not_now"]
-"""What a failure says about a picture, as the JSON report writes it."""
+"""What a failure says about a picture, as written in the JSON report."""
 
 OTHERWISE: Fate = "refused"
 """The fate of failures that no row of `FATES` names."""
@@ -16,12 +16,12 @@ DEAD = "dead"
 
 @dataclass(frozen=True, slots=True)
 class FateMeaning:
-    """What is made of the pictures of one fate.
+    """How the pictures of one fate are treated and reported.
 
-    codes, statuses: error codes of docs/api.md and statuses of the origin that mean it; a status counts first.
-    is_passing: the origin may give the picture later, so it is asked again in the last round.
-    listed: the word under which the terminal and the figures of the page count them; fates may share one. title, text:
-    their part of the page.
+    codes, statuses: the error codes of docs/api.md and the statuses of origins that lead to this fate; a status takes
+    precedence. is_passing: the origin may send the picture later, so the last round asks for it again. listed: the
+    word under which the terminal and the figures of the page count these pictures; fates may share one. title, text:
+    the section of the page that lists them.
     """
 
     codes: frozenset[str]
@@ -39,7 +39,7 @@ FATES: dict[Fate, FateMeaning] = {
         is_passing=False,
         listed=DEAD,
         title="Gone",
-        text="Their origins say that they have no such picture (404, 410), and nothing of them was kept before.",
+        text="Their origins have no such picture (404, 410), and no copy was kept before.",
     ),
     "refused": FateMeaning(
         codes=frozenset(),
@@ -47,8 +47,8 @@ FATES: dict[Fate, FateMeaning] = {
         is_passing=False,
         listed=DEAD,
         title="Refused",
-        text="Their origins or this configuration refuse them, or what comes is no picture. Readers of the article may "
-        "still see them.",
+        text="Their origins or this configuration refuse them, or the answer is not a picture. Readers of the article "
+        "may still see them.",
     ),
     "not_now": FateMeaning(
         codes=frozenset({"source_unreachable", "source_timeout", "source_failed", "render_timeout"}),
@@ -56,15 +56,15 @@ FATES: dict[Fate, FateMeaning] = {
         is_passing=True,
         listed="not now",
         title="Not now",
-        text="Their origins were busy, broken or silent while this ran. They may be well tomorrow: warm again before "
-        "you change an article.",
+        text="Their origins were busy, broken or silent during this run. They may recover, so warm again before you "
+        "change an article.",
     ),
 }
-"""In the order of the report. A failure that no row names has the fate `OTHERWISE`."""
+"""All fates in the order of the report. A failure that no row names has the fate `OTHERWISE`."""
 
 
 def fate_of(code: str, origin_status: int) -> Fate:
-    """Return the fate of a picture whose failure has `code`, where its origin answered `origin_status` (0: nothing)."""
+    """Return the fate of a picture by the code of its failure and the status of its origin (0: no answer)."""
     by_status = [fate for fate, meaning in FATES.items() if origin_status in meaning.statuses]
     by_code = [fate for fate, meaning in FATES.items() if code in meaning.codes]
     return next(iter(by_status + by_code), OTHERWISE)

@@ -9,5 +9,5 @@ _EXIF_ITEM = re.compile(rb"(infe(?:\x02...|\x03.....).{4})Exif", re.DOTALL)
 
 
 def without_exif(data: bytes) -> bytes:
-    """Return the file with its EXIF data as an item of a type that nobody reads; everything stays where it is."""
+    """Return the file with its EXIF data renamed to an item type that nobody reads. No byte changes its position."""
     return _EXIF_ITEM.sub(rb"\1free", data)

@@ -1,4 +1,4 @@
-"""GIF: extensions that libraries stumble over, missing trailers and last frames, a pixel without data. Pure."""
+"""GIF: extensions that libraries cannot read, missing trailers and last frames, a pixel without data. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _CONTROL, _APPLICATION = 0xF9, 0xFF
 _LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 _ONE_BY_ONE = b"\1\0\1\0"
 _PIXEL = struct.pack("<BHHHHB", _IMAGE, 0, 0, 1, 1, 0x80) + bytes(6) + b"\x02\x02\x44\x01\x00"
-"""A frame of one pixel of the colour 0."""
+"""A frame of one pixel in colour 0."""
 _GREYS = b"".join(bytes([level] * 3) for level in range(256))
 _TRANSPARENT = b"\x21\xf9\x04\x01\0\0\0\0"
-"""GIF89a §23: the frame that follows is transparent where it has the colour 0."""
+"""GIF89a §23: the next frame is transparent where it has colour 0."""
 
 
 def mended(data: Buffer) -> bytes | None:
-    """Return the file without what a library stumbles over, None when there is nothing of the kind, or no frame."""
+    """Return the repaired file, or None if it needs no repair or has no frame."""
     file = _GifFile(data, 13 + colour_table_bytes(data, 10))
     while file.at < len(data) and file.steps[0] < MAX_STEPS and not file.ended:
         file.take_block()
@@ -28,7 +28,7 @@ def mended(data: Buffer) -> bytes | None:
 
 @dataclass(slots=True)
 class _GifFile:
-    """What is kept. broken: something else was dropped or changed than decoders drop themselves."""
+    """The parts that are kept. broken: something was dropped or changed that decoders would not drop themselves."""
 
     data: Buffer
     at: int
@@ -64,7 +64,8 @@ class _GifFile:
             self.parts += [block] if len(block) >= 19 else []
 
     def _take_frame(self) -> None:
-        """Read a frame. Without data it is transparent if it is a pixel, and missing if it is cut and not the first.
+        """Read a frame. A frame without data is made transparent if it is a single pixel. A cut frame is dropped unless
+        it is the first.
 
         GIF89a §20, §22: descriptor, colour table, the size of the first code, sub-blocks.
         """
@@ -74,7 +75,7 @@ class _GifFile:
         block, cut = self.data[start : self.at], self.at > len(self.data)
         control, self.control = self.control, b""
         self.broken |= cut
-        # Everything but the trailer may be missing from a GIF of a single pixel, which counts visits.
+        # A GIF of a single pixel, which counts visits, may lack everything except the trailer.
         sides = block[5:9] if len(block) >= 9 else self.data[6:10]
         if sides == _ONE_BY_ONE and len(block) <= data_start - start + 2:
             self.broken = True
@@ -87,14 +88,14 @@ class _GifFile:
         self.frames += 1
 
     def _with_colours(self, block: bytes, control: bytes) -> bytes:
-        """Return a frame with greys for colours where it has none: without a table Pillow forgets transparency."""
+        """Return a frame with a grey colour table if it has none. Without a table, Pillow forgets transparency."""
         if (self.data[10] | block[9]) & 0x80 or not control or not control[3] & 1:
             return block
         self.broken = True
         return block[:9] + bytes([block[9] | 0x87]) + _GREYS + block[10:]
 
     def written(self) -> bytes | None:
-        """Return the file, None when it was good before."""
+        """Return the repaired file, or None if it was valid before."""
         if not self.frames and self.data[6:10] == _ONE_BY_ONE:
             self.parts, self.frames, self.broken = [_TRANSPARENT + _PIXEL], 1, True
         if not self.frames or (self.ended and not self.broken):
@@ -104,7 +105,7 @@ class _GifFile:
 
 
 def _closed(block: bytes, at: int) -> bytes:
-    """Return a cut frame whose sub-blocks, from `at` on, end where the file ends."""
+    """Return a cut frame whose sub-blocks, from `at` on, end at the end of the file."""
     while at < len(block) and at + 1 + block[at] <= len(block):
         at += 1 + block[at]
     rest = block[at + 1 :]
@@ -112,5 +113,5 @@ def _closed(block: bytes, at: int) -> bytes:
 
 
 def _marked(control: bytes) -> bytes:
-    """Return a graphic control extension with the colour 0 as the transparent one, delay and disposal as they are."""
+    """Return a graphic control extension with colour 0 as the transparent one and unchanged delay and disposal."""
     return control[:3] + bytes([control[3] | 1]) + control[4:6] + b"\0\0" if len(control) >= 8 else b""

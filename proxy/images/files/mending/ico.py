@@ -1,4 +1,4 @@
-"""ICO and CUR: a cursor, or an icon that is cut, is written as an icon of its best picture alone. Pure."""
+"""ICO and CUR: rewrites a cursor, or an icon that is cut, as an icon of its best picture alone. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEAD, _ENTRY = 6, 16
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A line of the directory: sides in pixels (0 stands for 256), colours, and where the picture lies."""
+    """A directory entry: the sides in pixels (0 means 256), the number of colours, and the position of the picture."""
 
     width: int
     height: int
@@ -29,7 +29,7 @@ class _Entry:
 
 
 def mended(data: Buffer) -> bytes | None:
-    """Return an icon of the largest picture with the most colours, None when the file is good as it stands."""
+    """Return an icon of the largest picture with the most colours, or None if the file needs no repair."""
     kind, count = struct.unpack("<HH", data[2:6].ljust(4, b"\0"))
     entries = [
         _entry(data, at) for at in range(_HEAD, _HEAD + _ENTRY * count, _ENTRY) if at + _ENTRY <= len(data)
@@ -43,7 +43,7 @@ def mended(data: Buffer) -> bytes | None:
     if kind == _ICON and len(there) == count and whole is None:
         return None
     picture = whole or picture
-    # A cursor has its hot spot where an icon has planes and bits per pixel.
+    # A cursor stores its hot spot where an icon stores planes and bits per pixel.
     line = struct.pack(
         "<BBBBHHII", best.width, best.height, best.colours, 0, 1, _bits(data, best), len(picture), 22
     )

@@ -1,7 +1,7 @@
-"""JPEG: application data that libraries stumble over, and missing EOI. Pure.
+"""JPEG: application data that libraries cannot read, and a missing EOI. Pure.
 
-A progressive JPEG that lacks its last scans is whole as soon as every area has its first one, so the end mark is put
-where the file breaks off. Whether the data of a scan reach the last pixel is for the decoder to find out.
+A progressive JPEG without its last scans is complete if every area has its first scan. The end mark is therefore added
+where the file breaks off. The decoder finds out whether the data of a scan reach the last pixel.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ _APPLICATION = range(0xE0, 0xF0)
 # ITU-T T.81 table B.1: SOF to DAC, then DQT, DNL, DRI, DHP and EXP.
 _PIXELS = frozenset({*range(0xC0, 0xD0), *range(0xDB, 0xE0)})
 _LOOKS = {b"JFIF\0": 12, b"Exif\0\0": 6, b"ICC_PROFILE\0": 15, b"Adobe": 12}
-"""Application data that say how the pixels look, and the fewest bytes of such a segment."""
+"""Application data that affect the look of the pixels, with the minimum length of such a segment."""
 _COMMENT = 0xFE
 _PHOTOSHOP = b"Photoshop 3.0\0"
 
 
 def mended(data: Buffer) -> bytes | None:
-    """Return the file without what a library stumbles over, None when there is nothing of the kind or no scan."""
+    """Return the repaired file, or None if it needs no repair or has no scan."""
     head, end, broken, ended = bytearray(data[:2]), len(data), False, False
     first_scan: int | None = None
     for segment in jpeg_segments(data):
@@ -41,7 +41,7 @@ def mended(data: Buffer) -> bytes | None:
 
 def _is_sound(segment: Segment, payload: bytes) -> bool:
     if segment.marker in _APPLICATION:
-        # Pillow reads Photoshop's resources, trusts their lengths, and nobody asks for them.
+        # Pillow parses Photoshop's resources and trusts their lengths, and nothing needs them.
         least = next((size for prefix, size in _LOOKS.items() if payload.startswith(prefix)), 0)
         return len(payload) >= least and not payload.startswith(_PHOTOSHOP)
     return segment.marker in _PIXELS or segment.marker == _COMMENT

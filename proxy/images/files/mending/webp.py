@@ -1,4 +1,4 @@
-"""WebP: a size in the RIFF header that does not agree with the file, cut metadata, a missing last frame. Pure."""
+"""WebP: a wrong size in the RIFF header, cut metadata, a missing last frame. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _METADATA = frozenset({b"EXIF", b"XMP ", b"ICCP"})
 
 
 def mended(data: Buffer) -> bytes | None:
-    """Return the file with sizes that agree, None when they do or when its picture is cut.
+    """Return the file with correct sizes, or None if they are correct already or the picture itself is cut.
 
     RFC 9649 §2.3: chunks are padded to an even size, and RIFF gives the size of all of them.
     """
@@ -18,7 +18,7 @@ def mended(data: Buffer) -> bytes | None:
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if at >= len(data) or (seen and at >= end):
             break
-        # The padding byte of the last chunk is often forgotten.
+        # Writers often forget the padding byte of the last chunk.
         cut = len(data) - at < 8 or at + 8 + size > len(data)
         if cut:
             break

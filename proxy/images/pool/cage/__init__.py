@@ -1,13 +1,13 @@
-"""What a render process gives up on Linux before it sees a picture. Runs in render processes.
+"""Takes away rights of a render process on Linux before it sees a picture. Runs in render processes.
 
-Two walls, each without a library and without privileges (docs/decisions/0013-cage.md):
+There are two walls, each without a library and without privileges (docs/decisions/0013-cage.md):
 
-    seccomp     system calls by a list of what a decoder needs: no file is opened to be written, no socket is made,
-                no program run, no process made, none looked into. What is not on the list fails with ENOSYS.
-    landlock    files are read only where libraries, fonts and the pictures lie; other processes are out of reach,
-                their memory and environment in /proc too.
+    seccomp     permits the system calls that a decoder needs, and no others: it cannot open files for writing, create
+                sockets, run programs, create processes or inspect them. All other calls fail with ENOSYS.
+    landlock    files can be read only where libraries, fonts and pictures lie. Other processes cannot be reached,
+                including their memory and environment in /proc.
 
-Neither can be taken down again. Where the kernel lacks one, or something around us forbids it, the other stands.
+Neither can be undone. If the kernel lacks one, or something around us forbids it, the other still applies.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 def shut(readable: Sequence[Path]) -> tuple[str, ...]:
-    """Shut this thread, and all that it starts, in; return the names of the walls that stand.
+    """Confine this thread and all threads that it starts; return the names of the active walls.
 
-    readable: folders and files that may be read besides those of the interpreter, libraries and fonts. Must be
-    called before there is a second thread.
+    readable: folders and files that may be read besides those of the interpreter, libraries and fonts. Call this before
+    there is a second thread.
     """
     if sys.platform != "linux":
         return ()
     libc = ctypes.CDLL(None, use_errno=True)
-    # prctl(2): without it only root may set filters. It also means that no set-user-id program gives anything back.
+    # prctl(2): without this flag only root may set filters. It also prevents set-user-id programs from restoring
+    # rights.
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return ()
     builders = {

@@ -1,4 +1,5 @@
-"""Landlock: which files may be read, and nothing else of the file system (landlock(7)). Runs in render processes."""
+"""Landlock: permits reading certain files, and nothing else in the file system (landlock(7)). Runs in render
+processes."""
 
 from __future__ import annotations
 
@@ -12,18 +13,18 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# The same numbers on every architecture: these calls are younger than the common table.
+# These calls are newer than the common table, so their numbers are the same on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
 
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _FILE_RIGHTS = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 5: 0xFFFF}
-"""All rights that a version knows, from that version on."""
+"""All rights that exist in a version, with the first such version."""
 _NET_RIGHTS, _NET_SINCE = 0b11, 4
-"""To bind and to connect TCP sockets."""
+"""The rights to bind and to connect TCP sockets."""
 _SCOPES, _SCOPES_SINCE = 0b11, 6
-"""Abstract UNIX sockets and signals of other processes."""
+"""The rights to abstract UNIX sockets and to signals for other processes."""
 
 _SYSTEM = (
     "/nix/store",
@@ -43,14 +44,14 @@ _SYSTEM = (
 _LATE = frozenset(
     {"PIL", "resvg_py", "pyvips", "pyvips_binary", "_libvips", "cffi", "_cffi_backend", "pycparser"}
 )
-"""Modules that may be loaded after the cage is shut."""
+"""Modules that may be loaded after the cage is closed."""
 
 
 def restrict(libc: ctypes.CDLL, readable: Sequence[Path]) -> None:
-    """Let this thread read below `readable` and what the interpreter needs, and no more.
+    """Restrict this thread to reading below `readable` and the files that the interpreter needs.
 
     Raises:
-        OSError: this kernel knows no Landlock, or it is switched off.
+        OSError: the kernel does not support Landlock, or it is switched off.
     """
     version = _call(libc, _CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)
     rights = max(bits for since, bits in _FILE_RIGHTS.items() if since <= version)
@@ -63,7 +64,7 @@ def restrict(libc: ctypes.CDLL, readable: Sequence[Path]) -> None:
     ruleset = _call(libc, _CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for path in dict.fromkeys((*readable, *_of_the_interpreter(), *map(Path, _SYSTEM))):
-            # What is not there need not be allowed.
+            # Paths that do not exist need no rule.
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 _allow(libc, ruleset, path)
         _call(libc, _RESTRICT_SELF, ruleset, 0)
@@ -72,9 +73,10 @@ def restrict(libc: ctypes.CDLL, readable: Sequence[Path]) -> None:
 
 
 def _of_the_interpreter() -> Iterator[Path]:
-    """Yield where modules and libraries are loaded from.
+    """Yield the places from which modules and libraries are loaded.
 
-    Of a folder that only stands in `sys.path`, such as the working folder, our modules alone and not what lies beside.
+    For a folder that is only in `sys.path`, such as the working folder, these are our modules alone, not its other
+    files.
     """
     yield Path(__file__).parents[3]
     paths = sysconfig.get_paths()
@@ -91,14 +93,14 @@ def _of_the_interpreter() -> Iterator[Path]:
 def _modules_below(entry: Path) -> Iterator[Path]:
     names = _LATE | {name.partition(".")[0] for name in sys.modules}
     with contextlib.suppress(OSError):
-        # Wheels keep their libraries in "NAME.libs".
+        # Wheels store their libraries in "NAME.libs".
         yield from (
             path for path in entry.iterdir() if path.name.partition(".")[0] in names or path.suffix == ".libs"
         )
 
 
 def _library_folders() -> Iterator[Path]:
-    """Yield the folders of the libraries that are loaded by now: the system's own, and the interpreter's."""
+    """Yield the folders of the libraries loaded so far: the system's and the interpreter's."""
     with contextlib.suppress(OSError):
         for line in (
             Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines()

@@ -1,7 +1,7 @@
-"""Seccomp: which system calls a render process may make (seccomp(2), SECCOMP_SET_MODE_FILTER).
+"""Seccomp: permits a list of system calls (seccomp(2), SECCOMP_SET_MODE_FILTER).
 
-A list of what is allowed, not of what is forbidden: calls that a later kernel brings are refused too. They fail with
-ENOSYS, as on an older kernel, so that libc and the libraries take another way. Runs in render processes.
+The list names permitted calls instead of forbidden ones, so new calls of later kernels are refused too. Refused calls
+fail with ENOSYS, as on an older kernel, so that libc and the libraries use alternatives. Runs in render processes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA = 15, 16, 0x53564D41
 
 @dataclass(frozen=True, slots=True)
 class SyscallRule:
-    """A call is allowed when its argument, masked, is one of `values`."""
+    """A call is permitted if its argument, after masking, is one of `values`."""
 
     argument: int
     values: tuple[int, ...]
@@ -42,19 +42,20 @@ class SyscallRule:
 
 
 def rules() -> dict[str, SyscallRule]:
-    """Return the calls that are allowed with some arguments only; others fail with EPERM."""
+    """Return the calls that are permitted with certain arguments only; otherwise they fail with EPERM."""
     return {
-        # Threads, no processes. clone3 hides its flags behind a pointer and is refused; libc falls back to clone.
+        # Permit threads but not processes. clone3 passes its flags by pointer and is refused; libc falls back to clone.
         "clone": SyscallRule(0, (_CLONE_THREAD,), _CLONE_THREAD),
         "open": SyscallRule(1, (os.O_RDONLY,), _TO_WRITE),
         "openat": SyscallRule(2, (os.O_RDONLY,), _TO_WRITE),
-        # Not F_SETOWN, F_SETOWN_EX and F_SETSIG, by which a descriptor signals any process, nor F_SETFL with O_ASYNC.
+        # Refuse F_SETOWN, F_SETOWN_EX and F_SETSIG, which make a descriptor signal any process, and F_SETFL with
+        # O_ASYNC.
         "fcntl": SyscallRule(1, (_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_DUPFD_CLOEXEC)),
-        # Not FIOSETOWN, SIOCSPGRP and FIOASYNC, which do the same.
+        # Refuse FIOSETOWN, SIOCSPGRP and FIOASYNC, which do the same.
         "ioctl": SyscallRule(1, (_TCGETS, _FIONREAD, _FIONBIO, _FIONCLEX, _FIOCLEX)),
         "prctl": SyscallRule(0, (_PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA)),
         "prlimit64": SyscallRule(0, (0,)),
-        # abort(3) signals itself; the service reads how the process ended.
+        # abort(3) sends a signal to its own process, and the service reads how the process ended.
         "tgkill": SyscallRule(0, (os.getpid(),)),
     }
 
@@ -95,21 +96,21 @@ NUMBERS: dict[str, dict[str, int]] = {
         "times": 153, "uname": 160, "write": 64, "writev": 66,
     },
 }  # fmt: skip
-"""What may be called, by architecture; some calls are missing on the younger one."""
+"""The permitted calls by architecture. The newer architecture lacks some of them."""
 
 
 def install(libc: ctypes.CDLL) -> None:
-    """Set the filter for this thread and all that it starts.
+    """Set the filter for this thread and all threads that it starts.
 
     Raises:
-        OSError: the kernel knows no filters, forbids them, or is of an architecture that we have no numbers for.
+        OSError: the kernel does not support filters or forbids them, or we do not know the numbers of its architecture.
     """
     machine = os.uname().machine
     if machine not in NUMBERS or sys.maxsize < 2**32:
         raise OSError(errno.ENOSYS, f"no system calls are known for {machine}")
     program = b"".join(_program(machine))
     code = ctypes.create_string_buffer(program, len(program))
-    # struct sock_fprog: the number of instructions, and a pointer at the next word.
+    # struct sock_fprog: the number of instructions, and a pointer in the next word.
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
     if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, header, 0, 0) != 0:
         number = ctypes.get_errno()
@@ -130,7 +131,7 @@ def _program(machine: str) -> Iterator[bytes]:
 
 
 def _decided(rule: SyscallRule) -> list[bytes]:
-    """Return the instructions that end a call whose number has been found."""
+    """Return the instructions that end the evaluation of a call whose number matched."""
     block = [_instruction(_LOAD, _low_word(rule.argument)), _instruction(_AND, rule.mask)]
     for value in rule.values:
         block += [
@@ -141,7 +142,7 @@ def _decided(rule: SyscallRule) -> list[bytes]:
 
 
 def _low_word(argument: int) -> int:
-    # All arguments that we look at are of 32 bits in the kernel.
+    # The kernel reads only 32 bits of each argument that we check.
     return _ARGUMENTS_AT + 8 * argument
 
 

@@ -1,0 +1,120 @@
+"""The service's end of the socket to a render process: frames in, frames out. Event loop.
+
+A protocol instead of a stream: what a process says before its answer is heard when it comes, and the task that waits
+for the answer wakes once, when all of it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from proxy.images.pool import jobs
+from proxy.images.pool.jobs import WireError
+
+Message = dict[str, Any]
+
+
+class Conversation(asyncio.Protocol):
+    """A question and its answer at a time. After an error nothing that comes is believed any more."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._answer: asyncio.Future[tuple[Message, list[bytes]]] | None = None
+        self._message: Message | None = None
+        self._sizes: list[int] = []
+        self._sizes_of: Callable[[Message], list[int] | None] = jobs.body_sizes
+
+    def expect(
+        self, sizes_of: Callable[[Message], list[int] | None]
+    ) -> asyncio.Future[tuple[Message, list[bytes]]]:
+        """Return the message that ends the answer, with its bodies.
+
+        sizes_of: called with each message; returns the sizes of the bodies after the last one, in bytes, and None for
+        one that others follow.
+
+        Raises, when awaited:
+            OSError: the process closed its end.
+            WireError: it sent no frame, or spoke out of turn; also whatever `sizes_of` raises.
+        """
+        answer = self._answer = asyncio.get_running_loop().create_future()
+        self._sizes_of = sizes_of
+        if self._transport is None or self._transport.is_closing():
+            self._fail(ConnectionResetError("the socket is closed"))
+        elif self._buffer:
+            self._fail(WireError("it spoke out of turn"))
+        return answer
+
+    def say(self, message: Message) -> None:
+        """Send a message."""
+        if self._transport is not None:
+            self._transport.write(jobs.frame(message))
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in; those that nobody asked for are kept, and the next question fails because of them."""
+        self._buffer += data
+        if self._answer is None:
+            if self._transport is not None:
+                self._transport.pause_reading()
+            return
+        try:
+            self._read()
+        except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it
+            self._fail(error)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell whoever waits."""
+        self._fail(error or ConnectionResetError("the socket was closed"))
+
+    def _read(self) -> None:
+        while self._message is None:
+            if (message := self._next_message()) is None:
+                return
+            if (sizes := self._sizes_of(message)) is not None:
+                self._message, self._sizes = message, sizes
+        if len(self._buffer) >= sum(self._sizes):
+            message, bodies, self._message = self._message, self._bodies(), None
+            self._settle(message, bodies)
+
+    def _next_message(self) -> Message | None:
+        if len(self._buffer) < jobs.LENGTH_BYTES:
+            return None
+        end = jobs.LENGTH_BYTES + jobs.header_length(bytes(self._buffer[: jobs.LENGTH_BYTES]))
+        if len(self._buffer) < end:
+            return None
+        text = bytes(self._buffer[jobs.LENGTH_BYTES : end])
+        del self._buffer[:end]
+        return jobs.read_header(text)
+
+    def _bodies(self) -> list[bytes]:
+        bodies, start = [], 0
+        with memoryview(self._buffer) as view:
+            for size in self._sizes:
+                bodies.append(bytes(view[start : start + size]))
+                start += size
+        del self._buffer[:start]
+        return bodies
+
+    def _settle(self, message: Message, bodies: list[bytes]) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_result((message, bodies))
+
+    def _fail(self, error: Exception) -> None:
+        answer, self._answer = self._answer, None
+        self.close()
+        if answer is not None and not answer.done():
+            answer.set_exception(error)
