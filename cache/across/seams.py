@@ -1,7 +1,7 @@
 """Seams: what the processes of a store share, as protocols. Pure.
 
 Today files of one machine are behind them: `FileBlobs`, `Refs`, `KeyLocks`, `Generations`, `Failures` and `Usage`, put
-together by `FileSeams`. Several nodes need the same behind a network (docs/decisions/0035-blobs.md). Each law below is
+together by `FileSeams`. Several nodes need the same behind a network (docs/decisions/0034-seams.md). Each law below is
 a test of `tests/contract/test_seams.py`, which a new implementation has to pass.
 """
 
