@@ -65,7 +65,8 @@ class Originals(OriginalFiles):
         async with self._exclusion.held("count"):
             before = self._usage.read()
             census = await self._counted(progress, note)
-            stat, counts = census.result()
+            blocked = await self._threads.read(self._blocks.count)
+            stat, counts = census.result(blocked=blocked)
             await self._threads.read(self._usage.settle, counts, before=before)
         return stat
 
@@ -144,7 +145,7 @@ class Originals(OriginalFiles):
         self.scrub.note(damage)
 
     async def _counted(self, progress: Progress | None, note: Note | None) -> Census:
-        census = Census(self._layout, note)
+        census = Census(self._seams, note)
         bodies = await self._threads.read(shards_of, self._layout.bodies)
         entries = await self._threads.read(shards_of, self._layout.entries)
         steps = [*((census.take_bodies, shard) for shard in bodies)]
@@ -168,7 +169,7 @@ class Originals(OriginalFiles):
                     return
                 before, counts = self._usage.read(), Counts()
                 for shard in await self._threads.read(shards_of, self._layout.entries, self._layout.bodies):
-                    counts += await self._threads.read(count_shard, self._layout, shard)
+                    counts += await self._threads.read(count_shard, self._seams, shard)
                 await self._threads.read(self._usage.settle, counts, before=before)
         except (CacheError, OSError) as error:
             log.warning("what is kept could not be counted: %s", error)

@@ -116,7 +116,7 @@ class Blobs(Protocol):
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield the names that begin with `prefix` in their order, with the sizes.
 
-        A blob that comes or goes meanwhile may be among them or not.
+        The caller reads and changes blobs meanwhile. One that comes or goes may be among them or not.
         """
 
 

@@ -22,19 +22,13 @@ OpenNodes = Callable[[Path], AbstractAsyncContextManager[OpenNode]]
 
 
 @asynccontextmanager
-async def file_nodes(folder: Path) -> AsyncIterator[OpenNode]:
-    """Files of one machine."""
-    threads = StoreThreads("nodes")
-    yield lambda: file_node(folder, threads)
-    await threads.close()
-
-
-def file_node(folder: Path, threads: StoreThreads) -> FileSeams:
-    """Return a node of the store in a folder."""
-    layout = Layout(folder)
+async def file_nodes(folder: Path, kind: type[FileSeams] = FileSeams) -> AsyncIterator[OpenNode]:
+    """Files of one machine, or another kind of store in a folder."""
+    threads, layout = StoreThreads("nodes"), Layout(folder)
     layout.incoming.mkdir(parents=True, exist_ok=True)
     durable = Durable(layout.incoming)
-    return FileSeams(layout, durable, Refs(layout, durable), threads)
+    yield lambda: kind(layout, durable, Refs(layout, durable), threads)
+    await threads.close()
 
 
 @asynccontextmanager
