@@ -159,7 +159,7 @@ async def first_done(*futures: asyncio.Future[Any], seconds: float | None = None
     It cancels none of them and raises nothing of theirs, as `asyncio.wait` does, in half the time: that one first makes
     tasks and sets of whatever it is given.
     """
-    if any(future.done() for future in futures):
+    if _any_done(futures):
         return True
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
@@ -178,7 +178,15 @@ async def first_done(*futures: asyncio.Future[Any], seconds: float | None = None
             timer.cancel()
         for future in futures:
             future.remove_done_callback(wake)
-    return any(future.done() for future in futures)
+    return _any_done(futures)
+
+
+def _any_done(futures: tuple[asyncio.Future[Any], ...]) -> bool:
+    # `any` over a generator would take three times as long.
+    for future in futures:  # noqa: SIM110
+        if future.done():
+            return True
+    return False
 
 
 def _outcome(call: Callable[[], R]) -> tuple[R | None, BaseException | None]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import re
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +71,9 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         if not isinstance(key, str) or not isinstance(value, bytes):
             name, path = super().filename(key, value)
             return str(name), str(path)
-        name = f"{secrets.token_hex(1)}/{check_of(key, value).hex()}-{secrets.token_hex(4)}.val"
-        return name, str(Path(self._directory) / name)
+        ends = os.urandom(5).hex()
+        name = f"{ends[:2]}/{check_of(key, value).hex()}-{ends[2:]}.val"
+        return name, f"{self._directory}{os.sep}{name}"
 
     def put(self, key: Any) -> tuple[Any, bool]:
         """Convert a key to its column.
@@ -137,19 +138,23 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     def _write(self, full_path: str, iterator: Iterable[Any], mode: str, encoding: str | None = None) -> int:
         # diskcache leaves a file behind that a full disk cut off.
         try:
+            if isinstance(iterator, io.BytesIO):
+                # In one piece: diskcache would write it line by line.
+                iterator = (iterator.getvalue(),)
             size = int(super()._write(full_path, iterator, mode, encoding))
-            Path(full_path).chmod(self.modes.file)
-            self._mend_folder(Path(full_path).parent)
+            path = Path(full_path)
+            path.chmod(self.modes.file)
+            self._mend_folder(path)
         except OSError:
             with contextlib.suppress(OSError):
                 Path(full_path).unlink()
             raise
         return size
 
-    def _mend_folder(self, folder: Path) -> None:
+    def _mend_folder(self, path: Path) -> None:
         # diskcache makes folders by the umask; below ours alone nobody looks at their modes.
         if self.modes is not PRIVATE:
-            self.modes.mend(folder)
+            self.modes.mend(path.parent)
 
 
 class GroupDisk(SafeDisk):
