@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,10 +103,14 @@ class FileBlobs:
         self._durable.ensure_folder(self._place(name).parent)
         self.settle(name)
 
+    def shards(self) -> Sequence[str]:
+        """Return the names of the folders."""
+        return shards_of(self._room)
+
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Look through the folders that the prefix allows, one after the other."""
         shard = prefix[:SHARD_DIGITS]
-        for folder in [shard] if len(shard) == SHARD_DIGITS else shards_of(self._room):
+        for folder in [shard] if len(shard) == SHARD_DIGITS else self.shards():
             for file_name, size in sized_files(self._room / folder):
                 name = file_name.removesuffix(self._suffix)
                 is_ours = is_digest(name) and file_name == name + self._suffix and name.startswith(folder)

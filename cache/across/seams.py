@@ -113,6 +113,12 @@ class Blobs(Protocol):
     def adopt(self, name: str) -> None:
         """Use the blob that is there instead of writing the same bytes: what `write` promises is true of it then."""
 
+    def shards(self) -> Sequence[str]:
+        """Return the first two digits of the names there are, sorted, to list them piece by piece.
+
+        Digits with which no name begins may be among them.
+        """
+
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield the names that begin with `prefix` in their order, with the sizes.
 

@@ -1,7 +1,7 @@
 """Keeping: the durable tier. Plain files, nothing is ever evicted. Runs on the event loop, files in threads.
 
 Knows entries, bodies, and who may change them when. Refuses to know where they come from, whether they are fresh
-and what they show, and who counts, compares and copies them (`cache.durable_tier`).
+and what they show, and who counts, compares and copies them and asks the disk (`cache.durable_tier`).
 Safe beside other processes on the same folder, and beside a restart at any instant.
 """
 
@@ -20,8 +20,7 @@ from cache.across.failures import RememberedFailure
 from cache.across.file_seams import FileSeams
 from cache.across.seams import Version
 from cache.across.source_locks import Exclusion
-from cache.across.usage import Counts
-from cache.base.durable import PRIVATE, Durable, Modes, abandoned, refusal
+from cache.base.durable import PRIVATE, Durable, Modes, refusal
 from cache.base.entry import Entry
 from cache.base.errors import (
     NotKept,
@@ -35,8 +34,7 @@ from cache.base.keys import source_key
 from cache.base.layout import Layout, mark_again, prepare
 from cache.base.opening import LocalFile
 from cache.base.page_cache import PageCache
-from cache.base.rights import is_readable, is_writable, unreadable, unwritable
-from cache.base.shards import SHARDS, shards_of
+from cache.base.shards import SHARDS
 from cache.base.spelling import former_spelling
 from cache.base.threads import StoreThreads
 from cache.originals.articles import ArticleIndex
@@ -48,12 +46,9 @@ from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.originals.landing import Landing
 from cache.originals.refs import Refs
-from cache.originals.roomleft import KeepingLimits, StoreRoom, free_files
+from cache.originals.roomleft import KeepingLimits, StoreRoom
 
 log = logging.getLogger(__name__)
-
-LATELY_SECONDS = 300.0
-"""How long a disk that did not take an original is said to be at fault, when nothing was kept since."""
 
 
 class OriginalFiles:
@@ -240,7 +235,7 @@ class OriginalFiles:
 
     async def entries(self) -> AsyncIterator[Entry]:
         """Yield every readable entry, in the order of their keys."""
-        for shard in await self._threads.read(shards_of, self._layout.entries):
+        for shard in await self._threads.read(self._seams.entries.shards):
             for entry in await self._threads.read(self._entries_of, shard):
                 yield entry
 
@@ -344,63 +339,6 @@ class OriginalFiles:
         """Lift a block; return whether there was one."""
         async with self._exclusion.source(source_key(url)):
             return await self._threads.write(self._blocks.remove, url)
-
-    # Looking after
-
-    def reconfigure(self, *, min_free_bytes: int, max_bytes: int | None) -> None:
-        """Take new limits from now on."""
-        self._room.limits = KeepingLimits(min_free_bytes, max_bytes)
-
-    def kept_bytes(self) -> int:
-        """Return the running count of bytes kept; see `usage.py` for how right it is."""
-        return self._usage.read().bytes
-
-    def kept(self) -> Counts:
-        """Return the running counts of bytes, bodies and entries."""
-        return self._usage.read()
-
-    def free_bytes(self) -> int:
-        """Return the free bytes of the disk; 0 when it cannot be asked."""
-        return self._room.free_bytes()
-
-    def free_files(self) -> int | None:
-        """Return how many more files the disk takes; None where it has no limit, or cannot be asked."""
-        return free_files(self._layout.root)
-
-    def room_for(self, size: int) -> bool:
-        """Whether a new original of `size` bytes would be kept."""
-        return self._room.has_place_for(size)
-
-    @property
-    def hangs(self) -> bool:
-        """Whether the disk has not answered for longer than a disk takes."""
-        return self._threads.hangs
-
-    def lately_refused(self) -> str:
-        """Return why the last original was not kept, when that was a few minutes ago; empty when it was."""
-        reason, at = self._refusal
-        return reason if reason and self._now() - at < LATELY_SECONDS else ""
-
-    def unreadable(self) -> list[str]:
-        """Return the names of the folders that this process cannot read. Blocking."""
-        return unreadable(self._layout)
-
-    def unwritable(self) -> list[str]:
-        """Return the names of the folders in which this process can make nothing. Blocking."""
-        return unwritable(self._layout)
-
-    def readable(self) -> bool:
-        """Whether kept originals can be read, as far as a quick look tells."""
-        return is_readable(self._layout)
-
-    def writable(self) -> bool:
-        """Whether a file can be made in the store."""
-        return is_writable(self._layout)
-
-    async def remove_leftovers(self, *, dry_run: bool = False) -> list[LocalFile]:
-        """Remove temporary files whose owner is gone; return them."""
-        removed = await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
-        return list(map(LocalFile, removed))
 
     # Inside
 

@@ -292,6 +292,8 @@ def test_names_are_listed_in_order_by_what_they_begin_with(nodes: Nodes) -> None
         wanted = [item for item in everything if item[0].startswith(KEYS[1][:length])]
         assert list(second.list(KEYS[1][:length])) == wanted
     assert list(second.list("f" * 64)) == []
+    assert set(second.shards()) >= {key[:2] for key in KEYS}
+    assert list(second.shards()) == sorted(second.shards())
 
 
 def test_bodies_and_entries_of_one_name_are_different_blobs(nodes: Nodes) -> None:

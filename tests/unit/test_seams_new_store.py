@@ -78,6 +78,9 @@ class ToyBlobs:
     def adopt(self, name):
         pass
 
+    def shards(self):
+        return sorted({name[:2] for name, _ in self.list()})
+
     def list(self, prefix=""):
         query = "SELECT name, LENGTH(data) FROM blobs WHERE kind = ? AND name GLOB ? ORDER BY name"
         with self._rows() as rows:
@@ -131,6 +134,39 @@ IMPLEMENTATIONS = SHARED_BY_PROCESSES = (toy_nodes,)
 '''
 
 
+WORK = """
+import asyncio
+from pathlib import Path
+
+from keeping import keep
+from cache.durable_tier import Originals
+
+
+async def work():
+    store = await Originals.open(Path("store"))
+    entry = await keep(store, "http://h/a.png", b"one")
+    assert await store.get("http://h/a.png") == entry
+    await keep(store, "http://h/b.png", b"one")
+    await keep(store, "http://h/b.png", b"two")
+    assert [each.source for each in sorted([each async for each in store.entries()], key=lambda each: each.source)] == [
+        "http://h/a.png", "http://h/b.png"
+    ]
+    assert (await store.condition(entry.body_sha256)).is_sound and await store.has_body(entry.body_sha256, 3)
+    stat = await store.stat()
+    assert (stat.entries, stat.bodies, stat.former, stat.orphans) == (2, 2, 1, 0), stat
+    assert (await store.purge("http://h/a.png")).bodies == ()
+    assert len((await store.purge("http://h/b.png")).bodies) == 2
+    assert await store.purge_orphans() == (0, 0)
+    assert store.kept_bytes() == 0
+    await store.close()
+    assert not [path for room in ("entries", "bodies") for path in Path("store", room).rglob("*") if path.is_file()]
+
+
+asyncio.run(work())
+print("all there")
+"""
+
+
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """A copy of both packages and of the contract, with a store of another kind."""
@@ -167,6 +203,27 @@ def test_one_class_adds_a_store_that_keeps_the_whole_contract(copied: Path) -> N
     passed = re.search(r"^(\d+) passed in", done.stdout, re.MULTILINE)
     assert passed is not None, done.stdout
     assert int(passed[1]) > 30
+
+
+def test_originals_are_kept_in_a_store_that_is_named_once(copied: Path) -> None:
+    """Kept, counted and purged with no file of an entry or a body: the durable tier knows nothing but the seams."""
+    keeping = copied / "cache" / "originals" / "keeping.py"
+    text = keeping.read_text(encoding="utf-8")
+    named = "from cache.across.file_seams import FileSeams\n"
+    assert text.count(named) == 1
+    named_anew = "from cache.across.toy_seams import ToySeams as FileSeams\n"
+    keeping.write_text(text.replace(named, named_anew), encoding="utf-8")
+    path = os.pathsep.join([str(copied), str(copied / "tests" / "lib")])
+    done = subprocess.run(
+        [sys.executable, "-c", WORK],
+        cwd=copied,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "all there\n", done.stderr
 
 
 def test_contract_refuses_a_store_that_forgets_to_compare(copied: Path) -> None:
