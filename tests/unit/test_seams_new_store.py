@@ -196,6 +196,7 @@ def contract_on(copied: Path, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.slow
 def test_one_class_adds_a_store_that_keeps_the_whole_contract(copied: Path) -> None:
     """Blobs, lists, exclusion, stamps, failures, counts; the keeper cut at every step; two processes."""
     done = contract_on(copied)
