@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from cache.base.entry import Entry
 from cache.base.errors import StoreUnwritable
+from cache.base.opening import LocalFile
 from cache.originals.incoming import Incoming
 from proxy.errors import MirrorError, QueueFull, SourceFailed, SourceTimeout, SourceUnreachable
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
@@ -181,11 +181,11 @@ def _as_original(answer: Fetched) -> Fetched:
     return replace(answer, headers=tuple((name, value) for name, value in kept.items() if value))
 
 
-async def root_of_body(head: bytes, path: Path) -> str:
-    """Return the name of the root element of the body at `path` that begins with `head`; empty without one.
+async def root_of_body(head: bytes, file: LocalFile) -> str:
+    """Return the name of the root element of the body in `file` that begins with `head`; empty without one.
 
     The first bytes tell for nearly all bodies; a thread reads on in a document with a long prolog only.
     """
     finder = RootFinder()
     finder.feed(head)
-    return await asyncio.to_thread(root_of_file, path) if finder.searching else finder.root
+    return await asyncio.to_thread(root_of_file, file) if finder.searching else finder.root
