@@ -1,7 +1,7 @@
 """Originals: the durable tier together with its upkeep. Runs on the event loop, files in threads.
 
-`cache.originals.keeping` keeps, reads and purges originals. This adds counting, comparing with digests, copying and
-scrubbing.
+`cache.originals.keeping` keeps, reads and purges originals. This adds counting, comparing with digests, copying,
+scrubbing, and what the disk has room for and permits.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cache.across.file_locks import KeyLocks
+from cache.across.seams import Version
 from cache.across.usage import Counts
+from cache.base.durable import abandoned
 from cache.base.errors import CacheError, StoreRefused, StoreUnreadable
 from cache.base.layout import Layout
-from cache.base.shards import shards_of
+from cache.base.opening import LocalFile
+from cache.base.rights import is_readable, is_writable, unreadable, unwritable
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Gone, Purged
 from cache.originals.keeping import OriginalFiles
@@ -37,6 +40,9 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+LATELY_SECONDS = 300.0
+"""How long a disk that did not take an original is said to be at fault, when nothing was kept since."""
 
 
 class Originals(OriginalFiles):
@@ -64,7 +70,8 @@ class Originals(OriginalFiles):
         async with self._exclusion.held("count"):
             before = self._usage.read()
             census = await self._counted(progress, note)
-            stat, counts = census.result()
+            blocked = await self._threads.read(self._blocks.count)
+            stat, counts = census.result(blocked=blocked)
             await self._threads.read(self._usage.settle, counts, before=before)
         return stat
 
@@ -133,20 +140,77 @@ class Originals(OriginalFiles):
         verification = await self._threads.read(Verification, self._layout, report)
         return [item for item in report.wrong if await self._threads.read(verification.is_still_wrong, item)]
 
+    # The disk
+
+    def reconfigure(self, *, min_free_bytes: int, max_bytes: int | None) -> None:
+        """Take new limits from now on."""
+        self._room.limits = KeepingLimits(min_free_bytes, max_bytes)
+
+    def kept_bytes(self) -> int:
+        """Return the running count of bytes kept; see `usage.py` for how right it is."""
+        return self._usage.read().bytes
+
+    def kept(self) -> Counts:
+        """Return the running counts of bytes, bodies and entries."""
+        return self._usage.read()
+
+    def free_bytes(self) -> int:
+        """Return the free bytes of the disk; 0 when it cannot be asked."""
+        return self._room.free_bytes()
+
+    def free_files(self) -> int | None:
+        """Return how many more files the disk takes; None where it has no limit, or cannot be asked."""
+        return free_files(self._layout.root)
+
+    def room_for(self, size: int) -> bool:
+        """Whether a new original of `size` bytes would be kept."""
+        return self._room.has_place_for(size)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the disk has not answered for longer than a disk takes."""
+        return self._threads.hangs
+
+    def lately_refused(self) -> str:
+        """Return why the last original was not kept, when that was a few minutes ago; empty when it was."""
+        reason, at = self._refusal
+        return reason if reason and self._now() - at < LATELY_SECONDS else ""
+
+    def unreadable(self) -> list[str]:
+        """Return the names of the folders that this process cannot read. Blocking."""
+        return unreadable(self._layout)
+
+    def unwritable(self) -> list[str]:
+        """Return the names of the folders in which this process can make nothing. Blocking."""
+        return unwritable(self._layout)
+
+    def readable(self) -> bool:
+        """Whether kept originals can be read, as far as a quick look tells."""
+        return is_readable(self._layout)
+
+    def writable(self) -> bool:
+        """Whether a file can be made in the store."""
+        return is_writable(self._layout)
+
+    async def remove_leftovers(self, *, dry_run: bool = False) -> list[LocalFile]:
+        """Remove temporary files whose owner is gone; return them."""
+        removed = await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
+        return list(map(LocalFile, removed))
+
     # Inside
 
     async def _begin(self, *, look: bool) -> None:
         if not look and not await self._threads.read(self._count_is_right):
             self._counting = asyncio.create_task(self._count_anew())
 
-    def _note(self, name: str, identity: tuple[int, ...], *, is_entry: bool) -> None:
+    def _note(self, name: str, identity: Version, *, is_entry: bool) -> None:
         damage = Damage(name, ENTRY, identity, name) if is_entry else Damage(name, "damaged", identity)
         self.scrub.note(damage)
 
     async def _counted(self, progress: Progress | None, note: Note | None) -> Census:
-        census = Census(self._layout, note)
-        bodies = await self._threads.read(shards_of, self._layout.bodies)
-        entries = await self._threads.read(shards_of, self._layout.entries)
+        census = Census(self._seams, note)
+        bodies = await self._threads.read(self._seams.bodies.shards)
+        entries = await self._threads.read(self._seams.entries.shards)
         steps = [*((census.take_bodies, shard) for shard in bodies)]
         steps += [*((census.take_entries, shard) for shard in entries)]
         for number, (step, shard) in enumerate(steps, start=1):
@@ -156,9 +220,12 @@ class Originals(OriginalFiles):
         return census
 
     def _count_is_right(self) -> bool:
-        if not self._usage.trusted() and not shards_of(self._layout.entries, self._layout.bodies):
+        if not self._usage.trusted() and not self._shards():
             self._usage.settle(Counts(), before=self._usage.read())
         return self._usage.trusted()
+
+    def _shards(self) -> list[str]:
+        return sorted({*self._seams.entries.shards(), *self._seams.bodies.shards()})
 
     async def _count_anew(self) -> None:
         # Originals kept during the count may be counted twice: the result may be too high, but never too low.
@@ -167,8 +234,8 @@ class Originals(OriginalFiles):
                 if self._usage.trusted():
                     return
                 before, counts = self._usage.read(), Counts()
-                for shard in await self._threads.read(shards_of, self._layout.entries, self._layout.bodies):
-                    counts += await self._threads.read(count_shard, self._layout, shard)
+                for shard in await self._threads.read(self._shards):
+                    counts += await self._threads.read(count_shard, self._seams, shard)
                 await self._threads.read(self._usage.settle, counts, before=before)
         except (CacheError, OSError) as error:
             log.warning("the kept originals could not be counted: %s", error)

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cache.base.opening import open_regular
+from cache.base.opening import LocalFile, open_regular
 
 PREFIX = "imgmirror-"
 LOCK = "owner.lock"
@@ -37,7 +37,7 @@ class Elsewhere:
     """One folder. `close` removes it with all that is in it."""
 
     def __init__(self, parent: Path) -> None:
-        self.folder = parent / f"{PREFIX}{secrets.token_hex(8)}"
+        self.folder = LocalFile(parent / f"{PREFIX}{secrets.token_hex(8)}")
         self._lock = -1
         self._turn = threading.Lock()
 

@@ -10,6 +10,7 @@ CacheError
 │   │   └── StoreHangs        the disk does not answer; what was begun may still be done
 │   ├── SourceBlocked     a purge said that it is never to be kept again
 │   └── Superseded        it was purged or replaced in the meantime
+├── BlobChanged       a blob is not in the state in which a writer knows it
 ├── EntryUnreadable   an entry file holds rubbish
 ├── PickleRefused     a value or row would need pickle
 └── FlightClosed      the service is shutting down
@@ -59,6 +60,10 @@ class SourceBlocked(NotKept):
 
 class Superseded(NotKept):
     """The entry to update was purged, or holds other bytes by now."""
+
+
+class BlobChanged(CacheError):
+    """A blob is not in the state in which a writer knows it. Nothing was changed."""
 
 
 class EntryUnreadable(CacheError):

@@ -12,6 +12,14 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import NewType
+
+LocalFile = NewType("LocalFile", Path)
+"""A file or folder of this machine that `cache` names to others: a render process reads it, a web server sends it.
+
+`tests/unit/test_seams_paths.py` holds that paths leave `cache` in no other form. Nothing is promised but that it was
+there: a purge may delete it the next instant, and whoever opens it meets OSError.
+"""
 
 PRIVATE_FILE = 0o600
 _ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 
-from cache.base.durable import Durable, refusal
+from cache.base.durable import Durable, files_in, refusal
 from cache.base.errors import StoreUnreadable
 from cache.base.keys import source_key
 from cache.base.layout import Layout
@@ -51,6 +51,10 @@ class Blocks:
                 case {"source": str(url), "reason": str(reason)} if url.isascii():
                     found.append((url, reason))
         return sorted(found)
+
+    def count(self) -> int:
+        """Return how many files of blocks there are."""
+        return sum(len(files_in(folder)) for folder in self._layout.root.glob("blocked/??"))
 
     def remove(self, url: str) -> bool:
         """Lift a block; return whether there was one."""

@@ -11,13 +11,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cache.across.seams import RunningCounts, Stamps
+from cache.across.seams import StoreSeams
 from cache.across.source_locks import Exclusion
 from cache.base.durable import refusal
 from cache.base.entry import Entry, Former
 from cache.base.errors import SourceBlocked, StoreFull, Superseded
 from cache.base.keys import source_key
-from cache.base.layout import Layout, size_of
+from cache.base.layout import Layout
 from cache.base.page_cache import PageCache
 from cache.base.threads import StoreThreads
 from cache.originals.entryfiles import EntryFiles
@@ -34,11 +34,10 @@ class StoreParts:
 
     layout: Layout
     threads: StoreThreads
+    seams: StoreSeams
     keeper: Keeper
     entries: EntryFiles
     exclusion: Exclusion
-    usage: RunningCounts
-    generations: Stamps
     blocked: Callable[[str], bool]
     room: Callable[[int], bool]
 
@@ -61,7 +60,7 @@ class History:
         async with parts.exclusion.source(key, (other.body_sha256,)):
             if await parts.threads.read(parts.blocked, url):
                 raise SourceBlocked(f"{url} was blocked by a purge")
-            if parts.generations.stamp(url) != stamp:
+            if parts.seams.stamps.stamp(url) != stamp:
                 raise Superseded(f"{url} was purged or changed meanwhile")
             if not parts.room(incoming.size):
                 raise StoreFull("min_free or originals_max_bytes is reached")
@@ -70,7 +69,7 @@ class History:
                 change = await parts.threads.write(parts.keeper.set_aside, key, other, arrived)
             finally:
                 incoming.follow(parts.layout.body(incoming.sha256))
-            await parts.threads.read(parts.usage.add, change)
+            await parts.threads.read(parts.seams.counts.add, change)
 
     async def promote(self, url: str, sha256: str, *, note: str = "") -> Entry | None:
         """Make bytes of the history the present ones; those become history, under `note`.
@@ -91,7 +90,7 @@ class History:
             former = (
                 next((item for item in entry.history if item.body_sha256 == sha256), None) if entry else None
             )
-            if former is None or size_of(parts.layout.body(sha256)) != former.body_size:
+            if former is None or await self._size_of(sha256) != former.body_size:
                 # Perhaps because somebody did just that, and died before the disk knew.
                 await parts.threads.write(parts.keeper.confirmed, key)
                 return None
@@ -102,8 +101,8 @@ class History:
             except OSError as error:
                 raise refusal(error) from error
             finally:
-                parts.generations.bump(url)
-            await parts.threads.read(parts.usage.add, change)
+                parts.seams.stamps.bump(url)
+            await parts.threads.read(parts.seams.counts.add, change)
         return promoted
 
     async def purge(self, url: str, choose: Choice, *, would_go: Gone | None = None) -> Purged:
@@ -132,7 +131,7 @@ class History:
                 if would_go is not None:
                     return await parts.threads.read(parts.keeper.trim_preview, key, named, would_go)
                 purged, change = await parts.threads.write(parts.keeper.trim, key, named)
-                await parts.threads.read(parts.usage.add, change)
+                await parts.threads.read(parts.seams.counts.add, change)
         return purged
 
     async def restore(
@@ -147,16 +146,20 @@ class History:
         async with parts.exclusion.source(theirs.key, theirs.digests):
             if await parts.threads.read(parts.blocked, theirs.source):
                 raise SourceBlocked(f"{theirs.source} was blocked by a purge")
-            new = [item for item in arrived.values() if size_of(parts.layout.body(item.sha256)) != item.size]
+            new = [item for item in arrived.values() if await self._size_of(item.sha256) != item.size]
             if new and not parts.room(sum(item.size for item in new)):
                 raise StoreFull("min_free or originals_max_bytes is reached")
             now, before, change = await parts.threads.write(
                 parts.keeper.restore, theirs, arrived, may_displace=may_displace
             )
             if before is not None and before.body_sha256 != now.body_sha256:
-                parts.generations.bump(now.source)
-            await parts.threads.read(parts.usage.add, change)
+                parts.seams.stamps.bump(now.source)
+            await parts.threads.read(parts.seams.counts.add, change)
         return now, before
+
+    async def _size_of(self, sha256: str) -> int | None:
+        state = await self._parts.threads.read(self._parts.seams.bodies.state, sha256)
+        return None if state is None else state.size
 
     def is_shared(self, sha256: str) -> bool:
         """Whether more than one entry may name a body. Blocking."""

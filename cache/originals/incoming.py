@@ -23,6 +23,7 @@ from cache.across.elsewhere import Elsewhere
 from cache.base.durable import create_aside, refusal, sync_descriptor, write_all
 from cache.base.errors import NotKept, StoreHangs, StoreUnwritable
 from cache.base.layout import Layout, size_of
+from cache.base.opening import LocalFile
 from cache.base.threads import StoreThreads
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Incoming:
     """
 
     def __init__(self, layout: Layout, threads: StoreThreads, elsewhere: Elsewhere | None = None) -> None:
-        self.path = Path()
+        self.path = LocalFile(Path())
         self.size = 0
         self.refusal: NotKept | None = None
         self._layout = layout
@@ -135,14 +136,14 @@ class Incoming:
 
     def settle(self, path: Path) -> None:
         """Note that the file lies at `path` for good, and close it. Blocking: in one of the store's threads."""
-        self.path, self._temporary = path, None
+        self.path, self._temporary = LocalFile(path), None
         self._close()
 
     def follow(self, path: Path) -> bool:
         """Note that the file lies at `path` if it is gone from where it was; return whether."""
         if self.path != path and (size_of(self.path) is not None or size_of(path) is None):
             return False
-        self.path, self._temporary = path, None
+        self.path, self._temporary = LocalFile(path), None
         return True
 
     async def _sync_once(self) -> None:
@@ -243,7 +244,7 @@ class Incoming:
         self._use(descriptor, path)
 
     def _use(self, descriptor: int, path: Path) -> None:
-        self.path = self._temporary = path
+        self.path = self._temporary = LocalFile(path)
         self._file = os.fdopen(descriptor, "wb")
 
     def _move(self, written: int) -> None:

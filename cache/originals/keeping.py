@@ -1,7 +1,7 @@
 """Keeping: the durable tier. Plain files, nothing is ever evicted. Runs on the event loop, files in threads.
 
 Knows entries, bodies, and who may change them when. Refuses to know where they come from, whether they are fresh
-and what they show, and who counts, compares and copies them (`cache.durable_tier`).
+and what they show, and who counts, compares and copies them and asks the disk (`cache.durable_tier`).
 Safe beside other processes on the same folder, and beside a restart at any instant.
 """
 
@@ -15,15 +15,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Self
 
-import aiofiles
-
 from cache.across.elsewhere import Elsewhere
-from cache.across.failures import Failures, RememberedFailure
-from cache.across.file_locks import KeyLocks
-from cache.across.generations import Generations
+from cache.across.failures import RememberedFailure
+from cache.across.file_seams import FileSeams
+from cache.across.seams import Version
 from cache.across.source_locks import Exclusion
-from cache.across.usage import Counts, Usage
-from cache.base.durable import PRIVATE, Durable, Modes, abandoned, refusal
+from cache.base.durable import PRIVATE, Durable, Modes, refusal
 from cache.base.entry import Entry
 from cache.base.errors import (
     NotKept,
@@ -34,27 +31,24 @@ from cache.base.errors import (
     Superseded,
 )
 from cache.base.keys import source_key
-from cache.base.layout import Layout, is_digest, mark_again, prepare
-from cache.base.opening import open_regular, regular_status
+from cache.base.layout import Layout, mark_again, prepare
+from cache.base.opening import LocalFile
 from cache.base.page_cache import PageCache
-from cache.base.rights import is_readable, is_writable, unreadable, unwritable
-from cache.base.shards import SHARDS, shards_of
+from cache.base.shards import SHARDS
 from cache.base.spelling import former_spelling
 from cache.base.threads import StoreThreads
 from cache.originals.articles import ArticleIndex
 from cache.originals.blocklist import Blocks
-from cache.originals.bodies import Bodies, Condition, identity_of
+from cache.originals.bodies import Bodies, BodyFiles, Condition
 from cache.originals.entryfiles import EntryFiles
 from cache.originals.history import History, StoreParts
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.originals.landing import Landing
-from cache.originals.roomleft import KeepingLimits, StoreRoom, free_files
+from cache.originals.refs import Refs
+from cache.originals.roomleft import KeepingLimits, StoreRoom
 
 log = logging.getLogger(__name__)
-
-LATELY_SECONDS = 300.0
-"""How long a disk that did not take an original is said to be at fault, when nothing was kept since."""
 
 
 class OriginalFiles:
@@ -79,31 +73,30 @@ class OriginalFiles:
         self._layout = layout
         self._now = now
         self._threads = StoreThreads("originals")
+        self._seams = seams = FileSeams(layout, durable, Refs(layout, durable), self._threads, make=not look)
         self._blocks = Blocks(layout, durable)
-        self._usage = Usage(layout.root / "usage")
+        self._usage = seams.counts
         self._room = StoreRoom(layout.root, limits, self._usage)
         self._refusal = ("", 0.0)
         self._page_cache = PageCache(layout.root)
-        self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(
-            layout.root / "generations", aside=layout.incoming, make=not look, modes=layout.modes
-        )
+        self.locks = seams.exclusion
+        self.generations = seams.stamps
+        self.files = BodyFiles(layout, self._threads)
         self.articles = ArticleIndex(layout, durable, self._threads)
-        self.failures = Failures(layout.root / "failures", self._threads, layout.modes)
-        self.overloads = Failures(layout.root / "overloads", self._threads, layout.modes)
+        self.failures = seams.failures
+        self.overloads = seams.overloads
         self._exclusion = Exclusion(self.locks)
-        self._bodies = Bodies(layout, self._note_damage)
-        self._entries = EntryFiles(layout)
-        self._keeper = Keeper(layout, durable, self._entries, self._bodies)
+        self._bodies = Bodies(seams.bodies, self._note_damage)
+        self._entries = EntryFiles(seams.entries, seams.bodies)
+        self._keeper = Keeper(seams, self._entries, self._bodies)
         self.history = History(
             StoreParts(
                 layout,
                 self._threads,
+                seams,
                 self._keeper,
                 self._entries,
                 self._exclusion,
-                self._usage,
-                self.generations,
                 self._blocks.contains,
                 self._room.admits,
             )
@@ -148,8 +141,7 @@ class OriginalFiles:
     async def close(self) -> None:
         """Wait for what is being written, then release everything."""
         await self._threads.close()
-        self.generations.close()
-        self.locks.close()
+        self._seams.close()
 
     # Reading
 
@@ -208,9 +200,18 @@ class OriginalFiles:
                 return None, failure
         return await self._threads.read(self._got_with_failure, url, failure_key)
 
-    def body_path(self, sha256: str) -> Path:
-        """Return where the body with this digest lies, if it is kept."""
-        return self._layout.body(sha256)
+    def body_path(self, sha256: str) -> LocalFile:
+        """Return where the body with this digest lies, if it is kept; for those who look after the folder."""
+        return LocalFile(self._layout.body(sha256))
+
+    async def has_body(self, sha256: str, size: int) -> bool:
+        """Whether a body of this digest and size is kept.
+
+        Raises:
+            OSError: nobody can tell.
+        """
+        state = await self._threads.read(self._seams.bodies.state, sha256)
+        return state is not None and state.size == size
 
     async def read_body(self, sha256: str) -> bytes:
         """Return a whole body.
@@ -218,10 +219,7 @@ class OriginalFiles:
         Raises:
             OSError: it is not there or cannot be read.
         """
-        async with aiofiles.open(
-            self._layout.body(sha256), "rb", opener=_opened, executor=self._threads.executor
-        ) as reader:
-            return await reader.read()
+        return await self.files.read(sha256)
 
     async def condition(self, sha256: str) -> Condition:
         """Return whether a body is as it was kept; see `bodies.py` for when its digest is compared.
@@ -237,7 +235,7 @@ class OriginalFiles:
 
     async def entries(self) -> AsyncIterator[Entry]:
         """Yield every readable entry, in the order of their keys."""
-        for shard in await self._threads.read(shards_of, self._layout.entries):
+        for shard in await self._threads.read(self._seams.entries.shards):
             for entry in await self._threads.read(self._entries_of, shard):
                 yield entry
 
@@ -342,62 +340,6 @@ class OriginalFiles:
         async with self._exclusion.source(source_key(url)):
             return await self._threads.write(self._blocks.remove, url)
 
-    # Looking after
-
-    def reconfigure(self, *, min_free_bytes: int, max_bytes: int | None) -> None:
-        """Take new limits from now on."""
-        self._room.limits = KeepingLimits(min_free_bytes, max_bytes)
-
-    def kept_bytes(self) -> int:
-        """Return the running count of bytes kept; see `usage.py` for how right it is."""
-        return self._usage.read().bytes
-
-    def kept(self) -> Counts:
-        """Return the running counts of bytes, bodies and entries."""
-        return self._usage.read()
-
-    def free_bytes(self) -> int:
-        """Return the free bytes of the disk; 0 when it cannot be asked."""
-        return self._room.free_bytes()
-
-    def free_files(self) -> int | None:
-        """Return how many more files the disk takes; None where it has no limit, or cannot be asked."""
-        return free_files(self._layout.root)
-
-    def room_for(self, size: int) -> bool:
-        """Whether a new original of `size` bytes would be kept."""
-        return self._room.has_place_for(size)
-
-    @property
-    def hangs(self) -> bool:
-        """Whether the disk has not answered for longer than a disk takes."""
-        return self._threads.hangs
-
-    def lately_refused(self) -> str:
-        """Return why the last original was not kept, when that was a few minutes ago; empty when it was."""
-        reason, at = self._refusal
-        return reason if reason and self._now() - at < LATELY_SECONDS else ""
-
-    def unreadable(self) -> list[str]:
-        """Return the names of the folders that this process cannot read. Blocking."""
-        return unreadable(self._layout)
-
-    def unwritable(self) -> list[str]:
-        """Return the names of the folders in which this process can make nothing. Blocking."""
-        return unwritable(self._layout)
-
-    def readable(self) -> bool:
-        """Whether kept originals can be read, as far as a quick look tells."""
-        return is_readable(self._layout)
-
-    def writable(self) -> bool:
-        """Whether a file can be made in the store."""
-        return is_writable(self._layout)
-
-    async def remove_leftovers(self, *, dry_run: bool = False) -> list[Path]:
-        """Remove temporary files whose owner is gone; return them."""
-        return await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
-
     # Inside
 
     def _make_shards(self) -> None:
@@ -431,7 +373,7 @@ class OriginalFiles:
         except NotKept as error:
             log.warning("what is kept of %s stays under its former spelling: %s", url, error)
 
-    def _note(self, name: str, identity: tuple[int, ...], *, is_entry: bool) -> None:
+    def _note(self, name: str, identity: Version, *, is_entry: bool) -> None:
         """Hear of a damaged file; who looks after the store remembers it. Blocking."""
 
     def _note_damage(self, sha256: str, condition: Condition) -> None:
@@ -440,8 +382,8 @@ class OriginalFiles:
     def _salvaged(self, url: str) -> Entry | None:
         found = self._entries.salvaged(url)
         if found is not None:
-            status = regular_status(self._layout.entry(found.key))
-            self._note(found.key, identity_of(status) if status else (), is_entry=True)
+            state = self._seams.entries.state(found.key)
+            self._note(found.key, state.version if state else (), is_entry=True)
         return found
 
     def _got_with_failure(
@@ -479,13 +421,8 @@ class OriginalFiles:
             raise Superseded(f"{url} was purged or changed meanwhile")
 
     def _entries_of(self, shard: str) -> list[Entry]:
-        names = (path.stem for path in sorted((self._layout.entries / shard).glob("*.json")))
-        found = (self._entries.entry(key) for key in names if is_digest(key) and key[:2] == shard)
+        found = (self._entries.entry(key) for key, _ in self._seams.entries.list(shard))
         return [entry for entry in found if entry is not None]
-
-
-def _opened(path: str, flags: int) -> int:
-    return open_regular(Path(path), flags)
 
 
 def _require_agreement(entry: Entry, incoming: Incoming) -> None:

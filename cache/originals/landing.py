@@ -14,6 +14,7 @@ from typing import Self
 
 from cache.base.durable import create_aside, refusal, sync_descriptor, write_all
 from cache.base.layout import Layout
+from cache.base.opening import LocalFile
 from cache.originals.keeper import Arrived
 
 BLOCK_BYTES = 256 * 1024
@@ -74,7 +75,9 @@ class Landing:
         if self._path is None:
             raise ValueError("the body is not open")
         descriptor, self._descriptor = self._descriptor, -1
-        return Landed(Arrived(self._path, self._digest.hexdigest(), self.size), self.head, descriptor)
+        return Landed(
+            Arrived(LocalFile(self._path), self._digest.hexdigest(), self.size), self.head, descriptor
+        )
 
     def _flush(self) -> None:
         block, self._pending = bytes(self._pending), bytearray()

@@ -10,9 +10,10 @@ import itertools
 import logging
 from collections.abc import Set
 
+from cache.across.seams import UserLists
 from cache.base.entry import Entry
 from cache.originals.entryfiles import EntryFiles
-from cache.originals.refs import ListUnreadable, Refs
+from cache.originals.refs import ListUnreadable
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ MAX_JUDGED = 64
 class BodyUsers:
     """Who uses which body. The caller holds the lock of a body whose users change."""
 
-    def __init__(self, entries: EntryFiles, refs: Refs) -> None:
+    def __init__(self, entries: EntryFiles, refs: UserLists) -> None:
         self._entries = entries
         self._refs = refs
 

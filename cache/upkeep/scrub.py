@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cache.across.seams import KeyExclusion
+from cache.across.file_blobs import identity_of
+from cache.across.seams import KeyExclusion, Version
 from cache.base.durable import Durable
 from cache.base.errors import StoreHangs
 from cache.base.keys import source_key
@@ -27,7 +28,7 @@ from cache.base.layout import FOLDERS, Layout, is_digest, size_of
 from cache.base.opening import open_regular, read_regular, regular_status
 from cache.base.shards import SHARDS, sized_files
 from cache.base.threads import StoreThreads
-from cache.originals.bodies import digest_of, identity_of
+from cache.originals.bodies import digest_of
 from cache.upkeep.verify import Verification
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Damage:
 
     sha256: str
     kind: str
-    identity: tuple[int, ...] = ()
+    identity: Version = ()
     key: str = ""
 
     @property

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from keeping import files_below, keep, make_entry
 
+from cache.across.file_blobs import FileBlobs
+from cache.across.seams import Blob
 from cache.base import opening
 from cache.base.durable import Durable
 from cache.base.keys import source_key
 from cache.base.layout import Layout
 from cache.durable_tier import Originals
-from cache.originals import entryfiles, refs
+from cache.originals import refs
 from proxy.services.troubles.replacing import Replacing
 
 PIXEL = b"a pixel"
@@ -98,13 +100,13 @@ async def test_commit_of_bytes_with_many_users_reads_no_entry_of_another_user(
 ) -> None:
     """Neither the judgement of a placeholder nor the commit reads the entries of other users."""
     read: list[str] = []
-    read_bounded = entryfiles.read_bounded
+    read_blob = FileBlobs.read
 
-    def counted(path: Path) -> bytes:
-        read.append(path.stem)
-        return read_bounded(path)
+    def counted(blobs: FileBlobs, name: str, max_bytes: int = -1) -> Blob:
+        read.append(name)
+        return read_blob(blobs, name, max_bytes)
 
-    monkeypatch.setattr(entryfiles, "read_bounded", counted)
+    monkeypatch.setattr(FileBlobs, "read", counted)
     replacing = Replacing(store, now=lambda: 0.0)
     for number in range(100):
         assert not await replacing.is_known_placeholder(DIGEST, address(number))

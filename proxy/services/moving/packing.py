@@ -135,7 +135,7 @@ class Packing:
 
     def _opened(self, sha256: str, stack: contextlib.ExitStack) -> OpenBody | None:
         try:
-            reader = stack.enter_context(self._kept.body_path(sha256).open("rb"))
+            reader = stack.enter_context(self._kept.files.opened(sha256))
             digest, size = _digest(reader)
         except OSError:
             return None

@@ -11,9 +11,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cache.base.entry import Entry
+from cache.base.opening import LocalFile
 from proxy.errors import DecodeFailed, NotAnImage, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, sniff
 from proxy.images.pool.jobs import JUDGE, Inspection, Job, Output, Rendered, Wish
@@ -151,18 +151,18 @@ class Answering:
 
     async def _inspected(self, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
         if obtained.body is None:
-            path = self._parts.store.body_path(obtained.entry.body_sha256)
-            return await self._run(path, obtained, wishes)
+            file = await self._parts.store.files.local(obtained.entry.body_sha256)
+            return await self._run(file, obtained, wishes)
         async with self._parts.store.receive() as incoming:
             await incoming.write(obtained.body)
             await incoming.finish()
             return await self._run(incoming.path, obtained, wishes)
 
-    async def _run(self, path: Path, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
+    async def _run(self, file: LocalFile, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
         entry = obtained.entry
         origin = Source.parse(entry.source).origin
         # An original that earlier rules marked as damaged is checked completely again.
-        job = Job(str(path), wishes, check=entry.damaged, origin=origin)
+        job = Job(str(file), wishes, check=entry.damaged, origin=origin)
         return await self._parts.rendering.run(job, sha256=digest_of(obtained), facts=_facts(entry))
 
     async def _keep_coded(self, obtained: Obtained, key: str, body: bytes) -> None:

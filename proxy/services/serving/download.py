@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from cache.base.entry import Entry
 from cache.base.errors import StoreUnwritable
+from cache.base.opening import LocalFile
 from cache.originals.incoming import Incoming
 from proxy.errors import MirrorError, QueueFull, SourceFailed, SourceTimeout, SourceUnreachable
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
@@ -182,11 +182,11 @@ def _as_original(answer: Fetched) -> Fetched:
     return replace(answer, headers=tuple((name, value) for name, value in kept.items() if value))
 
 
-async def root_of_body(head: bytes, path: Path) -> str:
-    """Return the name of the root element of the body at `path` that begins with `head`, or an empty text.
+async def root_of_body(head: bytes, file: LocalFile) -> str:
+    """Return the name of the root element of the body in `file` that begins with `head`, or an empty text.
 
     For nearly all bodies the first bytes suffice. Only for a document with a long prolog does a thread read on.
     """
     finder = RootFinder()
     finder.feed(head)
-    return await asyncio.to_thread(root_of_file, path) if finder.searching else finder.root
+    return await asyncio.to_thread(root_of_file, file) if finder.searching else finder.root

@@ -205,4 +205,5 @@ class Keeping:
         try:
             return incoming.path.read_bytes()
         except FileNotFoundError:
-            return self._parts.store.body_path(incoming.sha256).read_bytes()
+            with self._parts.store.files.opened(incoming.sha256) as body:
+                return body.read()
