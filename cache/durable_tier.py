@@ -42,7 +42,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 LATELY_SECONDS = 300.0
-"""How long a disk that did not take an original is said to be at fault, when nothing was kept since."""
+"""How long the disk counts as failing after it refused an original, if none was kept since."""
 
 
 class Originals(OriginalFiles):
@@ -115,8 +115,7 @@ class Originals(OriginalFiles):
 
         Raises:
             StoreRefused: `target` holds something else, or one of the two stores lies in the other; or this store is
-                empty and
-                its copy would be emptied; or another backup to `target` is running.
+                empty and its copy would be emptied; or another backup to `target` is running.
             StoreUnreadable, OSError: `target` cannot be used, or the disk refused. Everything copied so far is valid.
         """
         copy = await asyncio.to_thread(copy_of, self._layout, target)
@@ -143,11 +142,11 @@ class Originals(OriginalFiles):
     # The disk
 
     def reconfigure(self, *, min_free_bytes: int, max_bytes: int | None) -> None:
-        """Take new limits from now on."""
+        """Use new limits from now on."""
         self._room.limits = KeepingLimits(min_free_bytes, max_bytes)
 
     def kept_bytes(self) -> int:
-        """Return the running count of bytes kept; see `usage.py` for how right it is."""
+        """Return the running count of kept bytes; `usage.py` says how accurate it is."""
         return self._usage.read().bytes
 
     def kept(self) -> Counts:
@@ -155,24 +154,24 @@ class Originals(OriginalFiles):
         return self._usage.read()
 
     def free_bytes(self) -> int:
-        """Return the free bytes of the disk; 0 when it cannot be asked."""
+        """Return the free bytes of the disk; 0 if they cannot be determined."""
         return self._room.free_bytes()
 
     def free_files(self) -> int | None:
-        """Return how many more files the disk takes; None where it has no limit, or cannot be asked."""
+        """Return how many more files the disk can hold; None if it has no limit, or this cannot be determined."""
         return free_files(self._layout.root)
 
     def room_for(self, size: int) -> bool:
-        """Whether a new original of `size` bytes would be kept."""
+        """Return whether a new original of `size` bytes would be kept."""
         return self._room.has_place_for(size)
 
     @property
     def hangs(self) -> bool:
-        """Whether the disk has not answered for longer than a disk takes."""
+        """Whether the disk has not answered for longer than a working disk takes."""
         return self._threads.hangs
 
     def lately_refused(self) -> str:
-        """Return why the last original was not kept, when that was a few minutes ago; empty when it was."""
+        """Return why the last original was not kept, if that was a few minutes ago; empty if it was kept."""
         reason, at = self._refusal
         return reason if reason and self._now() - at < LATELY_SECONDS else ""
 
@@ -181,15 +180,15 @@ class Originals(OriginalFiles):
         return unreadable(self._layout)
 
     def unwritable(self) -> list[str]:
-        """Return the names of the folders in which this process can make nothing. Blocking."""
+        """Return the names of the folders in which this process can create nothing. Blocking."""
         return unwritable(self._layout)
 
     def readable(self) -> bool:
-        """Whether kept originals can be read, as far as a quick look tells."""
+        """Return whether kept originals can be read, as far as a quick check shows."""
         return is_readable(self._layout)
 
     def writable(self) -> bool:
-        """Whether a file can be made in the store."""
+        """Return whether a file can be created in the store."""
         return is_writable(self._layout)
 
     async def remove_leftovers(self, *, dry_run: bool = False) -> list[LocalFile]:

@@ -1,8 +1,9 @@
 """The values on the way of a request, from the order to the picture that answers it. Pure.
 
-PictureOrder   the variant that a client asks for SourceOrder    what is known of its source, and what to ask the origin
-for Obtained       an original that can be served Picture        bytes ready to be answered; the web room turns them
-into a response
+PictureOrder   the variant that a client asks for
+SourceOrder    what is known of its source, and what to ask the origin for
+Obtained       an original that can be served
+Picture        bytes ready to be answered; the web room turns them into a response
 """
 
 from __future__ import annotations
