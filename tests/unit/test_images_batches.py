@@ -1,4 +1,4 @@
-"""Batches: what waits for one body is rendered together, and nobody pays for his neighbour."""
+"""Batches: jobs that wait for one body are rendered together, and none suffers from another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def wish(text: str, *acceptable: str) -> Wish:
 
 
 class CountingPool(RenderPool):
-    """A pool that remembers what it was given, and may fail jobs of more than one wish."""
+    """A pool that records its jobs, and can fail jobs of more than one wish."""
 
     def __init__(
         self, *, processes: int = 1, queue: int = 50, failure: Inspection | None = None, slow: bool = False
@@ -104,7 +104,7 @@ async def test_other_bodies_are_jobs_of_their_own(pool: CountingPool, picture: P
     ids=["too large", "killed"],
 )
 async def test_batch_that_fails_as_a_whole_is_run_one_by_one(picture: Path, failure: Inspection) -> None:
-    """What one asked for must not cost another its answer."""
+    """An expensive wish must not cost other clients their answers."""
     pool = CountingPool(failure=failure)
     await pool.start()
     try:

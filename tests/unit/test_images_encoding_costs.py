@@ -1,4 +1,4 @@
-"""What is encoded of a drawing: once where an estimate tells how, and with the filter that suits it."""
+"""The encodes of a drawing: one if an estimate decides, and with the filter that suits it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def webp(picture: Image.Image) -> bytes:
 
 
 def test_flat_chart_is_encoded_without_loss_alone(tried: list[str]) -> None:
-    """Its own pixels hold hardly anything but repetitions."""
+    """Its pixels are hardly anything but repetitions."""
     body = webp(chart())
     assert tried == ["lossless"]
     assert body[12:16] == b"VP8L"
@@ -80,7 +80,7 @@ def test_drawing_between_both_is_encoded_both_ways_and_the_smaller_answers(
 
 @pytest.mark.parametrize("size", [(100, 100), (700, 400), (3000, 30), (30, 3000), (16, 40_000), (40_000, 15)])
 def test_sample_is_the_picture_or_bands_of_it(size: tuple[int, int]) -> None:
-    """However long or wide, something is left to look at, as wide as the picture."""
+    """However long or wide the picture is, some of it remains, at the width of the picture."""
     picture = Image.new("RGB", size)
     bands = sample(picture)
     assert bands.width == picture.width
@@ -117,7 +117,7 @@ def test_png_is_written_with_the_filter_that_suits_it(
 
 
 def test_flat_pixels_of_a_png_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What tells a drawing from a photo also tells which filter suits it."""
+    """The measure that distinguishes a drawing from a photo also selects the filter."""
     pytest.importorskip("pyvips")
     counted: list[Image.Image] = []
     flat_share = flatness.flat_share
