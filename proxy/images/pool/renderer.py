@@ -171,7 +171,8 @@ class _Server:
         def ask_leave(needs: int, tight: bool) -> None:
             if needs > granted_bytes and not self._has_leave(needs):
                 raise _PutOff
-            self._connection.sendall(jobs.frame({jobs.TIGHT: True}) if tight else b"")
+            if tight:
+                self._connection.sendall(jobs.frame({jobs.TIGHT: True}))
 
         decoder, memory = decoder_for(settings.decoder), Memory(ask_leave, _room_bytes)
         try:
