@@ -1,8 +1,8 @@
 """Blobs as plain files, one for each. Blocking: runs in the store's threads.
 
-The version of a blob is the inode, the size and the modification time of its file: a file of the store is replaced by
-rename and never written to. Two changes within one tick of the filesystem's clock might look alike; a holder of the
-key sees none but its own. Refuses to know what the bytes mean.
+The version of a blob is the inode, the size and the modification time of its file. A file of the store is replaced by
+rename and never written to. Two changes within one tick of the filesystem's clock might look alike, but the holder of
+the key sees only its own changes. Knows nothing of the meaning of the bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHARD_DIGITS = 2
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A file that is open: it stays as it is when another one takes its name."""
+    """An open file. It does not change when another file takes its name."""
 
     state: BlobState
     descriptor: int
@@ -40,9 +40,9 @@ class OpenFile:
 
 
 class FileBlobs:
-    """The blobs of one room of the store; see `Blobs` for what each method promises.
+    """The blobs of one room of the store; see `Blobs` for the contract of each method.
 
-    place: where the blob of a name lies, which is room / first two digits / name and a suffix.
+    place: returns the path of a name: the room, its first two digits, and the name with a suffix.
     """
 
     def __init__(self, place: Callable[[str], Path], durable: Durable) -> None:
@@ -77,7 +77,7 @@ class FileBlobs:
             os.close(descriptor)
 
     def write(self, name: str, content: bytes | Path, *, known: BlobState | None) -> None:
-        """Write aside unless it lies aside, fsync, rename, fsync the folder."""
+        """Write aside unless the file is aside already, fsync, rename, fsync the folder."""
         self._require(name, known)
         if isinstance(content, bytes):
             self._durable.write(self._place(name), content)
@@ -95,11 +95,11 @@ class FileBlobs:
         return self._durable.remove(self._place(name))
 
     def settle(self, name: str) -> None:
-        """Fsync the folder, unless this process has done it since it changed."""
+        """Fsync the folder, unless this process has done so since its last change."""
         self._durable.settle(self._place(name).parent)
 
     def adopt(self, name: str) -> None:
-        """Fsync the folder and its name in the one above, as `write` does."""
+        """Fsync the folder and its name in its parent, as `write` does."""
         self._durable.ensure_folder(self._place(name).parent)
         self.settle(name)
 
@@ -108,7 +108,7 @@ class FileBlobs:
         return shards_of(self._room)
 
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Look through the folders that the prefix allows, one after the other."""
+        """Read the folders that the prefix allows, one after the other."""
         shard = prefix[:SHARD_DIGITS]
         for folder in [shard] if len(shard) == SHARD_DIGITS else self.shards():
             for file_name, size in sized_files(self._room / folder):

@@ -1,6 +1,6 @@
-"""What the processes of a store share, as files of one machine. Blocking, some system calls.
+"""The state shared by the processes of a store, as files of one machine. Blocking, some system calls.
 
-Puts the parts together that stand behind `cache.across.seams`. Refuses to know what is kept.
+Connects the classes that implement `cache.across.seams`. Knows nothing of the contents of the store.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cache.base.threads import StoreThreads
 
 
 class FileSeams:
-    """The seams of a store in a folder. Nothing is made in it before it is needed, but with `make` the stamps."""
+    """The seams of a store in a folder. Nothing is created before it is needed, except the stamps if `make` is true."""
 
     def __init__(
         self, layout: Layout, durable: Durable, users: UserLists, threads: StoreThreads, *, make: bool = True

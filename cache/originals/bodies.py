@@ -1,7 +1,8 @@
-"""Bodies: whether their bytes are still those that were kept, and the files in which others read them.
+"""Bodies: checks whether their bytes are undamaged, and gives access to their files.
 
-A body is compared with its digest the first time this process reads it, and again when its version changed. Refuses to
-know what to do about damage. `Bodies` is blocking and runs in the store's threads; `BodyFiles` runs on the event loop.
+A body is compared with its digest when this process first reads it, and again when its version has changed. What to do
+about damage is decided elsewhere. `Bodies` is blocking and runs in the store's threads; `BodyFiles` runs on the event
+loop.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from cache.base.threads import StoreThreads
 log = logging.getLogger(__name__)
 
 MAX_LOOKED_AT = 16_384
-"""Bodies remembered, some 450 bytes each. The ones read longest ago are forgotten, and compared once more when read."""
+"""The number of bodies to remember, about 450 bytes each. Those read longest ago are forgotten, and compared again when
+they are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a body was found to be: whether its digest agrees, its size, and the version of it that was read."""
+    """The result of examining a body: whether its digest matches, its size, and the version that was read."""
 
     is_sound: bool
     size: int
@@ -41,7 +43,7 @@ class Condition:
 
 
 class Bodies:
-    """The bodies that this process has read. `on_damage` hears of each that is damaged, once for each state."""
+    """The bodies that this process has read. `on_damage` is called for each damaged one, once for each state."""
 
     def __init__(self, blobs: Blobs, on_damage: Callable[[str, Condition], None]) -> None:
         self._blobs = blobs
@@ -53,7 +55,7 @@ class Bodies:
         """Return the condition of a body.
 
         Raises:
-            OSError: it is not there, or cannot be read.
+            OSError: it does not exist, or cannot be read.
         """
         condition, is_news = self._compared(sha256)
         if is_news and not condition.is_sound:
@@ -62,7 +64,7 @@ class Bodies:
         return condition
 
     def is_whole(self, sha256: str) -> bool:
-        """Whether a body is there as it was kept; of one that is not, nobody hears: it is about to be replaced."""
+        """Return whether an undamaged body exists. Damage is not reported, because the body is about to be replaced."""
         try:
             condition, _ = self._compared(sha256, remember_damage=False)
         except OSError:
@@ -70,7 +72,7 @@ class Bodies:
         return condition.is_sound
 
     def _compared(self, sha256: str, *, remember_damage: bool = True) -> tuple[Condition, bool]:
-        """Return the condition of a body, and whether its bytes had to be read for that."""
+        """Return the condition of a body, and whether its bytes had to be read to find out."""
         known = self._known.get(sha256)
         with self._blobs.opened(sha256) as body:
             state = body.state
@@ -92,9 +94,9 @@ class Bodies:
 
 
 class BodyFiles:
-    """Bodies as files of this machine: the one place where they leave `cache` as paths.
+    """Bodies as files of this machine. Only here do they leave `cache` as paths.
 
-    A store whose bodies lie on another machine has to bring a body here in `local`, `opened` and `found`.
+    A store whose bodies are on another machine must fetch a body in `local`, `opened` and `found`.
     """
 
     def __init__(self, layout: Layout, threads: StoreThreads) -> None:
@@ -104,14 +106,14 @@ class BodyFiles:
         self._page_cache = PageCache(layout.root)
 
     async def local(self, sha256: str) -> LocalFile:
-        """Return the file of a body. Where none is kept, there is no such file."""
+        """Return the file of a body. If the body is not kept, no such file exists."""
         return LocalFile(self._layout.body(sha256))
 
     def opened(self, sha256: str) -> BinaryIO:
-        """Return a body as an open file, which the caller closes. Blocking.
+        """Return a body as an open file, which the caller must close. Blocking.
 
         Raises:
-            OSError: it is not there or cannot be read.
+            OSError: it does not exist or cannot be read.
         """
         return os.fdopen(open_regular(self._layout.body(sha256)), "rb")
 
@@ -119,14 +121,14 @@ class BodyFiles:
         """Return a whole body.
 
         Raises:
-            OSError: it is not there or cannot be read.
+            OSError: it does not exist or cannot be read.
         """
         path = self._layout.body(sha256)
         async with aiofiles.open(path, "rb", opener=_opener, executor=self._threads.executor) as reader:
             return await reader.read()
 
     async def found(self, sha256: str) -> KeptFile | None:
-        """Return the file of a body in the state it has now; None when there is none, or nobody can tell."""
+        """Return the file of a body in its present state, or None if there is none or this cannot be determined."""
         path = self._layout.body(sha256)
         try:
             status = await self._threads.read(regular_status, path)
@@ -135,11 +137,11 @@ class BodyFiles:
         return KeptFile(sha256, os.fsencode(path), FileState.of(status)) if status else None
 
     def read_at_hand(self, file: KeptFile) -> bytes | None:
-        """Return the bytes of a file that was found, or None when reading them would wait for the disk."""
+        """Return the bytes of a file that was found, or None if reading them would have to wait for the disk."""
         return self._page_cache.read(file.path, file.state)
 
     def is_at_hand(self, file: KeptFile) -> bool:
-        """Return whether a file is as it was found and can be read without waiting for the disk."""
+        """Return whether a file is unchanged since it was found and can be read without waiting for the disk."""
         return self._page_cache.holds(file.path, file.state)
 
 
@@ -154,7 +156,7 @@ def digest_of(path: Path) -> str:
 
 
 class _BlobReader(io.RawIOBase):
-    """The bytes of a blob from its beginning on, as hashlib reads a file."""
+    """The bytes of a blob from its beginning, in the form in which hashlib reads a file."""
 
     def __init__(self, blob: OpenBlob) -> None:
         self._blob = blob

@@ -1,6 +1,6 @@
-"""Entry files: reading the entries of a store, whole or damaged. Blocking.
+"""Entry files: reads the entries of a store, intact or damaged. Blocking.
 
-Refuses to know who may change them and in which order; see `keeper.py`.
+`keeper.py` decides who may change them and in which order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _ANY_DIGEST = pattern(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 @dataclass(frozen=True, slots=True)
 class KnownEntry:
-    """What a writer knows of an entry. entry: None when there is none, or it cannot be read. state: of its blob."""
+    """What a writer knows of an entry. entry: None if there is none or it cannot be read. state: the state of its
+    blob."""
 
     entry: Entry | None
     state: BlobState | None
@@ -41,23 +42,23 @@ class EntryFiles:
         self._bodies = bodies
 
     def entry(self, key: str) -> Entry | None:
-        """Return an entry, None when there is none or it cannot be read."""
+        """Return an entry, or None if there is none or it cannot be read."""
         return self._read(key).entry
 
     def known(self, key: str) -> KnownEntry:
         """Return an entry that is about to be changed.
 
         Raises:
-            OSError: nobody can tell whether there is one.
+            OSError: it cannot be determined whether there is one.
         """
         known = self._read(key)
         return known if known.state is not None else KnownEntry(None, self._entries.state(key))
 
     def previous(self, url: str) -> KnownEntry:
-        """Return `known` of a source, else what `salvaged` tells; a source that is not kept costs one look.
+        """Return `known` of a source, or else `salvaged`. A source that is not kept costs one look-up.
 
         Raises:
-            OSError: as `known`.
+            OSError: as for `known`.
         """
         key = source_key(url)
         if self._entries.state(key) is None:
@@ -66,9 +67,9 @@ class EntryFiles:
         return known if known.entry is not None else KnownEntry(self.salvaged(url), known.state)
 
     def salvaged(self, url: str) -> Entry | None:
-        """Return what can still be told of a damaged entry: its type and the bodies it names that are there.
+        """Return what can be recovered of a damaged entry: its type, and those of its bodies that exist.
 
-        The first digest in the text of an entry is that of its present body, the others are its history.
+        The first digest in the text of an entry is that of its current body. The others are its history.
         """
         try:
             text = self._text(source_key(url))
@@ -84,7 +85,7 @@ class EntryFiles:
         return Entry.of_body(url, bodies[0], tuple(bodies[1:])) if bodies else None
 
     def named_bodies(self, key: str) -> tuple[str, ...]:
-        """Return the bodies that an entry names, also when the entry is damaged."""
+        """Return the bodies that an entry names, even if the entry is damaged."""
         entry = self.entry(key)
         if entry is not None:
             return entry.digests
@@ -93,7 +94,8 @@ class EntryFiles:
         return ()
 
     def names(self, key: str, sha256: str) -> bool:
-        """Whether an entry names a body; also when it cannot be read, for a body is not deleted on a guess."""
+        """Return whether an entry names a body. A digest in an unreadable entry counts, because no body is deleted on a
+        guess."""
         try:
             return sha256.encode("ascii") in self._text(key)
         except (FileNotFoundError, NotADirectoryError):
@@ -102,9 +104,9 @@ class EntryFiles:
             return True
 
     def naming(self, sha256: str) -> Iterator[str]:
-        """Yield the key of every entry that names a body, reading all entries there are."""
+        """Yield the key of every entry that names a body, by reading all entries."""
         for key, _ in self._entries.list():
-            # Looking for the digest in the text also finds damaged entries.
+            # Searching the text for the digest also finds damaged entries.
             if self.names(key, sha256):
                 yield key
 
@@ -131,10 +133,10 @@ class EntryFiles:
 
 
 def read_bounded(path: Path) -> bytes:
-    """Return the bytes of an entry file; one byte more than an entry may have is enough to know."""
+    """Return the bytes of an entry file. One byte more than an entry may have is enough to detect a longer file."""
     return read_regular(path, MAX_ENTRY_BYTES + 1)
 
 
 def named_in(text: bytes) -> tuple[str, ...]:
-    """Return every digest in the text of an entry, whether it can be read or not."""
+    """Return every digest in the text of an entry, whether the text is valid or not."""
     return tuple(dict.fromkeys(digest.decode("ascii") for digest in _ANY_DIGEST.findall(text)))

@@ -1,7 +1,7 @@
-"""History: the other bytes of a source, beside the present ones. Runs on the event loop, files in threads.
+"""History: the other bytes of a source besides the current ones. Runs on the event loop, files in threads.
 
-Answers how bytes are set aside, how one version takes the place of another, how history goes on request, and who
-uses a body. Refuses to know why: what a placeholder looks like is for others to judge.
+Sets bytes aside, replaces one version by another, deletes history on request, and finds the users of a body. What a
+placeholder looks like is judged elsewhere.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Gone, Keeper, Purged
 
 Choice = Callable[[Entry], frozenset[str]]
-"""Which digests of an entry's history are to go."""
+"""Selects the digests of an entry's history to delete."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreParts:
-    """What `Originals` shares with its helpers."""
+    """The parts that `Originals` shares with its helpers."""
 
     layout: Layout
     threads: StoreThreads
@@ -43,17 +43,17 @@ class StoreParts:
 
 
 class History:
-    """The versions of sources. Each change writes the entry durably before any body goes."""
+    """The versions of sources. Each change writes the entry durably before it deletes a body."""
 
     def __init__(self, parts: StoreParts) -> None:
         self._parts = parts
         self._page_cache = PageCache(parts.layout.root)
 
     async def set_aside(self, url: str, other: Former, incoming: Incoming, *, stamp: int) -> None:
-        """Keep a body that came from a source as history: what is kept stays the present original.
+        """Keep a body of a source as history. The kept original stays current.
 
         Raises:
-            NotKept: StoreFull, StoreUnwritable, SourceBlocked, or Superseded when the source was purged or changed.
+            NotKept: StoreFull, StoreUnwritable, SourceBlocked, or Superseded if the source was purged or changed.
         """
         parts, key = self._parts, source_key(url)
         await incoming.sync()
@@ -72,10 +72,10 @@ class History:
             await parts.threads.read(parts.seams.counts.add, change)
 
     async def promote(self, url: str, sha256: str, *, note: str = "") -> Entry | None:
-        """Make bytes of the history the present ones; those become history, under `note`.
+        """Make bytes of the history the current ones. The former ones become history, with `note`.
 
-        Return the entry as it is now; None when the source is not kept or its history does not name these bytes,
-        or their body is gone.
+        Return the new entry, or None if the source is not kept, its history does not contain these bytes, or their body
+        is gone.
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused; nothing has changed.
@@ -84,14 +84,14 @@ class History:
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(parts.exclusion.source(key))
             entry = await parts.threads.read(parts.entries.entry, key)
-            # The list of who uses the present bytes changes, too, when these are set aside.
+            # Setting the current bytes aside also changes the list of their users.
             present = (entry.body_sha256,) if entry else ()
             await held.enter_async_context(parts.exclusion.bodies((sha256, *present)))
             former = (
                 next((item for item in entry.history if item.body_sha256 == sha256), None) if entry else None
             )
             if former is None or await self._size_of(sha256) != former.body_size:
-                # Perhaps because somebody did just that, and died before the disk knew.
+                # Another process may have done just that and died before its fsync.
                 await parts.threads.write(parts.keeper.confirmed, key)
                 return None
             try:
@@ -106,9 +106,9 @@ class History:
         return promoted
 
     async def purge(self, url: str, choose: Choice, *, would_go: Gone | None = None) -> Purged:
-        """Delete the versions that `choose` names, never the present one; true everywhere when this returns.
+        """Delete the versions that `choose` selects, never the current one. On return this holds in every process.
 
-        With `would_go` only say what that would do after those it remembers.
+        With `would_go`, only report what would be deleted after the versions that it remembers.
 
         Raises:
             StoreUnwritable: the disk refused.
@@ -124,7 +124,7 @@ class History:
             )
             if not named:
                 if would_go is None:
-                    # Perhaps because somebody did just that, and died before the disk knew.
+                    # Another process may have done just that and died before its fsync.
                     await parts.threads.write(parts.keeper.confirmed, key)
                 return Purged(found=False)
             async with parts.exclusion.bodies(named):
@@ -137,10 +137,10 @@ class History:
     async def restore(
         self, theirs: Entry, arrived: Mapping[str, Arrived], *, may_displace: bool
     ) -> tuple[Entry, Entry | None]:
-        """Bring in an entry from elsewhere, its bodies fsynced aside; return it as it is now, and as it was before.
+        """Add an entry from elsewhere, whose bodies are fsynced aside; return the new entry and the one before it.
 
         Raises:
-            NotKept: SourceBlocked, StoreFull, StoreUnwritable; Superseded when its present body did not come along.
+            NotKept: SourceBlocked, StoreFull, StoreUnwritable; Superseded if its current body is not available.
         """
         parts = self._parts
         async with parts.exclusion.source(theirs.key, theirs.digests):
@@ -162,21 +162,20 @@ class History:
         return None if state is None else state.size
 
     def is_shared(self, sha256: str) -> bool:
-        """Whether more than one entry may name a body. Blocking."""
+        """Return whether more than one entry may name a body. Blocking."""
         return self._parts.keeper.users.is_shared(sha256)
 
     async def users_of(self, sha256: str, *, most: int) -> list[Entry]:
-        """Return entries that name a body as their present or former one, `most` at most.
+        """Return entries that name a body as their current or a former one, `most` at most.
 
-        Taken from the index, so some may be missing: good enough to judge by, not to delete by.
+        They come from the index, so some may be missing. This suffices for judging a body, but not for deleting it.
         """
         return await self._parts.threads.read(self._parts.keeper.users.find, sha256, most)
 
     async def who_set_aside(self, sha256: str, *, most: int) -> list[Entry]:
-        """Return entries whose history notes that these bytes were set aside, as `users_of` finds them.
+        """Return entries whose history notes that these bytes were set aside, as far as `users_of` finds them.
 
-        A body without a list of users, which nearly every new one is, costs no job of a thread when the kernel's memory
-        says so.
+        Nearly every new body has no list of users. If the kernel's memory shows that, no job of a thread is needed.
         """
         if self._page_cache.is_absent(os.fsencode(self._parts.layout.ref(sha256))):
             return []

@@ -1,9 +1,10 @@
-"""The keeper: the order in which bodies, lists of users and entries come and go. Blocking: runs in the store's threads.
+"""The keeper: the order in which bodies, lists of users and entries appear and disappear.
 
-The order is the promise of the product: what was said to be kept survives kill -9 and power loss, and a crash at any
-point leaves at worst a body that no entry names. Whether they are files is known to those who keep the blobs
-(`cache.across.seams`). Refuses to know locks and tasks: the caller excludes others from the source and from the bodies
-concerned. A change that comes in between all the same is `Superseded`, and is not tried again.
+This order ensures that an original reported as kept survives kill -9 and power loss, and that a crash at any point
+leaves at most a body that no entry names. Whether these are files is known only to the implementations of blobs
+(`cache.across.seams`). Knows nothing of locks and tasks: the caller excludes others from the source and from the bodies
+concerned. If another change happens in between nevertheless, `Superseded` is raised, and nothing is tried again.
+Blocking: runs in the store's threads.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from cache.originals.users import BodyUsers
 log = logging.getLogger(__name__)
 
 Gone = dict[str, set[str]]
-"""Of bodies with several users, by digest: the entries that a dry run has passed as if they were gone."""
+"""For bodies with several users, by digest: the entries that a dry run has treated as deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A finished, fsynced body that lies aside."""
+    """A finished, fsynced body aside."""
 
     path: LocalFile
     sha256: str
@@ -41,7 +42,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a commit did: what to add to the count, whether the source has other bytes now, where the body lies."""
+    """The result of a commit: the change of the count, whether the source has other bytes now, where the body is."""
 
     change: Counts
     bytes_changed: bool
@@ -50,9 +51,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What a purge did, or would do: `body_deleted` and `body_sha256` speak of the present body.
+    """The result of a purge or a dry run. `body_deleted` and `body_sha256` refer to the current body.
 
-    `bodies` are those deleted; `versions` those that the entry does not name any more, others may.
+    `bodies` are those deleted. `versions` are those that the entry no longer names, although others may.
     """
 
     found: bool
@@ -65,7 +66,8 @@ class Purged:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """What placing a body did. is_new: no entry can name it yet, for no blob lay here and the source never had it."""
+    """The result of placing a body. is_new: no entry can name it yet, because no blob was there and the source never
+    had it."""
 
     change: Counts
     is_new: bool
@@ -73,15 +75,17 @@ class _Placed:
 
 
 class Keeper:
-    """Keep and purge.
+    """Keeps and purges.
 
-    Keep: the body is already fsynced aside. 1. It is put in its place, durably. A body of the same bytes that is there
-    already is used instead, if size and digest agree; otherwise it is replaced. 2. The entry is noted as a user of the
-    body. 3. The entry is written, durably. When step 2 or 3 fails, a body that was new goes back aside: nothing was
-    kept.
+    Keep: the body is already fsynced aside.
+    1. It is put at its place, durably. An existing body with the same bytes is used instead if size and digest agree;
+       otherwise it is replaced.
+    2. The entry is recorded as a user of the body.
+    3. The entry is written, durably. If step 2 or 3 fails, a new body goes back aside, and nothing was kept.
 
-    Purge: 1. The entry is deleted, durably. 2. Each body it named that no other entry names is
-    deleted, then its list of users.
+    Purge:
+    1. The entry is deleted, durably.
+    2. Each of its bodies that no other entry names is deleted, then its list of users.
     """
 
     def __init__(self, seams: StoreSeams, entries: EntryFiles, bodies: Bodies) -> None:
@@ -94,7 +98,7 @@ class Keeper:
     # Reading
 
     def confirmed(self, key: str) -> Entry | None:
-        """Return an entry once its name is sure to outlast power loss; its bodies were made to last before it.
+        """Return an entry once its name is durable. Its bodies were made durable before it.
 
         Raises:
             StoreFull, StoreUnwritable: the disk reported an error.
@@ -107,11 +111,11 @@ class Keeper:
     # Keeping
 
     def keep(self, entry: Entry, arrived: Arrived) -> Done:
-        """Keep an original whose body arrived.
+        """Keep an original whose body has arrived.
 
         Raises:
-            Superseded: it was recovered from elsewhere, and the source has bytes of its own by now.
-            StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
+            Superseded: it was recovered from elsewhere, and the source has its own bytes by now.
+            StoreFull, StoreUnwritable: nothing was kept; the body is aside as before.
         """
         with _refusals():
             known = self._entries.previous(entry.source)
@@ -120,17 +124,17 @@ class Keeper:
                 if self._stands(previous, entry):
                     raise Superseded(f"{entry.source} is kept")
                 if previous.body_sha256 == entry.body_sha256:
-                    # The lost bytes themselves: what the origin said of them still holds.
+                    # These are the lost bytes themselves, so the origin's statements about them still apply.
                     entry = previous
             change, body_moved = self._taken_in(arrived, entry.replacing(previous), known)
         return Done(change, previous is not None and previous.body_sha256 != entry.body_sha256, body_moved)
 
     def update(self, entry: Entry) -> Done:
-        """Replace what is said about an original whose bytes stay.
+        """Replace the facts about an original whose bytes stay.
 
         Raises:
             Superseded: the source was purged, or has other bytes or no body by now.
-            StoreFull, StoreUnwritable: what was said before still stands.
+            StoreFull, StoreUnwritable: the former facts still apply.
         """
         with _refusals():
             known = self._entries.known(entry.key)
@@ -142,11 +146,11 @@ class Keeper:
         return Done(change, bytes_changed=False, body_moved=False)
 
     def set_aside(self, key: str, other: Former, arrived: Arrived) -> Counts:
-        """Keep a body as history of a source whose present bytes stay; return the change of counts.
+        """Keep a body as history of a source whose current bytes stay; return the change of counts.
 
         Raises:
-            Superseded: the source was purged, or these bytes are its present ones.
-            StoreFull, StoreUnwritable: nothing was kept; the body lies aside as before.
+            Superseded: the source was purged, or these bytes are its current ones.
+            StoreFull, StoreUnwritable: nothing was kept; the body is aside as before.
         """
         with _refusals():
             known = self._entries.known(key)
@@ -157,13 +161,13 @@ class Keeper:
     def restore(
         self, theirs: Entry, arrived: Mapping[str, Arrived], *, may_displace: bool
     ) -> tuple[Entry, Entry | None, Counts]:
-        """Bring in an entry with its bodies; return it as it is now, what was there before, the change of counts.
+        """Add an entry with its bodies; return the new entry, the one before it, and the change of counts.
 
-        Bodies that neither came along nor are here are left out of its history.
+        Bodies that were neither delivered nor are here are left out of its history.
 
         Raises:
-            Superseded: its present body is one of those.
-            StoreFull, StoreUnwritable: nothing was kept but bodies that no entry names.
+            Superseded: its current body is one of those.
+            StoreFull, StoreUnwritable: nothing was kept except bodies that no entry names.
         """
         with _refusals():
             known = self._entries.known(theirs.key)
@@ -179,7 +183,7 @@ class Keeper:
             change = Counts()
             if now == before:
                 return now, before, change
-            # Of ours, the users are noted already, and their locks are not held.
+            # The users of bodies that we had are recorded already, and their locks are not held.
             for digest in (digest for digest in now.digests if digest in theirs.sizes):
                 placed = self._place_body(arrived[digest], before) if digest in arrived else None
                 self.users.add(digest, now, body_is_new=placed is not None and placed.is_new)
@@ -188,7 +192,7 @@ class Keeper:
         return now, before, change
 
     def revise(self, key: str, change: Callable[[Entry], Entry]) -> tuple[Entry, Counts]:
-        """Write an entry anew; return it and the change of counts. It must name no body it did not name before.
+        """Rewrite an entry; return it and the change of counts. It must name no body that it did not name before.
 
         Raises:
             Superseded: the source was purged.
@@ -201,7 +205,8 @@ class Keeper:
         return revised, self._write_entry(revised, known)
 
     def _taken_in(self, arrived: Arrived, entry: Entry, known: KnownEntry) -> tuple[Counts, bool]:
-        """Put a body in its place, then its user into the list, then the entry; put it back when the disk refuses.
+        """Put a body at its place, add its user to the list, then write the entry. Put the body back if the disk
+        refuses.
 
         Return the change of counts, and whether the body was moved.
         """
@@ -215,18 +220,18 @@ class Keeper:
         return change + placed.change, placed.was_moved
 
     def _stands(self, kept: Entry, recovered: Entry) -> bool:
-        """Whether what is kept is whole, and not what was recovered."""
+        """Return whether the kept original is intact and not a recovered copy."""
         if kept.body_sha256 == recovered.body_sha256:
             return False
         return self._bodies.is_whole(kept.body_sha256)
 
     def _place_body(self, arrived: Arrived, before: Entry | None) -> _Placed:
-        """Put a body in its place, unless it is there; `before` is what the source had."""
+        """Put a body at its place unless it is there. `before` is what the source had."""
         sha256, there = arrived.sha256, self._body_blobs.state(arrived.sha256)
-        # A damaged or lost body may have other users although its list is lost as well.
+        # A damaged or lost body may have other users even if its list is lost as well.
         is_new = there is None and (before is None or sha256 not in before.digests)
         if there is not None and there.size == arrived.size and self._bodies.is_whole(sha256):
-            # The process that put it there may have died before the disk knew.
+            # The process that put it there may have died before its fsync.
             self._body_blobs.adopt(sha256)
             return _Placed(Counts(), is_new, was_moved=False)
         if there is not None:
@@ -236,8 +241,9 @@ class Keeper:
         return _Placed(Counts(added, bodies=int(added == arrived.size)), is_new, was_moved=True)
 
     def _put_back(self, arrived: Arrived, placed: _Placed, *, key: str) -> None:
-        # A body that replaced a damaged one stays: other entries may use it. So does one whose entry is in
-        # its place already, when only the last fsync failed.
+        # A body that replaced a damaged one stays, because other entries may use it. So does one whose entry is at its
+        # place
+        # already, if only the last fsync failed.
         was_created = placed.was_moved and placed.change.bytes == arrived.size
         if was_created and not self._entries.names(key, arrived.sha256):
             self._body_blobs.take_back(arrived.sha256, arrived.path)
@@ -263,12 +269,12 @@ class Keeper:
         return _purged(found, bodies, freed), change
 
     def preview(self, key: str, gone: Gone) -> Purged:
-        """Return what `purge` would do after those that `gone` remembers; it remembers this one."""
+        """Return what `purge` would do after the purges that `gone` remembers; add this one to `gone`."""
         bodies = self._entries.named_bodies(key)
         return _purged(self._entry_blobs.state(key) is not None, bodies, self._would_free(key, bodies, gone))
 
     def trim(self, key: str, bodies: tuple[str, ...]) -> tuple[Purged, Counts]:
-        """Take `bodies` out of the history of an entry, then delete those that no other entry names."""
+        """Remove `bodies` from the history of an entry, then delete those that no other entry names."""
         with _refusals():
             _, change = self.revise(key, lambda known: known.without(bodies))
             unused = [sha256 for sha256 in bodies if not self.users.is_needed(sha256, key)]
@@ -279,7 +285,7 @@ class Keeper:
         ), change
 
     def trim_preview(self, key: str, bodies: tuple[str, ...], gone: Gone) -> Purged:
-        """Return what `trim` would do after those that `gone` remembers; it remembers this one."""
+        """Return what `trim` would do after the ones that `gone` remembers; add this one to `gone`."""
         freed = self._would_free(key, bodies, gone)
         return Purged(found=True, freed_bytes=sum(freed.values()), bodies=tuple(freed), versions=bodies)
 
@@ -294,9 +300,9 @@ class Keeper:
         return freed
 
     def delete_orphan(self, sha256: str) -> int | None:
-        """Delete a body that no entry named a moment ago; return its size, None when an entry names it by now.
+        """Delete a body that no entry named a moment ago; return its size, or None if an entry names it by now.
 
-        The caller has read every entry after the body was there, and excludes others from the body.
+        The caller has read every entry while the body existed, and excludes others from the body.
         """
         with _refusals():
             if self.users.came_since(sha256):
@@ -326,5 +332,5 @@ def _refusals() -> Iterator[None]:
     except OSError as error:
         raise refusal(error) from error
     except BlobChanged as error:
-        # Its key was held by two: by us as long as a lease lasted, and by whoever came after it.
+        # Two processes held its key: we, for as long as our lease lasted, and the one that took it afterwards.
         raise Superseded(str(error)) from error

@@ -1,8 +1,8 @@
-"""Keeping: the durable tier. Plain files, nothing is ever evicted. Runs on the event loop, files in threads.
+"""Keeping: the durable tier. Plain files; nothing is ever evicted. Runs on the event loop, files in threads.
 
-Knows entries, bodies, and who may change them when. Refuses to know where they come from, whether they are fresh
-and what they show, and who counts, compares and copies them and asks the disk (`cache.durable_tier`).
-Safe beside other processes on the same folder, and beside a restart at any instant.
+Knows entries, bodies, and who may change them when. Where they come from, whether they are fresh and what they show is
+known elsewhere; `cache.durable_tier` counts, compares and copies them, and asks the disk. Safe beside other processes
+on the same folder, and beside a restart at any moment.
 """
 
 from __future__ import annotations
@@ -54,17 +54,20 @@ log = logging.getLogger(__name__)
 class OriginalFiles:
     """The originals kept in a folder.
 
-    Commit: 1. The body is fsynced aside. 2. The source, then the body's digest are locked against every other
-    process. 3. Blocked, purged meanwhile or no room: nothing is kept. 4. Body, list of users and entry come into
-    place in that order (see `Keeper`). 5. When the source has other bytes than before, its generation changes,
-    after the entry is there: who reads the stamp first and the entry then is never wrong.
+    Commit:
+    1. The body is fsynced aside.
+    2. The source and then the body's digest are locked against every other process.
+    3. If the source is blocked, was purged meanwhile, or there is no room, nothing is kept.
+    4. Body, list of users and entry are put at their places in that order (see `Keeper`).
+    5. If the source has other bytes than before, its generation changes after the entry is at its place. A reader that
+       reads the stamp first and the entry afterwards is therefore never wrong.
 
-    Purge: the same locks, the reverse order, and always a new generation.
+    A purge takes the same locks, performs the steps in reverse order, and always changes the generation.
     """
 
     elsewhere: Elsewhere | None = None
-    """Where bodies go that this disk does not take, so that they can be served; the caller that set it closes it.
-    None: the system's temporary folder."""
+    """The folder for bodies that this disk refuses, so that they can be served. The caller that set it closes it. None:
+    the system's temporary folder."""
 
     def __init__(
         self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
@@ -114,14 +117,14 @@ class OriginalFiles:
         modes: Modes = PRIVATE,
         now: Callable[[], float] = time.time,
     ) -> Self:
-        """Open the store in a folder, making it when there is none.
+        """Open the store in a folder; create it if there is none.
 
-        With `tidy`, temporary files of processes that are gone are removed. With `look`, nothing is made, removed or
-        put right, unless a method is called that does.
+        `tidy` removes temporary files of processes that are gone. With `look`, nothing is created, removed or
+        corrected, unless a method is called that does so.
 
         Raises:
             StoreRefused: the folder holds code or foreign files.
-            StoreUnreadable: it cannot be looked at or made.
+            StoreUnreadable: it cannot be examined or created.
         """
         layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look, modes=modes)
         store = cls(layout, KeepingLimits(min_free_bytes, max_bytes), now=now, look=look)
@@ -129,31 +132,32 @@ class OriginalFiles:
         return store
 
     async def _begin(self, *, look: bool) -> None:
-        """Do what is to be done once when the store is open."""
+        """Run once after the store was opened."""
 
     async def make_shards(self) -> None:
-        """Make the folders that commits write to, so that no commit has to; a disk that refuses leaves it to them."""
+        """Create the folders that commits write to, so that commits need not. If the disk refuses, commits create
+        them."""
         try:
             await self._threads.write(self._make_shards)
         except (OSError, StoreHangs) as error:
             log.warning("the folders of the store cannot be made beforehand: %s", error)
 
     async def close(self) -> None:
-        """Wait for what is being written, then release everything."""
+        """Wait for pending writes, then release everything."""
         await self._threads.close()
         self._seams.close()
 
     # Reading
 
     async def get(self, url: str) -> Entry | None:
-        """Return the entry of a source; None when there is none, or it is damaged (which is logged)."""
+        """Return the entry of a source, or None if there is none or it is damaged (which is logged)."""
         await self._moved(url)
         return await self._threads.read(self._entry, url)
 
     async def confirm(self, url: str) -> Entry | None:
-        """Return the entry of a source once it is sure to survive kill -9 and power loss; None as `get`.
+        """Return the entry of a source once it is durable; None as for `get`.
 
-        An entry that can be read may be that of a process which died before its last fsync.
+        A readable entry may have been written by a process that died before its last fsync.
 
         Raises:
             StoreFull, StoreUnwritable: the disk reported an error.
@@ -162,10 +166,10 @@ class OriginalFiles:
         return await self._threads.write(self._keeper.confirmed, source_key(url))
 
     async def look_up(self, url: str) -> tuple[bool, Entry | None]:
-        """Return `is_blocked` and `get` of a source, at the price of one.
+        """Return `is_blocked` and `get` of a source, at the cost of one.
 
         Raises:
-            StoreUnreadable: nobody can tell whether it is blocked.
+            StoreUnreadable: it cannot be determined whether the source is blocked.
         """
         await self._moved(url)
         return await self._threads.read(self._looked_up, url)
@@ -173,10 +177,10 @@ class OriginalFiles:
     async def look_up_with_failure(
         self, url: str, failure_key: str | None
     ) -> tuple[bool, Entry | None, RememberedFailure | None]:
-        """Return `is_blocked` and `get` of a source, and what is remembered under `failure_key`, at the price of one.
+        """Return `is_blocked` and `get` of a source, and the failure under `failure_key`, at the cost of one.
 
         Raises:
-            StoreUnreadable: nobody can tell whether it is blocked.
+            StoreUnreadable: it cannot be determined whether the source is blocked.
         """
         await self._moved(url)
         return await self._threads.read(
@@ -186,10 +190,10 @@ class OriginalFiles:
     async def get_and_failure(
         self, url: str, failure_key: str | None
     ) -> tuple[Entry | None, RememberedFailure | None]:
-        """Return `get` of a source and what is remembered under `failure_key`, at the price of one.
+        """Return `get` of a source and the failure under `failure_key`, at the cost of one.
 
-        It costs no job of a thread when the kernel's memory says that there is no entry, as it does for a while after
-        the entry was looked for.
+        No job of a thread is needed if the kernel's memory shows that there is no entry, as it does for a while after a
+        look-up.
         """
         await self._moved(url)
         if former_spelling(url) is None and self._page_cache.is_absent(
@@ -201,14 +205,15 @@ class OriginalFiles:
         return await self._threads.read(self._got_with_failure, url, failure_key)
 
     def body_path(self, sha256: str) -> LocalFile:
-        """Return where the body with this digest lies, if it is kept; for those who look after the folder."""
+        """Return the path of the body with this digest, whether it exists or not; for those who look after the
+        folder."""
         return LocalFile(self._layout.body(sha256))
 
     async def has_body(self, sha256: str, size: int) -> bool:
-        """Whether a body of this digest and size is kept.
+        """Return whether a body of this digest and size is kept.
 
         Raises:
-            OSError: nobody can tell.
+            OSError: this cannot be determined.
         """
         state = await self._threads.read(self._seams.bodies.state, sha256)
         return state is not None and state.size == size
@@ -217,20 +222,20 @@ class OriginalFiles:
         """Return a whole body.
 
         Raises:
-            OSError: it is not there or cannot be read.
+            OSError: it does not exist or cannot be read.
         """
         return await self.files.read(sha256)
 
     async def condition(self, sha256: str) -> Condition:
-        """Return whether a body is as it was kept; see `bodies.py` for when its digest is compared.
+        """Return the condition of a body; `bodies.py` says when its digest is compared.
 
         Raises:
-            OSError: it is not there or cannot be read.
+            OSError: it does not exist or cannot be read.
         """
         return await self._threads.read(self._bodies.condition, sha256)
 
     async def salvage(self, url: str) -> Entry | None:
-        """Return what can still be told of the damaged entry of a source; None when that is nothing."""
+        """Return what can be recovered of the damaged entry of a source, or None if that is nothing."""
         return await self._threads.read(self._salvaged, url)
 
     async def entries(self) -> AsyncIterator[Entry]:
@@ -244,32 +249,32 @@ class OriginalFiles:
         return await self._threads.read(self._blocks.everything)
 
     async def is_blocked(self, url: str) -> bool:
-        """Whether a purge said that the source is never to be kept again.
+        """Return whether a purge has refused the source for good.
 
         Raises:
-            StoreUnreadable: nobody can tell.
+            StoreUnreadable: this cannot be determined.
         """
         return await self._threads.read(self._blocks.contains, url)
 
     # Keeping
 
     def land(self) -> Landing:
-        """Return a body to be written by a thread; use it as `with store.land() as landing`."""
+        """Return a body to be written by a thread: `with store.land() as landing`."""
         return Landing(self._layout)
 
     def receive(self) -> Incoming:
-        """Return a body to be received; use it as `async with store.receive() as incoming`."""
+        """Return a body to be received: `async with store.receive() as incoming`."""
         return Incoming(self._layout, self._threads, self.elsewhere)
 
     async def commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int | None = None) -> None:
-        """Keep an original; it survives kill -9 and power loss when this returns.
+        """Keep an original. On return it survives kill -9 and power loss.
 
-        Without `incoming`, only what is said about the same bytes is replaced. With `stamp`, read before the
-        fetch began, an original that was purged or changed since is not kept.
+        Without `incoming`, only the facts about the same bytes are replaced. With `stamp`, read before the fetch began,
+        an original that was purged or changed since is not kept.
 
         Raises:
-            NotKept: StoreFull, StoreUnwritable, SourceBlocked or Superseded. What was kept before still stands.
-                After StoreHangs it may be kept later.
+            NotKept: StoreFull, StoreUnwritable, SourceBlocked or Superseded. Everything kept before is untouched. After
+                StoreHangs the original may be kept later.
         """
         committing = asyncio.create_task(self._committed(entry, incoming, stamp))
         if incoming is not None:
@@ -289,7 +294,8 @@ class OriginalFiles:
             try:
                 bytes_changed = await self._threads.write(self._commit, entry, incoming, stamp)
             except BaseException as error:
-                # When this is cancelled the thread comes to its end; when it fails, the body may lie in its place.
+                # If this is cancelled, the thread continues to its end. If it fails, the body may be at its final
+                # place.
                 followed = incoming is not None and incoming.follow(self._layout.body(entry.body_sha256))
                 if followed or isinstance(error, asyncio.CancelledError):
                     self.generations.bump(entry.source)
@@ -298,7 +304,7 @@ class OriginalFiles:
                 self.generations.bump(entry.source)
 
     async def purge(self, url: str) -> Purged:
-        """Delete what is kept of a source; true in every process when this returns.
+        """Delete everything kept of a source. On return this holds in every process.
 
         Bodies that other entries name stay.
 
@@ -321,14 +327,15 @@ class OriginalFiles:
         return purged
 
     async def purge_preview(self, url: str, gone: Gone | None = None) -> Purged:
-        """Return what `purge` would do; one `gone` for several is what they would do one after the other."""
+        """Return what `purge` would do. With the same `gone`, several calls show what purges one after the other would
+        do."""
         former = former_spelling(url)
         if former is not None and await self._threads.read(self._entries.entry, source_key(url)) is None:
             url = former
         return await self._threads.read(self._keeper.preview, source_key(url), {} if gone is None else gone)
 
     async def block(self, url: str, reason: str) -> None:
-        """Never keep this source again; what is kept of it stays until it is purged."""
+        """Never keep this source again. What is kept of it stays until it is purged."""
         async with self._exclusion.source(source_key(url)):
             try:
                 await self._threads.write(self._blocks.add, url, reason, now=self._now())
@@ -347,7 +354,7 @@ class OriginalFiles:
             self._durable.ensure_folders(room, SHARDS)
 
     def _entry(self, url: str) -> Entry | None:
-        """Return the entry of a source; that of its former spelling where it could not be moved."""
+        """Return the entry of a source, or the one under its former spelling if that could not be moved."""
         entry = self._entries.entry(source_key(url))
         former = former_spelling(url)
         if entry is None and former is not None:
@@ -356,10 +363,11 @@ class OriginalFiles:
         return entry
 
     async def _moved(self, url: str) -> None:
-        """Move what is kept under the former spelling of a source to the present one, users and history included.
+        """Move everything kept under the former spelling of a source to the present one, including users and history.
 
-        1. Nobody else moves it. 2. The entry is written under the present spelling; its bodies stay where they are.
-        3. The former entry is deleted. A move that ends between is done again; one that fails is tried again.
+        1. Exclude all other processes.
+        2. Write the entry under the present spelling. Its bodies stay at their places.
+        3. Delete the former entry. An interrupted move is repeated, and a failed one is tried again.
         """
         former = former_spelling(url)
         if former is None or await self._threads.read(self._entries.entry, source_key(former)) is None:
@@ -374,7 +382,7 @@ class OriginalFiles:
             log.warning("what is kept of %s stays under its former spelling: %s", url, error)
 
     def _note(self, name: str, identity: Version, *, is_entry: bool) -> None:
-        """Hear of a damaged file; who looks after the store remembers it. Blocking."""
+        """Report a damaged file to the durable tier, which remembers it. Blocking."""
 
     def _note_damage(self, sha256: str, condition: Condition) -> None:
         self._note(sha256, condition.identity, is_entry=False)
@@ -396,7 +404,8 @@ class OriginalFiles:
         return self._blocks.contains(url), self._entry(url)
 
     def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
-        """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
+        """Keep an original, in a single thread from the check to the count; return whether different bytes were
+        kept."""
         if incoming is not None and (reason := self._room.lack(incoming.size)):
             raise StoreFull(reason)
         self._require_welcome(entry.source, stamp)

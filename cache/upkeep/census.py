@@ -97,7 +97,7 @@ class Census:
             try:
                 self._note(Entry.from_json(text))
             except EntryUnreadable:
-                # What it named is not known; its bodies are no orphans.
+                # It is not known what the entry names, so every digest in it counts as named.
                 for digest in named_in(text):
                     self._only_former.setdefault(bytes.fromhex(digest), 0)
 

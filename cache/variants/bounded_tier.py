@@ -60,6 +60,8 @@ LARGEST_SHARE = 8
 _SETTINGS: dict[str, object] = {
     "cull_limit": 16,
     "disk_min_file_size": FILE_BYTES,
+    # 8 MiB for each of the two connections. The kernel holds the database as well, once for all workers.
+    "sqlite_cache_size": 2048,
     "sqlite_mmap_size": 0,
     "statistics": 0,
     "tag_index": 1,
@@ -86,7 +88,7 @@ class FoundVariant:
 
 @dataclass(frozen=True, slots=True)
 class VariantNote:
-    """A short row beside variants. revise: returns what it is to hold, given what it holds; None leaves it alone."""
+    """A short row beside variants. revise: returns its new value for its present one; None leaves it unchanged."""
 
     key: str
     revise: Callable[[bytes | None], bytes | None]
@@ -234,7 +236,7 @@ class Variants:
     def note_use(self, key: str) -> None:
         """Note soon that a variant was requested, at most once an hour."""
         now = self._now()
-        # Keys are long, and two that hash alike cost no more than a time that is not noted.
+        # Use the hash of the key: keys are long, and a collision only costs a time that is not recorded.
         mark = hash(key)
         if abs(now - self._touched.get(mark, -TOUCH_SECONDS)) < TOUCH_SECONDS:
             return
@@ -246,7 +248,7 @@ class Variants:
         task.add_done_callback(self._touching.discard)
 
     async def _touch(self, key: str) -> None:
-        # Reading through the lane that writes makes diskcache note the time.
+        # Reading through the writing lane makes diskcache record the time.
         await self._writes.use(lambda cache: cache.get(key) is not None, otherwise=False)
 
 
@@ -291,7 +293,7 @@ def _found(key: str, stored: object) -> FoundVariant | _Damaged | None:
 
 
 def _annotate(cache: Any, note: VariantNote, tag: str) -> None:
-    """Write a note anew where that is wanted. Blocking."""
+    """Update a note, if `revise` returns a new value. Blocking."""
     found = _found(note.key, cache.get(note.key, read=True))
     revised = note.revise(found.body if isinstance(found, FoundVariant) else None)
     if revised is not None:
@@ -299,7 +301,8 @@ def _annotate(cache: Any, note: VariantNote, tag: str) -> None:
 
 
 def _as_stored(key: str, body: bytes) -> bytes:
-    """Return the value of a row: a small one begins with its check, that of a larger one stands in the file's name."""
+    """Return the value of a row. A small one begins with its check; for a larger one, the name of its file contains
+    it."""
     return body if len(body) >= FILE_BYTES else check_of(key, body) + body
 
 

@@ -1,4 +1,4 @@
-"""What the store remembers in memory is bounded by a count, however many sources and bodies it meets."""
+"""The store remembers a bounded number of things in memory, however many sources and bodies it meets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Admission by bytes: who runs, who stands aside, and that nobody does so for ever."""
+"""Admission by bytes: which job runs, which one stands aside, and that none does so for ever."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_owners_take_turns() -> None:
 
 
 def test_owner_of_whom_fewest_run_comes_next() -> None:
-    """Whoever comes later with one item does not wait behind all of another's."""
+    """An owner that arrives later with one item does not wait for all items of another owner."""
     line = owned("a1", "a2", "a3", "a4")
     assert [line.take(), line.take()] == ["a1", "a2"]
     line.put("b1", owner="b")
@@ -88,7 +88,7 @@ def test_barred_owner_waits_and_keeps_its_turn() -> None:
 
 
 def test_dropped_and_cleared_items_leave_nothing() -> None:
-    """An owner without items has no turn, and what is not in the line is dropped in vain."""
+    """An owner without items gets no turn, and dropping an item that does not wait has no effect."""
     line = owned("a1", "b1", "b2")
     for item in ("a1", "b1", "x"):
         line.drop(item)
@@ -101,7 +101,7 @@ def test_dropped_and_cleared_items_leave_nothing() -> None:
 
 @pytest.mark.parametrize("leave", ["end", "drop", "clear"])
 def test_owner_of_whom_nothing_is_left_is_forgotten(leave: str) -> None:
-    """However its last item went: a queue that lives for months does not remember every origin it has seen."""
+    """This holds however its last item left: a queue that lives for months does not remember every origin."""
     line = owned("a1", "a2")
     assert line.take() == "a1"
     line.end("a1")
@@ -156,6 +156,55 @@ def test_one_that_asks_again_after_it_stood_aside_runs_alone_and_asks_in_vain_no
     assert run_next(line, 450 * MIB) == ("liar", True)
     assert line.ask("liar", 10**15)
     assert line.shared_bytes == line.budget_bytes
+
+
+def test_one_that_has_the_whole_budget_may_ask_for_anything_while_others_stand_aside() -> None:
+    """It could not get more, and would stand behind those that wait for it."""
+    line = line_of("a", "liar", "c")
+    run_next(line, BIG)
+    run_next(line, 400 * MIB)
+    line.end("a")
+    assert run_next(line, 450 * MIB) == ("liar", True)
+    assert run_next(line, BIG) == ("c", False)
+    assert line.ask("liar", 10**15)
+    assert line.shared_bytes == line.budget_bytes
+
+
+@pytest.mark.parametrize("leave", ["end", "drop", "clear"])
+def test_one_that_comes_again_is_a_new_one(leave: str) -> None:
+    """That it once stood aside is forgotten with it: it does not have to run alone."""
+    line = line_of("a", "b")
+    run_next(line, 400 * MIB)
+    assert run_next(line, BIG) == ("b", False)
+    if leave == "drop":
+        line.drop("b")
+    if leave == "clear":
+        assert line.clear() == ["b"]
+    line.end("a")
+    if leave == "end":
+        assert line.take() == "b"
+        line.end("b")
+    assert (len(line), line.take()) == (0, None)
+    line.put("b")
+    assert run_next(line, BIG) == ("b", True)
+    assert line.shared_bytes == BIG
+
+
+def test_those_that_stand_aside_come_again_in_the_order_of_their_arrival() -> None:
+    """Not in that of their names, and not to a process that may not take everybody's."""
+    line = line_of("a", "z", "y")
+    run_next(line, 450 * MIB)
+    assert [run_next(line, BIG), run_next(line, BIG)] == [("z", False), ("y", False)]
+    line.end("a")
+    assert line.take(barred={"somebody"}) is None
+    assert [line.take(), line.take()] == ["z", "y"]
+
+
+def test_shares_fill_the_budget_to_the_last_byte() -> None:
+    line = line_of("a", "b", "c")
+    assert run_next(line, 300 * MIB) == ("a", True)
+    assert run_next(line, 200 * MIB) == ("b", True)
+    assert run_next(line, SMALL + 1) == ("c", False)
 
 
 def test_one_that_is_dropped_while_it_stands_aside_holds_up_nobody() -> None:
@@ -258,7 +307,7 @@ async def test_big_pictures_are_rendered_one_at_a_time_and_small_ones_beside_the
 
 
 async def test_killed_or_cancelled_job_gives_its_share_back(big: Path, small: Path) -> None:
-    """Out of time, killed from outside, or nobody waits for it any more: the next one finds room."""
+    """This includes a job that is out of time, killed from outside, or abandoned: the next one finds room."""
     pool = RenderPool(config(), processes=2)
     await pool.start()
     jobs = [asyncio.ensure_future(pool.run(Job(str(big), check=True))) for _ in range(4)]

@@ -45,7 +45,7 @@ def test_canonical_text_fits_into_a_url_segment(text: str) -> None:
 
 @given(texts())
 def test_resolved_transform_survives_wire_and_pickle(text: str) -> None:
-    """What a render process gets is what was asked for."""
+    """A render process gets exactly what was asked for."""
     resolved = Transform.parse(text).resolved(PRESETS)
     wired = Resolved.from_wire(resolved.to_wire())
     assert wired.replaced(on_error=resolved.on_error) == resolved
@@ -140,7 +140,7 @@ def test_spellings_have_one_canonical_text(text: str, canonical: str) -> None:
     ],
 )
 def test_wrong_options_are_refused_by_name(text: str, said: str) -> None:
-    """The message names the option and what is allowed."""
+    """The message names the option and the allowed values."""
     with pytest.raises(InvalidTransform) as caught:
         Transform.parse(text)
     assert said in caught.value.message
@@ -153,7 +153,7 @@ def test_unknown_preset_is_refused_with_the_nearest() -> None:
 
 
 def test_preset_is_expanded_and_overridden() -> None:
-    """What is written behind a preset wins, a global default included."""
+    """Options after a preset win, even if they are a global default."""
     resolved = Transform.parse("headimg,w=800,fit=scale-down").resolved(PRESETS)
     assert (resolved.width, resolved.height, resolved.fit, resolved.upscale) == (
         800,
@@ -200,6 +200,130 @@ def test_key_text_leaves_out_what_changes_no_bytes() -> None:
     assert Transform.parse("w=9,q=40").resolved({}).text != plain
 
 
+def test_key_text_of_the_same_options_is_the_same_text() -> None:
+    """In the order of names, however they were given: `text` names variants on disk."""
+    for words in (("w=3", "h=5", "fit=pad"), ("h=5", "fit=pad", "w=3"), ("fit=pad", "w=3", "h=5")):
+        assert Transform.parse(",".join(words)).resolved({}).text == "fit=pad,height=5,width=3"
+    assert Transform.parse("fit=pad,w=3,h=5,upscale=false").resolved({}).text == (
+        "fit=pad,height=5,upscale=false,width=3"
+    )
+
+
+def test_transform_of_nothing_wants_every_option_at_its_default() -> None:
+    """What an operation sees where nobody asked is what the table of options promises."""
+    nothing = Resolved.of({})
+    assert nothing == Resolved()
+    assert nothing.to_wire() == {}
+    for option in OPTIONS.values():
+        assert getattr(nothing, option.attribute) == (False if option.name == "upscale" else option.default)
+    assert (nothing.on_error, nothing.hinted) == ("error", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute", "value"),
+    [
+        ("anim=true,w=1", "anim", True),
+        ("anim=false", "anim", False),
+        ("upscale=true,fit=contain", "upscale", True),
+        ("upscale=false,fit=cover", "upscale", False),
+        ("f=jpg", "format", "jpeg"),
+        ("q=auto", "quality", "auto"),
+        ("q=1", "quality", 1),
+        ("q=100", "quality", 100),
+        ("q=007", "quality", 7),
+        ("scq=auto", "slow_connection_quality", None),
+        ("brightness=0", "brightness", 1.0),
+        ("brightness=0.0001", "brightness", 0.0001),
+        ("brightness=2", "brightness", 2.0),
+        ("brightness=10", "brightness", 10.0),
+        ("saturation=0", "saturation", 0.0),
+        ("dpr=1.25", "dpr", 1.25),
+        ("dpr=8", "dpr", 8.0),
+        ("sharpen=10", "sharpen", 10.0),
+    ],
+)
+def test_value_of_an_option_is_read_as_it_is_worked_with(text: str, attribute: str, value: object) -> None:
+    """Both ends of a range belong to it; 0 changes nothing where the table says so."""
+    assert getattr(Transform.parse(text).resolved({}), attribute) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "q=0", "q=101", "q=1.0", "q=+1", "q=1_0", "q=%201", "q=\u0661", "q=0x1", "q=", "w=0", "w=32768", "w=1e2",
+        "dpr=0.9", "dpr=8.1", "dpr=1e0", "dpr=+1", "dpr=1_0", "dpr=.5", "dpr=1.", "dpr=nan", "dpr=inf", "dpr=1.23456",
+        "dpr=%201", "brightness=10.1", "brightness=-0", "anim=True", "anim=1", "anim=yes", "anim=", "f=JPEG", "f=bmp",
+        "scq=0", "sharpen=10.1", "sharpen=1e1",
+    ],
+)  # fmt: skip
+def test_value_in_another_spelling_is_refused(text: str) -> None:
+    """Numbers are digits and a point: one value has few spellings, and none that only Python reads."""
+    with pytest.raises(InvalidTransform, match="not allowed; it takes"):
+        Transform.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        ("w=9", True),
+        ("w=9,h=8,dpr=2,fit=cover,gravity=left,upscale=false", True),
+        ("fit=contain,w=9,h=8,upscale=true,anim=false", True),
+        ("w=9,f=png,q=7,metadata=keep,onerror=redirect,scq=4", True),
+        ("headimg", True),
+        ("w=9,blur=1", False),
+        ("rotate=90", False),
+        ("background=red", False),
+        ("trim=true", False),
+    ],
+)
+def test_transform_only_resizes_when_it_asks_for_a_size_and_nothing_that_is_drawn(
+    text: str, only: bool
+) -> None:
+    """An SVG scales by itself; how an answer is encoded does not count."""
+    assert Transform.parse(text).resolved(PRESETS).only_resizes is only
+
+
+def test_transform_of_texts_is_that_of_the_same_options_in_an_address() -> None:
+    """Other grammars give texts that were decoded already: nothing in them is decoded again."""
+    texts = {"width": "9", "background": "#fff"}
+    assert Transform.of_texts(texts) == Transform.parse("width=9,background=%23fff")
+    assert Transform.of_texts(texts, preset="headimg").canonical() == "headimg,background=%23ffffff,width=9"
+    with pytest.raises(InvalidTransform, match="takes no further options"):
+        Transform.of_texts(texts, preset="original")
+    with pytest.raises(InvalidTransform, match="Option width"):
+        Transform.of_texts({"width": "%39"})
+
+
+@pytest.mark.parametrize(
+    ("on_error", "answers"), [(None, "error"), ("error", "error"), ("original", "original")]
+)
+def test_preset_answers_errors_unless_it_says_otherwise(on_error: str | None, answers: str) -> None:
+    preset = {"width": 9} if on_error is None else {"width": 9, "on_error": on_error}
+    assert preset_problems("mine", preset) == []
+    assert Transform.parse("mine").resolved({"mine": preset}).on_error == answers
+
+
+def test_refused_text_is_quoted_short_and_on_one_line() -> None:
+    """Up to forty characters as they are; a longer one ends in an ellipsis; nothing that a terminal would obey."""
+    for text, shown in (("x" * 40, f"'{'x' * 40}'"), ("x" * 41, f"'{'x' * 39}…'"), ("a\x1b\n", r"'a\x1b\n'")):
+        with pytest.raises(InvalidTransform) as caught:
+            Transform.parse(f"w={text}")
+        assert caught.value.message.startswith(f"Option width: {shown} is not allowed")
+    with pytest.raises(InvalidTransform, match="Option width: '1=2' is not allowed"):
+        Transform.parse("w=1=2")
+    problem = preset_problems("mine", {"width": "x"})
+    assert problem == [
+        "preset 'mine': Option width: 'x' is not allowed; it takes " + OPTIONS["width"].allowed
+    ]
+
+
+def test_look_leaves_out_what_changes_no_pixel() -> None:
+    """One frame or all is another picture; a quality or a format is not."""
+    look = Transform.parse("w=9,f=png,q=7,metadata=keep,onerror=redirect,scq=4").resolved({}).look
+    assert look.to_wire() == {"width": "9"}
+    assert Transform.parse("w=9,anim=false").resolved({}).look.anim is False
+
+
 def test_slow_connection_takes_its_own_quality() -> None:
     """The quality for slow lines replaces the other only when it was given."""
     resolved = Transform.parse("w=9,q=80,scq=40").resolved({})
@@ -217,11 +341,13 @@ def test_slow_connection_takes_its_own_quality() -> None:
         ("w=400,h=300,dpr=auto", (400, 300, 1.5)),
         ("headimg,dpr=auto", (1200, 630, 1.5)),
         ("w=400,h=300,dpr=2", (400, 300, 2.0)),
+        ("w=auto,h=7,dpr=1.25", (640, 9, 1.0)),
+        ("w=auto,h=1,dpr=1.1", (640, 1, 1.0)),
         ("h=300", (None, 300, 1.0)),
     ],
 )
 def test_hints_fill_in_what_was_left_to_them(text: str, size: tuple[int | None, int | None, float]) -> None:
-    """A width from a hint is one of device pixels already; what is written in the address stays."""
+    """A width from a hint is in device pixels already. Values in the address stay."""
     plain = Transform.parse(text).resolved(PRESETS)
     hinted = plain.for_hints(width_px=640, dpr=1.5)
     assert (hinted.width, hinted.height, hinted.dpr) == size
@@ -229,7 +355,7 @@ def test_hints_fill_in_what_was_left_to_them(text: str, size: tuple[int | None, 
 
 
 def test_auto_without_a_hint_is_the_same_variant_as_nothing() -> None:
-    """The word asks for hints and changes no pixel by itself; the signature tells it apart all the same."""
+    """The word asks for hints and changes no pixel by itself. The signature distinguishes it all the same."""
     assert Transform.parse("w=auto,h=9,dpr=auto").resolved({}) == Transform.parse("h=9").resolved({})
     assert Transform.parse("w=auto").canonical() != Transform.parse("f=auto").canonical()
 
@@ -257,13 +383,13 @@ def test_preset_only_means_nothing_besides() -> None:
     [
         ("original", {"width": 1}, "reserved"),
         ("width", {"width": 1}, "reserved"),
-        ("Big", {"width": 1}, "small letters"),
+        ("Big", {"width": 1}, "lower-case letters"),
         ("x", {"widht": 1}, "did you mean width"),
         ("x", {"width": 0}, "from 1 to"),
         ("x", {"width": 1, "w": 2}, "twice"),
-        ("x", {"width": [1]}, "no text"),
+        ("x", {"width": [1]}, "not text"),
         ("x", {"on_error": "redirect"}, "on_error"),
-        ("x", ["width"], "no table"),
+        ("x", ["width"], "not a table"),
         ("x", {"background": "#12"}, "background"),
     ],
 )

@@ -63,7 +63,7 @@ def open_writer(target: Path) -> ArchiveWriter:
     """
     has_content = any(target.iterdir()) if target.is_dir() else target.exists()
     if has_content:
-        raise FileExistsError(17, "it is there already, and an archive is never overwritten", str(target))
+        raise FileExistsError(17, "it exists already, and an archive is never overwritten", str(target))
     return WarcWriter(target) if is_warc(target) else FolderWriter(target)
 
 
