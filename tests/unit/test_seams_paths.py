@@ -106,7 +106,7 @@ def attributes(thing: type) -> dict[str, object]:
         init = vars(each)["__init__"]
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
-        except OSError:
+        except (OSError, TypeError):
             continue  # made by `dataclass`
         names = {**vars(inspect.getmodule(each)), **typing.get_type_hints(init)}
         for node in ast.walk(tree):
