@@ -197,6 +197,32 @@ def test_value_of_another_grammar_has_its_meaning_in_ours(
     assert reader(text) == meant
 
 
+def test_places_have_one_meaning_in_all_words_for_them() -> None:
+    """Sides, points of the compass, corners in either order; and what looks for the subject itself."""
+    for side, compass in (("top", "north"), ("bottom", "south"), ("left", "west"), ("right", "east")):
+        assert asked.place(side) == asked.place(compass) == {"gravity": side}
+    for height, north in (("top", "north"), ("bottom", "south")):
+        for side, west in (("left", "west"), ("right", "east")):
+            for word in (f"{height}-{side}", f"{side}-{height}", f"{north}_{west}", f"{north}{west}"):
+                assert asked.place(word) == {"gravity": f"{height}-{side}"}, word
+    for word in ("smart", "auto", "face", "faces", "attention", "entropy"):
+        assert asked.place(word) == {"gravity": "auto"}
+    for word in ("center", "centre", "middle", "c"):
+        assert asked.place(word) == {}, "our own default"
+
+
+@pytest.mark.parametrize(
+    ("words", "ours"),
+    [
+        ("jpg jpeg pjpg pjpeg baseline-jpeg", "jpeg"), ("png png8", "png"), ("webp webply", "webp"), ("avif", "avif"),
+        ("gif", "gif"),
+    ],
+)  # fmt: skip
+def test_formats_have_one_meaning_in_all_words_for_them(words: str, ours: str) -> None:
+    assert [asked.picture_format(word) for word in words.split()] == [{"format": ours}] * len(words.split())
+    assert [asked.picture_format(word) for word in ("", "auto", "origin", "original")] == [{}] * 4
+
+
 AREA = {"width": "9", "height": "8"}
 
 
@@ -211,10 +237,11 @@ AREA = {"width": "9", "height": "8"}
         ({**AREA, "fit": "cover", "upscale": "true"}, {**AREA, "fit": "cover"}),
         ({**AREA, "fit": "pad", "upscale": "false"}, {**AREA, "fit": "pad", "upscale": "false"}),
         ({**AREA, "fit": "cover-down", "upscale": "false"}, {**AREA, "fit": "cover-down"}),
-        ({"width": "9", "gravity": "left", "fit": "cover"}, {"width": "9"}),
+        *(({**AREA, "fit": fit, "upscale": "true"}, {**AREA, "fit": fit}) for fit in ("crop", "pad", "squeeze")),
+        *(({**AREA, "fit": fit, "gravity": "left"},) * 2 for fit in ("pad", "cover-down", "pad-down", "oriented")),
+        ({"dpr": "2"}, {}),
         ({**AREA, "fit": "squeeze", "gravity": "left"}, {**AREA, "fit": "squeeze"}),
         ({**AREA, "fit": "crop", "gravity": "left"}, {**AREA, "fit": "crop", "gravity": "left"}),
-        ({"dpr": "2"}, {}),
         ({"width": "9", "dpr": "1"}, {"width": "9"}),
         ({"height": "9", "dpr": "2"}, {"height": "9", "dpr": "2"}),
         ({"quality": "", "blur": "3"}, {"blur": "3"}),
@@ -246,6 +273,9 @@ def test_outer_wrapper_decides_the_size_and_the_inner_one_the_rest() -> None:
     )
     assert merged({"quality": "2"}, inner) == ({**inner, "quality": "2"}, ())
     assert merged({"height": "9"}, {"dpr": "2"}) == ({"height": "9"}, ())
+    about_size = {"dpr": "2", "upscale": "true", "gravity": "left", "background": "red"}
+    assert merged({"width": "9"}, {**about_size, "rotate": "90"}) == ({"width": "9", "rotate": "90"}, ())
+    assert merged({"width": "9"}, {"width": "9"}) == ({"width": "9"}, ())
 
 
 KEYS = asked.by_name(
