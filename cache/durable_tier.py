@@ -1,7 +1,7 @@
-"""Originals: the durable tier with those who look after it. Runs on the event loop, files in threads.
+"""Originals: the durable tier together with its upkeep. Runs on the event loop, files in threads.
 
-`cache.originals.keeping` keeps, reads and purges originals. This adds counting, comparing with digests, copying and
-scrubbing.
+`cache.originals.keeping` keeps, reads and purges originals. This adds counting, comparing with digests, copying,
+scrubbing, and what the disk has room for and permits.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cache.across.file_locks import KeyLocks
+from cache.across.seams import Version
 from cache.across.usage import Counts
+from cache.base.durable import abandoned
 from cache.base.errors import CacheError, StoreRefused, StoreUnreadable
 from cache.base.layout import Layout
-from cache.base.shards import shards_of
+from cache.base.opening import LocalFile
+from cache.base.rights import is_readable, is_writable, unreadable, unwritable
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Gone, Purged
 from cache.originals.keeping import OriginalFiles
@@ -38,9 +41,12 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+LATELY_SECONDS = 300.0
+"""How long the disk counts as failing after it refused an original, if none was kept since."""
+
 
 class Originals(OriginalFiles):
-    """The originals kept in a folder, and what is to be known about all of them."""
+    """The originals kept in a folder, and operations on all of them."""
 
     def __init__(
         self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
@@ -50,30 +56,31 @@ class Originals(OriginalFiles):
         self.scrub = Scrub(layout, self._durable, self._threads, self.locks)
 
     async def close(self) -> None:
-        """Wait for what is being written, then release everything."""
+        """Wait for pending writes, then release everything."""
         if self._counting is not None:
             self._counting.cancel()
             await asyncio.wait((self._counting,))
         await super().close()
 
     async def stat(self, progress: Progress | None = None, note: Note | None = None) -> StoreStat:
-        """Count what is kept, looking at every file, and put the running count right.
+        """Count everything that is kept by reading every file, and correct the running count.
 
         `note` is called with every entry, in a thread of the store.
         """
         async with self._exclusion.held("count"):
             before = self._usage.read()
             census = await self._counted(progress, note)
-            stat, counts = census.result()
+            blocked = await self._threads.read(self._blocks.count)
+            stat, counts = census.result(blocked=blocked)
             await self._threads.read(self._usage.settle, counts, before=before)
         return stat
 
     async def purge_orphans(
         self, progress: Progress | None = None, *, dry_run: bool = False
     ) -> tuple[int, int]:
-        """Delete bodies that no entry names; return how many and how many bytes they had.
+        """Delete bodies that no entry names; return their number and their bytes.
 
-        They are what a crash, or the end of the longest history, leaves; nobody was told that they are kept.
+        A crash leaves such bodies, and so does the end of the longest history. Nobody was told that they are kept.
 
         Raises:
             StoreUnreadable: an entry could not be read, so nothing was deleted.
@@ -84,7 +91,7 @@ class Originals(OriginalFiles):
             stat, _ = census.result()
             return stat.orphans, stat.orphan_bytes
         if not census.is_sure:
-            raise StoreUnreadable("entries cannot be read, so nobody knows which bodies have no name")
+            raise StoreUnreadable("entries cannot be read, so bodies without an entry cannot be found")
         count = freed = 0
         for sha256 in census.orphans:
             async with self._exclusion.bodies((sha256,)):
@@ -95,7 +102,7 @@ class Originals(OriginalFiles):
         return count, freed
 
     async def verify(self, progress: Progress | None = None) -> VerifyReport:
-        """Compare everything kept with its digest; changes nothing."""
+        """Compare everything kept with its digest without changing anything."""
         verification = await self._threads.read(Verification, self._layout)
         for number, step in enumerate(verification.steps(), start=1):
             await self._threads.read(step)
@@ -104,12 +111,12 @@ class Originals(OriginalFiles):
         return verification.report
 
     async def backup(self, target: Path, progress: Progress | None = None) -> BackupReport:
-        """Bring the copy of this store in `target` up to date, making it when there is none; see `backup.py`.
+        """Update the copy of this store in `target`, or create it; see `backup.py`.
 
         Raises:
-            StoreRefused: `target` holds something else, or lies in this store, or this store in it; or nothing is
-                kept here and the copy would be emptied; or another backup to it is running.
-            StoreUnreadable, OSError: it cannot be used, or the disk refused; what came so far is whole.
+            StoreRefused: `target` holds something else, or one of the two stores lies in the other; or this store is
+                empty and its copy would be emptied; or another backup to `target` is running.
+            StoreUnreadable, OSError: `target` cannot be used, or the disk refused. Everything copied so far is valid.
         """
         copy = await asyncio.to_thread(copy_of, self._layout, target)
         locks = KeyLocks(copy.root / "locks")
@@ -128,9 +135,66 @@ class Originals(OriginalFiles):
         return backup.report
 
     async def still_wrong(self, report: VerifyReport) -> list[StoreFault]:
-        """Return what is wrong still of what a verification found, looking again at that alone."""
+        """Return the damage that remains of what a verification found; only that is checked again."""
         verification = await self._threads.read(Verification, self._layout, report)
         return [item for item in report.wrong if await self._threads.read(verification.is_still_wrong, item)]
+
+    # The disk
+
+    def reconfigure(self, *, min_free_bytes: int, max_bytes: int | None) -> None:
+        """Use new limits from now on."""
+        self._room.limits = KeepingLimits(min_free_bytes, max_bytes)
+
+    def kept_bytes(self) -> int:
+        """Return the running count of kept bytes; `usage.py` says how accurate it is."""
+        return self._usage.read().bytes
+
+    def kept(self) -> Counts:
+        """Return the running counts of bytes, bodies and entries."""
+        return self._usage.read()
+
+    def free_bytes(self) -> int:
+        """Return the free bytes of the disk; 0 if they cannot be determined."""
+        return self._room.free_bytes()
+
+    def free_files(self) -> int | None:
+        """Return how many more files the disk can hold; None if it has no limit, or this cannot be determined."""
+        return free_files(self._layout.root)
+
+    def room_for(self, size: int) -> bool:
+        """Return whether a new original of `size` bytes would be kept."""
+        return self._room.has_place_for(size)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the disk has not answered for longer than a working disk takes."""
+        return self._threads.hangs
+
+    def lately_refused(self) -> str:
+        """Return why the last original was not kept, if that was a few minutes ago; empty if it was kept."""
+        reason, at = self._refusal
+        return reason if reason and self._now() - at < LATELY_SECONDS else ""
+
+    def unreadable(self) -> list[str]:
+        """Return the names of the folders that this process cannot read. Blocking."""
+        return unreadable(self._layout)
+
+    def unwritable(self) -> list[str]:
+        """Return the names of the folders in which this process can create nothing. Blocking."""
+        return unwritable(self._layout)
+
+    def readable(self) -> bool:
+        """Return whether kept originals can be read, as far as a quick check shows."""
+        return is_readable(self._layout)
+
+    def writable(self) -> bool:
+        """Return whether a file can be created in the store."""
+        return is_writable(self._layout)
+
+    async def remove_leftovers(self, *, dry_run: bool = False) -> list[LocalFile]:
+        """Remove temporary files whose owner is gone; return them."""
+        removed = await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
+        return list(map(LocalFile, removed))
 
     # Inside
 
@@ -138,14 +202,14 @@ class Originals(OriginalFiles):
         if not look and not await self._threads.read(self._count_is_right):
             self._counting = asyncio.create_task(self._count_anew())
 
-    def _note(self, name: str, identity: tuple[int, ...], *, is_entry: bool) -> None:
+    def _note(self, name: str, identity: Version, *, is_entry: bool) -> None:
         damage = Damage(name, ENTRY, identity, name) if is_entry else Damage(name, "damaged", identity)
         self.scrub.note(damage)
 
     async def _counted(self, progress: Progress | None, note: Note | None) -> Census:
-        census = Census(self._layout, note)
-        bodies = await self._threads.read(shards_of, self._layout.bodies)
-        entries = await self._threads.read(shards_of, self._layout.entries)
+        census = Census(self._seams, note)
+        bodies = await self._threads.read(self._seams.bodies.shards)
+        entries = await self._threads.read(self._seams.entries.shards)
         steps = [*((census.take_bodies, shard) for shard in bodies)]
         steps += [*((census.take_entries, shard) for shard in entries)]
         for number, (step, shard) in enumerate(steps, start=1):
@@ -155,19 +219,22 @@ class Originals(OriginalFiles):
         return census
 
     def _count_is_right(self) -> bool:
-        if not self._usage.trusted() and not shards_of(self._layout.entries, self._layout.bodies):
+        if not self._usage.trusted() and not self._shards():
             self._usage.settle(Counts(), before=self._usage.read())
         return self._usage.trusted()
 
+    def _shards(self) -> list[str]:
+        return sorted({*self._seams.entries.shards(), *self._seams.bodies.shards()})
+
     async def _count_anew(self) -> None:
-        # What is kept while this runs may be counted twice: too much, never too little.
+        # Originals kept during the count may be counted twice: the result may be too high, but never too low.
         try:
             async with self.locks.hold("count"):
                 if self._usage.trusted():
                     return
                 before, counts = self._usage.read(), Counts()
-                for shard in await self._threads.read(shards_of, self._layout.entries, self._layout.bodies):
-                    counts += await self._threads.read(count_shard, self._layout, shard)
+                for shard in await self._threads.read(self._shards):
+                    counts += await self._threads.read(count_shard, self._seams, shard)
                 await self._threads.read(self._usage.settle, counts, before=before)
         except (CacheError, OSError) as error:
-            log.warning("what is kept could not be counted: %s", error)
+            log.warning("the kept originals could not be counted: %s", error)

@@ -1,7 +1,7 @@
-"""The store: both durable rooms of what is kept, opened and closed together, and what others may ask of them.
+"""The store: both tiers, opened and closed together, and the protocols that others use.
 
-The protocols are what services lean on: another durable tier or another bounded tier is a class with these
-methods. Runs on the event loop.
+Services depend on the protocols only. Another durable tier or another bounded tier is a class with these methods. Runs
+on the event loop.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cache.variants.bounded_tier import FoundVariant, Variants, VariantsStat
 
 
 class OriginalStore(Protocol):
-    """A tier that never forgets."""
+    """A tier that never forgets anything."""
 
     async def get(self, url: str) -> Entry | None:
         """Return the entry of a source."""
@@ -30,13 +30,13 @@ class OriginalStore(Protocol):
         """Return a whole body."""
 
     def receive(self) -> Incoming:
-        """Return a body to be received."""
+        """Return a body that is to be received."""
 
     async def commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int | None = None) -> None:
         """Keep an original for good."""
 
     async def purge(self, url: str) -> Purged:
-        """Delete what is kept of a source."""
+        """Delete everything kept of a source."""
 
     def entries(self) -> AsyncIterator[Entry]:
         """Yield every entry."""
@@ -49,30 +49,30 @@ class VariantStore(Protocol):
         """Return the bytes of a variant."""
 
     async def find(self, key: str) -> FoundVariant | None:
-        """Return the bytes of a variant, and the file where they lie."""
+        """Return the bytes of a variant, and the file that contains them."""
 
     def read_at_hand(self, file: KeptFile) -> bytes | None:
-        """Return the bytes of a file that was found before, when that takes no wait."""
+        """Return the bytes of a file that was found before, if that needs no wait."""
 
     def is_at_hand(self, file: KeptFile) -> bool:
-        """Tell whether a file that was found before is still as it was, when that takes no wait."""
+        """Return whether a file that was found before is unchanged, if that needs no wait."""
 
     async def put(self, key: str, body: bytes, *, tag: str) -> bool:
-        """Keep a variant as long as there is room."""
+        """Keep a variant while there is room."""
 
     async def delete(self, key: str) -> bool:
-        """Forget a variant."""
+        """Delete a variant."""
 
     async def evict(self, tag: str) -> int:
-        """Forget every variant with this tag."""
+        """Delete every variant with this tag."""
 
     async def stat(self) -> VariantsStat:
-        """Return what lies in the tier."""
+        """Return the figures of the tier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """What is kept."""
+    """The two tiers."""
 
     originals: Originals
     variants: Variants
@@ -87,7 +87,7 @@ async def open_store(
     min_free_bytes: int = 0,
     max_bytes: int | None = None,
 ) -> AsyncIterator[Store]:
-    """Open both tiers, close both at the end.
+    """Open both tiers; close both at the end.
 
     Raises:
         StoreRefused, StoreUnreadable: a folder cannot be used.

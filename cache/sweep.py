@@ -1,8 +1,8 @@
-"""Sweep: delete by rule what can be rebuilt. Runs on the event loop, safe beside a running service.
+"""Sweep: deletes, by rule, data that can be made again. Runs on the event loop, safe beside a running service.
 
-Answers what lies in the variants' folder although no row of the database names it (a process was killed between
-writing a file and noting it), and holds the variants to their budget. Originals are not its business, but for
-temporary files whose owner is gone.
+Finds files in the variants' folder that no row of the database names (a process was killed between writing a file and
+recording it), and reduces the variants to their budget. It does not touch originals, except temporary files whose owner
+is gone.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from cache.variants.safe_disk import FILE_NAME
 from cache.variants.shelf import DATABASE, looked_into
 
 MIN_AGE_SECONDS = 600.0
-"""A file younger than this may be on its way into the database."""
+"""A younger file may be about to be recorded in the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """What a sweep deleted, or would delete."""
+    """The items that a sweep deleted, or would delete."""
 
     leftovers: int = 0
     orphans: int = 0
@@ -49,7 +49,7 @@ async def sweep(
     now: Callable[[], float] = time.time,
     progress: Progress = _show_nothing,
 ) -> SweepReport:
-    """Remove leftovers and orphans, then hold the variants to their budget; with `dry_run` only say so."""
+    """Remove leftovers and orphans, then reduce the variants to their budget. With `dry_run`, only report."""
     leftovers = await originals.remove_leftovers(dry_run=dry_run)
     progress(1, 3)
     found = await asyncio.to_thread(orphans, variants.folder, older_than=now() - MIN_AGE_SECONDS)
@@ -63,14 +63,14 @@ async def sweep(
 
 
 def orphans(folder: Path, *, older_than: float) -> list[tuple[Path, int]]:
-    """Return the files of variants, with their sizes, that no row of the database names."""
+    """Return the files of variants that no row of the database names, with their sizes."""
     candidates = {}
     for path in (*folder.glob("??/*.val"), *folder.glob("??/??/*.val")):
         with contextlib.suppress(OSError):
             status, name = path.lstat(), path.relative_to(folder).as_posix()
             if FILE_NAME.match(name) and status.st_mtime < older_than:
                 candidates[name] = status.st_size
-    # The rows are read after the files: what is noted in between is not an orphan.
+    # Read the rows after the files, so that a file recorded in between is not an orphan.
     named = _named(folder)
     if named is None:
         return []
@@ -78,7 +78,7 @@ def orphans(folder: Path, *, older_than: float) -> list[tuple[Path, int]]:
 
 
 def _named(folder: Path) -> set[str] | None:
-    """Return the files that rows name; None when that cannot be known."""
+    """Return the files that rows name, or None if they cannot be read."""
     if not (folder / DATABASE).exists():
         return set()
     try:

@@ -49,15 +49,15 @@ class Pattern:
         return _parse_host(text)
 
     def allows(self, source: Source) -> bool:
-        """Tell whether `source` lies under the pattern in every way an origin may read its path."""
+        """Return whether `source` lies under the pattern in every way an origin may read its path."""
         return self.is_at(source) and all(self._matches_path(source))
 
     def denies(self, source: Source) -> bool:
-        """Tell whether `source` lies under the pattern in any way an origin may read its path."""
+        """Return whether `source` lies under the pattern in any way an origin may read its path."""
         return self.is_at(source) and any(self._matches_path(source))
 
     def is_at(self, source: Source) -> bool:
-        """Tell whether the pattern is one of the origin of `source`, whatever the path."""
+        """Return whether the pattern belongs to the origin of `source`, regardless of the path."""
         if self.scheme is not None and (self.scheme, self.port) != (source.scheme, source.port):
             return False
         if self.below:

@@ -1,1 +1,1 @@
-"""What the processes of a machine share: locks, single flight, generations, remembered failures."""
+"""State shared by the processes of a machine: locks, single flight, generations, remembered failures."""

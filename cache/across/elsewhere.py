@@ -1,8 +1,8 @@
-"""Elsewhere: a folder outside the store for bodies that its disk does not take, so that they can be served. Blocking.
+"""Elsewhere: a folder outside the store for bodies that its disk refuses, so that they can still be served. Blocking.
 
-The folder lies in the system's temporary one. It is made when it is needed first, and holds a lock as long as its
-process lives. A process that was killed cannot remove its folder, so the next one that starts does. Refuses to know
-what lies in it.
+The folder lies in the system's temporary folder. It is created when it is first needed, and locked while its process
+lives. A process that was killed cannot remove its folder, so the next one that starts removes it. Knows nothing of the
+contents.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cache.base.opening import open_regular
+from cache.base.opening import LocalFile, open_regular
 
 PREFIX = "imgmirror-"
 LOCK = "owner.lock"
 UNLOCKED_SECONDS = 86_400.0
-"""Age from which a folder without a lock is a leftover. Earlier versions made no lock; a running one makes the folder
-again when it is missing, and no fetch takes a day."""
+"""The age from which a folder without a lock is a leftover. Earlier versions made no lock. A running process creates
+its folder again if it is missing, and no fetch takes a day."""
 
 _NAME = re.compile(r"imgmirror-[0-9a-f]{16}\Z")
 _ATTEMPTS = 8
 
 
 class Elsewhere:
-    """One folder. `close` removes it with all that is in it."""
+    """One folder. `close` removes it with its contents."""
 
     def __init__(self, parent: Path) -> None:
-        self.folder = parent / f"{PREFIX}{secrets.token_hex(8)}"
+        self.folder = LocalFile(parent / f"{PREFIX}{secrets.token_hex(8)}")
         self._lock = -1
         self._turn = threading.Lock()
 
     def create(self) -> tuple[int, Path]:
-        """Create a temporary file; the caller owns the descriptor and the name.
+        """Create a temporary file. The caller owns the descriptor and the name.
 
         Raises:
-            OSError: the disk refused, or somebody else has a folder of this name.
+            OSError: the disk refused, or another user has a folder of this name.
         """
         with self._turn:
             if self._lock < 0 or not self.folder.is_dir():
@@ -54,7 +54,7 @@ class Elsewhere:
         return descriptor, Path(name)
 
     def close(self) -> None:
-        """Remove the folder, if it was made."""
+        """Remove the folder if it was created."""
         with self._turn:
             if self._lock >= 0:
                 shutil.rmtree(self.folder, ignore_errors=True)
@@ -80,9 +80,9 @@ class Elsewhere:
 
 
 def remove_abandoned(parent: Path, *, now: Callable[[], float] = time.time) -> int:
-    """Remove folders of ours in `parent` whose process is gone; return how many.
+    """Remove folders of ours in `parent` whose process is gone; return their number.
 
-    Folders of other users, other names and symbolic links are left alone.
+    Folders of other users, with other names, and symbolic links are not touched.
     """
     count = 0
     with contextlib.suppress(OSError):

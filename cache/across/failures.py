@@ -1,13 +1,12 @@
-"""Failures: what is remembered about sources that could not be had, and bodies that could not be rendered, shared by
-every process of the store.
+"""Failures: remembers unavailable sources and bodies that could not be rendered, for all processes of a store.
 
-One file of 16,384 records of 64 bytes, found by the digest of a key: bounded in number and on disk, nothing to
-clean up. Two keys of one slot overwrite each other, which costs one more question to an origin. A record that
-was being written while it is read fails its checksum, and counts as none.
+One file has 16,384 records of 64 bytes, found by the digest of a key. Memory and disk space are bounded, and nothing
+needs cleaning up. Two keys of the same slot overwrite each other, which costs one more question to an origin. A record
+that is read while it is being written fails its checksum and counts as absent.
 
-Refuses to know what a failure means: `kind` is a word of the caller's. Losing the file loses nothing but time.
-Why not diskcache: a look must not wait for a database, and the store's folder may lie on a network disk, where
-SQLite's WAL does not work (docs/decisions/0011-manners.md).
+The meaning of a failure is not known here: `kind` is a word of the caller. Losing the file costs only time.
+It does not use diskcache, because a look-up must not wait for a database, and because the store's folder may lie on a
+network disk, where SQLite's WAL does not work (docs/decisions/0011-manners.md).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ log = logging.getLogger(__name__)
 SLOTS = 16_384
 RECORD_BYTES = 64
 MAX_PRIVATE = 4_096
-"""Records in memory where no file can be written: a read-only disk."""
+"""The most records to remember in memory if no file can be written, as on a read-only disk."""
 
 _RECORD = struct.Struct("<16sddHH24sI")
 _DIGEST_BYTES = 16
@@ -42,10 +41,11 @@ _KIND_BYTES = 24
 
 @dataclass(frozen=True, slots=True)
 class RememberedFailure:
-    """A failure as it is remembered.
+    """One remembered failure.
 
-    kind: at most 24 ASCII characters. status: what the origin answered, 0 for no answer. count: how often in a
-    row. at: when it last happened; until: for how long it is believed; both unix seconds.
+    kind: at most 24 ASCII characters. status: the origin's status, 0 without an answer. count: how many failures in a
+    row.
+    at: when it last happened. until: how long it applies. Both are Unix seconds.
     """
 
     kind: str
@@ -56,7 +56,8 @@ class RememberedFailure:
 
 
 class Failures:
-    """The remembered failures of all processes. A file is opened for each look: it may vanish at any time."""
+    """The remembered failures of all processes. The file is opened for each look-up, because it may vanish at any
+    time."""
 
     def __init__(self, path: Path, threads: StoreThreads, modes: Modes = PRIVATE) -> None:
         self._path = path
@@ -68,43 +69,43 @@ class Failures:
         self._complained = False
 
     async def get(self, key: str) -> RememberedFailure | None:
-        """Return what was last put under `key`, however old; None when nothing is known."""
+        """Return the last failure under `key`, however old, or None if there is none."""
         return (await self.get_all((key,)))[0]
 
     async def get_all(self, keys: Sequence[str]) -> list[RememberedFailure | None]:
-        """Return what was last put under each key, in the order of the keys."""
+        """Return the last failure under each key, in the order of the keys."""
         digests = [_digest(key) for key in keys]
         found = self._at_hand(digests)
         return await self._threads.read(self._read_all, digests) if found is None else found
 
     def at_hand(self, key: str) -> tuple[bool, RememberedFailure | None]:
-        """Return whether `get` needs no wait, and then what it returns. Event loop."""
+        """Return whether `get` can answer without waiting, and its result if so. Event loop."""
         found = self._at_hand((_digest(key),))
         return (False, None) if found is None else (True, found[0])
 
     def read(self, key: str) -> RememberedFailure | None:
-        """Return the same as `get`. Blocking: for what is in one of the store's threads already."""
+        """Return the same as `get`. Blocking: for callers in one of the store's threads."""
         return self._read(_digest(key))
 
     async def put(self, key: str, failure: RememberedFailure) -> None:
-        """Remember a failure. Never raises: what cannot be written is remembered by this process alone."""
+        """Remember a failure. Never raises: a failure that cannot be written is remembered by this process alone."""
         await self._threads.read(self._write, _digest(key), failure)
 
     async def forget(self, key: str) -> None:
-        """Remember nothing under `key`."""
+        """Forget the failure under `key`."""
         await self._threads.read(self._forget, _digest(key))
 
     async def forget_where(self, gone: Callable[[RememberedFailure], bool]) -> int:
-        """Forget the failures for which `gone` is true, whatever their key; return how many."""
+        """Forget the failures for which `gone` is true, under any key; return their number."""
         return await self._threads.read(self._forget_where, gone)
 
     async def counts(self, *, now: float) -> dict[str, int]:
-        """Return how many failures are believed now, by kind; those of other stamps and settings included."""
+        """Return how many failures apply now, by kind, including those of other stamps and settings."""
         found = await self._threads.read(self._everything)
         return dict(sorted(Counter(item.kind for _, item in found if item.until > now).items()))
 
     def _at_hand(self, digests: Sequence[bytes]) -> list[RememberedFailure | None] | None:
-        """Return the failures under the digests, None when reading them would take a wait."""
+        """Return the failures with these digests, or None if reading them would have to wait."""
         parts = self._page_cache.read_parts(self._name, RECORD_BYTES, [_offset(digest) for digest in digests])
         if parts is None:
             return None
@@ -141,7 +142,7 @@ class Failures:
     def _forget(self, digest: bytes) -> None:
         self._private.pop(digest, None)
         if self._read(digest) is not None:
-            # Nothing can be lost but time.
+            # A failure to write costs only time.
             with contextlib.suppress(OSError):
                 self._write_record(digest, bytes(RECORD_BYTES))
 
@@ -159,7 +160,7 @@ class Failures:
             data = b""
         for offset in range(0, len(data), RECORD_BYTES):
             record = data[offset : offset + RECORD_BYTES]
-            # A digest that is none is found nowhere.
+            # A record with an invalid digest is never found.
             if any(record) and (item := _unpacked(record, record[:_DIGEST_BYTES])):
                 found[record[:_DIGEST_BYTES]] = item
         return list(found.items())

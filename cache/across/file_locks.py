@@ -1,9 +1,9 @@
-"""Exclusion by key across tasks, threads' loops and processes, without lock files to clean up.
+"""Exclusion by key across tasks, event loops of threads, and processes, without lock files to clean up.
 
-One file holds all locks: the lock of a key is a byte far out in it, at an offset made of the key's digest
-(62 bits: two keys meet once in a lifetime, and then only wait for each other). The kernel releases what a dying
-process held. Open-file-description locks where they exist (Linux), else POSIX record locks.
-Runs on the event loop; taking a free lock is two system calls and never blocks.
+A single file holds all locks. The lock of a key is one byte far out in it, at an offset made of the key's digest (62
+bits; two keys that share a byte, which is most unlikely, only wait for each other). The kernel releases the locks of a
+process that dies. It uses open-file-description locks if they exist (Linux), else POSIX record locks. Runs on the event
+loop: taking a free lock takes two system calls and never blocks.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from cache.base.opening import make_private, open_regular
 log = logging.getLogger(__name__)
 
 LONGEST_HOLD_SECONDS = 60.0
-"""How long another process of ours may hold a key: a fetch with its render, both at their limits."""
+"""How long another process of ours may hold a key: a fetch and its render, both at their limits."""
 
 FOREIGN_HOLD_SECONDS = 2.0
-"""How long a lock is waited for that no process of ours can have taken."""
+"""How long to wait for a lock that no process of ours can have taken."""
 
 BUSY_SECONDS = 300.0
 FIRST_WAIT_SECONDS = 0.002
@@ -48,7 +48,7 @@ _SET_LOCK: int | None = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "
 
 @dataclass(slots=True)
 class _Waiters:
-    """The tasks of this process that want one key."""
+    """The tasks of this process that want the same key."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     count: int = 0
@@ -56,7 +56,7 @@ class _Waiters:
 
 @dataclass(slots=True)
 class _LockFile:
-    """An open lock file; closed when nothing is held in it any more and a newer one took its place."""
+    """An open lock file. It is closed when no lock in it is held any more and a newer file has replaced it."""
 
     descriptor: int
     identity: tuple[int, int]
@@ -77,24 +77,23 @@ class HeldKey:
     waited: bool
 
     def release(self) -> None:
-        """Let the next holder in."""
+        """Release the key."""
         self.locks.let_go(self)
 
 
 class KeyLocks:
-    """Hold keys.
+    """Locks keys.
 
-    1. Tasks of one process queue at an `asyncio.Lock`, so that only one of them asks the kernel.
-    2. The kernel is asked without blocking; while another process holds the key, we wait 2 ms, then longer up
-       to 25 ms, each time by a random part, so that many waiters do not ask in step.
-    3. Once held, the file is compared with what its path names now. A file that vanished (or was replaced)
-       is opened anew and the key taken there: processes that start later agree with us.
-       Those that held keys in the old file at that moment are not excluded; nothing can be done for them.
+    1. The tasks of a process queue at an `asyncio.Lock`, so that only one of them asks the kernel.
+    2. The kernel is asked without blocking. While another process holds the key, we wait 2 ms and then longer, up to 25
+       ms. Each wait varies at random, so that many waiters do not ask at the same time.
+    3. When the key is held, the file is compared with the one at its path. If the file has vanished or was replaced,
+       the new one is opened and the key is taken there, so that we agree with processes that start later. Processes
+       that held keys in the old file at that moment are not excluded; this cannot be avoided.
+    4. No wait is longer than any work of ours. A lock that we never take, because it is shared or covers more than one
+       byte, belongs to another program that can read the file. We give up on it after two seconds.
 
-    4. A key is not waited for longer than any work of ours takes. A lock that we never take, shared or on more than
-       one byte, was taken by another program that can read the file, and is given up after two seconds.
-
-    Raises OSError when there can be no lock file at all (read-only disk), StoreBusy when a key is not released.
+    Raises OSError if no lock file can be made (read-only disk), and StoreBusy if a key is not released.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,7 +104,7 @@ class KeyLocks:
 
     @property
     def lately_busy(self) -> bool:
-        """Whether a key was not released within the last minutes."""
+        """Whether a key was not released during the last minutes."""
         return time.monotonic() - self._busy_at < BUSY_SECONDS
 
     @contextlib.asynccontextmanager
@@ -118,7 +117,7 @@ class KeyLocks:
             held.release()
 
     async def acquire(self, key: str) -> HeldKey:
-        """Take `key` as `hold` does; the caller releases it."""
+        """Take `key` like `hold`. The caller must release it."""
         waiters = self._waiters.setdefault(key, _Waiters())
         waiters.count += 1
         try:
@@ -131,7 +130,7 @@ class KeyLocks:
         offset = offset_of(key)
         waited = waiters.lock.locked()
         if waiters.count == 1 and (free := self._try(offset)) is not None:
-            # Nobody else in this process wants the key, so this does not wait, and needs no timer.
+            # Nobody else in this process wants the key, so this does not wait and needs no timer.
             await waiters.lock.acquire()
             return HeldKey(self, key, waiters, free, offset, waited=False)
         try:
@@ -155,7 +154,7 @@ class KeyLocks:
 
     @contextlib.asynccontextmanager
     async def held_if_free(self, key: str) -> AsyncIterator[bool]:
-        """Exclude every other holder of `key` and yield True; yield False at once when there is one."""
+        """Exclude every other holder of `key` and yield True, or yield False at once if there is one."""
         waiters = self._waiters.setdefault(key, _Waiters())
         waiters.count += 1
         try:
@@ -174,7 +173,7 @@ class KeyLocks:
             self._leave(key, waiters)
 
     def close(self) -> None:
-        """Close the file as soon as nothing is held."""
+        """Close the file as soon as no lock is held."""
         self._retire()
 
     def _busy(self, key: str) -> StoreBusy:
@@ -206,7 +205,7 @@ class KeyLocks:
         return file
 
     def _is_foreign(self, offset: int) -> bool:
-        """Whether what is in the way of a key is no lock that we take."""
+        """Return whether a key is blocked by a kind of lock that we never take."""
         if _GET_LOCK is None:
             return False
         asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
@@ -225,7 +224,7 @@ class KeyLocks:
         return file
 
     def let_go(self, held: HeldKey) -> None:
-        """Give a key back; `HeldKey.release` calls it."""
+        """Release a key; called by `HeldKey.release`."""
         try:
             self._let_go(held.file, held.offset)
         finally:
@@ -239,13 +238,13 @@ class KeyLocks:
             _close(file.descriptor)
 
     def _current(self) -> _LockFile:
-        # After a fork the child shares the parent's open file, and with it the parent's locks: it needs its own.
+        # After a fork, the child shares the parent's open file and with it the parent's locks. It needs its own file.
         if self._file is not None and self._file.pid != os.getpid():
             self._file = None
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT)
-            # Whoever can read the file can lock it, and one shared lock would stop everybody.
+            # A user who can read the file can lock it, and a single shared lock would block everybody.
             make_private(descriptor)
             status = os.fstat(descriptor)
             self._file = _LockFile(descriptor, (status.st_dev, status.st_ino), os.getpid())
@@ -261,7 +260,7 @@ class KeyLocks:
 
 
 def offset_of(key: str) -> int:
-    """Return the byte of the lock file that stands for `key`."""
+    """Return the offset of the byte that represents `key` in the lock file."""
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") >> (64 - _OFFSET_BITS)
 
@@ -285,7 +284,7 @@ def _lock(descriptor: int, offset: int) -> bool:
 
 
 def _close(descriptor: int) -> None:
-    # A network disk may report an error here; the descriptor is closed all the same.
+    # A network disk may report an error here. The descriptor is closed all the same.
     with contextlib.suppress(OSError):
         os.close(descriptor)
 

@@ -1,11 +1,11 @@
-"""Generations: how every process sees at once that a source was purged or changed.
+"""Generations: tell every process immediately that a source was purged or changed.
 
-A file in the store's folder holds 65,536 random numbers, one for each slot of source keys. Whoever purges or
-replaces an original writes a new number; whoever answers from memory compares the number it saw before with
-the present one, a look at shared memory. Sources that share a slot only lose a memory hit now and then.
+A file in the store's folder holds 65,536 random numbers, one for each slot of source keys. A process that purges or
+replaces an original writes a new number. A process that answers from memory compares the number that it saw before with
+the present one, which takes one look at shared memory. Sources that share a slot occasionally lose a hit in memory.
 
-It refuses to know what is kept under a stamp. Reading is safe anywhere; writing blocks for microseconds.
-Read the stamp *before* the entry it vouches for: then a change in between makes the stamp differ.
+Knows nothing of what is kept under a stamp. Reading is safe anywhere; writing blocks for microseconds. Read the stamp
+*before* the entry that it protects: a change in between then makes the stamp differ.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ _FILE_BYTES = SLOTS * _SLOT_BYTES
 class Generations:
     """The stamps of all sources.
 
-    1. The file is made by writing random numbers to the folder `aside`, where leftovers are looked for, and linking
-       it into place: two processes that start together get the same file, and a new one never repeats old stamps.
-    2. Reading is by `mmap`. Writing is by `pwrite`, because a write through the map on a full disk would
-       kill the process (SIGBUS) where `pwrite` reports an error.
-    3. `check`, called now and then by the owner, notices a deleted or replaced file and maps the new one. All
-       stamps differ then, so memory is distrusted once, and a purge in between is not missed for longer; `epoch`
-       tells that from a purge.
-    4. Where no file can be made (read-only disk), or with `make` False there is none, the stamps are this process's
-       own until `check` succeeds.
+    1. The file is created by writing random numbers to the folder `aside`, which is searched for leftovers, and by
+       linking it into place. Two processes that start together therefore get the same file, and a new file never
+       repeats old stamps.
+    2. Reading uses `mmap`. Writing uses `pwrite`, because on a full disk a write through the map would kill the process
+       (SIGBUS), where `pwrite` reports an error.
+    3. The owner calls `check` from time to time. It notices a deleted or replaced file and maps the new one. All stamps
+       then differ, so everything in memory counts as outdated once, and a purge in between is noticed. `epoch`
+       distinguishes this from a purge.
+    4. If no file can be made (read-only disk), or with `make` False there is none, the stamps belong to this process
+       alone until `check` succeeds.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Generations:
 
     @property
     def epoch(self) -> int:
-        """How often all stamps changed together since the start, whatever their sources did."""
+        """How often all stamps changed together since the start, regardless of changes to sources."""
         return self._epoch
 
     @property
@@ -77,15 +78,15 @@ class Generations:
         return _remembered_slot(url) if len(url) <= _REMEMBERED_LENGTH else _slot(url)
 
     def stamp_at(self, slot: int) -> int:
-        """Return the present number of a slot."""
+        """Return the present stamp of a slot."""
         return self._numbers[slot]
 
     def stamp(self, url: str) -> int:
-        """Return the present number of a source."""
+        """Return the present stamp of a source."""
         return self._numbers[self.slot(url)]
 
     def bump(self, url: str) -> None:
-        """Give the source a number it never had; every process sees it at once.
+        """Give the source a new stamp, which every process sees immediately.
 
         Raises:
             StoreUnreadable: other processes could not be told.
@@ -102,19 +103,20 @@ class Generations:
             self._abandon(error)
 
     def check(self) -> bool:
-        """Map the file anew when it was deleted, replaced or cut; return whether that was needed."""
+        """Map the file again if it was deleted, replaced or truncated; return whether that was necessary."""
         if self._identity is not None and self._identity == _identity(self._path):
             return False
         if self._identity is not None:
-            log.warning("the file of generations was replaced; memory is distrusted once")
+            log.warning("the file of generations was replaced; answers in memory are discarded once")
         before = self._identity
         self._remap()
         return before is not None or self.shared
 
     def close(self) -> None:
-        """Release the file; stamps are then this process's own."""
+        """Release the file. The stamps then belong to this process alone."""
         if self.shared:
-            # The process's own stamps stay as long as there is no file: a fetch may take longer than two looks for it.
+            # The process keeps its own stamps while there is no file, because a fetch may take longer than the time
+            # between two calls of `check`.
             self._release()
             self._numbers = _private_numbers()
             self._epoch += 1
@@ -149,7 +151,7 @@ class Generations:
         self._identity = None
 
     def _abandon(self, error: OSError) -> None:
-        # A missing file tells the others too: their next `check` distrusts everything.
+        # Deleting the file informs the other processes too: their next `check` treats everything as outdated.
         try:
             self._path.unlink(missing_ok=True)
         except OSError:
@@ -162,7 +164,7 @@ def _slot(url: str) -> int:
     return digest[0] << 8 | digest[1]
 
 
-# Every hit in memory asks for the slot of its source.
+# Every hit in memory needs the slot of its source.
 _remembered_slot = functools.lru_cache(maxsize=8192)(_slot)
 
 
@@ -188,12 +190,12 @@ def _opened(path: Path, aside: Path, *, make: bool, modes: Modes) -> int:
         return open_regular(path, os.O_RDWR)
     with contextlib.suppress(FileNotFoundError):
         if _identity(path) is None:
-            # Too short to be mapped: reading it would kill the process.
+            # The file is too short to be mapped. Reading it would kill the process.
             path.unlink()
     with contextlib.suppress(FileNotFoundError):
         return open_regular(path, os.O_RDWR)
     if not path.parent.is_dir():
-        # The store was deleted while it was open; we are not to bring its folder back.
+        # The store was deleted while it was open. Do not create its folder again.
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     descriptor, made = create_aside(aside, suffix=".part", modes=modes)
     try:

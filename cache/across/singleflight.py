@@ -1,6 +1,6 @@
-"""Single flight: one computation per key, across the tasks of a process and the processes of a machine.
+"""Single flight: one computation for each key, across the tasks of a process and the processes of a machine.
 
-Knows keys and coroutines, not what they make. Runs on the event loop.
+Knows keys and coroutines, but not what they compute. Runs on the event loop.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ T = TypeVar("T")
 
 
 class SingleFlight:
-    """Run work once for all who want it at the same time.
+    """Runs work once for all callers that want it at the same time.
 
-    1. The first to ask for a key starts a task; all others of this process wait for the same task. It belongs
-       to none of them: when a waiter is cancelled the others are not, and work without waiters still ends.
-    2. The task takes the key's lock, which excludes the other processes, then peeks: while it waited,
-       another process may have made the thing. Only if not, it works. One that `looked` before and finds the lock
-       free need not look again: to make a thing twice once in a blue moon is cheaper.
-    3. Every waiter gets the result, or an exception of its own with the traceback of the work. A waiter that
-       accepts what the work announced before its end gets that, and the work goes on. Whoever comes after the
-       announcement waits for the end and begins anew: his answer must not be older than his question.
-       Without a lock file (read-only disk) nothing is shared between processes.
+    1. The first caller for a key starts a task, and all others in this process wait for the same task. It belongs to
+       none of them: cancelling one waiter does not affect the others, and work without waiters still completes.
+    2. The task takes the key's lock, which excludes other processes. Then it peeks, because another process may have
+       done the work meanwhile, and works only if that was not so. A caller that `looked` before need not peek if the
+       lock was free. Doing the work twice on rare occasions costs less than always peeking.
+    3. Every waiter gets the result, or its own copy of the exception with the traceback of the work. A waiter that
+       accepts an early announcement gets it while the work continues. A caller that arrives after the announcement
+       waits for the end and begins anew, because its answer must not be older than its question. Without a lock file
+       (read-only disk), processes share no work.
     """
 
     def __init__(self, locks: KeyExclusion) -> None:
@@ -41,7 +41,7 @@ class SingleFlight:
 
     @property
     def in_flight(self) -> int:
-        """Number of keys being worked on."""
+        """The number of keys in progress."""
         return len(self._flights)
 
     async def run(
@@ -53,10 +53,10 @@ class SingleFlight:
         accept: Callable[[T], bool] | None = None,
         looked: bool = False,
     ) -> T:
-        """Return what `peek` finds or else `work` makes; or what it announced, if `accept` says so.
+        """Return the result of `peek`, else of `work`; or the announcement, if `accept` accepts it.
 
         Raises:
-            FlightClosed: nothing new is begun after `close`.
+            FlightClosed: `close` was called, and no new work begins.
         """
         await self.landed(key)
         flight = self._flights.get(key)
@@ -73,19 +73,19 @@ class SingleFlight:
         return cast("T", _outcome(flight.task))
 
     def announce(self, key: str, value: object) -> None:
-        """Say what the work on `key` will come to, before its end; for those who accept it."""
+        """Announce the result of the work on `key` before its end, for callers that accept it."""
         flight = self._flights.get(key)
         if flight is not None and not flight.announced.done():
             flight.announced.set_result(value)
 
     async def landed(self, key: str) -> None:
-        """Wait for the work on `key` if it has announced what it comes to, so that all can see what it did."""
+        """Wait for the end of the work on `key` if it has announced its result, so that its effects are visible."""
         while (flight := self._flights.get(key)) is not None and flight.announced.done():
             await first_done(flight.task)
             self._landed(key, flight.task)
 
     async def close(self, timeout_seconds: float = 30.0) -> None:
-        """Begin nothing new, wait for what is running, and cancel what takes longer than the timeout."""
+        """Begin no new work, wait for running work, and cancel what takes longer than the timeout."""
         self._closed = True
         running = tuple(flight.task for flight in self._flights.values())
         if not running:
@@ -120,13 +120,13 @@ class SingleFlight:
         flight = self._flights.get(key)
         if flight is not None and flight.task is task:
             del self._flights[key]
-        # Looked at even when nobody waits any more: asyncio would complain of an exception never retrieved.
+        # Read the exception even if nobody waits any more. Otherwise asyncio would report it as never retrieved.
         if not task.cancelled():
             task.exception()
 
 
 class _Flight:
-    """One computation under way."""
+    """One computation in progress."""
 
     __slots__ = ("announced", "task")
 
@@ -137,7 +137,7 @@ class _Flight:
 
 def _outcome(task: asyncio.Task[T]) -> T:
     if task.cancelled():
-        # Not CancelledError: that would say to the waiter that it was cancelled itself.
+        # Do not raise CancelledError: the waiter itself was not cancelled.
         raise FlightClosed
     error = task.exception()
     if error is None:
@@ -146,7 +146,7 @@ def _outcome(task: asyncio.Task[T]) -> T:
 
 
 def _own(error: BaseException) -> BaseException:
-    # One exception raised by many waiters would grow by each of their tracebacks.
+    # An exception that many waiters raise would accumulate all of their tracebacks.
     try:
         mine = copy.copy(error)
     except Exception:  # noqa: BLE001 - foreign exceptions may refuse to be copied in any way they like

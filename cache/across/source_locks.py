@@ -1,6 +1,6 @@
-"""Exclusion: who may change a source and its bodies now. Runs on the event loop.
+"""Exclusion: decides who may change a source and its bodies. Runs on the event loop.
 
-Always the source first and then the bodies in one order, so that nobody waits in a circle.
+A holder always takes the source first and then the bodies in a fixed order, so that holders never wait in a circle.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from cache.base.errors import StoreUnwritable
 
 
 class Exclusion:
-    """The locks of the store by what they protect. Every method raises StoreUnwritable when nothing can be locked."""
+    """The locks of the store by what they protect. Every method raises StoreUnwritable if nothing can be locked."""
 
     def __init__(self, locks: KeyExclusion) -> None:
         self._locks = locks
 
     def source(self, key: str, bodies: Iterable[str] = ()) -> contextlib.AbstractAsyncContextManager[None]:
-        """Exclude every other change of a source, and of `bodies` that are known beforehand."""
+        """Exclude every other change of a source, and of those `bodies` that are known beforehand."""
         return self.held(f"entry {key}", *_names(bodies))
 
     def bodies(self, bodies: Iterable[str]) -> contextlib.AbstractAsyncContextManager[None]:
-        """Exclude every other commit and purge of these bodies; the source is held already."""
+        """Exclude every other commit and purge of these bodies. The caller already holds the source."""
         return self.held(*_names(bodies))
 
     @contextlib.asynccontextmanager
     async def held(self, *keys: str) -> AsyncIterator[None]:
-        """Hold locks by their names, taken in this order."""
+        """Hold the locks of these names, taken in this order."""
         taken: list[Held] = []
         try:
             for key in keys:

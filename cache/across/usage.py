@@ -1,9 +1,9 @@
-"""Usage: how much is kept, as a running count that all processes share. Blocking, microseconds.
+"""Usage: a running count of what is kept, shared by all processes. Blocking, microseconds.
 
-Answers `originals_max_bytes` and the metrics without looking at a million files. It is right up to what
-processes that were killed in the middle of a commit had in hand (one original for each of their commits);
-counting anew, by `store stat` or `store verify`, puts it right. A count from before a restart of the machine
-is used but not trusted: the owner then counts in the background.
+It serves `originals_max_bytes` and the metrics without examining a million files. A process that is killed during
+commits leaves an error of one original for each of them. Counting anew, by `store stat` or `store verify`, corrects the
+count. A count from before a restart of the machine is used but not trusted: the owner then counts again in the
+background.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 100
 PAUSE_SECONDS = 0.01
-"""Between attempts to take the lock: a second in all."""
+"""Between attempts to take the lock; one second in total."""
 
 _RECORD = struct.Struct("<8sQqqqI")
 _MAGIC = b"imguse1\n"
@@ -36,7 +36,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What is kept. `bytes` counts bodies and entries."""
+    """The amount that is kept. `bytes` counts bodies and entries."""
 
     bytes: int = 0
     bodies: int = 0
@@ -50,7 +50,7 @@ class Counts:
 
 
 class Usage:
-    """The shared count in one small file, changed under a file lock."""
+    """The shared count in a small file, changed under a file lock."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -58,7 +58,7 @@ class Usage:
         self._boot = _boot_number()
 
     def read(self) -> Counts:
-        """Return the present count; zero when there is none."""
+        """Return the present count; zero if there is none."""
         return self._read()[0]
 
     def trusted(self) -> bool:
@@ -66,13 +66,13 @@ class Usage:
         return self._read()[1] == self._boot
 
     def add(self, change: Counts) -> None:
-        """Change the count. A disk that refuses costs the count, never the commit."""
+        """Change the count. An error of the disk costs the change of the count, never the commit."""
         with contextlib.suppress(OSError), self._exclusive() as descriptor:
             counts, boot = _parsed(os.pread(descriptor, _RECORD.size, 0))
             self._write(descriptor, counts + change, boot=boot)
 
     def settle(self, counted: Counts, *, before: Counts) -> None:
-        """Replace the count by `counted`, keeping what others changed since it was `before`."""
+        """Replace the count by `counted`, and keep the changes that others made since it was `before`."""
         with contextlib.suppress(OSError), self._exclusive() as descriptor:
             now, _ = _parsed(os.pread(descriptor, _RECORD.size, 0))
             self._write(descriptor, counted + (now - before), boot=self._boot)
@@ -96,7 +96,7 @@ class Usage:
                 os.close(descriptor)
 
     def _lock(self, descriptor: int) -> None:
-        """Take the lock of the count, which is held for microseconds.
+        """Take the lock of the count, which others hold for microseconds only.
 
         Raises:
             BlockingIOError: another program does not release it.
@@ -127,6 +127,6 @@ def _boot_number() -> int:
     try:
         text = _BOOT.read_bytes()
     except OSError:
-        # Not Linux: nothing tells one start of the machine from another, so a count is believed.
+        # Not Linux: restarts of the machine cannot be detected, so a count is trusted.
         return 1
     return zlib.crc32(text) + 2

@@ -1,1 +1,1 @@
-"""What every part of the store is made of: errors, keys, entries, the layout of the folder, durable writes."""
+"""The foundations of the store: errors, keys, entries, the layout of the folder, durable writes."""

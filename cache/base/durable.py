@@ -1,9 +1,9 @@
-"""Writing so that it survives power loss: the few steps that all files of the store are made of.
+"""Durable writes: the few steps by which every file of the store survives power loss.
 
-Answers how a file comes into being at its final name: written aside, fsynced, renamed, its folder fsynced.
-Refuses to know what the files mean. Blocking: runs in the store's threads.
-A file being written is locked (flock) as long as its owner lives, so that others can tell a leftover from
-work under way without trusting process numbers, which are used again.
+A file gets its final name in these steps: it is written aside and fsynced, renamed, and its folder is fsynced. A file
+being written is locked (flock) as long as its owner lives. Others can then tell a leftover from work in progress
+without relying on process numbers, which are reused. Knows nothing of the meaning of files. Blocking: runs in the
+store's threads.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from cache.base.opening import open_regular
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Who may read what is kept: the modes of files and folders, whatever the umask says."""
+    """Who may read the store: the modes of files and folders, regardless of the umask."""
 
     file: int
     folder: int
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder; one that is there stays as it is.
+        """Create a folder. An existing one is left unchanged.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be created.
         """
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=self.folder)
             self.mend(folder)
 
     def mend(self, path: Path) -> None:
-        """Give a file or folder that is there its mode; one of somebody else stays as it is."""
+        """Give an existing file or folder its mode. One that belongs to another user is left unchanged."""
         with contextlib.suppress(OSError):
             mode = path.lstat().st_mode
             wanted = {stat.S_IFDIR: self.folder, stat.S_IFREG: self.file}.get(stat.S_IFMT(mode))
@@ -55,11 +55,12 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _ATTEMPTS = 8
 
 MAX_FOLDERS = 4_096
-"""Folders that are known to last. A store has 1,541, and one for each long list of users; more are asked for again."""
+"""The most folders that are remembered as durable. A store has 1,541, and one for each long list of users. Further ones
+are checked again."""
 
 
 def sync_descriptor(descriptor: int) -> None:
-    """Have the disk write out an open file, its own cache included."""
+    """Flush an open file to the disk, including the disk's own cache."""
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:  # Apple's fsync leaves the data in the disk's cache.
         fcntl.fcntl(descriptor, full)
@@ -68,12 +69,12 @@ def sync_descriptor(descriptor: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the disk write out the names in a folder."""
+    """Flush the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network filesystems know no fsync of folders; their renames are synchronous.
+        # Some network filesystems do not support fsync of folders. Their renames are synchronous.
         if error.errno not in _NOT_SUPPORTED:
             raise
     finally:
@@ -81,7 +82,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def create_aside(folder: Path, *, suffix: str, modes: Modes = PRIVATE) -> tuple[int, Path]:
-    """Create a locked temporary file; the caller owns the descriptor and the name."""
+    """Create a locked temporary file. The caller owns the descriptor and the name."""
     for _ in range(_ATTEMPTS):
         path = Path(f"{folder}/{os.getpid()}-{os.urandom(8).hex()}{suffix}")
         try:
@@ -93,13 +94,13 @@ def create_aside(folder: Path, *, suffix: str, modes: Modes = PRIVATE) -> tuple[
         os.fchmod(descriptor, modes.file)
         if _claimed(descriptor):
             return descriptor, path
-        # A cleaner came between creation and lock, and removed it.
+        # Another process took the file for a leftover and removed it between its creation and the lock.
         os.close(descriptor)
     raise OSError(errno.EBUSY, "temporary files are removed as fast as they are made", str(folder))
 
 
 def abandoned(folder: Path, *, remove: bool, suffix: str = "") -> list[Path]:
-    """Return the temporary files whose owner is gone, removing them when asked to; `suffix`: only names that end so."""
+    """Return the temporary files whose owner is gone, and remove them if asked. `suffix`: only names that end in it."""
     found = []
     for path in files_in(folder):
         if not path.name.endswith(suffix):
@@ -113,7 +114,7 @@ def abandoned(folder: Path, *, remove: bool, suffix: str = "") -> list[Path]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return the regular files of a folder by name; none when it does not exist."""
+    """Return the regular files of a folder by name; none if it does not exist."""
     try:
         with os.scandir(folder) as items:
             return sorted(Path(item.path) for item in items if item.is_file(follow_symlinks=False))
@@ -122,25 +123,25 @@ def files_in(folder: Path) -> list[Path]:
 
 
 class Durable:
-    """Renames that last.
+    """Makes renames durable.
 
-    A new folder lasts only when its own parent was fsynced. Another process may have made the folder an
-    instant ago and died, so each process does that once for every folder it writes to.
+    A new folder is durable only after its own parent was fsynced. Another process may have created the folder a moment
+    ago and died. Each process therefore fsyncs the parent of every folder that it writes to, once.
     """
 
     def __init__(self, aside: Path, modes: Modes = PRIVATE) -> None:
         self._aside = aside
         self._modes = modes
-        # By the texts of paths, whose hashes cost nothing.
+        # The keys are texts, because hashing a path is slow.
         self._lasting: set[str] = set()
         self._settled: dict[str, int] = {}
 
     def place(self, path: Path, target: Path) -> None:
-        """Rename an fsynced file to its final name, over what may be there."""
+        """Rename an fsynced file to its final name, replacing an existing file."""
         folder = target.parent
         if str(folder) not in self._lasting:
             self.ensure_folder(folder)
-        # The rename is the first thing to notice a folder that was deleted while we run.
+        # The rename is the first operation to notice that a folder was deleted while we run.
         try:
             path.replace(target)
         except FileNotFoundError:
@@ -156,7 +157,7 @@ class Durable:
             self.place(path, target)
 
     def write_several(self, folder: Path, files: Mapping[Path, bytes]) -> None:
-        """Write whole files of one folder, which is there; the names are fsynced together at the end."""
+        """Write whole files into one existing folder. Their names are fsynced together at the end."""
         for target, data in files.items():
             with self._written_aside(data) as (descriptor, path):
                 sync_descriptor(descriptor)
@@ -164,7 +165,7 @@ class Durable:
         sync_folder(folder)
 
     def write_unsynced(self, target: Path, data: bytes) -> None:
-        """Write a whole file by rename, but let the disk take its time: for what can be rebuilt."""
+        """Write a whole file by rename without waiting for the disk: for data that can be made again."""
         with self._written_aside(data) as (_, path):
             try:
                 path.replace(target)
@@ -174,21 +175,21 @@ class Durable:
                 path.replace(target)
 
     def remove(self, path: Path) -> bool:
-        """Delete a file for good; return whether it was there."""
+        """Delete a file for good; return whether it existed."""
         try:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
-            # Whoever deleted it may have died before the disk knew, and now we say that it is gone.
+            # The process that deleted it may have died before an fsync, and we are about to report that it is gone.
             self.settle(path.parent)
             return False
         sync_folder(path.parent)
         return True
 
     def settle(self, folder: Path) -> None:
-        """Make the names that a folder has now outlast power loss, whoever made them and died.
+        """Make the present names in a folder durable, even if the process that made them has died.
 
-        Whoever finds that there is nothing left to do, and says so, does this first. It costs a look when nothing
-        was renamed or deleted in the folder since this process did it last.
+        A process that finds its work already done calls this before it reports success. It costs a single stat if
+        nothing in the folder was renamed or deleted since this process last did it.
         """
         try:
             changed_ns = folder.stat().st_mtime_ns
@@ -201,7 +202,7 @@ class Durable:
         self._settled[str(folder)] = changed_ns
 
     def ensure_folder(self, folder: Path) -> None:
-        """Make a folder that lasts, with its parents."""
+        """Create a durable folder, with its parents."""
         if str(folder) in self._lasting and folder.is_dir():
             return
         if not folder.parent.is_dir():
@@ -214,7 +215,7 @@ class Durable:
         self._lasting.add(str(folder))
 
     def ensure_folders(self, parent: Path, names: Iterable[str]) -> None:
-        """Make folders of one parent that last, as `ensure_folder` does for each; their names are fsynced together.
+        """Create durable folders in one parent, as `ensure_folder` does for each. Their names are fsynced together.
 
         Raises:
             OSError: the disk refused.
@@ -235,7 +236,7 @@ class Durable:
             write_all(descriptor, data)
             yield descriptor, path
         except BaseException:
-            # Unless it was renamed before the failure, and there is nothing to remove.
+            # If it was renamed before the failure, there is nothing to remove.
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             raise
@@ -244,13 +245,13 @@ class Durable:
 
 
 def refusal(error: OSError) -> StoreFull | StoreUnwritable:
-    """Return what the refusal of a disk means for the store."""
+    """Return the store's error for an error of the disk."""
     kind = StoreFull if error.errno in _NO_ROOM else StoreUnwritable
     return kind(f"the disk refused: {error.strerror or error}")
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write every byte; one `write` may take fewer."""
+    """Write every byte; a single `write` may take fewer."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
@@ -274,7 +275,7 @@ def _owner_gone(path: Path) -> Iterator[bool]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            # Its owner lives; or there are no locks here, and then nothing can be known.
+            # Its owner is alive. Or locks do not work here, and then nothing can be known.
             yield False
             return
         yield True

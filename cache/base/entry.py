@@ -1,8 +1,8 @@
-"""Entries: what is stored about an original, and its JSON text. Pure.
+"""Entries: the facts stored about an original, and their JSON text. Pure.
 
-The JSON is indented for people: an entry must be readable without any program. Reading is strict about what
-it knows (a wrong type, a missing field or a digest that is none is `EntryUnreadable`) and silent about keys
-it does not know, so that an older program can read what a newer one wrote. It refuses to know files.
+The JSON is indented, so that people can read an entry without any program. Parsing is strict about known keys (a wrong
+type, a missing field or an invalid digest is `EntryUnreadable`) and ignores unknown ones, so that an older program can
+read the entries of a newer one. Knows nothing of files.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from cache.base.keys import source_key
 from cache.base.spelling import present_spelling
 
 MAX_ENTRY_BYTES = 1 << 20
-"""An entry is 1 to 3 KB; one with the longest history stays below 200 KB. More is not an entry."""
+"""The maximum size of an entry. A usual entry has 1 to 3 KB, and one with the longest history less than 200 KB."""
 
 MAX_HISTORY = 256
-"""Former bodies remembered in one entry. Older ones stay on disk, but no entry names them any more."""
+"""The most former bodies in one entry. Older ones stay on the disk, but no entry names them any more."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _SOURCE = re.compile(r"[\x21-\x7e]+\Z")
@@ -31,10 +31,10 @@ _encoded = json.JSONEncoder(allow_nan=False).encode
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """Other bytes of the source: kept until it, or its history, is purged.
+    """Other bytes of the source. They are kept until the source or its history is purged.
 
-    `note` is empty for bytes that were the present ones once. Else it says why they are not to be: `placeholder` or
-    `another_size` (set aside when they came), `rolled_back` (by the operator).
+    `note` is empty for bytes that were current once. Otherwise it says why they must not become current: `placeholder`
+    or `another_size` (set aside on arrival), `rolled_back` (by the operator).
     """
 
     body_sha256: str
@@ -49,15 +49,15 @@ class Former:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is stored about an original.
+    """The facts stored about an original.
 
-    `source` is the canonical URL. `headers` are those kept of the origin's answer, names in lower case.
-    `media_type` was decided from the bytes. Times are unix seconds: `request_time` and `response_time` as in
-    RFC 9111 §4.2.3, `fetched_at` when these bytes first came, `validated_at` when the origin last confirmed
-    them. `picture` holds facts such as format, width and height; None for what is not a picture.
-    `history` names the other bytes that came from the source, newest first. `recovered` says where the bytes came
-    from when it was not the origin: `from`, `url`, `captured_at`; None for what the origin gave. `judged_by` names the
-    rules by which `damaged` was found; empty where no rules are known.
+    `source` is the canonical URL. `headers` are the kept headers of the origin's answer, with names in lower case.
+    `media_type` was detected from the bytes. Times are Unix seconds: `request_time` and `response_time` as in RFC 9111
+    §4.2.3, `fetched_at` when these bytes first arrived, `validated_at` when the origin last confirmed them. `picture`
+    holds facts such as format, width and height; None if the bytes are not a picture. `history` names the other bytes
+    of the source, newest first. `recovered` says where the bytes came from if not from the origin: `from`, `url`,
+    `captured_at`; None for bytes from the origin. `judged_by` names the rules that found `damaged`; empty if the rules
+    are not known.
     """
 
     source: str
@@ -79,27 +79,27 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The name of the entry: SHA-256 of the source."""
+        """The key of the entry: the SHA-256 of the source."""
         return source_key(self.source)
 
     @property
     def etag(self) -> str | None:
-        """The origin's `ETag` as it came."""
+        """The origin's `ETag` as received."""
         return self.header("etag")
 
     @property
     def last_modified(self) -> str | None:
-        """The origin's `Last-Modified` as it came."""
+        """The origin's `Last-Modified` as received."""
         return self.header("last-modified")
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Every body this entry names, the present one first."""
+        """The digests of all bodies that this entry names, the current one first."""
         return (self.body_sha256, *(former.body_sha256 for former in self.history))
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The size of every body this entry names, by its digest."""
+        """The sizes of all bodies that this entry names, by digest."""
         return {item.body_sha256: item.body_size for item in (*self.history, self.as_former())}
 
     def header(self, name: str) -> str | None:
@@ -107,12 +107,12 @@ class Entry:
         return next((value for known, value in self.headers if known == name), None)
 
     def respelled(self) -> Entry:
-        """Return the entry under the present spelling of its source."""
+        """Return the entry under the current spelling of its source."""
         return replace(self, source=present_spelling(self.source), final_url=present_spelling(self.final_url))
 
     @classmethod
     def of_body(cls, source: str, body: Former, history: tuple[Former, ...]) -> Entry:
-        """Return an entry for a body of which nothing else is known: without validators, never fresh."""
+        """Return an entry for a body of which nothing else is known. It has no validators and is never fresh."""
         return cls(
             source=source,
             status=200,
@@ -129,9 +129,9 @@ class Entry:
         )
 
     def replacing(self, previous: Entry | None) -> Entry:
-        """Return this entry with the bytes of `previous`, and those before, as its history.
+        """Return this entry with the bytes of `previous`, and those before them, as its history.
 
-        The history an entry came with does not count: only what is kept now can be named.
+        The entry's own history is ignored, because only bytes that are kept now can be named.
         """
         if previous is None:
             return _with_history(self, ())
@@ -143,22 +143,22 @@ class Entry:
         return _with_history(self, tuple(items.values())[:MAX_HISTORY])
 
     def having(self, other: Former) -> Entry:
-        """Return this entry with `other` as the newest of its history."""
+        """Return this entry with `other` as the newest item of its history."""
         rest = (item for item in self.history if item.body_sha256 != other.body_sha256)
         return _with_history(self, (other, *rest)[:MAX_HISTORY])
 
     def without(self, digests: Collection[str]) -> Entry:
-        """Return this entry with those of its history left out that have one of `digests`."""
+        """Return this entry without the items of its history that have one of `digests`."""
         return _with_history(self, tuple(item for item in self.history if item.body_sha256 not in digests))
 
     def promoting(self, sha256: str, *, note: str = "") -> Entry:
-        """Return the entry whose present bytes are those of its history with this digest.
+        """Return the entry in which the bytes with this digest, now in its history, are current.
 
-        The present ones become history, under `note`. Headers are not remembered of other bytes, so there are no
-        validators either: the next refresh asks for the whole.
+        The current ones become history, with `note`. History has no headers, so the new entry has no validators, and
+        the next refresh fetches the whole picture.
 
         Raises:
-            KeyError: the history does not name these bytes.
+            KeyError: the history does not contain these bytes.
         """
         chosen = next((item for item in self.history if item.body_sha256 == sha256), None)
         if chosen is None:
@@ -180,7 +180,7 @@ class Entry:
         return promoted.having(self.as_former(note=note))
 
     def as_former(self, *, note: str = "") -> Former:
-        """Return what a later entry remembers of this one."""
+        """Return the item that represents this entry in the history of a later one."""
         return Former(
             self.body_sha256,
             self.body_size,
@@ -198,14 +198,14 @@ class Entry:
         known["history"] = [_plain(item) for item in self.history]
         known["picture"] = None if self.picture is None else dict(self.picture)
         known["recovered"] = None if self.recovered is None else dict(self.recovered)
-        # One line for each field, each written by the encoder in C: the one that indents is ten times as slow.
-        # ASCII, because header values may hold bytes that are no UTF-8 (lone surrogates).
+        # One line for each field, each written by the encoder in C. The indenting encoder is ten times as slow.
+        # ASCII, because header values may contain bytes that are not UTF-8 (lone surrogates).
         lines = [f'  "{name}": {_encoded(value)}' for name, value in known.items()]
         return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
 
     @classmethod
     def from_json(cls, text: bytes) -> Entry:
-        """Return the entry that `text` holds.
+        """Parse the text of an entry file.
 
         Raises:
             EntryUnreadable: it is not an entry.
@@ -238,7 +238,7 @@ class Entry:
 
 
 def _final_url(present: Entry, chosen: Former) -> str:
-    """Return where a version came from in the end, as far as it is remembered."""
+    """Return where a version came from, as far as it is recorded."""
     if chosen.recovered is not None:
         return str(chosen.recovered.get("url", present.source))
     return present.final_url if present.recovered is None else present.source
@@ -299,7 +299,8 @@ def _former(item: object) -> Former:
 
 
 class _EntryMembers:
-    """Typed access to members of a JSON object; a missing one is a KeyError, a wrong one EntryUnreadable."""
+    """Typed access to the members of a JSON object. A missing one raises KeyError, and one of a wrong type
+    EntryUnreadable."""
 
     def __init__(self, known: Mapping[str, object]) -> None:
         self._known = known

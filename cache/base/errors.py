@@ -1,16 +1,17 @@
-"""What the stores can report. `cache` is a leaf: it knows nothing of HTTP statuses or of `proxy`.
+"""The errors of the stores. `cache` is a leaf: it knows nothing of HTTP statuses or of `proxy`.
 
 CacheError
-├── StoreRefused      the folder is not ours to use
+├── StoreRefused      the folder does not belong to us
 ├── StoreUnreadable   the folder of originals cannot be read at all
 ├── StoreBusy         a lock of the store is not released
-├── NotKept           this original was not kept; what was kept before is untouched
+├── NotKept           this original was not kept; everything kept before is untouched
 │   ├── StoreFull         no room
 │   ├── StoreUnwritable   the disk refused
-│   │   └── StoreHangs        the disk does not answer; what was begun may still be done
-│   ├── SourceBlocked     a purge said that it is never to be kept again
+│   │   └── StoreHangs        the disk does not answer; the operation may still be completed
+│   ├── SourceBlocked     a purge has refused the source for good
 │   └── Superseded        it was purged or replaced in the meantime
-├── EntryUnreadable   an entry file holds rubbish
+├── BlobChanged       a blob is not in the state in which a writer knows it
+├── EntryUnreadable   the text of an entry file is invalid
 ├── PickleRefused     a value or row would need pickle
 └── FlightClosed      the service is shutting down
 """
@@ -23,7 +24,7 @@ class CacheError(Exception):
 
 
 class StoreRefused(CacheError):
-    """The folder is not ours to use: it holds code, or foreign files and no marker of ours."""
+    """The folder does not belong to us: it holds code, or foreign files without our marker."""
 
 
 class StoreUnreadable(CacheError):
@@ -31,7 +32,7 @@ class StoreUnreadable(CacheError):
 
 
 class StoreBusy(CacheError):
-    """A lock of the store is held by something else for longer than any work of ours takes."""
+    """Something else holds a lock of the store for longer than any work of ours takes."""
 
 
 class NotKept(CacheError):
@@ -39,7 +40,7 @@ class NotKept(CacheError):
 
 
 class StoreFull(NotKept):
-    """`min_free` or `originals_max_bytes` is reached: nothing is deleted, nothing new is kept."""
+    """`min_free` or `originals_max_bytes` is reached. Nothing is deleted, and nothing new is kept."""
 
 
 class StoreUnwritable(NotKept):
@@ -47,7 +48,7 @@ class StoreUnwritable(NotKept):
 
 
 class StoreHangs(StoreUnwritable):
-    """The disk does not answer. What was begun may still be done, later."""
+    """The disk does not answer. The operation may still be completed later."""
 
     def __init__(self) -> None:
         super().__init__("the disk does not answer")
@@ -58,7 +59,11 @@ class SourceBlocked(NotKept):
 
 
 class Superseded(NotKept):
-    """The entry to update was purged, or holds other bytes by now."""
+    """The entry to update was purged, or has other bytes by now."""
+
+
+class BlobChanged(CacheError):
+    """A blob is not in the state in which a writer knows it. Nothing was changed."""
 
 
 class EntryUnreadable(CacheError):
@@ -70,4 +75,4 @@ class PickleRefused(CacheError):
 
 
 class FlightClosed(CacheError):
-    """No new work is begun: the service is shutting down."""
+    """The service is shutting down, so no new work begins."""

@@ -6,16 +6,16 @@ import hashlib
 
 
 def source_key(url: str) -> str:
-    """Return the name of the entry of a canonical source URL: 64 hex digits."""
+    """Return the key of the entry of a canonical source URL: 64 hex digits."""
     return hashlib.sha256(url.encode("ascii")).hexdigest()
 
 
 def variant_key(*, body_sha256: str, resolved: str, output_format: str, render_version: str) -> str:
-    """Return the name of a variant: 64 hex digits.
+    """Return the key of a variant: 64 hex digits.
 
-    `resolved` is the text of the resolved transform. A line feed separates the parts because none of them
-    can hold one. An edited preset, a changed original or a new encoder setting gives another name, so none
-    of them can be served from before the change.
+    `resolved` is the text of the resolved transform. A line feed separates the parts, because no part can contain one.
+    An edited preset, a changed original or a new encoder setting gives a different key, so a variant from before the
+    change is never served.
     """
     text = "\n".join((body_sha256, resolved, output_format, render_version))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,12 +1,12 @@
-"""The folder of the store: what lies where, and whether a folder is ours to use. Blocking.
+"""The folder of the store: where everything lies, and whether a folder belongs to us. Blocking.
 
     imgmirror-store          marker with the format version
     entries/ab/<key>.json    bodies/ab/<sha256>      articles/ab/<key>.json      blocked/ab/<key>.json
     refs/ab/<sha256>  refs/ab/<sha256>.users/<prefix>                                 may be deleted at any time
     generations  usage  locks  failures  overloads  scrub  incoming/                  likewise
-    variants/                only by default; a room of its own (`variants.py`)
+    variants/                by default; it may also lie elsewhere (`cache.variants`)
 
-Names come from digests only, so no text of a client can become a path.
+Names are made of digests only, so no text of a client can become a path.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _MARKER_FORMAT = re.compile(r"imgmirror store, format ([0-9]{1,9})\b")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _CODE = ("__init__.py", "pyproject.toml", "setup.py")
 _HARMLESS = {"lost+found", ".gitkeep", ".gitignore", ".DS_Store"}
-"""What mounts, git and file managers put into folders that are otherwise empty."""
+"""Names that mounts, git and file managers put into otherwise empty folders."""
 
 CACHE_TAG = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Variants of pictures by imgmirror; can be rebuilt.\n"
 )
-"""Tells backup programs to leave a folder out (bford.info/cachedir)."""
+"""Tells backup programs to skip a folder (bford.info/cachedir)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +69,39 @@ class Layout:
         return self.root / "incoming"
 
     def entry(self, key: str) -> Path:
-        """Return where the entry of a source key lies."""
+        """Return the path of an entry by its source key."""
         return _file(self.root, "entries", key, ".json")
 
     def body(self, sha256: str) -> Path:
-        """Return where a body lies."""
+        """Return the path of a body."""
         return _file(self.root, "bodies", sha256)
 
     def ref(self, sha256: str) -> Path:
-        """Return where the users of a body are listed."""
+        """Return the path of the list of a body's users."""
         return _file(self.root, "refs", sha256)
 
     def ref_parts(self, sha256: str) -> Path:
-        """Return the folder in which a long list of users has its parts."""
+        """Return the folder with the parts of a long list of users."""
         return _file(self.root, "refs", sha256, ".users")
 
     def ref_part(self, sha256: str, prefix: str) -> Path:
-        """Return where the users of a body are listed whose keys begin with `prefix`; without one, the list itself."""
+        """Return the path of the list of a body's users whose keys begin with `prefix`; without one, of the list
+        itself."""
         return self.ref_parts(sha256) / prefix if prefix else self.ref(sha256)
 
     def blocked(self, key: str) -> Path:
-        """Return where a block of a source key is noted."""
+        """Return the path of the block of a source key."""
         return _file(self.root, "blocked", key, ".json")
 
     def article(self, key: str) -> Path:
-        """Return where the sources of an article are noted."""
+        """Return the path of the record of an article's sources."""
         return _file(self.root, "articles", key, ".json")
 
 
 @functools.lru_cache(maxsize=512)
 def _file(root: Path, room: str, digest: str, suffix: str = "") -> Path:
-    """Return where a file lies. A commit asks for each of its three files several times, and making a path is slow."""
+    """Return the path of a file. It is cached: a commit asks for each of its three files several times, and making a
+    path is slow."""
     if not is_digest(digest):
         raise ValueError(f"{digest!r} is not a SHA-256")
     return Path(f"{root}/{room}/{digest[:2]}/{digest}{suffix}")
@@ -111,14 +113,14 @@ def is_digest(text: str) -> bool:
 
 
 def prepare(root: Path, *, tidy: bool = True, look: bool = False, modes: Modes = PRIVATE) -> Layout:
-    """Make or recognise the store in `root` and return its layout; `tidy` removes what dead processes left behind.
+    """Create or recognise the store in `root` and return its layout. `tidy` removes what dead processes left behind.
 
-    With `look`, nothing is made in a store that is there, nor removed.
-    A store on a full or read-only disk is fine as long as it was made before.
+    With `look`, nothing is created in an existing store or removed from it. A store on a full or read-only disk can be
+    opened if it was created before.
 
     Raises:
-        StoreRefused: code, foreign files, a file instead of a folder, or a newer format.
-        StoreUnreadable: the folder cannot be looked at or made.
+        StoreRefused: the folder holds code, foreign files or a newer format, or is a file.
+        StoreUnreadable: the folder cannot be examined or created.
     """
     layout = Layout(root.absolute(), modes)
     refuse_code(root)
@@ -134,7 +136,7 @@ def prepare(root: Path, *, tidy: bool = True, look: bool = False, modes: Modes =
 
 
 def refuse_code(root: Path) -> None:
-    """Raise StoreRefused when a folder is no folder, or holds Python packages."""
+    """Raise StoreRefused if a path is not a folder, or a folder that holds Python packages."""
     try:
         children = list(root.iterdir())
     except FileNotFoundError:
@@ -149,7 +151,7 @@ def refuse_code(root: Path) -> None:
 
 
 def _is_file(path: Path) -> bool:
-    # `lost+found` lets nobody look inside.
+    # Nobody may look into `lost+found`.
     try:
         return path.is_file()
     except OSError:
@@ -179,12 +181,12 @@ def _marker_text(layout: Layout) -> str | None:
 
 
 def _refuse_foreign(root: Path) -> None:
-    # Variants or a first temporary file may have come before the marker, when a first start was cut off.
+    # If a first start was interrupted, variants or a first temporary file may exist without the marker.
     for path in root.iterdir():
         if path.name in _HARMLESS or _is_ours_already(path):
             continue
         if _marker_text(Layout(root)) is not None:
-            return  # another process made the store this instant
+            return  # another process has just created the store
         raise StoreRefused(f"{root} is not empty and has no {MARKER!r} file: it belongs to something else")
 
 
@@ -198,28 +200,28 @@ def _is_ours_already(path: Path) -> bool:
 
 
 def mark_again(layout: Layout) -> None:
-    """Write the marker of a store that was opened and whose folder was deleted since, so that it opens again.
+    """Write the marker of an open store whose folder was deleted meanwhile, so that it can be opened again.
 
     Raises:
         OSError: it cannot be written.
     """
     if size_of(layout.marker) is None:
-        log.warning("the store in %s was deleted while it was open; it is begun anew", layout.root)
+        log.warning("the store in %s was deleted while it was open; it is created anew", layout.root)
         layout.root.mkdir(mode=layout.modes.folder, parents=True, exist_ok=True)
         _mark(layout)
         _make_folders(layout)
 
 
 def _mark(layout: Layout) -> None:
-    """Write the marker of a store in a folder that may be new, in folders that may be new.
+    """Write the marker of a store whose folder and parents may be new.
 
-    All of their names are made to last first: where the marker is, nobody needs to ask for that again.
+    All of their names are made durable first. Where the marker exists, nobody needs to check that again.
     """
     for folder in layout.root.parents:
         try:
             sync_folder(folder)
         except OSError as error:
-            # Such a folder is not one that was made just now.
+            # Such a folder was not created just now.
             if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
                 raise
     Durable(layout.incoming, layout.modes).write(layout.marker, _MARKER_TEXT.encode())
@@ -232,7 +234,7 @@ def _make_folders(layout: Layout) -> None:
         except OSError as error:
             log.warning("the store has no folder %r and none can be made: %s", name, error)
     try:
-        # Also when they were there: whoever made them may have died before this.
+        # This includes existing folders: the process that created them may have died before it made them durable.
         sync_folder(layout.root)
     except OSError as error:
         log.warning("the folders of the store may not outlast a power loss: %s", error)
@@ -249,7 +251,7 @@ def _tidy_up(layout: Layout) -> None:
 
 
 def is_folder_readable(folder: Path) -> bool:
-    """Whether the names in a folder can be read; a folder that is not there yet counts as empty."""
+    """Return whether a folder can be listed. A folder that does not exist yet counts as empty."""
     try:
         with os.scandir(folder) as items:
             next(items, None)
@@ -261,6 +263,6 @@ def is_folder_readable(folder: Path) -> bool:
 
 
 def size_of(path: Path) -> int | None:
-    """Return the size of a regular file, None when there is none."""
+    """Return the size of a regular file, or None if there is none."""
     status = regular_status(path)
     return None if status is None else status.st_size

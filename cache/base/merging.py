@@ -1,6 +1,6 @@
-"""Merging: what is said about a source in two places, as one entry. Pure.
+"""Merges two entries of the same source into one. Pure.
 
-Nothing that one of them names is lost: bytes that are not the present ones become history.
+Nothing that either of them names is lost: bytes that do not become current become history.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from cache.base.entry import MAX_HISTORY, Entry, Former
 
 
 def merged(ours: Entry | None, theirs: Entry, *, may_displace: bool) -> Entry:
-    """Return the entry for both.
+    """Return the merged entry.
 
-    The present bytes are those confirmed last when `theirs` may displace ours, else ours; but what the origin gave
-    comes before what was recovered from elsewhere. Where there was none, `theirs` is taken as it is, history included.
+    The bytes confirmed last become current if `theirs` may replace ours, else ours do. Bytes from the origin take
+    precedence over recovered ones. Without an entry of ours, `theirs` is returned unchanged, including its history.
     """
     if ours is None:
         return theirs
@@ -35,7 +35,7 @@ def _united(present: Entry, other: Entry) -> tuple[Former, ...]:
     items: dict[str, Former] = {}
     for item in (*present.history, other.as_former(), *other.history):
         known = items.get(item.body_sha256)
-        # Who set bytes aside knew something that the other did not.
+        # The entry that set bytes aside had a reason that the other one did not know.
         if known is None or (item.note and not known.note):
             items[item.body_sha256] = item
     items.pop(present.body_sha256, None)

@@ -1,7 +1,7 @@
-"""Opening files of the store: regular files only, and never a wait for the opening itself.
+"""Opens files of the store: regular files only, and without waiting for the opening itself.
 
-A pipe, device or symbolic link may lie where a file is expected: by accident, or because somebody else may write to the
-folder. Opening a pipe the usual way waits until somebody opens its other end. Refuses to know what the files mean.
+A pipe, device or symbolic link may lie where a file is expected, by accident or because somebody else may write to the
+folder. An ordinary open of a pipe waits until somebody opens its other end. Knows nothing of the meaning of files.
 Blocking.
 """
 
@@ -12,16 +12,24 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import NewType
+
+LocalFile = NewType("LocalFile", Path)
+"""A file or folder of this machine that `cache` names to others: a render process reads it, or a web server sends it.
+
+`tests/unit/test_seams_paths.py` checks that paths leave `cache` in no other form. The only guarantee is that it
+existed: a purge may delete it at any moment, and opening it then raises OSError.
+"""
 
 PRIVATE_FILE = 0o600
 _ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
-    """Return a descriptor of a regular file; the caller closes it. `flags` and `mode` as `os.open` takes them.
+    """Return a descriptor of a regular file, which the caller must close. `flags` and `mode` are those of `os.open`.
 
     Raises:
-        OSError: it cannot be opened, or it is no regular file (EINVAL, or ELOOP for a symbolic link).
+        OSError: it cannot be opened, or is not a regular file (EINVAL, or ELOOP for a symbolic link).
     """
     descriptor = os.open(path, flags | _ALWAYS, mode)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -31,27 +39,27 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int
 
 
 def make_private(descriptor: int) -> None:
-    """Take an open file away from everybody but its owner; a file of somebody else stays as it is."""
+    """Restrict an open file to its owner. A file of another user is left unchanged."""
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != PRIVATE_FILE:
         with contextlib.suppress(OSError):
             os.fchmod(descriptor, PRIVATE_FILE)
 
 
 def read_regular(path: Path, max_bytes: int = -1) -> bytes:
-    """Return the bytes of a regular file, at most `max_bytes` where that is not negative.
+    """Return the bytes of a regular file, at most `max_bytes` unless that is negative.
 
     Raises:
-        OSError: as `open_regular`, or it cannot be read.
+        OSError: as for `open_regular`, or it cannot be read.
     """
     with os.fdopen(open_regular(path), "rb") as reader:
         return reader.read(max_bytes)
 
 
 def regular_status(path: Path) -> os.stat_result | None:
-    """Return the status of a regular file; None when there is none of that name.
+    """Return the status of a regular file, or None if there is no file of that name.
 
     Raises:
-        OSError: it cannot be asked.
+        OSError: this cannot be determined.
     """
     try:
         status = path.lstat()

@@ -1,10 +1,10 @@
-"""Reading a file without waiting: only what the kernel has in memory already.
+"""Reads files without waiting: only bytes that the kernel already has in memory.
 
-The event loop may read a small file by itself when that takes microseconds. An ordinary `open` or `read` takes as long
-as the disk does, which may be for ever. Here both are told to fail instead of waiting: `openat2` with
-`RESOLVE_CACHED` (Linux 5.12), `preadv2` with `RWF_NOWAIT`. Where the kernel or the filesystem does not know them
-(tmpfs, other systems), nothing is at hand, and the caller reads in a thread. The same goes for network filesystems and
-FUSE, where opening a file asks somebody else even if its name is in memory. Refuses to know what the files mean. Event
+The event loop may read a small file by itself if that takes microseconds. An ordinary `open` or `read` takes as long as
+the disk, possibly for ever. Here both fail instead of waiting: `openat2` with `RESOLVE_CACHED` (Linux 5.12) and
+`preadv2` with `RWF_NOWAIT`. If the kernel or the filesystem does not support them (tmpfs, other systems), nothing can
+be read this way, and the caller reads in a thread. The same applies to network filesystems and FUSE, where opening a
+file contacts another machine or process even if its name is in memory. Knows nothing of the meaning of files. Event
 loop.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _OPENAT2 = 437
-"""The number of the system call, the same on all processors that came after it (asm-generic/unistd.h)."""
+"""The number of the system call, the same on all processor families that were added after it (asm-generic/unistd.h)."""
 _RESOLVE_CACHED = 0x20
 _AT_FDCWD = -100
 _FLAGS = (
@@ -29,7 +29,7 @@ _FLAGS = (
     | os.O_NOFOLLOW
     | os.O_NONBLOCK
     | os.O_NOCTTY
-    # Noting the time of a read may wait for the journal of the filesystem.
+    # Recording the time of a read may wait for the journal of the filesystem.
     | getattr(os, "O_NOATIME", 0)
 )
 _OWN_DISKS = frozenset(
@@ -43,7 +43,7 @@ _OWN_DISKS = frozenset(
         0x794C7630,  # overlayfs, the root of containers
     }
 )
-"""Types of filesystems (linux/magic.h) that open a file without asking anybody."""
+"""Filesystems (linux/magic.h) that open a file without contacting anything else."""
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -55,7 +55,7 @@ class _OpenHow(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells one state of a file from another. A file that was written again has another state."""
+    """Identifies one state of a file. A file that was written again has another state."""
 
     size: int
     inode: int
@@ -63,15 +63,15 @@ class FileState:
 
     @classmethod
     def of(cls, status: os.stat_result) -> FileState:
-        """Return the state that a status describes."""
+        """Return the state from a status."""
         return cls(status.st_size, status.st_ino, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """Where the bytes with a key lie, and the state of the file in which they had been compared with their check.
+    """The place of the bytes with a key, and the state of the file in which they were compared with their check.
 
-    A file of the store is never written again under its name: as long as it is in this state, it holds these bytes.
+    A file of the store is never written again under its name. As long as it has this state, it contains these bytes.
     """
 
     key: str
@@ -80,7 +80,7 @@ class KeptFile:
 
 
 class PageCache:
-    """What the kernel has in memory of the files in a folder, which may not be there yet."""
+    """Reads the files in a folder as far as the kernel has them in memory. The folder need not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self._syscall = None
@@ -97,7 +97,7 @@ class PageCache:
             )
 
     def holds(self, path: bytes, state: FileState) -> bool:
-        """Tell whether a file is at hand and still in this state; False when finding out would take a wait."""
+        """Return whether a file is available and still has this state; False if finding out would have to wait."""
         descriptor = self._opened(path)
         if descriptor < 0:
             return False
@@ -109,7 +109,7 @@ class PageCache:
             os.close(descriptor)
 
     def read(self, path: bytes, state: FileState) -> bytes | None:
-        """Return the bytes of a file that is in this state; None when it is not, or reading would take a wait."""
+        """Return the bytes of a file that has this state, or None if it does not or reading would have to wait."""
         descriptor = self._opened(path)
         if descriptor < 0:
             return None
@@ -117,7 +117,7 @@ class PageCache:
             if not _is_in(descriptor, state):
                 return None
             buffer = bytearray(state.size)
-            # A part that is not in memory ends the read before its end.
+            # A part that is not in memory ends the read early.
             is_whole = os.preadv(descriptor, (buffer,), 0, _NO_WAIT) == state.size
             return bytes(buffer) if is_whole else None
         except OSError:
@@ -126,9 +126,9 @@ class PageCache:
             os.close(descriptor)
 
     def read_parts(self, path: bytes, size: int, offsets: Sequence[int]) -> list[bytes] | None:
-        """Return `size` bytes at each offset of a file, fewer at its end; None when reading would take a wait.
+        """Return `size` bytes at each offset of a file, fewer at its end, or None if reading would have to wait.
 
-        Of a file that does not exist, every part is empty.
+        If the file does not exist, every part is empty.
         """
         descriptor = self._opened(path)
         if descriptor < 0:
@@ -143,7 +143,7 @@ class PageCache:
             os.close(descriptor)
 
     def is_absent(self, path: bytes) -> bool:
-        """Tell whether there is no file of this name; False also when finding out would take a wait."""
+        """Return whether there is no file of this name; False also if finding out would have to wait."""
         descriptor = self._opened(path)
         if descriptor < 0:
             return self._is_missing()
@@ -151,21 +151,22 @@ class PageCache:
         return False
 
     def _opened(self, path: bytes) -> int:
-        """Return a descriptor, or a negative number when there is no such file or opening it would take a wait."""
+        """Return a descriptor, or a negative number if the file does not exist or opening it would have to wait."""
         if self._syscall is None:
             return -1
         how = self._how
         return int(self._syscall(_OPENAT2, _AT_FDCWD, path, ctypes.addressof(how), ctypes.sizeof(how)))
 
     def _is_missing(self) -> bool:
-        """Tell whether the file that `_opened` has just failed to open does not exist."""
+        """Return whether the file that `_opened` just failed to open does not exist."""
         return self._syscall is not None and ctypes.get_errno() == errno.ENOENT
 
 
 def _is_on_own_disk(folder: Path) -> bool:
-    """Tell whether opening a file of a folder asks nobody but this kernel and its disks; see statfs(2)."""
+    """Return whether opening a file in a folder involves only this kernel and its disks; see statfs(2)."""
     statfs = ctypes.CDLL(None, use_errno=True).statfs
-    # `f_type` is the first member, one machine word; the buffer holds the longest of these structures.
+    # `f_type` is the first member and one machine word long. The buffer is large enough for every variant of the
+    # structure.
     found = (ctypes.c_long * 32)()
     for path in (folder.absolute(), *folder.absolute().parents):
         if statfs(os.fsencode(path), found) == 0:

@@ -1,6 +1,6 @@
-"""Rights: which folders of the store this process may read and write, by name. Blocking, some hundred system calls.
+"""Checks which folders of the store this process may read and write, by name. Blocking, some hundred system calls.
 
-A wrong `chown` is seen here before a request meets it. Refuses to know what is in the folders.
+This finds a wrong `chown` before a request does. Knows nothing of the contents of the folders.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from cache.base.durable import create_aside
 from cache.base.layout import FOLDERS, Layout, is_folder_readable, size_of
 
 ROOT = "store.dir"
-"""How the folder of the store itself is named."""
+"""The name under which the folder of the store itself is reported."""
 
 
 def unreadable(layout: Layout) -> list[str]:
-    """Return the folders that cannot be read; a folder that does not exist can."""
+    """Return the folders that cannot be read. A folder that does not exist counts as readable."""
     return _lacking(layout, os.R_OK | os.X_OK)
 
 
 def unwritable(layout: Layout) -> list[str]:
-    """Return the folders in which nothing can be made."""
+    """Return the folders in which no file can be created."""
     return _lacking(layout, os.W_OK | os.X_OK)
 
 
@@ -54,14 +54,14 @@ def _may(folder: Path, wanted: int) -> bool:
 
 
 def is_readable(layout: Layout) -> bool:
-    """Whether kept originals can be read, as far as a quick look tells."""
+    """Return whether kept originals can be read, as far as a quick check shows."""
     return size_of(layout.marker) is not None and all(
         map(is_folder_readable, (layout.entries, layout.bodies))
     )
 
 
 def is_writable(layout: Layout) -> bool:
-    """Whether a file can be made in the store."""
+    """Return whether a file can be created in the store."""
     try:
         descriptor, path = create_aside(layout.incoming, suffix=".part", modes=layout.modes)
     except OSError:

@@ -1,4 +1,4 @@
-"""Shards: the 256 folders by which the rooms of a store are divided, and what lies in one of them. Blocking."""
+"""Shards: the 256 folders into which the rooms of a store are divided, and their contents. Blocking."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHARDS = tuple(f"{number:02x}" for number in range(256))
 
 
 def shards_of(*rooms: Path) -> list[str]:
-    """Return the names of the folders that the rooms have, each once, sorted."""
+    """Return the names of all shard folders of the rooms, each once, sorted."""
     found = {path.name for room in rooms for path in room.glob("??") if path.is_dir()}
     return sorted(found.intersection(SHARDS))
 
@@ -25,7 +25,7 @@ def entry_files(layout: Layout, shard: str) -> Iterator[Path]:
 
 
 def sized_files(folder: Path) -> list[tuple[str, int]]:
-    """Return names and sizes of the regular files of a folder, sorted; none when it does not exist."""
+    """Return names and sizes of the regular files of a folder, sorted; none if it does not exist."""
     found = []
     try:
         with os.scandir(folder) as items:
@@ -34,7 +34,7 @@ def sized_files(folder: Path) -> list[tuple[str, int]]:
                     if item.is_file(follow_symlinks=False):
                         found.append((item.name, item.stat(follow_symlinks=False).st_size))
                 except FileNotFoundError:
-                    continue  # purged this instant
+                    continue  # purged at this moment
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(found)

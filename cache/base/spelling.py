@@ -1,7 +1,7 @@
-"""Two spellings of a canonical source URL: the present one, and the one that stores of before may hold. Pure.
+"""Two spellings of a canonical source URL: the current one, and one that older stores may contain. Pure.
 
-Canonical URLs once left the characters below as they were. Web servers in front escape them, so they are escaped now;
-what is kept, blocked or listed under the former spelling is found by it.
+Canonical URLs once left the characters below unescaped. Web servers in front escape them, so they are escaped now.
+Anything kept, blocked or listed under the former spelling is still found by it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ _RAW = re.compile('["<>^`{|}]')
 
 
 def present_spelling(url: str) -> str:
-    """Return the URL as it is spelled now."""
+    """Return the URL in its current spelling."""
     return _RAW.sub(lambda found: f"%{ord(found[0]):02X}", url)
 
 
 def former_spelling(url: str) -> str | None:
-    """Return the URL as it was spelled before; None when there is no difference."""
+    """Return the URL in its former spelling, or None if it is the same."""
     former = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), url)
     return former if former != url else None

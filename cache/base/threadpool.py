@@ -1,7 +1,7 @@
-"""To a thread and back, and waiting for that, in few steps. Event loop; the calls run in threads.
+"""Runs calls in threads and waits for them with little overhead. Event loop; the calls run in threads.
 
-`concurrent.futures` makes a second future, three locks and five callbacks for each call, and its queue often wakes two
-threads for one call. That costs more than most calls on files do (docs/decisions/0035-thread-pool.md).
+`concurrent.futures` creates a second future, three locks and five callbacks for each call, and its queue often wakes
+two threads for one call. That costs more than most calls on files (docs/decisions/0035-thread-pool.md).
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 _Call = Callable[[], Callable[[], None]]
-"""Does its work, and returns what tells of it. A thread is free again before it tells: the next call finds it."""
+"""Does its work and returns a function that reports the result. The thread is free again before it reports, so that the
+next call finds it."""
 
 
 class ThreadPool(Executor):
-    """At most `threads` threads, made when they are needed. Calls begin in the order of arrival.
+    """At most `threads` threads, created when they are needed. Calls begin in the order of arrival.
 
-    `run` is for the event loop. `submit` is for libraries that want an executor. The threads end when the pool is shut
-    down or forgotten; they do not keep a process alive.
+    `run` is for the event loop. `submit` is for libraries that need an executor. The threads end when the pool is shut
+    down or garbage-collected. They do not keep a process alive.
     """
 
     def __init__(self, threads: int, name: str) -> None:
@@ -34,7 +35,7 @@ class ThreadPool(Executor):
     def run(self, call: Callable[[], R]) -> asyncio.Future[R]:
         """Run `call` in a thread; return a future of the running event loop.
 
-        A call that has not begun when the future is cancelled does not begin.
+        If the future is cancelled before the call has begun, the call never runs.
 
         Raises:
             RuntimeError: the pool was shut down.
@@ -43,7 +44,7 @@ class ThreadPool(Executor):
         done: asyncio.Future[R] = loop.create_future()
 
         def work() -> Callable[[], None]:
-            # Any thread may look at the state of a future; changing it is for the loop.
+            # Any thread may read the state of a future, but only the loop may change it.
             result, error = (None, None) if done.cancelled() else _outcome(call)
             return lambda: _tell(loop, done, result, error)
 
@@ -64,10 +65,10 @@ class ThreadPool(Executor):
         return done
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, and end the threads after those that were taken.
+        """Accept no more calls, and end the threads after the accepted ones.
 
         Raises:
-            NotImplementedError: calls that were taken are to be cancelled.
+            NotImplementedError: `cancel_futures` is not supported.
         """
         if cancel_futures:
             raise NotImplementedError("cancel their futures instead")
@@ -77,7 +78,7 @@ class ThreadPool(Executor):
 
 
 class _Worker:
-    """A thread and the lock that it waits for when it has nothing to do."""
+    """A thread, and the lock on which it waits when it is idle."""
 
     def __init__(self, call: _Call) -> None:
         self.call: _Call | None = call
@@ -86,7 +87,7 @@ class _Worker:
 
 
 class _Crew:
-    """The threads of a pool. They know it, and not the pool, so that a pool that is forgotten ends."""
+    """The threads of a pool. They refer to this object and not to the pool, so that a pool without references ends."""
 
     def __init__(self, most: int, name: str) -> None:
         self._most = most
@@ -98,7 +99,7 @@ class _Crew:
         self._lock = threading.Lock()
 
     def take(self, call: _Call) -> None:
-        """Give a call to the thread that was idle last, whose memory is still in the caches; else to a new one."""
+        """Give a call to the thread that became idle last, whose memory is still cached, or else to a new one."""
         with self._lock:
             if self._ended:
                 raise RuntimeError("the pool was shut down")
@@ -112,20 +113,20 @@ class _Crew:
                 self._waiting.append(call)
 
     def end(self) -> None:
-        """Take no more calls; the threads end when they have nothing to do."""
+        """Accept no more calls. The threads end when they have nothing to do."""
         with self._lock:
             self._ended = True
             while self._idle:
                 self._idle.pop().turn.release()
 
     def join(self) -> None:
-        """Wait for the threads; `end` comes first."""
+        """Wait for the threads. Call `end` first."""
         for thread in self._threads:
             thread.join()
 
     def _add(self, call: _Call) -> None:
         name = f"{self._name}_{len(self._threads)}"
-        # In the worker, because a thread keeps what it was started with until it ends.
+        # The thread is stored in the worker, because it keeps its arguments until it ends.
         worker = _Worker(call)
         thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
         thread.start()
@@ -137,13 +138,13 @@ class _Crew:
             tell = call()
             is_idle = self._is_idle(worker)
             tell()
-            # What the call held is not to stay until the next one comes.
+            # Release the objects of the call now, not when the next call arrives.
             del call, tell
             if is_idle:
                 worker.turn.acquire()
 
     def _is_idle(self, worker: _Worker) -> bool:
-        """Give a worker its next call; return whether it has to wait for one. Without either it ends."""
+        """Give a worker its next call; return whether it has to wait for one. With neither, it ends."""
         with self._lock:
             if self._waiting:
                 worker.call = self._waiting.popleft()
@@ -154,10 +155,10 @@ class _Crew:
 
 
 async def first_done(*futures: asyncio.Future[Any], seconds: float | None = None) -> bool:
-    """Wait until one of `futures` is done or so many seconds have passed; return whether one is done.
+    """Wait until one of `futures` is done or the time has passed; return whether one is done.
 
-    It cancels none of them and raises nothing of theirs, as `asyncio.wait` does, in half the time: that one first makes
-    tasks and sets of whatever it is given.
+    It cancels none of them and raises none of their exceptions, like `asyncio.wait`, but in half the time: that
+    function first creates tasks and sets for its arguments.
     """
     if _any_done(futures):
         return True
@@ -202,13 +203,13 @@ def _tell(
     try:  # noqa: SIM105 - `suppress` costs as much as the call
         loop.call_soon_threadsafe(_settle, done, result, error)
     except RuntimeError:
-        pass  # The loop was closed: nobody waits any more.
+        pass  # The loop was closed, so nobody waits any more.
 
 
 def _settle(done: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
     if done.cancelled():
         return
-    # A future cannot hold a StopIteration: it would end the coroutine that waits.
+    # A future cannot hold a StopIteration, which would end the waiting coroutine.
     if isinstance(error, StopIteration):
         error = RuntimeError("a call in a thread raised StopIteration")
     _set(done, result, error)

@@ -1,8 +1,8 @@
-"""The store's own threads: a bounded executor that nothing else uses.
+"""The store's own threads: a bounded pool that nothing else uses.
 
-The loop's default executor also resolves names; a dozen slow dead names made a small file read take seconds.
-Work that waits for the disk (fsync) is let in four at a time, so that reads always find a free thread. A disk that does
-not answer holds these places for ever: then nobody waits for one for long.
+The loop's default executor also resolves names, and a dozen slow dead names once delayed the read of a small file by
+seconds. At most four calls that wait for the disk (fsync) run at a time, so that reads always find a free thread. A
+disk that does not answer occupies these places for ever. Further calls then fail after a short wait.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ READERS = 4
 WRITERS = 4
 
 HUNG_SECONDS = 10.0
-"""How long a call may wait for the disk before the disk is said to hang."""
+"""How long a call may wait for the disk before the disk counts as hanging."""
 
 LOOK_SECONDS = 0.5
-"""How long a call waits for a place when all are held by calls that hang, and how often it looks."""
+"""How long a call waits for a place while hanging calls occupy all of them, and how often it checks."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class _Places:
-    """Places that are taken in two queues, the urgent one first; each in the order of arrival."""
+    """Places with two queues, the urgent one first, each in the order of arrival."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -45,20 +45,20 @@ class _Places:
         return True
 
     def queue(self, *, urgent: bool) -> asyncio.Future[None]:
-        """Return what is done when it has a place."""
+        """Return a future that is done when it has a place."""
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         (self._urgent if urgent else self._others).append(place)
         return place
 
     def leave(self, place: asyncio.Future[None]) -> None:
-        """Give a place of `queue` back, or stop waiting for it."""
+        """Return the place of a waiter from `queue`, or stop its waiting."""
         if place.done() and not place.cancelled():
             self.free()
         else:
             place.cancel()
 
     def free(self) -> None:
-        """Give a place to the next that still waits for one."""
+        """Give a place to the next waiter that has not given up."""
         for waiting in (self._urgent, self._others):
             while waiting:
                 place = waiting.popleft()
@@ -69,7 +69,7 @@ class _Places:
 
 
 class StoreThreads:
-    """Run blocking calls beside the event loop."""
+    """Runs blocking calls beside the event loop."""
 
     def __init__(self, name: str) -> None:
         self.executor = ThreadPool(READERS + WRITERS, name)
@@ -80,7 +80,7 @@ class StoreThreads:
 
     @property
     def hangs(self) -> bool:
-        """Whether a call has waited for the disk for longer than a disk takes."""
+        """Whether a call has waited for the disk for longer than a working disk takes."""
         return any(self._are_late())
 
     async def read(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -88,14 +88,14 @@ class StoreThreads:
         return await self.executor.run(lambda: call(*args, **kwargs))
 
     async def write(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a call that changes files, to its end: also when the caller is cancelled meanwhile.
+        """Run a call that changes files, up to its end, even if the caller is cancelled meanwhile.
 
-        The caller holds locks around it; a thread cannot be stopped, so letting go early would break them.
+        The caller holds locks around it. A thread cannot be stopped, so releasing them early would break the exclusion.
 
         Raises:
-            StoreHangs: all places are held by calls that hang.
+            StoreHangs: hanging calls occupy all places.
         """
-        # Others wait for the locks that the caller holds, so it goes before work that holds none.
+        # Other tasks wait for the locks that the caller holds, so it precedes work that holds none.
         await self._take_place(urgent=True)
         running = self._begin(lambda: call(*args, **kwargs))
         try:
@@ -107,12 +107,12 @@ class StoreThreads:
     async def try_write(
         self, call: Callable[[], R], *, late: Callable[[R], object] = lambda _result: None
     ) -> R:
-        """Run a call on a file of the caller alone, and stop waiting for it when the disk hangs.
+        """Run a call on a file that only the caller uses, and stop waiting for it if the disk hangs.
 
-        `late` is given what the call returns when nobody waits for it any more; it runs in a thread.
+        `late` gets the result of the call if nobody waits for it any more. It runs in a thread.
 
         Raises:
-            StoreHangs: it did not end in time, and may end later; or there is no place for it.
+            StoreHangs: the call did not end in time and may end later, or there was no place for it.
         """
         await self._take_place(urgent=False)
         running = self._begin(call)
@@ -128,10 +128,10 @@ class StoreThreads:
         return running.result()
 
     async def unless_hung(self, work: asyncio.Task[R]) -> R:
-        """Wait for work that ends in `write`; it goes on by itself, with its locks, when the disk hangs.
+        """Wait for work that ends in `write`. If the disk hangs, the work continues by itself, with its locks.
 
         Raises:
-            StoreHangs: it did not end in time, and may end later.
+            StoreHangs: it did not end in time and may end later.
         """
         try:
             while not await first_done(work, seconds=HUNG_SECONDS):
@@ -145,7 +145,8 @@ class StoreThreads:
         return work.result()
 
     async def write_later(self, call: Callable[[], object]) -> None:
-        """Run a call on files of the caller alone; where the disk hangs, it ends when the disk does not any more."""
+        """Run a call on files that only the caller uses. If the disk hangs, the call ends when the disk answers
+        again."""
         try:
             await self._take_place(urgent=False)
         except StoreHangs:
@@ -163,13 +164,13 @@ class StoreThreads:
             running.add_done_callback(_looked_at)
 
     def keep(self, task: asyncio.Task[R]) -> None:
-        """Let a task that nobody waits for go on; `close` waits for it."""
+        """Let a task continue that nobody waits for. `close` waits for it."""
         self._later.add(task)
         task.add_done_callback(self._later.discard)
         task.add_done_callback(_looked_at)
 
     async def close(self) -> None:
-        """Wait for what runs."""
+        """Wait for all running work."""
         while self._later:
             await asyncio.wait(self._later)
         await asyncio.to_thread(self.executor.shutdown)
@@ -205,7 +206,7 @@ class StoreThreads:
         await asyncio.shield(self._begin(call))
 
     def _begin(self, call: Callable[[], R]) -> asyncio.Future[R]:
-        """Run a call in the place that was taken; the place is free again when the call has ended."""
+        """Run a call in the place that was taken. The place is free again when the call has ended."""
         self._number += 1
         number = self._number
         self._begun[number] = time.monotonic()
@@ -220,7 +221,7 @@ class StoreThreads:
 
 
 def _looked_at(done: asyncio.Future[Any]) -> None:
-    # asyncio would complain of an exception that nobody retrieves.
+    # Retrieve the exception, because asyncio would otherwise complain about it.
     if not done.cancelled():
         done.exception()
 

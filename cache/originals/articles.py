@@ -1,7 +1,7 @@
-"""Articles: which of them use which sources, so that a purge by article knows what others still need.
+"""Articles: records which article uses which sources, so that a purge by article spares what others still need.
 
-One JSON file for each article, named by the digest of its name, written so that it survives power loss: unlike
-the indexes it can be rebuilt only by those who have the articles. Runs on the event loop, files in threads.
+There is one JSON file for each article, named by the digest of its name, and written so that it survives power loss:
+unlike the indexes, only the owner of the articles can restore it. Runs on the event loop, files in threads.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from cache.base.threads import StoreThreads
 log = logging.getLogger(__name__)
 
 MAX_ARTICLE_BYTES = 64 << 20
-"""An index file lists URLs; one that is larger than this is not ours."""
+"""The maximum size of an index file, which lists URLs. A larger one is not ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptArticle:
-    """An article by the name it was recorded under, the sources it uses, and when it was written (unix seconds).
+    """An article by its recorded name, the sources it uses, and when it was written (Unix seconds).
 
-    `path` is where its file was then, without links; empty when nobody said so.
+    `path` is the place of its file at that time, without links; empty if unknown.
     """
 
     name: str
@@ -39,10 +39,10 @@ class KeptArticle:
     path: str = ""
 
     def is_same_file(self, other: KeptArticle) -> bool:
-        """Tell whether `other` is this article under another name.
+        """Return whether `other` is this article under another name.
 
-        Records without a path were named as the user typed PATH: absolute, or from some working folder. From which
-        one is not known, so a relative name has to fit and the sources have to be the same.
+        Records without a path were named as the user typed PATH: absolute, or relative to some working folder. That
+        folder is not known, so a relative name must fit and the sources must be the same.
         """
         mine, theirs = self._file(), other._file()
         if mine and theirs:
@@ -59,7 +59,7 @@ class KeptArticle:
 
 
 class ArticleIndex:
-    """The articles known to a store. Every look reads the files: other processes write them too."""
+    """The articles known to a store. Every look-up reads the files, because other processes write them too."""
 
     def __init__(self, layout: Layout, durable: Durable, threads: StoreThreads) -> None:
         self._layout = layout
@@ -69,9 +69,9 @@ class ArticleIndex:
     async def record(
         self, article: str, sources: Iterable[str], *, date: float | None = None, path: str = ""
     ) -> str:
-        """Note that `article` uses `sources`, instead of those it was known to use, its date and its file.
+        """Record the sources that `article` uses, its date and its file, and replace what was recorded before.
 
-        Return the name it has now: its path, when another file that still exists has the name.
+        Return its present name: its path, if another file that still exists has the name.
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused.
@@ -80,7 +80,7 @@ class ArticleIndex:
         return await self._threads.write(self._record, item)
 
     async def heal(self, names: Iterable[str]) -> None:
-        """Forget what the files of the articles `names` were recorded as under other names.
+        """Forget what was recorded for the files of the articles `names` under other names.
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused.
@@ -88,7 +88,7 @@ class ArticleIndex:
         await self._threads.write(self._heal, frozenset(names))
 
     async def forget(self, article: str) -> bool:
-        """Forget an article, under every name of its file; return whether it was known."""
+        """Forget an article under every name of its file; return whether it was known."""
         return await self._threads.write(self._forget_file, article)
 
     async def articles(self) -> list[str]:
@@ -96,15 +96,15 @@ class ArticleIndex:
         return sorted(item.name for item in await self._threads.read(lambda: list(self._all())))
 
     async def everything(self) -> dict[str, KeptArticle]:
-        """Return every known article by its name."""
+        """Return all known articles by name."""
         return {item.name: item for item in await self._threads.read(lambda: list(self._all()))}
 
     async def get(self, article: str) -> KeptArticle | None:
-        """Return what is known of an article; None when it is not."""
+        """Return the record of an article, or None if it is not known."""
         return await self._threads.read(_read, self._path(article))
 
     async def sources_of(self, article: str) -> tuple[str, ...]:
-        """Return the sources of an article, sorted; none when it is not known."""
+        """Return the sources of an article, sorted; none if it is not known."""
         found = await self.get(article)
         return found.sources if found else ()
 
@@ -115,12 +115,12 @@ class ArticleIndex:
         )
 
     async def date_of(self, url: str) -> float | None:
-        """Return when the first article that uses a source was written, unix seconds; None when nobody knows."""
+        """Return when the first article that uses a source was written, Unix seconds; None if unknown."""
         found = await self._threads.read(lambda: [item for item in self._all() if url in item.sources])
         return min((item.date for item in found if item.date is not None), default=None)
 
     async def sources_only_in(self, article: str) -> tuple[list[str], list[str]]:
-        """Return the sources that only this article uses, and those that others use as well."""
+        """Return the sources that only this article uses, and those that other articles use as well."""
         return await self._threads.read(self._parted, article)
 
     def _parted(self, article: str) -> tuple[list[str], list[str]]:
@@ -162,7 +162,7 @@ class ArticleIndex:
         for item in healed:
             by_file.setdefault(PurePath(item.path).name, []).append(item)
         for old in everything:
-            # Only articles whose files have the same name can be the same.
+            # Only articles whose files have the same name can be the same article.
             alike = by_file.get(PurePath(old.path or old.name).name, ())
             if old.name not in names and any(item.is_same_file(old) for item in alike):
                 self._forget(old.name)
@@ -192,7 +192,7 @@ class ArticleIndex:
                 yield found
 
     def _path(self, article: str) -> Path:
-        # A name may be a path with bytes that are no UTF-8, or text with lone surrogates.
+        # A name may be a path with bytes that are not UTF-8, or text with lone surrogates.
         return self._layout.article(hashlib.sha256(article.encode("utf-8", "surrogatepass")).hexdigest())
 
 
@@ -219,7 +219,7 @@ def _read(path: Path) -> KeptArticle | None:
 
 
 def moment_or_none(value: object) -> float | None:
-    """Return a date as a file may give it, unix seconds; None for what is none."""
+    """Return a date from a file in Unix seconds, or None if it is invalid."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return float(value) if abs(value) < 1 << 53 else None

@@ -1,11 +1,11 @@
-"""Blocks: sources that a purge said are never to be kept or served again. Blocking: runs in the store's threads."""
+"""Blocks: sources that a purge has refused for good. Blocking: runs in the store's threads."""
 
 from __future__ import annotations
 
 import errno
 import json
 
-from cache.base.durable import Durable, refusal
+from cache.base.durable import Durable, files_in, refusal
 from cache.base.errors import StoreUnreadable
 from cache.base.keys import source_key
 from cache.base.layout import Layout
@@ -17,22 +17,22 @@ _ABSENT = {errno.ENOENT, errno.ENOTDIR}
 
 
 class Blocks:
-    """One plain file for each blocked source: its presence is the block, its text is for people."""
+    """One plain file for each blocked source. Its presence is the block, and its text is for people."""
 
     def __init__(self, layout: Layout, durable: Durable) -> None:
         self._layout = layout
         self._durable = durable
 
     def contains(self, url: str) -> bool:
-        """Whether the source is blocked.
+        """Return whether the source is blocked.
 
         Raises:
-            StoreUnreadable: nobody can tell; to answer "no" would be to break a promise.
+            StoreUnreadable: this cannot be determined, and answering "no" might break a promise.
         """
         return any(self._has(spelling) for spelling in _spellings(url))
 
     def add(self, url: str, reason: str, *, now: float) -> None:
-        """Block a source for good; durable when it returns."""
+        """Block a source for good. The block is durable on return."""
         text = json.dumps({"source": url, "reason": reason, "blocked_at": now}, indent=2)
         try:
             self._durable.write(self._layout.blocked(source_key(url)), text.encode("ascii") + b"\n")
@@ -40,17 +40,21 @@ class Blocks:
             raise refusal(error) from error
 
     def everything(self) -> list[tuple[str, str]]:
-        """Return every blocked source that its file still names, with the reason; sorted."""
+        """Return every blocked source that its file still names, with the reason, sorted."""
         found = []
         for path in self._layout.root.glob("blocked/??/*.json"):
             try:
                 known = json.loads(read_regular(path, MAX_BLOCK_BYTES))
             except (OSError, ValueError, RecursionError):
-                continue  # the block itself holds: its file is there
+                continue  # the block applies nevertheless, because its file exists
             match known:
                 case {"source": str(url), "reason": str(reason)} if url.isascii():
                     found.append((url, reason))
         return sorted(found)
+
+    def count(self) -> int:
+        """Return how many files of blocks there are."""
+        return sum(len(files_in(folder)) for folder in self._layout.root.glob("blocked/??"))
 
     def remove(self, url: str) -> bool:
         """Lift a block; return whether there was one."""

@@ -1,7 +1,7 @@
-"""History: the other bytes of a source, beside the present ones. Runs on the event loop, files in threads.
+"""History: the other bytes of a source besides the current ones. Runs on the event loop, files in threads.
 
-Answers how bytes are set aside, how one version takes the place of another, how history goes on request, and who
-uses a body. Refuses to know why: what a placeholder looks like is for others to judge.
+Sets bytes aside, replaces one version by another, deletes history on request, and finds the users of a body. What a
+placeholder looks like is judged elsewhere.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cache.across.seams import RunningCounts, Stamps
+from cache.across.seams import StoreSeams
 from cache.across.source_locks import Exclusion
 from cache.base.durable import refusal
 from cache.base.entry import Entry, Former
 from cache.base.errors import SourceBlocked, StoreFull, Superseded
 from cache.base.keys import source_key
-from cache.base.layout import Layout, size_of
+from cache.base.layout import Layout
 from cache.base.page_cache import PageCache
 from cache.base.threads import StoreThreads
 from cache.originals.entryfiles import EntryFiles
@@ -25,43 +25,42 @@ from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Gone, Keeper, Purged
 
 Choice = Callable[[Entry], frozenset[str]]
-"""Which digests of an entry's history are to go."""
+"""Selects the digests of an entry's history to delete."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreParts:
-    """What `Originals` shares with its helpers."""
+    """The parts that `Originals` shares with its helpers."""
 
     layout: Layout
     threads: StoreThreads
+    seams: StoreSeams
     keeper: Keeper
     entries: EntryFiles
     exclusion: Exclusion
-    usage: RunningCounts
-    generations: Stamps
     blocked: Callable[[str], bool]
     room: Callable[[int], bool]
 
 
 class History:
-    """The versions of sources. Each change writes the entry durably before any body goes."""
+    """The versions of sources. Each change writes the entry durably before it deletes a body."""
 
     def __init__(self, parts: StoreParts) -> None:
         self._parts = parts
         self._page_cache = PageCache(parts.layout.root)
 
     async def set_aside(self, url: str, other: Former, incoming: Incoming, *, stamp: int) -> None:
-        """Keep a body that came from a source as history: what is kept stays the present original.
+        """Keep a body of a source as history. The kept original stays current.
 
         Raises:
-            NotKept: StoreFull, StoreUnwritable, SourceBlocked, or Superseded when the source was purged or changed.
+            NotKept: StoreFull, StoreUnwritable, SourceBlocked, or Superseded if the source was purged or changed.
         """
         parts, key = self._parts, source_key(url)
         await incoming.sync()
         async with parts.exclusion.source(key, (other.body_sha256,)):
             if await parts.threads.read(parts.blocked, url):
                 raise SourceBlocked(f"{url} was blocked by a purge")
-            if parts.generations.stamp(url) != stamp:
+            if parts.seams.stamps.stamp(url) != stamp:
                 raise Superseded(f"{url} was purged or changed meanwhile")
             if not parts.room(incoming.size):
                 raise StoreFull("min_free or originals_max_bytes is reached")
@@ -70,13 +69,13 @@ class History:
                 change = await parts.threads.write(parts.keeper.set_aside, key, other, arrived)
             finally:
                 incoming.follow(parts.layout.body(incoming.sha256))
-            await parts.threads.read(parts.usage.add, change)
+            await parts.threads.read(parts.seams.counts.add, change)
 
     async def promote(self, url: str, sha256: str, *, note: str = "") -> Entry | None:
-        """Make bytes of the history the present ones; those become history, under `note`.
+        """Make bytes of the history the current ones. The former ones become history, with `note`.
 
-        Return the entry as it is now; None when the source is not kept or its history does not name these bytes,
-        or their body is gone.
+        Return the new entry, or None if the source is not kept, its history does not contain these bytes, or their body
+        is gone.
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused; nothing has changed.
@@ -85,14 +84,14 @@ class History:
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(parts.exclusion.source(key))
             entry = await parts.threads.read(parts.entries.entry, key)
-            # The list of who uses the present bytes changes, too, when these are set aside.
+            # Setting the current bytes aside also changes the list of their users.
             present = (entry.body_sha256,) if entry else ()
             await held.enter_async_context(parts.exclusion.bodies((sha256, *present)))
             former = (
                 next((item for item in entry.history if item.body_sha256 == sha256), None) if entry else None
             )
-            if former is None or size_of(parts.layout.body(sha256)) != former.body_size:
-                # Perhaps because somebody did just that, and died before the disk knew.
+            if former is None or await self._size_of(sha256) != former.body_size:
+                # Another process may have done just that and died before its fsync.
                 await parts.threads.write(parts.keeper.confirmed, key)
                 return None
             try:
@@ -102,14 +101,14 @@ class History:
             except OSError as error:
                 raise refusal(error) from error
             finally:
-                parts.generations.bump(url)
-            await parts.threads.read(parts.usage.add, change)
+                parts.seams.stamps.bump(url)
+            await parts.threads.read(parts.seams.counts.add, change)
         return promoted
 
     async def purge(self, url: str, choose: Choice, *, would_go: Gone | None = None) -> Purged:
-        """Delete the versions that `choose` names, never the present one; true everywhere when this returns.
+        """Delete the versions that `choose` selects, never the current one. On return this holds in every process.
 
-        With `would_go` only say what that would do after those it remembers.
+        With `would_go`, only report what would be deleted after the versions that it remembers.
 
         Raises:
             StoreUnwritable: the disk refused.
@@ -125,55 +124,58 @@ class History:
             )
             if not named:
                 if would_go is None:
-                    # Perhaps because somebody did just that, and died before the disk knew.
+                    # Another process may have done just that and died before its fsync.
                     await parts.threads.write(parts.keeper.confirmed, key)
                 return Purged(found=False)
             async with parts.exclusion.bodies(named):
                 if would_go is not None:
                     return await parts.threads.read(parts.keeper.trim_preview, key, named, would_go)
                 purged, change = await parts.threads.write(parts.keeper.trim, key, named)
-                await parts.threads.read(parts.usage.add, change)
+                await parts.threads.read(parts.seams.counts.add, change)
         return purged
 
     async def restore(
         self, theirs: Entry, arrived: Mapping[str, Arrived], *, may_displace: bool
     ) -> tuple[Entry, Entry | None]:
-        """Bring in an entry from elsewhere, its bodies fsynced aside; return it as it is now, and as it was before.
+        """Add an entry from elsewhere, whose bodies are fsynced aside; return the new entry and the one before it.
 
         Raises:
-            NotKept: SourceBlocked, StoreFull, StoreUnwritable; Superseded when its present body did not come along.
+            NotKept: SourceBlocked, StoreFull, StoreUnwritable; Superseded if its current body is not available.
         """
         parts = self._parts
         async with parts.exclusion.source(theirs.key, theirs.digests):
             if await parts.threads.read(parts.blocked, theirs.source):
                 raise SourceBlocked(f"{theirs.source} was blocked by a purge")
-            new = [item for item in arrived.values() if size_of(parts.layout.body(item.sha256)) != item.size]
+            new = [item for item in arrived.values() if await self._size_of(item.sha256) != item.size]
             if new and not parts.room(sum(item.size for item in new)):
                 raise StoreFull("min_free or originals_max_bytes is reached")
             now, before, change = await parts.threads.write(
                 parts.keeper.restore, theirs, arrived, may_displace=may_displace
             )
             if before is not None and before.body_sha256 != now.body_sha256:
-                parts.generations.bump(now.source)
-            await parts.threads.read(parts.usage.add, change)
+                parts.seams.stamps.bump(now.source)
+            await parts.threads.read(parts.seams.counts.add, change)
         return now, before
 
+    async def _size_of(self, sha256: str) -> int | None:
+        state = await self._parts.threads.read(self._parts.seams.bodies.state, sha256)
+        return None if state is None else state.size
+
     def is_shared(self, sha256: str) -> bool:
-        """Whether more than one entry may name a body. Blocking."""
+        """Return whether more than one entry may name a body. Blocking."""
         return self._parts.keeper.users.is_shared(sha256)
 
     async def users_of(self, sha256: str, *, most: int) -> list[Entry]:
-        """Return entries that name a body as their present or former one, `most` at most.
+        """Return entries that name a body as their current or a former one, `most` at most.
 
-        Taken from the index, so some may be missing: good enough to judge by, not to delete by.
+        They come from the index, so some may be missing. This suffices for judging a body, but not for deleting it.
         """
         return await self._parts.threads.read(self._parts.keeper.users.find, sha256, most)
 
     async def who_set_aside(self, sha256: str, *, most: int) -> list[Entry]:
-        """Return entries whose history notes that these bytes were set aside, as `users_of` finds them.
+        """Return entries whose history notes that these bytes were set aside, as far as `users_of` finds them.
 
-        A body without a list of users, which nearly every new one is, costs no job of a thread when the kernel's memory
-        says so.
+        Nearly every new body has no list of users. If the kernel's memory shows that, no job of a thread is needed.
         """
         if self._page_cache.is_absent(os.fsencode(self._parts.layout.ref(sha256))):
             return []

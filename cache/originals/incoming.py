@@ -1,8 +1,8 @@
-"""Incoming: a body on its way in, written aside and hashed while it comes.
+"""Incoming: a body that is being received, written aside and hashed as it arrives.
 
-Knows bytes; what they are and whether they are kept is for others. Runs on the event loop, files in the
-store's threads. When the store's disk takes nothing more, the body moves elsewhere, to a folder that the owner named
-or the system's temporary one: it can then be read and served, but not kept.
+What the bytes are and whether they are kept is decided elsewhere. Runs on the event loop, files in the store's threads.
+If the store's disk accepts no more, the body moves to a folder that the owner named, or to the system's temporary
+folder. It can then be read and served, but not kept.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from cache.across.elsewhere import Elsewhere
 from cache.base.durable import create_aside, refusal, sync_descriptor, write_all
 from cache.base.errors import NotKept, StoreHangs, StoreUnwritable
 from cache.base.layout import Layout, size_of
+from cache.base.opening import LocalFile
 from cache.base.threads import StoreThreads
 
 log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1024 * 1024
-"""What is collected before a thread hashes and writes it: changing threads costs as much as some hundred KB."""
+"""How many bytes to collect before a thread hashes and writes them. A change of thread costs as much as some hundred
+KB."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A file aside that holds the first block, and the digest so far."""
+    """A file aside that contains the first block, and the digest so far."""
 
     descriptor: int
     path: Path
@@ -41,19 +43,19 @@ class _Begun:
 
 
 class Incoming:
-    """A body being received.
+    """A body that is being received.
 
-    1. `write` collects blocks, hashes and appends them; the first block makes the file.
-    2. `finish` flushes: from here on `path` can be read by anyone, and `sha256` is known.
-    3. `sync` has the disk write it out; readers need not wait for that.
-    4. `Originals.commit` renames it. Leaving the block removes what was not committed.
+    1. `write` collects blocks, hashes and appends them. The first block creates the file.
+    2. `finish` flushes. From here on `path` can be read by anyone, and `sha256` is known.
+    3. `sync` makes the disk write it. Readers need not wait for that.
+    4. `Originals.commit` renames it. Leaving the block removes a body that was not committed.
 
-    `refusal` says why the body cannot be kept, once that is known. A failed fsync is final: the kernel
-    reports it once, and a second one would lie.
+    `refusal` says why the body cannot be kept, once that is known. A failed fsync is final: the kernel reports it once,
+    and a second fsync would wrongly report success.
     """
 
     def __init__(self, layout: Layout, threads: StoreThreads, elsewhere: Elsewhere | None = None) -> None:
-        self.path = Path()
+        self.path = LocalFile(Path())
         self.size = 0
         self.refusal: NotKept | None = None
         self._layout = layout
@@ -83,11 +85,12 @@ class Incoming:
 
     @property
     def may_lie_in_place(self) -> bool:
-        """Whether a body of this digest in its place may be this one: it can be committed, and no other was there."""
+        """Whether a body of this digest at its final place may be this one: it can be committed, and there was no
+        other."""
         return self._synced and not self._was_kept_before
 
     async def __aenter__(self) -> Self:
-        # Nothing is opened yet: many may wait for their origin at once, and descriptors are few.
+        # Nothing is opened yet, because many bodies may wait for their origins and descriptors are few.
         return self
 
     async def __aexit__(
@@ -102,7 +105,7 @@ class Incoming:
         """Append bytes.
 
         Raises:
-            StoreUnwritable: neither the store nor the temporary folder takes them.
+            StoreUnwritable: neither the store nor the temporary folder accepts them.
         """
         if self._sha256 is not None:
             raise ValueError("the body is finished")
@@ -113,12 +116,12 @@ class Incoming:
             await self._flush()
 
     async def finish(self) -> None:
-        """Write the rest; the body is complete and readable at `path`."""
+        """Write the remaining bytes. The body is then complete and readable at `path`."""
         await self._flush()
         self._sha256 = self._digest.hexdigest()
 
     async def sync(self) -> None:
-        """Have the disk write the body out; later calls wait for the first.
+        """Make the disk write the body. Later calls wait for the first one.
 
         Raises:
             StoreFull, StoreUnwritable: the disk reported an error, now or before.
@@ -130,19 +133,19 @@ class Incoming:
             raise self.refusal
 
     def outlive(self, commit: asyncio.Task[None]) -> None:
-        """Stay until a commit has ended that goes on by itself."""
+        """Stay open until a commit that continues by itself has ended."""
         self._commit = commit
 
     def settle(self, path: Path) -> None:
-        """Note that the file lies at `path` for good, and close it. Blocking: in one of the store's threads."""
-        self.path, self._temporary = path, None
+        """Record that the file has its final place `path`, and close it. Blocking: in one of the store's threads."""
+        self.path, self._temporary = LocalFile(path), None
         self._close()
 
     def follow(self, path: Path) -> bool:
-        """Note that the file lies at `path` if it is gone from where it was; return whether."""
+        """Record that the file is at `path` if it is gone from its former place; return whether that was so."""
         if self.path != path and (size_of(self.path) is not None or size_of(path) is None):
             return False
-        self.path, self._temporary = path, None
+        self.path, self._temporary = LocalFile(path), None
         return True
 
     async def _sync_once(self) -> None:
@@ -164,11 +167,11 @@ class Incoming:
         block, self._pending, self._pending_bytes = self._pending, [], 0
         if self._file is None and await self._begun(block):
             return
-        # The page cache takes a block whatever fsync the disk is busy with.
+        # The page cache accepts a block even while the disk is busy with fsync.
         await self._threads.read(self._take, block)
 
     async def _begun(self, block: list[bytes]) -> bool:
-        """Make the file with its first block, in one job; return whether the block is in it."""
+        """Create the file with its first block, in one job; return whether the block is in it."""
         try:
             begun = await self._threads.try_write(lambda: self._create(block), late=_dropped)
         except (OSError, StoreHangs) as error:
@@ -199,10 +202,10 @@ class Incoming:
         return begun
 
     def _written_out(self, descriptor: int) -> None:
-        # Asked here because it precedes every commit of this body.
+        # Ask here, because this precedes every commit of the body.
         with contextlib.suppress(OSError):
             self._was_kept_before = size_of(self._layout.body(self.sha256)) is not None
-            # The kernel now knows whether there is a list: who asks for it soon needs no thread (`History`).
+            # The kernel now knows whether there is a list. A look-up soon afterwards needs no thread (`History`).
             size_of(self._layout.ref(self.sha256))
         sync_descriptor(descriptor)
 
@@ -243,7 +246,7 @@ class Incoming:
         self._use(descriptor, path)
 
     def _use(self, descriptor: int, path: Path) -> None:
-        self.path = self._temporary = path
+        self.path = self._temporary = LocalFile(path)
         self._file = os.fdopen(descriptor, "wb")
 
     def _move(self, written: int) -> None:
@@ -260,7 +263,7 @@ class Incoming:
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            # What a full disk did not take is still buffered, and closing tries again.
+            # Bytes that a full disk refused are still buffered, and closing tries to write them again.
             with contextlib.suppress(OSError):
                 file.close()
 
@@ -273,7 +276,7 @@ class Incoming:
 
 
 def _dropped(begun: _Begun) -> None:
-    """Remove a file that was made in vain."""
+    """Remove a file that is not needed after all."""
     with contextlib.suppress(OSError):
         begun.path.unlink(missing_ok=True)
     os.close(begun.descriptor)

@@ -1,8 +1,8 @@
-"""Keeping: the durable tier. Plain files, nothing is ever evicted. Runs on the event loop, files in threads.
+"""Keeping: the durable tier. Plain files; nothing is ever evicted. Runs on the event loop, files in threads.
 
-Knows entries, bodies, and who may change them when. Refuses to know where they come from, whether they are fresh
-and what they show, and who counts, compares and copies them (`cache.durable_tier`).
-Safe beside other processes on the same folder, and beside a restart at any instant.
+Knows entries, bodies, and who may change them when. Where they come from, whether they are fresh and what they show is
+known elsewhere; `cache.durable_tier` counts, compares and copies them, and asks the disk. Safe beside other processes
+on the same folder, and beside a restart at any moment.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Self
 
-import aiofiles
-
 from cache.across.elsewhere import Elsewhere
-from cache.across.failures import Failures, RememberedFailure
-from cache.across.file_locks import KeyLocks
-from cache.across.generations import Generations
+from cache.across.failures import RememberedFailure
+from cache.across.file_seams import FileSeams
+from cache.across.seams import Version
 from cache.across.source_locks import Exclusion
-from cache.across.usage import Counts, Usage
-from cache.base.durable import PRIVATE, Durable, Modes, abandoned, refusal
+from cache.base.durable import PRIVATE, Durable, Modes, refusal
 from cache.base.entry import Entry
 from cache.base.errors import (
     NotKept,
@@ -34,43 +31,43 @@ from cache.base.errors import (
     Superseded,
 )
 from cache.base.keys import source_key
-from cache.base.layout import Layout, is_digest, mark_again, prepare
-from cache.base.opening import open_regular, regular_status
+from cache.base.layout import Layout, mark_again, prepare
+from cache.base.opening import LocalFile
 from cache.base.page_cache import PageCache
-from cache.base.rights import is_readable, is_writable, unreadable, unwritable
-from cache.base.shards import SHARDS, shards_of
+from cache.base.shards import SHARDS
 from cache.base.spelling import former_spelling
 from cache.base.threads import StoreThreads
 from cache.originals.articles import ArticleIndex
 from cache.originals.blocklist import Blocks
-from cache.originals.bodies import Bodies, Condition, identity_of
+from cache.originals.bodies import Bodies, BodyFiles, Condition
 from cache.originals.entryfiles import EntryFiles
 from cache.originals.history import History, StoreParts
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Arrived, Done, Gone, Keeper, Purged
 from cache.originals.landing import Landing
-from cache.originals.roomleft import KeepingLimits, StoreRoom, free_files
+from cache.originals.refs import Refs
+from cache.originals.roomleft import KeepingLimits, StoreRoom
 
 log = logging.getLogger(__name__)
-
-LATELY_SECONDS = 300.0
-"""How long a disk that did not take an original is said to be at fault, when nothing was kept since."""
 
 
 class OriginalFiles:
     """The originals kept in a folder.
 
-    Commit: 1. The body is fsynced aside. 2. The source, then the body's digest are locked against every other
-    process. 3. Blocked, purged meanwhile or no room: nothing is kept. 4. Body, list of users and entry come into
-    place in that order (see `Keeper`). 5. When the source has other bytes than before, its generation changes,
-    after the entry is there: who reads the stamp first and the entry then is never wrong.
+    Commit:
+    1. The body is fsynced aside.
+    2. The source and then the body's digest are locked against every other process.
+    3. If the source is blocked, was purged meanwhile, or there is no room, nothing is kept.
+    4. Body, list of users and entry are put at their places in that order (see `Keeper`).
+    5. If the source has other bytes than before, its generation changes after the entry is at its place. A reader that
+       reads the stamp first and the entry afterwards is therefore never wrong.
 
-    Purge: the same locks, the reverse order, and always a new generation.
+    A purge takes the same locks, performs the steps in reverse order, and always changes the generation.
     """
 
     elsewhere: Elsewhere | None = None
-    """Where bodies go that this disk does not take, so that they can be served; the caller that set it closes it.
-    None: the system's temporary folder."""
+    """The folder for bodies that this disk refuses, so that they can be served. The caller that set it closes it. None:
+    the system's temporary folder."""
 
     def __init__(
         self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
@@ -79,31 +76,30 @@ class OriginalFiles:
         self._layout = layout
         self._now = now
         self._threads = StoreThreads("originals")
+        self._seams = seams = FileSeams(layout, durable, Refs(layout, durable), self._threads, make=not look)
         self._blocks = Blocks(layout, durable)
-        self._usage = Usage(layout.root / "usage")
+        self._usage = seams.counts
         self._room = StoreRoom(layout.root, limits, self._usage)
         self._refusal = ("", 0.0)
         self._page_cache = PageCache(layout.root)
-        self.locks = KeyLocks(layout.root / "locks")
-        self.generations = Generations(
-            layout.root / "generations", aside=layout.incoming, make=not look, modes=layout.modes
-        )
+        self.locks = seams.exclusion
+        self.generations = seams.stamps
+        self.files = BodyFiles(layout, self._threads)
         self.articles = ArticleIndex(layout, durable, self._threads)
-        self.failures = Failures(layout.root / "failures", self._threads, layout.modes)
-        self.overloads = Failures(layout.root / "overloads", self._threads, layout.modes)
+        self.failures = seams.failures
+        self.overloads = seams.overloads
         self._exclusion = Exclusion(self.locks)
-        self._bodies = Bodies(layout, self._note_damage)
-        self._entries = EntryFiles(layout)
-        self._keeper = Keeper(layout, durable, self._entries, self._bodies)
+        self._bodies = Bodies(seams.bodies, self._note_damage)
+        self._entries = EntryFiles(seams.entries, seams.bodies)
+        self._keeper = Keeper(seams, self._entries, self._bodies)
         self.history = History(
             StoreParts(
                 layout,
                 self._threads,
+                seams,
                 self._keeper,
                 self._entries,
                 self._exclusion,
-                self._usage,
-                self.generations,
                 self._blocks.contains,
                 self._room.admits,
             )
@@ -121,14 +117,14 @@ class OriginalFiles:
         modes: Modes = PRIVATE,
         now: Callable[[], float] = time.time,
     ) -> Self:
-        """Open the store in a folder, making it when there is none.
+        """Open the store in a folder; create it if there is none.
 
-        With `tidy`, temporary files of processes that are gone are removed. With `look`, nothing is made, removed or
-        put right, unless a method is called that does.
+        `tidy` removes temporary files of processes that are gone. With `look`, nothing is created, removed or
+        corrected, unless a method is called that does so.
 
         Raises:
             StoreRefused: the folder holds code or foreign files.
-            StoreUnreadable: it cannot be looked at or made.
+            StoreUnreadable: it cannot be examined or created.
         """
         layout = await asyncio.to_thread(prepare, folder, tidy=tidy, look=look, modes=modes)
         store = cls(layout, KeepingLimits(min_free_bytes, max_bytes), now=now, look=look)
@@ -136,32 +132,32 @@ class OriginalFiles:
         return store
 
     async def _begin(self, *, look: bool) -> None:
-        """Do what is to be done once when the store is open."""
+        """Run once after the store was opened."""
 
     async def make_shards(self) -> None:
-        """Make the folders that commits write to, so that no commit has to; a disk that refuses leaves it to them."""
+        """Create the folders that commits write to, so that commits need not. If the disk refuses, commits create
+        them."""
         try:
             await self._threads.write(self._make_shards)
         except (OSError, StoreHangs) as error:
             log.warning("the folders of the store cannot be made beforehand: %s", error)
 
     async def close(self) -> None:
-        """Wait for what is being written, then release everything."""
+        """Wait for pending writes, then release everything."""
         await self._threads.close()
-        self.generations.close()
-        self.locks.close()
+        self._seams.close()
 
     # Reading
 
     async def get(self, url: str) -> Entry | None:
-        """Return the entry of a source; None when there is none, or it is damaged (which is logged)."""
+        """Return the entry of a source, or None if there is none or it is damaged (which is logged)."""
         await self._moved(url)
         return await self._threads.read(self._entry, url)
 
     async def confirm(self, url: str) -> Entry | None:
-        """Return the entry of a source once it is sure to survive kill -9 and power loss; None as `get`.
+        """Return the entry of a source once it is durable; None as for `get`.
 
-        An entry that can be read may be that of a process which died before its last fsync.
+        A readable entry may have been written by a process that died before its last fsync.
 
         Raises:
             StoreFull, StoreUnwritable: the disk reported an error.
@@ -170,10 +166,10 @@ class OriginalFiles:
         return await self._threads.write(self._keeper.confirmed, source_key(url))
 
     async def look_up(self, url: str) -> tuple[bool, Entry | None]:
-        """Return `is_blocked` and `get` of a source, at the price of one.
+        """Return `is_blocked` and `get` of a source, at the cost of one.
 
         Raises:
-            StoreUnreadable: nobody can tell whether it is blocked.
+            StoreUnreadable: it cannot be determined whether the source is blocked.
         """
         await self._moved(url)
         return await self._threads.read(self._looked_up, url)
@@ -181,10 +177,10 @@ class OriginalFiles:
     async def look_up_with_failure(
         self, url: str, failure_key: str | None
     ) -> tuple[bool, Entry | None, RememberedFailure | None]:
-        """Return `is_blocked` and `get` of a source, and what is remembered under `failure_key`, at the price of one.
+        """Return `is_blocked` and `get` of a source, and the failure under `failure_key`, at the cost of one.
 
         Raises:
-            StoreUnreadable: nobody can tell whether it is blocked.
+            StoreUnreadable: it cannot be determined whether the source is blocked.
         """
         await self._moved(url)
         return await self._threads.read(
@@ -194,10 +190,10 @@ class OriginalFiles:
     async def get_and_failure(
         self, url: str, failure_key: str | None
     ) -> tuple[Entry | None, RememberedFailure | None]:
-        """Return `get` of a source and what is remembered under `failure_key`, at the price of one.
+        """Return `get` of a source and the failure under `failure_key`, at the cost of one.
 
-        It costs no job of a thread when the kernel's memory says that there is no entry, as it does for a while after
-        the entry was looked for.
+        No job of a thread is needed if the kernel's memory shows that there is no entry, as it does for a while after a
+        look-up.
         """
         await self._moved(url)
         if former_spelling(url) is None and self._page_cache.is_absent(
@@ -208,36 +204,43 @@ class OriginalFiles:
                 return None, failure
         return await self._threads.read(self._got_with_failure, url, failure_key)
 
-    def body_path(self, sha256: str) -> Path:
-        """Return where the body with this digest lies, if it is kept."""
-        return self._layout.body(sha256)
+    def body_path(self, sha256: str) -> LocalFile:
+        """Return the path of the body with this digest, whether it exists or not; for those who look after the
+        folder."""
+        return LocalFile(self._layout.body(sha256))
+
+    async def has_body(self, sha256: str, size: int) -> bool:
+        """Return whether a body of this digest and size is kept.
+
+        Raises:
+            OSError: this cannot be determined.
+        """
+        state = await self._threads.read(self._seams.bodies.state, sha256)
+        return state is not None and state.size == size
 
     async def read_body(self, sha256: str) -> bytes:
         """Return a whole body.
 
         Raises:
-            OSError: it is not there or cannot be read.
+            OSError: it does not exist or cannot be read.
         """
-        async with aiofiles.open(
-            self._layout.body(sha256), "rb", opener=_opened, executor=self._threads.executor
-        ) as reader:
-            return await reader.read()
+        return await self.files.read(sha256)
 
     async def condition(self, sha256: str) -> Condition:
-        """Return whether a body is as it was kept; see `bodies.py` for when its digest is compared.
+        """Return the condition of a body; `bodies.py` says when its digest is compared.
 
         Raises:
-            OSError: it is not there or cannot be read.
+            OSError: it does not exist or cannot be read.
         """
         return await self._threads.read(self._bodies.condition, sha256)
 
     async def salvage(self, url: str) -> Entry | None:
-        """Return what can still be told of the damaged entry of a source; None when that is nothing."""
+        """Return what can be recovered of the damaged entry of a source, or None if that is nothing."""
         return await self._threads.read(self._salvaged, url)
 
     async def entries(self) -> AsyncIterator[Entry]:
         """Yield every readable entry, in the order of their keys."""
-        for shard in await self._threads.read(shards_of, self._layout.entries):
+        for shard in await self._threads.read(self._seams.entries.shards):
             for entry in await self._threads.read(self._entries_of, shard):
                 yield entry
 
@@ -246,32 +249,32 @@ class OriginalFiles:
         return await self._threads.read(self._blocks.everything)
 
     async def is_blocked(self, url: str) -> bool:
-        """Whether a purge said that the source is never to be kept again.
+        """Return whether a purge has refused the source for good.
 
         Raises:
-            StoreUnreadable: nobody can tell.
+            StoreUnreadable: this cannot be determined.
         """
         return await self._threads.read(self._blocks.contains, url)
 
     # Keeping
 
     def land(self) -> Landing:
-        """Return a body to be written by a thread; use it as `with store.land() as landing`."""
+        """Return a body to be written by a thread: `with store.land() as landing`."""
         return Landing(self._layout)
 
     def receive(self) -> Incoming:
-        """Return a body to be received; use it as `async with store.receive() as incoming`."""
+        """Return a body to be received: `async with store.receive() as incoming`."""
         return Incoming(self._layout, self._threads, self.elsewhere)
 
     async def commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int | None = None) -> None:
-        """Keep an original; it survives kill -9 and power loss when this returns.
+        """Keep an original. On return it survives kill -9 and power loss.
 
-        Without `incoming`, only what is said about the same bytes is replaced. With `stamp`, read before the
-        fetch began, an original that was purged or changed since is not kept.
+        Without `incoming`, only the facts about the same bytes are replaced. With `stamp`, read before the fetch began,
+        an original that was purged or changed since is not kept.
 
         Raises:
-            NotKept: StoreFull, StoreUnwritable, SourceBlocked or Superseded. What was kept before still stands.
-                After StoreHangs it may be kept later.
+            NotKept: StoreFull, StoreUnwritable, SourceBlocked or Superseded. Everything kept before is untouched. After
+                StoreHangs the original may be kept later.
         """
         committing = asyncio.create_task(self._committed(entry, incoming, stamp))
         if incoming is not None:
@@ -291,7 +294,8 @@ class OriginalFiles:
             try:
                 bytes_changed = await self._threads.write(self._commit, entry, incoming, stamp)
             except BaseException as error:
-                # When this is cancelled the thread comes to its end; when it fails, the body may lie in its place.
+                # If this is cancelled, the thread continues to its end. If it fails, the body may be at its final
+                # place.
                 followed = incoming is not None and incoming.follow(self._layout.body(entry.body_sha256))
                 if followed or isinstance(error, asyncio.CancelledError):
                     self.generations.bump(entry.source)
@@ -300,7 +304,7 @@ class OriginalFiles:
                 self.generations.bump(entry.source)
 
     async def purge(self, url: str) -> Purged:
-        """Delete what is kept of a source; true in every process when this returns.
+        """Delete everything kept of a source. On return this holds in every process.
 
         Bodies that other entries name stay.
 
@@ -323,14 +327,15 @@ class OriginalFiles:
         return purged
 
     async def purge_preview(self, url: str, gone: Gone | None = None) -> Purged:
-        """Return what `purge` would do; one `gone` for several is what they would do one after the other."""
+        """Return what `purge` would do. With the same `gone`, several calls show what purges one after the other would
+        do."""
         former = former_spelling(url)
         if former is not None and await self._threads.read(self._entries.entry, source_key(url)) is None:
             url = former
         return await self._threads.read(self._keeper.preview, source_key(url), {} if gone is None else gone)
 
     async def block(self, url: str, reason: str) -> None:
-        """Never keep this source again; what is kept of it stays until it is purged."""
+        """Never keep this source again. What is kept of it stays until it is purged."""
         async with self._exclusion.source(source_key(url)):
             try:
                 await self._threads.write(self._blocks.add, url, reason, now=self._now())
@@ -342,62 +347,6 @@ class OriginalFiles:
         async with self._exclusion.source(source_key(url)):
             return await self._threads.write(self._blocks.remove, url)
 
-    # Looking after
-
-    def reconfigure(self, *, min_free_bytes: int, max_bytes: int | None) -> None:
-        """Take new limits from now on."""
-        self._room.limits = KeepingLimits(min_free_bytes, max_bytes)
-
-    def kept_bytes(self) -> int:
-        """Return the running count of bytes kept; see `usage.py` for how right it is."""
-        return self._usage.read().bytes
-
-    def kept(self) -> Counts:
-        """Return the running counts of bytes, bodies and entries."""
-        return self._usage.read()
-
-    def free_bytes(self) -> int:
-        """Return the free bytes of the disk; 0 when it cannot be asked."""
-        return self._room.free_bytes()
-
-    def free_files(self) -> int | None:
-        """Return how many more files the disk takes; None where it has no limit, or cannot be asked."""
-        return free_files(self._layout.root)
-
-    def room_for(self, size: int) -> bool:
-        """Whether a new original of `size` bytes would be kept."""
-        return self._room.has_place_for(size)
-
-    @property
-    def hangs(self) -> bool:
-        """Whether the disk has not answered for longer than a disk takes."""
-        return self._threads.hangs
-
-    def lately_refused(self) -> str:
-        """Return why the last original was not kept, when that was a few minutes ago; empty when it was."""
-        reason, at = self._refusal
-        return reason if reason and self._now() - at < LATELY_SECONDS else ""
-
-    def unreadable(self) -> list[str]:
-        """Return the names of the folders that this process cannot read. Blocking."""
-        return unreadable(self._layout)
-
-    def unwritable(self) -> list[str]:
-        """Return the names of the folders in which this process can make nothing. Blocking."""
-        return unwritable(self._layout)
-
-    def readable(self) -> bool:
-        """Whether kept originals can be read, as far as a quick look tells."""
-        return is_readable(self._layout)
-
-    def writable(self) -> bool:
-        """Whether a file can be made in the store."""
-        return is_writable(self._layout)
-
-    async def remove_leftovers(self, *, dry_run: bool = False) -> list[Path]:
-        """Remove temporary files whose owner is gone; return them."""
-        return await self._threads.write(abandoned, self._layout.incoming, remove=not dry_run)
-
     # Inside
 
     def _make_shards(self) -> None:
@@ -405,7 +354,7 @@ class OriginalFiles:
             self._durable.ensure_folders(room, SHARDS)
 
     def _entry(self, url: str) -> Entry | None:
-        """Return the entry of a source; that of its former spelling where it could not be moved."""
+        """Return the entry of a source, or the one under its former spelling if that could not be moved."""
         entry = self._entries.entry(source_key(url))
         former = former_spelling(url)
         if entry is None and former is not None:
@@ -414,10 +363,11 @@ class OriginalFiles:
         return entry
 
     async def _moved(self, url: str) -> None:
-        """Move what is kept under the former spelling of a source to the present one, users and history included.
+        """Move everything kept under the former spelling of a source to the present one, including users and history.
 
-        1. Nobody else moves it. 2. The entry is written under the present spelling; its bodies stay where they are.
-        3. The former entry is deleted. A move that ends between is done again; one that fails is tried again.
+        1. Exclude all other processes.
+        2. Write the entry under the present spelling. Its bodies stay at their places.
+        3. Delete the former entry. An interrupted move is repeated, and a failed one is tried again.
         """
         former = former_spelling(url)
         if former is None or await self._threads.read(self._entries.entry, source_key(former)) is None:
@@ -431,8 +381,8 @@ class OriginalFiles:
         except NotKept as error:
             log.warning("what is kept of %s stays under its former spelling: %s", url, error)
 
-    def _note(self, name: str, identity: tuple[int, ...], *, is_entry: bool) -> None:
-        """Hear of a damaged file; who looks after the store remembers it. Blocking."""
+    def _note(self, name: str, identity: Version, *, is_entry: bool) -> None:
+        """Report a damaged file to the durable tier, which remembers it. Blocking."""
 
     def _note_damage(self, sha256: str, condition: Condition) -> None:
         self._note(sha256, condition.identity, is_entry=False)
@@ -440,8 +390,8 @@ class OriginalFiles:
     def _salvaged(self, url: str) -> Entry | None:
         found = self._entries.salvaged(url)
         if found is not None:
-            status = regular_status(self._layout.entry(found.key))
-            self._note(found.key, identity_of(status) if status else (), is_entry=True)
+            state = self._seams.entries.state(found.key)
+            self._note(found.key, state.version if state else (), is_entry=True)
         return found
 
     def _got_with_failure(
@@ -454,7 +404,8 @@ class OriginalFiles:
         return self._blocks.contains(url), self._entry(url)
 
     def _commit(self, entry: Entry, incoming: Incoming | None, stamp: int | None) -> bool:
-        """Keep an original, in one thread from the question to the count; return whether other bytes were kept."""
+        """Keep an original, in a single thread from the check to the count; return whether different bytes were
+        kept."""
         if incoming is not None and (reason := self._room.lack(incoming.size)):
             raise StoreFull(reason)
         self._require_welcome(entry.source, stamp)
@@ -479,13 +430,8 @@ class OriginalFiles:
             raise Superseded(f"{url} was purged or changed meanwhile")
 
     def _entries_of(self, shard: str) -> list[Entry]:
-        names = (path.stem for path in sorted((self._layout.entries / shard).glob("*.json")))
-        found = (self._entries.entry(key) for key in names if is_digest(key) and key[:2] == shard)
+        found = (self._entries.entry(key) for key, _ in self._seams.entries.list(shard))
         return [entry for entry in found if entry is not None]
-
-
-def _opened(path: str, flags: int) -> int:
-    return open_regular(Path(path), flags)
 
 
 def _require_agreement(entry: Entry, incoming: Incoming) -> None:

@@ -1,6 +1,6 @@
-"""Landing: a body that is written aside by a thread, as `Incoming` is by the event loop. Blocking.
+"""Landing: a body that a thread writes aside, as `Incoming` does on the event loop. Blocking.
 
-For bringing in what lies in other files: it is hashed while it comes and fsynced when it is whole.
+It is for bodies from other files. They are hashed while they are read, and fsynced at their end.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Self
 
 from cache.base.durable import create_aside, refusal, sync_descriptor, write_all
 from cache.base.layout import Layout
+from cache.base.opening import LocalFile
 from cache.originals.keeper import Arrived
 
 BLOCK_BYTES = 256 * 1024
@@ -21,7 +22,7 @@ HEAD_BYTES = 4096
 
 
 class Landing:
-    """A body on its way in; leaving the block removes it unless `finish` gave it away.
+    """A body that is being written. Leaving the block removes it unless `finish` has given it away.
 
     Raises from every method: StoreFull, StoreUnwritable.
     """
@@ -65,7 +66,7 @@ class Landing:
             self._flush()
 
     def finish(self) -> Landed:
-        """Return the whole body, fsynced; whoever gets it closes it."""
+        """Return the whole body, fsynced. The caller must close it."""
         self._flush()
         try:
             sync_descriptor(self._descriptor)
@@ -74,7 +75,9 @@ class Landing:
         if self._path is None:
             raise ValueError("the body is not open")
         descriptor, self._descriptor = self._descriptor, -1
-        return Landed(Arrived(self._path, self._digest.hexdigest(), self.size), self.head, descriptor)
+        return Landed(
+            Arrived(LocalFile(self._path), self._digest.hexdigest(), self.size), self.head, descriptor
+        )
 
     def _flush(self) -> None:
         block, self._pending = bytes(self._pending), bytearray()
@@ -87,7 +90,7 @@ class Landing:
 class Landed:
     """A whole body aside. Its file is locked, so that nobody takes it for a leftover.
 
-    head: its first 4 KiB. modified_at: when the file it was copied from changed last, unix seconds; 0 when unknown.
+    head: its first 4 KiB. modified_at: when the file that it was copied from last changed, Unix seconds; 0 if unknown.
     """
 
     def __init__(self, arrived: Arrived, head: bytes, descriptor: int) -> None:
@@ -97,7 +100,7 @@ class Landed:
         self._descriptor = descriptor
 
     def close(self) -> None:
-        """Remove the file unless it was moved to its place."""
+        """Remove the file unless it was moved to its final place."""
         if self._descriptor < 0:
             return
         with contextlib.suppress(OSError):

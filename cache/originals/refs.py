@@ -1,24 +1,24 @@
-"""References: which entries use a body, so that a purge need not read every entry. Blocking.
+"""References: records which entries use a body, so that a purge need not read every entry. Blocking.
 
-An index that may be deleted at any time, in whole or in part, and may come back old after a power loss. It must
-never let a body be deleted that another entry uses. Hence the rules, and why they suffice:
+This is an index that may be deleted at any time, completely or in part, and that may be outdated after a power loss. It
+must never cause the deletion of a body that another entry uses. These rules ensure that:
 
-    one file per list or part, replaced by rename   there is no half of a file
+    one file per list or part, replaced by rename   there is never half a file
     "complete" only if made together with the body, or by reading all entries
-    a list made for a body that was there before    says "partial": a purge must read all entries
-    adding to a list, and "partial", are durable before the entry is; a first list need not be: when it is
-    lost, there is no list, and a purge must read all entries
-    deleting a list is durable, so that it cannot come back for a later body of the same bytes
-    a list may name too many: a purge looks at each entry it names
+    a list made for an existing body                says "partial": a purge must read all entries
+    adding to a list, and "partial", are durable before the entry is; a first list need not be durable: if it
+    is lost, there is no list, and a purge must read all entries
+    deleting a list is durable, so that it cannot reappear for a later body of the same bytes
+    a list may name too many users: a purge checks each entry that it names
 
-A list of more than MAX_KEYS keys is split into sixteen parts by the next digit of the key, a part that grows too long
-likewise, so adding a user rewrites one short file however many there are. All sixteen parts are durable before the
-list says that it is split, and only a list that says so has parts: what an earlier list left in their folder is never
-read. A part that is missing or torn makes the whole list unreadable.
+A list of more than MAX_KEYS keys is split into sixteen parts by the next digit of the key. A part that becomes too long
+is split in the same way. Adding a user therefore rewrites one short file, regardless of their number. All sixteen parts
+are durable before the list says that it is split. Only a list that says so has parts, so remains of an earlier list in
+their folder are never read. A missing or torn part makes the whole list unreadable.
 
-The first line also says whether any of the users may have set the body aside: `plain` for none, `aside` for some.
-Lists of earlier versions have neither word. A commit thus learns that a body is no placeholder without reading the
-entries of its users. The word is a hint to judge by, and no body is deleted because of it.
+The first line also says whether any users may have set the body aside: `plain` for none, `aside` for some. Lists of
+earlier versions have neither word. A commit thus learns without reading the entries of its users that a body is not a
+placeholder. The word is a hint for judging, and no body is deleted because of it.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from cache.base.layout import Layout, is_digest
 from cache.base.opening import read_regular
 
 MAX_KEYS = 64
-"""Keys in one file: 4 KiB, one block of a disk. Fewer mean more files to sync when a list is split."""
+"""Keys in one file: 4 KiB, one block of a disk. With fewer keys, splitting a list would sync more files."""
 
 PARTS = "0123456789abcdef"
 _ASIDE_WORDS = {None: "", False: "plain ", True: "aside "}
 
 
 class ListUnreadable(Exception):
-    """A list of users, or a part of it, is missing or torn: only reading all entries tells who uses the body."""
+    """A list of users, or a part of it, is missing or torn. Only reading all entries shows who uses the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """The first line of a list or a part. `complete` and `aside` count in the list itself only.
+    """The first line of a list or a part. `complete` and `aside` apply in the list itself only.
 
-    aside: whether some of the users may have set the body aside; None when nobody looked.
+    aside: whether some of the users may have set the body aside; None if nobody has checked.
     """
 
     complete: bool
@@ -72,7 +72,7 @@ _PART = _Head(complete=True)
 
 @dataclass(frozen=True, slots=True)
 class _UserList:
-    """A list or a part of one; one that is split has no keys."""
+    """A list or a part of one. One that is split has no keys."""
 
     keys: frozenset[str]
     head: _Head
@@ -88,17 +88,17 @@ class Refs:
     # Reading
 
     def is_complete(self, sha256: str) -> bool:
-        """Whether the list of a body can be read and names every user, as far as its first file tells."""
+        """Return whether the list of a body can be read and names every user, judging by its first file."""
         node = self._read(sha256, "")
         return node is not None and node.head.complete
 
     def aside(self, sha256: str) -> bool | None:
-        """Return whether users of a body may have set it aside; None when there is no list, or it does not say."""
+        """Return whether users of a body may have set it aside; None if there is no list, or the list does not say."""
         node = self._read(sha256, "")
         return None if node is None else node.head.aside
 
     def covers(self, sha256: str, key: str) -> bool:
-        """Whether the list of a body is complete and names `key`."""
+        """Return whether the list of a body is complete and names `key`."""
         root = self._read(sha256, "")
         if root is None or not root.head.complete:
             return False
@@ -108,7 +108,7 @@ class Refs:
             return False
 
     def keys(self, sha256: str) -> Iterator[str]:
-        """Yield the keys that the list of a body names, sorted; files are read as they are needed.
+        """Yield the keys in the list of a body, sorted. Files are read when they are needed.
 
         Raises:
             ListUnreadable: while iterating, at the first part that cannot be read.
@@ -116,10 +116,11 @@ class Refs:
         return self._walk(sha256, "", above="")
 
     def others(self, sha256: str, key: str) -> Iterator[str]:
-        """Yield the keys but `key`, those after it first: a purge of all in their order finds the next user at once.
+        """Yield all keys except `key`, beginning with those after it. A purge of all in this order finds the next user
+        at once.
 
         Raises:
-            ListUnreadable: as `keys`.
+            ListUnreadable: as for `keys`.
         """
         before = itertools.takewhile(lambda other: other < key, self.keys(sha256))
         return itertools.chain(self._walk(sha256, "", above=key), before)
@@ -129,9 +130,9 @@ class Refs:
     def add(
         self, sha256: str, key: str, *, body_is_new: bool, aside: bool, judge: Callable[[], bool]
     ) -> None:
-        """Note that the entry `key` is about to use the body, and whether it sets it aside.
+        """Record that the entry `key` is about to use the body, and whether it sets the body aside.
 
-        `judge` is called for the list of an earlier version: it says whether any of its users did.
+        `judge` is called for a list of an earlier version. It returns whether any of its users set the body aside.
         """
         root = self._read(sha256, "")
         if root is None:
@@ -153,19 +154,19 @@ class Refs:
             self._split(sha256, prefix, {*leaf.keys, key}, leaf.head)
 
     def mark_aside(self, sha256: str) -> None:
-        """Note that a user of a body sets it aside; a list that cannot be read stays as it is."""
+        """Record that a user of a body sets it aside. A list that cannot be read is left unchanged."""
         root = self._read(sha256, "")
         if root is not None:
             self._marked(sha256, root, aside=True)
 
     def replace(self, sha256: str, keys: Iterable[str], *, complete: bool, aside: bool | None = None) -> None:
-        """Write the list of a body anew."""
+        """Replace the list of a body."""
         self._durable.write(self._layout.ref(sha256), _text(keys, _Head(complete=complete, aside=aside)))
 
     def remove(self, sha256: str) -> None:
-        """Forget the list of a body that is about to be deleted."""
+        """Delete the list of a body that is about to be deleted."""
         self._durable.remove(self._layout.ref(sha256))
-        # Without the list its parts mean nothing, so they may come back.
+        # Without the list its parts have no meaning, so they may reappear.
         folder = self._layout.ref_parts(sha256)
         with contextlib.suppress(OSError):
             for path in files_in(folder):
@@ -201,7 +202,7 @@ class Refs:
         return node
 
     def _leaf_of(self, sha256: str, key: str, root: _UserList) -> tuple[str, _UserList]:
-        """Return the prefix and the keys of the file that names `key`, or would."""
+        """Return the prefix and the keys of the file that names `key`, or would name it."""
         node = root
         for length in range(len(key)):
             if not node.head.is_split:
@@ -218,11 +219,11 @@ class Refs:
                     yield from self._walk(sha256, part, above=above)
 
     def _split(self, sha256: str, prefix: str, keys: set[str], head: _Head) -> None:
-        """Put keys into parts, those of a part that would be too long into parts of their own."""
+        """Divide keys into parts. A part that would be too long is divided again."""
         folder = self._layout.ref_parts(sha256)
         self._durable.ensure_folder(folder)
         if not prefix:
-            # An earlier folder of this name, deleted without fsync, must not come back behind the new list.
+            # An earlier folder of this name that was deleted without fsync must not reappear behind the new list.
             sync_folder(folder.parent)
         parts = {}
         for digit in PARTS:
@@ -237,7 +238,7 @@ class Refs:
 
 def _text(keys: Iterable[str], head: _Head) -> bytes:
     lines = [head.line, *sorted(keys)]
-    # The count at the end tells a torn file from a whole one.
+    # The count at the end distinguishes a torn file from a complete one.
     return "\n".join([*lines, f"end {len(lines) - 1}", ""]).encode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""Room left: whether the disk and the budget take one more original. Blocking, microseconds."""
+"""Room left: whether the disk and the budget have room for another original. Blocking, microseconds."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 from cache.across.seams import RunningCounts
 
 MIN_FREE_FILES = 32
-"""What one commit may need: a body, an entry, a list of users in sixteen parts, a folder for each, and copies aside."""
+"""The files that one commit may need: a body, an entry, a list of users in sixteen parts, a folder for each, and
+temporary copies."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeepingLimits:
-    """When to stop keeping new originals."""
+    """The limits at which new originals are no longer kept."""
 
     min_free_bytes: int
     max_bytes: int | None
 
 
 class StoreRoom:
-    """The room that a store has; `limits` may be changed."""
+    """The room of a store; `limits` may be changed."""
 
     def __init__(self, root: Path, limits: KeepingLimits, usage: RunningCounts) -> None:
         self.limits = limits
@@ -29,7 +30,7 @@ class StoreRoom:
         self._usage = usage
 
     def free_bytes(self) -> int:
-        """Return the free bytes of the disk; 0 when it cannot be asked."""
+        """Return the free bytes of the disk; 0 if they cannot be determined."""
         try:
             status = os.statvfs(self._root)
         except OSError:
@@ -37,15 +38,15 @@ class StoreRoom:
         return status.f_bavail * status.f_frsize
 
     def has_place_for(self, size: int) -> bool:
-        """Whether an original of `size` bytes that is not on the disk yet would be kept."""
+        """Return whether an original of `size` bytes that is not on the disk yet would be kept."""
         return self.free_bytes() - size >= self.limits.min_free_bytes and self.admits(size)
 
     def admits(self, size: int) -> bool:
-        """Whether a body that lies on this disk already would be kept."""
+        """Return whether a body that is on this disk already would be kept."""
         return not self.lack(size)
 
     def lack(self, size: int) -> str:
-        """Return why a body that lies on this disk already is not kept; empty when there is room."""
+        """Return why a body that is on this disk already is not kept; empty if there is room."""
         files = free_files(self._root)
         if self.free_bytes() < self.limits.min_free_bytes:
             return "store.min_free is reached"
@@ -58,7 +59,8 @@ class StoreRoom:
 
 
 def free_files(folder: Path) -> int | None:
-    """Return how many more files the disk of a folder takes; None where it has no limit, or cannot be asked."""
+    """Return how many more files the disk of a folder can hold; None if it has no limit, or this cannot be
+    determined."""
     try:
         status = os.statvfs(folder)
     except OSError:

@@ -91,7 +91,7 @@ class Backup:
     def _bring(self, shard: str) -> None:
         for path in entry_files(self._ours, shard):
             before = None
-            # Changed while its bodies were brought: the entry as it is now tells which.
+            # If the entry changed while its bodies were copied, read it again.
             while (text := _text_of(path)) is not None and text != before:
                 before = text
                 if self._bring_entry(path, text):

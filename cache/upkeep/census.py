@@ -8,12 +8,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cache.across.seams import StoreSeams
 from cache.across.usage import Counts
-from cache.base.entry import Entry
+from cache.base.entry import MAX_ENTRY_BYTES, Entry
 from cache.base.errors import EntryUnreadable
-from cache.base.layout import Layout, is_digest
-from cache.base.shards import entry_files, sized_files
-from cache.originals.entryfiles import named_in, read_bounded
+from cache.originals.entryfiles import named_in
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +49,10 @@ Note = Callable[[Entry], None]
 """Called with every entry that a census reads."""
 
 
-def count_shard(layout: Layout, shard: str) -> Counts:
-    """Count the bodies and entries of one folder."""
-    bodies = [size for name, size in sized_files(layout.bodies / shard) if is_digest(name)]
-    entries = [
-        size for name, size in sized_files(layout.entries / shard) if is_digest(name.removesuffix(".json"))
-    ]
+def count_shard(seams: StoreSeams, shard: str) -> Counts:
+    """Count the bodies and entries whose names begin with the two digits of a shard."""
+    bodies = [size for _, size in seams.bodies.list(shard)]
+    entries = [size for _, size in seams.entries.list(shard)]
     return Counts(sum(bodies) + sum(entries), len(bodies), len(entries))
 
 
@@ -65,9 +62,9 @@ class Census:
     `is_sure` becomes False when an entry could not be read; then it is unknown which bodies are orphans.
     """
 
-    def __init__(self, layout: Layout, note: Note | None = None) -> None:
+    def __init__(self, seams: StoreSeams, note: Note | None = None) -> None:
         self.is_sure = True
-        self._layout = layout
+        self._seams = seams
         self._recovered = 0
         self._show = note
         self._present_bytes = 0
@@ -80,20 +77,19 @@ class Census:
 
     def take_bodies(self, shard: str) -> None:
         """Count one folder of bodies. Count all bodies before the entries, so that no new body counts as an orphan."""
-        for name, size in sized_files(self._layout.bodies / shard):
-            if is_digest(name):
-                self._on_disk[bytes.fromhex(name)] = size
-                self._counts += Counts(size, bodies=1)
+        for name, size in self._seams.bodies.list(shard):
+            self._on_disk[bytes.fromhex(name)] = size
+            self._counts += Counts(size, bodies=1)
 
     def take_entries(self, shard: str) -> None:
         """Count one folder of entries."""
-        for path in entry_files(self._layout, shard):
+        for key, _ in self._seams.entries.list(shard):
             try:
-                text = read_bounded(path)
+                text = self._seams.entries.read(key, MAX_ENTRY_BYTES + 1).data
             except FileNotFoundError:
                 continue  # purged this instant
             except OSError as error:
-                log.warning("the entry %s cannot be read: %s", path, error)
+                log.warning("the entry %s cannot be read: %s", self._seams.entries.where(key), error)
                 self.is_sure = False
                 continue
             self._entry_bytes += len(text)
@@ -101,7 +97,7 @@ class Census:
             try:
                 self._note(Entry.from_json(text))
             except EntryUnreadable:
-                # What it named is not known; its bodies are no orphans.
+                # It is not known what the entry names, so every digest in it counts as named.
                 for digest in named_in(text):
                     self._only_former.setdefault(bytes.fromhex(digest), 0)
 
@@ -110,8 +106,8 @@ class Census:
         """The bodies that no entry names. Reliable only for bodies that existed before the entries were read."""
         return tuple(digest.hex() for digest in self._on_disk if not self._is_named(digest))
 
-    def result(self) -> tuple[StoreStat, Counts]:
-        """Return the figures, in full and in the form of the running count."""
+    def result(self, *, blocked: int = 0) -> tuple[StoreStat, Counts]:
+        """Return the figures, in full and in the form of the running count. blocked: how many sources are."""
         counts = self._counts
         only_former = {key: size for key, size in self._only_former.items() if key not in self._present}
         orphans = [size for key, size in self._on_disk.items() if not self._is_named(key)]
@@ -122,7 +118,7 @@ class Census:
             body_bytes=counts.bytes - self._entry_bytes,
             shared_bytes=self._present_bytes - sum(self._present.values()),
             damaged=self._damaged,
-            blocked=sum(len(sized_files(path)) for path in self._layout.root.glob("blocked/??")),
+            blocked=blocked,
             recovered=self._recovered,
             former=self._former,
             former_bytes=sum(only_former.values()),

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cache.across.seams import KeyExclusion
+from cache.across.file_blobs import identity_of
+from cache.across.seams import KeyExclusion, Version
 from cache.base.durable import Durable
 from cache.base.errors import StoreHangs
 from cache.base.keys import source_key
@@ -27,7 +28,7 @@ from cache.base.layout import FOLDERS, Layout, is_digest, size_of
 from cache.base.opening import open_regular, read_regular, regular_status
 from cache.base.shards import SHARDS, sized_files
 from cache.base.threads import StoreThreads
-from cache.originals.bodies import digest_of, identity_of
+from cache.originals.bodies import digest_of
 from cache.upkeep.verify import Verification
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Damage:
 
     sha256: str
     kind: str
-    identity: tuple[int, ...] = ()
+    identity: Version = ()
     key: str = ""
 
     @property
@@ -170,7 +171,7 @@ class Scrub:
         # Most folders of a small store are empty, or not there; one job passes over all of them at once.
         last = await self._threads.read(_first_in_use, self._layout, state.done)
         found = await self._checked(SHARDS[last], rate, on_bytes) if last >= 0 else _ShardFindings()
-        # Others may have noted damage while the folder was read.
+        # Other processes may have recorded damage while the folder was read.
         noted = await self._threads.read(self.state)
         passed = SHARDS[state.done : last + 1] if last >= 0 else SHARDS[state.done :]
         state = _after(
@@ -181,7 +182,7 @@ class Scrub:
         except StoreHangs:
             written = False
         if not written:
-            # Where it stands is not known to the next step: it would do this one again, at once.
+            # The position was not saved, so without a pause the next step would immediately repeat this one.
             await self._clock.sleep(IDLE_SECONDS)
 
     async def _checked(
@@ -196,11 +197,11 @@ class Scrub:
             found.bodies += 1
             found.bytes += size
             if digest != name and (damage := await self._threads.read(_confirmed, path)):
-                log.error("the body %s is not as it was kept; `imgmirror store verify` tells more", path)
+                log.error("the body %s is damaged; `imgmirror store verify` reports more", path)
                 found.damage.append(damage)
         found.damage += await self._threads.read(self._missing, shard)
         await self._threads.read(self._mend, shard)
-        # A folder without bodies costs something as well.
+        # Charge a folder without bodies too, so that empty folders are not read without pauses.
         await self._rest(1, rate)
         return found
 
@@ -218,7 +219,7 @@ class Scrub:
         return size, digest.hexdigest()
 
     async def _rest(self, size: int, rate: Callable[[], int]) -> None:
-        # A rate that was set to 0 meanwhile lets this folder go on at a crawl; the next one is not begun.
+        # If the rate becomes 0 meanwhile, finish this folder very slowly and do not begin the next one.
         pause = self._pace.rest_seconds(
             size, rate=max(rate(), PIECE_BYTES // 60), now=self._clock.monotonic()
         )
@@ -267,11 +268,11 @@ class Scrub:
             "damage": [[item.sha256, item.kind, list(item.identity), item.key] for item in state.damage],
         }
         if size_of(self._layout.marker) is None:
-            return False  # the store was deleted while it was open; we are not to bring a folder back
+            return False  # the store was deleted while it was open; do not create a folder again
         try:
             self._durable.write_unsynced(self._path, json.dumps(known, indent=1).encode("ascii") + b"\n")
         except OSError as error:
-            log.warning("where the scrub stands cannot be written: %s", error)
+            log.warning("the position of the scrub cannot be written: %s", error)
             return False
         return True
 
@@ -300,7 +301,7 @@ def _first_in_use(layout: Layout, start: int) -> int:
 
 
 def _holds(folder: Path) -> bool:
-    """Tell whether something lies in a folder."""
+    """Return whether a folder contains anything."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as items:
         return next(items, None) is not None
     return False
@@ -360,7 +361,7 @@ def _read(path: Path) -> ScrubState:
     except FileNotFoundError:
         return ScrubState()
     except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        log.warning("where the scrub stood cannot be read, it begins anew: %s", error)
+        log.warning("the position of the scrub cannot be read; it begins anew: %s", error)
         return ScrubState()
 
 

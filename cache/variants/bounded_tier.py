@@ -23,25 +23,22 @@ import os
 import sqlite3
 import stat
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from cache.base.durable import GROUP, PRIVATE, Modes
 from cache.base.errors import StoreRefused
 from cache.base.layout import refuse_code
+from cache.base.opening import LocalFile
 from cache.base.page_cache import KeptFile, PageCache
-from cache.base.threadpool import ThreadPool, first_done
+from cache.variants.lane import ShelfLane
 from cache.variants.safe_disk import CHECK_BYTES, ValueFile, check_of
-from cache.variants.shelf import DATABASE, Shelf, ShelfFault, looked_into, make_folder
+from cache.variants.shelf import DATABASE, Shelf, looked_into, make_folder
 
 log = logging.getLogger(__name__)
 
-R = TypeVar("R")
-_Wanted = tuple[Callable[[Any], object], "asyncio.Future[object]"]
-_Done = tuple["asyncio.Future[object]", object, Exception | None]
 
 FILE_BYTES = 1024
 """Variants from this size on have their own files. Smaller ones are in the database, after their check."""
@@ -55,9 +52,6 @@ PATIENCE_SECONDS = 3.0
 MAX_QUEUED = 256
 """When more operations are waiting, storing or looking up is not worth the wait."""
 
-BATCH = 32
-"""How many operations run in one batch: half a millisecond of reads."""
-
 TOUCH_SECONDS = 3600.0
 MAX_TOUCHED = 32_768
 LARGEST_SHARE = 8
@@ -66,6 +60,8 @@ LARGEST_SHARE = 8
 _SETTINGS: dict[str, object] = {
     "cull_limit": 16,
     "disk_min_file_size": FILE_BYTES,
+    # 8 MiB for each of the two connections. The kernel holds the database as well, once for all workers.
+    "sqlite_cache_size": 2048,
     "sqlite_mmap_size": 0,
     "statistics": 0,
     "tag_index": 1,
@@ -92,87 +88,10 @@ class FoundVariant:
 
 @dataclass(frozen=True, slots=True)
 class VariantNote:
-    """A short row beside variants. revise: returns what it is to hold, given what it holds; None leaves it alone."""
+    """A short row beside variants. revise: returns its new value for its present one; None leaves it unchanged."""
 
     key: str
     revise: Callable[[bytes | None], bytes | None]
-
-
-class _Lane:
-    """A thread with its own shelf.
-
-    Operations that arrive while the thread works run in one batch afterwards. Under load, many operations then share
-    one change of threads, which costs five times as much as reading a variant.
-    """
-
-    def __init__(self, shelf: Shelf, name: str) -> None:
-        self._shelf = shelf
-        self._waiting: deque[_Wanted] = deque()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._thread = ThreadPool(1, name)
-
-    async def use(self, operation: Callable[[Any], R], *, otherwise: R) -> R:
-        """Run an operation; return `otherwise` when the shelf cannot."""
-        try:
-            return cast("R", await self._begun(operation))
-        except ShelfFault:
-            return otherwise
-
-    async def use_soon(self, operation: Callable[[Any], R], *, otherwise: R) -> R:
-        """Run an operation that a visitor waits for; return `otherwise` also when it takes too long."""
-        if len(self._waiting) >= MAX_QUEUED:
-            return otherwise
-        running = self._begun(operation)
-        await first_done(running, seconds=PATIENCE_SECONDS)
-        return cast("R", running.result()) if running.done() and running.exception() is None else otherwise
-
-    def _begun(self, operation: Callable[[Any], object]) -> asyncio.Future[object]:
-        result: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        # Retrieve the exception even when nobody waits any more; otherwise asyncio would report it.
-        result.add_done_callback(_seen)
-        self._waiting.append((operation, result))
-        if self._idle.is_set():
-            self._idle.clear()
-            self._begin_batch()
-        return result
-
-    def _begin_batch(self) -> None:
-        self._thread.run(self._work).add_done_callback(self._deliver)
-
-    def _work(self) -> list[_Done]:
-        done: list[_Done] = []
-        while self._waiting and len(done) < BATCH:
-            operation, result = self._waiting.popleft()
-            try:
-                done.append((result, self._shelf.use(operation), None))
-            except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the result
-                done.append((result, None, error))
-        return done
-
-    def _deliver(self, batch: asyncio.Future[list[_Done]]) -> None:
-        if self._waiting:
-            self._begin_batch()
-        else:
-            self._idle.set()
-        for result, value, error in batch.result():
-            if result.done():
-                continue
-            if error is None:
-                result.set_result(value)
-            else:
-                result.set_exception(error)
-
-    async def close(self) -> None:
-        """Run the waiting operations, close the shelf in its own thread, then end the thread."""
-        await self._idle.wait()
-        await self._thread.run(self._shelf.close)
-        self._thread.shutdown()
-
-
-def _seen(result: asyncio.Future[object]) -> None:
-    if not result.cancelled():
-        result.exception()
 
 
 class Variants:
@@ -182,7 +101,7 @@ class Variants:
         self, folder: Path, *, max_bytes: int, modes: Modes = PRIVATE, now: Callable[[], float]
     ) -> None:
         limit = {**_SETTINGS, "size_limit": max_bytes}
-        self.folder = folder.absolute()
+        self.folder = LocalFile(folder.absolute())
         self.max_bytes = max_bytes
         self.modes = modes
         self.faults = 0
@@ -191,8 +110,8 @@ class Variants:
         self._now = now
         self._touched: dict[int, float] = {}
         self._touching: set[asyncio.Task[None]] = set()
-        self._reads = _Lane(self._shelf({**limit, "eviction_policy": "none"}), "variants-read")
-        self._writes = _Lane(
+        self._reads = ShelfLane(self._shelf({**limit, "eviction_policy": "none"}), "variants-read")
+        self._writes = ShelfLane(
             self._shelf({**limit, "eviction_policy": "least-recently-used"}), "variants-write"
         )
 
@@ -238,7 +157,10 @@ class Variants:
     async def find(self, key: str) -> FoundVariant | None:
         """Return the bytes of a variant and their file, or None."""
         found = await self._reads.use_soon(
-            lambda cache: _found(key, cache.get(key, read=True)), otherwise=None
+            lambda cache: _found(key, cache.get(key, read=True)),
+            otherwise=None,
+            seconds=PATIENCE_SECONDS,
+            max_queued=MAX_QUEUED,
         )
         if found is None:
             return None
@@ -277,7 +199,9 @@ class Variants:
 
         if not is_small_enough and note is None:
             return False
-        return await self._writes.use_soon(stored, otherwise=False)
+        return await self._writes.use_soon(
+            stored, otherwise=False, seconds=PATIENCE_SECONDS, max_queued=MAX_QUEUED
+        )
 
     async def delete(self, key: str) -> bool:
         """Delete a variant; return whether it existed."""
@@ -312,7 +236,7 @@ class Variants:
     def note_use(self, key: str) -> None:
         """Note soon that a variant was requested, at most once an hour."""
         now = self._now()
-        # Keys are long, and two that hash alike cost no more than a time that is not noted.
+        # Use the hash of the key: keys are long, and a collision only costs a time that is not recorded.
         mark = hash(key)
         if abs(now - self._touched.get(mark, -TOUCH_SECONDS)) < TOUCH_SECONDS:
             return
@@ -324,7 +248,7 @@ class Variants:
         task.add_done_callback(self._touching.discard)
 
     async def _touch(self, key: str) -> None:
-        # Reading through the lane that writes makes diskcache note the time.
+        # Reading through the writing lane makes diskcache record the time.
         await self._writes.use(lambda cache: cache.get(key) is not None, otherwise=False)
 
 
@@ -369,7 +293,7 @@ def _found(key: str, stored: object) -> FoundVariant | _Damaged | None:
 
 
 def _annotate(cache: Any, note: VariantNote, tag: str) -> None:
-    """Write a note anew where that is wanted. Blocking."""
+    """Update a note, if `revise` returns a new value. Blocking."""
     found = _found(note.key, cache.get(note.key, read=True))
     revised = note.revise(found.body if isinstance(found, FoundVariant) else None)
     if revised is not None:
@@ -377,7 +301,8 @@ def _annotate(cache: Any, note: VariantNote, tag: str) -> None:
 
 
 def _as_stored(key: str, body: bytes) -> bytes:
-    """Return the value of a row: a small one begins with its check, that of a larger one stands in the file's name."""
+    """Return the value of a row. A small one begins with its check; for a larger one, the name of its file contains
+    it."""
     return body if len(body) >= FILE_BYTES else check_of(key, body) + body
 
 

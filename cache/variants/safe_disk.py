@@ -136,10 +136,10 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             super().remove(file_path)
 
     def _write(self, full_path: str, iterator: Iterable[Any], mode: str, encoding: str | None = None) -> int:
-        # diskcache leaves a file behind that a full disk cut off.
+        # diskcache leaves the truncated file behind if the disk is full.
         try:
             if isinstance(iterator, io.BytesIO):
-                # In one piece: diskcache would write it line by line.
+                # Write the file in one piece. diskcache would write it line by line.
                 iterator = (iterator.getvalue(),)
             size = int(super()._write(full_path, iterator, mode, encoding))
             path = Path(full_path)
@@ -152,7 +152,7 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         return size
 
     def _mend_folder(self, path: Path) -> None:
-        # diskcache makes folders by the umask; below ours alone nobody looks at their modes.
+        # diskcache creates folders by the umask. Their modes do not matter below our own private folder.
         if self.modes is not PRIVATE:
             self.modes.mend(path.parent)
 

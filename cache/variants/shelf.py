@@ -128,7 +128,7 @@ class Shelf:
         database = self._folder / DATABASE
         if identity is not None and identity != _identity(database):
             return
-        log.warning("%s is corrupt and is made anew", database)
+        log.warning("%s is corrupt and is created anew", database)
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 database.with_name(DATABASE + suffix).unlink(missing_ok=True)
@@ -142,7 +142,7 @@ def looked_into(folder: Path) -> Iterator[sqlite3.Connection]:
         sqlite3.Error: there is no database, or it cannot be read.
     """
     database = (folder / DATABASE).absolute()
-    # Where nobody has it open there is no log of changes, and to read with one SQLite would make it.
+    # If no process has the database open, there is no log of changes, and SQLite would create one in order to read.
     has_log = database.with_name(f"{DATABASE}-wal").exists()
     mode = "mode=ro" if has_log else "immutable=1"
     with contextlib.closing(
@@ -159,7 +159,7 @@ def _make_private_database(database: Path) -> None:
     one, and delete the write-ahead log while we use it.
     """
     with contextlib.suppress(FileExistsError, PermissionError):
-        # PermissionError: macOS leaves this to root, and SQLite makes the file in a folder that is private.
+        # PermissionError: macOS permits this only to root. SQLite creates the file in a folder that is private.
         os.mknod(database, stat.S_IFREG | PRIVATE_FILE)
 
 
@@ -183,7 +183,7 @@ def _require_regular(folder: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         path = folder / f"{DATABASE}{suffix}"
         if os.path.lexists(path) and regular_status(path) is None:
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def _code(error: sqlite3.DatabaseError) -> int:

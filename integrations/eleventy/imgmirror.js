@@ -57,7 +57,7 @@ module.exports = function imgmirror(eleventyConfig, given = {}) {
 async function rewritten(text, type, options, build) {
   const answer = await ask(text, type, options, build);
   const replaced = answer.headers.get('x-imgmirror-replaced');
-  if (replaced === null) throw new Error(`${options.url} is no imgmirror service`);
+  if (replaced === null) throw new Error(`${options.url} is not an imgmirror service`);
   const found = await answer.text();
   if (!options.allow_loopback && count(found) > count(text)) {
     throw new Error('the service wrote addresses of this machine: set server.public_url in its configuration');

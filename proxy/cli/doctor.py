@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         say(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        say(f"{care} of {len(findings)} need care" if care else "everything is as it should be")
+        say(f"{care} of {len(findings)} need care" if care else "no problems found")
     return int(care > 0)
 
 

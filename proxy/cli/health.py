@@ -62,7 +62,7 @@ def _reason(base: str, error: Exception) -> str:
         (OSError, f"the service at {base} cannot be reached: {getattr(cause, 'strerror', None) or cause}"),
     )
     told = (text for kind, text in words if isinstance(cause, kind))
-    return next(told, f"{base} answers, but is no imgmirror service")
+    return next(told, f"{base} answers, but is not an imgmirror service")
 
 
 def _refusal(base: str, error: urllib.error.HTTPError) -> str:
@@ -70,7 +70,7 @@ def _refusal(base: str, error: urllib.error.HTTPError) -> str:
         answer = json.loads(error.read(65536))
         return f"the service at {base} answered {error.code}: {json.dumps(answer, sort_keys=True)}"
     except (OSError, ValueError, http.client.HTTPException):
-        return f"{base} answered {error.code}; it is no imgmirror service, or a web server in front of one"
+        return f"{base} answered {error.code}; it is not an imgmirror service, or a web server in front of one answered"
 
 
 def _own_address(config: Config) -> str:

@@ -329,5 +329,5 @@ async def _require_service(via: Via) -> None:
     answer = await via.get("/healthz", want_body=True)
     if not health_of(answer):
         raise ServiceUnreachable(
-            f"{via.base_url} is no imgmirror service (/healthz answered {answer.status})"
+            f"{via.base_url} is not an imgmirror service (/healthz answered {answer.status})"
         )

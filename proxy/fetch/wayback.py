@@ -115,7 +115,7 @@ class Wayback:
         if isinstance(error, SourceError) and error.failure == "busy":
             wish = min(error.retry_after_seconds or BUSY_SECONDS, MAX_BUSY_SECONDS)
             self._busy_until = self._now() + wish
-            log.warning("%s is busy: left alone for %.0f s", self._origin, wish)
+            log.warning("%s is busy: no requests for %.0f s", self._origin, wish)
 
     def _copy(self, capture: _Capture) -> Copy | None:
         try:
@@ -127,7 +127,9 @@ class Wayback:
     def _check_hop(self, hop: Source) -> None:
         path = hop.target.removeprefix(self._path)
         if hop.origin != self._origin or not _UNCHANGED.match(path):
-            raise SourceNotAllowed(detail=f"the archive sends to {hop}, which is no unchanged capture")
+            raise SourceNotAllowed(
+                detail=f"the archive redirects to {hop}, which is not an unchanged capture"
+            )
 
     async def _available(self, source: Source, near: float | None, patient: bool) -> list[_Capture]:
         host = Source.parse(self._base).host
@@ -225,7 +227,7 @@ class _Text:
     async def write(self, chunk: bytes) -> None:
         self.data += chunk
         if len(self.data) > MAX_ANSWER_BYTES:
-            raise ValueError("too long for an answer")
+            raise ValueError("the answer is too long")
 
 
 def _same_origin(url: str) -> Callable[[Source], None]:
@@ -233,7 +235,7 @@ def _same_origin(url: str) -> Callable[[Source], None]:
 
     def check(hop: Source) -> None:
         if hop.origin != origin:
-            raise SourceNotAllowed(detail=f"{origin} sends to {hop}")
+            raise SourceNotAllowed(detail=f"{origin} redirects to {hop}")
 
     return check
 

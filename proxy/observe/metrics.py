@@ -52,7 +52,7 @@ class Metrics:
             "imgmirror_requests", "Answers by address and status", ["route", "status"], registry=registry
         )
         self.bytes_sent = Counter(
-            "imgmirror_sent_bytes", "Bytes of answers, heads included", registry=registry
+            "imgmirror_sent_bytes", "Bytes of answers, including their heads", registry=registry
         )
         self.memory_hit_seconds = BulkHistogram(
             "imgmirror_memory_hit_seconds",
@@ -70,7 +70,7 @@ class Metrics:
         self.memory_hits = self.cache_requests.labels("memory")
         self.request_seconds = Histogram(
             "imgmirror_request_seconds",
-            "Time to answer, pictures that were not in memory",
+            "Time to answer a picture that was not in memory",
             registry=registry,
             buckets=_SECONDS,
         )
@@ -87,11 +87,11 @@ class Metrics:
             "imgmirror_fallbacks", "Kept originals answered because their refresh failed", registry=registry
         )
         self.not_asked = Counter(
-            "imgmirror_not_asked", "Fetches spared because a failure was remembered", registry=registry
+            "imgmirror_not_asked", "Fetches avoided because a failure was remembered", registry=registry
         )
         self.renders_spared = Counter(
             "imgmirror_renders_spared",
-            "Renders spared because the picture is known to take too much time or memory",
+            "Renders avoided because the picture is known to take too much time or memory",
             registry=registry,
         )
         self.recovered = Counter(
@@ -111,7 +111,7 @@ class Metrics:
         )
         self.purges = Counter("imgmirror_purges", "Sources purged by POST /purge", registry=registry)
         self.purge_hooks = Counter(
-            "imgmirror_purge_hooks", "Hooks told of a purge, by outcome", ["outcome"], registry=registry
+            "imgmirror_purge_hooks", "Calls of purge hooks, by outcome", ["outcome"], registry=registry
         )
         self.not_kept = Counter("imgmirror_not_kept", "Originals served but not kept", registry=registry)
         self.scrub_bytes = Counter(
@@ -122,7 +122,7 @@ class Metrics:
         )
         self.scrub_finished = self._gauge(
             "imgmirror_scrub_finished_timestamp_seconds",
-            "When all originals were compared last",
+            "When all originals were last compared",
             "mostrecent",
         )
         self.variant_store_faults = self._gauge(
@@ -133,10 +133,10 @@ class Metrics:
         )
         self.memory_bytes = self._gauge("imgmirror_memory_bytes", "Variants held in memory", "livesum")
         self.open_circuits = self._gauge(
-            "imgmirror_open_circuits", "Origins left alone because they do not answer", "livesum"
+            "imgmirror_open_circuits", "Origins that get no requests because they do not answer", "livesum"
         )
         self.remembered_failures = self._gauge(
-            "imgmirror_remembered_failures", "Sources not asked again for a while", "mostrecent"
+            "imgmirror_remembered_failures", "Sources that are not fetched again for a while", "mostrecent"
         )
         build = Gauge(
             "imgmirror_build_info",
@@ -148,7 +148,9 @@ class Metrics:
         build.labels(__version__, platform.python_version()).set(1)
         self.variants_bytes = self._gauge("imgmirror_variants_bytes", "Variants on disk", "mostrecent")
         self.originals_bytes = self._gauge("imgmirror_originals_bytes", "Originals on disk", "mostrecent")
-        self.free_bytes = self._gauge("imgmirror_free_bytes", "Free disk below the store", "mostrecent")
+        self.free_bytes = self._gauge(
+            "imgmirror_free_bytes", "Free bytes on the disk of the store", "mostrecent"
+        )
 
         self._begin_at_zero()
 
@@ -216,7 +218,7 @@ def _hits(registry: CollectorRegistry) -> bytes:
         (
             "hit_ratio",
             "gauge",
-            "Hits by lookups since the start; of a period, divide the counters",
+            "Hits divided by lookups since the start; for a period, divide the counters",
             hits / (lookups or 1.0),
         ),
     )

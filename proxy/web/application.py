@@ -204,7 +204,5 @@ def _context(engine: Engine) -> Context:
         clients=clients_of(engine.config.server),
         accounts=Accounts(engine.metrics, engine.config),
         streams=Streams(engine.config.server),
-        hand_over=HandOver(
-            engine.config.server, engine.kept, engine.config.store.variants_path, now=time.time
-        ),
+        hand_over=HandOver(engine.config.server, engine.kept, engine.variant_store.folder, now=time.time),
     )

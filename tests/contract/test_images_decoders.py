@@ -1,4 +1,4 @@
-"""What every decoder behind the seam must do, whichever library it is: Pillow, libvips, or `auto`, which has both."""
+"""The contract of every decoder, whichever library it uses: Pillow, libvips, or `auto`, which uses both."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def opened_and_decoded(
 
 
 def on_chequers(picture: Image.Image) -> Image.Image:
-    """Return it over two colours, side by side: transparency counts as it is seen."""
+    """Return the picture on two colours, side by side, so that transparency is compared as people see it."""
     both = Image.new("RGB", (picture.width * 2, picture.height), WHITE)
     both.paste((0, 0, 0), (picture.width, 0, picture.width * 2, picture.height))
     for left in (0, picture.width):
@@ -57,7 +57,7 @@ def _half(left: tuple[int, ...], right: tuple[int, ...], size: tuple[int, int] =
 
 
 def _grey_4_bit() -> bytes:
-    """Left half black, right half white; white is the transparent value."""
+    """The left half is black, the right half white; white is the transparent value."""
     rows = (b"\0" + b"\0" * 16 + b"\xff" * 16) * 64
     return pictures.png(
         64, 64, zlib.compress(rows), bits=4, colour=0, extra=pictures.chunk(b"tRNS", b"\0\x0f")
@@ -100,7 +100,7 @@ HARD: dict[str, tuple[str, bytes, Image.Image]] = {
 
 
 def _keyed(bits: int, left: tuple[int, ...], right: tuple[int, ...], key: tuple[int, ...]) -> bytes:
-    """A PNG of two colours, of which `key` is transparent."""
+    """A PNG of two colours; `key` is the transparent one."""
     rows = b""
     for _ in range(16):
         digits = "".join(format(number, f"0{bits}b") for number in left * 8 + right * 8)
@@ -125,7 +125,7 @@ KEYED: dict[str, tuple[bytes, tuple[int, ...]]] = {
 
 
 class DecoderContract:
-    """Derive a class, give it the value of `render.decoder`."""
+    """Derive a class and set its `decoder` to a value of `render.decoder`."""
 
     name: str
 
@@ -136,7 +136,8 @@ class DecoderContract:
 
     @pytest.mark.parametrize("name", FORMATS)
     def test_decoded_is_at_least_as_large_as_asked(self, tmp_path: Path, name: str) -> None:
-        """Never smaller than asked, never larger than the original, in its shape, in a plain mode."""
+        """The result is never smaller than asked, never larger than the original, and has its shape and a plain
+        mode."""
         body = pictures.saved(pictures.photo(640, 480), name)
         for wanted in ((640, 480), (300, 225), (33, 25), (1, 1)):
             facts, decoded = self.decode(tmp_path, body, name.lower(), at_least=wanted)
@@ -150,7 +151,7 @@ class DecoderContract:
     @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
     @pytest.mark.parametrize("orientation", [3, 5, 6, 7, 8])
     def test_decoded_is_upright(self, tmp_path: Path, name: str, orientation: int) -> None:
-        """Sizes are upright ones, on the way in and out."""
+        """Sizes are upright, in arguments and in results."""
         facts, decoded = self.decode(
             tmp_path, pictures.turned(orientation, name), name.lower(), at_least=(120, 80)
         )
@@ -161,7 +162,7 @@ class DecoderContract:
         assert looks_like(colour_at(picture, 0.2, 0.8), BLUE)
 
     def test_decoded_is_srgb(self, tmp_path: Path) -> None:
-        """The profile is applied, and nothing of the file clings to the picture."""
+        """The profile is applied, and the result carries no metadata of the file."""
         body = pictures.saved(pictures.quarters(), "PNG", icc_profile=pictures.swapped_profile())
         _, decoded = self.decode(tmp_path, body, "png", at_least=(120, 80))
         picture = decoded.frames[0].picture
@@ -181,14 +182,14 @@ class DecoderContract:
 
     @pytest.mark.parametrize("name", FORMATS)
     def test_cut_body_is_damaged_even_when_decoded_small(self, tmp_path: Path, name: str) -> None:
-        """A decode is a full one, at whatever size: half a file never passes."""
+        """Decoding at any size reads the whole file: half a file never passes."""
         body = pictures.cut(pictures.saved(pictures.photo(640, 480), name))
         with pytest.raises(DecodeFailed):
             self.decode(tmp_path, body, name.lower())
 
     @pytest.mark.parametrize("name", FORMATS)
     def test_garbage_behind_a_signature_is_a_picture_error(self, tmp_path: Path, name: str) -> None:
-        """Nothing but an error of the contract leaves the seam."""
+        """The decoder raises only errors of the contract."""
         body = pictures.saved(pictures.quarters(), name)
         for size in (0, 4, 12, 40):
             with pytest.raises(PictureError):
@@ -205,7 +206,7 @@ class DecoderContract:
         assert facts.has_alpha or picture.mode in {"L", "RGB"}
 
     def test_small_transparent_edges_are_not_dark(self, tmp_path: Path) -> None:
-        """Transparent pixels have no colour to give: the disc stays pure red when it is made smaller."""
+        """Transparent pixels contribute no colour: the disc stays pure red when it is reduced."""
         _, decoded = self.decode(tmp_path, pictures.disc_png(203, 201), "png", at_least=(20, 20))
         picture = decoded.frames[0].picture
         assert picture.mode == "RGBA"
@@ -216,7 +217,7 @@ class DecoderContract:
 
     @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF"])
     def test_damage_in_the_last_rows_is_seen_however_small(self, tmp_path: Path, name: str) -> None:
-        """The last bytes count, also with an end put back: shrinking on the way reads them all."""
+        """The last bytes matter even if an end mark is added: reducing while loading reads them all."""
         body = pictures.saved(pictures.photo(641, 479), name)
         for missing in (40, 200, 900):
             cut = body[:-missing] + (b"\xff\xd9" if name == "JPEG" else b"")
@@ -227,7 +228,7 @@ class DecoderContract:
 
     @pytest.mark.parametrize("name", damage.HARMLESS)
     def test_damage_outside_of_the_pixels_changes_nothing(self, tmp_path: Path, name: str) -> None:
-        """Metadata, checksums, end marks and cursors: the picture is that of the good file."""
+        """Faulty metadata, checksums and end marks do not change the picture, and neither does a cursor's format."""
         picture_format, damaged, good = damage.HARMLESS[name]
         facts, decoded = self.decode(tmp_path, damaged, picture_format, at_least=(97, 61))
         right_facts, right = self.decode(tmp_path, good, picture_format, at_least=(97, 61))
@@ -236,7 +237,8 @@ class DecoderContract:
 
     @pytest.mark.parametrize("name", damage.FATAL)
     def test_area_without_data_is_damage(self, tmp_path: Path, name: str) -> None:
-        """A file that lacks part of its area is damaged, whatever its end looks like and however small it is made."""
+        """A file that lacks part of its area is damaged, whatever its end looks like and however small the result
+        is."""
         picture_format, body = damage.FATAL[name]
         for at_least in ((97, 61), (5, 5)):
             with pytest.raises(DecodeFailed):
@@ -244,7 +246,7 @@ class DecoderContract:
 
     @pytest.mark.parametrize("passes", [1, 1.5, 2, 3, 4, 5.2, 6, 6.9])
     def test_missing_passes_are_filled_from_their_neighbours(self, tmp_path: Path, passes: float) -> None:
-        """An interlaced PNG is whole with its first pass, and the sharper the more passes there are."""
+        """An interlaced PNG is complete with its first pass, and more passes make it sharper."""
         _, decoded = self.decode(tmp_path, damage.interlaced(passes), "png", at_least=(97, 61))
         _, fewer = self.decode(tmp_path, damage.interlaced(1), "png", at_least=(97, 61))
         found = distance(decoded.frames[0].picture, damage.PHOTO)
@@ -254,13 +256,13 @@ class DecoderContract:
     @pytest.mark.parametrize("ended", [True, False])
     @pytest.mark.parametrize("count", [1, 2.5, 4, 6, 8.7])
     def test_missing_refinements_are_no_damage(self, tmp_path: Path, count: float, ended: bool) -> None:
-        """A progressive JPEG is whole with its first scan, wherever it breaks off after that."""
+        """A progressive JPEG is complete with its first scan, wherever it breaks off after that."""
         _, decoded = self.decode(tmp_path, damage.scans(count, ended=ended), "jpeg", at_least=(97, 61))
         assert distance(decoded.frames[0].picture, damage.PHOTO) < 12
 
     @pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG"])
     def test_missing_last_frames_are_no_damage(self, tmp_path: Path, name: str) -> None:
-        """An animation that breaks off shows the frames that are there."""
+        """A truncated animation shows the frames that are there."""
         body = pictures.moving(name, 6, size=(120, 80))
         shown = set()
         for share in (0.5, 0.8, 0.97):
@@ -271,7 +273,7 @@ class DecoderContract:
 
     @pytest.mark.parametrize("kept", range(13, 38))
     def test_pixel_without_data_is_transparent(self, tmp_path: Path, kept: int) -> None:
-        """A GIF that counts visits may end anywhere behind its screen."""
+        """A GIF that counts visits may end anywhere after its screen descriptor."""
         head = b"GIF89a\1\0\1\0\0\0\0"
         frame = b"\x21\xf9\4\1\0\0\0\0" + b"\x2c\0\0\0\0\1\0\1\0\0" + b"\2\2\x44\1\0;"
         _, decoded = self.decode(tmp_path, (head + frame)[:kept], "gif")
@@ -279,7 +281,7 @@ class DecoderContract:
 
     @pytest.mark.parametrize("table", [True, False])
     def test_grey_gif_keeps_its_transparency(self, tmp_path: Path, *, table: bool) -> None:
-        """Greys that stand in no table, or in one that says the same, are no reason to forget what is transparent."""
+        """Greys without a colour table, or with one that repeats them, keep their transparency."""
         picture = Image.new("L", (2, 1), 200)
         picture.putpixel((0, 0), 5)
         body = pictures.saved(picture, "GIF", transparency=5, optimize=False)
@@ -292,7 +294,7 @@ class DecoderContract:
         assert found.getpixel((1, 0)) == (200, 200, 200, 255)
 
     def test_cursor_has_the_transparency_of_its_mask(self, tmp_path: Path) -> None:
-        """A cursor of one bit is drawn as an icon of one bit would be."""
+        """A cursor of one bit is drawn like an icon of one bit."""
         _, decoded = self.decode(tmp_path, damage.two_tone_cursor(), "ico", at_least=(32, 32))
         picture = decoded.frames[0].picture.convert("RGBA")
         assert picture.getpixel((4, 16)) == (255, 255, 255, 255)
@@ -300,7 +302,7 @@ class DecoderContract:
 
     @pytest.mark.parametrize("name", KEYED)
     def test_only_the_colour_that_the_file_names_is_transparent(self, tmp_path: Path, name: str) -> None:
-        """All bits of a number are compared, and what is opaque keeps its tone."""
+        """All bits of a number are compared, and opaque pixels keep their tone."""
         body, opaque = KEYED[name]
         facts, decoded = self.decode(tmp_path, body, "png", at_least=(16, 16))
         picture = decoded.frames[0].picture.convert("RGBA")
@@ -310,7 +312,7 @@ class DecoderContract:
 
     @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "GIF"])
     def test_verdict_and_facts_are_those_of_pillow(self, tmp_path: Path, name: str) -> None:
-        """Whatever is changed or cut in a file: one verdict, whichever decoder renders it."""
+        """Whatever is changed or cut in a file, all decoders agree on the verdict."""
         body = pictures.saved(pictures.photo(90, 70), name)
         rng = random.Random(7)  # noqa: S311 - damage, not a secret
         for _ in range(120):
@@ -330,21 +332,21 @@ def verdict(decoder: Decoder, folder: Path, body: bytes, name: str) -> str | Pic
 
 
 class TestPillow(DecoderContract):
-    """Pillow, which is always there."""
+    """Pillow, which is always available."""
 
     name = "pillow"
 
 
 @needs_libvips
 class TestLibvips(DecoderContract):
-    """libvips wherever it may, and Pillow for the rest."""
+    """libvips wherever it may be used, and Pillow for the rest."""
 
     name = "libvips"
 
 
 @needs_libvips
 class TestAuto(DecoderContract):
-    """Whichever is faster."""
+    """The faster library for each format."""
 
     name = "auto"
 
@@ -353,7 +355,8 @@ class TestAuto(DecoderContract):
 @pytest.mark.parametrize("at_least", [(1021, 679), (510, 339), (100, 66)])
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_decoders_show_the_same_picture(tmp_path: Path, name: str, at_least: tuple[int, int]) -> None:
-    """Made equally large by its own resampling, nobody can tell who decoded it; a whole PNG has equal bytes."""
+    """Resized by its own resampling, the results of both are indistinguishable, and a PNG at full size has equal
+    bytes."""
     body = pictures.saved(pictures.photo(1021, 679), name)
     made = []
     for decoder in map(decoder_for, ("pillow", "libvips")):
@@ -366,7 +369,7 @@ def test_decoders_show_the_same_picture(tmp_path: Path, name: str, at_least: tup
 
 @pytest.mark.parametrize("name", ["pillow", "libvips"])
 def test_transparent_picture_asks_for_the_copies_that_resampling_makes(tmp_path: Path, name: str) -> None:
-    """Alpha is multiplied in, in a copy of four bytes a pixel, whichever library decoded."""
+    """Both libraries premultiply alpha, in a copy of four bytes for each pixel."""
     prepare(max_pixels=50_000_000)
     size, asked = (600, 400), []
     path = tmp_path / "body"
@@ -380,7 +383,7 @@ def test_transparent_picture_asks_for_the_copies_that_resampling_makes(tmp_path:
 
 @needs_libvips
 def test_libvips_really_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow stands behind it and would hide that it does nothing."""
+    """Pillow is the fallback and would hide that libvips does nothing."""
     monkeypatch.setattr(
         "proxy.images.decode.pillow.PillowOpened.decode", lambda *_, **__: pytest.fail("Pillow decoded")
     )
@@ -393,7 +396,7 @@ def test_libvips_really_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @needs_libvips
 def test_libvips_has_no_other_loaders(tmp_path: Path) -> None:
-    """What nobody asked for cannot be reached: SVG, PDF, matrices, its own format."""
+    """Loaders that nobody asked for cannot be reached: SVG, PDF, matrices, libvips' own format."""
     decoder_for("libvips")
     pyvips = pytest.importorskip("pyvips")
     for name, body in {

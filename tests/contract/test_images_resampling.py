@@ -1,4 +1,4 @@
-"""What every resampling must do: Pillow's, and the one by libvips, which leaves to Pillow what it cannot do alike."""
+"""The contract of every resampler: Pillow's, fast_image_resize, and libvips', which leaves some cases to Pillow."""
 
 from __future__ import annotations
 
@@ -27,11 +27,20 @@ def _by_libvips() -> Resample:
     return by_libvips
 
 
-WAYS = pytest.mark.parametrize("way", [lambda: by_pillow, _by_libvips], ids=["pillow", "libvips"])
+def _by_vectors() -> Resample:
+    pytest.importorskip("cykooz_resizer", reason="the resampler is not installed (imgmirror[vips])")
+    from proxy.images.pixels.resampling_vectors import by_vectors  # noqa: PLC0415 - an extra
+
+    return by_vectors
+
+
+WAYS = pytest.mark.parametrize(
+    "way", [lambda: by_pillow, _by_libvips, _by_vectors], ids=["pillow", "libvips", "vectors"]
+)
 
 
 def plainly(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
-    """Return what the filter gives without any shortcut."""
+    """Return the result of the filter without any shortcut."""
     return picture.resize(size, Image.Resampling.LANCZOS, box=box)
 
 
@@ -41,7 +50,7 @@ def plainly(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Imag
 def test_resampled_picture_is_what_lanczos_gives(
     way: Callable[[], Resample], mode: str, size: tuple[int, int]
 ) -> None:
-    """Smaller, larger, squeezed."""
+    """Sizes are exact when a picture is reduced, enlarged or squeezed."""
     picture = PHOTO.convert(mode)
     made = way()(picture, size, WHOLE)
     assert (made.mode, made.size) == (mode, size)
@@ -54,7 +63,7 @@ def test_resampled_picture_is_what_lanczos_gives(
 def test_packed_picture_is_resampled_as_the_same_picture(
     way: Callable[[], Resample], mode: str, layout: str, box: Box
 ) -> None:
-    """However its pixels lie."""
+    """The layout of the pixels does not matter."""
     picture = PHOTO.convert(mode)
     packed = Packed(mode, picture.size, picture.tobytes("raw", layout), layout)
     assert distance(way()(packed, (256, 170), box), way()(picture, (256, 170), box)) <= 0.1
@@ -62,7 +71,7 @@ def test_packed_picture_is_resampled_as_the_same_picture(
 
 @WAYS
 def test_picture_can_become_a_single_pixel(way: Callable[[], Resample]) -> None:
-    """Its mean colour, near enough."""
+    """The mean colour of the part is preserved, nearly."""
     made = way()(PHOTO, (1, 1), WHOLE)
     assert made.size == (1, 1)
     assert distance(made, PHOTO.resize((1, 1), Image.Resampling.BOX)) < 8
@@ -82,7 +91,7 @@ def test_any_part_in_any_size_is_what_lanczos_gives(
     corner: tuple[float, float],
     part: tuple[float, float],
 ) -> None:
-    """Boxes that cut through pixels may be moved by half a pixel of the source, no further."""
+    """Boxes whose edges lie inside pixels may be moved by at most half a pixel of the source."""
     box = (*corner, min(1021.0, corner[0] + part[0]), min(679.0, corner[1] + part[1]))
     made = way()(PHOTO, (width, height), box)
     assert made.size == (width, height)
@@ -90,8 +99,19 @@ def test_any_part_in_any_size_is_what_lanczos_gives(
 
 
 @WAYS
+@pytest.mark.parametrize("box", [(1020.9996, 0.0, 1021.0, 679.0), (0.0, 678.9999, 1021.0, 679.0)])
+def test_part_much_smaller_than_a_pixel_has_the_colour_of_its_pixels(
+    way: Callable[[], Resample], box: Box
+) -> None:
+    """A cut of a picture that was made thousands of times smaller may be one."""
+    edge = (1020, 0, 1021, 679) if box[0] else (0, 678, 1021, 679)
+    made = way()(PHOTO, (20, 20), box)
+    assert distance(made, PHOTO.crop(edge).resize((20, 20), Image.Resampling.LANCZOS)) < 8
+
+
+@WAYS
 def test_transparent_colours_do_not_shine_through(way: Callable[[], Resample]) -> None:
-    """Green that nobody sees leaves no fringe around red that everybody sees."""
+    """Hidden green leaves no fringe around visible red."""
     picture = Image.new("RGBA", (900, 900), (0, 255, 0, 0))
     ImageDraw.Draw(picture).ellipse((150, 150, 750, 750), fill=(255, 0, 0, 255))
     made = way()(picture, (211, 211), (0, 0, 900, 900))
@@ -103,6 +123,6 @@ def test_transparent_colours_do_not_shine_through(way: Callable[[], Resample]) -
 
 @WAYS
 def test_resampling_twice_gives_equal_bytes(way: Callable[[], Resample]) -> None:
-    """What is not deterministic cannot be cached under a name made of its input."""
+    """A result that is not deterministic cannot be cached under a name made of its input."""
     first, second = (way()(PHOTO, (512, 341), WHOLE).tobytes() for _ in range(2))
     assert first == second

@@ -1,190 +1,44 @@
-"""What the processes of a store share: one contract for every implementation of `cache.across.seams`.
+"""What the nodes of a store share: one contract for every implementation of `cache.across.seams.StoreSeams`.
 
-Each implementation is opened twice, as two processes or nodes do. A new one adds a class of `Nodes` and a line in
-`IMPLEMENTATIONS`; the one in memory shows that nothing but the protocols is needed.
+Each implementation is opened twice, as two processes or nodes do. A new one adds a function and its name in
+`IMPLEMENTATIONS`; the one in memory shows that nothing but the protocols is needed. `test_seams_keeper.py` has what the
+keeper promises on each of them, `test_seams_processes.py` what two processes see.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
+from nodes import IMPLEMENTATIONS, Nodes, OpenNodes
 
-from cache.across.failures import Failures, RememberedFailure
-from cache.across.file_locks import KeyLocks
-from cache.across.generations import Generations
-from cache.across.seams import FailureMemory, KeyExclusion, RunningCounts, Stamps
+from cache.across.failures import RememberedFailure
+from cache.across.seams import Blobs, RunningCounts
 from cache.across.singleflight import SingleFlight
 from cache.across.source_locks import Exclusion
-from cache.across.usage import Counts, Usage
-from cache.base.threads import StoreThreads
+from cache.across.usage import Counts
+from cache.base.errors import BlobChanged
+from cache.originals.refs import ListUnreadable
 
 GONE = RememberedFailure("gone", 410, 3, 1_700_000_000.25, 1_700_003_600.5)
 LATER = RememberedFailure("timeout", 0, 1, 1_700_000_100.0, 1_700_000_200.0)
 ONE = Counts(bytes=10, bodies=1, entries=1)
-
-
-class Nodes(Protocol):
-    """Opens what nodes share; each call is another node."""
-
-    def exclusion(self) -> KeyExclusion: ...
-
-    def stamps(self) -> Stamps: ...
-
-    def failures(self) -> FailureMemory: ...
-
-    def counts(self) -> RunningCounts: ...
-
-    async def close(self) -> None: ...
-
-
-class FileNodes:
-    """Files of one machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._threads = StoreThreads("nodes")
-
-    def exclusion(self) -> KeyExclusion:
-        return KeyLocks(self._folder / "locks")
-
-    def stamps(self) -> Stamps:
-        return Generations(self._folder / "generations")
-
-    def failures(self) -> FailureMemory:
-        return Failures(self._folder / "failures", self._threads)
-
-    def counts(self) -> RunningCounts:
-        return Usage(self._folder / "usage")
-
-    async def close(self) -> None:
-        await self._threads.close()
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryHeld:
-    """A lock that is held."""
-
-    lock: asyncio.Lock
-    waited: bool
-
-    def release(self) -> None:
-        self.lock.release()
-
-
-class MemoryNodes:
-    """A store in memory; every node sees the same dictionaries."""
-
-    def __init__(self, _folder: Path) -> None:
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._stamps: defaultdict[str, int] = defaultdict(int)
-        self._failures: dict[str, RememberedFailure] = {}
-        self._counts = MemoryCounts()
-
-    def exclusion(self) -> KeyExclusion:
-        return MemoryExclusion(self._locks)
-
-    def stamps(self) -> Stamps:
-        return MemoryStamps(self._stamps)
-
-    def failures(self) -> FailureMemory:
-        return MemoryFailures(self._failures)
-
-    def counts(self) -> RunningCounts:
-        return self._counts
-
-    async def close(self) -> None:
-        return
-
-
-@dataclass(slots=True)
-class MemoryExclusion:
-    locks: defaultdict[str, asyncio.Lock]
-
-    async def acquire(self, key: str) -> MemoryHeld:
-        lock = self.locks[key]
-        waited = lock.locked()
-        await lock.acquire()
-        return MemoryHeld(lock, waited)
-
-    @contextlib.asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[bool]:
-        held = await self.acquire(key)
-        try:
-            yield held.waited
-        finally:
-            held.release()
-
-    @contextlib.asynccontextmanager
-    async def held_if_free(self, key: str) -> AsyncIterator[bool]:
-        if self.locks[key].locked():
-            yield False
-            return
-        async with self.locks[key]:
-            yield True
-
-
-@dataclass(slots=True)
-class MemoryStamps:
-    numbers: defaultdict[str, int]
-    epoch: int = 1
-
-    def stamp(self, url: str) -> int:
-        return self.numbers[url]
-
-    def bump(self, url: str) -> None:
-        self.numbers[url] += 1
-
-
-@dataclass(slots=True)
-class MemoryFailures:
-    known: dict[str, RememberedFailure]
-
-    async def get(self, key: str) -> RememberedFailure | None:
-        return self.known.get(key)
-
-    async def get_all(self, keys: Sequence[str]) -> list[RememberedFailure | None]:
-        return [self.known.get(key) for key in keys]
-
-    async def put(self, key: str, failure: RememberedFailure) -> None:
-        self.known[key] = failure
-
-    async def forget(self, key: str) -> None:
-        self.known.pop(key, None)
-
-
-@dataclass(slots=True)
-class MemoryCounts:
-    now: Counts = field(default_factory=Counts)
-    busy: threading.Lock = field(default_factory=threading.Lock)
-
-    def read(self) -> Counts:
-        return self.now
-
-    def add(self, change: Counts) -> None:
-        with self.busy:
-            self.now += change
-
-    def settle(self, counted: Counts, *, before: Counts) -> None:
-        with self.busy:
-            self.now = counted + (self.now - before)
-
-
-IMPLEMENTATIONS: tuple[Callable[[Path], Nodes], ...] = (FileNodes, MemoryNodes)
+NAME = "ab" + "0" * 62
+SHA256 = "cd" + "1" * 62
+KEYS = sorted(hashlib.sha256(b"%d" % number).hexdigest() for number in range(3))
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Nodes]:
-    opened: Nodes = request.param(tmp_path)
-    yield opened
-    await opened.close()
+    opened: OpenNodes = request.param
+    async with opened(tmp_path / "store") as node:
+        nodes = Nodes(node)
+        yield nodes
+        nodes.close()
 
 
 # Exclusion
@@ -320,3 +174,195 @@ async def test_count_that_is_put_right_keeps_what_was_added_meanwhile(nodes: Nod
     second.add(ONE)
     first.settle(Counts(bytes=100, bodies=5, entries=5), before=before)
     assert second.read() == Counts(bytes=110, bodies=6, entries=6)
+
+
+# Blobs
+
+
+def blob_of(blobs: Blobs, name: str) -> bytes | None:
+    try:
+        return blobs.read(name).data
+    except FileNotFoundError:
+        return None
+
+
+def test_blob_that_one_node_creates_is_read_by_another(nodes: Nodes) -> None:
+    """Whole, its beginning, its state, and by ranges."""
+    first, second = nodes.blobs(), nodes.blobs()
+    assert (second.state(NAME), blob_of(second, NAME)) == (None, None)
+    first.write(NAME, b"0123456789", known=None)
+    blob = second.read(NAME)
+    assert (blob.data, blob.state) == (b"0123456789", first.state(NAME))
+    assert blob.state.size == 10
+    assert second.read(NAME, 4).data == b"0123"
+    with second.opened(NAME) as opened:
+        assert opened.state == blob.state
+        assert [opened.read(*piece) for piece in ((0, 4), (8, 4), (10, 4), (99, 4))] == [
+            b"0123",
+            b"89",
+            b"",
+            b"",
+        ]
+    assert NAME in first.where(NAME)
+
+
+def test_blob_is_created_once(nodes: Nodes) -> None:
+    """The second node is refused, whether it has other bytes or the same, and changes nothing."""
+    first, second = nodes.blobs(), nodes.blobs()
+    first.write(NAME, b"one", known=None)
+    for data in (b"two", b"one"):
+        with pytest.raises(BlobChanged):
+            second.write(NAME, data, known=None)
+    assert blob_of(first, NAME) == b"one"
+
+
+def test_blob_is_replaced_only_in_the_state_that_is_known(nodes: Nodes) -> None:
+    """Of two that read the same state, the first to write is taken, also when the sizes are alike."""
+    first, second = nodes.blobs(), nodes.blobs()
+    first.write(NAME, b"one", known=None)
+    known, same = first.state(NAME), second.state(NAME)
+    first.write(NAME, b"two", known=known)
+    with pytest.raises(BlobChanged):
+        second.write(NAME, b"six", known=same)
+    assert blob_of(second, NAME) == b"two"
+    second.write(NAME, b"ten", known=second.state(NAME))
+    assert blob_of(first, NAME) == b"ten"
+
+
+def test_blob_that_is_gone_is_not_replaced(nodes: Nodes) -> None:
+    """What was deleted does not come back by a writer who did not know."""
+    first, second = nodes.blobs(), nodes.blobs()
+    first.write(NAME, b"one", known=None)
+    known = second.state(NAME)
+    assert first.delete(NAME, known=known)
+    with pytest.raises(BlobChanged):
+        second.write(NAME, b"two", known=known)
+    assert blob_of(first, NAME) is None
+
+
+def test_blob_is_deleted_only_in_the_state_that_is_known(nodes: Nodes) -> None:
+    """One that is gone is no error, as long as the caller knows that."""
+    first, second = nodes.blobs(), nodes.blobs()
+    first.write(NAME, b"one", known=None)
+    known = first.state(NAME)
+    second.write(NAME, b"two", known=known)
+    for unknown in (known, None):
+        with pytest.raises(BlobChanged):
+            first.delete(NAME, known=unknown)
+    assert blob_of(first, NAME) == b"two"
+    assert first.delete(NAME, known=first.state(NAME))
+    assert not second.delete(NAME, known=None)
+    assert list(second.list()) == []
+
+
+def test_blob_that_is_open_stays_as_it_was_opened_or_says_so(nodes: Nodes) -> None:
+    """Ranges of two states are never mixed."""
+    first, second = nodes.blobs(), nodes.blobs()
+    first.write(NAME, b"one", known=None)
+    with second.opened(NAME) as opened:
+        first.write(NAME, b"two", known=first.state(NAME))
+        with contextlib.suppress(OSError):
+            assert opened.read(0, 3) == b"one"
+
+
+def test_file_aside_becomes_a_blob_and_is_taken_back(nodes: Nodes, tmp_path: Path) -> None:
+    """It then lies aside again, and nothing under the name."""
+    first, second = nodes.blobs(), nodes.blobs()
+    aside = tmp_path / "store" / "incoming" / "body.part"
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    aside.write_bytes(b"body")
+    first.write(NAME, aside, known=None)
+    assert blob_of(second, NAME) == b"body"
+    first.take_back(NAME, aside)
+    assert (blob_of(second, NAME), aside.read_bytes()) == (None, b"body")
+    first.write(NAME, aside, known=None)
+    second.adopt(NAME)
+    second.settle(NAME)
+    assert blob_of(second, NAME) == b"body"
+
+
+def test_names_are_listed_in_order_by_what_they_begin_with(nodes: Nodes) -> None:
+    """With sizes; a prefix of any length, one that nothing begins with, and none."""
+    first, second = nodes.blobs(), nodes.blobs()
+    for number, key in enumerate(KEYS):
+        first.write(key, b"x" * number, known=None)
+    everything = [(key, number) for number, key in enumerate(KEYS)]
+    assert list(second.list()) == everything
+    for length in (1, 2, 3, 64):
+        wanted = [item for item in everything if item[0].startswith(KEYS[1][:length])]
+        assert list(second.list(KEYS[1][:length])) == wanted
+    assert list(second.list("f" * 64)) == []
+    assert set(second.shards()) >= {key[:2] for key in KEYS}
+    assert list(second.shards()) == sorted(second.shards())
+
+
+def test_bodies_and_entries_of_one_name_are_different_blobs(nodes: Nodes) -> None:
+    node = nodes.node()
+    node.entries.write(NAME, b"entry", known=None)
+    node.bodies.write(NAME, b"body", known=None)
+    assert node.bodies.delete(NAME, known=node.bodies.state(NAME))
+    assert nodes.node().entries.read(NAME).data == b"entry"
+
+
+async def test_writers_who_hold_the_key_lose_no_change(nodes: Nodes) -> None:
+    """Whoever reads and writes while it holds the key is never refused, and every change counts."""
+
+    async def appended(number: int) -> None:
+        node = nodes.node()
+        async with node.exclusion.hold("key"):
+            known = node.entries.state(NAME)
+            before = blob_of(node.entries, NAME) or b""
+            await asyncio.sleep(0)
+            node.entries.write(NAME, before + b"%d" % number, known=known)
+
+    await asyncio.gather(*map(appended, range(8)))
+    assert sorted(blob_of(nodes.node().entries, NAME) or b"") == sorted(b"01234567")
+
+
+# Lists of users
+
+
+def test_list_of_a_new_body_names_every_user(nodes: Nodes) -> None:
+    """It is complete from the first user on, which other nodes see."""
+    first, second = nodes.node().users, nodes.node().users
+    assert (first.is_complete(SHA256), first.aside(SHA256)) == (False, None)
+    first.add(SHA256, KEYS[1], body_is_new=True, aside=False, judge=lambda: False)
+    for key in (KEYS[0], KEYS[2], KEYS[0]):
+        second.add(SHA256, key, body_is_new=False, aside=False, judge=lambda: False)
+    assert list(first.keys(SHA256)) == KEYS
+    assert list(first.others(SHA256, KEYS[1])) == [KEYS[2], KEYS[0]]
+    assert first.is_complete(SHA256)
+    assert [first.covers(SHA256, key) for key in (KEYS[0], NAME)] == [True, False]
+
+
+def test_list_that_is_begun_for_a_body_with_users_is_not_complete(nodes: Nodes) -> None:
+    """Until somebody has read all entries and says so."""
+    first, second = nodes.node().users, nodes.node().users
+    first.add(SHA256, KEYS[0], body_is_new=False, aside=False, judge=lambda: False)
+    assert not second.is_complete(SHA256)
+    assert not second.covers(SHA256, KEYS[0])
+    second.replace(SHA256, KEYS[:2], complete=True)
+    assert first.covers(SHA256, KEYS[1])
+
+
+def test_list_says_whether_a_user_set_the_body_aside(nodes: Nodes) -> None:
+    """A list that does not know asks once, and a mark stays."""
+    first, second = nodes.node().users, nodes.node().users
+    first.replace(SHA256, KEYS[:1], complete=True)
+    assert second.aside(SHA256) is None
+    second.add(SHA256, KEYS[1], body_is_new=False, aside=False, judge=lambda: False)
+    assert first.aside(SHA256) is False
+    first.mark_aside(SHA256)
+    second.add(SHA256, KEYS[2], body_is_new=False, aside=False, judge=lambda: False)
+    assert second.aside(SHA256) is True
+
+
+def test_list_that_was_removed_is_unknown(nodes: Nodes) -> None:
+    """Which is no list without users: all entries have to be read."""
+    first, second = nodes.node().users, nodes.node().users
+    first.add(SHA256, KEYS[0], body_is_new=True, aside=False, judge=lambda: False)
+    second.remove(SHA256)
+    first.remove(SHA256)
+    assert not first.is_complete(SHA256)
+    with pytest.raises(ListUnreadable):
+        list(first.keys(SHA256))

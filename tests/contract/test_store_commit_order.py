@@ -1,4 +1,4 @@
-"""The order of a commit: the product's promise to the letter, checked by recording system calls."""
+"""The order of a commit, on which the product's promise rests, checked by recording system calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ URL = "http://h/a.png"
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Originals]:
-    """A new store; it has nothing to count, so nothing runs beside the test."""
+    """A new store. It has nothing to count, so nothing runs beside the test."""
     opened = await Originals.open(tmp_path / "store")
     assert opened._counting is None
     yield opened
@@ -27,7 +27,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Originals]:
 
 
 class Recording:
-    """What was made, fsynced, renamed and deleted below a folder, in order, by kind of place."""
+    """The calls below a folder, in order, by kind of place: created, fsynced, renamed, deleted."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[str] = []
@@ -75,7 +75,8 @@ needs_proc = pytest.mark.skipif(
 async def test_first_commit_makes_everything_last_in_order(
     store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Body: fsync, (folder, fsync of its parent), rename, fsync of the folder. Then the entry, the same way."""
+    """First the body: fsync, (folder, fsync of its parent), rename, fsync of the folder. Then the entry, in the same
+    way."""
     recording = Recording(tmp_path / "store", monkeypatch)
     await keep(store, URL, b"one")
     steps = [step for step in recording.steps if "refs" not in step and step != "delete incoming/file"]
@@ -114,7 +115,7 @@ async def test_commit_of_shared_bytes_makes_the_index_last_before_the_entry(
 async def test_folder_that_another_process_made_is_made_to_last(
     store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may have died before its own fsync of the parent."""
+    """The other process may have died before its own fsync of the parent."""
     other = await Originals.open(tmp_path / "store")
     await keep(other, URL, b"one")
     await other.close()
@@ -146,7 +147,7 @@ async def test_purge_deletes_the_entry_before_its_body(
 async def test_generation_changes_after_the_entry_is_there(
     store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever reads the stamp first and the entry then can only be too careful."""
+    """A reader that reads the stamp first and the entry afterwards can only be too careful."""
     await keep(store, URL, b"one")
     recording = Recording(tmp_path / "store", monkeypatch)
     bump = store.generations.bump
@@ -169,7 +170,7 @@ async def test_generation_changes_after_the_entry_is_there(
 async def test_purge_of_what_is_gone_makes_sure_that_it_is_gone(
     store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever deleted it may have been killed before its fsync; that the purge is done is said only after one."""
+    """The process that deleted it may have been killed before its fsync. The purge is reported only after an fsync."""
     await keep(store, URL, b"one")
     entry = await store.get(URL)
     assert entry
@@ -185,7 +186,7 @@ async def test_purge_of_what_is_gone_makes_sure_that_it_is_gone(
 async def test_entry_of_another_process_is_confirmed_after_an_fsync_of_its_folder(
     store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a killed process left in the page cache is not said to be kept before the disk has it."""
+    """An entry that a killed process left in the page cache is reported as kept only after an fsync."""
     other = await Originals.open(tmp_path / "store")
     await keep(other, URL, b"one")
     await other.close()
@@ -202,7 +203,8 @@ async def test_entry_of_another_process_is_confirmed_after_an_fsync_of_its_folde
 async def test_first_start_makes_the_folders_of_the_store_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every name from the root on is fsynced before the marker is; those inside the store at every start."""
+    """Every name from the root on is fsynced before the marker exists, and the names inside the store at every
+    start."""
     synced: list[Path] = []
 
     def sync_recorded(folder: Path) -> None:
@@ -223,7 +225,7 @@ async def test_first_start_makes_the_folders_of_the_store_last(
 async def test_folders_made_beforehand_are_made_to_last_once(
     store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One fsync for each room, whoever made the folders; then no commit makes or fsyncs one."""
+    """Each room is fsynced once, whoever created the folders. Afterwards no commit creates or fsyncs one."""
     (tmp_path / "store" / "bodies" / "00").mkdir()
     recording = Recording(tmp_path / "store", monkeypatch)
     await store.make_shards()
@@ -247,7 +249,7 @@ async def test_folders_made_beforehand_are_made_to_last_once(
 async def test_folders_made_beforehand_leave_those_that_are_there_as_they_are(
     store: Originals, tmp_path: Path
 ) -> None:
-    """Whose they are and who may read them is for the scrub, by the configuration of the service."""
+    """Owner and mode of existing folders are for the scrub, which follows the service's configuration."""
     there = tmp_path / "store" / "bodies" / "00"
     there.mkdir()
     there.chmod(0o750)
@@ -259,7 +261,7 @@ async def test_folders_made_beforehand_leave_those_that_are_there_as_they_are(
 async def test_disk_that_refuses_folders_beforehand_keeps_nobody_from_opening(
     store: Originals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store on a full disk still serves what it has; a later commit tries again."""
+    """A store on a full disk still serves what it has, and a later commit tries again."""
 
     def refused(*_arguments: object, **_named: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,4 +1,4 @@
-"""History: versions beside the present bytes, by the store alone; what crashes and other processes may find."""
+"""History: versions besides the current bytes, by the store alone, also after crashes and beside other processes."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ async def test_body_that_found_a_name_meanwhile_is_no_orphan(
 
 
 def test_entry_of_the_first_format_is_read() -> None:
-    """History items had four members; what came since has its defaults."""
+    """History items had four members at first. Members added later have defaults."""
     entry = make_entry(URL)
     old = json.loads(entry.to_json())
     old["history"] = [
@@ -222,7 +222,7 @@ async def purging(store: Originals, tmp_path: Path, now: float) -> tuple[Purging
 async def test_history_is_purged_by_age_count_and_date(
     store: Originals, tmp_path: Path, wanted: dict[str, Any], left: list[str]
 ) -> None:
-    """Versions a, b, c came on days 0, 1, 2; the present one on day 3. Age counts from when one was displaced."""
+    """Versions a, b, c were fetched on days 0, 1, 2, and the current one on day 3. Age counts from the displacement."""
     names = {}
     for day, body in enumerate((b"a", b"b", b"c", b"present")):
         async with store.receive() as incoming:

@@ -1,4 +1,4 @@
-"""What a durable tier promises (product contract: "The promise about what is kept")."""
+"""The promises of a durable tier (product contract: "The promise about what is kept")."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def bodies(store: Originals) -> set[bytes]:
 
 @pytest.mark.parametrize("body", [b"x", b"", b"y" * BLOCK_BYTES, b"z" * (3 * BLOCK_BYTES + 1)])
 async def test_original_kept_comes_back_unchanged(store: Originals, body: bytes) -> None:
-    """Entry and bytes are what was given."""
+    """Entry and bytes are returned as they were given."""
     entry = await keep(store, URL, body)
     assert await store.get(URL) == entry
     assert await store.read_body(entry.body_sha256) == body
@@ -60,14 +60,14 @@ async def test_original_lies_in_plain_files(store: Originals, tmp_path: Path) ->
 
 
 async def test_source_never_kept_is_absent(store: Originals) -> None:
-    """Absent is a value, not an error."""
+    """A missing original is a value, not an error."""
     assert await store.get(URL) is None
     with pytest.raises(FileNotFoundError):
         await store.read_body("0" * 64)
 
 
 async def test_original_survives_a_restart(store: Originals, tmp_path: Path) -> None:
-    """Another opener of the folder finds it, at once and later."""
+    """Another process that opens the folder finds it, immediately and later."""
     entry = await keep(store, URL, b"x")
     again = await Originals.open(tmp_path / "store")
     assert await again.get(URL) == entry
@@ -75,7 +75,7 @@ async def test_original_survives_a_restart(store: Originals, tmp_path: Path) -> 
 
 
 async def test_equal_bytes_of_two_sources_are_stored_once(store: Originals) -> None:
-    """One body, two entries."""
+    """There is one body for two entries."""
     await keep(store, URL, b"same")
     await keep(store, OTHER, b"same")
     assert bodies(store) == {b"same"}
@@ -84,7 +84,7 @@ async def test_equal_bytes_of_two_sources_are_stored_once(store: Originals) -> N
 
 
 async def test_changed_original_keeps_its_former_bytes(store: Originals) -> None:
-    """Nothing but a purge deletes: the former body stays, named by the history of the entry."""
+    """Only a purge deletes: the former body stays, and the history of the entry names it."""
     await keep(store, URL, b"one")
     await keep(store, URL, b"two")
     entry = await store.get(URL)
@@ -110,7 +110,7 @@ async def test_history_that_a_caller_brings_does_not_count(store: Originals) -> 
 
 
 async def test_generation_changes_only_with_the_bytes(store: Originals) -> None:
-    """A revalidation keeps what memory knows; other bytes make it forget."""
+    """A revalidation keeps answers in memory valid; different bytes make them invalid."""
     await keep(store, URL, b"one")
     stamp = store.generations.stamp(URL)
     entry = await keep(store, URL, b"one")
@@ -121,7 +121,7 @@ async def test_generation_changes_only_with_the_bytes(store: Originals) -> None:
 
 
 async def test_revalidation_replaces_what_is_said(store: Originals) -> None:
-    """Headers and times change, bytes and history stay."""
+    """Headers and times change, and bytes and history stay."""
     await keep(store, URL, b"one")
     entry = await keep(store, URL, b"two")
     await store.commit(replace(entry, validated_at=NOW + 5, headers=(("etag", '"n"'),)), None)
@@ -131,7 +131,7 @@ async def test_revalidation_replaces_what_is_said(store: Originals) -> None:
 
 
 async def test_revalidation_of_a_purged_source_is_refused(store: Originals) -> None:
-    """A 304 that comes after the purge does not bring the source back."""
+    """A 304 that arrives after a purge does not bring the source back."""
     entry = await keep(store, URL, b"one")
     await keep(store, OTHER, b"one")
     await store.purge(URL)
@@ -141,7 +141,7 @@ async def test_revalidation_of_a_purged_source_is_refused(store: Originals) -> N
 
 
 async def test_revalidation_of_other_bytes_is_refused(store: Originals) -> None:
-    """A 304 speaks of the bytes it was asked about."""
+    """A 304 refers to the bytes that it was asked about."""
     entry = await keep(store, URL, b"one")
     await keep(store, URL, b"two")
     with pytest.raises(Superseded):
@@ -158,7 +158,7 @@ async def test_revalidation_without_a_body_is_refused(store: Originals) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"on", b"0ne", b"one and more"])
 async def test_damaged_body_is_replaced_when_the_bytes_come_again(store: Originals, damage: bytes) -> None:
-    """A short or altered body heals, for every source that shares it."""
+    """A truncated or altered body is repaired for every source that shares it."""
     entry = await keep(store, URL, b"one")
     store.body_path(entry.body_sha256).write_bytes(damage)
     await keep(store, OTHER, b"one")
@@ -167,7 +167,7 @@ async def test_damaged_body_is_replaced_when_the_bytes_come_again(store: Origina
 
 
 async def test_entry_that_is_not_of_the_body_is_refused(store: Originals) -> None:
-    """A slip of the caller cannot make an entry that lies."""
+    """A mistake of the caller cannot create an entry that names the wrong bytes."""
     async with store.receive() as incoming:
         await incoming.write(b"x")
         await incoming.finish()
@@ -176,7 +176,7 @@ async def test_entry_that_is_not_of_the_body_is_refused(store: Originals) -> Non
 
 
 async def test_original_purged_while_it_was_fetched_is_not_kept(store: Originals) -> None:
-    """Who gives the stamp from before the fetch does not undo a purge."""
+    """A caller that gives the stamp from before the fetch does not undo a purge."""
     stamp = store.generations.stamp(URL)
     await store.purge(URL)
     with pytest.raises(Superseded):
@@ -185,7 +185,7 @@ async def test_original_purged_while_it_was_fetched_is_not_kept(store: Originals
 
 
 async def test_commit_cancelled_leaves_all_or_nothing(store: Originals) -> None:
-    """A visitor who leaves in the middle of a commit breaks nothing, and frees every lock."""
+    """A visitor who leaves in the middle of a commit breaks nothing and releases every lock."""
     for turns in range(25):
         task = asyncio.create_task(keep(store, f"{URL}?{turns}", b"x%d" % turns))
         for _ in range(turns):
@@ -201,7 +201,7 @@ async def test_commit_cancelled_leaves_all_or_nothing(store: Originals) -> None:
 
 
 async def test_body_not_committed_is_removed(store: Originals, tmp_path: Path) -> None:
-    """Leaving the block, by the end or by an error, leaves no file."""
+    """Leaving the block, normally or by an error, leaves no file."""
     async with store.receive() as incoming:
         await incoming.write(b"x")
         await incoming.finish()
@@ -228,7 +228,7 @@ async def test_body_is_readable_while_it_is_synced(store: Originals) -> None:
 
 
 async def test_body_unfinished_has_no_digest(store: Originals) -> None:
-    """Half a body cannot be kept by mistake; a finished one takes no more."""
+    """An incomplete body cannot be kept by mistake, and a finished one accepts no more bytes."""
     async with store.receive() as incoming:
         await incoming.write(b"x")
         with pytest.raises(ValueError, match="finished"):
@@ -240,7 +240,7 @@ async def test_body_unfinished_has_no_digest(store: Originals) -> None:
 
 
 async def test_body_committed_can_still_be_read_by_its_path(store: Originals) -> None:
-    """The path follows the file to its place, or stays when the bytes were there already."""
+    """The path follows the file to its final place, or stays if the bytes were there already."""
     for url in (URL, OTHER):
         async with store.receive() as incoming:
             await incoming.write(b"x")
@@ -253,7 +253,7 @@ async def test_body_committed_can_still_be_read_by_its_path(store: Originals) ->
 
 
 async def test_original_beyond_the_budget_is_not_kept(tmp_path: Path) -> None:
-    """Nothing is deleted to make room; what is kept can still be revalidated."""
+    """Nothing is deleted to make room, and kept originals can still be revalidated."""
     store = await Originals.open(tmp_path / "store", max_bytes=3000)
     entry = await keep(store, URL, b"x" * 2000)
     assert store.room_for(100)
@@ -268,7 +268,7 @@ async def test_original_beyond_the_budget_is_not_kept(tmp_path: Path) -> None:
 
 
 async def test_budget_is_that_of_all_openers_together(tmp_path: Path) -> None:
-    """Two workers count into one sum."""
+    """Two workers add to the same count."""
     one = await Originals.open(tmp_path / "store", max_bytes=3000)
     other = await Originals.open(tmp_path / "store", max_bytes=3000)
     await keep(one, URL, b"x" * 2000)
@@ -280,7 +280,7 @@ async def test_budget_is_that_of_all_openers_together(tmp_path: Path) -> None:
 
 
 async def test_original_is_not_kept_when_the_disk_is_low(tmp_path: Path) -> None:
-    """`min_free` stays free; a changed original does not replace the kept one then."""
+    """`min_free` stays free, and a changed original does not replace the kept one then."""
     store = await Originals.open(tmp_path / "store")
     await keep(store, URL, b"one")
     store.reconfigure(min_free_bytes=1 << 62, max_bytes=None)
@@ -295,7 +295,7 @@ async def test_original_is_not_kept_when_the_disk_is_low(tmp_path: Path) -> None
 
 
 async def test_count_follows_what_is_kept(store: Originals) -> None:
-    """The running count is what a full count finds, whatever happened."""
+    """The running count equals a full count, whatever happened."""
     await keep(store, URL, b"one")
     await keep(store, OTHER, b"one")
     await keep(store, URL, b"two")
@@ -307,7 +307,7 @@ async def test_count_follows_what_is_kept(store: Originals) -> None:
 
 
 async def test_count_that_was_lost_is_made_again_in_the_background(store: Originals, tmp_path: Path) -> None:
-    """A deleted count does not stop a start, and is right soon after."""
+    """A deleted count does not prevent a start and is correct soon afterwards."""
     await keep(store, URL, b"one")
     counts = (await store.stat()).bytes
     (tmp_path / "store" / "usage").unlink()
@@ -322,7 +322,7 @@ async def test_count_that_was_lost_is_made_again_in_the_background(store: Origin
 
 
 async def test_purge_deletes_entry_and_body(store: Originals, tmp_path: Path) -> None:
-    """Nothing is left of the only source of a body, not even in the index."""
+    """Nothing remains of the only source of a body, not even in the index."""
     stamp = store.generations.stamp(URL)
     await keep(store, URL, b"one")
     purged = await store.purge(URL)
@@ -336,7 +336,7 @@ async def test_purge_deletes_entry_and_body(store: Originals, tmp_path: Path) ->
 
 
 async def test_purge_leaves_a_shared_body_to_its_last_entry(store: Originals) -> None:
-    """The body goes with the last of them."""
+    """The body is deleted with the last of them."""
     for url in (URL, OTHER):
         await keep(store, url, b"one")
     first = await store.purge(URL)
@@ -347,7 +347,7 @@ async def test_purge_leaves_a_shared_body_to_its_last_entry(store: Originals) ->
 
 
 async def test_purge_takes_former_bytes_too(store: Originals) -> None:
-    """What the source had before goes as well, unless another source has it."""
+    """Former bytes of the source are deleted as well, unless another source has them."""
     for body in (b"one", b"two", b"three"):
         await keep(store, URL, body)
     await keep(store, OTHER, b"two")
@@ -357,14 +357,14 @@ async def test_purge_takes_former_bytes_too(store: Originals) -> None:
 
 
 async def test_purge_of_what_is_not_kept_finds_nothing(store: Originals) -> None:
-    """It is no error, and memory is told all the same."""
+    """This is not an error, and answers in memory become invalid all the same."""
     stamp = store.generations.stamp(URL)
     assert not (await store.purge(URL)).found
     assert store.generations.stamp(URL) != stamp
 
 
 async def test_purge_preview_says_what_the_purge_does(store: Originals) -> None:
-    """The dry run deletes nothing and tells the truth."""
+    """The dry run deletes nothing and reports correctly."""
     await keep(store, URL, b"one")
     await keep(store, URL, b"two")
     await keep(store, OTHER, b"two")
@@ -378,7 +378,7 @@ async def test_purge_preview_says_what_the_purge_does(store: Originals) -> None:
 async def test_purge_without_the_index_deletes_no_body_that_is_used(
     store: Originals, tmp_path: Path, loss: str
 ) -> None:
-    """The index may be lost in any way: then all entries are read."""
+    """If the index is lost in any way, all entries are read."""
     refs = tmp_path / "store" / "refs"
     for number in range(3):
         await keep(store, f"{URL}?{number}", b"one")
@@ -402,7 +402,7 @@ async def test_purge_without_the_index_deletes_no_body_that_is_used(
 
 
 async def test_purge_ignores_users_that_are_gone(store: Originals, tmp_path: Path) -> None:
-    """An index that came back old after a power loss names too many, and that costs nothing."""
+    """An outdated index after a power loss names too many users, which is harmless."""
     await keep(store, URL, b"one")
     await keep(store, OTHER, b"one")
     old = {path: path.read_bytes() for path in files_below(tmp_path / "store" / "refs")}
@@ -413,7 +413,7 @@ async def test_purge_ignores_users_that_are_gone(store: Originals, tmp_path: Pat
 
 
 async def test_purge_of_a_damaged_entry_deletes_what_it_names(store: Originals, tmp_path: Path) -> None:
-    """What cannot be read can still be removed, body included."""
+    """An unreadable entry can still be removed, including its body."""
     await keep(store, URL, b"one")
     path = files_below(tmp_path / "store" / "entries")[0]
     path.write_bytes(path.read_bytes()[:-5])
@@ -427,7 +427,7 @@ async def test_purge_of_a_damaged_entry_deletes_what_it_names(store: Originals, 
 
 
 async def test_blocked_source_is_never_kept_again(store: Originals, tmp_path: Path) -> None:
-    """Durably, in every process, until the block is lifted."""
+    """The block is durable and holds in every process until it is lifted."""
     await store.block(URL, "asked for by its author")
     assert await store.is_blocked(URL)
     assert not await store.is_blocked(OTHER)
@@ -442,7 +442,7 @@ async def test_blocked_source_is_never_kept_again(store: Originals, tmp_path: Pa
 
 
 async def test_block_makes_memory_forget(store: Originals) -> None:
-    """What is blocked is not answered from memory for another second."""
+    """A blocked source is not answered from memory any more."""
     stamp = store.generations.stamp(URL)
     await store.block(URL, "")
     assert store.generations.stamp(URL) != stamp
@@ -452,7 +452,7 @@ async def test_block_makes_memory_forget(store: Originals) -> None:
 
 
 async def test_entries_are_all_listed(store: Originals) -> None:
-    """Every readable entry, once; a damaged one is passed over."""
+    """Every readable entry is listed once, and a damaged one is skipped."""
     kept = [await keep(store, f"{URL}?{number}", b"x") for number in range(20)]
     store._layout.entry(kept[0].key).write_bytes(b"{")
     found = [entry async for entry in store.entries()]
@@ -464,7 +464,7 @@ async def test_entries_are_all_listed(store: Originals) -> None:
 async def test_damaged_entry_is_absent_and_heals(
     store: Originals, text: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, fetched again, and then whole."""
+    """It is logged, fetched again, and then intact."""
     entry = await keep(store, URL, b"x")
     store._layout.entry(entry.key).write_bytes(text)
     with caplog.at_level(logging.WARNING):
@@ -475,7 +475,7 @@ async def test_damaged_entry_is_absent_and_heals(
 
 
 async def test_entry_of_another_source_is_not_taken(store: Originals) -> None:
-    """A file copied to another name does not answer for it."""
+    """A file copied to another name does not answer for that name."""
     entry = await keep(store, URL, b"x")
     target = store._layout.entry(make_entry(OTHER).key)
     target.parent.mkdir(exist_ok=True)
@@ -518,7 +518,7 @@ def _renamed(store: Originals, entry: Entry) -> None:
 async def test_verify_names_what_is_wrong(
     store: Originals, damage: Callable[[Originals, Entry], None], kinds: set[str]
 ) -> None:
-    """Each kind of damage has its word, and the rest of the store is not accused."""
+    """Each kind of damage has its own word, and the rest of the store is not reported."""
     await keep(store, OTHER, b"two")
     entry = await keep(store, URL, b"one")
     assert (await store.verify()).wrong == []
@@ -527,7 +527,7 @@ async def test_verify_names_what_is_wrong(
 
 
 async def test_verify_only_notes_what_a_crash_leaves(store: Originals, tmp_path: Path) -> None:
-    """A body without an entry and a temporary file are no broken promise."""
+    """A body without an entry and a temporary file break no promise."""
     folder = tmp_path / "store"
     await keep(store, URL, b"one")
     files_below(folder / "entries")[0].unlink()
@@ -550,7 +550,7 @@ async def test_verify_and_stat_tell_how_far_they_are(store: Originals) -> None:
 
 
 async def test_store_says_whether_it_can_be_used(store: Originals, tmp_path: Path) -> None:
-    """Cheap looks for health checks never raise."""
+    """Quick checks for health never raise."""
     assert store.readable()
     assert store.writable()
     assert store.free_bytes() > 0
@@ -563,7 +563,7 @@ async def test_store_says_whether_it_can_be_used(store: Originals, tmp_path: Pat
 
 
 async def test_folders_deleted_while_open_are_made_again(store: Originals, tmp_path: Path) -> None:
-    """What may be deleted at any time may be deleted now."""
+    """Everything that may be deleted at any time may be deleted now."""
     await keep(store, URL, b"one")
     for name in ("incoming", "refs"):
         shutil.rmtree(tmp_path / "store" / name)
@@ -575,14 +575,14 @@ async def test_folders_deleted_while_open_are_made_again(store: Originals, tmp_p
 
 
 async def test_store_in_a_foreign_folder_is_refused(tmp_path: Path) -> None:
-    """Opening never takes over what belongs to something else."""
+    """Opening never takes over a folder that belongs to something else."""
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(StoreRefused):
         await Originals.open(tmp_path)
 
 
 async def test_leftovers_are_listed_before_they_are_removed(store: Originals, tmp_path: Path) -> None:
-    """The dry run names what the sweep removes."""
+    """The dry run names what the sweep would remove."""
     left = tmp_path / "store" / "incoming" / "1-0123456789abcdef.part"
     left.touch()
     assert await store.remove_leftovers(dry_run=True) == [left]

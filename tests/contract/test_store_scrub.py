@@ -47,7 +47,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Originals]:
 
 def scrubber(store: Originals, time: Time) -> Scrub:
     clock = Clock(now=time.now, sleep=time.sleep, monotonic=time.now)
-    return Scrub(store._layout, store._keeper._durable, store._threads, store.locks, clock)
+    return Scrub(store._layout, store._durable, store._threads, store.locks, clock)
 
 
 async def one_pass(store: Originals, *, rate: int = RATE) -> tuple[Scrub, Time, int]:

@@ -1,4 +1,4 @@
-"""Bodies that many sources share: what one more source costs, and what a purge knows of the others."""
+"""Bodies that many sources share: the cost of one more source, and what a purge knows of the others."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from keeping import files_below, keep, make_entry
 
+from cache.across.file_blobs import FileBlobs
+from cache.across.seams import Blob
 from cache.base import opening
 from cache.base.durable import Durable
 from cache.base.keys import source_key
 from cache.base.layout import Layout
 from cache.durable_tier import Originals
-from cache.originals import entryfiles, refs
+from cache.originals import refs
 from proxy.services.troubles.replacing import Replacing
 
 PIXEL = b"a pixel"
@@ -39,7 +41,7 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def short_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists are split at three keys, so a handful of sources has parts of parts."""
+    """Lists are split at three keys, so a few sources make parts of parts."""
     monkeypatch.setattr(refs, "MAX_KEYS", 2)
 
 
@@ -52,7 +54,7 @@ def listed(layout: Layout) -> refs.Refs:
 
 
 class Traffic:
-    """The bytes that lists of users cost: read, and written into the store."""
+    """The bytes of lists of users that are read, and written into the store."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read = self.written = self.files_written = 0
@@ -75,7 +77,7 @@ class Traffic:
 async def test_commit_of_bytes_with_many_users_costs_what_it_costs_with_few(
     store: Originals, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The list of 2,500 users is neither read nor written in full, and their entries are not looked at."""
+    """The list of 2,500 users is neither read nor written completely, and their entries are not read."""
     await keep(store, address(0), PIXEL)
     index = listed(layout)
     index.replace(DIGEST, (source_key(address(number)) for number in range(MANY - 1)), complete=True)
@@ -96,15 +98,15 @@ async def test_commit_of_bytes_with_many_users_costs_what_it_costs_with_few(
 async def test_commit_of_bytes_with_many_users_reads_no_entry_of_another_user(
     store: Originals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the question whether the bytes are a placeholder nor the commit looks at those who use them already."""
+    """Neither the judgement of a placeholder nor the commit reads the entries of other users."""
     read: list[str] = []
-    read_bounded = entryfiles.read_bounded
+    read_blob = FileBlobs.read
 
-    def counted(path: Path) -> bytes:
-        read.append(path.stem)
-        return read_bounded(path)
+    def counted(blobs: FileBlobs, name: str, max_bytes: int = -1) -> Blob:
+        read.append(name)
+        return read_blob(blobs, name, max_bytes)
 
-    monkeypatch.setattr(entryfiles, "read_bounded", counted)
+    monkeypatch.setattr(FileBlobs, "read", counted)
     replacing = Replacing(store, now=lambda: 0.0)
     for number in range(100):
         assert not await replacing.is_known_placeholder(DIGEST, address(number))
@@ -116,7 +118,7 @@ async def test_commit_of_bytes_with_many_users_reads_no_entry_of_another_user(
 async def test_list_of_an_earlier_version_is_looked_at_once_for_those_who_set_the_body_aside(
     store: Originals, layout: Layout, head: str
 ) -> None:
-    """It has no word for them: a placeholder stays known as one, and other bytes become known as none."""
+    """The list has no word for them: a known placeholder stays known, and other bytes become known as none."""
     for number in range(3):
         await keep(store, address(number), b"picture %d" % number)
         await set_aside(store, address(number), PIXEL)
@@ -138,7 +140,7 @@ async def test_list_of_an_earlier_version_is_looked_at_once_for_those_who_set_th
 async def test_bytes_that_are_set_aside_by_a_promotion_are_noted_before_the_entry_says_so(
     store: Originals, layout: Layout
 ) -> None:
-    """What took the place of a picture is known as a placeholder once the picture is put back."""
+    """Bytes that replaced a picture are known as a placeholder once the picture is restored."""
     await keep(store, address(0), b"picture")
     for number in range(3):
         await keep(store, address(number), PIXEL)
@@ -182,7 +184,7 @@ async def test_body_that_was_compared_once_is_not_read_for_each_commit(
 async def test_source_that_is_kept_again_is_listed_once(
     store: Originals, layout: Layout, short_lists: None
 ) -> None:
-    """An origin that never says 304 makes no list grow."""
+    """An origin that never answers 304 makes no list grow."""
     for _ in range(3):
         for number in range(12):
             await keep(store, address(number), PIXEL)
@@ -193,7 +195,7 @@ async def test_source_that_is_kept_again_is_listed_once(
 async def test_shared_body_of_a_split_list_goes_with_its_last_entry(
     store: Originals, layout: Layout, short_lists: None, order: str
 ) -> None:
-    """In whatever order its sources are purged; the list goes with the body, and its parts with the list."""
+    """The sources may be purged in any order. The list is deleted with the body, and its parts with the list."""
     urls = [address(number) for number in range(20)]
     for url in urls:
         await keep(store, url, PIXEL)
@@ -211,7 +213,7 @@ async def test_shared_body_of_a_split_list_goes_with_its_last_entry(
 async def test_preview_of_a_split_list_frees_the_body_with_the_last_source(
     store: Originals, short_lists: None
 ) -> None:
-    """One memory for several previews says what they would do one after the other."""
+    """A shared memory for several previews shows what they would do one after the other."""
     gone: dict[str, set[str]] = {}
     urls = [address(number) for number in range(9)]
     for url in urls:
@@ -224,7 +226,7 @@ async def test_preview_of_a_split_list_frees_the_body_with_the_last_source(
 async def test_split_list_that_lost_a_part_deletes_no_body_that_is_used(
     store: Originals, layout: Layout, short_lists: None, loss: str
 ) -> None:
-    """A split list has all its parts, so a lost one is noticed: then all entries are read."""
+    """A split list has all its parts, so a lost one is noticed, and all entries are read."""
     urls = sorted((address(number) for number in range(12)), key=source_key)
     for url in urls:
         await keep(store, url, PIXEL)
@@ -248,7 +250,7 @@ async def test_split_list_that_lost_a_part_deletes_no_body_that_is_used(
 async def test_body_that_is_fetched_again_without_its_list_stays_for_its_other_users(
     store: Originals, layout: Layout, fault: str
 ) -> None:
-    """The list may be deleted at any time, so a body that takes the place of a bad one may have users nobody lists."""
+    """The list may be deleted at any time, so a body that replaces a damaged one may have users that no list names."""
     for number in range(2):
         await keep(store, address(number), PIXEL)
     path = layout.body(DIGEST)
@@ -267,7 +269,7 @@ async def test_body_that_is_fetched_again_without_its_list_stays_for_its_other_u
 async def test_body_stays_while_an_entry_that_may_name_it_cannot_be_read(
     store: Originals, layout: Layout, obstacle: str
 ) -> None:
-    """A body is never deleted on a guess; it goes once its last entry can be read, and is purged."""
+    """A body is never deleted on a guess. It is deleted once its last entry can be read and is purged."""
     for number in range(2):
         await keep(store, address(number), PIXEL)
     path = layout.entry(source_key(address(1)))
@@ -287,7 +289,7 @@ async def test_body_stays_while_an_entry_that_may_name_it_cannot_be_read(
 async def test_commit_beside_a_lost_part_begins_a_partial_list(
     store: Originals, layout: Layout, short_lists: None
 ) -> None:
-    """It does not know the others any more, and says so: a purge reads all entries."""
+    """The list no longer knows the others and says so, so a purge reads all entries."""
     for number in range(12):
         await keep(store, address(number), PIXEL)
     shutil.rmtree(layout.ref_parts(DIGEST))
@@ -299,7 +301,7 @@ async def test_commit_beside_a_lost_part_begins_a_partial_list(
 
 
 async def test_long_list_of_an_earlier_version_is_used_and_split(store: Originals, layout: Layout) -> None:
-    """All its users are known before and after the next one comes; nothing is done to it when the store opens."""
+    """All its users are known before and after the next one arrives, and opening the store does not change it."""
     await keep(store, address(0), PIXEL)
     keys = sorted(source_key(address(number)) for number in range(MANY))
     text = "\n".join(["complete", *keys, f"end {MANY}", ""])
@@ -320,7 +322,7 @@ async def test_long_list_of_an_earlier_version_is_used_and_split(store: Original
 async def test_parts_that_an_earlier_list_left_are_never_read(
     store: Originals, layout: Layout, short_lists: None, tmp_path: Path
 ) -> None:
-    """Deleting them is not durable, so they may come back behind a new list of the same body."""
+    """Deleting parts is not durable, so they may reappear behind a new list of the same body."""
     for number in range(12):
         await keep(store, address(number), PIXEL)
     shutil.copytree(layout.ref_parts(DIGEST), tmp_path / "old")
@@ -338,7 +340,7 @@ async def test_parts_that_an_earlier_list_left_are_never_read(
 async def test_users_of_a_body_are_found_without_reading_all_of_them(
     store: Originals, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Judging a placeholder looks at a bounded number of entries."""
+    """Judging a placeholder reads a bounded number of entries."""
     await keep(store, address(0), PIXEL)
     gone = (source_key(f"http://gone/{number}") for number in range(MANY))
     listed(layout).replace(DIGEST, gone, complete=False)

@@ -1,4 +1,4 @@
-"""What a bounded tier promises: bytes or nothing, whatever happens to its folder."""
+"""The promises of a bounded tier: bytes or nothing, whatever happens to its folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cache.variants.safe_disk import check_of
 
 BUDGET = 16 << 20
 ROW, SMALL, LARGE = b"r" * 500, b"s" * 10_000, b"l" * 100_000
-"""What lies in the database, and what has a file of its own."""
+"""A body for the database, and two with their own files."""
 
 
 class Clock:
@@ -50,7 +50,7 @@ async def variants(tmp_path: Path) -> AsyncIterator[Variants]:
 
 @pytest.mark.parametrize("body", [b"", b"x", ROW, SMALL, LARGE])
 async def test_variant_put_comes_back(variants: Variants, body: bytes) -> None:
-    """In a row or in a file of its own."""
+    """The bytes may be in a row or in their own file."""
     assert await variants.put("key", body, tag="t")
     assert await variants.get("key") == body
     assert await variants.get("other") is None
@@ -72,7 +72,7 @@ async def test_variants_around_the_size_of_files_come_back_in_every_process(
 
 
 async def test_variant_is_found_by_another_process(variants: Variants, tmp_path: Path) -> None:
-    """What one worker rendered, the others need not."""
+    """Other workers need not render what one worker rendered."""
     await variants.put("key", SMALL, tag="t")
     program = (
         "import asyncio, sys; from pathlib import Path; from cache.variants.bounded_tier import Variants\n"
@@ -87,7 +87,7 @@ async def test_variant_is_found_by_another_process(variants: Variants, tmp_path:
 
 
 async def test_database_is_opened_by_sqlite_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A descriptor of our own would end SQLite's locks when it is closed, and another process would delete its log."""
+    """Closing a descriptor of our own would release SQLite's locks, and another process would delete its log."""
     opened: list[str] = []
     plain = os.open
 
@@ -106,7 +106,7 @@ async def test_database_is_opened_by_sqlite_alone(tmp_path: Path, monkeypatch: p
 
 
 async def test_variant_survives_a_restart(variants: Variants, tmp_path: Path) -> None:
-    """It is a disk tier."""
+    """It is a tier on the disk."""
     await variants.put("key", SMALL, tag="t")
     again = await Variants.open(tmp_path / "variants", max_bytes=BUDGET)
     assert await again.get("key") == SMALL
@@ -114,7 +114,7 @@ async def test_variant_survives_a_restart(variants: Variants, tmp_path: Path) ->
 
 
 async def test_variants_are_forgotten_by_tag(variants: Variants, tmp_path: Path) -> None:
-    """A purge of an original takes all that was made of it, files too."""
+    """A purge of an original deletes all of its variants, including their files."""
     for number in range(150):
         await variants.put(f"a{number}", SMALL if number % 10 else LARGE, tag="a")
     await variants.put("b", LARGE, tag="b")
@@ -125,7 +125,7 @@ async def test_variants_are_forgotten_by_tag(variants: Variants, tmp_path: Path)
 
 
 async def test_variant_deleted_is_gone(variants: Variants) -> None:
-    """One of them, and the answer says whether it was there."""
+    """One of them is deleted, and the answer says whether it existed."""
     await variants.put("key", SMALL, tag="t")
     assert await variants.delete("key")
     assert not await variants.delete("key")
@@ -133,7 +133,7 @@ async def test_variant_deleted_is_gone(variants: Variants) -> None:
 
 
 async def test_variants_stay_within_their_budget(variants: Variants) -> None:
-    """Four times the budget leaves no more than it; the last one is there."""
+    """After four times the budget was stored, no more than the budget remains, including the last variant."""
     for number in range(4 * BUDGET // len(LARGE)):
         await variants.put(f"key{number}", LARGE, tag="t")
     found = await variants.stat()
@@ -143,7 +143,7 @@ async def test_variants_stay_within_their_budget(variants: Variants) -> None:
 
 
 async def test_variant_that_is_asked_for_outlives_those_that_are_not(tmp_path: Path) -> None:
-    """Least recently used, not least recently stored."""
+    """The least recently used one is deleted, not the one stored first."""
     clock = Clock()
     variants = await Variants.open(tmp_path / "variants", max_bytes=BUDGET, now=clock)
     await variants.put("wanted", LARGE, tag="t")
@@ -156,13 +156,13 @@ async def test_variant_that_is_asked_for_outlives_those_that_are_not(tmp_path: P
 
 
 async def test_variant_larger_than_its_share_is_not_kept(variants: Variants) -> None:
-    """One picture must not push out all others."""
+    """One picture must not displace all others."""
     assert not await variants.put("key", b"x" * (BUDGET // LARGEST_SHARE + 1), tag="t")
     assert await variants.get("key") is None
 
 
 async def test_variant_larger_than_its_share_leaves_its_note(variants: Variants) -> None:
-    """What was found while it was made holds for the next one, and for other formats."""
+    """A finding made while rendering applies to the next variant and to other formats."""
     note = VariantNote("note", lambda _: b"found")
     assert not await variants.put("key", b"x" * (BUDGET // LARGEST_SHARE + 1), tag="t", note=note)
     assert await variants.get("key") is None
@@ -170,7 +170,7 @@ async def test_variant_larger_than_its_share_leaves_its_note(variants: Variants)
 
 
 async def test_folder_is_ours_alone_and_not_backed_up(variants: Variants, tmp_path: Path) -> None:
-    """Mode 0700 and a CACHEDIR.TAG, also when the folder was there before."""
+    """The folder has mode 0700 and a CACHEDIR.TAG, even if it existed before."""
     folder = tmp_path / "variants"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert (folder / "CACHEDIR.TAG").read_bytes() == CACHE_TAG
@@ -182,7 +182,7 @@ async def test_folder_is_ours_alone_and_not_backed_up(variants: Variants, tmp_pa
 
 @pytest.mark.parametrize("name", ["__init__.py", "pkg/__init__.py", "thesis.tex"])
 async def test_foreign_folder_is_refused(tmp_path: Path, name: str) -> None:
-    """A slip in the configuration does not mix variants into something else."""
+    """A mistake in the configuration does not mix variants into a foreign folder."""
     path = tmp_path / "theirs" / name
     path.parent.mkdir(parents=True)
     path.touch()
@@ -245,7 +245,7 @@ def _settings_planted(folder: Path) -> None:
 async def test_tier_damaged_while_open_works_again(
     variants: Variants, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    """No operation raises; after a few it stores and finds again."""
+    """No operation raises, and after a few operations it stores and finds again."""
     for number in range(5):
         await variants.put(f"key{number}", LARGE if number % 2 else SMALL, tag="t")
     damage(tmp_path / "variants")
@@ -264,7 +264,7 @@ async def test_tier_damaged_while_open_works_again(
 async def test_tier_wiped_while_open_counts_a_fault(
     variants: Variants, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An open connection to a deleted file keeps "succeeding"; it is noticed all the same."""
+    """An open connection to a deleted file keeps "succeeding". This is noticed all the same."""
     await variants.put("key", SMALL, tag="t")
     shutil.rmtree(tmp_path / "variants")
     assert await variants.get("key") is None
@@ -273,7 +273,7 @@ async def test_tier_wiped_while_open_counts_a_fault(
 
 
 async def test_folder_replaced_by_a_file_costs_the_storing_only(variants: Variants, tmp_path: Path) -> None:
-    """Nothing can be stored, nothing raises; when the way is free again it works again."""
+    """Nothing can be stored and nothing raises. When the obstacle is gone, the tier works again."""
     shutil.rmtree(tmp_path / "variants")
     (tmp_path / "variants").touch()
     assert await variants.get("key") is None
@@ -287,7 +287,7 @@ async def test_folder_replaced_by_a_file_costs_the_storing_only(variants: Varian
 
 @pytest.mark.parametrize("body", [ROW, SMALL, LARGE])
 async def test_altered_variant_is_a_miss(variants: Variants, tmp_path: Path, body: bytes) -> None:
-    """Bytes that are not what was stored are forgotten, not served."""
+    """Bytes that differ from those stored are deleted, not served."""
     await variants.put("key", body, tag="t")
     files = list((tmp_path / "variants").rglob("*.val"))
     if files:
@@ -306,7 +306,7 @@ async def test_altered_variant_is_a_miss(variants: Variants, tmp_path: Path, bod
 async def test_variant_moved_to_another_key_is_a_miss(
     variants: Variants, tmp_path: Path, body: bytes
 ) -> None:
-    """The check covers the key: a swapped row is not another picture."""
+    """The check covers the key, so a swapped row is not taken for another picture."""
     await variants.put("key", body, tag="t")
     connection = sqlite3.connect(tmp_path / "variants" / "cache.db")
     with connection:
@@ -318,7 +318,7 @@ async def test_variant_moved_to_another_key_is_a_miss(
 @pytest.mark.parametrize("columns", ["mode = 4", "mode = 4, value = NULL", "value = 5", "value = NULL", "mode = 9",
                                      "mode = 2, filename = '../../x'", "mode = 'x'", "raw = 0"])  # fmt: skip
 async def test_planted_row_is_a_miss(variants: Variants, tmp_path: Path, columns: str) -> None:
-    """Whatever a row says, it is a miss, and the next storing replaces it."""
+    """Whatever a row contains, it is a miss, and the next store replaces it."""
     await variants.put("key", ROW, tag="t")
     connection = sqlite3.connect(tmp_path / "variants" / "cache.db")
     with connection:
@@ -333,7 +333,7 @@ async def test_planted_row_is_a_miss(variants: Variants, tmp_path: Path, columns
 async def test_full_disk_costs_the_storing_only(
     variants: Variants, tmp_path: Path, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither SQLite's "disk is full" nor the kernel's comes out."""
+    """Neither SQLite's "disk is full" nor the kernel's error leaves the tier."""
 
     def full(*_: object) -> None:
         raise (
@@ -351,7 +351,7 @@ async def test_full_disk_costs_the_storing_only(
 
 
 async def test_tier_that_hangs_is_a_miss_in_time(variants: Variants, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk or a lock that does not answer costs a visitor no more than our patience."""
+    """A disk or a lock that does not answer delays a visitor only for a limited time."""
     go = threading.Event()
     await variants.put("key", SMALL, tag="t")
     with monkeypatch.context() as patch:
@@ -367,7 +367,7 @@ async def test_tier_that_hangs_is_a_miss_in_time(variants: Variants, monkeypatch
 
 
 async def test_database_held_by_another_is_a_miss_in_time(variants: Variants, tmp_path: Path) -> None:
-    """Somebody's long transaction makes us wait a little, then answer without storing; reads go on."""
+    """A long transaction of another process makes us wait a little and then answer without storing. Reads continue."""
     await variants.put("key", SMALL, tag="t")
     connection = sqlite3.connect(tmp_path / "variants" / "cache.db", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
@@ -381,7 +381,7 @@ async def test_database_held_by_another_is_a_miss_in_time(variants: Variants, tm
 
 
 async def stored(variants: Variants, key: str, body: bytes) -> KeptFile:
-    """Store a variant and return its file as it was found; skip where the filesystem cannot read without waiting."""
+    """Store a variant and return its file as found. Skip where the filesystem cannot read without waiting."""
     assert await variants.put(key, body, tag="t")
     found = await variants.find(key)
     assert found is not None
@@ -392,7 +392,7 @@ async def stored(variants: Variants, key: str, body: bytes) -> KeptFile:
 
 
 async def test_file_holds_the_bytes_of_a_variant_and_nothing_else(variants: Variants) -> None:
-    """A web server in front can send it as it is; small ones lie in the database."""
+    """A web server in front can send the file unchanged. Small variants are in the database."""
     await variants.put("key", SMALL, tag="t")
     await variants.put("row", ROW, tag="t")
     found, row = await variants.find("key"), await variants.find("row")
@@ -405,7 +405,7 @@ async def test_file_holds_the_bytes_of_a_variant_and_nothing_else(variants: Vari
 async def test_found_file_is_read_without_the_database(
     variants: Variants, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hit changes no thread."""
+    """A hit needs no change of thread."""
     file = await stored(variants, "key", SMALL)
     with monkeypatch.context() as patch:
         patch.setattr("cache.variants.shelf.Shelf.use", lambda *_: pytest.fail("the database was asked"))
@@ -437,7 +437,7 @@ def _turned_into_a_link(variants: Variants, file: KeptFile) -> None:
 async def test_file_that_is_not_as_it_was_found_is_not_at_hand(
     variants: Variants, damage: Callable[[Variants, KeptFile], None]
 ) -> None:
-    """Whoever asks the database then hears that it is damaged or gone."""
+    """A later read through the database finds that the variant is damaged or gone."""
     file = await stored(variants, "key", SMALL)
     damage(variants, file)
     assert variants.read_at_hand(file) is None
@@ -446,7 +446,7 @@ async def test_file_that_is_not_as_it_was_found_is_not_at_hand(
 
 @pytest.mark.parametrize("again", [SMALL, b"o" * 10_000])
 async def test_file_of_a_variant_stored_again_is_another(variants: Variants, again: bytes) -> None:
-    """The former file goes, the new one stays, also when they hold the same."""
+    """The former file is deleted and the new one stays, even if both hold the same bytes."""
     file = await stored(variants, "key", SMALL)
     other = await stored(variants, "key", again)
     assert other.path != file.path
@@ -457,7 +457,7 @@ async def test_file_of_a_variant_stored_again_is_another(variants: Variants, aga
 
 @pytest.mark.parametrize("forget", ["delete", "evict", "clear"])
 async def test_variant_forgotten_is_not_at_hand(variants: Variants, forget: str) -> None:
-    """A purge takes the file with the row."""
+    """A purge deletes the file with the row."""
     file = await stored(variants, "key", SMALL)
     await (
         variants.clear()
@@ -468,7 +468,7 @@ async def test_variant_forgotten_is_not_at_hand(variants: Variants, forget: str)
 
 
 async def test_variant_that_is_read_at_hand_outlives_those_that_are_not(tmp_path: Path) -> None:
-    """Its use is noted, although the database was not asked."""
+    """Its use is recorded, although the database was not read."""
     clock = Clock()
     variants = await Variants.open(tmp_path / "variants", max_bytes=BUDGET, now=clock)
     file = await stored(variants, "wanted", LARGE)
@@ -497,7 +497,7 @@ async def test_variant_stored_by_an_earlier_version_is_found(tmp_path: Path, bod
 
 
 async def test_variants_for_a_group_can_be_read_by_it(tmp_path: Path) -> None:
-    """Files 0640 and folders 0750, the database ours alone; also where they were private before."""
+    """Files have mode 0640 and folders 0750, and the database stays private, even if they were private before."""
     for modes in (PRIVATE, GROUP):
         variants = await Variants.open(tmp_path / "variants", max_bytes=BUDGET, modes=modes)
         await variants.put("key", SMALL, tag="t")
@@ -513,7 +513,8 @@ async def test_variants_for_a_group_can_be_read_by_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [f"ab/cd/{'0' * 28}.val", f"ab/{'0' * 32}-{'0' * 8}.val"])
 async def test_sweep_removes_files_that_no_row_names(variants: Variants, tmp_path: Path, name: str) -> None:
-    """What a killed process left; not what is in use, not what is on its way, and not in a dry run."""
+    """Remains of killed processes are removed, but neither files in use nor files being stored, and none in a dry
+    run."""
     originals = await Originals.open(tmp_path / "store")
     await variants.put("key", LARGE, tag="t")
     orphan = tmp_path / "variants" / name
@@ -535,7 +536,7 @@ async def test_sweep_removes_files_that_no_row_names(variants: Variants, tmp_pat
 
 
 async def test_sweep_holds_the_budget_when_it_was_made_smaller(variants: Variants, tmp_path: Path) -> None:
-    """A new, smaller budget is kept after a sweep."""
+    """A smaller budget applies after a sweep."""
     for number in range(100):
         await variants.put(f"key{number}", LARGE, tag="t")
     originals = await Originals.open(tmp_path / "store")
@@ -548,7 +549,7 @@ async def test_sweep_holds_the_budget_when_it_was_made_smaller(variants: Variant
 
 
 async def test_note_is_revised_before_its_variant_is_stored(variants: Variants) -> None:
-    """From what it held; one that is to stay as it is stays."""
+    """The note changes from its former value, and stays if it need not change."""
     seen: list[bytes | None] = []
 
     def note(text: bytes | None) -> VariantNote:

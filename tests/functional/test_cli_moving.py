@@ -221,7 +221,7 @@ def test_pack_never_takes_the_place_of_something(
     else:
         target.write_text("mine")
     assert invoke("store", "pack", target, config=here) == 2
-    assert "there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert [path.read_text() for path in files_below(tmp_path) if path.name in {"mine", kind}] == ["mine"]
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
 

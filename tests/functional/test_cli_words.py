@@ -129,10 +129,10 @@ def _answering(answer: bytes) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", "is no imgmirror service"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "is no imgmirror service"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "is no imgmirror service"),
-        (b"SSH-2.0-OpenSSH_9\r\n", "is no imgmirror service"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", "is not an imgmirror service"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "is not an imgmirror service"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "is not an imgmirror service"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "is not an imgmirror service"),
         (b"", "hangs up without an answer"),
         (
             b'HTTP/1.1 503 No\r\nContent-Length: 24\r\n\r\n{"status":"unavailable"}',

@@ -61,7 +61,7 @@ def test_site_is_checked_written_checked_and_undone(site: Path, capsys: pytest.C
     """A picture without a name is one because an article shows it; what Git ignores is said in one line."""
     before = digest(site)
     assert call(".", "--check") == 1
-    assert "passed by 1 folders that .gitignore names: public" in capsys.readouterr().err
+    assert "skipped 1 folders that .gitignore names: public" in capsys.readouterr().err
     assert call(".", "--write") == 0
     assert call(".", "--check") == 0
     changed = {name for name, value in digest(site).items() if before[name] != value}
@@ -166,4 +166,4 @@ async def test_service_refuses_what_it_cannot_rewrite(
 
 def test_named_file_that_is_no_text_is_passed_over(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rewrite", "picture.png", "--base-url", BASE]) == 0
-    assert "picture.png: not a text file, passed over" in capsys.readouterr().err
+    assert "picture.png: not a text file, skipped" in capsys.readouterr().err

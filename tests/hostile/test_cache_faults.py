@@ -1,4 +1,4 @@
-"""Disks that refuse: whatever step of a commit or a purge fails, nothing wrong is kept and nothing is left over."""
+"""Failing disks: whichever step of a commit or a purge fails, no wrong data are kept and nothing is left over."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 URL = "http://h/a.png"
 OTHER = "http://h/b.png"
 STEPS = 12
-"""More than a commit has of any one kind of step; the later ones fail nothing, and that is right too."""
+"""More than a commit has of any one kind of step. The later ones fail nothing, which must be harmless too."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Originals]:
 
 
 class Failing:
-    """Lets a call through until its turn comes, then fails once, or from then on."""
+    """Lets calls through until its turn comes, then fails once, or from then on."""
 
     def __init__(self, real: Callable[..., object], *, at: int, code: int, for_ever: bool = False) -> None:
         self._real = real
@@ -54,7 +54,7 @@ class Failing:
 def break_step(
     patch: pytest.MonkeyPatch, step: str, *, at: int, code: int, for_ever: bool = False
 ) -> Failing:
-    """Make one kind of step fail; return what counts."""
+    """Make one kind of step fail; return the counter."""
     place, name = {
         "fsync": ("cache.base.durable.os", "fsync"),
         "write": ("cache.base.durable.os", "write"),
@@ -74,7 +74,7 @@ def break_step(
 
 
 async def require_sound(store: Originals, tmp_path: Path) -> None:
-    """What was kept before is whole, nothing wrong is kept, nothing is left over, and keeping works again."""
+    """Everything kept before is intact, no wrong data are kept, nothing is left over, and keeping works again."""
     first = await store.get(OTHER)
     assert first
     assert await store.read_body(first.body_sha256) == b"before"
@@ -92,7 +92,7 @@ async def require_sound(store: Originals, tmp_path: Path) -> None:
 async def test_commit_that_fails_at_any_step_keeps_nothing_wrong(
     store: Originals, tmp_path: Path, step: str, code: int, for_ever: bool
 ) -> None:
-    """A new source and a changed one, at every turn of every kind of step."""
+    """This covers a new source and a changed one, at every turn of every kind of step."""
     await keep(store, OTHER, b"before")
     for url, body in ((URL, b"one"), (URL, b"two"), (OTHER, b"before")):
         for at in range(STEPS):
@@ -111,7 +111,7 @@ async def test_commit_that_fails_at_any_step_keeps_nothing_wrong(
 
 @pytest.mark.parametrize("at", [0, 1])
 async def test_body_goes_back_aside_when_its_entry_cannot_be_written(store: Originals, at: int) -> None:
-    """Neither the index nor the entry fits on the disk: no body is left without an entry, and it can be served."""
+    """If neither the index nor the entry fits on the disk, no body is left without an entry, and it can be served."""
     async with store.receive() as incoming:
         await incoming.write(b"one")
         await incoming.finish()
@@ -129,7 +129,7 @@ async def test_body_goes_back_aside_when_its_entry_cannot_be_written(store: Orig
 async def test_purge_that_fails_at_any_step_breaks_no_promise(
     store: Originals, tmp_path: Path, step: str
 ) -> None:
-    """The caller hears of it; a body is never gone before its entry; every process distrusts its memory."""
+    """The caller gets an error, a body is never deleted before its entry, and every process discards its memory."""
     await keep(store, OTHER, b"before")
     for at in range(STEPS):
         await keep(store, URL, b"one")
@@ -146,7 +146,7 @@ async def test_purge_that_fails_at_any_step_breaks_no_promise(
 
 
 async def test_failed_fsync_of_a_body_is_never_taken_back(store: Originals) -> None:
-    """The kernel reports a lost page once; a second fsync would succeed and lie."""
+    """The kernel reports a lost page once. A second fsync would wrongly succeed."""
     async with store.receive() as incoming:
         await incoming.write(b"x")
         await incoming.finish()
@@ -160,7 +160,7 @@ async def test_failed_fsync_of_a_body_is_never_taken_back(store: Originals) -> N
 
 
 class FullFile(io.BufferedWriter):
-    """A file on a disk that becomes full after some bytes."""
+    """A file on a disk that becomes full after a number of bytes."""
 
     room = 0
 
@@ -177,7 +177,7 @@ class FullFile(io.BufferedWriter):
 async def test_body_on_a_disk_that_becomes_full_is_served_and_not_kept(
     store: Originals, tmp_path: Path, room: int
 ) -> None:
-    """A visitor gets his picture: the body goes on elsewhere, whole, and the commit says that it is full."""
+    """The visitor gets the picture: the body continues elsewhere, complete, and the commit reports a full store."""
     body = os.urandom(3 * BLOCK_BYTES + 11)
     FullFile.room = room
     opened = os.fdopen
@@ -203,7 +203,7 @@ async def test_body_on_a_disk_that_becomes_full_is_served_and_not_kept(
 
 
 async def test_body_that_nothing_takes_is_an_error_of_the_store(store: Originals) -> None:
-    """No disk at all: one error that callers know, and nothing open."""
+    """If no disk accepts the body, callers get one error that they know, and nothing stays open."""
     with pytest.MonkeyPatch.context() as patch:
         break_step(patch, "create", at=0, code=errno.ENOSPC, for_ever=True)
         async with store.receive() as incoming:
@@ -213,7 +213,7 @@ async def test_body_that_nothing_takes_is_an_error_of_the_store(store: Originals
 
 
 async def test_store_that_cannot_be_locked_keeps_nothing(store: Originals) -> None:
-    """Without exclusion there is no commit; reading goes on."""
+    """Without exclusion there is no commit. Reading continues."""
     await keep(store, URL, b"one")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -228,7 +228,7 @@ async def test_store_that_cannot_be_locked_keeps_nothing(store: Originals) -> No
 
 
 async def test_blocks_that_cannot_be_read_are_not_taken_for_none(store: Originals, tmp_path: Path) -> None:
-    """To keep a blocked source because a folder could not be read would break a promise."""
+    """Keeping a blocked source because a folder could not be read would break a promise."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "stat", Failing(lambda: None, at=0, code=errno.EACCES, for_ever=True))
         with pytest.raises(StoreUnreadable):
@@ -237,7 +237,7 @@ async def test_blocks_that_cannot_be_read_are_not_taken_for_none(store: Original
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 async def test_read_only_store_still_gives_what_it_keeps(tmp_path: Path) -> None:
-    """A disk mounted read-only after an error: kept originals answer, new ones are not kept."""
+    """On a disk that was mounted read-only after an error, kept originals answer, and new ones are not kept."""
     store = await Originals.open(tmp_path / "store")
     await keep(store, URL, b"one")
     await store.close()

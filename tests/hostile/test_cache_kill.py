@@ -1,4 +1,4 @@
-"""kill -9 in the middle of commits and purges: what was said to be kept is there, and nothing is wrong."""
+"""kill -9 in the middle of commits and purges: everything reported as kept exists, and nothing is wrong."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ asyncio.run(main())
 
 
 class Announced:
-    """What the writers said, in order."""
+    """The announcements of the writers, in order."""
 
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
@@ -61,7 +61,7 @@ class Announced:
 
 
 async def test_writer_killed_at_any_point_leaves_what_it_announced(tmp_path: Path) -> None:
-    """Ten writers are killed after some announcements each; the next ones go on in the same folder."""
+    """Ten writers are killed after some announcements each. The next ones continue in the same folder."""
     rng, announced = random.Random(20), Announced()  # noqa: S311 - the same moments each time
     for number in range(ROUNDS):
         process = run_program(WRITER, tmp_path / "store", number)

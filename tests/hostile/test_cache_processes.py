@@ -1,4 +1,4 @@
-"""Several processes on one store: commits and purges of one digest exclude each other, and the sums agree."""
+"""Several processes on one store: commits and purges of one digest exclude each other, and the counts agree."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 
 
 async def race(program: str, folder: Path, *names: str) -> list[str]:
-    """Start programs, let them go at the same moment, and return what they printed after that."""
+    """Start programs, release them at the same moment, and return what they printed afterwards."""
     processes = [run_program(program, folder, name) for name in names]
     for process in processes:
         assert process.stdout
@@ -52,7 +52,8 @@ async def race(program: str, folder: Path, *names: str) -> list[str]:
 
 
 async def test_rivals_over_one_body_never_lose_it(tmp_path: Path) -> None:
-    """Each keeps and purges the same bytes under its own sources; nobody's body goes while his entry is there."""
+    """Each process keeps and purges the same bytes under its own sources. No body is deleted while an entry names
+    it."""
     await race(RIVAL, tmp_path / "store", "one", "two", "three")
     store = await Originals.open(tmp_path / "store")
     report = await store.verify()
@@ -87,7 +88,7 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 
 
 async def test_spenders_share_one_budget(tmp_path: Path) -> None:
-    """Two processes together keep what one could, up to one original in hand of each."""
+    """Two processes together keep as much as one could, up to one original in progress for each."""
     outputs = await race(SPENDER, tmp_path / "store", "one", "two")
     store = await Originals.open(tmp_path / "store", max_bytes=100_000)
     stat = await store.stat()
@@ -112,7 +113,7 @@ STEPS = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(STEPS)
 def test_no_order_of_commits_and_purges_loses_a_body(steps: list[tuple[str, int, int]]) -> None:
-    """Whatever is kept, purged and lost of the index, each entry has its bodies, and only purged ones go."""
+    """Whatever is kept, purged and lost of the index, each entry has its bodies, and only purged bodies are deleted."""
     asyncio.run(_play(steps))
 
 

@@ -1,4 +1,4 @@
-"""Clocks that go wrong: far ahead, then back. Nothing is lost, nothing is fresh for years, a purge still holds."""
+"""Wrong clocks, far ahead and then back: nothing is lost, nothing is fresh for years, and purges still hold."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PICTURE, OTHER = chart_png(40, 30, seed=1), chart_png(40, 30, seed=2)
 
 
 class Clock:
-    """A clock that a test puts where it likes."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.time = time.time()
@@ -65,7 +65,8 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_picture_that_came_in_the_future_is_asked_for_again_when_the_clock_is_right(
     engine: Engine, clock: Clock, origin: ScriptedOrigin
 ) -> None:
-    """Memory and disk both say that it is fresh for a day after that time; neither is believed, nothing is lost."""
+    """Memory and disk both say that it is fresh until a day after that time. Neither is believed, and nothing is
+    lost."""
     origin.serve("/a.png", PICTURE)
     source, right = Source.parse(origin.url("/a.png")), clock.time
     clock.time = right + YEARS
@@ -87,7 +88,7 @@ async def test_picture_that_came_in_the_future_is_asked_for_again_when_the_clock
 async def test_picture_from_the_future_whose_origin_died_is_kept_and_answered(
     engine: Engine, clock: Clock, origin: ScriptedOrigin
 ) -> None:
-    """It is stale, not lost."""
+    """The original is stale, not lost."""
     origin.serve("/a.png", PICTURE)
     source, right = Source.parse(origin.url("/a.png")), clock.time
     clock.time = right + YEARS
@@ -104,7 +105,7 @@ async def test_picture_from_the_future_whose_origin_died_is_kept_and_answered(
 async def test_failure_of_the_future_is_not_believed(
     engine: Engine, clock: Clock, origin: ScriptedOrigin
 ) -> None:
-    """Nor does it keep a circuit open for years."""
+    """The wrong clock does not keep a circuit open for years either."""
     source, right = Source.parse(origin.url("/late.png")), clock.time
     clock.time = right + YEARS
     for _ in range(12):
@@ -119,7 +120,7 @@ async def test_failure_of_the_future_is_not_believed(
 async def test_purge_and_block_hold_whatever_the_clock_does(
     engine: Engine, clock: Clock, origin: ScriptedOrigin, seconds: float
 ) -> None:
-    """Generations are no times."""
+    """Generations do not depend on the time."""
     origin.serve("/a.png", PICTURE)
     origin.serve("/b.png", OTHER)
     purged, blocked = (Source.parse(origin.url(path)) for path in ("/a.png", "/b.png"))
@@ -136,7 +137,8 @@ async def test_purge_and_block_hold_whatever_the_clock_does(
 
 
 async def test_store_written_under_wrong_clocks_is_sound(tmp_path: Path) -> None:
-    """Times of all sizes in entries and blocks: verify, count, history and sweep work, and nothing kept goes."""
+    """With times of all sizes in entries and blocks, verify, count, history and sweep work, and nothing kept is
+    lost."""
     clock = Clock()
     store = await Originals.open(tmp_path / "store", now=clock)
     variants = await Variants.open(tmp_path / "store" / "variants", max_bytes=1 << 20, now=clock)
@@ -169,7 +171,7 @@ async def test_store_written_under_wrong_clocks_is_sound(tmp_path: Path) -> None
 async def test_service_finds_entries_of_the_future_asks_again_and_loses_none(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """For real: a machine whose clock was years ahead when it kept its pictures, restarted with the right time."""
+    """A real case: a machine whose clock was years ahead when it kept its pictures, restarted with the right time."""
     config = write_config(tmp_path, {"fetch": {"min_fresh": "1d"}})
     origin.serve("/lives.png", PICTURE)
     with Service(config) as service:

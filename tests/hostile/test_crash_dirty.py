@@ -1,4 +1,4 @@
-"""Dirty folders at the start: the service starts, gives what is good, loses nothing good, and says what it found."""
+"""Dirty folders at the start: the service starts, serves the good pictures, loses none, and reports what it found."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def replaced_by_link(path: Path, target: str) -> None:
 
 
 def leftovers(layout: Layout) -> None:
-    """Of processes that are gone, of a number that lives, torn, and of another program."""
+    """Temporary files: of processes that are gone, of a process number in use, truncated, and of another program."""
     for name in ("1-0123456789abcdef.part", f"{os.getpid()}-0123456789abcdef.part", "unknown", ".nfs0001"):
         (layout.incoming / name).write_bytes(b"half a pic")
 
@@ -100,7 +100,7 @@ def no_indexes(layout: Layout) -> None:
 
 
 def half_deleted(layout: Layout) -> None:
-    """The bodies of a history were deleted by hand, the entry was not."""
+    """The bodies of a history were deleted by hand, but the entry was not."""
     for digest in (hashlib.sha256(b"first").hexdigest(), hashlib.sha256(b"second").hexdigest()):
         layout.body(digest).unlink()
 
@@ -117,7 +117,7 @@ def executable(layout: Layout) -> None:
 
 
 def links(layout: Layout) -> None:
-    """To what nobody may be given, to nothing, and in a circle."""
+    """Links to a file that must not be served, to nothing, and in a circle."""
     replaced_by_link(body(layout), "/etc/passwd")
     (layout.incoming / "1-00000000000000ff.part").symlink_to("/etc/passwd")
     (layout.bodies / "ff").mkdir(exist_ok=True)
@@ -126,7 +126,7 @@ def links(layout: Layout) -> None:
 
 
 def pipe(layout: Layout) -> None:
-    """Opening it would wait for ever."""
+    """Opening a pipe would wait for ever."""
     os.mkfifo(layout.incoming / "1-00000000000000ff.part")
 
 
@@ -178,7 +178,7 @@ async def fill(root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with good pictures and the one that is going to be hurt, and variants."""
+    """A store with good pictures, with the one that is going to be damaged, and with variants."""
     folder = tmp_path_factory.mktemp("clean")
     asyncio.run(fill(folder / "store"))
     return folder / "store"
@@ -188,7 +188,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_store_in_a_dirty_folder_opens_gives_what_is_good_and_loses_nothing(
     clean: Path, tmp_path: Path, name: str
 ) -> None:
-    """And what was hurt can be kept anew, purged, counted and verified."""
+    """The damaged picture can be kept again, purged, counted and verified."""
     root = tmp_path / "store"
     shutil.copytree(clean, root)
     layout = Layout(root)
@@ -220,7 +220,7 @@ async def _require_good(store: Originals) -> None:
 
 
 async def _require_mended(store: Originals, layout: Layout) -> None:
-    """The origin gives it again: it is kept, whatever lies in its place, or the store says that it cannot."""
+    """The origin sends it again. It is kept whatever lies at its place, or the store says that it cannot be."""
     if _in_the_way(layout):
         with pytest.raises(StoreUnwritable):
             await keep(store, VICTIM, OTHER)
@@ -239,7 +239,7 @@ def _in_the_way(layout: Layout) -> bool:
 async def test_service_starts_on_a_folder_in_which_all_went_wrong(
     clean: Path, tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    """What is good is given although its origin is gone, and new pictures are answered; nothing is a traceback."""
+    """Good pictures are served although their origin is gone, new ones are answered, and nothing is a traceback."""
     root = tmp_path / "store"
     shutil.copytree(clean, root)
     (root / "variants").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""kill -9 at any call that changes the store: what was announced is there, what was not is there or not, never half."""
+"""kill -9 at any call that changes the store: announced changes hold, others hold or do not, and none is half done."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from crash_work import Shift, begin_in_child, gather, pass_all, run_in_child, so
 ROUNDS = int(os.environ.get("CRASHES", "200"))
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(2**32)
 STEPS = 150
-"""A process is killed at one of its first so many changes of the disk, or lives on."""
+"""A process is killed at one of this many first changes of the disk, or survives."""
 
 LIVES = 6
-"""Rounds in one folder, before it is begun anew."""
+"""The number of rounds in one folder, before a new one is used."""
 
 
 class History:
@@ -48,7 +48,7 @@ class History:
         return self.broken()
 
     def broken(self) -> list[str]:
-        """Return what a fresh process finds that may not be."""
+        """Return what a fresh process finds that must not be."""
         (found, *died), code = run_in_child(lambda tell: tell(inspect(self.root, sorted(self._urls))))
         if not isinstance(found, Found) or code:
             return [f"the store cannot be opened: {found} {died}"]
@@ -81,7 +81,7 @@ class History:
 @pytest.mark.kill
 @pytest.mark.timeout(3600)
 def test_store_killed_at_any_change_of_the_disk_breaks_no_promise(tmp_path: Path) -> None:
-    """Rounds of one to three processes, each killed at a call of its own; the next ones go on in the same folder."""
+    """Rounds of one to three processes, each killed at a call of its own. The next ones continue in the same folder."""
     rng = random.Random(SEED)  # noqa: S311 - the same rounds each time
     killed = jobs = 0
     for number in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""Power cuts: after any prefix of what was written, every folder that the disk may then show keeps all promises."""
+"""Power cuts: after any prefix of the writes, every folder that the disk may then show keeps all promises."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(2**32
 LIVES = 3
 END = "the end of a process"
 STATES = 40
-"""Folders looked at in one round."""
+"""The number of folders to examine in one round."""
 
 
 @pytest.fixture
 def room() -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of stores are written and opened."""
+    """A folder in memory if there is one, because thousands of stores are written and opened."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         yield Path(folder)
 
 
 class Recorded:
-    """What processes did to an empty disk, one after the other, each killed somewhere: steps, jobs begun and done."""
+    """The work of processes on an empty disk, one after the other, each killed somewhere: steps, jobs begun and
+    done."""
 
     def __init__(self, top: Path) -> None:
         top.mkdir()
@@ -63,7 +64,7 @@ def at_random(top: Path, rng: random.Random) -> Recorded:
 
 
 class Cuts:
-    """Go through a recording and look at some of the folders that a power cut may leave at each point."""
+    """Go through a recording and examine some of the folders that a power cut may leave at each point."""
 
     def __init__(self, recorded: Recorded, rng: random.Random, *, states: int, faults: bool = False) -> None:
         self._recorded = recorded
@@ -76,7 +77,7 @@ class Cuts:
         self.looked_at = 0
 
     def broken(self, room: Path) -> list[str]:
-        """Return what is broken in the first folder that breaks a promise, some of them looked at on the way."""
+        """Return what is broken in the first folder that breaks a promise; examine some of the folders on the way."""
         for event in self._recorded.events:
             if event == END:
                 self._promises.after_crash()
@@ -105,7 +106,7 @@ class Cuts:
 def look(
     recorded: Recorded, room: Path, rng: random.Random, *, states: int, name: str, faults: bool = False
 ) -> int:
-    """Cut a recording; fail with what is broken, else return how many folders were looked at."""
+    """Cut a recording. Fail with what is broken, else return how many folders were examined."""
     cuts = Cuts(recorded, rng, states=states, faults=faults)
     if broken := cuts.broken(room):
         pytest.fail("\n".join([f"{name}, SEED={SEED}", *broken]), pytrace=False)
@@ -115,14 +116,14 @@ def look(
 
 @pytest.fixture(autouse=True)
 def started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those who look do it after the machine has started again: counts of before are not believed."""
+    """Processes that examine a folder run after the machine was restarted, so earlier counts are not trusted."""
     monkeypatch.setattr("cache.across.usage._boot_number", lambda: 77)
 
 
 @pytest.mark.kill
 @pytest.mark.timeout(3600)
 def test_power_cut_at_any_point_breaks_no_promise(room: Path) -> None:
-    """Processes do anything, are killed and followed by others; then the power goes at any step of all that."""
+    """Processes do anything, are killed and followed by others. Then the power fails at any step of all that."""
     rng = random.Random(SEED)  # noqa: S311 - the same cuts each time
     looked_at = sum(
         look(at_random(room / "recorded", rng), room, rng, states=STATES, name=f"round {number}")
@@ -136,7 +137,7 @@ def test_power_cut_at_any_point_breaks_no_promise(room: Path) -> None:
 @pytest.mark.kill
 @pytest.mark.timeout(3600)
 def test_power_cut_after_a_disk_that_failed_breaks_no_promise(room: Path) -> None:
-    """Writes, fsyncs and renames fail now and then; what was said to be done is there all the same."""
+    """Writes, fsyncs and renames fail now and then. Operations that were reported as done hold all the same."""
     rng = random.Random(SEED)  # noqa: S311 - the same faults each time
     looked_at = 0
     for number in range(ROUNDS):
@@ -156,14 +157,15 @@ BEFORE = (
 """Source 0 has a history, body 1 is shared, source 2 is alone with its bytes, source 3 is blocked, source 4 is new."""
 
 SITUATIONS = ((0, 1), (2, 4), (3, 5), (4, 5))
-"""Source and body of what is killed and done again."""
+"""The source and the body of the operation that is killed and repeated."""
 
 
 @pytest.mark.kill
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operation_killed_at_each_step_and_done_again_outlasts_a_power_cut(room: Path, name: str) -> None:
-    """What a dead process left in the page cache is made to last by whoever does it again and says that it is done."""
+    """A process that repeats an operation and reports it as done makes durable what a dead process left in the page
+    cache."""
     rng = random.Random(SEED)  # noqa: S311 - the same cuts each time
     steps = looked_at = 0
     for source, body in SITUATIONS:
@@ -186,7 +188,7 @@ def test_operation_killed_at_each_step_and_done_again_outlasts_a_power_cut(room:
 def test_store_that_forgets_an_fsync_is_found_out(
     room: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str
 ) -> None:
-    """The suite can fail: it does for stores that leave out one thing."""
+    """The suite can fail: it fails for stores that leave out one step."""
     if forgotten == "fsync of a body":
         monkeypatch.setattr("cache.originals.incoming.sync_descriptor", lambda _descriptor: None)
     elif forgotten == "fsync of an entry's folder":
@@ -204,7 +206,7 @@ def test_store_that_forgets_an_fsync_is_found_out(
 
 
 def test_store_that_forgets_nothing_outlasts_every_cut(room: Path) -> None:
-    """The same recording of the store as it is, cut at many points."""
+    """The unmodified recording of the store passes, cut at many points."""
     rng = random.Random(1)  # noqa: S311 - which cuts, not a secret
     recorded = Recorded(room / "recorded")
     recorded.live(Shift(recorded.root, recorded.top, 0, 0, plan=BEFORE), pass_all)

@@ -1,4 +1,4 @@
-"""A running service whose disk fails: pictures all the same, nothing kept is lost, and it recovers with the disk."""
+"""A running service with a failing disk: it serves pictures, loses nothing kept, and recovers with the disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def codes(kind: type[MirrorError] = MirrorError) -> set[str]:
 
 
 class Trouble:
-    """A service, its origin, its orders, and pictures that it kept before there was any trouble."""
+    """A service, its origin, the file of orders to its disk, and pictures that it kept before the trouble."""
 
     def __init__(self, client: Client, origin: ScriptedOrigin, store: Path, orders: Path) -> None:
         self.client, self.origin, self.store, self.orders = client, origin, store, orders
@@ -54,7 +54,7 @@ class Trouble:
             await self.until_kept(number)
 
     async def ask_new(self) -> list[Answer]:
-        """Ask for a picture that nobody asked for before, as it is and made smaller."""
+        """Request a new picture, as it is and at a smaller size."""
         number, self._next = self._next, self._next + 1
         self.origin.serve(f"/{number}.png", self.body(number))
         return await self.ask(number)
@@ -97,7 +97,7 @@ class Trouble:
         raise AssertionError(f"{number} is not kept")
 
     async def require_recovered(self) -> None:
-        """The disk works again: what was kept is there and given, and what is new is kept."""
+        """The disk works again: kept pictures are there and served, and new ones are kept."""
         for number in range(KEPT):
             assert self.is_kept(number), number
             assert [answer.status for answer in await self.ask(number)] == [200, 200]
@@ -107,7 +107,7 @@ class Trouble:
 
 
 def require_documented(answer: Answer) -> None:
-    """It is an answer of the contract: a picture, a report, or an error of docs/api.md, never `internal`."""
+    """The answer belongs to the contract: a picture, a report, or an error of docs/api.md, never `internal`."""
     if answer.status >= 400 and answer.headers.get("Content-Type", "").startswith("application/json"):
         known = json.loads(answer.body)
         assert "status" in known or known["code"] in codes(), known
@@ -153,7 +153,7 @@ FAILING = {
 
 @pytest.mark.parametrize("case", FAILING)
 async def test_service_on_a_disk_that_fails_answers_and_loses_nothing(trouble: Trouble, case: str) -> None:
-    """New pictures are given although nothing can be kept, kept ones too; a purge says what it could not do."""
+    """New and kept pictures are served although nothing can be kept, and a purge reports what it could not do."""
     kinds, share = FAILING[case]
     give_orders(trouble.orders, kinds=kinds, share=share)
     for _ in range(NEW):
@@ -191,7 +191,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 async def test_service_on_a_full_disk_answers_keeps_nothing_new_and_recovers(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """The last byte of a small disk goes, in the middle of everything, and comes back."""
+    """The last byte of a small disk is used up in the middle of everything, and becomes free again."""
     with small_disk(tmp_path / "disk", "4m") as disk:
         config = write_config(tmp_path, {"store": {"dir": str(disk / "store")}, "fetch": {"min_fresh": "1h"}})
         with Service(config) as service:

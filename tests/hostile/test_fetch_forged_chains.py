@@ -1,4 +1,4 @@
-"""Certificates that want more than to be completed: to be trusted, or to make us ask where nobody should."""
+"""Certificates that want more than to be completed: to be trusted, or to make us ask a prohibited address."""
 
 import asyncio
 import ssl
@@ -23,7 +23,7 @@ def authority() -> Holder:
 
 @pytest.fixture
 async def shelf() -> AsyncIterator[ScriptedOrigin]:
-    """Where authorities put their certificates."""
+    """The places where authorities publish their certificates."""
     async with ScriptedOrigin() as shelf:
         yield shelf
 
@@ -33,7 +33,7 @@ async def shelf() -> AsyncIterator[ScriptedOrigin]:
 
 @pytest.mark.parametrize("way", ["address", "name", "redirect"])
 async def test_prohibited_address_is_not_asked(authority: Holder, shelf: ScriptedOrigin, way: str) -> None:
-    """A certificate is no way into the inner network."""
+    """A certificate does not lead into the inner network."""
     between = authority.issue("Between")
     async with ScriptedOrigin(address="127.0.0.2") as inner:
         put(inner, "/between", between)
@@ -57,7 +57,8 @@ async def test_prohibited_address_is_not_asked(authority: Holder, shelf: Scripte
 async def test_address_in_an_opened_network_is_asked_only_when_it_is_admitted(
     authority: Holder, shelf: ScriptedOrigin
 ) -> None:
-    """`fetch.allow_networks` opens a network for what `sources.allow` names, not for what certificates name."""
+    """`fetch.allow_networks` permits a network for sources that `sources.allow` names, not for addresses in
+    certificates."""
 
     def only_the_origin(hop: Source) -> None:
         if hop.scheme != "https":
@@ -71,7 +72,7 @@ async def test_address_in_an_opened_network_is_asked_only_when_it_is_admitted(
 
 
 async def test_denied_address_is_not_asked(authority: Holder, shelf: ScriptedOrigin) -> None:
-    """`sources.deny` holds for certificates too."""
+    """`sources.deny` applies to certificates too."""
     async with meeting(below(shelf, authority, 1), authority, denied=lambda hop: hop.scheme == "http") as (
         fetcher,
         origin,
@@ -81,7 +82,7 @@ async def test_denied_address_is_not_asked(authority: Holder, shelf: ScriptedOri
 
 
 async def test_https_address_is_not_asked(authority: Holder) -> None:
-    """Its certificate could need the same; not in a redirect either."""
+    """Its own certificate could need the same. This applies to redirects as well."""
     between = authority.issue("Between")
     async with ScriptedOrigin(ssl_context=authority.issue(HOST, is_ca=False).serve()) as secure:
         put(secure, "/between", between)
@@ -95,7 +96,7 @@ async def test_https_address_is_not_asked(authority: Holder) -> None:
 
 
 async def test_redirect_to_the_certificate_is_followed(authority: Holder, shelf: ScriptedOrigin) -> None:
-    """As for pictures."""
+    """The limits are those of pictures."""
     between = authority.issue("Between")
     put(shelf, "/there", between)
     shelf.redirect("/here", "/there")
@@ -106,7 +107,7 @@ async def test_redirect_to_the_certificate_is_followed(authority: Holder, shelf:
 async def test_what_a_profile_adds_is_not_sent_for_a_certificate(
     authority: Holder, shelf: ScriptedOrigin
 ) -> None:
-    """It is for the pictures of a host, and may be a secret."""
+    """A profile belongs to the pictures of a host, and may be a secret."""
     profiles = {"p": {"hosts": [HOST], "headers": {"Authorization": "secret"}}}
     async with Server(below(shelf, authority, 1)) as origin:
         async with fetching(fetch_config(profiles=profiles), **trusted(authority)) as fetcher:
@@ -127,7 +128,7 @@ async def test_oversized_answer_is_refused(authority: Holder, shelf: ScriptedOri
 
 
 async def test_slow_answers_are_a_failure_of_tls(authority: Holder, shelf: ScriptedOrigin) -> None:
-    """Not a timeout of the origin, which did nothing slowly; half of its time is spent on that at most."""
+    """This is not a timeout of the origin, which was not slow. At most half of the fetch's time is spent on it."""
     for path in ("/1", "/2", "/3"):
         shelf.script(path, stall(asyncio.Event()))
     leaf = server_below(authority.issue("Between"), *map(shelf.url, ("/1", "/2", "/3")))
@@ -137,7 +138,7 @@ async def test_slow_answers_are_a_failure_of_tls(authority: Holder, shelf: Scrip
 
 @pytest.mark.parametrize("answer", [b"", b"garbage", b"-----BEGIN CERTIFICATE-----\n!\n", b"0\x82\xff\xff"])
 async def test_garbage_is_no_certificate(authority: Holder, shelf: ScriptedOrigin, answer: bytes) -> None:
-    """Whatever it looks like."""
+    """The format of the answer does not matter."""
     shelf.serve("/between", answer)
     leaf = server_below(authority.issue("Between"), shelf.url("/between"))
     async with meeting(leaf, authority) as (fetcher, origin):
@@ -145,13 +146,13 @@ async def test_garbage_is_no_certificate(authority: Holder, shelf: ScriptedOrigi
 
 
 async def test_certificate_that_names_no_address_is_refused(authority: Holder) -> None:
-    """There is nobody to ask."""
+    """No address names an issuer."""
     async with meeting(server_below(authority.issue("Between")), authority) as (fetcher, origin):
         await refused(fetcher, origin)
 
 
 async def test_issuers_that_issue_each_other_are_asked_once(authority: Holder, shelf: ScriptedOrigin) -> None:
-    """A circle has no authority in it."""
+    """A circle contains no authority."""
     one = root("One")
     other = one.issue("Other", aia=[shelf.url("/one")])
     put(shelf, "/one", other.issue("One", aia=[shelf.url("/other")], key=one.key))
@@ -165,7 +166,7 @@ async def test_issuers_that_issue_each_other_are_asked_once(authority: Holder, s
 async def test_unknown_root_that_is_fetched_is_not_trusted(
     authority: Holder, shelf: ScriptedOrigin, number: int
 ) -> None:
-    """Nobody becomes an authority by lying at an address; nor do the intermediates below."""
+    """Nobody becomes an authority by lying at an address, and neither do the intermediates below."""
     stranger = root("Stranger")
     put(shelf, "/stranger", stranger)
     above = stranger
@@ -182,7 +183,7 @@ async def test_unknown_root_that_is_fetched_is_not_trusted(
 async def test_root_under_two_spellings_of_its_name_is_not_trusted(
     authority: Holder, shelf: ScriptedOrigin, links: bool
 ) -> None:
-    """OpenSSL takes "Evil Root" and "EVIL  root" for one name, so this is self-signed to it."""
+    """OpenSSL takes "Evil Root" and "EVIL  root" for one name, so it sees this certificate as self-signed."""
     stranger = root("Evil Root", issuer_name="EVIL  root", links=links)
     assert stranger.certificate.subject != stranger.certificate.issuer
     put(shelf, "/stranger", stranger)
@@ -193,7 +194,7 @@ async def test_root_under_two_spellings_of_its_name_is_not_trusted(
 async def test_intermediate_without_key_identifiers_is_not_used(
     authority: Holder, shelf: ScriptedOrigin
 ) -> None:
-    """Only they tell for certain that OpenSSL looks for its issuer."""
+    """Only such certificates make OpenSSL look for their issuer for certain."""
     between = authority.issue("Between", links=False)
     put(shelf, "/between", between)
     async with meeting(server_below(between, shelf.url("/between")), authority) as (fetcher, origin):
@@ -222,7 +223,7 @@ async def test_intermediate_is_no_anchor_even_where_partial_chains_are_taken(
 async def test_intermediate_with_a_fault_is_refused(
     authority: Holder, shelf: ScriptedOrigin, fault: str
 ) -> None:
-    """OpenSSL looks at it as at one that the origin sent."""
+    """OpenSSL treats it like one that the origin sent."""
     issuer = root() if fault == "another's signature" else authority
     between = issuer.issue("Between", days=-1 if fault == "expired" else 30, is_ca=fault != "no authority")
     put(shelf, "/between", between)
@@ -235,7 +236,7 @@ async def test_intermediate_with_a_fault_is_refused(
 async def test_certificate_with_a_fault_stays_refused(
     authority: Holder, shelf: ScriptedOrigin, fault: str
 ) -> None:
-    """A complete chain mends nothing else; not at the second time either, when the intermediate is known."""
+    """A complete chain repairs nothing else, not even the second time, when the intermediate is known."""
     between = authority.issue("Between")
     put(shelf, "/between", between)
     good = server_below(between, shelf.url("/between"))
@@ -251,7 +252,7 @@ async def test_certificate_with_a_fault_stays_refused(
 
 
 async def test_forged_intermediate_is_not_remembered(authority: Holder, shelf: ScriptedOrigin) -> None:
-    """It has the right name and key, and comes over http; the next request asks again."""
+    """It has the right name and key, and comes over http. The next request asks again."""
     between = authority.issue("Between")
     put(shelf, "/between", root("Stranger").issue("Between", key=between.key))
     async with meeting(server_below(between, shelf.url("/between")), authority) as (fetcher, origin):
@@ -263,7 +264,7 @@ async def test_forged_intermediate_is_not_remembered(authority: Holder, shelf: S
 async def test_nothing_is_sent_before_the_certificate_is_verified(
     authority: Holder, shelf: ScriptedOrigin
 ) -> None:
-    """To look at a certificate takes no request: all that the origin is asked is the picture."""
+    """Looking at a certificate needs no request: the only request to the origin is that for the picture."""
     async with meeting(below(shelf, authority, 1), authority) as (fetcher, origin):
         await body_of(fetcher, origin.url("/a"))
         assert Counter(request.target for request in origin.requests) == {"/a": 1}

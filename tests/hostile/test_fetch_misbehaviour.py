@@ -1,4 +1,4 @@
-"""Origins that misbehave: each ends in its error of the contract, soon, and the fetcher goes on working."""
+"""Misbehaving origins: each ends in its error of the contract, soon, and the fetcher continues to work."""
 
 import asyncio
 import contextlib
@@ -177,7 +177,7 @@ async def fetcher() -> AsyncIterator[Fetcher]:
 async def test_misbehaving_origin_ends_in_its_error(
     fetcher: Fetcher, origin: ScriptedOrigin, handler: Handler, error: type[SourceError]
 ) -> None:
-    """The documented error, exactly that class; the next picture of the same origin is served."""
+    """The error is exactly the documented class, and the next picture of the same origin is served."""
     origin.script("/x", handler)
     with pytest.raises(error) as caught:
         await fetched(fetcher, origin.url("/x"))
@@ -188,7 +188,7 @@ async def test_misbehaving_origin_ends_in_its_error(
 
 
 async def test_error_remembers_what_the_origin_answered(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
-    """Cache-Status tells it (RFC 9211); 0 when there was no answer."""
+    """Cache-Status reports it (RFC 9211); 0 without an answer."""
     for number in (404, 410, 403, 500, 204):
         origin.script("/x", status(number))
         with pytest.raises(SourceError) as caught:
@@ -203,7 +203,7 @@ async def test_error_remembers_what_the_origin_answered(fetcher: Fetcher, origin
 async def test_body_that_unpacks_to_more_than_two_hundred_times_its_size_is_too_large(
     origin: ScriptedOrigin,
 ) -> None:
-    """Though `fetch.max_bytes` admits it; a ratio below is fine."""
+    """`fetch.max_bytes` alone would admit it. A lower ratio is accepted."""
     flat = b"BM" + b"\0" * 3_000_000
     origin.script("/flat", coded("gzip", gzip.compress(flat)))
     lively = bytes(range(256)) * 20 + b"\0" * 900_000
@@ -215,7 +215,7 @@ async def test_body_that_unpacks_to_more_than_two_hundred_times_its_size_is_too_
 
 
 async def test_redirects_without_end_stop_at_the_limit(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
-    """`fetch.max_redirects` hops are followed, the next one is not."""
+    """`fetch.max_redirects` redirects are followed, and the next one is not."""
     origin.script("/x", so.endless_redirects(origin, "/x"))
     with pytest.raises(SourceUnreachable):
         await fetched(fetcher, origin.url("/x"))
@@ -236,7 +236,7 @@ SLOW: dict[str, Callable[[asyncio.Event], Handler]] = {
 
 
 async def drip_of_headers(_request: Any, _reader: Any, writer: asyncio.StreamWriter) -> None:
-    """One byte of a header at a time."""
+    """The head arrives one byte at a time."""
     writer.write(b"HTTP/1.1 200 OK\r\nX: ")
     while True:
         writer.write(b"a")
@@ -246,7 +246,7 @@ async def drip_of_headers(_request: Any, _reader: Any, writer: asyncio.StreamWri
 
 @pytest.mark.parametrize("name", SLOW)
 async def test_slow_origin_is_a_timeout(origin: ScriptedOrigin, name: str) -> None:
-    """`fetch.timeout` bounds all of it, however busy the origin looks."""
+    """`fetch.timeout` bounds the whole fetch, however busy the origin looks."""
     origin.script("/x", SLOW[name](asyncio.Event()))
     async with fetching(fetch_config(timeout=0.3, idle_timeout=10)) as fetcher:
         with pytest.raises(SourceTimeout):
@@ -264,7 +264,7 @@ async def test_body_that_stops_is_a_timeout_of_its_own(origin: ScriptedOrigin) -
 
 
 async def test_redirects_share_one_timeout(origin: ScriptedOrigin) -> None:
-    """Slow hops do not each get the whole time."""
+    """Slow redirects do not get the whole time each."""
 
     async def slow(_request: Any, _reader: Any, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.1)
@@ -278,7 +278,7 @@ async def test_redirects_share_one_timeout(origin: ScriptedOrigin) -> None:
 
 
 async def test_name_that_is_never_answered_is_a_timeout_and_holds_up_nobody(origin: ScriptedOrigin) -> None:
-    """Dead names wait by themselves: DNS is inside the timeout, and others are resolved meanwhile."""
+    """Dead names wait by themselves: DNS counts towards the timeout, and other names are resolved meanwhile."""
     dead = [f"dead{number}.example" for number in range(200)]
     resolver = StubResolver({"h.example": [["127.0.0.1"]]}, hanging=dead)
     async with fetching(fetch_config(timeout=1, max_connections=4), resolver=resolver) as fetcher:
@@ -291,7 +291,7 @@ async def test_name_that_is_never_answered_is_a_timeout_and_holds_up_nobody(orig
 
 
 async def test_failure_of_the_sink_is_not_the_origins(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
-    """A full disk passes through as it is, whatever class it has."""
+    """The exception for a full disk passes through unchanged, whatever its class."""
 
     def fail(error: Exception) -> Callable[[bytes], None]:
         def on_write(_chunk: bytes) -> None:
@@ -323,7 +323,7 @@ async def test_sink_gets_nothing_of_an_answer_that_is_no_200(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answer=st.binary(max_size=300), begin=st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", head(200)]))
 def test_any_bytes_as_answer_end_in_a_body_or_an_error(answer: bytes, begin: bytes) -> None:
-    """Whatever an origin writes before it hangs up, nothing else than an error of the contract comes of it."""
+    """Whatever an origin writes before it closes the connection, the result is an error of the contract."""
 
     async def run() -> None:
         async with ScriptedOrigin() as server, fetching(fetch_config(max_bytes=MAX_BYTES)) as fetcher:

@@ -40,7 +40,7 @@ HOSTS = [
 
 
 class Attempts(list[str]):
-    """Addresses that the event loop was told to connect to."""
+    """The addresses that the event loop was told to connect to."""
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ async def refusal(fetcher: Fetcher, url: str) -> SourceUnreachable:
 async def test_prohibited_address_is_not_connected_to(
     fetcher: Fetcher, victim: ScriptedOrigin, attempts: Attempts, host: str
 ) -> None:
-    """Not even a handshake: nobody learns whether somebody listens there."""
+    """There is not even a handshake, so nobody learns whether a port is open."""
     await refusal(fetcher, victim.url("/secret", host=host))
     assert attempts == []
     assert victim.connections == 0
@@ -98,7 +98,7 @@ async def test_prohibited_address_is_not_connected_to(
 async def test_redirect_to_prohibited_address_is_not_followed(
     fetcher: Fetcher, origin: ScriptedOrigin, victim: ScriptedOrigin, attempts: Attempts, host: str
 ) -> None:
-    """Every hop is checked where it connects."""
+    """Every redirect is checked when it connects."""
     origin.redirect("/r", victim.url("/secret", host=host))
     await refusal(fetcher, origin.url("/r"))
     assert attempts == ["127.0.0.1"]
@@ -108,7 +108,7 @@ async def test_redirect_to_prohibited_address_is_not_followed(
 async def test_redirect_chain_to_prohibited_address_is_not_followed(
     fetcher: Fetcher, origin: ScriptedOrigin, victim: ScriptedOrigin
 ) -> None:
-    """The last of many hops as well, relative and by name."""
+    """This includes the last of many redirects, relative ones and names."""
     origin.redirect("/1", "/2", status=301)
     origin.redirect("/2", origin.url("/3", host="origin.example"), status=307)
     origin.redirect("/3", victim.url("/secret", host="victim.example"), status=308)
@@ -132,7 +132,7 @@ async def test_redirect_chain_to_prohibited_address_is_not_followed(
 async def test_redirect_to_another_scheme_is_unreachable(
     fetcher: Fetcher, origin: ScriptedOrigin, location: str
 ) -> None:
-    """Like any other place that cannot be reached."""
+    """The error is that of any other unreachable place."""
     origin.redirect("/r", location)
     await refusal(fetcher, origin.url("/r"))
 
@@ -140,7 +140,7 @@ async def test_redirect_to_another_scheme_is_unreachable(
 async def test_name_that_moves_inside_between_hops_is_refused(
     origin: ScriptedOrigin, victim: ScriptedOrigin
 ) -> None:
-    """DNS rebinding: what counts is the address of the connection, not one that was looked at before."""
+    """DNS rebinding: the address of the connection is checked, not one that was looked up before."""
     names = StubResolver({"rebind.example": [["127.0.0.1"], ["127.0.0.2"]]})
     origin.redirect("/r", victim.url("/secret", host="rebind.example"))
     async with fetching(fetch_config(allow_networks=["127.0.0.1/32"]), resolver=names) as fetcher:
@@ -153,7 +153,7 @@ async def test_name_that_moves_inside_between_hops_is_refused(
 async def test_name_with_an_inner_and_an_outer_address_reaches_only_the_outer(
     origin: ScriptedOrigin, victim: ScriptedOrigin, attempts: Attempts
 ) -> None:
-    """A mixed answer is no way in."""
+    """A mixed answer of DNS does not help."""
     origin.serve("/a", b"outer")
     names = StubResolver({"mixed.example": [["127.0.0.2", "10.0.0.1", "127.0.0.1"]]})
     async with fetching(fetch_config(allow_networks=["127.0.0.1/32"]), resolver=names) as fetcher:
@@ -165,7 +165,7 @@ async def test_name_with_an_inner_and_an_outer_address_reaches_only_the_outer(
 async def test_environment_proxy_is_not_used(
     fetcher: Fetcher, origin: ScriptedOrigin, victim: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy would connect on our behalf, to wherever it likes."""
+    """A proxy would connect on our behalf, to any address."""
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, victim.url("/"))
     origin.serve("/a", b"direct")
@@ -176,7 +176,7 @@ async def test_environment_proxy_is_not_used(
 async def test_prohibited_and_absent_look_the_same_but_in_the_log(
     fetcher: Fetcher, origin: ScriptedOrigin
 ) -> None:
-    """Message, code and status are equal; only the private detail tells."""
+    """Message, code and status are equal; only the private detail differs."""
     prohibited = await refusal(fetcher, "http://127.0.0.2/")
     await origin.stop()
     errors = [
@@ -192,7 +192,7 @@ async def test_prohibited_and_absent_look_the_same_but_in_the_log(
 async def test_victim_is_reached_when_its_network_is_allowed(
     victim: ScriptedOrigin, attempts: Attempts
 ) -> None:
-    """The measuring works: the same request with the network open arrives, and is counted."""
+    """The measurement works: the same request with the network permitted arrives and is counted."""
     async with fetching(fetch_config(allow_networks=["127.0.0.0/8"])) as fetcher:
         assert (await fetched(fetcher, victim.url("/secret")))[1] == b"secret"
     assert attempts == ["127.0.0.2"]
@@ -200,7 +200,7 @@ async def test_victim_is_reached_when_its_network_is_allowed(
 
 
 async def test_reload_that_closes_a_network_closes_its_connections(origin: ScriptedOrigin) -> None:
-    """A connection kept alive was checked under the old rules; it is not used under the new ones."""
+    """An idle connection was checked under the old rules, so it is not used under the new ones."""
     origin.serve("/a", b"x")
     async with fetching() as fetcher:
         await fetched(fetcher, origin.url("/a"))

@@ -1,4 +1,4 @@
-"""A disk whose fsyncs never end: visitors are answered all the same, monitors hear of it, and nothing is lost."""
+"""A disk whose fsyncs never end: visitors are answered, monitors notice it, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def orders(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(tmp_path: Path, orders: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    """A service that takes a disk for one that hangs after one second."""
+    """A service that considers a disk hung after one second."""
     monkeypatch.setenv("PYTHONPATH", PATH)
     monkeypatch.setenv("FAULTY_HUNG_SECONDS", "1")
     config = write_config(
@@ -42,7 +42,7 @@ def service(tmp_path: Path, orders: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def pictures(origin: ScriptedOrigin) -> list[str]:
-    """Serve pictures and documents that nobody has asked for; return their addresses here."""
+    """Serve new pictures and documents; return their addresses here."""
     found = []
     for number in range(NEW):
         if number % 2:
@@ -78,7 +78,7 @@ async def test_visitors_are_answered_while_fsyncs_hang_and_all_is_well_afterward
     orders: Path,
     hanging: Callable[[Path], AbstractContextManager[None]],
 ) -> None:
-    """New bytes are given and not said to be kept, kept ones are given, and a purge is refused."""
+    """New bytes are served and not reported as kept, kept ones are served, and a purge is refused."""
     client = Client(http, service.base)
     origin.serve("/kept.png", chart_png(20, 20, seed=99))
     kept = f"/?{origin.url('/kept.png')}"
@@ -108,7 +108,8 @@ async def test_visitors_are_answered_while_fsyncs_hang_and_all_is_well_afterward
 async def test_shutdown_ends_in_time_although_every_fsync_hangs(
     service: Service, http: aiohttp.ClientSession, origin: ScriptedOrigin, orders: Path
 ) -> None:
-    """The process ends after `server.shutdown_timeout` and says why; what it was about to keep is not half there."""
+    """The process ends after `server.shutdown_timeout` and says why. Nothing that it was about to keep is half
+    written."""
     client = Client(http, service.base)
     with held_syncs(orders):
         answers = await ask(client, pictures(origin))

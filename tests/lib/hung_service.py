@@ -6,16 +6,17 @@ import sys
 import threading
 from pathlib import Path
 
-from cache.originals import entryfiles
+from cache.across.file_blobs import FileBlobs
+from cache.across.seams import Blob, BlobState
 from proxy.cli import main
 
 
-def _hang(path: Path) -> bytes:
-    path.parents[2].joinpath("hanging").touch()
+def _hang(blobs: FileBlobs, name: str, max_bytes: int = -1) -> Blob:
+    Path(blobs.where(name)).parents[2].joinpath("hanging").touch()
     threading.Event().wait()
-    return b""
+    return Blob(b"", BlobState(0, ()))
 
 
 if __name__ == "__main__":
-    entryfiles.read_bounded = _hang
+    FileBlobs.read = _hang  # type: ignore[method-assign, assignment]
     sys.exit(main(sys.argv[1:]))

@@ -29,7 +29,7 @@ async def index(layout: Layout) -> AsyncIterator[ArticleIndex]:
 
 
 async def test_article_recorded_is_found_both_ways(index: ArticleIndex) -> None:
-    """By article and by source."""
+    """It is found by article and by source."""
     await index.record("posts/a.md", ["http://h/1", "http://h/2", "http://h/1"])
     await index.record("posts/b.md", ["http://h/2"])
     assert await index.sources_of("posts/a.md") == ("http://h/1", "http://h/2")
@@ -79,7 +79,7 @@ async def test_article_file_with_rubbish_is_passed_over(
 
 
 async def test_article_that_cannot_be_noted_says_so(index: ArticleIndex, layout: Layout) -> None:
-    """The caller hears of it as an error of the store."""
+    """The caller gets an error of the store."""
     (layout.root / "articles").rmdir()
     (layout.root / "articles").touch()
     with pytest.raises(StoreUnwritable):

@@ -1,4 +1,4 @@
-"""What the store remembers in memory is bounded by a count, however many sources and bodies it meets."""
+"""The store remembers a bounded number of things in memory, however many sources and bodies it meets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cache.across.file_blobs import FileBlobs
 from cache.base import durable
 from cache.base.durable import Durable
 from cache.base.layout import Layout
@@ -23,7 +24,8 @@ def test_bodies_that_were_compared_are_forgotten_in_the_order_of_their_last_use(
     for number, sha256 in enumerate(digests):
         layout.body(sha256).parent.mkdir(parents=True, exist_ok=True)
         layout.body(sha256).write_bytes(b"%d" % number)
-    known = Bodies(layout, lambda _sha256, _condition: None)
+    blobs = FileBlobs(layout.body, Durable(layout.incoming))
+    known = Bodies(blobs, lambda _sha256, _condition: None)
     for sha256 in digests:
         assert known.condition(digests[0]).is_sound
         assert known.condition(sha256).is_sound

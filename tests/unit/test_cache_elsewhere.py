@@ -108,7 +108,7 @@ def test_link_and_file_of_that_name_stay(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_folder_of_another_user_stays_and_is_not_used(tmp_path: Path) -> None:
-    """Neither its files nor its lock are ours."""
+    """Neither its files nor its lock belong to us."""
     elsewhere = Elsewhere(tmp_path)
     elsewhere.folder.mkdir()
     os.chown(elsewhere.folder, 12345, 12345)

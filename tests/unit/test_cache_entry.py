@@ -108,7 +108,7 @@ def test_entry_with_a_wrong_member_is_unreadable(name: str, value: object) -> No
 
 @pytest.mark.parametrize("name", ["source", "status", "headers", "body_sha256", "body_size", "validated_at"])
 def test_entry_without_a_member_is_unreadable(name: str) -> None:
-    """What is needed must be there."""
+    """Every required member must be present."""
     known = json.loads(make_entry("http://h/a").to_json())
     del known[name]
     with pytest.raises(EntryUnreadable, match=name):
@@ -129,14 +129,14 @@ def test_entry_of_hostile_json_is_unreadable(text: bytes) -> None:
     [("body_size", (1 << 63) - 1), ("request_time", (1 << 53) - 1), ("request_time", 1 - (1 << 53))],
 )
 def test_entry_with_a_number_as_large_as_it_may_be_is_read(name: str, value: int) -> None:
-    """The bounds are those of SQLite and of whole numbers in JSON (RFC 8259 §6), and belong to what is read."""
+    """The bounds are those of SQLite and of whole numbers in JSON (RFC 8259 §6), and are themselves accepted."""
     known = json.loads(make_entry("http://h/a").to_json())
     assert getattr(Entry.from_json(json.dumps({**known, name: value}).encode()), name) == value
 
 
 @pytest.mark.parametrize(("beyond", "readable"), [(0, True), (1, False)])
 def test_entry_of_more_than_a_mebibyte_is_unreadable(beyond: int, readable: bool) -> None:
-    """Nobody can make us parse a file of any size; one with the longest history is far from it."""
+    """Nobody can make us parse a file of arbitrary size. An entry with the longest history is far below the limit."""
     entry = dataclasses.replace(
         make_entry("http://h/a"),
         history=tuple(Former(f"{number:064x}", 1, "image/png", NOW) for number in range(MAX_HISTORY)),
@@ -169,7 +169,7 @@ def test_entry_with_facts_that_nobody_can_change_is_written() -> None:
 
 
 def test_entry_of_the_first_version_is_read() -> None:
-    """What came later has a default: bytes are whole, of no known picture, and without a history."""
+    """Members added later have defaults: the bytes are undamaged, of no known picture, and without a history."""
     known = json.loads(make_entry("http://h/a").to_json())
     for name in ("damaged", "picture", "history", "recovered", "judged_by"):
         del known[name]
@@ -213,7 +213,7 @@ def test_entry_gives_its_key_and_validators() -> None:
 
 
 def test_entry_that_replaces_another_remembers_its_bytes() -> None:
-    """What was kept before stays named, newest first, each once, the present bytes never."""
+    """All former bytes stay named, newest first, each once, and never the current bytes."""
     first = make_entry("http://h/a", sha256="1" * 64, size=1)
     second = make_entry("http://h/a", sha256="2" * 64, size=2).replacing(first)
     third = make_entry("http://h/a", sha256="1" * 64, size=1).replacing(second)
@@ -247,7 +247,7 @@ def with_history(*history: Former, **changed: Any) -> Entry:
 
 
 def test_entry_of_a_new_source_has_no_history() -> None:
-    """What an entry names must be kept; another store's history is not."""
+    """An entry must name only kept bytes, and the history of another store is not kept here."""
     came = with_history(Former(B, 2, "image/gif", NOW))
     assert came.replacing(None).history == ()
     assert came.replacing(make_entry("http://h/a", sha256=C, size=3)).digests == (A, C)
@@ -301,7 +301,7 @@ def test_promoted_version_says_where_it_came_from(present: Any, chosen: Any, fin
 
 
 def test_entry_of_a_body_alone_is_never_fresh_and_has_no_validators() -> None:
-    """Of a body that came without its entry: the next request asks the origin for the whole."""
+    """A body that came without its entry gets one that makes the next request ask the origin for the whole picture."""
     body, history = Former(A, 1, "image/gif", NOW), (Former(B, 2, "image/gif", NOW),)
     entry = Entry.of_body("http://h/a", body, history)
     assert (entry.status, entry.headers) == (200, (("content-type", "image/gif"),))
@@ -329,6 +329,6 @@ def test_name_of_a_variant_is_that_of_the_contract() -> None:
 
 
 def test_entry_is_frozen() -> None:
-    """Nobody changes an entry that others hold."""
+    """Nobody can change an entry that others hold."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(make_entry("http://h/a"), "status", 404)  # noqa: B010 - the checker refuses the plain assignment

@@ -128,7 +128,7 @@ async def test_file_of_failures_that_is_broken_counts_nothing(failures: Failures
 
 
 async def test_several_keys_are_looked_up_at_once_in_their_order(failures: Failures) -> None:
-    """Also before anything was ever remembered."""
+    """This works before anything was ever remembered."""
     assert await failures.get_all(["a", "b"]) == [None, None]
     await failures.put("b", GONE)
     assert await failures.get_all(["a", "b"]) == [None, GONE]
@@ -137,7 +137,7 @@ async def test_several_keys_are_looked_up_at_once_in_their_order(failures: Failu
 async def test_file_of_failures_that_cannot_be_asked_is_as_good_as_none(
     tmp_path: Path, threads: StoreThreads
 ) -> None:
-    """What this process remembers by itself is still told."""
+    """Failures that this process remembers by itself are still returned."""
     (tmp_path / "folder").write_bytes(b"")
     failures = Failures(tmp_path / "folder" / "failures", threads)
     await failures.put("a", GONE)

@@ -13,13 +13,14 @@ FIELDS = st.lists(st.tuples(NAMES, st.text(max_size=20))).map(tuple)
 
 
 def test_fields_of_every_kind_are_kept() -> None:
-    """§3.1: all fields of the answer, also those nobody knows."""
+    """§3.1: all fields of the answer are kept, including unknown ones."""
     fields = (("cache-control", "max-age=1"), ("content-md5", "abc"), ("x-powered-by", "patience"))
     assert kept_fields(fields) == fields
 
 
 def test_fields_of_one_connection_are_not_kept() -> None:
-    """§3.1: Connection, what it lists, and the fields for proxies; but a list cannot hide what freshness needs."""
+    """§3.1: Connection, the fields that it lists, and those for proxies. But a list cannot hide fields that freshness
+    needs."""
     fields = (
         ("connection", "a, B , cache-control"), ("a", "1"), ("b", "2"), ("c", "3"), ("cache-control", "max-age=1"),
         ("keep-alive", "5"), ("proxy-authenticate", "x"), ("proxy-authorization", "x"), ("transfer-encoding", "x"),
@@ -48,7 +49,7 @@ def test_cookies_are_not_kept(name: str) -> None:
 
 
 def test_values_with_control_characters_are_not_kept() -> None:
-    """RFC 9110 §5.5: controls may be an attack on whoever reads the entry. A tab, and all above ASCII, are text."""
+    """RFC 9110 §5.5: controls may attack a reader of the entry. A tab and everything above ASCII are text."""
     controls = {chr(code) for code in (*range(0x20), 0x7F)} - {"\t"}
     for character in map(chr, range(0x100)):
         kept = kept_fields((("x-a", f"b{character}c"),))
@@ -81,7 +82,7 @@ def test_too_many_fields_leave_those_that_are_needed(name: str) -> None:
 
 
 def test_fields_that_are_needed_are_kept_whatever_their_size() -> None:
-    """The limit is for what nobody needs; a policy that is cut would be another policy."""
+    """The limit applies to fields that nothing needs. A truncated policy would be a different policy."""
     fields = tuple((name, "x" * MAX_BYTES) for name in NEEDED_NAMES)
     assert kept_fields((("a-a", "1"), *fields)) == fields
 

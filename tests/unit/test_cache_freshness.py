@@ -355,7 +355,7 @@ def test_entry_can_be_fresh_for_ever() -> None:
 
 
 def test_entry_from_the_future_is_stale() -> None:
-    """After the clock was set back, what came by the wrong clock is asked about, not trusted for years."""
+    """After the clock was set back, an entry from the wrong time is revalidated, not trusted for years."""
     entry = dataclasses.replace(
         kept("max-age=99999"), response_time=NOW + 10 * DAY, validated_at=NOW + 10 * DAY
     )
@@ -373,13 +373,13 @@ def test_entry_whose_origin_has_the_same_wrong_clock_is_stale() -> None:
 
 
 def test_entry_from_some_seconds_ahead_is_fresh() -> None:
-    """Two machines' clocks differ a little; that is no reason to ask."""
+    """The clocks of two machines differ a little, which is no reason to revalidate."""
     assert remaining_seconds(kept(), now=NOW - 5, min_fresh_seconds=0) == 100
 
 
 @pytest.mark.parametrize(("ahead", "remaining"), [(0.0, 100), (60.0, 100), (60.5, 0)])
 def test_entry_is_fresh_until_its_clock_is_more_than_a_minute_ahead(ahead: float, remaining: float) -> None:
-    """By the operator's word as by the origin's; a moment ahead makes nothing fresh for longer."""
+    """This applies to the operator's times and to the origin's. A moment ahead makes nothing fresh for longer."""
     by_origin, by_operator = kept("max-age=100"), kept("no-store")
     assert remaining_seconds(by_origin, now=NOW - ahead, min_fresh_seconds=0) == remaining
     assert remaining_seconds(by_operator, now=NOW - ahead, min_fresh_seconds=100) == remaining

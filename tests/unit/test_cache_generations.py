@@ -110,7 +110,7 @@ def test_file_lost_while_mapped_is_noticed_and_every_stamp_differs(tmp_path: Pat
 
 
 def test_bump_after_the_file_was_lost_reaches_those_who_look(tmp_path: Path) -> None:
-    """Whoever purges looks first, so the number goes into the file that others will map."""
+    """A purging process checks the file first, so the stamp goes into the file that others will map."""
     one, other = open_at(tmp_path), open_at(tmp_path)
     (tmp_path / "generations").unlink()
     one.bump(URL)
@@ -137,7 +137,7 @@ def test_generations_without_a_file_work_alone(tmp_path: Path) -> None:
 def test_bump_that_cannot_be_written_makes_all_distrust_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed write is not a purge that nobody hears of: the file goes, and every check notices."""
+    """A failed write must not hide a purge: the file is deleted, and every check notices that."""
     one, other = open_at(tmp_path), open_at(tmp_path)
     before = other.stamp(URL)
 
@@ -153,7 +153,7 @@ def test_bump_that_cannot_be_written_makes_all_distrust_all(
 
 
 def test_generations_leave_no_temporary_files(tmp_path: Path) -> None:
-    """What is written aside is linked or removed."""
+    """A file written aside is linked or removed."""
     one, other = open_at(tmp_path), open_at(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["generations"]
     one.close()
@@ -171,7 +171,7 @@ def test_generations_closed_still_answer(tmp_path: Path) -> None:
 def test_new_file_is_written_where_leftovers_are_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is killed before it is in place leaves a file that the next start removes."""
+    """A process that is killed before the file is in place leaves one that the next start removes."""
     linked: list[Path] = []
     link = os.link
 

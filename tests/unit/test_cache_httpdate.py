@@ -39,7 +39,7 @@ def test_date_in_any_of_the_three_formats_is_read(text: str) -> None:
     ],
 )  # fmt: skip
 def test_date_that_is_none_is_none(text: str | None) -> None:
-    """What is not a date is never guessed at."""
+    """Text that is not a date is never guessed at."""
     assert parse_http_date(text) is None
 
 

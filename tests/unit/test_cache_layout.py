@@ -15,7 +15,7 @@ from cache.base.layout import MARKER, Layout, prepare
 
 
 def test_store_in_an_absent_folder_is_made(tmp_path: Path) -> None:
-    """Parents included; the marker says what it is."""
+    """The parents are created too, and the marker says what the folder is."""
     layout = prepare(tmp_path / "var" / "store")
     assert layout.marker.read_text().startswith("imgmirror store, format 1\n")
     assert sorted(path.name for path in layout.root.iterdir()) == sorted(
@@ -32,7 +32,7 @@ def test_store_in_a_folder_as_good_as_empty_is_made(tmp_path: Path, name: str) -
 
 @pytest.mark.parametrize("name", ["notes.txt", "entries", "a/b.png"])
 def test_store_in_a_foreign_folder_is_refused(tmp_path: Path, name: str) -> None:
-    """What belongs to something else stays untouched."""
+    """A folder that belongs to something else stays untouched."""
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.touch()
@@ -81,7 +81,7 @@ def test_store_whose_first_start_was_cut_off_is_made(tmp_path: Path) -> None:
 def test_store_made_by_another_process_this_instant_is_recognised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two workers start on an empty folder: whoever looks too early looks again."""
+    """Two workers start on an empty folder, and one that looks too early looks again."""
     prepare(tmp_path)
     real, looks = layout_module._marker_text, []
 
@@ -104,7 +104,7 @@ def test_store_half_deleted_is_mended(tmp_path: Path) -> None:
 
 
 def test_leftover_is_removed_only_when_its_owner_is_gone(tmp_path: Path) -> None:
-    """The lock tells, not the number in the name: numbers are used again."""
+    """The lock decides, not the number in the name, because numbers are reused."""
     layout = prepare(tmp_path)
     alive, living = create_aside(layout.incoming, suffix=".part")
     gone, left = create_aside(layout.incoming, suffix=".part")

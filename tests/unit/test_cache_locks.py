@@ -128,7 +128,7 @@ async def test_lock_file_deleted_while_a_key_is_held_is_let_go_cleanly(tmp_path:
 
 
 async def test_cancelled_waiter_leaves_nothing_held(tmp_path: Path) -> None:
-    """Whoever gives up waiting is not in the way of others."""
+    """A waiter that gives up does not block others."""
     one, other = KeyLocks(tmp_path / "locks"), KeyLocks(tmp_path / "locks")
     async with one.hold("a"):
         waiting = asyncio.create_task(_enter(other, "a"))
@@ -172,7 +172,7 @@ async def test_locks_without_open_file_description_locks_work(
 
 
 async def test_locks_that_cannot_be_made_raise_oserror(tmp_path: Path) -> None:
-    """Those who can do without exclusion hear of it."""
+    """Callers that can do without exclusion get the error."""
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"directory|exists"):
         await _enter(KeyLocks(tmp_path / "file" / "locks"), "a")

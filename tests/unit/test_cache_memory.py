@@ -21,7 +21,7 @@ def test_memory_gives_back_what_was_put() -> None:
 
 
 def test_memory_forgets_the_least_recently_used() -> None:
-    """What was asked for lately stays."""
+    """Recently requested objects stay."""
     memory = MemoryTier(8 * LARGEST_SHARE * 1024)
     size = 8 * 1024 - OVERHEAD_BYTES
     for name in "abcdefgh":
@@ -34,7 +34,7 @@ def test_memory_forgets_the_least_recently_used() -> None:
 
 
 def test_memory_takes_nothing_that_fills_much_of_it() -> None:
-    """One huge picture does not push out all others; what it replaces is forgotten all the same."""
+    """One huge picture does not displace all others, but the object that it replaces is dropped all the same."""
     memory = MemoryTier(80_000)
     memory.put("a", 1, size=5)
     assert not memory.put("a", 2, size=10_000)
@@ -68,7 +68,7 @@ def test_memory_cleared_is_empty() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4000), st.booleans())))
 def test_memory_agrees_with_a_plain_model(steps: list[tuple[int, int, bool]]) -> None:
-    """After any sequence it holds what the rules say, and its weight is the sum of what it holds."""
+    """After any sequence it holds what the rules say, and its weight is the sum of the weights of its objects."""
     budget, model = 20_000, OrderedDict[int, int]()
     memory = MemoryTier(budget)
     for key, size, reads in steps:

@@ -54,7 +54,7 @@ def test_file_in_another_state_is_not_read(file: Path) -> None:
 
 
 def test_pipe_in_place_of_a_file_is_not_waited_for(file: Path) -> None:
-    """Nor is it read."""
+    """The pipe is not read either."""
     before = state_of(file)
     file.unlink()
     os.mkfifo(file)
@@ -71,7 +71,7 @@ def test_kernel_without_these_calls_reads_nothing(file: Path, monkeypatch: pytes
 
 
 def test_parts_of_a_file_in_memory_are_read(file: Path) -> None:
-    """Fewer bytes at its end, none behind it."""
+    """Fewer bytes are returned at its end, and none after it."""
     size = len(BODY)
     parts = PageCache(file.parent).read_parts(os.fsencode(file), 16, [0, 300, size - 4, size + 10])
     assert parts == [BODY[:16], BODY[300:316], BODY[-4:], b""]
@@ -96,7 +96,7 @@ def test_file_that_was_looked_for_before_is_known_to_be_absent(file: Path) -> No
 
 
 def test_file_that_cannot_be_opened_is_not_known_to_be_absent(file: Path) -> None:
-    """A folder, or a link that leads in a circle, is no answer to the question."""
+    """A folder, or a link that leads in a circle, does not mean that the file is absent."""
     circle = file.with_name("circle")
     circle.symlink_to(circle)
     assert not PageCache(file.parent).is_absent(os.fsencode(circle))

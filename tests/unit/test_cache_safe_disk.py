@@ -45,7 +45,7 @@ def test_plain_value_comes_back(shelf: Any, value: object) -> None:
 
 @pytest.mark.parametrize("value", [True, None, (1, 2), [1], {"a": 1}, Whole(3), 1 << 63, bytearray(b"x")])
 def test_value_that_would_be_pickled_is_refused(shelf: Any, value: object) -> None:
-    """Neither as a value nor as a key."""
+    """It is refused as a value and as a key."""
     with pytest.raises(PickleRefused):
         shelf.set("key", value)
     with pytest.raises(PickleRefused):
@@ -63,7 +63,7 @@ def plant(shelf: Any, columns: str, *values: object) -> None:
 
 @pytest.mark.parametrize("large", [False, True])
 def test_planted_pickle_is_not_run(shelf: Any, tmp_path: Path, large: bool) -> None:
-    """CVE-2025-69872: whoever can write a row must not run code in us."""
+    """CVE-2025-69872: a user who can write a row must not be able to run code in our process."""
     shelf.set("key", b"z" * 500 if large else b"z")
     trap = pickle.dumps(Trap(tmp_path / "sprung"))
     if large:

@@ -47,7 +47,7 @@ def flight(tmp_path: Path) -> SingleFlight:
 
 
 async def until_begun(work: Work, *, times: int = 1) -> None:
-    """Wait until the work was begun so many times."""
+    """Wait until the work was begun this many times."""
     for _ in range(times):
         await work.started.acquire()
 
@@ -96,7 +96,7 @@ async def test_cancelled_waiter_does_not_cancel_the_others(flight: SingleFlight)
 
 
 async def test_work_without_waiters_still_ends(flight: SingleFlight) -> None:
-    """What was begun is finished and kept, though nobody waits for it any more."""
+    """Work that was begun is finished and kept, although nobody waits for it any more."""
     work = Work()
     only = asyncio.create_task(flight.run("a", peek=nothing, work=work))
     await until_begun(work)
@@ -169,7 +169,7 @@ async def test_failure_that_nobody_waits_for_is_not_complained_of(
 
 
 async def test_close_gives_up_what_takes_too_long(flight: SingleFlight) -> None:
-    """Waiters of what is given up hear of a shutdown, not that they were cancelled themselves."""
+    """Waiters get the error of a shutdown. They were not cancelled themselves."""
     work = Work()
     waiter = asyncio.create_task(flight.run("a", peek=nothing, work=work))
     await until_begun(work)
@@ -181,7 +181,7 @@ async def test_close_gives_up_what_takes_too_long(flight: SingleFlight) -> None:
 
 
 async def test_flight_without_locks_still_computes(tmp_path: Path) -> None:
-    """On a read-only disk there is no exclusion between processes, but an answer."""
+    """On a read-only disk there is no exclusion between processes, but there is an answer."""
     (tmp_path / "file").touch()
     work = Work()
     work.go.set()
@@ -235,7 +235,7 @@ async def test_two_processes_compute_once(tmp_path: Path) -> None:
 
 
 class Announcing(Work):
-    """A computation that says what it will come to before its end."""
+    """A computation that announces its result before its end."""
 
     def __init__(self, flight: SingleFlight, key: str) -> None:
         super().__init__()

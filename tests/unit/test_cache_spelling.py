@@ -1,4 +1,4 @@
-"""The former spelling of sources: what is kept under it is found and moved, nothing is fetched or lost."""
+"""The former spelling of sources: everything kept under it is found and moved, and nothing is fetched or lost."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,7 +22,7 @@ PRESENT = "http://h.example/a%7Cb%5Ec.png?q=%7Bx%7D"
     text=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#"), max_size=40)
 )
 def test_present_spelling_is_the_canonical_one(text: str) -> None:
-    """Of every former canonical URL, and the law of both directions."""
+    """This holds for every former canonical URL and in both directions."""
     former = "http://h/" + text.replace("\\", "")
     present = Source.parse(former).url
     assert present_spelling(present) == present == Source.parse(present).url
@@ -89,7 +89,7 @@ async def test_entries_under_both_spellings_become_one(store: Originals) -> None
 
 
 async def test_purge_of_a_source_deletes_what_is_under_the_former_spelling(store: Originals) -> None:
-    """Also when nobody has looked before, and the preview says so."""
+    """This works without an earlier look-up, and the preview reports it."""
     await keep(store, FORMER, b"x")
     assert (await store.purge_preview(PRESENT)).found
     assert (await store.purge(PRESENT)).found
@@ -97,7 +97,7 @@ async def test_purge_of_a_source_deletes_what_is_under_the_former_spelling(store
 
 
 async def test_block_under_the_former_spelling_holds_and_is_lifted(store: Originals) -> None:
-    """What a purge said stands."""
+    """The decision of a purge stands."""
     await store.block(FORMER, "wish of the author")
     assert await store.is_blocked(PRESENT)
     assert await store.unblock(PRESENT)

@@ -47,7 +47,7 @@ async def begun(count: int, running: StoreThreads, disk: Disk) -> list[asyncio.T
 
 
 async def test_work_under_locks_goes_before_work_that_holds_none(running: StoreThreads, disk: Disk) -> None:
-    """Whoever waits for those locks must not wait for every newcomer too."""
+    """A task that waits for those locks must not wait for every newcomer too."""
     first = await begun(WRITERS, running, disk)
     order: list[str] = []
     others = [asyncio.create_task(running.try_write(lambda: order.append("other"))) for _ in range(8)]
@@ -82,7 +82,7 @@ async def test_call_without_a_place_is_refused_when_all_places_hang(
 async def test_call_on_own_file_is_left_to_itself_when_it_hangs(
     running: StoreThreads, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its late result is given away, and its place comes free."""
+    """Its late result is passed on, and its place becomes free."""
     monkeypatch.setattr(threads, "HUNG_SECONDS", 0.01)
     late: list[str] = []
     with pytest.raises(StoreHangs):
@@ -95,7 +95,7 @@ async def test_call_on_own_file_is_left_to_itself_when_it_hangs(
 async def test_work_with_locks_goes_on_by_itself_when_it_hangs(
     running: StoreThreads, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one who waited is told; closing waits for the end."""
+    """The waiting caller gets an error, and closing waits for the end."""
     monkeypatch.setattr(threads, "HUNG_SECONDS", 0.01)
     work = asyncio.create_task(running.write(disk.call, "commit"))
     with pytest.raises(StoreHangs):

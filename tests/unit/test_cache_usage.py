@@ -1,4 +1,4 @@
-"""The running count of what is kept."""
+"""The running count of the kept originals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_usage_changed_by_many_threads_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_usage_is_not_trusted_until_it_was_settled(tmp_path: Path) -> None:
-    """A missing file, however much was added to it since, is counted anew once."""
+    """If the file is missing, the originals are counted again once, however much was added since."""
     usage = Usage(tmp_path / "usage")
     usage.add(Counts(5, 1, 1))
     assert not usage.trusted()
@@ -38,7 +38,7 @@ def test_usage_is_not_trusted_until_it_was_settled(tmp_path: Path) -> None:
 
 
 def test_usage_settled_keeps_what_came_meanwhile(tmp_path: Path) -> None:
-    """A count of a minute does not forget what was kept during it."""
+    """A count that takes a minute does not forget originals that were kept meanwhile."""
     usage = Usage(tmp_path / "usage")
     before = usage.read()
     usage.add(Counts(7, 1, 1))
@@ -71,7 +71,7 @@ def test_usage_of_a_damaged_file_is_nothing_and_not_trusted(tmp_path: Path, dama
 
 
 def test_usage_never_falls_below_nothing(tmp_path: Path) -> None:
-    """A purge of what was never counted does not make room that is not there."""
+    """A purge of something that was never counted does not create room that does not exist."""
     usage = Usage(tmp_path / "usage")
     usage.add(Counts(-10, -1, -1))
     assert usage.read() == Counts()

@@ -108,7 +108,7 @@ def test_if_none_match_of_a_change_fails() -> None:
     ],
 )
 def test_if_modified_since_compares_dates(since: str, decision: str) -> None:
-    """§13.1.3: a date that is none is ignored."""
+    """§13.1.3: an invalid date is ignored."""
     assert evaluate("GET", if_modified_since=since, etag=None, last_modified=DATE) == decision
     assert evaluate("POST", if_modified_since=since, etag=None, last_modified=DATE) == "proceed"
     assert evaluate("GET", if_modified_since=since, etag=None, last_modified=None) == "proceed"

@@ -1,4 +1,4 @@
-"""The configuration file: what it takes, what it refuses, and that its comments tell the truth."""
+"""The configuration file: which values it accepts and refuses, and that its comments are true."""
 
 import re
 import tomllib
@@ -55,7 +55,7 @@ def test_duration_written_with_unit_is_seconds(text: object, seconds: float) -> 
 
 
 def test_shipped_file_holds_the_built_in_defaults() -> None:
-    """Deleting a line of config.toml changes nothing, so its comments can be believed."""
+    """Deleting a line of config.toml changes nothing, so its comments can be trusted."""
     shipped = load(str(ROOT / "config.toml"), {}).config
     defaults = Config()
     for section in Config.model_fields.keys() - {"presets"}:

@@ -1,4 +1,4 @@
-"""The law of the grammars: what is built from a source and options is unwrapped to the same source and options."""
+"""The law of the grammars: an address built from a source and options is unwrapped to the same source and options."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def carried(dialect: str) -> st.SearchStrategy[dict[str, str]]:
 def test_unwrapping_what_was_built_gives_both_back(
     dialect: str, scheme: str, port: str, path: str, query: str, data: st.DataObject
 ) -> None:
-    """For every grammar and everything it can carry; what it cannot is refused, never lost."""
+    """This holds for every grammar and everything that it can carry. Anything else is refused, never lost."""
     options = data.draw(carried(dialect))
     source = Source.parse(f"{scheme}://h.example{port}/a{path}?{query}").url
     try:

@@ -195,7 +195,7 @@ def test_only_what_is_not_encoded_or_is_encrypted_is_ambiguous(url: str) -> None
     ],
 )
 def test_form_at_a_host_that_nobody_lists_is_opened_in_articles_only(url: str) -> None:
-    """In requests it would take the picture away from those who use such an address."""
+    """In requests this would break addresses that already work."""
     assert UNWRAPPER.unwrap(url) is not None
     assert Unwrapper(forms=False).unwrap(url) is None
 
@@ -213,7 +213,7 @@ def test_every_grammar_can_be_named_in_the_configuration() -> None:
 
 
 def test_rows_of_services_are_readable() -> None:
-    """Their expressions compile, their sources are of a known kind, and a service has hosts."""
+    """Their expressions compile, their sources are of a known kind, and each service has hosts."""
     for service in shipped():
         assert re.compile(service.path)
         assert service.hosts

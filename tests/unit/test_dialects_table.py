@@ -172,7 +172,7 @@ SERVED_WITH_KEYS = [grammar for grammar in LISTED if grammar.serve is not None]
 
 @pytest.mark.parametrize("grammar", SERVED_WITH_KEYS, ids=lambda grammar: grammar.name)
 def test_all_names_of_an_option_are_served_alike(grammar: Grammar) -> None:
-    """The table shows the first one; none is dropped in silence."""
+    """The table shows the first name. None is dropped without notice."""
     for item in grammar.keys:
         fates = {served_fate(grammar, item, name) for name in item.names}
         assert len(fates - {"same"}) <= 1, (item.names, fates)

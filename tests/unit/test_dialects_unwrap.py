@@ -1,4 +1,4 @@
-"""Wrappers of every grammar, one in another, configured ones; and what is refused instead of guessed."""
+"""Wrappers of every grammar, nested and configured ones, and addresses that are refused instead of guessed."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_other_addresses_are_no_wrappers(url: str) -> None:
     ],
 )
 def test_wrapper_that_would_have_to_be_guessed_is_reported(url: str) -> None:
-    """It is a wrapper, and nobody says what it wraps."""
+    """It is a wrapper, but its source is ambiguous."""
     with pytest.raises(AmbiguousWrapper):
         UNWRAPPER.unwrap(url)
     assert UNWRAPPER.is_wrapper(url)
@@ -166,7 +166,7 @@ def test_nested_wrappers_are_opened_up_to_a_depth(depth: int) -> None:
 
 
 def test_dropped_options_are_named() -> None:
-    """What a wrapper would have done to the picture is not dropped in silence."""
+    """The changes that a wrapper would have made to the picture are not dropped without notice."""
     unwrapped = UNWRAPPER.unwrap("https://wsrv.nl/?url=http://h/a.png&w=300&q=5&w=4&mask=star&il")
     assert unwrapped is not None
     assert unwrapped.dropped == ("weserv mask",)

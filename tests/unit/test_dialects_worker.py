@@ -28,7 +28,7 @@ from proxy.source import Source
     ],
 )
 def test_worker_query_names_a_source(query: str, source: str) -> None:
-    """Verbatim when it begins with a scheme, decoded as often as it was escaped as a whole."""
+    """It is taken verbatim if it begins with a scheme, and decoded as often as it was escaped as a whole."""
     assert worker.is_worker(query)
     assert worker.parse(query).url == source
 

@@ -108,7 +108,7 @@ def test_picture_element_gets_more_sources() -> None:
 
 
 def test_picture_that_a_script_loads_gets_one_file() -> None:
-    """Its script sets `src`; a source around it would show the picture at once, and hide what the script does."""
+    """Its script sets `src`. A `<source>` around it would show the picture at once and ignore the script."""
     written = page(
         f'<img class=lazy src="/img/l.png" data-src="{OURS}"><img src="{OURS}" data-original="{OURS}">'
     )
@@ -182,7 +182,7 @@ def test_link_to_a_file_of_the_site_works_from_a_folder(before: str, after: str)
 @pytest.mark.parametrize("encoding", ["utf-8", "gbk"])
 @pytest.mark.parametrize("address", ["/图/缺.png", f"{MIRROR}/image/nonsense/图.png"])
 def test_address_that_stays_is_named_as_a_reader_writes_it(encoding: str, address: str) -> None:
-    """Not as the bytes of its encoding."""
+    """It is not shown as the bytes of its encoding."""
     text = f'<!doctype html><meta charset={encoding}><img src="{address}">'
     assert [item.text for item in export(text.encode(encoding)).left] == [address]
 
@@ -268,7 +268,7 @@ def test_page_in_another_encoding_keeps_every_byte() -> None:
 
 @given(st.text(alphabet=st.sampled_from("<>\"'=/ aimgsrcpt\n&;:{}%(),." + "\u56fe"), max_size=200))
 def test_any_bytes_are_exported_without_a_fault_and_nothing_is_lost(text: str) -> None:
-    """What holds no address of anybody else stays as it is, whatever markup it is."""
+    """Text without foreign addresses stays unchanged, whatever its markup."""
     kinds: tuple[Literal["html", "css", "xml", "json"], ...] = ("html", "css", "xml", "json")
     for kind in kinds:
         assert exporter(()).export(text.encode(), f"a.{kind}", {}, kind=kind).data == text.encode()

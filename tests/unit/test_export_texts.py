@@ -145,7 +145,7 @@ def test_widths_above_the_original_are_one_result() -> None:
 
 
 def test_format_that_some_widths_lack_is_made_for_all_or_not_offered() -> None:
-    """Of drawings the smallest format answers, which may be another for each width."""
+    """For drawings the smallest format is the answer, which may differ for each width."""
     resolved = Transform.parse("format=auto").resolved({})
     sizes = widths_of(
         resolved, PictureFacts("png", 640, 400), spread=True, widths=(320,), limits=OutputLimits()

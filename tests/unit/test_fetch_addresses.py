@@ -85,7 +85,7 @@ def test_ipv6_that_carries_such_ipv4_is_prohibited(carrier: str, text: str) -> N
 @pytest.mark.parametrize("carrier", CARRIERS)
 @given(v4=st.integers(0, 2**32 - 1))
 def test_ipv6_carrier_is_never_more_open_than_what_it_carries(carrier: str, v4: int) -> None:
-    """The law behind the table above."""
+    """This is the general rule behind the table above."""
     if is_prohibited(IPv4Address(v4)):
         assert is_prohibited(CARRIERS[carrier](v4))
 

@@ -1,4 +1,4 @@
-"""What is sent to an origin: our own headers, profiles, conditions, and the address to the byte."""
+"""Requests to an origin: our own headers, profiles, conditions, and the exact bytes of the address."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def test_conditions_are_sent_as_the_origin_wrote_them() -> None:
 
 @pytest.mark.parametrize("bad", ['"\r\nX: y"', '"\xe9"', '"\0"', ""])
 def test_conditions_that_cannot_be_sent_are_left_out(bad: str) -> None:
-    """A stored validator that is no header value costs a full answer, never a smuggled header."""
+    """A stored validator that is not a header value costs a full answer, and never smuggles a header."""
     found = headers(validators=Validators(bad, bad))
     assert "If-None-Match" not in found
     assert "If-Modified-Since" not in found

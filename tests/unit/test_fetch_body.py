@@ -22,6 +22,6 @@ def test_framing_is_told_by_the_headers(headers: tuple[tuple[str, str], ...], fo
 
 @pytest.mark.parametrize("value", ["gzip, chunked", "gzip", "identity", "chunked, chunked", ""])
 def test_framing_with_another_transfer_coding_is_a_failure(value: str) -> None:
-    """Nobody asked for it (no TE was sent)."""
+    """We did not ask for it (no TE was sent)."""
     with pytest.raises(SourceFailed):
         framing((("transfer-encoding", value),))

@@ -1,4 +1,4 @@
-"""Circuit breakers of origins: when they open, who tries again, and what they do not believe."""
+"""Circuit breakers of origins: when they open, who tries again, and which failures they ignore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered of incomplete chains: for a day, in a bounded number, and only what was proven."""
+"""Incomplete chains are remembered for a day, in a bounded number, and only if they were verified."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_context_is_shared_by_the_origins_of_one_authority(authority: Hold
 
 
 async def test_contexts_and_addresses_are_bounded(authority: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that were not used for longest go first; their origins begin anew."""
+    """Those unused for longest are dropped first, and their origins begin anew."""
     monkeypatch.setattr(chains, "MAX_CONTEXTS", 2)
     monkeypatch.setattr(chains, "MAX_ADDRESSES", 1)
     worlds = [simple(authority) for _ in range(3)]

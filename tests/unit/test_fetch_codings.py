@@ -113,13 +113,13 @@ PICTURE = b"\x89PNG\r\n\x1a\n" + DATA
 )
 @pytest.mark.parametrize("size", [1, 5000])
 def test_picture_under_a_coding_that_it_has_not_is_taken_as_it_is(coding: str, size: int) -> None:
-    """What the bytes are counts, not what the field claims."""
+    """The bytes decide, not the claim of the field."""
     assert inflated(coding, cut(PICTURE, size)) == PICTURE
 
 
 @pytest.mark.parametrize("coding", ["x-rot13", "compress", "gzip, dcb"])
 def test_other_bytes_under_an_unknown_coding_are_a_failure(coding: str) -> None:
-    """Nobody can tell what they are."""
+    """Nobody can tell what these bytes are."""
     with pytest.raises(SourceFailed):
         inflated(coding, [DATA])
 

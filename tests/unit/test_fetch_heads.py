@@ -1,4 +1,4 @@
-"""Heads are tidied, chunks framed anew: laws over any bytes."""
+"""Tidied heads and reframed chunks: properties over any bytes."""
 
 import contextlib
 
@@ -14,7 +14,7 @@ LINE = st.binary(max_size=30).map(lambda line: line.replace(b"\n", b""))
 
 @given(lines=st.lists(LINE, max_size=8))
 def test_tidied_head_of_any_lines_tidies_to_itself(lines: list[bytes]) -> None:
-    """What was repaired needs no repair: the parser and a second look agree on it."""
+    """A repaired head needs no repair: the parser and a second pass agree on it."""
     raw = b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b""])
     whole = HeadBytes().feed(raw)
     assert whole is not None
@@ -68,7 +68,7 @@ def test_tidied_head_of_any_bytes_is_a_head_or_an_error(raw: bytes) -> None:
     cut=st.integers(1, 40),
 )
 def test_chunks_in_any_pieces_carry_the_same_body(data: bytes, size: int, behind: bytes, cut: int) -> None:
-    """Their sizes may change, their bytes do not; what stands behind the end is told apart."""
+    """Their sizes may change, but not their bytes. The bytes after the end are separated."""
     framed = b"".join(
         b"%X \n%s\n" % (len(data[at : at + size]), data[at : at + size]) for at in range(0, len(data), size)
     )

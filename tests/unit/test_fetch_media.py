@@ -1,4 +1,4 @@
-"""What the first bytes say, what the origin's word is worth, and media ranges."""
+"""Media types: from the first bytes, from the origin's claim, and media ranges."""
 
 import re
 

@@ -58,7 +58,7 @@ async def test_lookup_goes_on_when_the_one_who_began_it_leaves() -> None:
 
 
 async def test_names_that_are_closed_end_the_lookups_as_failures() -> None:
-    """Who waits hears of it in a way that is understood."""
+    """A waiting fetch gets an error that it can handle."""
     names = Names(StubResolver({}, hanging=["h"]), owns=True)
     waiting = asyncio.create_task(names.resolve("h", 80))
     await settle()

@@ -33,7 +33,7 @@ async def settle() -> None:
 
 
 async def test_turns_at_one_origin_are_limited_and_in_order() -> None:
-    """The limit holds, whoever came first is next."""
+    """The limit holds, and the first to arrive is the next."""
     visits = Visits(OriginTurns(2))
     tasks = [asyncio.create_task(visits.visit("http://h", number)) for number in range(6)]
     await settle()
@@ -45,7 +45,7 @@ async def test_turns_at_one_origin_are_limited_and_in_order() -> None:
 
 
 async def test_turns_at_different_origins_do_not_wait_for_each_other() -> None:
-    """A slow origin is nobody else's concern."""
+    """A slow origin does not delay others."""
     visits = Visits(OriginTurns(1))
     tasks = [asyncio.create_task(visits.visit(f"http://h{number}")) for number in range(5)]
     await settle()
@@ -55,7 +55,7 @@ async def test_turns_at_different_origins_do_not_wait_for_each_other() -> None:
 
 
 async def test_turns_leave_nothing_behind() -> None:
-    """Also when the holder fails or the waiting one is cancelled."""
+    """This includes a holder that fails and a waiter that is cancelled."""
     turns = OriginTurns(1)
     visits = Visits(turns)
     holder = asyncio.create_task(visits.visit("http://h"))
@@ -71,7 +71,7 @@ async def test_turns_leave_nothing_behind() -> None:
 
 
 async def test_turns_take_a_new_limit_when_idle() -> None:
-    """A reload holds for origins that nobody is at."""
+    """A reload applies to origins without requests."""
     turns = OriginTurns(1)
     turns.limit = 3
     visits = Visits(turns)

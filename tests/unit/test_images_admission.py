@@ -1,4 +1,4 @@
-"""Admission by bytes: who runs, who stands aside, and that nobody does so for ever."""
+"""Admission by bytes: which job runs, which one stands aside, and that none does so for ever."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_owners_take_turns() -> None:
 
 
 def test_owner_of_whom_fewest_run_comes_next() -> None:
-    """Whoever comes later with one item does not wait behind all of another's."""
+    """An owner that arrives later with one item does not wait for all items of another owner."""
     line = owned("a1", "a2", "a3", "a4")
     assert [line.take(), line.take()] == ["a1", "a2"]
     line.put("b1", owner="b")
@@ -88,7 +88,7 @@ def test_barred_owner_waits_and_keeps_its_turn() -> None:
 
 
 def test_dropped_and_cleared_items_leave_nothing() -> None:
-    """An owner without items has no turn, and what is not in the line is dropped in vain."""
+    """An owner without items gets no turn, and dropping an item that does not wait has no effect."""
     line = owned("a1", "b1", "b2")
     for item in ("a1", "b1", "x"):
         line.drop(item)
@@ -101,7 +101,7 @@ def test_dropped_and_cleared_items_leave_nothing() -> None:
 
 @pytest.mark.parametrize("leave", ["end", "drop", "clear"])
 def test_owner_of_whom_nothing_is_left_is_forgotten(leave: str) -> None:
-    """However its last item went: a queue that lives for months does not remember every origin it has seen."""
+    """This holds however its last item left: a queue that lives for months does not remember every origin."""
     line = owned("a1", "a2")
     assert line.take() == "a1"
     line.end("a1")
@@ -307,7 +307,7 @@ async def test_big_pictures_are_rendered_one_at_a_time_and_small_ones_beside_the
 
 
 async def test_killed_or_cancelled_job_gives_its_share_back(big: Path, small: Path) -> None:
-    """Out of time, killed from outside, or nobody waits for it any more: the next one finds room."""
+    """This includes a job that is out of time, killed from outside, or abandoned: the next one finds room."""
     pool = RenderPool(config(), processes=2)
     await pool.start()
     jobs = [asyncio.ensure_future(pool.run(Job(str(big), check=True))) for _ in range(4)]

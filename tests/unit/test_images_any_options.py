@@ -73,7 +73,7 @@ def test_good_picture_is_rendered_whatever_is_asked(text: str, name: str, wanted
 
 
 def test_equal_frames_stay_an_animation_or_its_still(tmp_path: Path) -> None:
-    """Frames that differ in what was made too small to be seen: the writer has but one left, with their time."""
+    """Frames may differ only in details lost by resizing. The writer then has a single frame, with the time of all."""
     frames = [pictures.photo(60, 40), pictures.photo(60, 40)]
     path = tmp_path / "body"
     path.write_bytes(pictures.saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=70))

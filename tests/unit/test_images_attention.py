@@ -28,7 +28,7 @@ def wide(colour: tuple[int, int, int] = WHITE) -> Image.Image:
 
 @pytest.mark.parametrize("at", [0.15, 0.4, 0.62, 0.85])
 def test_single_thing_stands_in_the_middle_of_the_cut(at: float) -> None:
-    """Not merely inside it: a subject that touches the edge looks cut off."""
+    """It is not merely inside: a subject that touches the edge looks cut off."""
     picture = wide((90, 90, 90))
     ImageDraw.Draw(picture).ellipse((400 * at - 15, 35, 400 * at + 15, 65), fill=(200, 200, 200))
     assert centre_of_cut(picture, 0.25) == pytest.approx(at, abs=0.04)
@@ -73,7 +73,7 @@ def test_picture_of_one_pixel_has_a_middle() -> None:
 
 
 def test_same_picture_decoded_smaller_is_cut_at_the_same_place() -> None:
-    """A variant's size must not decide what it shows."""
+    """The size of a variant must not decide which part it shows."""
     picture = pictures.photo(1200, 400)
     picture.paste(pictures.chart().convert("RGB").resize((160, 120)), (900, 150))
     assert offset(picture) == pytest.approx(offset(picture.reduce(4)), abs=0.03)

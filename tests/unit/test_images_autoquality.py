@@ -76,7 +76,7 @@ def test_found_quality_holds_the_target_and_the_next_lower_does_not(
 def test_picture_that_the_fixed_quality_keeps_never_gets_more_than_that(
     picture: Image.Image, output_format: str
 ) -> None:
-    """And never less than is said, however flat it is."""
+    """It never gets less than the documented target either, however flat it is."""
     assert likeness(picture, output_format, USUAL[output_format]) >= TARGET_SSIM
     quality = found(picture, output_format)[0]
     assert USUAL[output_format] - 8 <= quality <= USUAL[output_format]

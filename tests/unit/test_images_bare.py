@@ -118,14 +118,14 @@ def test_picture_of_the_same_size_is_never_larger_than_the_original(
 
 
 def test_changed_picture_is_encoded_however_large(render: Render) -> None:
-    """What was asked for comes first: turned, brightened, blurred."""
+    """The wanted change takes precedence: turned, brightened, blurred."""
     body = ORIGINALS["jpeg"]
     for options in ("rotate=180", "brightness=1.2", "blur=3", "flip=h"):
         assert frames(render(body, f"{options},quality=90", "jpeg")) != frames(body)
 
 
 def test_sideways_original_is_not_passed_on(render: Render) -> None:
-    """Its own bytes are upright only with the metadata that is dropped."""
+    """Its own bytes are upright only with the metadata that are dropped."""
     body = pictures.turned(6, "JPEG")
     assert opened(render(body, "quality=100", "jpeg")).size == (120, 80)
 

@@ -1,4 +1,4 @@
-"""Batches: what waits for one body is rendered together, and nobody pays for his neighbour."""
+"""Batches: jobs that wait for one body are rendered together, and none suffers from another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def wish(text: str, *acceptable: str) -> Wish:
 
 
 class CountingPool(RenderPool):
-    """A pool that remembers what it was given, and may fail jobs of more than one wish."""
+    """A pool that records its jobs, and can fail jobs of more than one wish."""
 
     def __init__(
         self, *, processes: int = 1, queue: int = 50, failure: Inspection | None = None, slow: bool = False
@@ -104,7 +104,7 @@ async def test_other_bodies_are_jobs_of_their_own(pool: CountingPool, picture: P
     ids=["too large", "killed"],
 )
 async def test_batch_that_fails_as_a_whole_is_run_one_by_one(picture: Path, failure: Inspection) -> None:
-    """What one asked for must not cost another its answer."""
+    """An expensive wish must not cost other clients their answers."""
     pool = CountingPool(failure=failure)
     await pool.start()
     try:
@@ -205,7 +205,19 @@ def test_every_wish_is_dealt_once_and_equal_looks_to_one_hand(wishes: list[Wish]
 
 
 def test_costly_wishes_are_dealt_to_different_hands() -> None:
-    wishes = [wish(f"width={width}", name) for width in (320, 640, 960, 1280) for name in ("avif", "jpeg")]
+    wishes = [wish(f"width={width}", name) for width in (320, 640, 960, 1600) for name in ("webp", "jpeg")]
     heavy, light = deal(wishes, 2)
-    assert {one.resolved.width for one in heavy} == {1280}
+    assert {one.resolved.width for one in heavy} == {1600}
     assert {one.resolved.width for one in light} == {320, 640, 960}
+
+
+def test_large_avif_counts_less_than_a_small_one() -> None:
+    """From half a megapixel on it is encoded at a faster speed: the four sizes of a page are two equal shares."""
+    wishes = [
+        wish(f"width={width}", name) for width in (320, 480, 640, 960) for name in ("avif", "webp", "jpeg")
+    ]
+    parts = deal(wishes, 2)
+    assert sorted(sorted({one.resolved.width or 0 for one in part}) for part in parts) == [
+        [320, 640],
+        [480, 960],
+    ]

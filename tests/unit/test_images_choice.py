@@ -49,7 +49,7 @@ MOVING = PictureFacts("gif", 10, 10, frames=5, drawing=True)
 def test_formats_are_tried_in_the_order_of_client_and_picture(
     acceptable: str, facts: PictureFacts, anim: bool, order: str
 ) -> None:
-    """What the client likes best comes first; the picture decides among JPEG, PNG and GIF, and what moves moves."""
+    """The client's preference comes first, the picture decides among JPEG, PNG and GIF, and animations keep moving."""
     assert candidates(tuple(acceptable.split()), facts, anim=anim).order == tuple(order.split())
 
 
@@ -70,7 +70,7 @@ def test_formats_are_tried_in_the_order_of_client_and_picture(
 def test_drawing_takes_the_smallest_of_what_the_client_likes_equally(
     acceptable: str, facts: PictureFacts, equals: str
 ) -> None:
-    """JPEG is no rival where it would spoil a palette or drop transparency; an animation has no rivals."""
+    """JPEG does not compete if it would spoil a palette or drop transparency. Animations have no competition."""
     assert candidates(tuple(acceptable.split()), facts).equals == tuple(equals.split())
 
 
@@ -95,7 +95,7 @@ def test_client_that_takes_neither_jpeg_nor_png_does_not_get_the_original_in_the
 
 
 def test_original_answers_only_where_it_is_smaller() -> None:
-    """Of the same size, the format that the client likes better."""
+    """If both have the same size, the format that the client prefers is used."""
     wanted = all_of(PHOTO)
     assert EncodeFinding({"avif": 5, ORIGINAL: 5}).answer(wanted, source_format="jpeg") == "avif"
     assert EncodeFinding({"avif": 5, ORIGINAL: 4}).answer(wanted, source_format="jpeg") == ORIGINAL

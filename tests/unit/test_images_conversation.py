@@ -1,4 +1,4 @@
-"""The socket to a render process: frames however they are cut, and a process that says what nobody asked for."""
+"""The socket to a render process: frames cut at any byte, and a process that sends bytes without a question."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_what_is_said_out_of_turn_is_no_answer_to_the_next_question(
     answer = conversation.expect(Heard().sizes_of)
     process.sendall(SPOKEN + SPOKEN)
     assert await answer == (ANSWER, BODIES)
-    with pytest.raises(WireError, match="out of turn"):
+    with pytest.raises(WireError, match="without a question"):
         await conversation.expect(Heard().sizes_of)
 
 

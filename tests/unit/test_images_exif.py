@@ -1,4 +1,4 @@
-"""EXIF data: the orientation they name, what is kept of them, and that damage in them is no damage of a picture."""
+"""EXIF data: the orientation, the part that is kept, and that damaged EXIF data do not damage a picture."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_rendered_formats_are_recognised(name: str) -> None:
     ],
 )
 def test_first_bytes_decide(head: bytes, name: str | None) -> None:
-    """A signature decides, never a name; what is no picture has none."""
+    """A signature decides, never a name. Bytes that are not a picture have no format."""
     assert sniff(head) == name
 
 
@@ -108,6 +108,6 @@ def test_facts_survive_storing(facts: PictureFacts) -> None:
 
 @pytest.mark.parametrize("stored", [{}, {"format": "png"}, {"format": "png", "width": "x", "height": 1}])
 def test_broken_facts_are_refused(stored: dict[str, object]) -> None:
-    """What is no record of a picture is a ValueError."""
+    """A record that does not describe a picture is a ValueError."""
     with pytest.raises(ValueError, match="facts"):
         PictureFacts.from_dict(stored)

@@ -72,7 +72,7 @@ def test_only_squeeze_changes_the_shape(natural: tuple[int, int], wanted: Resolv
 
 @given(sizes, wishes())
 def test_without_upscale_nothing_grows(natural: tuple[int, int], wanted: Resolved) -> None:
-    """The scaled picture is never larger than what was cut out of the original."""
+    """The scaled picture is never larger than the part cut out of the original."""
     try:
         plan = make_plan(natural, wanted.replaced(upscale=False), limits=LIMITS)
     except InvalidTransform:
@@ -189,7 +189,7 @@ def test_scale_of_a_plan_is_the_larger_of_both_factors(
     [({"width": 8193}, "Option width: 8193"), ({"height": 8193}, "Option height: 8193")],
 )
 def test_refused_side_is_named(options: dict[str, Any], named: str) -> None:
-    """Whoever wrote the address reads which option to change."""
+    """The author of the address learns which option to change."""
     with pytest.raises(InvalidTransform, match=named):
         planned((10, 10), **options)
 
@@ -205,7 +205,7 @@ def test_refused_side_is_named(options: dict[str, Any], named: str) -> None:
     ],
 )
 def test_more_than_the_limits_is_refused(options: dict[str, Any]) -> None:
-    """What is asked for beyond the limits is refused whatever the picture, before it is even fetched."""
+    """A wish beyond the limits is refused for any picture, before the picture is even fetched."""
     wanted = Resolved(**options)
     with pytest.raises(InvalidTransform, match="allowed"):
         make_plan((10, 10), wanted, limits=LIMITS)
@@ -218,7 +218,7 @@ def test_more_than_the_limits_is_refused(options: dict[str, Any]) -> None:
 def test_picture_scaled_down_into_the_limits_obeys_both(
     natural: tuple[int, int], most_side: int, most_pixels: int
 ) -> None:
-    """Also where rounding both sides up would have a few pixels too many."""
+    """This holds where rounding both sides up would give a few pixels too many."""
     limits = OutputLimits(most_side, most_pixels)
     width, height = make_plan(natural, Resolved(), limits=limits).canvas
     assert 1 <= width <= most_side
@@ -251,7 +251,7 @@ def test_picture_scaled_down_into_the_limits_keeps_its_shape(
 def test_cut_of_any_area_holds_a_whole_pixel(
     natural: tuple[int, int], area: tuple[int, int], gravity: str
 ) -> None:
-    """However flat the area and small the picture: a resampler needs a pixel to look at."""
+    """This holds however flat the area and small the picture is, because a resampler needs a pixel."""
     plan = planned(natural, width=area[0], height=area[1], fit="cover", gravity=gravity)
     left, top, right, bottom = plan.crop
     assert right - left >= 1 - 1e-9
@@ -269,7 +269,7 @@ def test_cut_of_any_area_holds_a_whole_pixel(
 def test_cut_is_the_largest_of_the_shape_of_the_area(
     natural: tuple[int, int], area: tuple[int, int], focus: tuple[float, float], fit: str
 ) -> None:
-    """Nothing is cut that the area has room for; what is cut lies where gravity says."""
+    """Nothing is cut that fits into the area, and gravity places the cut."""
     gravity = f"{focus[0]}x{focus[1]}"
     plan = planned(natural, width=area[0], height=area[1], fit=fit, gravity=gravity, upscale=True)
     area = plan.canvas

@@ -42,7 +42,7 @@ USES: dict[str, Callable[[Image.Image], Image.Image]] = {
 @pytest.mark.parametrize(("mode", "layout"), [("L", "L"), ("RGB", "RGB"), ("RGB", "RGBX"), ("RGBA", "RGBA")])
 @pytest.mark.parametrize("use", USES)
 def test_packed_picture_gives_what_the_same_picture_gives(mode: str, layout: str, use: str) -> None:
-    """Also as the first thing that is asked of it."""
+    """This holds for the first operation on it, too."""
     plain = PHOTO.convert(mode)
     assert USES[use](packed(plain, layout)) == USES[use](plain)
 
@@ -61,7 +61,7 @@ def test_packed_picture_is_taken_into_memory_once_and_then_its_bytes_are_let_go(
 
 
 def test_closed_packed_picture_has_let_its_pixels_go() -> None:
-    """As Pillow's own, it says so when it is used again."""
+    """Like Pillow's own pictures, it raises when it is used again."""
     picture = packed(PHOTO, "RGB")
     picture.close()
     assert picture.packed is None

@@ -1,4 +1,4 @@
-"""One job from file to results, in this process: what comes out, how large, in what colours."""
+"""One job from the file to the results, in this process: which results, how large, in which colours."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_orientation_and_shrinking_go_together(look: Inspect) -> None:
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0II*\0"])
 def test_broken_exif_leaves_picture_whole(look: Inspect, exif: bytes) -> None:
-    """Damaged EXIF data is no damage of the picture, whatever is asked of it."""
+    """Damaged EXIF data are no damage of the picture, whichever options are used."""
     body = pictures.saved(pictures.quarters(), "JPEG", exif=exif)
     inspection = look(body, "width=50", "width=50,metadata=keep>jpeg", "format=json>json", check=True)
     assert inspection.verdict == "whole"
@@ -220,7 +220,7 @@ def test_opaque_alpha_channel_is_left_out(look: Inspect) -> None:
     ],
 )
 def test_result_has_the_planned_size(look: Inspect, options: str, size: tuple[int, int]) -> None:
-    """What geometry plans is what is encoded."""
+    """The encoded size is the one that geometry planned."""
     assert result(look(pictures.saved(pictures.quarters(), "PNG"), options)).size == size
 
 
@@ -233,7 +233,7 @@ def test_cover_cuts_where_gravity_says(look: Inspect) -> None:
 
 
 def test_automatic_gravity_finds_the_detail(look: Inspect) -> None:
-    """Of a plain picture with one busy corner the busy corner stays."""
+    """A plain picture with one busy corner keeps that corner."""
     picture = Image.new("RGB", (400, 100), WHITE)
     picture.paste(pictures.chart().convert("RGB").resize((90, 90)), (305, 5))
     kept = result(look(pictures.saved(picture, "PNG"), "w=100,h=100,fit=cover,g=auto"))
@@ -308,13 +308,13 @@ def test_trim_of_a_plain_picture_leaves_it(look: Inspect) -> None:
     ],
 )
 def test_factors_change_the_tones(look: Inspect, options: str, colour: tuple[int, ...]) -> None:
-    """1 changes nothing, 0 is ignored but for saturation."""
+    """1 changes nothing, and 0 is ignored except for saturation."""
     body = pictures.saved(Image.new("RGB", (8, 8), (120, 60, 30)), "PNG")
     assert looks_like(colour_at(result(look(body, options)), 0.5, 0.5), colour, within=3)
 
 
 def test_contrast_depends_on_nothing_but_the_colour(look: Inspect) -> None:
-    """The same grey comes out alike on dark and light grounds, in frames and beside what is hidden."""
+    """The same grey gives the same result on dark and light grounds, in frames, and beside hidden colours."""
     grounds: list[tuple[str, tuple[int, ...]]] = [
         ("RGB", (20, 20, 20)),
         ("RGB", (240, 240, 240)),
@@ -344,7 +344,7 @@ def test_blur_and_sharpen_work_on_the_result(look: Inspect) -> None:
 
 
 def test_blur_keeps_hidden_colours_hidden(look: Inspect) -> None:
-    """Black under transparent pixels does not darken what is seen."""
+    """Black under transparent pixels does not darken visible pixels."""
     picture = result(look(pictures.saved(pictures.disc(), "PNG"), "blur=10")).convert("RGBA")
     pixels = picture.tobytes()
     assert min(red for red, alpha in zip(pixels[::4], pixels[3::4], strict=True) if alpha > 60) > 235
@@ -352,7 +352,7 @@ def test_blur_keeps_hidden_colours_hidden(look: Inspect) -> None:
 
 @pytest.mark.parametrize("hidden", [(0, 0, 0), (255, 255, 255), (0, 255, 0)])
 def test_sharpen_keeps_hidden_colours_hidden(look: Inspect, hidden: tuple[int, int, int]) -> None:
-    """One colour stays what it is at the rim of a hole, whatever lies below that; without holes nothing changes."""
+    """A colour stays the same at the edge of a hole, whatever lies below. Without holes nothing changes."""
     seen = (200, 120, 60)
     picture = Image.new("RGBA", (40, 40), (*hidden, 0))
     picture.paste((*seen, 255), (10, 10, 30, 30))
@@ -583,7 +583,7 @@ def test_animation_without_its_last_frames_shows_the_others(look: Inspect, pictu
 
 @pytest.mark.parametrize("form", ["png", "jpeg"])
 def test_original_without_an_end_is_answered_with_one(look: Inspect, form: str) -> None:
-    """The original's own bytes are smaller than what is rendered of them; they are answered as they were mended."""
+    """The original's own bytes are smaller than the rendered result. They are answered as they were mended."""
     body = pictures.saved(pictures.photo(60, 40), form.upper(), **({"quality": 20} if form == "jpeg" else {}))
     inspection = look(body[: -2 if form == "jpeg" else -12], f"quality=100>{form}", check=True)
     (output,) = inspection.outputs
@@ -643,7 +643,7 @@ def _gif(*frames: tuple[int, int, int, int]) -> bytes:
 
 
 def _many_strips(count: int) -> bytes:
-    """A TIFF of one byte that stands there as so many strips."""
+    """A TIFF of one byte with this many strips."""
     start = 8 + 2 + 12 * 8 + 4
     data = start + 8 * count
     tags = [(256, 1), (257, count), (258, 8), (259, 1), (262, 1), (278, 1)]
@@ -679,7 +679,7 @@ HEAVY: dict[str, tuple[bytes, str]] = {
 def test_heavy_file_is_refused_before_it_is_decoded(
     look: Inspect, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What would take long is counted in the blocks of the file; nothing is decoded, and nothing called damaged."""
+    """Expensive parts are counted in the blocks of the file. Nothing is decoded, and nothing counts as damaged."""
     body, expected = HEAVY[name]
     monkeypatch.setattr("proxy.images.pipeline.decode", lambda *_, **__: pytest.fail("decoded"))
     inspection = look(body, "width=10>webp", check=True, max_pixels=1_000_000)

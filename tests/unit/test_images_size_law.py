@@ -61,7 +61,7 @@ def documented(picture: Size, w: int | None, h: int | None, *, fit: str, enlarge
 
 
 def documented_down(picture: Size, area: Size, *, fit: str) -> Size:
-    """The rows of what is made smaller before it is filled."""
+    """The rows for results that are reduced before they are fitted."""
     if fit in {"cover-down", "squeeze"}:
         return min(area[0], picture[0]), min(area[1], picture[1])
     share = min(Fraction(1), *(Fraction(have, want) for have, want in zip(picture, area, strict=True)))

@@ -1,4 +1,4 @@
-"""SVG sources: what is read, what stays out, how large they are drawn."""
+"""SVG sources: which parts are read, which are left out, and how large they are drawn."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_what_follows_a_dropped_element_stays(dropped: str, inside: str) -> None
 
 @drawn
 def test_drawing_after_metadata_is_drawn(look: Look) -> None:
-    """As Inkscape writes every file."""
+    """Inkscape writes every file this way."""
     picture = opened(body_of(look(document("<metadata>rdf</metadata>" + HALVES), "format=png")))
     assert looks_like(colour_at(picture, 0.25, 0.5), RED)
     assert looks_like(colour_at(picture, 0.75, 0.5), BLUE)
@@ -321,7 +321,7 @@ def test_size_beyond_the_limit_is_refused_before_drawing(look: Look) -> None:
 
 @drawn
 def test_cut_of_a_long_drawing_stays_within_the_limits(look: Look) -> None:
-    """Its whole would be a million pixels wide at that height."""
+    """The whole drawing would be a million pixels wide at that height."""
     body = document(root='width="10000" height="10"')
     assert opened(body_of(look(body, "w=1000,h=1000,fit=cover"))).size == (1000, 1000)
 
@@ -346,7 +346,7 @@ def in_data(body: bytes, media_type: str = "image/svg+xml") -> str:
 @drawn
 @pytest.mark.parametrize("spelt", ["base64", "charset", "percent"])
 def test_drawing_inside_a_drawing_is_drawn(look: Look, spelt: str) -> None:
-    """As the logo of a badge."""
+    """Badges contain their logo this way."""
     inner = document('<rect width="10" height="10" fill="#dc1e1e"/>', 'width="10" height="10"')
     percent = "data:image/svg+xml," + quote(inner.decode())
     charset = in_data(inner).replace(";", ";charset=utf-8;")

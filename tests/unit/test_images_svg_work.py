@@ -74,7 +74,7 @@ def test_ordinary_drawing_is_within_the_bound(name: str) -> None:
 
 
 def test_same_filter_is_less_work_on_an_icon() -> None:
-    """What counts is the size that is drawn, and the radius in its pixels."""
+    """The drawn size counts, and the radius in its pixels."""
     found = read(document(filtered('<feMorphology radius="150"/>')))
     assert found.is_beyond_bound(3000, 3000)
     assert not found.is_beyond_bound(30, 30)

@@ -45,7 +45,7 @@ def test_canonical_text_fits_into_a_url_segment(text: str) -> None:
 
 @given(texts())
 def test_resolved_transform_survives_wire_and_pickle(text: str) -> None:
-    """What a render process gets is what was asked for."""
+    """A render process gets exactly what was asked for."""
     resolved = Transform.parse(text).resolved(PRESETS)
     wired = Resolved.from_wire(resolved.to_wire())
     assert wired.replaced(on_error=resolved.on_error) == resolved
@@ -140,7 +140,7 @@ def test_spellings_have_one_canonical_text(text: str, canonical: str) -> None:
     ],
 )
 def test_wrong_options_are_refused_by_name(text: str, said: str) -> None:
-    """The message names the option and what is allowed."""
+    """The message names the option and the allowed values."""
     with pytest.raises(InvalidTransform) as caught:
         Transform.parse(text)
     assert said in caught.value.message
@@ -153,7 +153,7 @@ def test_unknown_preset_is_refused_with_the_nearest() -> None:
 
 
 def test_preset_is_expanded_and_overridden() -> None:
-    """What is written behind a preset wins, a global default included."""
+    """Options after a preset win, even if they are a global default."""
     resolved = Transform.parse("headimg,w=800,fit=scale-down").resolved(PRESETS)
     assert (resolved.width, resolved.height, resolved.fit, resolved.upscale) == (
         800,
@@ -347,7 +347,7 @@ def test_slow_connection_takes_its_own_quality() -> None:
     ],
 )
 def test_hints_fill_in_what_was_left_to_them(text: str, size: tuple[int | None, int | None, float]) -> None:
-    """A width from a hint is one of device pixels already; what is written in the address stays."""
+    """A width from a hint is in device pixels already. Values in the address stay."""
     plain = Transform.parse(text).resolved(PRESETS)
     hinted = plain.for_hints(width_px=640, dpr=1.5)
     assert (hinted.width, hinted.height, hinted.dpr) == size
@@ -355,7 +355,7 @@ def test_hints_fill_in_what_was_left_to_them(text: str, size: tuple[int | None, 
 
 
 def test_auto_without_a_hint_is_the_same_variant_as_nothing() -> None:
-    """The word asks for hints and changes no pixel by itself; the signature tells it apart all the same."""
+    """The word asks for hints and changes no pixel by itself. The signature distinguishes it all the same."""
     assert Transform.parse("w=auto,h=9,dpr=auto").resolved({}) == Transform.parse("h=9").resolved({})
     assert Transform.parse("w=auto").canonical() != Transform.parse("f=auto").canonical()
 
@@ -383,13 +383,13 @@ def test_preset_only_means_nothing_besides() -> None:
     [
         ("original", {"width": 1}, "reserved"),
         ("width", {"width": 1}, "reserved"),
-        ("Big", {"width": 1}, "small letters"),
+        ("Big", {"width": 1}, "lower-case letters"),
         ("x", {"widht": 1}, "did you mean width"),
         ("x", {"width": 0}, "from 1 to"),
         ("x", {"width": 1, "w": 2}, "twice"),
-        ("x", {"width": [1]}, "no text"),
+        ("x", {"width": [1]}, "not text"),
         ("x", {"on_error": "redirect"}, "on_error"),
-        ("x", ["width"], "no table"),
+        ("x", ["width"], "not a table"),
         ("x", {"background": "#12"}, "background"),
     ],
 )

@@ -178,7 +178,7 @@ while True:
 
 
 async def test_job_of_a_killed_process_is_tried_again(pool: RenderPool, slow: Path) -> None:
-    """Whoever kills a process from outside costs nobody a picture."""
+    """Killing a process from outside costs nobody a picture."""
     running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
     await asyncio.sleep(0)
     await begun(pool)
@@ -196,7 +196,7 @@ async def process_after(pool: RenderPool, *before: int) -> int:
 async def test_job_whose_processes_others_kill_says_nothing_of_the_picture(
     pool: RenderPool, slow: Path, picture: Path
 ) -> None:
-    """The kernel kills for want of memory, an operator by mistake: the client is told to come back."""
+    """The kernel kills for lack of memory, or an operator by mistake: the client is asked to try again."""
     running = asyncio.ensure_future(pool.run(Job(str(slow), (wish("width=64"),), check=True)))
     await asyncio.sleep(0)
     await begun(pool)
@@ -212,7 +212,7 @@ async def test_job_whose_processes_others_kill_says_nothing_of_the_picture(
 async def test_crash_in_one_process_is_tried_in_another(
     pool: RenderPool, slow: Path, number: signal.Signals
 ) -> None:
-    """What a process did before may be why it crashes: the first crash says nothing of the picture."""
+    """Earlier work of a process may be the reason of its crash, so the first crash says nothing about the picture."""
     running = asyncio.ensure_future(pool.run(Job(str(slow), check=True)))
     await asyncio.sleep(0)
     await begun(pool)
@@ -260,7 +260,7 @@ connection.close()
 async def test_process_that_ends_slowly_marks_no_picture(
     tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    """However long a process takes to end after it closed its socket, the picture is tried again in a new one."""
+    """However long a process takes to exit after it closed its socket, the picture is tried again in a new one."""
     program = tmp_path / "python"
     text = _ENDING.format(python=sys.executable, ended=str(tmp_path / "ended"), end=end)
     put(program, text.encode())
@@ -330,7 +330,7 @@ async def test_good_picture_is_never_damaged_for_want_of_memory(
 
 
 async def test_damaged_picture_is_damaged_where_memory_suffices(pool: RenderPool, picture: Path) -> None:
-    """The other way round: what cannot be read, and needs little, is no matter of memory."""
+    """The opposite case: a failure to read a file that needs little memory is not a lack of memory."""
     for kind in ("WEBP", "PNG", "JPEG"):
         put(picture, pictures.saved(pictures.photo(), kind)[:900])
         inspection = await pool.run(Job(str(picture), (wish("width=64"),), check=True))
@@ -338,7 +338,7 @@ async def test_damaged_picture_is_damaged_where_memory_suffices(pool: RenderPool
 
 
 async def test_longer_line_than_allowed_is_refused(pool: RenderPool, slow: Path, picture: Path) -> None:
-    """One runs, two wait, the fourth is told to come back; all that were taken are answered."""
+    """One runs, two wait, and the fourth is asked to try again. All accepted ones are answered."""
     taken = [asyncio.ensure_future(pool.run(Job(str(slow))))]
     await asyncio.sleep(0)
     await begun(pool)
@@ -365,7 +365,7 @@ async def test_caller_that_goes_away_harms_nobody(pool: RenderPool, slow: Path, 
 
 
 async def test_closed_pool_leaves_nothing(picture: Path, slow: Path) -> None:
-    """After closing no process is left, waiting jobs are told, and new ones are refused."""
+    """After closing, no process is left, waiting jobs get an error, and new ones are refused."""
     pool = RenderPool(RenderConfig(), processes=2)
     await pool.start()
     assert pool.alive
@@ -490,7 +490,7 @@ async def test_process_has_given_up_what_it_does_not_need(pool: RenderPool) -> N
 
 @pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false"])
 async def test_pool_that_cannot_start_says_so(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that do not start or end at once make no pool, and `start` tells."""
+    """Processes that do not start, or exit immediately, make no pool, and `start` reports it."""
     monkeypatch.setattr("sys.executable", program)
     pool = RenderPool(RenderConfig(), processes=2)
     with pytest.raises(Internal):
@@ -527,7 +527,7 @@ def _read_frame(connection: socket.socket) -> dict[str, Any]:
 
 
 def test_job_survives_the_wire(tmp_path: Path) -> None:
-    """What a render process reads is what was written."""
+    """A render process reads what was written."""
     job = Job(str(tmp_path / "x"), (wish("w=10,h=20,fit=cover,g=top"), wish("f=json", "json")), check=True)
     settings = Settings(timeout_seconds=1.5, max_frames=7)
     header = jobs.read_header(jobs.frame(jobs.job_to_wire(job, settings))[jobs.LENGTH_BYTES :])
@@ -565,7 +565,7 @@ def test_answer_that_is_none_is_refused(text: bytes) -> None:
 
 
 def test_bodies_beyond_measure_are_refused() -> None:
-    """Nobody is made to wait for a body that no picture has."""
+    """Nobody waits for a body that no picture has."""
     for size in (-1, jobs.MAX_BODIES_BYTES + 1, "x", None):
         with pytest.raises(WireError):
             jobs.body_sizes({"outputs": [{"size": size}]})

@@ -1,4 +1,4 @@
-"""Records become one line each, in text and in JSON, whoever wrote them and whatever a client put into them."""
+"""Each record becomes one line, in text and in JSON, whichever library wrote it and whatever a client put into it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Written = Callable[[], str]
 
 @pytest.fixture
 def written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
-    """Return what was written to standard error so far; the test's own handlers come back after it."""
+    """Return the text written to standard error so far; restore the test's own handlers afterwards."""
     monkeypatch.delenv("IMGMIRROR_LOG", raising=False)
     root = logging.getLogger()
     handlers, level, seen = root.handlers[:], root.level, []
@@ -71,7 +71,7 @@ def test_json_record_has_its_fields_as_keys(written: Written) -> None:
 
 
 def test_level_of_the_configuration_holds_and_the_access_log_has_none(written: Written) -> None:
-    """With `log.level` of `error` a failed request is no line, an access line is one."""
+    """With a `log.level` of `error`, a failed request writes no line, but the access log does."""
     set_up(level="error")
     logging.getLogger("x").warning("quiet")
     access.write("combined", answered())
@@ -87,7 +87,7 @@ def answered(**changes: Any) -> access.Answered:
 
 
 def test_combined_line_is_the_one_of_apache_and_nginx(written: Written) -> None:
-    """Log analysers read it as it is: no time and no level before it."""
+    """Log analysers can read it unchanged: there is no time and no level before it."""
     set_up()
     access.write("combined", answered(referer="http://blog.example/", user_agent='Fake" 200 "x'))
     assert written() == (
@@ -98,7 +98,7 @@ def test_combined_line_is_the_one_of_apache_and_nginx(written: Written) -> None:
 
 @pytest.mark.parametrize("form", ["combined", "json"])
 def test_access_line_hides_signatures_and_forges_nothing(written: Written, form: access.AccessForm) -> None:
-    """In the address as asked and in the referer."""
+    """This covers the requested address and the referer."""
     set_up()
     hostile = answered(
         target="/image/sig=SECRETSECRET/http://h/a",

@@ -71,7 +71,7 @@ def test_given_secret_is_hidden_wherever_it_stands() -> None:
     "text", ["a\nb", "a\rb", "a\x1b[2Jb", "a\x00b", "a\u2028b", "a\u202eb", "a\x85b", "a\udc80b"]
 )
 def test_character_that_forges_or_steers_is_escaped(text: str) -> None:
-    """What is written is one line of printable characters."""
+    """The result is one line of printable characters."""
     assert plain(text).isprintable()
     assert plain(text).startswith("a\\")
     assert plain(text).endswith("b")

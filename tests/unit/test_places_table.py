@@ -66,7 +66,7 @@ def as_wrapped(place: Place) -> str:
 
 
 def as_direct(place: Place) -> str:
-    """Of other text than articles only wrappers are looked at."""
+    """In text other than articles only wrappers are considered."""
     return "stays" if place.kind in SITE_KINDS else fate(place, DIRECT, all_images=True)
 
 

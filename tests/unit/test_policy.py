@@ -102,7 +102,7 @@ NO_PATTERNS = [
     ],
 )  # fmt: skip
 def test_allow_takes_a_path_that_is_below_in_every_reading(path: str) -> None:
-    """Semicolons and escapes are no offence by themselves."""
+    """Semicolons and escapes are not forbidden by themselves."""
     assert Pattern.parse("http://h/a/").allows(Source.parse("http://h" + path))
 
 
@@ -125,13 +125,13 @@ def test_pattern_that_cannot_be_read_is_named(pattern: str) -> None:
 
 @pytest.mark.parametrize("path", ["/b?u=/../a/x", "/b?/a/", "/ab", "/b/a/x"])
 def test_other_folder_is_not_denied(path: str) -> None:
-    """A query is no path, whatever it looks like."""
+    """A query is not a path, whatever it looks like."""
     assert not make_policy(deny=["http://h/a/"]).denied(Source.parse(f"http://h{path}"))
 
 
 @pytest.mark.parametrize("path", SPELLINGS)
 def test_denied_prefix_in_any_spelling_is_denied(path: str) -> None:
-    """What some origins read as the denied folder is denied."""
+    """A path that some origins read as the denied folder is denied."""
     assert make_policy(deny=["http://h/a/"]).denied(Source.parse(f"http://h{path}"))
 
 
@@ -155,7 +155,7 @@ def test_denied_prefix_in_any_spelling_is_denied(path: str) -> None:
     ],
 )
 def test_allowed_prefix_left_by_dot_segments_is_not_allowed(path: str) -> None:
-    """What some origins read as a place outside of the folder is not allowed by it."""
+    """A path that some origins read as outside the folder is not allowed by it."""
     assert not admits(make_policy(allow=["http://h/a/"]), f"http://h{path}")
 
 
@@ -235,7 +235,7 @@ def test_policy_with_presets_only_refuses_other_transforms() -> None:
 
 
 def test_policy_with_keys_refuses_other_transforms_unsigned() -> None:
-    """What cannot be signed never gets more than presets from a service that signs."""
+    """From a service that signs, an address that cannot be signed never gets more than presets."""
     policy = make_policy(keys=KEYS, allow=["h.example"])
     assert not admits(policy, preset_only=False, signed=None)
     assert admits(policy, preset_only=False, signed=True)
@@ -258,7 +258,7 @@ def test_policy_hop_is_checked_by_deny_and_allow_alone() -> None:
 
 
 def test_policy_explains_every_rule() -> None:
-    """All rules are listed in their order, the ones after a refusal too."""
+    """All rules are listed in order, including those after a refusal."""
     policy = make_policy(allow=["o.example"], any_transform=False)
     verdicts = policy.explain(Source.parse(URL), transform_is_preset_only=False, signed=None)
     assert [(verdict.rule, verdict.passed) for verdict in verdicts] == [

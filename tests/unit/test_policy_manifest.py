@@ -15,7 +15,8 @@ def write(folder: Path, content: bytes) -> Path:
 
 
 def test_manifest_lines_become_canonical_sources(tmp_path: Path) -> None:
-    """BOM, comments, blank lines and line ends of other systems are no matter; spellings become one."""
+    """A BOM, comments, blank lines and foreign line ends do not matter, and different spellings become the same
+    source."""
     path = write(
         tmp_path,
         b"\xef\xbb\xbf# pictures\r\nHTTP://H:80/a b.png\r\n\n \t\r\n  http://h/c.png   # why\nhttp://h/\xcd\xbc.png#top\n",

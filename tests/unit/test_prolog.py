@@ -113,7 +113,7 @@ def test_search_ends_after_so_many_parts(part: str) -> None:
 
 
 def test_finder_holds_no_comment() -> None:
-    """What is kept between the pieces does not grow with the document."""
+    """The text kept between the pieces does not grow with the document."""
     finder = RootFinder()
     finder.feed(b"<!-- ")
     for _ in range(100):

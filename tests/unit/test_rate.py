@@ -27,7 +27,8 @@ def test_burst_is_given_at_once_and_no_more() -> None:
 @example(per_second=5, burst=20, now=NOW)
 @example(per_second=3, burst=2, now=NOW)
 def test_whole_burst_is_given_at_once_at_any_moment(per_second: float, burst: int, now: float) -> None:
-    """A clock of today has a precision of a quarter of a microsecond; its rounding costs nobody the last unit."""
+    """Today's time in seconds has a precision of a quarter of a microsecond. Its rounding costs no client the last
+    unit."""
     rate, full_at = Rate(per_second, burst), 0.0
     for left in reversed(range(burst)):
         taken = rate.take(full_at, now=now)

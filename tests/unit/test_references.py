@@ -1,4 +1,4 @@
-"""What code and documents refer to exists: pages, the headings named with them, decisions and their numbers."""
+"""References in code and documents are valid: pages, the headings named with them, decisions and their numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXAMPLES = {"docs/why.md"}
 
 
 def texts() -> Iterator[tuple[Path, str]]:
-    """Yield every text of ours with its path, but for this one."""
+    """Yield every text of ours except this one, with its path."""
     paths = [
         path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")) if path.suffix in SUFFIXES
     ]
@@ -43,7 +43,7 @@ TEXTS = dict(texts())
 
 
 def test_page_that_is_named_exists() -> None:
-    """In docstrings, comments, messages and documents."""
+    """This covers docstrings, comments, messages and documents."""
     named = {(name, path) for path, text in TEXTS.items() for name in PAGE.findall(text)}
     assert not {
         (name, str(path)) for name, path in named if name not in EXAMPLES and not (ROOT / name).exists()

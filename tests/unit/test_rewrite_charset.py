@@ -26,7 +26,8 @@ def test_path_is_utf8_and_query_is_the_page_s(label: str, codec: str, word: str)
 
 @pytest.mark.parametrize(("label", "codec", "word"), PAGES)
 def test_wrapped_address_stands_in_the_query_of_its_wrapper(label: str, codec: str, word: str) -> None:
-    """Behind the worker's question mark everything takes the page's encoding; a second byte of 0x5C is no slash."""
+    """Everything after the worker's question mark is in the page's encoding, so a second byte of 0x5C is not a
+    backslash."""
     page = f'<meta http-equiv="Content-Type" content="text/html; charset={label}"><img src="{WORKER}http://h/{word}.png">'
     result = rewrite(page.encode(codec), kind="html")
     assert result.replaced[0].new.decode() == f"{BASE}/image/content/http://h/{quoted(word, codec)}.png"

@@ -79,7 +79,7 @@ def test_code_beside_a_tag_is_still_code() -> None:
     ["<a b={", '<a b="', "<a b={'", "<a {...", "<a b={{c: ", "{: a=\"", "```{figure} ", "b={1} "],
 )  # fmt: skip
 def test_hostile_repetition_is_read_in_time(piece: str) -> None:
-    """A pattern that reads again what it has read would take minutes for this."""
+    """A pattern that backtracks would take minutes for this."""
     assert rewrite("<a " + piece * 20_000 + "//h.example").data
 
 

@@ -65,7 +65,7 @@ def test_laws_hold_on_real_articles(*, all_images: bool) -> None:
 
 
 def test_code_of_real_articles_stays() -> None:
-    """What a Markdown reader calls code is the same before and after."""
+    """The parts that a Markdown reader calls code are the same before and after."""
     parser = reader()
     for path in articles():
         data = path.read_bytes()
@@ -74,7 +74,7 @@ def test_code_of_real_articles_stays() -> None:
 
 
 def test_rendered_article_differs_only_in_addresses() -> None:
-    """With every new address put back, the rendered HTML is the one of before."""
+    """After every new address is put back, the rendered HTML equals the former one."""
     parser = reader()
     for path in articles():
         data = path.read_bytes()

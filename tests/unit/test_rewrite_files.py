@@ -165,7 +165,7 @@ write_durably(pathlib.Path(sys.argv[1], "a.md"), b"new", aside=pathlib.Path(sys.
 
 
 def test_writing_that_is_killed_leaves_nothing_among_the_articles(tmp_path: Path) -> None:
-    """What it leaves lies aside, and the next run removes it; a file that is being written stays."""
+    """It leaves a file aside, which the next run removes. A file that is being written stays."""
     make(tmp_path, "a.md")
     aside = tmp_path / ".imgmirror"
     aside.mkdir()
@@ -220,7 +220,7 @@ def test_writing_aside_on_another_disk_is_writing_beside(
     "command", [("git", "apply", "-p1"), ("patch", "-p1", "--binary")], ids=lambda c: c[0]
 )
 def test_diff_of_any_name_can_be_applied(tmp_path: Path, name: str, command: tuple[str, ...]) -> None:
-    """By git and by patch; names with spaces end with a TAB, others are quoted as git quotes them."""
+    """git and patch both apply it. Names with spaces end with a TAB, and others are quoted like git does."""
     program = shutil.which(command[0])
     assert program, f"{command[0]} is not installed"
     (tmp_path / name).write_bytes(b"old\r\n")

@@ -19,7 +19,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_base_that_the_journal_wrote_is_re_pointed(tmp_path: Path, config: Path) -> None:
-    """In the article whose journal it is, in others of the tree, and undo gives the first spelling back."""
+    """This applies in the article of the journal and in others of the tree, and undo restores the first spelling."""
     site = tmp_path / "site"
     site.mkdir()
     first, second = site / "a.md", site / "b.md"
@@ -57,7 +57,7 @@ def test_journal_that_cannot_be_read_hides_no_other(tmp_path: Path, config: Path
 )
 @pytest.mark.parametrize("all_images", [False, True])
 def test_our_form_at_another_host_is_reported(path: str, *, all_images: bool) -> None:
-    """Nobody knows whether it is ours: it is neither replaced nor passed over."""
+    """It is not known whether it is ours, so it is neither replaced nor ignored."""
     result = rewrite(f"![]({OLD}{path})", all_images=all_images)
     assert not result.replaced
     assert [item.on_purpose for item in result.left] == [False]

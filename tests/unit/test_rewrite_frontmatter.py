@@ -92,7 +92,7 @@ def test_front_matter_may_follow_a_mark_and_blank_lines(before: str) -> None:
     ],
 )
 def test_what_is_no_front_matter_is_text(article: str) -> None:
-    """Without a fence at the beginning and at the end there is no front matter; text keeps bare addresses."""
+    """Without a fence at both ends there is no front matter, and bare addresses in text stay."""
     assert text(article) == article
 
 
@@ -227,7 +227,7 @@ def test_toml_long_string_and_dotted_key_take_their_preset(before: str, after: s
 
 
 def test_toml_long_string_on_several_lines_is_left_for_a_person() -> None:
-    """What spans lines is no single address."""
+    """A value that spans lines is not a single address."""
     result = rewrite(f'+++\nbanner = """\n{WRAPPED}"""\n+++\n')
     assert [item.on_purpose for item in result.left] == [False]
 
@@ -248,7 +248,8 @@ def test_toml_long_string_on_several_lines_is_left_for_a_person() -> None:
     ],
 )
 def test_yaml_that_cannot_be_read_is_rewritten_key_by_key(front: str, expected: str) -> None:
-    """It is said to be broken; what is no single address is left for a person, under its key."""
+    """The front matter is reported as broken. A value that is not a single address is left for a person, under its
+    key."""
     article, new = (f"---\n{text}---\n![](URL)\n" for text in (front, expected))
     new = new[: -len("![](URL)\n")] + f"![]({ours()})\n"
     result = rewrite(article.replace("URL", WRAPPED))
@@ -326,7 +327,7 @@ def test_text_above_a_rule_is_no_front_matter(article: str) -> None:
 
 
 def test_fields_of_the_configuration_decide() -> None:
-    """A table of the configuration replaces the shipped one; what it does not name takes `rewrite.front`."""
+    """The configured table replaces the shipped one, and keys that it does not name use `rewrite.front`."""
     config = RewriteConfig(fields={"ph?tos": "thumbnail", "a.*": "original"}, front="headimg")
     article = f"---\nphotos: [{WRAPPED}]\ncover: {WRAPPED}\na: {{cover: {WRAPPED}}}\n---\n"
     assert text(article, config=config) == (
@@ -349,7 +350,7 @@ LONG = "a" * (2 * MAX_BYTES)
     [f'{{"x": "{LONG}", "headimg": "%s"}}\n', f';;;\n"x": "{LONG}", "headimg": "%s"\n;;;\n'],
 )
 def test_long_json_is_read_as_short_json_is(front: str) -> None:
-    """Its strings are found by key, with and without a wrapper, wherever they stand."""
+    """Its strings are found by key, with and without a wrapper, at any position."""
     article = front + f"![]({WRAPPED})\n"
     assert text(article % WRAPPED) == article.replace(WRAPPED, ours()) % ours(preset="headimg")
     assert text(article % SOURCE, all_images=True) == article.replace(WRAPPED, ours()) % ours(
@@ -413,7 +414,7 @@ def test_slashes_that_are_escaped_are_slashes() -> None:
 
 
 def test_space_in_the_address_of_a_picture_key_is_a_part_of_it() -> None:
-    """Browsers load `a b.png` all the same. A text that begins with an address is no address."""
+    """Browsers load `a b.png` all the same. A text that begins with an address is not an address."""
     article = f"---\ncover: '{WRAPPED.removesuffix('.png')} b.png'\nother: x\n---\n"
     assert text(article) == f"---\ncover: '{ours('http://h.example/a%20b.png', 'headimg')}'\nother: x\n---\n"
     for value in (

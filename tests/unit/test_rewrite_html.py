@@ -1,4 +1,4 @@
-"""Rewriting HTML: which places are rewritten, how each spells its address, what is left alone."""
+"""Rewriting HTML: which places are rewritten, how each spells its address, and which are left alone."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_html_address_is_rewritten_in_its_own_spelling(before: str, after: str) 
     ],
 )
 def test_html_place_that_shows_no_picture_is_left_and_reported(article: str) -> None:
-    """Code, comments, scripts and what is no picture stay; what stays is said, as meant to stay."""
+    """Code, comments, scripts and other things than pictures stay, and are reported as left on purpose."""
     result = rewrite(article, kind="html")
     assert result.data == article.encode()
     assert result.left
@@ -184,21 +184,21 @@ def test_html_asset_is_rewritten_when_its_type_is_admitted(types: tuple[str, ...
 
 
 def test_html_in_pieces_keeps_its_state_through_markdown() -> None:
-    """A `<pre>` that is open over a blank line still is code; behind it pictures are rewritten again."""
+    """A `<pre>` that is open over a blank line still is code. After it, pictures are rewritten again."""
     article = f"<div><pre>\n\n![]({WRAPPED})\n\n</pre></div>\n\n![]({WRAPPED})\n"
     result = rewrite(article)
     assert [item.line for item in result.replaced] == [7]
 
 
 def test_html_of_a_service_with_an_ambiguous_address_is_left_for_a_person() -> None:
-    """What would have to be guessed is reported, and not as meant to stay."""
+    """An address that would have to be guessed is reported as not left on purpose."""
     result = rewrite('<img src="https://wsrv.nl/?url=http://h/a?x=1&file=2">', kind="html")
     assert not result.replaced
     assert [item.on_purpose for item in result.left] == [False]
 
 
 def test_unknown_worker_is_reported_for_the_configuration() -> None:
-    """A worker's form on a host that nobody named is not opened; naming it opens it."""
+    """A worker's form on an unlisted host is not opened. Listing the host opens it."""
     article = f'<img src="https://cors.someone.workers.dev/?{SOURCE}">'
     assert "rewrite.wrappers" in rewrite(article, kind="html").left[0].reason
     config = RewriteConfig(wrappers=("https://cors.someone.workers.dev/?",))

@@ -26,7 +26,7 @@ def run(
 
 
 def test_undo_after_edits_elsewhere_touches_only_addresses() -> None:
-    """What was written before, between and behind the pictures survives."""
+    """Edits before, between and after the pictures survive."""
     data, entries = run(ARTICLE)
     edited = b"New.\n" + data.replace(b"\n\n", b"\n\nMore text.\n\n") + b"The end.\n"
     expected = b"New.\n" + ARTICLE.replace(b"\n\n", b"\n\nMore text.\n\n") + b"The end.\n"
@@ -82,7 +82,7 @@ def written(root: Path, article: str) -> ArticleFile:
 
 
 def test_undo_of_an_article_that_was_never_written_finds_nothing_missing(tmp_path: Path) -> None:
-    """The journal is written first; after a crash the original is found as it was, and counts as nothing."""
+    """The journal is written first. After a crash the article is unchanged, and undo counts nothing."""
     article = written(tmp_path, ARTICLE.decode())
     article.path.write_bytes(ARTICLE)
     undone = undo_file(article, REWRITER, write=True)
@@ -90,7 +90,7 @@ def test_undo_of_an_article_that_was_never_written_finds_nothing_missing(tmp_pat
 
 
 def test_undo_of_a_bare_address_that_was_edited_away_is_missing(tmp_path: Path) -> None:
-    """The bare source is a part of every address of ours; that is no place where it stands."""
+    """The bare source is a part of every address of ours, and such a part does not count as its place."""
     article = written(tmp_path, f"![a]({WRAPPED}) [x]({SOURCE})\n")
     article.path.write_text(f"![a]({ours()})\n")
     undone = undo_file(article, REWRITER, write=True)
@@ -100,7 +100,7 @@ def test_undo_of_a_bare_address_that_was_edited_away_is_missing(tmp_path: Path) 
 
 
 def test_undo_of_a_picture_that_stands_in_code_only_is_missing(tmp_path: Path) -> None:
-    """Code was never rewritten, so it is not what was put back."""
+    """Code was never rewritten, so its address is not the one to put back."""
     article = written(tmp_path, f"![a]({WRAPPED})\n\n`{WRAPPED}`\n")
     article.path.write_text(f"`{WRAPPED}`\n")
     undone = undo_file(article, REWRITER, write=True)
@@ -108,7 +108,7 @@ def test_undo_of_a_picture_that_stands_in_code_only_is_missing(tmp_path: Path) -
 
 
 def test_undo_of_an_address_put_back_by_hand_counts_the_others(tmp_path: Path) -> None:
-    """Two of the same, one put back by hand: one is put back, none is missing."""
+    """Of two equal addresses, one was put back by hand: one is put back, and none is missing."""
     article = written(tmp_path, f"![a]({WRAPPED})\n\n![b]({WRAPPED})\n")
     article.path.write_text(f"![a]({WRAPPED})\n\n![b]({ours()})\n")
     undone = undo_file(article, REWRITER, write=True)
@@ -118,7 +118,7 @@ def test_undo_of_an_address_put_back_by_hand_counts_the_others(tmp_path: Path) -
 
 @pytest.mark.parametrize("link", ["0.md", "z.md"])
 def test_journal_of_a_link_is_the_one_of_its_target(tmp_path: Path, link: str) -> None:
-    """By whichever name an article is rewritten, it can be undone by the other."""
+    """An article that was rewritten under one name can be undone under the other."""
     article = written(tmp_path, ARTICLE.decode())
     undo_file(article, REWRITER, write=True)
     (tmp_path / link).symlink_to("a.md")
@@ -129,7 +129,7 @@ def test_journal_of_a_link_is_the_one_of_its_target(tmp_path: Path, link: str) -
 
 
 def test_journal_without_its_article_is_found_from_every_folder(tmp_path: Path) -> None:
-    """From the root of the site, from the folder of the article, and by the article's own name."""
+    """It is found from the root of the site, from the folder of the article, and by the article's own name."""
     gone = tmp_path / "posts" / "a.md"
     Journal(tmp_path).write(gone, [RewrittenAddress(b"old", b"new")])
     gone.parent.mkdir()
@@ -139,7 +139,7 @@ def test_journal_without_its_article_is_found_from_every_folder(tmp_path: Path) 
 
 
 def test_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    """What it means is not known, so nothing is undone by it."""
+    """Its meaning is not known, so nothing is undone by it."""
     path = tmp_path / ".imgmirror" / "rewrite" / "a.md.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"version": 2, "replaced": []}')
@@ -148,7 +148,7 @@ def test_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_second_run_after_a_crash_does_not_double_the_journal() -> None:
-    """Made anew is made once."""
+    """Journal entries that are made again appear once."""
     data, entries = run(ARTICLE)
     again, merged_entries = run(ARTICLE, entries)
     assert (again, merged_entries) == (data, entries)
@@ -163,7 +163,7 @@ def test_second_run_adds_new_pictures_in_their_place() -> None:
 
 
 def test_new_base_keeps_the_first_spelling() -> None:
-    """An article that moved from one mirror to another goes home to what it said first."""
+    """An article that moved from one mirror to another gets its first addresses back."""
     data, entries = run(ARTICLE)
     config = RewriteConfig(former_urls=(BASE,))
     moved = Rewriter(config, base_url="https://new.example").rewrite(data, kind="markdown")
@@ -173,7 +173,7 @@ def test_new_base_keeps_the_first_spelling() -> None:
 
 
 def test_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """Entries survive the file, bytes that are no UTF-8 included; the file is stable and made to be read."""
+    """Entries survive the file, including bytes that are not UTF-8. The file is stable and readable for people."""
     article = tmp_path / "posts" / "a.md"
     entries = [
         RewrittenAddress(b"http://h/\xcd\xbc", b"new", "![图](", ")"),
@@ -224,7 +224,7 @@ def test_journal_is_found_from_file_and_from_folder(tmp_path: Path) -> None:
 
 
 def test_temporary_file_of_a_killed_run_is_removed_by_the_next_one(tmp_path: Path) -> None:
-    """The next run that writes a journal cleans up behind the one that was killed."""
+    """The next run that writes a journal removes the files of a killed one."""
     article = written(tmp_path, ARTICLE.decode())
     stale = tmp_path / ".imgmirror" / ".imgmirror-abcd.tmp"
     stale.write_bytes(b"half")

@@ -35,7 +35,7 @@ def test_bytes_outside_of_replacements_stay(article: bytes, kind: TextKind, all_
 @given(NOISY, KINDS, st.booleans())
 @settings(max_examples=500)
 def test_rewriting_twice_is_rewriting_once(article: bytes, kind: TextKind, all_images: bool) -> None:
-    """What was rewritten is ours, and ours is not touched."""
+    """A rewritten address is ours, and our addresses are not touched."""
     once = rewrite(article, kind=kind, all_images=all_images)
     twice = rewrite(once.data, kind=kind, all_images=all_images)
     assert twice.data == once.data

@@ -190,7 +190,7 @@ def test_designed_text_twice_as_long_takes_twice_the_instructions(tmp_path: Path
     ],
 )
 def test_front_matter_that_nests_too_deep_is_reported_with_its_reason(front: str) -> None:
-    """Deep front matter stays, and a person is told why."""
+    """Deeply nested front matter stays, and the reason is reported."""
     result = rewrite(front)
     assert not result.replaced
     assert [(left.reason, left.on_purpose) for left in result.left] == [

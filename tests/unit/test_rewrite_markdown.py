@@ -1,4 +1,4 @@
-"""Rewriting Markdown: images, links, definitions, and what is code."""
+"""Rewriting Markdown: images, links, definitions, and code."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_markdown_code_is_left_and_reported(article: str) -> None:
     ],
 )
 def test_markdown_place_that_nobody_knows_is_left_for_a_person(article: str) -> None:
-    """What a renderer that we do not know may show is not said to be left on purpose."""
+    """A place that an unknown renderer may show is not reported as left on purpose."""
     result = rewrite(article)
     assert result.data == article.encode()
     assert [item.on_purpose for item in result.left] == [False]
@@ -214,7 +214,7 @@ def test_gbk_bytes_in_an_address_are_escaped_as_they_are() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
 def test_wide_encodings_are_not_touched_and_said_to_be_unread(encoding: str) -> None:
-    """What cannot be read byte by byte is left, and not on purpose."""
+    """Text that cannot be read byte by byte is left, and not on purpose."""
     data = f"![]({WRAPPED})".encode(encoding)
     result = rewrite(data)
     assert result.data == data

@@ -1,4 +1,5 @@
-"""Places in the text of an article: expressions, lazy loaders, thumbnails, footnotes, and what is said of the rest."""
+"""Places in the text of an article: expressions, lazy loaders, thumbnails, footnotes, and the reports about the
+rest."""
 
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ def test_expression_that_is_one_string_is_rewritten(tag: str) -> None:
     ],
 )  # fmt: skip
 def test_attribute_of_a_lazy_loader_is_rewritten(attribute: str) -> None:
-    """By a pattern: nobody can list them all; a value in CSS and a bare address of the same picture too."""
+    """Patterns are used because no list is complete. This includes a value in CSS and a bare address of the same
+    picture."""
     for element in ("img", "div"):
         article = f'<img src="{WRAPPED}"><{element} {attribute}="URL">'
         for address in (WRAPPED, SOURCE):
@@ -206,7 +208,8 @@ def test_address_behind_a_footnotes_mark_is_a_link() -> None:
     ],
 )
 def test_picture_in_a_place_that_nobody_knows_is_reported_in_both_modes(article: str, context: str) -> None:
-    """With line, key or attribute, and not on purpose: a wrapper always, a direct one when all pictures are wanted."""
+    """The report has line, key or attribute. A wrapper is always reported, a direct address if all pictures are
+    wanted."""
     for all_images, address in ((False, WRAPPED), (True, WRAPPED), (True, SOURCE)):
         result = rewrite("\n" + article.replace("URL", address), all_images=all_images)
         assert not result.replaced

@@ -1,4 +1,5 @@
-"""The look at the bytes: what it passes holds nothing that the whole reader would handle; and it passes most."""
+"""The quick look at the bytes: the whole reader would find nothing in the files that it skips, and it skips most
+files."""
 
 from __future__ import annotations
 
@@ -103,7 +104,7 @@ TEXTS = st.lists(PIECES | SPELLED | IN_PLACES, min_size=1, max_size=6).map("".jo
 
 
 def found(result: RewriteResult) -> bool:
-    """Tell whether the reader found something; a fault of front matter alone matters to nobody."""
+    """Return whether the reader found something. A fault of front matter alone does not count."""
     told = [item for item in result.left if item.text or "UTF-16" in item.reason]
     return bool(result.replaced or told or result.unsure or any(item.wrapped for item in result.pictures))
 
@@ -233,7 +234,7 @@ def test_every_form_has_a_mark() -> None:
     ],
 )  # fmt: skip
 def test_text_that_names_a_host_may_name_it(address: str) -> None:
-    """In every spelling that a source may have in an article."""
+    """This holds for every spelling of a source in an article."""
     assert may_name(f'<img src="{address}">'.encode(), [Source.parse("https://h.example/").host])
     assert not may_name(b'<img src="https://other.example/a.png">', ["h.example"])
 
@@ -242,7 +243,7 @@ def test_text_that_names_a_host_may_name_it(address: str) -> None:
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the article corpus is not beside the project")
 @pytest.mark.parametrize("all_images", [False, True])
 def test_real_articles_give_the_same_with_the_look_as_without(*, all_images: bool) -> None:
-    """And of those without wrappers hardly any is read."""
+    """Of the articles without wrappers hardly any is read."""
     reader = Rewriter(RewriteConfig(), base_url=BASE, all_images=all_images)
     look = QuickLook(RewriteConfig(), base_url=BASE, all_images=all_images)
     needless = needed = 0

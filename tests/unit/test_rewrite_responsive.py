@@ -1,4 +1,4 @@
-"""Responsive markup: what is added to which `<img>`, and that nothing else changes."""
+"""Responsive markup: which attributes are added to which `<img>`, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IMG = f'<img src="{WRAPPED}">'
 
 
 def second(html: str, kept: Any = PHOTO, **sections: Any) -> dict[str, str | None]:
-    """Return what is added to the second picture of a page, which is lazy."""
+    """Return the additions to the second picture of a page, which is lazy."""
     return images(enriched(FIRST + html, kept, **sections).data)[1]
 
 
@@ -58,7 +58,7 @@ def test_picture_gets_what_its_author_left_out() -> None:
 
 @pytest.mark.parametrize("before", ["", "text ![", '<meta property="og:image" content="http://h/a.png">'])
 def test_first_picture_is_not_lazy(before: str) -> None:
-    """It is what visitors wait for; what pages say of themselves in their head is no picture."""
+    """Visitors wait for this picture. Pictures in the head of a page do not count."""
     shown = images(enriched(before + IMG).data)[0]
     assert "loading" not in shown
     assert "decoding" not in shown
@@ -78,7 +78,7 @@ def test_picture_behind_another_one_of_any_spelling_is_lazy(before: str) -> None
 
 
 def test_picture_behind_a_front_matter_picture_is_the_first() -> None:
-    """Not every theme shows the head picture above the article."""
+    """The first picture of the text counts, because not every theme shows the head picture above the article."""
     result = enriched(f"---\ncover: {WRAPPED}\n---\ntext {IMG}\n", kind="markdown")
     assert "loading" not in images(result.data)[0]
 
@@ -163,7 +163,7 @@ def test_address_with_quotes_and_ampersands_is_escaped_for_its_attribute() -> No
 
 
 def test_source_that_ends_in_a_comma_gets_no_srcset() -> None:
-    """Behind its address the comma would separate candidates."""
+    """After its address, the comma would separate candidates."""
     shown = second(f'<img src="{WORKER}http://h.example/a,">', all_images=False)
     assert "srcset" not in shown
     assert shown["width"] == "1000"
@@ -188,7 +188,7 @@ def test_source_that_ends_in_a_comma_gets_no_srcset() -> None:
 def test_candidates_have_the_shape_of_the_picture_and_true_widths(
     options: str, kept: tuple[int, int], widths: dict[int, str], size: tuple[int, int] | None
 ) -> None:
-    """No candidate is wider than the original, none is enlarged, none is cut otherwise than `src`."""
+    """No candidate is wider than the original, none is enlarged, and none is cut differently from `src`."""
     shown = second(f'<img src="{ours(preset=options)}">', Kept(*kept))
     found = candidates(shown.get("srcset"))
     assert {width: found.get(width) for width in widths} == {
@@ -225,7 +225,7 @@ def test_address_that_ends_gets_no_candidates_that_outlive_it() -> None:
 
 @pytest.mark.parametrize("kept", [Kept(1000, 500, resizes=False), Kept(24, 24, resizes=False)])
 def test_picture_that_does_not_resize_gets_its_size_only(kept: Kept) -> None:
-    """An SVG scales by itself; what is damaged or beyond the limits has no variants."""
+    """An SVG scales by itself, and a picture that is damaged or beyond the limits has no variants."""
     shown = second(IMG, kept)
     assert (shown["width"], shown["height"]) == (str(kept.width), str(kept.height))
     assert not {"srcset", "sizes"} & shown.keys()
@@ -314,7 +314,7 @@ def test_markdown_images_stay_markdown_unless_the_configuration_wants_tags() -> 
     ],
 )  # fmt: skip
 def test_markdown_image_as_a_tag_is_rendered_as_it_was(article: str) -> None:
-    """Markdown-it makes the same page of both, but for the attributes that were added."""
+    """Markdown-it makes the same page of both, except for the added attributes."""
     parser = MarkdownIt("commonmark").enable("table")
     result = enriched(article.format(WRAPPED), **TO_HTML)
     assert b"<img" in result.data, result.left
@@ -368,7 +368,7 @@ def test_markdown_image_that_would_change_the_text_around_it_stays_and_is_report
 
 
 def test_former_wrapper_of_a_markdown_image_that_became_a_tag_is_remembered(tmp_path: Path) -> None:
-    """Its journal holds the whole image; `warm --recover` finds the wrapper in it."""
+    """Its journal contains the whole image, and `warm --recover` finds the wrapper in it."""
     article = f"![a [b](c) d]({WRAPPED} 'title')\n".encode()
     result = enriched(article, **TO_HTML)
     path = tmp_path / "a.md"

@@ -1,4 +1,4 @@
-"""What is decided with the whole article in view: bare addresses, links, our own and former addresses."""
+"""Decisions that need the whole article: bare addresses, links, our own and former addresses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_all_images_takes_direct_pictures_and_links_to_them() -> None:
     ],
 )
 def test_link_to_a_wrapper_is_taken_when_it_is_a_picture(link: str, *, taken: bool) -> None:
-    """By its extension, or because the article shows it."""
+    """The extension identifies it as a picture, or the article shows it."""
     result = rewrite(f'<img src="http://h.example/shown"><a href="{link}">', kind="html")
     assert [item.preset for item in result.replaced] == (["original"] if taken else [])
     assert [item.on_purpose for item in result.left] == ([] if taken else [True])
@@ -76,7 +76,7 @@ def test_wrapper_around_ourselves_is_undone() -> None:
 
 
 def test_own_addresses_are_pictures_but_never_replaced() -> None:
-    """What was rewritten before is known for warming, with its options; signatures are no options."""
+    """Rewritten addresses are known for warming, with their options. Signatures are not options."""
     result = rewrite(f"![]({BASE}/image/content,sig=abc/{SOURCE}) [a]({BASE}/image/original/{SOURCE})")
     assert not result.replaced
     assert [(item.presets, item.wrapped) for item in result.pictures] == [(("content", "original"), True)]
@@ -94,14 +94,14 @@ def test_former_address_is_pointed_to_the_present_one(former: str) -> None:
 
 
 def test_former_address_in_code_stays() -> None:
-    """Code is code, whoever's address it shows."""
+    """Code stays code, whichever address it contains."""
     config = RewriteConfig(former_urls=("https://old.example",))
     article = f"<pre><img src='https://old.example/image/content/{SOURCE}'></pre>"
     assert text(article, config=config) == article
 
 
 def test_host_that_begins_like_ours_is_not_ours() -> None:
-    """Base addresses end at a boundary; what has our form elsewhere is for a person to look at."""
+    """Base addresses end at a boundary. Addresses of our form elsewhere are left for a person."""
     article = f"![]({BASE}.evil.example/image/content/{SOURCE})"
     result = rewrite(article, all_images=True)
     assert not result.replaced
@@ -119,7 +119,7 @@ def test_worker_drop_in_host_can_be_the_base() -> None:
 
 
 def test_signature_is_of_the_source_that_the_place_can_hold() -> None:
-    """What is signed is the address as it is written."""
+    """The signature covers the address as it is written."""
     calls: list[tuple[str, str, int | None]] = []
 
     def sign(options: str, source: Source, exp: int | None) -> str:
@@ -157,5 +157,5 @@ def test_pictures_are_each_listed_once_with_all_presets() -> None:
     ],
 )
 def test_kind_is_told_by_the_name(name: str, kind: str | None) -> None:
-    """Extensions in any case; other files are no articles."""
+    """Extensions may have any case. Other files are not articles."""
     assert kind_of(name) == kind

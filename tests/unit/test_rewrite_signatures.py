@@ -53,7 +53,8 @@ def rewritten(article: str, *, kind: ArticleKind = "markdown") -> RewriteResult:
 def test_address_without_the_first_key_s_signature_is_signed_anew(
     before: str, options: str, canonical: str, place: str
 ) -> None:
-    """Absent, another key's or nobody's: the address gets the first key's signature, its options as they were."""
+    """If the signature is absent, from another key or invalid, the address gets the first key's signature and keeps its
+    options."""
     result = rewritten(place.replace("{}", address(before, options, canonical=canonical)))
     assert result.data.decode() == place.replace("{}", address(NEW, options, canonical=canonical))
 
@@ -97,7 +98,7 @@ def test_address_with_options_that_cannot_be_read_stays() -> None:
 
 
 def test_pictures_name_our_addresses_as_the_article_has_them() -> None:
-    """Each once, from behind the base URL on; a wrapper has none."""
+    """Each is listed once, without the base URL. A wrapper has none."""
     old, new = address(OLD), address(NEW)
     article = f"![]({old}) ![]({new}) ![]({old}) ![](https://cors.io/?{SOURCE})"
     (picture,) = rewritten(article).pictures

@@ -83,7 +83,7 @@ def test_wrapper_of_a_picture_is_replaced_as_its_place_needs(kind: TextKind, bef
     ],
 )
 def test_address_that_stays_on_purpose_is_listed(kind: TextKind, document: str) -> None:
-    """What names an entry, comments, code, template expressions, what is not known to be a picture."""
+    """This covers names of entries, comments, code, template expressions, and addresses not known to be pictures."""
     result = rewrite(document, kind=kind)
     assert result.data.decode() == document
     assert result.left
@@ -101,7 +101,7 @@ def test_address_that_stays_on_purpose_is_listed(kind: TextKind, document: str) 
     ],
 )
 def test_prefix_a_part_and_a_direct_address_are_nothing(kind: TextKind, document: str) -> None:
-    """A wrapper with no source behind it is no address, nor is what stands inside of a longer one."""
+    """A wrapper without a source is not an address, and neither is a part of a longer one."""
     result = rewrite(document, kind=kind)
     assert result.data.decode() == document
     assert not [left for left in result.left if not left.on_purpose and "/go?" not in document]
@@ -113,7 +113,7 @@ def test_wrapper_in_a_file_that_is_not_rewritten_is_reported() -> None:
 
 
 def test_source_without_a_picture_name_follows_the_articles_that_show_it() -> None:
-    """Nobody else knows that it is a picture."""
+    """Nothing else shows that it is a picture."""
     document = f"- x: {WORKER}http://h/a\n"
     unsure = rewrite(document, kind="yaml")
     assert unsure.unsure == (Source.parse("http://h/a"),)

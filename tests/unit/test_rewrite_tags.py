@@ -113,7 +113,8 @@ def sign(_options: str, _source: Source, _exp: int | None) -> str:
 )
 @pytest.mark.parametrize("source", [SOURCE, "http://h.example/a%2Cb.png"])
 def test_address_in_a_tag_that_splits_on_commas_holds_none(tag: str, source: str) -> None:
-    """Signature and options too, and such an address is ours: it is read as it was meant, and signed anew."""
+    """This includes signature and options. The result is recognised as ours: it is read as it was meant, and signed
+    again."""
     once = rewrite(tag.replace("URL", f"https://cors.io/?{source}"), sign=sign)
     written = f"{BASE}/image/content%2Csig=abc/{source}"
     assert once.data.decode() == tag.replace("URL", written)

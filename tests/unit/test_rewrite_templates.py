@@ -1,4 +1,4 @@
-"""Template tags in articles: what stands in code tags is code, and picture tags may go over several lines."""
+"""Template tags in articles: the contents of code tags are code, and picture tags may span several lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEW = f"![]({ours()})"
     ],
 )
 def test_picture_in_a_code_tag_is_code(opening: str, closing: str, name: str, kind: ArticleKind) -> None:
-    """It stays, on purpose; what stands around it is rewritten."""
+    """It stays, on purpose, and the text around it is rewritten."""
     code = f'{opening}\n<img src="{WRAPPED}">\n{closing}'.replace("NAME", name)
     picture, new = f'<img src="{WRAPPED}">', f'<img src="{ours()}">'
     result = rewrite(f"{picture}\n\n{code}\n\n{picture}\n", kind=kind)
@@ -51,7 +51,7 @@ def test_picture_in_a_code_tag_is_code(opening: str, closing: str, name: str, ki
     ],
 )
 def test_code_tags_in_each_other_and_unfinished_markup_in_them_end_with_them(code: str) -> None:
-    """What is opened in code is no markup: it reaches no further than the tag."""
+    """Markup that begins in code is not markup, and reaches no further than the tag."""
     code = code.replace("SHOWN", SHOWN).replace("WRAPPED", WRAPPED)
     result = rewrite(f"{code}\n\n{SHOWN}\n")
     assert result.data.decode() == f"{code}\n\n{NEW}\n"
@@ -90,7 +90,7 @@ def test_tag_that_encloses_nothing_opens_nothing(tag: str) -> None:
     ],
 )
 def test_picture_tag_over_several_lines_is_rewritten(tag: str) -> None:
-    """Its arguments may stand on lines that Markdown would read as a quote, a list, a heading or code."""
+    """Its arguments may be on lines that Markdown would read as a quote, a list, a heading or code."""
     article = f"a\n\n{tag}\n\n{SHOWN}\n"
     assert text(article.replace("URL", WRAPPED)) == article.replace("URL", ours()).replace(SHOWN, NEW)
 

@@ -84,7 +84,7 @@ def test_keys_close_their_dialect(mount: Mount, place: str) -> None:
 
 
 def mount_text(mount: Mount, source: str) -> str:
-    """Return the source as it stands in the addresses of a mount."""
+    """Return the source as written in the addresses of a mount."""
     written = {"imgproxy": b64u(source), "camo": source.encode().hex(), "miniflux": b64u(source).rstrip("=")}
     return written.get(mount.name) or (
         source if mount.name == "imageproxy" else source.rsplit("/", maxsplit=1)[-1]
@@ -128,7 +128,8 @@ def test_options_changed_after_signing_are_refused(name: str, place: str) -> Non
 @at
 @pytest.mark.parametrize("options", ["40x,", "320x,", "q50,", "40x,q50,"])
 def test_signature_over_the_source_alone_admits_no_options(options: str, place: str) -> None:
-    """Not even a width that presets would admit: who copies an address could ask for all of them."""
+    """This excludes even a width that presets admit, because a client that copies an address could ask for all of
+    them."""
     closed, mount = plans(dialects=ALL_KEYS), BY_NAME["imageproxy"]
     signature = b64u(mac("sha256", KEY, SOURCE))
     assert outcome(closed, mount, f"/imageproxy/s{signature}/{SOURCE}", place) == SOURCE
@@ -143,7 +144,7 @@ def test_signature_over_the_source_alone_admits_no_options(options: str, place: 
               "7x", "x7", "7", "7px", "auto", "7.5", "040x020", "webp,gif"]
 )  # fmt: skip
 def test_no_option_can_be_added_to_what_imageproxy_signed(signed: str, added: str) -> None:
-    """Whatever is put before or behind the signed options is refused, or asks for the very same."""
+    """Anything added before or after the signed options is refused, or has no effect."""
     closed, mount = plans(dialects=ALL_KEYS), BY_NAME["imageproxy"]
     canonical = ",".join(
         ["0x30" if signed == "x30," else "40x20" if signed else "0x0", *(["q50"] if "q50" in signed else [])]
@@ -166,7 +167,7 @@ def test_no_option_can_be_added_to_what_imageproxy_signed(signed: str, added: st
 @at
 @each
 def test_deny_ends_every_mount(mount: Mount, place: str) -> None:
-    """By the source, by the source inside a wrapper, and by a wrapper on the way."""
+    """`deny` applies to the source, to the source inside a wrapper, and to each wrapper on the way."""
     denying = plans(
         sources={"deny": ["denied.example", "denied-wrapper.example"]},
         rewrite={"wrappers": ["https://denied-wrapper.example/?"]},
@@ -181,7 +182,7 @@ def test_deny_ends_every_mount(mount: Mount, place: str) -> None:
 @at
 @each
 def test_wrappers_inside_are_unwrapped(mount: Mount, place: str) -> None:
-    """As in our own addresses; a form at a host that nobody lists is none."""
+    """This works as in our own addresses. A form at an unlisted host is not a wrapper."""
     found = asked(plans(), mount, mount.any("http://wsrv.nl/?url=h.example%2Fa.png"), place)
     assert found.source.url == SOURCE
     assert [step.split()[0] for step in found.steps] == ["weserv"]
@@ -266,7 +267,7 @@ def test_signature_survives_what_proxies_do_to_an_address() -> None:
 
 
 def test_signature_survives_what_browsers_escape() -> None:
-    """What was signed as it was written, and is asked for in percent-escapes; never more than that."""
+    """The address was signed as written and is requested with percent-escapes. No other change is accepted."""
     closed, mount = plans(dialects=ALL_KEYS), BY_NAME["thumbor"]
     digest = base64.urlsafe_b64encode(mac("sha1", KEY, "40x0/h.example/图 1.png")).decode()
     assert outcome(closed, mount, f"/thumbor/{digest}/40x0/h.example/%E5%9B%BE%201.png", "mount").endswith(
@@ -319,7 +320,7 @@ EXPIRING = {
 @at
 @pytest.mark.parametrize("name", EXPIRING)
 def test_expiry_of_a_dialect_ends_its_addresses(name: str, place: str) -> None:
-    """Also of an address that is remembered, whether there are keys or not."""
+    """This includes remembered addresses, with and without keys."""
     mount, service = BY_NAME[name], plans()
     address = EXPIRING[name](int(NOW) + 10)
     assert outcome(service, mount, address, place) == SOURCE
@@ -352,7 +353,7 @@ def test_field_of_ignored_options_stays_short() -> None:
 
 
 def test_same_target_at_two_hosts_is_two_plans() -> None:
-    """What is remembered of one dialect is nothing to another one."""
+    """A plan remembered for one dialect is not used for another one."""
     service = plans()
     target = f"/unsafe/40x20/{SOURCE}"
     made = service.make(target, now=NOW, root="thumbor")

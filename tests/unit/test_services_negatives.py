@@ -1,4 +1,4 @@
-"""What is remembered of sources that failed: for how long, after which failure, and what is never remembered."""
+"""The memory of failed sources: for how long, after which failure, and which failures are never remembered."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_kept_source_is_asked_again_within_a_minute_and_then_at_the_pace_o
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_remembered_failure_is_as_dead_as_its_kind(memory: Memory, kind: str) -> None:
-    """A copy is looked for after the failure, and after its memory, where nobody asked the origin."""
+    """A copy is looked for after the failure itself, and after a remembered one for which nobody asked the origin."""
     error = error_of(kind)
     await memory.fail(error, times=2)
     known = await memory.known()
@@ -306,7 +306,7 @@ def test_retry_after_is_read_as_seconds_or_date(text: str | None, seconds: float
 
 
 async def test_failures_of_an_origin_are_forgotten_when_its_stamp_changes(memory: Memory) -> None:
-    """A purge by origin: nobody has a list of the sources of which nothing is kept."""
+    """This is a purge by origin, for which there is no list of the sources that were never kept."""
     await memory.fail(error_of("gone"), times=2)
     memory.origin_stamps["http://elsewhere.example"] += 1
     assert await memory.known() is not None
@@ -322,7 +322,7 @@ def answered(status: int, control: str | None) -> SourceError:
 
 
 async def test_error_answer_holds_for_as_long_as_its_origin_calls_it_fresh(memory: Memory) -> None:
-    """RFC 9111 §4.2, from the first one on; the error that is raised says that nobody was asked."""
+    """RFC 9111 §4.2, from the first answer on. The raised error says that the origin was not asked."""
     await memory.fail(answered(404, "max-age=60"))
     memory.now += 59
     held = await memory.known()

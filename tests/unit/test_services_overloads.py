@@ -1,4 +1,4 @@
-"""Overloads: what was too much is believed for a growing pause, under the limits it was found with."""
+"""Overloads: work that was too much is avoided for a growing pause, under the limits with which it was found."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def note_drawing(overloads: Overloads, wanted: Wish, error: RenderTimeout 
 async def test_drawing_that_was_too_much_is_refused_from_its_size_on(
     overloads: Overloads, error: RenderTimeout | OutOfMemory, wanted: Wish, refused: bool
 ) -> None:
-    """A visitor who asks for a huge drawing takes its thumbnails from nobody."""
+    """A visitor who asks for a huge drawing does not prevent its thumbnails."""
     await note_drawing(overloads, wish("width=1600"), error)
     known = await overloads.look(DIGEST)
     assert known.refusal(DRAWING) is None
@@ -177,7 +177,7 @@ async def test_pause_doubles_up_to_a_week(overloads: Overloads, clock: Clock) ->
 
 
 async def test_success_after_the_pause_forgets(overloads: Overloads, clock: Clock) -> None:
-    """What goes well again starts with the first pause when it fails later."""
+    """After a success, a later failure begins with the first pause again."""
     await note_reading(overloads, RenderTimeout())
     await note(overloads, wish("width=800"), RenderTimeout())
     clock.now += FIRST_PAUSE_SECONDS

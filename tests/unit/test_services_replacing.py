@@ -207,7 +207,7 @@ async def test_every_picture_that_a_placeholder_replaced_is_put_back(store: Orig
 
 
 async def test_version_that_was_set_aside_itself_is_not_put_back(store: Originals) -> None:
-    """What the operator or the rules turned down is no picture to return to."""
+    """A picture that the operator or the rules refused is not restored."""
     first = await keep_as(store, picture("http://h/a.png", 1), b"good")
     placeholder = await keep_as(store, picture("http://h/a.png", 2), b"forbidden")
     turned_down = await set_aside(store, placeholder, b"turned down", ANOTHER_SIZE)

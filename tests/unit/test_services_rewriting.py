@@ -55,7 +55,7 @@ async def pool() -> AsyncIterator[RewritePool]:
 
 @pytest.mark.parametrize("kind", ["markdown", "html"])
 def test_process_answers_what_the_rewriter_answers(kind: TextKind) -> None:
-    """Every value comes back as it was: bytes of any encoding, sources, signatures, presets."""
+    """Every value is returned unchanged: bytes of any encoding, sources, signatures, presets."""
     near = SETTINGS.rewriter()
     with GuardedRewriter(SETTINGS) as far:
         assert far.rewrite(LARGE, kind=kind) == near.rewrite(LARGE, kind=kind)
@@ -63,7 +63,7 @@ def test_process_answers_what_the_rewriter_answers(kind: TextKind) -> None:
 
 
 def test_process_answers_what_the_rewriter_answers_about_responsive_pictures() -> None:
-    """What it asks, what it is told, and what it adds cross the wire."""
+    """Its questions, the answers and the additions cross the wire."""
     settings = RewriteSettings.of(Config(), base_url=BASE, responsive=True)
     article = f'<img src="{WRAPPED}"> <img src="{WRAPPED}x"> <img src="{WRAPPED}y">\n'.encode() + LARGE
     near = settings.rewriter()
@@ -187,7 +187,7 @@ async def test_pool_refuses_what_its_queue_does_not_hold(pool: RewritePool) -> N
 async def test_cancelled_article_ends_its_process_and_frees_its_place(
     pool: RewritePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client is gone: nobody pays for the rest."""
+    """The client is gone, so the work ends."""
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
     pids: list[int] = []
@@ -210,7 +210,7 @@ async def test_cancelled_article_ends_its_process_and_frees_its_place(
 
 
 def test_process_of_a_large_service_is_kept() -> None:
-    """What its parent had resident is not the process's own."""
+    """Memory that was resident in its parent does not count as the process's own."""
     program = (
         "from proxy.services.articles.rewriteprocess import RewriteProcess\n"
         "from test_services_rewriting import ARTICLE, SETTINGS\n"

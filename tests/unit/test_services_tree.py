@@ -36,7 +36,7 @@ HIDDEN = "https://h.example/picture?id=7"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """Return a folder of forty articles, of which every third has a wrapper, and other text."""
+    """Return a folder of forty articles, a third of which have a wrapper, and other text."""
     for number in range(40):
         text = (
             f"![]({WRAPPED}?{number})\n"
@@ -72,7 +72,7 @@ def texts(folder: Path) -> dict[str, bytes]:
 def test_processes_give_the_same_outcomes_in_the_same_order(
     site: Path, action: Literal["rewrite", "gather", "undo"]
 ) -> None:
-    """Diffs, dates, pictures and what is left come over the wire as they were."""
+    """Diffs, dates, pictures and left addresses cross the wire unchanged."""
     task = Task(action, str(site), diffs=True, dates=True)
     near = outcomes(site, task)
     assert outcomes(site, task, few_bytes=0, processors=3) == near
@@ -267,7 +267,7 @@ sys.stdin.read()
 
 
 def test_copies_end_with_the_process_that_made_them() -> None:
-    """Also when it is killed: no copy keeps the other's end of a socket open, or its own."""
+    """This includes a process that is killed: no copy keeps the other's end of a socket open, or its own."""
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -290,7 +290,7 @@ def is_alive(pid: str) -> bool:
 
 
 def test_outcomes_of_a_batch_come_one_by_one(tmp_path: Path) -> None:
-    """The short article is there while the long one behind it is still read; leaving does not wait for it."""
+    """The short article is ready while the long one after it is still being read. Leaving does not wait for it."""
     (tmp_path / "a.md").write_text(f"![]({WRAPPED})\n")
     (tmp_path / "b.md").write_bytes(SLOW)
     with Run(SETTINGS, Task("gather", os.fspath(tmp_path)), few_bytes=0) as run:
@@ -316,6 +316,6 @@ assert copy.wait() == -9
 
 
 def test_end_of_a_copy_is_told_to_whoever_asks_second() -> None:
-    """Another thread has waited for it just before: there is no process of that number any more."""
+    """Another thread has just waited for it, so no process has that number any more."""
     # In an interpreter of its own: this one may have threads by now, and is not copied then.
     subprocess.run([sys.executable, "-c", _ASKED_TWICE], check=True)

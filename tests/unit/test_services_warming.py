@@ -87,7 +87,7 @@ async def test_silent_origin_does_not_hold_up_the_others() -> None:
 
 
 async def test_origin_that_wants_pauses_gets_one_place_at_a_time() -> None:
-    """Its pictures wait for each other; more of them under way would only hold places."""
+    """Its pictures wait for each other. More of them in progress would only occupy places."""
     warmer = ScriptedWarmer()
     warmer.paced = {"paced"}
     works = [work(n, "paced") for n in range(12)] + [work(n, "well") for n in range(30)]
@@ -248,7 +248,8 @@ BUSY = WarmFailure("source_refused", "no", 429, 30.0)
 
 
 async def test_what_an_origin_does_not_give_for_the_moment_is_asked_for_again_in_a_last_round() -> None:
-    """After all others, and after the longest time that was asked for; what is gone or refused is asked for once."""
+    """The last round comes after all others and after the longest requested pause. Gone or refused pictures are not
+    repeated."""
     moods: dict[str, list[WarmFailure | None]] = {
         "/0.png": [BUSY, None],
         "/1.png": [WarmFailure("source_not_found", "no", 404)],
@@ -284,7 +285,7 @@ async def test_last_round_waits_two_minutes_at_most_whatever_is_asked_for() -> N
 
 
 async def test_end_while_the_last_round_is_waited_for_gives_what_is_known() -> None:
-    """Nobody waits for the pause, nothing is asked for again, and every picture is in the report."""
+    """Nobody waits for the pause, nothing is requested again, and every picture is in the report."""
     warmer = MoodyWarmer({"/0.png": [BUSY], "/1.png": [None]})
     warming = Warming(warmer, per_origin=1, concurrency=1, pause=lambda _seconds: asyncio.Event().wait())
     outcomes = warming.outcomes([work(0), work(1)])

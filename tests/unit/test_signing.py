@@ -1,4 +1,4 @@
-"""Signatures: fixed vectors, rotation, expiry, and everything that is no signature."""
+"""Signatures: fixed vectors, rotation, expiry, and invalid signatures."""
 
 import hashlib
 import hmac
@@ -51,7 +51,7 @@ def test_signer_signs_with_the_first_key_and_takes_all() -> None:
 
 
 def test_signature_is_good_until_its_second_comes() -> None:
-    """From `exp` on the address is expired, not a moment earlier."""
+    """The address is expired from `exp` on, and not earlier."""
     signer = Signer((KEY,))
     signature = signer.sign("headimg", SOURCE, exp=1000)
     signer.verify("headimg", SOURCE, sig=signature, exp=1000, now=999.9)
@@ -103,7 +103,7 @@ def test_any_text_as_signature_is_a_mismatch(signature: str) -> None:
     exp=st.none() | st.integers(0, 2**40),
 )
 def test_signature_of_other_options_is_a_mismatch(options: str, other: str, exp: int | None) -> None:
-    """What is signed is exactly what is asked for."""
+    """The signature covers exactly the requested options."""
     signer = Signer((KEY,))
     signature = signer.sign(options, SOURCE, exp=exp)
     signer.verify(options, SOURCE, sig=signature, exp=exp, now=-1)

@@ -1,4 +1,4 @@
-"""Sources: what is the same picture, what is refused, and the laws of canonical URLs."""
+"""Sources: which are the same picture, which are refused, and the properties of canonical URLs."""
 
 import pytest
 from hypothesis import given
@@ -187,7 +187,7 @@ def test_source_joined_with_a_location_is_resolved(base: str, reference: str | b
 
 @pytest.mark.parametrize("reference", ["http://u@h/", "http://[::1", "//", "http://", "///"])
 def test_source_joined_with_an_unreadable_location_is_invalid(reference: str) -> None:
-    """A Location without a host is no address."""
+    """A Location without a host is not an address."""
     with pytest.raises(InvalidSource):
         Source.parse("http://h/a").join(reference)
 
@@ -219,7 +219,8 @@ def test_host_longer_than_a_name_can_be_is_invalid() -> None:
 
 
 def test_text_that_only_one_client_would_send_fills_no_memory() -> None:
-    """Clients can invent any number of long addresses and hosts; what is remembered is for those that come again."""
+    """Clients can invent any number of long addresses and hosts. Only texts that are likely to be repeated are
+    cached."""
     memories = (source_room._remembered, source_room._host)
     before = [memory.cache_info().currsize for memory in memories]
     Source.parse("http://h/" + "a" * 1100)
@@ -283,7 +284,7 @@ def test_source_parts_are_those_of_its_url() -> None:
     ],
 )
 def test_looks_encoded_tells_escaped_sources(text: str, *, encoded: bool) -> None:
-    """Only an escaped colon behind the scheme makes a source one that was escaped as a whole."""
+    """Only an escaped colon after the scheme identifies a source that was escaped as a whole."""
     assert looks_encoded(text) is encoded
 
 
@@ -306,7 +307,7 @@ def test_source_parsed_again_is_the_same(scheme: str, host: str, port: str, tail
 
 
 def test_source_with_half_a_surrogate_pair_is_refused() -> None:
-    """From JSON or YAML: it stands for no bytes, unlike the escapes of bytes that are no UTF-8."""
+    """It may come from JSON or YAML. It represents no bytes, unlike the escapes of bytes that are not UTF-8."""
     with pytest.raises(InvalidSource):
         Source.parse("http://h/\ud800.png")
 

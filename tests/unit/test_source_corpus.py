@@ -64,7 +64,7 @@ def _as_we_write_it(url: str) -> str:
 
 
 def test_source_of_the_whatwg_tests_is_what_browsers_read() -> None:
-    """Same URL or a refusal in every case; differences are the ones named above."""
+    """Every case gives the same URL or a refusal. The list above names all differences."""
     tried = cases()
     assert len(tried) > 400
     differing = [(case["input"], expected(case), got(case)) for case in tried if expected(case) != got(case)]

@@ -46,7 +46,7 @@ def listener() -> socket.socket:
 
 @pytest.fixture
 def counts() -> list[int]:
-    """What the workers tell each other."""
+    """The counts that the workers share."""
     return [GONE, GONE]
 
 
@@ -70,7 +70,7 @@ async def workers(listener: socket.socket, counts: list[int]) -> AsyncIterator[l
 
 @contextlib.asynccontextmanager
 async def visitors(listener: socket.socket, count: int) -> AsyncIterator[list[asyncio.StreamWriter]]:
-    """Connect so many at once."""
+    """Open this many connections at once."""
     host, port = listener.getsockname()
     streams = await asyncio.gather(*(asyncio.open_connection(host, port) for _ in range(count)))
     writers = [writer for _, writer in streams]
@@ -86,7 +86,7 @@ async def visitors(listener: socket.socket, count: int) -> AsyncIterator[list[as
 async def test_visitors_that_come_together_are_shared_out(
     workers: list[Worker], listener: socket.socket, counts: list[int]
 ) -> None:
-    """Half of them to each, and each tells the other."""
+    """Each worker takes half of them and tells the other."""
     async with visitors(listener, 16):
         await until(lambda: sum(worker.server.held for worker in workers) == 16)
         assert counts == [worker.server.held for worker in workers]
@@ -97,7 +97,7 @@ async def test_visitors_that_come_together_are_shared_out(
 async def test_visitor_goes_to_the_worker_that_holds_fewer(
     workers: list[Worker], listener: socket.socket, counts: list[int]
 ) -> None:
-    """Also when it is not the first to wake."""
+    """This holds even if it is not the first to wake up."""
     async with visitors(listener, 2) as first:
         await until(lambda: counts == [1, 1])
         first[0].close()
@@ -111,7 +111,7 @@ async def test_visitor_goes_to_the_worker_that_holds_fewer(
 async def test_worker_that_does_not_wake_keeps_nobody_waiting(
     workers: list[Worker], listener: socket.socket, counts: list[int]
 ) -> None:
-    """Its connections are taken by the others after a moment."""
+    """The others take its connections after a moment."""
     asyncio.get_running_loop().remove_reader(workers[1].site._listener)
     async with visitors(listener, 8):
         await until(lambda: workers[0].server.held == 8)
@@ -121,7 +121,7 @@ async def test_worker_that_does_not_wake_keeps_nobody_waiting(
 async def test_worker_that_ends_leaves_its_visitors_to_the_others(
     workers: list[Worker], listener: socket.socket, counts: list[int]
 ) -> None:
-    """What waits in the queue of the socket is not lost, and nobody waits for the one that is gone."""
+    """Connections in the queue of the socket are not lost, and nobody waits for the worker that is gone."""
     for worker in workers:
         asyncio.get_running_loop().remove_reader(worker.site._listener)
     async with visitors(listener, 4):

@@ -1,4 +1,4 @@
-"""Who asks: addresses believed through trusted proxies only, and counted one by one."""
+"""Clients: their addresses are believed through trusted proxies only, and counted separately."""
 
 from __future__ import annotations
 

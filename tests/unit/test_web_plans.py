@@ -39,7 +39,7 @@ def reachable(root: object) -> int:
 
 @pytest.mark.parametrize("options", ["width=300", "headimg", "width=auto,dpr=auto,scq=50"])
 def test_plan_grows_by_no_header(options: str) -> None:
-    """Every order of Accept, every weight and every hint, and the plan holds what it held before."""
+    """For every order of Accept, every weight and every hint, the plan stays the same size."""
     asked = plan(options)
     # A plan keeps the texts of its transform from the first question on.
     asked.asked("image/webp", OFFERED)
@@ -56,7 +56,7 @@ def test_plan_grows_by_no_header(options: str) -> None:
 
 
 def test_same_meaning_is_the_same_key() -> None:
-    """What is remembered by Accept is remembered by its meaning."""
+    """Results are remembered by the meaning of Accept."""
     one, other = "image/avif,image/webp,image/*", "IMAGE/*;q=1.0 , image/webp,image/avif , text/html;q=0.2"
     asked = plan("width=300")
     assert asked.asked(one, OFFERED).memory_key == asked.asked(other, OFFERED).memory_key
@@ -65,7 +65,7 @@ def test_same_meaning_is_the_same_key() -> None:
 
 
 def test_hints_act_on_options_that_were_left_to_them() -> None:
-    """Equal transforms that leave different options open are told apart."""
+    """Equal transforms that leave different options to hints are distinguished."""
     hints = Hints(False, 480, 2.0)
     left = plan("width=auto,dpr=2").asked(None, OFFERED, hints=hints).resolved
     both = plan("width=auto,dpr=auto").asked(None, OFFERED, hints=hints).resolved

@@ -39,7 +39,7 @@ class Service {
     try {
       const answer = await this.ask(text, type);
       const replaced = answer.headers.get('x-imgmirror-replaced');
-      if (replaced === null) throw new RewriteError(`${this.options.url} is no imgmirror service`);
+      if (replaced === null) throw new RewriteError(`${this.options.url} is not an imgmirror service`);
       const found = await answer.text();
       if (!this.options.allow_loopback) requireNoLoopback(text, found, RewriteError);
       return { text: found, replaced: Number(replaced), left: Number(answer.headers.get('x-imgmirror-left')) };

@@ -124,7 +124,7 @@ module ImgMirror
 
     def rewrite(text)
       answer = ask(text)
-      replaced = answer["X-Imgmirror-Replaced"] or raise Failure, "#{@options["url"]} is no imgmirror service"
+      replaced = answer["X-Imgmirror-Replaced"] or raise Failure, "#{@options["url"]} is not an imgmirror service"
       found = answer.body.dup.force_encoding(Encoding::UTF_8)
       if !@options["allow_loopback"] && found.scan(LOOPBACK).size > text.scan(LOOPBACK).size
         raise Failure, "the service wrote addresses of this machine: set server.public_url in its configuration"

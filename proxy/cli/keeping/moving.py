@@ -46,7 +46,7 @@ async def backup(args: argparse.Namespace, config: Config) -> int:
         show_json(dataclasses.asdict(report))
     else:
         for name in report.damaged[:MAX_LINES]:
-            say(f"left as it was, missing or damaged here: {safe(name)}")
+            say(f"not copied, missing or damaged here: {safe(name)}")
         show_figures(args, dataclasses.asdict(report) | {"damaged": len(report.damaged)}, title="Backed up")
     return int(bool(report.damaged or report.versions_left_out))
 
@@ -109,7 +109,7 @@ async def unpack(args: argparse.Namespace, config: Config) -> int:
         for url, reason in report.refused_sources.items():
             say(f"refused: {reason}: {safe(url)}")
         for name, reason in report.broken.items():
-            say(f"cannot be read on: {safe(name)}: {safe(reason)}")
+            say(f"cannot be read any further: {safe(name)}: {safe(reason)}")
         show_figures(args, _figures(report), title="Unpacked")
     return int(not report.is_complete)
 

@@ -49,7 +49,7 @@ def complain(problem: object) -> int:
 
 def say_no_article(path: Path) -> None:
     """Say that a named file is skipped. This is not wrong use, because a shell's `*` names such files too."""
-    say(f"imgmirror: {safe(str(path))}: not a text file, passed over", error=True)
+    say(f"imgmirror: {safe(str(path))}: not a text file, skipped", error=True)
 
 
 def say_passed_by(folders: Sequence[Path]) -> None:
@@ -57,7 +57,7 @@ def say_passed_by(folders: Sequence[Path]) -> None:
     if folders:
         names = ", ".join(safe(os.path.relpath(folder)) for folder in folders[:MAX_NAMED])
         more = ", …" if len(folders) > MAX_NAMED else ""
-        say(f"imgmirror: passed by {len(folders)} folders that .gitignore names: {names}{more}", error=True)
+        say(f"imgmirror: skipped {len(folders)} folders that .gitignore names: {names}{more}", error=True)
 
 
 def own_files(args: argparse.Namespace, config: Config) -> tuple[Path, ...]:

@@ -122,7 +122,7 @@ class Breaker:
         pause = max(pause, min(asked or 0.0, MAX_ASKED_SECONDS))
         place.pauses = min(place.pauses + 1, 16)
         place.open_until = self._clock() + pause
-        log.warning("%s does not answer (%s): left alone for %.0f s", origin, place.error, pause)
+        log.warning("%s does not answer (%s): no requests for %.0f s", origin, place.error, pause)
 
     def _remaining(self, place: _Origin) -> float:
         remaining = place.open_until - self._clock()
@@ -131,7 +131,7 @@ class Breaker:
 
 
 def _again(error: SourceError, *, seconds: float) -> SourceError:
-    again = type(error)(detail=f"not asked for {max(seconds, 0):.0f} s more: {error.detail}")
+    again = type(error)(detail=f"no requests for another {max(seconds, 0):.0f} s: {error.detail}")
     again.not_asked = True
     again.failure = error.failure
     again.origin_status = error.origin_status

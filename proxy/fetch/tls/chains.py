@@ -56,11 +56,12 @@ class Chains:
 
     To complete the chain of an origin:
 
-    1. Look at its certificate without verifying it. No answer: give up.
-    2. Find the issuer of the last certificate: a known one, else at the addresses in that certificate. Not to be had,
-       self-signed, not its issuer, or one too many: give up. (No address is asked twice, so a circle ends here.)
-    3. Verify the chain in a handshake under a new context that knows the intermediates. Good: remember it. An issuer
-       is missing still: go to 2. Anything else is wrong (name, time, signature): give up.
+    1. Look at its certificate without verifying it. If there is no answer, give up.
+    2. Find the issuer of the last certificate: a known one, else one at the addresses in that certificate. Give up if
+       there is none, if it is self-signed or not the issuer, or if there are too many. No address is asked twice, so
+       circles end here.
+    3. Verify the chain in a handshake under a new context that knows the intermediates. If it is valid, remember it. If
+       an issuer is still missing, go to step 2. If anything else is wrong (name, time, signature), give up.
 
     `clock` gives seconds that never go back.
     """
@@ -151,7 +152,7 @@ class Chains:
         context.sslobject_class = usual
         if not await asyncio.to_thread(_issuer, verified, chain[0]):
             # The origin may now send another certificate with a complete chain, which would prove nothing about ours.
-            raise SourceUnreachable(detail="the origin shows one certificate, then another")
+            raise SourceUnreachable(detail="the origin sent two different certificates")
         _put(self._contexts, chain, context, most=MAX_CONTEXTS)
         return True
 

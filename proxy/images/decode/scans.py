@@ -1,6 +1,6 @@
-"""Whether the data of a JPEG reach its last pixel; libjpeg paints the rest grey and tells only by a warning. Pure.
+"""Checks whether the data of a JPEG reach its last pixel. libjpeg fills missing pixels with grey and only warns. Pure.
 
-Where all pixels have data, noise behind these data changes no pixel.
+If all pixels have data, noise after these data changes no pixel.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from proxy.images.files.structure import EOI, Buffer, jpeg_segments
 _GREY = frozenset({127, 128})
 _BITS = bytes(range(1, 251)) * 4
 _NOISE = _BITS + b"".join(b"\xff" + bytes([0xD0 + number]) + _BITS for number in range(8))
-"""Also behind each of the restart markers (T.81 table B.1), as the decoder may wait for any of them."""
+"""The noise is repeated after each of the restart markers (T.81 table B.1), because the decoder may wait for any of
+them."""
 
 
 def may_be_unfinished(picture: Image.Image) -> bool:
-    """Tell whether the last pixel has the grey that libjpeg gives where there are no data."""
+    """Return whether the last pixel has the grey that libjpeg uses for missing data."""
     pixel = picture.getpixel((picture.width - 1, picture.height - 1))
     return set(pixel if isinstance(pixel, tuple) else (pixel,)) <= _GREY
 

@@ -1,7 +1,7 @@
-"""The service's end of the socket to a render process: frames in, frames out. Event loop.
+"""The service's end of the socket to a render process: it sends and receives frames. Event loop.
 
-A protocol instead of a stream: what a process says before its answer is heard when it comes, and the task that waits
-for the answer wakes once, when all of it is there.
+A protocol replaces the usual stream. Messages before the answer are processed as they arrive, and the task that waits
+for the answer wakes up once, when the answer is complete.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Message = dict[str, Any]
 
 
 class Conversation(asyncio.Protocol):
-    """A question and its answer at a time. After an error nothing that comes is believed any more."""
+    """One question and its answer at a time. After an error, all further input is ignored."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -30,21 +30,21 @@ class Conversation(asyncio.Protocol):
     def expect(
         self, sizes_of: Callable[[Message], list[int] | None]
     ) -> asyncio.Future[tuple[Message, list[bytes]]]:
-        """Return the message that ends the answer, with its bodies.
+        """Return a future of the message that ends the answer, with its bodies.
 
-        sizes_of: called with each message; returns the sizes of the bodies after the last one, in bytes, and None for
-        one that others follow.
+        sizes_of: called with each message. Returns the sizes in bytes of the bodies after the last message, or None for
+        a message that others follow.
 
         Raises, when awaited:
             OSError: the process closed its end.
-            WireError: it sent no frame, or spoke out of turn; also whatever `sizes_of` raises.
+            WireError: the process sent an invalid frame or one without a question; also any exception of `sizes_of`.
         """
         answer = self._answer = asyncio.get_running_loop().create_future()
         self._sizes_of = sizes_of
         if self._transport is None or self._transport.is_closing():
             self._fail(ConnectionResetError("the socket is closed"))
         elif self._buffer:
-            self._fail(WireError("it spoke out of turn"))
+            self._fail(WireError("it sent bytes without a question"))
         return answer
 
     def say(self, message: Message) -> None:
@@ -57,14 +57,14 @@ class Conversation(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    # What the event loop calls
+    # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the transport."""
+        """Store the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in; those that nobody asked for are kept, and the next question fails because of them."""
+        """Receive bytes. Bytes without a question are kept, and make the next question fail."""
         self._buffer += data
         if self._answer is None:
             if self._transport is not None:
@@ -76,7 +76,7 @@ class Conversation(asyncio.Protocol):
             self._fail(error)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Raise the error in the waiting task."""
         self._fail(error or ConnectionResetError("the socket was closed"))
 
     def _read(self) -> None:

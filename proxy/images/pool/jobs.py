@@ -176,7 +176,7 @@ def header_length(prefix: bytes) -> int:
     """
     length = int.from_bytes(prefix, "big")
     if length > MAX_HEADER_BYTES:
-        raise WireError("a header beyond all measure")
+        raise WireError("a header is too long")
     return length
 
 
@@ -189,9 +189,9 @@ def read_header(text: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text)
     except ValueError as error:
-        raise WireError("a header is no JSON") from error
+        raise WireError("a header is not JSON") from error
     if not isinstance(header, dict):
-        raise WireError("a header is no object")
+        raise WireError("a header is not an object")
     return header
 
 
@@ -233,7 +233,7 @@ def body_sizes(header: Mapping[str, Any]) -> list[int]:
     except (KeyError, TypeError, ValueError) as error:
         raise WireError("a header without outputs") from error
     if any(size < 0 for size in sizes) or sum(sizes) > MAX_BODIES_BYTES:
-        raise WireError("bodies beyond all measure")
+        raise WireError("the bodies are too long")
     return sizes
 
 
@@ -254,7 +254,7 @@ def inspection_from_wire(header: Mapping[str, Any], bodies: Sequence[bytes]) -> 
             tuple(_output_from_wire(output, waiting) for output in header["outputs"]),
         )
     except (KeyError, TypeError, ValueError, StopIteration) as error:
-        raise WireError("a header without what belongs there") from error
+        raise WireError("a header lacks a value") from error
 
 
 def facts_from_wire(header: Mapping[str, Any]) -> PictureFacts | None:
@@ -272,7 +272,7 @@ def step_from_wire(header: Mapping[str, Any]) -> tuple[Step, int]:
     match header[STEP]:
         case ["draw" | "encode" as step, int(number)] if number >= 0:
             return step, number
-    raise WireError("a step that is none")
+    raise WireError("an invalid step")
 
 
 def needs_from_wire(header: Mapping[str, Any]) -> int:
@@ -283,7 +283,7 @@ def needs_from_wire(header: Mapping[str, Any]) -> int:
     """
     needs = header[NEEDS]
     if not isinstance(needs, int) or needs < 0:
-        raise WireError("a need that is no number of bytes")
+        raise WireError("an invalid number of bytes")
     return needs
 
 

@@ -1,9 +1,9 @@
-"""One render process as the event loop sees it: start it, give it a job, read its answer, kill it.
+"""One render process as the event loop sees it: starts it, gives it a job, reads its answer, kills it.
 
-Every process has a socket of its own. Processes that share a pipe (as those of multiprocessing and pebble pools do)
-can take the others down with them: killed in the middle of its answer, one leaves half a message in the shared pipe
-and the pool waits for ever. The child is a fresh interpreter with an empty environment, no descriptor but its
-socket, and a session of its own, so that Ctrl-C reaches the service only.
+Every process has its own socket. Processes that share a pipe (as in pools of multiprocessing and pebble) can block each
+other: one that is killed while it answers leaves half a message in the shared pipe, and the pool waits for ever. The
+child is a new interpreter with an empty environment, no descriptor except its socket, and its own session, so that
+Ctrl-C reaches only the service.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ from proxy.images.pool.jobs import Inspection, WireError
 START_TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.005
 END_TIMEOUT_SECONDS = 10.0
-"""How long a process may take to end after it closed its socket; on a busy machine, releasing its memory takes time."""
+"""How long a process may take to exit after it has closed its socket. On a busy machine, releasing its memory takes
+time."""
 _OTHER_MESSAGES = 16
-"""What a process may say besides one message for each wish. Without a bound it could keep the event loop busy."""
+"""The most messages besides one for each wish. Without a limit, a process could keep the event loop busy."""
 _SENT_BY_OTHERS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP})
 
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
-"""Without these some interpreters do not start; nothing else of the environment reaches a decoder."""
+"""Some interpreters do not start without these variables. A decoder gets nothing else of the environment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who hears what a process says before it answers: the facts, and how many bytes it is about to take.
+    """Receives the messages that a process sends before its answer: the facts, and how many bytes it is about to take.
 
-    ask_leave: returns whether it may; when not, the process gives the job back. note_tight: it may not get them.
+    ask_leave: returns whether the process may take them; if not, it returns the job. note_tight: the process may not
+    get the memory that it needs.
     """
 
     note_facts: Callable[[PictureFacts | None], None]
@@ -51,9 +53,9 @@ class Listener:
 class ProcessDied(Exception):
     """The process gave no answer and is gone.
 
-    status: how it ended, as `subprocess` tells it: negative for a signal, None when we had to kill it. overdue: it was
-    given all the time there is, on a busy machine perhaps. is_out_of_time: it used up its own processor time.
-    garbled: it sent something that is no answer.
+    status: its exit status as in `subprocess`: negative for a signal, None if we had to kill it. overdue: it exceeded
+    the time by the clock, perhaps on a busy machine. is_out_of_time: it used up its own processor time.
+    garbled: it sent something that is not an answer.
     """
 
     def __init__(self, status: int | None, *, overdue: bool = False, garbled: bool = False) -> None:
@@ -67,8 +69,8 @@ class ProcessDied(Exception):
     def is_unexplained(self) -> bool:
         """Whether this says nothing about the picture.
 
-        Somebody else killed the process (an operator; the kernel, for want of memory), the process was not allowed to
-        read the body, or we do not know how it ended.
+        This is so if somebody else killed the process (an operator, or the kernel for lack of memory), if it was not
+        allowed to read the body, or if we do not know how it ended.
         """
         if self.status is None:
             return not self.garbled
@@ -85,10 +87,10 @@ class ProcessDied(Exception):
 
 
 class RenderProcess:
-    """A running render process. Whoever starts it kills it.
+    """A running render process. Whoever starts it must kill it.
 
-    A job is sent and its answer read by `exchange`; when that does not return (timeout, cancellation, death), the
-    conversation is out of step and the process must be killed.
+    `exchange` sends a job and reads its answer. If `exchange` does not return (timeout, cancellation, death), the
+    conversation is out of step, and the process must be killed.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], conversation: Conversation) -> None:
@@ -106,16 +108,16 @@ class RenderProcess:
     async def start(
         cls, *, memory_max_bytes: int, decoder: str, readable: Sequence[str] = ("/",)
     ) -> RenderProcess:
-        """Start a process and wait until it is ready. It may read below `readable`, and where its libraries lie.
+        """Start a process and wait until it is ready. It may read files below `readable` and its libraries.
 
         Raises:
             OSError, ProcessDied: it cannot be started.
-            TimeoutError: it does not get ready.
+            TimeoutError: it does not become ready.
         """
         ours, theirs = socket.socketpair()
         with theirs:
             _, conversation = await asyncio.get_running_loop().create_unix_connection(Conversation, sock=ours)
-            # Nothing is awaited from here to the `try`: whoever is cancelled would leave a process behind.
+            # Await nothing from here to the `try`: a cancellation would leave a process behind.
             try:
                 process = _launch(theirs.fileno(), str(memory_max_bytes), decoder, *readable)
             except BaseException:
@@ -132,10 +134,10 @@ class RenderProcess:
         return started
 
     async def exchange(self, header: Message, listener: Listener) -> Inspection | None:
-        """Give the process a job and return its answer, None when it had no leave to take the memory it needs.
+        """Give the process a job and return its answer, or None if it was refused the memory for the job.
 
         Raises:
-            ProcessDied: it ended instead.
+            ProcessDied: it ended without an answer.
         """
         left = len(header["wishes"]) + _OTHER_MESSAGES
 
@@ -145,7 +147,7 @@ class RenderProcess:
             if "verdict" in message:
                 return jobs.body_sizes(message)
             if left < 0:
-                raise WireError("it speaks without end")
+                raise WireError("it sends too many messages")
             return None if self._heard(message, listener) else []
 
         self._conversation.say(header)
@@ -159,7 +161,7 @@ class RenderProcess:
             raise await self._death(error) from error
 
     def _heard(self, message: Message, listener: Listener) -> bool:
-        """Pass on what the process says meanwhile; return whether it goes on with the job."""
+        """Pass a message before the answer to the listener; return whether the process continues with the job."""
         if jobs.TIGHT in message:
             listener.note_tight()
             return True
@@ -182,7 +184,7 @@ class RenderProcess:
             raise await self._death(error) from error
 
     async def _death(self, error: Exception) -> ProcessDied:
-        """Return why there is no answer; the process is gone afterwards."""
+        """Return the reason for the missing answer. The process is gone afterwards."""
         if not isinstance(error, OSError):
             await self.kill()
             return ProcessDied(None, garbled=True)
@@ -195,21 +197,22 @@ class RenderProcess:
         return ProcessDied(status)
 
     async def kill(self) -> None:
-        """End the process at once and wait until it is gone, memory and all."""
+        """End the process immediately and wait until it and its memory are gone."""
         self._conversation.close()
         if self._process.poll() is None:
             self._process.kill()
         await self._ended()
 
     async def _ended(self) -> None:
-        # There is no event to wait for: asyncio's child watchers differ from loop to loop and need threads.
+        # Poll, because there is no event to wait for: asyncio's child watchers differ between loops and need threads.
         while self._process.poll() is None:  # noqa: ASYNC110 - see above
             await asyncio.sleep(_POLL_SECONDS)
 
 
 def _launch(descriptor: int, *arguments: str) -> subprocess.Popen[bytes]:
-    # The start takes a millisecond (vfork). It happens on the loop's thread, because on Linux the child is told
-    # to die with the thread that started it.
+    # Starting takes a millisecond (vfork). It happens on the loop's thread, because on Linux the child is told to die
+    # with
+    # the thread that started it.
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [sys.executable, "-P", "-m", "proxy.images.pool.renderer", str(descriptor), *arguments],
         pass_fds=(descriptor,),
@@ -228,11 +231,11 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path),  # noqa: PTH100 - keeps ".."
         "PYTHONHASHSEED": "0",
         "LC_ALL": "C.UTF-8",
-        # One malloc arena: every further one would take 64 MiB of the address space that is limited.
+        # One malloc arena: each further one would take 64 MiB of the limited address space.
         "MALLOC_ARENA_MAX": "1",
-        # Pages stay for the next picture; the process itself gives them back (`renderer`).
+        # Memory stays for the next picture. The process itself releases it (`renderer`).
         "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
         "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
-        # One thread for libvips too: the processes are what runs side by side.
+        # One thread for libvips too, because the processes run in parallel.
         "VIPS_CONCURRENCY": "1",
     }

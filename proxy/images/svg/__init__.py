@@ -21,7 +21,6 @@ from proxy.images.decode.faults import guarded
 from proxy.images.files.structure import Structure
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
-from proxy.images.pixels.png_writing import WritePng
 from proxy.images.pixels.resampling import Resample, by_pillow
 from proxy.images.pool import memory_budget
 from proxy.images.svg.document import SvgDocument, read
@@ -43,7 +42,7 @@ DRAW = _library()
 _DPI = 96
 """CSS Values 3 §6.2: pixels per inch. With the binding's own default, physical lengths would be 0."""
 
-BEYOND_BOUND = "Drawing this takes more work than the bound admits."
+BEYOND_BOUND = "Drawing this takes more work than is allowed."
 MAX_SIDE_PX = 1 << 30
 """Sizes are counted up to this one. It is far beyond every limit, and still a number of pixels."""
 
@@ -51,9 +50,8 @@ MAX_SIDE_PX = 1 << 30
 class SvgDecoder:
     """The decoder of SVG, whichever library decodes other formats."""
 
-    def __init__(self, resample: Resample = by_pillow, write_png: WritePng | None = None) -> None:
+    def __init__(self, resample: Resample = by_pillow) -> None:
         self.resample = resample
-        self.write_png = write_png
 
     @contextmanager
     def open(self, source: str | bytes, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:
@@ -97,7 +95,7 @@ class SvgOpened:
             raise UnsupportedFormat(detail="resvg-py is not installed")
         if self._document.objection:
             raise UnsupportedFormat(
-                "Browsers show this drawing otherwise than it would be drawn here.",
+                "Browsers would show this drawing differently.",
                 detail=self._document.objection,
             )
         if self.facts.beyond_bound or self._document.is_beyond_bound(*at_least):
@@ -116,7 +114,7 @@ class SvgOpened:
             raise UnsupportedFormat("The drawing has text, and there are no fonts here.")
         if letter := lacking(draw, self._document.letters):
             raise UnsupportedFormat(
-                "The drawing has letters of which no font here has a shape.", detail=f"U+{ord(letter):04X}"
+                "The drawing has letters that no font here contains.", detail=f"U+{ord(letter):04X}"
             )
         try:
             return draw(svg_string=text, dpi=_DPI, **fonts)

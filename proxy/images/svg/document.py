@@ -32,7 +32,7 @@ from proxy.images.svg.work import MAX_WORK_NS, Cost, Work, references
 MAX_ELEMENTS = 100_000
 MAX_DEPTH = 200
 """The deepest nesting of elements. The rasteriser is recursive and overflows its stack at 1,000."""
-_TOO_MANY = f"The drawing has more than {MAX_ELEMENTS} elements, or more than {MAX_DEPTH} in each other."
+_TOO_MANY = f"The drawing has more than {MAX_ELEMENTS} elements, or nests them more than {MAX_DEPTH} deep."
 MAX_ENTITIES = 64
 MAX_REFERENCES = 50_000
 """The most ampersands of a document with entities. Their expansion then stays below 16 MiB."""
@@ -217,7 +217,7 @@ class _SvgReader:
         self._entities += 1
         plain = not is_parameter and value is not None and _PLAIN_ENTITY.fullmatch(value)
         if not plain or self._entities > MAX_ENTITIES or self._references > MAX_REFERENCES:
-            raise UnsupportedFormat("The drawing has entities that are more than a few short texts.")
+            raise UnsupportedFormat("The drawing has entities other than a few short texts.")
 
     def _skipped(self, name: str, _is_parameter: bool) -> None:
         raise DecodeFailed(detail=f"an entity that nothing declares: {name[:40]}")

@@ -139,7 +139,7 @@ def _pairs(words: Iterable[str]) -> Iterable[tuple[str, Value]]:
 
 def _not_a_pair(word: str) -> str:
     if not word:
-        return "There is an empty option; take out the surplus comma."
+        return "There is an empty option; remove the extra comma."
     return f"{_shown(word)} has no value; options are written name=value, a preset comes first."
 
 
@@ -196,11 +196,11 @@ def preset_problems(name: str, options: object) -> list[str]:
     """Return all problems of a preset in the configuration, one sentence for each."""
     problems = []
     if not _PRESET_NAME.fullmatch(name):
-        problems.append(f"preset {_shown(name)}: a name has small letters, digits, - and _, a letter first")
+        problems.append(f"preset {_shown(name)}: write lower-case letters, digits, - and _, a letter first")
     elif name in RESERVED_PRESETS or name in _BY_NAME:
         problems.append(f"preset {name}: the name is reserved")
     if not isinstance(options, Mapping):
-        return [*problems, f"preset {_shown(name)}: is no table of options"]
+        return [*problems, f"preset {_shown(name)}: is not a table of options"]
     seen: set[str] = set()
     for key, value in options.items():
         problem = _option_problem(str(key), value, seen=seen)
@@ -213,7 +213,7 @@ def _option_problem(key: str, value: object, *, seen: set[str]) -> str:
     if key == "on_error":
         return "" if value in _ON_ERROR else 'on_error is "error" or "original"'
     if not isinstance(value, bool | int | float | str):
-        return f"option {_shown(key)} is no text, number or truth value"
+        return f"option {_shown(key)} is not text, a number or a boolean"
     try:
         option = _option(key)
         _value(option, _text(value))

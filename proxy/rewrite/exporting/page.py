@@ -36,7 +36,7 @@ from proxy.rewrite.markup.srcset import candidates
 Pictures = Mapping[Want, ExportedFiles | None]
 """The files of each want; None for a picture that is not available. A missing want is not decided yet."""
 
-RELATIVE = "a preview needs an address with a host: say it with --site-url"
+RELATIVE = "a preview needs an address with a host: give it with --site-url"
 _PLAIN_TAGS = frozenset({"meta", "a", "area", "embed", "object", "iframe"})
 _RESPONSIVE = frozenset({"src", "srcset", "sizes"})
 _COPIED = ("media", "sizes", "width", "height")

@@ -23,7 +23,7 @@ from proxy.rewrite.exporting.tree import Here
 from proxy.rewrite.markup.html import style_spots
 from proxy.rewrite.site.sitetext import SiteKind, site_spots
 
-RELATIVE = "readers may need an address with a host: say it with --site-url"
+RELATIVE = "readers may need an address with a host: give it with --site-url"
 _READ_ALONE = frozenset({"xml", "json"})
 
 

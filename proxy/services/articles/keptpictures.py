@@ -74,8 +74,8 @@ class KeptPictures:
         return colour if _COLOUR.fullmatch(colour) else ""
 
     async def _made(self, entry: Entry, facts: PictureFacts) -> Rendered | None:
-        path = self.kept.body_path(entry.body_sha256)
-        job = Job(str(path), (DESCRIBED,), origin=Source.parse(entry.source).origin)
+        file = await self.kept.files.local(entry.body_sha256)
+        job = Job(str(file), (DESCRIBED,), origin=Source.parse(entry.source).origin)
         try:
             inspection = await self.rendering.run(job, sha256=entry.body_sha256, facts=facts)
         except MirrorError:

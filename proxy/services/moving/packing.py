@@ -63,7 +63,7 @@ def open_writer(target: Path) -> ArchiveWriter:
     """
     has_content = any(target.iterdir()) if target.is_dir() else target.exists()
     if has_content:
-        raise FileExistsError(17, "it is there already, and an archive is never overwritten", str(target))
+        raise FileExistsError(17, "it exists already, and an archive is never overwritten", str(target))
     return WarcWriter(target) if is_warc(target) else FolderWriter(target)
 
 
@@ -135,7 +135,7 @@ class Packing:
 
     def _opened(self, sha256: str, stack: contextlib.ExitStack) -> OpenBody | None:
         try:
-            reader = stack.enter_context(self._kept.body_path(sha256).open("rb"))
+            reader = stack.enter_context(self._kept.files.opened(sha256))
             digest, size = _digest(reader)
         except OSError:
             return None

@@ -134,7 +134,7 @@ class Unpacking:
                         await self._take(item)
                         progress(*reader.progress())
             except BadArchive as error:
-                log.error("%s cannot be read on: %s", path, error)
+                log.error("%s cannot be read any further: %s", path, error)
                 self._report.broken[str(path)] = str(error)
         for revisit in self._deferred:
             if not await self._resolved(revisit):

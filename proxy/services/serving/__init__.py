@@ -1,6 +1,6 @@
-"""The way of one request for a picture: `way.py` tells it from top to bottom, the other modules are its steps.
+"""Serves one request for a picture. `way.py` tells the whole way from top to bottom; the other modules are its steps.
 
-`ServingParts` is what the steps share; `app` puts it together once for each process. No I/O.
+The steps share `ServingParts`, which `app` creates once for each process. No I/O.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from proxy.services.serving.rendering import Rendering
 
 @dataclass(slots=True)
 class ServingParts:
-    """The parts that the steps share. config: replaced by a reload, so it is read anew for each step.
+    """The parts that the steps share. config: a reload replaces it, so each step reads it anew.
 
-    store: the originals. bodies: the variants by their keys. memory: hot answers, and originals the disk refused.
+    store: the originals. bodies: the variants by their keys. memory: hot answers, and originals that the disk refused.
     """
 
     store: Originals

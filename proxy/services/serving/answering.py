@@ -1,6 +1,6 @@
-"""Answering: what answers each wish of an original at hand, from the variant store or a render process. Event loop.
+"""Answers the wishes for an original, from the variant store or a render process. Event loop.
 
-Knows the variant store and the render processes; how the original came is for `way` and `kept`.
+Knows the variant store and the render processes. `way` and `kept` obtain the original.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cache.base.entry import Entry
+from cache.base.opening import LocalFile
 from proxy.errors import DecodeFailed, NotAnImage, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, sniff
 from proxy.images.pool.jobs import JUDGE, Inspection, Job, Output, Rendered, Wish
@@ -27,12 +27,12 @@ from proxy.source import Source
 log = logging.getLogger(__name__)
 
 _MAX_TIMEOUTS = 2
-"""Formats that may use up their time in one request: nobody waits for a third."""
+"""How many formats may time out in one request. Nobody waits for a third one."""
 
 
 @dataclass(frozen=True, slots=True)
 class WishAnswer:
-    """What answers a wish. wish: the one asked for, or what is left of it when some formats are too much for now."""
+    """The answer to a wish. wish: the one asked for, or its remaining formats if some are too much at present."""
 
     wish: Wish
     output: Output
@@ -40,12 +40,12 @@ class WishAnswer:
 
 
 class Answering:
-    """Answer wishes.
+    """Answers wishes.
 
-    1. What is stored answers, whatever is remembered of its format.
-    2. A format that is or was too much for a render process (`Overloads`) is passed over for the next one that the
-       client takes.
-    3. What is left is rendered from one decode, and stored unless the original was purged meanwhile.
+    1. A stored variant is the answer, regardless of failures remembered for its format.
+    2. A format that is or was too much for a render process (`Overloads`) is skipped. The next format that the client
+       accepts is used instead.
+    3. All remaining variants are rendered from one decode, and stored unless the original was purged meanwhile.
     """
 
     def __init__(self, parts: ServingParts, store: StoredVariants, originals: KeptOriginals) -> None:
@@ -55,28 +55,28 @@ class Answering:
         self._untouched = Untouched(parts.store, parts.bodies, self._keep_coded)
 
     async def output_format(self, entry: Entry, wish: Wish) -> str | None:
-        """Return the format that answers a wish; None when only rendering will show it."""
+        """Return the format of the answer to a wish, or None if only rendering can tell."""
         found = await self.stored(entry, (wish,), digest=entry.body_sha256)
         return await self._store.output_format(entry, found[wish][0])
 
     async def untouched(self, source: Source, obtained: Obtained) -> Picture:
         if obtained.ending is not None and not obtained.is_readable:
-            # Until it is committed there is no body at its place.
+            # Before the commit, the body may not be at its place.
             obtained = await asyncio.shield(obtained.ending)
         obtained = await self._originals.whole(source, obtained)
         try:
             return await self._untouched.made(obtained)
         except OSError as error:
-            # It vanished after the look at it. The origin may still have it.
-            log.warning("the body of %s is not as it was kept: %s", source, error)
+            # The body vanished after it was found. The origin may still have it.
+            log.warning("the body of %s does not match its entry: %s", source, error)
             return await self._untouched.made(await self._originals.obtain_again(source))
 
     async def answers(
         self, obtained: Obtained, source: Source, wishes: Sequence[Wish]
     ) -> tuple[Obtained, dict[Wish, WishAnswer]]:
-        """Return `obtained`, and what answers each wish: what it brings, what is stored, else from one decode.
+        """Return `obtained` and the answer to each wish: from `obtained` itself, from the store, or from one decode.
 
-        Wishes whose format turns out to be too much are rendered again in the next one, until two took all their time.
+        A wish whose format is too much is rendered again in its next format, until two formats have timed out.
         """
         answers: dict[Wish, WishAnswer] = {}
         left = {wish: wish for wish in wishes}
@@ -84,7 +84,7 @@ class Answering:
         while left:
             lacking = [wish for wish in left.values() if wish not in obtained.rendered]
             if lacking and obtained.ending is not None:
-                # Until it is committed there may be no body at its place.
+                # Before the commit, the body may not be at its place.
                 obtained = await asyncio.shield(obtained.ending)
             found = await self.stored(obtained.entry, lacking, digest=digest_of(obtained))
             left = {asked: found.get(wish, (wish, None))[0] for asked, wish in left.items()}
@@ -101,7 +101,7 @@ class Answering:
         return obtained, answers
 
     async def _passed_over(self, obtained: Obtained, answers: Mapping[Wish, WishAnswer]) -> dict[Wish, Wish]:
-        """Return what to try in place of the answers that were too much, by the wish asked for."""
+        """Return what to try instead of answers that were too much, by the original wish."""
         overloaded = {
             asked: answer.wish
             for asked, answer in answers.items()
@@ -115,9 +115,9 @@ class Answering:
     async def stored(
         self, entry: Entry, wishes: Sequence[Wish], *, digest: str
     ) -> dict[Wish, tuple[Wish, StoredAnswer | None]]:
-        """Return by wish what is left of it and what is stored for that.
+        """Return for each wish its remaining formats, and the stored variant for these.
 
-        What is stored answers, whatever is remembered of its format.
+        A stored variant is returned regardless of failures remembered for its format.
         """
         get = self._store.get
         outputs = await asyncio.gather(*(get(entry, wish) for wish in wishes))
@@ -132,7 +132,7 @@ class Answering:
         return await self._parts.rendering.narrowed(tuple(wishes), sha256=digest, facts=_facts(entry))
 
     async def _rendered(self, obtained: Obtained, source: Source, wishes: tuple[Wish, ...]) -> Obtained:
-        """Return `obtained` with `wishes` among what is rendered, all from one decode."""
+        """Return `obtained` with the results for `wishes` added, all from one decode."""
         wishes = tuple(wish for wish in wishes if wish not in obtained.rendered)
         if not wishes:
             return obtained
@@ -151,18 +151,18 @@ class Answering:
 
     async def _inspected(self, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
         if obtained.body is None:
-            path = self._parts.store.body_path(obtained.entry.body_sha256)
-            return await self._run(path, obtained, wishes)
+            file = await self._parts.store.files.local(obtained.entry.body_sha256)
+            return await self._run(file, obtained, wishes)
         async with self._parts.store.receive() as incoming:
             await incoming.write(obtained.body)
             await incoming.finish()
             return await self._run(incoming.path, obtained, wishes)
 
-    async def _run(self, path: Path, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
+    async def _run(self, file: LocalFile, obtained: Obtained, wishes: tuple[Wish, ...]) -> Inspection:
         entry = obtained.entry
         origin = Source.parse(entry.source).origin
-        # What is marked by former rules is looked at as a whole.
-        job = Job(str(path), wishes, check=entry.damaged, origin=origin)
+        # An original that earlier rules marked as damaged is checked completely again.
+        job = Job(str(file), wishes, check=entry.damaged, origin=origin)
         return await self._parts.rendering.run(job, sha256=digest_of(obtained), facts=_facts(entry))
 
     async def _keep_coded(self, obtained: Obtained, key: str, body: bytes) -> None:
@@ -176,7 +176,7 @@ class Answering:
             return
         await self._store.put(obtained.entry, wish, output)
         if self._purged_since(obtained) and not await self._still(obtained):
-            # Purged while it was rendered: what has no original must not lie around.
+            # The original was purged during rendering, so its variant must not remain.
             await self._store.delete(obtained.entry, wish, output)
 
     def _purged_since(self, obtained: Obtained) -> bool:
@@ -200,12 +200,12 @@ class Answering:
 def digest_of(obtained: Obtained) -> str:
     """Return the name under which overloads of a body are remembered."""
     sha256 = obtained.entry.body_sha256
-    # What rotten bytes cost says nothing about the bytes that the digest names.
+    # The cost of damaged bytes says nothing about the bytes that the digest names.
     return f"corrupt {sha256}" if obtained.is_corrupt else sha256
 
 
 def _refusal(entry: Entry) -> PictureError | None:
-    """Return why nothing can be rendered of an original, as far as its entry tells."""
+    """Return why nothing of an original can be rendered, as far as its entry tells."""
     if not entry.media_type.startswith("image/"):
         return NotAnImage("The source is kept, but it is not a picture.")
     if entry.damaged and entry.judged_by == JUDGE:

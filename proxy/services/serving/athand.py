@@ -1,9 +1,9 @@
-"""Answers whose bytes lie in a file of the store that this process has read before. Event loop.
+"""Remembers answers whose bytes are in a file of the store that this process has read before. Event loop.
 
-The memory tier holds whole pictures; this holds everything but their bytes, which the kernel has in memory when they
-are asked for often. An answer is true on the same terms as one in the memory tier: it is fresh, and its source was
-neither purged nor changed since. The store looks after the file: it is there, and in the state in which its bytes
-were compared with their check. Nothing here waits, so a hit changes no thread.
+The memory tier holds whole pictures. This holds everything except their bytes, which the kernel keeps in memory if they
+are requested often. The same conditions as in the memory tier apply: an answer must be fresh, and its source must not
+have been purged or changed since. The store checks that the file exists, unchanged since its bytes were compared with
+their check. Nothing here waits, so a hit needs no change of thread.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from cache.base.page_cache import KeptFile
 from proxy.services.serving.values import Picture
 
 MAX_ANSWERS = 8192
-"""Answers held, about 1 KB each."""
+"""The number of answers to hold, about 1 KB each."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandedFile:
-    """A picture without its bytes, and the file that holds them. source: what it was made of."""
+    """A picture without its bytes, and the file that contains them. source: the source of the picture."""
 
     picture: Picture
     file: KeptFile
@@ -30,13 +30,13 @@ class HandedFile:
 
 
 class FilesAtHand(Protocol):
-    """What tells whether a file is still as it was found; nothing of it waits."""
+    """Checks whether a file has not changed since it was found. Never waits."""
 
     def read_at_hand(self, file: KeptFile) -> bytes | None:
         """Return the bytes of a file."""
 
     def is_at_hand(self, file: KeptFile) -> bool:
-        """Tell whether a file is still as it was found."""
+        """Return whether a file has not changed since it was found."""
 
 
 class AtHand:
@@ -51,7 +51,7 @@ class AtHand:
         self._held: OrderedDict[Hashable, HandedFile] = OrderedDict()
 
     def note(self, key: Hashable, source: str, picture: Picture, file: KeptFile | None) -> None:
-        """Remember where an answer was found."""
+        """Remember the file in which an answer was found."""
         if file is None:
             return
         self._held[key] = HandedFile(replace(picture, body=b""), file, source)
@@ -60,7 +60,7 @@ class AtHand:
             self._held.popitem(last=False)
 
     def picture(self, key: Hashable) -> Picture | None:
-        """Return an answer with its bytes; None when it is not true any more, or reading it would take a wait."""
+        """Return an answer with its bytes, or None if it is no longer valid or reading it would have to wait."""
         held = self._true(key)
         if held is None:
             return None
@@ -68,7 +68,7 @@ class AtHand:
         return None if body is None else replace(held.picture, body=body)
 
     def file(self, key: Hashable) -> HandedFile | None:
-        """Return an answer as a file; None as for `picture`."""
+        """Return an answer as a file, or None as in `picture`."""
         held = self._true(key)
         return held if held is not None and self._store.is_at_hand(held.file) else None
 

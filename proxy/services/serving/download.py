@@ -1,7 +1,7 @@
-"""Downloading: an original from its origin to a file aside, hashed and looked at while it comes. Event loop.
+"""Downloads an original from its origin to a separate file, and hashes and examines it as it arrives. Event loop.
 
-Knows the fetcher, the file aside and the figures of fetching. What the bytes are is for `judging`; whether they are
-kept, for `keeping`.
+Knows the fetcher, the file and the metrics of fetching. `judging` decides what the bytes are, and `keeping` whether
+they are kept.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from cache.base.entry import Entry
 from cache.base.errors import StoreUnwritable
+from cache.base.opening import LocalFile
 from cache.originals.incoming import Incoming
 from proxy.errors import MirrorError, QueueFull, SourceFailed, SourceTimeout, SourceUnreachable
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
@@ -27,18 +27,19 @@ from proxy.services.serving.values import SourceOrder
 from proxy.source import Source
 
 SNIFF_BYTES = 4096
-"""Enough for every signature and for the start of an HTML document (WHATWG MIME Sniffing: 1445)."""
+"""Enough bytes for every signature and for the start of an HTML document (WHATWG MIME Sniffing: 1445)."""
 
 LATELY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A complete download that nobody has judged yet.
+    """A complete download that has not been judged yet.
 
-    source: what was asked for. answer: what its origin said, or what a copy's keeper said of the origin. incoming: the
-    bytes, finished. head: the first `SNIFF_BYTES` of them. stamp: the generation of the source before the fetch.
-    previous: what is kept of the source. lost: the same when its body is gone. recovered: where a copy is from.
+    source: the source asked for. answer: the origin's answer, or for a copy what its keeper reported of the origin's
+    answer.
+    incoming: the complete bytes. head: their first `SNIFF_BYTES`. stamp: the generation of the source before the fetch.
+    previous: the kept entry of the source. lost: the same if its body is gone. recovered: where a copy came from.
     """
 
     source: Source
@@ -57,7 +58,7 @@ class Arrival:
 
 
 class _HeadKeeper:
-    """A sink that passes everything on and remembers the first bytes, which decide the type."""
+    """A sink that passes everything on and remembers the first bytes, which determine the type."""
 
     def __init__(self, incoming: Incoming) -> None:
         self.head = b""
@@ -70,7 +71,7 @@ class _HeadKeeper:
 
 
 class Downloads:
-    """Download originals and copies of them, and note how origins fare."""
+    """Downloads originals and copies of them, and records how the downloads end."""
 
     def __init__(self, fetcher: Fetcher, metrics: Metrics, *, now: Callable[[], float]) -> None:
         self._fetcher = fetcher
@@ -81,15 +82,15 @@ class Downloads:
 
     @property
     def fail(self) -> bool:
-        """Whether of the downloads of the last minutes some failed and none went well."""
+        """Whether some downloads of the last minutes failed and none succeeded."""
         since = self._now() - LATELY_SECONDS
         return self._last_bad > since >= self._last_good
 
     async def original(self, order: SourceOrder, incoming: Incoming, *, stamp: int) -> Arrival | NotModified:
-        """Ask the origin for what `order` names; its bytes go to `incoming`.
+        """Request the source of `order` from its origin and write the bytes to `incoming`.
 
         Raises:
-            MirrorError: the source cannot be had (the table of docs/api.md), or there is no room to receive it.
+            MirrorError: the source is not available (the table of docs/api.md), or there is no room to receive it.
         """
         sink = _HeadKeeper(incoming)
         given = order.last_given
@@ -105,10 +106,10 @@ class Downloads:
         return Arrival(order.source, answer, incoming, sink.head, stamp, order.entry, order.lost)
 
     async def copy(self, order: SourceOrder, copy: Copy, incoming: Incoming, *, stamp: int) -> Arrival:
-        """Fetch a copy of what `order` names from where its origin is not.
+        """Fetch a copy of the source of `order` from another place than its origin.
 
         Raises:
-            MirrorError: as `original`.
+            MirrorError: as for `original`.
         """
         sink = _HeadKeeper(incoming)
         with room_required():
@@ -130,7 +131,7 @@ class Downloads:
 
     @contextmanager
     def _noted(self) -> Iterator[Callable[[Fetched | NotModified], None]]:
-        """Count one fetch by how it ends, and how long it takes."""
+        """Count one fetch by its result, and measure its time."""
         begun = time.perf_counter()
         outcome = "internal"
 
@@ -153,11 +154,11 @@ class Downloads:
 
 @contextmanager
 def room_required() -> Iterator[None]:
-    """Raise `QueueFull` when neither the store nor the temporary folder takes a byte of a body."""
+    """Raise `QueueFull` if neither the store nor the temporary folder accepts the bytes of a body."""
     try:
         yield
     except StoreUnwritable as error:
-        # Neither the store nor the temporary folder takes a byte: disk or descriptors are used up.
+        # Neither the store nor the temporary folder accepts a byte: disk space or descriptors are exhausted.
         raise QueueFull("There is no room to receive the picture; try again soon.") from error
 
 
@@ -167,9 +168,9 @@ async def _finished(incoming: Incoming) -> None:
 
 
 def _as_original(answer: Fetched) -> Fetched:
-    """Return an archive's answer with the headers that were the origin's; its own speak of the archive.
+    """Return an archive's answer with the headers that the origin had sent. Its own headers describe the archive.
 
-    None of them says for how long the picture is fresh: `fetch.min_fresh` does, then the origin is tried again.
+    None of the original headers determine freshness: `fetch.min_fresh` does, and then the origin is tried again.
     """
     known = dict(answer.headers)
     kept = {
@@ -181,11 +182,11 @@ def _as_original(answer: Fetched) -> Fetched:
     return replace(answer, headers=tuple((name, value) for name, value in kept.items() if value))
 
 
-async def root_of_body(head: bytes, path: Path) -> str:
-    """Return the name of the root element of the body at `path` that begins with `head`; empty without one.
+async def root_of_body(head: bytes, file: LocalFile) -> str:
+    """Return the name of the root element of the body in `file` that begins with `head`, or an empty text.
 
-    The first bytes tell for nearly all bodies; a thread reads on in a document with a long prolog only.
+    For nearly all bodies the first bytes suffice. Only for a document with a long prolog does a thread read on.
     """
     finder = RootFinder()
     finder.feed(head)
-    return await asyncio.to_thread(root_of_file, path) if finder.searching else finder.root
+    return await asyncio.to_thread(root_of_file, file) if finder.searching else finder.root

@@ -1,15 +1,15 @@
-"""Judging: from the facts of a download to what it is, and whether it may be kept. Pure.
+"""Judges a download by its facts: what it is, and whether it may be kept. Pure.
 
-    media_type_of     what the bytes are, by their signature and the origin's word; refuses what is not admitted
-    end_to_find       the format that has to tell whether the body is complete
+    media_type_of     the type of the bytes, from their signature and the origin's type; refuses types not admitted
+    end_to_find       the format whose end shows whether the body is complete
     is_known          whether the same bytes were found to be a good picture before
-    refusal_of        why a picture must not be taken, after a render process has decoded it
+    refusal_of        why a picture must not be accepted, after a render process has decoded it
     entry_of          the entry that keeps it
     state_of          how the answer came about
     entry_vouched     the entry after a 304
-    entry_relooked    the entry after another look at kept bytes
+    entry_relooked    the entry after another examination of kept bytes
 
-Placeholders are for `troubles.replacing`: what else the store keeps decides about them.
+`troubles.replacing` judges placeholders, because that depends on other entries of the store.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from proxy.services.serving.values import NOT_KEPT, CacheState
 def media_type_of(head: bytes, *, size: int, claimed: str | None, root: str, types: tuple[str, ...]) -> str:
     """Return the media type of a body.
 
-    head: its first bytes. size: all of its bytes. claimed: the origin's `Content-Type`. root: the name of the root
-    element, if it is an XML document. types: what `fetch.types` admits.
+    head: its first bytes. size: its total size. claimed: the origin's `Content-Type`. root: the name of the root
+    element if it is an XML document. types: the value of `fetch.types`.
 
     Raises:
         NotAnImage: the body is empty, or its type is not admitted.
     """
     if size == 0:
-        raise NotAnImage("The origin gave an empty body.")
+        raise NotAnImage("The origin sent an empty body.")
     media_type = decide(head, claimed, root=root)
     if not admitted(media_type, types):
         raise NotAnImage(detail=f"{media_type} (the origin said {claimed!r})")
@@ -47,7 +47,7 @@ def media_type_of(head: bytes, *, size: int, claimed: str | None, root: str, typ
 
 
 def end_to_find(media_type: str, *, framing: Framing) -> str:
-    """Return the format whose own end must be found in a body, because nothing else bounds it; empty for none.
+    """Return the format whose end must be found in a body because nothing else bounds it; empty if none.
 
     Raises:
         SourceUnreachable: nothing bounds the body, and its format has no end that could be found.
@@ -60,12 +60,12 @@ def end_to_find(media_type: str, *, framing: Framing) -> str:
 
 
 def cut_short() -> SourceUnreachable:
-    """Return the error for a body of which nobody can tell that it is complete."""
+    """Return the error for a body whose completeness cannot be verified."""
     return SourceUnreachable(detail="a body without a length that ends early")
 
 
 def is_known(arrival: Arrival, media_type: str) -> bool:
-    """Tell whether these bytes were looked at before, as what they are, and found to be a good picture."""
+    """Return whether these bytes were examined before, as the same type, and found to be a good picture."""
     known = arrival.previous
     return (
         known is not None
@@ -77,22 +77,22 @@ def is_known(arrival: Arrival, media_type: str) -> bool:
 
 
 def refusal_of(arrival: Arrival, inspection: Inspection) -> MirrorError | None:
-    """Return why a picture is not taken; None when it is, which a damaged one of its own origin is, too."""
+    """Return why a picture is not accepted, or None if it is. A damaged picture from its own origin is accepted."""
     if inspection.verdict == "not_an_image":
         return inspection.error or NotAnImage()
     if arrival.recovered is None:
         return None
-    # An origin's damaged picture is the one there is; of copies there may be better ones.
+    # The origin has only this picture, even if it is damaged. Other copies may be better than a damaged one.
     if isinstance(inspection.error, DecodeFailed):
         return inspection.error
     facts = inspection.facts
     if facts is not None and max(facts.width, facts.height) <= 2:
-        return NotAnImage(detail="a pixel in the place of a picture")
+        return NotAnImage(detail="a single pixel instead of a picture")
     return None
 
 
 def entry_of(arrival: Arrival, media_type: str, inspection: Inspection | None) -> Entry:
-    """Return the entry that keeps a download. Without `inspection`, what was known of the same bytes still holds."""
+    """Return the entry that keeps a download. Without `inspection`, facts known of the same bytes still apply."""
     answer, before = arrival.answer, arrival.previous or arrival.lost
     if before is not None and before.body_sha256 != arrival.incoming.sha256:
         before = None
@@ -118,7 +118,7 @@ def entry_of(arrival: Arrival, media_type: str, inspection: Inspection | None) -
 
 
 def entry_vouched(known: Entry, answer: NotModified) -> Entry:
-    """Return the entry after a 304: its headers update the stored ones, the body stays (RFC 9111 §4.3.4)."""
+    """Return the entry after a 304: its headers update the stored ones, and the body stays (RFC 9111 §4.3.4)."""
     return replace(
         known,
         headers=merged_fields(known.headers, answer.headers),
@@ -129,10 +129,9 @@ def entry_vouched(known: Entry, answer: NotModified) -> Entry:
 
 
 def entry_relooked(entry: Entry, inspection: Inspection) -> Entry | None:
-    """Return the entry of kept bytes after another look at them; None when it says nothing new.
+    """Return the entry of kept bytes after another examination, or None if it adds nothing.
 
-    Only what the entry did not know is taken over: the facts of the picture, and whether it is damaged where former
-    rules found that.
+    Only missing facts are added: the facts of the picture, and whether it is damaged if earlier rules had said so.
     """
     is_open = entry.picture is None or (entry.damaged and entry.judged_by != JUDGE)
     damaged = isinstance(inspection.error, DecodeFailed)
@@ -143,7 +142,7 @@ def entry_relooked(entry: Entry, inspection: Inspection) -> Entry | None:
 
 
 def state_of(arrival: Arrival, *, stored: bool | None = None) -> CacheState:
-    """Return how a download came about. stored: whether the disk took it; None while nobody knows yet."""
+    """Return how a download came about. stored: whether the disk accepted it; None if that is not known yet."""
     state = CacheState("stale" if arrival.previous else "uri-miss", arrival.answer.status)
     if stored is None:
         return state

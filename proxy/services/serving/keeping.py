@@ -1,7 +1,7 @@
-"""Keeping: what was judged comes into the store, is announced meanwhile, or is refused. Event loop.
+"""Keeps what was judged: commits it to the store, announces it meanwhile, or refuses it. Event loop.
 
-A commit takes as long as the disk does. A visitor waits for it a moment, so that the answer can say whether the
-original is kept; then the original is announced, and the commit goes on.
+A commit takes as long as the disk needs. A visitor waits for it only briefly, so that the answer can say whether the
+original is kept. After that the original is announced, and the commit continues.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ KEEP_GRACE_SECONDS = 0.25
 
 
 Outputs = tuple[Mapping[Wish, Output], Mapping[Wish, asyncio.Future[Mapping[Wish, Output]]]]
-"""What was rendered of an original, and what is being rendered still; by wish."""
+"""The finished results for an original, and those still being rendered, by wish."""
 
 NOTHING_RENDERED: Outputs = ({}, {})
 
 
 class Keeping:
-    """Keep originals.
+    """Keeps originals.
 
-    1. Bytes that look like a placeholder for the picture that is kept are set aside; those that are known as one are
-       not taken from where nothing is kept either (`Replacing`).
-    2. When the disk takes long, the original is announced: a visitor need not wait for the disk.
-    3. It is committed. When the store takes nothing (full, broken), the bytes are answered for a minute.
+    1. Bytes that look like a placeholder for the kept picture are set aside. A known placeholder is refused even if
+       nothing is kept (`Replacing`).
+    2. If the disk is slow, the original is announced, so that visitors need not wait for the disk.
+    3. The original is committed. If the store refuses it (full, broken), the bytes answer requests for one minute.
     """
 
     def __init__(self, parts: ServingParts, freshness: Freshness) -> None:
@@ -60,11 +60,11 @@ class Keeping:
         early: contextlib.ExitStack,
         outputs: Outputs = NOTHING_RENDERED,
     ) -> None:
-        """Announce an original when the disk takes longer than a visitor waits; leaving `early` calls it off.
+        """Announce an original if the disk takes longer than a visitor waits. Leaving `early` cancels that.
 
-        The task that calls this goes on to keep it. `outputs`: what was rendered of it, and what still is.
+        The calling task keeps the original afterwards. `outputs`: its finished results, and those still being rendered.
         """
-        # What is to replace a kept original is judged first.
+        # An original that would replace a kept one is judged first.
         if arrival.previous is not None or arrival.incoming.refusal is not None:
             return
         keeping = asyncio.current_task()
@@ -88,19 +88,19 @@ class Keeping:
         early.callback(call_off)
 
     async def _announce(self, arrival: Arrival, order: SourceOrder, announced: Obtained) -> None:
-        """Answer those who wait while the disk takes long; whether it keeps the original is not known yet."""
+        """Answer the waiting requests while the disk is slow. Whether it keeps the original is not known yet."""
         with contextlib.suppress(OSError):
             condition = await self._parts.store.condition(arrival.incoming.sha256)
-            # A body that only this commit has put in its place may be taken away again.
+            # If this very commit has put the body in its place, it may remove the body again.
             is_readable = condition.is_sound and not arrival.incoming.may_lie_in_place
             announced = replace(announced, is_readable=is_readable)
         if arrival.incoming.refusal is None:
             self._parts.flight.announce(order.flight_key, announced)
 
     async def keep(self, arrival: Arrival, entry: Entry, rendered: Mapping[Wish, Output]) -> Obtained:
-        """Commit a download, and return it as an answer, whether the disk took it or not."""
+        """Commit a download and return it as an answer, whether the disk accepted it or not."""
         stored = await self._commit(entry, arrival.incoming, stamp=arrival.stamp)
-        # The stamp from before the fetch: a purge that came in between must not be outlived by a memory.
+        # Use the stamp from before the fetch, so that a purge since then invalidates the answer in memory.
         state = judging.state_of(arrival, stored=stored)
         obtained = replace(self._freshness.kept(entry, state, stamp=arrival.stamp), rendered=rendered)
         if stored:
@@ -110,10 +110,10 @@ class Keeping:
     async def keep_vouched(
         self, order: SourceOrder, answer: NotModified, incoming: Incoming, *, stamp: int
     ) -> Obtained:
-        """Keep what a 304 says of an original; of one that the disk did not take before, the bytes too.
+        """Keep the entry after a 304. If the disk refused the original before, keep its bytes too.
 
         Raises:
-            SourceUnreachable: nothing was asked about.
+            SourceUnreachable: the request had no validators.
         """
         if order.last_given is None:
             raise SourceUnreachable(detail="304 to a request without validators")
@@ -127,31 +127,31 @@ class Keeping:
         return obtained if stored else self._freshness.short(obtained, body)
 
     async def keep_refused(self, refused: Obtained) -> bool:
-        """Try once more to keep an original that the disk did not take; return whether it is kept."""
+        """Try again to keep an original that the disk refused; return whether it is kept."""
         stamp = self._parts.store.generations.stamp(refused.entry.source)
         async with self._parts.store.receive() as incoming:
             return await self._commit_known(refused.entry, refused.body, incoming, stamp=stamp)
 
     async def keep_entry(self, entry: Entry, *, stamp: int) -> None:
-        """Write an entry whose bytes were looked at again."""
+        """Write an entry whose bytes were examined again."""
         await self._commit(entry, None, stamp=stamp)
 
     async def objection(self, entry: Entry, arrival: Arrival) -> str:
-        """Return why bytes must not be the present ones of their source; empty when they may."""
+        """Return why bytes must not become the current ones of their source; empty if they may."""
         if arrival.previous is not None:
             return await self._replacing.objection(
                 entry, arrival.previous, stable_after_seconds=self._parts.config.stable_after
             )
         reason = ""
         if arrival.lost is not None:
-            # No picture is left to be displaced; but what was turned down before is turned down again.
+            # No picture is left to be replaced. But bytes that were refused before are refused again.
             reason = await self._replacing.objection(entry, arrival.lost, stable_after_seconds=math.inf)
         if not reason and await self._replacing.is_known_placeholder(entry.body_sha256, entry.source):
             reason = PLACEHOLDER
         return reason
 
     async def refuse(self, entry: Entry, arrival: Arrival, reason: str) -> NoReturn:
-        """Fail as a refusal of the origin does; where something is kept of the source, set the bytes aside."""
+        """Raise a refusal of the origin. If something is kept of the source, set the bytes aside first."""
         if arrival.recovered is None and (arrival.previous or arrival.lost):
             await self._set_aside(entry, arrival, reason)
         error = SourceReplaced(detail=f"not taken: {reason}")
@@ -160,7 +160,7 @@ class Keeping:
 
     async def _set_aside(self, entry: Entry, arrival: Arrival, reason: str) -> None:
         self._parts.metrics.set_aside.labels(reason).inc()
-        log.warning("%s gives other bytes that are set aside: %s", entry.source, reason)
+        log.warning("different bytes from %s were set aside: %s", entry.source, reason)
         try:
             former = as_set_aside(entry, reason)
             await self._parts.store.history.set_aside(
@@ -169,7 +169,7 @@ class Keeping:
             if reason == PLACEHOLDER:
                 await self._replacing.put_back(entry.body_sha256, arrival.source.origin)
         except NotKept as refused:
-            log.info("what %s gave could not be set aside: %s", entry.source, refused)
+            log.info("bytes from %s could not be set aside: %s", entry.source, refused)
 
     async def _commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int) -> bool:
         try:
@@ -191,7 +191,7 @@ class Keeping:
     async def _commit_known(
         self, entry: Entry, body: bytes | None, incoming: Incoming, *, stamp: int
     ) -> bool:
-        """Keep an entry whose body is kept already, or is at hand in memory."""
+        """Keep an entry whose body is kept already or is in memory."""
         if body is None:
             return await self._commit(entry, None, stamp=stamp)
         with room_required():
@@ -200,8 +200,10 @@ class Keeping:
         return await self._commit(entry, incoming, stamp=stamp)
 
     def _bytes_of(self, incoming: Incoming) -> bytes:
-        """Return the bytes of a body that is not kept, or not yet: on a disk that hangs it may be on its way."""
+        """Return the bytes of a body that is not kept, or not yet. On a hanging disk it may have its final name
+        already."""
         try:
             return incoming.path.read_bytes()
         except FileNotFoundError:
-            return self._parts.store.body_path(incoming.sha256).read_bytes()
+            with self._parts.store.files.opened(incoming.sha256) as body:
+                return body.read()

@@ -1,7 +1,7 @@
-"""What is kept of a source, and what answers when a refresh fails: the one way to bytes that can be served. Event loop.
+"""Obtains originals: the kept one, a refreshed one, or the kept one when a refresh fails. Event loop.
 
-Knows what is kept, whether it is fresh, and what is remembered of failures; how an original is fetched, judged and
-kept is for `way.OriginalWay`. Nothing of HTTP requests or of variants here.
+Knows what is kept, whether it is fresh, and which failures are remembered. `way.OriginalWay` fetches, judges and keeps.
+Nothing here knows HTTP requests or variants.
 """
 
 from __future__ import annotations
@@ -34,36 +34,36 @@ REFRESH_GRACE_SECONDS = 1.0
 """How long a visitor waits for the refresh of a stale original before the kept one is answered."""
 
 VERSION_SECONDS = 86400.0
-"""How long browsers may keep a version by its digest: it never changes, but it may be purged."""
+"""How long browsers may keep a version named by its digest. It never changes, but it may be purged."""
 
 
 class FetchesOriginals(Protocol):
-    """The way of an original from its origin into the store (`way.OriginalWay`)."""
+    """Brings an original from its origin into the store (`way.OriginalWay`)."""
 
     async def fetch(self, order: SourceOrder) -> Obtained:
-        """Fetch what `order` names, and keep it."""
+        """Fetch the source of `order` and keep it."""
 
     async def fetch_copy(
         self, order: SourceOrder, copy: Copy, *, downloaded: Callable[[], None] = lambda: None
     ) -> Obtained:
-        """Fetch a copy of what `order` names, and keep it."""
+        """Fetch a copy of the source of `order` and keep it."""
 
 
 class KeptOriginals:
-    """Obtain an original.
+    """Obtains an original.
 
     1. A source blocked by a purge is refused.
-    2. A fresh entry is used; the origin is not asked.
-    3. A stale entry is refreshed with its validators. Whatever fails (network, status, type, size, check), the
-       kept original is answered and the failure remembered (`Negatives`), so that a dead origin is not asked by
-       every visitor. A refresh that takes long goes on behind the answer; one that the origin allows to
-       (stale-while-revalidate) from the beginning.
-    4. An absent source is fetched, checked and kept (`OriginalWay`), unless it failed again and again a while ago, or
-       with an answer that the origin called fresh. One that is dead is looked for elsewhere (`Recovery`).
-    5. What the disk does not take is answered from memory for a minute. Then the origin is asked again with its
-       validators, and the bytes in memory are kept when it answers 304, or gives nothing.
+    2. A fresh entry is used without asking the origin.
+    3. A stale entry is refreshed with its validators. If anything fails (network, status, type, size, check), the kept
+       original is the answer, and the failure is remembered (`Negatives`), so that not every visitor asks a dead
+       origin. A slow refresh continues in the background. If the origin allows it (stale-while-revalidate), the refresh
+       begins there.
+    4. A missing source is fetched, checked and kept (`OriginalWay`), unless it failed repeatedly a short time ago, or
+       with an answer that the origin called fresh. A copy of a dead source is looked for elsewhere (`Recovery`).
+    5. An original that the disk refuses is answered from memory for one minute. Then the origin is asked again with its
+       validators. If it answers 304 or gives nothing, imgmirror tries again to keep the bytes in memory.
 
-    One fetch per source at a time, across tasks and worker processes.
+    Each source is fetched once at a time, across tasks and worker processes.
     """
 
     def __init__(
@@ -88,18 +88,18 @@ class KeptOriginals:
         self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
 
     def reconfigure(self, config: FetchConfig) -> None:
-        """Take new settings for the fetches that begin from now on."""
+        """Use new settings for fetches that begin from now on."""
         self._parts.config = config
         self._negatives.reconfigure(config)
         self._recovery.reconfigure(config)
         self._lookup.forget_all()
 
     def forget_known(self) -> None:
-        """Forget the entries in memory: they are read from the disk again when they are asked for."""
+        """Forget the entries in memory. They are read from the disk again when needed."""
         self._lookup.forget_all()
 
     async def look(self, source: Source) -> SourceOrder:
-        """Return what is kept of `source`; what was answered before counts as kept, once the disk has it.
+        """Return what is known of `source`. An original that was answered before counts as kept once the disk has it.
 
         Raises:
             SourceNotAllowed: it was purged with a block.
@@ -117,16 +117,15 @@ class KeptOriginals:
         look: SourceOrder | None = None,
         written: tuple[Source, ...] = (),
     ) -> Obtained:
-        """Return the original of `source`, fetching it when it must be.
+        """Return the original of `source`; fetch it if necessary.
 
-        `patient`: wait for the origin's turn as long as it takes, and ask for what was never kept whatever is
-        remembered of it; for warming, where no visitor waits.
-        `accept`: take an original that is still on its way to the disk (`Obtained.ending`) when this says so.
-        `look`: what the caller has just found out.
-        `written`: the wrappers' own addresses by which it was asked for, for when its origin is dead.
+        `patient`: wait for the origin without a limit, and fetch a source that was never kept even if a failure is
+        remembered. For warming, where no visitor waits. `accept`: return an original that is still being written
+        (`Obtained.ending`) if this function accepts it. `look`: what the caller has just looked up. `written`: the
+        wrappers' own addresses used for the request, in case the origin is dead.
 
         Raises:
-            MirrorError: any of docs/api.md, "Errors", when the source was never kept and cannot be had now.
+            MirrorError: see docs/api.md, "Errors"; the source was never kept and is not available now.
         """
         if look is None or look.stamp != self._parts.store.generations.stamp(source.url):
             look = await self._lookup.look(source)
@@ -159,12 +158,12 @@ class KeptOriginals:
         patient: bool = False,
         date: float | None = None,
     ) -> Obtained:
-        """Fetch the original of a source whose kept body has vanished from the disk, as if it were not kept.
+        """Fetch a source whose kept body has vanished from the disk, as if nothing were kept.
 
-        `patient`, `date`: as `obtain` has them.
+        `patient`, `date`: as in `obtain`.
 
         Raises:
-            MirrorError: any of docs/api.md, "Errors", but `internal`.
+            MirrorError: any error of docs/api.md, "Errors", except `internal`.
         """
         stamp = self._parts.store.generations.stamp(source.url)
         lost = await self._parts.store.get(source.url)
@@ -181,11 +180,11 @@ class KeptOriginals:
         return await self._parts.flight.run(f"again {order.flight_key}", peek=nothing, work=work)
 
     async def obtain_version(self, source: Source, sha256: str) -> Obtained:
-        """Return the bytes with a digest that came from `source` at some time; no origin is asked.
+        """Return the version of `source` with a digest; no origin is asked.
 
         Raises:
             SourceNotAllowed: it was purged with a block.
-            NotFound: these bytes are not kept of it.
+            NotFound: no such version of it is kept.
         """
         stamp = self._parts.store.generations.stamp(source.url)
         is_blocked, entry = await self._parts.store.look_up(source.url)
@@ -205,13 +204,13 @@ class KeptOriginals:
         return obtained if condition.is_sound else self._freshness.corrupt(obtained, condition.size)
 
     async def whole(self, source: Source, obtained: Obtained, wishes: tuple[Wish, ...] = ()) -> Obtained:
-        """Return `obtained` when its body is as it was kept, else what the origin gives now.
+        """Return `obtained` if its body is undamaged, else what the origin gives now.
 
-        While the origin gives nothing, the damaged bytes are answered, and each request asks it again at the pace
-        of its failures.
+        While the origin gives nothing, the damaged bytes are the answer, and requests ask it again at the pace of its
+        failures.
 
         Raises:
-            MirrorError: there are no bytes to answer, and the origin gives none.
+            MirrorError: there are no bytes, and the origin gives none.
         """
         if obtained.body is not None or obtained.ending is not None or obtained.is_corrupt:
             return obtained
@@ -234,7 +233,7 @@ class KeptOriginals:
         return self._freshness.corrupt(obtained, condition.size)
 
     async def relooked(self, obtained: Obtained, inspection: Inspection) -> Obtained:
-        """Return a kept original with what another look at it has found, and keep that."""
+        """Return a kept original with the results of another examination, and keep these."""
         entry = judging.entry_relooked(obtained.entry, inspection)
         if entry is None:
             return obtained
@@ -243,38 +242,39 @@ class KeptOriginals:
         return replace(obtained, entry=entry)
 
     async def peek(self, source: Source) -> Entry | None:
-        """Return what is kept of `source` without asking its origin; what was answered before counts as kept."""
+        """Return the entry of `source` without asking its origin. An original that was answered before counts as
+        kept."""
         stamp = self._parts.store.generations.stamp(source.url)
         await self._parts.flight.landed(SourceOrder(source, stamp).flight_key)
         return await self._parts.store.get(source.url)
 
     async def failure_of(self, source: Source) -> MirrorError | None:
-        """Return why a source could not be had, while that is remembered and it is not asked for again."""
+        """Return the remembered failure of a source while it keeps the source from being fetched."""
         stamp = self._parts.store.generations.stamp(source.url)
         return await self._negatives.remembered(source, stamp=stamp)
 
     @property
     def fetches_fail(self) -> bool:
-        """Whether of the fetches of the last minutes some failed and none went well."""
+        """Whether some fetches of the last minutes failed and none succeeded."""
         return self._downloads.fail
 
     @property
     def open_circuits(self) -> int:
-        """How many origins this process leaves alone because they do not answer."""
+        """The number of origins that get no requests from this process because they do not answer."""
         return self._parts.fetcher.open_circuits
 
     async def _refreshed(self, order: SourceOrder, entry: Entry) -> Obtained:
-        # A failure that was read with the entry is as new as the entry.
+        # A failure that was read together with the entry is as current as the entry.
         failed = await self._failure(order) if self._freshness.may_fall_back(entry) else None
         if failed:
             self._parts.metrics.not_asked.inc()
             return self._freshness.fallback(entry, failed, stamp=order.stamp)
         refresh = asyncio.ensure_future(self._fetch_once(order))
-        # Whoever warms wants what the origin has now.
+        # A warming run wants the current picture of the origin.
         if not order.patient and self._freshness.may_refresh_behind(entry):
             refresh.add_done_callback(self._log_late_refresh(order.source))
             return self._freshness.stale_hit(entry, stamp=order.stamp)
-        # `min_fresh = 0` is the operator's wish to follow the origin to the letter: then every visitor waits.
+        # With `min_fresh = 0` the operator follows the origin exactly, so every visitor waits.
         grace = REFRESH_GRACE_SECONDS if self._parts.config.min_fresh else None
         try:
             return await asyncio.wait_for(asyncio.shield(refresh), grace)
@@ -305,7 +305,7 @@ class KeptOriginals:
         return self._negatives.believed(order.failure)
 
     async def _require_no_failure(self, order: SourceOrder) -> None:
-        """Raise the failure of a source that is still believed."""
+        """Raise the remembered failure of a source, if it still applies."""
         known = await self._negatives.remembered(order.source, stamp=order.stamp)
         if known:
             self._parts.metrics.not_asked.inc()
@@ -314,11 +314,11 @@ class KeptOriginals:
     def _require_none_of(
         self, order: SourceOrder, failure: RememberedFailure | None, *, begun: float
     ) -> None:
-        """Raise what is remembered of a source, as far as it keeps it from being asked."""
+        """Raise the remembered failure of a source, if it keeps this order from asking the origin."""
         if order.entry is None and not order.patient and (known := self._negatives.believed(failure)):
             self._parts.metrics.not_asked.inc()
             raise known
-        # While we waited for our turn another process may have found out.
+        # Another process may have recorded a failure while we waited for our turn.
         if known := self._negatives.since(failure, begun):
             raise known
 
@@ -349,7 +349,8 @@ class KeptOriginals:
         return await self._recovery.recover(order, error, fetch)
 
     async def _is_kept_as_written(self, order: SourceOrder) -> bool:
-        """Tell whether an original is kept under a wrapper's own address: it answers, and nothing takes its place."""
+        """Return whether an original is kept under a wrapper's own address. It then answers, and nothing replaces
+        it."""
         for source in order.written:
             if await self._parts.store.get(source.url) is not None:
                 return True
@@ -365,7 +366,7 @@ class KeptOriginals:
         wanted[order.wishes] = None
         order.wanted = wanted
 
-        # What another process has found out since the store was asked counts as found out while we waited.
+        # A failure that another process recorded since the store was read counts as recorded while we waited.
         begun = self._parts.now() if order.looked_at is None else order.looked_at
         failure = order.failure
 
@@ -374,7 +375,7 @@ class KeptOriginals:
             stamp = self._parts.store.generations.stamp(source.url)
             failure_key = self._negatives.key(source, stamp=order.stamp)
             found, failure = await self._parts.store.get_and_failure(source.url, failure_key)
-            # Whoever refreshed it did so after us, whatever the clocks say.
+            # Another process has refreshed it since, whatever the clocks say.
             if found is not None and (entry is None or found.validated_at != entry.validated_at):
                 return self._freshness.kept(found, CacheState(), stamp=stamp)
             return None
@@ -393,5 +394,5 @@ def _log_failure(source: Source, error: Exception) -> None:
     if isinstance(error, MirrorError):
         log.info("refresh of %s failed: %s %s", source, error.code, error.detail)
     else:
-        # Our own trouble, not the origin's: the next visitor may have more luck.
+        # The fault is ours and not the origin's, so the next request may succeed.
         log.warning("refresh of %s failed: %r", source, error)

@@ -1,6 +1,6 @@
-"""Looking up what is kept of a source, and as what it is answered: fresh, stale, for want of a refresh, corrupt.
+"""Looks up what is kept of a source, and decides how it is answered: fresh, stale, as a fallback, or corrupt.
 
-Event loop. One job of a thread asks the store for the block, the entry and the remembered failure of a source.
+Event loop. One job of a thread reads the block, the entry and the remembered failure of a source.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from proxy.services.troubles.negatives import Negatives
 from proxy.source import Source
 
 MAX_KNOWN = 4096
-"""Entries in memory, 3 to 5 KB each, 12 KB where an origin talks too much, so that a hit in the variant store need not
-read one from the disk."""
+"""The number of entries in memory, 3 to 5 KB each, or 12 KB if an origin sends many headers. A hit in the variant store
+then need not read its entry from the disk."""
 
 
 class Freshness:
-    """Judge kept originals by the configuration of the moment and the clock."""
+    """Judges kept originals by the current configuration and time."""
 
     def __init__(self, parts: ServingParts) -> None:
         self._parts = parts
 
     def kept(self, entry: Entry, state: CacheState, *, stamp: int) -> Obtained:
-        """Return a kept original as an answer, fresh for as long as it is."""
+        """Return a kept original as an answer with its remaining freshness."""
         now = self._parts.now()
         remaining = remaining_seconds(entry, now=now, min_fresh_seconds=self._parts.config.min_fresh)
         return Obtained(entry, state, stamp, fresh_until=now + remaining)
 
     def short(self, obtained: Obtained, body: bytes | None) -> Obtained:
-        """Return what the disk did not take, or not yet, as an answer for a minute."""
+        """Return an original that the disk refused, or has not accepted yet, as an answer for one minute."""
         until = min(obtained.fresh_until, self._parts.now() + SHORT_SECONDS)
         return replace(obtained, body=body, short=True, fresh_until=until)
 
@@ -60,37 +60,38 @@ class Freshness:
         return Obtained(entry, state, stamp, fresh_until=now + SHORT_SECONDS, short=True)
 
     def stale_hit(self, entry: Entry, *, stamp: int) -> Obtained:
-        """Answer a stale entry whose origin allows that; the next request is to see what the refresh brought."""
+        """Return a stale entry whose origin allows that. The next request should see the result of the refresh."""
         now = self._parts.now()
         stale = stale_seconds(entry, now=now, min_fresh_seconds=self._parts.config.min_fresh)
         state = CacheState(detail="refreshing", stale_seconds=math.ceil(stale) or 1)
         return Obtained(entry, state, stamp, fresh_until=now, short=True)
 
     def corrupt(self, obtained: Obtained, size: int) -> Obtained:
-        """Return damaged bytes as an answer: short, and not fresh in memory, so that each request tries to heal it."""
+        """Return damaged bytes as an answer. It is short-lived and never fresh in memory, so each request tries to
+        repair it."""
         state = replace(obtained.state, stored=False, stale_seconds=0, detail=CORRUPT)
         entry = replace(obtained.entry, body_size=size)
         return replace(obtained, entry=entry, state=state, short=True, fresh_until=self._parts.now())
 
     def is_fresh(self, obtained: Obtained | None) -> bool:
-        """Tell whether there is an answer that need not be refreshed."""
+        """Return whether an answer needs no refresh."""
         return obtained is not None and obtained.fresh_until > self._parts.now()
 
     def may_refresh_behind(self, entry: Entry) -> bool:
-        """Tell whether the origin allows a stale answer while it is asked (RFC 5861)."""
+        """Return whether the origin allows a stale answer during a refresh (RFC 5861)."""
         return may_refresh_behind(
             entry, now=self._parts.now(), min_fresh_seconds=self._parts.config.min_fresh
         )
 
     def may_fall_back(self, entry: Entry) -> bool:
-        """Tell whether a stale answer may stand in for a failed refresh (`fetch.stale_if_error`)."""
+        """Return whether a stale answer may replace a failed refresh (`fetch.stale_if_error`)."""
         min_fresh = self._parts.config.min_fresh
         stale = stale_seconds(entry, now=self._parts.now(), min_fresh_seconds=min_fresh)
         return stale <= self._parts.config.stale_if_error
 
 
 class Lookup:
-    """What is kept of sources: in memory, then on the disk."""
+    """Looks up sources in memory, then on the disk."""
 
     def __init__(self, parts: ServingParts, freshness: Freshness, negatives: Negatives) -> None:
         self._parts = parts
@@ -99,15 +100,15 @@ class Lookup:
         self._known: OrderedDict[str, Obtained] = OrderedDict()
 
     def forget_all(self) -> None:
-        """Forget the entries in memory: they are read from the disk again when they are asked for."""
+        """Forget the entries in memory. They are read from the disk again when needed."""
         self._known.clear()
 
     def forget(self, source: str) -> None:
-        """Forget the entry of a source, whose text has changed."""
+        """Forget the entry of a source because its file has changed."""
         self._known.pop(source, None)
 
     async def look(self, source: Source) -> SourceOrder:
-        """Return what is kept of `source`; what was answered before counts as kept, once the disk has it.
+        """Return what is known of `source`. An original that was answered before counts as kept once the disk has it.
 
         Raises:
             SourceNotAllowed: it was purged with a block.
@@ -119,10 +120,10 @@ class Lookup:
         return order if order.known is not None else await self._looked_up(order)
 
     def _at_hand(self, source: Source, stamp: int) -> Obtained | None:
-        """Return what is kept of a source whose stamp was read before, if memory holds it and it is fresh.
+        """Return what is known of a source whose stamp was just read, if it is in memory and fresh.
 
-        What was read under the same stamp is still true while it is fresh: a block, a purge or other bytes change
-        the stamp, and a refresh only makes it fresh for longer.
+        An entry read under the same stamp is valid while it is fresh: a block, a purge or different bytes change the
+        stamp, and a refresh only extends the freshness.
         """
         known = self._known.get(source.url)
         if known is not None and known.stamp == stamp and self._freshness.is_fresh(known):
@@ -131,7 +132,7 @@ class Lookup:
         return replace(refused, state=NOT_KEPT_HIT) if refused and self._freshness.is_fresh(refused) else None
 
     async def _looked_up(self, order: SourceOrder) -> SourceOrder:
-        """Complete `order` with what the store has of its source, fresh or not, all from one job of a thread."""
+        """Complete `order` with what the store knows of its source, fresh or not, in one job of a thread."""
         source, stamp = order.source, order.stamp
         begun = self._parts.now()
         failure_key = self._negatives.key(source, stamp=stamp)
@@ -147,12 +148,12 @@ class Lookup:
         return order
 
     def refused(self, source: Source, stamp: int) -> Obtained | None:
-        """Return what the disk did not take of a source, however long ago, while it is in memory."""
+        """Return the original of a source that the disk refused, however long ago, while memory holds it."""
         held = self._parts.memory.get((NOT_KEPT, source.url))
         return held if isinstance(held, Obtained) and held.stamp == stamp else None
 
     def note_refusal(self, source: Source, obtained: Obtained) -> None:
-        """Hold what the disk did not take in memory, and forget what it has taken since."""
+        """Remember an original that the disk refused, or forget one that it has accepted since."""
         key = (NOT_KEPT, source.url)
         if obtained.is_refused:
             held = replace(obtained, rendered={}, rendering={})

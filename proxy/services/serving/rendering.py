@@ -1,6 +1,7 @@
-"""Rendering: jobs on bodies with a digest, but for what is known to be too much. Runs on the event loop.
+"""Runs render jobs on bodies with a digest, except work that is known to be too much. Runs on the event loop.
 
-Knows the render processes, and what is remembered of them (`Overloads`); nothing of sources, entries or stores.
+Knows the render processes and the overloads remembered of them (`Overloads`). Knows nothing of sources, entries or
+stores.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from proxy.services.troubles.overloads import Known, Overloads
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """Inspect and render bodies.
+    """Inspects and renders bodies.
 
-    1. A body that could not be read within the limits is not given to a render process again, nor a wish that was
-       too much, until the pause is over.
-    2. A job whose process ended while it made one wish is run again for the wishes that were not tried.
+    1. A body that could not be read within the limits is not given to a render process again before its pause is over.
+       The same applies to a wish that was too much.
+    2. If a process died while it made one wish, the wishes that were not tried are run again.
     """
 
     batches: Batches
@@ -37,23 +38,23 @@ class Rendering:
     async def narrowed(
         self, wishes: Sequence[Wish], *, sha256: str, facts: PictureFacts | None
     ) -> dict[Wish, Wish]:
-        """Return what is left of each wish without the formats that are known to be too much of a body."""
+        """Return for each wish its formats without those that are known to be too much for a body."""
         known = await self.overloads.look(sha256)
         return {wish: known.narrowed(wish, facts) for wish in wishes}
 
     async def run(self, job: Job, *, sha256: str, facts: PictureFacts | None = None) -> Inspection:
-        """Return what a render process finds and makes of `job`, or what is remembered of its body.
+        """Run `job` in a render process and return the result, or return what is remembered of its body.
 
-        `facts`: what is known of the picture already.
+        `facts`: facts of the picture that are known already.
 
         Raises:
-            QueueFull: too many jobs wait, or the job could not be run just now.
+            QueueFull: too many jobs wait, or the job could not run at this moment.
             Internal: no render process can be started.
         """
         made: dict[Wish, Output] = {}
         found = Inspection(facts, "whole")
         left = job
-        # Each time at least one more wish has its answer.
+        # Each round answers at least one more wish.
         for _ in range(len(job.wishes) + 1):
             known = await self.overloads.look(sha256)
             if error := known.refusal(found.facts):
@@ -74,7 +75,7 @@ class Rendering:
     def _without_refused(
         self, job: Job, known: Known, facts: PictureFacts | None, made: dict[Wish, Output]
     ) -> Job:
-        """Return the job without the wishes that were too much, which have their errors in `made`."""
+        """Return the job without the wishes that were too much. Their errors are in `made`."""
         refused = {wish: error for wish in job.wishes if (error := known.refusal_of(wish, facts))}
         made |= refused
         self.metrics.renders_spared.inc(len(refused))

@@ -1,8 +1,9 @@
-"""Rendered variants in the store, with what was found about their formats. Runs on the event loop.
+"""Rendered variants in the store, with findings about their formats. Runs on the event loop.
 
-A variant lies under a key of body, transform and format. Which format answers follows from the facts of the original
-and the client's `Accept`, unless encoding has shown something else (`proxy.images.choice.Finding`). That is noted
-beside the variants, so that no worker and no later run encodes again to find it. Losing a note costs an encode.
+The key of a variant consists of body, transform and format. The format of the answer follows from the facts of the
+original and the client's `Accept`, unless encoding has shown otherwise (`proxy.images.choice.EncodeFinding`). Such
+findings are stored as notes beside the variants, so that no worker and no later run has to encode again. Losing a note
+costs an encode.
 """
 
 from __future__ import annotations
@@ -23,24 +24,24 @@ from proxy.images.formats import PictureFacts
 from proxy.images.pool.jobs import Rendered, Wish
 
 NOTE = "finding"
-"""Stands in place of the format in the key of a note."""
+"""Replaces the format in the key of a note."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer(Rendered):
-    """A variant from the store. file: where it lies; None when that is the database."""
+    """A variant from the store. file: its place, or None if it is in the database."""
 
     file: KeptFile | None = None
 
 
 class StoredVariants:
-    """The variant store, asked by wishes instead of keys."""
+    """The variant store, accessed by wishes instead of keys."""
 
     def __init__(self, store: Variants) -> None:
         self._store = store
 
     async def get(self, entry: Entry, wish: Wish) -> StoredAnswer | None:
-        """Return the stored answer to a wish, its size in pixels left out; None when it has to be rendered."""
+        """Return the stored answer to a wish, without its size in pixels, or None if it must be rendered."""
         if not entry.picture:
             return None
         facts, wanted = _wanted(entry.picture, wish)
@@ -58,7 +59,7 @@ class StoredVariants:
         return _answer(found, facts.format if name == ORIGINAL else name)
 
     async def output_format(self, entry: Entry, wish: Wish) -> str | None:
-        """Return the format that answers a wish; None when only rendering will show it."""
+        """Return the format of the answer to a wish, or None if only rendering can tell."""
         if not entry.picture:
             return None
         facts, wanted = _wanted(entry.picture, wish)
@@ -67,10 +68,10 @@ class StoredVariants:
         return facts.format if name == ORIGINAL else name
 
     async def put(self, entry: Entry, wish: Wish, output: Rendered) -> None:
-        """Store an answer, and note what was found with it.
+        """Store an answer, and note the finding that came with it.
 
-        The note is read even for an original that was kept a moment ago: wishes for other formats share it. It is
-        written first: a variant without it would be taken for what the facts alone lead to.
+        The note is read even for a newly kept original, because wishes for other formats share it. It is written first:
+        a variant without its note would be taken for the one that follows from the facts alone.
         """
         if not entry.picture:
             return
@@ -86,7 +87,7 @@ class StoredVariants:
         await self._store.put(_key(entry, wish, name), output.body, tag=entry.body_sha256, note=note)
 
     async def delete(self, entry: Entry, wish: Wish, output: Rendered) -> None:
-        """Forget what `put` has stored."""
+        """Delete what `put` has stored."""
         if entry.picture:
             for name in (NOTE, _name(entry.picture, wish, output)):
                 await self._store.delete(_key(entry, wish, name))
@@ -118,7 +119,7 @@ def _key(entry: Entry, wish: Wish, name: str) -> str:
 
 
 def _name(picture: Mapping[str, Any], wish: Wish, output: Rendered) -> str:
-    """Return the name of an answer: its format, or `ORIGINAL` for the original's own bytes in place of another."""
+    """Return the name of an answer: its format, or `ORIGINAL` if the original's own bytes replace another answer."""
     facts, wanted = _wanted(picture, wish)
     answer = output.finding.answer(wanted, source_format=facts.format)
     return ORIGINAL if answer == ORIGINAL else output.output_format

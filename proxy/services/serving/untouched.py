@@ -1,6 +1,6 @@
-"""SVG originals in the place of variants: the bytes as they are kept, and compressed once. Runs on the event loop.
+"""SVG originals as answers to wishes for variants: unchanged, and compressed once. Runs on the event loop.
 
-Compressed bodies lie in the variant store, under a key made of the body's digest: they can be made again at any time.
+Compressed bodies are in the variant store, under keys with the body's digest. They can be made again at any time.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Keep = Callable[[Obtained, str, bytes], Awaitable[None]]
 """Stores a variant of an original under a key, unless the original was purged meanwhile."""
 
 CODER_VERSION = "1"
-"""Part of the key of every compressed body: another setting gives another name."""
+"""Part of the key of every compressed body. Other settings of the codec need another name."""
 
 MAX_CODED_BYTES = 8 * 1024 * 1024
-"""A larger drawing is answered as it is: compressing takes a tenth of a second for these."""
+"""A larger drawing is answered uncompressed: compressing one of this size takes a tenth of a second."""
 
 _GZIP_LEVEL = 6
 _BROTLI_QUALITY = 5
@@ -45,17 +45,17 @@ CODERS: dict[str, Callable[[bytes], bytes]] = {"br": _brotli, "gzip": _gzipped}
 
 
 def is_answered_untouched(entry: Entry, acceptable: tuple[str, ...]) -> bool:
-    """Tell whether an original is itself the answer (what is beyond the filter bound is not)."""
+    """Return whether the original itself is the answer. One beyond the bound for filters is not."""
     beyond = bool(entry.picture and entry.picture.get("beyond_bound"))
     is_svg = entry.media_type == MEDIA_TYPES["svg"]
     return UNTOUCHED in acceptable and is_svg and not entry.damaged and not beyond
 
 
 class Untouched:
-    """Make a picture of an SVG original.
+    """Makes the answer from an SVG original.
 
-    1. The body comes from the disk, or from `obtained` when it could not be kept.
-    2. Its compressed bodies come from the variant store, or are made by a thread and stored.
+    1. The body comes from the disk, or from `obtained` if it could not be kept.
+    2. Its compressed bodies come from the variant store, or a thread makes them and they are stored.
     """
 
     def __init__(self, kept: Originals, store: Variants, keep: Keep) -> None:
@@ -64,10 +64,10 @@ class Untouched:
         self._keep = keep
 
     async def made(self, obtained: Obtained) -> Picture:
-        """Return the picture, compressing what is not stored.
+        """Return the picture; compress what is not stored.
 
         Raises:
-            OSError: the body is not on the disk as its entry says.
+            OSError: the body on the disk does not match its entry.
         """
         codings = await self._codings(obtained)
         body = await self._body(obtained)
@@ -91,7 +91,7 @@ class Untouched:
             return obtained.body
         body = await self._kept.read_body(obtained.entry.body_sha256)
         if len(body) != obtained.entry.body_size:
-            raise FileNotFoundError("it has not the size of its entry")
+            raise FileNotFoundError("its size differs from its entry")
         return body
 
 

@@ -1,6 +1,6 @@
-"""The values on the way of a request, from what is asked for to the picture that answers. Pure.
+"""The values on the way of a request, from the order to the picture that answers it. Pure.
 
-PictureOrder   the variant a client asks for
+PictureOrder   the variant that a client asks for
 SourceOrder    what is known of its source, and what to ask the origin for
 Obtained       an original that can be served
 Picture        bytes ready to be answered; the web room turns them into a response
@@ -23,10 +23,10 @@ from proxy.images.transforms.resolved import Resolved
 from proxy.source import Source
 
 SHORT_SECONDS = 60.0
-"""How long a stale, fallback or not-kept answer may be kept by browsers."""
+"""How long browsers may keep an answer that is stale, a fallback or not kept."""
 
 NOT_KEPT = "not_kept"
-"""The detail of an answer whose original the disk did not take."""
+"""The detail of an answer whose original the disk refused."""
 
 PROXY_ERRORS = {
     "source_unreachable": "destination_unavailable",
@@ -50,11 +50,11 @@ PROXY_ERRORS = {
     "internal": "proxy_internal_error",
     "render_timeout": "proxy_internal_error",
 }
-"""RFC 9209 §2.3 by code. One type for all that cannot be reached, so that the service is no oracle of the inner
-network. What is not here is an answer of the origin's: `received-status` and `details` tell of it."""
+"""Error types of RFC 9209 §2.3 by code. All unreachable origins share one type, so that the service does not reveal the
+inner network. Codes that are missing here are answers of the origin; `received-status` and `details` describe them."""
 
 _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
-"""An entity tag (RFC 9110 §8.8.3) that is strong and holds nothing that another server might trip over."""
+"""A strong entity tag (RFC 9110 §8.8.3) without characters that other servers might misread."""
 
 _LANGUAGES = re.compile(r"[A-Za-z0-9, \-]{1,200}")
 _CHARSET = re.compile(
@@ -62,7 +62,7 @@ _CHARSET = re.compile(
 )
 
 CORRUPT = "corrupt"
-"""The detail of an answer whose bytes on the disk are not as they were kept."""
+"""The detail of an answer whose bytes on the disk are damaged."""
 
 Forward = Literal["", "uri-miss", "stale"]
 
@@ -71,9 +71,9 @@ Forward = Literal["", "uri-miss", "stale"]
 class CacheState:
     """How an answer came about, in the terms of RFC 9211 §2.
 
-    forward: why the origin was asked; empty when it was not. forward_status: what it answered, 0 when it gave
-    no answer. detail: our own word, such as `memory`, `rendered` or the code of a failed refresh. stale_seconds:
-    for how long a hit has been stale that is refreshed behind the answer; 0 for a fresh one.
+    forward: why the origin was asked; empty if it was not. forward_status: its status, 0 without an answer.
+    detail: a word of ours, such as `memory`, `rendered` or the code of a failed refresh. stale_seconds: how long a hit
+    that is being refreshed in the background has been stale; 0 for a fresh one.
     """
 
     forward: Forward = ""
@@ -83,7 +83,7 @@ class CacheState:
     stale_seconds: int = 0
 
     def or_hit(self, detail: str) -> CacheState:
-        """Return this state if it tells how the answer came about, else a hit of the kind `detail`."""
+        """Return this state if it describes a fetch or a failure, else a hit with the detail `detail`."""
         return self if self.forward or self.stale_seconds or self.detail else CacheState(detail=detail)
 
     def header(self, ttl_seconds: int) -> str:
@@ -103,12 +103,12 @@ class CacheState:
         return "; ".join(parts)
 
     def proxy_header(self) -> str:
-        """Return the value of `Proxy-Status` (RFC 9209): what the origin answered, what went wrong with it."""
+        """Return the value of `Proxy-Status` (RFC 9209): the origin's status, and any error."""
         return proxy_status(self.detail, self.forward_status) if self.forward else "imgmirror"
 
 
 def proxy_status(code: str, received_status: int) -> str:
-    """Return the value of `Proxy-Status` for the error `code`; an empty or other word is no error."""
+    """Return the value of `Proxy-Status` for the error `code`. An empty or unknown code is not an error."""
     parts = ["imgmirror"]
     if code in PROXY_ERRORS:
         parts.append(f"error={PROXY_ERRORS[code]}")
@@ -119,9 +119,9 @@ def proxy_status(code: str, received_status: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PictureOrder:
-    """One variant as asked for: `acceptable` are the output formats in order of preference.
+    """One wanted variant. `acceptable` holds the output formats in order of preference.
 
-    written: the wrappers' own addresses by which it was asked for.
+    written: the wrappers' own addresses used for the request.
     """
 
     source: Source
@@ -131,12 +131,12 @@ class PictureOrder:
 
     @property
     def wish(self) -> Wish:
-        """The same, as render processes take it."""
+        """The same as a value for render processes."""
         return Wish(self.resolved, self.acceptable)
 
     @property
     def memory_key(self) -> tuple[str, str, tuple[str, ...]]:
-        """The name of the answer before anything about the original is known."""
+        """The key of the answer in memory, which needs no facts of the original."""
         return self.source.url, self.resolved.text, self.acceptable
 
 
@@ -144,16 +144,16 @@ class PictureOrder:
 class SourceOrder:
     """What is known of a source, and what to ask its origin for.
 
-    stamp: the generation of the source, read before anything else was: a purge since then makes it differ.
-    known: what is kept of it, fresh or not. failure: what is remembered of its last fetch, believed or not.
-    looked_at: when the store was asked for these two, unix seconds; None when it was not.
-    wishes: what to render on the way in. wanted: the wishes of all who wait for this original, each caller's
-    together; it grows while they come.
-    patient: nobody waits for the answer: take the time that the origin needs.
-    written: the wrappers' own addresses of it, as articles have them: asked when the origin is dead.
-    date: when the article was written, unix seconds, for recovering it near that day; None when nobody says.
-    lost: what is kept when its body is gone from the disk: its validators must not be sent, the bytes are needed.
-    refused: what the origin gave last when the disk did not take it: its validators are sent, and a 304 keeps it.
+    stamp: the generation of the source, read before anything else; a purge since then changes it.
+    known: what is kept of it, fresh or not. failure: the remembered failure of its last fetch, whether it still applies
+    or not. looked_at: when the store was asked for these two, Unix seconds; None if it was not.
+    wishes: what to render after the download. wanted: the wishes of all callers that wait for this original, each
+    caller's together; it grows while more arrive.
+    patient: nobody waits for the answer, so take the time that the origin needs.
+    written: the wrappers' own addresses of it in articles, to be asked if the origin is dead.
+    date: when the article was written, Unix seconds, to recover the source near that day; None if unknown.
+    lost: what is kept if its body is gone from the disk. Its validators must not be sent, because the bytes are needed.
+    refused: the origin's last answer if the disk refused it. Its validators are sent, and a 304 keeps it.
     """
 
     source: Source
@@ -176,12 +176,13 @@ class SourceOrder:
 
     @property
     def last_given(self) -> Entry | None:
-        """What the origin gave last, kept or not: its validators are sent."""
+        """The origin's last answer, kept or not. Its validators are sent."""
         return self.refused.entry if self.refused else self.entry
 
     @property
     def flight_key(self) -> str:
-        """The name under which a fetch is shared. It differs after a purge, so nobody gets what was fetched before."""
+        """The key under which a fetch is shared. A purge changes it, so that no request shares a fetch from before the
+        purge."""
         return f"source {self.source.url} {self.stamp}"
 
 
@@ -189,15 +190,15 @@ class SourceOrder:
 class Obtained:
     """An original that can be served.
 
-    body: its bytes when they are not on disk (a store that is full keeps nothing), else None.
-    rendered: what was rendered on the way in, by wish. Whoever shares a fetch shares this too, so it may hold
-    the wishes of others and lack one's own; empty when nothing was fetched.
-    stamp: the generation of the source, read before the entry: a purge since then makes it differ.
-    fresh_until: unix seconds; `short` marks stale and fallback answers, whose browsers should ask again soon.
-    ending: set while the original is still on its way to the disk; its result says whether it was kept. Until
-    then what is neither in `rendered` nor in `rendering` must wait for it, unless `is_readable`.
-    is_readable: with `ending`, whether the body lies at its place all the same: another source has the same bytes.
-    rendering: what is being rendered meanwhile, by wish; the results by wish.
+    body: its bytes if they are not on the disk (a full store keeps nothing), else None.
+    rendered: the results rendered after the download, by wish. All callers that share a fetch share these, so they may
+    contain wishes of others and lack one's own; empty if nothing was fetched.
+    stamp: the generation of the source, read before the entry; a purge since then changes it.
+    fresh_until: Unix seconds. `short` marks stale and fallback answers, which browsers should request again soon.
+    ending: set while the original is still being written to the disk; its result says whether it was kept. Until then,
+    a wish that is neither in `rendered` nor in `rendering` must wait for it, unless `is_readable`.
+    is_readable: with `ending`, whether the body is at its place already, because another source has the same bytes.
+    rendering: results that are still being rendered, by wish.
     """
 
     entry: Entry
@@ -215,23 +216,23 @@ class Obtained:
 
     @property
     def is_corrupt(self) -> bool:
-        """Whether the bytes on the disk are not as they were kept."""
+        """Whether the bytes on the disk are damaged."""
         return self.state.detail == CORRUPT
 
     @property
     def is_refused(self) -> bool:
-        """Whether the disk did not take what is answered."""
+        """Whether the disk refused the answered original."""
         return self.state.detail == NOT_KEPT
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Bytes ready to be answered, with all that does not change from one hit to the next.
+    """Bytes ready to be answered, with everything that does not change from one hit to the next.
 
-    original_size: upright, in pixels, of the original that a variant was made from; None where nobody knows.
-    weak_etag: the origin's entity tag when it is weak. It is not ours to give, but whoever has it from the origin or
-    from the worker that was here before us has these bytes, or as good.
-    untouched: the original in the place of a variant. codings: its body compressed, by content coding.
+    original_size: the upright size in pixels of the original of a variant; None if unknown.
+    weak_etag: the origin's entity tag if it is weak. We must not send it, but a client that got it from the origin, or
+    from the worker that imgmirror replaced, has these bytes or equivalent ones.
+    untouched: the original, answered instead of a variant. codings: its compressed bodies, by content coding.
     """
 
     body: bytes = field(repr=False)
@@ -250,21 +251,22 @@ class Picture:
 
     @property
     def size(self) -> int:
-        """The bytes it holds, those of its codings included."""
+        """The number of bytes it holds, including those of its codings."""
         return len(self.body) + sum(map(len, self.codings.values()))
 
     def coded(self, coding: str) -> Picture:
-        """Return the representation in one of `codings`, which has an entity tag of its own (RFC 9110 §8.8.3.3)."""
+        """Return the representation in one of `codings`, which has its own entity tag (RFC 9110 §8.8.3.3)."""
         return replace(self, body=self.codings[coding], etag=f'{self.etag[:-1]}-{coding}"', weak_etag="")
 
     def from_memory(self) -> Picture:
-        """Return this picture as a later request gets it: a hit, whatever the first one was."""
+        """Return this picture as later requests get it: as a hit, whatever the first answer was."""
         if self.state.detail == NOT_KEPT:
             return replace(self, state=NOT_KEPT_HIT)
         return self.as_hit("memory")
 
     def as_hit(self, detail: str) -> Picture:
-        """Return this picture as a hit of the kind `detail`; a short-lived one goes on saying why it is."""
+        """Return this picture as a hit with the detail `detail`. A short-lived one keeps the detail that explains
+        it."""
         return self if self.short else replace(self, state=CacheState(detail=detail))
 
 
@@ -274,7 +276,7 @@ def as_picture(obtained: Obtained, body: bytes) -> Picture:
     return Picture(
         body=body,
         media_type=content_type(entry),
-        # Never the tag of the bytes that were kept: a cache that has it would hold the damage for good.
+        # Never use the tag of the undamaged bytes: a cache that has it would keep the damaged ones for good.
         etag=f'W/"corrupt-{entry.body_sha256[:32]}"' if obtained.is_corrupt else original_etag(entry),
         last_modified=last_modified(entry),
         language=language(entry),
@@ -287,7 +289,7 @@ def as_picture(obtained: Obtained, body: bytes) -> Picture:
 
 
 def original_etag(entry: Entry) -> str:
-    """Return the origin's entity tag when it is strong, else the digest of the body."""
+    """Return the origin's entity tag if it is strong, else the digest of the body."""
     etag = entry.etag
     return etag if etag and _STRONG.fullmatch(etag) else f'"{entry.body_sha256[:32]}"'
 
@@ -298,23 +300,23 @@ def _weak_etag(entry: Entry) -> str:
 
 
 def last_modified(entry: Entry) -> str:
-    """Return `Last-Modified` for an answer: the origin's where it can be read, else when the bytes came."""
+    """Return `Last-Modified` for an answer: the origin's if it can be read, else when the bytes arrived."""
     seconds = parse_http_date(entry.last_modified)
     return format_http_date(entry.fetched_at if seconds is None else seconds)
 
 
 def content_type(entry: Entry) -> str:
-    """Return `Content-Type` for an original: the type as decided, with the charset the origin gave for that type."""
+    """Return `Content-Type` for an original: the detected type, with the charset that the origin gave for that type."""
     claimed = (entry.header("content-type") or "").strip(" \t")
     match = _CHARSET.fullmatch(claimed)
     return claimed if match and match[1].lower() == entry.media_type else entry.media_type
 
 
 def language(entry: Entry) -> str:
-    """Return `Content-Language` for an answer; empty when the origin gave none that can be passed on."""
+    """Return `Content-Language` for an answer; empty if the origin gave none that can be passed on."""
     text = entry.header("content-language") or ""
     return text if _LANGUAGES.fullmatch(text) else ""
 
 
 NOT_KEPT_HIT = CacheState(detail=NOT_KEPT)
-"""A hit in memory only. The answer says so, because a hit is otherwise safe on disk."""
+"""A hit in memory only. The answer says so, because other hits are safe on the disk."""

@@ -1,14 +1,14 @@
 """The way of one request for a picture, from top to bottom. Event loop.
 
-    target -> order   `web.plans` reads and admits a target once; `PictureOrder` is what it asks for
-    kept?             an answer in memory; then what is kept of the source (`kept`), and its variant (`stored`)
-    download          the original to a file aside, hashed while it comes (`download`)
-    judge             what the bytes are, whether they may be kept (`judging`, pure)
-    render            one decode: it checks the original and makes the variant (`rendering`)
-    answer            a `Picture`; announced before the original is kept when the disk is slow
+    target -> order   `web.plans` reads and admits a target once; the result is a `PictureOrder`
+    kept?             an answer in memory, then the kept original (`kept`) and its variant (`stored`)
+    download          the original, to a separate file, hashed as it arrives (`download`)
+    judge             what the bytes are, and whether they may be kept (`judging`, pure)
+    render            one decode, which checks the original and makes the variant (`rendering`)
+    answer            a `Picture`; announced before the original is kept if the disk is slow
     keep              the original in one commit (`keeping`), then the variant (`stored`)
 
-`PictureWay` is what each request goes through. `OriginalWay` is the part from download to keep: one task for all
+Each request goes through `PictureWay`. `OriginalWay` is the part from download to keep. It runs as one task for all
 requests that want the same original, so it belongs to none of them.
 """
 
@@ -42,13 +42,14 @@ from proxy.source import Source
 log = logging.getLogger(__name__)
 
 FAILURE_WEIGHT_BYTES = 512
-"""What a remembered failure counts for in the memory budget."""
+"""The weight of a remembered failure in the memory budget."""
 
 _MAX_LOCATED = 16
-"""Files of variants that are looked for at a time, after answers from memory."""
+"""The most files of variants to locate at a time, after answers from memory."""
 
 STAMPED_TRIES = 3
-"""How often to fetch what counts as purged because all stamps were replaced: a deleted store changes them twice."""
+"""How often to fetch a source that seems purged because all stamps were replaced. A deleted store changes them
+twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +60,17 @@ class _RememberedFailure:
 
 
 class PictureWay:
-    """Obtain a variant.
+    """Obtains a variant.
 
-    1. Memory: an answer that is fresh and whose source was not purged or changed since (one look at the
-       generations, which all processes share).
-    2. The variant store, under a key made of the body's digest: a changed original cannot be mistaken.
-    3. The original, by `KeptOriginals`. When it had to be fetched, the variant was rendered by the same decode.
-    4. A render process. A broken or full variant store costs the storing, never the answer.
+    1. From memory, if the answer is fresh and its source was not purged or changed since. This takes one look at the
+       generations, which all processes share.
+    2. From the variant store, under a key with the body's digest, so a changed original cannot be mixed up with its old
+       one.
+    3. From the original, through `KeptOriginals`. If it had to be fetched, the same decode rendered the variant.
+    4. From a render process. A broken or full variant store prevents storing, but never the answer.
 
-    A kept picture that cannot be rendered is remembered for a minute in memory, so that a page that shows it does
-    not occupy the render processes. Why an original cannot be had is for `KeptOriginals` to remember.
+    If a kept picture cannot be rendered, memory remembers this for one minute, so that a page with it does not occupy
+    the render processes. `KeptOriginals` remembers why an original is not available.
     """
 
     def __init__(self, parts: ServingParts, originals: KeptOriginals, answering: Answering) -> None:
@@ -81,7 +83,7 @@ class PictureWay:
     # kept?
 
     def from_memory(self, order: PictureOrder) -> Picture | None:
-        """Return the answer if it is at hand; never waits.
+        """Return the answer if it is in memory; never waits.
 
         Raises:
             PictureError: the remembered failure of this variant.
@@ -108,7 +110,8 @@ class PictureWay:
         return self._at_hand.file(order.memory_key)
 
     def locate_soon(self, order: PictureOrder) -> None:
-        """Find the file of a variant that memory has answered, after the answer, so that it can be handed over."""
+        """Find the file of a variant that memory has answered, after the answer, so that later requests can hand it
+        over."""
         key = order.memory_key
         if key in self._located or len(self._located) >= _MAX_LOCATED:
             return
@@ -122,13 +125,13 @@ class PictureWay:
             log.debug("the file of a variant of %s was not found: %s", order.source, error)
 
     async def obtain(self, order: PictureOrder) -> Picture:
-        """Return the variant, rendering and fetching what must be.
+        """Return the variant; fetch and render as necessary.
 
         Raises:
-            MirrorError: as docs/api.md lists them.
+            MirrorError: see docs/api.md.
         """
         found = await self._originals.look(order.source)
-        # What is stored needs no exclusion, which costs four system calls.
+        # Stored variants need no exclusion, which would cost four system calls.
         picture = await self._from_store(order, found) or await self._made_once(order, found)
         self._remember(order, picture)
         return picture
@@ -138,7 +141,7 @@ class PictureWay:
         if obtained is None or obtained.fresh_until <= self._parts.now():
             return None
         if is_answered_untouched(obtained.entry, order.acceptable):
-            # Its body lies with the originals.
+            # Its body is among the originals.
             return None
         outputs = await self._answering.stored(obtained.entry, (order.wish,), digest=digest_of(obtained))
         _, stored = outputs[order.wish]
@@ -155,7 +158,7 @@ class PictureWay:
 
         async def peek() -> Picture | None:
             nonlocal found
-            # Another process had the key meanwhile: what was found before may be old.
+            # Another process held the key meanwhile, so earlier findings may be outdated.
             found = await self._originals.look(order.source)
             return await self._from_store(order, found)
 
@@ -189,7 +192,7 @@ class PictureWay:
             self._parts.flight.announce(key, picture)
             obtained = await asyncio.shield(obtained.ending)
             picture = picture_of(obtained, answer.output.body, "rendered")
-            # Whether it was kept is known only now.
+            # Only now is it known whether the original was kept.
             self._remember(order, picture)
         await self._answering.store(obtained, answer.wish, answer.output)
         return picture
@@ -205,10 +208,10 @@ class PictureWay:
             failure = _RememberedFailure(error, self._parts.now() + SHORT_SECONDS, obtained.stamp)
             self._parts.memory.put(order.memory_key, failure, size=FAILURE_WEIGHT_BYTES)
 
-    # The same for those who look and those who warm
+    # For commands that look up, and for warming
 
     async def output_format(self, entry: Entry, order: PictureOrder) -> str | None:
-        """Return the format of the answer; None when only rendering will show it."""
+        """Return the format of the answer, or None if only rendering can tell."""
         return await self._answering.output_format(entry, order.wish)
 
     async def warm(
@@ -219,15 +222,15 @@ class PictureWay:
         date: float | None = None,
         written: tuple[Source, ...] = (),
     ) -> tuple[Obtained, list[Output]]:
-        """Keep the original of `source` and store every wish, all from one decode.
+        """Keep the original of `source` and store the variant for every wish, all from one decode.
 
-        `date`: when its article was written, unix seconds, if that is known. `written`: the wrappers' own addresses
-        by which articles show it.
+        `date`: when its article was written, Unix seconds, if known. `written`: the wrappers' own addresses of it in
+        articles.
 
-        Returns the original and one result for each wish, those found in the store included.
+        Return the original and one result for each wish, including those found in the store.
 
         Raises:
-            MirrorError: the original cannot be had at all.
+            MirrorError: the original is not available at all.
         """
         obtained = await self._originals.obtain(source, wishes, patient=True, date=date, written=written)
         return await self.warm_kept(source, obtained, wishes)
@@ -235,9 +238,9 @@ class PictureWay:
     async def warm_kept(
         self, source: Source, obtained: Obtained, wishes: tuple[Wish, ...]
     ) -> tuple[Obtained, list[Output]]:
-        """Store every wish of an original that is at hand, all from one decode; its origin is not asked.
+        """Store the variants for all wishes of an obtained original, from one decode, without asking its origin.
 
-        Returns, raises: as `warm`.
+        Returns and raises the same as `warm`.
         """
         obtained = await self._answering.warmed_untouched(obtained, source, wishes)
         obtained, answers = await self._answering.answers(obtained, source, wishes)
@@ -248,14 +251,14 @@ class PictureWay:
 
 
 class OriginalWay:
-    """Fetch an original, judge it, render what is wished of it, keep it.
+    """Fetches an original, judges it, renders the wishes for it, and keeps it.
 
-    1. 304: the entry is brought up to date (RFC 9111 §4.3.4).
-    2. A good picture that is kept already needs no second look, and its variants stay. Another one is decoded fully
-       in a render process, together with what is wished to be seen of it: one decode. The disk writes the body out
+    1. A 304 updates the entry (RFC 9111 §4.3.4).
+    2. A good picture that is kept already needs no second examination, and its variants stay. Any other picture is
+       decoded completely in a render process, together with the wishes, in one decode. The disk writes the body
        meanwhile.
-    3. When the disk takes long, what was rendered is announced, and the body if another source keeps the same bytes.
-    4. It is committed, unless it is a placeholder for something else.
+    3. If the disk is slow, the results are announced, and the body too if another source keeps the same bytes.
+    4. The original is committed, unless it is a placeholder.
     """
 
     def __init__(self, parts: ServingParts, downloads: Downloads, keeping: Keeping) -> None:
@@ -264,12 +267,12 @@ class OriginalWay:
         self._keeping = keeping
 
     async def fetch(self, order: SourceOrder) -> Obtained:
-        """Fetch what `order` names, and keep it.
+        """Fetch the source of `order` and keep it.
 
-        What was not kept because all stamps were replaced meanwhile, which is no purge, is fetched again.
+        If it was not kept because all stamps were replaced meanwhile, which is not a purge, fetch it again.
 
         Raises:
-            MirrorError: as docs/api.md lists them.
+            MirrorError: see docs/api.md.
         """
         generations = self._parts.store.generations
         try:
@@ -297,12 +300,12 @@ class OriginalWay:
     async def fetch_copy(
         self, order: SourceOrder, copy: Copy, *, downloaded: Callable[[], None] = lambda: None
     ) -> Obtained:
-        """Fetch a copy of what `order` names from where its origin is not, and keep it with its provenance.
+        """Fetch a copy of the source of `order` from another place than its origin, and keep it with its provenance.
 
-        `downloaded` is called before the copy is checked: from then on it depends on nobody else.
+        `downloaded` is called before the copy is checked. From then on the copy depends on no other host.
 
         Raises:
-            MirrorError: as `fetch`; also when the copy is damaged, or no picture to look at.
+            MirrorError: as for `fetch`; also if the copy is damaged, or not a picture that can be decoded.
         """
         stamp = self._parts.store.generations.stamp(order.source.url)
         async with self._parts.store.receive() as incoming:
@@ -311,7 +314,7 @@ class OriginalWay:
             return await self._admitted(arrival, order)
 
     async def _admitted(self, arrival: Arrival, order: SourceOrder) -> Obtained:
-        """Judge the bytes, render what is wished of them, answer those who wait, and keep them."""
+        """Judge the bytes, render the wishes, answer the waiting requests, and keep the original."""
         media_type = await self._judged_type(arrival)
         with contextlib.ExitStack() as early:
             if not media_type.startswith("image/") or judging.is_known(arrival, media_type):
@@ -342,8 +345,8 @@ class OriginalWay:
     async def _looked_at(
         self, arrival: Arrival, media_type: str, order: SourceOrder, early: contextlib.ExitStack
     ) -> tuple[Entry, dict[Wish, Output]]:
-        """Decode a picture and render what is wished; return its entry. Leaving `early` keeps it unannounced."""
-        # The disk writes the body out while the render process looks at it.
+        """Decode a picture, render the wishes, and return its entry. Leaving `early` cancels the announcement."""
+        # The disk writes the body while the render process examines it.
         syncing = asyncio.ensure_future(_synced(arrival))
         wishes, *more = self._dealt(order)
         others = {group: asyncio.ensure_future(self._rendered(arrival, group)) for group in more}
@@ -358,7 +361,7 @@ class OriginalWay:
                 rendering = {wish: done for group, done in others.items() for wish in group}
                 self._keeping.announce_late(arrival, order, entry, early, (rendered, rendering))
         finally:
-            # Until all have ended the body must stay where it is.
+            # The body must stay at its place until all of these have ended.
             await asyncio.gather(syncing, *others.values(), return_exceptions=True)
         if objection:
             await self._keeping.refuse(entry, arrival, objection)
@@ -367,10 +370,10 @@ class OriginalWay:
         return entry, rendered
 
     def _dealt(self, order: SourceOrder) -> list[tuple[Wish, ...]]:
-        """Return what to render, in parts that are rendered side by side: one decode for each."""
+        """Return what to render, in parts that are rendered in parallel, with one decode for each part."""
         groups = [group for group in order.wanted if group]
         if len(groups) < 2:
-            # One caller, one decode: warming has other pictures for the other processes.
+            # One caller needs one decode. A warming run has other pictures for the other processes.
             return groups or [()]
         return self._parts.rendering.dealt(tuple(dict.fromkeys(wish for group in groups for wish in group)))
 
@@ -386,13 +389,13 @@ class OriginalWay:
 
 
 async def _synced(arrival: Arrival) -> None:
-    # Whatever it is will be met again, counted and answered when the original is committed.
+    # The commit will encounter the same error, count it and report it.
     with contextlib.suppress(NotKept):
         await arrival.incoming.sync()
 
 
 def make_way(parts: ServingParts, stored: StoredVariants) -> tuple[KeptOriginals, PictureWay]:
-    """Put the steps together."""
+    """Connect the steps."""
     freshness = Freshness(parts)
     downloads, keeping = Downloads(parts.fetcher, parts.metrics, now=parts.now), Keeping(parts, freshness)
     originals = KeptOriginals(parts, freshness, downloads, keeping, OriginalWay(parts, downloads, keeping))

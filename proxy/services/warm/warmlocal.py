@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cache.base.entry import Entry
 from cache.base.errors import CacheError
@@ -186,8 +184,7 @@ class LocalWarmer:
         )
 
     async def _is_whole(self, entry: Entry) -> bool:
-        path = self._parts.kept.body_path(entry.body_sha256)
-        return await asyncio.to_thread(_has_size, path, entry.body_size)
+        return await self._parts.kept.has_body(entry.body_sha256, entry.body_size)
 
     def _not_kept(self, obtained: Obtained) -> WarmFailure:
         if self._parts.kept.room_for(obtained.entry.body_size):
@@ -207,10 +204,3 @@ def _made(look: VariantToWarm, result: Rendered | MirrorError) -> WarmedVariant:
     return WarmedVariant(
         look.options, look.browser.name, failure=WarmFailure.of(result), redirected=redirected
     )
-
-
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except FileNotFoundError:
-        return False

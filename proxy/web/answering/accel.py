@@ -10,16 +10,14 @@ directly gets the bytes. We evaluate conditions and refuse impossible ranges; th
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from aiohttp import web
 
-from cache.base.opening import regular_status
-from cache.base.page_cache import FileState, KeptFile, PageCache
+from cache.base.opening import LocalFile
+from cache.base.page_cache import KeptFile
 from cache.durable_tier import Originals
 from proxy.config import ServerConfig
 from proxy.services.serving.athand import AtHand
@@ -40,15 +38,14 @@ class HandOver:
     """
 
     def __init__(
-        self, config: ServerConfig, kept: Originals, variants_folder: Path, *, now: Callable[[], float]
+        self, config: ServerConfig, kept: Originals, variants_folder: LocalFile, *, now: Callable[[], float]
     ) -> None:
         self._kept = kept
-        bodies = kept.body_path("0" * 64).parents[1].absolute()
         self._folders = {
-            b"variants": os.fsencode(variants_folder.absolute()),
-            b"bodies": os.fsencode(bodies),
+            b"variants": os.fsencode(variants_folder),
+            b"bodies": os.fsencode(kept.files.folder),
         }
-        self.originals = AtHand(_BodyFiles(bodies), stamp_of=kept.generations.stamp, now=now)
+        self.originals = AtHand(kept.files, stamp_of=kept.generations.stamp, now=now)
         self.reconfigure(config)
 
     def reconfigure(self, config: ServerConfig) -> None:
@@ -81,13 +78,7 @@ class HandOver:
         """
         if obtained.body is not None or obtained.ending is not None or obtained.is_corrupt:
             return None
-        sha256 = obtained.entry.body_sha256
-        path = self._kept.body_path(sha256).absolute()
-        try:
-            status = await asyncio.to_thread(regular_status, path)
-        except OSError:
-            return None
-        return KeptFile(sha256, os.fsencode(path), FileState.of(status)) if status else None
+        return await self._kept.files.found(obtained.entry.body_sha256)
 
 
 def _needs_bytes(request: web.BaseRequest) -> bool:
@@ -99,18 +90,3 @@ def _needs_bytes(request: web.BaseRequest) -> bool:
     given = request.headers
     has_condition = "If-Match" in given or "If-Unmodified-Since" in given
     return has_condition or (request.method == "HEAD" and "Range" in given)
-
-
-class _BodyFiles:
-    """Reads bodies of originals from their files, without waiting."""
-
-    def __init__(self, folder: Path) -> None:
-        self._page_cache = PageCache(folder)
-
-    def read_at_hand(self, file: KeptFile) -> bytes | None:
-        """Return the bytes of a body, or None when reading them would wait for the disk."""
-        return self._page_cache.read(file.path, file.state)
-
-    def is_at_hand(self, file: KeptFile) -> bool:
-        """Return whether a body is unchanged and can be read without waiting for the disk."""
-        return self._page_cache.holds(file.path, file.state)

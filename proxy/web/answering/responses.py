@@ -10,11 +10,10 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from aiohttp import web
 
-from cache.base.opening import open_regular
+from cache.base.opening import LocalFile, open_regular
 from cache.http.validators import Range, evaluate, if_range_matches, parse_range
 from proxy.errors import RangeNotSatisfiable
 from proxy.services.serving.values import NOT_KEPT, SHORT_SECONDS, Obtained, Picture, as_picture
@@ -161,7 +160,7 @@ def handed_response(
 
 
 async def stream_original(
-    request: web.BaseRequest, obtained: Obtained, path: Path, moment: Moment
+    request: web.BaseRequest, obtained: Obtained, file: LocalFile, moment: Moment
 ) -> web.StreamResponse:
     """Answer an original from its file, in pieces, without holding it in memory.
 
@@ -181,14 +180,14 @@ async def stream_original(
     else:
         part = Range(0, size)
     headers["Content-Length"] = str(part.stop - part.start)
-    return await _send_file(request, path, headers, part=part, size=size)
+    return await _send_file(request, file, headers, part=part, size=size)
 
 
 async def _send_file(
-    request: web.BaseRequest, path: Path, headers: Mapping[str, str], *, part: Range, size: int
+    request: web.BaseRequest, file: LocalFile, headers: Mapping[str, str], *, part: Range, size: int
 ) -> web.StreamResponse:
     start, stop = part.start, part.stop
-    descriptor = await asyncio.to_thread(_opened, path, size)
+    descriptor = await asyncio.to_thread(_opened, file, size)
     try:
         partial = "Content-Range" in headers
         response = web.StreamResponse(status=206 if partial else 200, headers=headers)
@@ -208,11 +207,11 @@ async def _send_file(
         os.close(descriptor)
 
 
-def _opened(path: Path, size: int) -> int:
-    descriptor = open_regular(path)
+def _opened(file: LocalFile, size: int) -> int:
+    descriptor = open_regular(file)
     if os.fstat(descriptor).st_size != size:
         os.close(descriptor)
-        raise FileNotFoundError(f"{path} does not have the {size} bytes of its entry")
+        raise FileNotFoundError(f"{file} does not have the {size} bytes of its entry")
     return descriptor
 
 

@@ -12,7 +12,7 @@ _HEADERS = {
     "Cache-Control": "public, max-age=3600",
 }
 _HELP = """\
-This answers pictures of other sites with CORS headers, at the addresses of cors-anywhere.
+This service returns pictures of other sites with CORS headers, at the addresses of cors-anywhere.
 
 /               this text
 /iscorsneeded   says whether a page of this site needs such a proxy: no

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 from aiohttp import web
 
+from cache.base.opening import LocalFile
 from proxy.dialects.native import ORIGINAL, build
 from proxy.errors import (
     DecodeFailed,
@@ -212,10 +212,10 @@ class PictureRequest:
     async def _version(self) -> web.StreamResponse:
         """Answer an earlier version from the history. It is never held in memory, so a purge needs no extra step."""
         obtained = await self.context.originals.obtain_version(self.plan.source, self.plan.version)
-        path = self.context.kept.body_path(obtained.entry.body_sha256)
+        file = await self.context.kept.files.local(obtained.entry.body_sha256)
         self._count(as_picture(obtained, b""))
         try:
-            return await self._streamed(obtained, path)
+            return await self._streamed(obtained, file)
         except ConnectionError:
             raise
         except OSError as error:
@@ -263,15 +263,15 @@ class PictureRequest:
         stamp = self.context.kept.generations.stamp(self.plan.source.url)
         return stamp == held.stamp and held.fresh_until > self.context.now()
 
-    async def _streamed(self, obtained: Obtained, path: Path) -> web.StreamResponse:
+    async def _streamed(self, obtained: Obtained, file: LocalFile) -> web.StreamResponse:
         with self.context.streams.place(self.request):
-            return await stream_original(self.request, obtained, path, self._moment)
+            return await stream_original(self.request, obtained, file, self._moment)
 
     async def _from_store(self, key: tuple[str, str], obtained: Obtained) -> web.StreamResponse:
         if obtained.body is None and obtained.entry.body_size > IN_MEMORY_BYTES:
-            path = self.context.kept.body_path(obtained.entry.body_sha256)
+            file = await self.context.kept.files.local(obtained.entry.body_sha256)
             self._count(as_picture(obtained, b""))
-            return await self._streamed(obtained, path)
+            return await self._streamed(obtained, file)
         body = obtained.body
         if body is None:
             body = await self.context.kept.read_body(obtained.entry.body_sha256)
