@@ -174,6 +174,9 @@ def test_entry_of_the_first_version_is_read() -> None:
     for name in ("damaged", "picture", "history", "recovered", "judged_by"):
         del known[name]
     assert Entry.from_json(json.dumps(known).encode()) == make_entry("http://h/a")
+    former = {"body_sha256": "1" * 64, "body_size": 1, "media_type": "image/png", "fetched_at": NOW}
+    read = Entry.from_json(json.dumps({**known, "history": [former]}).encode())
+    assert read.history == (Former("1" * 64, 1, "image/png", NOW),)
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])

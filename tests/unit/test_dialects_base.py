@@ -1,4 +1,4 @@
-"""What grammars are made of: addresses in pieces, escapes, and the meaning of options in ours."""
+"""What grammars are made of: addresses in pieces, escapes, queries, and the meaning of options in ours."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_surrogate_that_stands_for_no_byte_does_not_fail(text: str, raw: bytes |
 
 
 @pytest.mark.parametrize("padding", ["", "=", "=="])
-@pytest.mark.parametrize("text", ["http://h/a", "http://h/ab", "http://h/abc", "http://h/\udcff\udc80?>"])
+@pytest.mark.parametrize("text", ["http://h/a", "http://h/ab", "http://h/abW", "http://h/\udcff\udc80?>"])
 def test_base64url_is_read_with_and_without_padding(text: str, padding: str) -> None:
     """RFC 4648 §5; padding that is wrong does no harm."""
     encoded = base64.urlsafe_b64encode(as_bytes(text)).decode().rstrip("=")
@@ -197,6 +197,32 @@ def test_value_of_another_grammar_has_its_meaning_in_ours(
     assert reader(text) == meant
 
 
+def test_places_have_one_meaning_in_all_words_for_them() -> None:
+    """Sides, points of the compass, corners in either order; and what looks for the subject itself."""
+    for side, compass in (("top", "north"), ("bottom", "south"), ("left", "west"), ("right", "east")):
+        assert asked.place(side) == asked.place(compass) == {"gravity": side}
+    for height, north in (("top", "north"), ("bottom", "south")):
+        for side, west in (("left", "west"), ("right", "east")):
+            for word in (f"{height}-{side}", f"{side}-{height}", f"{north}_{west}", f"{north}{west}"):
+                assert asked.place(word) == {"gravity": f"{height}-{side}"}, word
+    for word in ("smart", "auto", "face", "faces", "attention", "entropy"):
+        assert asked.place(word) == {"gravity": "auto"}
+    for word in ("center", "centre", "middle", "c"):
+        assert asked.place(word) == {}, "our own default"
+
+
+@pytest.mark.parametrize(
+    ("words", "ours"),
+    [
+        ("jpg jpeg pjpg pjpeg baseline-jpeg", "jpeg"), ("png png8", "png"), ("webp webply", "webp"), ("avif", "avif"),
+        ("gif", "gif"),
+    ],
+)  # fmt: skip
+def test_formats_have_one_meaning_in_all_words_for_them(words: str, ours: str) -> None:
+    assert [asked.picture_format(word) for word in words.split()] == [{"format": ours}] * len(words.split())
+    assert [asked.picture_format(word) for word in ("", "auto", "origin", "original")] == [{}] * 4
+
+
 AREA = {"width": "9", "height": "8"}
 
 
@@ -211,10 +237,11 @@ AREA = {"width": "9", "height": "8"}
         ({**AREA, "fit": "cover", "upscale": "true"}, {**AREA, "fit": "cover"}),
         ({**AREA, "fit": "pad", "upscale": "false"}, {**AREA, "fit": "pad", "upscale": "false"}),
         ({**AREA, "fit": "cover-down", "upscale": "false"}, {**AREA, "fit": "cover-down"}),
-        ({"width": "9", "gravity": "left", "fit": "cover"}, {"width": "9"}),
+        *(({**AREA, "fit": fit, "upscale": "true"}, {**AREA, "fit": fit}) for fit in ("crop", "pad", "squeeze")),
+        *(({**AREA, "fit": fit, "gravity": "left"},) * 2 for fit in ("pad", "cover-down", "pad-down", "oriented")),
+        ({"dpr": "2"}, {}),
         ({**AREA, "fit": "squeeze", "gravity": "left"}, {**AREA, "fit": "squeeze"}),
         ({**AREA, "fit": "crop", "gravity": "left"}, {**AREA, "fit": "crop", "gravity": "left"}),
-        ({"dpr": "2"}, {}),
         ({"width": "9", "dpr": "1"}, {"width": "9"}),
         ({"height": "9", "dpr": "2"}, {"height": "9", "dpr": "2"}),
         ({"quality": "", "blur": "3"}, {"blur": "3"}),
@@ -246,9 +273,18 @@ def test_outer_wrapper_decides_the_size_and_the_inner_one_the_rest() -> None:
     )
     assert merged({"quality": "2"}, inner) == ({**inner, "quality": "2"}, ())
     assert merged({"height": "9"}, {"dpr": "2"}) == ({"height": "9"}, ())
+    about_size = {"dpr": "2", "upscale": "true", "gravity": "left", "background": "red"}
+    assert merged({"width": "9"}, {**about_size, "rotate": "90"}) == ({"width": "9", "rotate": "90"}, ())
+    assert merged({"width": "9"}, {"width": "9"}) == ({"width": "9"}, ())
 
 
-KEYS = asked.by_name([asked.key("w width", asked.pixels("width")), asked.key("mask", asked.lost)])
+KEYS = asked.by_name(
+    [
+        asked.key("w width", asked.pixels("width")),
+        asked.key("mask", asked.lost),
+        asked.key("Q", asked.quality),
+    ]
+)
 
 
 def test_options_are_translated_and_the_lost_ones_are_named_once() -> None:
@@ -274,6 +310,7 @@ def test_query_is_split_as_servers_do() -> None:
         ("url=http%3A%2F%2Fh%2Fa&zoom=9", OpenedWrapper("http://h/a", {}, ("zoom",))),
         ("url=http%3A%2F%2Fh%2Fa%253Fb&W=9#x", OpenedWrapper("http://h/a%3Fb", {"width": "9"})),
         ("url=http://h/a&W=9", OpenedWrapper("http://h/a", {"width": "9"})),
+        ("url=http://h/a&Q=5", OpenedWrapper("http://h/a", {"quality": "5"})),
         ("url=", None),
         ("w=9", None),
     ],
@@ -284,7 +321,12 @@ def test_wrapper_with_its_source_in_the_query_is_opened(query: str, opened: Any)
 
 @pytest.mark.parametrize(
     ("query", "named"),
-    [("url=http://h/a&zoom=9&b=1", "b, zoom"), ("url=http://h/a?b&zoom=9", "zoom"), ("url=a&url=b", "url")],
+    [
+        ("url=http://h/a&zoom=9&b=1", "b, zoom"),
+        ("url=http://h/a?b&zoom=9", "zoom"),
+        ("url=a&url=b", "url"),
+        ("url=a.png?b&zoom=9", "zoom"),
+    ],
 )
 def test_wrapper_whose_source_may_go_on_behind_the_ampersand_is_ambiguous(query: str, named: str) -> None:
     """`zoom` may be the inner address's own; a guess would fetch another picture."""

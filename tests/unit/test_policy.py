@@ -57,6 +57,7 @@ MATCHES = [
     ("https://h", "https://h.evil/", False),
     ("http://h/图/", "http://h/%E5%9B%BE/x", True),
     ("http://h/图/", "http://h/%e5%9b%be/x", True),
+    ("http://h/图/", "http://h/E59BBE/x", False),
 ]
 
 SPELLINGS = [
