@@ -24,11 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cykooz_resizer import FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image, ImageOps
 
 from proxy.images import samples
 from proxy.images.decode.pillow import prepare
 from proxy.images.pixels.ownvips import pyvips
+from proxy.images.pixels.png_writing import FLAT, PHOTO, write_png
 from proxy.images.pool import jobs
 from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pool.renderprocess import Listener, RenderProcess
@@ -51,8 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "advanced": {"c:tune": "ssimulacra2"},
     },
 }
-"""The settings of `proxy.images.encode` for a photo, and for a drawing made smaller. libvips writes PNG."""
-PNG_SETTINGS = {"photo": {"compression": 2, "filter": "paeth"}, "chart": {"compression": 7, "filter": "none"}}
+"""The settings of `proxy.images.encode` for a photo, and for a drawing made smaller."""
 SAVED: dict[str, dict[str, Any]] = {
     "jpeg": {"quality": 90},
     "png": {"compress_level": 6},
@@ -133,32 +134,31 @@ def _photos(folder: Path | None) -> Iterator[Image.Image]:
 def floor(path: Path, row: Row) -> bytes:
     """Return a thumbnail, with nothing but decode, resize and encode."""
     (output,) = row.acceptable
-    small = _shrunk(path, row.box)
+    picture = _shrunk(path, row)
     if output == "png":
-        body: bytes = small.pngsave_buffer(**PNG_SETTINGS["chart" if "chart" in row.kind else "photo"])
-        return body
-    picture = Image.frombytes("RGB", (small.width, small.height), small.write_to_memory())
+        return write_png(picture, FLAT if "chart" in row.kind else PHOTO)
     buffer = io.BytesIO()
     picture.save(buffer, output.upper(), **SETTINGS[output])
     return buffer.getvalue()
 
 
-def _shrunk(path: Path, box: Size) -> Any:
-    if path.suffix == ".png":
+def _shrunk(path: Path, row: Row) -> Image.Image:
+    if path.suffix == ".png" and row.kind != "chart":
         image = pyvips.Image.pngload(str(path), access="sequential")
-        return _resized(image.write_to_memory(), (image.width, image.height), box)
+        return _resized(bytes(image.write_to_memory()), (image.width, image.height), row.box)
     with Image.open(path) as picture:
         full = picture.size
         if path.suffix == ".jpeg":
-            picture.draft("RGB", _fitted(full, box))
-        pixels = picture.convert("RGB").tobytes()
-        return _resized(pixels, picture.size, box)
+            picture.draft("RGB", _fitted(full, row.box))
+        return _resized(picture.convert("RGB").tobytes(), picture.size, row.box)
 
 
-def _resized(pixels: Any, decoded: Size, box: Size) -> Any:
-    image = pyvips.Image.new_from_memory(pixels, *decoded, 3, pyvips.BandFormat.UCHAR)
-    image, size = image.copy(interpretation="srgb"), _fitted(decoded, box)
-    return image.resize(size[0] / decoded[0], vscale=size[1] / decoded[1], kernel="lanczos3", gap=0)
+def _resized(pixels: bytes, decoded: Size, box: Size) -> Image.Image:
+    size = _fitted(decoded, box)
+    result = ImageData(*size, PixelType.U8x3)
+    options = ResizeOptions(ResizeAlg.convolution(FilterType.lanczos3))
+    Resizer().resize(ImageData(*decoded, PixelType.U8x3, pixels), result, options)
+    return Image.frombytes("RGB", size, result.get_buffer())
 
 
 def _fitted(full: Size, box: Size) -> Size:

@@ -137,7 +137,7 @@ def _inspected(  # noqa: PLR0913 - all that `inspect` was given
     if structure.blocks > MAX_BLOCKS:
         raise UnsupportedFormat(detail=f"more than {MAX_BLOCKS} blocks")
     if picture_format == "svg":
-        decoder = SvgDecoder(decoder.resample, decoder.write_png)
+        decoder = SvgDecoder(decoder.resample)
     with ExitStack() as stack:
         try:
             opened = stack.enter_context(
@@ -218,7 +218,6 @@ class _Rendering:
         self._facts = picture.opened.facts
         self._limits = OutputLimits(settings.max_output_side, settings.max_output_pixels)
         self._scene = Scene((self._facts.width, self._facts.height), self._limits, picture.decoder.resample)
-        self._write_png = picture.decoder.write_png
         self._outputs: dict[int, Output] = {}
 
     def run(self, on_step: OnStep) -> Inspection:
@@ -350,7 +349,7 @@ class _Rendering:
         drawing, flat = False, None
         if len(shown) == 1:
             drawing, flat = drawing_and_flatness(shown[0][0], self._facts.format)
-        return Result(shown, decoded.plays, decoded.exif, wanted, drawing, self._write_png, flat)
+        return Result(shown, decoded.plays, decoded.exif, wanted, drawing, flat)
 
     def _answers(self, task: _Task, look: Result, decoded: Decoded) -> Answers:
         result = replace(look, wanted=task.wish.resolved)

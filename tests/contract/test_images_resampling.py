@@ -1,5 +1,4 @@
-"""The contract of every resampler: Pillow's, and the one by libvips, which leaves to Pillow what it would do
-differently."""
+"""The contract of every resampler: Pillow's, fast_image_resize, and libvips', which leaves some cases to Pillow."""
 
 from __future__ import annotations
 
@@ -28,7 +27,16 @@ def _by_libvips() -> Resample:
     return by_libvips
 
 
-WAYS = pytest.mark.parametrize("way", [lambda: by_pillow, _by_libvips], ids=["pillow", "libvips"])
+def _by_vectors() -> Resample:
+    pytest.importorskip("cykooz_resizer", reason="the resampler is not installed (imgmirror[vips])")
+    from proxy.images.pixels.resampling_vectors import by_vectors  # noqa: PLC0415 - an extra
+
+    return by_vectors
+
+
+WAYS = pytest.mark.parametrize(
+    "way", [lambda: by_pillow, _by_libvips, _by_vectors], ids=["pillow", "libvips", "vectors"]
+)
 
 
 def plainly(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
@@ -88,6 +96,17 @@ def test_any_part_in_any_size_is_what_lanczos_gives(
     made = way()(PHOTO, (width, height), box)
     assert made.size == (width, height)
     assert distance(made, plainly(PHOTO, (width, height), box)) < 3
+
+
+@WAYS
+@pytest.mark.parametrize("box", [(1020.9996, 0.0, 1021.0, 679.0), (0.0, 678.9999, 1021.0, 679.0)])
+def test_part_much_smaller_than_a_pixel_has_the_colour_of_its_pixels(
+    way: Callable[[], Resample], box: Box
+) -> None:
+    """A cut of a picture that was made thousands of times smaller may be one."""
+    edge = (1020, 0, 1021, 679) if box[0] else (0, 678, 1021, 679)
+    made = way()(PHOTO, (20, 20), box)
+    assert distance(made, PHOTO.crop(edge).resize((20, 20), Image.Resampling.LANCZOS)) < 8
 
 
 @WAYS

@@ -252,3 +252,93 @@ async def test_dry_run_over_histories_that_share_bytes_counts_them_with_the_last
     dry = [await store.history.purge(url, everything, would_go=gone) for url in urls]
     assert [await store.history.purge(url, everything) for url in urls] == dry
     assert [item.freed_bytes for item in dry] == [0, len(b"old and shared")]
+
+
+async def require_counted(store: Originals) -> None:
+    """The running count is what a count of all files finds; a budget is kept by the first."""
+    running, found = store.kept(), await store.stat()
+    assert (running.bytes, running.bodies, running.entries) == (found.bytes, found.bodies, found.entries)
+
+
+async def test_count_follows_every_change_of_a_history(store: Originals, tmp_path: Path) -> None:
+    """Versions that come, replace damaged ones, become present and go, and the whole source with them."""
+    present = await keep(store, URL, b"good")
+    aside = await set_aside(store, b"forbidden")
+    await require_counted(store)
+    await store.history.promote(URL, aside)
+    await require_counted(store)
+    store.body_path(aside).write_bytes(b"cut")
+    other = await Originals.open(tmp_path / "store")
+    before = other.kept().bytes
+    again = await keep(other, "http://h/b.png", b"forbidden")
+    # The count still had the body in its full length; a short file that is replaced adds what it lacked.
+    assert other.kept().bytes - before == len(again.to_json()) + len(b"forbidden") - len(b"cut")
+    await other.stat()
+    await require_counted(other)
+    await other.history.purge(URL, lambda entry: frozenset({present.body_sha256}))
+    await require_counted(other)
+    await other.purge(URL)
+    await other.purge("http://h/b.png")
+    await require_counted(other)
+    assert (other.kept().bytes, other.kept().bodies, other.kept().entries) == (0, 0, 0)
+    await other.close()
+
+
+COPY = {"from": "http://archive/", "url": "http://archive/a.png"}
+
+
+async def recover(store: Originals, body: bytes) -> Entry:
+    """Keep bytes of an archive, as the service does when a source seems dead."""
+    async with store.receive() as incoming:
+        await incoming.write(body)
+        await incoming.finish()
+        entry = make_entry(URL, sha256=incoming.sha256, size=incoming.size)
+        await store.commit(dataclasses.replace(entry, recovered=COPY), incoming)
+    return await kept(store)
+
+
+async def test_copy_of_an_archive_does_not_replace_what_the_source_gave_meanwhile(
+    store: Originals, tmp_path: Path
+) -> None:
+    """A kept original wins: while the archive was asked, the source may have answered after all."""
+    own = await keep(store, URL, b"own")
+    with pytest.raises(Superseded):
+        await recover(store, b"copy")
+    assert await kept(store) == own
+    assert bodies(tmp_path) == [own.body_sha256]
+
+
+@pytest.mark.parametrize("damage", [b"", b"oth"])
+async def test_copy_of_an_archive_replaces_bytes_that_are_lost(store: Originals, damage: bytes) -> None:
+    """A damaged original is no better than none; its address and history stay."""
+    own = await keep(store, URL, b"own")
+    store.body_path(own.body_sha256).write_bytes(damage)
+    entry = await recover(store, b"copy")
+    assert entry.recovered == COPY
+    assert await store.read_body(entry.body_sha256) == b"copy"
+    assert [item.body_sha256 for item in entry.history] == [own.body_sha256]
+
+
+async def test_archive_that_gives_the_lost_bytes_heals_the_original(store: Originals) -> None:
+    """They are the source's own, so what it said of them still holds, validators included."""
+    async with store.receive() as incoming:
+        await incoming.write(b"own")
+        await incoming.finish()
+        own = make_entry(URL, sha256=incoming.sha256, size=3, headers={"etag": '"own"'})
+        await store.commit(own, incoming)
+    store.body_path(own.body_sha256).write_bytes(b"")
+    assert await recover(store, b"own") == own
+    assert await store.read_body(own.body_sha256) == b"own"
+
+
+async def test_copy_of_an_archive_is_kept_for_a_source_that_gave_nothing(store: Originals) -> None:
+    entry = await recover(store, b"copy")
+    assert (entry.recovered, entry.history) == (COPY, ())
+
+
+async def test_present_bytes_are_not_set_aside(store: Originals) -> None:
+    """The same bytes may come as a second answer; an entry that names them twice would lose them with one name."""
+    good = await keep(store, URL, b"good")
+    with pytest.raises(Superseded):
+        await set_aside(store, b"good")
+    assert await kept(store) == good

@@ -101,11 +101,14 @@ def test_wrapper_gives_its_source(url: str, source: str) -> None:
         "https://evilproxy.example/?http://h/a.png",
         "https://three.example.evil.example/https://h/a.png",
         "https://two.example/https://h/a.png",
+        "https://cors.zfour.workers.dev@evil.example/?http://h/a.png",
+        "https://i0.wp.com:80@evil.example/h.example/a.png",
+        "//i0.wp.com@evil.example/h.example/a.png",
         "https://img.example.org/other/image/content/http://h/a.png",
     ],
 )
 def test_other_addresses_are_no_wrappers(url: str) -> None:
-    """Home pages of services, other hosts and local addresses are left alone."""
+    """Home pages of services, other hosts and local addresses are left alone; so is a service's name as a user."""
     assert UNWRAPPER.unwrap(url) is None
     assert not UNWRAPPER.is_wrapper(url)
 

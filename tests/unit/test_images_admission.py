@@ -158,6 +158,55 @@ def test_one_that_asks_again_after_it_stood_aside_runs_alone_and_asks_in_vain_no
     assert line.shared_bytes == line.budget_bytes
 
 
+def test_one_that_has_the_whole_budget_may_ask_for_anything_while_others_stand_aside() -> None:
+    """It could not get more, and would stand behind those that wait for it."""
+    line = line_of("a", "liar", "c")
+    run_next(line, BIG)
+    run_next(line, 400 * MIB)
+    line.end("a")
+    assert run_next(line, 450 * MIB) == ("liar", True)
+    assert run_next(line, BIG) == ("c", False)
+    assert line.ask("liar", 10**15)
+    assert line.shared_bytes == line.budget_bytes
+
+
+@pytest.mark.parametrize("leave", ["end", "drop", "clear"])
+def test_one_that_comes_again_is_a_new_one(leave: str) -> None:
+    """That it once stood aside is forgotten with it: it does not have to run alone."""
+    line = line_of("a", "b")
+    run_next(line, 400 * MIB)
+    assert run_next(line, BIG) == ("b", False)
+    if leave == "drop":
+        line.drop("b")
+    if leave == "clear":
+        assert line.clear() == ["b"]
+    line.end("a")
+    if leave == "end":
+        assert line.take() == "b"
+        line.end("b")
+    assert (len(line), line.take()) == (0, None)
+    line.put("b")
+    assert run_next(line, BIG) == ("b", True)
+    assert line.shared_bytes == BIG
+
+
+def test_those_that_stand_aside_come_again_in_the_order_of_their_arrival() -> None:
+    """Not in that of their names, and not to a process that may not take everybody's."""
+    line = line_of("a", "z", "y")
+    run_next(line, 450 * MIB)
+    assert [run_next(line, BIG), run_next(line, BIG)] == [("z", False), ("y", False)]
+    line.end("a")
+    assert line.take(barred={"somebody"}) is None
+    assert [line.take(), line.take()] == ["z", "y"]
+
+
+def test_shares_fill_the_budget_to_the_last_byte() -> None:
+    line = line_of("a", "b", "c")
+    assert run_next(line, 300 * MIB) == ("a", True)
+    assert run_next(line, 200 * MIB) == ("b", True)
+    assert run_next(line, SMALL + 1) == ("c", False)
+
+
 def test_one_that_is_dropped_while_it_stands_aside_holds_up_nobody() -> None:
     line = line_of("a", "b", "c", "d")
     run_next(line, BIG)

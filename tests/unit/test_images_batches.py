@@ -205,7 +205,19 @@ def test_every_wish_is_dealt_once_and_equal_looks_to_one_hand(wishes: list[Wish]
 
 
 def test_costly_wishes_are_dealt_to_different_hands() -> None:
-    wishes = [wish(f"width={width}", name) for width in (320, 640, 960, 1280) for name in ("avif", "jpeg")]
+    wishes = [wish(f"width={width}", name) for width in (320, 640, 960, 1600) for name in ("webp", "jpeg")]
     heavy, light = deal(wishes, 2)
-    assert {one.resolved.width for one in heavy} == {1280}
+    assert {one.resolved.width for one in heavy} == {1600}
     assert {one.resolved.width for one in light} == {320, 640, 960}
+
+
+def test_large_avif_counts_less_than_a_small_one() -> None:
+    """From half a megapixel on it is encoded at a faster speed: the four sizes of a page are two equal shares."""
+    wishes = [
+        wish(f"width={width}", name) for width in (320, 480, 640, 960) for name in ("avif", "webp", "jpeg")
+    ]
+    parts = deal(wishes, 2)
+    assert sorted(sorted({one.resolved.width or 0 for one in part}) for part in parts) == [
+        [320, 640],
+        [480, 960],
+    ]

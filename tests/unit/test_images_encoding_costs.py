@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from proxy.images.measuring import drawing as drawing_room
 from proxy.images.measuring import flatness
 from proxy.images.measuring.flatness import SAMPLE_PIXELS, deflated_bytes, sample
 from proxy.images.pipeline import inspect
-from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort
+from proxy.images.pixels.png_writing import BUSY, ESTIMATE, FLAT, PHOTO, PngEffort, deflated, write_png
 from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
 from proxy.images.transforms.resolved import Resolved
 from proxy.images.transforms.transform import Transform
@@ -89,7 +90,7 @@ def test_sample_is_the_picture_or_bands_of_it(size: tuple[int, int]) -> None:
 
 def test_estimate_of_a_sample_is_near_that_of_the_whole() -> None:
     picture = pictures.photo(800, 600)
-    whole = len(pictures.saved(picture, "PNG", compress_level=1))
+    whole = len(deflated(picture, ESTIMATE))
     assert deflated_bytes(picture) == pytest.approx(whole, rel=0.3)
 
 
@@ -102,16 +103,16 @@ def test_estimate_of_a_sample_is_near_that_of_the_whole() -> None:
     ],
 )
 def test_png_is_written_with_the_filter_that_suits_it(
-    picture: Image.Image, drawing: bool, effort: PngEffort
+    picture: Image.Image, drawing: bool, effort: PngEffort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[PngEffort] = []
 
-    def write(_picture: Image.Image, effort: PngEffort) -> bytes:
+    def write(_picture: Image.Image, effort: PngEffort, *, exif: bytes = b"") -> bytes:
         asked.append(effort)
-        return b"png"
+        return b"png" + exif
 
-    result = Result(((picture, 0),), 0, b"", Resolved(), drawing, write)
-    assert encode(result, "png") == b"png"
+    monkeypatch.setattr(png_room, "write_png", write)
+    assert encode(Result(((picture, 0),), 0, b"", Resolved(), drawing), "png") == b"png"
     assert asked == [effort]
 
 
@@ -137,41 +138,102 @@ def test_flat_pixels_of_a_png_are_counted_once(tmp_path: Path, monkeypatch: pyte
     assert len(counted) == 1
 
 
-def test_png_that_keeps_its_metadata_is_written_by_pillow() -> None:
+def test_png_that_keeps_its_metadata_holds_them_in_their_chunk() -> None:
     tags = pictures.exif(Artist="A")
-
-    def write(_picture: Image.Image, _effort: PngEffort) -> bytes:
-        raise AssertionError("would lose the metadata")
-
-    result = Result(((pictures.photo(60, 40), 0),), 0, tags, Resolved(metadata="keep"), write_png=write)
-    assert pictures.opened(encode(result, "png")).getexif()
+    result = Result(((pictures.photo(60, 40), 0),), 0, tags, Resolved(metadata="keep"))
+    body = encode(result, "png")
+    assert chunks_of(body) == ["IHDR", "eXIf", "IDAT", "IEND"]
+    by_pillow = pictures.saved(result.picture, "PNG", exif=tags)
+    assert pictures.opened(body).getexif() == pictures.opened(by_pillow).getexif()
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1, 1), (61, 43), (1, 300), (40_000, 3), (700, 500)])
 @pytest.mark.parametrize("effort", [FLAT, BUSY, PHOTO], ids=lambda effort: effort.row_filter)
-def test_png_of_libvips_holds_the_very_same_pixels_and_nothing_else(mode: str, effort: PngEffort) -> None:
-    pytest.importorskip("pyvips")
-    from proxy.images.pixels.png_writing_vips import png_by_libvips  # noqa: PLC0415 - an extra
-
-    picture = pictures.photo(61, 43).convert(mode)
+def test_written_png_holds_the_very_same_pixels_and_nothing_else(
+    mode: str, size: tuple[int, int], effort: PngEffort
+) -> None:
+    """Rows are filtered in bands; the second begins with the last row of the first above it."""
+    picture = pictures.photo(300, 200).resize(size).convert(mode)
     if mode == "RGBA":
-        picture.putalpha(pictures.photo(61, 43).convert("L"))
-    body = png_by_libvips(picture, effort)
+        picture.putalpha(pictures.photo(300, 200).resize(size).convert("L"))
+    body = write_png(picture, effort)
     assert chunks_of(body) == ["IHDR", "IDAT", "IEND"]
     shown = pictures.opened(body)
-    assert (shown.mode, shown.size) == (mode, picture.size)
+    assert (shown.mode, shown.size) == (mode, size)
     assert shown.tobytes() == picture.tobytes()
-    assert not shown.info.keys() - {"dpi"}
+    assert not shown.info
 
 
-def test_picture_that_libvips_cannot_write_is_an_error_of_the_encoder() -> None:
-    """It is translated where Pillow's own errors are."""
-    pytest.importorskip("pyvips")
-    from proxy.images.pixels.png_writing_vips import png_by_libvips  # noqa: PLC0415 - an extra
+def few_colours(number: int, mode: str, size: tuple[int, int] = (61, 43)) -> Image.Image:
+    """Return a picture of so many colours, close to each other and far apart, in random places."""
+    rng = random.Random(number)  # noqa: S311 - a picture, not a secret
+    channels = len(mode)
+    colours = {tuple(rng.choice((1, 2, 3, 40, 128, 255)) for _ in range(channels)) for _ in range(4 * number)}
+    chosen = sorted(colours)[:number]
+    picture = Image.new(mode, size)
+    picture.putdata([*chosen, *rng.choices(chosen, k=size[0] * size[1] - len(chosen))])
+    return picture
 
-    unknown: dict[str, Any] = {"row_filter": "diagonal", "level": 1}
-    with pytest.raises(OSError, match="diagonal"):
-        png_by_libvips(Image.new("RGB", (4, 4)), PngEffort(**unknown))
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 16, 17, 60, 150])
+def test_png_of_few_colours_has_them_as_its_palette(number: int) -> None:
+    """However near to each other they are, and in as many bits as their number takes."""
+    picture = few_colours(number, "RGB")
+    body = encode(Result(((picture, 0),), 0, pictures.exif(Artist="A"), Resolved(metadata="keep")), "png")
+    assert chunks_of(body) == ["IHDR", "PLTE", "eXIf", "IDAT", "IEND"]
+    assert pictures.opened(body).convert("RGB").tobytes() == picture.tobytes()
+    found = len(picture.getcolors(256) or ())
+    assert body[24] == next(bits for bits in (1, 2, 4, 8) if found <= 1 << bits)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 16, 17, 60, 150])
+def test_png_of_few_transparent_colours_holds_the_very_same_pixels(number: int) -> None:
+    """With a palette, or without one where Pillow finds none that is exact."""
+    picture = few_colours(number, "RGBA")
+    body = encode(Result(((picture, 0),), 0, b"", Resolved()), "png")
+    assert pictures.opened(body).convert("RGBA").tobytes() == picture.tobytes()
+    assert ("PLTE" in chunks_of(body)) == ("tRNS" in chunks_of(body))
+
+
+def test_palette_of_few_values_is_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow takes ten times as long to find a palette as to use one."""
+    asked: list[object] = []
+    quantize = Image.Image.quantize
+
+    def noted(picture: Image.Image, *given: Any, **options: Any) -> Image.Image:
+        asked.append(options.get("palette"))
+        return quantize(picture, *given, **options)
+
+    monkeypatch.setattr(Image.Image, "quantize", noted)
+    encode(Result(((few_colours(60, "RGB"), 0),), 0, b"", Resolved()), "png")
+    assert len(asked) == 1
+    assert asked[0] is not None
+
+
+def test_palette_of_many_values_in_a_channel_still_holds_the_very_same_pixels() -> None:
+    ramp = Image.linear_gradient("L")
+    picture = Image.merge("RGB", (ramp, ramp, ramp))
+    body = encode(Result(((picture, 0),), 0, b"", Resolved()), "png")
+    assert pictures.opened(body).convert("RGB").tobytes() == picture.tobytes()
+
+
+def test_png_is_written_where_few_pixels_may_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's guard against decompression bombs counts no bytes of rows as pixels."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    picture = pictures.photo(300, 200)
+    for effort in (FLAT, BUSY, PHOTO):
+        assert write_png(picture, effort)
+
+
+def test_drawing_of_many_colours_that_is_not_very_flat_is_encoded_with_loss_at_once(
+    tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is estimated: without loss it is never smaller."""
+    monkeypatch.setattr(webp_room, "deflated_bytes", lambda _: pytest.fail("estimated"))
+    picture = chart().resize((500, 290), Image.Resampling.LANCZOS)
+    encode(Result(((picture, 0),), 0, b"", Resolved(), drawing=True, flat=0.5), "webp")
+    assert tried == ["lossy"]
 
 
 def chunks_of(body: bytes) -> list[str]:

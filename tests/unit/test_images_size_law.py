@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pictures
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -68,30 +69,40 @@ def documented_down(picture: Size, area: Size, *, fit: str) -> Size:
 
 
 large_sides = st.integers(1, 3000)
+LARGE = OutputLimits(10**8, 10**16)
 
 
+@pytest.mark.parametrize("fit", FITS)
 @given(
     natural=st.tuples(large_sides, large_sides),
-    asked=st.tuples(st.none() | large_sides, st.none() | large_sides),
-    fit=st.sampled_from(FITS),
+    asked=st.tuples(large_sides, large_sides),
     upscale=st.booleans(),
-    scaled=st.sampled_from([None, (1, 3), (1, 1), (2, 1)]),
+    scaled=st.sampled_from([None, None, (1, 3), (1, 1), (2, 1)]),
 )
-def test_plan_of_a_size_is_the_documented_one(
-    natural: Size,
-    asked: tuple[int | None, int | None],
-    fit: str,
-    upscale: bool,
-    scaled: tuple[int, int] | None,
+def test_plan_of_an_area_is_the_documented_one(
+    fit: str, natural: Size, asked: Size, upscale: bool, scaled: tuple[int, int] | None
 ) -> None:
-    """Whatever the sizes; also where picture and area have exactly one shape, or one side in common."""
+    """Whatever the sizes; also where picture and area have one shape. What has no shape to fill is not cut."""
     w, h = asked
-    if scaled is not None and w and h:
+    if scaled is not None:
         w, h = max(1, natural[0] * scaled[0] // scaled[1]), max(1, natural[1] * scaled[0] // scaled[1])
-    wanted = Resolved(width=w, height=h, fit=fit, upscale=upscale)
-    plan = make_plan(natural, wanted, limits=OutputLimits(10**8, 10**16))
+    plan = make_plan(natural, Resolved(width=w, height=h, fit=fit, upscale=upscale), limits=LARGE)
     assert plan.canvas == documented(natural, w, h, fit=fit, enlarge=upscale)
     assert plan.natural == natural
+    smaller = natural[0] < w or natural[1] < h
+    if fit not in {"cover", "crop", "cover-down", "oriented"} or (fit == "crop" and smaller and not upscale):
+        assert plan.crop == (0, 0, *natural)
+
+
+@pytest.mark.parametrize("fit", FITS)
+@given(natural=st.tuples(large_sides, large_sides), side=large_sides, upscale=st.booleans())
+def test_plan_of_one_side_or_none_is_the_documented_one(
+    fit: str, natural: Size, side: int, upscale: bool
+) -> None:
+    for w, h in ((side, None), (None, side), (None, None)):
+        plan = make_plan(natural, Resolved(width=w, height=h, fit=fit, upscale=upscale), limits=LARGE)
+        assert plan.canvas == plan.size == documented(natural, w, h, fit=fit, enlarge=upscale)
+        assert plan.crop == (0, 0, *natural)
 
 
 def looked(body: bytes, text: str) -> Inspection:

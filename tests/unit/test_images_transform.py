@@ -200,6 +200,130 @@ def test_key_text_leaves_out_what_changes_no_bytes() -> None:
     assert Transform.parse("w=9,q=40").resolved({}).text != plain
 
 
+def test_key_text_of_the_same_options_is_the_same_text() -> None:
+    """In the order of names, however they were given: `text` names variants on disk."""
+    for words in (("w=3", "h=5", "fit=pad"), ("h=5", "fit=pad", "w=3"), ("fit=pad", "w=3", "h=5")):
+        assert Transform.parse(",".join(words)).resolved({}).text == "fit=pad,height=5,width=3"
+    assert Transform.parse("fit=pad,w=3,h=5,upscale=false").resolved({}).text == (
+        "fit=pad,height=5,upscale=false,width=3"
+    )
+
+
+def test_transform_of_nothing_wants_every_option_at_its_default() -> None:
+    """What an operation sees where nobody asked is what the table of options promises."""
+    nothing = Resolved.of({})
+    assert nothing == Resolved()
+    assert nothing.to_wire() == {}
+    for option in OPTIONS.values():
+        assert getattr(nothing, option.attribute) == (False if option.name == "upscale" else option.default)
+    assert (nothing.on_error, nothing.hinted) == ("error", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute", "value"),
+    [
+        ("anim=true,w=1", "anim", True),
+        ("anim=false", "anim", False),
+        ("upscale=true,fit=contain", "upscale", True),
+        ("upscale=false,fit=cover", "upscale", False),
+        ("f=jpg", "format", "jpeg"),
+        ("q=auto", "quality", "auto"),
+        ("q=1", "quality", 1),
+        ("q=100", "quality", 100),
+        ("q=007", "quality", 7),
+        ("scq=auto", "slow_connection_quality", None),
+        ("brightness=0", "brightness", 1.0),
+        ("brightness=0.0001", "brightness", 0.0001),
+        ("brightness=2", "brightness", 2.0),
+        ("brightness=10", "brightness", 10.0),
+        ("saturation=0", "saturation", 0.0),
+        ("dpr=1.25", "dpr", 1.25),
+        ("dpr=8", "dpr", 8.0),
+        ("sharpen=10", "sharpen", 10.0),
+    ],
+)
+def test_value_of_an_option_is_read_as_it_is_worked_with(text: str, attribute: str, value: object) -> None:
+    """Both ends of a range belong to it; 0 changes nothing where the table says so."""
+    assert getattr(Transform.parse(text).resolved({}), attribute) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "q=0", "q=101", "q=1.0", "q=+1", "q=1_0", "q=%201", "q=\u0661", "q=0x1", "q=", "w=0", "w=32768", "w=1e2",
+        "dpr=0.9", "dpr=8.1", "dpr=1e0", "dpr=+1", "dpr=1_0", "dpr=.5", "dpr=1.", "dpr=nan", "dpr=inf", "dpr=1.23456",
+        "dpr=%201", "brightness=10.1", "brightness=-0", "anim=True", "anim=1", "anim=yes", "anim=", "f=JPEG", "f=bmp",
+        "scq=0", "sharpen=10.1", "sharpen=1e1",
+    ],
+)  # fmt: skip
+def test_value_in_another_spelling_is_refused(text: str) -> None:
+    """Numbers are digits and a point: one value has few spellings, and none that only Python reads."""
+    with pytest.raises(InvalidTransform, match="not allowed; it takes"):
+        Transform.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        ("w=9", True),
+        ("w=9,h=8,dpr=2,fit=cover,gravity=left,upscale=false", True),
+        ("fit=contain,w=9,h=8,upscale=true,anim=false", True),
+        ("w=9,f=png,q=7,metadata=keep,onerror=redirect,scq=4", True),
+        ("headimg", True),
+        ("w=9,blur=1", False),
+        ("rotate=90", False),
+        ("background=red", False),
+        ("trim=true", False),
+    ],
+)
+def test_transform_only_resizes_when_it_asks_for_a_size_and_nothing_that_is_drawn(
+    text: str, only: bool
+) -> None:
+    """An SVG scales by itself; how an answer is encoded does not count."""
+    assert Transform.parse(text).resolved(PRESETS).only_resizes is only
+
+
+def test_transform_of_texts_is_that_of_the_same_options_in_an_address() -> None:
+    """Other grammars give texts that were decoded already: nothing in them is decoded again."""
+    texts = {"width": "9", "background": "#fff"}
+    assert Transform.of_texts(texts) == Transform.parse("width=9,background=%23fff")
+    assert Transform.of_texts(texts, preset="headimg").canonical() == "headimg,background=%23ffffff,width=9"
+    with pytest.raises(InvalidTransform, match="takes no further options"):
+        Transform.of_texts(texts, preset="original")
+    with pytest.raises(InvalidTransform, match="Option width"):
+        Transform.of_texts({"width": "%39"})
+
+
+@pytest.mark.parametrize(
+    ("on_error", "answers"), [(None, "error"), ("error", "error"), ("original", "original")]
+)
+def test_preset_answers_errors_unless_it_says_otherwise(on_error: str | None, answers: str) -> None:
+    preset = {"width": 9} if on_error is None else {"width": 9, "on_error": on_error}
+    assert preset_problems("mine", preset) == []
+    assert Transform.parse("mine").resolved({"mine": preset}).on_error == answers
+
+
+def test_refused_text_is_quoted_short_and_on_one_line() -> None:
+    """Up to forty characters as they are; a longer one ends in an ellipsis; nothing that a terminal would obey."""
+    for text, shown in (("x" * 40, f"'{'x' * 40}'"), ("x" * 41, f"'{'x' * 39}…'"), ("a\x1b\n", r"'a\x1b\n'")):
+        with pytest.raises(InvalidTransform) as caught:
+            Transform.parse(f"w={text}")
+        assert caught.value.message.startswith(f"Option width: {shown} is not allowed")
+    with pytest.raises(InvalidTransform, match="Option width: '1=2' is not allowed"):
+        Transform.parse("w=1=2")
+    problem = preset_problems("mine", {"width": "x"})
+    assert problem == [
+        "preset 'mine': Option width: 'x' is not allowed; it takes " + OPTIONS["width"].allowed
+    ]
+
+
+def test_look_leaves_out_what_changes_no_pixel() -> None:
+    """One frame or all is another picture; a quality or a format is not."""
+    look = Transform.parse("w=9,f=png,q=7,metadata=keep,onerror=redirect,scq=4").resolved({}).look
+    assert look.to_wire() == {"width": "9"}
+    assert Transform.parse("w=9,anim=false").resolved({}).look.anim is False
+
+
 def test_slow_connection_takes_its_own_quality() -> None:
     """The quality for slow lines replaces the other only when it was given."""
     resolved = Transform.parse("w=9,q=80,scq=40").resolved({})
@@ -217,6 +341,8 @@ def test_slow_connection_takes_its_own_quality() -> None:
         ("w=400,h=300,dpr=auto", (400, 300, 1.5)),
         ("headimg,dpr=auto", (1200, 630, 1.5)),
         ("w=400,h=300,dpr=2", (400, 300, 2.0)),
+        ("w=auto,h=7,dpr=1.25", (640, 9, 1.0)),
+        ("w=auto,h=1,dpr=1.1", (640, 1, 1.0)),
         ("h=300", (None, 300, 1.0)),
     ],
 )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+# The host does not end before an `@`: what stands there is a user name, and the host comes after it.
 _ADDRESS = re.compile(
-    r"(?:(?P<scheme>https?):)?[/\\]{2}(?P<host>[^/?#\\\s@]+)(?P<path>[^?#]*)(?:\?(?P<query>.*))?",
+    r"(?:(?P<scheme>https?):)?[/\\]{2}(?P<host>[^/?#\\\s@]++)(?!@)(?P<path>[^?#]*)(?:\?(?P<query>.*))?",
     re.IGNORECASE | re.DOTALL,
 )
 _DEFAULT_PORT = re.compile(r":(?:80|443)?\Z")

@@ -16,7 +16,6 @@ from PIL import Image
 from proxy.images.files.structure import Structure
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
-from proxy.images.pixels.png_writing import WritePng
 from proxy.images.pixels.resampling import Resample
 
 
@@ -91,16 +90,11 @@ def decode(opened: Opened, *, at_least: Size, frames: int, before: Callable[[int
 
 
 class Decoder(Protocol):
-    """A library that decodes and resamples, and may write some formats better than Pillow."""
+    """A library that decodes, and the function that resamples what it decoded."""
 
     @property
     def resample(self) -> Resample:
-        """The library's function that resamples from the decoded size to the wanted one."""
-        ...
-
-    @property
-    def write_png(self) -> WritePng | None:
-        """The library's function that writes a PNG; None if Pillow's is the best."""
+        """The function that resamples from the decoded size to the wanted one."""
         ...
 
     def open(

@@ -34,7 +34,6 @@ from proxy.images.files.mending.png import MAX_PROFILE_BYTES
 from proxy.images.files.structure import Structure
 from proxy.images.formats import BY_NAME, PictureFacts
 from proxy.images.geometry import Size
-from proxy.images.pixels.png_writing import WritePng
 from proxy.images.pixels.resampling import Resample, by_pillow
 from proxy.images.pixels.zero_copy import HandsOver
 from proxy.images.pool import memory_budget
@@ -51,6 +50,8 @@ _UPRIGHT = {
 }
 _SPARE = 1.5
 """After the quick box filter a picture is this many times larger than needed, because resampling is costly."""
+AMPLE_SPARE = 3.0
+"""The same where resampling is cheap. The result looks as if there were no box filter."""
 _MAX_EXIF_BYTES = 1 << 20
 
 
@@ -66,8 +67,6 @@ def prepare(*, max_pixels: int) -> None:
 
 class PillowDecoder:
     """The decoder that is always available. spare: see `quick_factor`."""
-
-    write_png: WritePng | None = None
 
     def __init__(self, *, spare: float = _SPARE, resample: Resample = by_pillow) -> None:
         self.resample = resample

@@ -18,7 +18,7 @@ from proxy.errors import DecodeFailed
 from proxy.images.decode import keys
 from proxy.images.decode.body import Body
 from proxy.images.decode.faults import guarded
-from proxy.images.files.structure import Chunk, png_chunks
+from proxy.images.files.structure import PNG_SIGNATURE, Chunk, png_chunks
 from proxy.images.geometry import Size
 
 # PNG third edition §8.1: the origin of each pass of Adam7 and its steps (left, top, across, down).
@@ -171,7 +171,7 @@ def _loaded(chunks: list[Chunk], data: bytes) -> Image.Image:
     before = [chunk for chunk in chunks if chunk.kind in {b"IHDR", b"PLTE", b"tRNS"}]
     parts = [*before, Chunk.of(b"IDAT", data), Chunk.of(b"IEND", b"")]
     image = PngImagePlugin.PngImageFile(
-        io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"".join(part.written() for part in parts))
+        io.BytesIO(PNG_SIGNATURE + b"".join(part.written() for part in parts))
     )
     image.load()
     return image

@@ -18,14 +18,19 @@ from proxy.errors import PictureError
 from proxy.images.decode import Decoded, Frame, Opened, OtherDecoderNeeded
 from proxy.images.decode.colour import plain
 from proxy.images.decode.faults import guarded
-from proxy.images.decode.pillow import PillowDecoder, PillowOpened, drafted, finished, quick_factor
+from proxy.images.decode.pillow import (
+    AMPLE_SPARE,
+    PillowDecoder,
+    PillowOpened,
+    drafted,
+    finished,
+    quick_factor,
+)
 from proxy.images.files.structure import Structure
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.pixels.libvips import OLDEST
 from proxy.images.pixels.ownvips import pyvips
-from proxy.images.pixels.png_writing import WritePng
-from proxy.images.pixels.png_writing_vips import png_by_libvips
 from proxy.images.pixels.resampling import Resample
 from proxy.images.pixels.resampling_vips import by_libvips
 from proxy.images.pixels.zero_copy import Packed
@@ -44,8 +49,6 @@ FORMATS = frozenset(_LOADERS)
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 _BANDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _PLAIN = frozenset({"L", "RGB"})
-_SPARE = 3.0
-"""The spare size after the quick box filter (`quick_factor`): hardly any, because resampling is cheap here."""
 _STRIP_PIXELS = 1 << 17
 """Pixels of a strip; they fit into the processor's second-level cache."""
 
@@ -72,23 +75,27 @@ _tame()
 
 
 class VipsDecoder:
-    """Decodes `formats` with libvips and all others with Pillow. picky: only the pictures for which libvips is
-    faster."""
+    """Decodes `formats` with libvips and all others with Pillow.
 
-    def __init__(self, formats: Collection[str] = FORMATS, *, picky: bool = False) -> None:
+    picky: only the pictures for which libvips is faster. resample: resamples pictures; None stands for libvips.
+    """
+
+    def __init__(
+        self,
+        formats: Collection[str] = FORMATS,
+        *,
+        picky: bool = False,
+        resample: Resample | None = None,
+    ) -> None:
         self._formats = FORMATS & frozenset(formats)
         self._picky = picky
-        self._pillow = PillowDecoder(spare=_SPARE, resample=by_libvips)
+        self._resample = resample or by_libvips
+        self._pillow = PillowDecoder(spare=AMPLE_SPARE, resample=self._resample)
 
     @property
     def resample(self) -> Resample:
-        """libvips' function that resamples from the decoded size to the wanted one."""
-        return by_libvips
-
-    @property
-    def write_png(self) -> WritePng | None:
-        """libvips' function that writes a PNG."""
-        return png_by_libvips
+        """The function that resamples from the decoded size to the wanted one."""
+        return self._resample
 
     @contextmanager
     def open(self, source: str | bytes, structure: Structure, *, picture_format: str) -> Iterator[Opened]:
@@ -139,7 +146,7 @@ class VipsOpened:
         decoded, more = full, 0
         if self.facts.format == "jpeg":
             decoded, more = drafted(full, at_least), self._opened.scans_memory()
-        factor = quick_factor(decoded, at_least, _SPARE)
+        factor = quick_factor(decoded, at_least, AMPLE_SPARE)
         left = (-(-decoded[0] // factor), -(-decoded[1] // factor))
         return more + memory_budget.libvips(
             self.facts.format, decoded=decoded, left=left, transparent=self.facts.has_alpha
@@ -186,7 +193,7 @@ class VipsOpened:
             return image, (-(-size[0] // factor), -(-size[1] // factor))
         if kind == "webp":
             # libwebp decodes everything and reduces the rows as they arrive.
-            factor = quick_factor(size, at_least, _SPARE)
+            factor = quick_factor(size, at_least, AMPLE_SPARE)
             image = self._load("webpload", scale=1 / factor, **options)
             near = (
                 abs(image.width * factor - size[0]) <= factor
@@ -204,7 +211,7 @@ class VipsOpened:
 def _small(image: pyvips.Image, at_least: Size) -> Image.Image:
     """Return the pixels in a plain mode, reduced by a whole number, strip by strip in the order of the file."""
     width, height, mode = image.width, image.height, _BANDS[image.bands]
-    factor = quick_factor((width, height), at_least, _SPARE)
+    factor = quick_factor((width, height), at_least, AMPLE_SPARE)
     rows = max(1, _STRIP_PIXELS // width // factor) * factor
     if factor == 1 and mode in _PLAIN:
         # libvips writes a single block. Joining strips would copy every pixel once more.

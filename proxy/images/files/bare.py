@@ -5,14 +5,12 @@ Used when the rendered answer would be larger than the original although the pic
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from proxy.images.files.structure import MAX_STEPS
+from proxy.images.files.structure import MAX_STEPS, jpeg_segments
 
 _JPEG_DROPPED = frozenset({0xE1, 0xE2, *range(0xE3, 0xEE), 0xEF, 0xFE})
 """Comments, and all application data except those of JFIF and Adobe, which say how the samples are to be read."""
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _PNG_KEPT = frozenset({b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD"})
 """Ancillary chunks that affect the look of the picture (PNG third edition §11.3)."""
 _WEBP_DROPPED = frozenset({b"EXIF", b"XMP "})
@@ -41,24 +39,14 @@ def bare(data: bytes, picture_format: str) -> bytes | None:
 
 
 def _jpeg(data: bytes) -> Iterator[bytes]:
-    """ITU-T T.81 §B.1; another picture (MPF) or nothing follows EOI."""
+    """ITU-T T.81 §B.1. What follows EOI is another picture (MPF) or nothing."""
     at = 0
-    for _ in range(MAX_STEPS):
-        found = _JPEG_MARKER.search(data, at)
-        if found is None:
-            return
-        # Entropy-coded data and fill bytes before a marker.
-        yield data[at : found.start()]
-        marker = data[found.end() - 1]
-        if marker in {0x01, 0xD8, 0xD9}:
-            at = found.end()
-            yield data[found.start() : at]
-            if marker == 0xD9:
-                return
-            continue
-        at = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
-        if marker not in _JPEG_DROPPED:
-            yield data[found.start() : at]
+    for segment in jpeg_segments(data):
+        # SOI, entropy-coded data, or fill bytes before a marker.
+        yield data[at : segment.start]
+        if segment.marker not in _JPEG_DROPPED:
+            yield data[segment.start : segment.end]
+        at = segment.end
 
 
 def _png(data: bytes) -> Iterator[bytes]:

@@ -20,6 +20,9 @@ Real files have a few thousand, and a 32 MiB file could have millions."""
 MAX_STEPS = 1_000_000
 """The most blocks to examine. A 32 MiB GIF of full blocks has 131,072. A file of tiny blocks is not worth a second."""
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+"""PNG third edition §5.2. Which formats begin how stands in `proxy.signatures`."""
+
 # Fill bytes (0xFF) may precede a marker. A pattern that consumed them would take quadratic time on a file full of them.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 

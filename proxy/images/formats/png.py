@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Sequence
+from typing import Any
 
 from PIL import Image, ImageChops
 
@@ -10,26 +11,23 @@ from proxy.images.files import structure
 from proxy.images.files.mending import png as mending
 from proxy.images.formats.record import PictureFormat, Written
 from proxy.images.formats.result import Result
-from proxy.images.formats.saving import exif_options, saved
+from proxy.images.formats.saving import exif_options
 from proxy.images.measuring.flatness import flat_share
-from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort
+from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort, write_indexed_png, write_png
 
-# Strategies of zlib (zlib.h). Run lengths give photos the size of level 4 in half the time; drawings need matches.
-_PHOTO = {"compress_level": 4, "compress_type": zlib.Z_RLE}
-_DRAWING = {"compress_level": 6, "compress_type": zlib.Z_FILTERED}
-_PALETTE = {"compress_level": 6}
 _DRAWING_COLOURS = 4096
+_CELLS = 64
+"""How many cells Pillow's look-up of palette colours has in each direction."""
 _FLAT_DRAWING_SHARE = 0.5
 
 
 def _write(result: Result) -> bytes:
     picture = result.picture
-    if (indexed := _with_palette(picture)) is not None:
-        return saved(indexed, "PNG", **_PALETTE, **exif_options(result))
-    drawing, exif = result.drawing or picture.getcolors(_DRAWING_COLOURS) is not None, exif_options(result)
-    if result.write_png is not None and not exif:
-        return result.write_png(picture, _effort(result) if drawing else PHOTO)
-    return saved(picture, "PNG", **(_DRAWING if drawing else _PHOTO), **exif)
+    # Only pictures of many colours were measured.
+    if result.flat is None and (indexed := _with_palette(picture)) is not None:
+        return write_indexed_png(indexed, **exif_options(result))
+    drawing = result.drawing or picture.getcolors(_DRAWING_COLOURS) is not None
+    return write_png(picture, _effort(result) if drawing else PHOTO, **exif_options(result))
 
 
 def _effort(drawing: Result) -> PngEffort:
@@ -38,15 +36,38 @@ def _effort(drawing: Result) -> PngEffort:
 
 
 def _with_palette(picture: Image.Image) -> Image.Image | None:
-    """Return exactly the same pixels as indices of a palette, in a fourth of the bytes; None if there are too many
-    colours."""
-    if picture.mode not in {"RGB", "RGBA"} or picture.getcolors(256) is None:
+    """Return the very same pixels as indices of a palette, a fourth of the bytes; None when they are too many."""
+    colours = picture.getcolors(256) if picture.mode in {"RGB", "RGBA"} else None
+    if colours is None:
         return None
-    method = Image.Quantize.MEDIANCUT if picture.mode == "RGB" else Image.Quantize.FASTOCTREE
-    indexed = picture.quantize(256, method=method, dither=Image.Dither.NONE)
-    # Neither method guarantees to preserve few colours exactly.
+    indexed = _by_exact_palette(picture, colours) if picture.mode == "RGB" else None
+    if indexed is None:
+        method = Image.Quantize.MEDIANCUT if picture.mode == "RGB" else Image.Quantize.FASTOCTREE
+        indexed = picture.quantize(256, method=method, dither=Image.Dither.NONE)
+    # Pillow does not promise that few colours stay as they are.
     differences = ImageChops.difference(indexed.convert(picture.mode), picture)
     return indexed if differences.getbbox(alpha_only=False) is None else None
+
+
+def _by_exact_palette(picture: Image.Image, colours: Sequence[tuple[int, Any]]) -> Image.Image | None:
+    """Return `picture` (RGB) with a palette of its own colours, None if a channel has too many values.
+
+    Finding a palette takes Pillow ten times as long as using one. It looks colours up in cells of 4 x 4 x 4, so each
+    channel's values are spread to multiples of four first: every colour then has a cell of its own.
+    """
+    found = [colour for _, colour in sorted(colours, reverse=True)]
+    values = [sorted(set(channel)) for channel in zip(*found, strict=True)]
+    if max(map(len, values)) > _CELLS:
+        return None
+    spread = [{value: 4 * number for number, value in enumerate(channel)} for channel in values]
+    wide = picture.point([table.get(value, 0) for table in spread for value in range(256)])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(
+        bytes(table[value] for colour in found for table, value in zip(spread, colour, strict=True))
+    )
+    indexed = wide.quantize(palette=palette, dither=Image.Dither.NONE)
+    indexed.putpalette(bytes(value for colour in found for value in colour))
+    return indexed
 
 
 PNG = PictureFormat(
@@ -58,5 +79,5 @@ PNG = PictureFormat(
     mend=mending.mended,
     is_lossless=True,
     moves=True,
-    written=Written(_write, encoder_bytes_per_pixel=6),
+    written=Written(_write, encoder_bytes_per_pixel=10, cost=lambda pixels: 4 * pixels),
 )

@@ -13,6 +13,10 @@ def _always(_head: bytes) -> bool:
     return True
 
 
+def _as_jpeg(pixels: int) -> int:
+    return pixels
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """How answers are encoded in a format.
@@ -20,14 +24,15 @@ class Written:
     write: returns the bytes of a result; `proxy.images.encode` translates the exceptions that it raises.
     encoder_bytes_per_pixel: the most memory that the encoder takes, estimated from above (decision 10).
     usual_quality: the quality if none is asked for, on the format's own scale; None for a format without quality.
-    effort: the rough cost of a pixel, relative to JPEG. max_side_px: None if the format has no limit of its own.
+    cost: returns the rough cost of a result of so many pixels, where JPEG costs 1 a pixel.
+    max_side_px: None if the format has no limit of its own.
     moves: whether it can hold animations.
     """
 
     write: Callable[[Result], bytes]
     encoder_bytes_per_pixel: int
     usual_quality: int | None = None
-    effort: int = 1
+    cost: Callable[[int], int] = _as_jpeg
     max_side_px: int | None = None
     moves: bool = False
 

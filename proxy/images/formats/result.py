@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from proxy.images.pixels.png_writing import WritePng
 from proxy.images.transforms.wanted import Wanted
 
 
@@ -15,8 +14,8 @@ class Result:
     """The picture to be encoded. frames: (picture, milliseconds); more than one only if the format can hold an
     animation.
 
-    drawing: formats that have a lossless mode try it too. write_png: a faster writer than Pillow's, if there is one.
-    flat: the share of flat pixels of the only frame (`proxy.images.measuring.flatness`), None if it was not measured.
+    drawing: formats that have a lossless mode try it too. flat: the share of flat pixels of the only frame. It is
+    measured for pictures of many colours from lossless sources (`proxy.images.measuring.drawing`), and else None.
     """
 
     frames: tuple[tuple[Image.Image, int], ...]
@@ -24,7 +23,6 @@ class Result:
     exif: bytes
     wanted: Wanted
     drawing: bool = False
-    write_png: WritePng | None = None
     flat: float | None = None
 
     @property

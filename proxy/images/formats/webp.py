@@ -16,8 +16,10 @@ _USUAL_QUALITY = 78
 _METHOD = 2
 _METHOD_MOVING = 1
 _LOSSLESS = {"lossless": True, "quality": 50, "method": 1}
-# For 153 drawings, whole and reduced, these two numbers choose the smaller WebP except for 0.4 % of all bytes, in 37 %
-# of the time of trying both (docs/decisions/0029-rendering-costs.md).
+# For 1,339 drawings, whole and reduced, these numbers choose the smaller WebP except for 0.5 % of all bytes, in 35 %
+# of the time of trying both (docs/decisions/0036-fewer-passes.md).
+_LOSSLESS_FROM_FLAT_SHARE = 0.65
+"""A drawing of many colours that is less flat is never smaller without loss."""
 _LOSSLESS_BELOW_BYTES_PER_PIXEL = 0.03
 """A drawing that deflates this well is never smaller with loss."""
 _LOSSLESS_BELOW_RATIO = 3.0
@@ -67,6 +69,8 @@ def _smaller(result: Result, quality: int) -> bytes:
 
     A lossless drawing has sharp letters and often fewer bytes.
     """
+    if result.flat is not None and result.flat < _LOSSLESS_FROM_FLAT_SHARE:
+        return _lossy(result, quality)
     picture, estimate = result.picture, deflated_bytes(result.picture)
     if estimate < picture.width * picture.height * _LOSSLESS_BELOW_BYTES_PER_PIXEL:
         return _lossless(result)
@@ -105,7 +109,7 @@ WEBP = PictureFormat(
         _write,
         encoder_bytes_per_pixel=20,
         usual_quality=_USUAL_QUALITY,
-        effort=2,
+        cost=lambda pixels: 5 * pixels,
         # RFC 9649 §2.7.1.1: 14 bits.
         max_side_px=16_383,
         moves=True,

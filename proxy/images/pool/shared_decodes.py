@@ -18,6 +18,8 @@ from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.resolved import Resolved
 
 _UNKNOWN_SIDE_PX = 2000
+_USUAL_SHAPE = 2 / 3
+"""The other side of a picture of which one side is asked for: that of most photos."""
 
 
 def deal(wishes: Sequence[Wish], hands: int) -> list[tuple[Wish, ...]]:
@@ -38,12 +40,11 @@ def deal(wishes: Sequence[Wish], hands: int) -> list[tuple[Wish, ...]]:
 
 
 def _cost(wish: Wish) -> int:
-    sides = [side for side in (wish.resolved.width, wish.resolved.height) if side] or [_UNKNOWN_SIDE_PX]
-    return round(sides[0] * sides[-1] * wish.resolved.dpr**2) * _effort(wish.acceptable[0])
-
-
-def _effort(name: str) -> int:
-    return OUTPUTS[name].effort if name in OUTPUTS else 1
+    wanted, name = wish.resolved, wish.acceptable[0]
+    width = wanted.width or wanted.height or _UNKNOWN_SIDE_PX
+    height = wanted.height if wanted.width and wanted.height else width * _USUAL_SHAPE
+    pixels = round(width * height * wanted.dpr**2)
+    return OUTPUTS[name].cost(pixels) if name in OUTPUTS else pixels
 
 
 @dataclass(slots=True)

@@ -21,7 +21,6 @@ from proxy.images.decode.faults import guarded
 from proxy.images.files.structure import Structure
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
-from proxy.images.pixels.png_writing import WritePng
 from proxy.images.pixels.resampling import Resample, by_pillow
 from proxy.images.pool import memory_budget
 from proxy.images.svg.document import SvgDocument, read
@@ -51,9 +50,8 @@ MAX_SIDE_PX = 1 << 30
 class SvgDecoder:
     """The decoder of SVG, whichever library decodes other formats."""
 
-    def __init__(self, resample: Resample = by_pillow, write_png: WritePng | None = None) -> None:
+    def __init__(self, resample: Resample = by_pillow) -> None:
         self.resample = resample
-        self.write_png = write_png
 
     @contextmanager
     def open(self, source: str | bytes, structure: Structure, *, picture_format: str) -> Iterator[SvgOpened]:

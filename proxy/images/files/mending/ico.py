@@ -6,10 +6,9 @@ import struct
 from dataclasses import dataclass
 
 from proxy.images.files.mending import png
-from proxy.images.files.structure import Buffer
+from proxy.images.files.structure import PNG_SIGNATURE, Buffer
 
 _ICON, _CURSOR = 1, 2
-_PNG = b"\x89PNG\r\n\x1a\n"
 _HEAD, _ENTRY = 6, 16
 
 
@@ -39,7 +38,7 @@ def mended(data: Buffer) -> bytes | None:
         return None
     best = max(there, key=lambda entry: (entry.area, _bits(data, entry)))
     picture = data[best.start : best.start + best.size]
-    whole = png.mended(picture) if picture.startswith(_PNG) else None
+    whole = png.mended(picture) if picture.startswith(PNG_SIGNATURE) else None
     if kind == _ICON and len(there) == count and whole is None:
         return None
     picture = whole or picture
@@ -58,4 +57,4 @@ def _entry(data: Buffer, at: int) -> _Entry:
 def _bits(data: Buffer, entry: _Entry) -> int:
     """BITMAPINFOHEADER: biBitCount. A PNG counts as 32."""
     head = data[entry.start : entry.start + 16]
-    return 32 if head.startswith(_PNG) else int.from_bytes(head[14:16], "little")
+    return 32 if head.startswith(PNG_SIGNATURE) else int.from_bytes(head[14:16], "little")

@@ -8,12 +8,11 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 
-from proxy.images.files.structure import Buffer, Chunk, png_chunks
+from proxy.images.files.structure import PNG_SIGNATURE, Buffer, Chunk, png_chunks
 
 MAX_PROFILE_BYTES = 8 << 20
 """The largest colour profile that is read. The largest ones in use, those of printing presses, have 3 MB."""
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DATA = frozenset({b"IDAT", b"fdAT"})
 _ANIMATING = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _PIXELS = _DATA | _ANIMATING | {b"IHDR", b"PLTE"}
@@ -96,7 +95,9 @@ class _PngFile:
         self._end_animation()
         if not (self.broken or not self.ended) or b"IDAT" not in self.seen:
             return None
-        return _SIGNATURE + b"".join(part.written() for part in self.parts) + Chunk.of(b"IEND", b"").written()
+        return (
+            PNG_SIGNATURE + b"".join(part.written() for part in self.parts) + Chunk.of(b"IEND", b"").written()
+        )
 
     def _end_animation(self) -> None:
         """Count the frames that have data, and write that number. An animation of one frame becomes a still.

@@ -1,0 +1,55 @@
+"""Resampling with fast_image_resize: the same filter as Pillow's, on the processor's vector units.
+
+It takes half the time of libvips for the same pixels, and cuts through pixels where a box says so
+(docs/decisions/0036-fewer-passes.md). Runs in render processes.
+"""
+
+from __future__ import annotations
+
+from cykooz_resizer import CropBox, FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
+from PIL import Image
+
+from proxy.images.geometry import Size
+from proxy.images.pixels.resampling import Box
+from proxy.images.pixels.zero_copy import Packed
+
+_TYPES = {"L": PixelType.U8, "RGB": PixelType.U8x3, "RGBX": PixelType.U8x4, "RGBA": PixelType.U8x4}
+"""By layout (`Packed.layout`)."""
+_STEPS = 1 << 10
+"""An edge lies on a fraction of a pixel that a float holds exactly, so no sum of two reaches beyond the picture."""
+
+
+def by_vectors(picture: Image.Image, size: Size, box: Box) -> Image.Image:
+    """Return `box` of `picture` in `size`."""
+    layout, pixels = _pixels(picture)
+    source = ImageData(*picture.size, _TYPES[layout], pixels)
+    result = ImageData(*size, _TYPES[layout])
+    options = ResizeOptions(
+        ResizeAlg.convolution(FilterType.lanczos3),
+        # Colours of transparent pixels must not shine through: alpha is multiplied in and divided out again.
+        use_alpha=layout == "RGBA",
+        crop_box=_crop(box, picture.size),
+    )
+    # It would take the pixels from a Pillow picture too, but from a structure that Pillow does not promise to keep.
+    Resizer().resize(source, result, options)
+    return Image.frombytes(picture.mode, size, result.get_buffer(), "raw", layout)
+
+
+def _pixels(picture: Image.Image) -> tuple[str, bytes]:
+    if isinstance(picture, Packed) and picture.packed is not None:
+        packed = picture.packed
+        return picture.layout, packed if isinstance(packed, bytes) else bytes(packed)
+    return picture.mode, picture.tobytes()
+
+
+def _crop(box: Box, size: Size) -> CropBox:
+    left, width = _span(box[0], box[2], size[0])
+    top, height = _span(box[1], box[3], size[1])
+    return CropBox(left, top, width, height)
+
+
+def _span(begin: float, end: float, length: int) -> tuple[float, float]:
+    """Return where a part of a side begins and how long it is: one step at least, and within the side."""
+    first = min(round(begin * _STEPS), length * _STEPS - 1)
+    last = max(first + 1, min(round(end * _STEPS), length * _STEPS))
+    return first / _STEPS, (last - first) / _STEPS
