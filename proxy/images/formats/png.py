@@ -80,5 +80,5 @@ PNG = PictureFormat(
     mend=mending.mended,
     is_lossless=True,
     moves=True,
-    written=Written(_write, encoder_bytes_per_pixel=10, cost=lambda pixels: 4 * pixels),
+    written=Written(_write, encoder_bytes_per_pixel=10, effort=4),
 )

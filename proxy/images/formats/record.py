@@ -13,10 +13,6 @@ def _always(_head: bytes) -> bool:
     return True
 
 
-def _as_jpeg(pixels: int) -> int:
-    return pixels
-
-
 @dataclass(frozen=True, slots=True)
 class Written:
     """How answers are encoded in a format.
@@ -24,17 +20,24 @@ class Written:
     write: returns the bytes of a result; `proxy.images.encode` translates the exceptions that it raises.
     encoder_bytes_per_pixel: the most memory that the encoder takes, estimated from above (decision 10).
     usual_quality: the quality if none is asked for, on the format's own scale; None for a format without quality.
-    cost: returns the rough cost of a result of so many pixels, where JPEG costs 1 a pixel.
-    max_side_px: None if the format has no limit of its own.
+    effort: the rough cost of a pixel, relative to JPEG. large: from how many pixels on another effort holds, and that
+    effort; None if it is always the same. max_side_px: None if the format has no limit of its own.
     moves: whether it can hold animations.
     """
 
     write: Callable[[Result], bytes]
     encoder_bytes_per_pixel: int
     usual_quality: int | None = None
-    cost: Callable[[int], int] = _as_jpeg
+    effort: int = 1
+    large: tuple[int, int] | None = None
     max_side_px: int | None = None
     moves: bool = False
+
+    def cost(self, pixels: int) -> int:
+        """Return the rough cost of a result of so many pixels, where JPEG costs 1 a pixel."""
+        if self.large is not None and pixels >= self.large[0]:
+            return pixels * self.large[1]
+        return pixels * self.effort
 
 
 @dataclass(frozen=True, slots=True)

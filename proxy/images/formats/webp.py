@@ -109,7 +109,7 @@ WEBP = PictureFormat(
         _write,
         encoder_bytes_per_pixel=20,
         usual_quality=_USUAL_QUALITY,
-        cost=lambda pixels: 5 * pixels,
+        effort=5,
         # RFC 9649 §2.7.1.1: 14 bits.
         max_side_px=16_383,
         moves=True,
