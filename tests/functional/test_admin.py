@@ -1,4 +1,4 @@
-"""What the owner asks a running service: rewrite, purge, explain, metrics, health; and who may ask."""
+"""The requests of the owner to a running service: rewrite, purge, explain, metrics, health; and who may make them."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_loopback_without_token_is_trusted_only_when_asked_directly(
 async def test_administration_without_token_is_closed_where_the_public_address_is_public(
     tmp_path: Path, http: aiohttp.ClientSession, public_url: str, status: int
 ) -> None:
-    """nginx adds no header by itself and sends the upstream's address as `Host`: nothing tells it from the owner."""
+    """nginx adds no header by itself and sends the upstream's address as `Host`, so it looks like the owner."""
     with Service(write_config(tmp_path, {"server": {"public_url": public_url}})) as service:
         answer = await Client(http, service.base).get("/metrics")
     assert answer.status == status

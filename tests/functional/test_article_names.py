@@ -45,7 +45,7 @@ def names(config: Path) -> list[str]:
 
 
 def remember(config: Path, name: str, source: str) -> None:
-    """Leave a record as earlier versions wrote it: under the path as it was typed."""
+    """Leave a record as earlier versions wrote it, under the path as it was typed."""
     digest = hashlib.sha256(name.encode()).hexdigest()
     path = config.parent / "store" / "articles" / digest[:2] / f"{digest}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_images_benchmark_of_ourselves_prints_a_table_of_answered_requests(tmp_path: Path) -> None:
-    """Every request is answered 200 with a picture of the right size and format, and what was measured is printed."""
+    """Every request is answered 200 with a picture of the right size and format, and the measurements are printed."""
     command = [sys.executable, "benchmarks/images.py", "--pictures", "2", "--formats", "jpeg", "--only"]
     command += ["--rounds", "1", "--seconds", "0", "--together", "1", "--no-curves"]
     command += ["--peers", str(tmp_path / "peers"), "--out", str(tmp_path / "out")]

@@ -59,7 +59,7 @@ async def test_report_page_opens_without_errors(demo: dict[str, str]) -> None:
 
 
 async def test_home_page_runs_its_form_under_its_own_policy(client: Client, origin: ScriptedOrigin) -> None:
-    """The page's script is let through by the page's policy, and sends the address as it was typed."""
+    """The page's policy permits its script, which sends the address as it was typed."""
     origin.serve("/a.png?x=1&y=%2F", chart_png(80, 60))
     async with open_browser() as page:
         await page.open(client.base + "/")
@@ -140,7 +140,7 @@ def hinting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 async def test_page_of_another_site_gets_pictures_of_the_width_they_are_shown_in(
     hinting: Service, origin: ScriptedOrigin, asking: str
 ) -> None:
-    """As docs/api.md tells the page's owner to ask: 300 CSS pixels on a screen of two make 640, drawn as 200 is 200."""
+    """The page asks for hints as docs/api.md says: 300 CSS pixels at a density of two make 640, and 200 stays 200."""
     origin.serve("/p.jpg", photo_jpeg(1600, 1000), content_type="image/jpeg")
     source = origin.url("/p.jpg")
     wide, dense = (

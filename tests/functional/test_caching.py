@@ -93,7 +93,7 @@ async def test_origin_is_asked_again_as_its_freshness_says(
 async def test_answer_kept_against_its_origins_wish_says_so(
     letter: Client, origin: ScriptedOrigin, wish: str
 ) -> None:
-    """A mirror keeps: that is what it is for."""
+    """Keeping pictures is the purpose of a mirror."""
     origin.serve("/a.png", PICTURE, headers={"Cache-Control": wish})
     answer = await letter.get("/?" + origin.url("/a.png"))
     assert (
@@ -128,7 +128,7 @@ async def test_stale_original_is_validated_with_its_date(letter: Client, origin:
 async def test_304_brings_the_entry_up_to_date(
     letter: Client, letter_service: Service, origin: ScriptedOrigin
 ) -> None:
-    """RFC 9111 §4.3.4: its fields replace the stored ones, and with them the freshness; what it omits stays."""
+    """RFC 9111 §4.3.4: its fields, and with them the freshness, replace the stored ones. Fields that it omits stay."""
     origin.serve(
         "/a.png", PICTURE, etag='"v1"', headers=[("Cache-Control", "max-age=0"), ("X-A", "1"), ("X-B", "1")]
     )
@@ -161,7 +161,7 @@ async def test_entry_keeps_what_the_origin_said_and_passes_none_of_it_down(
 async def test_stale_answer_comes_at_once_where_the_origin_allows_it(
     letter: Client, origin: ScriptedOrigin
 ) -> None:
-    """RFC 5861 §3: a hit with a negative time to live (RFC 9211 §2.3); the refresh goes on behind it."""
+    """RFC 5861 §3: a hit with a negative time to live (RFC 9211 §2.3). The refresh continues in the background."""
     control = "max-age=0, stale-while-revalidate=1000"
     origin.serve("/a.png", PICTURE, etag='"v1"', headers={"Cache-Control": control})
     target = "/?" + origin.url("/a.png")
@@ -311,7 +311,7 @@ async def test_conditions_of_a_client_are_answered_from_what_is_kept(
 async def test_charset_of_the_origin_is_passed_down_with_its_type(
     letter: Client, origin: ScriptedOrigin, claimed: str, answered: str
 ) -> None:
-    """A style sheet in GBK is unreadable without; a type that was not believed has none."""
+    """A style sheet in GBK is unreadable without it. A type that was not believed has none."""
     origin.serve("/a.css", b"a { color: red }", content_type=claimed)
     answer = await letter.get("/?" + origin.url("/a.css"))
     assert (answer.status, answer.headers["Content-Type"]) == (200, answered)
@@ -320,7 +320,7 @@ async def test_charset_of_the_origin_is_passed_down_with_its_type(
 async def test_unchanged_bytes_keep_their_variants(
     letter: Client, letter_service: Service, origin: ScriptedOrigin
 ) -> None:
-    """A 200 with the same bytes, not only a 304, is no change: nothing is rendered again."""
+    """A 200 with the same bytes is no change, like a 304, so nothing is rendered again."""
     origin.serve("/a.png", PICTURE, headers={"Cache-Control": "max-age=0"})
     target = "/image/width=20,format=png/" + origin.url("/a.png")
     first = await letter.get(target)

@@ -69,7 +69,7 @@ def test_public_address_is_looked_up_under_the_name_that_articles_get(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     url: str, name: str, level: str,
 ) -> None:  # fmt: skip
-    """A host that is not ASCII is shown in A-labels; one that nobody can find is worth knowing, and no fault yet."""
+    """A host that is not ASCII is shown in A-labels. One without an address is a note and no fault yet."""
     resolver = StubResolver({"example.com": [["192.0.2.1"]], "xn--bcher-kva.example": [["192.0.2.7"]]})
     monkeypatch.setattr(network, "make_resolver", lambda: resolver)
     code, findings = examined(write_config(tmp_path, {"server": {"public_url": url}}), capsys)
@@ -153,7 +153,7 @@ def test_decoder_is_named_with_its_version_and_a_broken_one_with_its_repair(
     found: Libvips, level: str, words: str, advice: str, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Nobody is told to install what is installed."""
+    """The advice never says to install something that is installed."""
     monkeypatch.setattr("proxy.cli.checks.settings.find_libvips", lambda: found)
     _, findings = examined(write_config(tmp_path), capsys, "--offline")
     told = findings["decoder"]

@@ -27,7 +27,7 @@ def installed(folder: Path, name: str, *files: str, top_level: str = "") -> None
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command in an environment that also has what lies in `folder`."""
+    """Run the real command in an environment that also has the packages in `folder`."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "PYTHONDEVMODE": ""}
     return subprocess.run(
         [sys.executable, "-m", "proxy", *words],

@@ -298,7 +298,7 @@ def test_recovered_picture_is_packed_with_its_provenance(
 
 
 def test_recovered_picture_is_a_capture_of_its_day_to_other_archives(here: Path, tmp_path: Path) -> None:
-    """As pywb writes a capture that it took over from another archive."""
+    """The record has the form in which pywb writes a capture from another archive."""
     asyncio.run(keep_with(here, PNG, recovered=CAPTURE))
     assert invoke("store", "pack", tmp_path / "pack.warc", config=here) == 0
     with (tmp_path / "pack.warc").open("rb") as stream:
@@ -312,7 +312,7 @@ def test_recovered_picture_is_a_capture_of_its_day_to_other_archives(here: Path,
 def test_recovered_picture_in_a_pack_never_displaces_what_the_origin_gave(
     here: Path, there: Path, tmp_path: Path, origin_was_there: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whichever was confirmed last: the copy is history, and says what it is."""
+    """This holds whichever was confirmed last: the copy is history and is labelled as a copy."""
     own, copy = (there, here) if origin_was_there else (here, there)
     asyncio.run(keep_with(own, OTHER))
     asyncio.run(keep_with(copy, PNG, recovered=CAPTURE, validated_at=NOW + 1000))
@@ -650,7 +650,8 @@ def test_wrong_use_exits_2(
 def test_capture_of_an_inner_address_is_refused(
     there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
-    """What may not be fetched may not be brought in either, also behind a wrapper; the rest of the file comes in."""
+    """A picture that may not be fetched may not be imported either, even behind a wrapper. The rest of the file is
+    imported."""
     config = write_config(there.parent, {"fetch": {"allow_networks": []}})
     path = archive(tmp_path, response(url, PNG), response(URL, OTHER))
     assert invoke("store", "unpack", str(path), "--json", config=config) == 1
@@ -728,7 +729,7 @@ def test_file_that_is_cut_anywhere_but_between_records_is_said_to_be(tmp_path: P
 
 
 def test_cut_arc_file_ends_with_one(there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What came before the cut is kept; the report names the file."""
+    """Records before the cut are kept, and the report names the file."""
     first, second, third = arc_of(PNG, OTHER)
     path = archive(tmp_path, first, second, third[:40], name="cut.arc")
     assert invoke("store", "unpack", str(path), "--json", config=there) == 1

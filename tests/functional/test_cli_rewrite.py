@@ -56,7 +56,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_summary_changes_nothing(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By default the command says what it would do, in plain and stable lines."""
+    """By default the command reports what it would do, in plain and stable lines."""
     before = digests(site)
     assert call(".") == 0
     assert digests(site) == before
@@ -148,7 +148,7 @@ def test_journal_of_a_named_file_lies_beside_it(site: Path) -> None:
 
 
 def test_check_tells_whether_work_is_left(site: Path) -> None:
-    """1 with something to rewrite, 0 without; what is left on purpose does not count, what needs a person does."""
+    """It exits 1 if something is to be rewritten, and 0 otherwise. Only addresses left on purpose do not count."""
     assert call("--check", ".") == 1
     assert call("--check", "code.md") == 0
     assert call("--write", "--base-url", BASE, ".") == 0
@@ -158,7 +158,7 @@ def test_check_tells_whether_work_is_left(site: Path) -> None:
 
 
 def test_diff_can_be_applied(site: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """What `--diff` prints, `patch` makes of the articles what `--write` makes of them."""
+    """`patch` turns the articles by the output of `--diff` into the same bytes as `--write`."""
     assert call("--diff", "--base-url", BASE, ".") == 0
     diff = capfdbinary.readouterr().out
     removed = [line for line in diff.split(b"\n") if line.startswith(b"-") and not line.startswith(b"---")]
@@ -216,7 +216,7 @@ def test_wrong_use_is_refused(site: Path, arguments: list[str], capsys: pytest.C
 
 
 def test_public_url_of_the_configuration_is_the_base(site: Path) -> None:
-    """With `server.public_url` no option is needed; with keys the addresses are signed."""
+    """With `server.public_url` no option is needed. With keys the addresses are signed."""
     config = Config(
         server=ServerConfig(public_url=BASE),
         sources=SourcesConfig(keys=("0123456789abcdef",)),
@@ -318,7 +318,7 @@ def test_check_of_a_wide_article_exits_1(site: Path, capsys: pytest.CaptureFixtu
 
 
 def test_check_of_a_place_that_nobody_knows_exits_1(site: Path) -> None:
-    """A picture may be shown there; only what is known to be code or a comment is ignored."""
+    """A picture may be shown there. Only code and comments are ignored."""
     (site / "b.md").write_text(f"<div markdown='1'>\n![a]({WRAPPED})\n</div>\n")
     assert call("--check", "b.md") == 1
 
@@ -326,7 +326,7 @@ def test_check_of_a_place_that_nobody_knows_exits_1(site: Path) -> None:
 def test_summary_and_json_name_the_options_that_are_lost(
     site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a wrapper did to the picture and our address does not: a line a kind, not one a picture."""
+    """Changes of a wrapper that our address cannot express get a line for each kind, not for each picture."""
     (site / "b.md").write_text("![a](https://wsrv.nl/?url=h.example/30.png&w=100&mask=star&hue=3)\n" * 3)
     assert call("b.md") == 0
     out = capsys.readouterr().out
@@ -339,7 +339,7 @@ def test_summary_and_json_name_the_options_that_are_lost(
 
 @pytest.mark.parametrize("path", [".", "posts"])
 def test_renamed_article_is_found_by_its_addresses_and_undone(site: Path, path: str) -> None:
-    """Also when it was rewritten again under its new name, and others show the same picture."""
+    """This holds if it was rewritten again under its new name, and if others show the same picture."""
     (site / "posts" / "c.md").write_text(f"![]({WRAPPED}) and ![]({WRAPPED}?c)\n")
     before = digests(site)
     assert call("--write", "--base-url", BASE, ".") == 0
@@ -368,7 +368,7 @@ def test_moved_folder_is_undone(site: Path) -> None:
 def test_undo_of_a_deleted_article_reports_its_addresses(
     site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its journal says what cannot be put back."""
+    """Its journal shows what cannot be put back."""
     assert call("--write", "--base-url", BASE, ".") == 0
     (site / "posts" / "a.md").unlink()
     for path in (".", "posts", "posts/a.md"):
@@ -379,7 +379,7 @@ def test_undo_of_a_deleted_article_reports_its_addresses(
 
 
 def test_undo_of_a_deleted_article_with_a_damaged_journal_fails(site: Path) -> None:
-    """Even what cannot be put back cannot be told."""
+    """The addresses that cannot be put back are unknown too."""
     assert call("--write", "--base-url", BASE, "posts/a.md") == 0
     (site / "posts" / "a.md").unlink()
     (site / "posts" / ".imgmirror" / "rewrite" / "a.md.json").write_text("{")
@@ -406,7 +406,7 @@ def test_undo_by_the_target_of_a_link_puts_back(site: Path) -> None:
 
 
 def test_undo_of_an_article_that_became_a_link_puts_back(site: Path) -> None:
-    """Its journal has the old name, by which the file is still reached."""
+    """Its journal has the old name, which still leads to the file."""
     assert call("--write", "--base-url", BASE, ".") == 0
     (site / "posts" / "a.md").rename(site / "posts" / "b.md")
     (site / "posts" / "a.md").symlink_to("b.md")
@@ -431,7 +431,7 @@ def program(*words: str, folder: Path, **options: Any) -> subprocess.CompletedPr
 
 
 def test_names_outside_of_the_output_encoding_are_escaped(site: Path) -> None:
-    """A Chinese name in an ASCII pipe, and one with colons, which is no emoji."""
+    """This covers a Chinese name in an ASCII pipe, and one with colons, which is not an emoji."""
     (site / "文章:100:.md").write_bytes(ARTICLE.encode())
     done = program("rewrite", "--write", "--base-url", BASE, ".", folder=site, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -450,7 +450,7 @@ def test_name_with_colons_is_no_emoji_on_a_terminal(
 
 @pytest.mark.parametrize("words", [(), ("--json",), ("--diff",)])
 def test_reader_of_the_output_that_has_gone_is_no_fault(site: Path, words: tuple[str, ...]) -> None:
-    """As with `| head -1`: exit 0, and nothing is said."""
+    """As with `| head -1`, the exit code is 0 and nothing is printed."""
     reading, writing = os.pipe()
     os.close(reading)
     try:

@@ -126,7 +126,7 @@ def test_purge_of_a_known_article_deletes_its_pictures(config: Path) -> None:
 def test_rewriting_an_article_records_what_it_uses(
     config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What an article uses is known before it is warmed, so a purge by another article spares it."""
+    """The sources of an article are known before it is warmed, so a purge by another article spares them."""
     article = config.parent / "b.md"
     article.write_text(markdown(origin.url("/two.png")))
     assert invoke("rewrite", article, "--base-url", "http://m.example", config=config) == 0
@@ -366,7 +366,7 @@ def test_purge_forgets_failures_of_sources_that_are_not_kept(
     forgotten: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In a running service, by the command: the next request asks the origin again."""
+    """After the command, the next request to a running service asks the origin again."""
     url = origin.url("/dead.png")
     origin.serve("/dead.png", b"gone", status=410)
 
@@ -391,7 +391,7 @@ def test_purge_forgets_failures_of_sources_that_are_not_kept(
 def test_repair_leaves_an_origin_alone_that_does_not_answer(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its circuit opens as for visitors: five questions, not one for each picture."""
+    """Its circuit opens as for visitors: there are five requests, not one for each picture."""
     write_config(config.parent, {"fetch": {"timeout": "500ms"}})
     held: list[socket.socket] = []
 
@@ -447,7 +447,8 @@ def test_shared_picture_goes_with_the_last_article_that_uses_it(
 def test_rewrite_and_warm_know_an_article_by_the_same_name(
     config: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its place in its tree; else its pictures would be shared with itself, and never purged."""
+    """Its name is its place in the tree. Otherwise its pictures would count as shared with itself and never be
+    purged."""
     posts = config.parent / "posts" / "deep"
     posts.mkdir(parents=True)
     (posts / "c.md").write_text(markdown(origin.url("/dead.png")))

@@ -39,7 +39,7 @@ def call(*arguments: str, config: Config | None = None) -> int:
 def test_build_prints_our_address(
     options: str, source: str, built: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Options and source are canonical in what is printed; without a base it is a path."""
+    """The printed options and source are canonical. Without a base URL the result is a path."""
     assert call("build", options, source) == 0
     assert call("build", options, source, "--base-url", "https://img.example.org/") == 0
     assert capsys.readouterr().out.splitlines() == [built, f"https://img.example.org{built}"]
@@ -137,7 +137,7 @@ def test_build_of_what_a_dialect_cannot_carry_exits_2(capsys: pytest.CaptureFixt
 
 
 def test_unwrap_of_something_else_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is no wrapper, or would have to be guessed, is said; the others still are printed."""
+    """Something that is not a wrapper, or would have to be guessed, is reported, and the others are still printed."""
     urls = ["https://h.example/\x1b", "https://wsrv.nl/?url=http://h/a?b=1&x=2", f"https://cors.io/?{SOURCE}"]
     assert call("unwrap", *urls) == 1
     captured = capsys.readouterr()
@@ -182,7 +182,7 @@ def test_explain_of_a_refused_address_exits_1(capsys: pytest.CaptureFixture[str]
     ],
 )
 def test_wrong_use_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2 and a line that says what is wrong."""
+    """The exit code is 2, and a line says what is wrong."""
     assert call(*arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("imgmirror: ")
@@ -238,7 +238,7 @@ def test_explain_reads_addresses_of_other_proxies(tmp_path: Path, capsys: pytest
 def test_build_signs_in_dialects_that_have_keys(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], dialect: str
 ) -> None:
-    """With the first key; the same configuration answers what it built, and with another one it does not."""
+    """The first key signs. The same configuration answers the address, and another one does not."""
     keys = {"imgproxy": ["00ff:01", "02:03"], "imagor": ["sha256:40:first", "second"]}.get(
         dialect, ["first", "second"]
     )

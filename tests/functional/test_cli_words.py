@@ -1,4 +1,4 @@
-"""What a new user meets: mistyped words, options before the command, a port in use, a service that does not answer."""
+"""A new user's mistakes: mistyped words, options before the command, a port in use, a service that does not answer."""
 
 from __future__ import annotations
 

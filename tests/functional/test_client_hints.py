@@ -16,7 +16,7 @@ WEBP = {"Accept": "image/webp"}
 
 @pytest.fixture(scope="module")
 def hinting_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that minds hints and refuses results above 1500 pixels."""
+    """A service that uses hints and refuses results above 1500 pixels."""
     folder = tmp_path_factory.mktemp("hinting")
     render = {"processes": 1, "client_hints": True, "max_output_side": 1500}
     with Service(write_config(folder, {"render": render})) as service:
@@ -88,7 +88,7 @@ async def test_caches_are_told_which_hints_count(
 
 
 async def test_error_of_hinted_address_varies_by_hints(hinting: Client, origin: ScriptedOrigin) -> None:
-    """What a cache keeps for a minute is kept for those that sent the same hints."""
+    """A cache keeps the error for a minute, for clients that sent the same hints."""
     origin.serve("/broken.jpg", photo_jpeg(64, 40)[:300], content_type="image/jpeg")
     target = "/image/width=auto,format=webp/" + origin.url("/broken.jpg")
     answer = await hinting.get(target, headers={"Accept": "application/json"})
@@ -134,7 +134,7 @@ async def test_hints_make_a_bounded_number_of_variants(
 
 
 async def test_hints_say_nothing_where_they_are_off(client: Client, origin: ScriptedOrigin) -> None:
-    """The default: `auto` is read and signed, answers are those without hints, and nothing tells of hints."""
+    """By default `auto` is read and signed, answers are those without hints, and no header mentions hints."""
     origin.serve("/off.jpg", photo_jpeg(400, 300), content_type="image/jpeg")
     hints = {"Sec-CH-Width": "160", "Sec-CH-DPR": "3", "Width": "160", "DPR": "3"}
     for options in ("width=auto,dpr=auto", "height=300,dpr=auto"):

@@ -155,7 +155,7 @@ async def test_damaged_version_of_the_history_is_answered_as_corrupt(
 
 
 async def test_variant_of_a_damaged_original_is_never_stored(engine: Engine, origin: ScriptedOrigin) -> None:
-    """It is made of the damaged bytes while the origin is dead, and made anew when the body has healed."""
+    """It is made of the damaged bytes while the origin is dead, and made again once the body is repaired."""
     source = Source.parse(origin.url("/v.png"))
     origin.serve("/v.png", PICTURE)
     obtained = await engine.originals.obtain(source)

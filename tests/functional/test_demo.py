@@ -26,7 +26,7 @@ def test_sample_article_is_the_one_that_was_found_byte_for_byte() -> None:
 
 
 def test_demo_once_keeps_every_promise_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """It exits 0, says what was measured per picture, and ends its service and its folder."""
+    """It exits 0, prints measurements for each picture, and ends its service and removes its folder."""
     environment = {
         **os.environ, "TMPDIR": str(tmp_path), "PYTHONDEVMODE": "", "PYTHONWARNINGS": "default",
         "PYTHONPATH": str(Path(__file__).parents[2]), "IMGMIRROR_STORE_DIR": str(tmp_path / "not-this-one"),

@@ -1,4 +1,4 @@
-"""What a review broke once: odd headers, full descriptors, cut bodies, late purges, bad reloads, bad starts."""
+"""Former faults: odd headers, full descriptors, truncated bodies, late purges, bad reloads, bad starts."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ async def test_purge_of_a_wrapper_purges_what_it_wraps(
 
 
 async def test_purge_of_an_origin_with_a_path_is_refused(client: Client, origin: ScriptedOrigin) -> None:
-    """Whoever writes a path means less than the origin."""
+    """An operator who gives a path means less than the origin."""
     answer = await client.get("/purge", method="POST", data=json.dumps({"origin": origin.url("/part/")}))
     assert (answer.status, answer.code) == (400, "invalid_source")
 
@@ -278,7 +278,7 @@ async def test_forwarded_request_is_no_administrator(client: Client, header: str
 async def test_long_targets_and_accepts_are_not_remembered(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """What clients can make up must not fill the memory."""
+    """Texts that clients can invent must not fill the memory."""
     origin.serve("/m.png", chart_png(20, 20))
     with Service(write_config(tmp_path)) as service:
         assert service.process is not None
@@ -325,7 +325,7 @@ async def test_store_deleted_while_it_is_open_opens_again(
 async def test_store_deleted_during_a_fetch_keeps_what_is_fetched(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """All stamps are new then, which is no purge of this source: it is asked for again."""
+    """All stamps are new then, which is not a purge of this source, so it is fetched again."""
     body, release = chart_png(30, 20), asyncio.Event()
     whole = head(200, [("Content-Type", "image/png"), ("Content-Length", str(len(body)))]) + body
     origin.script("/slow.png", stall(release, after=whole))

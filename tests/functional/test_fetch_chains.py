@@ -71,7 +71,7 @@ async def test_fourth_missing_intermediate_is_not_fetched(authority: Holder, she
 async def test_second_fetch_asks_nobody_and_fails_no_handshake(
     authority: Holder, shelf: ScriptedOrigin
 ) -> None:
-    """What an origin needs is remembered."""
+    """The missing certificates of an origin are remembered."""
     async with meeting(below(shelf, authority, 1), authority) as (fetcher, origin):
         await body_of(fetcher, origin.url("/a"))
         before = origin.handshakes
@@ -149,7 +149,7 @@ async def test_no_more_than_three_addresses_are_asked(authority: Holder, shelf: 
 
 
 async def test_completed_origin_is_well(authority: Holder, shelf: ScriptedOrigin) -> None:
-    """Its circuit counts no failures, however often it is asked."""
+    """Its circuit counts no failures, however often it is requested."""
     async with meeting(below(shelf, authority, 1), authority) as (fetcher, origin):
         for _ in range(7):
             await body_of(fetcher, origin.url("/a"))
@@ -171,7 +171,7 @@ async def test_origin_that_cannot_be_completed_fails_as_before(
 async def test_origin_under_another_authority_is_completed_anew(
     authority: Holder, shelf: ScriptedOrigin
 ) -> None:
-    """What is remembered of an origin is no more than where to begin."""
+    """The memory of an origin is only a starting point."""
     async with fetching(**trusted(authority)) as fetcher:
         origin = Server(below(shelf, authority, 1))
         async with origin:
@@ -185,7 +185,7 @@ async def test_origin_under_another_authority_is_completed_anew(
 async def test_service_answers_with_the_picture_of_such_an_origin(
     authority: Holder, shelf: ScriptedOrigin, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """With the authorities that OpenSSL is told of and the event loop of the service; `sources.deny` holds."""
+    """The service uses its own event loop and the authorities given to OpenSSL, and `sources.deny` applies."""
     (tmp_path / "ca.pem").write_bytes(authority.pem)
     async with (
         ScriptedOrigin() as denied,

@@ -65,7 +65,7 @@ async def test_cookie_ends_with_its_fetch(fetcher: Fetcher, origin: ScriptedOrig
 
 
 async def test_cookie_goes_to_no_other_host(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
-    """Not on the way to another host, and again on the way back."""
+    """The cookie is not sent on the way to another host, and is sent again on the way back."""
     back = origin.url("/a.png", host="a.example")
     origin.script("/a.png", asks_for("ok=1; Domain=example", to=origin.url("/b.png", host="b.example")))
     origin.redirect("/b.png", back)

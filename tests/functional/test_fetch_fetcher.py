@@ -1,4 +1,4 @@
-"""Fetching from well-behaved origins: what arrives, what is sent, redirects, conditions, politeness, reloads."""
+"""Fetches from well-behaved origins: results, requests, redirects, conditions, politeness, reloads."""
 
 import asyncio
 import gzip
@@ -65,7 +65,7 @@ async def test_fetched_tells_everything_about_the_answer(origin: ScriptedOrigin)
 async def test_body_in_any_framing_arrives_whole(
     fetcher: Fetcher, origin: ScriptedOrigin, keys: Any, framing: str, body: bytes
 ) -> None:
-    """An empty body is an answer too; what it is worth is the caller's to say."""
+    """An empty body is an answer too. The caller decides what it is worth."""
     origin.serve("/a", body, **keys)
     answer, got = await fetched(fetcher, origin.url("/a"))
     assert isinstance(answer, Fetched)
@@ -150,14 +150,14 @@ async def test_redirect_is_followed_by_hand(fetcher: Fetcher, origin: ScriptedOr
 async def test_redirect_to_bytes_in_gbk_asks_for_those_bytes(
     fetcher: Fetcher, origin: ScriptedOrigin
 ) -> None:
-    """A Location that is no UTF-8 is escaped byte by byte, not dropped."""
+    """A Location that is not UTF-8 is escaped byte by byte, not dropped."""
     origin.redirect("/r", b"/\xcd\xbc \xc6\xac.png?\xa1=1")
     origin.serve("/%CD%BC%20%C6%AC.png?%A1=1", b"gbk")
     assert await body_of(fetcher, origin.url("/r")) == b"gbk"
 
 
 async def test_redirect_with_a_body_is_followed(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
-    """Nobody waits for the page that says "moved", however long it is."""
+    """The fetch does not wait for the page that says "moved", however long it is."""
     origin.script("/r", raw(head(302, [("Location", "/a"), ("Content-Length", "1000000")]) + b"<html>"))
     origin.serve("/a", b"x")
     assert await body_of(fetcher, origin.url("/r")) == b"x"
@@ -221,7 +221,7 @@ async def test_condition_that_holds_is_not_modified(
 async def test_condition_is_sent_only_to_the_address_that_gave_the_validators(
     fetcher: Fetcher, origin: ScriptedOrigin
 ) -> None:
-    """Where the redirect now leads elsewhere, the same entity tag speaks of another picture."""
+    """If the redirect now leads elsewhere, the same entity tag refers to another picture."""
     origin.redirect("/r", "/new")
     origin.serve("/old", b"old", etag='"1"')
     origin.serve("/new", b"new", etag='"1"')
@@ -248,7 +248,7 @@ async def test_connection_is_kept_and_used_again(fetcher: Fetcher, origin: Scrip
 async def test_origin_that_died_and_came_back_is_reached_again(
     fetcher: Fetcher, origin: ScriptedOrigin
 ) -> None:
-    """A kept connection that broke meanwhile is nobody's error."""
+    """An idle connection that broke meanwhile causes no error."""
     origin.serve("/a", b"x")
     assert await body_of(fetcher, origin.url("/a")) == b"x"
     await origin.stop()
@@ -314,7 +314,7 @@ async def test_all_origins_together_get_no_more_connections_than_the_limit(origi
 
 
 async def test_cancelled_fetch_gives_its_turn_back(origin: ScriptedOrigin) -> None:
-    """A visitor who leaves holds up nobody."""
+    """A visitor who leaves delays nobody."""
     origin.script("/stall", stall(asyncio.Event()))
     origin.serve("/a", b"x")
     async with fetching(fetch_config(per_origin=1)) as fetcher:
@@ -366,7 +366,7 @@ async def test_reload_leaves_fetches_under_way_alone(origin: ScriptedOrigin) -> 
 
 
 async def test_reload_with_a_bad_pattern_changes_nothing(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
-    """What raises leaves the old rules in force."""
+    """After an exception, the old rules stay in force."""
     origin.serve("/a", b"x")
     profiles = {"p": {"hosts": ["a/b"]}}
     with pytest.raises(ValueError, match="a/b"):
@@ -376,7 +376,7 @@ async def test_reload_with_a_bad_pattern_changes_nothing(fetcher: Fetcher, origi
 
 
 async def test_fetcher_that_is_closed_reaches_nothing(origin: ScriptedOrigin) -> None:
-    """Shutting down is no stray exception, before start and for fetches under way neither."""
+    """Shutting down raises no stray exception, neither before the start nor for fetches in progress."""
     origin.script("/stall", stall(asyncio.Event()))
     async with fetching() as fetcher:
         task = asyncio.create_task(body_of(fetcher, origin.url("/stall")))
@@ -406,7 +406,7 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 
 async def test_tls_origin_with_a_good_certificate_is_fetched_from(authority: trustme.CA) -> None:
-    """By name, with the name checked."""
+    """The connection uses the name, and the name is verified."""
     names = StubResolver({"h.example": [["127.0.0.1"]]})
     async with ScriptedOrigin(ssl_context=server_context(authority, "h.example")) as origin:
         origin.serve("/a", DATA)
@@ -431,7 +431,7 @@ async def test_tls_certificate_that_is_not_good_is_unreachable(authority: trustm
 
 
 async def test_tls_to_a_port_that_speaks_plainly_is_unreachable(fetcher: Fetcher) -> None:
-    """What is no TLS record ends the handshake."""
+    """Bytes that are not a TLS record end the handshake."""
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head(400))

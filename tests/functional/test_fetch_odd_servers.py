@@ -58,7 +58,7 @@ ODD_LINES = {
 async def test_head_of_the_documented_size_is_read_and_one_byte_more_is_not(
     fetcher: Fetcher, origin: ScriptedOrigin, lines: int
 ) -> None:
-    """However many lines share it; docs/failures.md says the limit."""
+    """This holds however many lines share it. docs/failures.md states the limit."""
     assert f"| {MAX_HEAD_BYTES // 1024} KiB for the whole head |" in PAGE.read_text(encoding="utf-8")
     start, end = OK + SIZE + b"X: a\r\n" * (lines - 1) + b"X: ", b"\r\n\r\n"
     whole = MAX_HEAD_BYTES - len(start) - len(end)
@@ -137,7 +137,7 @@ FRAMED = {
 async def test_framing_that_leaves_no_doubt_is_read(
     fetcher: Fetcher, origin: ScriptedOrigin, answer: bytes, *, bare_line_feeds: bool
 ) -> None:
-    """RFC 9112 §6.3, and what follows the end belongs to nobody: the next answer is its own."""
+    """RFC 9112 §6.3. Bytes after the end are ignored, and the next answer is separate."""
     start, _, rest = answer.partition(b"\r\n\r\n")
     start = OK + start + b"\r\n\r\n"
     if bare_line_feeds:
@@ -207,7 +207,7 @@ async def test_connection_after_an_answer_in_doubt_is_not_used_again(
 
 
 async def test_large_body_with_bytes_behind_arrives_whole(fetcher: Fetcher, origin: ScriptedOrigin) -> None:
-    """Also while the parser holds a part of it back because nobody reads so fast."""
+    """This holds while the parser holds back a part of it because the reader is slow."""
     large = DATA * 1000
     origin.script("/a", raw(OK + b"Content-Length: %d\r\n\r\n" % len(large) + large + b"behind" * 1000))
     assert await body_of(fetcher, origin.url("/a")) == large

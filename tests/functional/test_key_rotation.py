@@ -89,7 +89,7 @@ def test_warm_reports_what_visitors_are_refused_with_and_keeps_the_original(
     code: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In place and over HTTP: dead, named with its code, and the original kept all the same."""
+    """In its own process and over HTTP, the picture is reported as dead with its code, and its original is kept."""
     source = Source.parse(origin.url("/a.jpg"))
     sig = Signer((key,)).sign("content", source.url, exp=exp) if key else None
     (tmp_path / "a.md").write_text(f"![]({build(BASE, 'content', source, sig=sig, exp=exp)})\n")

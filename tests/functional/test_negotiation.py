@@ -1,4 +1,4 @@
-"""What real clients get: the table of docs/pictures.md asked of a running service, and answers found only once."""
+"""Answers for real clients: the table of docs/pictures.md, tried on a running service, and findings made only once."""
 
 from __future__ import annotations
 
@@ -155,7 +155,8 @@ async def test_bare_options_still_enlarge_as_cloudflare_does(client: Client, ori
 async def test_picture_too_wide_for_webp_is_answered_in_another_format(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """A named format says what it cannot hold; `format=auto` passes over it, and nothing is called damaged."""
+    """For a named format the answer says what is too large; `format=auto` skips that format, and nothing counts as
+    damaged."""
     wide = pictures.photo(17_000, 8).convert("RGB")
     origin.serve("/wide.jpg", pictures.saved(wide, "JPEG", quality=90), content_type="image/jpeg")
     config = write_config(tmp_path, {"render": {"max_output_side": 20_000}})
@@ -183,7 +184,7 @@ async def test_picture_too_wide_for_webp_is_answered_in_another_format(
 async def test_animation_with_any_number_of_plays_is_answered(
     client: Client, origin: ScriptedOrigin, loops: int
 ) -> None:
-    """What a format cannot count is as much as it can, never a damaged source."""
+    """A format writes the largest number that it can, and the source never counts as damaged."""
     origin.serve("/moving.gif", pictures.moving("GIF", loop=loops), content_type="image/gif")
     for headers, name in ((CHROME, "webp"), (WEB_VIEW, "webp"), (OLD, "gif")):
         answer = await client.get("/image/width=20/" + origin.url("/moving.gif"), headers=headers)

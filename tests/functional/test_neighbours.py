@@ -48,7 +48,7 @@ def _neighbours(tmp_path: Path) -> Iterator[tuple[Service, Service]]:
 async def test_purge_with_four_workers_and_hot_memories_is_true_at_once(
     tmp_path: Path, origin: ScriptedOrigin
 ) -> None:
-    """A hundred requests after it: none is served what was purged."""
+    """A hundred requests follow the purge, and none gets a purged picture."""
     origin.serve("/h.png", chart_png(60, 60))
     targets = ["/?" + origin.url("/h.png"), "/image/width=30/" + origin.url("/h.png")]
     with Service(write_config(tmp_path), workers=4) as service:
@@ -65,7 +65,7 @@ async def test_purge_with_four_workers_and_hot_memories_is_true_at_once(
 async def test_two_services_over_one_store_fetch_once(
     neighbours: tuple[Service, Service], origin: ScriptedOrigin
 ) -> None:
-    """What one keeps the other answers, also when both are asked at the same time."""
+    """Each serves what the other keeps, even if both get requests at the same time."""
     origin.serve("/two.jpg", photo_jpeg(900, 600), content_type="image/jpeg")
     target = "/image/width=300/" + origin.url("/two.jpg")
     answers = await asyncio.gather(*(get(neighbours[number % 2].base, target) for number in range(40)))
@@ -91,7 +91,7 @@ async def test_purge_by_one_service_is_true_in_the_other(
 async def test_service_that_is_killed_leaves_its_neighbour_alone(
     neighbours: tuple[Service, Service], origin: ScriptedOrigin
 ) -> None:
-    """Locks go with their process; what it was keeping is kept by the other."""
+    """The locks of a process end with it, and the other service keeps the picture."""
     first, second = neighbours
     origin.serve("/k.png", chart_png(60, 60))
     pending = [asyncio.create_task(get(first.base, "/?" + origin.url(f"/k.png?{n}"))) for n in range(8)]

@@ -207,7 +207,7 @@ async def test_part_of_an_original_is_cut_by_nginx(
     status: int,
     part: slice | None,
 ) -> None:
-    """As we would cut it; what cannot be cut is our own answer. A variant comes whole."""
+    """nginx answers ranges as we would. Where it cannot, the answer is ours. A variant is sent completely."""
     _, front, past = accelerated
     variant, original = targets(origin)
     await handed_over(past, original)
@@ -249,7 +249,7 @@ async def test_what_nginx_would_judge_by_the_file_is_answered_by_us(
 async def test_folder_of_the_default_is_handed_over_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """`store.dir` is relative to where the service was started, when nobody says it."""
+    """By default, `store.dir` is relative to the folder in which the service was started."""
     origin.serve("/p.png", chart_png(300, 200))
     config = write_config(tmp_path, ACCEL)
     lines = config.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -104,7 +104,8 @@ async def test_original_that_was_not_kept_is_kept_after_a_minute_with_one_304(
 async def test_304_for_which_there_is_no_room_fails_as_overload_and_the_next_one_is_kept(
     engine: Engine, clock: Clock, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the store nor the temporary folder takes the bytes: 503, never `internal`, and nothing is lost."""
+    """Neither the store nor the temporary folder accepts the bytes: the answer is 503, never `internal`, and nothing is
+    lost."""
     origin.serve("/p.png", PICTURE, etag='"one"')
     source = Source.parse(origin.url("/p.png"))
     with broken_disk(errno.EIO):
@@ -189,7 +190,7 @@ async def test_variants_of_an_original_that_was_not_kept_ask_its_origin_once_a_m
 async def test_slow_commit_lets_the_answer_go_without_calling_it_stored(
     engine: Engine, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody knows yet whether the disk takes the original, so the answer lives for a minute."""
+    """It is not known yet whether the disk accepts the original, so the answer may be cached for a minute."""
     monkeypatch.setattr("proxy.services.serving.keeping.KEEP_GRACE_SECONDS", 0.0)
     origin.serve("/slow.png", PICTURE)
     release = asyncio.Event()

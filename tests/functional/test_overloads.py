@@ -169,7 +169,7 @@ async def test_picture_is_tried_again_after_the_pause_and_under_other_limits(
 async def test_slow_encoder_costs_its_format_and_larger_sizes_only(
     tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
 ) -> None:
-    """The other wishes of the same job are rendered, and so is what is smaller."""
+    """The other wishes of the same job are rendered, and so are smaller sizes."""
     origin.serve("/photo.jpg", saved(photo(3000, 2200), "JPEG"), content_type="image/jpeg")
     config = configured(tmp_path, {"timeout": "500ms"})
     large, source = "width=2900,quality=auto", Source.parse(origin.url("/photo.jpg"))
@@ -264,7 +264,7 @@ async def test_format_remembered_as_too_much_is_passed_over(
 async def test_format_made_before_answers_whatever_is_remembered_of_it(
     tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
 ) -> None:
-    """What lies in the store costs no render, so no worse format is taken for it."""
+    """A stored variant costs no render, so no worse format replaces it."""
     origin.serve("/photo.jpg", photo_jpeg(300, 200), content_type="image/jpeg")
     url, config = origin.url("/photo.jpg"), configured(tmp_path, {})
     async with open_engine(config) as engine, open_engine(config) as other:
@@ -339,7 +339,7 @@ async def test_good_picture_marked_damaged_by_mistake_is_looked_at_again(
 async def test_damaged_picture_of_former_rules_is_looked_at_once(
     tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
 ) -> None:
-    """What is damaged under the rules of today stays marked, and costs no second look."""
+    """A picture that is damaged under the present rules stays marked and is not examined again."""
     origin.serve("/bad", cut(photo_jpeg(300, 200)), content_type="image/jpeg")
     url = origin.url("/bad")
     async with open_engine(configured(tmp_path, {})) as engine:
@@ -385,7 +385,7 @@ async def readiness(context: Any) -> dict[str, Any]:
 async def test_readiness_is_degraded_while_a_picture_waits_for_long(
     tmp_path: Path, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A monitor hears that the render queue is starved, with the reason, and that it is over."""
+    """Monitors are told that the render queue is starved, with the reason, and later that it is not."""
     monkeypatch.setattr(service_handlers, "STARVED_SECONDS", -1.0)
     async with open_engine(configured(tmp_path, {})) as engine:
         context = application._context(engine)

@@ -1,4 +1,4 @@
-"""What the address builders of other proxies write, signed with our keys, gets a picture of the right size.
+"""Addresses written by the address builders of other proxies, signed with our keys, get pictures of the right size.
 
 The Python ones are development dependencies. Those for node are pinned in `tests/peers`; they are marked `peers`.
 """
@@ -100,14 +100,14 @@ async def test_libthumbor_writes_addresses_that_are_answered(
 async def test_imgproxy_for_python_writes_addresses_that_are_answered(
     asker: Client, origin_of_peers: ScriptedOrigin, options: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    """Its resizing type is `auto` when none is named; without keys it writes `insecure`."""
+    """Its resizing type is `auto` by default. Without keys it writes `insecure`."""
     source = origin_of_peers.url("/a/wide.png")
     assert await size_of(asker, f"/imgproxy{ImgProxy(source, key=KEY, salt=SALT, **options)}") == size
     assert (await asker.get(f"/imgproxy{ImgProxy(source, **options)}")).code == "signature_missing"
 
 
 def installed() -> Path:
-    """Return the folder of the pinned builders; `npm ci` compares what comes with the lock's digests."""
+    """Return the folder of the pinned builders. `npm ci` compares the packages with the digests of the lock."""
     if not (shutil.which("node") and shutil.which("npm")):
         if "CI" in os.environ:
             pytest.fail("node and npm are missing")

@@ -358,7 +358,8 @@ async def test_client_cache_control_never_makes_us_fetch(client: Client, origin:
 async def test_slow_line_gets_its_own_quality(
     client: Client, origin: ScriptedOrigin, hint: dict[str, str]
 ) -> None:
-    """Fewer bytes, a variant of its own in memory and store, and caches are told what it depends on."""
+    """The answer has fewer bytes and is a separate variant in memory and store, and `Vary` tells caches what it depends
+    on."""
     origin.serve("/slow.jpg", photo_jpeg(800, 500), content_type="image/jpeg")
     target = "/image/width=400,quality=90,scq=20/" + origin.url("/slow.jpg")
     fast = await client.get(target, headers=WEBP)

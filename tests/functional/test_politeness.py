@@ -182,7 +182,7 @@ async def test_full_queue_is_told_at_once(tmp_path: Path, origin: ScriptedOrigin
 async def test_client_is_limited_by_its_own_address_behind_a_trusted_proxy(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """Every kind of answer counts and tells; a reload changes the rate; monitors are let through."""
+    """Every kind of answer counts and says so, a reload changes the rate, and monitors are not limited."""
     origin.serve("/a.png", chart_png(30, 30))
     large = saved(Image.effect_noise((1200, 1100), 90), "PNG")
     origin.serve("/large.png", large)
@@ -220,7 +220,7 @@ async def test_client_is_limited_by_its_own_address_behind_a_trusted_proxy(
 async def test_articles_count_as_requests_of_their_client(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    """`POST /rewrite` is limited as pictures are, and its client is told when to come back."""
+    """`POST /rewrite` is limited like pictures, and its client is told when to come back."""
     with Service(write_config(tmp_path, {"server": {"client_rate": 0.01, "client_burst": 2}})) as service:
         client = Client(http, service.base)
         answers = [

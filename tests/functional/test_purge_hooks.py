@@ -1,4 +1,4 @@
-"""Caches in front are told what was purged, by HTTP and by the command; a hook that fails holds up nothing."""
+"""Caches in front are notified of purges, by HTTP and by the command. A failing hook delays nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from proxy.fetch.hooks import BATCH, MAX_AT_ONCE, tell
 
 
 class Hooks:
-    """A scripted hook server: what it was told, by path."""
+    """A scripted hook server, and the notifications that it got, by path."""
 
     def __init__(self, origin: ScriptedOrigin) -> None:
         self.origin = origin
@@ -69,7 +69,7 @@ async def hooks() -> AsyncIterator[Hooks]:
 async def test_purge_by_http_tells_each_hook_once_what_is_gone(
     tmp_path: Path, origin: ScriptedOrigin, hooks: Hooks
 ) -> None:
-    """A dry run and a purge of nothing tell nobody."""
+    """A dry run and a purge of nothing send no notification."""
     origin.serve("/a.png", chart_png(20, 20))
     source = origin.url("/a.png")
     addresses = [hooks.add("/varnish?token=secret", 204), hooks.add("/cdn", 200)]
@@ -110,7 +110,7 @@ async def test_hook_that_does_not_answer_well_is_tried_twice_and_the_purge_stand
 def test_purge_by_command_tells_the_hooks_too(
     status: int, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It exits 1 when one was not told, and the picture is gone all the same."""
+    """It exits 1 if one could not be notified, and the picture is purged all the same."""
     with running_in_thread(ScriptedOrigin()) as origin:
         origin.serve("/a.png", chart_png(20, 20))
         hooks = Hooks(origin)
@@ -147,7 +147,8 @@ async def test_hook_that_hangs_is_tried_twice_and_holds_up_no_other(hooks: Hooks
 async def test_hook_that_hangs_longer_than_all_may_take_is_hung_up_on(
     hooks: Hooks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However long one try may take, and however many parts and hooks there are; its number is logged."""
+    """The limit holds however long one attempt may take and however many batches and hooks there are. The number is
+    logged."""
     hook, ended = hooks.hang("/hung")
     sources = [f"http://h.example/{number}.png" for number in range(BATCH + 1)]
     many = [hook] * (MAX_AT_ONCE + 1)  # the last one waits for its turn within the same time

@@ -1,4 +1,5 @@
-"""Recovery of dead pictures from a Wayback Machine on loopback: what is taken, what is not, and what is said of it."""
+"""Recovery of dead pictures from a Wayback Machine on loopback: which copies are accepted, and how they are
+reported."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ def client(http: aiohttp.ClientSession, service: Service) -> Client:
 
 @pytest.fixture
 def dead(request: pytest.FixtureRequest) -> str:
-    """A picture of the test's own that nobody has: nothing listens on port 1."""
+    """A picture of this test that nobody has, because nothing listens on port 1."""
     return f"http://127.0.0.1:1/{quote(request.node.name, safe='')}.png"
 
 

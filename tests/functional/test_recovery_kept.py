@@ -1,4 +1,4 @@
-"""Recovery beside what is kept: repair, placeholders and history know copies from archives for what they are."""
+"""Recovery beside kept pictures: repair, placeholders and history treat copies from archives as copies."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_repair_takes_the_lost_bytes_from_the_archive_when_the_origin_is_d
     wayback: ScriptedWayback,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The same bytes: what the origin said of them still holds, and nobody calls them a copy."""
+    """The bytes are the same, so the origin's statements still apply, and they do not count as a copy."""
     url = origin.url("/x.png")
     origin.serve("/x.png", OLD, etag='"of-the-origin"')
     await kept_once(http, config, url)
@@ -109,7 +109,7 @@ async def test_repair_never_takes_a_placeholder_that_was_set_aside(
     origin: ScriptedOrigin,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The good bytes are gone from the disk, and the origin still gives what was turned down."""
+    """The good bytes are gone from the disk, and the origin still sends those that were refused."""
     config = write_config(tmp_path, {"fetch": {"min_fresh": 0, "stable_after": 0}})
     url = origin.url("/x.png")
     with Service(config) as service:
@@ -160,7 +160,7 @@ async def test_lost_body_of_a_dead_origin_is_not_asked_for_by_every_visitor(
 async def test_copy_that_comes_late_does_not_displace_what_another_process_kept(
     config: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin, wayback: ScriptedWayback
 ) -> None:
-    """At the store: whoever recovers began when nothing was kept."""
+    """In the store: the recovery began when nothing was kept."""
     url = origin.url("/x.png")
     origin.serve("/x.png", OLD)
     await kept_once(http, config, url)

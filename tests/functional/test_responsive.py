@@ -119,7 +119,7 @@ def test_articles_that_point_at_us_already_get_the_additions(
 def test_markdown_images_of_ours_become_tags_and_markdown_again(
     tmp_path: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Their text may be any: it is listed, written and put back as it was."""
+    """Their text may be anything. It is listed, written and put back unchanged."""
     config = write_config(tmp_path, {"server": {"public_url": BASE}, "rewrite": {"markdown_images": True}})
     article = tmp_path / "site" / "a.md"
     article.parent.mkdir()

@@ -72,7 +72,7 @@ def article(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def test_lazy_pictures_are_as_wide_as_their_slots_and_nothing_moves(
     article: str, width: int, density: int
 ) -> None:
-    """At most 1.5 times as wide as needed, but for the narrowest candidate; the shape of each picture is kept."""
+    """They are at most 1.5 times as wide as needed, except for the narrowest candidate, and keep their shape."""
     shown, shift = await _look(article, width, density)
     assert [image["lazy"] for image in shown] == [False, True, True, True, True]
     assert shift < 0.02

@@ -188,7 +188,7 @@ async def test_worker_form_is_no_way_in_at_a_host(asker: Client, far: ScriptedOr
 async def test_denied_sources_answer_as_natively(
     asker: Client, far: ScriptedOrigin, mount: Mount, path: str
 ) -> None:
-    """In every spelling, and behind a redirect."""
+    """This holds for every spelling, and behind a redirect."""
     source = f"http://127.0.0.1:{far.port}{path}"
     if mount.name in ("thumbor", "imagor", "ipx", "weserv", "next") and "%" in path:
         source = source.replace("%", "%25") if mount.name == "ipx" else source
@@ -224,7 +224,7 @@ async def test_signatures_are_written_to_no_log(asker: Client, keyed: Service, m
 
 
 async def asked(service: Service, head: str) -> tuple[int, bytes]:
-    """Send a request as it is written; return the status and the whole answer."""
+    """Send a request exactly as written; return the status and the whole answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(head.replace("\n", "\r\n").encode() + b"\r\nConnection: close\r\n\r\n")
     answer = await reader.read()

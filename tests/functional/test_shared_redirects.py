@@ -78,7 +78,7 @@ async def test_redirects_to_the_same_bytes_are_all_answered_and_kept_once(
 async def test_redirects_to_bytes_that_are_kept_are_answered_while_the_disk_finishes_nothing(
     service: Service, http: aiohttp.ClientSession, origin: ScriptedOrigin, tmp_path: Path, kind: str
 ) -> None:
-    """Commits of one body wait for each other; what is announced meanwhile is readable, so nobody waits for them."""
+    """Commits of one body wait for each other. An announced body is readable meanwhile, so requests do not wait."""
     body, paths = redirects(origin, kind, CLIENTS + 1)
     client = Client(http, service.base)
     assert (await client.get(paths[0])).status == 200

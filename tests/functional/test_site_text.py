@@ -1,4 +1,4 @@
-"""The commands on a whole site: articles, then its other text; what Git ignores; files that nobody rewrites."""
+"""The commands on a whole site: articles, then its other text; what Git ignores; files that are not rewritten."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OTHERS = {
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A site of a generator, with what it built and what it was built with."""
+    """A generator's site, with its source and its output."""
     for name, content in {**FILES, **OTHERS}.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def test_deeper_gitignore_overrides_the_one_above(site: Path) -> None:
     ("name", "code"), [("tool.py", 1), ("Makefile", 1), ("x.txt", 1), ("data.bin", 0), ("config.toml", 0)]
 )
 def test_wrapper_in_any_text_fails_the_check(site: Path, name: str, code: int) -> None:
-    """But in what is no text, and in our own configuration."""
+    """Text of any kind fails the check, except binary files and our own configuration."""
     assert call(".", "--write") == 0
     content = f'a = "{WRAPPED}"\n'.encode()
     (site / name).write_bytes(b"\0" + content if name == "data.bin" else content)
@@ -114,7 +114,7 @@ def test_check_of_a_folder_without_text_exits_2(tmp_path: Path) -> None:
 
 
 def test_warm_keeps_what_data_and_feeds_show(site: Path) -> None:
-    """Their addresses become ours, so visitors will ask for them."""
+    """Their addresses become ours, so visitors will request them."""
     command = [sys.executable, "-m", "proxy", "warm", ".", "--json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1

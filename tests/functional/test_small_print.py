@@ -1,4 +1,4 @@
-"""What the commands do with folders without articles, binary files, absolute paths and hosts that are not ASCII."""
+"""The commands with folders without articles, binary files, absolute paths and hosts that are not ASCII."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def test_article_of_another_folder_is_named_by_its_whole_path(
     ],
 )
 def test_host_that_is_not_ascii_is_written_in_a_labels(posts: Path, host: str, written: str | None) -> None:
-    """By option and by configuration; what an earlier run wrote otherwise is re-pointed."""
+    """This applies to the option and to the configuration. Addresses that an earlier run wrote differently are
+    re-pointed."""
     written = written or "xn--bcher-kva.example"
     config = write_config(posts.parent, {"server": {"public_url": f"https://{host}/img"}})
     (posts / "a.md").write_text(f"![]({WRAPPED}) ![](https://{host}/img/image/original/{SOURCE})\n")

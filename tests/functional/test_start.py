@@ -1,4 +1,4 @@
-"""A service is told things before it has begun, and does what process 1 of a container must."""
+"""A service gets signals before it has begun, and does the duties of process 1 of a container."""
 
 from __future__ import annotations
 

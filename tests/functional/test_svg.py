@@ -1,4 +1,4 @@
-"""SVG through a running service: recognised, kept, answered as it is or drawn."""
+"""SVG through a running service: recognised, kept, answered unchanged or drawn."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PROLOGS = {
 async def test_svg_behind_any_prolog_is_kept_and_served(
     client: Client, origin: ScriptedOrigin, name: str, claimed: str
 ) -> None:
-    """Its bytes come back, as an SVG, and nothing says that it is damaged."""
+    """Its bytes are returned as an SVG, and nothing says that it is damaged."""
     origin.serve("/a.svg", PROLOGS[name], content_type=claimed)
     for _ in range(2):
         kept = await client.get("/image/original/" + origin.url("/a.svg"))

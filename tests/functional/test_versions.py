@@ -122,7 +122,8 @@ async def test_picture_of_another_size_on_a_stable_address_is_set_aside_until_it
 async def test_same_bytes_in_place_of_different_pictures_are_a_placeholder(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """The first two changes are believed; the third one gives it away, and all three have their pictures back."""
+    """The first two changes are believed. The third one reveals the placeholder, and all three pictures are
+    restored."""
     config = strict(tmp_path)
     pictures = {f"/{number}.png": chart_png(50, 50, seed=number) for number in range(4)}
     with Service(config) as service:
@@ -143,7 +144,7 @@ async def test_same_bytes_in_place_of_different_pictures_are_a_placeholder(
 async def test_picture_with_several_addresses_may_change_under_all_of_them(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """A logo with version numbers in its query is no placeholder: everywhere it replaces the same picture."""
+    """A logo with version numbers in its query is not a placeholder: it replaces the same picture everywhere."""
     with Service(strict(tmp_path)) as service:
         client = Client(http, service.base)
         for body in (OLD, NEW):
@@ -176,7 +177,7 @@ async def test_purge_by_date_deletes_what_came_then(
 async def test_scrub_of_a_running_service_finds_a_changed_body(
     own_config: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """Found at the next start, told by readiness and metrics, and untold once the body is well again."""
+    """It is found at the next start, shown by readiness and metrics, and no longer shown once the body is repaired."""
     origin.serve("/a.png", OLD)
     with Service(own_config) as service:
         await Client(http, service.base).get("/?" + origin.url("/a.png"))

@@ -81,7 +81,7 @@ def renders(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 def test_articles_that_point_at_a_former_base_are_warmed_as_their_journal_says(
     posts: Path, config: Path, origin: ScriptedOrigin, base: tuple[str, ...]
 ) -> None:
-    """The mirror has moved, nobody named its former address: the pictures are ours all the same."""
+    """The mirror has moved and its former address is not configured, but the pictures are recognised as ours."""
     assert invoke("rewrite", posts, "--write", "--base-url", "http://old.test", config=config) == 0
     code, report = warmed(posts, *base, config=config)
     assert code == 0
@@ -122,7 +122,7 @@ def test_second_warm_asks_no_origin_and_renders_nothing(
 def test_visitor_after_warm_is_served_from_the_variant_store(
     posts: Path, origin: ScriptedOrigin, config: Path, accept: str
 ) -> None:
-    """What `format=auto` answers to any kind of browser is there: no fetch and no render is left to do."""
+    """The answer of `format=auto` for every kind of browser is there, so no fetch and no render remains."""
     warmed(posts, config=config)
     asked = origin.count()
 
@@ -147,7 +147,7 @@ def test_visitor_after_warm_is_served_from_the_variant_store(
 def test_json_prints_a_line_for_each_kept_original_and_nothing_else(
     posts: Path, origin: ScriptedOrigin, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The lines are what is on disk, as plain files; the second run prints those already kept as well."""
+    """The lines list what is on the disk as plain files. The second run also prints originals kept before."""
     (posts / "c.md").write_text(markdown(origin.url("/dead.png")))
     for _ in range(2):
         assert invoke("warm", posts, "--json", config=config) == 1
@@ -271,7 +271,7 @@ def test_kept_picture_of_a_dead_origin_is_kept_and_not_dead(
 def test_warm_waits_for_the_refresh_that_a_visitor_need_not_wait_for(
     posts: Path, tmp_path: Path, origin: ScriptedOrigin
 ) -> None:
-    """stale-while-revalidate is for visitors: whoever warms wants what the origin has now, and asks once."""
+    """stale-while-revalidate is for visitors. A warming run wants the origin's current picture, and asks once."""
     config = write_config(tmp_path, {"fetch": {"min_fresh": "0"}})
     control = {"Cache-Control": "max-age=0, stale-while-revalidate=86400"}
     origin.serve("/photo.jpg", PHOTO, content_type="image/jpeg", headers=control, etag='"v1"')
@@ -413,7 +413,7 @@ def test_warm_with_a_concurrency_that_is_none_says_what_is_allowed(
 def test_svg_is_warmed_without_drawing_it(
     tmp_path: Path, origin: ScriptedOrigin, config: Path, renders: list[Job]
 ) -> None:
-    """Browsers get it as it is, so no format of it is made; a second run compresses nothing again."""
+    """Browsers get it unchanged, so no format of it is made. A second run compresses nothing again."""
     body = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0H9V9z"/></svg>'
     origin.serve("/a.svg", body, content_type="image/svg+xml")
     (tmp_path / "a.md").write_text(markdown(origin.url("/a.svg")))
@@ -426,7 +426,7 @@ def test_svg_is_warmed_without_drawing_it(
 def test_busy_origin_is_asked_again_and_what_it_never_gives_is_not_called_dead(
     posts: Path, origin: ScriptedOrigin, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A 429 with `Retry-After` costs no picture; one that stays busy is told apart from one that is gone."""
+    """A 429 with `Retry-After` loses no picture, and a busy one is distinguished from one that is gone."""
     busy = head(429, (("Retry-After", "0"), ("Content-Length", "0")))
     answers = {"/once.png": [busy], "/always.png": [busy] * 9}
     for path, given in answers.items():

@@ -54,7 +54,7 @@ def article(tmp_path: Path, origin: ScriptedOrigin) -> Path:
 def test_signal_ends_in_good_order_and_the_next_run_resumes(
     tmp_path: Path, article: Path, origin: ScriptedOrigin, number: signal.Signals, code: int
 ) -> None:
-    """What is under way is finished and announced, nothing new begins, the summary is printed."""
+    """Pictures in progress are finished and announced, nothing new begins, and the summary is printed."""
     config = write_config(tmp_path)
     command = [
         sys.executable,
@@ -142,7 +142,7 @@ def test_via_warms_a_running_service(
 def test_via_never_announces_what_a_full_service_did_not_keep(
     tmp_path: Path, article: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not even the second time, when the service answers from its memory."""
+    """This includes the second time, when the service answers from its memory."""
     config = write_config(tmp_path, {"store": {"originals_max_bytes": "10 B"}})
     with Service(config) as service:
         for _ in range(2):
@@ -195,7 +195,7 @@ def test_via_waits_for_a_busy_origin_and_says_the_same_while_failures_are_rememb
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A 429 with `Retry-After` costs no picture; the second run, answered from memory, tells the same apart."""
+    """A 429 with `Retry-After` loses no picture. The second run, answered from memory, makes the same distinctions."""
     monkeypatch.setattr("proxy.services.warm.warming.MAX_WAIT_SECONDS", 2.0)
     origin.script("/once.jpg", answering(refusal(429, **{"Retry-After": "1"}), PICTURE))
     fates = {moody[path].url(path): fate for path, (_, fate) in GIVEN.items()}
@@ -253,7 +253,7 @@ def test_service_says_when_to_ask_again_and_what_the_origin_answered(
 def test_via_waits_for_a_service_that_limits_its_clients(
     tmp_path: Path, article: Path, origin: ScriptedOrigin
 ) -> None:
-    """`rate_limited` is about the asking: each picture is kept, none is called dead."""
+    """`rate_limited` concerns the client: each picture is kept, and none counts as dead."""
     config = write_config(tmp_path, {"server": {"client_rate": 20, "client_burst": 2}})
     with Service(config) as service:
         assert invoke("warm", article, "--via", service.base, config=config) == 0
@@ -288,7 +288,7 @@ async def test_via_tells_what_a_server_before_the_service_says_from_the_picture(
 
 
 async def test_end_does_not_wait_for_a_busy_service() -> None:
-    """The picture under way is told as not kept at once."""
+    """The picture in progress is reported as not kept at once."""
     waiting = asyncio.Event()
 
     async def pause(_seconds: float) -> None:
@@ -327,7 +327,8 @@ def told_by(process: subprocess.Popen[str], report: Path) -> tuple[str, str, dic
 def test_signal_while_articles_are_read_ends_at_once_with_a_report(
     tmp_path: Path, article: Path, number: signal.Signals, code: int
 ) -> None:
-    """It says what was read so far and that nothing was begun; no store is made. A long article does not hold it up."""
+    """It reports what was read so far and that nothing was begun, and makes no store. A long article does not delay
+    it."""
     slow = tmp_path / "b.md"
     slow.write_bytes(b"![](https://wsrv.nl/?url=http://h.example/a.png)\n\n" + b"> " * 20 + b"a\n" * 400_000)
     config, report = write_config(tmp_path), tmp_path / "r.json"

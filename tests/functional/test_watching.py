@@ -1,4 +1,4 @@
-"""What an operator sees of a running service: figures that move, lines that name the picture, and no secret."""
+"""A running service from an operator's view: metrics that change, log lines that name the picture, and no secret."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def exposed_metrics(figures: dict[str, float]) -> set[str]:
 async def test_every_documented_metric_is_exposed_and_no_other(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin, workers: int
 ) -> None:
-    """Visits, failures and a purge move what they should, whichever worker is asked."""
+    """Visits, failures and a purge change the right metrics, whichever worker is asked."""
     origin.serve("/m.png", chart_png(30, 20))
     answers = {
         'imgmirror_requests_total{route="variant",status="200"}': 3,

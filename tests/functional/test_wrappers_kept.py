@@ -1,4 +1,4 @@
-"""What was kept under a wrapper's own address answers after its grammar was learnt; what wrappers have is kept."""
+"""Originals kept under a wrapper's own address answer after its grammar became known; copies in wrappers are kept."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def kept(tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrig
 async def test_original_kept_under_a_wrapper_answers_when_the_source_does_not(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin, kept: str
 ) -> None:
-    """The bytes that are kept, as original, variant and by the worker's form, for a minute; nobody is asked."""
+    """The kept bytes answer as original, as variant and in the worker's form, for a minute, and no origin is asked."""
     asked = origin.count()
     with Service(write_config(tmp_path, learnt(origin))) as service:
         client = Client(http, service.base)
@@ -97,7 +97,8 @@ async def test_denied_source_or_wrapper_ends_what_is_kept(
 async def test_wrapper_that_is_admitted_answers_with_what_is_kept_only(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin, kept: str, rule: str
 ) -> None:
-    """The source inside is not admitted: what is kept under the admitted address answers, nothing new is fetched."""
+    """The source inside is not admitted, so the original kept under the admitted address answers, and nothing is
+    fetched."""
     manifest = tmp_path / "manifest.txt"
     other = wrapped(origin, "http://127.0.0.1:1/other.png")
     manifest.write_text(f"{kept}\n{other}\n")
@@ -116,7 +117,7 @@ async def test_wrapper_that_is_admitted_answers_with_what_is_kept_only(
 async def test_purge_and_show_find_what_is_kept_under_a_wrapper(
     tmp_path: Path, origin: ScriptedOrigin, kept: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By its address as it was written."""
+    """They find it by its address as it was written."""
     config = write_config(tmp_path, learnt(origin))
     assert await asyncio.to_thread(invoke, "store", "show", "--source", kept, config=config) == 0
     assert f"{kept}: kept" in capsys.readouterr().out

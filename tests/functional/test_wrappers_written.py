@@ -84,7 +84,7 @@ def options_of(tmp_path: Path, page: str, tables: dict[str, dict[str, Any]]) -> 
 
 
 def test_candidates_keep_their_widths(tmp_path: Path) -> None:
-    """By what the wrapper asked; where it asked nothing, by the descriptor when the preset is narrower."""
+    """The width is the one that the wrapper asked for, or else the descriptor if the preset is narrower."""
     page = article("http://h.org/a.png")
     found = options_of(tmp_path, page, {})
     assert found[-5:] == ["width=300", "width=1024", "width=2400", "width=1500", "content"]

@@ -33,7 +33,7 @@ from autoquality import compared, made_smaller  # noqa: E402 - benchmarks are no
 @pytest.mark.parametrize("output_format", USUAL)
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_photo_lacks_hardly_more_than_with_the_fixed_quality(path: Path, output_format: str) -> None:
-    """By the measure of the search itself: the quality found is one of those tried, and holds its target."""
+    """By the measure of the search itself, the found quality is one of the candidates and holds its target."""
     picture = made_smaller(path)
     yardstick = Yardstick(picture)
 
@@ -51,7 +51,7 @@ def test_photo_lacks_hardly_more_than_with_the_fixed_quality(path: Path, output_
 @pytest.mark.parametrize("output_format", USUAL)
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_photo_scores_at_most_three_points_below_the_fixed_quality(path: Path, output_format: str) -> None:
-    """By SSIMULACRA2, which sees what a mean of luminance does not."""
+    """SSIMULACRA2 sees differences that a mean of luminance does not."""
     pytest.importorskip("ssimulacra2", reason="the package ssimulacra2 is not installed")
     fixed, auto, _ = compared(made_smaller(path), output_format)
     assert auto >= fixed - MAX_LOSS

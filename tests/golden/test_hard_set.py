@@ -74,7 +74,7 @@ def test_hard_picture_looks_as_it_should(tmp_path: Path, name: str, decoder: str
 def test_hard_picture_made_smaller_is_the_upright_one_made_smaller(
     tmp_path: Path, name: str, decoder: str
 ) -> None:
-    """In every format: no dark fringe at transparent edges, no channel lost on the way."""
+    """In every format there is no dark fringe at transparent edges, and no channel is lost."""
     hard = hard_set()[name]
     width, height = hard.first.width // 2, hard.first.height // 2
     formats = ("png", "webp", "jpeg", "avif")

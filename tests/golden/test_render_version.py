@@ -54,7 +54,7 @@ def colour_of(path: Path, options: str) -> tuple[int, ...]:
 
 
 def test_operations_look_as_the_render_version_says(tmp_path: Path) -> None:
-    """Whoever changes a colour here raises RENDER_VERSION and writes the new colours down."""
+    """A change of a colour here requires a higher RENDER_VERSION and the new colours in `LOOKS`."""
     path = tmp_path / "body"
     path.write_bytes(scene())
     version, colours = LOOKS

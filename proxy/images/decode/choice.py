@@ -35,7 +35,7 @@ def _pillow() -> Decoder:
 
 
 def _by_vectors() -> Resample | None:
-    """Return the quickest resampling if its library is there."""
+    """Return the fastest resampling function whose library is installed."""
     try:
         from proxy.images.pixels.resampling_vectors import by_vectors  # noqa: PLC0415 - an extra
     except ImportError:

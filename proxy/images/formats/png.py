@@ -17,13 +17,13 @@ from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort, write_
 
 _DRAWING_COLOURS = 4096
 _CELLS = 64
-"""How many cells Pillow's look-up of palette colours has in each direction."""
+"""The number of cells in each direction of Pillow's look-up of palette colours."""
 _FLAT_DRAWING_SHARE = 0.5
 
 
 def _write(result: Result) -> bytes:
     picture = result.picture
-    # Only pictures of many colours were measured.
+    # `flat` is measured only for pictures with many colours.
     if result.flat is None and (indexed := _with_palette(picture)) is not None:
         return write_indexed_png(indexed, **exif_options(result))
     drawing = result.drawing or picture.getcolors(_DRAWING_COLOURS) is not None
@@ -36,7 +36,8 @@ def _effort(drawing: Result) -> PngEffort:
 
 
 def _with_palette(picture: Image.Image) -> Image.Image | None:
-    """Return the very same pixels as indices of a palette, a fourth of the bytes; None when they are too many."""
+    """Return exactly the same pixels as indices of a palette, in a fourth of the bytes; None if there are too many
+    colours."""
     colours = picture.getcolors(256) if picture.mode in {"RGB", "RGBA"} else None
     if colours is None:
         return None
@@ -44,16 +45,16 @@ def _with_palette(picture: Image.Image) -> Image.Image | None:
     if indexed is None:
         method = Image.Quantize.MEDIANCUT if picture.mode == "RGB" else Image.Quantize.FASTOCTREE
         indexed = picture.quantize(256, method=method, dither=Image.Dither.NONE)
-    # Pillow does not promise that few colours stay as they are.
+    # Pillow does not guarantee to preserve few colours exactly.
     differences = ImageChops.difference(indexed.convert(picture.mode), picture)
     return indexed if differences.getbbox(alpha_only=False) is None else None
 
 
 def _by_exact_palette(picture: Image.Image, colours: Sequence[tuple[int, Any]]) -> Image.Image | None:
-    """Return `picture` (RGB) with a palette of its own colours, None if a channel has too many values.
+    """Return `picture` (RGB) with a palette of its own colours, or None if a channel has too many values.
 
-    Finding a palette takes Pillow ten times as long as using one. It looks colours up in cells of 4 x 4 x 4, so each
-    channel's values are spread to multiples of four first: every colour then has a cell of its own.
+    Finding a palette takes Pillow ten times as long as using one. Pillow looks colours up in cells of 4 x 4 x 4. Each
+    channel's values are therefore spread to multiples of four first, so that every colour has a cell of its own.
     """
     found = [colour for _, colour in sorted(colours, reverse=True)]
     values = [sorted(set(channel)) for channel in zip(*found, strict=True)]

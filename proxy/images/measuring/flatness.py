@@ -33,7 +33,7 @@ def sample(picture: Image.Image) -> Image.Image:
 
 
 def deflated_bytes(picture: Image.Image) -> float:
-    """Return the approximate size of a quick PNG of `picture`. It costs little and helps to choose between formats.
+    """Return the approximate size of `picture` after a quick deflate. It costs little and helps to choose a format.
 
     A lossless WebP of a drawing takes a third to two thirds of this size.
     """

@@ -24,11 +24,12 @@ _COLOUR_TYPES = {"L": 0, "RGB": 2, "RGBA": 6}
 """PNG third edition §11.2.1."""
 _INDEXED = 3
 _INDEXED_LEVEL = 8
-"""libdeflate's level for indices of a palette: a byte a pixel at most, so a high one is cheap."""
+"""libdeflate's level for indices of a palette. They have at most a byte for each pixel, so a high level costs
+little."""
 _BAND_BYTES = 1 << 17
-"""Rows that are filtered together stay in the processor's second-level cache."""
+"""The bytes of rows that are filtered together. They stay in the processor's second-level cache."""
 _EXIF_PREFIX = b"Exif\0\0"
-"""JPEG needs it before the TIFF header; eXIf is without (PNG third edition §11.3.4.5)."""
+"""JPEG has this prefix before the TIFF header, and eXIf does not (PNG third edition §11.3.4.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +44,17 @@ FLAT = PngEffort("none", 6)
 BUSY = PngEffort("sub", 6)
 PHOTO = PngEffort("average", 1)
 ESTIMATE = PngEffort("sub", 1)
-"""Quick, and in proportion to what a lossless format makes of a drawing."""
+"""A fast setting whose sizes are proportional to those of lossless formats for drawings."""
 
 
 def write_png(picture: Image.Image, effort: PngEffort, *, exif: bytes = b"") -> bytes:
-    """Return `picture` (mode L, RGB or RGBA) as a PNG with no metadata but `exif`."""
+    """Return `picture` (mode L, RGB or RGBA) as a PNG without metadata except `exif`."""
     data = deflated(picture, effort)
     return _png(picture, 8, _COLOUR_TYPES[picture.mode], _metadata(exif), data)
 
 
 def write_indexed_png(picture: Image.Image, *, exif: bytes = b"") -> bytes:
-    """Return `picture` (mode P) as a PNG with its palette, in as few bits a pixel as its indices need."""
+    """Return `picture` (mode P) as a PNG with its palette, with as few bits for each pixel as its indices need."""
     colours = 1 + max(index for index, count in enumerate(picture.histogram()) if count)
     bits = next(bits for bits in (1, 2, 4, 8) if colours <= 1 << bits)
     palette = bytes(picture.getpalette("RGBA") or ())[: 4 * colours]
@@ -90,22 +91,22 @@ def deflated(picture: Image.Image, effort: PngEffort) -> bytearray:
 
 
 def _chunk(kind: bytes, payload: bytes | bytearray) -> tuple[bytes, bytes | bytearray, bytes]:
-    """PNG third edition §5.3. In parts, because a payload may be as large as the picture."""
+    """PNG third edition §5.3. The chunk is returned in parts, because a payload may be as large as the picture."""
     checksum = deflate.crc32(payload, deflate.crc32(kind))
     return len(payload).to_bytes(4, "big") + kind, payload, checksum.to_bytes(4, "big")
 
 
 def _filtered(picture: Image.Image, row_filter: RowFilter) -> Iterator[bytes]:
-    """Yield the rows with their filter types in front, some at a time.
+    """Yield the rows with their filter types in front, several at a time.
 
-    A picture of mode L stands for the bytes of some rows, so that Pillow's arithmetic is that of the filters.
+    A picture of mode L holds the bytes of some rows, so that Pillow's arithmetic performs the filters.
     """
     width, channels = picture.width * len(picture.getbands()), len(picture.getbands())
     count = max(1, _BAND_BYTES // width)
     above: Image.Image | None = None
     for top in range(0, picture.height, count):
         height = min(count, picture.height - top)
-        # Not `crop`, which Pillow refuses for more pixels than it would decode.
+        # Do not use `crop`: Pillow refuses it for more pixels than it would decode.
         band = Image.new(picture.mode, (picture.width, height))
         band.paste(picture, (0, -top))
         lines = Image.frombuffer("L", (width, height), band.tobytes(), "raw", "L", 0, 1)
@@ -124,7 +125,7 @@ def _typed(filtered: Image.Image, row_filter: RowFilter) -> bytes:
 def _less_predicted(
     lines: Image.Image, above: Image.Image | None, row_filter: RowFilter, channels: int
 ) -> Image.Image:
-    """Return what the filter leaves of rows. above: the rows before, None at the top."""
+    """Return the rows after the filter. above: the rows before, None at the top."""
     if row_filter == "none":
         return lines
     left = Image.new("L", lines.size)

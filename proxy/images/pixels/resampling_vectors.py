@@ -1,6 +1,6 @@
-"""Resampling with fast_image_resize: the same filter as Pillow's, on the processor's vector units.
+"""Resamples with fast_image_resize: the same filter as Pillow's, on the processor's vector units.
 
-It takes half the time of libvips for the same pixels, and cuts through pixels where a box says so
+It takes half the time of libvips for the same pixels, and supports boxes whose edges lie inside pixels
 (docs/decisions/0036-fewer-passes.md). Runs in render processes.
 """
 
@@ -14,23 +14,23 @@ from proxy.images.pixels.resampling import Box
 from proxy.images.pixels.zero_copy import Packed
 
 _TYPES = {"L": PixelType.U8, "RGB": PixelType.U8x3, "RGBX": PixelType.U8x4, "RGBA": PixelType.U8x4}
-"""By layout (`Packed.layout`)."""
+"""The library's types of pixels, by layout (`Packed.layout`)."""
 _STEPS = 1 << 10
-"""An edge lies on a fraction of a pixel that a float holds exactly, so no sum of two reaches beyond the picture."""
+"""Edges are rounded to this fraction of a pixel, which a float holds exactly, so that no sum exceeds the picture."""
 
 
 def by_vectors(picture: Image.Image, size: Size, box: Box) -> Image.Image:
-    """Return `box` of `picture` in `size`."""
+    """Return the part `box` of `picture` in `size`."""
     layout, pixels = _pixels(picture)
     source = ImageData(*picture.size, _TYPES[layout], pixels)
     result = ImageData(*size, _TYPES[layout])
     options = ResizeOptions(
         ResizeAlg.convolution(FilterType.lanczos3),
-        # Colours of transparent pixels must not shine through: alpha is multiplied in and divided out again.
+        # Premultiply alpha and divide it out afterwards, so that the colours of transparent pixels do not bleed.
         use_alpha=layout == "RGBA",
         crop_box=_crop(box, picture.size),
     )
-    # It would take the pixels from a Pillow picture too, but from a structure that Pillow does not promise to keep.
+    # The library can read a Pillow picture too, but it relies on a structure that Pillow does not promise to keep.
     Resizer().resize(source, result, options)
     return Image.frombytes(picture.mode, size, result.get_buffer(), "raw", layout)
 
@@ -49,7 +49,7 @@ def _crop(box: Box, size: Size) -> CropBox:
 
 
 def _span(begin: float, end: float, length: int) -> tuple[float, float]:
-    """Return where a part of a side begins and how long it is: one step at least, and within the side."""
+    """Return where a part of a side begins, and its length: at least one step, and within the side."""
     first = min(round(begin * _STEPS), length * _STEPS - 1)
     last = max(first + 1, min(round(end * _STEPS), length * _STEPS))
     return first / _STEPS, (last - first) / _STEPS
