@@ -21,10 +21,12 @@ import pyvips
 from cykooz_resizer import FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image
 
+from proxy.images.pixels.png_writing import FLAT, PHOTO, write_png
+
 _TYPES = {"L": PixelType.U8, "RGB": PixelType.U8x3, "RGBA": PixelType.U8x4}
 _OPTIONS: dict[str, dict[str, object]] = {
     "jpeg": {"optimize": True},
-    "png": {"compress_level": 4, "compress_type": 3},
+    "png": {},
     "webp": {"method": 2},
     "avif": {"speed": 8, "advanced": {"c:tune": "ssimulacra2"}, "max_threads": 1},
 }
@@ -41,13 +43,18 @@ class Steps:
 
 def _decoded(body: bytes, box: tuple[int, int]) -> tuple[str, tuple[int, int], bytes]:
     """Return the mode, size and pixels of a picture."""
-    if body.startswith(b"\x89PNG"):
+    if body.startswith(b"\x89PNG") and not _has_palette(body):
         image = pyvips.Image.new_from_buffer(body, "", access="sequential")
         mode = {1: "L", 3: "RGB", 4: "RGBA"}[image.bands]
         return mode, (image.width, image.height), bytes(image.write_to_memory())
     with Image.open(io.BytesIO(body)) as picture:
         picture.draft("RGB", box)
-        return picture.mode, picture.size, picture.tobytes()
+        full = picture.convert("RGB") if picture.mode == "P" else picture
+        return full.mode, full.size, full.tobytes()
+
+
+def _has_palette(png: bytes) -> bool:
+    return png[25] == 3  # the colour type in IHDR
 
 
 def _resized(mode: str, size: tuple[int, int], pixels: bytes, box: tuple[int, int]) -> Image.Image:
@@ -79,7 +86,11 @@ def main() -> None:
     bodies = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
     options = _OPTIONS[output] | ({"quality": int(quality)} if int(quality) else {})
 
+    effort = FLAT if _has_palette(bodies[0]) else PHOTO
+
     def save(picture: Image.Image) -> bytes:
+        if output == "png":
+            return write_png(picture, effort)
         buffer = io.BytesIO()
         picture.save(buffer, output.upper(), **options)
         return buffer.getvalue()
