@@ -107,6 +107,13 @@ class FileBlobs:
         """Return the names of the folders."""
         return shards_of(self._room)
 
+    def irregular(self) -> Iterator[str]:
+        """Read all folders for what is no regular file, a symbolic link for instance."""
+        for path in self._room.glob(f"??/*{self._suffix}"):
+            name = path.name.removesuffix(self._suffix)
+            if is_digest(name) and regular_status(path) is None:
+                yield name
+
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Read the folders that the prefix allows, one after the other."""
         shard = prefix[:SHARD_DIGITS]

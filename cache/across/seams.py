@@ -120,6 +120,9 @@ class Blobs(Protocol):
         Digits with which no name begins may be included.
         """
 
+    def irregular(self) -> Iterator[str]:
+        """Yield the names under which something other than a blob lies. It cannot be read, and may hold anything."""
+
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield the names that begin with `prefix`, in order, with their sizes.
 

@@ -64,6 +64,11 @@ class ThreadPool(Executor):
         self._crew.take(work)
         return done
 
+    @property
+    def is_running(self) -> bool:
+        """Whether any of the threads has not ended."""
+        return self._crew.is_running
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls, and end the threads after the accepted ones.
 
@@ -96,7 +101,8 @@ class _Crew:
         self._idle: list[_Worker] = []
         self._waiting: deque[_Call] = deque()
         self._ended = False
-        self._lock = threading.Lock()
+        # The garbage collector may call `end` at any moment, also while this thread holds the lock.
+        self._lock = threading.RLock()
 
     def take(self, call: _Call) -> None:
         """Give a call to the thread that became idle last, whose memory is still cached, or else to a new one."""
@@ -107,9 +113,7 @@ class _Crew:
                 worker = self._idle.pop()
                 worker.call = call
                 worker.turn.release()
-            elif len(self._threads) < self._most:
-                self._add(call)
-            else:
+            elif len(self._threads) == self._most or not self._is_added(call):
                 self._waiting.append(call)
 
     def end(self) -> None:
@@ -119,18 +123,34 @@ class _Crew:
             while self._idle:
                 self._idle.pop().turn.release()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether any of the threads has not ended."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def join(self) -> None:
         """Wait for the threads. Call `end` first."""
         for thread in self._threads:
             thread.join()
 
-    def _add(self, call: _Call) -> None:
+    def _is_added(self, call: _Call) -> bool:
+        """Give a call to a new thread; return False if none can be made and there are others.
+
+        Raises:
+            RuntimeError: none can be made, and there is no other.
+        """
         name = f"{self._name}_{len(self._threads)}"
         # The thread is stored in the worker, because it keeps its arguments until it ends.
         worker = _Worker(call)
         thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            return False
         self._threads.append(thread)
+        return True
 
     def _work(self, worker: _Worker) -> None:
         while (call := worker.call) is not None:

@@ -25,6 +25,8 @@ HUNG_SECONDS = 10.0
 LOOK_SECONDS = 0.5
 """How long a call waits for a place while hanging calls occupy all of them, and how often it checks."""
 
+_POLL_SECONDS = 0.002
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -173,7 +175,10 @@ class StoreThreads:
         """Wait for all running work."""
         while self._later:
             await asyncio.wait(self._later)
-        await asyncio.to_thread(self.executor.shutdown)
+        self.executor.shutdown(wait=False)
+        # Not in a thread: the interpreter would wait for that one even if the disk hangs and this is cancelled.
+        while self.executor.is_running:  # noqa: ASYNC110 - threads offer no event to wait for
+            await asyncio.sleep(_POLL_SECONDS)
 
     def _are_late(self) -> list[bool]:
         now = time.monotonic()
@@ -210,7 +215,13 @@ class StoreThreads:
         self._number += 1
         number = self._number
         self._begun[number] = time.monotonic()
-        running = self.executor.run(call)
+        try:
+            running = self.executor.run(call)
+        except BaseException:
+            # No thread can be made, or the pool was shut down.
+            self._begun.pop(number)
+            self._places.free()
+            raise
 
         def ended(_running: asyncio.Future[R]) -> None:
             self._begun.pop(number, None)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,8 +105,8 @@ class EntryFiles:
             return True
 
     def naming(self, sha256: str) -> Iterator[str]:
-        """Yield the key of every entry that names a body, by reading all entries."""
-        for key, _ in self._entries.list():
+        """Yield the key of every entry that names a body, by reading all entries, and of each that cannot be read."""
+        for key in itertools.chain((key for key, _ in self._entries.list()), self._entries.irregular()):
             # Searching the text for the digest also finds damaged entries.
             if self.names(key, sha256):
                 yield key

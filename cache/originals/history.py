@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from cache.across.seams import StoreSeams
 from cache.across.source_locks import Exclusion
-from cache.base.durable import refusal
 from cache.base.entry import Entry, Former
 from cache.base.errors import SourceBlocked, StoreFull, Superseded
 from cache.base.keys import source_key
@@ -79,6 +78,7 @@ class History:
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused; nothing has changed.
+            Superseded: the source was purged or changed meanwhile.
         """
         parts, key = self._parts, source_key(url)
         async with contextlib.AsyncExitStack() as held:
@@ -98,8 +98,6 @@ class History:
                 promoted, change = await parts.threads.write(
                     parts.keeper.revise, key, lambda known: known.promoting(sha256, note=note)
                 )
-            except OSError as error:
-                raise refusal(error) from error
             finally:
                 parts.seams.stamps.bump(url)
             await parts.threads.read(parts.seams.counts.add, change)

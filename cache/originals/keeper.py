@@ -195,14 +195,15 @@ class Keeper:
         """Rewrite an entry; return it and the change of counts. It must name no body that it did not name before.
 
         Raises:
-            Superseded: the source was purged.
-            OSError: the disk refused.
+            Superseded: the source was purged, or changed meanwhile.
+            StoreFull, StoreUnwritable: the disk refused.
         """
-        known = self._entries.known(key)
-        if known.entry is None:
-            raise Superseded("the source was purged")
-        revised = change(known.entry)
-        return revised, self._write_entry(revised, known)
+        with _refusals():
+            known = self._entries.known(key)
+            if known.entry is None:
+                raise Superseded("the source was purged")
+            revised = change(known.entry)
+            return revised, self._write_entry(revised, known)
 
     def _taken_in(self, arrived: Arrived, entry: Entry, known: KnownEntry) -> tuple[Counts, bool]:
         """Put a body at its place, add its user to the list, then write the entry. Put the body back if the disk

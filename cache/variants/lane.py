@@ -15,7 +15,7 @@ from cache.variants.shelf import Shelf, ShelfFault
 
 R = TypeVar("R")
 _Wanted = tuple[Callable[[Any], object], "asyncio.Future[object]"]
-_Done = tuple["asyncio.Future[object]", object, Exception | None]
+_Done = tuple["asyncio.Future[object]", object, BaseException | None]
 
 BATCH = 32
 """How many operations run in one batch: half a millisecond of reads."""
@@ -74,7 +74,7 @@ class ShelfLane:
             operation, result = self._waiting.popleft()
             try:
                 done.append((result, self._shelf.use(operation), None))
-            except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the result
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the result
                 done.append((result, None, error))
         return done
 

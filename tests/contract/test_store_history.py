@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,25 @@ async def test_promoted_bytes_are_the_present_ones_in_every_process(store: Origi
     assert other.generations.stamp(URL) != stamp
     assert await other.get(URL) == promoted
     await other.close()
+
+
+async def test_version_of_an_entry_that_changes_meanwhile_is_not_promoted(
+    store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever promotes learns that somebody else was quicker, as with a commit."""
+    good = await keep(store, URL, b"good")
+    aside = await set_aside(store, b"other")
+    promoting = Entry.promoting
+    (path,) = (tmp_path / "store" / "entries").glob("*/*.json")
+
+    def overtaken(entry: Entry, sha256: str, *, note: str = "") -> Entry:
+        os.utime(path, ns=(1, 1))
+        return promoting(entry, sha256, note=note)
+
+    monkeypatch.setattr(Entry, "promoting", overtaken)
+    with pytest.raises(Superseded):
+        await store.history.promote(URL, aside)
+    assert (await kept(store)).body_sha256 == good.body_sha256
 
 
 async def test_version_without_its_body_is_not_promoted(store: Originals) -> None:

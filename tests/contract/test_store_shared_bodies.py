@@ -265,9 +265,10 @@ async def test_body_that_is_fetched_again_without_its_list_stays_for_its_other_u
     assert (await store.purge(address(1))).body_deleted
 
 
+@pytest.mark.parametrize("listed", ["listed", "not listed"])
 @pytest.mark.parametrize("obstacle", ["pipe", "symbolic link"])
 async def test_body_stays_while_an_entry_that_may_name_it_cannot_be_read(
-    store: Originals, layout: Layout, obstacle: str
+    store: Originals, layout: Layout, obstacle: str, listed: str
 ) -> None:
     """A body is never deleted on a guess. It is deleted once its last entry can be read and is purged."""
     for number in range(2):
@@ -279,6 +280,8 @@ async def test_body_stays_while_an_entry_that_may_name_it_cannot_be_read(
         os.mkfifo(path)
     else:
         path.symlink_to(path.with_suffix(".elsewhere"))
+    if listed == "not listed":
+        layout.ref(DIGEST).unlink()
     assert not (await store.purge(address(0))).body_deleted
     assert layout.body(DIGEST).read_bytes() == PIXEL
     path.unlink()

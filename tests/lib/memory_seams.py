@@ -83,6 +83,9 @@ class MemoryBlobs:
     def shards(self) -> Sequence[str]:
         return sorted({name[:2] for name in self.held})
 
+    def irregular(self) -> Iterator[str]:
+        return iter(())
+
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         yield from sorted(
             (name, blob.state.size) for name, blob in self.held.items() if name.startswith(prefix)

@@ -155,6 +155,20 @@ async def test_thread_that_cannot_be_made_is_an_error_and_the_next_call_tries_ag
     assert await pool.run(lambda: "made") == "made"
 
 
+async def test_call_waits_for_a_thread_that_is_busy_when_no_other_can_be_made(
+    pool: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    gate = threading.Event()
+    held = pool.run(gate.wait)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    second = pool.run(lambda: "second")
+    gate.set()
+    assert (await held, await second) == (True, "second")
+
+
 async def test_waiting_ends_with_the_first_future_or_with_the_time() -> None:
     loop = asyncio.get_running_loop()
     never, soon = loop.create_future(), loop.create_future()

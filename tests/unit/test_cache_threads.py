@@ -46,6 +46,40 @@ async def begun(count: int, running: StoreThreads, disk: Disk) -> list[asyncio.T
     return tasks
 
 
+async def test_places_are_free_again_when_no_thread_can_be_made(
+    running: StoreThreads, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the disk would seem to hang for ever."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(WRITERS + 1):
+            with pytest.raises(RuntimeError, match="new thread"):
+                await running.write(disk.call, "refused")
+    disk.answers.set()
+    assert await running.write(disk.call, "next") == "next"
+    assert not running._begun
+
+
+async def test_closing_that_is_given_up_leaves_no_thread_that_the_interpreter_waits_for(disk: Disk) -> None:
+    """A disk that hangs must not keep the process alive."""
+    before = {thread for thread in threading.enumerate() if not thread.daemon}
+    hanging = StoreThreads("test")
+    await hanging.read(str)
+    task = asyncio.create_task(hanging.read(disk.call, "hangs"))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(hanging.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    assert {thread for thread in threading.enumerate() if not thread.daemon} == before
+    disk.answers.set()
+    assert await task == "hangs"
+
+
 async def test_work_under_locks_goes_before_work_that_holds_none(running: StoreThreads, disk: Disk) -> None:
     """A task that waits for those locks must not wait for every newcomer too."""
     first = await begun(WRITERS, running, disk)

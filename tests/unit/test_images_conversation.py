@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -138,6 +139,21 @@ async def test_socket_that_closes_in_the_middle_of_an_answer_is_an_error(
     process.close()
     with pytest.raises(OSError, match="closed"):
         await answer
+
+
+async def test_bodies_of_an_answer_are_not_in_memory_twice() -> None:
+    conversation, size, count = Conversation(), 1 << 20, 16
+    conversation.connection_made(Open())
+    answer = conversation.expect(Heard().sizes_of)
+    body, header = bytes(size), jobs.frame({"verdict": "whole", "outputs": [{"size": size}] * count})
+    tracemalloc.start()
+    conversation.data_received(header)
+    for _ in range(count):
+        conversation.data_received(body)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [len(part) for part in answer.result()[1]] == [size] * count
+    assert most < (count + 4) * size
 
 
 async def test_error_of_whoever_listens_reaches_whoever_asked(

@@ -16,9 +16,10 @@ from typing import Any, Literal
 import pictures
 import psutil
 import pytest
+import uvloop
 
 from proxy.config import RenderConfig
-from proxy.errors import Internal, InvalidTransform, QueueFull, RenderTimeout, TooManyPixels
+from proxy.errors import DecodeFailed, Internal, InvalidTransform, QueueFull, RenderTimeout, TooManyPixels
 from proxy.images.formats import PictureFacts
 from proxy.images.pixels.libvips import has_libvips
 from proxy.images.pool import jobs, renderer, renderprocess
@@ -279,6 +280,66 @@ async def test_process_that_ends_slowly_marks_no_picture(
 async def test_idle_process_that_dies_is_replaced(pool: RenderPool, picture: Path) -> None:
     """A process killed between two jobs costs none of them."""
     os.kill(pool.pids[0], signal.SIGKILL)
+    assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05], ids=["at-once", "noticed"])
+def test_idle_process_that_dies_is_replaced_on_the_service_s_own_loop(picture: Path, seconds: float) -> None:
+    """uvloop notices the closed socket before the next job, and refuses to write to it."""
+
+    async def run() -> None:
+        pool = RenderPool(RenderConfig(), processes=1)
+        await pool.start()
+        for _ in range(2):
+            os.kill(pool.pids[0], signal.SIGKILL)
+            await asyncio.sleep(seconds)
+            assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
+        await pool.close()
+
+    uvloop.run(run())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", id="nested"),
+        '{"verdict":"whole","outputs":[{"size":Infinity}]}',
+        (
+            '{"verdict":"whole","facts":null,"error":null,"outputs":[{"size":0,"format":"x","width":Infinity,"height":1,'
+            '"finding":{"sizes":{},"smallest":true}}]}'
+        ),
+        '{"verdict":"whole","facts":null,"error":null,"outputs":[{"error":"Internal","message":"","detail":""}]}',
+    ],
+)
+async def test_process_that_answers_nonsense_costs_its_job_and_no_slot(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """Numbers and depths beyond Python's, and answers to wishes that nobody had."""
+    program = tmp_path / "python"
+    put(program, _TALKING.format(python=sys.executable, said=said).encode())
+    program.chmod(0o700)
+    pool = RenderPool(RenderConfig(), processes=1)
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.executable", str(program))
+        await pool.start()
+        assert isinstance((await pool.run(Job(str(picture), check=True))).error, DecodeFailed)
+    for _ in range(2):
+        # The slot may still hold a process of before.
+        inspection = await pool.run(Job(str(picture), check=True))
+    assert inspection.verdict == "whole"
+    await pool.close()
+
+
+async def test_fault_of_ours_costs_its_job_and_no_slot(
+    pool: RenderPool, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> dict[str, object]:
+        raise ArithmeticError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "job_to_wire", fail)
+        with pytest.raises(QueueFull):
+            await pool.run(Job(str(picture), check=True))
     assert (await pool.run(Job(str(picture), check=True))).verdict == "whole"
 
 

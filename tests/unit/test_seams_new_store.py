@@ -81,6 +81,9 @@ class ToyBlobs:
     def shards(self):
         return sorted({name[:2] for name, _ in self.list()})
 
+    def irregular(self):
+        return iter(())
+
     def list(self, prefix=""):
         query = "SELECT name, LENGTH(data) FROM blobs WHERE kind = ? AND name GLOB ? ORDER BY name"
         with self._rows() as rows:

@@ -7,6 +7,7 @@ for the answer wakes up once, when the answer is complete.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -24,7 +25,8 @@ class Conversation(asyncio.Protocol):
         self._buffer = bytearray()
         self._answer: asyncio.Future[tuple[Message, list[bytes]]] | None = None
         self._message: Message | None = None
-        self._sizes: list[int] = []
+        self._sizes: deque[int] = deque()
+        self._bodies: list[bytes] = []
         self._sizes_of: Callable[[Message], list[int] | None] = jobs.body_sizes
 
     def expect(
@@ -49,7 +51,8 @@ class Conversation(asyncio.Protocol):
 
     def say(self, message: Message) -> None:
         """Send a message."""
-        if self._transport is not None:
+        # uvloop refuses to write to a socket that the process has closed; whoever expects the answer learns of it.
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(jobs.frame(message))
 
     def close(self) -> None:
@@ -84,10 +87,13 @@ class Conversation(asyncio.Protocol):
             if (message := self._next_message()) is None:
                 return
             if (sizes := self._sizes_of(message)) is not None:
-                self._message, self._sizes = message, sizes
-        if len(self._buffer) >= sum(self._sizes):
-            message, bodies, self._message = self._message, self._bodies(), None
-            self._settle(message, bodies)
+                self._message, self._sizes, self._bodies = message, deque(sizes), []
+        # One by one, so that an answer is not in memory twice.
+        while self._sizes and len(self._buffer) >= self._sizes[0]:
+            self._bodies.append(self._taken(self._sizes.popleft()))
+        if not self._sizes:
+            message, self._message = self._message, None
+            self._settle(message, self._bodies)
 
     def _next_message(self) -> Message | None:
         if len(self._buffer) < jobs.LENGTH_BYTES:
@@ -95,18 +101,13 @@ class Conversation(asyncio.Protocol):
         end = jobs.LENGTH_BYTES + jobs.header_length(bytes(self._buffer[: jobs.LENGTH_BYTES]))
         if len(self._buffer) < end:
             return None
-        text = bytes(self._buffer[jobs.LENGTH_BYTES : end])
-        del self._buffer[:end]
-        return jobs.read_header(text)
+        return jobs.read_header(self._taken(end)[jobs.LENGTH_BYTES :])
 
-    def _bodies(self) -> list[bytes]:
-        bodies, start = [], 0
+    def _taken(self, size: int) -> bytes:
         with memoryview(self._buffer) as view:
-            for size in self._sizes:
-                bodies.append(bytes(view[start : start + size]))
-                start += size
-        del self._buffer[:start]
-        return bodies
+            taken = bytes(view[:size])
+        del self._buffer[:size]
+        return taken
 
     def _settle(self, message: Message, bodies: list[bytes]) -> None:
         answer, self._answer = self._answer, None

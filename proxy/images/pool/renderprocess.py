@@ -156,8 +156,9 @@ class RenderProcess:
             return None
         self.finished = bool(answer.get("finished"))
         try:
-            return jobs.inspection_from_wire(answer, bodies)
-        except (WireError, ValueError) as error:
+            return _inspection_of(answer, bodies, wishes=len(header["wishes"]))
+        except Exception as error:
+            # A process that a picture has taken over may send anything, also numbers and depths beyond Python's.
             raise await self._death(error) from error
 
     def _heard(self, message: Message, listener: Listener) -> bool:
@@ -180,7 +181,7 @@ class RenderProcess:
     ) -> tuple[Message, list[bytes]]:
         try:
             return await self._conversation.expect(sizes_of)
-        except (OSError, WireError, ValueError) as error:
+        except Exception as error:
             raise await self._death(error) from error
 
     async def _death(self, error: Exception) -> ProcessDied:
@@ -209,10 +210,16 @@ class RenderProcess:
             await asyncio.sleep(_POLL_SECONDS)
 
 
+def _inspection_of(answer: Message, bodies: list[bytes], *, wishes: int) -> Inspection:
+    inspection = jobs.inspection_from_wire(answer, bodies)
+    if len(inspection.outputs) != wishes:
+        raise WireError("it answers other wishes")
+    return inspection
+
+
 def _launch(descriptor: int, *arguments: str) -> subprocess.Popen[bytes]:
     # Starting takes a millisecond (vfork). It happens on the loop's thread, because on Linux the child is told to die
-    # with
-    # the thread that started it.
+    # with the thread that started it.
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [sys.executable, "-P", "-m", "proxy.images.pool.renderer", str(descriptor), *arguments],
         pass_fds=(descriptor,),

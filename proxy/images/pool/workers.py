@@ -206,9 +206,14 @@ class RenderPool:
             await self._work(slot, waiting)
         except QueueFull as error:
             waiting.fail(error)
-        except BaseException:
+        except asyncio.CancelledError:
             waiting.fail(QueueFull("The service is shutting down."))
             raise
+        except Exception as error:
+            # Nothing is known to lead here. If something does, it costs one job and one process, not the slot.
+            log.exception("a render slot failed")
+            waiting.fail(QueueFull(detail=f"a render slot failed: {error!r}"))
+            await self._empty(slot)
         finally:
             self._running -= 1
             slot.begun = None
