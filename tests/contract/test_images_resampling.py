@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pictures
@@ -107,6 +109,31 @@ def test_part_much_smaller_than_a_pixel_has_the_colour_of_its_pixels(
     edge = (1020, 0, 1021, 679) if box[0] else (0, 678, 1021, 679)
     made = way()(PHOTO, (20, 20), box)
     assert distance(made, PHOTO.crop(edge).resize((20, 20), Image.Resampling.LANCZOS)) < 8
+
+
+@pytest.mark.parametrize(
+    "module", ["resampling.by_pillow", "resampling_vips.by_libvips", "resampling_vectors.by_vectors"]
+)
+@pytest.mark.parametrize(("before", "after"), [((65_535, 64), (64, 8_192)), ((64, 65_535), (8_192, 64))])
+def test_squeezed_strip_takes_memory_for_the_larger_of_both_pictures(
+    module: str, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    """A picture between them, as long as the one and as wide as the other, would be a hundred times as large."""
+    name, function = module.split(".")
+    pytest.importorskip("cykooz_resizer", reason="the resampler is not installed (imgmirror[vips])")
+    code = f"""
+import resource, sys
+from PIL import Image
+from proxy.images.pixels.{name} import {function} as way
+way(Image.new("RGB", (9, 9)), (5, 5), (0, 0, 9, 9))
+picture = Image.new("RGB", {before}, (9, 99, 199))
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20),) * 2)
+made = way(picture, {after}, (0, 0, *picture.size))
+sys.exit(made.size != {after} or made.getcolors() != [(made.width * made.height, (9, 99, 199))])
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @WAYS

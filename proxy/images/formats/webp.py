@@ -19,7 +19,7 @@ _LOSSLESS = {"lossless": True, "quality": 50, "method": 1}
 # For 1,339 drawings, whole and reduced, these numbers choose the smaller WebP except for 0.5 % of all bytes, in 35 %
 # of the time of trying both (docs/decisions/0036-fewer-passes.md).
 _LOSSLESS_FROM_FLAT_SHARE = 0.65
-"""A drawing of many colours that is less flat is never smaller without loss."""
+"""A drawing of many colours that is less flat is hardly ever smaller without loss, and then by a few per cent."""
 _LOSSLESS_BELOW_BYTES_PER_PIXEL = 0.03
 """A drawing that deflates this well is never smaller with loss."""
 _LOSSLESS_BELOW_RATIO = 3.0
