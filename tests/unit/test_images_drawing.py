@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from proxy.images.measuring.drawing import FLAT_SHARE, MIN_PIXELS, is_drawing
-from proxy.images.measuring.flatness import flat_share
+from proxy.images.measuring.flatness import flat_share, sample
 
 
 def screenshot() -> Image.Image:
@@ -74,3 +74,20 @@ def test_line_has_no_flat_area(size: tuple[int, int]) -> None:
 
 def test_threshold_is_that_of_the_documents() -> None:
     assert pytest.approx(1 / 3) == FLAT_SHARE
+
+
+@pytest.mark.parametrize(
+    "size", [(1_000, 1_000), (3_900, 2_600), (4_100, 2_700), (8_192, 4_800), (16_000, 400)]
+)
+def test_sample_of_a_large_picture_is_a_small_part_of_it(size: tuple[int, int]) -> None:
+    """However wide it is: looking at all of a wide one would take a second and more memory than is counted."""
+    bands = sample(Image.new("L", size))
+    assert bands.width == size[0]
+    assert bands.height <= max(64, size[1] // 20)
+
+
+def test_sample_of_a_wide_picture_is_taken_from_its_whole_height() -> None:
+    picture = Image.new("L", (6_000, 4_000))
+    for number in range(4):
+        picture.paste(50 * (number + 1), (0, 1_000 * number, 6_000, 1_000 * (number + 1)))
+    assert sample(picture).getcolors() == [(6_000 * 16, 50 * (number + 1)) for number in range(4)]

@@ -11,6 +11,7 @@ FEW_COLOURS = 1024
 SAMPLE_PIXELS = 32_000
 """This many pixels, in bands spread over the height, represent the whole picture."""
 _BAND_ROWS = 16
+_WIDE_BANDS = 4
 
 
 def has_few_colours(picture: Image.Image) -> bool:
@@ -20,10 +21,13 @@ def has_few_colours(picture: Image.Image) -> bool:
 
 def sample(picture: Image.Image) -> Image.Image:
     """Return bands of `picture` stacked on each other, with about `SAMPLE_PIXELS` pixels; a small picture is returned
-    whole."""
+    whole, and a wide one gives four bands."""
     width, height = picture.size
     step = round(width * height / SAMPLE_PIXELS)
     tops = range(_BAND_ROWS * (step // 2), height - _BAND_ROWS + 1, _BAND_ROWS * max(1, step))
+    if not tops and height >= _WIDE_BANDS * _BAND_ROWS:
+        # One band alone has more pixels than the sample.
+        tops = range(height // (2 * _WIDE_BANDS), height - _BAND_ROWS + 1, height // _WIDE_BANDS)
     if step < 2 or not tops:
         return picture
     bands = Image.new(picture.mode, (width, _BAND_ROWS * len(tops)))
