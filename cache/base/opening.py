@@ -17,8 +17,8 @@ from typing import NewType
 LocalFile = NewType("LocalFile", Path)
 """A file or folder of this machine that `cache` names to others: a render process reads it, or a web server sends it.
 
-`tests/unit/test_seams_paths.py` checks that paths leave `cache` in no other form. The only guarantee is that it
-existed: a purge may delete it at any moment, and opening it then raises OSError.
+`tests/unit/test_seams_paths.py` checks that paths leave `cache` in no other form. It need not
+exist: a purge may delete it at any moment, and opening it then raises OSError.
 """
 
 PRIVATE_FILE = 0o600

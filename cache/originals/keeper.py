@@ -243,8 +243,7 @@ class Keeper:
 
     def _put_back(self, arrived: Arrived, placed: _Placed, *, key: str) -> None:
         # A body that replaced a damaged one stays, because other entries may use it. So does one whose entry is at its
-        # place
-        # already, if only the last fsync failed.
+        # place already, if only the last fsync failed.
         was_created = placed.was_moved and placed.change.bytes == arrived.size
         if was_created and not self._entries.names(key, arrived.sha256):
             self._body_blobs.take_back(arrived.sha256, arrived.path)

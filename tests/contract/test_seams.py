@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from nodes import IMPLEMENTATIONS, Nodes, OpenNodes
+from nodes import Nodes
 
 from cache.across.failures import RememberedFailure
 from cache.across.seams import Blobs, RunningCounts
@@ -30,15 +29,6 @@ ONE = Counts(bytes=10, bodies=1, entries=1)
 NAME = "ab" + "0" * 62
 SHA256 = "cd" + "1" * 62
 KEYS = sorted(hashlib.sha256(b"%d" % number).hexdigest() for number in range(3))
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
-async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Nodes]:
-    opened: OpenNodes = request.param
-    async with opened(tmp_path / "store") as node:
-        nodes = Nodes(node)
-        yield nodes
-        nodes.close()
 
 
 # Exclusion

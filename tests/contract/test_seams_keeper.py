@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from keeping import make_entry
-from nodes import IMPLEMENTATIONS, Nodes, OpenNodes
+from nodes import Nodes
 
 from cache.across.seams import Blobs, BlobState, StoreSeams, UserLists
 from cache.base.entry import Entry
@@ -80,15 +80,6 @@ def keeper_of(node: StoreSeams, fuse: Fuse) -> Keeper:
     )
     bodies = Bodies(seams.bodies, lambda _sha256, _condition: None)
     return Keeper(seams, EntryFiles(seams.entries, seams.bodies), bodies)
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
-async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Nodes]:
-    opened: OpenNodes = request.param
-    async with opened(tmp_path / "store") as node:
-        nodes = Nodes(node)
-        yield nodes
-        nodes.close()
 
 
 @pytest.fixture

@@ -18,5 +18,5 @@ def _hang(blobs: FileBlobs, name: str, max_bytes: int = -1) -> Blob:
 
 
 if __name__ == "__main__":
-    FileBlobs.read = _hang  # type: ignore[method-assign, assignment]
+    FileBlobs.read = _hang  # type: ignore[method-assign, assignment] # every read hangs from here on
     sys.exit(main(sys.argv[1:]))

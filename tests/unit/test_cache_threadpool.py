@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import threading
 import weakref
@@ -52,7 +53,7 @@ async def test_calls_run_side_by_side_on_no_more_threads_than_allowed(pool: Thre
 async def test_calls_beyond_the_threads_begin_in_the_order_of_arrival() -> None:
     pool, begun, gate = ThreadPool(1, "test"), list[int](), threading.Event()
     held = pool.run(gate.wait)
-    calls = [pool.run(lambda number=number: begun.append(number)) for number in range(20)]  # type: ignore[misc]
+    calls = [pool.run(functools.partial(begun.append, number)) for number in range(20)]
     gate.set()
     await asyncio.gather(held, *calls)
     assert begun == list(range(20))
@@ -96,7 +97,7 @@ async def test_call_that_is_cancelled_while_it_runs_comes_to_its_end_unheard(poo
 async def test_pool_keeps_nothing_of_a_call_that_has_ended(pool: ThreadPool) -> None:
     body = Body()
     held = weakref.ref(body)
-    await pool.run(lambda body=body: None)  # type: ignore[misc]
+    await pool.run(functools.partial(id, body))
     del body
     # The thread lets go of the call before it takes another one, or becomes idle.
     await pool.run(lambda: None)

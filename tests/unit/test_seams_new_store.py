@@ -178,7 +178,7 @@ def copied(tmp_path: Path) -> Path:
     (tmp_path / "tests" / "contract").mkdir()
     for contract in (ROOT / "tests" / "contract").glob("test_seams*.py"):
         shutil.copy(contract, tmp_path / "tests" / "contract")
-    for name in ("pyproject.toml", "tests/conftest.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/contract/conftest.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "cache" / "across" / "toy_seams.py").write_text(TOY, encoding="utf-8")
     nodes = tmp_path / "tests" / "lib" / "nodes.py"
