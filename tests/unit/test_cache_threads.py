@@ -82,16 +82,21 @@ async def test_closing_that_is_given_up_leaves_no_thread_that_the_interpreter_wa
 
 async def test_work_under_locks_goes_before_work_that_holds_none(running: StoreThreads, disk: Disk) -> None:
     """A task that waits for those locks must not wait for every newcomer too."""
-    first = await begun(WRITERS, running, disk)
+    hanging = await begun(WRITERS - 1, running, disk)
+    last = Disk()
+    place = await begun(1, running, last)
     order: list[str] = []
     others = [asyncio.create_task(running.try_write(lambda: order.append("other"))) for _ in range(8)]
     await asyncio.sleep(0)
     commit = asyncio.create_task(running.write(order.append, "commit"))
     await asyncio.sleep(0)
     assert not order
+    # One place comes free, so the calls run one after the other, in the order in which they get it.
+    last.answers.set()
+    await asyncio.gather(*place, *others, commit)
+    assert order == ["commit"] + ["other"] * 8
     disk.answers.set()
-    await asyncio.gather(*first, *others, commit)
-    assert order.index("commit") < WRITERS
+    await asyncio.gather(*hanging)
 
 
 async def test_call_without_a_place_is_refused_when_all_places_hang(
