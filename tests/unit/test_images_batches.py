@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, QueueFull, RenderTimeout, TooManyPixels
-from proxy.images.pool.jobs import Inspection, Job, Rendered, Wish
+from proxy.images.jobs import Inspection, Job, Rendered, Wish
 from proxy.images.pool.shared_decodes import Batches, deal
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.transform import Transform

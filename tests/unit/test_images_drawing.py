@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from proxy.images.measuring.drawing import FLAT_SHARE, MIN_PIXELS, is_drawing
-from proxy.images.measuring.flatness import flat_share, sample
+from proxy.images.pixels.flatness import flat_share, sample
 
 
 def screenshot() -> Image.Image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from PIL import Image
 
 from proxy.images.formats import LOSSLESS
-from proxy.images.measuring.flatness import flat_share, has_few_colours
+from proxy.images.pixels.flatness import flat_share, has_few_colours
 
 FLAT_SHARE = 1 / 3
 """The share of flat pixels from which a picture is a drawing. Photos have fewer, except for skies and studio walls

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from proxy.errors import QueueFull, RenderTimeout, TooManyPixels
 from proxy.images.formats import OUTPUTS
-from proxy.images.pool.jobs import Inspection, Job, Wish
+from proxy.images.jobs import Inspection, Job, Wish
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.resolved import Resolved
 
