@@ -174,7 +174,7 @@ ROOMS_OF_IMAGES = {
         "files", "geometry", "operations", "formats", "transforms", "measuring", "choice", "memory_budget", "jobs",
         "limits", "decode", "svg", "encode", "answers",
     },
-    "pool": {"formats", "transforms", "jobs", "decode", "encode", "pipeline"},
+    "pool": {"formats", "transforms", "choice", "jobs", "decode", "encode", "pipeline"},
 }  # fmt: skip
 """Room or module of `proxy.images` -> what it may import of the others. Each line uses only lines above it."""
 
