@@ -24,7 +24,7 @@ from proxy.config import Config
 from proxy.config.file import load
 from proxy.errors import DecodeFailed, OutOfMemory, QueueFull, RenderTimeout
 from proxy.images.formats import PictureFacts
-from proxy.images.pool.jobs import Inspection, Job, Rendered
+from proxy.images.jobs import Inspection, Job, Rendered
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.transform import Transform
 from proxy.services.serving.values import PictureOrder
