@@ -87,6 +87,10 @@ lock: ## write requirements.lock and requirements-dev.lock anew
 	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group build --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements.lock
 	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group dev --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements-dev.lock
 
+.PHONY: install
+install: ## as root: into /opt/imgmirror, as a service of systemd (PUBLIC_URL=https://img.example.org)
+	PYTHON="$(PYTHON)" PUBLIC_URL="$(PUBLIC_URL)" deploy/install.sh
+
 clean: ## remove what was installed, built and kept by the demo
 	rm -rf $(VENV) .venv-python* dist build var .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
