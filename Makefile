@@ -87,6 +87,10 @@ lock: ## write requirements.lock and requirements-dev.lock anew
 	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group build --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements.lock
 	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group dev --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements-dev.lock
 
+.PHONY: release
+release: check ## everything that must pass, then wheel, sources, manual page, completions and CHANGELOG.md in dist/; signs nothing
+	$(BIN)/python .ci/release.py
+
 .PHONY: install
 install: ## as root: into /opt/imgmirror, as a service of systemd (PUBLIC_URL=https://img.example.org)
 	PYTHON="$(PYTHON)" PUBLIC_URL="$(PUBLIC_URL)" deploy/install.sh
