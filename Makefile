@@ -87,8 +87,20 @@ lock: ## write requirements.lock and requirements-dev.lock anew
 	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group build --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements.lock
 	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group dev --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements-dev.lock
 
+.PHONY: site
+site: $(VENV)/.installed-dev ## build the pages of docs/ as a site, with search; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+
+.PHONY: release
+release: check ## everything that must pass, then wheel, sources, manual page, completions and CHANGELOG.md in dist/; signs nothing
+	$(BIN)/python .ci/release.py
+
+.PHONY: install
+install: ## as root: into /opt/imgmirror, as a service of systemd (PUBLIC_URL=https://img.example.org)
+	PYTHON="$(PYTHON)" PUBLIC_URL="$(PUBLIC_URL)" deploy/install.sh
+
 clean: ## remove what was installed, built and kept by the demo
-	rm -rf $(VENV) .venv-python* dist build var .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) .venv-python* dist build site var .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imgmirror needs Python 3.11 or newer: make PYTHON=python3.x"; exit 1; }

@@ -1,4 +1,4 @@
-"""Web servers in front of the service, with the configuration that docs/operations.md gives to operators.
+"""Web servers in front of the service, with the configuration that deploy/ gives to operators.
 
 They are nginx as a cache, nginx and lighttpd that send the files the service names, and nginx that serves a file by
 itself. A server that is not on this machine raises `Missing` with the reason.
@@ -69,16 +69,15 @@ proxy.server = ("" => (("host" => "127.0.0.1", "port" => {behind},
 
 
 def _listed(name: str) -> str:
-    """Return the block `name` of docs/operations.md.
+    """Return the file `name` of deploy/.
 
     Raises:
         Missing: this state of the project has none.
     """
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    found = re.search(rf"<!-- {name} -->\n```nginx\n(.*?)```\n<!-- /{name} -->", text, re.DOTALL)
-    if found is None:
-        raise Missing(f"docs/operations.md has no configuration called {name}")
-    return found[1]
+    path = ROOT / "deploy" / name
+    if not path.exists():
+        raise Missing(f"deploy/ has no {name}")
+    return path.read_text(encoding="utf-8")
 
 
 def _executable(name: str) -> str:
@@ -136,8 +135,8 @@ def cached(
 ) -> contextlib.AbstractContextManager[tuple[int, int]]:
     """Let nginx cache the answers of the service at port `behind`."""
     port = free_port()
-    http = _listed("nginx http").replace("/var/cache/nginx/imgmirror", str(folder / "nginx-cache"))
-    inside = _placed(http + _listed("nginx server"), port=port, behind=behind)
+    text = _listed("nginx.conf").replace("/var/cache/imgmirror-nginx", str(folder / "nginx-cache"))
+    inside = _placed(text, port=port, behind=behind)
     return _nginx(inside, folder / "nginx-cached", port=port, workers=workers)
 
 
@@ -146,9 +145,8 @@ def accelerated(
 ) -> contextlib.AbstractContextManager[tuple[int, int]]:
     """Let nginx send the files of `store` that the service names (`server.accel = "nginx"`)."""
     port = free_port()
-    http = _listed("nginx http").replace("/var/cache/nginx/imgmirror", str(folder / "nginx-cache"))
-    server = _listed("nginx accel").replace("/var/lib/imgmirror/store", str(store))
-    inside = _placed(http + server, port=port, behind=behind)
+    text = _listed("nginx-accel.conf").replace("/var/lib/imgmirror/store", str(store))
+    inside = _placed(text, port=port, behind=behind)
     return _nginx(inside, folder / "nginx-accel", port=port, workers=workers)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import functools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -30,6 +29,7 @@ from proxy.app import WorkerPlace, make_policy, modes_of
 from proxy.config import Config, ConfigError
 from proxy.config.file import keep_restart_keys, load, secret_texts
 from proxy.observe.folder import shared_folder
+from proxy.observe.systemd import Outside
 from proxy.process import release_signals, signals_waiting
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,9 @@ TIDYING_SECONDS = 3.0
 _NO_CONNECTIONS = -1
 """The count of a worker that accepts nothing. Equal to `GONE` of `proxy.web.connections.accepting`, which must not be
 imported before PROMETHEUS_MULTIPROC_DIR is set."""
+
+SIGNS_OF_LIFE = 4
+"""How often the service says that it lives in the time after which it counts as dead."""
 
 RESTART_PAUSE_SECONDS = 1.0
 """Pause between the death of a worker and the start of its successor, so that a failing start does not spin."""
@@ -91,10 +94,16 @@ class ListenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where connections come in. counts: open connections of each worker; None for a single worker."""
+    """Where connections come in. counts: open connections of each worker; None for a single worker.
+
+    turned: when the event loop of each worker turned last, on the monotonic clock, and 0 before it turned; None when
+    nobody watches. watchdog_seconds: how long a loop may stand still.
+    """
 
     listener: socket.socket
     counts: MutableSequence[int] | None = None
+    turned: MutableSequence[float] | None = None
+    watchdog_seconds: float | None = None
 
 
 def bind(config: Config) -> socket.socket:
@@ -106,7 +115,6 @@ def bind(config: Config) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.server.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _bound_sending(listener, config.server.write_timeout)
     try:
         listener.bind((config.server.host.strip("[]"), config.server.port))
         listener.listen(1024)
@@ -129,7 +137,7 @@ def _bound_sending(listener: socket.socket, timeout_seconds: float) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * UNSENT_BYTES)
 
 
-def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) -> int:
+def serve(serving: Serving, config: Config, outside: Outside) -> int:
     """Run the service until a signal ends it. Return the exit code: 2 when a worker could not start, else 0.
 
     Raises:
@@ -137,34 +145,45 @@ def serve(serving: Serving, config: Config, *, announce: Callable[[str], None]) 
     """
     _raise_descriptor_limit()
     _require_startable(config)
-    listener = bind(config)
+    listener = outside.listener or bind(config)
+    _bound_sending(listener, config.server.write_timeout)
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if config.server.workers == 1:
-        run_worker(serving, config, Door(listener), WorkerPlace(), announce=lambda: announce(address))
+        door = Door(listener, watchdog_seconds=outside.manager.watchdog_seconds)
+        told = Told(lambda: outside.ready(address), outside.ending, outside.alive)
+        run_worker(serving, config, door, WorkerPlace(), told)
         return 0
     with shared_folder():
-        return _Supervisor(serving, config, listener).run(lambda: announce(address))
+        return _Supervisor(serving, config, listener, outside).run(address)
 
 
-def run_worker(
-    serving: Serving,
-    config: Config,
-    door: Door,
-    place: WorkerPlace,
-    *,
-    announce: Callable[[], None] = lambda: None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a worker tells the process above it: that it listens, that it ends, that its event loop turns."""
+
+    ready: Callable[[], None]
+    ending: Callable[[], None]
+    turning: Callable[[], None]
+
+
+def run_worker(serving: Serving, config: Config, door: Door, place: WorkerPlace, told: Told) -> None:
     """Serve in this process until a signal arrives or the parent ends."""
-    from proxy.web.application import Start, run  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
+    from proxy.web.application import Pulse, Start, run  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
     from proxy.web.connections.accepting import OpenConnections  # noqa: PLC0415 - as the next
 
     connections = OpenConnections(door.counts, place.worker) if door.counts is not None else None
 
+    def ending() -> None:
+        told.ending()
+        _end_after(config.server.shutdown_timeout + TIDYING_SECONDS)
+
+    pulse = Pulse(door.watchdog_seconds / SIGNS_OF_LIFE, told.turning) if door.watchdog_seconds else None
+
     async def main() -> None:
         _end_with_parent()
-        end = functools.partial(_end_after, config.server.shutdown_timeout + TIDYING_SECONDS)
-        await run(Start(config, serving.read, place, announce, end, connections), door.listener)
+        start = Start(config, serving.read, place, told.ready, ending, connections, pulse)
+        await run(start, door.listener)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
@@ -221,13 +240,21 @@ def _worker_main(serving: Serving, config: Config, door: Door, place: WorkerPlac
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the group; the parent passes on SIGTERM
     set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
-    run_worker(serving, config, door, place, announce=ready.set)
+
+    def turning() -> None:
+        if door.turned is not None:
+            door.turned[place.worker] = time.monotonic()
+
+    run_worker(serving, config, door, place, Told(ready.set, lambda: None, turning))
 
 
 class _Supervisor:
-    """Starts workers, replaces those that die, passes signals on, and ends on SIGTERM or SIGINT."""
+    """Starts workers, replaces those that die, passes signals on, and ends on SIGTERM or SIGINT.
 
-    def __init__(self, serving: Serving, config: Config, listener: socket.socket) -> None:
+    Under a watchdog, a worker whose event loop stands still is killed and replaced, so the others go on serving.
+    """
+
+    def __init__(self, serving: Serving, config: Config, listener: socket.socket, outside: Outside) -> None:
         workers = config.server.workers
         shared_id = WorkerPlace().instance_id
         self._serving = serving
@@ -235,14 +262,18 @@ class _Supervisor:
         self._places = [WorkerPlace(shared_id, number, workers) for number in range(workers)]
         self._context = multiprocessing.get_context("spawn")
         self._counts = self._context.RawArray("i", [_NO_CONNECTIONS] * workers)
-        self._door = Door(listener, self._counts)
+        self._turned = self._context.RawArray("d", [0.0] * workers)
+        self._outside = outside
+        self._watchdog_seconds = outside.manager.watchdog_seconds
+        self._said_alive = 0.0
+        self._door = Door(listener, self._counts, self._turned, self._watchdog_seconds)
         self._processes: dict[int, BaseProcess] = {}
         # A worker that starts late still needs its event, so the parent keeps a reference to it.
         self._ready: dict[int, Event] = {}
         self._stopping = False
         self._reloading = False
 
-    def run(self, announce: Callable[[], None]) -> int:
+    def run(self, address: str) -> int:
         """Supervise until SIGTERM or SIGINT; return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -254,14 +285,17 @@ class _Supervisor:
         if not self._wait_ready():
             self._end()
             return 0 if self._stopping else 2
-        announce()
+        self._outside.ready(address)
         while not self._stopping:
             self._replace_dead()
             self._reload()
+            self._watch(time.monotonic())
+        self._outside.ending()
         return self._end()
 
     def _start(self, place: WorkerPlace) -> None:
         ready = self._ready[place.worker] = self._context.Event()
+        self._turned[place.worker] = 0.0
         process = self._context.Process(
             target=_worker_main,
             args=(self._serving, self._config, self._door, place, ready),
@@ -296,6 +330,19 @@ class _Supervisor:
             self._counts[number] = _NO_CONNECTIONS
             time.sleep(RESTART_PAUSE_SECONDS)
             self._start(self._places[number])
+
+    def _watch(self, now: float) -> None:
+        """Kill workers that stand still; say that the service lives. A worker that still starts is not judged."""
+        if self._watchdog_seconds is None:
+            return
+        for number, turned in enumerate(self._turned):
+            if turned and now - turned > self._watchdog_seconds:
+                log.error("the event loop of worker %d stood still for %.0f s", number, now - turned)
+                self._turned[number] = 0.0
+                self._processes[number].kill()
+        if now - self._said_alive >= self._watchdog_seconds / SIGNS_OF_LIFE:
+            self._said_alive = now
+            self._outside.alive()
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True

@@ -30,6 +30,7 @@ COMMANDS = {
     "store": "maintain the store",
     "doctor": "check configuration, store, codecs, DNS and disk",
     "health": "ask a running service whether it is healthy",
+    "completion": "print a script that completes commands in a shell",
     "demo": "the whole story on the sample article",
 }
 
@@ -67,8 +68,10 @@ def _run(given: list[str], named: str) -> int:
         print(f"imgmirror: {problem}", file=sys.stderr)
         return 2
     try:
-        # `config` prints the defaults. It must work when the current file is broken.
-        config = Config() if args.command == "config" else load(args.config, os.environ).config
+        # `config` prints the defaults. It must work when the current file is broken. `completion` reads no file.
+        config = (
+            Config() if args.command in {"config", "completion"} else load(args.config, os.environ).config
+        )
         set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
         code = int(importlib.import_module(f"proxy.cli.{args.command}").run(args, config))
         print(end="", flush=True)

@@ -10,6 +10,7 @@ import sys
 from cache.base.errors import CacheError
 from proxy.config import Config, ConfigError
 from proxy.images.pixels.libvips import decoder_problem
+from proxy.observe.systemd import Outside, PassedSocketError, service_manager
 from proxy.policy import listen_problem
 from proxy.process import below_init
 from proxy.supervisor import ListenError, Serving, serve
@@ -26,14 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, _config: Config) -> int:
     """Run the service; exit 2 when the configuration does not allow it."""
-    serving = Serving(args.config, args.host, args.port, args.workers)
+    manager = service_manager(os.environ)
+    try:
+        passed = manager.listener()
+    except PassedSocketError as error:
+        print(f"imgmirror: {error}", file=sys.stderr)
+        return 2
+    # A socket that was handed over decides where we listen, also for what is allowed on a public address.
+    host, port = passed.getsockname()[:2] if passed is not None else (args.host, args.port)
+    serving = Serving(args.config, host, port, args.workers)
     config = serving.read()
     problem = listen_problem(config) or decoder_problem(config.render.decoder)
     if problem:
         print(f"imgmirror: {problem}", file=sys.stderr)
         return 2
     try:
-        run_service = functools.partial(serve, serving, config, announce=_announce)
+        run_service = functools.partial(serve, serving, config, Outside(_announce, manager, passed))
         return below_init(run_service) if os.getpid() == 1 else run_service()
     except ConfigError as error:
         for line in error.problems:

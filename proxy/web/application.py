@@ -43,11 +43,26 @@ _SCRUB_PAUSE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
+class Pulse:
+    """Who wants to know, every `seconds`, that the event loop turns. beat: called then; must not wait."""
+
+    seconds: float
+    beat: Callable[[], None]
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self.beat()
+            await asyncio.sleep(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """What a worker needs to start.
 
     read: reads the configuration again. ready: called when the worker listens. stopping: called when the worker was
-    told to end and takes no new requests. connections: the counts of all workers; None for a single worker.
+    told to end and takes no new requests. connections: the counts of all workers; None for a single worker. pulse:
+    None when nobody watches the event loop.
     """
 
     config: Config
@@ -56,6 +71,7 @@ class Start:
     ready: Callable[[], None]
     stopping: Callable[[], None]
     connections: OpenConnections | None = None
+    pulse: Pulse | None = None
 
 
 async def run(start: Start, listener: socket.socket) -> None:
@@ -75,6 +91,8 @@ async def run(start: Start, listener: socket.socket) -> None:
         behind = [asyncio.create_task(server.hang_up_on_overdue()), asyncio.create_task(_measure(context))]
         if place.worker == 0:
             behind.append(asyncio.create_task(_scrub(engine)))
+        if start.pulse is not None:
+            behind.append(asyncio.create_task(start.pulse.run()))
         try:
             await _site(start, runner, listener, server).start()
             signals.reload_with(_Reloader(engine, context, start.read))

@@ -1,10 +1,9 @@
-"""The nginx text of the documentation, in front of a real service."""
+"""The nginx configurations of deploy/, in front of a real service."""
 
 from __future__ import annotations
 
 import io
 import json
-import re
 import shutil
 import socket
 import stat
@@ -28,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed; .ci/run installs it"),
 ]
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+DEPLOY = Path(__file__).parents[2] / "deploy"
 ACCEPTS = (
     "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
     "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
@@ -46,11 +45,6 @@ ACCEPTS = (
 )
 
 
-def documented(part: str) -> str:
-    text = PAGE.split(f"<!-- nginx {part} -->", 1)[1].split(f"<!-- /nginx {part} -->", 1)[0]
-    return re.sub(r"```(nginx)?\n", "", text)
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -58,14 +52,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def nginx(folder: Path, service_port: int, *, part: str = "server") -> Iterator[str]:
-    """Run Debian's nginx with the documented text; only ports and folders are the test's."""
+def nginx(folder: Path, service_port: int, *, file: str = "nginx.conf") -> Iterator[str]:
+    """Run Debian's nginx with a file of deploy/; only ports and folders are the test's."""
     port = free_port()
-    text = documented("http") + documented(part)
+    text = (DEPLOY / file).read_text(encoding="utf-8")
     text = text.replace("/var/lib/imgmirror/store/", f"{folder / 'store'}/")
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{service_port}")
     text = text.replace("listen 80;", f"listen 127.0.0.1:{port};")
-    text = text.replace("/var/cache/nginx/imgmirror", str(folder / "cache"))
+    text = text.replace("/var/cache/imgmirror-nginx", str(folder / "cache"))
     temporary = "".join(
         f"{name}_temp_path {folder / name};\n"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -135,7 +129,7 @@ async def accelerated(
     origin.serve("/p.png", chart_png(300, 200), etag='"of-the-origin"', headers={"Content-Language": "de"})
     with (
         Service(write_config(tmp_path, ACCEL)) as service,
-        nginx(tmp_path, service.port, part="accel") as base,
+        nginx(tmp_path, service.port, file="nginx-accel.conf") as base,
     ):
         yield service, Client(http, base), Client(http, service.base)
 
@@ -269,7 +263,7 @@ async def test_file_that_nginx_does_not_find_is_sent_by_us(
     (tmp_path / "front").mkdir()
     with (
         Service(write_config(tmp_path, ACCEL)) as service,
-        nginx(tmp_path / "front", service.port, part="accel") as base,
+        nginx(tmp_path / "front", service.port, file="nginx-accel.conf") as base,
     ):
         front, past = Client(http, base), Client(http, service.base)
         for target in targets(origin):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("proxy", "cache", "tests", "benchmarks", "docs", "changes", "integrations", ".ci")
+FOLDERS = ("proxy", "cache", "tests", "benchmarks", "docs", "changes", "integrations", "deploy", ".ci")
 FILES = ("README.md", "Makefile", "config.toml", "pyproject.toml")
 SUFFIXES = {".py", ".md", ".toml", ".mjs", ".js", ".jinja", ".html", ""}
 INSTALLED = {"node_modules", "__pycache__"}
