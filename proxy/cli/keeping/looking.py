@@ -15,10 +15,11 @@ from cache.upkeep.census import StoreStat
 from cache.upkeep.verify import VerifyReport
 from proxy.app import open_engine
 from proxy.cli.keeping.common import MAX_LINES, Stores, opened, show_figures, show_json
-from proxy.cli.output.terminal import progress_bar, readable, safe, say, show_table
+from proxy.cli.output.terminal import progress_bar, safe, say, show_table
 from proxy.config import Config
 from proxy.dialects.native import VERSION_MARK, build
 from proxy.services.articles.article_use import kept_source, unwrapper_of
+from proxy.services.checks.sizes import readable
 from proxy.services.upkeep.repairing import Repair, Repairing
 from proxy.services.upkeep.tally import Share, Tally
 from proxy.source import Source

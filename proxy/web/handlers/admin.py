@@ -134,7 +134,7 @@ async def _while_connected(
 async def _body(request: web.BaseRequest, timeout_seconds: float) -> bytes:
     try:
         async with asyncio.timeout(timeout_seconds):
-            await _invite(request)
+            await invite(request)
             return await request.read()
     except TimeoutError as error:
         raise InvalidRequest("The body of the request did not arrive in time.") from error
@@ -144,7 +144,7 @@ async def _body(request: web.BaseRequest, timeout_seconds: float) -> bytes:
         raise InvalidRequest("The body of the request cannot be read.", detail=repr(error)) from error
 
 
-async def _invite(request: web.BaseRequest) -> None:
+async def invite(request: web.BaseRequest) -> None:
     """Tell a client that sent `Expect: 100-continue` to send its body (RFC 9110 §10.1.1)."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
