@@ -20,6 +20,8 @@ from proxy.config.file import changed_restart_keys, keep_restart_keys, secret_te
 from proxy.observe.logs import set_up
 from proxy.policy import Policy, listen_problem
 from proxy.process import release_signals
+from proxy.services.upkeep.archived import ArchiveSearch
+from proxy.services.upkeep.byhand import ByHand
 from proxy.web.accounts import Accounts
 from proxy.web.answering.accel import HandOver
 from proxy.web.connections.accepting import OpenConnections, SharedSite
@@ -205,4 +207,8 @@ def _context(engine: Engine) -> Context:
         accounts=Accounts(engine.metrics, engine.config),
         streams=Streams(engine.config.server),
         hand_over=HandOver(engine.config.server, engine.kept, engine.variant_store.folder, now=time.time),
+        archive=ArchiveSearch(
+            engine.fetcher, engine.originals, engine.kept, engine.config.fetch, now=time.time
+        ),
+        by_hand=ByHand(engine.kept, engine.batches, now=time.time),
     )

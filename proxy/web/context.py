@@ -21,6 +21,8 @@ from proxy.services.articles.rewritepool import RewritePool
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.way import PictureWay
 from proxy.services.troubles.overloads import Overloads
+from proxy.services.upkeep.archived import ArchiveSearch
+from proxy.services.upkeep.byhand import ByHand
 from proxy.services.upkeep.purging import Purging
 from proxy.signing import Signer
 from proxy.web.accounts import Accounts
@@ -54,6 +56,8 @@ class Context:
     accounts: Accounts
     streams: Streams
     hand_over: HandOver
+    archive: ArchiveSearch
+    by_hand: ByHand
     clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False
@@ -66,6 +70,7 @@ class Context:
         self.accounts.reconfigure(config)
         self.streams.reconfigure(config.server)
         self.hand_over.reconfigure(config.server)
+        self.archive.reconfigure(config.fetch)
         self.config, self.policy, self.signer = config, policy, signer
         self.plans = Plans(config, policy, signer)
 
