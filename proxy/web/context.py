@@ -18,6 +18,7 @@ from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
 from proxy.services.articles.keptpictures import KeptPictures
 from proxy.services.articles.rewritepool import RewritePool
+from proxy.services.catalogue.catalogue import Catalogue
 from proxy.services.jobs.running import JobRunner
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.way import PictureWay
@@ -63,6 +64,7 @@ class Context:
     jobs: JobRunner
     job_streams: JobStreams
     wants_pauses: Callable[[str], bool]
+    catalogue: Catalogue | None = None
     clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False
