@@ -138,6 +138,22 @@ async def test_sweep_and_pack_do_what_the_commands_do(
     assert await asyncio.to_thread(invoke, "store", "unpack", target, config=write_config(other)) == 0
 
 
+async def test_pack_that_would_fill_the_disk_is_not_begun(
+    http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """A pack may take as much room as the originals, and `store.min_free` must be left."""
+    changes: dict[str, Any] = {"server": {"admin_token": TOKEN}, "store": {"min_free": 1 << 60}}
+    with Service(write_config(tmp_path, changes)) as service:
+        client = Client(http, service.base)
+        job = json.loads((await start(client, kind="pack")).body)
+        end = await until(client, http, job["id"], OVER)
+    assert (end["state"], end["message"]) == (
+        "failed",
+        "The disk has no room for a pack beside store.min_free.",
+    )
+    assert not (tmp_path / "store" / "packs").exists()
+
+
 async def test_one_job_of_a_kind_runs_at_a_time_and_can_be_stopped_in_any_worker(
     client: Client, http: aiohttp.ClientSession, origin: ScriptedOrigin, config: Path, held: asyncio.Event
 ) -> None:
