@@ -209,6 +209,19 @@ async def test_archive_shows_its_captures_before_one_is_taken(
     assert (await client.get("/?" + dead)).body == OLD
 
 
+async def test_capture_replaces_no_picture_that_is_kept(
+    client: Client, wayback: ScriptedWayback, dead: str
+) -> None:
+    """Taking a capture beside a kept picture is refused instead of doing nothing; after a purge it is taken."""
+    wayback.capture(dead, "20150101000000", OLD)
+    await upload(client, dead, MINE)
+    refused = await post(client, "/picture/recover", source=dead, timestamp="20150101000000")
+    assert (refused.status, refused.code) == (400, "invalid_request")
+    await post(client, "/purge", source=dead)
+    assert (await post(client, "/picture/recover", source=dead, timestamp="20150101000000")).status == 200
+    assert (await client.get("/?" + dead)).body == OLD
+
+
 async def test_archive_that_does_not_answer_is_an_error(
     client: Client, wayback: ScriptedWayback, dead: str
 ) -> None:
