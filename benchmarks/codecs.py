@@ -27,12 +27,11 @@ from typing import Any
 from cykooz_resizer import FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image, ImageOps
 
-from proxy.images import samples
+from proxy.images import jobs, samples
 from proxy.images.decode.pillow import prepare
+from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pixels.ownvips import pyvips
 from proxy.images.pixels.png_writing import FLAT, PHOTO, write_png
-from proxy.images.pool import jobs
-from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pool.renderprocess import Listener, RenderProcess
 from proxy.images.transforms.transform import Transform
 

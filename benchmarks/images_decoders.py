@@ -16,9 +16,9 @@ from PIL import Image, ImageOps
 
 from proxy.images.decode.choice import decoder_for
 from proxy.images.decode.pillow import prepare
+from proxy.images.jobs import Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
 from proxy.images.pixels.libvips import has_libvips
-from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
 from proxy.images.transforms.transform import Transform
 
 DECODERS = ("pillow", "libvips", "auto")

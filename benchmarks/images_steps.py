@@ -20,7 +20,7 @@ import pictures
 
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.encode import Result, encode
-from proxy.images.files.probe import structure_of
+from proxy.images.formats.probe import structure_of
 from proxy.images.transforms.resolved import Resolved
 
 ROUNDS = 5

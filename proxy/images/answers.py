@@ -15,7 +15,7 @@ import itertools
 from proxy.errors import PictureError
 from proxy.images.choice import MOVING, ORIGINAL, Candidates, EncodeFinding
 from proxy.images.encode import EncodeFailed, Result, encode
-from proxy.images.pool.jobs import Rendered
+from proxy.images.jobs import Rendered
 
 
 class Answers:

@@ -72,6 +72,12 @@ def candidates(acceptable: tuple[str, ...], facts: PictureFacts, *, anim: bool =
     return Candidates(tuple(order), _rivals(_concrete(levels[0], facts), facts), accepted)
 
 
+def likeliest(acceptable: tuple[str, ...]) -> str:
+    """Return the output format that a photo gets, as far as this can be known before the picture is."""
+    first = next((name for name in acceptable if name not in {LOWER, UNTOUCHED}), FALLBACK)
+    return _FOR_PHOTOS[0] if first in {FALLBACK, ANYWAY} else first
+
+
 def without(acceptable: tuple[str, ...], refused: Collection[str]) -> tuple[str, ...]:
     """Return `acceptable` without the output formats in `refused`, in the same order; empty when none is left."""
     left: list[str] = []

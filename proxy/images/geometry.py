@@ -24,7 +24,7 @@ import math
 from dataclasses import dataclass
 
 from proxy.errors import InvalidTransform
-from proxy.images.transforms.wanted import Wanted
+from proxy.images.options.wanted import Wanted
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.errors import PictureError, TooManyFrames, TooManyPixels
 from proxy.images.files.structure import Structure
 from proxy.images.formats import PictureFacts
-from proxy.images.pool.jobs import Settings
+from proxy.images.jobs import Settings
 
 MAX_SCANS = 500
 """The most scans of a JPEG. libjpeg-turbo advises a limit, because progressive files can take minutes (djpeg -maxscans,

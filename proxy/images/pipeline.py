@@ -32,6 +32,7 @@ from proxy.errors import (
     TooManyFrames,
     UnsupportedFormat,
 )
+from proxy.images import jobs, memory_budget
 from proxy.images.answers import Answers
 from proxy.images.choice import MOVING, Candidates, candidates
 from proxy.images.decode import Decoded, Decoder, Opened, decode
@@ -39,16 +40,15 @@ from proxy.images.decode.faults import guarded
 from proxy.images.encode import Result
 from proxy.images.files.bare import bare
 from proxy.images.files.exif import kept
-from proxy.images.files.probe import Looked, looked_at, root_of_file
 from proxy.images.files.structure import MAX_BLOCKS
 from proxy.images.formats import RENDERABLE, SNIFF_BYTES, UNTOUCHED, PictureFacts, sniff
+from proxy.images.formats.probe import Looked, looked_at, root_of_file
 from proxy.images.geometry import OutputLimits, ResizePlan, Size, make_plan
+from proxy.images.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.limits import beyond_limits
 from proxy.images.measuring.describe import describe
 from proxy.images.measuring.drawing import drawing_and_flatness
 from proxy.images.operations import Scene, settled, transformed
-from proxy.images.pool import jobs, memory_budget
-from proxy.images.pool.jobs import Inspection, Job, Output, Rendered, Settings, Wish
 from proxy.images.svg import BEYOND_BOUND, SvgDecoder
 from proxy.images.transforms.resolved import Resolved
 

@@ -18,8 +18,8 @@ from proxy.images.decode import Decoded, Decoder
 from proxy.images.decode import decode as decode_opened
 from proxy.images.decode.choice import decoder_for
 from proxy.images.decode.pillow import PillowDecoder, prepare
-from proxy.images.files.probe import looked_at, structure_of
 from proxy.images.formats import PictureFacts
+from proxy.images.formats.probe import looked_at, structure_of
 from proxy.images.pixels.libvips import has_libvips
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF")

@@ -13,8 +13,11 @@ from stub_resolver import StubResolver
 
 from proxy.cli import main
 from proxy.cli.checks import network
+from proxy.images.decode.choice import decoder_for
 from proxy.images.formats import FORMATS
 from proxy.images.pixels.libvips import Libvips
+from proxy.images.pixels.resampling import by_pillow
+from proxy.images.pixels.vectors import Vectors, find_vectors
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +163,43 @@ def test_decoder_is_named_with_its_version_and_a_broken_one_with_its_repair(
     assert told["level"] == level
     assert words in told["found"]
     assert advice in told["advice"]
+
+
+LIBVIPS = Libvips((8, 18, 7), bundled=True, installed=True)
+NO_LIBVIPS = Libvips(problem="pyvips is not installed")
+NO_VECTORS = Vectors(problem="cykooz-resizer is not installed")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "libvips", "decoder", "told"),
+    [
+        (Vectors("4.0.1", installed=True), NO_LIBVIPS, "pillow", ("ok", "cykooz-resizer 4.0.1", "")),
+        (NO_VECTORS, LIBVIPS, "auto", ("ok", "libvips 8.18.7", "")),
+        (NO_VECTORS, LIBVIPS, "pillow", ("ok", "Pillow", "")),
+        (NO_VECTORS, NO_LIBVIPS, "auto", ("note", "Pillow", "imgmirror[vips]")),
+        (NO_VECTORS, Libvips(installed=True, problem="no libvips.so"), "auto", ("note", "Pillow", "pyvips-binary")),
+        (Vectors(installed=True, problem="no AVX"), LIBVIPS, "auto", ("care", "no AVX", "cykooz-resizer")),
+    ],
+)  # fmt: skip
+def test_resampler_in_use_is_named_with_what_would_be_faster(
+    vectors: Vectors, libvips: Libvips, decoder: str, told: tuple[str, str, str], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Render processes resize with fast_image_resize, else with libvips if it decodes, else with Pillow."""
+    monkeypatch.setattr("proxy.cli.checks.settings.find_libvips", lambda: libvips)
+    monkeypatch.setattr("proxy.cli.checks.settings.find_vectors", lambda: vectors)
+    _, findings = examined(write_config(tmp_path, {"render": {"decoder": decoder}}), capsys, "--offline")
+    finding = findings["resampler"]
+    level, words, advice = told
+    assert finding["level"] == level
+    assert words in finding["found"]
+    assert advice in finding["advice"]
+
+
+def test_resampler_of_this_machine_is_the_one_that_render_processes_load() -> None:
+    """Both look for the same module, installed or not."""
+    falls_back = decoder_for("pillow").resample is by_pillow
+    assert falls_back == bool(find_vectors().problem)
 
 
 def test_kept_store_is_opened_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from proxy.config import Config
 from proxy.config.file import load
 from proxy.errors import DecodeFailed, OutOfMemory, QueueFull, RenderTimeout
 from proxy.images.formats import PictureFacts
-from proxy.images.pool.jobs import Inspection, Job, Rendered
+from proxy.images.jobs import Inspection, Job, Rendered
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.transform import Transform
 from proxy.services.serving.values import PictureOrder
@@ -40,7 +40,7 @@ SLOW_SVG = (
 """Layers that the bounds of drawings admit."""
 
 CASES: dict[str, tuple[Any, str, dict[str, Any], type[Exception]]] = {
-    "slow PNG": (slow_picture, "image/png", {"timeout": "100ms"}, RenderTimeout),
+    "slow PNG": (slow_picture, "image/png", {"timeout": "30ms"}, RenderTimeout),
     "large WebP": (
         lambda: saved(photo(3000, 2200), "WEBP"),
         "image/webp",
@@ -146,7 +146,7 @@ async def test_picture_is_tried_again_after_the_pause_and_under_other_limits(
     """When it goes well then, its entry gets what the first look could not find, and its variants are stored."""
     origin.serve("/slow", slow_picture(), content_type="image/png")
     now = [1_800_000_000.0]
-    async with open_engine(configured(tmp_path, {"timeout": "100ms"}), now=lambda: now[0]) as engine:
+    async with open_engine(configured(tmp_path, {"timeout": "30ms"}), now=lambda: now[0]) as engine:
         for _ in range(2):
             with pytest.raises(RenderTimeout):
                 await engine.variants.obtain(asked(origin.url("/slow")))
@@ -359,7 +359,7 @@ async def test_explain_and_metrics_tell_of_a_picture_that_is_too_much(
 ) -> None:
     """The owner sees what took too much, since when it is not tried, and when it will be."""
     origin.serve("/slow", slow_picture(), content_type="image/png")
-    with Service(write_config(tmp_path, {"render": {"timeout": "100ms"}}), workers=2) as service:
+    with Service(write_config(tmp_path, {"render": {"timeout": "30ms"}}), workers=2) as service:
         client = Client(http, service.base)
         target = f"/image/width=64/{origin.url('/slow')}"
         assert [(await client.get(target)).status for _ in range(2)] == [422, 422]

@@ -13,7 +13,7 @@ from service import write_config
 
 from proxy.app import Engine, open_engine
 from proxy.config.file import load
-from proxy.images.pool.jobs import Inspection, Job
+from proxy.images.jobs import Inspection, Job
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.transform import Transform
 from proxy.services.serving.values import Picture, PictureOrder

@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.formats import OUTPUTS
+from proxy.images.jobs import Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
 from proxy.images.transforms.transform import Transform
 
 SOURCES = {

@@ -13,9 +13,9 @@ from PIL import Image, ImageOps
 from proxy.errors import DecodeFailed
 from proxy.images.decode.choice import decoder_for
 from proxy.images.decode.pillow import prepare
+from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
 from proxy.images.pixels.libvips import has_libvips
-from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.transforms.transform import Transform
 
 DOCS = Path(__file__).parents[2] / "docs" / "pictures.md"

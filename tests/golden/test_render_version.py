@@ -9,8 +9,8 @@ import pictures
 from proxy.images import operations
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.encode import RENDER_VERSION
+from proxy.images.jobs import Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
 from proxy.images.transforms.transform import Transform
 
 LOOKS = (

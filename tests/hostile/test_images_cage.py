@@ -18,9 +18,9 @@ from proxy.config import RenderConfig
 from proxy.errors import QueueFull
 from proxy.images import svg
 from proxy.images.formats import JSON, OUTPUTS, RENDERABLE
+from proxy.images.jobs import Job, Rendered, Wish
 from proxy.images.pixels.libvips import has_libvips
 from proxy.images.pool.cage import WALLS, landlock, seccomp
-from proxy.images.pool.jobs import Job, Rendered, Wish
 from proxy.images.pool.renderprocess import _environment
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.transform import Transform
@@ -120,7 +120,7 @@ def registered(self):
     from PIL import Image
     from proxy.images.decode.choice import decoder_for
     from proxy.images.formats import OUTPUTS
-    from proxy.images.pool.jobs import Job, Settings, Wish
+    from proxy.images.jobs import Job, Settings, Wish
     from proxy.images.pipeline import inspect
     from proxy.images.transforms.resolved import Resolved
 

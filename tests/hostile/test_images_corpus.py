@@ -11,11 +11,11 @@ from PIL import Image
 
 from proxy.config import RenderConfig
 from proxy.images.decode.pillow import PillowDecoder, prepare
-from proxy.images.files.probe import structure_of
 from proxy.images.formats import PictureFacts
+from proxy.images.formats.probe import structure_of
+from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
 from proxy.images.pixels.libvips import has_libvips
-from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.transform import Transform
 

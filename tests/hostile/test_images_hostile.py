@@ -18,8 +18,8 @@ from service import wait_until
 
 from proxy.config import RenderConfig
 from proxy.images.decode.pillow import PillowDecoder, prepare
+from proxy.images.jobs import Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.transform import Transform
 

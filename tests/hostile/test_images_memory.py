@@ -19,7 +19,7 @@ from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
 from proxy.config import RenderConfig
-from proxy.images.pool.jobs import Job, Wish
+from proxy.images.jobs import Job, Wish
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.transform import Transform
 

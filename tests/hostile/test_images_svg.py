@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from proxy.config import RenderConfig
 from proxy.errors import PictureError
 from proxy.images import svg
-from proxy.images.pool.jobs import Job, Rendered, Wish
+from proxy.images.jobs import Job, Rendered, Wish
 from proxy.images.pool.workers import RenderPool
 from proxy.images.svg.document import read
 from proxy.images.transforms.transform import Transform

@@ -222,7 +222,7 @@ def png_bomb(width: int = 40_000, height: int = 40_000) -> bytes:
 
 
 def slow_picture(side: int = 7000) -> bytes:
-    """Return a valid PNG within the pixel limit that takes some tenths of a second to decode."""
+    """Return a valid PNG within the pixel limit that takes at least 100 ms of processor time to decode."""
     return png(side, side, _zeros(side * 3, side))
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from proxy.config import RenderConfig
 from proxy.errors import TooManyPixels
+from proxy.images.jobs import Job, Rendered, Wish
 from proxy.images.pool import machine
 from proxy.images.pool.fair_queue import ALLOWANCE_BYTES, FairQueue
-from proxy.images.pool.jobs import Job, Rendered, Wish
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.transform import Transform
 

@@ -15,8 +15,8 @@ from proxy.config import Config
 from proxy.errors import InvalidTransform
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.formats import OUTPUTS
+from proxy.images.jobs import Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
 from proxy.images.transforms.resolved import Resolved
 from proxy.images.transforms.transform import Transform
 

@@ -14,8 +14,8 @@ from PIL import ExifTags, Image, ImageDraw, PngImagePlugin
 
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.files.bare import bare
+from proxy.images.jobs import Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
 from proxy.images.transforms.transform import Transform
 
 SECRET = b"48.137154 N 11.576124 E"

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, QueueFull, RenderTimeout, TooManyPixels
-from proxy.images.pool.jobs import Inspection, Job, Rendered, Wish
+from proxy.images.choice import LOWER
+from proxy.images.formats import UNTOUCHED
+from proxy.images.jobs import Inspection, Job, Rendered, Wish
 from proxy.images.pool.shared_decodes import Batches, deal
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.transform import Transform
@@ -221,3 +223,21 @@ def test_large_avif_counts_less_than_a_small_one() -> None:
         [320, 640],
         [480, 960],
     ]
+
+
+@pytest.mark.parametrize("before", [(UNTOUCHED,), (LOWER,), (UNTOUCHED, LOWER)])
+def test_word_that_is_no_format_hides_no_cost(before: tuple[str, ...]) -> None:
+    """A photo gets the first real format, so the cost of a wish is that format's wherever it stands."""
+    wishes = [
+        wish("width=320", *before, "avif", "fallback"),
+        *(wish(f"width={width}", "fallback") for width in (321, 322, 323)),
+    ]
+    heavy, light = deal(wishes, 2)
+    assert {one.resolved.width for one in heavy} == {320}
+    assert {one.resolved.width for one in light} == {321, 322, 323}
+
+
+def test_wish_without_formats_is_dealt_like_a_jpeg() -> None:
+    """No format means that every browser must be able to show the answer."""
+    resolved = Transform.parse("width=320").resolved({})
+    assert deal([Wish(resolved, ())], 2) == [(Wish(resolved, ()),)]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.images.pool import jobs
+from proxy.images import jobs
+from proxy.images.jobs import WireError
 from proxy.images.pool.conversation import Conversation, Message
-from proxy.images.pool.jobs import WireError
 
 ANSWER = {"verdict": "whole", "outputs": [{"size": 5}, {"error": "x"}, {"size": 0}, {"size": 3}]}
 SPOKEN = jobs.frame({"facts": 1}) + jobs.frame({"step": 2}) + jobs.frame(ANSWER) + b"firstand"

@@ -6,8 +6,12 @@ import pictures
 import pytest
 from PIL import Image, ImageDraw
 
-from proxy.images.measuring.drawing import FLAT_SHARE, MIN_PIXELS, is_drawing
-from proxy.images.measuring.flatness import flat_share, sample
+from proxy.images.measuring.drawing import FLAT_SHARE, MIN_PIXELS, drawing_and_flatness
+from proxy.images.pixels.flatness import flat_share, sample
+
+
+def is_drawing(picture: Image.Image, source_format: str) -> bool:
+    return drawing_and_flatness(picture, source_format)[0]
 
 
 def screenshot() -> Image.Image:

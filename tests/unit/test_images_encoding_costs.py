@@ -16,12 +16,12 @@ from proxy.images.encode import Result, encode
 from proxy.images.formats import png as png_room
 from proxy.images.formats import saving
 from proxy.images.formats import webp as webp_room
+from proxy.images.jobs import Job, Rendered, Settings, Wish
 from proxy.images.measuring import drawing as drawing_room
-from proxy.images.measuring import flatness
-from proxy.images.measuring.flatness import SAMPLE_PIXELS, deflated_bytes, sample
 from proxy.images.pipeline import inspect
+from proxy.images.pixels import flatness
+from proxy.images.pixels.flatness import SAMPLE_PIXELS, deflated_bytes, sample
 from proxy.images.pixels.png_writing import BUSY, ESTIMATE, FLAT, PHOTO, PngEffort, deflated, write_png
-from proxy.images.pool.jobs import Job, Rendered, Settings, Wish
 from proxy.images.transforms.resolved import Resolved
 from proxy.images.transforms.transform import Transform
 

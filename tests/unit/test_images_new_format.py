@@ -29,12 +29,12 @@ from PIL import Image
 from proxy.dialects import GRAMMARS
 from proxy.errors import InvalidTransform, TooManyPixels
 from proxy.fetch.media import decide
-from proxy.images.pool import memory_budget
+from proxy.images import memory_budget
 from proxy.images.pool.shared_decodes import deal
 from proxy.images.choice import EncodeFinding
 from proxy.images.decode.pillow import PillowDecoder
 from proxy.images.formats import MEDIA_TYPES, RENDERABLE, sniff
-from proxy.images.pool.jobs import Job, Settings, Wish
+from proxy.images.jobs import Job, Settings, Wish
 from proxy.images.pipeline import inspect
 from proxy.images.decode.registered import SAVED
 from proxy.images.transforms.transform import Transform, options_table

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 TOY = """
 from PIL import ImageOps
-from proxy.images.transforms.options import Option, whole
+from proxy.images.options.readers import Option, whole
 
 OPTIONS = (Option("toy", whole(0, 8), "a whole number from 0 to 8", "keeps so many bits", default=8, short="ty"),)
 
@@ -25,7 +25,7 @@ import io, sys
 from PIL import Image
 from proxy.errors import InvalidTransform
 from proxy.images.decode.pillow import PillowDecoder
-from proxy.images.pool.jobs import Job, Settings, Wish
+from proxy.images.jobs import Job, Settings, Wish
 from proxy.images.pipeline import inspect
 from proxy.images.transforms.transform import Transform, options_table, preset_problems
 
@@ -71,7 +71,7 @@ def test_three_edits_add_an_operation_everywhere(tmp_path: Path) -> None:
         operations, "OPERATIONS = (trim,", "from proxy.images.operations import toy\nOPERATIONS = (toy, trim,"
     )
     _replace(
-        images / "transforms" / "wanted.py",
+        images / "options" / "wanted.py",
         '    format: str = "auto"\n',
         '    toy: int = 8\n    format: str = "auto"\n',
     )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from proxy.images.decode.pillow import PillowDecoder, prepare
-from proxy.images.files.probe import structure_of
+from proxy.images.formats.probe import structure_of
 from proxy.images.pixels.zero_copy import Packed
 
 PHOTO = pictures.photo(61, 43)

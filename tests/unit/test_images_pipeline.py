@@ -17,8 +17,8 @@ from PIL import Image, ImageChops, ImageSequence
 from proxy.errors import MirrorError
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.formats import OUTPUTS, PictureFacts
+from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.transforms.transform import Transform
 
 Inspect = Callable[..., Inspection]

@@ -14,8 +14,8 @@ from PIL import Image
 
 from proxy.images.decode.pillow import PillowDecoder, prepare
 from proxy.images.geometry import DOWN_FITS, ENLARGING_FITS, FITS, OutputLimits, make_plan
+from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.transforms.resolved import Resolved
 from proxy.images.transforms.transform import Transform
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.images.files import structure
-from proxy.images.files.probe import Looked, has_proper_end, looked_at, structure_of
-from proxy.images.files.probe import walked as walk
 from proxy.images.files.structure import Structure
+from proxy.images.formats.probe import Looked, has_proper_end, looked_at, structure_of
+from proxy.images.formats.probe import walked as walk
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "ICO")
 BODIES = {name.lower(): pictures.saved(pictures.photo(64, 48), name) for name in FORMATS}

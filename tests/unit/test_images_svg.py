@@ -16,8 +16,8 @@ from pictures import BLUE, GREEN, RED, colour_at, looks_like, opened
 from proxy.errors import DecodeFailed, MirrorError, UnsupportedFormat
 from proxy.images import svg
 from proxy.images.decode.pillow import PillowDecoder, prepare
+from proxy.images.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.pipeline import inspect
-from proxy.images.pool.jobs import Inspection, Job, Rendered, Settings, Wish
 from proxy.images.svg.document import MAX_DEPTH, MAX_ELEMENTS, MAX_ENTITIES, MAX_REFERENCES, read
 from proxy.images.svg.fonts import families, lacking
 from proxy.images.transforms.transform import Transform

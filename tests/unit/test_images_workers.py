@@ -20,10 +20,11 @@ import uvloop
 
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, Internal, InvalidTransform, QueueFull, RenderTimeout, TooManyPixels
+from proxy.images import jobs
 from proxy.images.formats import PictureFacts
+from proxy.images.jobs import Settings, WireError
 from proxy.images.pixels.libvips import has_libvips
-from proxy.images.pool import jobs, renderer, renderprocess
-from proxy.images.pool.jobs import Settings, WireError
+from proxy.images.pool import renderer, renderprocess
 from proxy.images.pool.shared_decodes import Batches
 from proxy.images.pool.workers import Inspection, Job, Rendered, RenderPool, Wish
 from proxy.images.transforms.transform import Transform

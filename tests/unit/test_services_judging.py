@@ -11,7 +11,7 @@ from cache.originals.incoming import Incoming
 from proxy.errors import DecodeFailed, MirrorError, NotAnImage, SourceUnreachable, TooManyPixels
 from proxy.fetch.fetcher import Fetched, NotModified
 from proxy.images.formats import PictureFacts
-from proxy.images.pool.jobs import JUDGE, Inspection
+from proxy.images.jobs import JUDGE, Inspection
 from proxy.services.serving import judging
 from proxy.services.serving.download import Arrival
 from proxy.services.serving.values import NOT_KEPT

@@ -12,7 +12,7 @@ from cache.base.threads import StoreThreads
 from proxy.config import RenderConfig
 from proxy.errors import DecodeFailed, NotAnImage, OutOfMemory, QueueFull, RenderTimeout, TooManyPixels
 from proxy.images.formats import PictureFacts
-from proxy.images.pool.jobs import Inspection, Output, Rendered, Wish
+from proxy.images.jobs import Inspection, Output, Rendered, Wish
 from proxy.images.transforms.transform import Transform
 from proxy.services.troubles.overloads import FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, Overloads
 

@@ -23,6 +23,7 @@ from PIL import (
 )
 
 from proxy.errors import DecodeFailed, UnsupportedFormat
+from proxy.images import memory_budget
 from proxy.images.decode import Decoded, Frame, keys, scans
 from proxy.images.decode.body import Body
 from proxy.images.decode.colour import has_transparency, plain, to_srgb, unusual_gamma
@@ -36,7 +37,6 @@ from proxy.images.formats import BY_NAME, PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.pixels.resampling import Resample, by_pillow
 from proxy.images.pixels.zero_copy import HandsOver
-from proxy.images.pool import memory_budget
 
 # EXIF 2.32 §4.6.4 A, tag 274: the operation that makes such a picture upright.
 _UPRIGHT = {

@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from proxy.errors import PictureError
+from proxy.images import memory_budget
 from proxy.images.decode import Decoded, Frame, Opened, OtherDecoderNeeded
 from proxy.images.decode.colour import plain
 from proxy.images.decode.faults import guarded
@@ -34,7 +35,6 @@ from proxy.images.pixels.ownvips import pyvips
 from proxy.images.pixels.resampling import Resample
 from proxy.images.pixels.resampling_vips import by_libvips
 from proxy.images.pixels.zero_copy import Packed
-from proxy.images.pool import memory_budget
 
 _LOADERS = {
     "avif": "VipsForeignLoadHeif",

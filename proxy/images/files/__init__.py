@@ -1,1 +1,1 @@
-"""Files as bytes: their structure, metadata and damage, never their pixels. Pure, except `probe`, which reads files."""
+"""Files as bytes: their structure, metadata and damage, never their pixels. Pure; runs anywhere."""

@@ -10,7 +10,7 @@ from proxy.images.formats.record import PictureFormat, Written
 from proxy.images.formats.result import Result
 from proxy.images.formats.saving import exif_options, saved
 from proxy.images.operations.background import WHITE, colour_of
-from proxy.images.transforms.wanted import Wanted
+from proxy.images.options.wanted import Wanted
 
 _USUAL_QUALITY = 80
 """The usual quality of JPEG elsewhere: SSIMULACRA2 of 77, where WebP and AVIF reach 72 at their usual ones."""

@@ -12,7 +12,7 @@ from proxy.images.files.mending import png as mending
 from proxy.images.formats.record import PictureFormat, Written
 from proxy.images.formats.result import Result
 from proxy.images.formats.saving import exif_options
-from proxy.images.measuring.flatness import flat_share
+from proxy.images.pixels.flatness import flat_share
 from proxy.images.pixels.png_writing import BUSY, FLAT, PHOTO, PngEffort, write_indexed_png, write_png
 
 _DRAWING_COLOURS = 4096

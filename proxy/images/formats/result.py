@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from proxy.images.transforms.wanted import Wanted
+from proxy.images.options.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from proxy.images.files.mending import webp as mending
 from proxy.images.formats.record import PictureFormat, Written
 from proxy.images.formats.result import Result
 from proxy.images.formats.saving import MAX_REPEATS, Moving, exif_options, saved
-from proxy.images.measuring.flatness import deflated_bytes, has_few_colours
+from proxy.images.pixels.flatness import deflated_bytes, has_few_colours
 
 _USUAL_QUALITY = 78
 """With this quality WebP looks like AVIF at its usual one (SSIMULACRA2 of 72, photos of 400 to 1200 px)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from PIL import Image
 
 from proxy.images.formats import LOSSLESS
-from proxy.images.measuring.flatness import flat_share, has_few_colours
+from proxy.images.pixels.flatness import flat_share, has_few_colours
 
 FLAT_SHARE = 1 / 3
 """The share of flat pixels from which a picture is a drawing. Photos have fewer, except for skies and studio walls
@@ -18,13 +18,9 @@ MIN_PIXELS = 10_000
 """Smaller pictures have a few hundred bytes in every format, mostly headers."""
 
 
-def is_drawing(picture: Image.Image, source_format: str) -> bool:
-    """Return whether a picture has few colours, or flat areas that came from a lossless source."""
-    return drawing_and_flatness(picture, source_format)[0]
-
-
 def drawing_and_flatness(picture: Image.Image, source_format: str) -> tuple[bool, float | None]:
-    """Return the result of `is_drawing`, and the share of flat pixels if it had to be measured."""
+    """Return whether a picture has few colours, or flat areas that came from a lossless source, and the share of flat
+    pixels if it had to be measured."""
     if picture.width * picture.height < MIN_PIXELS or picture.getcolors(1) is not None:
         return False, None
     if has_few_colours(picture):

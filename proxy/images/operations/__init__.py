@@ -1,7 +1,7 @@
 """The operations on pixels, in the order of their execution. Pure; runs in a render process.
 
 A new operation takes three edits: its file (`OPTIONS` and `apply`), its name in `OPERATIONS` below, and its fields in
-`proxy.images.transforms.wanted.Wanted`; see docs/architecture.md.
+`proxy.images.options.wanted.Wanted`; see docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from PIL import Image
 
 from proxy.images.operations import adjust, background, focus, orient, resize, trim
 from proxy.images.operations.scene import Scene
-from proxy.images.transforms.options import Option
-from proxy.images.transforms.wanted import Wanted
+from proxy.images.options.readers import Option
+from proxy.images.options.wanted import Wanted
 
 __all__ = ["OPERATIONS", "OPTIONS", "Scene", "settled", "transformed"]
 

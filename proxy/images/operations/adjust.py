@@ -10,8 +10,8 @@ from collections.abc import Callable
 from PIL import Image, ImageEnhance
 
 from proxy.images.operations.scene import Scene
-from proxy.images.transforms.options import Option, decimal
-from proxy.images.transforms.wanted import Wanted
+from proxy.images.options.readers import Option, decimal
+from proxy.images.options.wanted import Wanted
 
 _RANGE = "a number from 0 to 10 ({} nothing)"
 

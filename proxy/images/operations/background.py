@@ -7,8 +7,8 @@ import re
 from PIL import Image, ImageColor
 
 from proxy.images.operations.scene import Scene
-from proxy.images.transforms.options import Option, Value
-from proxy.images.transforms.wanted import Wanted
+from proxy.images.options.readers import Option, Value
+from proxy.images.options.wanted import Wanted
 
 Colour = tuple[int, int, int, int]
 

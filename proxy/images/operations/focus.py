@@ -8,8 +8,8 @@ from __future__ import annotations
 from PIL import Image, ImageFilter
 
 from proxy.images.operations.scene import Scene
-from proxy.images.transforms.options import Option, decimal, whole
-from proxy.images.transforms.wanted import Wanted
+from proxy.images.options.readers import Option, decimal, whole
+from proxy.images.options.wanted import Wanted
 
 _SHARPEN_RADIUS_PX = 1.0
 _SHARPEN_PERCENT = 50

@@ -8,8 +8,8 @@ from __future__ import annotations
 from PIL import Image
 
 from proxy.images.operations.scene import Scene
-from proxy.images.transforms.options import Option, Value, choice, whole
-from proxy.images.transforms.wanted import Wanted
+from proxy.images.options.readers import Option, Value, choice, whole
+from proxy.images.options.wanted import Wanted
 
 _CLOCKWISE = {
     90: Image.Transpose.ROTATE_270,

@@ -14,8 +14,7 @@ from proxy.images.geometry import FITS, SIDES, ResizePlan, focus_of, make_plan
 from proxy.images.operations import attention
 from proxy.images.operations.background import fill_colour
 from proxy.images.operations.scene import Scene
-from proxy.images.pixels.resampling import Resample
-from proxy.images.transforms.options import (
+from proxy.images.options.readers import (
     Option,
     Value,
     choice,
@@ -25,7 +24,8 @@ from proxy.images.transforms.options import (
     word_for_none,
     word_or,
 )
-from proxy.images.transforms.wanted import Wanted
+from proxy.images.options.wanted import Wanted
+from proxy.images.pixels.resampling import Resample
 
 AUTO = "auto"
 """The value of width and dpr that stands for the hints of a request; see `proxy.images.transforms.resolved`."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from proxy.images.geometry import OutputLimits, Size
+from proxy.images.options.wanted import Wanted
 from proxy.images.pixels.resampling import Resample, by_pillow
-from proxy.images.transforms.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True)

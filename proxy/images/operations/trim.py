@@ -8,8 +8,8 @@ from __future__ import annotations
 from PIL import Image, ImageChops
 
 from proxy.images.operations.scene import Scene
-from proxy.images.transforms.options import Option, Value, write_value
-from proxy.images.transforms.wanted import Wanted
+from proxy.images.options.readers import Option, Value, write_value
+from proxy.images.options.wanted import Wanted
 
 DEFAULT_TOLERANCE = 10
 _MAX_BORDER_PX = 32767

@@ -1,7 +1,8 @@
 """Keeps pixels as a codec returned them. Pillow copies them into its own memory only when something needs that.
 
-WebP, AVIF and libvips return one block of bytes, and resampling by libvips takes one. Pillow's copy of a photo in
-between would be written, read and packed again, which costs a tenth of the whole picture. Runs in render processes.
+WebP, AVIF and libvips return one block of bytes, and fast_image_resize and libvips resample one. Pillow's copy of a
+photo in between would be written, read and packed again, which costs a tenth of the whole picture. Runs in render
+processes.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The render processes and the jobs that wait for them: the queue, memory budgets, the cage.
+"""The render processes and the jobs that wait for them: the queue, the cage, and what the machine has.
 
-The service holds a pool (`workers`). The pool knows only what `jobs` says about pictures. Inside `renderer`,
-`proxy.images.pipeline` does the work.
+The service holds a pool (`workers`). The pool knows only what `proxy.images.jobs` says about pictures. Inside
+`renderer`, `proxy.images.pipeline` does the work.
 """

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
-from proxy.images.pool import jobs
-from proxy.images.pool.jobs import WireError
+from proxy.images import jobs
+from proxy.images.jobs import WireError
 
 Message = dict[str, Any]
 

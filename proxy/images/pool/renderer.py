@@ -27,14 +27,15 @@ from typing import Any
 
 from PIL import Image, _imaging
 
+from proxy.images import jobs
 from proxy.images.decode.choice import decoder_for
 from proxy.images.decode.pillow import prepare
 from proxy.images.decode.registered import register_only_ours
 from proxy.images.encode import Result, encode
 from proxy.images.formats import OUTPUTS, PictureFacts
+from proxy.images.jobs import LENGTH_BYTES, Settings
 from proxy.images.pipeline import Memory, inspect
-from proxy.images.pool import cage, jobs
-from proxy.images.pool.jobs import LENGTH_BYTES, Settings
+from proxy.images.pool import cage
 from proxy.images.transforms.resolved import Resolved
 
 MAX_JOBS = 5_000

@@ -18,10 +18,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from proxy.images import jobs
 from proxy.images.formats import PictureFacts
-from proxy.images.pool import jobs
+from proxy.images.jobs import Inspection, WireError
 from proxy.images.pool.conversation import Conversation, Message
-from proxy.images.pool.jobs import Inspection, WireError
 
 START_TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.005

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from proxy.errors import QueueFull, RenderTimeout, TooManyPixels
+from proxy.images.choice import likeliest
 from proxy.images.formats import OUTPUTS
-from proxy.images.pool.jobs import Inspection, Job, Wish
+from proxy.images.jobs import Inspection, Job, Wish
 from proxy.images.pool.workers import RenderPool
 from proxy.images.transforms.resolved import Resolved
 
@@ -40,7 +41,7 @@ def deal(wishes: Sequence[Wish], hands: int) -> list[tuple[Wish, ...]]:
 
 
 def _cost(wish: Wish) -> int:
-    wanted, name = wish.resolved, wish.acceptable[0]
+    wanted, name = wish.resolved, likeliest(wish.acceptable)
     width = wanted.width or wanted.height or _UNKNOWN_SIDE_PX
     height = wanted.height if wanted.width and wanted.height else width * _USUAL_SHAPE
     pixels = round(width * height * wanted.dpr**2)

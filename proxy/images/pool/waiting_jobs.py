@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.errors import DecodeFailed, OutOfMemory, PictureError, QueueFull, RenderTimeout
+from proxy.images import jobs
 from proxy.images.formats import PictureFacts
-from proxy.images.pool import jobs
-from proxy.images.pool.jobs import Inspection, Job
+from proxy.images.jobs import Inspection, Job
 from proxy.images.pool.renderprocess import ProcessDied
 
 

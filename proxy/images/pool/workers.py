@@ -1,6 +1,6 @@
 """The pool of render processes: jobs wait in one queue, and each process takes the next one. Runs on the event loop.
 
-The pool knows only what `jobs` says about pictures. `proxy.images.pool.renderer` does the work.
+The pool knows only what `proxy.images.jobs` says about pictures. `proxy.images.pool.renderer` does the work.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy.errors import Internal, PictureError, QueueFull
-from proxy.images.pool import jobs, machine
+from proxy.images import jobs
+from proxy.images.jobs import JUDGE, Inspection, Job, Output, Rendered, Settings, Verdict, Wish
+from proxy.images.pool import machine
 from proxy.images.pool.fair_queue import FairQueue
-from proxy.images.pool.jobs import JUDGE, Inspection, Job, Output, Rendered, Settings, Verdict, Wish
 from proxy.images.pool.renderprocess import Listener, ProcessDied, RenderProcess
 from proxy.images.pool.settings import PoolSettings
 from proxy.images.pool.waiting_jobs import WaitingJob, blamed

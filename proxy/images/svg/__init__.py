@@ -16,13 +16,13 @@ from pathlib import Path
 from PIL import PngImagePlugin
 
 from proxy.errors import TooManyPixels, UnsupportedFormat
+from proxy.images import memory_budget
 from proxy.images.decode import Decoded, Frame
 from proxy.images.decode.faults import guarded
 from proxy.images.files.structure import Structure
 from proxy.images.formats import PictureFacts
 from proxy.images.geometry import Size
 from proxy.images.pixels.resampling import Resample, by_pillow
-from proxy.images.pool import memory_budget
 from proxy.images.svg.document import SvgDocument, read
 from proxy.images.svg.fonts import families, lacking
 

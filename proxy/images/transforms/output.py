@@ -6,7 +6,7 @@ Pure; runs anywhere. These options change no pixels, so they are not operations.
 from __future__ import annotations
 
 from proxy.images.formats import JSON, OUTPUTS
-from proxy.images.transforms.options import Option, choice, flag, whole, word_for_none, word_or
+from proxy.images.options.readers import Option, choice, flag, whole, word_for_none, word_or
 
 _WORDS = ("auto", *OUTPUTS, JSON)
 

@@ -15,9 +15,9 @@ from proxy.images.geometry import ENLARGING_FITS
 from proxy.images.operations import OPTIONS as OPERATION_OPTIONS
 from proxy.images.operations.resize import AUTO
 from proxy.images.operations.resize import OPTIONS as RESIZE_OPTIONS
-from proxy.images.transforms.options import Option, Value
+from proxy.images.options.readers import Option, Value
+from proxy.images.options.wanted import OnError, Wanted
 from proxy.images.transforms.output import OPTIONS as OUTPUT_OPTIONS
-from proxy.images.transforms.wanted import OnError, Wanted
 
 OPTIONS: dict[str, Option] = {option.name: option for option in (*OPERATION_OPTIONS, *OUTPUT_OPTIONS)}
 """Every option by its long name."""

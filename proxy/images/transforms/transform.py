@@ -20,9 +20,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from proxy.errors import InvalidTransform
-from proxy.images.transforms.options import Option, Value, write_value
+from proxy.images.options.readers import Option, Value, write_value
+from proxy.images.options.wanted import OnError
 from proxy.images.transforms.resolved import OPTIONS, Resolved
-from proxy.images.transforms.wanted import OnError
 
 __all__ = ["OPTIONS", "PresetOptions", "Resolved", "Transform", "options_table", "preset_problems"]
 

@@ -16,7 +16,7 @@ from cache.base.entry import Entry
 from cache.durable_tier import Originals
 from proxy.errors import MirrorError
 from proxy.images.formats import RENDERABLE, PictureFacts
-from proxy.images.pool.jobs import Job, Rendered, Wish
+from proxy.images.jobs import Job, Rendered, Wish
 from proxy.images.pool.settings import PoolSettings
 from proxy.images.transforms.resolved import Resolved
 from proxy.rewrite.base.kept import Kept, Known, Wanted

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from proxy.config import Config, ConfigError, host_name
 from proxy.images.pixels.libvips import REPAIR, decoder_problem, find_libvips
+from proxy.images.pixels.vectors import VECTORS_REPAIR, find_vectors
 from proxy.policy import listen_problem, load_manifest
 from proxy.services.checks.finding import DoctorFinding
 from proxy.source import base_in_a_labels
@@ -41,6 +42,7 @@ def settings_findings(config: Config) -> Iterator[DoctorFinding]:
             "care", "configuration", problem, "`imgmirror serve` refuses to start until this is fixed"
         )
     yield from _decoder(config)
+    yield from _resampler(config)
     yield from _manifest(config)
     yield from _administration(config)
     yield DoctorFinding("ok", "rewrite", _written(config))
@@ -172,6 +174,25 @@ def _decoder(config: Config) -> Iterator[DoctorFinding]:
     else:
         names = {"auto": f"Pillow, and {found} for PNG", "libvips": str(found)}
         yield DoctorFinding("ok", "decoder", names.get(wanted, wanted))
+
+
+def _resampler(config: Config) -> Iterator[DoctorFinding]:
+    """Name the library that resizes pictures, as `decode.choice` chooses it."""
+    decoder, vectors, libvips = config.render.decoder, find_vectors(), find_libvips()
+    if decoder_problem(decoder):
+        # Nothing starts until the decoder is mended.
+        return
+    other = "Pillow" if decoder == "pillow" or libvips.problem else str(libvips)
+    if not vectors.problem:
+        yield DoctorFinding("ok", "resampler", str(vectors))
+    elif vectors.installed:
+        found = f"{other}, because fast_image_resize cannot be used: {vectors.problem}"
+        yield DoctorFinding("care", "resampler", found, VECTORS_REPAIR)
+    elif other == "Pillow" and decoder != "pillow":
+        advice = REPAIR if libvips.installed else "install imgmirror[vips]"
+        yield DoctorFinding("note", "resampler", "Pillow; the vips extra resizes faster", advice)
+    else:
+        yield DoctorFinding("ok", "resampler", other)
 
 
 def _manifest(config: Config) -> Iterator[DoctorFinding]:

@@ -43,8 +43,8 @@ from proxy.dialects import Unwrapper
 from proxy.errors import DecodeFailed, InvalidSource, SourceNotAllowed
 from proxy.fetch.addresses import is_address, prohibited_text
 from proxy.fetch.media import admitted, decide
-from proxy.images.files.probe import has_proper_end
 from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
+from proxy.images.formats.probe import has_proper_end
 from proxy.images.pool.workers import JUDGE, Job, RenderPool
 from proxy.services.serving.download import root_of_body
 from proxy.source import Source

@@ -16,7 +16,7 @@ from cache.base.entry import Entry
 from cache.base.opening import LocalFile
 from proxy.errors import DecodeFailed, NotAnImage, OutOfMemory, PictureError, RenderTimeout
 from proxy.images.formats import MEDIA_TYPES, UNTOUCHED, PictureFacts, sniff
-from proxy.images.pool.jobs import JUDGE, Inspection, Job, Output, Rendered, Wish
+from proxy.images.jobs import JUDGE, Inspection, Job, Output, Rendered, Wish
 from proxy.services.serving import ServingParts
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.stored import StoredAnswer, StoredVariants

@@ -20,7 +20,7 @@ from cache.originals.incoming import Incoming
 from proxy.errors import MirrorError, QueueFull, SourceFailed, SourceTimeout, SourceUnreachable
 from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
 from proxy.fetch.wayback import Copy
-from proxy.images.files.probe import root_of_file
+from proxy.images.formats.probe import root_of_file
 from proxy.observe.metrics import Metrics
 from proxy.prolog import RootFinder
 from proxy.services.serving.values import SourceOrder

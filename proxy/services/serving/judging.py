@@ -24,7 +24,7 @@ from proxy.fetch.answers.body import Framing
 from proxy.fetch.fetcher import NotModified
 from proxy.fetch.media import admitted, decide
 from proxy.images.formats import FORMAT_OF_MEDIA_TYPE
-from proxy.images.pool.jobs import JUDGE, Inspection
+from proxy.images.jobs import JUDGE, Inspection
 from proxy.services.serving.download import Arrival
 from proxy.services.serving.values import NOT_KEPT, CacheState
 

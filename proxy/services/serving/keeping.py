@@ -19,7 +19,7 @@ from cache.base.errors import NotKept, SourceBlocked, StoreFull, Superseded
 from cache.originals.incoming import Incoming
 from proxy.errors import SourceRemoved, SourceReplaced, SourceUnreachable
 from proxy.fetch.fetcher import NotModified
-from proxy.images.pool.jobs import Output, Wish
+from proxy.images.jobs import Output, Wish
 from proxy.services.serving import ServingParts, judging
 from proxy.services.serving.download import Arrival, room_required
 from proxy.services.serving.lookup import Freshness

@@ -18,7 +18,7 @@ from cache.base.errors import CacheError
 from proxy.config import FetchConfig
 from proxy.errors import MirrorError, NotFound, SourceError, SourceRemoved
 from proxy.fetch.wayback import Copy
-from proxy.images.pool.jobs import Inspection, Wish
+from proxy.images.jobs import Inspection, Wish
 from proxy.services.serving import ServingParts, judging
 from proxy.services.serving.download import Downloads
 from proxy.services.serving.keeping import Keeping

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from proxy.errors import QueueFull
 from proxy.images.formats import PictureFacts
-from proxy.images.pool.jobs import Inspection, Job, Output, Wish
+from proxy.images.jobs import Inspection, Job, Output, Wish
 from proxy.images.pool.shared_decodes import Batches
 from proxy.observe.metrics import Metrics
 from proxy.services.troubles.overloads import Known, Overloads

@@ -21,7 +21,7 @@ from cache.variants.bounded_tier import FoundVariant, VariantNote, Variants
 from proxy.images.choice import ORIGINAL, Candidates, EncodeFinding, candidates
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import PictureFacts
-from proxy.images.pool.jobs import Rendered, Wish
+from proxy.images.jobs import Rendered, Wish
 
 NOTE = "finding"
 """Replaces the format in the key of a note."""

@@ -25,8 +25,8 @@ from cache.base.errors import CacheError, NotKept
 from proxy.errors import MirrorError, PictureError
 from proxy.fetch.fetcher import NotModified
 from proxy.fetch.wayback import Copy
-from proxy.images.files.probe import has_proper_end
-from proxy.images.pool.jobs import Inspection, Job, Output, Rendered, Wish
+from proxy.images.formats.probe import has_proper_end
+from proxy.images.jobs import Inspection, Job, Output, Rendered, Wish
 from proxy.services.serving import ServingParts, judging
 from proxy.services.serving.answering import Answering, digest_of, picture_of
 from proxy.services.serving.athand import AtHand, HandedFile

@@ -23,7 +23,7 @@ from proxy.images.choice import candidates, without
 from proxy.images.encode import RENDER_VERSION
 from proxy.images.formats import JSON, OUTPUTS, UNTOUCHED, PictureFacts
 from proxy.images.geometry import OutputLimits, make_plan
-from proxy.images.pool.jobs import Inspection, Output, Rendered, Wish
+from proxy.images.jobs import Inspection, Output, Rendered, Wish
 
 FIRST_PAUSE_SECONDS = 600.0
 MAX_PAUSE_SECONDS = 7 * 86400.0

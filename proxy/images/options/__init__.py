@@ -1,0 +1,5 @@
+"""What an option is, and the values of all options. Pure; runs anywhere.
+
+`readers` defines a single option, and `wanted` holds one value for each. Operations and encoders know only this room;
+`proxy.images.transforms` knows which options there are.
+"""
