@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxy.cli.output.terminal import complain, quiet_log, readable, say, show_table
+from proxy.cli.output.terminal import complain, quiet_log, say, show_table
 from proxy.cli.story.article import SampleArticle, picture_files
 from proxy.cli.story.page import Line, article_page
 from proxy.cli.story.service import Commands, ServiceFailed, free_port, write_config
@@ -27,6 +27,7 @@ from proxy.cli.story.visits import BROWSERS, PRESETS, Visits, originals, visit_a
 from proxy.config import Config, RewriteConfig
 from proxy.fetch.via import ServiceUnreachable, Via, open_via
 from proxy.rewrite.rewriter import Rewriter
+from proxy.services.checks.sizes import readable
 from proxy.web.sample_origin import SampleFile, SampleOrigin
 
 ADDRESSES = 7

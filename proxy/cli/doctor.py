@@ -13,14 +13,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from proxy.cli.checks.disk import disk_findings, store_findings, variants_findings
-from proxy.cli.checks.finding import DoctorFinding
 from proxy.cli.checks.network import dns_findings, public_name_findings
 from proxy.cli.checks.rendering import render_findings
-from proxy.cli.checks.settings import configuration_findings, machine_findings
 from proxy.cli.output.terminal import quiet_log, safe, say
 from proxy.config import Config
 from proxy.config.file import find_file
+from proxy.services.checks.disk import disk_findings, store_findings, variants_findings
+from proxy.services.checks.finding import DoctorFinding
+from proxy.services.checks.settings import configuration_findings, machine_findings
 
 DEFAULT_NAME = "example.com"
 _MARKS = {"ok": ("ok  ", "32"), "note": ("note", "33"), "care": ("CARE", "31;1")}

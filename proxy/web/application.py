@@ -13,17 +13,22 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from cache.across.jobs import JOBS, JobFiles
 from cache.base.errors import CacheError
-from proxy.app import Engine, WorkerPlace, make_policy, open_engine
+from proxy.app import Engine, WorkerPlace, make_policy, modes_of, open_engine
 from proxy.config import Config, ConfigError
 from proxy.config.file import changed_restart_keys, keep_restart_keys, secret_texts
 from proxy.observe.logs import set_up
 from proxy.policy import Policy, listen_problem
 from proxy.process import release_signals
+from proxy.services.jobs.running import JobRunner
+from proxy.services.upkeep.archived import ArchiveSearch
+from proxy.services.upkeep.byhand import ByHand
 from proxy.web.accounts import Accounts
 from proxy.web.answering.accel import HandOver
 from proxy.web.connections.accepting import OpenConnections, SharedSite
 from proxy.web.connections.clients import clients_of
+from proxy.web.connections.job_streams import JobStreams
 from proxy.web.connections.server import Server
 from proxy.web.connections.streams import Streams
 from proxy.web.context import Context
@@ -99,11 +104,13 @@ async def run(start: Start, listener: socket.socket) -> None:
             start.ready()
             await signals.stop.wait()
             context.shutting_down = True
+            context.jobs.closing.set()
             start.stopping()
         finally:
             for task in behind:
                 task.cancel()
             await runner.cleanup()
+            await context.jobs.close()
             await asyncio.wait(behind)
 
 
@@ -201,6 +208,8 @@ class _Reloader:
 
 
 def _context(engine: Engine) -> Context:
+    folder = engine.config.store.dir / JOBS
+    jobs = JobRunner(JobFiles(folder, now=time.time, modes=modes_of(engine.config)))
     return Context(
         config=engine.config,
         policy=engine.policy,
@@ -223,4 +232,11 @@ def _context(engine: Engine) -> Context:
         accounts=Accounts(engine.metrics, engine.config),
         streams=Streams(engine.config.server),
         hand_over=HandOver(engine.config.server, engine.kept, engine.variant_store.folder, now=time.time),
+        archive=ArchiveSearch(
+            engine.fetcher, engine.originals, engine.kept, engine.config.fetch, now=time.time
+        ),
+        by_hand=ByHand(engine.kept, engine.batches, now=time.time),
+        jobs=jobs,
+        job_streams=JobStreams(jobs),
+        wants_pauses=engine.fetcher.wants_pauses,
     )

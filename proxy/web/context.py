@@ -18,14 +18,19 @@ from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
 from proxy.services.articles.keptpictures import KeptPictures
 from proxy.services.articles.rewritepool import RewritePool
+from proxy.services.catalogue.catalogue import Catalogue
+from proxy.services.jobs.running import JobRunner
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.way import PictureWay
 from proxy.services.troubles.overloads import Overloads
+from proxy.services.upkeep.archived import ArchiveSearch
+from proxy.services.upkeep.byhand import ByHand
 from proxy.services.upkeep.purging import Purging
 from proxy.signing import Signer
 from proxy.web.accounts import Accounts
 from proxy.web.answering.accel import HandOver
 from proxy.web.connections.clients import Clients, clients_of
+from proxy.web.connections.job_streams import JobStreams
 from proxy.web.connections.streams import Streams
 from proxy.web.targets.plans import Plans
 
@@ -54,6 +59,12 @@ class Context:
     accounts: Accounts
     streams: Streams
     hand_over: HandOver
+    archive: ArchiveSearch
+    by_hand: ByHand
+    jobs: JobRunner
+    job_streams: JobStreams
+    wants_pauses: Callable[[str], bool]
+    catalogue: Catalogue | None = None
     clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False
@@ -66,6 +77,7 @@ class Context:
         self.accounts.reconfigure(config)
         self.streams.reconfigure(config.server)
         self.hand_over.reconfigure(config.server)
+        self.archive.reconfigure(config.fetch)
         self.config, self.policy, self.signer = config, policy, signer
         self.plans = Plans(config, policy, signer)
 

@@ -25,6 +25,12 @@ from proxy.web.targets.negotiate import accepts_json
 
 _BRIEFLY_CACHEABLE = {404, 410, 422}
 _SHORT = "public, max-age=60"
+_PUBLIC = {
+    "Access-Control-Allow-Origin": "*",
+    "Timing-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+_PRIVATE = {"Cross-Origin-Resource-Policy": "same-origin"}
 
 
 VARIES_BY = "varies by"
@@ -32,17 +38,18 @@ VARIES_BY = "varies by"
 
 
 def error_response(
-    error: MirrorError, *, request_id: str, accept: str | None, varies_by: str = ""
+    error: MirrorError, *, request_id: str, accept: str | None, varies_by: str = "", private: bool = False
 ) -> web.Response:
-    """Return the answer for `error`: JSON, or one line of text when the client does not accept JSON."""
+    """Return the answer for `error`: JSON, or one line of text when the client does not accept JSON.
+
+    With `private`, other sites may not read it, and nobody keeps it.
+    """
     headers = {
-        "Access-Control-Allow-Origin": "*",
-        "Timing-Allow-Origin": "*",
+        **(_PRIVATE if private else _PUBLIC),
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
-        "Cross-Origin-Resource-Policy": "cross-origin",
         "Vary": ", ".join(dict.fromkeys(["Accept", *filter(None, varies_by.split(", "))])),
-        "Cache-Control": _SHORT if error.status in _BRIEFLY_CACHEABLE else "no-store",
+        "Cache-Control": _SHORT if error.status in _BRIEFLY_CACHEABLE and not private else "no-store",
         "Cache-Status": _cache_status(error),
         "Proxy-Status": proxy_status(error.code, _received_status(error)) + f'; details="{error.code}"',
         "X-Request-Id": request_id,

@@ -12,9 +12,17 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from cache.base.errors import CacheError, FlightClosed, NotKept, StoreBusy, StoreUnreadable
+from cache.base.errors import (
+    CacheError,
+    FlightClosed,
+    IndexUnavailable,
+    NotKept,
+    StoreBusy,
+    StoreUnreadable,
+)
 from proxy.dialects.native import MOUNT
 from proxy.errors import Internal, MethodNotAllowed, MirrorError, NotFound, QueueFull
+from proxy.web.api.serving import API_ROOT, answer_api
 from proxy.web.connections.server import Request
 from proxy.web.context import Context
 from proxy.web.errors import VARIES_BY, error_response, from_aiohttp
@@ -41,7 +49,7 @@ _FIXED: dict[str, tuple[frozenset[str], Handler]] = {
     "/cors/iscorsneeded": (_READ, is_cors_needed),
 }
 _AT_EVERY_HOST = frozenset({"/healthz", "/readyz"})
-_AT_OUR_OWN = (EXPLAIN_MOUNT, MOUNT, "/static/")
+_AT_OUR_OWN = (EXPLAIN_MOUNT, MOUNT, API_ROOT, "/static/")
 """Addresses that a host with another proxy's dialect does not answer, in addition to `_FIXED`."""
 _AT_ROOTS: dict[tuple[str, str], Handler] = {
     ("cors-anywhere", "/"): cors_help,
@@ -109,9 +117,8 @@ async def _handled(context: Context, request: Request, request_id: str) -> web.S
         request.route = path
         methods, handler = _FIXED[path]
         return await _with_method(context, request, methods, handler)
-    if path.startswith(EXPLAIN_MOUNT):
-        request.route = EXPLAIN_MOUNT
-        return await _with_method(context, request, _READ, explain)
+    if path.startswith((EXPLAIN_MOUNT, API_ROOT)):
+        return await _administrative(context, request, target)
     request.route = "other"
     if request.method == hdrs.METH_OPTIONS:
         return _preflight(request)
@@ -121,6 +128,14 @@ async def _handled(context: Context, request: Request, request_id: str) -> web.S
         request.route = "/"
         return await home(context, request)
     return await answer_picture(context, request, target, request_id)
+
+
+async def _administrative(context: Context, request: Request, target: str) -> web.StreamResponse:
+    if target.startswith(API_ROOT):
+        request.route = API_ROOT
+        return await answer_api(context, request, target)
+    request.route = EXPLAIN_MOUNT
+    return await _with_method(context, request, _READ, explain)
 
 
 async def _at_root(
@@ -177,6 +192,8 @@ def _from_store(error: CacheError) -> MirrorError:
             return QueueFull("The store is locked; try again soon.", detail=str(error))
         case StoreUnreadable():
             return QueueFull("The store cannot be read now; try again soon.", detail=str(error))
+        case IndexUnavailable():
+            return QueueFull("The index cannot be asked now; try again soon.", detail=str(error))
         case NotKept():
             return QueueFull(
                 "The disk of the store refused; part of the work was not done.", detail=repr(error)
@@ -206,6 +223,7 @@ def _failed(request: Request, context: Context, error: MirrorError, request_id: 
         request_id=request_id,
         accept=request.headers.get(hdrs.ACCEPT),
         varies_by=request.get(VARIES_BY, ""),
+        private=request.route == API_ROOT,
     )
 
 

@@ -157,7 +157,7 @@ def test_decoder_is_named_with_its_version_and_a_broken_one_with_its_repair(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """The advice never says to install something that is installed."""
-    monkeypatch.setattr("proxy.cli.checks.settings.find_libvips", lambda: found)
+    monkeypatch.setattr("proxy.services.checks.settings.find_libvips", lambda: found)
     _, findings = examined(write_config(tmp_path), capsys, "--offline")
     told = findings["decoder"]
     assert told["level"] == level

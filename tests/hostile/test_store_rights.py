@@ -274,6 +274,6 @@ def test_doctor_names_a_disk_without_inodes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It needs care, and says what happens until then."""
-    monkeypatch.setattr("proxy.cli.checks.disk.free_files", lambda _folder: 3)
+    monkeypatch.setattr("proxy.services.checks.disk.free_files", lambda _folder: 3)
     assert invoke("doctor", "--offline", config=write_config(tmp_path)) == 1
     assert "out of inodes" in capsys.readouterr().out

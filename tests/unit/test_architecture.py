@@ -34,7 +34,8 @@ LAYERS = {
     "proxy.archives": {"cache", "proxy.errors", "proxy.fetch", "proxy.prolog", "proxy.version"},
     "proxy.services": {
         "cache", "proxy.archives", "proxy.errors", "proxy.prolog", "proxy.source", "proxy.config", "proxy.signing",
-        "proxy.fetch", "proxy.images", "proxy.rewrite", "proxy.dialects", "proxy.observe",
+        "proxy.fetch", "proxy.images", "proxy.rewrite", "proxy.dialects", "proxy.observe", "proxy.policy",
+        "proxy.version",
     },
 }  # fmt: skip
 """Room -> what it may import besides itself. Rooms that are not named (app, web, cli, supervisor) are on top."""

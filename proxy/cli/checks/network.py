@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from proxy.cli.checks.finding import DoctorFinding
 from proxy.config import Config
 from proxy.fetch.names import Names, make_resolver
+from proxy.services.checks.finding import DoctorFinding
 from proxy.source import Source
 
 

@@ -6,7 +6,6 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from proxy.cli.checks.finding import DoctorFinding
 from proxy.config import Config
 from proxy.errors import MirrorError
 from proxy.images.formats import BY_NAME, OUTPUTS, sniff
@@ -14,6 +13,7 @@ from proxy.images.pool.cage import WALLS
 from proxy.images.pool.workers import Job, Rendered, RenderPool, Wish
 from proxy.images.samples import small_picture
 from proxy.images.transforms.resolved import Resolved
+from proxy.services.checks.finding import DoctorFinding
 
 _REINSTALL = (
     "reinstall Pillow from its binary wheel (pip install --force-reinstall --only-binary :all: pillow)"

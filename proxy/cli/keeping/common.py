@@ -14,8 +14,9 @@ from cache.durable_tier import Originals
 from cache.originals.articles import ArticleIndex
 from cache.variants.bounded_tier import Variants
 from proxy.app import open_stores
-from proxy.cli.output.terminal import readable, say, show_rows
+from proxy.cli.output.terminal import say, show_rows
 from proxy.config import Config
+from proxy.services.checks.sizes import readable
 
 MAX_LINES = 1000
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import jinja2
 
-from proxy.cli.output.terminal import readable, safe, say, show_rows
+from proxy.cli.output.terminal import safe, say, show_rows
 from proxy.rewrite.ondisk.files import write_durably
+from proxy.services.checks.sizes import readable
 from proxy.services.warm.fates import DEAD, FATES
 from proxy.services.warm.warming import WarmOutcome
 from proxy.services.warm.warmreport import WarmReport, Weight, by_code

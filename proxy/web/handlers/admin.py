@@ -92,14 +92,23 @@ class _RewriteRequest:
 async def purge(context: Context, request: web.BaseRequest) -> web.Response:
     """Delete kept originals. When the answer is sent, the purge holds in every worker."""
     require_admin(request, context.config.server)
-    request_of = _wanted(await _body(request, context.config.server.read_timeout))
+    report = await purged(context, _wanted(await _body(request, context.config.server.read_timeout)))
+    return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
+
+
+async def purged(context: Context, wish: PurgeWish) -> PurgeReport:
+    """Purge, and tell the caches in front.
+
+    Raises:
+        PurgeRefused: the disk refused part of it. The caches were told of the rest.
+    """
     try:
-        report = await context.purging.purge(request_of)
+        report = await context.purging.purge(wish)
     except PurgeRefused as error:
         await _tell_hooks(context, error.report)
         raise
     await _tell_hooks(context, report)
-    return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
+    return report
 
 
 async def _tell_hooks(context: Context, report: PurgeReport) -> None:
@@ -134,7 +143,7 @@ async def _while_connected(
 async def _body(request: web.BaseRequest, timeout_seconds: float) -> bytes:
     try:
         async with asyncio.timeout(timeout_seconds):
-            await _invite(request)
+            await invite(request)
             return await request.read()
     except TimeoutError as error:
         raise InvalidRequest("The body of the request did not arrive in time.") from error
@@ -144,7 +153,7 @@ async def _body(request: web.BaseRequest, timeout_seconds: float) -> bytes:
         raise InvalidRequest("The body of the request cannot be read.", detail=repr(error)) from error
 
 
-async def _invite(request: web.BaseRequest) -> None:
+async def invite(request: web.BaseRequest) -> None:
     """Tell a client that sent `Expect: 100-continue` to send its body (RFC 9110 §10.1.1)."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

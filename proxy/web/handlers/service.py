@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -26,14 +28,30 @@ async def healthz(_context: Context, _request: web.BaseRequest) -> web.Response:
     return web.json_response({"status": "ok", "version": __version__}, headers=_NO_STORE)
 
 
-async def readyz(context: Context, _request: web.BaseRequest) -> web.Response:
-    """Say whether kept pictures can be answered, and list the problems of the service."""
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """Whether kept pictures can be answered. reasons: what is wrong, in words. figures: what it was judged by."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    reasons: list[str]
+    figures: dict[str, Any]
+
+
+async def health_of(context: Context) -> ServiceHealth:
+    """Examine the service and its store."""
     figures = await _figures(context)
     failed = _cannot_answer(context, figures)
     worries = _worries(context, figures)
-    status = "unavailable" if failed else "degraded" if worries else "ok"
-    body = {"status": status, "reasons": failed + worries, "version": __version__, **figures}
-    return web.json_response(body, status=503 if failed else 200, headers=_NO_STORE)
+    return ServiceHealth(
+        "unavailable" if failed else "degraded" if worries else "ok", failed + worries, figures
+    )
+
+
+async def readyz(context: Context, _request: web.BaseRequest) -> web.Response:
+    """Say whether kept pictures can be answered, and list the problems of the service."""
+    health = await health_of(context)
+    body = {"status": health.status, "reasons": health.reasons, "version": __version__, **health.figures}
+    return web.json_response(body, status=503 if health.status == "unavailable" else 200, headers=_NO_STORE)
 
 
 async def metrics(context: Context, request: web.BaseRequest) -> web.Response:
@@ -46,7 +64,7 @@ async def metrics(context: Context, request: web.BaseRequest) -> web.Response:
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
 
 
-async def _figures(context: Context) -> dict[str, object]:
+async def _figures(context: Context) -> dict[str, Any]:
     readable, writable, unreadable, unwritable, free, scrub = await asyncio.gather(
         asyncio.to_thread(context.kept.readable),
         _is_writable(context),

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from proxy.cli.checks.finding import DoctorFinding
 from proxy.config import Config, ConfigError, host_name
 from proxy.images.pixels.libvips import REPAIR, decoder_problem, find_libvips
 from proxy.images.pixels.vectors import VECTORS_REPAIR, find_vectors
 from proxy.policy import listen_problem, load_manifest
+from proxy.services.checks.finding import DoctorFinding
 from proxy.source import base_in_a_labels
 from proxy.version import __version__
 
@@ -31,6 +31,11 @@ def configuration_findings(config: Config, path: Path | None) -> Iterator[Doctor
     """Yield findings about the configuration, which is valid at this point."""
     where = str(path) if path else "built-in defaults (no config.toml here)"
     yield DoctorFinding("ok", "configuration", f"imgmirror {__version__}, {where}")
+    yield from settings_findings(config)
+
+
+def settings_findings(config: Config) -> Iterator[DoctorFinding]:
+    """Yield findings about the values of the configuration, wherever they come from."""
     problem = listen_problem(config)
     if problem:
         yield DoctorFinding(

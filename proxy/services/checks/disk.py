@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cache.base.errors import CacheError
 from cache.durable_tier import MIN_FREE_FILES, Originals, free_files
-from proxy.cli.checks.finding import DoctorFinding
-from proxy.cli.output.terminal import readable
 from proxy.config import Config
+from proxy.services.checks.finding import DoctorFinding
+from proxy.services.checks.sizes import readable
 
 MARKER = "imgmirror-store"
 _NETWORK_FILESYSTEMS = {
