@@ -16,7 +16,7 @@ from cache.durable_tier import Originals
 from cache.originals.landing import Landed
 from proxy.errors import DecodeFailed, NotAnImage, QueueFull, SourceRemoved
 from proxy.fetch.media import admitted, decide
-from proxy.images.pool.jobs import JUDGE, Inspection, Job
+from proxy.images.jobs import JUDGE, Inspection, Job
 from proxy.images.pool.shared_decodes import Batches
 from proxy.services.serving.download import root_of_body
 from proxy.services.troubles.replacing import accept
