@@ -18,6 +18,8 @@ from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
 from proxy.services.articles.keptpictures import KeptPictures
 from proxy.services.articles.rewritepool import RewritePool
+from proxy.services.desk.history import FigureHistory
+from proxy.services.desk.sessions import Sessions
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.way import PictureWay
 from proxy.services.troubles.overloads import Overloads
@@ -54,6 +56,8 @@ class Context:
     accounts: Accounts
     streams: Streams
     hand_over: HandOver
+    sessions: Sessions
+    history: FigureHistory
     clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False
