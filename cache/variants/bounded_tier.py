@@ -54,6 +54,7 @@ MAX_QUEUED = 256
 
 TOUCH_SECONDS = 3600.0
 MAX_TOUCHED = 32_768
+MAX_TAGGED = 2000
 LARGEST_SHARE = 8
 """The largest fraction of the budget for a single variant."""
 
@@ -84,6 +85,15 @@ class FoundVariant:
 
     body: bytes
     file: KeptFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRow:
+    """A stored variant or note, without its bytes. used_at: when its use was last recorded, Unix seconds."""
+
+    key: str
+    size_bytes: int
+    used_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +229,10 @@ class Variants:
         """Delete all variants; return their number."""
         return int(await self._writes.use(lambda cache: cache.clear(), otherwise=0))
 
+    async def tagged(self, tag: str) -> list[VariantRow]:
+        """Return what is stored with a tag, in no order, `MAX_TAGGED` at most; nothing if it cannot be read."""
+        return await asyncio.to_thread(_tagged, self.folder, tag)
+
     async def stat(self) -> VariantsStat:
         """Return figures about the tier; zeros when it cannot be read."""
         if self._looks:
@@ -263,6 +277,22 @@ def _counted(folder: Path) -> tuple[int, int]:
     except (sqlite3.Error, LookupError, ValueError, TypeError) as error:
         log.debug("the variants in %s cannot be counted: %s", folder, error)
         return 0, 0
+
+
+def _tagged(folder: Path, tag: str) -> list[VariantRow]:
+    """Return the rows with a tag, read without opening the database for more. Blocking."""
+    query = "SELECT key, size, length(value), access_time FROM Cache WHERE tag = ? LIMIT ?"
+    try:
+        with looked_into(folder) as connection:
+            rows = connection.execute(query, (tag, MAX_TAGGED)).fetchall()
+    except sqlite3.Error as error:
+        log.debug("the variants of %s cannot be listed: %s", tag, error)
+        return []
+    # A small value lies in the row, after its check.
+    return [
+        VariantRow(str(key), int(size or max(0, (inside or 0) - CHECK_BYTES)), float(used_at or 0))
+        for key, size, inside, used_at in rows
+    ]
 
 
 class _Damaged:

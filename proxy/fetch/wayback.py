@@ -140,13 +140,30 @@ class Wayback:
         answer = await self._ask(f"{base}/wayback/available?{query}", patient)
         return list(closest_available(answer))
 
+    async def captures(self, source: Source, *, near: float | None) -> list[Copy] | None:
+        """Return the listed captures of `source` in the order of `copies`; None when the machine does not answer."""
+        answer = await self._ask(self._list_address(source, near), False)
+        if answer is None:
+            return None
+        found = [self._copy(capture) for capture in self._sorted(answer, near)]
+        return [copy for copy in found if copy is not None]
+
+    def at(self, source: Source, timestamp: str) -> Copy | None:
+        """Return the capture of `source` at a moment of 14 digits, or None if it has no address."""
+        return self._copy(_Capture(timestamp, source.url))
+
     async def _listed(self, source: Source, near: float | None, patient: bool) -> list[_Capture]:
+        return self._sorted(await self._ask(self._list_address(source, near), patient), near)
+
+    def _list_address(self, source: Source, near: float | None) -> str:
         query = (
             f"url={quote(source.url, safe='')}&output=json&fl=timestamp,original,mimetype,statuscode,digest"
         )
         # A negative `limit` takes rows from the end. `closest` is obeyed only by servers that sort by it.
         wanted = f"&sort=closest&closest={_timestamp(near)}&limit=" if near is not None else "&limit=-"
-        answer = await self._ask(f"{self._base}/cdx/search/cdx?{query}{wanted}{MAX_CAPTURES}", patient)
+        return f"{self._base}/cdx/search/cdx?{query}{wanted}{MAX_CAPTURES}"
+
+    def _sorted(self, answer: object, near: float | None) -> list[_Capture]:
         found = captures_listed(answer, types=self._types)
         if near is None:
             return sorted(found, key=lambda capture: -capture.moment)

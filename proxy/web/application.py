@@ -24,6 +24,8 @@ from proxy.process import release_signals
 from proxy.services.desk.history import FigureHistory, Recorder
 from proxy.services.desk.sessions import Sessions
 from proxy.services.desk.shared_files import FOLDER
+from proxy.services.upkeep.archived import ArchiveSearch
+from proxy.services.upkeep.byhand import ByHand
 from proxy.web.accounts import Accounts
 from proxy.web.answering.accel import HandOver
 from proxy.web.connections.accepting import OpenConnections, SharedSite
@@ -228,4 +230,8 @@ def _context(engine: Engine) -> Context:
         hand_over=HandOver(engine.config.server, engine.kept, engine.variant_store.folder, now=time.time),
         sessions=Sessions(engine.config.store.dir / FOLDER),
         history=FigureHistory(engine.config.store.dir / FOLDER),
+        archive=ArchiveSearch(
+            engine.fetcher, engine.originals, engine.kept, engine.config.fetch, now=time.time
+        ),
+        by_hand=ByHand(engine.kept, engine.batches, now=time.time),
     )

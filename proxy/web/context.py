@@ -23,6 +23,8 @@ from proxy.services.desk.sessions import Sessions
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.way import PictureWay
 from proxy.services.troubles.overloads import Overloads
+from proxy.services.upkeep.archived import ArchiveSearch
+from proxy.services.upkeep.byhand import ByHand
 from proxy.services.upkeep.purging import Purging
 from proxy.signing import Signer
 from proxy.web.accounts import Accounts
@@ -58,6 +60,8 @@ class Context:
     hand_over: HandOver
     sessions: Sessions
     history: FigureHistory
+    archive: ArchiveSearch
+    by_hand: ByHand
     clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False
@@ -70,6 +74,7 @@ class Context:
         self.accounts.reconfigure(config)
         self.streams.reconfigure(config.server)
         self.hand_over.reconfigure(config.server)
+        self.archive.reconfigure(config.fetch)
         self.config, self.policy, self.signer = config, policy, signer
         self.plans = Plans(config, policy, signer)
 

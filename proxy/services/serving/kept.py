@@ -179,6 +179,15 @@ class KeptOriginals:
 
         return await self._parts.flight.run(f"again {order.flight_key}", peek=nothing, work=work)
 
+    async def take(self, source: Source, copy: Copy) -> Obtained:
+        """Keep a copy that the operator has chosen, unless an intact original of its own origin is kept.
+
+        Raises:
+            MirrorError: the copy cannot be fetched, or is not an undamaged picture.
+        """
+        order = await self._lookup.look(source)
+        return await self._way.fetch_copy(replace(order, patient=True), copy)
+
     async def obtain_version(self, source: Source, sha256: str) -> Obtained:
         """Return the version of `source` with a digest; no origin is asked.
 

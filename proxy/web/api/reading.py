@@ -155,7 +155,9 @@ def _validated(values: Mapping[str, Any], model: type[Asked], *, what: str) -> A
 
 def _problem(error: ValidationError, model: type[Asked], *, what: str) -> str:
     """Return the first problem in words. It repeats nothing of the request but names."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    # A typing error in a name is reported as unknown, not as the lack of the name that was meant.
+    first = next((item for item in problems if item["type"] == "extra_forbidden"), problems[0])
     name = _shown(".".join(map(str, first["loc"])) or what)
     if first["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields) or "none"

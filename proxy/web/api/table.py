@@ -7,11 +7,37 @@ from typing import Any
 
 from aiohttp import web
 
+from proxy.services.upkeep.purging import PurgeReport
 from proxy.web.api.endpoints import Call, Endpoint, Nothing
 from proxy.web.api.openapi import openapi_document
+from proxy.web.api.resources.actions import (
+    AcceptBody,
+    CapturesAnswer,
+    PurgeBody,
+    RecoverBody,
+    RefetchAnswer,
+    SourceBody,
+    accept_version,
+    block_picture,
+    look_in_archive,
+    purge_pictures,
+    recover_picture,
+    refetch_picture,
+    unblock_picture,
+)
 from proxy.web.api.resources.health import HealthAnswer, show_health
 from proxy.web.api.resources.options import OptionsAnswer, PresetsAnswer, show_options, show_presets
 from proxy.web.api.resources.overview import Overview, show_overview
+from proxy.web.api.resources.picture import (
+    ExplainQuery,
+    PictureAnswer,
+    SourceQuery,
+    VariantsAnswer,
+    explain_picture,
+    show_picture,
+    show_variants,
+)
+from proxy.web.api.resources.upload import UploadAnswer, UploadQuery, upload_picture
 from proxy.web.api.values import PRIVATE_HEADERS, as_json
 
 
@@ -25,10 +51,65 @@ async def show_document(_call: Call[Nothing, Nothing]) -> web.Response:
     return web.Response(body=_document(), headers={**PRIVATE_HEADERS, "Content-Type": "application/json"})
 
 
+_ORIGIN = (
+    "source_unreachable", "source_timeout", "source_not_found", "source_refused", "source_failed", "source_too_large",
+    "source_not_allowed", "not_an_image", "unsupported_format", "decode_failed", "render_timeout", "too_many_pixels",
+    "too_many_frames",
+)  # fmt: skip
+"""Errors of endpoints that fetch."""
+
+_PICTURE = (
+    Endpoint("GET", "/picture", "picture", "One picture", show_picture, PictureAnswer, query=SourceQuery),
+    Endpoint(
+        "GET", "/picture/variants", "variants", "Its variants", show_variants, VariantsAnswer, query=SourceQuery
+    ),
+    Endpoint(
+        "GET", "/picture/explain", "explain", "What would happen", explain_picture, dict[str, Any],
+        query=ExplainQuery,
+    ),
+    Endpoint(
+        "GET", "/picture/archive", "archive", "Captures of a source", look_in_archive, CapturesAnswer,
+        query=SourceQuery, right="change", codes=("source_unreachable",),
+    ),
+)  # fmt: skip
+
+_CHANGES = (
+    Endpoint(
+        "POST", "/picture/refetch", "refetch", "Ask the origin again", refetch_picture, RefetchAnswer,
+        body=SourceBody, right="change", codes=_ORIGIN,
+    ),
+    Endpoint(
+        "POST", "/picture/accept", "accept", "Serve another version", accept_version, PictureAnswer,
+        body=AcceptBody, right="change", codes=("not_found",),
+    ),
+    Endpoint(
+        "POST", "/picture/recover", "recover", "Keep a capture", recover_picture, PictureAnswer,
+        body=RecoverBody, right="change", codes=(*_ORIGIN, "not_found"),
+    ),
+    Endpoint(
+        "POST", "/picture/upload", "upload", "Replace by hand", upload_picture, UploadAnswer,
+        query=UploadQuery, upload=True, right="change", codes=_ORIGIN,
+    ),
+    Endpoint(
+        "POST", "/picture/block", "block", "Refuse a source", block_picture, PictureAnswer,
+        body=SourceBody, right="change",
+    ),
+    Endpoint(
+        "POST", "/picture/unblock", "unblock", "Lift a block", unblock_picture, PictureAnswer,
+        body=SourceBody, right="change",
+    ),
+    Endpoint(
+        "POST", "/purge", "purge", "Delete kept originals", purge_pictures, PurgeReport,
+        body=PurgeBody, right="purge", codes=("not_found", "invalid_source", "source_not_allowed"),
+    ),
+)  # fmt: skip
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/openapi.json", "document", "This document", show_document, dict[str, Any]),
     Endpoint("GET", "/health", "health", "Health in words", show_health, HealthAnswer),
     Endpoint("GET", "/overview", "overview", "What is kept, budgets, warnings", show_overview, Overview),
     Endpoint("GET", "/options", "options", "Options of addresses", show_options, OptionsAnswer),
     Endpoint("GET", "/presets", "presets", "Presets", show_presets, PresetsAnswer),
+    *_PICTURE,
+    *_CHANGES,
 )

@@ -92,14 +92,23 @@ class _RewriteRequest:
 async def purge(context: Context, request: web.BaseRequest) -> web.Response:
     """Delete kept originals. When the answer is sent, the purge holds in every worker."""
     require_admin(request, context.config.server)
-    request_of = _wanted(await _body(request, context.config.server.read_timeout))
+    report = await purged(context, _wanted(await _body(request, context.config.server.read_timeout)))
+    return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
+
+
+async def purged(context: Context, wish: PurgeWish) -> PurgeReport:
+    """Purge, and tell the caches in front.
+
+    Raises:
+        PurgeRefused: the disk refused part of it. The caches were told of the rest.
+    """
     try:
-        report = await context.purging.purge(request_of)
+        report = await context.purging.purge(wish)
     except PurgeRefused as error:
         await _tell_hooks(context, error.report)
         raise
     await _tell_hooks(context, report)
-    return web.json_response(dataclasses.asdict(report), headers=_NO_STORE)
+    return report
 
 
 async def _tell_hooks(context: Context, report: PurgeReport) -> None:

@@ -35,7 +35,7 @@ async def explain(context: Context, request: web.BaseRequest) -> web.Response:
     require_admin(request, context.config.server)
     target = request.raw_path[request.raw_path.index(EXPLAIN_MOUNT) + len(EXPLAIN_MOUNT) - 1 :]
     root, target = _at_host(context, target)
-    explanation = await _explained(context, target, joined(request, "Accept"), root=root)
+    explanation = await explained(context, target, joined(request, "Accept"), root=root)
     return web.json_response(explanation, headers={"Cache-Control": "no-store"})
 
 
@@ -49,7 +49,8 @@ def _at_host(context: Context, target: str) -> tuple[str, str]:
     return (root, "/" + address.rest) if address and root else ("", target)
 
 
-async def _explained(context: Context, target: str, accept: str | None, *, root: str) -> dict[str, Any]:
+async def explained(context: Context, target: str, accept: str | None, *, root: str = "") -> dict[str, Any]:
+    """Return the explanation of a target, for a client that sends `accept`. `root`: the dialect of the host."""
     path = target.partition("?")[0]
     is_ours = path in SERVICE_ADDRESSES or path.split("/")[1] in {"api", "desk"}
     if (not root and is_ours) or path.startswith(EXPLAIN_MOUNT) or target == "/":
