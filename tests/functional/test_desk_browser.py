@@ -12,6 +12,7 @@ from desk import TOKEN
 from desk_browser import TRIES, blemishes, desk_browser, photographed, submitted, until
 from pictures import chart_png, photo_jpeg
 from scripted_origin import ScriptedOrigin
+from scripted_wayback import ScriptedWayback
 from service import Service, write_config
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -21,8 +22,12 @@ SHOWN = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings: dict[str, dict[str, Any]] = {"server": {"admin_token": TOKEN}, "sources": {"keys": [KEY]}}
+def service(tmp_path_factory: pytest.TempPathFactory, archive: ScriptedWayback) -> Iterator[Service]:
+    settings: dict[str, dict[str, Any]] = {
+        "server": {"admin_token": TOKEN},
+        "sources": {"keys": [KEY]},
+        "fetch": {"wayback": archive.url("")},
+    }
     with Service(write_config(tmp_path_factory.mktemp("desk"), settings)) as service:
         yield service
         assert "Traceback" not in service.log(), service.log()
@@ -45,6 +50,11 @@ def pages(origin: ScriptedOrigin) -> dict[str, str]:
         "playground-photo": f"/desk/playground?source={photo}&width=640&fit=cover&height=300",
         "playground-refused": "/desk/playground?source=ftp://host/a.png",
         "presets": f"/desk/presets?source={photo}",
+        "pictures": "/desk/picture",
+        "picture": f"/desk/picture?source={photo}",
+        "picture-absent": f"/desk/picture?source={origin.url('/absent.png')}",
+        "confirm": f"/desk/picture/confirm?action=purge&source={photo}",
+        "nowhere": "/desk/nowhere",
     }
 
 
@@ -56,8 +66,11 @@ async def test_every_page_is_well_made(
     """No script errors, no request to another place, no scrolling sideways, nothing serious for axe-core."""
     found: dict[str, list[str]] = {}
     async with desk_browser(service.base, width=width, scheme=scheme) as page:
+        await page.open(f"{service.base}/desk/picture?source={pictures.url('/photo.jpg')}")
+        await submitted(page, "form[action$=refetch]")
         for name, address in pages(pictures).items():
             await page.open(service.base + address)
+            page.errors[:] = [error for error in page.errors if "404 (Not Found)" not in error]
             found[name] = await blemishes(page, service.base, width=width)
             await photographed(page, tmp_path / f"{name}-{width}-{scheme}.png")
     assert found == {name: [] for name in found}
@@ -89,6 +102,55 @@ async def test_playground_with_three_options_shows_the_picture_signed(
         assert ",sig=" in await page.evaluate("document.querySelector('#a-own').value")
         rows = await page.evaluate("[...document.querySelectorAll('.list tbody th')].map(t => t.textContent)")
         assert rows == ["AVIF", "WebP", "JPEG", "PNG", "GIF"]
+
+
+async def test_picture_is_fetched_and_deleted_with_confirmation(
+    service: Service, pictures: ScriptedOrigin
+) -> None:
+    source = pictures.url("/chart.png")
+    async with desk_browser(service.base, width=390) as page:
+        await page.open(f"{service.base}/desk/picture?source={source}")
+        await submitted(page, "form[action$=refetch]")
+        assert "The picture is kept now." in await page.evaluate("document.querySelector('main').innerText")
+        await until(page, SHOWN)
+        assert await page.evaluate("document.querySelector('.stage img').naturalWidth") == 700
+        await page.evaluate("window.before = true")
+        await page.evaluate("document.querySelector('a[href*=purge]').click()")
+        await until(page, "window.before === undefined && document.readyState === 'complete'")
+        assert await page.evaluate("document.querySelector('h1').textContent") == "Delete this picture?"
+        await submitted(page, "form[action$=purge]")
+        text = await page.evaluate("document.querySelector('main').innerText")
+        assert "The picture was deleted." in text
+        assert "Nothing is kept of this source" in text
+        assert await blemishes(page, service.base, width=390) == []
+
+
+async def test_dead_picture_is_recovered_from_the_archive(service: Service, wayback: ScriptedWayback) -> None:
+    source = "http://127.0.0.1:1/recovered.png"
+    wayback.capture(source, "20200102030405", chart_png(300, 200))
+    async with desk_browser(service.base, width=1280) as page:
+        await page.open(f"{service.base}/desk/picture/archive?source={source}")
+        assert await blemishes(page, service.base, width=1280) == []
+        await submitted(page, "form[action$=recover]")
+        assert "The capture from the archive is kept." in await page.evaluate("document.body.innerText")
+        await until(page, SHOWN)
+        assert await page.evaluate("document.querySelector('.stage img').naturalWidth") == 300
+
+
+async def test_replacement_is_uploaded_by_hand(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "mine.jpg"
+    file.write_bytes(photo_jpeg(640, 400))
+    async with desk_browser(service.base, width=1280) as page:
+        await page.open(f"{service.base}/desk/picture?source=http://127.0.0.1:1/uploaded.jpg")
+        root = await page.call("DOM.getDocument")
+        found = await page.call("DOM.querySelector", nodeId=root["root"]["nodeId"], selector="#file")
+        await page.call("DOM.setFileInputFiles", files=[str(file)], nodeId=found["nodeId"])
+        await submitted(page, "form[action$=upload]")
+        text = await page.evaluate("document.body.innerText")
+        assert "The upload is what visitors get." in text
+        assert "by hand" in text
+        await until(page, SHOWN)
+        assert await blemishes(page, service.base, width=1280) == []
 
 
 async def test_slider_shows_more_of_the_original_as_it_moves(

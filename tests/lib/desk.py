@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
 
+import aiohttp
 from http_client import Answer, Client
 
 TOKEN = "the token of the owner"
@@ -36,6 +38,20 @@ class DeskVisitor:
             target, method="POST", headers=self._headers({**given, **(headers or {})}), data=body
         )
         return self._noted(answer)
+
+    async def send_file(
+        self, target: str, fields: Mapping[str, str], data: bytes, *, name: str = "picture.png"
+    ) -> Answer:
+        """Send a form with a file behind its other fields."""
+        form = aiohttp.FormData({"form_token": self.form_token, **fields})
+        form.add_field("file", io.BytesIO(data), filename=name, content_type="application/octet-stream")
+        headers = self._headers({"Origin": self.client.base})
+        return self._noted(await self.client.get(target, method="POST", headers=headers, data=form))
+
+    async def followed(self, answer: Answer) -> Answer:
+        """Open the page that an answer leads to."""
+        assert answer.status == 303, (answer.status, answer.body)
+        return await self.open(answer.headers["Location"])
 
     async def sign_in(self, token: str = TOKEN, headers: Mapping[str, str] | None = None) -> Answer:
         """Open the form and send it."""

@@ -20,7 +20,9 @@ from proxy.web.context import Context
 from proxy.web.desk.forms import read_form
 from proxy.web.desk.guard import forget_session, set_session, visitor_of
 from proxy.web.desk.pages import HOME, DeskRequest, error_page, own_address, page, redirect
+from proxy.web.desk.views.actions import ACTIONS, PICTURE, act, confirm, upload
 from proxy.web.desk.views.overview import overview
+from proxy.web.desk.views.picture import archive, picture
 from proxy.web.desk.views.playground import playground, presets
 
 log = logging.getLogger(__name__)
@@ -167,6 +169,11 @@ def _views() -> Mapping[tuple[str, str], View]:
         ("GET", SIGN_IN): _sign_in_form,
         ("POST", SIGN_IN): _sign_in,
         ("POST", HOME + "/sign-out"): _sign_out,
+        ("GET", PICTURE): picture,
+        ("GET", PICTURE + "/archive"): archive,
+        ("GET", PICTURE + "/confirm"): confirm,
+        ("POST", PICTURE + "/upload"): upload,
+        **{("POST", f"{PICTURE}/{name}"): act for name in ACTIONS},
         ("GET", HOME + "/playground"): playground,
         ("GET", HOME + "/presets"): presets,
     }

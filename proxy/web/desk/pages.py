@@ -24,6 +24,7 @@ from proxy.web.desk.words import FILTERS
 HOME = "/desk"
 NAVIGATION: list[tuple[str, str, str]] = [
     (HOME, "Overview", "gauge"),
+    ("/desk/picture", "Pictures", "picture"),
     ("/desk/playground", "Playground", "sliders"),
     ("/desk/presets", "Presets", "frames"),
 ]
@@ -51,7 +52,7 @@ class DeskRequest:
     ) -> DeskRequest:
         """Read the address of a request."""
         path, _, query = target.partition("?")
-        asked = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=200, errors="replace"))
+        asked = dict(parse_qsl(query, keep_blank_values=True, errors="surrogateescape"))
         return cls(context, request, target, request_id, visitor, path.rstrip("/"), asked)
 
     def text(self, name: str, *, most: int = 8192) -> str:
@@ -95,7 +96,12 @@ def page(desk: DeskRequest, template: str, *, title: str, status: int = 200, **v
         )
     )
     response = web.Response(
-        text=text, status=status, content_type="text/html", charset="utf-8", headers=policy_of_page(nonce)
+        # Names of articles may hold bytes that are not UTF-8.
+        body=text.encode("utf-8", "replace"),
+        status=status,
+        content_type="text/html",
+        charset="utf-8",
+        headers=policy_of_page(nonce),
     )
     if visitor.is_new:
         set_session(response, visitor.session, over_https=visitor.over_https)

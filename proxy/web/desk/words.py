@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -61,6 +62,11 @@ def in_pieces(text: str) -> list[tuple[bool, str]]:
     return [(number % 2 == 1, piece) for number, piece in enumerate(pieces) if piece]
 
 
+def in_query(text: str) -> str:
+    """Return a text as a value of a query. Bytes that are not UTF-8 stay what they are."""
+    return quote(text.encode("utf-8", "surrogateescape"), safe="")
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "bytes": in_bytes,
     "count": in_thousands,
@@ -69,4 +75,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "machine_time": as_machine_time,
     "short": shortened,
     "pieces": in_pieces,
+    "query": in_query,
 }
