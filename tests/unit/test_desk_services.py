@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.observe.metrics import Metrics
+from proxy.observe.totals import totals
 from proxy.services.desk.history import FIGURES, MINUTES, FigureHistory, Minute, Recorder
 from proxy.services.desk.sessions import (
     GUESS_SECONDS,
@@ -152,3 +154,22 @@ def test_totals_that_shrink_count_as_nothing(tmp_path: Path) -> None:
     history = FigureHistory(tmp_path)
     Recorder(history, {"hits": 10.0}).record(100, {"hits": 2.0})
     assert history.between(100, 100)[100].figures["hits"] == 0
+
+
+def test_totals_add_up_what_the_metrics_count() -> None:
+    """Every figure of the history comes from a metric that exists."""
+    metrics = Metrics()
+    for result in ("memory", "store", "rendered", "fetched"):
+        metrics.cache_requests.labels(result).inc()
+    metrics.fetch_seconds.labels("ok").observe(1)
+    metrics.fetch_seconds.labels("source_timeout").observe(1)
+    metrics.render_seconds.observe(1)
+    metrics.render_failures.labels("decode_failed").inc()
+    for status in ("200", "404", "502"):
+        metrics.requests.labels("variant", status).inc()
+    metrics.bytes_sent.inc(7)
+    metrics.queue.set(3)
+    assert dict(totals(metrics)) == {
+        "lookups": 4, "hits": 2, "fetches": 2, "failed_fetches": 1, "renders": 1, "failed_renders": 1, "answers": 3,
+        "refused": 1, "failed": 1, "sent_bytes": 7, "queue": 3,
+    }  # fmt: skip
