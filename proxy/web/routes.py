@@ -50,6 +50,7 @@ _FIXED: dict[str, tuple[frozenset[str], Handler]] = {
     "/cors/iscorsneeded": (_READ, is_cors_needed),
 }
 _AT_EVERY_HOST = frozenset({"/healthz", "/readyz"})
+_ADMINISTRATIVE = (EXPLAIN_MOUNT, API_ROOT, "/desk")
 _AT_OUR_OWN = (EXPLAIN_MOUNT, MOUNT, API_ROOT, "/static/")
 """Addresses that a host with another proxy's dialect does not answer, in addition to `_FIXED`."""
 _AT_ROOTS: dict[tuple[str, str], Handler] = {
@@ -118,7 +119,7 @@ async def _handled(context: Context, request: Request, request_id: str) -> web.S
         request.route = path
         methods, handler = _FIXED[path]
         return await _with_method(context, request, methods, handler)
-    if path.startswith((EXPLAIN_MOUNT, API_ROOT)) or is_desk(path):
+    if path.startswith(_ADMINISTRATIVE):
         return await _administrative(context, request, target, request_id)
     return await _public(context, request, target, request_id)
 
@@ -139,8 +140,11 @@ async def _public(context: Context, request: Request, target: str, request_id: s
 async def _administrative(
     context: Context, request: Request, target: str, request_id: str
 ) -> web.StreamResponse:
-    if is_desk(target.partition("?")[0]):
+    path = target.partition("?")[0]
+    if is_desk(path):
         return await answer_desk(context, request, target, request_id)
+    if not path.startswith((EXPLAIN_MOUNT, API_ROOT)):
+        return await _public(context, request, target, request_id)
     if target.startswith(API_ROOT):
         request.route = API_ROOT
         return await answer_api(context, request, target)

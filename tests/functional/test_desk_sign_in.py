@@ -319,3 +319,25 @@ async def test_page_for_strangers_stays_as_it_is(client: Client) -> None:
     answer = await client.get("/")
     assert answer.status == 200
     assert b"Try a picture" in answer.body
+
+
+@pytest.mark.parametrize("target", ["/desktop", "/desk.html", "/desks/"])
+async def test_address_that_only_begins_like_the_desk_is_none_of_it(client: Client, target: str) -> None:
+    answer = await client.get(target, headers=HTML)
+    assert answer.status == 404
+    assert "X-Frame-Options" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "imgmirror-desk=",
+        "imgmirror-desk=\xff",
+        "a[]=b; imgmirror-desk=x",
+        "=;;",
+        "imgmirror-desk=" + "a" * 5000,
+    ],
+)
+async def test_cookie_that_is_none_of_ours_counts_as_no_session(visitor: DeskVisitor, cookie: str) -> None:
+    answer = await visitor.open("/desk", headers={"Cookie": cookie})
+    assert answer.status == 303

@@ -95,8 +95,10 @@ def _reads_html(request: web.BaseRequest) -> bool:
 
 def _shown(desk: DeskRequest, error: MirrorError | CacheError | OSError) -> web.Response:
     if not isinstance(error, MirrorError):
-        log.warning("a page of the desk failed: %s", error)
         error = QueueFull("The store does not answer as it should; see the log.", detail=repr(error))
+    fields = {"request": desk.request_id, "code": error.code, "page": desk.path, "detail": error.detail}
+    level = logging.WARNING if error.status >= 500 else logging.INFO
+    log.log(level, "a page of the desk failed", extra={"fields": fields})
     desk.context.metrics.errors.labels(error.code).inc()
     if isinstance(error, Unauthorized):
         return sign_in_page(desk, status=error.status, next_address=HOME, problem=error.message)

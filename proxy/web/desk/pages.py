@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import jinja2
 from aiohttp import web
 
-from proxy.errors import MirrorError
+from proxy.errors import MethodNotAllowed, MirrorError
 from proxy.version import __version__
 from proxy.web.connections.server import Request
 from proxy.web.context import Context
@@ -101,7 +101,7 @@ def page(desk: DeskRequest, template: str, *, title: str, status: int = 200, **v
         status=status,
         content_type="text/html",
         charset="utf-8",
-        headers=policy_of_page(nonce),
+        headers={**policy_of_page(nonce), "X-Request-Id": desk.request_id},
     )
     if visitor.is_new:
         set_session(response, visitor.session, over_https=visitor.over_https)
@@ -111,6 +111,8 @@ def page(desk: DeskRequest, template: str, *, title: str, status: int = 200, **v
 def error_page(desk: DeskRequest, error: MirrorError) -> web.Response:
     """Return the answer for an error, in the same frame as every page."""
     response = page(desk, "error.html", title="That did not work", status=error.status, error=error)
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = error.allow
     if seconds := getattr(error, "retry_after_seconds", None):
         response.headers["Retry-After"] = str(int(seconds))
     return response
