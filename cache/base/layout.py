@@ -3,7 +3,8 @@
     imgmirror-store          marker with the format version
     entries/ab/<key>.json    bodies/ab/<sha256>      articles/ab/<key>.json      blocked/ab/<key>.json
     refs/ab/<sha256>  refs/ab/<sha256>.users/<prefix>                                 may be deleted at any time
-    generations  usage  locks  failures  overloads  scrub  incoming/                  likewise
+    generations  usage  locks  failures  overloads  scrub  incoming/  jobs/           likewise
+    packs/                   WARC files that the API has made; never deleted by us
     variants/                by default; it may also lie elsewhere (`cache.variants`)
 
 Names are made of digests only, so no text of a client can become a path.

@@ -16,7 +16,6 @@ from proxy.app import Engine, open_engine
 from proxy.cli.base.signals import Signals, Stopped
 from proxy.cli.output.exportreport import show_report
 from proxy.cli.output.terminal import complain, progress_bar, quiet_log, say, whole_number
-from proxy.cli.warm import browsers_of
 from proxy.config import Config, WrapperConfig, base_url_problem
 from proxy.errors import MirrorError
 from proxy.rewrite.exporting.exporter import Exporter
@@ -36,6 +35,7 @@ from proxy.services.exporting.state import StateError
 from proxy.services.exporting.walk import Site, walk
 from proxy.services.warm.warming import Warming
 from proxy.source import Source
+from proxy.web.targets.browsers import browsers_of
 
 CONCURRENCY = 16
 """Pictures in progress at a time. Each may hold two dozen variants in memory."""

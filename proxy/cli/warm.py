@@ -13,6 +13,7 @@ from pathlib import Path
 from cache.base.errors import CacheError
 from cache.originals.articles import KeptArticle
 from proxy.app import Engine, open_engine
+from proxy.cli.base.jobreport import as_job
 from proxy.cli.base.manifest import add_manifest_argument, manifest_problem, manifest_written
 from proxy.cli.base.signals import Signals, Stopped
 from proxy.cli.output.reports import report_problem, show_summary, write_report
@@ -43,14 +44,11 @@ from proxy.services.warm.warmreport import WarmReport
 from proxy.services.warm.warmvia import ViaWarmer, health_of
 from proxy.signing import Signer
 from proxy.source import Source
-from proxy.web.targets.negotiate import acceptable_formats
+from proxy.web.targets.browsers import browsers_of
 from proxy.web.targets.plans import Plans
 
 CONCURRENCY = 32
 """Pictures in progress at a time: many more than processors, because most of the time is spent waiting for origins."""
-
-PLAIN = "fallback"
-_PLAIN_NAMES = {PLAIN, "jpeg", "jpg", "png", "gif"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,27 +148,6 @@ def _misuse(args: argparse.Namespace, config: Config) -> str:
     return report_problem(args.report) if args.report else ""
 
 
-def browsers_of(offered: tuple[str, ...], *, only: str | None = None) -> tuple[Browser, ...]:
-    """Return a browser for every format that `format=auto` can produce, limited to those named by `only`.
-
-    Raises:
-        ValueError: `only` names no format or an unknown one.
-    """
-    found = []
-    for number in range(len(offered) + 1):
-        # Today's browsers send this: the formats they name have no higher quality value than `image/*`.
-        accept = ",".join([*(f"image/{name}" for name in offered[number:]), "image/*", "*/*;q=0.8"])
-        found.append(Browser(accept, acceptable_formats(accept, offered)))
-    if only is None:
-        return tuple(found)
-    names = {name.strip().lower() for name in only.split(",") if name.strip()}
-    names = {PLAIN if name in _PLAIN_NAMES else name for name in names}
-    unknown = names - {browser.name for browser in found}
-    if unknown or not names:
-        raise ValueError(f"--formats takes {', '.join(offered)} and jpeg, not {only!r}")
-    return tuple(browser for browser in found if browser.name in names)
-
-
 def _gather(args: argparse.Namespace, config: Config, gathered: Gathered, signals: Signals) -> None:
     base_url = (args.base_url or config.server.public_url or args.via or _own_address(config)).rstrip("/")
     former = with_former_bases(config, args.paths)
@@ -259,12 +236,19 @@ class _WarmRun:
         return int(min(self._args.concurrency, self._config.render.queue + 1))
 
     async def _warm(self, warming: Warming) -> None:
-        with progress_bar("Warming", total=self._report.wanted) as progress:
+        wanted, here = self._report.wanted, None if self._args.via else self._config
+        detail = f"{self._report.articles} articles"
+        with (
+            progress_bar("Warming", total=wanted) as bar,
+            as_job(here, "warm", bar, detail=detail) as progress,
+        ):
+            progress(0, wanted)
             async for outcome in warming.outcomes(self._gathered.works):
                 self._report.add(outcome)
                 self._announce(outcome)
                 dead = len(self._report.outcomes) - self._kept_so_far
                 progress(len(self._report.outcomes), note=f"{dead} not kept" if dead else "")
+            progress.result = {"pictures": len(self._report.outcomes), "kept": self._kept_so_far}
 
     def _announce(self, outcome: WarmOutcome) -> None:
         if outcome.kept is None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from cache.across.jobs import JOBS, JobFiles
 from cache.base.errors import CacheError
-from proxy.app import Engine, WorkerPlace, make_policy, open_engine
+from proxy.app import Engine, WorkerPlace, make_policy, modes_of, open_engine
 from proxy.config import Config, ConfigError
 from proxy.config.file import changed_restart_keys, keep_restart_keys, secret_texts
 from proxy.observe.logs import set_up
@@ -24,12 +25,14 @@ from proxy.process import release_signals
 from proxy.services.desk.history import FigureHistory, Recorder
 from proxy.services.desk.sessions import Sessions
 from proxy.services.desk.shared_files import FOLDER
+from proxy.services.jobs.running import JobRunner
 from proxy.services.upkeep.archived import ArchiveSearch
 from proxy.services.upkeep.byhand import ByHand
 from proxy.web.accounts import Accounts
 from proxy.web.answering.accel import HandOver
 from proxy.web.connections.accepting import OpenConnections, SharedSite
 from proxy.web.connections.clients import clients_of
+from proxy.web.connections.job_streams import JobStreams
 from proxy.web.connections.server import Server
 from proxy.web.connections.streams import Streams
 from proxy.web.context import Context
@@ -88,11 +91,13 @@ async def run(start: Start, listener: socket.socket) -> None:
             start.ready()
             await signals.stop.wait()
             context.shutting_down = True
+            context.jobs.closing.set()
             start.stopping()
         finally:
             for task in behind:
                 task.cancel()
             await runner.cleanup()
+            await context.jobs.close()
             await asyncio.wait(behind)
 
 
@@ -206,6 +211,8 @@ class _Reloader:
 
 
 def _context(engine: Engine) -> Context:
+    folder = engine.config.store.dir / JOBS
+    jobs = JobRunner(JobFiles(folder, now=time.time, modes=modes_of(engine.config)))
     return Context(
         config=engine.config,
         policy=engine.policy,
@@ -234,4 +241,7 @@ def _context(engine: Engine) -> Context:
             engine.fetcher, engine.originals, engine.kept, engine.config.fetch, now=time.time
         ),
         by_hand=ByHand(engine.kept, engine.batches, now=time.time),
+        jobs=jobs,
+        job_streams=JobStreams(jobs),
+        wants_pauses=engine.fetcher.wants_pauses,
     )

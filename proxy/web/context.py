@@ -20,6 +20,7 @@ from proxy.services.articles.keptpictures import KeptPictures
 from proxy.services.articles.rewritepool import RewritePool
 from proxy.services.desk.history import FigureHistory
 from proxy.services.desk.sessions import Sessions
+from proxy.services.jobs.running import JobRunner
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.way import PictureWay
 from proxy.services.troubles.overloads import Overloads
@@ -30,6 +31,7 @@ from proxy.signing import Signer
 from proxy.web.accounts import Accounts
 from proxy.web.answering.accel import HandOver
 from proxy.web.connections.clients import Clients, clients_of
+from proxy.web.connections.job_streams import JobStreams
 from proxy.web.connections.streams import Streams
 from proxy.web.targets.plans import Plans
 
@@ -62,6 +64,9 @@ class Context:
     history: FigureHistory
     archive: ArchiveSearch
     by_hand: ByHand
+    jobs: JobRunner
+    job_streams: JobStreams
+    wants_pauses: Callable[[str], bool]
     clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False

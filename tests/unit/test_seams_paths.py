@@ -33,6 +33,7 @@ SELDOM = {
 ENTRANCES = {
     "cache.across.elsewhere.Elsewhere": {"parent"},
     "cache.across.elsewhere.remove_abandoned": {"parent"},
+    "cache.across.jobs.JobFiles": {"folder"},
     "cache.base.durable.Modes.make_folder": {"folder"},
     "cache.base.durable.Modes.mend": {"path"},
     "cache.base.durable.abandoned": {"folder"},

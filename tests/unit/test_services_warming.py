@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.cli.output.reports import as_html, show_summary
-from proxy.cli.warm import browsers_of
 from proxy.services.warm.fates import FATES, FateMeaning
 from proxy.services.warm.turns import Turns
 from proxy.services.warm.warming import (
@@ -27,6 +26,7 @@ from proxy.services.warm.warming import (
 )
 from proxy.services.warm.warmreport import WarmReport
 from proxy.source import Source
+from proxy.web.targets.browsers import browsers_of
 
 
 def work(number: int, host: str = "h") -> PictureToWarm:

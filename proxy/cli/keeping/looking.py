@@ -14,12 +14,14 @@ from cache.sweep import sweep
 from cache.upkeep.census import StoreStat
 from cache.upkeep.verify import VerifyReport
 from proxy.app import open_engine
+from proxy.cli.base.jobreport import as_job
 from proxy.cli.keeping.common import MAX_LINES, Stores, opened, show_figures, show_json
 from proxy.cli.output.terminal import progress_bar, safe, say, show_table
 from proxy.config import Config
 from proxy.dialects.native import VERSION_MARK, build
 from proxy.services.articles.article_use import kept_source, unwrapper_of
 from proxy.services.checks.sizes import readable
+from proxy.services.jobs.work import verified_figures
 from proxy.services.upkeep.repairing import Repair, Repairing
 from proxy.services.upkeep.tally import Share, Tally
 from proxy.source import Source
@@ -160,8 +162,9 @@ def _day(seconds: float) -> str:
 async def verify(args: argparse.Namespace, config: Config) -> int:
     """Compare the kept files with their digests; with --repair, fetch damaged and missing ones again."""
     async with opened(config, look=True) as stores:
-        with progress_bar("Verifying") as progress:
+        with progress_bar("Verifying") as bar, as_job(config, "verify", bar, looks=True) as progress:
             report = await stores.originals.verify(progress)
+            progress.result = verified_figures(report)
     repair = await _repaired(report, config) if args.repair else None
     left = repair.left if repair else report.wrong
     if args.json:
@@ -197,7 +200,8 @@ async def _repaired(report: VerifyReport, config: Config) -> Repair:
 async def sweep_variants(args: argparse.Namespace, config: Config) -> int:
     """Shrink the variants to their budget, and remove files that killed processes left behind."""
     async with opened(config, look=args.dry_run) as stores:
-        with progress_bar("Sweeping") as progress:
+        with progress_bar("Sweeping") as bar, as_job(config, "sweep", bar, looks=args.dry_run) as progress:
             report = await sweep(stores.originals, stores.variants, dry_run=args.dry_run, progress=progress)
+            progress.result = dataclasses.asdict(report)
     show_figures(args, dataclasses.asdict(report), title="Would be swept" if args.dry_run else "Swept")
     return 0

@@ -11,6 +11,7 @@ from typing import Any
 from cache.originals.articles import KeptArticle
 from proxy.app import open_engine
 from proxy.archives.items import is_warc
+from proxy.cli.base.jobreport import as_job
 from proxy.cli.keeping.common import MAX_LINES, Stores, known_article, opened, show_figures, show_json
 from proxy.cli.output.terminal import progress_bar, safe, say
 from proxy.config import Config
@@ -63,8 +64,13 @@ async def pack(args: argparse.Namespace, config: Config) -> int:
         if selection is None:
             say(f"imgmirror: no such article is known: {safe(args.article)}", error=True)
             return 1
-        with progress_bar("Packing") as progress:
-            report = await Packing(stores.originals).pack(args.paths[0].absolute(), selection, progress)
+        target = args.paths[0].absolute()
+        with (
+            progress_bar("Packing") as bar,
+            as_job(config, "pack", bar, detail=target.name, looks=True) as progress,
+        ):
+            report = await Packing(stores.originals).pack(target, selection, progress)
+            progress.result = dataclasses.asdict(report) | {"damaged": len(report.damaged)}
     if args.json:
         show_json(dataclasses.asdict(report))
     else:

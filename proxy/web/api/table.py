@@ -26,6 +26,18 @@ from proxy.web.api.resources.actions import (
     unblock_picture,
 )
 from proxy.web.api.resources.health import HealthAnswer, show_health
+from proxy.web.api.resources.jobs import (
+    JOB_ID,
+    JobAnswer,
+    JobBody,
+    JobsAnswer,
+    list_jobs,
+    show_job,
+    start_job,
+    stop_job,
+    stream_job,
+    stream_jobs,
+)
 from proxy.web.api.resources.options import OptionsAnswer, PresetsAnswer, show_options, show_presets
 from proxy.web.api.resources.overview import Overview, show_overview
 from proxy.web.api.resources.picture import (
@@ -104,6 +116,26 @@ _CHANGES = (
     ),
 )  # fmt: skip
 
+_JOBS = (
+    Endpoint("GET", "/jobs", "jobs", "Jobs of all processes", list_jobs, JobsAnswer),
+    Endpoint(
+        "POST", "/jobs", "startJob", "Start a job", start_job, JobAnswer,
+        body=JobBody, right="change", status=202, codes=("not_found",),
+    ),
+    Endpoint(
+        "GET", "/jobs/events", "jobsEvents", "Live states of all jobs", stream_jobs, None, media="text/event-stream"
+    ),
+    Endpoint("GET", "/jobs/{id}", "job", "One job", show_job, JobAnswer, parameters=JOB_ID),
+    Endpoint(
+        "GET", "/jobs/{id}/events", "jobEvents", "Live states of one job", stream_job, None,
+        parameters=JOB_ID, media="text/event-stream",
+    ),
+    Endpoint(
+        "POST", "/jobs/{id}/stop", "stopJob", "Stop a job", stop_job, JobAnswer,
+        parameters=JOB_ID, right="change", status=202,
+    ),
+)  # fmt: skip
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/openapi.json", "document", "This document", show_document, dict[str, Any]),
     Endpoint("GET", "/health", "health", "Health in words", show_health, HealthAnswer),
@@ -112,4 +144,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/presets", "presets", "Presets", show_presets, PresetsAnswer),
     *_PICTURE,
     *_CHANGES,
+    *_JOBS,
 )
