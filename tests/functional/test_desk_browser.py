@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from desk import TOKEN
 from desk_browser import TRIES, blemishes, desk_browser, photographed, submitted, until
 from pictures import chart_png, photo_jpeg
-from scripted_origin import ScriptedOrigin
+from scripted_origin import ScriptedOrigin, head, stall
 from scripted_wayback import ScriptedWayback
 from service import Service, write_config
 
@@ -54,6 +55,7 @@ def pages(origin: ScriptedOrigin) -> dict[str, str]:
         "picture": f"/desk/picture?source={photo}",
         "picture-absent": f"/desk/picture?source={origin.url('/absent.png')}",
         "confirm": f"/desk/picture/confirm?action=purge&source={photo}",
+        "jobs": "/desk/jobs",
         "nowhere": "/desk/nowhere",
     }
 
@@ -151,6 +153,32 @@ async def test_replacement_is_uploaded_by_hand(service: Service, tmp_path: Path)
         assert "by hand" in text
         await until(page, SHOWN)
         assert await blemishes(page, service.base, width=1280) == []
+
+
+async def test_running_warm_is_seen_live(service: Service, origin: ScriptedOrigin, tmp_path: Path) -> None:
+    """A warm that the command line has started appears on the open page and ends there, without loading it again."""
+    release = asyncio.Event()
+    body = chart_png(60, 40)
+    whole = head(200, {"Content-Type": "image/png", "Content-Length": str(len(body))}) + body
+    origin.script("/slow.png", stall(release, after=whole))
+    (tmp_path / "post.md").write_text(f"![]({origin.url('/slow.png')})")
+    command = [sys.executable, "-m", "proxy", "warm", str(tmp_path / "post.md"), "--all-images"]
+    quiet = asyncio.subprocess.DEVNULL
+    async with desk_browser(service.base, width=390) as page:
+        await page.open(service.base + "/desk/jobs")
+        await page.evaluate("window.before = true")
+        process = await asyncio.create_subprocess_exec(
+            *command, "--config", str(service.config), stdout=quiet, stderr=quiet
+        )
+        try:
+            await until(page, "document.querySelector('.jobs .status.note') !== null")
+            assert await blemishes(page, service.base, width=390) == []
+            release.set()
+            await until(page, "document.querySelector('.jobs li .status.good') !== null")
+            assert await page.evaluate("window.before")
+        finally:
+            release.set()
+            assert await process.wait() == 0
 
 
 async def test_slider_shows_more_of_the_original_as_it_moves(

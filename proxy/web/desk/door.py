@@ -21,6 +21,7 @@ from proxy.web.desk.forms import read_form
 from proxy.web.desk.guard import forget_session, set_session, visitor_of
 from proxy.web.desk.pages import HOME, DeskRequest, error_page, own_address, page, redirect
 from proxy.web.desk.views.actions import ACTIONS, PICTURE, act, confirm, upload
+from proxy.web.desk.views.jobs import JOBS_PAGE, job_events, jobs, start, stop
 from proxy.web.desk.views.overview import overview
 from proxy.web.desk.views.picture import archive, picture
 from proxy.web.desk.views.playground import playground, presets
@@ -176,6 +177,10 @@ def _views() -> Mapping[tuple[str, str], View]:
         ("GET", PICTURE + "/confirm"): confirm,
         ("POST", PICTURE + "/upload"): upload,
         **{("POST", f"{PICTURE}/{name}"): act for name in ACTIONS},
+        ("GET", JOBS_PAGE): jobs,
+        ("GET", JOBS_PAGE + "/events"): job_events,
+        ("POST", JOBS_PAGE + "/start"): start,
+        ("POST", JOBS_PAGE + "/stop"): stop,
         ("GET", HOME + "/playground"): playground,
         ("GET", HOME + "/presets"): presets,
     }

@@ -25,6 +25,7 @@ HOME = "/desk"
 NAVIGATION: list[tuple[str, str, str]] = [
     (HOME, "Overview", "gauge"),
     ("/desk/picture", "Pictures", "picture"),
+    ("/desk/jobs", "Jobs", "jobs"),
     ("/desk/playground", "Playground", "sliders"),
     ("/desk/presets", "Presets", "frames"),
 ]

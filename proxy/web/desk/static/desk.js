@@ -75,3 +75,19 @@ for (const form of document.querySelectorAll("form[data-trim]")) {
     for (const field of form.elements) field.disabled = false;
   });
 }
+
+// Jobs show their progress live. Each event carries a job as the service would write it into the page.
+for (const list of document.querySelectorAll("[data-events]")) {
+  const events = new EventSource(list.dataset.events);
+  events.addEventListener("job", (event) => {
+    const { id, html } = JSON.parse(event.data);
+    const made = new DOMParser().parseFromString(html, "text/html").querySelector("li");
+    const shown = document.getElementById(id);
+    const open = shown?.querySelector("details")?.open ?? false;
+    const details = made.querySelector("details");
+    if (details) details.open = open;
+    if (shown) shown.replaceWith(made);
+    else list.prepend(made);
+  });
+  addEventListener("pagehide", () => events.close());
+}
