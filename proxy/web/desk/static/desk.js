@@ -1,4 +1,7 @@
-// What the desk can do besides working: a slider over two pictures, and buttons that copy. Pages work without it.
+// What pages of the desk can do besides working: a slider over two pictures, buttons that copy, live jobs.
+
+// On a phone the navigation scrolls sideways: show the present page in it.
+document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
 function slider(compare) {
   const [before, after] = compare.querySelectorAll("img");

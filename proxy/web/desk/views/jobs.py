@@ -25,10 +25,10 @@ B = TypeVar("B", bound=Asked)
 JOBS_PAGE = "/desk/jobs"
 
 KINDS = {
-    "warm": ("Warm", "fetch and render what the known articles show"),
-    "verify": ("Verify", "compare everything that is kept with its digest"),
-    "sweep": ("Sweep", "delete variants beyond their budget, and leftovers"),
-    "pack": ("Pack", "write all originals into one WARC file below the store"),
+    "warm": ("Warm", "Fetch and render what the known articles show."),
+    "verify": ("Verify", "Compare everything that is kept with its digest."),
+    "sweep": ("Sweep", "Delete variants beyond their budget, and leftovers."),
+    "pack": ("Pack", "Write all originals into one WARC file below the store."),
 }
 """The name and the meaning of each kind that can be started here."""
 
