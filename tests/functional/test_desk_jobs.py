@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
@@ -130,6 +131,20 @@ async def test_job_of_the_desk_is_stopped_by_a_form(
 async def test_kind_that_is_none_starts_nothing(owner: DeskVisitor, fields: dict[str, str]) -> None:
     assert (await owner.send("/desk/jobs/start", fields)).status == 404
     assert (await owner.send("/desk/jobs/stop", {"id": "../../etc/passwd"})).status == 404
+
+
+async def test_stream_ends_with_the_session(owner: DeskVisitor) -> None:
+    """Who has signed out in one tab sees nothing more in another; nor does a thief of the cookie."""
+    cookie = "; ".join(f"{name}={value}" for name, value in owner.cookies.items())
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(owner.client.base + "/desk/jobs/events", headers={**HTML, "Cookie": cookie}) as stream,
+    ):
+        assert stream.status == 200
+        await owner.send("/desk/sign-out")
+        with contextlib.suppress(aiohttp.ClientError):
+            async for _ in stream.content:
+                pass
 
 
 async def test_stranger_sees_no_jobs_and_starts_none(service: Service, http: aiohttp.ClientSession) -> None:

@@ -17,12 +17,15 @@ from proxy.web.api.admission import Admittance
 from proxy.web.api.endpoints import Asked, Call, Nothing
 from proxy.web.api.resources.jobs import JobBody, start_job, stop_job
 from proxy.web.desk.forms import read_form
-from proxy.web.desk.guard import new_nonce, policy_of_page
+from proxy.web.desk.guard import new_nonce, policy_of_page, visitor_of
 from proxy.web.desk.pages import DeskRequest, environment, page, redirect
 
 B = TypeVar("B", bound=Asked)
 
 JOBS_PAGE = "/desk/jobs"
+
+LOOK_SECONDS = 1.0
+"""How often a stream looks whether its session is still open."""
 
 KINDS = {
     "warm": ("Warm", "Fetch and render what the known articles show."),
@@ -56,14 +59,15 @@ async def jobs(desk: DeskRequest) -> web.StreamResponse:
 
 
 async def job_events(desk: DeskRequest) -> web.StreamResponse:
-    """Send each job as markup whenever it changes."""
+    """Send each job as markup whenever it changes, until the session ends."""
     template = environment().get_template("job.html")
 
     def encoded(record: JobRecord) -> bytes:
         html = template.render(job=record, visitor=desk.visitor, words=STATE_WORDS, kinds=KINDS)
         return json.dumps({"id": f"job-{record.id}", "html": html}).encode("ascii")
 
-    return await desk.context.job_streams.send(desk.request, encoded, policy_of_page(new_nonce()))
+    stream = desk.context.job_streams.send(desk.request, encoded, policy_of_page(new_nonce()))
+    return await _while_open(desk, asyncio.ensure_future(stream))
 
 
 async def start(desk: DeskRequest) -> web.StreamResponse:
@@ -81,6 +85,19 @@ async def stop(desk: DeskRequest) -> web.StreamResponse:
     form = await read_form(desk)
     await stop_job(_call(desk, Nothing(), path={"id": form.get("id", "")}))
     return redirect(JOBS_PAGE)
+
+
+async def _while_open(desk: DeskRequest, sending: asyncio.Future[web.StreamResponse]) -> web.StreamResponse:
+    """Return the answer of a stream. Close the connection soon after the visitor has signed out elsewhere."""
+    try:
+        while not (await asyncio.wait([sending], timeout=LOOK_SECONDS))[0]:
+            visitor = await visitor_of(desk.context, desk.request)
+            if not visitor.may_look and desk.request.transport is not None:
+                desk.request.transport.abort()
+        return sending.result()
+    finally:
+        sending.cancel()
+        await asyncio.wait([sending])
 
 
 def _call(desk: DeskRequest, body: B, *, path: dict[str, str]) -> Call[Nothing, B]:
