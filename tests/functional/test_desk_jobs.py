@@ -31,7 +31,7 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(config: Path) -> Iterator[Service]:
-    with Service(config, workers=2) as found:
+    with Service(config) as found:
         yield found
         assert "Traceback" not in found.log(), found.log()
 
