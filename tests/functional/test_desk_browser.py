@@ -16,6 +16,8 @@ from scripted_origin import ScriptedOrigin, head, stall
 from scripted_wayback import ScriptedWayback
 from service import Service, write_config
 
+from cache.durable_tier import Originals
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 KEY = "a signing key of the owner"
@@ -55,9 +57,19 @@ def pages(origin: ScriptedOrigin) -> dict[str, str]:
         "picture": f"/desk/picture?source={photo}",
         "picture-absent": f"/desk/picture?source={origin.url('/absent.png')}",
         "confirm": f"/desk/picture/confirm?action=purge&source={photo}",
+        "missing": "/desk/missing",
+        "articles": "/desk/articles",
+        "article": "/desk/article?name=posts/one.md",
         "jobs": "/desk/jobs",
         "nowhere": "/desk/nowhere",
     }
+
+
+async def known_article(service: Service, sources: list[str]) -> None:
+    """Record an article in the store of the service, as `warm` does."""
+    kept = await Originals.open(service.config.parent / "store", min_free_bytes=0, max_bytes=None)
+    await kept.articles.record("posts/one.md", sources)
+    await kept.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -70,6 +82,7 @@ async def test_every_page_is_well_made(
     async with desk_browser(service.base, width=width, scheme=scheme) as page:
         await page.open(f"{service.base}/desk/picture?source={pictures.url('/photo.jpg')}")
         await submitted(page, "form[action$=refetch]")
+        await known_article(service, [pictures.url("/photo.jpg"), pictures.url("/absent.png")])
         for name, address in pages(pictures).items():
             await page.open(service.base + address)
             page.errors[:] = [error for error in page.errors if "404 (Not Found)" not in error]

@@ -21,7 +21,9 @@ from proxy.web.desk.forms import read_form
 from proxy.web.desk.guard import forget_session, set_session, visitor_of
 from proxy.web.desk.pages import HOME, DeskRequest, error_page, own_address, page, redirect
 from proxy.web.desk.views.actions import ACTIONS, PICTURE, act, confirm, upload
+from proxy.web.desk.views.articles import ARTICLES, article, articles
 from proxy.web.desk.views.jobs import JOBS_PAGE, job_events, jobs, start, stop
+from proxy.web.desk.views.missing import MISSING, missing, missing_as_csv
 from proxy.web.desk.views.overview import overview
 from proxy.web.desk.views.picture import archive, picture
 from proxy.web.desk.views.playground import playground, presets
@@ -172,6 +174,10 @@ def _views() -> Mapping[tuple[str, str], View]:
         ("GET", SIGN_IN): _sign_in_form,
         ("POST", SIGN_IN): _sign_in,
         ("POST", HOME + "/sign-out"): _sign_out,
+        ("GET", MISSING): missing,
+        ("GET", MISSING + ".csv"): missing_as_csv,
+        ("GET", ARTICLES): articles,
+        ("GET", HOME + "/article"): article,
         ("GET", PICTURE): picture,
         ("GET", PICTURE + "/archive"): archive,
         ("GET", PICTURE + "/confirm"): confirm,

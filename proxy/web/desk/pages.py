@@ -25,6 +25,8 @@ HOME = "/desk"
 NAVIGATION: list[tuple[str, str, str]] = [
     (HOME, "Overview", "gauge"),
     ("/desk/picture", "Pictures", "picture"),
+    ("/desk/missing", "Missing", "missing"),
+    ("/desk/articles", "Articles", "article"),
     ("/desk/jobs", "Jobs", "jobs"),
     ("/desk/playground", "Playground", "sliders"),
     ("/desk/presets", "Presets", "frames"),
