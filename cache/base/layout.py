@@ -88,7 +88,7 @@ class Layout:
     def ref_part(self, sha256: str, prefix: str) -> Path:
         """Return the path of the list of a body's users whose keys begin with `prefix`; without one, of the list
         itself."""
-        return self.ref_parts(sha256) / prefix if prefix else self.ref(sha256)
+        return _file(self.root, "refs", sha256, f".users/{prefix}") if prefix else self.ref(sha256)
 
     def blocked(self, key: str) -> Path:
         """Return the path of the block of a source key."""

@@ -26,7 +26,9 @@ OVER = {"done", "failed", "stopped", "lost"}
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    return write_config(tmp_path, {"server": {"admin_token": TOKEN}})
+    """A configuration by which a fetch waits for as long as a test wants it to."""
+    changes = {"server": {"admin_token": TOKEN, "shutdown_timeout": "2s"}, "fetch": {"timeout": "100s"}}
+    return write_config(tmp_path, changes)
 
 
 @pytest.fixture
@@ -40,6 +42,19 @@ def service(config: Path) -> Iterator[Service]:
 @pytest.fixture
 def client(http: aiohttp.ClientSession, service: Service) -> Client:
     return Client(http, service.base)
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service for requests that start nothing."""
+    changes = {"server": {"admin_token": TOKEN}}
+    with Service(write_config(tmp_path_factory.mktemp("idle"), changes), workers=2) as found:
+        yield found
+
+
+@pytest.fixture
+def refusing(http: aiohttp.ClientSession, idle: Service) -> Client:
+    return Client(http, idle.base)
 
 
 @pytest.fixture
@@ -136,6 +151,22 @@ async def test_sweep_and_pack_do_what_the_commands_do(
     other = config.parent / "other"
     other.mkdir()
     assert await asyncio.to_thread(invoke, "store", "unpack", target, config=write_config(other)) == 0
+
+
+async def test_pack_that_would_fill_the_disk_is_not_begun(
+    http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """A pack may take as much room as the originals, and `store.min_free` must be left."""
+    changes: dict[str, Any] = {"server": {"admin_token": TOKEN}, "store": {"min_free": 1 << 60}}
+    with Service(write_config(tmp_path, changes)) as service:
+        client = Client(http, service.base)
+        job = json.loads((await start(client, kind="pack")).body)
+        end = await until(client, http, job["id"], OVER)
+    assert (end["state"], end["message"]) == (
+        "failed",
+        "The disk has no room for a pack beside store.min_free.",
+    )
+    assert not (tmp_path / "store" / "packs").exists()
 
 
 async def test_one_job_of_a_kind_runs_at_a_time_and_can_be_stopped_in_any_worker(
@@ -275,19 +306,19 @@ async def test_streams_of_a_worker_are_bounded(http: aiohttp.ClientSession, conf
     ],
 )  # fmt: skip
 async def test_job_that_cannot_be_started_is_refused_by_name(
-    client: Client, body: dict[str, Any], named: str
+    refusing: Client, body: dict[str, Any], named: str
 ) -> None:
     """Only the four kinds exist, and no job takes a path of the machine."""
-    answer = await start(client, **body)
+    answer = await start(refusing, **body)
     assert (answer.status, answer.code) == (400, "invalid_request")
     assert named in json.loads(answer.body)["message"]
 
 
 @pytest.mark.parametrize("job", ["0", "1700000000000-0000abcd", "..%2Ffailures", "1700000000000-0000abcd/"])
-async def test_job_that_is_not_known_is_not_found(client: Client, job: str) -> None:
+async def test_job_that_is_not_known_is_not_found(refusing: Client, job: str) -> None:
     """An id that is none does not reach the disk."""
     for path, method in ((job, "GET"), (f"{job}/events", "GET"), (f"{job}/stop", "POST")):
-        answer = await client.get(f"/api/v1/jobs/{path}", method=method, headers=BEARER)
+        answer = await refusing.get(f"/api/v1/jobs/{path}", method=method, headers=BEARER)
         assert (answer.status, answer.code) == (404, "not_found"), path
 
 

@@ -209,6 +209,19 @@ async def test_archive_shows_its_captures_before_one_is_taken(
     assert (await client.get("/?" + dead)).body == OLD
 
 
+async def test_capture_replaces_no_picture_that_is_kept(
+    client: Client, wayback: ScriptedWayback, dead: str
+) -> None:
+    """Taking a capture beside a kept picture is refused instead of doing nothing; after a purge it is taken."""
+    wayback.capture(dead, "20150101000000", OLD)
+    await upload(client, dead, MINE)
+    refused = await post(client, "/picture/recover", source=dead, timestamp="20150101000000")
+    assert (refused.status, refused.code) == (400, "invalid_request")
+    await post(client, "/purge", source=dead)
+    assert (await post(client, "/picture/recover", source=dead, timestamp="20150101000000")).status == 200
+    assert (await client.get("/?" + dead)).body == OLD
+
+
 async def test_archive_that_does_not_answer_is_an_error(
     client: Client, wayback: ScriptedWayback, dead: str
 ) -> None:
@@ -320,14 +333,14 @@ async def test_body_is_read_strictly(client: Client, path: str, data: bytes, nam
 
 
 async def test_body_of_a_form_or_without_end_is_refused(client: Client) -> None:
-    """A web page's form cannot send JSON, and a body has at most 64 KiB."""
+    """A web page's form cannot send JSON, and a body has at most 256 KiB."""
     body = b'{"source": "http://h.example/a.png"}'
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
         headers = {**BEARER, "Content-Type": media_type}
         answer = await client.get("/api/v1/picture/block", method="POST", headers=headers, data=body)
         assert (answer.status, answer.code) == (415, "unsupported_media_type"), media_type
     headers = {**BEARER, "Content-Type": "application/json"}
-    answer = await client.get("/api/v1/picture/block", method="POST", headers=headers, data=b" " * 70_000)
+    answer = await client.get("/api/v1/picture/block", method="POST", headers=headers, data=b" " * 300_000)
     assert (answer.status, answer.code) == (413, "request_too_large")
 
 

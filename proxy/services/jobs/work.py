@@ -5,6 +5,7 @@ Each function returns the work of one job: it takes a progress function, and ret
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,10 +59,13 @@ def pack_work(kept: Originals, target: Path, *, modes: Modes, min_free_bytes: in
     The file may take as much room as the originals, and must leave `min_free_bytes`.
     """
 
-    async def work(progress: JobProgress) -> Mapping[str, Any]:
+    def prepare() -> None:
         if kept.free_bytes() - kept.kept_bytes() < min_free_bytes:
             raise QueueFull("The disk has no room for a pack beside store.min_free.")
         modes.make_folder(target.parent)
+
+    async def work(progress: JobProgress) -> Mapping[str, Any]:
+        await asyncio.to_thread(prepare)
         known = await kept.articles.everything()
         report = await Packing(kept).pack(target, Selection(articles=tuple(known.values())), progress)
         figures = dataclasses.asdict(report)

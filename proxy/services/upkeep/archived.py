@@ -57,15 +57,16 @@ class ArchiveSearch:
         """Keep the capture of a moment (14 digits), and return the entry.
 
         Raises:
-            InvalidRequest: no archive is configured, or an intact original from the origin is kept.
+            InvalidRequest: no archive is configured, or an intact picture of the source is kept.
             MirrorError: the capture cannot be fetched, or is no picture.
         """
         copy = self._machine().at(source, timestamp)
         if copy is None:
             raise NotFound("The archive has no such address.")
         entry = await self._kept.get(source.url)
-        if entry is not None and entry.recovered is None and await self._is_whole(entry):
-            raise InvalidRequest("An original of this source is kept; an archive has nothing better.")
+        if entry is not None and await self._is_whole(entry):
+            # The store would keep what it has, and a caller would believe that the capture was taken.
+            raise InvalidRequest("A picture of this source is kept; purge it before you take a capture.")
         obtained = await self._originals.take(source, copy)
         return obtained.entry
 

@@ -89,8 +89,9 @@ class Endpoint:
 
     def match(self, path: str) -> dict[str, str] | None:
         """Return the values of the parameters if `path` (without the mount) is an address of this endpoint."""
-        pattern = _PARAMETER.sub(
-            lambda found: f"(?P<{found[1]}>{self.parameters[found[1]].pattern})", self.path
+        pattern = "".join(
+            f"(?P<{part}>{self.parameters[part].pattern})" if number % 2 else re.escape(part)
+            for number, part in enumerate(_PARAMETER.split(self.path))
         )
         found = re.fullmatch(pattern, path)
         return found.groupdict() if found else None

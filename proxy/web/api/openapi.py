@@ -23,6 +23,9 @@ EVERYWHERE = ("unauthorized", "rate_limited", "queue_full")
 _REFERENCE = "#/components/schemas/{model}"
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 
+_UNREADABLE = {"text/plain": {"schema": {"type": "string"}}}
+"""What the HTTP parser refuses, such as a line of more than 16 KiB, gets its plain 400."""
+
 _Model = tuple[str, JsonSchemaMode, TypeAdapter[Any]]
 
 
@@ -153,7 +156,7 @@ def _errors(endpoint: Endpoint, schema: Any) -> dict[str, Any]:
     return {
         status: {
             "description": ", ".join(sorted(found)),
-            "content": {"application/json": {"schema": schema}},
+            "content": {"application/json": {"schema": schema}, **(_UNREADABLE if status == "400" else {})},
         }
         for status, found in sorted(by_status.items())
     }

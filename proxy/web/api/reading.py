@@ -26,8 +26,8 @@ from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from proxy.web.api.endpoints import Asked
 from proxy.web.handlers.admin import invite
 
-MAX_BODY_BYTES = 64 * 1024
-"""The largest JSON body. The largest useful one names a single source."""
+MAX_BODY_BYTES = 256 * 1024
+"""The largest JSON body. The largest useful one names a single source, each character of which may be escaped."""
 
 MAX_FIELDS = 32
 _CHUNK_BYTES = 64 * 1024

@@ -25,6 +25,26 @@ from proxy.web.api.resources.actions import (
     refetch_picture,
     unblock_picture,
 )
+from proxy.web.api.resources.articles import (
+    ArticleAnswer,
+    ArticleNameQuery,
+    ArticlesPage,
+    ArticlesQuery,
+    list_articles,
+    show_article,
+)
+from proxy.web.api.resources.failures import (
+    DecidedAnswer,
+    FailuresFilter,
+    FailuresPage,
+    FailuresQuery,
+    GiveUpBody,
+    ResumeBody,
+    export_failures,
+    give_up,
+    list_failures,
+    resume,
+)
 from proxy.web.api.resources.health import HealthAnswer, show_health
 from proxy.web.api.resources.jobs import (
     JOB_ID,
@@ -48,6 +68,15 @@ from proxy.web.api.resources.picture import (
     explain_picture,
     show_picture,
     show_variants,
+)
+from proxy.web.api.resources.pictures import (
+    OriginsAnswer,
+    PicturesPage,
+    PicturesQuery,
+    SummaryAnswer,
+    list_origins,
+    list_pictures,
+    show_summary,
 )
 from proxy.web.api.resources.upload import UploadAnswer, UploadQuery, upload_picture
 from proxy.web.api.values import PRIVATE_HEADERS, as_json
@@ -136,6 +165,35 @@ _JOBS = (
     ),
 )  # fmt: skip
 
+_LISTS = (
+    Endpoint("GET", "/summary", "summary", "Figures of the store", show_summary, SummaryAnswer),
+    Endpoint("GET", "/origins", "origins", "Figures of origins", list_origins, OriginsAnswer),
+    Endpoint(
+        "GET", "/pictures", "pictures", "Pictures, searched and sorted", list_pictures, PicturesPage,
+        query=PicturesQuery,
+    ),
+    Endpoint(
+        "GET", "/failures", "failures", "Missing pictures", list_failures, FailuresPage, query=FailuresQuery
+    ),
+    Endpoint(
+        "GET", "/failures.csv", "failuresCsv", "Missing pictures as CSV", export_failures, None,
+        query=FailuresFilter, media="text/csv",
+    ),
+    Endpoint(
+        "POST", "/failures/give-up", "giveUp", "Give a picture up", give_up, DecidedAnswer,
+        body=GiveUpBody, right="change",
+    ),
+    Endpoint(
+        "POST", "/failures/resume", "resume", "Take that back", resume, DecidedAnswer,
+        body=ResumeBody, right="change",
+    ),
+    Endpoint("GET", "/articles", "articles", "Articles", list_articles, ArticlesPage, query=ArticlesQuery),
+    Endpoint(
+        "GET", "/article", "article", "One article with its pictures", show_article, ArticleAnswer,
+        query=ArticleNameQuery, codes=("not_found",),
+    ),
+)  # fmt: skip
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/openapi.json", "document", "This document", show_document, dict[str, Any]),
     Endpoint("GET", "/health", "health", "Health in words", show_health, HealthAnswer),
@@ -144,5 +202,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/presets", "presets", "Presets", show_presets, PresetsAnswer),
     *_PICTURE,
     *_CHANGES,
+    *_LISTS,
     *_JOBS,
 )

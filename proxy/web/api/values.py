@@ -36,6 +36,7 @@ SourceText = Annotated[
     Field(
         min_length=1,
         max_length=MAX_SOURCE_LENGTH,
+        pattern="^[Hh][Tt][Tt][Pp][Ss]?:/",
         description="The address of a picture. Wrappers of other proxies are removed.",
         examples=["https://host.example/a.png"],
     ),
