@@ -20,15 +20,13 @@ from typing import Any
 from proxy.app import make_policy, make_signer
 from proxy.cli.output.terminal import complain, say
 from proxy.config import Config, base_url_problem
-from proxy.dialects import GRAMMARS, Unwrapper
+from proxy.dialects import Unwrapper
 from proxy.dialects.base.address import SplitAddress
-from proxy.dialects.base.asked import tidied
 from proxy.dialects.base.escapes import read_source
-from proxy.dialects.native import ORIGINAL, VERSION_MARK, build, require_version
-from proxy.dialects.signatures import signed
+from proxy.dialects.native import build
 from proxy.errors import InvalidRequest, MirrorError
-from proxy.images.transforms.transform import Transform
 from proxy.source import Source, base_in_a_labels, base_spellings
+from proxy.web.targets.building import BUILT_DIALECTS, canonical_options, dialect_address
 from proxy.web.targets.plans import Plan, Plans
 
 MAX_UNIX_TIME = 10**12 - 1
@@ -51,12 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             command.add_argument(
                 "--base-url", metavar="U", help="address of the service (default: server.public_url)"
             )
-            built = sorted(name for name, grammar in GRAMMARS.items() if grammar.build)
             command.add_argument(
                 "--dialect",
-                choices=built,
+                choices=BUILT_DIALECTS,
                 metavar="D",
-                help=f"in another proxy's grammar: {', '.join(built)}",
+                help=f"in another proxy's grammar: {', '.join(BUILT_DIALECTS)}",
             )
     unwrap = commands.add_parser("unwrap", help="print the sources inside wrappers")
     unwrap.add_argument("urls", nargs="+", metavar="URL")
@@ -85,7 +82,7 @@ def _build(args: argparse.Namespace, config: Config) -> int:
         return complain(f"--base-url {problem}")
     if args.dialect:
         return _build_in(args.dialect, base_url, args, config)
-    options, source = _canonical(args.options, config), read_source(args.source)
+    options, source = canonical_options(args.options, config), read_source(args.source)
     sig = _signature(options, source, args, config)
     url = build(base_in_a_labels(base_url), options, source, sig=sig, exp=args.exp)
     if args.json:
@@ -97,24 +94,17 @@ def _build(args: argparse.Namespace, config: Config) -> int:
 
 def _build_in(dialect: str, base_url: str, args: argparse.Namespace, config: Config) -> int:
     """Print an address in another proxy's grammar, signed if the configuration has keys for it."""
-    writer = GRAMMARS[dialect].build
     if args.exp is not None:
         raise InvalidRequest("--exp belongs to our own addresses.")
-    options, source = _canonical(args.options, config), read_source(args.source)
-    asked: dict[str, str] = {}
-    if options != ORIGINAL:
-        asked = tidied(dict(Transform.parse(options).resolved(config.presets).to_wire()))
-    url = writer(base_url, source.url, asked) if writer else ""
-    keys = dict(config.dialects.keys_by_name()).get(dialect)
-    if keys:
-        rest = url[len(base_url) :].removeprefix("/")
-        url = f"{base_url}/{signed(dialect, rest, GRAMMARS[dialect].serve_rest(rest).proof, keys[0])}"
-    say(json.dumps({"url": url, "options": asked, "source": source.url}, indent=1) if args.json else url)
+    options, source = canonical_options(args.options, config), read_source(args.source)
+    built = dialect_address(dialect, base_url, options, source, config=config)
+    as_json = {"url": built.url, "options": built.asked, "source": source.url}
+    say(json.dumps(as_json, indent=1) if args.json else built.url)
     return 0
 
 
 def _sign(args: argparse.Namespace, config: Config) -> int:
-    options, source = _canonical(args.options, config), read_source(args.source)
+    options, source = canonical_options(args.options, config), read_source(args.source)
     sig = _signature(options, source, args, config)
     if sig is None:
         raise InvalidRequest("There is no key to sign with: set sources.keys.")
@@ -205,15 +195,6 @@ def _explanation(plan: Plan) -> dict[str, Any]:
     if plan.expires_at is not None:
         explanation["expires_at"] = plan.expires_at
     return explanation
-
-
-def _canonical(options: str, config: Config) -> str:
-    require_version(options)
-    if options == ORIGINAL or options.startswith(VERSION_MARK):
-        return options
-    transform = Transform.parse(options)
-    transform.resolved(config.presets)
-    return transform.canonical()
 
 
 def _signature(options: str, source: Source, args: argparse.Namespace, config: Config) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy.observe.folder import VARIABLE
@@ -184,13 +185,21 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return the exposition of all workers' figures."""
-        registry = CollectorRegistry()
+        registry = self._of_all_workers()
         registry.register(Processes(_web_processes))
+        return generate_latest(registry) + _hits(registry)
+
+    def collected(self) -> Iterable[Metric]:
+        """Return all workers' figures as values. Blocking: with several workers, it reads their files."""
+        return self._of_all_workers().collect()
+
+    def _of_all_workers(self) -> CollectorRegistry:
+        registry = CollectorRegistry()
         if os.environ.get(VARIABLE):
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped there
         else:
             registry.register(self.registry)
-        return generate_latest(registry) + _hits(registry)
+        return registry
 
 
 def _web_processes() -> Iterator[int]:

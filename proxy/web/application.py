@@ -19,8 +19,12 @@ from proxy.app import Engine, WorkerPlace, make_policy, modes_of, open_engine
 from proxy.config import Config, ConfigError
 from proxy.config.file import changed_restart_keys, keep_restart_keys, secret_texts
 from proxy.observe.logs import set_up
+from proxy.observe.totals import totals
 from proxy.policy import Policy, listen_problem
 from proxy.process import release_signals
+from proxy.services.desk.history import FigureHistory, Recorder
+from proxy.services.desk.sessions import Sessions
+from proxy.services.desk.shared_files import FOLDER
 from proxy.services.jobs.running import JobRunner
 from proxy.services.upkeep.archived import ArchiveSearch
 from proxy.services.upkeep.byhand import ByHand
@@ -96,6 +100,7 @@ async def run(start: Start, listener: socket.socket) -> None:
         behind = [asyncio.create_task(server.hang_up_on_overdue()), asyncio.create_task(_measure(context))]
         if place.worker == 0:
             behind.append(asyncio.create_task(_scrub(engine)))
+            behind.append(asyncio.create_task(_record(context)))
         if start.pulse is not None:
             behind.append(asyncio.create_task(start.pulse.run()))
         try:
@@ -126,6 +131,22 @@ async def _measure(context: Context) -> None:
         set_process_gauges(context)
         context.accounts.answers.write()
         await asyncio.sleep(MEASURE_SECONDS)
+
+
+async def _record(context: Context) -> None:
+    """Write the figures of each minute for the desk until cancelled. Only the first worker does, for all of them."""
+    recorder = Recorder(context.history, await asyncio.to_thread(totals, context.metrics))
+    refused = False
+    while True:
+        minute = int(time.time() // 60)
+        await asyncio.sleep((minute + 1) * 60 - time.time())
+        try:
+            found = await asyncio.to_thread(totals, context.metrics)
+            await asyncio.to_thread(recorder.record, minute, found)
+        except OSError as error:
+            if not refused:
+                log.warning("the figures of the desk cannot be written: %s", error)
+            refused = True
 
 
 async def _scrub(engine: Engine) -> None:
@@ -232,6 +253,8 @@ def _context(engine: Engine) -> Context:
         accounts=Accounts(engine.metrics, engine.config),
         streams=Streams(engine.config.server),
         hand_over=HandOver(engine.config.server, engine.kept, engine.variant_store.folder, now=time.time),
+        sessions=Sessions(engine.config.store.dir / FOLDER),
+        history=FigureHistory(engine.config.store.dir / FOLDER),
         archive=ArchiveSearch(
             engine.fetcher, engine.originals, engine.kept, engine.config.fetch, now=time.time
         ),

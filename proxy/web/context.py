@@ -19,6 +19,8 @@ from proxy.policy import Policy
 from proxy.services.articles.keptpictures import KeptPictures
 from proxy.services.articles.rewritepool import RewritePool
 from proxy.services.catalogue.catalogue import Catalogue
+from proxy.services.desk.history import FigureHistory
+from proxy.services.desk.sessions import Sessions
 from proxy.services.jobs.running import JobRunner
 from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.way import PictureWay
@@ -59,6 +61,8 @@ class Context:
     accounts: Accounts
     streams: Streams
     hand_over: HandOver
+    sessions: Sessions
+    history: FigureHistory
     archive: ArchiveSearch
     by_hand: ByHand
     jobs: JobRunner

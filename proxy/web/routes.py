@@ -25,6 +25,7 @@ from proxy.errors import Internal, MethodNotAllowed, MirrorError, NotFound, Queu
 from proxy.web.api.serving import API_ROOT, answer_api
 from proxy.web.connections.server import Request
 from proxy.web.context import Context
+from proxy.web.desk.door import answer_desk, is_desk
 from proxy.web.errors import VARIES_BY, error_response, from_aiohttp
 from proxy.web.handlers.admin import purge, rewrite
 from proxy.web.handlers.cors import cors_help, is_cors_needed
@@ -49,6 +50,7 @@ _FIXED: dict[str, tuple[frozenset[str], Handler]] = {
     "/cors/iscorsneeded": (_READ, is_cors_needed),
 }
 _AT_EVERY_HOST = frozenset({"/healthz", "/readyz"})
+_ADMINISTRATIVE = (EXPLAIN_MOUNT, API_ROOT, "/desk")
 _AT_OUR_OWN = (EXPLAIN_MOUNT, MOUNT, API_ROOT, "/static/")
 """Addresses that a host with another proxy's dialect does not answer, in addition to `_FIXED`."""
 _AT_ROOTS: dict[tuple[str, str], Handler] = {
@@ -106,7 +108,7 @@ async def dispatch(context: Context, request: Request) -> web.StreamResponse:
 
 async def _handled(context: Context, request: Request, request_id: str) -> web.StreamResponse:
     target = raw_target(request)
-    path, _, query = target.partition("?")
+    path = target.partition("?")[0]
     if context.clients is not None:
         context.clients.admit(request, path, now=context.now())
     # Most services configure no hosts, so a hit need not look at `Host`.
@@ -117,20 +119,32 @@ async def _handled(context: Context, request: Request, request_id: str) -> web.S
         request.route = path
         methods, handler = _FIXED[path]
         return await _with_method(context, request, methods, handler)
-    if path.startswith((EXPLAIN_MOUNT, API_ROOT)):
-        return await _administrative(context, request, target)
+    if path.startswith(_ADMINISTRATIVE):
+        return await _administrative(context, request, target, request_id)
+    return await _public(context, request, target, request_id)
+
+
+async def _public(context: Context, request: Request, target: str, request_id: str) -> web.StreamResponse:
+    """Answer a request for a picture, a preflight, or the page for strangers."""
     request.route = "other"
     if request.method == hdrs.METH_OPTIONS:
         return _preflight(request)
     if request.method not in _READ:
         raise MethodNotAllowed
-    if path == "/" and not query:
+    if target in {"/", "/?"}:
         request.route = "/"
         return await home(context, request)
     return await answer_picture(context, request, target, request_id)
 
 
-async def _administrative(context: Context, request: Request, target: str) -> web.StreamResponse:
+async def _administrative(
+    context: Context, request: Request, target: str, request_id: str
+) -> web.StreamResponse:
+    path = target.partition("?")[0]
+    if is_desk(path):
+        return await answer_desk(context, request, target, request_id)
+    if not path.startswith((EXPLAIN_MOUNT, API_ROOT)):
+        return await _public(context, request, target, request_id)
     if target.startswith(API_ROOT):
         request.route = API_ROOT
         return await answer_api(context, request, target)
@@ -144,7 +158,7 @@ async def _at_root(
     """Answer a request to a host that speaks the dialect `root`. Of our own addresses it answers only health checks."""
     path = target.partition("?")[0]
     request.route = "other"
-    if path in _FIXED or path.startswith(_AT_OUR_OWN):
+    if path in _FIXED or is_desk(path) or path.startswith(_AT_OUR_OWN):
         raise NotFound
     if request.method == hdrs.METH_OPTIONS:
         return _preflight(request)

@@ -33,6 +33,8 @@ class Page:
         self.errors: list[str] = []
         self.types: dict[str, str] = {}
         """Media types of the answers by address, recorded after `Network.enable`."""
+        self.requests: list[str] = []
+        """Addresses that the page asked for, recorded after `Network.enable`."""
 
     async def call(self, method: str, **params: Any) -> Any:
         number = next(self._ids)
@@ -42,6 +44,10 @@ class Page:
             if message.get("method") == "Log.entryAdded":
                 entry = message["params"]["entry"]
                 self.errors.append(f"{entry['text']} {entry.get('url', '')}")
+            if message.get("method") == "Runtime.exceptionThrown":
+                self.errors.append(str(message["params"]["exceptionDetails"]))
+            if message.get("method") == "Network.requestWillBeSent":
+                self.requests.append(message["params"]["request"]["url"])
             if message.get("method") == "Network.responseReceived":
                 answer = message["params"]["response"]
                 self.types[answer["url"]] = answer["mimeType"]

@@ -126,6 +126,12 @@ def is_in_front(peer: str | None, trusted: Iterable[Network]) -> bool:
     return address is not None and (address.is_loopback or _is_trusted(address, tuple(trusted)))
 
 
+def is_trusted_peer(peer: str | None, trusted: Iterable[Network]) -> bool:
+    """Return whether a peer is a trusted proxy."""
+    address = _address(peer or "")
+    return address is not None and _is_trusted(address, tuple(trusted))
+
+
 def bucket_of(address: Address | None) -> int:
     """Return the number under which a client is counted: its IPv4 address, or its /64 in IPv6 (one subscriber)."""
     if address is None:

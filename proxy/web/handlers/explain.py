@@ -52,7 +52,7 @@ def _at_host(context: Context, target: str) -> tuple[str, str]:
 async def explained(context: Context, target: str, accept: str | None, *, root: str = "") -> dict[str, Any]:
     """Return the explanation of a target, for a client that sends `accept`. `root`: the dialect of the host."""
     path = target.partition("?")[0]
-    is_ours = path in SERVICE_ADDRESSES or path.startswith("/api/")
+    is_ours = path in SERVICE_ADDRESSES or path.split("/")[1] in {"api", "desk"}
     if (not root and is_ours) or path.startswith(EXPLAIN_MOUNT) or target == "/":
         return {
             "target": target,

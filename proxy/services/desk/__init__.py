@@ -1,0 +1,1 @@
+"""What the owner's desk keeps for itself: sessions, failed sign-ins, and its history of figures."""

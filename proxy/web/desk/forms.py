@@ -1,0 +1,150 @@
+"""Reads the forms of the desk. Every form that changes something passes here, where its form token is checked.
+
+Event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.multipart import MultipartReader
+
+from proxy.errors import InvalidRequest, RequestTooLarge, Unauthorized
+from proxy.web.desk.guard import FORM_FIELD, require_own_form
+from proxy.web.desk.pages import DeskRequest
+
+MAX_FORM_BYTES = 64 * 1024
+"""The most bytes of a form without a file: an address has at most 8 KiB, each byte of it up to three."""
+
+MAX_FIELDS = 16
+UPLOAD_SECONDS = 300.0
+"""How long an upload may take. The largest one over a slow line takes minutes."""
+
+_CHUNK_BYTES = 64 * 1024
+_UNREADABLE = (
+    web.RequestPayloadError, HttpProcessingError, ConnectionError, ValueError, LookupError, AssertionError,
+    RuntimeError,
+)  # fmt: skip
+"""What aiohttp raises for bodies that are no forms."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadForm:
+    """A form with a file. chunks: the bytes of the file, read as they arrive."""
+
+    fields: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+async def read_form(desk: DeskRequest, *, signed_in: bool = True) -> Mapping[str, str]:
+    """Return the fields of a form of the desk.
+
+    Raises:
+        Unauthorized: the visitor has not signed in, though the form needs that.
+        ForeignForm: the form may come from another site.
+        InvalidRequest, RequestTooLarge: it cannot be read.
+    """
+    if signed_in:
+        _require_session(desk)
+    fields = await _fields(desk.request, desk.context.config.server.read_timeout)
+    _require_ours(desk, fields)
+    return fields
+
+
+async def read_upload(desk: DeskRequest, *, max_bytes: int) -> UploadForm:
+    """Return a form whose last field is a file. Its form token is checked before the file is read.
+
+    Raises:
+        Unauthorized, ForeignForm, InvalidRequest, RequestTooLarge: as `read_form`; the chunks raise the last two.
+    """
+    _require_session(desk)
+    request = desk.request
+    if request.content_type != "multipart/form-data":
+        raise InvalidRequest("Send the form of the desk.")
+    if (request.content_length or 0) > max_bytes + MAX_FORM_BYTES:
+        raise RequestTooLarge(f"A picture may have {max_bytes} bytes at most.")
+    deadline = asyncio.get_running_loop().time() + UPLOAD_SECONDS
+    try:
+        async with asyncio.timeout_at(deadline):
+            fields, file = await _parts(await request.multipart())
+    except TimeoutError as error:
+        raise InvalidRequest("The form did not arrive in time.") from error
+    except _UNREADABLE as error:
+        raise InvalidRequest("The form cannot be read.", detail=repr(error)) from error
+    _require_ours(desk, fields)
+    if file is None:
+        raise InvalidRequest("Choose a file.")
+    return UploadForm(fields, _chunks(file, max_bytes=max_bytes, deadline=deadline))
+
+
+def _require_session(desk: DeskRequest) -> None:
+    if not desk.visitor.may_act:
+        raise Unauthorized("Sign in first: this changes something.")
+
+
+def _require_ours(desk: DeskRequest, fields: Mapping[str, str]) -> None:
+    public_url = desk.context.config.server.public_url
+    require_own_form(desk.request, desk.visitor, fields.get(FORM_FIELD, ""), public_url=public_url)
+
+
+async def _fields(request: web.BaseRequest, timeout_seconds: float) -> dict[str, str]:
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise InvalidRequest("Send a form of the desk.")
+    if (request.content_length or 0) > MAX_FORM_BYTES:
+        raise RequestTooLarge
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            posted = await request.post()
+    except TimeoutError as error:
+        raise InvalidRequest("The form did not arrive in time.") from error
+    except web.HTTPRequestEntityTooLarge as error:
+        raise RequestTooLarge from error
+    except _UNREADABLE as error:
+        raise InvalidRequest("The form cannot be read.", detail=repr(error)) from error
+    return {name: value for name, value in posted.items() if isinstance(value, str)}
+
+
+async def _parts(reader: MultipartReader) -> tuple[dict[str, str], BodyPartReader | None]:
+    """Return the fields before the file, and the file; None when there is none."""
+    fields: dict[str, str] = {}
+    for _ in range(MAX_FIELDS):
+        part = await reader.next()
+        if part is None:
+            return fields, None
+        if not isinstance(part, BodyPartReader):
+            raise InvalidRequest("Send the form of the desk.")
+        if part.filename is not None:
+            return fields, part
+        fields[part.name or ""] = (await _small(part)).decode("utf-8", "replace")
+    raise InvalidRequest("Send the form of the desk.")
+
+
+async def _small(part: BodyPartReader) -> bytes:
+    data = b""
+    while chunk := await part.read_chunk():
+        data += chunk
+        if len(data) > MAX_FORM_BYTES:
+            raise RequestTooLarge
+    return data
+
+
+async def _chunks(file: BodyPartReader, *, max_bytes: int, deadline: float) -> AsyncIterator[bytes]:
+    size = 0
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                chunk = await file.read_chunk(_CHUNK_BYTES)
+        except TimeoutError as error:
+            raise InvalidRequest("The file did not arrive in time.") from error
+        except _UNREADABLE as error:
+            raise InvalidRequest("The file cannot be read.", detail=repr(error)) from error
+        if not chunk:
+            return
+        size += len(chunk)
+        if size > max_bytes:
+            raise RequestTooLarge(f"A picture may have {max_bytes} bytes at most.")
+        yield chunk

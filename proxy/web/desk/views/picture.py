@@ -1,0 +1,85 @@
+"""One picture: its versions side by side, where they came from, the articles that show it, and what is stored of it.
+
+Event loop.
+"""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+from proxy.dialects.native import ORIGINAL
+from proxy.services.upkeep.storedlist import variants_of
+from proxy.source import Source
+from proxy.web.api.resources.actions import timestamp_of
+from proxy.web.api.resources.picture import named_source, picture_answer
+from proxy.web.desk.pages import DeskRequest, page
+from proxy.web.desk.showing import Showing
+from proxy.web.handlers.explain import explained
+from proxy.web.targets.building import native_address
+
+DONE = {
+    "refetch-new": ("good", "The picture is kept now."),
+    "refetch-unchanged": ("good", "The origin gave the same bytes."),
+    "refetch-changed": ("good", "The origin gave other bytes. The former ones are kept as a version."),
+    "refetch-failed": ("warn", "The origin was asked again and gave no picture. What was kept stays."),
+    "refetch-not_kept": ("warn", "The origin gave the picture, but it could not be kept: the disk refused."),
+    "refetch-pending": ("note", "The origin is slow. The fetch goes on; open this page again in a moment."),
+    "accept": ("good", "Visitors get this version now. The former one is kept as a version."),
+    "purge": ("good", "The picture was deleted."),
+    "block": ("good", "The source is refused from now on."),
+    "unblock": ("good", "The source may be fetched again."),
+    "recover": ("good", "The capture from the archive is kept."),
+    "upload": ("good", "The upload is what visitors get."),
+    "upload-version": ("note", "The upload is kept as a version; visitors still get the other one."),
+}
+"""What a page says after an action: the tone and the words, by the parameter `done`."""
+
+
+async def picture(desk: DeskRequest) -> web.StreamResponse:
+    """Answer the page of one source, whether it is kept or not."""
+    context = desk.context
+    if not desk.text("source"):
+        return page(desk, "find.html", title="Pictures")
+    source = await named_source(context, desk.text("source"))
+    answer = await picture_answer(context, source)
+    entry = await context.kept.get(source.url)
+    stored = await variants_of(context.variant_store, entry, context.config) if entry else []
+    showing = Showing(desk)
+    return page(
+        desk,
+        "picture.html",
+        title="Picture",
+        source=source.url,
+        answer=answer,
+        versions=[(one, showing.version(source.url, one.sha256)) for one in answer.versions],
+        stored=stored,
+        stored_bytes=sum(one.bytes for one in stored),
+        explanation=await _explanation(desk, source),
+        done=DONE.get(desk.text("done")),
+        has_archive=bool(context.config.fetch.wayback),
+    )
+
+
+async def archive(desk: DeskRequest) -> web.StreamResponse:
+    """Answer what the Wayback Machine has of a source, before anything is taken."""
+    source = await named_source(desk.context, desk.text("source"))
+    found = await desk.context.archive.look(source)
+    return page(
+        desk,
+        "archive.html",
+        title="In the archive",
+        source=source.url,
+        captures=[(timestamp_of(copy.source), copy.captured_at, copy.source.url) for copy in found],
+        near=await desk.context.kept.articles.date_of(source.url),
+    )
+
+
+async def _explanation(desk: DeskRequest, source: Source) -> str:
+    """Return what `/explain` says of the original, as indented JSON."""
+    signer = desk.context.signer if desk.visitor.may_act else None
+    target = native_address("", ORIGINAL, source, signer=signer)
+    found = await explained(desk.context, target, None)
+    # The target would show a signature that never expires.
+    return json.dumps({**found, "target": source.url}, indent=2, ensure_ascii=False)

@@ -1,0 +1,73 @@
+"""A visitor of the desk for tests: keeps the cookie, fills in forms, and knows what the service set."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from http.cookies import SimpleCookie
+from urllib.parse import urlencode
+
+import aiohttp
+from http_client import Answer, Client
+
+TOKEN = "the token of the owner"
+HTML = {"Accept": "text/html"}
+_FIELD = re.compile(r'name="form_token" value="([0-9a-f]+)"')
+
+
+class DeskVisitor:
+    """One browser without scripts. cookies: by name, as the service set them."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.cookies: dict[str, str] = {}
+        self.form_token = ""
+
+    async def open(self, target: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Ask for a page, and remember the form token on it."""
+        return self._noted(await self.client.get(target, headers=self._headers(headers)))
+
+    async def send(
+        self, target: str, fields: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a form of the page that was opened last."""
+        body = urlencode({"form_token": self.form_token, **(fields or {})})
+        given = {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.client.base}
+        answer = await self.client.get(
+            target, method="POST", headers=self._headers({**given, **(headers or {})}), data=body
+        )
+        return self._noted(answer)
+
+    async def send_file(
+        self, target: str, fields: Mapping[str, str], data: bytes, *, name: str = "picture.png"
+    ) -> Answer:
+        """Send a form with a file behind its other fields."""
+        form = aiohttp.FormData({"form_token": self.form_token, **fields})
+        form.add_field("file", io.BytesIO(data), filename=name, content_type="application/octet-stream")
+        headers = self._headers({"Origin": self.client.base})
+        return self._noted(await self.client.get(target, method="POST", headers=headers, data=form))
+
+    async def followed(self, answer: Answer) -> Answer:
+        """Open the page that an answer leads to."""
+        assert answer.status == 303, (answer.status, answer.body)
+        return await self.open(answer.headers["Location"])
+
+    async def sign_in(self, token: str = TOKEN, headers: Mapping[str, str] | None = None) -> Answer:
+        """Open the form and send it."""
+        await self.open("/desk/sign-in", headers)
+        return await self.send("/desk/sign-in", {"token": token}, headers)
+
+    def _headers(self, given: Mapping[str, str] | None) -> dict[str, str]:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        return {**HTML, **({"Cookie": cookie} if cookie else {}), **(given or {})}
+
+    def _noted(self, answer: Answer) -> Answer:
+        for text in answer.headers.getall("Set-Cookie", ()):
+            for name, morsel in SimpleCookie(text).items():
+                self.cookies.pop(name, None)
+                if morsel.value and morsel["max-age"] != "0":
+                    self.cookies[name] = morsel.value
+        if found := _FIELD.search(answer.body.decode("utf-8", "replace")):
+            self.form_token = found[1]
+        return answer
