@@ -186,8 +186,8 @@ def test_resampler_in_use_is_named_with_what_would_be_faster(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Render processes resize with fast_image_resize, else with libvips if it decodes, else with Pillow."""
-    monkeypatch.setattr("proxy.cli.checks.settings.find_libvips", lambda: libvips)
-    monkeypatch.setattr("proxy.cli.checks.settings.find_vectors", lambda: vectors)
+    monkeypatch.setattr("proxy.services.checks.settings.find_libvips", lambda: libvips)
+    monkeypatch.setattr("proxy.services.checks.settings.find_vectors", lambda: vectors)
     _, findings = examined(write_config(tmp_path, {"render": {"decoder": decoder}}), capsys, "--offline")
     finding = findings["resampler"]
     level, words, advice = told

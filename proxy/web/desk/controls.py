@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proxy.images.transforms.options import Option
+from proxy.images.options.readers import Option
 from proxy.images.transforms.transform import OPTIONS, Transform
 
 _RANGE = re.compile(r"number(?: of [a-z ]+?)? from (\S+) to ([0-9.]+)")

@@ -16,7 +16,7 @@ from proxy.dialects.native import ORIGINAL
 from proxy.errors import MirrorError, SignatureMissing, SourceNotAllowed
 from proxy.images.formats import BY_NAME, FORMAT_OF_MEDIA_TYPE, OUTPUTS
 from proxy.images.geometry import OutputLimits, make_plan
-from proxy.images.transforms.options import Value
+from proxy.images.options.readers import Value
 from proxy.images.transforms.transform import Transform
 from proxy.services.serving.values import Picture
 from proxy.source import Source, base_in_a_labels
