@@ -13,7 +13,6 @@ CacheError
 ├── BlobChanged       a blob is not in the state in which a writer knows it
 ├── EntryUnreadable   the text of an entry file is invalid
 ├── PickleRefused     a value or row would need pickle
-├── IndexUnavailable  the index cannot be asked now
 └── FlightClosed      the service is shutting down
 """
 
@@ -77,7 +76,3 @@ class PickleRefused(CacheError):
 
 class FlightClosed(CacheError):
     """The service is shutting down, so no new work begins."""
-
-
-class IndexUnavailable(CacheError):
-    """The index cannot be asked now: the disk refuses it, or it does not exist and may not be made."""

@@ -1,7 +1,7 @@
 """What the service and systemd tell each other: readiness, signs of life, and a listening socket that is handed over.
 
 The protocols are three environment variables and a datagram socket (sd_notify(3), sd_listen_fds(3),
-sd_watchdog_enabled(3)), so they need no library (docs/decisions/0040-service-manager.md). Other service managers and
+sd_watchdog_enabled(3)), so they need no library (docs/decisions/0039-service-manager.md). Other service managers and
 container engines speak them too. Without the variables, nothing here does anything. Blocking, for a datagram.
 """
 

@@ -18,7 +18,6 @@ from proxy.observe.metrics import Metrics
 from proxy.policy import Policy
 from proxy.services.articles.keptpictures import KeptPictures
 from proxy.services.articles.rewritepool import RewritePool
-from proxy.services.catalogue.catalogue import Catalogue
 from proxy.services.desk.history import FigureHistory
 from proxy.services.desk.sessions import Sessions
 from proxy.services.jobs.running import JobRunner
@@ -68,7 +67,6 @@ class Context:
     jobs: JobRunner
     job_streams: JobStreams
     wants_pauses: Callable[[str], bool]
-    catalogue: Catalogue | None = None
     clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False

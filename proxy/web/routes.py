@@ -15,7 +15,6 @@ from aiohttp import hdrs, web
 from cache.base.errors import (
     CacheError,
     FlightClosed,
-    IndexUnavailable,
     NotKept,
     StoreBusy,
     StoreUnreadable,
@@ -206,8 +205,6 @@ def _from_store(error: CacheError) -> MirrorError:
             return QueueFull("The store is locked; try again soon.", detail=str(error))
         case StoreUnreadable():
             return QueueFull("The store cannot be read now; try again soon.", detail=str(error))
-        case IndexUnavailable():
-            return QueueFull("The index cannot be asked now; try again soon.", detail=str(error))
         case NotKept():
             return QueueFull(
                 "The disk of the store refused; part of the work was not done.", detail=repr(error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import bisect
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cache.base.entry import Entry
@@ -61,7 +63,46 @@ async def look_at(article: KeptArticle, kept: Originals, originals: KeptOriginal
 
 
 @dataclass(frozen=True, slots=True)
-class MissingPage:
+class ArticleNames:
+    """Names of articles, sorted. after: where the next page begins, None on the last one. total: of all pages."""
+
+    names: list[str]
+    after: str | None
+    total: int
+
+
+def articles_behind(known: Mapping[str, KeptArticle], part: str, after: str, *, most: int) -> ArticleNames:
+    """Return at most `most` names that hold a text and come behind `after`; all for an empty text."""
+    names = [name for name in sorted(known) if part.casefold() in name.casefold()]
+    begin = bisect.bisect_right(names, after) if after else 0
+    chosen = names[begin : begin + most]
+    return ArticleNames(chosen, chosen[-1] if begin + len(chosen) < len(names) else None, len(names))
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesOfArticles:
+    """What articles show. sources: sorted. articles: who shows a source, by source."""
+
+    sources: list[str]
+    articles: Mapping[str, list[str]]
+
+    def behind(self, source: str) -> list[str]:
+        """Return the sources behind one in the order of the list; all for an empty text."""
+        return self.sources[bisect.bisect_right(self.sources, source) if source else 0 :]
+
+
+def shown_by(known: Mapping[str, KeptArticle], part: str) -> SourcesOfArticles:
+    """Return the sources that articles show and that hold a text."""
+    articles: dict[str, list[str]] = defaultdict(list)
+    for name, article in sorted(known.items()):
+        for source in article.sources:
+            if part.casefold() in source.casefold():
+                articles[source].append(name)
+    return SourcesOfArticles(sorted(articles), articles)
+
+
+@dataclass(frozen=True, slots=True)
+class MissingSources:
     """Missing pictures in the order of their addresses. after: where the next page begins, None on the last one."""
 
     pictures: tuple[PictureInArticle, ...]
@@ -70,7 +111,7 @@ class MissingPage:
 
 async def missing_of(
     sources: Sequence[str], kept: Originals, originals: KeptOriginals, *, most: int
-) -> MissingPage:
+) -> MissingSources:
     """Return at most `most` of `sources`, which are sorted, that are not kept. Asks no origin.
 
     One page looks at `LOOKED_AT` sources at most. It may therefore be short, or empty, and have a next one.
@@ -80,9 +121,9 @@ async def missing_of(
         stretch = sources[begin : begin + STRETCH]
         missing += [one for one in await _looked_up(stretch, kept, originals) if one.entry is None]
         if len(missing) > most:
-            return MissingPage(tuple(missing[:most]), missing[most - 1].source)
+            return MissingSources(tuple(missing[:most]), missing[most - 1].source)
     rest = len(sources) > LOOKED_AT
-    return MissingPage(tuple(missing), sources[LOOKED_AT - 1] if rest else None)
+    return MissingSources(tuple(missing), sources[LOOKED_AT - 1] if rest else None)
 
 
 async def _looked_up(

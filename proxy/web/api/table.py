@@ -29,21 +29,11 @@ from proxy.web.api.resources.articles import (
     ArticleAnswer,
     ArticleNameQuery,
     ArticlesPage,
-    ArticlesQuery,
+    MissingPage,
+    PageQuery,
     list_articles,
+    list_missing,
     show_article,
-)
-from proxy.web.api.resources.failures import (
-    DecidedAnswer,
-    FailuresFilter,
-    FailuresPage,
-    FailuresQuery,
-    GiveUpBody,
-    ResumeBody,
-    export_failures,
-    give_up,
-    list_failures,
-    resume,
 )
 from proxy.web.api.resources.health import HealthAnswer, show_health
 from proxy.web.api.resources.jobs import (
@@ -68,15 +58,6 @@ from proxy.web.api.resources.picture import (
     explain_picture,
     show_picture,
     show_variants,
-)
-from proxy.web.api.resources.pictures import (
-    OriginsAnswer,
-    PicturesPage,
-    PicturesQuery,
-    SummaryAnswer,
-    list_origins,
-    list_pictures,
-    show_summary,
 )
 from proxy.web.api.resources.upload import UploadAnswer, UploadQuery, upload_picture
 from proxy.web.api.values import PRIVATE_HEADERS, as_json
@@ -166,28 +147,8 @@ _JOBS = (
 )  # fmt: skip
 
 _LISTS = (
-    Endpoint("GET", "/summary", "summary", "Figures of the store", show_summary, SummaryAnswer),
-    Endpoint("GET", "/origins", "origins", "Figures of origins", list_origins, OriginsAnswer),
-    Endpoint(
-        "GET", "/pictures", "pictures", "Pictures, searched and sorted", list_pictures, PicturesPage,
-        query=PicturesQuery,
-    ),
-    Endpoint(
-        "GET", "/failures", "failures", "Missing pictures", list_failures, FailuresPage, query=FailuresQuery
-    ),
-    Endpoint(
-        "GET", "/failures.csv", "failuresCsv", "Missing pictures as CSV", export_failures, None,
-        query=FailuresFilter, media="text/csv",
-    ),
-    Endpoint(
-        "POST", "/failures/give-up", "giveUp", "Give a picture up", give_up, DecidedAnswer,
-        body=GiveUpBody, right="change",
-    ),
-    Endpoint(
-        "POST", "/failures/resume", "resume", "Take that back", resume, DecidedAnswer,
-        body=ResumeBody, right="change",
-    ),
-    Endpoint("GET", "/articles", "articles", "Articles", list_articles, ArticlesPage, query=ArticlesQuery),
+    Endpoint("GET", "/missing", "missing", "Missing pictures", list_missing, MissingPage, query=PageQuery),
+    Endpoint("GET", "/articles", "articles", "Articles", list_articles, ArticlesPage, query=PageQuery),
     Endpoint(
         "GET", "/article", "article", "One article with its pictures", show_article, ArticleAnswer,
         query=ArticleNameQuery, codes=("not_found",),

@@ -2,7 +2,7 @@
 
 The session is in a cookie. Over https its name begins with `__Host-`, so neither another host nor a plain connection
 can set it. Over plain http browsers refuse such a cookie, so it has another name there, which is never accepted over
-https (docs/decisions/0039-desk.md).
+https (docs/decisions/0038-desk.md).
 """
 
 from __future__ import annotations

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from proxy.errors import NotFound
-from proxy.services.desk.article_pictures import look_at
+from proxy.services.desk.article_pictures import articles_behind, look_at
 from proxy.web.desk.pages import DeskRequest, page
 from proxy.web.desk.showing import Showing
 
@@ -21,19 +20,15 @@ async def articles(desk: DeskRequest) -> web.StreamResponse:
     """Answer one page of the list, sorted by name. A page begins behind the name in `after`."""
     context = desk.context
     known = await context.kept.articles.everything()
-    part = desk.text("q").casefold()
-    names = [name for name in sorted(known) if part in name.casefold()]
-    begin = bisect.bisect_right(names, after) if (after := desk.asked.get("after", "")) else 0
-    chosen = names[begin : begin + PAGE_SIZE]
-    looks = [await look_at(known[name], context.kept, context.originals) for name in chosen]
-    rest = len(names) - begin - len(chosen)
-    further = {"q": desk.text("q"), "after": chosen[-1]} if rest > 0 else {}
+    listed = articles_behind(known, desk.text("q"), desk.asked.get("after", ""), most=PAGE_SIZE)
+    looks = [await look_at(known[name], context.kept, context.originals) for name in listed.names]
+    further = {"q": desk.text("q"), "after": listed.after} if listed.after is not None else {}
     return page(
         desk,
         "articles.html",
         title="Articles",
         looks=looks,
-        total=len(names),
+        total=listed.total,
         q=desk.text("q"),
         next_page=f"{ARTICLES}?{urlencode(further, errors='surrogateescape')}" if further else "",
     )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import bisect
 import csv
 import io
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from proxy.services.desk.article_pictures import PictureInArticle, missing_of
+from proxy.services.desk.article_pictures import PictureInArticle, SourcesOfArticles, missing_of, shown_by
 from proxy.web.desk.guard import new_nonce, policy_of_page
 from proxy.web.desk.pages import DeskRequest, page
 from proxy.web.desk.words import as_machine_time
@@ -23,18 +20,6 @@ PAGE_SIZE = 50
 _COLUMNS = ("source", "code", "message", "last_tried", "tries", "article")
 _RISKY = ("=", "+", "-", "@", "\t", "\r")
 """What a cell begins with that a spreadsheet takes for a formula."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What articles show. sources: sorted, as far as they fit the search. articles: who shows a source, by source."""
-
-    sources: list[str]
-    articles: Mapping[str, list[str]]
-
-    def behind(self, source: str) -> list[str]:
-        """Return the sources behind one in the order of the list; all for an empty text."""
-        return self.sources[bisect.bisect_right(self.sources, source) if source else 0 :]
 
 
 async def missing(desk: DeskRequest) -> web.StreamResponse:
@@ -81,17 +66,11 @@ def _cells(one: PictureInArticle) -> tuple[str, ...]:
     return (one.source, error.code, error.message, as_machine_time(one.failure.at), str(one.failure.count))
 
 
-async def _wanted(desk: DeskRequest) -> _Wanted:
-    part = desk.text("q").casefold()
-    articles: dict[str, list[str]] = defaultdict(list)
-    for name, article in sorted((await desk.context.kept.articles.everything()).items()):
-        for source in article.sources:
-            if part in source.casefold():
-                articles[source].append(name)
-    return _Wanted(sorted(articles), articles)
+async def _wanted(desk: DeskRequest) -> SourcesOfArticles:
+    return shown_by(await desk.context.kept.articles.everything(), desk.text("q"))
 
 
-async def _all(desk: DeskRequest, wanted: _Wanted) -> AsyncIterator[PictureInArticle]:
+async def _all(desk: DeskRequest, wanted: SourcesOfArticles) -> AsyncIterator[PictureInArticle]:
     context = desk.context
     after: str | None = ""
     while after is not None:
