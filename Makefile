@@ -91,6 +91,10 @@ lock: ## write requirements.lock and requirements-dev.lock anew
 site: $(VENV)/.installed-dev ## build the pages of docs/ as a site, with search; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
+.PHONY: screenshots
+screenshots: $(VENV)/.installed-dev ## photograph the desk again for docs/desk.md (needs Chromium and npm)
+	SCREENSHOTS=docs $(BIN)/python -m pytest -q -m browser tests/functional/test_desk_browser.py -k well_made
+
 .PHONY: release
 release: check ## everything that must pass, then wheel, sources, manual page, completions and CHANGELOG.md in dist/; signs nothing
 	$(BIN)/python .ci/release.py

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from desk import TOKEN
-from desk_browser import TRIES, blemishes, desk_browser, photographed, submitted, until
+from desk_browser import TRIES, blemishes, desk_browser, photographed, publish, submitted, until
 from pictures import chart_png, photo_jpeg
 from scripted_origin import ScriptedOrigin, head, stall
 from scripted_wayback import ScriptedWayback
@@ -21,6 +21,9 @@ from cache.durable_tier import Originals
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 KEY = "a signing key of the owner"
+PUBLISHED = {"overview-1280-light.png", "picture-390-light.png", "playground-photo-1280-dark.png"}
+"""Which photographs docs/desk.md shows; `make screenshots` makes them again."""
+
 SHOWN = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
 
 
@@ -87,7 +90,10 @@ async def test_every_page_is_well_made(
             await page.open(service.base + address)
             page.errors[:] = [error for error in page.errors if "404 (Not Found)" not in error]
             found[name] = await blemishes(page, service.base, width=width)
-            await photographed(page, tmp_path / f"{name}-{width}-{scheme}.png")
+            photo = tmp_path / f"{name}-{width}-{scheme}.png"
+            await photographed(page, photo)
+            if photo.name in PUBLISHED:
+                publish(photo)
     assert found == {name: [] for name in found}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from browser import Page, open_browser
 from desk import TOKEN
 from generators import npm_packages
+from PIL import Image
 
 TRIES = 400
 
@@ -76,6 +78,14 @@ async def photographed(page: Page, path: Path) -> None:
         mobile=size < 500,
     )
     await page.screenshot(path)
+
+
+def publish(photo: Path) -> None:
+    """Copy a photograph to the folder that SCREENSHOTS names, for the docs; without that variable, do nothing."""
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        with Image.open(photo) as picture:
+            picture.convert("RGB").quantize(128).save(Path(folder) / f"desk-{photo.name}", optimize=True)
 
 
 @functools.cache
