@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import make_mocked_request
 from http_client import Client
-from pictures import cut, photo, photo_jpeg, saved, slow_picture
+from pictures import cut, photo, photo_jpeg, saved, very_slow_picture
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
@@ -40,7 +40,7 @@ SLOW_SVG = (
 """Layers that the bounds of drawings admit."""
 
 CASES: dict[str, tuple[Any, str, dict[str, Any], type[Exception]]] = {
-    "slow PNG": (slow_picture, "image/png", {"timeout": "30ms"}, RenderTimeout),
+    "slow PNG": (lambda: very_slow_picture(4000), "image/png", {"timeout": "100ms"}, RenderTimeout),
     "large WebP": (
         lambda: saved(photo(3000, 2200), "WEBP"),
         "image/webp",
@@ -144,9 +144,9 @@ async def test_picture_is_tried_again_after_the_pause_and_under_other_limits(
     tmp_path: Path, origin: ScriptedOrigin, jobs: list[Job]
 ) -> None:
     """When it goes well then, its entry gets what the first look could not find, and its variants are stored."""
-    origin.serve("/slow", slow_picture(), content_type="image/png")
+    origin.serve("/slow", very_slow_picture(4000), content_type="image/png")
     now = [1_800_000_000.0]
-    async with open_engine(configured(tmp_path, {"timeout": "30ms"}), now=lambda: now[0]) as engine:
+    async with open_engine(configured(tmp_path, {"timeout": "100ms"}), now=lambda: now[0]) as engine:
         for _ in range(2):
             with pytest.raises(RenderTimeout):
                 await engine.variants.obtain(asked(origin.url("/slow")))
@@ -291,7 +291,7 @@ async def test_formats_that_all_took_too_much_memory_are_refused_together(
 
 async def test_kill_by_others_is_remembered_by_nobody(tmp_path: Path, origin: ScriptedOrigin) -> None:
     """A picture whose processes are killed from outside is asked for again and rendered."""
-    origin.serve("/good", slow_picture(), content_type="image/png")
+    origin.serve("/good", very_slow_picture(4000), content_type="image/png")
     async with open_engine(configured(tmp_path, {"timeout": "20s"})) as engine:
         await engine.originals.obtain(Source.parse(origin.url("/good")))
         asking = asyncio.ensure_future(engine.variants.obtain(asked(origin.url("/good"))))
@@ -358,8 +358,8 @@ async def test_explain_and_metrics_tell_of_a_picture_that_is_too_much(
     tmp_path: Path, origin: ScriptedOrigin, http: aiohttp.ClientSession
 ) -> None:
     """The owner sees what took too much, since when it is not tried, and when it will be."""
-    origin.serve("/slow", slow_picture(), content_type="image/png")
-    with Service(write_config(tmp_path, {"render": {"timeout": "30ms"}}), workers=2) as service:
+    origin.serve("/slow", very_slow_picture(4000), content_type="image/png")
+    with Service(write_config(tmp_path, {"render": {"timeout": "100ms"}}), workers=2) as service:
         client = Client(http, service.base)
         target = f"/image/width=64/{origin.url('/slow')}"
         assert [(await client.get(target)).status for _ in range(2)] == [422, 422]

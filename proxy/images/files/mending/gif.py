@@ -10,6 +10,8 @@ from proxy.images.files.structure import MAX_STEPS, Buffer, after_sub_blocks, co
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _CONTROL, _APPLICATION = 0xF9, 0xFF
 _LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+_DESCRIPTOR_BYTES = 10
+"""GIF89a §20: the descriptor of a frame before its colour table."""
 _ONE_BY_ONE = b"\1\0\1\0"
 _PIXEL = struct.pack("<BHHHHB", _IMAGE, 0, 0, 1, 1, 0x80) + bytes(6) + b"\x02\x02\x44\x01\x00"
 """A frame of one pixel in colour 0."""
@@ -89,7 +91,8 @@ class _GifFile:
 
     def _with_colours(self, block: bytes, control: bytes) -> bytes:
         """Return a frame with a grey colour table if it has none. Without a table, Pillow forgets transparency."""
-        if (self.data[10] | block[9]) & 0x80 or not control or not control[3] & 1:
+        has_colours = len(block) < _DESCRIPTOR_BYTES or (self.data[10] | block[9]) & 0x80
+        if has_colours or not control or not control[3] & 1:
             return block
         self.broken = True
         return block[:9] + bytes([block[9] | 0x87]) + _GREYS + block[10:]
