@@ -15,7 +15,7 @@ import yaml
 from containerfile import Image, built, instructions, unit_of
 from machine import Machine, machine, why_not
 
-pytestmark = pytest.mark.deployment
+pytestmark = [pytest.mark.deployment, pytest.mark.timeout(900)]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 STEPS = instructions((DEPLOY / "Containerfile").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-pytestmark = pytest.mark.deployment
+pytestmark = [pytest.mark.deployment, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 

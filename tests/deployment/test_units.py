@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from machine import Machine, machine, why_not
 
-pytestmark = [pytest.mark.deployment, pytest.mark.skipif(bool(why_not()), reason=why_not() or "can run here")]
+pytestmark = [
+    pytest.mark.deployment,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "can run here"),
+]
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from pictures import chart_png
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
-pytestmark = pytest.mark.deployment
+pytestmark = [pytest.mark.deployment, pytest.mark.timeout(900)]
 
 CACHES = ("nginx", "varnish")
 FRONTS = (*CACHES, "caddy")
@@ -87,8 +87,8 @@ def asked(service: Service) -> float:
 async def test_client_gets_the_format_it_accepts_from_every_copy(
     fronted: Fronted, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """Twice, so that the second answers may be copies; the origin is asked once."""
-    origin.serve("/p.png", chart_png(300, 200))
+    """Twice, so that the second answers may be copies; the origin, whose picture is fresh for a day, is asked once."""
+    origin.serve("/p.png", chart_png(300, 200), headers=[("Cache-Control", "max-age=86400")])
     client, target = Client(http, fronted.base), "/image/width=100/" + origin.url("/p.png")
     for accept in (AVIF, WEBP, NEITHER, WITHOUT_AVIF) * 2:
         answer = await client.get(target, headers={"Accept": accept})
