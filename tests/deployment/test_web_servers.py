@@ -148,7 +148,7 @@ async def test_request_during_a_restart_waits_for_the_next_service(
     fronted: Fronted, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
     """Caddy keeps no copies; it holds the request back until the service listens again."""
-    origin.serve("/p.png", chart_png(300, 200))
+    origin.serve("/p.png", chart_png(300, 200), headers=[("Cache-Control", "max-age=86400")])
     client, target = Client(http, fronted.base), "/image/width=100/" + origin.url("/p.png")
     first = await client.get(target)
     fronted.service.stop()
@@ -156,6 +156,7 @@ async def test_request_during_a_restart_waits_for_the_next_service(
     await asyncio.to_thread(fronted.service.start)
     later = await waiting
     assert (later.status, later.body) == (200, first.body)
+    assert origin.count() == 1
 
 
 @through(*FRONTS)

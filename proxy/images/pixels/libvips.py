@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, replace
+
+from proxy.images.pixels.trial import tried
 
 OLDEST = (8, 15)
 """The oldest usable libvips: its loaders can be blocked, and can refuse truncated files."""
@@ -19,7 +18,6 @@ from proxy.images.pixels.ownvips import bundled_library, pyvips
 own = bundled_library() is not None
 print(int(own), *(pyvips.version(part) for part in range(3)))
 """
-_TRY_SECONDS = 30.0
 
 REPAIR = "install pyvips-binary anew in imgmirror's environment (pip install --force-reinstall pyvips-binary)"
 """Advice about a pyvips that is installed but unusable."""
@@ -49,20 +47,10 @@ def find_libvips() -> Libvips:
     installed = importlib.util.find_spec("pyvips") is not None
     if not installed:
         return Libvips(problem="pyvips is not installed")
-    try:
-        tried = subprocess.run(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", _TRY],
-            capture_output=True,
-            timeout=_TRY_SECONDS,
-            check=False,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Libvips(installed=True, problem=str(error))
-    if tried.returncode != 0:
-        lines = tried.stderr.decode("utf-8", "replace").strip().splitlines()
-        return Libvips(installed=True, problem=lines[-1] if lines else f"exit status {tried.returncode}")
-    own, *version = map(int, tried.stdout.split())
+    trial = tried(_TRY)
+    if trial.problem:
+        return Libvips(installed=True, problem=trial.problem)
+    own, *version = map(int, trial.output.split())
     found = Libvips(tuple(version), bundled=bool(own), installed=True)
     if found.version[:2] < OLDEST:
         return replace(found, problem=f"{found} is older than {OLDEST[0]}.{OLDEST[1]}")

@@ -6,17 +6,14 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
+
+from proxy.images.pixels.trial import tried
 
 VECTORS_REPAIR = (
     "install cykooz-resizer anew in imgmirror's environment (pip install --force-reinstall cykooz-resizer)"
 )
 """Advice about a fast_image_resize that is installed but unusable."""
-
-_TRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +37,7 @@ def find_vectors() -> Vectors:
     """Examine fast_image_resize once, in a separate process."""
     if importlib.util.find_spec("cykooz_resizer") is None:
         return Vectors(problem="cykooz-resizer is not installed")
-    try:
-        tried = subprocess.run(
-            [sys.executable, "-c", "import proxy.images.pixels.resampling_vectors"],
-            capture_output=True,
-            timeout=_TRY_SECONDS,
-            check=False,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Vectors(installed=True, problem=str(error))
-    if tried.returncode != 0:
-        lines = tried.stderr.decode("utf-8", "replace").strip().splitlines()
-        return Vectors(installed=True, problem=lines[-1] if lines else f"exit status {tried.returncode}")
+    trial = tried("import proxy.images.pixels.resampling_vectors")
+    if trial.problem:
+        return Vectors(installed=True, problem=trial.problem)
     return Vectors(importlib.metadata.version("cykooz-resizer"), installed=True)

@@ -24,13 +24,13 @@ from pydantic import ValidationError
 
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from proxy.web.api.endpoints import Asked
+from proxy.web.connections.arriving import arriving
 from proxy.web.handlers.admin import invite
 
 MAX_BODY_BYTES = 256 * 1024
 """The largest JSON body. The largest useful one names a single source, each character of which may be escaped."""
 
 MAX_FIELDS = 32
-_CHUNK_BYTES = 64 * 1024
 _SHOWN = 80
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
@@ -115,24 +115,11 @@ async def body_chunks(
     """
     if (request.content_length or 0) > max_bytes:
         raise RequestTooLarge(f"The body may have {max_bytes} bytes at most.")
-    size = 0
     await invite(request)
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_seconds
-    while True:
-        try:
-            async with asyncio.timeout_at(deadline):
-                chunk = await request.content.read(_CHUNK_BYTES)
-        except TimeoutError as error:
-            raise InvalidRequest("The body of the request did not arrive in time.") from error
-        except (web.RequestPayloadError, ConnectionError) as error:
-            raise InvalidRequest("The body of the request cannot be read.", detail=repr(error)) from error
-        if not chunk:
-            return
-        size += len(chunk)
-        if size > max_bytes:
-            raise RequestTooLarge(f"The body may have {max_bytes} bytes at most.")
-        yield chunk
+    deadline = asyncio.get_running_loop().time() + timeout_seconds
+    read = request.content.read
+    async for piece in arriving(read, what="The body", max_bytes=max_bytes, deadline=deadline):
+        yield piece
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from aiohttp import BodyPartReader, web
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.multipart import MultipartReader
 
 from proxy.errors import InvalidRequest, RequestTooLarge, Unauthorized
+from proxy.web.connections.arriving import UNREADABLE, arriving
 from proxy.web.desk.guard import FORM_FIELD, require_own_form
 from proxy.web.desk.pages import DeskRequest
 
@@ -25,11 +25,6 @@ UPLOAD_SECONDS = 300.0
 """How long an upload may take. The largest one over a slow line takes minutes."""
 
 _CHUNK_BYTES = 64 * 1024
-_UNREADABLE = (
-    web.RequestPayloadError, HttpProcessingError, ConnectionError, ValueError, LookupError, AssertionError,
-    RuntimeError,
-)  # fmt: skip
-"""What aiohttp raises for bodies that are no forms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +68,14 @@ async def read_upload(desk: DeskRequest, *, max_bytes: int) -> UploadForm:
             fields, file = await _parts(await request.multipart())
     except TimeoutError as error:
         raise InvalidRequest("The form did not arrive in time.") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InvalidRequest("The form cannot be read.", detail=repr(error)) from error
     _require_ours(desk, fields)
     if file is None:
         raise InvalidRequest("Choose a file.")
-    return UploadForm(fields, _chunks(file, max_bytes=max_bytes, deadline=deadline))
+    return UploadForm(
+        fields, arriving(file.read_chunk, what="The file", max_bytes=max_bytes, deadline=deadline)
+    )
 
 
 def _require_session(desk: DeskRequest) -> None:
@@ -103,7 +100,7 @@ async def _fields(request: web.BaseRequest, timeout_seconds: float) -> dict[str,
         raise InvalidRequest("The form did not arrive in time.") from error
     except web.HTTPRequestEntityTooLarge as error:
         raise RequestTooLarge from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InvalidRequest("The form cannot be read.", detail=repr(error)) from error
     return {name: value for name, value in posted.items() if isinstance(value, str)}
 
@@ -130,21 +127,3 @@ async def _small(part: BodyPartReader) -> bytes:
         if len(data) > MAX_FORM_BYTES:
             raise RequestTooLarge
     return data
-
-
-async def _chunks(file: BodyPartReader, *, max_bytes: int, deadline: float) -> AsyncIterator[bytes]:
-    size = 0
-    while True:
-        try:
-            async with asyncio.timeout_at(deadline):
-                chunk = await file.read_chunk(_CHUNK_BYTES)
-        except TimeoutError as error:
-            raise InvalidRequest("The file did not arrive in time.") from error
-        except _UNREADABLE as error:
-            raise InvalidRequest("The file cannot be read.", detail=repr(error)) from error
-        if not chunk:
-            return
-        size += len(chunk)
-        if size > max_bytes:
-            raise RequestTooLarge(f"A picture may have {max_bytes} bytes at most.")
-        yield chunk

@@ -1,0 +1,48 @@
+"""Bodies that arrive in pieces, bounded in size and time. Event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from proxy.errors import InvalidRequest, RequestTooLarge
+
+UNREADABLE = (
+    web.RequestPayloadError, HttpProcessingError, ConnectionError, ValueError, LookupError, AssertionError,
+    RuntimeError,
+)  # fmt: skip
+"""What aiohttp raises for bodies that end early or are no forms."""
+
+_PIECE_BYTES = 64 * 1024
+
+
+async def arriving(
+    read: Callable[[int], Awaitable[bytes]], *, what: str, max_bytes: int, deadline: float
+) -> AsyncIterator[bytes]:
+    """Yield what `read` returns until it returns nothing. It takes the most bytes of a piece.
+
+    what: what the messages call it, such as "The body". deadline: when the last piece must be there, by the clock of
+    the event loop.
+
+    Raises:
+        RequestTooLarge: there are more than `max_bytes`.
+        InvalidRequest: it does not arrive in time, or cannot be read.
+    """
+    size = 0
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                piece = await read(_PIECE_BYTES)
+        except TimeoutError as error:
+            raise InvalidRequest(f"{what} did not arrive in time.") from error
+        except UNREADABLE as error:
+            raise InvalidRequest(f"{what} cannot be read.", detail=repr(error)) from error
+        if not piece:
+            return
+        size += len(piece)
+        if size > max_bytes:
+            raise RequestTooLarge(f"{what} may have {max_bytes} bytes at most.")
+        yield piece
