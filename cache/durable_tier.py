@@ -11,14 +11,17 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from cache.across.file_blobs import FileBlobs
 from cache.across.file_locks import KeyLocks
 from cache.across.seams import Version
 from cache.across.usage import Counts
-from cache.base.durable import abandoned
+from cache.base.durable import Durable, abandoned
 from cache.base.errors import CacheError, StoreRefused, StoreUnreadable
 from cache.base.layout import Layout
 from cache.base.opening import LocalFile
 from cache.base.rights import is_readable, is_writable, unreadable, unwritable
+from cache.catalogue.catalogue import Catalogue
+from cache.catalogue.keepingup import CatalogueService
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Gone, Purged
 from cache.originals.keeping import OriginalFiles
@@ -51,7 +54,9 @@ class Originals(OriginalFiles):
     def __init__(
         self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
     ) -> None:
-        super().__init__(layout, limits, now=now, look=look)
+        notes = Catalogue(layout, FileBlobs(layout.entry, Durable(layout.incoming, layout.modes)))
+        super().__init__(layout, limits, now=now, notes=notes, look=look)
+        self.catalogue = CatalogueService(notes, self._threads, self.locks)
         self._counting: asyncio.Task[None] | None = None
         self.scrub = Scrub(layout, self._durable, self._threads, self.locks)
 
@@ -61,6 +66,7 @@ class Originals(OriginalFiles):
             self._counting.cancel()
             await asyncio.wait((self._counting,))
         await super().close()
+        await self.catalogue.close()
 
     async def stat(self, progress: Progress | None = None, note: Note | None = None) -> StoreStat:
         """Count everything that is kept by reading every file, and correct the running count.

@@ -9,7 +9,8 @@ from cache.across.failures import Failures
 from cache.across.file_blobs import FileBlobs
 from cache.across.file_locks import KeyLocks
 from cache.across.generations import Generations
-from cache.across.seams import UserLists
+from cache.across.noted_blobs import NoNotes, NotedBlobs
+from cache.across.seams import ChangeNotes, UserLists
 from cache.across.usage import Usage
 from cache.base.durable import Durable
 from cache.base.layout import Layout
@@ -19,11 +20,18 @@ from cache.base.threads import StoreThreads
 class FileSeams:
     """The seams of a store in a folder. Nothing is created before it is needed, except the stamps if `make` is true."""
 
-    def __init__(
-        self, layout: Layout, durable: Durable, users: UserLists, threads: StoreThreads, *, make: bool = True
+    def __init__(  # noqa: PLR0913 - what the seams of a folder are made of
+        self,
+        layout: Layout,
+        durable: Durable,
+        users: UserLists,
+        threads: StoreThreads,
+        *,
+        notes: ChangeNotes | None = None,
+        make: bool = True,
     ) -> None:
         root = layout.root
-        self.entries = FileBlobs(layout.entry, durable)
+        self.entries = NotedBlobs(FileBlobs(layout.entry, durable), notes or NoNotes(), "entry")
         self.bodies = FileBlobs(layout.body, durable)
         self.users = users
         self.exclusion = KeyLocks(root / "locks")

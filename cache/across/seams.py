@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from cache.across.failures import RememberedFailure
 from cache.across.usage import Counts
+
+Kind = Literal["entry", "article", "block"]
+KINDS: tuple[Kind, ...] = ("entry", "article", "block")
+"""What the files of a store are about: an original, the sources of an article, a source refused for good."""
 
 Version = tuple[int | str, ...]
 """Distinguishes the states of a blob; only comparing it is meaningful. Equal versions mean equal bytes. Examples are
@@ -245,6 +249,16 @@ class FailureMemory(Protocol):
 
     async def forget(self, key: str) -> None:
         """Forget the failure under the key."""
+
+
+class ChangeNotes(Protocol):
+    """Change notes: what a derived index must read again. Blocking, microseconds.
+
+    Nothing raises: an index that was not told compares itself with the files one day.
+    """
+
+    def changing(self, kind: Kind, key: str) -> AbstractContextManager[None]:
+        """Return a block that creates, replaces or deletes the file of a digest."""
 
 
 class RunningCounts(Protocol):

@@ -55,7 +55,7 @@ class Usage:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._threads = threading.Lock()
-        self._boot = _boot_number()
+        self._boot = boot_number()
 
     def read(self) -> Counts:
         """Return the present count; zero if there is none."""
@@ -123,7 +123,8 @@ def _parsed(text: bytes) -> tuple[Counts, int]:
     return (Counts(size, bodies, entries), boot) if magic == _MAGIC else (Counts(), -1)
 
 
-def _boot_number() -> int:
+def boot_number() -> int:
+    """Return a number for the present start of the machine; always the same where it cannot be told."""
     try:
         text = _BOOT.read_bytes()
     except OSError:

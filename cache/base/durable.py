@@ -105,7 +105,7 @@ def abandoned(folder: Path, *, remove: bool, suffix: str = "") -> list[Path]:
     for path in files_in(folder):
         if not path.name.endswith(suffix):
             continue
-        with contextlib.suppress(OSError), _owner_gone(path) as gone:
+        with contextlib.suppress(OSError), owner_gone(path) as gone:
             if gone:
                 if remove:
                     path.unlink(missing_ok=True)
@@ -269,7 +269,12 @@ def _claimed(descriptor: int) -> bool:
 
 
 @contextlib.contextmanager
-def _owner_gone(path: Path) -> Iterator[bool]:
+def owner_gone(path: Path) -> Iterator[bool]:
+    """Yield whether the process that created a temporary file is gone, and keep others from it for the block.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
     descriptor = open_regular(path, os.O_RDWR)
     try:
         try:

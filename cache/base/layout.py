@@ -4,6 +4,7 @@
     entries/ab/<key>.json    bodies/ab/<sha256>      articles/ab/<key>.json      blocked/ab/<key>.json
     refs/ab/<sha256>  refs/ab/<sha256>.users/<prefix>                                 may be deleted at any time
     generations  usage  locks  failures  overloads  scrub  incoming/  jobs/           likewise
+    catalogue/               SQLite, made from entries, articles and blocks           likewise
     packs/                   WARC files that the API has made; never deleted by us
     variants/                by default; it may also lie elsewhere (`cache.variants`)
 

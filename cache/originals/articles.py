@@ -10,10 +10,11 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
+from cache.across.seams import ChangeNotes
 from cache.base.durable import Durable, refusal
 from cache.base.layout import Layout
 from cache.base.opening import read_regular
@@ -25,18 +26,23 @@ log = logging.getLogger(__name__)
 MAX_ARTICLE_BYTES = 64 << 20
 """The maximum size of an index file, which lists URLs. A larger one is not ours."""
 
+MAX_LINES = 20
+"""The most lines that are recorded for one source of one article."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeptArticle:
     """An article by its recorded name, the sources it uses, and when it was written (Unix seconds).
 
-    `path` is the place of its file at that time, without links; empty if unknown.
+    `path` is the place of its file at that time, without links; empty if unknown. `lines` says in which lines of the
+    file a source stands, from 1, the first `MAX_LINES`; a source whose lines are not known is left out.
     """
 
     name: str
     sources: tuple[str, ...]
     date: float | None = None
     path: str = ""
+    lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def is_same_file(self, other: KeptArticle) -> bool:
         """Return whether `other` is this article under another name.
@@ -61,22 +67,32 @@ class KeptArticle:
 class ArticleIndex:
     """The articles known to a store. Every look-up reads the files, because other processes write them too."""
 
-    def __init__(self, layout: Layout, durable: Durable, threads: StoreThreads) -> None:
+    def __init__(self, layout: Layout, durable: Durable, threads: StoreThreads, notes: ChangeNotes) -> None:
+        self._notes = notes
         self._layout = layout
         self._durable = durable
         self._threads = threads
 
     async def record(
-        self, article: str, sources: Iterable[str], *, date: float | None = None, path: str = ""
+        self,
+        article: str,
+        sources: Iterable[str],
+        *,
+        date: float | None = None,
+        path: str = "",
+        lines: Mapping[str, Sequence[int]] | None = None,
     ) -> str:
-        """Record the sources that `article` uses, its date and its file, and replace what was recorded before.
+        """Record the sources that `article` uses, its date, its file and the lines, and replace what was recorded
+        before.
 
         Return its present name: its path, if another file that still exists has the name.
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused.
         """
-        item = KeptArticle(article, tuple(sorted(set(sources))), date, path)
+        wanted = tuple(sorted(set(sources)))
+        places = {url: tuple(sorted(set(lines[url])))[:MAX_LINES] for url in wanted if lines and url in lines}
+        item = KeptArticle(article, wanted, date, path, places)
         return await self._threads.write(self._record, item)
 
     async def heal(self, names: Iterable[str]) -> None:
@@ -101,7 +117,7 @@ class ArticleIndex:
 
     async def get(self, article: str) -> KeptArticle | None:
         """Return the record of an article, or None if it is not known."""
-        return await self._threads.read(_read, self._path(article))
+        return await self._threads.read(read_article, self._path(article))
 
     async def sources_of(self, article: str) -> tuple[str, ...]:
         """Return the sources of an article, sorted; none if it is not known."""
@@ -124,7 +140,7 @@ class ArticleIndex:
         return await self._threads.read(self._parted, article)
 
     def _parted(self, article: str) -> tuple[list[str], list[str]]:
-        own = _read(self._path(article))
+        own = read_article(self._path(article))
         wanted = set(own.sources) if own else set()
         elsewhere: set[str] = set()
         for item in self._all():
@@ -134,7 +150,7 @@ class ArticleIndex:
 
     def _record(self, item: KeptArticle) -> str:
         path = self._path(item.name)
-        known = _read(path)
+        known = read_article(path)
         if (
             known is not None
             and item.path
@@ -143,14 +159,15 @@ class ArticleIndex:
         ):
             item = replace(item, name=item.path)
             path = self._path(item.name)
-            known = _read(path)
+            known = read_article(path)
         if known == item:
             self._settle(path)
             return item.name
         content = {"article": item.name, "sources": item.sources, "date": item.date, "path": item.path}
-        text = json.dumps(content, indent=2)
+        text = json.dumps(content | ({"lines": item.lines} if item.lines else {}), indent=2)
         try:
-            self._durable.write(path, text.encode("ascii") + b"\n")
+            with self._notes.changing("article", article_key(item.name)):
+                self._durable.write(path, text.encode("ascii") + b"\n")
         except OSError as error:
             raise refusal(error) from error
         return item.name
@@ -174,7 +191,7 @@ class ArticleIndex:
             raise refusal(error) from error
 
     def _forget_file(self, article: str) -> bool:
-        if own := _read(self._path(article)):
+        if own := read_article(self._path(article)):
             for item in list(self._all()):
                 if item.name != article and own.is_same_file(item):
                     self._forget(item.name)
@@ -182,21 +199,28 @@ class ArticleIndex:
 
     def _forget(self, article: str) -> bool:
         try:
-            return self._durable.remove(self._path(article))
+            with self._notes.changing("article", article_key(article)):
+                return self._durable.remove(self._path(article))
         except OSError as error:
             raise refusal(error) from error
 
     def _all(self) -> Iterator[KeptArticle]:
         for path in self._layout.root.glob("articles/??/*.json"):
-            if found := _read(path):
+            if found := read_article(path):
                 yield found
 
     def _path(self, article: str) -> Path:
-        # A name may be a path with bytes that are not UTF-8, or text with lone surrogates.
-        return self._layout.article(hashlib.sha256(article.encode("utf-8", "surrogatepass")).hexdigest())
+        return self._layout.article(article_key(article))
 
 
-def _read(path: Path) -> KeptArticle | None:
+def article_key(article: str) -> str:
+    """Return the digest under which an article is recorded."""
+    # A name may be a path with bytes that are not UTF-8, or text with lone surrogates.
+    return hashlib.sha256(article.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read_article(path: Path) -> KeptArticle | None:
+    """Return the record in a file; None if there is none, or it cannot be read, which is logged."""
     try:
         known = json.loads(read_regular(path, MAX_ARTICLE_BYTES))
         match known:
@@ -208,6 +232,7 @@ def _read(path: Path) -> KeptArticle | None:
                     tuple(map(present_spelling, sources)),
                     moment_or_none(known.get("date")),
                     str(known.get("path") or ""),
+                    _lines(known.get("lines")),
                 )
     except FileNotFoundError:
         return None
@@ -216,6 +241,16 @@ def _read(path: Path) -> KeptArticle | None:
         return None
     log.warning("the article file %s holds something else", path)
     return None
+
+
+def _lines(value: object) -> dict[str, tuple[int, ...]]:
+    if not isinstance(value, dict):
+        return {}
+    return {
+        present_spelling(url): tuple(line for line in lines[:MAX_LINES] if isinstance(line, int) and line > 0)
+        for url, lines in value.items()
+        if isinstance(lines, list)
+    }
 
 
 def moment_or_none(value: object) -> float | None:

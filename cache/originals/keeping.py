@@ -18,7 +18,8 @@ from typing import Self
 from cache.across.elsewhere import Elsewhere
 from cache.across.failures import RememberedFailure
 from cache.across.file_seams import FileSeams
-from cache.across.seams import Version
+from cache.across.noted_blobs import NoNotes
+from cache.across.seams import ChangeNotes, Version
 from cache.across.source_locks import Exclusion
 from cache.base.durable import PRIVATE, Durable, Modes, refusal
 from cache.base.entry import Entry
@@ -70,14 +71,23 @@ class OriginalFiles:
     the system's temporary folder."""
 
     def __init__(
-        self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
+        self,
+        layout: Layout,
+        limits: KeepingLimits,
+        *,
+        now: Callable[[], float],
+        notes: ChangeNotes | None = None,
+        look: bool = False,
     ) -> None:
+        notes = notes or NoNotes()
         self._durable = durable = Durable(layout.incoming, layout.modes)
         self._layout = layout
         self._now = now
         self._threads = StoreThreads("originals")
-        self._seams = seams = FileSeams(layout, durable, Refs(layout, durable), self._threads, make=not look)
-        self._blocks = Blocks(layout, durable)
+        self._seams = seams = FileSeams(
+            layout, durable, Refs(layout, durable), self._threads, notes=notes, make=not look
+        )
+        self._blocks = Blocks(layout, durable, notes)
         self._usage = seams.counts
         self._room = StoreRoom(layout.root, limits, self._usage)
         self._refusal = ("", 0.0)
@@ -85,7 +95,7 @@ class OriginalFiles:
         self.locks = seams.exclusion
         self.generations = seams.stamps
         self.files = BodyFiles(layout, self._threads)
-        self.articles = ArticleIndex(layout, durable, self._threads)
+        self.articles = ArticleIndex(layout, durable, self._threads, notes)
         self.failures = seams.failures
         self.overloads = seams.overloads
         self._exclusion = Exclusion(self.locks)

@@ -98,6 +98,7 @@ async def run(start: Start, listener: socket.socket) -> None:
         runner = web.ServerRunner(server, shutdown_timeout=config.server.shutdown_timeout)
         await runner.setup()
         behind = [asyncio.create_task(server.hang_up_on_overdue()), asyncio.create_task(_measure(context))]
+        behind.append(asyncio.create_task(engine.kept.catalogue.keep_up()))
         if place.worker == 0:
             behind.append(asyncio.create_task(_scrub(engine)))
             behind.append(asyncio.create_task(_record(context)))
@@ -262,4 +263,5 @@ def _context(engine: Engine) -> Context:
         jobs=jobs,
         job_streams=JobStreams(jobs),
         wants_pauses=engine.fetcher.wants_pauses,
+        note_use=engine.kept.catalogue.notes.note_use,
     )

@@ -67,6 +67,7 @@ class Context:
     jobs: JobRunner
     job_streams: JobStreams
     wants_pauses: Callable[[str], bool]
+    note_use: Callable[[str], None]
     clients: Clients | None = None
     now: Callable[[], float] = time.time
     shutting_down: bool = False

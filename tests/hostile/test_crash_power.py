@@ -117,7 +117,7 @@ def look(
 @pytest.fixture(autouse=True)
 def started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes that examine a folder run after the machine was restarted, so earlier counts are not trusted."""
-    monkeypatch.setattr("cache.across.usage._boot_number", lambda: 77)
+    monkeypatch.setattr("cache.across.usage.boot_number", lambda: 77)
 
 
 @pytest.mark.kill

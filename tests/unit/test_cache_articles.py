@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cache.across.noted_blobs import NoNotes
 from cache.base.durable import Durable
 from cache.base.errors import StoreUnwritable
 from cache.base.layout import Layout, prepare
@@ -24,7 +25,7 @@ async def layout(tmp_path: Path) -> Layout:
 async def index(layout: Layout) -> AsyncIterator[ArticleIndex]:
     """An index in it."""
     threads = StoreThreads("test")
-    yield ArticleIndex(layout, Durable(layout.incoming), threads)
+    yield ArticleIndex(layout, Durable(layout.incoming), threads, NoNotes())
     await threads.close()
 
 

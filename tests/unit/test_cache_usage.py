@@ -52,7 +52,7 @@ def test_usage_of_another_start_of_the_machine_is_used_but_not_trusted(
     """Power loss may have taken the last changes."""
     usage = Usage(tmp_path / "usage")
     usage.settle(Counts(100, 2, 2), before=Counts())
-    monkeypatch.setattr("cache.across.usage._boot_number", lambda: 12345)
+    monkeypatch.setattr("cache.across.usage.boot_number", lambda: 12345)
     later = Usage(tmp_path / "usage")
     assert later.read() == Counts(100, 2, 2)
     assert not later.trusted()

@@ -82,7 +82,11 @@ class KeptOriginals:
         self._recovery = Recovery(parts.fetcher, parts.store.articles, parts.metrics, now=parts.now)
         self._recovery.reconfigure(parts.config)
         self._negatives = Negatives(
-            parts.store.failures, parts.config, now=parts.now, stamp_of=parts.store.generations.stamp
+            parts.store.failures,
+            parts.config,
+            now=parts.now,
+            stamp_of=parts.store.generations.stamp,
+            notes=parts.store.catalogue.notes,
         )
         self._lookup = Lookup(parts, freshness, self._negatives)
         self._wanted: dict[str, dict[tuple[Wish, ...], None]] = {}
@@ -352,6 +356,7 @@ class KeptOriginals:
             await self._negatives.note(order.source, error, stamp=order.stamp, kept=kept)
             raise
         self._lookup.note_refusal(order.source, obtained)
+        self._negatives.note_success(order.source)
         if order.entry is not None or order.lost is not None:
             await self._negatives.forget(order.source, stamp=order.stamp)
         return obtained

@@ -16,6 +16,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from cache.across.failures import RememberedFailure
 from cache.across.seams import FailureMemory
@@ -91,10 +92,20 @@ class LastFailure:
     count: int
 
 
+class FailureNotes(Protocol):
+    """Where failures and successes are noted for the owner. Never waits, never raises."""
+
+    def note_failure(self, source: str, kind: str, *, status: int, at: float) -> None:
+        """Note that a source failed. at: Unix seconds."""
+
+    def note_success(self, source: str) -> None:
+        """Note that a source was fetched."""
+
+
 class Negatives:
     """The memory of failures under one configuration. `stamp_of` returns the generation of an origin."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a test replaces each of them
         self,
         failures: FailureMemory,
         config: FetchConfig,
@@ -102,7 +113,9 @@ class Negatives:
         now: Callable[[], float],
         stamp_of: Callable[[str], int],
         chance: Callable[[float, float], float] = random.uniform,
+        notes: FailureNotes | None = None,
     ) -> None:
+        self._notes = notes
         self._failures = failures
         self._now = now
         self._stamp_of = stamp_of
@@ -149,15 +162,24 @@ class Negatives:
     async def note(self, source: Source, error: MirrorError, *, stamp: int, kept: bool) -> None:
         """Remember the failure of a source. An error that says nothing about the source is not remembered."""
         kind = kind_of(error)
-        if not kind or not self._longest:
+        if not kind:
             return
-        key, now = self._key(source, stamp), self._now()
+        status, now = error.origin_status if isinstance(error, SourceError) else 0, self._now()
+        if self._notes is not None:
+            self._notes.note_failure(source.url, kind, status=status, at=now)
+        if not self._longest:
+            return
+        key = self._key(source, stamp)
         before = await self._failures.get(key)
         again = before is not None and before.kind == kind and now < before.until + 2 * KINDS[kind].seconds
         count = before.count + 1 if before is not None and again else 1
         until = now + self._seconds(kind, error, count=count, kept=kept)
-        status = error.origin_status if isinstance(error, SourceError) else 0
         await self._failures.put(key, RememberedFailure(kind, status, count, now, until))
+
+    def note_success(self, source: Source) -> None:
+        """Note for the owner that a source was fetched."""
+        if self._notes is not None:
+            self._notes.note_success(source.url)
 
     async def forget(self, source: Source, *, stamp: int) -> None:
         """Forget the failures of a source after a success."""

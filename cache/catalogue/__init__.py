@@ -1,0 +1,1 @@
+"""The catalogue: a derived index of pictures, articles and failures in SQLite."""

@@ -1,0 +1,240 @@
+"""The catalogue of a store: kept up beside every change, compared with the files, asked questions.
+
+It is derived: entries, blocks and records of articles are the truth, and whatever it does not know is read from them
+again. Only two things stand nowhere else and begin anew with a new catalogue: how often a picture was used, and since
+when a source fails. Nothing here fails a commit or an answer.
+
+Changes and failures are written by a thread of its own, some tenths of a second later.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from cache.across.seams import Blobs, Kind
+from cache.base.layout import Layout
+from cache.catalogue.catching_up import CatchingUp, Part, is_complete
+from cache.catalogue.changes import Changed, Changes, Changing, has_left_behind, left_behind
+from cache.catalogue.database import Database, NoCatalogueError
+from cache.catalogue.reading import Files
+from cache.catalogue.writing import FailureNote, forget_failures, refresh, write_failures, write_uses
+
+log = logging.getLogger(__name__)
+
+BATCH_SECONDS = 0.25
+"""How long changes are collected before they are written together."""
+
+RETRY_SECONDS = 5.0
+"""How long after a failure to write the next attempt is made."""
+
+USES_SECONDS = 10.0
+"""How long uses of pictures are collected."""
+
+MAX_BATCH = 500
+MAX_NOTES = 10_000
+"""The most failures, and the most sources with uses, that wait to be written. Further ones are not recorded."""
+
+_FORGET_AFTER = 1_000
+
+R = TypeVar("R")
+
+
+class Catalogue:
+    """The catalogue of one store. Safe for several threads; questions and comparisons block."""
+
+    def __init__(self, layout: Layout, entries: Blobs) -> None:
+        folder = layout.root / "catalogue"
+        self._pending = folder / "pending"
+        self.database = Database(folder, layout.modes)
+        self._files = Files(layout, entries)
+        self._changes = Changes(self._pending, self.database.current, layout.modes)
+        self._catching_up = CatchingUp(self.database, self._files)
+        self._failures: deque[FailureNote] = deque(maxlen=MAX_NOTES)
+        self._uses: dict[str, int] = {}
+        self._uses_due = 0.0
+        self._since_forgetting = 0
+        self._writer: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._stopping = threading.Event()
+        self._flushing = threading.Lock()
+        self._complained = False
+
+    # Being told
+
+    def changing(self, kind: Kind, key: str) -> Changing:
+        """Return a block that changes a file of the store; see `ChangeNotes`."""
+        if self._writer is None and self._changes.are_noted:
+            self.start()
+        return self._changes.changing(kind, key)
+
+    def note_failure(self, source: str, kind: str, *, status: int, at: float) -> None:
+        """Record that the origin of a source failed. at: Unix seconds. Never waits."""
+        self._note(FailureNote(source, kind, status, at))
+
+    def note_success(self, source: str) -> None:
+        """Record that a source was fetched. Never waits."""
+        self._note(FailureNote(source, "", 0, 0.0))
+
+    def note_use(self, source: str) -> None:
+        """Record an answer with a picture. Never waits."""
+        uses = self._uses
+        if source in uses:
+            uses[source] += 1
+        elif len(uses) < MAX_NOTES:
+            uses[source] = 1
+
+    # Keeping up
+
+    def start(self) -> None:
+        """Start to keep up what this process changes, and what it notes."""
+        with self._starting:
+            if self._writer is None and not self._stopping.is_set():
+                self._writer = threading.Thread(target=self._keep_writing, name="catalogue", daemon=True)
+                self._writer.start()
+
+    def create(self) -> None:
+        """Create the catalogue unless there is one, and start to keep it up.
+
+        Raises:
+            OSError, sqlite3.Error: the disk refused.
+        """
+        self.database.create()
+        self.start()
+
+    def compare(self, *, again: bool = False) -> Iterator[tuple[int, int, int]]:
+        """Compare the catalogue with the files in short steps.
+
+        Yield the number of files read in a step, the parts that are done, and the number of parts. `again`: compare
+        everything, also what was compared lately.
+
+        Raises:
+            OSError: a folder or a file of the store cannot be read.
+            NoCatalogueError: there is none.
+            sqlite3.Error: the disk refused.
+        """
+        self.take_over()
+        parts: list[Part] = self._catching_up.begin(again=again)
+        for number, part in enumerate(parts):
+            for count in self._catching_up.steps(part):
+                yield count, number, len(parts)
+        yield 0, len(parts), len(parts)
+
+    def take_over(self) -> int:
+        """Record the changes of processes that died; return their number.
+
+        Raises:
+            OSError: a file of the store cannot be read.
+            NoCatalogueError: there is none.
+            sqlite3.Error: the disk refused.
+        """
+        with left_behind(self._pending) as changes:
+            self._refresh(sorted(changes, key=lambda change: (change.kind, change.key)))
+            return len(changes)
+
+    def flush(self) -> None:
+        """Write everything that waits.
+
+        Raises:
+            OSError, NoCatalogueError, sqlite3.Error: it could not be written. What changed waits on.
+        """
+        self._write(uses=True)
+
+    def close(self) -> None:
+        """Write what waits, and stop."""
+        self._stopping.set()
+        self._changes.wake()
+        if self._writer is not None:
+            self._writer.join(RETRY_SECONDS)
+            try:
+                self.flush()
+            except NoCatalogueError:
+                pass
+            except (OSError, sqlite3.Error) as error:
+                log.warning("the catalogue could not be written: %s", error)
+        self._changes.close()
+        self.database.close()
+
+    # Being asked
+
+    def is_whole(self) -> bool:
+        """Return whether the catalogue knows everything but for what is being changed now."""
+        try:
+            with self.database.reading() as connection:
+                return is_complete(connection) and not has_left_behind(self._pending)
+        except (NoCatalogueError, sqlite3.Error, OSError):
+            return False
+
+    def ask(self, question: Callable[[sqlite3.Connection], R], *, seconds: float | None = None) -> R:
+        """Return the answer to a question.
+
+        Raises:
+            NoCatalogueError: there is none.
+            TooManyError: the answer takes too long.
+            sqlite3.Error: it cannot be read.
+        """
+        limits = {} if seconds is None else {"seconds": seconds}
+        with self.database.reading(**limits) as connection:
+            return question(connection)
+
+    # Inside
+
+    def _note(self, note: FailureNote) -> None:
+        if self._writer is not None:
+            self._failures.append(note)
+            self._changes.wake()
+
+    def _keep_writing(self) -> None:
+        while not self._stopping.is_set():
+            self._changes.wait(USES_SECONDS)
+            self._stopping.wait(BATCH_SECONDS)
+            try:
+                self._write(uses=time.monotonic() >= self._uses_due)
+                self._complained = False
+            except NoCatalogueError:
+                # It was deleted, or is damaged and made anew. Whoever compares it next reads everything.
+                self._stopping.wait(RETRY_SECONDS)
+            except (OSError, sqlite3.Error) as error:
+                if not self._complained:
+                    log.warning("the catalogue cannot be kept up: %s", error)
+                self._complained = True
+                self._stopping.wait(RETRY_SECONDS)
+
+    def _write(self, *, uses: bool) -> None:
+        with self._flushing:
+            changes = self._changes.take()
+            try:
+                self._refresh(list(changes))
+                self._write_notes(uses=uses)
+            except BaseException:
+                self._changes.give_back(changes)
+                raise
+            self._changes.settle()
+
+    def _refresh(self, changes: list[Changed]) -> None:
+        for begin in range(0, len(changes), MAX_BATCH):
+            with self.database.writing() as connection:
+                refresh(connection, self._files, changes[begin : begin + MAX_BATCH])
+
+    def _write_notes(self, *, uses: bool) -> None:
+        failures = list(self._failures)
+        used: dict[str, int] = {}
+        if uses:
+            used, self._uses = self._uses, used
+            self._uses_due = time.monotonic() + USES_SECONDS
+        if not failures and not used:
+            return
+        with self.database.writing() as connection:
+            write_failures(connection, failures)
+            write_uses(connection, used, now=time.time())
+            self._since_forgetting += len(failures)
+            if self._since_forgetting >= _FORGET_AFTER:
+                self._since_forgetting = 0
+                forget_failures(connection)
+        for _ in failures:
+            self._failures.popleft()

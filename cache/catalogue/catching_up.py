@@ -1,0 +1,112 @@
+"""Catching up: comparing the catalogue with the files, one shard after the other. Blocking, in short steps.
+
+A new catalogue knows nothing, so every file is read. After a restart of the machine the last transactions and the notes
+of changes may be lost, and a day after the last comparison somebody may have changed the store by hand; then only files
+whose stamp differs are read. A comparison that is interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cache.across.seams import KINDS, Kind
+from cache.across.usage import boot_number
+from cache.base.shards import SHARDS
+from cache.catalogue.changes import Changed
+from cache.catalogue.database import Database
+from cache.catalogue.reading import Files
+from cache.catalogue.schema import ids_of_shard
+from cache.catalogue.writing import mark_compared, refresh
+
+STEP = 100
+"""How many files are read in one transaction: some ten milliseconds."""
+
+AGAIN_SECONDS = 86_400.0
+"""How old a comparison may be before it is made again."""
+
+_COLUMNS = {"entry": ("picture", "key"), "article": ("article", "digest"), "block": ("block", "key")}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The files of one kind in one shard."""
+
+    kind: Kind
+    shard: str
+
+
+ALL_PARTS = tuple(Part(kind, shard) for kind in reversed(KINDS) for shard in SHARDS)
+"""Every part. Entries come last, because they take the longest."""
+
+
+def parts_behind(connection: sqlite3.Connection, *, since: float) -> list[Part]:
+    """Return the parts that were not compared since a moment (Unix seconds) or since the machine started."""
+    boot = connection.execute("SELECT value FROM fact WHERE name = 'boot'").fetchone()
+    if boot is None or boot[0] != str(boot_number()):
+        return list(ALL_PARTS)
+    rows = connection.execute("SELECT kind, shard FROM compared WHERE at >= ?", (since,))
+    done = {(kind, shard) for kind, shard in rows}
+    return [part for part in ALL_PARTS if (part.kind, part.shard) not in done]
+
+
+def is_complete(connection: sqlite3.Connection) -> bool:
+    """Return whether everything was compared since the machine started."""
+    return not parts_behind(connection, since=0.0)
+
+
+class CatchingUp:
+    """Compares one database with the files."""
+
+    def __init__(self, database: Database, files: Files) -> None:
+        self._database = database
+        self._files = files
+
+    def begin(self, *, again: bool = False) -> list[Part]:
+        """Return the parts to compare; all of them with `again`.
+
+        Raises:
+            NoCatalogueError, sqlite3.Error
+        """
+        with self._database.writing() as connection:
+            boot = str(boot_number())
+            known = connection.execute("SELECT value FROM fact WHERE name = 'boot'").fetchone()
+            if known is None or known[0] != boot:
+                connection.execute("DELETE FROM compared")
+                connection.execute("INSERT OR REPLACE INTO fact VALUES ('boot', ?)", (boot,))
+            return parts_behind(connection, since=time.time() - (0.0 if again else AGAIN_SECONDS))
+
+    def steps(self, part: Part) -> Iterator[int]:
+        """Compare one part. Yield the number of files read after each short step.
+
+        Raises:
+            OSError: the folder or a file of the store cannot be read.
+            NoCatalogueError, sqlite3.Error
+        """
+        # A change after this is noted by whoever makes it.
+        changes = self._differing(part)
+        yield 0
+        for begin in range(0, len(changes), STEP):
+            step = changes[begin : begin + STEP]
+            with self._database.writing() as connection:
+                refresh(connection, self._files, step)
+            yield len(step)
+        with self._database.writing() as connection:
+            mark_compared(connection, part.kind, part.shard)
+        yield 0
+
+    def _differing(self, part: Part) -> list[Changed]:
+        table, column = _COLUMNS[part.kind]
+        present = self._files.stamps(part.kind, part.shard)
+        with self._database.reading(seconds=60.0) as connection:
+            rows = connection.execute(
+                f"SELECT {column}, stamp FROM {table} WHERE id BETWEEN ? AND ?",  # noqa: S608 - from a table above
+                ids_of_shard(part.shard),
+            )
+            known = {key.hex(): stamp for key, stamp in rows}
+        keys = {key for key, stamp in present.items() if known.get(key) != stamp} | (
+            known.keys() - present.keys()
+        )
+        return [Changed(part.kind, key) for key in sorted(keys)]

@@ -1,0 +1,108 @@
+"""Keeping the catalogue up from the event loop: questions and comparisons in the store's threads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from cache.across.seams import KeyExclusion
+from cache.base.errors import CacheError
+from cache.base.threads import StoreThreads
+from cache.catalogue.catalogue import Catalogue
+from cache.catalogue.database import NoCatalogueError
+
+log = logging.getLogger(__name__)
+
+TURN_SECONDS = 30.0
+"""How often a service looks whether somebody died, or whether a comparison is due."""
+
+Progress = Callable[[int, int], None]
+"""Called with the parts that are done, and the number of parts."""
+
+R = TypeVar("R")
+
+
+class CatalogueService:
+    """The catalogue of a store for callers on the event loop."""
+
+    def __init__(self, catalogue: Catalogue, threads: StoreThreads, locks: KeyExclusion) -> None:
+        self.notes = catalogue
+        self._catalogue = catalogue
+        self._threads = threads
+        self._locks = locks
+        self._complained = ""
+
+    async def ask(self, question: Callable[[sqlite3.Connection], R]) -> R:
+        """Return the answer to a question, a function of `questions.py` or `lists.py`.
+
+        Raises:
+            NoCatalogueError: there is none that can be read.
+            TooManyError: the answer takes too long.
+        """
+        try:
+            return await self._threads.read(self._catalogue.ask, question)
+        except sqlite3.Error as error:
+            raise NoCatalogueError(f"the catalogue cannot be read: {error}") from error
+
+    async def is_whole(self) -> bool:
+        """Return whether the catalogue knows everything but for what is being changed now."""
+        return await self._threads.read(self._catalogue.is_whole)
+
+    async def flush(self) -> None:
+        """Write what this process has changed, if there is a catalogue."""
+        try:
+            await self._threads.read(self._catalogue.flush)
+        except NoCatalogueError:
+            return
+        except (OSError, sqlite3.Error) as error:
+            log.warning("the catalogue cannot be written: %s", error)
+
+    async def catch_up(
+        self, progress: Progress | None = None, *, again: bool = False, gently: bool = False
+    ) -> int:
+        """Create the catalogue if there is none, and compare it with the files; return how many were read.
+
+        again: compare what was compared lately, too. gently: leave half of the time to others.
+
+        Raises:
+            OSError: a folder or a file of the store cannot be read.
+            NoCatalogueError: it was deleted meanwhile.
+            sqlite3.Error: the disk refused.
+        """
+        await self._threads.read(self._catalogue.create)
+        steps = self._catalogue.compare(again=again)
+        read = 0
+        while True:
+            begun = time.monotonic()
+            step = await self._threads.read(next, steps, None)
+            if step is None:
+                return read
+            count, done, total = step
+            read += count
+            if progress:
+                progress(done, total)
+            await asyncio.sleep(time.monotonic() - begun if gently and count else 0)
+
+    async def keep_up(self) -> None:
+        """Keep up what this process changes until this is cancelled. One process of a store compares it with the
+        files."""
+        self.notes.start()
+        while True:
+            try:
+                async with self._locks.held_if_free("catalogue") as mine:
+                    if mine:
+                        await self.catch_up(gently=True)
+                        self._complained = ""
+            except (CacheError, NoCatalogueError, OSError, sqlite3.Error) as error:
+                if str(error) != self._complained:
+                    log.warning("the catalogue cannot be kept up: %s", error)
+                self._complained = str(error)
+            await asyncio.sleep(TURN_SECONDS)
+
+    async def close(self) -> None:
+        """Write what waits, and close the catalogue."""
+        await asyncio.to_thread(self._catalogue.close)

@@ -1,0 +1,249 @@
+"""Writing the catalogue: the rows of what changed, in the transaction of the caller. Blocking.
+
+A file is read after the transaction began. Write transactions exclude each other, so whichever process writes a row
+last has read the newest file.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cache.base.entry import Entry
+from cache.base.keys import source_key
+from cache.catalogue.changes import Changed
+from cache.catalogue.reading import BlockFile, EntryFile, Files, RecordFile
+from cache.catalogue.schema import row_id
+from cache.originals.articles import KeptArticle
+
+log = logging.getLogger(__name__)
+
+MAX_FAILURES = 100_000
+"""The most failures of sources that no article shows. The oldest are forgotten first."""
+
+_PICTURE = """
+INSERT INTO picture (id, key, stamp, entry_bytes, source, origin, sha256, size, media_type, width, height,
+    fetched_at, validated_at, versions, set_aside, damaged, recovered)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET key = excluded.key, stamp = excluded.stamp, entry_bytes = excluded.entry_bytes,
+    source = excluded.source, origin = excluded.origin, sha256 = excluded.sha256, size = excluded.size,
+    media_type = excluded.media_type, width = excluded.width, height = excluded.height,
+    fetched_at = excluded.fetched_at, validated_at = excluded.validated_at, versions = excluded.versions,
+    set_aside = excluded.set_aside, damaged = excluded.damaged, recovered = excluded.recovered
+"""
+
+_SETTLE_SHOWN = """
+UPDATE shown SET
+    missing = NOT EXISTS (SELECT 1 FROM picture WHERE picture.id = shown.id AND picture.source != ''),
+    reason = CASE WHEN EXISTS (SELECT 1 FROM block WHERE block.id = shown.id) THEN 'given_up'
+        ELSE coalesce((SELECT kind FROM failure WHERE failure.id = shown.id), '') END
+WHERE id = ?
+"""
+
+_FAILURE = """
+INSERT INTO failure (id, kind, status, count, first_at, last_at) VALUES (?, ?, ?, 1, ?, ?)
+ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, status = excluded.status, last_at = excluded.last_at,
+    count = count + 1
+"""
+
+_FORGET_FAILURES = """
+DELETE FROM failure WHERE id IN (
+    SELECT id FROM failure WHERE NOT EXISTS (SELECT 1 FROM shown WHERE shown.id = failure.id)
+    ORDER BY last_at DESC LIMIT -1 OFFSET ?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureNote:
+    """A failure of a source, or with an empty `kind` a success. at: Unix seconds. status: the origin's, or 0."""
+
+    source: str
+    kind: str
+    status: int
+    at: float
+
+
+def refresh(connection: sqlite3.Connection, files: Files, changes: Iterable[Changed]) -> None:
+    """Read files again and write their rows.
+
+    Raises:
+        OSError: a file cannot be read.
+        sqlite3.Error: the disk refused.
+    """
+    for change in changes:
+        if change.kind == "entry":
+            _write_entry(connection, change.key, files.entry(change.key))
+        elif change.kind == "article":
+            _write_article(connection, change.key, files.article(change.key))
+        else:
+            _write_block(connection, change.key, files.block(change.key))
+
+
+def write_failures(connection: sqlite3.Connection, notes: Iterable[FailureNote]) -> None:
+    """Record failures and successes, in the order in which they happened.
+
+    Raises:
+        sqlite3.Error: the disk refused.
+    """
+    for note in notes:
+        number = row_id(source_key(note.source))
+        if note.kind:
+            connection.execute(_FAILURE, (number, note.kind, note.status, note.at, note.at))
+        elif not connection.execute("DELETE FROM failure WHERE id = ?", (number,)).rowcount:
+            continue
+        connection.execute(_SETTLE_SHOWN, (number,))
+
+
+def forget_failures(connection: sqlite3.Connection, most: int = MAX_FAILURES) -> None:
+    """Forget the oldest failures of sources that no article shows.
+
+    Raises:
+        sqlite3.Error: the disk refused.
+    """
+    connection.execute(_FORGET_FAILURES, (most,))
+
+
+def write_uses(connection: sqlite3.Connection, uses: Mapping[str, int], *, now: float) -> None:
+    """Add to the number of answers with each source, and record when the last was (Unix seconds).
+
+    Raises:
+        sqlite3.Error: the disk refused.
+    """
+    rows = ((count, now, row_id(source_key(source))) for source, count in uses.items())
+    connection.executemany("UPDATE picture SET uses = uses + ?, used_at = ? WHERE id = ?", rows)
+
+
+def mark_compared(connection: sqlite3.Connection, kind: str, shard: str) -> None:
+    """Record that a shard was compared with the files."""
+    connection.execute("INSERT OR REPLACE INTO compared VALUES (?, ?, ?)", (kind, shard, time.time()))
+
+
+def origin_of(source: str) -> str:
+    """Return scheme, host and port of a canonical URL; empty for what is none, as in an edited entry."""
+    scheme, mark, rest = source.partition("://")
+    host = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    return f"{scheme}{mark}{host}" if host else ""
+
+
+def _write_entry(connection: sqlite3.Connection, key: str, found: EntryFile | None) -> None:
+    number = row_id(key)
+    known = connection.execute("SELECT source, stamp FROM picture WHERE id = ?", (number,)).fetchone()
+    if known is not None and found is not None and known[1] == found.stamp:
+        return
+    source = found.entry.source if found is not None and found.entry is not None else ""
+    if known is not None and known[0] and known[0] != source:
+        connection.execute(
+            "INSERT INTO address (address, rowid, source) VALUES ('delete', ?, ?)", (number, known[0])
+        )
+    if known is not None:
+        connection.execute("DELETE FROM version WHERE picture = ?", (number,))
+    if found is None:
+        connection.execute("DELETE FROM picture WHERE id = ?", (number,))
+    else:
+        connection.execute(_PICTURE, _picture_row(number, key, found))
+        if source and (known is None or known[0] != source):
+            connection.execute("INSERT INTO address (rowid, source) VALUES (?, ?)", (number, source))
+        if found.entry is not None:
+            connection.executemany(
+                "INSERT OR IGNORE INTO version VALUES (?, ?, ?, ?)", _versions(number, found.entry)
+            )
+    connection.execute(_SETTLE_SHOWN, (number,))
+
+
+def _picture_row(number: int, key: str, found: EntryFile) -> tuple[object, ...]:
+    start = (number, bytes.fromhex(key), found.stamp, found.size)
+    entry = found.entry
+    if entry is None:
+        return (*start, "", "", b"", 0, "", 0, 0, 0.0, 0.0, 0, 0, 0, 0)
+    facts = entry.picture or {}
+    return (
+        *start, entry.source, origin_of(entry.source), bytes.fromhex(entry.body_sha256), entry.body_size,
+        _storable(entry.media_type), _side(facts.get("width")), _side(facts.get("height")), entry.fetched_at,
+        entry.validated_at, len(entry.history), sum(bool(item.note) for item in entry.history),
+        int(entry.damaged), int(entry.recovered is not None),
+    )  # fmt: skip
+
+
+def _versions(number: int, entry: Entry) -> Iterable[tuple[bytes, int, int, int]]:
+    yield bytes.fromhex(entry.body_sha256), number, entry.body_size, 1
+    for item in entry.history:
+        yield bytes.fromhex(item.body_sha256), number, item.body_size, 0
+
+
+def _write_article(connection: sqlite3.Connection, key: str, found: RecordFile | None) -> None:
+    number = row_id(key)
+    known = connection.execute("SELECT stamp FROM article WHERE id = ?", (number,)).fetchone()
+    if known is not None and found is not None and known[0] == found.stamp:
+        return
+    before = {row[0] for row in connection.execute("SELECT picture FROM use WHERE article = ?", (number,))}
+    connection.execute("DELETE FROM use WHERE article = ?", (number,))
+    if found is None:
+        connection.execute("DELETE FROM article WHERE id = ?", (number,))
+    article = found.article if found is not None else None
+    sources = _numbered(article.sources) if article else {}
+    if found is not None:
+        name, path, date = (article.name, article.path, article.date) if article else ("", "", None)
+        connection.execute(
+            "INSERT OR REPLACE INTO article VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (number, bytes.fromhex(key), found.stamp, as_bytes(name), as_bytes(path), date, len(sources)),
+        )
+    if article is not None:
+        _write_uses_of(connection, number, article, sources)
+    for picture in before - sources.keys():
+        if connection.execute("SELECT 1 FROM use WHERE picture = ? LIMIT 1", (picture,)).fetchone() is None:
+            connection.execute("DELETE FROM shown WHERE id = ?", (picture,))
+
+
+def _numbered(sources: Iterable[str]) -> dict[int, str]:
+    # An edited record may hold anything.
+    return {row_id(source_key(source)): source for source in sources if source.isascii()}
+
+
+def _write_uses_of(
+    connection: sqlite3.Connection, number: int, article: KeptArticle, sources: Mapping[int, str]
+) -> None:
+    connection.executemany(
+        "INSERT INTO use VALUES (?, ?, ?)",
+        (
+            (number, picture, " ".join(map(str, article.lines.get(source, ()))))
+            for picture, source in sources.items()
+        ),
+    )
+    for picture, source in sources.items():
+        connection.execute("INSERT OR IGNORE INTO shown VALUES (?, ?, 1, '')", (picture, source))
+        connection.execute(_SETTLE_SHOWN, (picture,))
+
+
+def _write_block(connection: sqlite3.Connection, key: str, found: BlockFile | None) -> None:
+    number = row_id(key)
+    if found is None:
+        connection.execute("DELETE FROM block WHERE id = ?", (number,))
+    else:
+        source, reason = (found.block.source, found.block.reason) if found.block else ("", "")
+        connection.execute(
+            "INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?)",
+            (number, bytes.fromhex(key), found.stamp, _storable(source), _storable(reason)),
+        )
+    connection.execute(_SETTLE_SHOWN, (number,))
+
+
+def as_bytes(text: str) -> bytes:
+    """Return a name as it is stored: names of files may hold bytes that are not UTF-8, as lone surrogates."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def as_text(stored: bytes) -> str:
+    """Return a stored name."""
+    return stored.decode("utf-8", "surrogatepass")
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _side(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31 else 0

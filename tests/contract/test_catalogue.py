@@ -1,0 +1,410 @@
+"""The catalogue: it says what the files say, whoever changed them, and whatever was killed, damaged or deleted."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from keeping import NOW, finished, keep, run_program
+
+from cache.base.keys import source_key
+from cache.catalogue import lists, questions
+from cache.catalogue.catching_up import AGAIN_SECONDS
+from cache.catalogue.changes import has_left_behind
+from cache.catalogue.database import NoCatalogueError, TooManyError
+from cache.catalogue.lists import MissingRow
+from cache.catalogue.questions import PictureQuestion, PictureRow
+from cache.catalogue.schema import row_id
+from cache.catalogue.writing import forget_failures
+from cache.durable_tier import Originals
+
+A, B, C = "http://a.example/a.png", "http://a.example/b.png", "http://b.example/c.png"
+
+
+@pytest.fixture
+async def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+async def store(folder: Path) -> AsyncIterator[Originals]:
+    """A store with a whole catalogue."""
+    opened = await Originals.open(folder)
+    await opened.catalogue.catch_up()
+    yield opened
+    await opened.close()
+
+
+async def rows(store: Originals, question: PictureQuestion | None = None) -> list[PictureRow]:
+    await store.catalogue.flush()
+    page = await store.catalogue.ask(
+        lambda it: questions.pictures(it, question or PictureQuestion(sorting="address"))
+    )
+    return list(page.rows)
+
+
+async def sources(store: Originals, question: PictureQuestion | None = None) -> list[str]:
+    return [row.source for row in await rows(store, question)]
+
+
+async def missing(store: Originals) -> dict[str, MissingRow]:
+    await store.catalogue.flush()
+    page = await store.catalogue.ask(lists.missing)
+    return {row.source: row for row in page.rows}
+
+
+def database_of(folder: Path) -> Path:
+    return folder / "catalogue" / (folder / "catalogue" / "current").read_text().strip()
+
+
+async def test_picture_that_is_kept_changed_and_purged_is_listed_as_the_files_say(store: Originals) -> None:
+    entry = await keep(store, A, b"first")
+    [row] = await rows(store)
+    assert (row.source, row.origin, row.sha256, row.size) == (A, "http://a.example", entry.body_sha256, 5)
+    assert (row.key, row.fetched_at, row.versions, row.is_damaged) == (source_key(A), NOW, 0, False)
+    second = await keep(store, A, b"second bytes")
+    [row] = await rows(store)
+    assert (row.sha256, row.size, row.versions) == (second.body_sha256, 12, 1)
+    await store.commit(dataclasses.replace(second, damaged=True), None)
+    assert await sources(store, PictureQuestion(state="damaged")) == [A]
+    await store.purge(A)
+    assert await rows(store) == []
+
+
+async def test_source_that_is_refused_is_found_and_found_no_more_when_the_block_is_lifted(
+    store: Originals,
+) -> None:
+    await keep(store, A, b"a")
+    await store.block(A, "by the owner")
+    assert await sources(store, PictureQuestion(state="blocked")) == [A]
+    await store.unblock(A)
+    assert await sources(store, PictureQuestion(state="blocked")) == []
+
+
+async def test_store_without_a_catalogue_notes_nothing(folder: Path) -> None:
+    store = await Originals.open(folder)
+    await keep(store, A, b"a")
+    assert not await store.catalogue.is_whole()
+    with pytest.raises(NoCatalogueError):
+        await store.catalogue.ask(lists.sums)
+    await store.close()
+    assert not (folder / "catalogue").exists()
+
+
+async def test_catalogue_that_is_made_late_knows_what_was_kept_before(folder: Path) -> None:
+    store = await Originals.open(folder)
+    for url in (A, B):
+        await keep(store, url, url.encode())
+    await store.block(C, "no")
+    await store.articles.record("post.md", [A, C])
+    assert await store.catalogue.catch_up() == 4
+    assert await sources(store) == [A, B]
+    assert (await missing(store))[C].reason == "given_up"
+    assert await store.catalogue.is_whole()
+    await store.close()
+
+
+async def test_article_names_its_missing_pictures_with_lines(store: Originals) -> None:
+    await keep(store, A, b"a")
+    await store.articles.record("post.md", [A, B], path="/x/post.md", lines={A: [3], B: [9, 7]})
+    await store.articles.record("other.md", [B])
+    [(source, row)] = (await missing(store)).items()
+    assert (source, row.articles, row.reason) == (B, 2, "")
+    assert row.uses == (lists.ShownIn("other.md", ()), lists.ShownIn("post.md", (7, 9)))
+    page = await store.catalogue.ask(lists.articles)
+    assert [(item.name, item.pictures, item.missing, item.bytes) for item in page.rows] == [
+        ("other.md", 1, 1, 0),
+        ("post.md", 2, 1, 1),
+    ]
+    await keep(store, B, b"b")
+    assert await missing(store) == {}
+    await store.purge(B)
+    assert list(await missing(store)) == [B]
+    await store.articles.forget("other.md")
+    await store.articles.record("post.md", [A])
+    assert await missing(store) == {}
+
+
+async def test_article_whose_name_is_not_utf8_is_listed_and_found(store: Originals) -> None:
+    name = os.fsdecode(b"posts/\xff\xe9.md")
+    await store.articles.record(name, [A])
+    await keep(store, A, b"a")
+    await store.catalogue.flush()
+    page = await store.catalogue.ask(lists.articles)
+    assert [row.name for row in page.rows] == [name]
+    assert await sources(store, PictureQuestion(article=name)) == [A]
+
+
+async def test_failure_of_a_missing_picture_keeps_when_it_was_first_seen(store: Originals) -> None:
+    await store.articles.record("post.md", [A])
+    notes = store.catalogue.notes
+    notes.note_failure(A, "not_found", status=404, at=NOW)
+    notes.note_failure(A, "gone", status=410, at=NOW + 60)
+    row = (await missing(store))[A]
+    assert (row.reason, row.status, row.count, row.first_at, row.last_at) == ("gone", 410, 2, NOW, NOW + 60)
+    assert await store.catalogue.ask(lists.missing_by_reason) == {"gone": 1}
+    notes.note_success(A)
+    row = (await missing(store))[A]
+    assert (row.reason, row.first_at) == ("", 0.0)
+
+
+async def test_failure_that_came_before_its_article_is_shown_with_it(store: Originals) -> None:
+    store.catalogue.notes.note_failure(A, "timeout", status=0, at=NOW)
+    await store.catalogue.flush()
+    assert await missing(store) == {}
+    await store.articles.record("post.md", [A])
+    assert (await missing(store))[A].reason == "timeout"
+
+
+async def test_failures_that_no_article_shows_are_forgotten_from_the_oldest(store: Originals) -> None:
+    await store.articles.record("post.md", ["http://a.example/0.png"])
+    for number in range(6):
+        store.catalogue.notes.note_failure(
+            f"http://a.example/{number}.png", "gone", status=410, at=NOW + number
+        )
+    await store.catalogue.flush()
+    with store.catalogue.notes.database.writing() as connection:
+        forget_failures(connection, most=2)
+        left = [row[0] for row in connection.execute("SELECT id FROM failure ORDER BY last_at")]
+    assert left == [row_id(source_key(f"http://a.example/{number}.png")) for number in (0, 4, 5)]
+
+
+async def test_uses_are_added_up_and_outlast_a_change_of_the_picture(store: Originals) -> None:
+    await keep(store, A, b"a")
+    await keep(store, B, b"b")
+    await store.catalogue.flush()
+    for url in (A, B, B, C):
+        store.catalogue.notes.note_use(url)
+    assert [(row.source, row.uses) for row in await rows(store, PictureQuestion(sorting="use"))] == [
+        (B, 2),
+        (A, 1),
+    ]
+    await keep(store, B, b"other")
+    store.catalogue.notes.note_use(B)
+    assert [row.uses for row in await rows(store, PictureQuestion(text="b.png"))] == [3]
+
+
+_KEEP_AND_DIE = """
+import asyncio, os, sys
+from pathlib import Path
+from keeping import keep
+from cache.durable_tier import Originals
+
+async def main():
+    store = await Originals.open(Path(sys.argv[1]))
+    # Nothing is written to the catalogue any more, as if this were killed before.
+    store.catalogue.notes._stopping.set()
+    store.catalogue.notes._write = lambda *, uses: None
+    await keep(store, sys.argv[2], b"kept")
+    await store.purge(sys.argv[3])
+    await store.articles.record("late.md", [sys.argv[4]])
+    os._exit(0)
+
+asyncio.run(main())
+"""
+
+
+async def test_changes_of_a_process_that_was_killed_are_caught_up(store: Originals, folder: Path) -> None:
+    await keep(store, B, b"b")
+    await store.catalogue.flush()
+    await finished(run_program(_KEEP_AND_DIE, folder, A, B, C))
+    assert await sources(store) == [B]
+    assert not await store.catalogue.is_whole()
+    assert await store.catalogue.catch_up() == 0
+    assert await sources(store) == [A]
+    assert list(await missing(store)) == [C]
+    assert await store.catalogue.is_whole()
+    assert not has_left_behind(folder / "catalogue" / "pending")
+
+
+async def test_changes_of_a_process_that_lives_are_left_to_it(store: Originals, folder: Path) -> None:
+    other = await Originals.open(folder)
+    with other.catalogue.notes.changing("entry", source_key(A)):
+        assert not has_left_behind(folder / "catalogue" / "pending")
+        await store.catalogue.catch_up()
+        await keep(store, A, b"a")
+    await other.close()
+    assert await sources(store) == [A]
+
+
+async def test_process_that_ends_leaves_no_file_of_changes(folder: Path) -> None:
+    store = await Originals.open(folder)
+    await store.catalogue.catch_up()
+    await keep(store, A, b"a")
+    await store.close()
+    assert list((folder / "catalogue" / "pending").iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["deleted", "emptied", "overwritten", "cut"])
+async def test_catalogue_that_is_damaged_is_made_again(store: Originals, folder: Path, damage: str) -> None:
+    for number in range(40):
+        await keep(store, f"http://a.example/{number}.png", b"%d" % number)
+    await store.catalogue.flush()
+    path = database_of(folder)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    if damage == "deleted":
+        shutil.rmtree(folder / "catalogue")
+    elif damage == "emptied":
+        path.write_bytes(b"")
+    elif damage == "overwritten":
+        path.write_bytes(b"no database at all" * 1000)
+    else:
+        os.truncate(path, path.stat().st_size // 2)
+    for _ in range(3):
+        try:
+            await store.catalogue.catch_up()
+            break
+        except NoCatalogueError:
+            continue
+    await keep(store, A, b"a")
+    assert len(await rows(store)) == 41
+    assert await store.catalogue.is_whole()
+
+
+async def test_files_changed_by_hand_are_found_by_the_next_comparison(
+    store: Originals, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await keep(store, A, b"a")
+    await keep(store, B, b"b")
+    await store.catalogue.flush()
+    await store.catalogue.catch_up()
+    path = folder / "entries" / source_key(B)[:2] / f"{source_key(B)}.json"
+    path.unlink()
+    other = folder / "entries" / kept.key[:2] / f"{kept.key}.json"
+    other.write_bytes(dataclasses.replace(kept, media_type="image/webp").to_json())
+    assert await store.catalogue.catch_up() == 0
+    monkeypatch.setattr("cache.catalogue.catching_up.AGAIN_SECONDS", -1.0)
+    assert AGAIN_SECONDS > 0
+    assert await store.catalogue.catch_up() == 2
+    assert [(row.source, row.media_type) for row in await rows(store)] == [(A, "image/webp")]
+
+
+async def test_restart_of_the_machine_makes_everything_be_compared(
+    store: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(store, A, b"a")
+    await store.catalogue.flush()
+    monkeypatch.setattr("cache.catalogue.catching_up.boot_number", lambda: 7)
+    assert not await store.catalogue.is_whole()
+    assert await store.catalogue.catch_up() == 0
+    assert await store.catalogue.is_whole()
+    assert await sources(store) == [A]
+
+
+async def test_comparison_that_was_interrupted_goes_on_where_it_was(folder: Path) -> None:
+    store = await Originals.open(folder)
+    for number in range(30):
+        await keep(store, f"http://a.example/{number}.png", b"%d" % number)
+    catalogue = store.catalogue.notes
+    catalogue.create()
+    steps = catalogue.compare()
+    read = 0
+    while read < 10:
+        read += next(steps)[0]
+    del steps
+    assert not await store.catalogue.is_whole()
+    assert read + await store.catalogue.catch_up() == 30
+    assert len(await rows(store)) == 30
+    await store.close()
+
+
+async def test_entry_that_cannot_be_read_is_listed_as_unreadable(store: Originals, folder: Path) -> None:
+    await keep(store, A, b"a")
+    await store.articles.record("post.md", [A])
+    path = folder / "entries" / source_key(A)[:2] / f"{source_key(A)}.json"
+    path.write_bytes(b"{")
+    await store.catalogue.catch_up(again=True)
+    assert await sources(store) == []
+    assert [row.key for row in await rows(store, PictureQuestion(state="unreadable"))] == [source_key(A)]
+    assert list(await missing(store)) == [A]
+    await keep(store, A, b"anew")
+    assert await sources(store) == [A]
+
+
+@pytest.fixture
+def many() -> list[tuple[str, bytes]]:
+    return [
+        (f"http://{'even' if number % 2 == 0 else 'odd'}.example/50%25_{number:03}.PNG", bytes(number + 1))
+        for number in range(60)
+    ]
+
+
+@pytest.mark.parametrize("few", [0, 10, 1000])
+async def test_search_finds_the_same_by_either_plan(
+    store: Originals, many: list[tuple[str, bytes]], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "FEW", few)
+    for url, body in many:
+        await keep(store, url, body)
+    odd = [url for url, _ in many if "odd" in url]
+    asked = PictureQuestion(text=".png", origin="http://odd.example", sorting="address")
+    assert await sources(store, asked) == odd
+    assert await sources(store, dataclasses.replace(asked, text="%25_00")) == odd[:5]
+    assert await sources(store, dataclasses.replace(asked, text="%")) == odd
+    assert await sources(store, dataclasses.replace(asked, text="'\"\\*")) == []
+    sizes = [row.size for row in await rows(store, dataclasses.replace(asked, sorting="size"))]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == 30
+    [row] = await rows(store, PictureQuestion(text="_007."))
+    assert await sources(store, PictureQuestion(sha256=row.sha256[:9])) == [row.source]
+    assert await sources(store, PictureQuestion(since=NOW, until=NOW + 1, text="_007.")) == [row.source]
+    assert await sources(store, PictureQuestion(since=NOW + 1)) == []
+
+
+@pytest.mark.parametrize("sorting", ["age", "size", "use", "address"])
+@pytest.mark.parametrize("few", [0, 1000])
+async def test_pages_show_everything_once_and_in_order(
+    store: Originals,
+    many: list[tuple[str, bytes]],
+    sorting: questions.Sorting,
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(questions, "FEW", few)
+    for url, body in many:
+        await keep(store, url, body)
+    whole = await sources(store, PictureQuestion(text="example", sorting=sorting, most=100))
+    assert sorted(whole) == sorted(url for url, _ in many)
+    paged: list[str] = []
+    question = PictureQuestion(text="example", sorting=sorting, most=7)
+    while True:
+        page = await store.catalogue.ask(lambda it: questions.pictures(it, question))  # noqa: B023 - called at once
+        paged += [row.source for row in page.rows]
+        if page.after is None:
+            break
+        question = dataclasses.replace(question, after=page.after)
+    assert paged == whole
+
+
+async def test_question_that_takes_too_long_is_given_up(store: Originals) -> None:
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    with pytest.raises(TooManyError):
+        store.catalogue.notes.ask(lambda it: it.execute(endless).fetchone(), seconds=0.0)
+    assert await sources(store) == []
+
+
+async def test_sums_agree_with_the_census_of_the_files(store: Originals) -> None:
+    for url, body in ((A, b"same"), (B, b"same"), (C, b"one"), (C, b"another")):
+        await keep(store, url, body)
+    await store.block(A, "no")
+    await store.catalogue.flush()
+    counted = await store.stat()
+    sums = await store.catalogue.ask(lists.sums)
+    assert (sums.pictures, sums.entry_bytes, sums.versions) == (
+        counted.entries,
+        counted.entry_bytes,
+        counted.former,
+    )
+    assert sums.present_bytes - sums.distinct_bytes == counted.shared_bytes
+    assert (sums.former_bytes, sums.blocked) == (counted.former_bytes, counted.blocked)
+    assert [(row.origin, row.pictures) for row in await store.catalogue.ask(lists.largest_origins)] == [
+        ("http://a.example", 2),
+        ("http://b.example", 1),
+    ]
