@@ -80,7 +80,7 @@ bench-million: $(VENV)/.installed-dev ## a store of a million entries beside one
 	$(BIN)/python benchmarks/million.py $(ARGS)
 
 kill: $(VENV)/.installed-dev ## kill -9, power cuts and failing disks, again and again (ROUNDS=50 CRASHES=200 CUTS=60 SEED=N)
-	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py tests/hostile/test_moving_kill.py tests/hostile/test_crash_kill.py tests/hostile/test_crash_power.py
+	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py tests/hostile/test_catalogue_kill.py tests/hostile/test_moving_kill.py tests/hostile/test_crash_kill.py tests/hostile/test_crash_power.py
 
 lock: ## write requirements.lock and requirements-dev.lock anew
 	$(PIP) install uv

@@ -120,9 +120,13 @@ class Catalogue:
         """
         self.take_over()
         parts: list[Part] = self._catching_up.begin(again=again)
+        if parts:
+            self.database.use_memory(much=True)
         for number, part in enumerate(parts):
             for count in self._catching_up.steps(part):
                 yield count, number, len(parts)
+        if parts:
+            self.database.use_memory(much=False)
         yield 0, len(parts), len(parts)
 
     def take_over(self) -> int:

@@ -28,6 +28,11 @@ BUSY_SECONDS = 10.0
 """How long a writer waits for another."""
 
 CACHE_KIB = 2048
+BULK_CACHE_KIB = 16_384
+"""How much of the database each connection holds in memory; the second while much is written."""
+
+_CHECKPOINT_PAGES = 1_000
+_BULK_CHECKPOINT_PAGES = 8_000
 QUESTION_SECONDS = 3.0
 """A question that takes longer is given up, so that nobody can occupy a thread with one."""
 
@@ -124,6 +129,17 @@ class Database:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
 
+    def use_memory(self, *, much: bool) -> None:
+        """Write with much memory from now on, or with little.
+
+        Raises:
+            NoCatalogueError, sqlite3.Error: there is none, or it cannot be used.
+        """
+        with self._writing.held() as (_, connection):
+            size, pages = (BULK_CACHE_KIB, _BULK_CHECKPOINT_PAGES) if much else (CACHE_KIB, _CHECKPOINT_PAGES)
+            connection.execute(f"PRAGMA cache_size = -{size}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+
     def close(self) -> None:
         """Close both connections."""
         self._writing.close()
@@ -153,6 +169,7 @@ class Database:
             # The last transactions may be lost with the power; then everything is compared (`catching_up.py`).
             connection.execute("PRAGMA synchronous = normal")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            connection.execute(f"PRAGMA journal_size_limit = {4 * _CHECKPOINT_PAGES * 1024}")
         except BaseException:
             connection.close()
             raise

@@ -7,6 +7,7 @@ sorting finds a page soon.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -18,7 +19,8 @@ from cache.originals.articles import article_key
 FEW = 3_000
 """How many rows a filter may leave so that all of them are looked up."""
 
-_TRIGRAM = 3
+MIN_TEXT = 3
+"""The fewest characters of a text to search for: addresses are indexed by three."""
 MAX_TEXT = 200
 """Longer texts to search for are cut."""
 
@@ -40,8 +42,8 @@ _STATES: dict[PictureState, tuple[str, str]] = {
     "recovered": ("SELECT id FROM picture WHERE recovered", "recovered"),
     "versions": ("SELECT id FROM picture WHERE versions", "versions"),
     "set_aside": ("SELECT id FROM picture WHERE set_aside", "set_aside"),
-    "failing": ("SELECT id FROM failure", "EXISTS (SELECT 1 FROM failure WHERE failure.id = picture.id)"),
-    "blocked": ("SELECT id FROM block", "EXISTS (SELECT 1 FROM block WHERE block.id = picture.id)"),
+    "failing": ("SELECT id FROM picture WHERE failing", "failing"),
+    "blocked": ("SELECT id FROM picture WHERE blocked", "blocked"),
     "unreadable": ("SELECT id FROM picture WHERE source = ''", "source = ''"),
 }
 """By state: the ids of its pictures, and its condition for one picture."""
@@ -50,7 +52,7 @@ _COLUMNS = """
     picture.id, lower(hex(picture.key)), picture.source, picture.origin, lower(hex(picture.sha256)), picture.size,
     picture.media_type, picture.width, picture.height, picture.fetched_at, picture.validated_at, picture.versions,
     picture.set_aside, picture.damaged, picture.recovered, picture.uses, picture.used_at,
-    EXISTS (SELECT 1 FROM block WHERE block.id = picture.id),
+    picture.blocked,
     coalesce((SELECT kind FROM failure WHERE failure.id = picture.id), ''),
     (SELECT count(*) FROM use WHERE use.picture = picture.id)
 """
@@ -60,8 +62,9 @@ _COLUMNS = """
 class PictureQuestion:
     """Which kept pictures are asked for; an empty or None field asks for all.
 
-    text: part of the address, in any case. origin: scheme, host and port. article: its name. sha256: the first digits
-    of the digest of a version, in hexadecimal. since, until: when the current bytes first arrived, Unix seconds.
+    text: part of the address, in any case, at least `MIN_TEXT` characters. origin: scheme, host and port. article: its
+    name. sha256: the first digits of the digest of a version, in hexadecimal. since, until: when the current bytes first
+    arrived, Unix seconds.
     after: `PicturePage.after` of the page before.
     """
 
@@ -126,22 +129,22 @@ class _Filter:
     values: tuple[object, ...]
     row_values: tuple[object, ...] = field(default=())
 
-    def few(self, connection: sqlite3.Connection) -> int | None:
-        """Return how many ids pass if they are few."""
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM ({self.ids}) LIMIT {FEW + 1})"  # noqa: S608 - texts of this file
-        count = int(connection.execute(sql, self.values).fetchone()[0])
-        return count if count <= FEW else None
+    def few(self, connection: sqlite3.Connection) -> list[int] | None:
+        """Return the ids that pass if they are few."""
+        ids = connection.execute(f"{self.ids} LIMIT {FEW + 1}", self.values).fetchall()
+        return [row[0] for row in ids] if len(ids) <= FEW else None
 
 
 def pictures(connection: sqlite3.Connection, question: PictureQuestion) -> PicturePage:
     """Return a page of kept pictures.
 
     Raises:
+        ValueError: the text is too short.
         sqlite3.Error: the catalogue cannot be read.
     """
     filters = _filters(question)
-    few = [(count, item) for item in filters if (count := item.few(connection)) is not None]
-    plan = _looked_up(min(few, key=lambda pair: pair[0])[1]) if few else _walked(question.sorting)
+    few = [ids for item in filters if (ids := item.few(connection)) is not None]
+    plan = _looked_up(min(few, key=len)) if few else _walked(question.sorting)
     for item in filters:
         plan.require(item.condition, item.row_values)
     if question.state != "unreadable":
@@ -192,9 +195,9 @@ class _Plan:
         return f"FROM {self.table} WHERE {' AND '.join(self.conditions) or '1'}"
 
 
-def _looked_up(driver: _Filter) -> _Plan:
-    begin = f"WITH chosen (id) AS MATERIALIZED (SELECT DISTINCT * FROM ({driver.ids}))"  # noqa: S608 - texts of this file
-    return _Plan(begin, "chosen CROSS JOIN picture ON picture.id = chosen.id", list(driver.values))
+def _looked_up(ids: list[int]) -> _Plan:
+    begin = "WITH chosen (id) AS MATERIALIZED (SELECT DISTINCT value FROM json_each(?))"
+    return _Plan(begin, "chosen CROSS JOIN picture ON picture.id = chosen.id", [json.dumps(ids)])
 
 
 def _walked(sorting: Sorting) -> _Plan:
@@ -230,13 +233,12 @@ def _filters(question: PictureQuestion) -> list[_Filter]:
 
 
 def _text_filter(text: str) -> _Filter:
-    pattern = like(text)
-    condition = "source LIKE ? ESCAPE '\\'"
-    words = sorted({text[at : at + _TRIGRAM] for at in range(len(text) - _TRIGRAM + 1)})
-    if not words:
-        return _Filter("SELECT id FROM picture", condition, (), (pattern,))
+    if len(text) < MIN_TEXT:
+        raise ValueError(f"a text to search for has at least {MIN_TEXT} characters")
+    words = sorted({text[at : at + MIN_TEXT] for at in range(len(text) - MIN_TEXT + 1)})
     match = " AND ".join('"' + word.replace('"', '""') + '"' for word in words)
-    return _Filter("SELECT rowid FROM address WHERE address MATCH ?", condition, (match,), (pattern,))
+    ids = "SELECT rowid FROM address WHERE address MATCH ?"
+    return _Filter(ids, "source LIKE ? ESCAPE '\\'", (match,), (like(text),))
 
 
 def like(text: str) -> str:

@@ -25,7 +25,7 @@ CREATE TABLE picture (
     source TEXT NOT NULL, origin TEXT NOT NULL, sha256 BLOB NOT NULL, size INTEGER NOT NULL,
     media_type TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
     fetched_at REAL NOT NULL, validated_at REAL NOT NULL, versions INTEGER NOT NULL, set_aside INTEGER NOT NULL,
-    damaged INTEGER NOT NULL, recovered INTEGER NOT NULL,
+    damaged INTEGER NOT NULL, recovered INTEGER NOT NULL, failing INTEGER NOT NULL, blocked INTEGER NOT NULL,
     uses INTEGER NOT NULL DEFAULT 0, used_at REAL NOT NULL DEFAULT 0
 );
 CREATE INDEX picture_source ON picture (source);
@@ -35,6 +35,8 @@ CREATE INDEX picture_fetched_at ON picture (fetched_at);
 CREATE INDEX picture_uses ON picture (uses);
 CREATE INDEX picture_damaged ON picture (id) WHERE damaged;
 CREATE INDEX picture_recovered ON picture (id) WHERE recovered;
+CREATE INDEX picture_failing ON picture (id) WHERE failing;
+CREATE INDEX picture_blocked ON picture (id) WHERE blocked;
 CREATE INDEX picture_versions ON picture (id) WHERE versions;
 CREATE INDEX picture_set_aside ON picture (id) WHERE set_aside;
 CREATE INDEX picture_unreadable ON picture (id) WHERE source = '';

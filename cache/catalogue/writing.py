@@ -23,12 +23,13 @@ from cache.originals.articles import KeptArticle
 log = logging.getLogger(__name__)
 
 MAX_FAILURES = 100_000
-"""The most failures of sources that no article shows. The oldest are forgotten first."""
+"""The most failures of sources that are not kept and that no article shows. The oldest are forgotten first."""
 
 _PICTURE = """
 INSERT INTO picture (id, key, stamp, entry_bytes, source, origin, sha256, size, media_type, width, height,
-    fetched_at, validated_at, versions, set_aside, damaged, recovered)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    fetched_at, validated_at, versions, set_aside, damaged, recovered, failing, blocked)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+    EXISTS (SELECT 1 FROM failure WHERE failure.id = ?1), EXISTS (SELECT 1 FROM block WHERE block.id = ?1))
 ON CONFLICT (id) DO UPDATE SET key = excluded.key, stamp = excluded.stamp, entry_bytes = excluded.entry_bytes,
     source = excluded.source, origin = excluded.origin, sha256 = excluded.sha256, size = excluded.size,
     media_type = excluded.media_type, width = excluded.width, height = excluded.height,
@@ -44,6 +45,12 @@ UPDATE shown SET
 WHERE id = ?
 """
 
+_SETTLE_PICTURE = """
+UPDATE picture SET failing = EXISTS (SELECT 1 FROM failure WHERE failure.id = picture.id),
+    blocked = EXISTS (SELECT 1 FROM block WHERE block.id = picture.id)
+WHERE id = ?
+"""
+
 _FAILURE = """
 INSERT INTO failure (id, kind, status, count, first_at, last_at) VALUES (?, ?, ?, 1, ?, ?)
 ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, status = excluded.status, last_at = excluded.last_at,
@@ -53,6 +60,7 @@ ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, status = excluded.status, l
 _FORGET_FAILURES = """
 DELETE FROM failure WHERE id IN (
     SELECT id FROM failure WHERE NOT EXISTS (SELECT 1 FROM shown WHERE shown.id = failure.id)
+        AND NOT EXISTS (SELECT 1 FROM picture WHERE picture.id = failure.id)
     ORDER BY last_at DESC LIMIT -1 OFFSET ?)
 """
 
@@ -95,11 +103,12 @@ def write_failures(connection: sqlite3.Connection, notes: Iterable[FailureNote])
             connection.execute(_FAILURE, (number, note.kind, note.status, note.at, note.at))
         elif not connection.execute("DELETE FROM failure WHERE id = ?", (number,)).rowcount:
             continue
+        connection.execute(_SETTLE_PICTURE, (number,))
         connection.execute(_SETTLE_SHOWN, (number,))
 
 
 def forget_failures(connection: sqlite3.Connection, most: int = MAX_FAILURES) -> None:
-    """Forget the oldest failures of sources that no article shows.
+    """Forget the oldest failures of sources that are not kept and that no article shows.
 
     Raises:
         sqlite3.Error: the disk refused.
@@ -228,6 +237,7 @@ def _write_block(connection: sqlite3.Connection, key: str, found: BlockFile | No
             "INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?)",
             (number, bytes.fromhex(key), found.stamp, _storable(source), _storable(reason)),
         )
+    connection.execute(_SETTLE_PICTURE, (number,))
     connection.execute(_SETTLE_SHOWN, (number,))
 
 

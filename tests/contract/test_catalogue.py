@@ -174,6 +174,18 @@ async def test_failures_that_no_article_shows_are_forgotten_from_the_oldest(stor
     assert left == [row_id(source_key(f"http://a.example/{number}.png")) for number in (0, 4, 5)]
 
 
+async def test_kept_picture_whose_origin_fails_is_found_until_it_is_fetched_again(store: Originals) -> None:
+    store.catalogue.notes.note_failure(A, "gone", status=410, at=NOW)
+    await store.catalogue.flush()
+    await keep(store, A, b"a")
+    failing = PictureQuestion(state="failing")
+    assert [(row.source, row.failure) for row in await rows(store, failing)] == [(A, "gone")]
+    store.catalogue.notes.note_success(A)
+    assert await rows(store, failing) == []
+    store.catalogue.notes.note_failure(A, "timeout", status=0, at=NOW)
+    assert await sources(store, failing) == [A]
+
+
 async def test_uses_are_added_up_and_outlast_a_change_of_the_picture(store: Originals) -> None:
     await keep(store, A, b"a")
     await keep(store, B, b"b")
@@ -347,8 +359,10 @@ async def test_search_finds_the_same_by_either_plan(
     asked = PictureQuestion(text=".png", origin="http://odd.example", sorting="address")
     assert await sources(store, asked) == odd
     assert await sources(store, dataclasses.replace(asked, text="%25_00")) == odd[:5]
-    assert await sources(store, dataclasses.replace(asked, text="%")) == odd
+    assert await sources(store, dataclasses.replace(asked, text="%%%")) == []
     assert await sources(store, dataclasses.replace(asked, text="'\"\\*")) == []
+    with pytest.raises(ValueError, match="at least 3"):
+        await sources(store, dataclasses.replace(asked, text="%"))
     sizes = [row.size for row in await rows(store, dataclasses.replace(asked, sorting="size"))]
     assert sizes == sorted(sizes, reverse=True)
     assert len(sizes) == 30
