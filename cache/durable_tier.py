@@ -20,7 +20,9 @@ from cache.base.errors import CacheError, StoreRefused, StoreUnreadable
 from cache.base.layout import Layout
 from cache.base.opening import LocalFile
 from cache.base.rights import is_readable, is_writable, unreadable, unwritable
+from cache.catalogue import totals
 from cache.catalogue.catalogue import Catalogue
+from cache.catalogue.database import NoCatalogueError, TooManyError
 from cache.catalogue.keepingup import CatalogueService
 from cache.originals.incoming import Incoming
 from cache.originals.keeper import Gone, Purged
@@ -48,6 +50,10 @@ LATELY_SECONDS = 300.0
 """How long the disk counts as failing after it refused an original, if none was kept since."""
 
 
+STAT_SECONDS = 120.0
+"""How long the catalogue may take to add everything up."""
+
+
 class Originals(OriginalFiles):
     """The originals kept in a folder, and operations on all of them."""
 
@@ -57,6 +63,7 @@ class Originals(OriginalFiles):
         notes = Catalogue(layout, FileBlobs(layout.entry, Durable(layout.incoming, layout.modes)))
         super().__init__(layout, limits, now=now, notes=notes, look=look)
         self.catalogue = CatalogueService(notes, self._threads, self.locks)
+        self.articles.finder = self.catalogue
         self._counting: asyncio.Task[None] | None = None
         self.scrub = Scrub(layout, self._durable, self._threads, self.locks)
 
@@ -80,6 +87,43 @@ class Originals(OriginalFiles):
             stat, counts = census.result(blocked=blocked)
             await self._threads.read(self._usage.settle, counts, before=before)
         return stat
+
+    async def stat_from_catalogue(self, progress: Progress | None = None) -> StoreStat | None:
+        """Return the figures of `stat` from the catalogue and the list of bodies, without reading entries.
+
+        Return None if the catalogue does not know everything. The running count stays as it is.
+        """
+        if not await self.catalogue.is_settled():
+            return None
+        try:
+            known = await self.catalogue.ask(totals.sums, seconds=STAT_SECONDS)
+            named = await self.catalogue.ask(lambda it: set(totals.named_bodies(it)), seconds=STAT_SECONDS)
+        except (NoCatalogueError, TooManyError):
+            return None
+        if known.unreadable:
+            return None  # what an unreadable entry names is found in its text only
+        sizes, orphans = Counts(), Counts()
+        shards = await self._threads.read(self._seams.bodies.shards)
+        for number, shard in enumerate(shards, start=1):
+            present, nameless = await self._threads.read(self._sizes, shard, named)
+            sizes, orphans = sizes + present, orphans + nameless
+            if progress:
+                progress(number, len(shards))
+        return StoreStat(
+            entries=known.pictures,
+            bodies=sizes.bodies,
+            entry_bytes=known.entry_bytes,
+            body_bytes=sizes.bytes,
+            shared_bytes=known.present_bytes - known.distinct_bytes,
+            damaged=known.damaged,
+            blocked=known.blocked,
+            recovered=known.recovered,
+            former=known.versions,
+            former_bytes=known.former_bytes,
+            set_aside=known.set_aside,
+            orphans=orphans.bodies,
+            orphan_bytes=orphans.bytes,
+        )
 
     async def purge_orphans(
         self, progress: Progress | None = None, *, dry_run: bool = False
@@ -223,6 +267,15 @@ class Originals(OriginalFiles):
             if progress:
                 progress(number, len(steps))
         return census
+
+    def _sizes(self, shard: str, named: set[bytes]) -> tuple[Counts, Counts]:
+        """Return the bodies of a shard, and those that no entry names."""
+        present = nameless = Counts()
+        for name, size in self._seams.bodies.list(shard):
+            present += Counts(size, bodies=1)
+            if bytes.fromhex(name) not in named:
+                nameless += Counts(size, bodies=1)
+        return present, nameless
 
     def _count_is_right(self) -> bool:
         if not self._usage.trusted() and not self._shards():

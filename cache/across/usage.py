@@ -1,7 +1,7 @@
 """Usage: a running count of what is kept, shared by all processes. Blocking, microseconds.
 
 It serves `originals_max_bytes` and the metrics without examining a million files. A process that is killed during
-commits leaves an error of one original for each of them. Counting anew, by `store stat` or `store verify`, corrects the
+commits leaves an error of one original for each of them. Counting anew, by `store stat --exact`, corrects the
 count. A count from before a restart of the machine is used but not trusted: the owner then counts again in the
 background.
 """

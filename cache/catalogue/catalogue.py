@@ -20,8 +20,8 @@ from typing import TypeVar
 from cache.across.seams import Blobs, Kind
 from cache.base.layout import Layout
 from cache.catalogue.catching_up import CatchingUp, Part, is_complete
-from cache.catalogue.changes import Changed, Changes, Changing, has_left_behind, left_behind
-from cache.catalogue.database import Database, NoCatalogueError
+from cache.catalogue.changes import Changed, Changes, Changing, has_left_behind, has_news, left_behind
+from cache.catalogue.database import QUESTION_SECONDS, Database, NoCatalogueError
 from cache.catalogue.reading import Files
 from cache.catalogue.writing import FailureNote, forget_failures, refresh, write_failures, write_uses
 
@@ -174,7 +174,11 @@ class Catalogue:
         except (NoCatalogueError, sqlite3.Error, OSError):
             return False
 
-    def ask(self, question: Callable[[sqlite3.Connection], R], *, seconds: float | None = None) -> R:
+    def has_news(self) -> bool:
+        """Return whether any process has changed something that is not written yet."""
+        return has_news(self._pending)
+
+    def ask(self, question: Callable[[sqlite3.Connection], R], *, seconds: float = QUESTION_SECONDS) -> R:
         """Return the answer to a question.
 
         Raises:
@@ -182,8 +186,7 @@ class Catalogue:
             TooManyError: the answer takes too long.
             sqlite3.Error: it cannot be read.
         """
-        limits = {} if seconds is None else {"seconds": seconds}
-        with self.database.reading(**limits) as connection:
+        with self.database.reading(seconds=seconds) as connection:
             return question(connection)
 
     # Inside

@@ -203,6 +203,15 @@ def has_left_behind(folder: Path) -> bool:
     return False
 
 
+def has_news(folder: Path) -> bool:
+    """Return whether any process has noted changes that the catalogue may not know."""
+    for path in files_in(folder):
+        with contextlib.suppress(OSError):
+            if path.stat().st_size >= _RECORD_BYTES:
+                return True
+    return False
+
+
 def _records(data: bytes) -> Iterator[Changed]:
     # The last record may be incomplete; then its change had not begun.
     for offset in range(0, len(data) - _RECORD_BYTES + 1, _RECORD_BYTES):

@@ -6,19 +6,23 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from cache.across.seams import KeyExclusion
 from cache.base.errors import CacheError
 from cache.base.threads import StoreThreads
-from cache.catalogue.catalogue import Catalogue
-from cache.catalogue.database import NoCatalogueError
+from cache.catalogue import lists, totals
+from cache.catalogue.catalogue import BATCH_SECONDS, Catalogue
+from cache.catalogue.database import QUESTION_SECONDS, NoCatalogueError, TooManyError
 
 log = logging.getLogger(__name__)
 
 TURN_SECONDS = 30.0
 """How often a service looks whether somebody died, or whether a comparison is due."""
+
+SETTLE_SECONDS = 2.0
+"""How long a command waits for what services are writing."""
 
 Progress = Callable[[int, int], None]
 """Called with the parts that are done, and the number of parts."""
@@ -36,21 +40,44 @@ class CatalogueService:
         self._locks = locks
         self._complained = ""
 
-    async def ask(self, question: Callable[[sqlite3.Connection], R]) -> R:
-        """Return the answer to a question, a function of `questions.py` or `lists.py`.
+    async def ask(
+        self, question: Callable[[sqlite3.Connection], R], *, seconds: float = QUESTION_SECONDS
+    ) -> R:
+        """Return the answer to a question: a function of `questions.py`, `lists.py` or `totals.py`.
 
         Raises:
             NoCatalogueError: there is none that can be read.
-            TooManyError: the answer takes too long.
+            TooManyError: the answer takes longer than `seconds`.
         """
         try:
-            return await self._threads.read(self._catalogue.ask, question)
+            return await self._threads.read(self._catalogue.ask, question, seconds=seconds)
         except sqlite3.Error as error:
             raise NoCatalogueError(f"the catalogue cannot be read: {error}") from error
 
     async def is_whole(self) -> bool:
         """Return whether the catalogue knows everything but for what is being changed now."""
         return await self._threads.read(self._catalogue.is_whole)
+
+    async def is_settled(self) -> bool:
+        """Return whether the catalogue knows everything, also what other processes changed a moment ago. Wait for them
+        a little."""
+        until = time.monotonic() + SETTLE_SECONDS
+        await self.flush()
+        while await self.is_whole():
+            if not await self._threads.read(self._catalogue.has_news):
+                return True
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(BATCH_SECONDS / 2)
+        return False
+
+    async def showing(self, sources: Collection[str]) -> list[str] | None:
+        """Return the keys of the articles that show any of the sources; None if the catalogue does not know."""
+        return await self._known(lambda connection: lists.showing(connection, sources))
+
+    async def sources_of_origin(self, origin: str) -> list[str] | None:
+        """Return the kept sources of an origin, sorted; None if the catalogue does not know."""
+        return await self._known(lambda connection: totals.sources_of_origin(connection, origin))
 
     async def flush(self) -> None:
         """Write what this process has changed, if there is a catalogue."""
@@ -102,6 +129,15 @@ class CatalogueService:
                     log.warning("the catalogue cannot be kept up: %s", error)
                 self._complained = str(error)
             await asyncio.sleep(TURN_SECONDS)
+
+    async def _known(self, question: Callable[[sqlite3.Connection], R]) -> R | None:
+        await self.flush()
+        if not await self.is_whole():
+            return None
+        try:
+            return await self.ask(question)
+        except (NoCatalogueError, TooManyError):
+            return None
 
     async def close(self) -> None:
         """Write what waits, and close the catalogue."""

@@ -1,7 +1,8 @@
-"""Questions to the catalogue about articles and what they show, and sums over everything. Blocking."""
+"""Questions to the catalogue about articles and what they show. Blocking."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -70,33 +71,6 @@ class ArticlePage:
     rows: tuple[ArticleRow, ...]
     after: str | None
     total: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class OriginRow:
-    """What is kept of one origin."""
-
-    origin: str
-    pictures: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """Sums over everything that is kept. Bytes of bodies count once for each source that shows them."""
-
-    pictures: int
-    entry_bytes: int
-    present_bytes: int
-    distinct_bytes: int
-    versions: int
-    former_bytes: int
-    set_aside: int
-    damaged: int
-    recovered: int
-    unreadable: int
-    blocked: int
-    articles: int
 
 
 def missing_by_reason(connection: sqlite3.Connection) -> dict[str, int]:
@@ -179,52 +153,14 @@ def articles(
     return ArticlePage(rows, rows[-1].name if len(found) > most else None, total)
 
 
-def sources_of_origin(connection: sqlite3.Connection, origin: str) -> list[str]:
-    """Return the kept sources of an origin, sorted."""
-    sql = "SELECT source FROM picture WHERE origin = ? AND source != '' ORDER BY source"
-    return [row[0] for row in connection.execute(sql, (origin,))]
-
-
-def largest_origins(connection: sqlite3.Connection, *, most: int = 20) -> list[OriginRow]:
-    """Return the origins with the most bytes."""
+def showing(connection: sqlite3.Connection, sources: Iterable[str]) -> list[str]:
+    """Return the keys of the articles that show any of the sources."""
+    numbers = json.dumps([row_id(source_key(source)) for source in sources if source.isascii()])
     sql = """
-        SELECT origin, count(*), sum(size) FROM picture WHERE source != '' GROUP BY origin
-        ORDER BY sum(size) DESC, origin LIMIT ?
+        SELECT DISTINCT lower(hex(digest)) FROM use CROSS JOIN article ON article.id = use.article
+        WHERE picture IN (SELECT value FROM json_each(?)) ORDER BY 1
     """
-    return [OriginRow(*row) for row in connection.execute(sql, (most,))]
-
-
-def sums(connection: sqlite3.Connection) -> Sums:
-    """Return the sums over everything; reads every row."""
-
-    def one(sql: str) -> tuple[int, ...]:
-        return tuple(value or 0 for value in connection.execute(sql).fetchone())
-
-    pictures = one(
-        "SELECT count(*), sum(entry_bytes), sum(size), sum(versions), sum(set_aside), sum(damaged), sum(recovered),"
-        " sum(source = '') FROM picture"
-    )
-    (distinct,) = one(
-        "SELECT sum(size) FROM (SELECT max(size) AS size FROM version WHERE is_current GROUP BY sha256)"
-    )
-    (former,) = one(
-        "SELECT sum(size) FROM (SELECT max(size) AS size FROM version GROUP BY sha256 HAVING max(is_current) = 0)"
-    )
-    count, entry_bytes, size, versions, aside, damaged, recovered, unreadable = pictures
-    return Sums(
-        pictures=count,
-        entry_bytes=entry_bytes,
-        present_bytes=size,
-        distinct_bytes=distinct,
-        versions=versions,
-        former_bytes=former,
-        set_aside=aside,
-        damaged=damaged,
-        recovered=recovered,
-        unreadable=unreadable,
-        blocked=one("SELECT count(*) FROM block")[0],
-        articles=one("SELECT count(*) FROM article")[0],
-    )
+    return [row[0] for row in connection.execute(sql, (numbers,))]
 
 
 def _missing_row(connection: sqlite3.Connection, number: int, source: str, reason: str) -> MissingRow:

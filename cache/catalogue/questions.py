@@ -63,8 +63,8 @@ class PictureQuestion:
     """Which kept pictures are asked for; an empty or None field asks for all.
 
     text: part of the address, in any case, at least `MIN_TEXT` characters. origin: scheme, host and port. article: its
-    name. sha256: the first digits of the digest of a version, in hexadecimal. since, until: when the current bytes first
-    arrived, Unix seconds.
+    name. sha256: the first digits of the digest of a version, in hexadecimal. since, until: when the current bytes
+    first arrived, Unix seconds.
     after: `PicturePage.after` of the page before.
     """
 

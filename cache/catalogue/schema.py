@@ -46,6 +46,7 @@ CREATE TABLE version (
     sha256 BLOB NOT NULL, picture INTEGER NOT NULL, size INTEGER NOT NULL, is_current INTEGER NOT NULL,
     PRIMARY KEY (sha256, picture)
 ) WITHOUT ROWID;
+CREATE INDEX version_picture ON version (picture);
 
 CREATE TABLE article (
     id INTEGER PRIMARY KEY, digest BLOB NOT NULL, stamp TEXT NOT NULL, name TEXT NOT NULL, path TEXT NOT NULL,

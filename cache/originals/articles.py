@@ -10,9 +10,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
+from typing import Protocol
 
 from cache.across.seams import ChangeNotes
 from cache.base.durable import Durable, refusal
@@ -64,8 +65,20 @@ class KeptArticle:
         return self.path or (os.path.realpath(self.name) if self.name.startswith("/") else "")
 
 
+class ArticleFinder(Protocol):
+    """Knows which records are worth reading."""
+
+    async def showing(self, sources: Collection[str]) -> list[str] | None:
+        """Return the keys of the articles that may show any of the sources; None if all records must be read."""
+
+
 class ArticleIndex:
-    """The articles known to a store. Every look-up reads the files, because other processes write them too."""
+    """The articles known to a store. Every look-up reads the files, because other processes write them too.
+
+    finder: spares a look-up by source the files of other articles; None reads all of them.
+    """
+
+    finder: ArticleFinder | None = None
 
     def __init__(self, layout: Layout, durable: Durable, threads: StoreThreads, notes: ChangeNotes) -> None:
         self._notes = notes
@@ -126,27 +139,34 @@ class ArticleIndex:
 
     async def articles_of(self, url: str) -> list[str]:
         """Return the names of the articles that use a source, sorted."""
-        return sorted(
-            item.name for item in await self._threads.read(lambda: list(self._all())) if url in item.sources
-        )
+        return sorted(item.name for item in await self._showing((url,)) if url in item.sources)
 
     async def date_of(self, url: str) -> float | None:
         """Return when the first article that uses a source was written, Unix seconds; None if unknown."""
-        found = await self._threads.read(lambda: [item for item in self._all() if url in item.sources])
+        found = [item for item in await self._showing((url,)) if url in item.sources]
         return min((item.date for item in found if item.date is not None), default=None)
 
     async def sources_only_in(self, article: str) -> tuple[list[str], list[str]]:
         """Return the sources that only this article uses, and those that other articles use as well."""
-        return await self._threads.read(self._parted, article)
-
-    def _parted(self, article: str) -> tuple[list[str], list[str]]:
-        own = read_article(self._path(article))
+        own = await self.get(article)
         wanted = set(own.sources) if own else set()
         elsewhere: set[str] = set()
-        for item in self._all():
+        for item in await self._showing(wanted):
             if item.name != article and not (own and own.is_same_file(item)):
                 elsewhere.update(wanted.intersection(item.sources))
         return sorted(wanted - elsewhere), sorted(elsewhere)
+
+    async def _showing(self, sources: Collection[str]) -> list[KeptArticle]:
+        """Return the articles that show any of the sources, and maybe others."""
+        keys = await self.finder.showing(sources) if self.finder is not None else None
+        if keys is None:
+            return await self._threads.read(lambda: list(self._all()))
+        return await self._threads.read(lambda: list(self._read_all(keys)))
+
+    def _read_all(self, keys: Iterable[str]) -> Iterator[KeptArticle]:
+        for key in keys:
+            if found := read_article(self._layout.article(key)):
+                yield found
 
     def _record(self, item: KeptArticle) -> str:
         path = self._path(item.name)

@@ -66,6 +66,7 @@ _OPTIONS_OF = {
     "block": {"purge"},
     "dry_run": {"sweep", "purge"},
     "repair": {"verify"},
+    "exact": {"stat"},
     "version": {"accept"},
 }
 """Option -> the actions that take it."""
@@ -118,6 +119,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     others = parser.add_argument_group("others")
     others.add_argument(
         "--repair", action="store_true", help="verify: fetch damaged and missing originals again"
+    )
+    others.add_argument(
+        "--exact", action="store_true", help="stat: read every file, and correct the running count"
     )
     others.add_argument(
         "--version", metavar="SHA256", help="accept: this version instead of the newest one set aside"

@@ -13,7 +13,7 @@ import pytest
 from keeping import NOW, finished, keep, run_program
 
 from cache.base.keys import source_key
-from cache.catalogue import lists, questions
+from cache.catalogue import lists, questions, totals
 from cache.catalogue.catching_up import AGAIN_SECONDS
 from cache.catalogue.changes import has_left_behind
 from cache.catalogue.database import NoCatalogueError, TooManyError
@@ -22,6 +22,9 @@ from cache.catalogue.questions import PictureQuestion, PictureRow
 from cache.catalogue.schema import row_id
 from cache.catalogue.writing import forget_failures
 from cache.durable_tier import Originals
+from cache.variants.bounded_tier import Variants
+from proxy.dialects import Unwrapper
+from proxy.services.upkeep.purging import PurgeWish, Purging
 
 A, B, C = "http://a.example/a.png", "http://a.example/b.png", "http://b.example/c.png"
 
@@ -91,7 +94,7 @@ async def test_store_without_a_catalogue_notes_nothing(folder: Path) -> None:
     await keep(store, A, b"a")
     assert not await store.catalogue.is_whole()
     with pytest.raises(NoCatalogueError):
-        await store.catalogue.ask(lists.sums)
+        await store.catalogue.ask(totals.sums)
     await store.close()
     assert not (folder / "catalogue").exists()
 
@@ -404,21 +407,64 @@ async def test_question_that_takes_too_long_is_given_up(store: Originals) -> Non
     assert await sources(store) == []
 
 
-async def test_sums_agree_with_the_census_of_the_files(store: Originals) -> None:
+async def test_figures_of_the_catalogue_are_those_of_the_census(store: Originals, folder: Path) -> None:
     for url, body in ((A, b"same"), (B, b"same"), (C, b"one"), (C, b"another")):
         await keep(store, url, body)
     await store.block(A, "no")
-    await store.catalogue.flush()
-    counted = await store.stat()
-    sums = await store.catalogue.ask(lists.sums)
-    assert (sums.pictures, sums.entry_bytes, sums.versions) == (
-        counted.entries,
-        counted.entry_bytes,
-        counted.former,
-    )
-    assert sums.present_bytes - sums.distinct_bytes == counted.shared_bytes
-    assert (sums.former_bytes, sums.blocked) == (counted.former_bytes, counted.blocked)
-    assert [(row.origin, row.pictures) for row in await store.catalogue.ask(lists.largest_origins)] == [
-        ("http://a.example", 2),
-        ("http://b.example", 1),
+    async with store.receive() as orphan:
+        await orphan.write(b"nobody names this")
+        await orphan.finish()
+        place = folder / "bodies" / orphan.sha256[:2] / orphan.sha256
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(orphan.path, place)
+    known = await store.stat_from_catalogue()
+    assert known == await store.stat()
+    assert known is not None
+    assert (known.orphans, known.former, known.blocked) == (1, 1, 1)
+    shares = await store.catalogue.ask(totals.by_origin)
+    assert [(share.name, share.originals, share.bytes, share.former_bytes) for share in shares] == [
+        ("http://a.example", 2, 8, 0),
+        ("http://b.example", 1, 7, 3),
     ]
+
+
+async def test_figures_are_not_taken_from_a_catalogue_that_does_not_know_all(
+    store: Originals, folder: Path
+) -> None:
+    kept = await keep(store, A, b"a")
+    (folder / "entries" / kept.key[:2] / f"{kept.key}.json").write_bytes(b"{")
+    await store.catalogue.catch_up(again=True)
+    assert await store.stat_from_catalogue() is None
+    await store.purge(A)
+    assert await store.stat_from_catalogue() is not None
+    with store.catalogue.notes.changing("entry", source_key(A)):
+        assert await store.stat_from_catalogue() is None
+
+
+async def test_articles_of_a_picture_are_found_without_reading_the_others(
+    store: Originals, folder: Path
+) -> None:
+    await store.articles.record("a.md", [A, B], date=50.0)
+    await store.articles.record("b.md", [B, C], date=40.0)
+    await store.catalogue.flush()
+    keys = {path.stem for path in (folder / "articles").rglob("*.json")}
+    assert set(await store.catalogue.showing([B]) or ()) == keys
+    assert len(await store.catalogue.showing([A]) or ()) == 1
+    assert await store.articles.articles_of(B) == ["a.md", "b.md"]
+    assert await store.articles.date_of(B) == 40.0
+    assert await store.articles.sources_only_in("a.md") == ([A], [B])
+    shutil.rmtree(folder / "catalogue")
+    assert await store.catalogue.showing([B]) is None
+    assert await store.articles.articles_of(A) == ["a.md"]
+    assert await store.articles.sources_only_in("b.md") == ([C], [B])
+
+
+async def test_purge_by_origin_takes_what_the_catalogue_lists(store: Originals, tmp_path: Path) -> None:
+    for url in (A, B, C):
+        await keep(store, url, url.encode())
+    variants = await Variants.open(tmp_path / "variants", max_bytes=1 << 20)
+    purging = Purging(store, variants, store.articles, unwrapper=Unwrapper((), own=()), now=lambda: NOW)
+    report = await purging.purge(PurgeWish(origin="http://a.example"))
+    assert report.purged == [A, B]
+    assert await sources(store) == [C]
+    await variants.close()

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from cache.catalogue import lists
+from cache.catalogue import totals
 from cache.durable_tier import Originals
 
 _TABLES = {
@@ -44,13 +44,13 @@ async def differences(root: Path) -> list[str]:
     await store.catalogue.catch_up()
     assert await store.catalogue.is_whole()
     kept = await store.catalogue.ask(_rows)
-    sums = await store.catalogue.ask(lists.sums)
+    sums = await store.catalogue.ask(totals.sums)
     await store.close()
     shutil.rmtree(root / "catalogue")
     store = await Originals.open(root)
     await store.catalogue.catch_up()
     anew = await store.catalogue.ask(_rows)
-    assert sums == await store.catalogue.ask(lists.sums)
+    assert sums == await store.catalogue.ask(totals.sums)
     await store.close()
     return [
         f"{table}: {sorted(kept[table] ^ anew[table])[:3]}" for table in kept if kept[table] != anew[table]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping
@@ -10,9 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cache.base.entry import Entry
+from cache.catalogue.database import NoCatalogueError, TooManyError
+from cache.durable_tier import STAT_SECONDS
 from cache.sweep import sweep
 from cache.upkeep.census import StoreStat
-from cache.upkeep.verify import VerifyReport
+from cache.upkeep.verify import Progress, VerifyReport
 from proxy.app import open_engine
 from proxy.cli.base.jobreport import as_job
 from proxy.cli.keeping.common import MAX_LINES, Stores, opened, show_figures, show_json
@@ -23,7 +26,7 @@ from proxy.services.articles.article_use import kept_source, unwrapper_of
 from proxy.services.checks.sizes import readable
 from proxy.services.jobs.work import verified_figures
 from proxy.services.upkeep.repairing import Repair, Repairing
-from proxy.services.upkeep.tally import Share, Tally
+from proxy.services.upkeep.tally import Share, Tallied, Tally
 from proxy.source import Source
 
 _LARGEST = 20
@@ -32,10 +35,8 @@ _LARGEST = 20
 async def stat(args: argparse.Namespace, config: Config) -> int:
     """Print counts of the stores and the space that could be freed."""
     async with opened(config, look=True) as stores:
-        known = await stores.articles.everything()
-        tally = Tally({name: item.sources for name, item in known.items()})
         with progress_bar("Counting") as progress:
-            counted = await stores.originals.stat(progress, note=tally.note)
+            counted, tally = await _counted(stores, progress, exact=args.exact)
         figures = await _figures(stores, counted, articles=len(tally.articles))
         failures = await stores.originals.failures.counts(now=time.time())
     figures["failures_remembered"] = sum(failures.values())
@@ -43,18 +44,30 @@ async def stat(args: argparse.Namespace, config: Config) -> int:
         show_json(figures | _lists(tally) | {"failures": failures})
         return 0
     show_figures(args, figures, title="Kept")
-    _show_shares("By origin", "origin", tally.by_origin())
-    _show_shares("By article", "article", tally.by_article())
-    for suspect in tally.suspects()[:_LARGEST]:
+    _show_shares("By origin", "origin", tally.origins)
+    _show_shares("By article", "article", tally.articles)
+    for suspect in tally.suspects[:_LARGEST]:
         say(f"same bytes under {suspect.sources} sources of {suspect.origin}: {suspect.sha256}")
     return 0
 
 
-def _lists(tally: Tally) -> dict[str, list[dict[str, Any]]]:
+async def _counted(stores: Stores, progress: Progress, *, exact: bool) -> tuple[StoreStat, Tallied]:
+    """Return the figures of the catalogue; with `exact`, or if it does not know everything, of the files."""
+    originals = stores.originals
+    if not exact and (known := await originals.stat_from_catalogue(progress)) is not None:
+        with contextlib.suppress(NoCatalogueError, TooManyError):
+            return known, await originals.catalogue.ask(Tallied.of, seconds=STAT_SECONDS)
+    articles = await stores.articles.everything()
+    tally = Tally({name: item.sources for name, item in articles.items()})
+    counted = await originals.stat(progress, note=tally.note)
+    return counted, tally.result()
+
+
+def _lists(tally: Tallied) -> dict[str, list[dict[str, Any]]]:
     return {
-        "origins": [dataclasses.asdict(share) for share in tally.by_origin()],
-        "by_article": [dataclasses.asdict(share) for share in tally.by_article()],
-        "suspects": [dataclasses.asdict(suspect) for suspect in tally.suspects()],
+        "origins": [dataclasses.asdict(share) for share in tally.origins],
+        "by_article": [dataclasses.asdict(share) for share in tally.articles],
+        "suspects": [dataclasses.asdict(suspect) for suspect in tally.suspects],
     }
 
 

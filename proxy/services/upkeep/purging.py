@@ -221,6 +221,11 @@ class Purging:
                 yield url
         else:
             origin = _origin(wanted.origin) if wanted.origin is not None else None
+            listed = None if origin is None else await self._kept.catalogue.sources_of_origin(origin)
+            if listed is not None:
+                for url in listed:
+                    yield url
+                return
             async for entry in self._kept.entries():
                 if origin is None or origin_of(entry.source) == origin:
                     yield entry.source

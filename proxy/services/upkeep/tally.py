@@ -1,19 +1,22 @@
 """Counts kept originals by origin and by article, and finds bytes that look like placeholders.
 
-Takes one entry at a time. Holds one number for each picture that an article uses and for each body. Synchronous.
+The catalogue knows the figures. Where there is none, they are counted one entry at a time, which holds a number for
+each picture that an article uses and for each body.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cache.base.entry import Entry
+from cache.catalogue import totals
+from cache.catalogue.totals import MAX_SUSPECTS, KeptShare
 from proxy.services.troubles.replacing import PLACEHOLDER_PICTURES, SET_ASIDE
 from proxy.source import origin_of
-
-MAX_SUSPECTS = 100
 
 
 @dataclass(slots=True)
@@ -31,6 +34,11 @@ class Share:
     set_aside: int = 0
     missing: int = 0
 
+    @classmethod
+    def of(cls, known: KeptShare) -> Share:
+        """Return the figures that the catalogue knows."""
+        return cls(**dataclasses.asdict(known))
+
     def add(self, entry: Entry) -> None:
         """Count an original."""
         self.originals += 1
@@ -47,6 +55,25 @@ class Suspect:
     origin: str
     sha256: str
     sources: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tallied:
+    """The figures by origin and by article, the largest first, and suspicious bytes, the most common first."""
+
+    origins: list[Share]
+    articles: list[Share]
+    suspects: list[Suspect]
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection) -> Tallied:
+        """Return the figures of the catalogue: a question for `CatalogueService.ask`."""
+        shared = totals.shared_bodies(connection, least=PLACEHOLDER_PICTURES)
+        return cls(
+            [Share.of(share) for share in totals.by_origin(connection)],
+            [Share.of(share) for share in totals.by_article(connection)],
+            [Suspect(body.origin, body.sha256, body.sources) for body in shared],
+        )
 
 
 @dataclass(slots=True)
@@ -74,6 +101,10 @@ class Tally:
         for share in self._users.get(entry.source, ()):
             share.add(entry)
             share.missing -= 1
+
+    def result(self) -> Tallied:
+        """Return the figures of the entries that were counted."""
+        return Tallied(self.by_origin(), self.by_article(), self.suspects())
 
     def by_origin(self) -> list[Share]:
         """Return the origins, the largest first."""
