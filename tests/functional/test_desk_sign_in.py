@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -182,6 +183,21 @@ async def test_wrong_tokens_of_many_clients_together_are_bounded(
             answer = await visitor.send("/desk/sign-in", {"token": "guess"}, headers)
             statuses.append(answer.status)
     assert statuses == [401] * 50 + [429]
+
+
+async def test_guesses_at_the_same_moment_are_counted_one_by_one(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    """Sixty connections at once find out no more than one after the other, in both workers together."""
+    with Service(write_config(tmp_path, WITH_TOKEN), workers=2) as service:
+        visitor = DeskVisitor(Client(http, service.base))
+        await visitor.open("/desk/sign-in")
+        guesses = [
+            visitor.send("/desk/sign-in", {"token": f"guess {number}"}, {"Connection": "close"})
+            for number in range(60)
+        ]
+        statuses = sorted(answer.status for answer in await asyncio.gather(*guesses))
+    assert statuses == [401] * 5 + [429] * 55
 
 
 FOREIGN = [

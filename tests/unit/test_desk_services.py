@@ -104,6 +104,31 @@ def test_guesses_of_one_client_leave_another_alone(tmp_path: Path) -> None:
     assert signed_in(sessions)
 
 
+def test_guesses_at_once_count_although_some_waited_for_the_lock(tmp_path: Path) -> None:
+    """The moment of a guess is read before it waits, so the one before it may be later."""
+    sessions = Sessions(tmp_path)
+    for number in range(5):
+        guess(sessions, now=NOW - number / 100)
+    with pytest.raises(TooManyGuesses) as refused:
+        guess(sessions, now=NOW - 1)
+    assert refused.value.retry_after_seconds == GUESS_SECONDS
+
+
+def test_guess_of_a_wrong_clock_locks_nobody_out(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path)
+    for _ in range(5):
+        guess(sessions, now=NOW + 3600)
+    assert signed_in(sessions)
+
+
+def test_sessions_of_a_wrong_clock_keep_no_place(tmp_path: Path) -> None:
+    """A clock that was days ahead must not shut the owner out until these days are over."""
+    sessions = Sessions(tmp_path)
+    for number in range(MAX_SESSIONS):
+        signed_in(sessions, now=NOW + 10 * SESSION_SECONDS + number)
+    assert sessions.is_open(signed_in(sessions), token=TOKEN, now=NOW)
+
+
 def test_form_token_belongs_to_one_session() -> None:
     assert is_form_token(form_token("a"), "a")
     assert not is_form_token(form_token("a"), "b")

@@ -113,14 +113,17 @@ def _refuse_more(recent: list[list[float]], client: int, *, now: float) -> None:
     for times, most in ((of_client, GUESSES_OF_A_CLIENT), ([at for _, at in recent], GUESSES_OF_ALL)):
         if len(times) >= most:
             error = TooManyGuesses()
-            error.retry_after_seconds = max(1, math.ceil(sorted(times)[-most] + GUESS_SECONDS - now))
+            left = min(sorted(times)[-most] - now, 0.0) + GUESS_SECONDS
+            error.retry_after_seconds = max(1, math.ceil(left))
             raise error
 
 
 def _recent(guesses: dict[str, object], *, now: float) -> list[list[float]]:
     failed = guesses.get("failed")
     pairs = failed if isinstance(failed, list) else []
-    return [pair for pair in pairs if _is_pair(pair) and now - GUESS_SECONDS < pair[1] <= now]
+    # `now` was read before the wait for the lock, so guesses of the meantime are later than it. They count too:
+    # otherwise many guesses at once would each forget the others.
+    return [pair for pair in pairs if _is_pair(pair) and abs(now - pair[1]) < GUESS_SECONDS]
 
 
 def _is_pair(item: object) -> bool:
@@ -128,8 +131,12 @@ def _is_pair(item: object) -> bool:
 
 
 def _forget(ends: dict[str, float], *, now: float) -> None:
-    """Remove what has expired, and the oldest sessions beyond the limit."""
-    kept = sorted((end, digest) for digest, end in ends.items() if isinstance(end, int | float) and end > now)
+    """Remove what has expired or cannot be, and the oldest sessions beyond the limit."""
+    # A session from when the clock was wrong is never open, and would keep its place for ever.
+    last = now + 2 * SESSION_SECONDS
+    kept = sorted(
+        (end, digest) for digest, end in ends.items() if isinstance(end, int | float) and now < end <= last
+    )
     ends.clear()
     ends.update({digest: end for end, digest in kept[-MAX_SESSIONS:]})
 
