@@ -129,6 +129,17 @@ async def test_capture_is_looked_at_before_it_is_taken(
     assert "wayback" in page
 
 
+async def test_archive_is_asked_for_nobody_but_the_owner(
+    tmp_path: Path, http: aiohttp.ClientSession, wayback: ScriptedWayback, dead: str
+) -> None:
+    """Without a token the desk is only looked at: no page in a browser on this machine makes it ask another host."""
+    wayback.capture(dead, "20200102030405", OLD)
+    with Service(write_config(tmp_path, {"fetch": {"wayback": wayback.url("")}})) as service:
+        answer = await DeskVisitor(Client(http, service.base)).open(f"/desk/picture/archive?source={dead}")
+    assert answer.status == 401
+    assert wayback.requests == []
+
+
 @pytest.mark.parametrize("timestamp", ["", "2020", "20200102030405/../x", "٢٠٢٠٠١٠٢٠٣٠٤٠٥"])
 async def test_moment_that_is_none_takes_nothing(owner: DeskVisitor, dead: str, timestamp: str) -> None:
     await owner.open(page_of(dead))

@@ -44,7 +44,7 @@ async def read_form(desk: DeskRequest, *, signed_in: bool = True) -> Mapping[str
         InvalidRequest, RequestTooLarge: it cannot be read.
     """
     if signed_in:
-        _require_session(desk)
+        require_session(desk)
     fields = await _fields(desk.request, desk.context.config.server.read_timeout)
     _require_ours(desk, fields)
     return fields
@@ -56,7 +56,7 @@ async def read_upload(desk: DeskRequest, *, max_bytes: int) -> UploadForm:
     Raises:
         Unauthorized, ForeignForm, InvalidRequest, RequestTooLarge: as `read_form`; the chunks raise the last two.
     """
-    _require_session(desk)
+    require_session(desk)
     request = desk.request
     if request.content_type != "multipart/form-data":
         raise InvalidRequest("Send the form of the desk.")
@@ -78,9 +78,14 @@ async def read_upload(desk: DeskRequest, *, max_bytes: int) -> UploadForm:
     )
 
 
-def _require_session(desk: DeskRequest) -> None:
+def require_session(desk: DeskRequest, why: str = "this changes something") -> None:
+    """Let a visitor who has signed in pass, or raise.
+
+    Raises:
+        Unauthorized: the visitor may only look.
+    """
     if not desk.visitor.may_act:
-        raise Unauthorized("Sign in first: this changes something.")
+        raise Unauthorized(f"Sign in first: {why}.")
 
 
 def _require_ours(desk: DeskRequest, fields: Mapping[str, str]) -> None:

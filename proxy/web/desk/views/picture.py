@@ -14,6 +14,7 @@ from proxy.services.upkeep.storedlist import variants_of
 from proxy.source import Source
 from proxy.web.api.resources.actions import timestamp_of
 from proxy.web.api.resources.picture import named_source, picture_answer
+from proxy.web.desk.forms import require_session
 from proxy.web.desk.pages import DeskRequest, page
 from proxy.web.desk.showing import Showing
 from proxy.web.handlers.explain import explained
@@ -63,7 +64,14 @@ async def picture(desk: DeskRequest) -> web.StreamResponse:
 
 
 async def archive(desk: DeskRequest) -> web.StreamResponse:
-    """Answer what the Wayback Machine has of a source, before anything is taken."""
+    """Answer what the Wayback Machine has of a source, before anything is taken.
+
+    Any page in a browser on this machine can make it open this address, so it asks nobody without a session.
+
+    Raises:
+        Unauthorized: the visitor has not signed in.
+    """
+    require_session(desk, "this asks another host")
     source = await named_source(desk.context, desk.text("source"))
     found = await desk.context.archive.look(source)
     return page(
