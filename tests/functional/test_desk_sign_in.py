@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -198,6 +198,26 @@ async def test_guesses_at_the_same_moment_are_counted_one_by_one(
         ]
         statuses = sorted(answer.status for answer in await asyncio.gather(*guesses))
     assert statuses == [401] * 5 + [429] * 55
+
+
+async def test_form_of_a_stranger_is_read_up_to_its_bound_whatever_it_announces(
+    visitor: DeskVisitor,
+) -> None:
+    """The form for the token is the only body that is read of anybody. A chunked one announces no length."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield b"token=" + b"%41" * 8192
+
+    headers = {"Content-Type": "application/x-www-form-urlencoded", **HTML}
+    answer = await visitor.client.get("/desk/sign-in", method="POST", headers=headers, data=endless())
+    assert answer.status == 413
+
+
+async def test_form_with_very_many_fields_is_refused(visitor: DeskVisitor) -> None:
+    await visitor.open("/desk/sign-in")
+    answer = await visitor.send("/desk/sign-in", {f"field{number}": "" for number in range(100)})
+    assert answer.status == 400
 
 
 FOREIGN = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from proxy.errors import InvalidRequest, RequestTooLarge
+from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 
 UNREADABLE = (
     web.RequestPayloadError, HttpProcessingError, ConnectionError, ValueError, LookupError, AssertionError,
@@ -17,6 +17,17 @@ UNREADABLE = (
 """What aiohttp raises for bodies that end early or are no forms."""
 
 _PIECE_BYTES = 64 * 1024
+
+
+def require_plain(request: web.BaseRequest) -> None:
+    """Let a body pass that is not compressed, or raise (RFC 9110 §15.5.16). The server decodes none.
+
+    Raises:
+        UnsupportedMediaType: it has a content coding.
+    """
+    codings = request.headers.get(hdrs.CONTENT_ENCODING, "")
+    if codings.strip().lower() not in {"", "identity"}:
+        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
 
 
 async def arriving(

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from aiohttp import BodyPartReader, web
 from aiohttp.multipart import MultipartReader
 
 from proxy.errors import InvalidRequest, RequestTooLarge, Unauthorized
-from proxy.web.connections.arriving import UNREADABLE, arriving
+from proxy.web.connections.arriving import UNREADABLE, arriving, require_plain
 from proxy.web.desk.guard import FORM_FIELD, require_own_form
 from proxy.web.desk.pages import DeskRequest
 
@@ -23,8 +24,6 @@ MAX_FORM_BYTES = 64 * 1024
 MAX_FIELDS = 16
 UPLOAD_SECONDS = 300.0
 """How long an upload may take. The largest one over a slow line takes minutes."""
-
-_CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ async def read_form(desk: DeskRequest, *, signed_in: bool = True) -> Mapping[str
     Raises:
         Unauthorized: the visitor has not signed in, though the form needs that.
         ForeignForm: the form may come from another site.
-        InvalidRequest, RequestTooLarge: it cannot be read.
+        InvalidRequest, RequestTooLarge, UnsupportedMediaType: it cannot be read.
     """
     if signed_in:
         require_session(desk)
@@ -54,10 +53,12 @@ async def read_upload(desk: DeskRequest, *, max_bytes: int) -> UploadForm:
     """Return a form whose last field is a file. Its form token is checked before the file is read.
 
     Raises:
-        Unauthorized, ForeignForm, InvalidRequest, RequestTooLarge: as `read_form`; the chunks raise the last two.
+        Unauthorized, ForeignForm, InvalidRequest, RequestTooLarge, UnsupportedMediaType: as `read_form`; the chunks
+            raise InvalidRequest and RequestTooLarge.
     """
     require_session(desk)
     request = desk.request
+    require_plain(request)
     if request.content_type != "multipart/form-data":
         raise InvalidRequest("Send the form of the desk.")
     if (request.content_length or 0) > max_bytes + MAX_FORM_BYTES:
@@ -98,16 +99,18 @@ async def _fields(request: web.BaseRequest, timeout_seconds: float) -> dict[str,
         raise InvalidRequest("Send a form of the desk.")
     if (request.content_length or 0) > MAX_FORM_BYTES:
         raise RequestTooLarge
+    require_plain(request)
+    deadline = asyncio.get_running_loop().time() + timeout_seconds
+    read = request.content.read
+    pieces = arriving(read, what="The form", max_bytes=MAX_FORM_BYTES, deadline=deadline)
+    data = b"".join([piece async for piece in pieces])
     try:
-        async with asyncio.timeout(timeout_seconds):
-            posted = await request.post()
-    except TimeoutError as error:
-        raise InvalidRequest("The form did not arrive in time.") from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise RequestTooLarge from error
-    except UNREADABLE as error:
+        pairs = parse_qsl(
+            data.decode("utf-8"), keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS
+        )
+    except ValueError as error:
         raise InvalidRequest("The form cannot be read.", detail=repr(error)) from error
-    return {name: value for name, value in posted.items() if isinstance(value, str)}
+    return dict(pairs)
 
 
 async def _parts(reader: MultipartReader) -> tuple[dict[str, str], BodyPartReader | None]:
