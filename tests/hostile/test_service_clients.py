@@ -84,6 +84,20 @@ def test_request_that_the_parser_refuses_gets_400_and_one_line_in_the_log(
     assert "unreadable request client=127.0.0.1 reason=" in added
 
 
+@pytest.mark.parametrize("coding", [b"gzip", b"br", b"deflate", b"zstd"])
+@pytest.mark.parametrize("target", [b"/healthz", b"/nowhere", b"/desk/sign-in", b"/purge"])
+def test_body_with_a_broken_content_coding_is_no_error_of_ours(
+    service: Service, target: bytes, coding: bytes
+) -> None:
+    """No body is decoded, so none that is broken or a bomb costs anything or leaves a traceback."""
+    before = service.log()
+    request = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Encoding: %s\r\n" % (target, coding)
+    request += b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 8\r\n"
+    answer = exchange(service, request + b"Connection: close\r\n\r\n\x1f\x8b\x08xxxxx")
+    assert answer.startswith((b"HTTP/1.1 405 ", b"HTTP/1.1 415 "))
+    assert "Traceback" not in service.log()[len(before) :]
+
+
 @pytest.mark.parametrize(
     ("target", "status"),
     [

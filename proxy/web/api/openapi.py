@@ -147,8 +147,8 @@ def _errors(endpoint: Endpoint, schema: Any) -> dict[str, Any]:
     """Return the errors of an endpoint, by status. Several codes may share one."""
     known = statuses()
     codes = [*EVERYWHERE, *endpoint.codes, "invalid_request"]
-    codes += ["unsupported_media_type"] if endpoint.body is not None else []
-    codes += ["request_too_large"] if endpoint.body is not None or endpoint.upload else []
+    if endpoint.body is not None or endpoint.upload:
+        codes += ["unsupported_media_type", "request_too_large"]
     codes += ["not_found"] if endpoint.parameters else []
     by_status: dict[str, list[str]] = {}
     for code in dict.fromkeys(codes):

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from proxy.web.api.endpoints import Asked
-from proxy.web.connections.arriving import arriving
+from proxy.web.connections.arriving import arriving, require_plain
 from proxy.web.handlers.admin import invite
 
 MAX_BODY_BYTES = 256 * 1024
@@ -83,7 +83,7 @@ async def read_body(request: web.BaseRequest, model: type[Asked], *, timeout_sec
     """Return the values of a JSON body.
 
     Raises:
-        UnsupportedMediaType: it is not declared as JSON, so that no form of a web page can send it.
+        UnsupportedMediaType: it is not declared as JSON, so that no form of a web page can send it, or compressed.
         RequestTooLarge: it has more than `MAX_BODY_BYTES`.
         InvalidRequest: it does not arrive in time, is not JSON, or a member is unknown, repeated or invalid.
     """
@@ -111,8 +111,10 @@ async def body_chunks(
 
     Raises:
         RequestTooLarge: it has more than `max_bytes`, or announces it.
+        UnsupportedMediaType: it is compressed.
         InvalidRequest: it does not arrive in time, or the connection ends.
     """
+    require_plain(request)
     if (request.content_length or 0) > max_bytes:
         raise RequestTooLarge(f"The body may have {max_bytes} bytes at most.")
     await invite(request)

@@ -17,6 +17,7 @@ from proxy.rewrite.site.sitetext import KIND_OF_MEDIA_TYPE, site_kind
 from proxy.services.articles.article_use import RewriteSettings
 from proxy.services.upkeep.purging import PurgeRefused, PurgeReport, PurgeWish, wanted
 from proxy.web.admin import require_admin
+from proxy.web.connections.arriving import require_plain
 from proxy.web.context import Context
 
 _KINDS: dict[str, TextKind] = {"text/html": "html", "text/markdown": "markdown", **KIND_OF_MEDIA_TYPE}
@@ -141,6 +142,7 @@ async def _while_connected(
 
 
 async def _body(request: web.BaseRequest, timeout_seconds: float) -> bytes:
+    require_plain(request)
     try:
         async with asyncio.timeout(timeout_seconds):
             await invite(request)
