@@ -25,6 +25,7 @@ from proxy.web.api.serving import API_ROOT, answer_api
 from proxy.web.connections.server import Request
 from proxy.web.context import Context
 from proxy.web.desk.door import answer_desk, is_desk
+from proxy.web.desk.pages import HOME
 from proxy.web.errors import VARIES_BY, error_response, from_aiohttp
 from proxy.web.handlers.admin import purge, rewrite
 from proxy.web.handlers.cors import cors_help, is_cors_needed
@@ -234,7 +235,7 @@ def _failed(request: Request, context: Context, error: MirrorError, request_id: 
         request_id=request_id,
         accept=request.headers.get(hdrs.ACCEPT),
         varies_by=request.get(VARIES_BY, ""),
-        private=request.route == API_ROOT,
+        private=request.route in {API_ROOT, HOME},
     )
 
 

@@ -57,6 +57,26 @@ async def test_program_without_a_session_gets_the_error_of_the_contract(visitor:
     assert (answer.status, answer.code) == (401, "unauthorized")
 
 
+@pytest.mark.parametrize(
+    "target", ["/desk", "/desk/nowhere", "/desk/static/nowhere", "/desk/article?name=x", "/desk/../x"]
+)
+async def test_error_for_a_program_is_kept_by_nobody_and_read_by_no_other_site(
+    visitor: DeskVisitor, target: str
+) -> None:
+    """Unlike the errors of pictures, which every site may read and caches keep for a minute."""
+    await visitor.sign_in()
+    for cookie in ("", *visitor.cookies.values()):
+        headers = {
+            "Accept": "*/*",
+            "Cookie": f"imgmirror-desk={cookie}",
+            "Origin": "https://elsewhere.example",
+        }
+        answer = await visitor.open(target, headers)
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
 async def test_cookie_is_an_opaque_id_that_no_script_and_no_other_site_gets(visitor: DeskVisitor) -> None:
     answer = await visitor.sign_in()
     [cookie] = answer.headers.getall("Set-Cookie")
