@@ -36,7 +36,7 @@ def require_admin(request: web.BaseRequest, config: ServerConfig) -> None:
         ):
             return
         raise Unauthorized
-    if config.is_public or _is_forwarded(request) or "Origin" in request.headers:
+    if config.is_public or _is_forwarded(request) or _is_of_a_page(request):
         raise Unauthorized
     if not _is_loopback(request.remote) or not _names_loopback(request.headers.get("Host", "")):
         raise Unauthorized
@@ -45,6 +45,17 @@ def require_admin(request: web.BaseRequest, config: ServerConfig) -> None:
 def _is_forwarded(request: web.BaseRequest) -> bool:
     names = [name.lower() for name in request.headers]
     return any(name in FORWARDING_HEADERS or name.startswith(FORWARDING_PREFIXES) for name in names)
+
+
+def _is_of_a_page(request: web.BaseRequest) -> bool:
+    """Return whether a page made the request. A person who follows a link to us, or whom we show a page, may."""
+    headers = request.headers
+    if "Origin" in headers:
+        return True
+    # Pictures, frames and scripts of another site are asked for without `Origin` (Fetch Metadata).
+    if headers.get("Sec-Fetch-Site", "none") in {"none", "same-origin"}:
+        return False
+    return (headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")) != ("navigate", "document")
 
 
 def _is_loopback(peer: str | None) -> bool:

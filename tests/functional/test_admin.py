@@ -74,14 +74,33 @@ async def test_administration_needs_the_token_when_there_is_one(
 
 @pytest.mark.parametrize(
     "headers",
-    [{"X-Forwarded-For": "1.2.3.4"}, {"Via": "1.1 x"}, {"Origin": "https://evil.example"}, {"Host": "evil.example"}],
-    ids=["forwarded", "via", "web page", "rebound name"],
+    [
+        {"X-Forwarded-For": "1.2.3.4"}, {"Via": "1.1 x"}, {"Origin": "https://evil.example"}, {"Host": "evil.example"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    ],
+    ids=["forwarded", "via", "web page", "rebound name", "picture in a page", "frame in a page"],
 )  # fmt: skip
 async def test_loopback_without_token_is_trusted_only_when_asked_directly(
     client: Client, headers: dict[str, str]
 ) -> None:
     assert (await client.get("/metrics")).status == 200
     assert (await client.get("/metrics", headers=headers)).code == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+        {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+    ],
+    ids=["address bar", "link", "page of ours"],
+)
+async def test_loopback_without_token_is_trusted_in_the_browser_of_the_owner(
+    client: Client, headers: dict[str, str]
+) -> None:
+    assert (await client.get("/metrics", headers=headers)).status == 200
 
 
 @pytest.mark.parametrize(
