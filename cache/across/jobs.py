@@ -17,6 +17,7 @@ import errno
 import fcntl
 import json
 import logging
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -221,7 +222,7 @@ class JobFiles:
             return _record(json.loads(read_regular(self._file(name, ".json"), MAX_RECORD_BYTES)), name)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RecursionError, KeyError, TypeError, OverflowError) as error:
             log.warning("the record of the job %s cannot be read: %s", name, error)
             return None
 
@@ -268,7 +269,7 @@ def _record(known: Mapping[str, Any], name: str) -> JobRecord:
     """Return the record in a file of this or another version.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not a record.
+        KeyError, TypeError, ValueError, OverflowError: it is not a record.
     """
     if known["id"] != name or known["state"] not in STATES or not isinstance(known.get("result"), dict):
         raise ValueError("it is not a record of this job")
@@ -277,11 +278,11 @@ def _record(known: Mapping[str, Any], name: str) -> JobRecord:
         id=name,
         kind=str(known["kind"]),
         started_by=str(known["started_by"]),
-        started_at=float(known["started_at"]),
-        updated_at=float(known["updated_at"]),
+        started_at=_moment(known["started_at"]),
+        updated_at=_moment(known["updated_at"]),
         detail=str(known.get("detail", "")),
         state=known["state"],
-        ended_at=None if ended_at is None else float(ended_at),
+        ended_at=None if ended_at is None else _moment(ended_at),
         done=int(known.get("done", 0)),
         total=None if total is None else int(total),
         note=str(known.get("note", "")),
@@ -289,3 +290,11 @@ def _record(known: Mapping[str, Any], name: str) -> JobRecord:
         result=dict(known["result"]),
         may_stop=known.get("may_stop") is True,
     )
+
+
+def _moment(value: Any) -> float:
+    # JSON of ours can hold NaN and infinity, which are no moments.
+    moment = float(value)
+    if not math.isfinite(moment):
+        raise ValueError("it is no moment")
+    return moment

@@ -129,6 +129,19 @@ def test_record_that_is_none_is_no_job(files: JobFiles, tmp_path: Path, text: st
     assert [known.id for known in files.listed()] == [job.record.id]
 
 
+@pytest.mark.parametrize("name", ["started_at", "updated_at", "ended_at", "done", "total"])
+@pytest.mark.parametrize("figure", ["1e999", "-1e999", "NaN", "9" * 400 + ".0"])
+def test_record_with_a_figure_that_is_none_is_no_job(
+    files: JobFiles, tmp_path: Path, name: str, figure: str
+) -> None:
+    job = files.begin("warm", started_by="api")
+    path = tmp_path / "jobs" / "1700000000000-0000abcd.json"
+    record = json.loads((tmp_path / "jobs" / f"{job.record.id}.json").read_text())
+    text = json.dumps({**record, "id": path.stem, name: "here"})
+    path.write_text(text.replace('"here"', figure))
+    assert [known.id for known in files.listed()] == [job.record.id]
+
+
 def test_record_of_another_version_is_read(files: JobFiles, tmp_path: Path) -> None:
     """Unknown members are ignored and missing ones take their defaults."""
     name = "1700000000000-0000abcd"
