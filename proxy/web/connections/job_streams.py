@@ -70,15 +70,16 @@ class JobStreams:
         try:
             await response.prepare(request)
             if request.method != hdrs.METH_HEAD:
-                await self._tell(response, encoded, since=seen_until(request), only=only)
+                await self._tell(request, response, encoded, only=only)
             await response.write_eof()
         finally:
             self._open -= 1
         return response
 
     async def _tell(
-        self, response: web.StreamResponse, encoded: Encoded, *, since: int | None, only: str | None
+        self, request: web.BaseRequest, response: web.StreamResponse, encoded: Encoded, *, only: str | None
     ) -> None:
+        since = seen_until(request)
         await response.write(b"retry: %d\n\n" % RETRY_MILLISECONDS)
         told: dict[str, JobRecord] = {}
         silent = 0.0
@@ -97,6 +98,9 @@ class JobStreams:
                 silent = 0.0
                 await response.write(b": still here\n\n")
             await self._pause()
+            if request.transport is None or request.transport.is_closing():
+                # Without a word to send, we would notice it at the next heartbeat only.
+                raise ConnectionResetError("the client left")
 
     async def _jobs(self) -> list[JobRecord]:
         """Return all jobs as they were half a tick ago at most."""
