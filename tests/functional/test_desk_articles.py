@@ -60,6 +60,18 @@ async def test_article_names_its_missing_pictures_until_they_are_kept(
         assert page.count('class="thumb-box"') == 2
 
 
+FORMULAS = (
+    '=HYPERLINK("http://evil.example")',
+    "+1",
+    "-1",
+    "@SUM(1)",
+    "\t=1",
+    "\n=1",
+    "\uff1d1+1",
+    "\uff0b1",
+)
+
+
 async def test_missing_pictures_are_listed_by_pages_and_exported_without_formulas(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
@@ -70,7 +82,8 @@ async def test_missing_pictures_are_listed_by_pages_and_exported_without_formula
     with Service(config) as service:
         kept = await Originals.open(tmp_path / "store", min_free_bytes=0, max_bytes=None)
         await kept.articles.record("one.md", [*sources, origin.url("/kept.png")])
-        await kept.articles.record('=HYPERLINK("http://evil.example")', sources[:1])
+        for name in FORMULAS:
+            await kept.articles.record(name, sources[:1])
         await kept.close()
         owner = await opened(http, service)
         await owner.open("/desk/jobs")
@@ -88,8 +101,8 @@ async def test_missing_pictures_are_listed_by_pages_and_exported_without_formula
         answer = await owner.open("/desk/missing.csv")
         assert answer.headers["Content-Type"].startswith("text/csv")
         table = list(csv.DictReader(io.StringIO(answer.body.decode())))
-    assert [row["source"] for row in table] == [sources[0], *sources]
-    assert {row["article"] for row in table} == {"one.md", '\'=HYPERLINK("http://evil.example")'}
+    assert [row["source"] for row in table] == [sources[0]] * len(FORMULAS) + sources
+    assert {row["article"] for row in table} == {"one.md", *(f"'{name}" for name in FORMULAS)}
     assert table[0]["code"] == "source_unreachable"
 
 

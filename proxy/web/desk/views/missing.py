@@ -18,8 +18,8 @@ MISSING = "/desk/missing"
 PAGE_SIZE = 50
 
 _COLUMNS = ("source", "code", "message", "last_tried", "tries", "article")
-_RISKY = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that a spreadsheet takes for a formula."""
+_RISKY = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a cell begins with that a spreadsheet takes for a formula, also in full width (OWASP, "CSV Injection")."""
 
 
 async def missing(desk: DeskRequest) -> web.StreamResponse:
