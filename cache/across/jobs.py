@@ -177,8 +177,7 @@ class JobFiles:
         Raises:
             OSError: the disk refused.
         """
-        with self._file(name, ".stop").open("ab"):
-            pass
+        os.close(open_regular(self._file(name, ".stop"), os.O_WRONLY | os.O_CREAT))
 
     def write(self, record: JobRecord) -> None:
         """Replace the record of a job. A disk that refuses costs others the sight of it, nothing else."""

@@ -101,6 +101,11 @@ def _received_status(error: MirrorError) -> int:
     return error.origin_status if isinstance(error, SourceError) else 0
 
 
+def store_refused(error: Exception) -> QueueFull:
+    """Return our error for one of the disk that nothing else has translated."""
+    return QueueFull("The store does not answer as it should; see the log.", detail=repr(error))
+
+
 def from_aiohttp(error: web.HTTPException) -> MirrorError:
     """Return our error for one that aiohttp raised while reading the request."""
     if isinstance(error, web.HTTPRequestEntityTooLarge):

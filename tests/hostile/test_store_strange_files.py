@@ -10,16 +10,20 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from desk import DeskVisitor
 from http_client import Client
 from keeping import keep
 from scripted_origin import ScriptedOrigin
 from service import Service, wait_until, write_config
 
+from cache.across.jobs import JobFiles
 from cache.base.errors import StoreUnwritable
 from cache.base.layout import prepare
 from cache.base.opening import open_regular, read_regular
 from cache.durable_tier import Originals
 from cache.variants.bounded_tier import Variants
+from proxy.services.desk.history import FigureHistory, Minute
+from proxy.services.desk.sessions import Sessions
 
 URL, OTHER = "http://h/a.png", "http://h/b.png"
 HUNG = str(Path(__file__).parent.parent / "lib" / "hung_service.py")
@@ -144,3 +148,39 @@ async def test_shutdown_ends_in_time_although_a_file_hangs(
         with pytest.raises(aiohttp.ClientError):
             await asking
         assert "something hangs" in service.log()
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_strange_file_of_the_desk_or_of_a_job_is_waited_for_by_nobody(
+    tmp_path: Path, strange: Callable[[Path], None]
+) -> None:
+    """What cannot be read counts as empty, and what cannot be written is refused."""
+    jobs = JobFiles(tmp_path / "jobs", now=lambda: 1e9)
+    job = jobs.begin("warm", started_by="api", may_stop=True)
+    for name in ("sessions", "history", f"jobs/{job.record.id}.stop"):
+        strange(tmp_path / name)
+    assert not Sessions(tmp_path).is_open("x", token="y", now=1.0)
+    history = FigureHistory(tmp_path)
+    assert history.between(0, 9) == {}
+    with pytest.raises(OSError, match=r"regular|symbolic|directory"):
+        history.add(Minute(1, {}))
+    with pytest.raises(OSError, match=r"regular|symbolic|directory|device"):
+        jobs.ask_to_stop(job.record.id)
+
+
+async def test_folder_that_is_none_is_a_fault_of_the_store_and_not_of_ours(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    """Programs are told by the desk and by the API that the store is in trouble; the log has a line of each."""
+    token = "a token"
+    with Service(write_config(tmp_path, {"server": {"admin_token": token}})) as service:
+        for name in ("jobs", "desk"):
+            (tmp_path / "store" / name).symlink_to(name)
+        client = Client(http, service.base)
+        answer = await client.get("/api/v1/jobs", headers={"Authorization": f"Bearer {token}"})
+        assert (answer.status, answer.code) == (503, "queue_full")
+        visitor = DeskVisitor(client)
+        await visitor.open("/desk/sign-in")
+        answer = await visitor.send("/desk/sign-in", {"token": token}, {"Accept": "application/json"})
+        assert (answer.status, answer.code) == (503, "queue_full")
+        assert "Traceback" not in service.log()

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.base.opening import open_regular, read_regular
+
 FIGURES = (
     "answers", "refused", "failed", "lookups", "hits", "fetches", "failed_fetches", "renders", "failed_renders",
     "sent_bytes", "queue",
@@ -51,8 +53,7 @@ class FigureHistory:
             OSError: the file cannot be written.
         """
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._path, flags, 0o600)
+        descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT)
         try:
             if os.pread(descriptor, _HEAD_BYTES, 0) != _HEAD:
                 os.ftruncate(descriptor, 0)
@@ -65,8 +66,7 @@ class FigureHistory:
     def between(self, first: int, last: int) -> dict[int, Minute]:
         """Return the known minutes from `first` to `last`, both included, by number."""
         with contextlib.suppress(OSError):
-            with self._path.open("rb") as file:
-                data = file.read(_HEAD_BYTES + MINUTES * _ROW.size)
+            data = read_regular(self._path, _HEAD_BYTES + MINUTES * _ROW.size)
             if data[:_HEAD_BYTES] == _HEAD:
                 return {minute.number: minute for minute in _rows(data) if first <= minute.number <= last}
         return {}

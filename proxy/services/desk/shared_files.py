@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cache.base.opening import read_regular
+
 FOLDER = "desk"
 MAX_BYTES = 64 * 1024
 """The most bytes that are read of such a file. Ours stay far below."""
@@ -33,8 +35,7 @@ class SharedFile:
     def read(self) -> dict[str, Any]:
         """Return the object; an empty one when there is no readable file."""
         try:
-            with self._path.open("rb") as file:
-                found = json.loads(file.read(MAX_BYTES))
+            found = json.loads(read_regular(self._path, MAX_BYTES))
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}

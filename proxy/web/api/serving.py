@@ -6,6 +6,7 @@ Event loop.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -17,6 +18,7 @@ from proxy.web.api.table import ENDPOINTS
 from proxy.web.api.values import PRIVATE_HEADERS, as_json
 from proxy.web.connections.server import Request
 from proxy.web.context import Context
+from proxy.web.errors import store_refused
 
 API_ROOT = "/api/"
 
@@ -36,7 +38,7 @@ async def answer_api(context: Context, request: Request, target: str) -> web.Str
     if endpoint.body is not None:
         body = await read_body(request, endpoint.body, timeout_seconds=context.config.server.read_timeout)
     call = Call(context, request, rights, values, read_query(query, endpoint.query), body)
-    answer = await endpoint.run(call)
+    answer = await _run(endpoint, call)
     if isinstance(answer, web.StreamResponse):
         return answer
     return web.Response(
@@ -44,6 +46,15 @@ async def answer_api(context: Context, request: Request, target: str) -> web.Str
         status=endpoint.status,
         headers={**PRIVATE_HEADERS, "Content-Type": "application/json"},
     )
+
+
+async def _run(endpoint: Endpoint, call: Call[Any, Any]) -> object:
+    try:
+        return await endpoint.run(call)
+    except ConnectionError:
+        raise
+    except OSError as error:
+        raise store_refused(error) from error
 
 
 def _found(path: str, method: str) -> tuple[Endpoint, dict[str, str]]:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from aiohttp import hdrs, web
 
 from cache.base.errors import CacheError
-from proxy.errors import MethodNotAllowed, MirrorError, NotFound, QueueFull, Unauthorized
+from proxy.errors import MethodNotAllowed, MirrorError, NotFound, Unauthorized
 from proxy.services.desk.sessions import TooManyGuesses, WrongToken
 from proxy.web.connections.clients import bucket_of, client_address
 from proxy.web.connections.server import Request
@@ -27,6 +27,7 @@ from proxy.web.desk.views.missing import MISSING, missing, missing_as_csv
 from proxy.web.desk.views.overview import overview
 from proxy.web.desk.views.picture import archive, picture
 from proxy.web.desk.views.playground import playground, presets
+from proxy.web.errors import store_refused
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +62,16 @@ async def answer_desk(context: Context, request: Request, target: str, request_i
     desk = DeskRequest.of(context, request, target, request_id, await visitor_of(context, request))
     try:
         return await _answered(desk)
-    except (MirrorError, CacheError, OSError) as error:
-        if isinstance(error, ConnectionError) or not _reads_html(request):
+    except ConnectionError:
+        raise
+    except (MirrorError, CacheError) as error:
+        if not _reads_html(request):
             raise
         return _shown(desk, error)
+    except OSError as error:
+        if not _reads_html(request):
+            raise store_refused(error) from error
+        return _shown(desk, store_refused(error))
 
 
 async def _answered(desk: DeskRequest) -> web.StreamResponse:
@@ -96,9 +103,9 @@ def _reads_html(request: web.BaseRequest) -> bool:
     return "text/html" in request.headers.get(hdrs.ACCEPT, "")
 
 
-def _shown(desk: DeskRequest, error: MirrorError | CacheError | OSError) -> web.Response:
+def _shown(desk: DeskRequest, error: MirrorError | CacheError) -> web.Response:
     if not isinstance(error, MirrorError):
-        error = QueueFull("The store does not answer as it should; see the log.", detail=repr(error))
+        error = store_refused(error)
     fields = {"request": desk.request_id, "code": error.code, "page": desk.path, "detail": error.detail}
     level = logging.WARNING if error.status >= 500 else logging.INFO
     log.log(level, "a page of the desk failed", extra={"fields": fields})
