@@ -212,6 +212,20 @@ def test_kept_store_is_opened_and_counted(tmp_path: Path, capsys: pytest.Capture
     assert "0 originals" in findings["store"]["found"]
 
 
+@pytest.mark.parametrize(("token", "code"), [("a short token", 1), ("0123456789abcdef", 0)])
+def test_token_that_can_be_guessed_needs_care(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], token: str, code: int
+) -> None:
+    """The finding names no part of the token."""
+    config = write_config(tmp_path, {"server": {"admin_token": token}})
+    found, findings = examined(config, capsys, "--offline")
+    assert found == code
+    assert ("fewer than 16 characters" in findings.get("administration", {"found": ""})["found"]) == bool(
+        code
+    )
+    assert token not in str(findings)
+
+
 def test_findings_are_lines_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke("doctor", "--offline", config=write_config(tmp_path)) == 0
     out = capsys.readouterr().out

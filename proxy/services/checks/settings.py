@@ -24,6 +24,9 @@ RELEASED = 1_735_689_600.0
 
 SHIPPED_CONTACT = "imgmirror.example"
 
+SHORTEST_TOKEN = 16
+"""Characters of `server.admin_token`. Thousands of guesses a second find a shorter one that a person has made up."""
+
 _FILES_BESIDE_CONNECTIONS = 256
 
 
@@ -144,6 +147,10 @@ def _public_address(url: str) -> Iterator[DoctorFinding]:
 
 def _administration(config: Config) -> Iterator[DoctorFinding]:
     if config.server.admin_token:
+        # The desk limits guesses, but the other addresses compare every token that is sent.
+        if len(config.server.admin_token) < SHORTEST_TOKEN:
+            found = f"server.admin_token has fewer than {SHORTEST_TOKEN} characters: it can be guessed"
+            yield DoctorFinding("care", "administration", found, "take one from `openssl rand -hex 32`")
         return
     if config.server.is_public:
         found = "/purge, /rewrite, /explain and /metrics are closed: server.public_url is public, and there is no token"
