@@ -37,6 +37,11 @@ def shared_folder() -> Iterator[Path]:
         os.close(descriptor)
 
 
+def folder_begun(folder: Path) -> float:
+    """Return when `shared_folder` created a folder, in Unix seconds."""
+    return (folder / _LOCK).stat().st_mtime
+
+
 def _remove_abandoned(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):

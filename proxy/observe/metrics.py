@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
-from proxy.observe.folder import VARIABLE
+from proxy.observe.folder import VARIABLE, folder_begun
 from proxy.observe.processes import Processes
 from proxy.version import __version__
 
@@ -48,6 +50,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
+        self._begun = time.time()
         self.registry = registry = CollectorRegistry()
         self.requests = Counter(
             "imgmirror_requests", "Answers by address and status", ["route", "status"], registry=registry
@@ -184,10 +187,21 @@ class Metrics:
                 self.render_failures.labels(code).inc()
 
     def text(self) -> bytes:
-        """Return the exposition of all workers' figures."""
-        registry = self._of_all_workers()
-        registry.register(Processes(_web_processes))
-        return generate_latest(registry) + _hits(registry)
+        """Return the exposition of `families`."""
+        registry = CollectorRegistry()
+        registry.register(_Collected(self.families()))
+        return generate_latest(registry)
+
+    def families(self) -> list[Metric]:
+        """Return everything that `/metrics` shows, as values. Blocking, as `collected` is."""
+        collected = list(self.collected())
+        return [*collected, *Processes(_web_processes).collect(), *_hits(collected)]
+
+    @property
+    def begun(self) -> float:
+        """When the figures of all workers began to be counted, in Unix seconds."""
+        folder = os.environ.get(VARIABLE)
+        return folder_begun(Path(folder)) if folder else self._begun
 
     def collected(self) -> Iterable[Metric]:
         """Return all workers' figures as values. Blocking: with several workers, it reads their files."""
@@ -212,26 +226,26 @@ def _web_processes() -> Iterator[int]:
         yield int(path.stem.rpartition("_")[2])
 
 
-def _hits(registry: CollectorRegistry) -> bytes:
-    """Return the number of picture answers, the number that needed no fetch and no render, and their share."""
+class _Collected(Collector):
+    """Families that were collected before."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _hits(collected: Iterable[Metric]) -> Iterator[Metric]:
+    """Yield the number of picture answers, the number that needed no fetch and no render, and their share."""
     counts = {
         sample.labels["result"]: sample.value
-        for metric in registry.collect()
+        for metric in collected
         for sample in metric.samples
         if sample.name == "imgmirror_cache_requests_total"
     }
     hits, lookups = sum(counts.get(result, 0.0) for result in HITS), sum(counts.values())
-    figures = (
-        ("lookups_total", "counter", "Picture answers", lookups),
-        ("hits_total", "counter", "Picture answers that needed neither fetch nor render", hits),
-        (
-            "hit_ratio",
-            "gauge",
-            "Hits divided by lookups since the start; for a period, divide the counters",
-            hits / (lookups or 1.0),
-        ),
-    )
-    return "".join(
-        f"# HELP imgmirror_{name} {text}\n# TYPE imgmirror_{name} {kind}\nimgmirror_{name} {value}\n"
-        for name, kind, text, value in figures
-    ).encode()
+    yield CounterMetricFamily("imgmirror_lookups", "Picture answers", lookups)
+    yield CounterMetricFamily("imgmirror_hits", "Picture answers that needed neither fetch nor render", hits)
+    text = "Hits divided by lookups since the start; for a period, divide the counters"
+    yield GaugeMetricFamily("imgmirror_hit_ratio", text, hits / (lookups or 1.0))

@@ -57,11 +57,16 @@ async def readyz(context: Context, _request: web.BaseRequest) -> web.Response:
 async def metrics(context: Context, request: web.BaseRequest) -> web.Response:
     """Answer the figures of all workers as Prometheus text."""
     require_admin(request, context.config.server)
+    await bring_up_to_date(context)
+    text = await asyncio.to_thread(context.metrics.text)
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
+
+
+async def bring_up_to_date(context: Context) -> None:
+    """Set the metrics that this worker sets only when somebody wants to see them."""
     await _set_store_gauges(context)
     set_process_gauges(context)
     context.accounts.answers.write()
-    text = await asyncio.to_thread(context.metrics.text)
-    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
 
 
 async def _figures(context: Context) -> dict[str, Any]:
