@@ -85,7 +85,7 @@ kill: $(VENV)/.installed-dev ## kill -9, power cuts and failing disks, again and
 lock: ## write requirements.lock and requirements-dev.lock anew
 	$(PIP) install uv
 	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group build --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements.lock
-	$(BIN)/uv -q pip compile pyproject.toml --extra vips --group dev --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements-dev.lock
+	$(BIN)/uv -q pip compile pyproject.toml --extra vips --extra otel --group dev --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade -o requirements-dev.lock
 
 .PHONY: site
 site: $(VENV)/.installed-dev ## build the pages of docs/ as a site, with search; a broken link fails

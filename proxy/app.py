@@ -22,11 +22,13 @@ from cache.originals.articles import ArticleIndex
 from cache.variants.bounded_tier import Variants
 from cache.variants.memory import MemoryTier
 from proxy.config import Config, ConfigError
+from proxy.config.file import secret_texts
 from proxy.fetch.fetcher import Fetcher
 from proxy.images.pixels.libvips import decoder_problem
 from proxy.images.pool.shared_decodes import Batches
 from proxy.images.pool.workers import RenderPool
 from proxy.observe.metrics import Metrics
+from proxy.observe.traces import NOT_TRACED, Traces
 from proxy.policy import Policy, load_manifest
 from proxy.services.articles.article_use import Articles, unwrapper_of
 from proxy.services.articles.keptpictures import KeptPictures
@@ -82,6 +84,7 @@ class Engine:
     pictures: KeptPictures
     article_index: ArticleIndex
     metrics: Metrics
+    traces: Traces
     flight: SingleFlight
 
     def reconfigure(self, config: Config, policy: Policy) -> None:
@@ -95,6 +98,7 @@ class Engine:
         self.pool.reconfigure(config.render)
         self.overloads.reconfigure(config.render)
         self.purging.unwrapper = unwrapper_of(config)
+        self.traces.hide(secret_texts(config))
 
 
 def modes_of(config: Config) -> Modes:
@@ -170,6 +174,7 @@ async def open_engine(
     *,
     place: WorkerPlace | None = None,
     tidy: bool = True,
+    traces: Traces = NOT_TRACED,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Engine]:
     """Open the stores and start the render processes and the fetcher; close them at the end in reverse order.
@@ -203,13 +208,14 @@ async def open_engine(
             denied=policy.denied,
             instance_id=place.instance_id,
             clock=now,
+            trace=traces.headers if config.telemetry.to_origins else None,
         )
         await fetcher.start()
         stack.push_async_callback(fetcher.close)
         flight = SingleFlight(kept.locks)
         stack.push_async_callback(flight.close, config.server.shutdown_timeout)
         engine = _assembled(
-            config, place, policy, _Opened(kept, variant_store, index, pool, fetcher, flight), now
+            config, place, policy, _Opened(kept, variant_store, index, pool, fetcher, flight, traces), now
         )
         stack.push_async_callback(engine.rewriting.close)
         watch = asyncio.create_task(_watch(engine, now))
@@ -225,6 +231,7 @@ class _Opened:
     pool: RenderPool
     fetcher: Fetcher
     flight: SingleFlight
+    traces: Traces
 
 
 def _assembled(
@@ -233,7 +240,7 @@ def _assembled(
     metrics = Metrics()
     batches = Batches(opened.pool)
     overloads = Overloads(opened.kept.overloads, config.render, now=now)
-    rendering = Rendering(batches, overloads, metrics)
+    rendering = Rendering(batches, overloads, metrics, opened.traces)
     memory = MemoryTier(place.share(config.store.memory_max_bytes))
     parts = ServingParts(
         store=opened.kept,
@@ -244,6 +251,7 @@ def _assembled(
         flight=opened.flight,
         metrics=metrics,
         config=config.fetch,
+        traces=opened.traces,
         now=now,
     )
     stored = StoredVariants(opened.variant_store)
@@ -270,6 +278,7 @@ def _assembled(
         pictures=KeptPictures(opened.kept, stored, rendering, limits=opened.pool.limits),
         article_index=opened.index,
         metrics=metrics,
+        traces=opened.traces,
         flight=opened.flight,
     )
 

@@ -29,6 +29,7 @@ from proxy.app import WorkerPlace, make_policy, modes_of
 from proxy.config import Config, ConfigError
 from proxy.config.file import keep_restart_keys, load, secret_texts
 from proxy.observe.folder import shared_folder
+from proxy.observe.otlp import otlp_problem
 from proxy.observe.systemd import Outside
 from proxy.process import release_signals, signals_waiting
 
@@ -204,6 +205,8 @@ def _end_after(seconds: float) -> None:
 def _require_startable(config: Config) -> None:
     # Report a problem that would make every worker fail once, before any worker starts.
     make_policy(config)
+    if config.telemetry.otlp and (problem := otlp_problem(os.environ)):
+        raise ConfigError([problem])
     prepare(config.store.dir, modes=modes_of(config))
 
 

@@ -6,6 +6,7 @@ Knows keys and coroutines, but not what they compute. Runs on the event loop.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import logging
 from collections.abc import Awaitable, Callable
@@ -72,6 +73,11 @@ class SingleFlight:
         await first_done(flight.task)
         return cast("T", _outcome(flight.task))
 
+    def leader(self, key: str) -> contextvars.Context | None:
+        """Return the context of the caller that started the work on `key`, or None if nobody did."""
+        flight = self._flights.get(key)
+        return None if flight is None else flight.leader
+
     def announce(self, key: str, value: object) -> None:
         """Announce the result of the work on `key` before its end, for callers that accept it."""
         flight = self._flights.get(key)
@@ -126,12 +132,13 @@ class SingleFlight:
 
 
 class _Flight:
-    """One computation in progress."""
+    """One computation in progress, and the context of the caller that started it."""
 
-    __slots__ = ("announced", "task")
+    __slots__ = ("announced", "leader", "task")
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
+        self.leader = contextvars.copy_context()
         self.announced: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 

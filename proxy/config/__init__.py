@@ -30,6 +30,7 @@ from proxy.config.service import (
     ServerConfig,
     SourcesConfig,
     StoreConfig,
+    TelemetryConfig,
 )
 from proxy.config.values import (
     FOREVER,
@@ -59,6 +60,7 @@ __all__ = [
     "ServerConfig",
     "SourcesConfig",
     "StoreConfig",
+    "TelemetryConfig",
     "WrapperConfig",
     "WrapperDialect",
     "accel_problems",
@@ -114,6 +116,7 @@ class Config(Section):
     hosts: dict[str, ServedDialect] = Field(default_factory=dict)
     dialects: DialectsConfig = DialectsConfig()
     log: LogConfig = LogConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
     @field_validator("hosts")
     @classmethod

@@ -31,6 +31,7 @@ RESTART_KEYS = (
     "server.max_body",
     "store.dir", "store.mode", "store.variants_dir", "store.variants_max_bytes", "store.memory_max_bytes",
     "fetch.max_connections", "render.processes", "render.memory_max_bytes", "render.decoder",
+    "telemetry.otlp", "telemetry.to_origins",
 )  # fmt: skip
 """Keys that SIGHUP cannot change: sockets, folders and processes are created once."""
 

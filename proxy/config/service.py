@@ -210,6 +210,11 @@ class FetchConfig(Section):
         return value
 
 
+class TelemetryConfig(Section):
+    otlp: bool = False
+    to_origins: bool = False
+
+
 class LogConfig(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from aiohttp.abc import AbstractResolver
@@ -49,7 +49,7 @@ def _never(_source: Source) -> bool:
 class Fetcher:
     """Fetches for one process. Call `start` and `close` in the event loop that fetches."""
 
-    def __init__(  # noqa: PLR0913 - what a test replaces: names, certificates, time, waiting
+    def __init__(  # noqa: PLR0913 - the trace, and what a test replaces: names, certificates, time, waiting
         self,
         config: FetchConfig,
         *,
@@ -60,6 +60,7 @@ class Fetcher:
         denied: Callable[[Source], bool] = _never,
         clock: Callable[[], float] = time.time,
         pace: Pace | None = None,
+        trace: Callable[[], Mapping[str, str]] | None = None,
     ) -> None:
         self._config = config
         self._check_hop = check_hop
@@ -70,7 +71,8 @@ class Fetcher:
         self._ssl_context = make_ssl_context()
         self._chains = Chains(make_ssl_context)
         self._clock = clock
-        self._asking = Asking(config, instance_id=instance_id)
+        self._trace = trace
+        self._asking = Asking(config, instance_id=instance_id, trace=trace)
         self._turns = OriginTurns(config.per_origin, queue=config.queue)
         self._breaker = Breaker(clock=clock)
         self._pace = Pace() if pace is None else pace
@@ -116,7 +118,7 @@ class Fetcher:
 
         This includes idle connections: when `allow_networks` has changed, no old connection is used.
         """
-        asking = Asking(config, instance_id=self._instance_id)
+        asking = Asking(config, instance_id=self._instance_id, trace=self._trace)
         self._config, self._check_hop, self._denied, self._asking = config, check_hop, denied, asking
         self._turns.limit, self._turns.queue = config.per_origin, config.queue
         if self._rules is None or self._names is None:

@@ -147,7 +147,8 @@ Output = Rendered | MirrorError
 class Inspection:
     """The result of a job. `outputs` has the order of the wishes; `error` says what is wrong with the original.
 
-    killed: the process died from it. Outputs that were not tried are `QueueFull` then.
+    killed: the process died from it. Outputs that were not tried are `QueueFull` then. begun: when a process took the
+    job, on the monotonic clock; not on the wire.
     """
 
     facts: PictureFacts | None
@@ -155,6 +156,7 @@ class Inspection:
     error: MirrorError | None = None
     outputs: tuple[Output, ...] = ()
     killed: bool = False
+    begun: float = 0.0
 
     @classmethod
     def failed(cls, error: MirrorError, facts: PictureFacts | None, *, wishes: int) -> Inspection:

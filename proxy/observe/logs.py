@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TextIO
 
-from proxy.observe.redaction import hidden, plain
+from proxy.observe.redaction import hidden, hideable, plain
 
 Form = Literal["text", "json"]
 
@@ -32,8 +32,7 @@ class _Formatter(logging.Formatter):
         super().__init__(datefmt="%Y-%m-%dT%H:%M:%S")
         self.converter = time.gmtime
         self._form = form
-        # Hiding a short text would hide parts of ordinary words.
-        self._secrets = sorted({text for text in secrets if len(text) >= 6}, key=len, reverse=True)
+        self._secrets = hideable(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the finished line; a traceback follows it, indented, in text."""

@@ -63,6 +63,11 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+def hideable(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Return the secrets to give to `hidden`, the longest first. A short one would hide parts of ordinary words."""
+    return tuple(sorted({text for text in secrets if len(text) >= 6}, key=len, reverse=True))
+
+
 def hidden(text: str, secrets: Iterable[str] = ()) -> str:
     """Return `text` with signatures, tokens, passwords and the given `secrets` replaced by `***`."""
     for secret in secrets:

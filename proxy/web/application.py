@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -20,6 +21,7 @@ from proxy.config import Config, ConfigError
 from proxy.config.file import changed_restart_keys, keep_restart_keys, secret_texts
 from proxy.observe.logs import set_up
 from proxy.observe.totals import totals
+from proxy.observe.traces import NOT_TRACED
 from proxy.policy import Policy, listen_problem
 from proxy.process import release_signals
 from proxy.services.desk.history import FigureHistory, Recorder
@@ -39,6 +41,10 @@ from proxy.web.context import Context
 from proxy.web.handlers.service import set_process_gauges
 from proxy.web.routes import dispatch
 from proxy.web.targets.plans import Plans
+from proxy.web.tracing import TracedRequests, open_telemetry, send_figures
+
+if TYPE_CHECKING:
+    from proxy.observe.otlp.sending import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +97,12 @@ async def run(start: Start, listener: socket.socket) -> None:
     """
     config, place = start.config, start.place
     signals = _Signals(ignore_interrupt=place.workers > 1)
-    async with open_engine(config, place=place) as engine:
+    telemetry = open_telemetry(config, place)
+    traces = telemetry.traces if telemetry is not None else NOT_TRACED
+    async with open_engine(config, place=place, traces=traces) as engine:
         await engine.kept.make_shards()
         context = _context(engine)
-        server = Server(functools.partial(dispatch, context), config.server, account=context.accounts)
+        server = _server(context, telemetry)
         runner = web.ServerRunner(server, shutdown_timeout=config.server.shutdown_timeout)
         await runner.setup()
         behind = [asyncio.create_task(server.hang_up_on_overdue()), asyncio.create_task(_measure(context))]
@@ -118,6 +126,18 @@ async def run(start: Start, listener: socket.socket) -> None:
             await runner.cleanup()
             await context.jobs.close()
             await asyncio.wait(behind)
+            if telemetry is not None:
+                await telemetry.close()
+
+
+def _server(context: Context, telemetry: Telemetry | None) -> Server:
+    """Return the server. Without telemetry, requests meet none of its code."""
+    config = context.config.server
+    if telemetry is None:
+        return Server(functools.partial(dispatch, context), config, account=context.accounts)
+    send_figures(telemetry, context)
+    traced = TracedRequests(context, telemetry)
+    return Server(traced.handle, config, account=traced.account)
 
 
 def _site(start: Start, runner: web.ServerRunner, listener: socket.socket, server: Server) -> web.BaseSite:

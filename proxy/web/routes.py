@@ -216,6 +216,7 @@ def _from_store(error: CacheError) -> MirrorError:
 
 def _failed(request: Request, context: Context, error: MirrorError, request_id: str) -> web.Response:
     context.metrics.errors.labels(error.code).inc()
+    request.failure = error.code
     fields = {
         "request": request_id,
         "status": error.status,

@@ -44,7 +44,7 @@ def command(
     folder = tmp_path_factory.mktemp("environment")
     versions = re.findall(
         r"^[\w.-]+==\S+(?: ; .*?)?(?= \\$)",
-        (ROOT / "requirements.lock").read_text(encoding="utf-8"),
+        (ROOT / "requirements-dev.lock").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
     (folder / "constraints.txt").write_text("\n".join(versions), encoding="utf-8")
@@ -91,7 +91,7 @@ def test_installed_program_tells_the_whole_story(command: Path, tmp_path: Path) 
 
 
 def test_installed_program_has_its_configuration_codecs_and_completion(command: Path, tmp_path: Path) -> None:
-    """`[all]` brings libvips."""
+    """`[all]` brings libvips and OpenTelemetry."""
     assert run(command, "config", folder=tmp_path).stdout == (ROOT / "config.toml").read_text(
         encoding="utf-8"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +252,29 @@ def test_dialect_keys_and_hosts_are_told(tmp_path: Path, capsys: pytest.CaptureF
     assert "as open as without them" in findings["dialect keys"]["found"]
     assert findings["hosts"]["level"] == "care"
     assert "given to ipx" in findings["hosts"]["found"]
+
+
+def test_missing_library_of_telemetry_needs_care_and_nothing_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
+    config = write_config(tmp_path, {"telemetry": {"otlp": True}})
+    code, found = examined(config, capsys, "--offline")
+    assert (code, found["telemetry"]["level"]) == (1, "care")
+    assert "install imgmirror[otel]" in found["telemetry"]["found"]
+    assert invoke("serve", config=config) == 2
+    assert "install imgmirror[otel]" in capsys.readouterr().err
+
+
+def test_what_is_sent_to_a_collector_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "CI" not in os.environ:
+        pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed")
+    config = write_config(tmp_path, {"telemetry": {"otlp": True}})
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+    _, found = examined(config, capsys, "--offline")
+    assert found["telemetry"]["level"] == "ok"
+    assert found["telemetry"]["found"].startswith("traces over OTLP")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    assert examined(config, capsys, "--offline")[0] == 1

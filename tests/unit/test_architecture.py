@@ -51,6 +51,7 @@ ONE_IMPORTER = {
     "cryptography": "proxy.fetch",
     "aiohttp.web": "proxy.web",
     "prometheus_client": "proxy.observe",
+    "opentelemetry": "proxy.observe",
 }
 
 PURE = (

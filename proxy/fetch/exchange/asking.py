@@ -1,4 +1,4 @@
-"""Builds requests to an origin: the unchanged address, our own headers, nothing from the client. Pure.
+"""Builds requests to an origin: the unchanged address, our own headers, nothing from the client. Pure, but for a trace.
 
 Chooses the headers of a hop by `fetch.profiles` and the shipped profiles. Knows nothing of connections and answers.
 """
@@ -6,6 +6,7 @@ Chooses the headers of a hop by `fetch.profiles` and the shipped profiles. Knows
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from multidict import CIMultiDict
@@ -38,9 +39,12 @@ class Validators:
 
 
 class Asking:
-    """The headers of requests under one configuration."""
+    """The headers of requests under one configuration. trace: returns those that name the present trace, if any."""
 
-    def __init__(self, config: FetchConfig, *, instance_id: str) -> None:
+    def __init__(
+        self, config: FetchConfig, *, instance_id: str, trace: Callable[[], Mapping[str, str]] | None = None
+    ) -> None:
+        self._trace = trace
         self._base = (
             ("User-Agent", config.user_agent),
             ("Accept", _accept(config.types)),
@@ -71,6 +75,8 @@ class Asking:
             headers["Cookie"] = "; ".join(filter(None, (headers.get("Cookie"), cookies)))
         if validators is not None:
             headers.update(_conditions(validators))
+        if self._trace is not None:
+            headers.update(self._trace())
         return headers
 
     def _profile(self, hop: Source) -> ProfileConfig | None:

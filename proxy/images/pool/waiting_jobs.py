@@ -18,11 +18,15 @@ from proxy.images.pool.renderprocess import ProcessDied
 
 @dataclass(slots=True, eq=False)
 class WaitingJob:
-    """A job, and what its process has reported so far. encoding: the number of the wish that is being made."""
+    """A job, and what its process has reported so far. encoding: the number of the wish that is being made.
+
+    since: when it was put into the queue. begun: when a process took it first; both on the pool's clock.
+    """
 
     job: Job
     done: asyncio.Future[Inspection]
     since: float
+    begun: float = 0.0
     facts: PictureFacts | None = None
     tight: bool = False
     encoding: int | None = None

@@ -186,7 +186,7 @@ class RenderPool:
         self._line.put(waiting, owner=job.origin)
         self._line_moved.set()
         try:
-            return await waiting.done
+            return replace(await waiting.done, begun=waiting.begun)
         finally:
             # A caller that goes away leaves no job in the queue.
             self._line.drop(waiting)
@@ -201,6 +201,7 @@ class RenderPool:
     async def _run_in(self, slot: _Slot, waiting: WaitingJob) -> None:
         self._running += 1
         slot.begun = self.clock()
+        waiting.begun = waiting.begun or slot.begun
         # Wake `_relieve`, which checks what is running.
         self._line_moved.set()
         try:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from proxy.config import Config, ConfigError, host_name
 from proxy.images.pixels.libvips import REPAIR, decoder_problem, find_libvips
 from proxy.images.pixels.vectors import VECTORS_REPAIR, find_vectors
+from proxy.observe.otlp import is_on, otlp_problem
 from proxy.policy import listen_problem, load_manifest
 from proxy.services.checks.finding import DoctorFinding
 from proxy.source import base_in_a_labels
@@ -51,6 +52,7 @@ def settings_findings(config: Config) -> Iterator[DoctorFinding]:
     yield DoctorFinding("ok", "rewrite", _written(config))
     yield from _dialects(config)
     yield from _accel(config)
+    yield from _telemetry(config)
     yield from _public_address(config.server.public_url)
     if SHIPPED_CONTACT in config.fetch.user_agent:
         advice = (
@@ -63,6 +65,19 @@ def settings_findings(config: Config) -> Iterator[DoctorFinding]:
         yield DoctorFinding(
             "care", "configuration", f"fetching from private networks is allowed: {networks}", advice
         )
+
+
+def _telemetry(config: Config) -> Iterator[DoctorFinding]:
+    if not config.telemetry.otlp:
+        return
+    if problem := otlp_problem(os.environ):
+        yield DoctorFinding(
+            "care", "telemetry", problem, "`imgmirror serve` refuses to start until this is fixed"
+        )
+        return
+    signals = [signal.lower() for signal in ("TRACES", "METRICS") if is_on(os.environ, signal)]
+    found = f"{' and '.join(signals) or 'nothing'} over OTLP, as the variables OTEL_* say"
+    yield DoctorFinding("ok", "telemetry", found)
 
 
 def _accel(config: Config) -> Iterator[DoctorFinding]:

@@ -16,6 +16,7 @@ from cache.variants.memory import MemoryTier
 from proxy.config import FetchConfig
 from proxy.fetch.fetcher import Fetcher
 from proxy.observe.metrics import Metrics
+from proxy.observe.traces import NOT_TRACED, Traces
 from proxy.services.serving.rendering import Rendering
 
 
@@ -34,4 +35,5 @@ class ServingParts:
     flight: SingleFlight
     metrics: Metrics
     config: FetchConfig
+    traces: Traces = NOT_TRACED
     now: Callable[[], float] = time.time

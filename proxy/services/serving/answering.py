@@ -174,7 +174,8 @@ class Answering:
     async def store(self, obtained: Obtained, wish: Wish, output: Rendered) -> None:
         if obtained.is_corrupt or output.output_format == UNTOUCHED:
             return
-        await self._store.put(obtained.entry, wish, output)
+        with self._parts.traces.step("store"):
+            await self._store.put(obtained.entry, wish, output)
         if self._purged_since(obtained) and not await self._still(obtained):
             # The original was purged during rendering, so its variant must not remain.
             await self._store.delete(obtained.entry, wish, output)

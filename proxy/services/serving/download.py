@@ -22,6 +22,7 @@ from proxy.fetch.fetcher import Fetched, Fetcher, NotModified, Validators
 from proxy.fetch.wayback import Copy
 from proxy.images.formats.probe import root_of_file
 from proxy.observe.metrics import Metrics
+from proxy.observe.traces import Facts, Traces
 from proxy.prolog import RootFinder
 from proxy.services.serving.values import SourceOrder
 from proxy.source import Source
@@ -73,9 +74,12 @@ class _HeadKeeper:
 class Downloads:
     """Downloads originals and copies of them, and records how the downloads end."""
 
-    def __init__(self, fetcher: Fetcher, metrics: Metrics, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self, fetcher: Fetcher, metrics: Metrics, traces: Traces, *, now: Callable[[], float]
+    ) -> None:
         self._fetcher = fetcher
         self._metrics = metrics
+        self._traces = traces
         self._now = now
         self._last_good = self._last_bad = float("-inf")
         self._seconds_ok = metrics.fetch_seconds.labels("ok")
@@ -95,11 +99,16 @@ class Downloads:
         sink = _HeadKeeper(incoming)
         given = order.last_given
         validators = Validators(given.etag, given.last_modified, given.final_url) if given else None
-        with room_required(), self._noted() as note:
+        with (
+            room_required(),
+            self._noted() as note,
+            self._traces.step("download", url=order.source.url) as step,
+        ):
             answer = await self._fetcher.fetch(
                 order.source, sink, validators=validators, patient=order.patient
             )
             note(answer)
+            step.note(_answered(answer))
         if isinstance(answer, NotModified):
             return answer
         await _finished(incoming)
@@ -112,10 +121,11 @@ class Downloads:
             MirrorError: as for `original`.
         """
         sink = _HeadKeeper(incoming)
-        with room_required():
+        with room_required(), self._traces.step("download", url=copy.source.url) as step:
             answer = await self._fetcher.fetch(
                 copy.source, sink, patient=order.patient, check_hop=copy.check_hop
             )
+            step.note(_answered(answer))
         if isinstance(answer, NotModified):
             raise SourceUnreachable(detail="304 to a request without validators")
         await _finished(incoming)
@@ -150,6 +160,17 @@ class Downloads:
         finally:
             seconds = self._seconds_ok if outcome == "ok" else self._metrics.fetch_seconds.labels(outcome)
             seconds.observe(time.perf_counter() - begun)
+
+
+def _answered(answer: Fetched | NotModified) -> Facts:
+    """Return the facts of an answer for a trace."""
+    if isinstance(answer, NotModified):
+        return {"http.response.status_code": 304}
+    return {
+        "http.response.status_code": answer.status,
+        "http.response.body.size": answer.size,
+        "imgmirror.redirects": answer.redirects,
+    }
 
 
 @contextmanager

@@ -173,7 +173,8 @@ class Keeping:
 
     async def _commit(self, entry: Entry, incoming: Incoming | None, *, stamp: int) -> bool:
         try:
-            await self._parts.store.commit(entry, incoming, stamp=stamp)
+            with self._parts.traces.step("keep"):
+                await self._parts.store.commit(entry, incoming, stamp=stamp)
         except SourceBlocked as error:
             raise SourceRemoved from error
         except Superseded:

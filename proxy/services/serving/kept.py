@@ -403,6 +403,7 @@ class KeptOriginals:
             self._require_none_of(order, failure, begun=begun)
             return await self._fetched_or_noted(order)
 
+        self._parts.traces.join(self._parts.flight.leader(key))
         try:
             return await self._parts.flight.run(key, peek=peek, work=work, accept=accept)
         finally:

@@ -10,11 +10,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from proxy.errors import QueueFull
+from proxy.errors import MirrorError, QueueFull
 from proxy.images.formats import PictureFacts
 from proxy.images.jobs import Inspection, Job, Output, Wish
 from proxy.images.pool.shared_decodes import Batches
 from proxy.observe.metrics import Metrics
+from proxy.observe.traces import NOT_TRACED, Traces
 from proxy.services.troubles.overloads import Known, Overloads
 
 
@@ -30,6 +31,7 @@ class Rendering:
     batches: Batches
     overloads: Overloads
     metrics: Metrics
+    traces: Traces = NOT_TRACED
 
     def dealt(self, wishes: Sequence[Wish]) -> list[tuple[Wish, ...]]:
         """Return the wishes in as many parts as there are processes, or fewer."""
@@ -82,10 +84,18 @@ class Rendering:
         return replace(job, wishes=tuple(wish for wish in job.wishes if wish not in refused))
 
     async def _tried(self, job: Job) -> Inspection:
-        begun = time.perf_counter()
-        inspection = await self.batches.run(job)
+        begun = time.monotonic()
+        with self.traces.step("render") as step:
+            inspection = await self.batches.run(job)
+            step.split("queue", "work", first_seconds=inspection.begun - begun)
+            if error := inspection.error or _failed(inspection):
+                step.fail(error.code)
         self.metrics.observe_renders(
             [output for output in inspection.outputs if not isinstance(output, QueueFull)],
-            time.perf_counter() - begun,
+            time.monotonic() - begun,
         )
         return inspection
+
+
+def _failed(inspection: Inspection) -> MirrorError | None:
+    return next((output for output in inspection.outputs if isinstance(output, MirrorError)), None)

@@ -165,6 +165,7 @@ class PictureWay:
         async def work() -> Picture:
             return await self._made(order, key, found)
 
+        self._parts.traces.join(self._parts.flight.leader(key))
         return await self._parts.flight.run(key, peek=peek, work=work, accept=lambda _: True, looked=True)
 
     async def _made(self, order: PictureOrder, key: str, found: SourceOrder) -> Picture:
@@ -315,7 +316,8 @@ class OriginalWay:
 
     async def _admitted(self, arrival: Arrival, order: SourceOrder) -> Obtained:
         """Judge the bytes, render the wishes, answer the waiting requests, and keep the original."""
-        media_type = await self._judged_type(arrival)
+        with self._parts.traces.step("judge"):
+            media_type = await self._judged_type(arrival)
         with contextlib.ExitStack() as early:
             if not media_type.startswith("image/") or judging.is_known(arrival, media_type):
                 entry = judging.entry_of(arrival, media_type, None)
@@ -397,6 +399,7 @@ async def _synced(arrival: Arrival) -> None:
 def make_way(parts: ServingParts, stored: StoredVariants) -> tuple[KeptOriginals, PictureWay]:
     """Connect the steps."""
     freshness = Freshness(parts)
-    downloads, keeping = Downloads(parts.fetcher, parts.metrics, now=parts.now), Keeping(parts, freshness)
+    downloads = Downloads(parts.fetcher, parts.metrics, parts.traces, now=parts.now)
+    keeping = Keeping(parts, freshness)
     originals = KeptOriginals(parts, freshness, downloads, keeping, OriginalWay(parts, downloads, keeping))
     return originals, PictureWay(parts, originals, Answering(parts, stored, originals))

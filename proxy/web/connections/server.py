@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from proxy.config import ServerConfig
+from proxy.observe.traces import RequestStep
 from proxy.web.connections.clients import RATE_LIMIT
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,15 @@ class Request(web.BaseRequest):
     """A request that knows how its answer is counted.
 
     route: the kind of address; `unread` when the parser refused the request. from_memory: whether it was answered
-    from memory. begun: loop time at which the request had arrived.
+    from memory. begun: loop time at which the request had arrived. failure: the code of the error that was answered.
+    traced: the request as a step of a trace, if it is one.
     """
 
     route = "unread"
     from_memory = False
     begun = 0.0
+    failure = ""
+    traced: RequestStep | None = None
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         # The names and versions of our libraries would help only attackers.
@@ -128,7 +132,7 @@ class Server(web.Server):
 
     def __init__(
         self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        handler: Callable[[Any], Awaitable[web.StreamResponse]],
         config: ServerConfig,
         *,
         account: Account,
