@@ -215,6 +215,12 @@ def _from_store(error: CacheError) -> MirrorError:
 
 
 def _failed(request: Request, context: Context, error: MirrorError, request_id: str) -> web.Response:
+    """Return the answer for an error, and log it.
+
+    Raises:
+        ConnectionAbortedError: the head of another answer is sent, and the text of an error must not become part of its
+            body. The connection is cut, which alone tells the client that the answer is incomplete (RFC 9112 §6.3).
+    """
     context.metrics.errors.labels(error.code).inc()
     request.failure = error.code
     fields = {
@@ -231,6 +237,11 @@ def _failed(request: Request, context: Context, error: MirrorError, request_id: 
     log.log(
         level, "request failed", extra={"fields": {name: value for name, value in fields.items() if value}}
     )
+    if request.writer.output_size:
+        if request.transport is not None:
+            request.transport.abort()
+        context.accounts.left(request)
+        raise ConnectionAbortedError(error.code)
     return error_response(
         error,
         request_id=request_id,

@@ -159,6 +159,8 @@ async def invite(request: web.BaseRequest) -> None:
     """Tell a client that sent `Expect: 100-continue` to send its body (RFC 9110 §10.1.1)."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # The answer itself has not begun.
+        request.writer.output_size = 0
         # Do not count these bytes as part of the final answer.
         request.writer.output_size = 0
 
