@@ -170,7 +170,7 @@ class Catalogue:
         """Return whether the catalogue knows everything but for what is being changed now."""
         try:
             with self.database.reading() as connection:
-                return is_complete(connection) and not has_left_behind(self._pending)
+                return is_complete(connection, self._files.place()) and not has_left_behind(self._pending)
         except (NoCatalogueError, sqlite3.Error, OSError):
             return False
 

@@ -42,19 +42,28 @@ ALL_PARTS = tuple(Part(kind, shard) for kind in reversed(KINDS) for shard in SHA
 """Every part. Entries come last, because they take the longest."""
 
 
-def parts_behind(connection: sqlite3.Connection, *, since: float) -> list[Part]:
-    """Return the parts that were not compared since a moment (Unix seconds) or since the machine started."""
-    boot = connection.execute("SELECT value FROM fact WHERE name = 'boot'").fetchone()
-    if boot is None or boot[0] != str(boot_number()):
+def parts_behind(connection: sqlite3.Connection, place: str, *, since: float) -> list[Part]:
+    """Return the parts that were not compared since a moment (Unix seconds), or not at `place`, or not since the
+    machine started."""
+    if not _was_compared_at(connection, place):
         return list(ALL_PARTS)
     rows = connection.execute("SELECT kind, shard FROM compared WHERE at >= ?", (since,))
     done = {(kind, shard) for kind, shard in rows}
     return [part for part in ALL_PARTS if (part.kind, part.shard) not in done]
 
 
-def is_complete(connection: sqlite3.Connection) -> bool:
-    """Return whether everything was compared since the machine started."""
-    return not parts_behind(connection, since=0.0)
+def is_complete(connection: sqlite3.Connection, place: str) -> bool:
+    """Return whether everything was compared since the machine started, with the files at `place`."""
+    return not parts_behind(connection, place, since=0.0)
+
+
+def _stamp_of(place: str) -> str:
+    return f"{boot_number()} {place}"
+
+
+def _was_compared_at(connection: sqlite3.Connection, place: str) -> bool:
+    known = connection.execute("SELECT value FROM fact WHERE name = 'compared'").fetchone()
+    return known is not None and known[0] == _stamp_of(place)
 
 
 class CatchingUp:
@@ -70,13 +79,12 @@ class CatchingUp:
         Raises:
             NoCatalogueError, sqlite3.Error
         """
+        place = self._files.place()
         with self._database.writing() as connection:
-            boot = str(boot_number())
-            known = connection.execute("SELECT value FROM fact WHERE name = 'boot'").fetchone()
-            if known is None or known[0] != boot:
+            if not _was_compared_at(connection, place):
                 connection.execute("DELETE FROM compared")
-                connection.execute("INSERT OR REPLACE INTO fact VALUES ('boot', ?)", (boot,))
-            return parts_behind(connection, since=time.time() - (0.0 if again else AGAIN_SECONDS))
+                connection.execute("INSERT OR REPLACE INTO fact VALUES ('compared', ?)", (_stamp_of(place),))
+            return parts_behind(connection, place, since=time.time() - (0.0 if again else AGAIN_SECONDS))
 
     def steps(self, part: Part) -> Iterator[int]:
         """Compare one part. Yield the number of files read after each short step.

@@ -58,6 +58,13 @@ class Files:
             "block": lambda shard: self._file_stamps("blocked", shard),
         }
 
+    def place(self) -> str:
+        """Return what tells this folder from a copy of it."""
+        try:
+            return str(self._layout.entries.stat().st_ino)
+        except OSError:
+            return ""
+
     def stamps(self, kind: Kind, shard: str) -> dict[str, str]:
         """Return the stamps of all files of a shard, by the digest in their names.
 

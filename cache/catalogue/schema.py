@@ -11,7 +11,7 @@ would share a row; with a million sources the odds are one in ten million, and a
     block      the sources refused for good
     article    one row for each record of an article
     compared   which parts of the store were compared with the files since the machine started
-    fact       single facts: the number of the start of the machine
+    fact       single facts: since which start of the machine, and with which folder, `compared` is true
 """
 
 from __future__ import annotations

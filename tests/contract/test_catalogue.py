@@ -313,6 +313,19 @@ async def test_restart_of_the_machine_makes_everything_be_compared(
     assert await sources(store) == [A]
 
 
+async def test_copy_of_a_store_is_compared_with_its_own_files(store: Originals, folder: Path) -> None:
+    await keep(store, A, b"a")
+    await store.catalogue.flush()
+    copied = shutil.copytree(folder, folder.parent / "copy")
+    (copied / "entries" / source_key(A)[:2] / f"{source_key(A)}.json").unlink()
+    copy = await Originals.open(copied)
+    assert not await copy.catalogue.is_whole()
+    await copy.catalogue.catch_up()
+    assert await rows(copy) == []
+    await copy.close()
+    assert await sources(store) == [A]
+
+
 async def test_comparison_that_was_interrupted_goes_on_where_it_was(folder: Path) -> None:
     store = await Originals.open(folder)
     for number in range(30):
