@@ -155,6 +155,8 @@ class Catalogue:
         self._changes.wake()
         if self._writer is not None:
             self._writer.join(RETRY_SECONDS)
+            if self._writer.is_alive():
+                return  # the disk hangs; what this process changed is left behind
             try:
                 self.flush()
             except NoCatalogueError:
@@ -206,9 +208,10 @@ class Catalogue:
             except NoCatalogueError:
                 # It was deleted, or is damaged and made anew. Whoever compares it next reads everything.
                 self._stopping.wait(RETRY_SECONDS)
-            except (OSError, sqlite3.Error) as error:
+            except Exception as error:  # noqa: BLE001 - see below
+                # Whatever a file holds must not end the thread.
                 if not self._complained:
-                    log.warning("the catalogue cannot be kept up: %s", error)
+                    log.warning("the catalogue cannot be kept up: %r", error)
                 self._complained = True
                 self._stopping.wait(RETRY_SECONDS)
 
@@ -232,7 +235,9 @@ class Catalogue:
         failures = list(self._failures)
         used: dict[str, int] = {}
         if uses:
-            used, self._uses = self._uses, used
+            # The event loop may still add to the former one.
+            former, self._uses = self._uses, {}
+            used = former.copy()
             self._uses_due = time.monotonic() + USES_SECONDS
         if not failures and not used:
             return

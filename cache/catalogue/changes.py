@@ -50,12 +50,13 @@ class Changes:
         self._folder = folder
         self._current = str(current)
         self._modes = modes
-        self._news = threading.Condition()
+        # Held while the file of changes is written, so the event loop must not wait for it.
+        self._lock = threading.Lock()
+        self._news = threading.Event()
         self._open: Counter[Changed] = Counter()
         self._pending: set[Changed] = set()
         self._journal: tuple[int, Path] | None = None
         self._complained = False
-        self._woken = False
 
     @property
     def are_noted(self) -> bool:
@@ -74,7 +75,7 @@ class Changes:
         """Note what is about to change; return whether it is noted."""
         if not self.are_noted:
             return False
-        with self._news:
+        with self._lock:
             self._open[change] += 1
             self._write(change)
         return True
@@ -84,41 +85,37 @@ class Changes:
         # A catalogue that appeared meanwhile may have read the file before the change.
         if not is_noted and not self.are_noted:
             return
-        with self._news:
+        with self._lock:
             if is_noted:
                 self._open[change] -= 1
                 if not self._open[change]:
                     del self._open[change]
             self._pending.add(change)
-            self._news.notify_all()
+        self._news.set()
 
     def wait(self, seconds: float) -> None:
         """Wait until there are changes to take, or `wake` is called, or the time is over."""
-        with self._news:
-            if not self._pending and not self._woken:
-                self._news.wait(seconds)
-            self._woken = False
+        self._news.wait(seconds)
+        self._news.clear()
 
     def wake(self) -> None:
-        """End the present `wait`, or the next one."""
-        with self._news:
-            self._woken = True
-            self._news.notify_all()
+        """End the present `wait`, or the next one. Never waits itself."""
+        self._news.set()
 
     def take(self) -> set[Changed]:
         """Return the changes that were made and that the catalogue does not know."""
-        with self._news:
+        with self._lock:
             taken, self._pending = self._pending, set()
             return taken
 
     def give_back(self, changes: Collection[Changed]) -> None:
         """Return changes that could not be recorded."""
-        with self._news:
+        with self._lock:
             self._pending.update(changes)
 
     def settle(self) -> None:
         """Empty the file of changes if the catalogue knows all of them, and shorten it if it has grown long."""
-        with self._news:
+        with self._lock:
             if self._journal is None:
                 return
             descriptor, path = self._journal
@@ -136,7 +133,7 @@ class Changes:
     def close(self) -> None:
         """Remove the file of changes, unless the catalogue does not know all of them. The owner's death frees it."""
         self.settle()
-        with self._news:
+        with self._lock:
             if self._journal is None:
                 return
             descriptor, path = self._journal

@@ -112,7 +112,7 @@ class CatalogueService:
             read += count
             if progress:
                 progress(done, total)
-            await asyncio.sleep(time.monotonic() - begun if gently and count else 0)
+            await asyncio.sleep(time.monotonic() - begun if gently else 0)
 
     async def keep_up(self) -> None:
         """Keep up what this process changes until this is cancelled. One process of a store compares it with the

@@ -74,15 +74,14 @@ class Files:
         return self._stamps[kind](shard) if shard in SHARDS else {}
 
     def entry(self, key: str) -> EntryFile | None:
-        """Return an entry file; None if there is none.
-
-        Raises:
-            OSError: this cannot be determined.
-        """
+        """Return an entry file; None if there is none. One that the disk does not give is as good as unreadable."""
         try:
             blob = self._entries.read(key, MAX_ENTRY_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            log.warning("the entry %s cannot be read: %s", self._entries.where(key), error)
+            return EntryFile(None, 0, "")
         stamp = _text_of(blob.state.version)
         try:
             entry = Entry.from_json(blob.data)

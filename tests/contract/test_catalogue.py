@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 import sqlite3
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from keeping import NOW, finished, keep, run_program
 
+from cache.across.file_blobs import FileBlobs
+from cache.across.seams import Blob
 from cache.base.keys import source_key
 from cache.catalogue import lists, questions, totals
 from cache.catalogue.catching_up import AGAIN_SECONDS
@@ -354,6 +357,37 @@ async def test_entry_that_cannot_be_read_is_listed_as_unreadable(store: Original
     assert list(await missing(store)) == [A]
     await keep(store, A, b"anew")
     assert await sources(store) == [A]
+
+
+async def test_entry_that_the_disk_does_not_give_keeps_nothing_else_from_the_catalogue(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await Originals.open(folder)
+    for url in (A, B, C):
+        await keep(store, url, b"x")
+    read = FileBlobs.read
+
+    def refused(self: FileBlobs, name: str, max_bytes: int = -1) -> Blob:
+        if name == source_key(B):
+            raise OSError(errno.EIO, "the disk refused")
+        return read(self, name, max_bytes)
+
+    monkeypatch.setattr(FileBlobs, "read", refused)
+    await store.catalogue.catch_up()
+    assert await store.catalogue.is_whole()
+    assert await sources(store) == [A, C]
+    monkeypatch.undo()
+    await store.catalogue.catch_up(again=True)
+    assert await sources(store) == [A, B, C]
+    await store.close()
+
+
+async def test_notes_never_wait_for_the_file_of_changes(store: Originals) -> None:
+    notes = store.catalogue.notes
+    with notes._changes._lock:
+        notes.note_failure(A, "gone", status=410, at=NOW)
+        notes.note_success(B)
+        notes.note_use(A)
 
 
 @pytest.fixture
