@@ -41,10 +41,11 @@ from proxy.services.articles.rewritetree import Run
 from proxy.services.articles.shown import ShownSources
 from proxy.services.articles.treekept import outcomes_with_kept
 from proxy.services.articles.treework import ArticleJob, ArticleOutcome, Task, label, put_back_items
+from proxy.services.articles.usedsources import UsedSource
 from proxy.services.warm.former import with_former_bases
 
-Used = tuple[ArticleFile, tuple[str, ...], float | None]
-"""An article, the URLs of the sources that it uses, and its date."""
+Used = tuple[ArticleFile, tuple[UsedSource, ...], float | None]
+"""An article, the sources that it uses, and its date."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,26 +93,27 @@ def run(args: argparse.Namespace, config: Config) -> int:
         all_images=args.all_images,
         responsive=args.responsive,
     )
-    records = args.write and not args.undo and (config.store.dir / MARKER).is_file()
+    writes = _writes(args)
+    records = writes and (config.store.dir / MARKER).is_file()
     task = Task(
         "undo" if args.undo else "rewrite",
         os.getcwd(),  # noqa: PTH109 - a text is wanted
-        write=not (args.diff or args.check) if args.undo else args.write,
+        write=writes,
         diffs=args.diff,
-        dates=records,
+        records=records,
         all_images=args.all_images,
     )
     try:
         with Run(settings, task) as run_, StoreLookUp(config) as look_up:
             run_.prepare(articles)
             if args.undo:
-                _undo(articles, args, run_, report)
+                used = _undo(articles, args, run_, report)
             else:
                 used = _rewrite(articles, config, run_, report, look_up)
     except (CacheError, ConfigError) as error:
         return complain(f"the store cannot be used: {error}")
     if records:
-        _record(used, config)
+        _record(used, config, only_lines=args.undo)
     report.finish()
     complete = not (report.failed or report.unread)
     if not manifest_written(args, report.through_us, complete=complete) or report.failed:
@@ -134,12 +136,21 @@ def _misuse(args: argparse.Namespace, base_url: str) -> str:
 
 
 def _report(args: argparse.Namespace) -> Report:
-    writes = args.write or (args.undo and not (args.diff or args.check))
-    return Report(_verb(args), "json" if args.json else "diffs" if args.diff else "lines", goes_on=writes)
+    return Report(
+        _verb(args), "json" if args.json else "diffs" if args.diff else "lines", goes_on=_writes(args)
+    )
 
 
-def _record(used: list[Used], config: Config) -> None:
-    """Record in the store which article uses which source, as `warm` does."""
+def _writes(args: argparse.Namespace) -> bool:
+    """Return whether the run writes articles."""
+    return bool(args.write or (args.undo and not (args.diff or args.check)))
+
+
+def _record(used: list[Used], config: Config, *, only_lines: bool) -> None:
+    """Record in the store which article uses which source, and in which lines, as `warm` does.
+
+    With `only_lines`, what is known of an article stays, except where its sources stand.
+    """
     # Most runs need no store.
     import asyncio  # noqa: PLC0415 - see above
 
@@ -148,13 +159,17 @@ def _record(used: list[Used], config: Config) -> None:
 
     name_of = article_names()
     articles = [
-        KeptArticle(name_of(article), urls, date, str(article.path.resolve())) for article, urls, date in used
+        KeptArticle(
+            name_of(article), tuple(url for url, _ in uses), date, str(article.path.resolve()), dict(uses)
+        )
+        for article, uses, date in used
     ]
 
     async def record() -> None:
         kept = await Originals.open(config.store.dir, tidy=False)
         try:
-            await Articles(kept.articles).record(articles)
+            of_store = Articles(kept.articles)
+            await (of_store.record_lines(articles) if only_lines else of_store.record(articles))
         finally:
             await kept.close()
 
@@ -229,7 +244,7 @@ def _rewrite(
             unfinished=sum(not item["on_purpose"] for item in outcome.left),
             diff=outcome.diff,
         )
-        if run_.task.dates:
+        if run_.task.records:
             used.append((job.article, outcome.used, outcome.date))
     return used
 
@@ -243,7 +258,9 @@ def _settled(job: ArticleJob, outcome: ArticleOutcome, run_: Run, shown: ShownSo
     return settled
 
 
-def _undo(articles: list[ArticleFile], args: argparse.Namespace, run_: Run, report: Report) -> None:
+def _undo(articles: list[ArticleFile], args: argparse.Namespace, run_: Run, report: Report) -> list[Used]:
+    """Put the articles back; return what those that changed show, if it is recorded."""
+    used: list[Used] = []
     elsewhere = list(journaled_elsewhere(map(_absolute, args.paths), articles))
     moved = moved_articles([item for item in elsewhere if not item[1].is_file()], articles)
     others: list[ArticleFile] = []
@@ -263,6 +280,9 @@ def _undo(articles: list[ArticleFile], args: argparse.Namespace, run_: Run, repo
     for job, outcome in _each(outcomes, len(articles) + len(others), report):
         item = {"path": _label(job.article.path), "replaced": outcome.count, "left": outcome.left}
         report.add(item, count=outcome.count, diff=outcome.diff)
+        if outcome.used:
+            used.append((job.article, outcome.used, None))
+    return used
 
 
 def _report_gone(journal: Journal, name: Path, report: Report) -> None:

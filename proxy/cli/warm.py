@@ -288,7 +288,7 @@ class _WarmRun:
         """Record which article uses which source, for purges by article. A failure to write does not stop the run."""
         found = self._gathered
         articles = [
-            KeptArticle(name, sources, found.dates.get(name), str(found.files[name]))
+            KeptArticle(name, sources, found.dates.get(name), str(found.files[name]), found.lines[name])
             for name, sources in found.articles.items()
         ]
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from proxy.dialects.native import ORIGINAL
-from proxy.rewrite.base.result import ArticlePicture, Left, Replacement
+from proxy.rewrite.base.result import MAX_LINES, ArticlePicture, Left, Replacement
 from proxy.rewrite.base.spot import Spot, Use
 from proxy.rewrite.deciding.classify import Address, AddressKind
 from proxy.rewrite.deciding.decide import Decision
@@ -120,15 +120,16 @@ class Article:
         wrapped = replaced is not None or address.kind is not AddressKind.DIRECT
         own = (address.text[address.own.base_length :],) if address.own else ()
         known = self._pictures.get(source)
+        line = self.line_of(address.spot.start)
         if known is None:
-            line = self.line_of(address.spot.start)
-            self._pictures[source] = ArticlePicture(source, (preset,), line, wrapped, own, address.written)
+            self._pictures[source] = ArticlePicture(source, (preset,), (line,), wrapped, own, address.written)
             return
+        lines = known.lines if line == known.lines[-1] else (*known.lines, line)[:MAX_LINES]
         presets = tuple(dict.fromkeys((*known.presets, preset)))
         own = tuple(dict.fromkeys((*known.own, *own)))
         written = tuple(dict.fromkeys((*known.written, *address.written)))
         self._pictures[source] = ArticlePicture(
-            source, presets, known.line, known.wrapped or wrapped, own, written
+            source, presets, lines, known.wrapped or wrapped, own, written
         )
 
     def _picture_preset(self, decision: Decision) -> str:

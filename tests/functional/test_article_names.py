@@ -38,6 +38,12 @@ def config(tmp_path: Path) -> Path:
     return write_config(tmp_path, {"server": {"public_url": "https://img.example.org"}})
 
 
+def record_of(config: Path) -> Path:
+    """Return the file of the only recorded article."""
+    (path,) = (config.parent / "store").glob("articles/??/*.json")
+    return path
+
+
 def names(config: Path) -> list[str]:
     """Return the names of all recorded articles."""
     records = (config.parent / "store").glob("articles/??/*.json")
@@ -126,3 +132,44 @@ def test_articles_of_two_trees_with_the_same_place_are_two(
     for paths in [trees] if together else [[trees[0]], [trees[1]], [trees[1]]]:
         assert invoke("warm", *paths, config=config) == 0
     assert names(config) == [str(tmp_path / "two" / "a.md"), "a.md"]
+
+
+def test_lines_of_pictures_are_recorded_by_each_command_that_reads_or_writes_articles(
+    site: Path, config: Path, origin: ScriptedOrigin
+) -> None:
+    """`warm`, `rewrite --write` and `rewrite --undo` leave the lines of the file as it is then."""
+    article, source = site / "posts" / "a.html", origin.url("/a.jpg")
+    (site / "posts" / "a.md").unlink()
+    broken = f"{WRAPPER}{source}".replace("/a.jpg", "\n/a.jpg")
+    article.write_text(f'<img src="{broken}">\n<img\nsrc="{WRAPPER}{source}">\n')
+    assert invoke("warm", site, config=config) == 0
+    record = record_of(config)
+    assert json.loads(record.read_text())["lines"] == {source: [1, 4]}
+    assert invoke("rewrite", site, "--write", config=config) == 0
+    assert json.loads(record.read_text())["lines"] == {source: [1, 3]}
+    assert invoke("rewrite", site, "--undo", config=config) == 0
+    assert json.loads(record.read_text())["lines"] == {source: [1, 4]}
+    assert names(config) == ["posts/a.html"]
+
+
+def test_undo_changes_nothing_but_lines_of_what_is_recorded(
+    site: Path, config: Path, origin: ScriptedOrigin
+) -> None:
+    """A picture that only `--all-images` finds stays recorded, and an unknown article stays unknown."""
+    (site / "posts" / "a.md").write_text(f"---\ndate: 2020-01-02\n---\n![]({origin.url('/a.jpg')})\n")
+    assert invoke("warm", site, "--all-images", config=config) == 0
+    record = record_of(config)
+    known = record.read_text()
+    (site / "posts" / "b.md").write_text(f"![]({WRAPPER}{origin.url('/a.jpg')})\n")
+    assert invoke("rewrite", site, "--write", "--all-images", config=config) == 0
+    other = next(iter({*(config.parent / "store").glob("articles/??/*.json")} - {record}))
+    other.unlink()
+    assert invoke("rewrite", site, "--undo", config=config) == 0
+    assert record_of(config).read_text() == known
+
+
+def test_record_that_would_stay_the_same_is_not_written_again(site: Path, config: Path) -> None:
+    assert invoke("warm", site, config=config) == 0
+    before = record_of(config).stat()
+    assert invoke("warm", site, config=config) == 0
+    assert record_of(config).stat().st_ino == before.st_ino

@@ -22,6 +22,7 @@ from warcs import DATE, MOMENT, chunked, packed, record, response, sha1
 from cache.base.entry import Entry, Former
 from cache.base.layout import prepare
 from cache.durable_tier import Originals
+from cache.originals.articles import KeptArticle
 from cache.originals.landing import Landing
 from proxy.archives.items import BadArchive, Skipped
 from proxy.archives.warcreading import WarcReader
@@ -321,6 +322,26 @@ def test_recovered_picture_in_a_pack_never_displaces_what_the_origin_gave(
     entry = entries_in(there)[URL]
     assert (entry.body_size, entry.recovered) == (len(OTHER), None)
     assert [item.recovered for item in entry.history] == [CAPTURE]
+
+
+def test_file_and_lines_of_an_article_outlive_a_pack_that_does_not_know_them(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def known(*, new: bool) -> KeptArticle | None:
+        store = await Originals.open(here.parent / "store")
+        if new:
+            await store.articles.record("a.md", [URL], path="/blog/a.md", lines={URL: [3]})
+        found = await store.articles.get("a.md")
+        await store.close()
+        return found
+
+    (tmp_path / "by-hand").mkdir()
+    (tmp_path / "by-hand" / "manifest.jsonl").write_text(
+        json.dumps({"article": "a.md", "sources": [URL]}) + "\n"
+    )
+    before = asyncio.run(known(new=True))
+    assert unpacked(here, capsys, tmp_path / "by-hand")["articles"] == 1
+    assert asyncio.run(known(new=False)) == before
 
 
 def test_dates_of_articles_outlive_a_pack_that_does_not_know_them(

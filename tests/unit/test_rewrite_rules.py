@@ -139,7 +139,7 @@ def test_pictures_are_each_listed_once_with_all_presets() -> None:
     """The same source by different wrappers is one picture."""
     article = f"---\nthumbnail: {WRAPPED}\n---\n![](https://cors.io/?{SOURCE})\n[a]({SOURCE})\n"
     (picture,) = rewrite(article).pictures
-    assert (picture.source.url, picture.line, picture.wrapped) == (SOURCE, 2, True)
+    assert (picture.source.url, picture.lines, picture.wrapped) == (SOURCE, (2, 4, 5), True)
     assert picture.presets == ("thumbnail", "content", "original")
 
 

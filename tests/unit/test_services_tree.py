@@ -73,7 +73,7 @@ def test_processes_give_the_same_outcomes_in_the_same_order(
     site: Path, action: Literal["rewrite", "gather", "undo"]
 ) -> None:
     """Diffs, dates, pictures and left addresses cross the wire unchanged."""
-    task = Task(action, str(site), diffs=True, dates=True)
+    task = Task(action, str(site), diffs=True, records=True)
     near = outcomes(site, task)
     assert outcomes(site, task, few_bytes=0, processors=3) == near
     assert [job.article.path.name for job, _ in near][:3] == ["00.md", "04.md", "08.md"]

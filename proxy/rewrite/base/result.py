@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from proxy.rewrite.base.kept import Wanted
 from proxy.source import Source
 
+MAX_LINES = 20
+"""The most lines that are listed for one picture of an article. The store records as many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
@@ -46,13 +49,14 @@ class Left:
 class ArticlePicture:
     """A picture of the article that a mirror can keep, and the presets in which it is shown.
 
-    `wrapped` is true when the article shows it by a wrapper's or our own address, false when it asks the origin. `own`
-    has our addresses as written in the article, without the base URL; `written` the wrappers' addresses, as sources.
+    `lines` has the lines in which one of its addresses begins, from 1, in order; the first `MAX_LINES`. `wrapped` is
+    true when the article shows it by a wrapper's or our own address, false when it asks the origin. `own` has our
+    addresses as written in the article, without the base URL; `written` the wrappers' addresses, as sources.
     """
 
     source: Source
     presets: tuple[str, ...]
-    line: int
+    lines: tuple[int, ...]
     wrapped: bool
     own: tuple[str, ...] = ()
     written: tuple[str, ...] = ()

@@ -188,7 +188,22 @@ class Articles:
             StoreFull, StoreUnwritable: the disk refused.
         """
         names = [
-            await self._index.record(item.name, item.sources, date=item.date, path=item.path)
+            await self._index.record(
+                item.name, item.sources, date=item.date, path=item.path, lines=item.lines
+            )
             for item in articles
         ]
         await self._index.heal(names)
+
+    async def record_lines(self, articles: Iterable[KeptArticle]) -> None:
+        """Remember in which lines the known ones of these articles show their sources, and change nothing else.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk refused.
+        """
+        for item in articles:
+            known = await self._index.get(item.name)
+            if known is not None:
+                await self._index.record(
+                    known.name, known.sources, date=known.date, path=known.path, lines=item.lines
+                )

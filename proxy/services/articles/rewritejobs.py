@@ -121,7 +121,7 @@ def picture_from_wire(item: dict[str, Any]) -> ArticlePicture:
     return ArticlePicture(
         Source(**item["source"]),
         tuple(item["presets"]),
-        item["line"],
+        tuple(item["lines"]),
         item["wrapped"],
         tuple(item["own"]),
         tuple(item["written"]),

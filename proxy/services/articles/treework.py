@@ -26,6 +26,7 @@ from proxy.rewrite.quicklook import QuickLook, may_name
 from proxy.rewrite.site.sitetext import SITE_KINDS
 from proxy.services.articles.rewritejobs import known_from_wire, known_to_wire, picture_from_wire
 from proxy.services.articles.rewriteprocess import TooCostly
+from proxy.services.articles.usedsources import UsedSource, shown_sources, used_sources
 from proxy.source import Source
 
 Action = Literal["rewrite", "undo", "gather"]
@@ -36,15 +37,16 @@ WIDE = "it is UTF-16 or UTF-32; save it as UTF-8"
 class Task:
     """What a run does.
 
-    folder: the working folder; diffs name files relative to it. write: whether articles are written. diffs, dates:
-    whether outcomes include them. all_images: whether pictures without a wrapper are included.
+    folder: the working folder; diffs name files relative to it. write: whether articles are written. diffs: whether
+    outcomes include them. records: whether outcomes include what the store remembers of articles: their dates and the
+    sources that they use. all_images: whether pictures without a wrapper are included.
     """
 
     action: Action
     folder: str
     write: bool = False
     diffs: bool = False
-    dates: bool = False
+    records: bool = False
     all_images: bool = False
 
 
@@ -71,10 +73,10 @@ class ArticleOutcome:
     passed: the article was skipped unread, because nothing in it can be ours. failure: why nothing was done; `reason`
     is the short form. replaced, left: the listed addresses. added: the attributes given to pictures. count: addresses
     replaced or put back. asked: URLs of pictures whose facts are needed, each with its wrappers' URLs; until they are
-    known, nothing is written. sources: URLs of the pictures it shows. used: URLs of the sources remembered for it.
-    pictures: the same in full. through_us: URLs of sources that the finished article requests through us. unread: why
-    a part was not read. unsure: sources that change the outcome if an article shows them; until that is known, nothing
-    is written.
+    known, nothing is written. sources: URLs of the pictures it shows. used: the sources remembered for it, with their
+    lines in the finished article; after `undo`, all that it shows. pictures: the sources gathered, in full.
+    through_us: URLs of sources that the finished article requests through us. unread: why a part was not read.
+    unsure: sources that change the outcome if an article shows them; until that is known, nothing is written.
     """
 
     passed: bool = False
@@ -87,7 +89,7 @@ class ArticleOutcome:
     asked: tuple[tuple[str, ...], ...] = ()
     left: tuple[dict[str, Any], ...] = ()
     sources: tuple[str, ...] = ()
-    used: tuple[str, ...] = ()
+    used: tuple[UsedSource, ...] = ()
     pictures: tuple[ArticlePicture, ...] = ()
     through_us: tuple[str, ...] = ()
     unread: str = ""
@@ -106,7 +108,7 @@ def work(task: Task, job: ArticleJob, rewriter: ArticleReader, look: QuickLook) 
         if job.shows_at is not None:
             return _sources_of(job, rewriter)
         if task.action == "undo":
-            return _undone(undo_file(job.article, rewriter, write=task.write), task)
+            return _undone(task, job, rewriter)
         data = job.article.path.read_bytes()
         if not look.sees(data):
             return ArticleOutcome(passed=True, date=_date(task, data, job.article.path.name))
@@ -135,6 +137,7 @@ def _rewritten(task: Task, job: ArticleJob, rewriter: ArticleReader) -> ArticleO
         kept=job.kept,
     )
     result, is_article = done.result, job.article.kind not in SITE_KINDS
+    used = [item for item in result.pictures if item.wrapped or (task.all_images and is_article)]
     return ArticleOutcome(
         count=len(result.replaced),
         replaced=tuple(_replaced_items(result)),
@@ -144,11 +147,7 @@ def _rewritten(task: Task, job: ArticleJob, rewriter: ArticleReader) -> ArticleO
         else (),
         left=tuple(_left_items(result)),
         sources=tuple(picture.source.url for picture in result.pictures),
-        used=tuple(
-            picture.source.url
-            for picture in result.pictures
-            if picture.wrapped or (task.all_images and is_article)
-        ),
+        used=used_sources(used, result, rewriter, kind=job.article.kind) if task.records else (),
         through_us=_through_us(result),
         unread=result.unread,
         unsure=_unsure(job, result),
@@ -157,9 +156,16 @@ def _rewritten(task: Task, job: ArticleJob, rewriter: ArticleReader) -> ArticleO
     )
 
 
-def _undone(done: Undone, task: Task) -> ArticleOutcome:
-    left = tuple(put_back_items(done.missing, reason="no longer in the article"))
-    return ArticleOutcome(count=done.count, left=left, diff=_diff(task, done, done.new_data))
+def _undone(task: Task, job: ArticleJob, rewriter: ArticleReader) -> ArticleOutcome:
+    done = undo_file(job.article, rewriter, write=task.write)
+    return ArticleOutcome(
+        count=done.count,
+        left=tuple(put_back_items(done.missing, reason="no longer in the article")),
+        used=shown_sources(done.new_data, rewriter, kind=job.article.kind)
+        if task.records and done.count
+        else (),
+        diff=_diff(task, done, done.new_data),
+    )
 
 
 def put_back_items(missing: Iterable[RewrittenAddress], *, reason: str) -> list[dict[str, Any]]:
@@ -206,7 +212,7 @@ def _parsed(urls: Collection[str]) -> list[Source]:
 
 
 def _date(task: Task, data: bytes, name: str) -> float | None:
-    return article_date(data, name=name) if task.dates else None
+    return article_date(data, name=name) if task.records else None
 
 
 def _diff(task: Task, done: Rewritten | Undone, new_data: bytes) -> bytes:
@@ -310,4 +316,5 @@ def outcome_from_wire(words: dict[str, Any], diff: bytes) -> ArticleOutcome:
     pictures = tuple(map(picture_from_wire, words.pop("pictures", ())))
     lists = {name: tuple(value) for name, value in words.items() if isinstance(value, list)}
     lists["asked"] = tuple(map(tuple, words.get("asked", ())))
+    lists["used"] = tuple((url, tuple(lines)) for url, lines in words.get("used", ()))
     return ArticleOutcome(**(words | lists), pictures=pictures, diff=diff)

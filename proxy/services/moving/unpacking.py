@@ -203,7 +203,9 @@ class Unpacking:
     async def _article(self, item: PackedArticle) -> None:
         known = await self._parts.kept.articles.get(item.name) or KeptArticle(item.name, ())
         date = item.date if known.date is None else known.date
-        await self._parts.kept.articles.record(item.name, {*known.sources, *item.sources}, date=date)
+        await self._parts.kept.articles.record(
+            item.name, {*known.sources, *item.sources}, date=date, path=known.path, lines=known.lines
+        )
         self._report.articles += 1
 
     async def _block(self, item: PackedBlock) -> None:

@@ -37,11 +37,13 @@ class Unread:
 class Gathered:
     """The result: sources, date and file of each article by its name, the works, and the unreadable articles.
 
-    `through_us` holds the URLs of sources that the files request through us, or will once they are rewritten.
+    `lines` has the lines in which an article shows each of its sources. `through_us` holds the URLs of sources that the
+    files request through us, or will once they are rewritten.
     """
 
     articles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
+    lines: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
     dates: dict[str, float] = field(default_factory=dict)
     works: list[PictureToWarm] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
@@ -100,7 +102,7 @@ def gather(  # noqa: PLR0913 - what callers differ in
     """
     result = Gathered() if into is None else into
     found: dict[Source, _Gathered] = {}
-    task = Task("gather", os.getcwd(), dates=True, all_images=settings.all_images)  # noqa: PTH109 - a text is wanted
+    task = Task("gather", os.getcwd(), records=True, all_images=settings.all_images)  # noqa: PTH109 - a text is wanted
     try:
         with Run(settings, task, limits=limits) as run:
             _read(paths, run, result, found, progress=progress, look=look)
@@ -159,6 +161,7 @@ def _read(  # noqa: PLR0913 - as `gather`
             continue
         if outcome.pictures or job.article.kind not in SITE_KINDS:
             result.articles[name] = tuple(picture.source.url for picture in outcome.pictures)
+            result.lines[name] = {picture.source.url: picture.lines for picture in outcome.pictures}
             result.files[name] = job.article.path.resolve()
             if outcome.date is not None:
                 result.dates[name] = outcome.date
