@@ -122,7 +122,13 @@ def _run(args: argparse.Namespace, config: Config, gathered: Gathered, signals: 
 
 
 def _report(gathered: Gathered) -> WarmReport:
-    return WarmReport(len(gathered.articles), len(gathered.works), gathered.unread)
+    return WarmReport(
+        len(gathered.articles),
+        len(gathered.works),
+        gathered.unread,
+        lines=gathered.lines,
+        files=gathered.files,
+    )
 
 
 def _told(args: argparse.Namespace, report: WarmReport, signals: Signals) -> int:
@@ -244,7 +250,7 @@ class _WarmRun:
         ):
             progress(0, wanted)
             async for outcome in warming.outcomes(self._gathered.works):
-                self._report.add(outcome)
+                self._report.add(outcome, now=time.time())
                 self._announce(outcome)
                 dead = len(self._report.outcomes) - self._kept_so_far
                 progress(len(self._report.outcomes), note=f"{dead} not kept" if dead else "")

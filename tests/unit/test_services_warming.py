@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cli.output.reports import as_html, show_summary
+from proxy.cli.output.reports import show_summary
+from proxy.cli.output.warmpage import as_html
 from proxy.services.warm.fates import FATES, FateMeaning
 from proxy.services.warm.turns import Turns
 from proxy.services.warm.warming import (
@@ -335,6 +336,6 @@ def test_new_fate_is_counted_listed_and_shown_everywhere(
     assert f"{listed}: source_asleep: {work(1).source.url}" in out
     assert line in " ".join(out.split())
     page = as_html(report, made_at=datetime(2026, 1, 1, tzinfo=UTC))
-    assert "<h2>Asleep" in page
+    assert '<h2 id="asleep-title">Asleep' in page
     assert "They sleep." in page
-    assert f"</b>{listed}</div>" in page
+    assert f"<dt>{listed}</dt>" in page

@@ -1,4 +1,4 @@
-"""Prints the report of a warming: a summary for people, a self-contained HTML page, JSON for programs."""
+"""Prints the report of a warming: a summary on the terminal, and a page or JSON as a file. Blocking."""
 
 from __future__ import annotations
 
@@ -7,21 +7,14 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-import jinja2
-
 from proxy.cli.output.terminal import safe, say, show_rows
+from proxy.cli.output.warmpage import BROWSER_NAMES, as_html, share
 from proxy.rewrite.ondisk.files import write_durably
 from proxy.services.checks.sizes import readable
-from proxy.services.warm.fates import DEAD, FATES
+from proxy.services.warm.fates import DEAD
 from proxy.services.warm.warming import WarmOutcome
 from proxy.services.warm.warmreport import WarmReport, Weight, by_code
-from proxy.version import __version__
 
-BROWSER_NAMES = {
-    "avif": "browsers that take AVIF",
-    "webp": "browsers that take WebP",
-    "fallback": "other browsers",
-}
 _MAX_LINES = 50
 
 
@@ -45,23 +38,8 @@ def write_report(path: Path, report: WarmReport) -> None:
     if path.suffix.lower() == ".json":
         text = json.dumps(report.to_json(), indent=1)
     else:
-        text = as_html(report, made_at=datetime.now(UTC))
+        text = as_html(report, made_at=datetime.now(UTC), folder=path.absolute().parent)
     write_durably(path.absolute(), text.encode("utf-8", "backslashreplace") + b"\n")
-
-
-def as_html(report: WarmReport, *, made_at: datetime) -> str:
-    """Return the page: self-contained, readable without this program."""
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("proxy.cli"), autoescape=True)
-    environment.filters.update(size=readable, share=_share)
-    return environment.get_template("warm.html").render(
-        report=report,
-        fates=FATES,
-        counts=report.counts(),
-        weights=report.weights(),
-        browser_names=BROWSER_NAMES,
-        made_at=f"{made_at:%Y-%m-%d %H:%M} UTC",
-        version=__version__,
-    )
 
 
 def show_summary(report: WarmReport, *, error: bool = False) -> None:
@@ -119,11 +97,7 @@ def _with_codes(outcomes: list[WarmOutcome]) -> str:
 def saved(weight: Weight) -> str:
     """Return the saving in words."""
     less = readable(weight.before_bytes - weight.after_bytes)
-    return f"{less} of {readable(weight.before_bytes)} ({_share(weight.saved_share)})"
-
-
-def _share(share: float) -> str:
-    return f"{share * 100:.0f} %"
+    return f"{less} of {readable(weight.before_bytes)} ({share(weight.saved_share)})"
 
 
 def _list(title: str, outcomes: list[WarmOutcome], *, error: bool) -> None:

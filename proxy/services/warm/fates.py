@@ -47,8 +47,7 @@ FATES: dict[Fate, FateMeaning] = {
         is_passing=False,
         listed=DEAD,
         title="Refused",
-        text="Their origins or this configuration refuse them, or the answer is not a picture. Readers of the article "
-        "may still see them.",
+        text="Their origins or this configuration refuse them. Readers of the article may still see them.",
     ),
     "not_now": FateMeaning(
         codes=frozenset({"source_unreachable", "source_timeout", "source_failed", "render_timeout"}),

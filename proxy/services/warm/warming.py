@@ -15,6 +15,7 @@ from typing import Protocol
 from proxy.errors import MirrorError, SourceError
 from proxy.images.transforms.resolved import Resolved
 from proxy.services.warm.fates import FATES, Fate, fate_of
+from proxy.services.warm.previews import Preview
 from proxy.services.warm.turns import Turns
 from proxy.source import Source
 
@@ -140,6 +141,7 @@ class WarmOutcome:
     """The outcome for a picture: kept, or a failure. Both when an older original is kept and the refresh failed.
 
     refused: we refuse visitors an address used in the articles, and the failure says why. Independent of `kept`.
+    preview: a small copy of a kept picture for people, where one was made anyway.
     """
 
     work: PictureToWarm
@@ -147,6 +149,7 @@ class WarmOutcome:
     failure: WarmFailure | None = None
     made: tuple[WarmedVariant, ...] = field(default=())
     refused: bool = False
+    preview: Preview | None = None
 
     def refused_with(self, error: WarmFailure, address: str) -> WarmOutcome:
         """Return this outcome, changed for a picture whose `address` in the articles is answered with `error`."""

@@ -16,6 +16,7 @@ from proxy.services.serving.kept import KeptOriginals
 from proxy.services.serving.values import Obtained
 from proxy.services.serving.way import PictureWay
 from proxy.services.warm.looks import Looks
+from proxy.services.warm.previews import Preview, preview_of
 from proxy.services.warm.warming import (
     NOT_KEPT,
     REFUSALS,
@@ -107,10 +108,11 @@ class LocalWarmer:
         if before is None and not ask:
             raise _not_asked()
         looks, failed = self._admitted(work)
-        obtained, made = await self._made(work, looks)
+        obtained, made, preview = await self._made(work, looks)
         kept = await self._kept(work.source, obtained, before)
         lost = kept is None or obtained.body is not None
-        return WarmOutcome(work, kept, self._not_kept(obtained) if lost else None, (*made, *failed))
+        failure = self._not_kept(obtained) if lost else None
+        return WarmOutcome(work, kept, failure, (*made, *failed), preview=preview)
 
     async def _before(self, work: PictureToWarm, *, ask: bool) -> Entry | None:
         entry = await self._parts.originals.peek(work.source)
@@ -135,7 +137,7 @@ class LocalWarmer:
 
     async def _made(
         self, work: PictureToWarm, looks: tuple[VariantToWarm, ...]
-    ) -> tuple[Obtained, tuple[WarmedVariant, ...]]:
+    ) -> tuple[Obtained, tuple[WarmedVariant, ...], Preview | None]:
         wishes = tuple(Wish(look.resolved, look.browser.acceptable) for look in looks)
         if looks and not work.source.target.partition("?")[0].lower().endswith(_DRAWN):
             # `rewrite --responsive` needs the description; it is cheap while the picture is decoded. An SVG would have
@@ -152,7 +154,7 @@ class LocalWarmer:
                 work.source, wishes, date=work.date, written=self._askable(work)
             )
         pairs = zip(looks, results, strict=False)
-        return obtained, tuple(_made(look, result) for look, result in pairs)
+        return obtained, tuple(_made(look, result) for look, result in pairs), preview_of(results)
 
     def _askable(self, work: PictureToWarm) -> tuple[Source, ...]:
         """Return the wrapper addresses that may be fetched when the source is dead."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from proxy.services.warm.fates import FATES, Fate
 from proxy.services.warm.gathering import Unread
+from proxy.services.warm.previews import Previews
 from proxy.services.warm.warming import WarmedVariant, WarmOutcome
 
 
@@ -30,7 +32,9 @@ class Weight:
 class WarmReport:
     """Collects outcomes. `wanted` is how many pictures there were to warm.
 
-    interrupted: a signal ended the run. stopped: the step it was in, when no picture had been begun.
+    interrupted: a signal ended the run. stopped: the step it was in, when no picture had been begun. lines: by article,
+    the lines in which each of its sources stands. files: the file of each article. tried: by source, when its outcome
+    was known (Unix seconds).
     """
 
     articles: int = 0
@@ -40,10 +44,24 @@ class WarmReport:
     seconds: float = 0.0
     interrupted: bool = False
     stopped: str = ""
+    lines: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    tried: dict[str, float] = field(default_factory=dict)
+    previews: Previews = field(default_factory=Previews)
 
-    def add(self, outcome: WarmOutcome) -> None:
-        """Add the outcome of a picture."""
-        self.outcomes.append(outcome)
+    def add(self, outcome: WarmOutcome, *, now: float | None = None) -> None:
+        """Add the outcome of a picture, known at the time `now` (Unix seconds)."""
+        url = outcome.work.source.url
+        if now is not None:
+            self.tried[url] = now
+        if outcome.kept:
+            self.previews.add(url, outcome.preview)
+        # A run has many pictures, and a report has few previews.
+        self.outcomes.append(replace(outcome, preview=None) if outcome.preview else outcome)
+
+    def lines_of(self, article: str, url: str) -> tuple[int, ...]:
+        """Return in which lines of its file an article shows a source; none if they are not known."""
+        return self.lines.get(article, {}).get(url, ())
 
     @property
     def kept(self) -> list[WarmOutcome]:
@@ -166,20 +184,38 @@ class WarmReport:
                 {"browser": w.browser, "before_bytes": w.before_bytes, "after_bytes": w.after_bytes}
                 for w in self.weights()
             ],
-            "dead": [_failure(one) for one in self.dead],
-            "not_kept": [_failure(one) for one in self.not_kept],
-            "damaged": [_place(one) for one in self.damaged],
-            "stale": [{**_place(one), "code": one.kept.stale} for one in self.stale if one.kept],
+            "dead": [self._failure(one) for one in self.dead],
+            "not_kept": [self._failure(one) for one in self.not_kept],
+            "damaged": [self._place(one) for one in self.damaged],
+            "stale": [{**self._place(one), "code": one.kept.stale} for one in self.stale if one.kept],
             "recovered": [
-                {**_place(one), "url": one.kept.recovered, "new": one.kept.new}
+                {**self._place(one), "url": one.kept.recovered, "new": one.kept.new}
                 for one in self.recovered
                 if one.kept
             ],
-            "variants_failed": [_troubled(one, made) for one, made in self.troubled() if not made.redirected],
-            "variants_redirected": [_troubled(one, made) for one, made in self.troubled() if made.redirected],
-            "kept": [_kept(one) for one in self.kept],
+            "variants_failed": [
+                self._troubled(one, made) for one, made in self.troubled() if not made.redirected
+            ],
+            "variants_redirected": [
+                self._troubled(one, made) for one, made in self.troubled() if made.redirected
+            ],
+            "kept": [{**self._place(one), **_kept(one)} for one in self.kept],
             "unread": [{"article": item.article, "reason": item.reason} for item in self.unread],
         }
+
+    def _place(self, one: WarmOutcome) -> dict[str, Any]:
+        url, articles = one.work.source.url, one.work.articles
+        lines = {name: list(found) for name in articles if (found := self.lines_of(name, url))}
+        return {"source": url, "articles": list(articles), "lines": lines}
+
+    def _failure(self, one: WarmOutcome) -> dict[str, Any]:
+        code, message = (one.failure.code, one.failure.message) if one.failure else ("", "")
+        fate = {"fate": one.failure.fate} if one.failure and one.dead else {}
+        return {**self._place(one), "code": code, "message": message, **fate}
+
+    def _troubled(self, one: WarmOutcome, made: WarmedVariant) -> dict[str, Any]:
+        code, message = (made.failure.code, made.failure.message) if made.failure else ("", "")
+        return {**self._place(one), "options": made.options, "code": code, "message": message}
 
 
 def by_code(outcomes: Iterable[WarmOutcome]) -> dict[str, int]:
@@ -192,36 +228,16 @@ def _sorted(outcomes: Iterable[WarmOutcome]) -> list[WarmOutcome]:
     return sorted(outcomes, key=lambda one: one.work.source.url)
 
 
-def _place(one: WarmOutcome) -> dict[str, Any]:
-    return {"source": one.work.source.url, "articles": list(one.work.articles)}
-
-
-def _failure(one: WarmOutcome) -> dict[str, Any]:
-    code, message = (one.failure.code, one.failure.message) if one.failure else ("", "")
-    return {
-        "source": one.work.source.url,
-        "code": code,
-        "message": message,
-        "articles": list(one.work.articles),
-        **({"fate": one.failure.fate} if one.failure and one.dead else {}),
-    }
-
-
-def _troubled(one: WarmOutcome, made: WarmedVariant) -> dict[str, Any]:
-    code, message = (made.failure.code, made.failure.message) if made.failure else ("", "")
-    return {**_place(one), "options": made.options, "code": code, "message": message}
-
-
 def _kept(one: WarmOutcome) -> dict[str, Any]:
     kept = one.kept
     if kept is None:
-        return _place(one)
+        return {}
     variants = [
         {"options": made.options, "format": made.output_format, "bytes": made.size_bytes}
         for made in one.made
         if not made.failure
     ]
     return {
-        **_place(one), "sha256": kept.sha256, "bytes": kept.size_bytes, "media_type": kept.media_type,
+        "sha256": kept.sha256, "bytes": kept.size_bytes, "media_type": kept.media_type,
         "new": kept.new, "damaged": kept.damaged, "variants": variants,
     }  # fmt: skip
