@@ -31,7 +31,8 @@ class MissingRow:
     """A source that an article shows and that is not kept.
 
     reason: the kind of its last failure; `given_up` if it is refused for good; empty if nothing is known. Times are
-    Unix seconds, 0 without a failure. uses: the first articles that show it; articles: how many do.
+    Unix seconds, 0 without a failure. uses: the first articles that show it; articles: how many do. block: why it is
+    refused for good; empty if it is not.
     """
 
     source: str
@@ -42,6 +43,7 @@ class MissingRow:
     last_at: float
     uses: tuple[ShownIn, ...]
     articles: int
+    block: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,12 @@ def missing(  # noqa: PLR0913 - one filter each
     return MissingRows(rows, rows[-1].source if len(found) > most else None)
 
 
+def missing_in(connection: sqlite3.Connection, article: str) -> int:
+    """Return how many pictures of an article are missing."""
+    sql = "SELECT count(*) FROM use CROSS JOIN shown ON shown.id = use.picture WHERE use.article = ? AND missing"
+    return int(connection.execute(sql, (row_id(article_key(article)),)).fetchone()[0])
+
+
 def missing_of(connection: sqlite3.Connection, sources: Iterable[str]) -> dict[str, MissingRow]:
     """Return what is known of those sources that are shown and not kept."""
     found = {}
@@ -168,7 +176,10 @@ def _missing_row(connection: sqlite3.Connection, number: int, source: str, reaso
     status, failures, first_at, last_at = connection.execute(sql, (number,)).fetchone() or (0, 0, 0.0, 0.0)
     count = int(connection.execute("SELECT count(*) FROM use WHERE picture = ?", (number,)).fetchone()[0])
     uses = _uses(connection, number, most=MAX_ARTICLES_OF_ROW)
-    return MissingRow(source, reason, status, failures, first_at, last_at, tuple(uses), count)
+    block = connection.execute("SELECT reason FROM block WHERE id = ?", (number,)).fetchone()
+    return MissingRow(
+        source, reason, status, failures, first_at, last_at, tuple(uses), count, block[0] if block else ""
+    )
 
 
 def _uses(connection: sqlite3.Connection, number: int, *, most: int) -> list[ShownIn]:

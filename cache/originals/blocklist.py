@@ -53,6 +53,11 @@ class Blocks:
         except OSError as error:
             raise refusal(error) from error
 
+    def reason_of(self, url: str) -> str:
+        """Return why a source is blocked; empty if it is not, or if its file does not say."""
+        found = (read_block(self._layout.blocked(source_key(spelling))) for spelling in _spellings(url))
+        return next((block.reason for block in found if block), "")
+
     def everything(self) -> list[tuple[str, str]]:
         """Return every blocked source that its file still names, with the reason, sorted."""
         found = map(read_block, self._layout.root.glob("blocked/??/*.json"))

@@ -266,6 +266,10 @@ class OriginalFiles:
         """
         return await self._threads.read(self._blocks.contains, url)
 
+    async def block_reason(self, url: str) -> str:
+        """Return why a source is blocked; empty if it is not, or if that is not recorded."""
+        return await self._threads.read(self._blocks.reason_of, url)
+
     # Keeping
 
     def land(self) -> Landing:

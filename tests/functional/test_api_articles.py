@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,9 +44,18 @@ async def owner(
     await kept.articles.record(NO_TEXT, missing[:2])
     await kept.close()
     owner = Client(http, service.base)
+    await whole(owner)
     await owner.get(f"/image/original/{origin.url('/chart.png')}")
     await owner.get(f"/image/original/{missing[0]}")
     return owner
+
+
+async def whole(client: Client) -> None:
+    """Wait until the catalogue of a service that has just started is whole."""
+    deadline = asyncio.get_running_loop().time() + 30
+    while (await read(client, "/overview"))["missing"] is None:
+        assert asyncio.get_running_loop().time() < deadline, "no catalogue within 30 s"
+        await asyncio.sleep(0.02)
 
 
 async def read(client: Client, path: str, **query: Any) -> Any:
@@ -73,8 +83,11 @@ async def test_missing_pictures_name_their_failure_and_who_shows_them(owner: Cli
     first, third = found[0][0], found[0][2]
     assert first["failure"]["code"] == "source_unreachable"
     assert (first["tries"], first["last_tried"] is not None) == (1, True)
-    assert first["articles"] == sorted(["one.md", "two.md", NO_TEXT])
+    assert first["articles"] == [
+        {"name": name, "lines": []} for name in sorted(["one.md", "two.md", NO_TEXT])
+    ]
     assert (third["failure"], third["tries"], third["last_tried"]) == (None, 0, None)
+    assert (first["group"], third["group"]) == ("not_now", "never_tried")
     assert [len(page) for page in await pages(owner, "/missing", text="/3")] == [10]
 
 
@@ -92,13 +105,33 @@ async def test_articles_are_listed_with_what_they_show(owner: Client, origin: Sc
     shown = await read(owner, "/article", name="one.md")
     assert shown["article"] == item
     (picture,) = shown["pictures"]
-    assert picture == {
-        "source": origin.url("/chart.png"),
-        "media_type": "image/png",
-        "bytes": item["bytes"],
-        "damaged": False,
-    }
+    expected = {"source": origin.url("/chart.png"), "media_type": "image/png", "bytes": item["bytes"]}
+    assert {name: picture[name] for name in expected} == expected
+    assert shown["weight"]["original_bytes"] == item["bytes"]
+    assert (shown["weight"]["rendered"], shown["weight"]["not_rendered"]) == (0, 1)
     assert len(shown["missing"]) == 60
+
+
+async def test_article_weighs_what_visitors_load(owner: Client, origin: ScriptedOrigin) -> None:
+    """The lightest format stored of its heaviest address counts. The thumbnails of the desk do not."""
+    source = origin.url("/chart.png")
+    await owner.get(f"/image/thumbnail/{source}")
+    bodies = [
+        (await owner.get(f"/image/content/{source}", headers={"Accept": accept})).body
+        for accept in ("image/png", "image/webp", "image/avif")
+    ]
+    deadline = asyncio.get_running_loop().time() + 30
+    while True:
+        weight = (await read(owner, "/article", name="one.md"))["weight"]
+        stored = (await read(owner, "/picture/variants", source=source))["variants"]
+        if {"png", "webp", "avif"} <= {item["format"] for item in stored if item["options"] == "content"}:
+            break
+        assert asyncio.get_running_loop().time() < deadline, stored
+    weight = (await read(owner, "/article", name="one.md"))["weight"]
+    assert (weight["rendered"], weight["not_rendered"]) == (1, 0)
+    lightest = min(item["bytes"] for item in stored if item["options"] == "content")
+    assert weight["rendered_bytes"] == lightest
+    assert lightest in {len(body) for body in bodies}
 
 
 async def test_pages_of_articles_go_on_behind_a_name_that_is_no_text(owner: Client) -> None:

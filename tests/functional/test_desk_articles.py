@@ -26,6 +26,7 @@ LINK = re.compile(r'href="(/desk/article\?name=[^"]+)"')
 async def opened(http: aiohttp.ClientSession, service: Service) -> DeskVisitor:
     visitor = DeskVisitor(Client(http, service.base))
     await visitor.sign_in()
+    await visitor.wait_for_catalogue()
     return visitor
 
 
@@ -49,6 +50,7 @@ async def test_article_names_its_missing_pictures_until_they_are_kept(
         owner = await opened(http, service)
         links = LINK.findall((await owner.open("/desk/articles")).body.decode())
         assert [link.rpartition("=")[2] for link in links] == ["one.md", "two.md"]
+        await owner.followed(await owner.send("/desk/picture/refetch", {"source": late}))
         page = (await owner.open(links[0])).body.decode()
         assert "source_not_found" in page
         assert page.index(quote(late, safe="")) < page.index(quote(chart, safe="")), "missing ones come first"
@@ -91,6 +93,7 @@ async def test_missing_pictures_are_listed_by_pages_and_exported_without_formula
         await owner.send("/desk/picture/refetch", {"source": sources[0]})
         page = (await owner.open("/desk/missing")).body.decode()
         assert "source_unreachable" in page
+        assert '<a href="/desk/missing?group=never_tried"' in page
         first = re.findall(r'<a class="break"[^>]* title="([^"]+)"', page)
         [further] = re.findall(r'href="([^"]+)" rel="next"', page)
         page = (await owner.open(further.replace("&amp;", "&"))).body.decode()
@@ -109,7 +112,7 @@ async def test_missing_pictures_are_listed_by_pages_and_exported_without_formula
 async def test_list_goes_on_by_pages_and_finds_names_of_any_bytes(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    """Sixty articles are three pages, each article once. A name may hold bytes that are not UTF-8."""
+    """Sixty articles are two pages, each article once. A name may hold bytes that are not UTF-8."""
     names = [f"posts/{number:02}.md" for number in range(59)] + ["posts/\udcff<b>.md"]
     config = write_config(tmp_path, SETTINGS)
     with Service(config) as service:
@@ -131,6 +134,7 @@ async def test_list_goes_on_by_pages_and_finds_names_of_any_bytes(
         odd = await owner.open(seen[-1])
         assert odd.status == 200
         assert b"&lt;b&gt;" in odd.body
+        assert (await owner.open(f"/desk/missing?article={seen[-1].rpartition('=')[2]}")).status == 200
         assert (await owner.open("/desk/article?name=nobody.md")).status == 404
         assert (await owner.open("/desk/article?name=%FF%00")).status == 404
         assert "Traceback" not in service.log()

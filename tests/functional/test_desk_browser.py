@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import Page
 from desk import TOKEN
 from desk_browser import TRIES, blemishes, desk_browser, photographed, publish, submitted, until
 from pictures import chart_png, photo_jpeg
@@ -56,11 +57,14 @@ def pages(origin: ScriptedOrigin) -> dict[str, str]:
         "playground-photo": f"/desk/playground?source={photo}&width=640&fit=cover&height=300",
         "playground-refused": "/desk/playground?source=ftp://host/a.png",
         "presets": f"/desk/presets?source={photo}",
-        "pictures": "/desk/picture",
+        "pictures": "/desk/pictures?sort=size",
+        "pictures-filtered": "/desk/pictures?state=damaged&since=2020-01-31&article=posts/one.md",
+        "pictures-refused": "/desk/pictures?sha256=xyz",
         "picture": f"/desk/picture?source={photo}",
         "picture-absent": f"/desk/picture?source={origin.url('/absent.png')}",
         "confirm": f"/desk/picture/confirm?action=purge&source={photo}",
         "missing": "/desk/missing",
+        "missing-group": "/desk/missing?group=given_up",
         "articles": "/desk/articles",
         "article": "/desk/article?name=posts/one.md",
         "jobs": "/desk/jobs",
@@ -71,7 +75,9 @@ def pages(origin: ScriptedOrigin) -> dict[str, str]:
 async def known_article(service: Service, sources: list[str]) -> None:
     """Record an article in the store of the service, as `warm` does."""
     kept = await Originals.open(service.config.parent / "store", min_free_bytes=0, max_bytes=None)
-    await kept.articles.record("posts/one.md", sources)
+    await kept.articles.record(
+        "posts/one.md", sources, lines={url: [number] for number, url in enumerate(sources, 3)}
+    )
     await kept.close()
 
 
@@ -85,10 +91,17 @@ async def test_every_page_is_well_made(
     async with desk_browser(service.base, width=width, scheme=scheme) as page:
         await page.open(f"{service.base}/desk/picture?source={pictures.url('/photo.jpg')}")
         await submitted(page, "form[action$=refetch]")
-        await known_article(service, [pictures.url("/photo.jpg"), pictures.url("/absent.png")])
+        await known_article(
+            service,
+            [pictures.url("/photo.jpg"), pictures.url("/absent.png"), "http://127.0.0.1:1/given-up.png"],
+        )
+        await page.open(f"{service.base}/desk/picture?source=http://127.0.0.1:1/given-up.png")
+        if await page.evaluate("document.querySelector('form[action$=give-up]') !== null"):
+            await submitted(page, "form[action$=give-up]")
         for name, address in pages(pictures).items():
             await page.open(service.base + address)
-            page.errors[:] = [error for error in page.errors if "404 (Not Found)" not in error]
+            answered = ("404 (Not Found)", "400 (Bad Request)")
+            page.errors[:] = [error for error in page.errors if not any(text in error for text in answered)]
             found[name] = await blemishes(page, service.base, width=width)
             photo = tmp_path / f"{name}-{width}-{scheme}.png"
             await photographed(page, photo)
@@ -144,6 +157,71 @@ async def test_picture_is_fetched_and_deleted_with_confirmation(
         assert "The picture was deleted." in text
         assert "Nothing is kept of this source" in text
         assert await blemishes(page, service.base, width=390) == []
+
+
+async def test_pictures_are_searched_sorted_opened_and_deleted(
+    service: Service, pictures: ScriptedOrigin
+) -> None:
+    """From the list to the page of a picture, and back to a list without it."""
+    chart, photo = pictures.url("/chart.png"), pictures.url("/photo.jpg")
+    addresses = "[...document.querySelectorAll('.list tbody th a')].map(a => a.title)"
+    async with desk_browser(service.base, width=390) as page:
+        for source in (chart, photo):
+            await page.open(f"{service.base}/desk/picture?source={source}")
+            await submitted(page, "form[action$=refetch]")
+        await page.open(f"{service.base}/desk/pictures")
+        await page.evaluate("document.querySelector('#q').value = '127.0.0.1'")
+        await page.evaluate("document.querySelector('#sort').value = 'size'")
+        await submitted(page, "main form")
+        assert await page.evaluate("location.search") == "?q=127.0.0.1&sort=size"
+        found = await page.evaluate(addresses)
+        assert found.index(photo) < found.index(chart)
+        await until(
+            page, "[...document.querySelectorAll('.thumb img')].every(i => i.complete && i.naturalWidth)"
+        )
+        assert await blemishes(page, service.base, width=390) == []
+        await page.evaluate("document.querySelector('details summary').click()")
+        await page.evaluate("document.querySelector('#origin').value = 'no origin'")
+        await submitted(page, "main form")
+        assert "This search cannot be made" in await page.evaluate("document.querySelector('main').innerText")
+        assert await page.evaluate("document.querySelector('#origin').value") == "no origin"
+        page.errors[:] = [error for error in page.errors if "400 (Bad Request)" not in error]
+        await page.open(f"{service.base}/desk/pictures?q=chart")
+        await followed(page, ".list tbody th a")
+        await followed(page, "a[href*='action=purge']")
+        await submitted(page, "form[action$=purge]")
+        assert "The picture was deleted." in await page.evaluate("document.querySelector('main').innerText")
+        await page.open(f"{service.base}/desk/pictures?q=chart")
+        assert await page.evaluate(addresses) == []
+        assert await blemishes(page, service.base, width=390) == []
+
+
+async def test_missing_picture_is_given_up_and_tried_again(service: Service) -> None:
+    """The buttons of the list lead back to it, and it says what was done."""
+    source = "http://127.0.0.1:1/hopeless.png"
+    kept = await Originals.open(service.config.parent / "store", min_free_bytes=0, max_bytes=None)
+    await kept.articles.record("posts/two.md", [source], lines={source: [5]})
+    await kept.close()
+    async with desk_browser(service.base, width=1280) as page:
+        await page.open(f"{service.base}/desk/missing?q=hopeless")
+        assert "line 5" in await page.evaluate("document.querySelector('.list').innerText")
+        await submitted(page, "form[action$=give-up]")
+        assert "is given up" in await page.evaluate("document.querySelector('[role=status]').innerText")
+        assert await page.evaluate("document.querySelector('#q').value") == "hopeless"
+        assert "Given up" in await page.evaluate("document.querySelector('.list').innerText")
+        assert await blemishes(page, service.base, width=1280) == []
+        await followed(page, ".list tbody th a")
+        assert "given up" in await page.evaluate("document.querySelector('main').innerText")
+        await page.open(f"{service.base}/desk/missing?q=hopeless")
+        await submitted(page, "form[action$=try-again]")
+        assert "Not now" in await page.evaluate("document.querySelector('.list').innerText")
+
+
+async def followed(page: Page, selector: str) -> None:
+    """Follow a link, and wait until the next page is there."""
+    await page.evaluate("window.before = true")
+    await page.evaluate(f"document.querySelector({selector!r}).click()")
+    await until(page, "window.before === undefined && document.readyState === 'complete'")
 
 
 async def test_dead_picture_is_recovered_from_the_archive(service: Service, wayback: ScriptedWayback) -> None:

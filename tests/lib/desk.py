@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 from collections.abc import Mapping
@@ -57,6 +58,13 @@ class DeskVisitor:
         """Open the form and send it."""
         await self.open("/desk/sign-in", headers)
         return await self.send("/desk/sign-in", {"token": token}, headers)
+
+    async def wait_for_catalogue(self) -> None:
+        """Wait until the catalogue of a service that has just started is whole."""
+        deadline = asyncio.get_running_loop().time() + 30
+        while b"catalogue is being made" in (await self.open("/desk")).body:
+            assert asyncio.get_running_loop().time() < deadline, "no catalogue within 30 s"
+            await asyncio.sleep(0.02)
 
     def _headers(self, given: Mapping[str, str] | None) -> dict[str, str]:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())

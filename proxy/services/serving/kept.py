@@ -24,7 +24,7 @@ from proxy.services.serving.download import Downloads
 from proxy.services.serving.keeping import Keeping
 from proxy.services.serving.lookup import Freshness, Lookup
 from proxy.services.serving.values import NOT_KEPT, CacheState, Obtained, SourceOrder
-from proxy.services.troubles.negatives import LastFailure, Negatives
+from proxy.services.troubles.negatives import Negatives
 from proxy.services.troubles.recovery import Recovery
 from proxy.source import Source
 
@@ -265,11 +265,6 @@ class KeptOriginals:
         """Return the remembered failure of a source while it keeps the source from being fetched."""
         stamp = self._parts.store.generations.stamp(source.url)
         return await self._negatives.remembered(source, stamp=stamp)
-
-    async def last_failure_of(self, source: Source) -> LastFailure | None:
-        """Return the last known failure of a source, also when its origin may be asked again by now."""
-        stamp = self._parts.store.generations.stamp(source.url)
-        return await self._negatives.last(source, stamp=stamp)
 
     @property
     def fetches_fail(self) -> bool:

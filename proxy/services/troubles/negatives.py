@@ -83,15 +83,6 @@ _ONE_KIND = frozenset({"dns", "connect", "tls"})
 """Failures remembered as "unreachable", so that neither time nor wording reveals whether an internal name exists."""
 
 
-@dataclass(frozen=True, slots=True)
-class LastFailure:
-    """The last failure of a source that is known. at: Unix seconds. count: failures of this kind in a row."""
-
-    error: MirrorError
-    at: float
-    count: int
-
-
 class FailureNotes(Protocol):
     """Where failures and successes are noted for the owner. Never waits, never raises."""
 
@@ -135,12 +126,6 @@ class Negatives:
         """
         key = self.key(source, stamp=stamp)
         return self.believed(await self._failures.get(key)) if key else None
-
-    async def last(self, source: Source, *, stamp: int) -> LastFailure | None:
-        """Return the last known failure of a source, also when its origin may be asked again by now."""
-        found = await self._failures.get(key) if (key := self.key(source, stamp=stamp)) else None
-        error = _as_error(found, now=self._now()) if found is not None else None
-        return LastFailure(error, found.at, found.count) if found is not None and error is not None else None
 
     def key(self, source: Source, *, stamp: int) -> str | None:
         """Return the key of a source's failures, or None when failures are not remembered at all."""

@@ -91,14 +91,19 @@ def wanted(
     if others.get("keep") is not None and others["keep"] < 0:
         raise ValueError("keep is a whole number from 0 on.")
     return PurgeWish(
-        before=None if before is None else _moment(before, name="before"),
-        since=None if since is None else _moment(since, name="since"),
+        before=None if before is None else moment_of(before, name="before"),
+        since=None if since is None else moment_of(since, name="since"),
         older_than_seconds=None if older_than is None else parse_duration(older_than),
         **others,
     )
 
 
-def _moment(text: str, *, name: str) -> float:
+def moment_of(text: str, *, name: str) -> float:
+    """Return a date, or a date with a time, in Unix seconds.
+
+    Raises:
+        ValueError: it cannot be read; the message calls it `name`.
+    """
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -220,7 +225,7 @@ class Purging:
             for url in only:
                 yield url
         else:
-            origin = _origin(wanted.origin) if wanted.origin is not None else None
+            origin = origin_named(wanted.origin) if wanted.origin is not None else None
             listed = None if origin is None else await self._kept.catalogue.sources_of_origin(origin)
             if listed is not None:
                 for url in listed:
@@ -258,7 +263,7 @@ class Purging:
                 what = f"the record of the article {wanted.article}"
                 raise PurgeRefused(report, [what], str(error), all_tried=True) from error
         if wanted.origin is not None:
-            self._kept.generations.bump(_origin(wanted.origin))
+            self._kept.generations.bump(origin_named(wanted.origin))
         elif wanted.has_date and wanted.source is None and wanted.article is None:
             await self._kept.failures.forget_where(lambda failure: wanted.came_then(failure.at))
 
@@ -291,7 +296,12 @@ def _versions_to_go(entry: Entry, wanted: PurgeWish, *, now: float) -> frozenset
     return frozenset(chosen)
 
 
-def _origin(text: str) -> str:
+def origin_named(text: str) -> str:
+    """Return an origin as sources have it.
+
+    Raises:
+        InvalidSource, SourceNotAllowed: it is none.
+    """
     source = Source.parse(text)
     if source.target != "/":
         # An operator who gives a path means less than the whole origin, and a purge may delete the only copy.

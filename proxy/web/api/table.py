@@ -19,6 +19,7 @@ from proxy.web.api.resources.actions import (
     SourceBody,
     accept_version,
     block_picture,
+    give_up_picture,
     look_in_archive,
     purge_pictures,
     recover_picture,
@@ -29,10 +30,8 @@ from proxy.web.api.resources.articles import (
     ArticleAnswer,
     ArticleNameQuery,
     ArticlesPage,
-    MissingPage,
-    PageQuery,
+    ArticlesQuery,
     list_articles,
-    list_missing,
     show_article,
 )
 from proxy.web.api.resources.health import HealthAnswer, show_health
@@ -48,6 +47,7 @@ from proxy.web.api.resources.jobs import (
     stream_job,
     stream_jobs,
 )
+from proxy.web.api.resources.missing import MissingPage, MissingQuery, list_missing
 from proxy.web.api.resources.options import OptionsAnswer, PresetsAnswer, show_options, show_presets
 from proxy.web.api.resources.overview import Overview, show_overview
 from proxy.web.api.resources.picture import (
@@ -59,6 +59,7 @@ from proxy.web.api.resources.picture import (
     show_picture,
     show_variants,
 )
+from proxy.web.api.resources.pictures import PicturesPage, PicturesQuery, list_pictures
 from proxy.web.api.resources.upload import UploadAnswer, UploadQuery, upload_picture
 from proxy.web.api.values import PRIVATE_HEADERS, as_json
 
@@ -117,6 +118,10 @@ _CHANGES = (
         body=SourceBody, right="change",
     ),
     Endpoint(
+        "POST", "/picture/give-up", "giveUp", "Give a missing picture up", give_up_picture, PictureAnswer,
+        body=SourceBody, right="change",
+    ),
+    Endpoint(
         "POST", "/picture/unblock", "unblock", "Lift a block", unblock_picture, PictureAnswer,
         body=SourceBody, right="change",
     ),
@@ -147,8 +152,9 @@ _JOBS = (
 )  # fmt: skip
 
 _LISTS = (
-    Endpoint("GET", "/missing", "missing", "Missing pictures", list_missing, MissingPage, query=PageQuery),
-    Endpoint("GET", "/articles", "articles", "Articles", list_articles, ArticlesPage, query=PageQuery),
+    Endpoint("GET", "/pictures", "pictures", "Kept pictures", list_pictures, PicturesPage, query=PicturesQuery),
+    Endpoint("GET", "/missing", "missing", "Missing pictures", list_missing, MissingPage, query=MissingQuery),
+    Endpoint("GET", "/articles", "articles", "Articles", list_articles, ArticlesPage, query=ArticlesQuery),
     Endpoint(
         "GET", "/article", "article", "One article with its pictures", show_article, ArticleAnswer,
         query=ArticleNameQuery, codes=("not_found",),

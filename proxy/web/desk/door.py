@@ -26,6 +26,7 @@ from proxy.web.desk.views.jobs import JOBS_PAGE, job_events, jobs, start, stop
 from proxy.web.desk.views.missing import MISSING, missing, missing_as_csv
 from proxy.web.desk.views.overview import overview
 from proxy.web.desk.views.picture import archive, picture
+from proxy.web.desk.views.pictures import PICTURES, pictures
 from proxy.web.desk.views.playground import playground, presets
 from proxy.web.errors import store_refused
 
@@ -185,6 +186,7 @@ def _views() -> Mapping[tuple[str, str], View]:
         ("GET", MISSING + ".csv"): missing_as_csv,
         ("GET", ARTICLES): articles,
         ("GET", HOME + "/article"): article,
+        ("GET", PICTURES): pictures,
         ("GET", PICTURE): picture,
         ("GET", PICTURE + "/archive"): archive,
         ("GET", PICTURE + "/confirm"): confirm,

@@ -24,7 +24,7 @@ from proxy.web.desk.words import FILTERS
 HOME = "/desk"
 NAVIGATION: list[tuple[str, str, str]] = [
     (HOME, "Overview", "gauge"),
-    ("/desk/picture", "Pictures", "picture"),
+    ("/desk/pictures", "Pictures", "picture"),
     ("/desk/missing", "Missing", "missing"),
     ("/desk/articles", "Articles", "article"),
     ("/desk/jobs", "Jobs", "jobs"),

@@ -6,20 +6,20 @@ session, a service with keys shows no pictures here.
 
 from __future__ import annotations
 
+from cache.catalogue.questions import PictureRow
 from proxy.dialects.native import ORIGINAL, VERSION_MARK
 from proxy.errors import MirrorError
+from proxy.services.desk.weights import THUMBNAIL
 from proxy.source import Source
 from proxy.web.desk.pages import DeskRequest
 from proxy.web.targets.building import native_address
-
-THUMBNAIL = "thumbnail"
 
 
 class Showing:
     """Makes addresses for one visitor."""
 
     def __init__(self, desk: DeskRequest) -> None:
-        context = desk.context
+        context = self._context = desk.context
         self._signer = context.signer if desk.visitor.may_act else None
         self._is_closed = context.signer is not None and not desk.visitor.may_act
         presets = context.config.presets
@@ -28,6 +28,19 @@ class Showing:
     def small(self, source_url: str) -> str:
         """Return the address of a small picture; empty when it cannot be shown."""
         return self._address(source_url, self._small)
+
+    def thumbnail(self, row: PictureRow) -> str:
+        """Return the address of a small picture of a kept one; empty when no picture would be answered."""
+        render = self._context.config.render
+        is_shown = row.media_type.startswith("image/") and not row.is_blocked
+        if not is_shown or not row.source or row.width * row.height > render.max_pixels:
+            return ""
+        address = self.small(row.source)
+        try:
+            self._context.plans.make(address, now=self._context.now())
+        except MirrorError:
+            return ""
+        return address
 
     def original(self, source_url: str) -> str:
         """Return the address of the original; empty when it cannot be shown."""

@@ -64,7 +64,17 @@ def in_pieces(text: str) -> list[tuple[bool, str]]:
 
 def in_query(text: str) -> str:
     """Return a text as a value of a query. Bytes that are not UTF-8 stay what they are."""
-    return quote(text.encode("utf-8", "surrogateescape"), safe="")
+    try:
+        return quote(text.encode("utf-8", "surrogateescape"), safe="")
+    except UnicodeEncodeError:
+        # No name of a file decodes to this, and no query can carry it.
+        return quote(text.encode("utf-8", "replace"), safe="")
+
+
+def file_name(address: str) -> str:
+    """Return the last part of an address's path, shortened, or its host."""
+    path = address.partition("?")[0].rstrip("/")
+    return shortened(path.rpartition("/")[2], 40)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -76,4 +86,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "short": shortened,
     "pieces": in_pieces,
     "query": in_query,
+    "file_name": file_name,
 }

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from cache.originals.articles import KeptArticle
 from proxy.errors import InvalidRequest, NotFound
+from proxy.services.desk.giving_up import give_up
 from proxy.services.troubles.replacing import accept
 from proxy.services.upkeep.purging import PurgeReport, wanted
 from proxy.services.upkeep.refetching import RefetchOutcome, refetch
@@ -132,8 +133,15 @@ async def block_picture(call: Call[Nothing, SourceBody]) -> PictureAnswer:
     return await picture_answer(call.context, source)
 
 
+async def give_up_picture(call: Call[Nothing, SourceBody]) -> PictureAnswer:
+    """Refuse a source of which nothing is kept, with the reason "given up". `/picture/unblock` takes it back."""
+    source = await named_source(call.context, call.body.source)
+    await give_up(call.context.kept, source.url)
+    return await picture_answer(call.context, source)
+
+
 async def unblock_picture(call: Call[Nothing, SourceBody]) -> PictureAnswer:
-    """Lift a block."""
+    """Lift a block, also that of a picture that was given up."""
     source = await named_source(call.context, call.body.source)
     await call.context.kept.unblock(source.url)
     return await picture_answer(call.context, source)

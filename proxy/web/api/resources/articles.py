@@ -1,34 +1,28 @@
-"""`/articles`, `/article`, `/missing`: what articles show, and what of it is not kept. Asks no origin. Event loop."""
+"""`/articles`, `/article`: what articles show, and what of it is not kept. Asks no origin. Event loop."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote, unquote
 
 from pydantic import Field
 
+from cache.catalogue import lists
+from cache.catalogue.lists import ArticleRow
 from proxy.errors import NotFound
-from proxy.services.desk.article_pictures import (
-    ArticleLook,
-    PictureInArticle,
-    articles_behind,
-    look_at,
-    missing_of,
-    shown_by,
-)
+from proxy.services.desk.article_look import ArticleLook, look_at
+from proxy.services.desk.asking import asked
+from proxy.services.desk.searching import behind_articles, next_articles, part_of_name
 from proxy.web.api.endpoints import Asked, Call, Nothing
-from proxy.web.api.values import Moment, Trouble, moment
+from proxy.web.api.resources.missing import MissingItem
+from proxy.web.api.resources.pages import PageQuery
+from proxy.web.api.resources.pictures import PictureItem
+from proxy.web.api.values import Moment, moment
 
-MAX_LIMIT = 100
-"""The most items of a page. The entries of all pictures of an article are read."""
 
+class ArticlesQuery(PageQuery):
+    """Which articles."""
 
-class PageQuery(Asked):
-    """A page of a list. text: a part of the name or address. after: `next` of the page before."""
-
-    text: str = Field(default="", max_length=1024)
-    limit: int = Field(default=25, ge=1, le=MAX_LIMIT, description="The most items of the page.")
-    after: str = Field(default="", max_length=65_536, description="`next` of the page before.")
+    only_missing: bool = Field(default=False, description="Only articles that miss a picture.")
 
 
 class ArticleNameQuery(Asked):
@@ -49,78 +43,89 @@ class ArticleItem:
     bytes: int
 
     @classmethod
-    def of(cls, look: ArticleLook) -> ArticleItem:
+    def of(cls, row: ArticleRow) -> ArticleItem:
         """Return the answer for an article."""
-        article = look.article
-        return cls(
-            article.name, article.path, moment(article.date), len(look.pictures), len(look.missing),
-            look.bytes,
-        )  # fmt: skip
+        return cls(row.name, row.path, moment(row.date), row.pictures, row.missing, row.bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class ArticlesPage:
-    """A page. total: how many articles fit the text."""
+    """A page. total: how many articles fit the text. complete: false while the catalogue is being made."""
 
     items: list[ArticleItem]
     next: str | None
-    total: int
+    total: int | None
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
-class KeptPictureItem:
-    """A picture that is kept."""
+class WeightAnswer:
+    """What the kept pictures of an article weigh. The weight of a picture is that of its heaviest stored address among
+    those that `rewrite` writes, in the lightest format stored of it; an SVG weighs what its original does.
 
-    source: str
-    media_type: str
-    bytes: int
-    damaged: bool
+    original_bytes: of all originals. rendered: how many pictures have a weight; rendered_bytes: these weights;
+    rendered_original_bytes: the originals of these. not_rendered: how many have none yet.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class MissingItem:
-    """A picture that is not kept. failure: the last known one, None if there is none or it was forgotten. articles:
-    those that show it."""
-
-    source: str
-    failure: Trouble | None
-    last_tried: Moment | None
-    tries: int
-    articles: list[str]
-
-    @classmethod
-    def of(cls, one: PictureInArticle, articles: list[str]) -> MissingItem:
-        """Return the answer for a picture."""
-        if one.failure is None:
-            return cls(one.source, None, None, 0, articles)
-        found = one.failure
-        return cls(one.source, Trouble.of(found.error), moment(found.at), found.count, articles)
-
-
-@dataclass(frozen=True, slots=True)
-class MissingPage:
-    """A page in the order of the addresses. It may have fewer items than asked for and still have a `next`."""
-
-    items: list[MissingItem]
-    next: str | None
+    original_bytes: int
+    rendered: int
+    rendered_bytes: int
+    rendered_original_bytes: int
+    not_rendered: int
 
 
 @dataclass(frozen=True, slots=True)
 class ArticleAnswer:
-    """An article with the pictures that are kept, and those that are missing."""
+    """An article with the pictures that are kept, and those that are missing: the first 500 of each, by address; with
+    `more` there are further ones, which `/pictures` and `/missing` list by article. weight: of the kept ones listed.
+    complete: false while the catalogue is being made."""
 
     article: ArticleItem
-    pictures: list[KeptPictureItem]
+    pictures: list[PictureItem]
     missing: list[MissingItem]
+    weight: WeightAnswer
+    more: bool
+    complete: bool
+
+    @classmethod
+    def of(cls, look: ArticleLook) -> ArticleAnswer:
+        """Return the answer for an article."""
+        article, weight = look.article, look.weight
+        return cls(
+            ArticleItem(
+                article.name,
+                article.path,
+                moment(article.date),
+                len(article.sources),
+                look.missing_count,
+                weight.original_bytes,
+            ),
+            list(map(PictureItem.of, look.kept)),
+            list(map(MissingItem.of, look.missing)),
+            WeightAnswer(
+                weight.original_bytes,
+                weight.rendered,
+                weight.rendered_bytes,
+                weight.rendered_original_bytes,
+                weight.not_rendered,
+            ),
+            look.has_more_kept or look.has_more_missing,
+            look.is_whole,
+        )
 
 
-async def list_articles(call: Call[PageQuery, Nothing]) -> ArticlesPage:
+async def list_articles(call: Call[ArticlesQuery, Nothing]) -> ArticlesPage:
     """List the known articles, sorted by name."""
-    context, asked = call.context, call.query
-    known = await context.kept.articles.everything()
-    listed = articles_behind(known, asked.text, _behind(asked.after), most=asked.limit)
-    looks = [await look_at(known[name], context.kept, context.originals) for name in listed.names]
-    return ArticlesPage(list(map(ArticleItem.of, looks)), _cursor(listed.after), listed.total)
+    kept, query = call.context.kept, call.query
+    text, after = part_of_name(query.text, name="text"), behind_articles(query.after)
+    page = await asked(
+        kept,
+        lambda connection: lists.articles(
+            connection, text=text, after=after, only_missing=query.only_missing, most=query.limit
+        ),
+    )
+    items = list(map(ArticleItem.of, page.rows))
+    return ArticlesPage(items, next_articles(page), page.total, await kept.catalogue.is_whole())
 
 
 async def show_article(call: Call[ArticleNameQuery, Nothing]) -> ArticleAnswer:
@@ -129,30 +134,4 @@ async def show_article(call: Call[ArticleNameQuery, Nothing]) -> ArticleAnswer:
     found = await context.kept.articles.get(call.query.name)
     if found is None:
         raise NotFound("No such article is known.")
-    look = await look_at(found, context.kept, context.originals)
-    shown = [
-        KeptPictureItem(entry.source, entry.media_type, entry.body_size, entry.damaged)
-        for entry in (one.entry for one in look.kept)
-        if entry is not None
-    ]
-    missing = [MissingItem.of(one, [found.name]) for one in look.missing]
-    return ArticleAnswer(ArticleItem.of(look), shown, missing)
-
-
-async def list_missing(call: Call[PageQuery, Nothing]) -> MissingPage:
-    """List the pictures that articles show and that are not kept, sorted by address."""
-    context, asked = call.context, call.query
-    shown = shown_by(await context.kept.articles.everything(), asked.text)
-    sources = shown.behind(_behind(asked.after))
-    found = await missing_of(sources, context.kept, context.originals, most=asked.limit)
-    items = [MissingItem.of(one, shown.articles[one.source]) for one in found.pictures]
-    return MissingPage(items, _cursor(found.after))
-
-
-def _cursor(after: str | None) -> str | None:
-    """Return where the next page begins, in ASCII: names of files may hold bytes that no query can carry."""
-    return None if after is None else quote(after, errors="surrogateescape")
-
-
-def _behind(cursor: str) -> str:
-    return unquote(cursor, errors="surrogateescape")
+    return ArticleAnswer.of(await look_at(found, context.kept, context.variant_store, context.config))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from proxy.services.checks.finding import Level
 from proxy.services.checks.versions import library_versions
 from proxy.services.checks.warned import warnings_of
+from proxy.services.desk.asking import missing_by_group
 from proxy.version import __version__
 from proxy.web.api.endpoints import Call, Nothing
 
@@ -60,7 +61,8 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The state of the service. versions: of the program, the interpreter and the libraries that do the work."""
+    """The state of the service. versions: of the program, the interpreter and the libraries that do the work. missing:
+    how many pictures of articles are missing, by group as in `/missing`; None while the catalogue is being made."""
 
     version: str
     versions: dict[str, str]
@@ -68,6 +70,7 @@ class Overview:
     may_change: bool
     kept: KeptFigures
     variants: VariantFigures
+    missing: dict[str, int] | None
     work: WorkFigures
     warnings: list[Warned]
 
@@ -75,8 +78,9 @@ class Overview:
 async def show_overview(call: Call[Nothing, Nothing]) -> Overview:
     """Say what is kept, how much room is left, and what in the configuration needs care."""
     context = call.context
-    variants, failures, warnings = await asyncio.gather(
+    variants, missing, failures, warnings = await asyncio.gather(
         _variants(call),
+        missing_by_group(context.kept),
         context.kept.failures.counts(now=context.now()),
         asyncio.to_thread(warnings_of, context.config),
     )
@@ -87,6 +91,7 @@ async def show_overview(call: Call[Nothing, Nothing]) -> Overview:
         may_change=call.rights.may_change,
         kept=await asyncio.to_thread(_kept, call),
         variants=variants,
+        missing=None if missing is None else {str(group): count for group, count in missing.items()},
         work=WorkFigures(
             render_queue=context.batches.queued,
             render_queue_max=context.config.render.queue,

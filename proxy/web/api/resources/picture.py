@@ -14,9 +14,11 @@ from cache.http.freshness import remaining_seconds
 from proxy.dialects.native import VERSION_MARK, build
 from proxy.errors import InvalidRequest, MirrorError
 from proxy.services.articles.article_use import kept_source, unwrapper_of
+from proxy.services.desk.asking import shown_in
 from proxy.services.upkeep.storedlist import variants_of
 from proxy.source import Source
 from proxy.web.api.endpoints import Asked, Call, Nothing
+from proxy.web.api.resources.pages import ShownItem
 from proxy.web.api.values import Digest, Moment, SourceText, Trouble, moment
 from proxy.web.context import Context
 from proxy.web.handlers.explain import explained
@@ -104,15 +106,17 @@ class EntryAnswer:
 
 @dataclass(frozen=True, slots=True)
 class PictureAnswer:
-    """One source. versions: the current bytes first, then the others, newest first. articles: those that show it.
-    last_failure: why the origin is not asked now; None if it may be."""
+    """One source. block_reason: why it is refused; empty if it is not, or if that is not recorded. versions: the
+    current bytes first, then the others, newest first. articles: those that show it. last_failure: why the origin is
+    not asked now; None if it may be."""
 
     source: str
     key: Digest
     state: Literal["kept", "damaged", "absent"]
     blocked: bool
+    block_reason: str
     address: str
-    articles: list[str]
+    articles: list[ShownItem]
     entry: EntryAnswer | None
     versions: list[VersionAnswer]
     last_failure: Trouble | None
@@ -163,8 +167,9 @@ async def picture_answer(context: Context, source: Source) -> PictureAnswer:
         key=source_key(source.url),
         state="absent" if entry is None else "damaged" if entry.damaged else "kept",
         blocked=blocked,
+        block_reason=await context.kept.block_reason(source.url) if blocked else "",
         address=_address(context, source, ORIGINAL),
-        articles=await context.kept.articles.articles_of(source.url),
+        articles=list(map(ShownItem.of, await shown_in(context.kept, source.url))),
         entry=_entry(context, entry) if entry else None,
         versions=_versions(context, source, entry) if entry else [],
         last_failure=Trouble.of(failure) if failure else None,

@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from proxy.errors import NotFound
+from proxy.services.desk.asking import shown_in
+from proxy.services.desk.giving_up import give_up
 from proxy.services.troubles.replacing import accept
 from proxy.services.upkeep.byhand import HandUpload
 from proxy.services.upkeep.purging import PurgeWish
@@ -19,7 +21,8 @@ from proxy.services.upkeep.refetching import refetch
 from proxy.source import Source
 from proxy.web.api.resources.picture import named_source
 from proxy.web.desk.forms import read_form, read_upload
-from proxy.web.desk.pages import DeskRequest, page, redirect
+from proxy.web.desk.pages import DeskRequest, own_address, page, redirect
+from proxy.web.desk.views.missing import MISSING
 from proxy.web.handlers.admin import purged
 
 Fields = Mapping[str, str]
@@ -43,7 +46,7 @@ async def confirm(desk: DeskRequest) -> web.StreamResponse:
         source=source.url,
         action=action,
         would=would,
-        articles=await desk.context.kept.articles.articles_of(source.url),
+        articles=[one.article for one in await shown_in(desk.context.kept, source.url)],
     )
 
 
@@ -52,7 +55,7 @@ async def act(desk: DeskRequest) -> web.StreamResponse:
     form = await read_form(desk)
     source = await named_source(desk.context, form.get("source", ""))
     done = await _ACTIONS[desk.path.rpartition("/")[2]](desk, source, form)
-    return _back(source, done)
+    return _back(source, done, form.get("next", ""))
 
 
 async def upload(desk: DeskRequest) -> web.StreamResponse:
@@ -97,6 +100,17 @@ async def _unblock(desk: DeskRequest, source: Source, _form: Fields) -> str:
     return "unblock"
 
 
+async def _give_up(desk: DeskRequest, source: Source, _form: Fields) -> str:
+    await give_up(desk.context.kept, source.url)
+    return "give-up"
+
+
+async def _try_again(desk: DeskRequest, source: Source, form: Fields) -> str:
+    desk.context.policy.check_hop(source)
+    await desk.context.kept.unblock(source.url)
+    return await _refetch(desk, source, form)
+
+
 async def _recover(desk: DeskRequest, source: Source, form: Fields) -> str:
     desk.context.policy.check_hop(source)
     timestamp = form.get("timestamp", "")
@@ -113,10 +127,15 @@ _ACTIONS: Mapping[str, Action] = {
     "block": _block,
     "unblock": _unblock,
     "recover": _recover,
+    "give-up": _give_up,
+    "try-again": _try_again,
 }
 ACTIONS = tuple(_ACTIONS)
 """The names of the actions, each of which has an address below that of a picture."""
 
 
-def _back(source: Source, done: str) -> web.Response:
+def _back(source: Source, done: str, next_address: str = "") -> web.Response:
+    """Return an answer that leads to the list from which the form came, or to the picture."""
+    if next_address.partition("?")[0] == MISSING and own_address(next_address) == next_address:
+        return redirect(f"{next_address}{'&' if '?' in next_address else '?'}{urlencode({'done': done})}")
     return redirect(f"{PICTURE}?{urlencode({'source': source.url, 'done': done})}")

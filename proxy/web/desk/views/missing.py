@@ -1,43 +1,81 @@
-"""The missing pictures: what articles show and what is not kept, with the reason, and as a file. Event loop."""
+"""The missing pictures: what articles show and what is not kept, by reason, and as a file. Event loop."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable
-from urllib.parse import urlencode
+from dataclasses import dataclass
 
 from aiohttp import web
 
-from proxy.services.desk.article_pictures import PictureInArticle, SourcesOfArticles, missing_of, shown_by
+from cache.catalogue import lists
+from cache.catalogue.lists import MissingRow, MissingRows, ShownIn
+from proxy.errors import MirrorError
+from proxy.services.desk.asking import asked
+from proxy.services.desk.searching import behind_missing, next_missing, part_of_name, reasons_of
+from proxy.services.troubles.reasons import GIVEN_UP_TEXT, GROUPS, ReasonGroup, by_group, error_of, group_of
 from proxy.web.desk.guard import new_nonce, policy_of_page
-from proxy.web.desk.pages import DeskRequest, page
+from proxy.web.desk.listing import address_of, list_page, listed
+from proxy.web.desk.pages import DeskRequest
+from proxy.web.desk.views.picture import DONE
 from proxy.web.desk.words import as_machine_time
 
 MISSING = "/desk/missing"
 PAGE_SIZE = 50
+FILE_PAGE_SIZE = 500
+"""Pictures that one question for the file asks for."""
 
-_COLUMNS = ("source", "code", "message", "last_tried", "tries", "article")
+_COLUMNS = (
+    "source", "group", "reason", "code", "message", "first_failed", "last_tried", "tries", "article", "lines",
+)  # fmt: skip
 _RISKY = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a cell begins with that a spreadsheet takes for a formula, also in full width (OWASP, "CSV Injection")."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which missing pictures a visitor wants. reasons: None for all."""
+
+    text: str
+    article: str
+    group: str
+    reasons: frozenset[str] | None
+    after: str
+
+
 async def missing(desk: DeskRequest) -> web.StreamResponse:
-    """Answer one page of the list, sorted by address. It begins behind the address in `after`."""
-    context = desk.context
-    wanted = await _wanted(desk)
-    sources = wanted.behind(desk.text("after"))
-    found = await missing_of(sources, context.kept, context.originals, most=PAGE_SIZE)
-    further = {"q": desk.text("q"), "after": found.after} if found.after is not None else {}
-    return page(
+    """Answer one page of the list, sorted by address."""
+    found = await listed(desk, _found(desk))
+    rows, counts = found.answer or (MissingRows((), None), None)
+    if desk.text("q") or _article(desk):
+        # The numbers are those of all pictures, which would mislead beside a search.
+        counts = None
+    values = {"q": desk.text("q"), "article": _article(desk), "group": desk.text("group")}
+    further = next_missing(rows)
+    return list_page(
         desk,
         "missing.html",
+        found,
         title="Missing pictures",
-        rows=[(one, wanted.articles[one.source]) for one in found.pictures],
-        q=desk.text("q"),
+        rows=[(row, GROUPS[group_of(row.reason)], error_of(row.reason)) for row in rows.rows],
+        q=values["q"],
+        article=values["article"],
+        group=values["group"],
+        groups=[
+            (name, one, counts[name] if counts else None, address_of(MISSING, {**values, "group": name}))
+            for name, one in GROUPS.items()
+        ],
+        total=sum(counts.values()) if counts else None,
+        all_groups=address_of(MISSING, {**values, "group": ""}),
+        given_up_text=GIVEN_UP_TEXT,
+        done=DONE.get(desk.text("done")),
+        this_page=address_of(MISSING, {**values, "after": desk.asked.get("after", "")}),
+        file=address_of(f"{MISSING}.csv", values),
         is_first=not desk.text("after"),
-        has_archive=bool(context.config.fetch.wayback),
-        next_page=f"{MISSING}?{urlencode(further)}" if further else "",
+        has_archive=bool(desk.context.config.fetch.wayback),
+        first_page=address_of(MISSING, values),
+        next_page=address_of(MISSING, {**values, "after": further}) if further else "",
     )
 
 
@@ -48,37 +86,87 @@ async def missing_as_csv(desk: DeskRequest) -> web.StreamResponse:
         "Content-Type": "text/csv; charset=utf-8",
         "Content-Disposition": 'attachment; filename="missing-pictures.csv"',
     }
-    wanted = await _wanted(desk)
+    wanted = _wanted(desk)
+    page = await _page(desk, wanted, after=wanted.after, most=FILE_PAGE_SIZE)
     response = web.StreamResponse(headers=headers)
     await response.prepare(desk.request)
     await response.write(_written([_COLUMNS]))
-    async for one in _all(desk, wanted):
-        cells = _cells(one)
-        await response.write(_written((*cells, name) for name in wanted.articles[one.source]))
+    try:
+        async for rows in _pages(desk, wanted, page):
+            await response.write(_written(rows))
+    except MirrorError:
+        # The file has begun, so nothing but a connection that ends early can say that it is not all.
+        if desk.request.transport is not None:
+            desk.request.transport.abort()
+        return response
     await response.write_eof()
     return response
 
 
-def _cells(one: PictureInArticle) -> tuple[str, ...]:
-    if one.failure is None:
-        return (one.source, "", "", "", "")
-    error = one.failure.error
-    return (one.source, error.code, error.message, as_machine_time(one.failure.at), str(one.failure.count))
+async def _pages(desk: DeskRequest, wanted: _Wanted, page: MissingRows) -> AsyncIterator[list[list[str]]]:
+    while True:
+        yield [line for row in page.rows for line in _lines(row, await _uses(desk, row))]
+        if page.after is None:
+            return
+        page = await _page(desk, wanted, after=page.after, most=FILE_PAGE_SIZE)
 
 
-async def _wanted(desk: DeskRequest) -> SourcesOfArticles:
-    return shown_by(await desk.context.kept.articles.everything(), desk.text("q"))
+async def _uses(desk: DeskRequest, row: MissingRow) -> Iterable[ShownIn]:
+    if row.articles <= len(row.uses):
+        return row.uses
+    return await asked(desk.context.kept, lambda connection: lists.uses_of(connection, row.source))
 
 
-async def _all(desk: DeskRequest, wanted: SourcesOfArticles) -> AsyncIterator[PictureInArticle]:
-    context = desk.context
-    after: str | None = ""
-    while after is not None:
-        sources = wanted.behind(after)
-        found = await missing_of(sources, context.kept, context.originals, most=PAGE_SIZE)
-        for one in found.pictures:
-            yield one
-        after = found.after
+def _lines(row: MissingRow, uses: Iterable[ShownIn]) -> Iterable[list[str]]:
+    error = error_of(row.reason)
+    cells = [
+        row.source,
+        group_of(row.reason),
+        row.block or row.reason,
+        error.code if error else "",
+        error.message if error else "",
+        as_machine_time(row.first_at) if row.first_at else "",
+        as_machine_time(row.last_at) if row.last_at else "",
+        str(row.count),
+    ]
+    for use in uses:
+        yield [*cells, use.article, " ".join(map(str, use.lines))]
+
+
+def _article(desk: DeskRequest) -> str:
+    # A name may hold bytes that are not UTF-8.
+    return desk.asked.get("article", "")
+
+
+def _wanted(desk: DeskRequest) -> _Wanted:
+    group = desk.text("group")
+    return _Wanted(
+        part_of_name(desk.text("q"), name="The search"),
+        _article(desk),
+        group,
+        reasons_of(group),
+        behind_missing(desk.asked.get("after", "")),
+    )
+
+
+async def _found(desk: DeskRequest) -> tuple[MissingRows, dict[ReasonGroup, int]]:
+    wanted = _wanted(desk)
+    rows = await _page(desk, wanted, after=wanted.after, most=PAGE_SIZE)
+    return rows, by_group(await asked(desk.context.kept, lists.missing_by_reason))
+
+
+async def _page(desk: DeskRequest, wanted: _Wanted, *, after: str, most: int) -> MissingRows:
+    return await asked(
+        desk.context.kept,
+        lambda connection: lists.missing(
+            connection,
+            reasons=wanted.reasons,
+            text=wanted.text,
+            article=wanted.article,
+            after=after,
+            most=most,
+        ),
+    )
 
 
 def _written(rows: Iterable[Iterable[str]]) -> bytes:

@@ -12,6 +12,8 @@ from aiohttp import web
 
 from proxy.services.checks.versions import library_versions
 from proxy.services.checks.warned import warnings_of
+from proxy.services.desk.asking import missing_by_group
+from proxy.services.troubles.reasons import GROUPS
 from proxy.web.context import Context
 from proxy.web.desk.pages import DeskRequest, page
 from proxy.web.desk.plots import STEPS, Span, hit_ratio, plots
@@ -42,12 +44,12 @@ async def overview(desk: DeskRequest) -> web.StreamResponse:
     span: Span = "day" if desk.text("span") == "day" else "hour"
     last = int(context.now() // 60) - 1
     count, length = STEPS[span]
-    health, minutes, gauges, counts, failures, advice = await asyncio.gather(
+    health, minutes, gauges, counts, missing, advice = await asyncio.gather(
         health_of(context),
         asyncio.to_thread(context.history.between, last - _DAY, last),
         _gauges(context),
         asyncio.to_thread(context.kept.kept),
-        context.kept.failures.counts(now=context.now()),
+        missing_by_group(context.kept),
         asyncio.to_thread(warnings_of, context.config),
     )
     begin = last - count * length
@@ -57,7 +59,8 @@ async def overview(desk: DeskRequest) -> web.StreamResponse:
         title="Overview",
         health=health,
         counts=counts,
-        failures=sum(failures.values()),
+        missing=missing,
+        groups=GROUPS,
         gauges=gauges,
         plots=plots(minutes, last=last, span=span),
         span=span,

@@ -10,13 +10,15 @@ import json
 from aiohttp import web
 
 from proxy.dialects.native import ORIGINAL
+from proxy.services.troubles.reasons import GIVEN_UP_TEXT
 from proxy.services.upkeep.storedlist import variants_of
 from proxy.source import Source
 from proxy.web.api.resources.actions import timestamp_of
 from proxy.web.api.resources.picture import named_source, picture_answer
 from proxy.web.desk.forms import require_session
-from proxy.web.desk.pages import DeskRequest, page
+from proxy.web.desk.pages import DeskRequest, page, redirect
 from proxy.web.desk.showing import Showing
+from proxy.web.desk.views.pictures import PICTURES
 from proxy.web.handlers.explain import explained
 from proxy.web.targets.building import native_address
 
@@ -31,6 +33,7 @@ DONE = {
     "purge": ("good", "The picture was deleted."),
     "block": ("good", "The source is refused from now on."),
     "unblock": ("good", "The source may be fetched again."),
+    "give-up": ("note", "The picture is given up: its origin is not asked any more."),
     "recover": ("good", "The capture from the archive is kept."),
     "upload": ("good", "The upload is what visitors get."),
     "upload-version": ("note", "The upload is kept as a version; visitors still get the other one."),
@@ -42,7 +45,7 @@ async def picture(desk: DeskRequest) -> web.StreamResponse:
     """Answer the page of one source, whether it is kept or not."""
     context = desk.context
     if not desk.text("source"):
-        return page(desk, "find.html", title="Pictures")
+        return redirect(PICTURES)
     source = await named_source(context, desk.text("source"))
     answer = await picture_answer(context, source)
     entry = await context.kept.get(source.url)
@@ -60,6 +63,7 @@ async def picture(desk: DeskRequest) -> web.StreamResponse:
         explanation=await _explanation(desk, source),
         done=DONE.get(desk.text("done")),
         has_archive=bool(context.config.fetch.wayback),
+        given_up_text=GIVEN_UP_TEXT,
     )
 
 
