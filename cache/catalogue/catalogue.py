@@ -53,7 +53,7 @@ class Catalogue:
         self._pending = folder / "pending"
         self.database = Database(folder, layout.modes)
         self._files = Files(layout, entries)
-        self._changes = Changes(self._pending, self.database.current, layout.modes)
+        self._changes = Changes(self._pending, folder / "current", layout.modes)
         self._catching_up = CatchingUp(self.database, self._files)
         self._failures: deque[FailureNote] = deque(maxlen=MAX_NOTES)
         self._uses: dict[str, int] = {}

@@ -54,14 +54,14 @@ class Database:
     def __init__(self, folder: Path, modes: Modes) -> None:
         self._folder = folder
         self._modes = modes
-        self.current = folder / "current"
+        self._current = folder / "current"
         self._writing = _Connection(self)
         self._reading = _Connection(self)
 
     def name(self) -> str | None:
         """Return the name of the current database; None if there is none of this version."""
         try:
-            name = read_regular(self.current, 200).decode("ascii", "replace").strip()
+            name = read_regular(self._current, 200).decode("ascii", "replace").strip()
         except OSError:
             return None
         is_ours = name.startswith(f"catalogue-{VERSION}-") and name.endswith(".db") and "/" not in name
@@ -195,7 +195,7 @@ class Database:
         with contextlib.closing(self._connected(path)) as connection:
             connection.execute("PRAGMA journal_mode = wal")
             connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        Durable(self._folder, self._modes).write_unsynced(self.current, f"{name}\n".encode("ascii"))
+        Durable(self._folder, self._modes).write_unsynced(self._current, f"{name}\n".encode("ascii"))
         # Other processes may still have a former database open, but nobody opens it again.
         for other in self._folder.glob("catalogue-*"):
             if not other.name.startswith(name):

@@ -192,7 +192,7 @@ async def test_service_on_a_full_disk_answers_keeps_nothing_new_and_recovers(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
     """The last byte of a small disk is used up in the middle of everything, and becomes free again."""
-    with small_disk(tmp_path / "disk", "4m") as disk:
+    with small_disk(tmp_path / "disk", "8m") as disk:
         config = write_config(tmp_path, {"store": {"dir": str(disk / "store")}, "fetch": {"min_fresh": "1h"}})
         with Service(config) as service:
             trouble = Trouble(Client(http, service.base), origin, disk / "store", tmp_path / "orders")

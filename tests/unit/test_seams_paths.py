@@ -67,9 +67,18 @@ def imported() -> Iterator[Any]:
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "cache":
                 found |= {(node.module or "", alias.name) for alias in node.names}
     for module, name in sorted(found):
-        thing = getattr(importlib.import_module(module), name)
-        if inspect.isclass(thing) or inspect.isfunction(thing):
+        thing = getattr(importlib.import_module(module), name, None)
+        if thing is None:
+            # A module of a package, imported by its name: everything in it may be used.
+            inside = vars(importlib.import_module(f"{module}.{name}")).values()
+            yield from (each for each in inside if is_public(each, module=f"{module}.{name}"))
+        elif inspect.isclass(thing) or inspect.isfunction(thing):
             yield thing
+
+
+def is_public(thing: Any, *, module: str) -> bool:
+    is_code = inspect.isclass(thing) or inspect.isfunction(thing)
+    return is_code and thing.__module__ == module and not thing.__name__.startswith("_")
 
 
 def name_of(thing: Any) -> str:
@@ -90,8 +99,8 @@ def is_path(hint: object) -> bool:
 def public_functions(thing: type) -> Iterator[Any]:
     for name, member in inspect.getmembers(thing):
         function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
-        is_public = not name.startswith("_") or name == "__init__"
-        if inspect.isfunction(function) and function.__module__.startswith("cache.") and is_public:
+        is_offered = not name.startswith("_") or name == "__init__"
+        if inspect.isfunction(function) and function.__module__.startswith("cache.") and is_offered:
             yield function
 
 

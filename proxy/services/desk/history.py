@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.base.opening import open_regular, read_regular
+from cache.base.opening import open_regular
+from proxy.services.desk.shared_files import read_file
 
 FIGURES = (
     "answers", "refused", "failed", "lookups", "hits", "fetches", "failed_fetches", "renders", "failed_renders",
@@ -66,7 +67,7 @@ class FigureHistory:
     def between(self, first: int, last: int) -> dict[int, Minute]:
         """Return the known minutes from `first` to `last`, both included, by number."""
         with contextlib.suppress(OSError):
-            data = read_regular(self._path, _HEAD_BYTES + MINUTES * _ROW.size)
+            data = read_file(self._path, _HEAD_BYTES + MINUTES * _ROW.size)
             if data[:_HEAD_BYTES] == _HEAD:
                 return {minute.number: minute for minute in _rows(data) if first <= minute.number <= last}
         return {}

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cache.base.opening import read_regular
+from cache.base.opening import open_regular
 
 FOLDER = "desk"
 MAX_BYTES = 64 * 1024
@@ -22,6 +22,16 @@ MAX_BYTES = 64 * 1024
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return the first bytes of a regular file, `most` at most.
+
+    Raises:
+        OSError: it is none, or cannot be read.
+    """
+    with os.fdopen(open_regular(path), "rb") as reader:
+        return reader.read(most)
 
 
 class SharedFile:
@@ -35,7 +45,7 @@ class SharedFile:
     def read(self) -> dict[str, Any]:
         """Return the object; an empty one when there is no readable file."""
         try:
-            found = json.loads(read_regular(self._path, MAX_BYTES))
+            found = json.loads(read_file(self._path, MAX_BYTES))
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
