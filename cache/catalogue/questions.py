@@ -153,7 +153,7 @@ def pictures(connection: sqlite3.Connection, question: PictureQuestion) -> Pictu
     if few:
         total = plan.count(connection)
     elif not filters:
-        total = int(connection.execute("SELECT count(*) FROM picture").fetchone()[0])
+        total = int(connection.execute("SELECT pictures FROM total").fetchone()[0])
     column, direction, later = _SORTINGS[question.sorting]
     if question.after is not None:
         plan.require(f"({column}, picture.id) {later} (?, ?)", question.after)

@@ -11,6 +11,7 @@ would share a row; with a million sources the odds are one in ten million, and a
     block      the sources refused for good
     article    one row for each record of an article
     compared   which parts of the store were compared with the files since the machine started
+    total      the number of rows of `picture`, because counting a million takes a second
     fact       single facts: since which start of the machine, and with which folder, `compared` is true
 """
 
@@ -77,6 +78,8 @@ CREATE TABLE block (
 
 CREATE TABLE compared (kind TEXT NOT NULL, shard TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (kind, shard));
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE total (pictures INTEGER NOT NULL);
+INSERT INTO total VALUES (0);
 """
 
 

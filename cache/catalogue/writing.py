@@ -82,13 +82,16 @@ def refresh(connection: sqlite3.Connection, files: Files, changes: Iterable[Chan
         OSError: a file cannot be read.
         sqlite3.Error: the disk refused.
     """
+    more = 0
     for change in changes:
         if change.kind == "entry":
-            _write_entry(connection, change.key, files.entry(change.key))
+            more += _write_entry(connection, change.key, files.entry(change.key))
         elif change.kind == "article":
             _write_article(connection, change.key, files.article(change.key))
         else:
             _write_block(connection, change.key, files.block(change.key))
+    if more:
+        connection.execute("UPDATE total SET pictures = pictures + ?", (more,))
 
 
 def write_failures(connection: sqlite3.Connection, notes: Iterable[FailureNote]) -> None:
@@ -138,11 +141,12 @@ def origin_of(source: str) -> str:
     return f"{scheme}{mark}{host}" if host else ""
 
 
-def _write_entry(connection: sqlite3.Connection, key: str, found: EntryFile | None) -> None:
+def _write_entry(connection: sqlite3.Connection, key: str, found: EntryFile | None) -> int:
+    """Write the row of an entry; return how many rows there are more than before."""
     number = row_id(key)
     known = connection.execute("SELECT source, stamp FROM picture WHERE id = ?", (number,)).fetchone()
     if known is not None and found is not None and known[1] == found.stamp:
-        return
+        return 0
     source = found.entry.source if found is not None and found.entry is not None else ""
     if known is not None and known[0] and known[0] != source:
         connection.execute(
@@ -161,6 +165,7 @@ def _write_entry(connection: sqlite3.Connection, key: str, found: EntryFile | No
                 "INSERT OR IGNORE INTO version VALUES (?, ?, ?, ?)", _versions(number, found.entry)
             )
     connection.execute(_SETTLE_SHOWN, (number,))
+    return int(found is not None) - int(known is not None)
 
 
 def _picture_row(number: int, key: str, found: EntryFile) -> tuple[object, ...]:

@@ -436,6 +436,14 @@ async def test_pages_show_everything_once_and_in_order(
         await keep(store, url, body)
     whole = await sources(store, PictureQuestion(text="example", sorting=sorting, most=100))
     assert sorted(whole) == sorted(url for url, _ in many)
+    await store.purge(many[0][0])
+    await keep(store, many[1][0], b"changed")
+    await store.catalogue.flush()
+    everything = await store.catalogue.ask(lambda it: questions.pictures(it, PictureQuestion(most=1)))
+    assert everything.total == len(many) - 1
+    await keep(store, *many[0])
+    await keep(store, *many[1])
+    whole = await sources(store, PictureQuestion(text="example", sorting=sorting, most=100))
     paged: list[str] = []
     question = PictureQuestion(text="example", sorting=sorting, most=7)
     while True:

@@ -24,6 +24,8 @@ def _rows(connection: sqlite3.Connection) -> dict[str, set[tuple[Any, ...]]]:
     found: dict[str, set[tuple[Any, ...]]] = {}
     for table, columns in _TABLES.items():
         found[table] = set(connection.execute(f"SELECT {columns} FROM {table}"))  # noqa: S608 - from the table above
+    found["total"] = set(connection.execute("SELECT pictures FROM total"))
+    assert found["total"] == set(connection.execute("SELECT count(*) FROM picture"))
     # The texts of the search are not stored, so each address is searched.
     found["address"] = {
         row
