@@ -60,7 +60,7 @@ class Originals(OriginalFiles):
     def __init__(
         self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
     ) -> None:
-        notes = Catalogue(layout, FileBlobs(layout.entry, Durable(layout.incoming, layout.modes)))
+        notes = Catalogue(layout, FileBlobs(layout.entry, Durable(layout.incoming, layout.modes)), look=look)
         super().__init__(layout, limits, now=now, notes=notes, look=look)
         self.catalogue = CatalogueService(notes, self._threads, self.locks)
         self.articles.finder = self.catalogue

@@ -179,6 +179,8 @@ async def open_engine(
 ) -> AsyncIterator[Engine]:
     """Open the stores and start the render processes and the fetcher; close them at the end in reverse order.
 
+    With `tidy`, temporary files of dead processes are removed, and the catalogue is made and kept up.
+
     Raises:
         ConfigError: the manifest cannot be read, or the decoder is not installed.
         CacheError, OSError: the folders cannot be used.
@@ -220,6 +222,10 @@ async def open_engine(
         stack.push_async_callback(engine.rewriting.close)
         watch = asyncio.create_task(_watch(engine, now))
         stack.push_async_callback(_cancelled, watch)
+        if tidy:
+            # A command that fetches feeds the catalogue too: the first `warm` usually comes before the first service.
+            keeping_up = asyncio.create_task(kept.catalogue.keep_up())
+            stack.push_async_callback(_cancelled, keeping_up)
         yield engine
 
 

@@ -48,10 +48,10 @@ R = TypeVar("R")
 class Catalogue:
     """The catalogue of one store. Safe for several threads; questions and comparisons block."""
 
-    def __init__(self, layout: Layout, entries: Blobs) -> None:
+    def __init__(self, layout: Layout, entries: Blobs, *, look: bool = False) -> None:
         folder = layout.root / "catalogue"
         self._pending = folder / "pending"
-        self.database = Database(folder, layout.modes)
+        self.database = Database(folder, layout.modes, look=look)
         self._files = Files(layout, entries)
         self._changes = Changes(self._pending, folder / "current", layout.modes)
         self._catching_up = CatchingUp(self.database, self._files)
@@ -122,9 +122,10 @@ class Catalogue:
         parts: list[Part] = self._catching_up.begin(again=again)
         if parts:
             self.database.use_memory(much=True)
-        for number, part in enumerate(parts):
-            for count in self._catching_up.steps(part):
-                yield count, number, len(parts)
+        done = 0
+        for count, finished in self._catching_up.steps(parts):
+            done += finished
+            yield count, done, len(parts)
         if parts:
             self.database.use_memory(much=False)
         yield 0, len(parts), len(parts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cache.across.seams import KINDS, Kind
@@ -23,6 +23,9 @@ from cache.catalogue.writing import mark_compared, refresh
 
 STEP = 100
 """How many files are read in one transaction: some ten milliseconds."""
+
+LISTED = 1_000
+"""How many files are listed before what differs is read: the shards of a small store are compared together."""
 
 AGAIN_SECONDS = 86_400.0
 """How old a comparison may be before it is made again."""
@@ -86,28 +89,39 @@ class CatchingUp:
                 connection.execute("INSERT OR REPLACE INTO fact VALUES ('compared', ?)", (_stamp_of(place),))
             return parts_behind(connection, place, since=time.time() - (0.0 if again else AGAIN_SECONDS))
 
-    def steps(self, part: Part) -> Iterator[int]:
-        """Compare one part. Yield the number of files read after each short step.
+    def steps(self, parts: Sequence[Part]) -> Iterator[tuple[int, int]]:
+        """Compare parts. Yield after each short step how many files were read, and how many parts were finished.
 
         Raises:
-            OSError: the folder or a file of the store cannot be read.
+            OSError: a folder or a file of the store cannot be read.
             NoCatalogueError, sqlite3.Error
         """
-        # A change after this is noted by whoever makes it.
-        changes = self._differing(part)
-        yield 0
+        group: list[Part] = []
+        changes: list[Changed] = []
+        seen = 0
+        for part in parts:
+            # A change after this is noted by whoever makes it.
+            present = self._files.stamps(part.kind, part.shard)
+            changes += self._differing(part, present)
+            group.append(part)
+            seen += len(present)
+            if seen >= LISTED or part is parts[-1]:
+                yield from ((count, 0) for count in self._read(changes))
+                with self._database.writing() as connection:
+                    for each in group:
+                        mark_compared(connection, each.kind, each.shard)
+                yield 0, len(group)
+                group, changes, seen = [], [], 0
+
+    def _read(self, changes: Sequence[Changed]) -> Iterator[int]:
         for begin in range(0, len(changes), STEP):
             step = changes[begin : begin + STEP]
             with self._database.writing() as connection:
                 refresh(connection, self._files, step)
             yield len(step)
-        with self._database.writing() as connection:
-            mark_compared(connection, part.kind, part.shard)
-        yield 0
 
-    def _differing(self, part: Part) -> list[Changed]:
+    def _differing(self, part: Part, present: Mapping[str, str]) -> list[Changed]:
         table, column = _COLUMNS[part.kind]
-        present = self._files.stamps(part.kind, part.shard)
         with self._database.reading(seconds=60.0) as connection:
             rows = connection.execute(
                 f"SELECT {column}, stamp FROM {table} WHERE id BETWEEN ? AND ?",  # noqa: S608 - from a table above

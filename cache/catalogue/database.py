@@ -49,9 +49,13 @@ class TooManyError(Exception):
 
 
 class Database:
-    """The current database. Writers exclude each other; readers see the state before or after a change."""
+    """The current database. Writers exclude each other; readers see the state before or after a change.
 
-    def __init__(self, folder: Path, modes: Modes) -> None:
+    look: it is only read, and no file is created or changed.
+    """
+
+    def __init__(self, folder: Path, modes: Modes, *, look: bool = False) -> None:
+        self._look = look
         self._folder = folder
         self._modes = modes
         self._current = folder / "current"
@@ -75,14 +79,15 @@ class Database:
         """
         self._replace(None)
 
-    def replace(self, damaged: str) -> None:
-        """Create a new database in the place of a damaged one, unless another process has done so.
+    def give_up(self, damaged: str) -> None:
+        """Create a new database in the place of a damaged one, unless another process has done so. A look does not.
 
         Raises:
             OSError, sqlite3.Error: the disk refused.
         """
-        log.warning("the catalogue %s is damaged; it is made again", damaged)
-        self._replace(damaged)
+        log.warning("the catalogue %s is damaged; a service makes it again", damaged)
+        if not self._look:
+            self._replace(damaged)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -159,7 +164,7 @@ class Database:
 
     def _connected(self, path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw",
+            f"{path.absolute().as_uri()}?{self._access(path)}",
             uri=True,
             timeout=BUSY_SECONDS,
             isolation_level=None,
@@ -174,6 +179,13 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def _access(self, path: Path) -> str:
+        if not self._look:
+            return "mode=rw"
+        # Without a log nobody has it open, so it is whole. SQLite would otherwise create the log's files to read it.
+        has_log = path.with_name(f"{path.name}-wal").exists()
+        return "mode=ro" if has_log else "mode=ro&immutable=1"
 
     def _replace(self, damaged: str | None) -> None:
         self._modes.make_folder(self._folder)
@@ -223,7 +235,7 @@ class _Connection:
                 name = self._open[0]
                 self._drop()
                 if is_damage(error):
-                    self._database.replace(name)
+                    self._database.give_up(name)
                     raise NoCatalogueError from error
                 raise
 

@@ -106,7 +106,6 @@ async def run(start: Start, listener: socket.socket) -> None:
         runner = web.ServerRunner(server, shutdown_timeout=config.server.shutdown_timeout)
         await runner.setup()
         behind = [asyncio.create_task(server.hang_up_on_overdue()), asyncio.create_task(_measure(context))]
-        behind.append(asyncio.create_task(engine.kept.catalogue.keep_up()))
         if place.worker == 0:
             behind.append(asyncio.create_task(_scrub(engine)))
             behind.append(asyncio.create_task(_record(context)))

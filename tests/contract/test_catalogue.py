@@ -286,6 +286,32 @@ async def test_catalogue_that_is_damaged_is_made_again(store: Originals, folder:
     assert await store.catalogue.is_whole()
 
 
+async def test_look_at_a_store_reads_its_catalogue_and_changes_no_file(
+    store: Originals, folder: Path
+) -> None:
+    await keep(store, A, b"a")
+    await store.close()
+
+    def everything() -> dict[Path, int]:
+        return {
+            path: path.stat().st_mtime_ns
+            for path in (folder / "catalogue", *(folder / "catalogue").rglob("*"))
+        }
+
+    before = everything()
+    look = await Originals.open(folder, look=True)
+    assert await look.catalogue.is_whole()
+    assert await sources(look) == [A]
+    database_of(folder).write_bytes(b"damaged" * 4096)
+    damaged = {**before, database_of(folder): database_of(folder).stat().st_mtime_ns}
+    again = await Originals.open(folder, look=True)
+    assert not await again.catalogue.is_whole()
+    assert await again.stat_from_catalogue() is None
+    for each in (look, again):
+        await each.close()
+    assert everything() == damaged
+
+
 async def test_files_changed_by_hand_are_found_by_the_next_comparison(
     store: Originals, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
