@@ -63,9 +63,13 @@ class FileBlobs:
 
     def read(self, name: str, max_bytes: int = -1) -> Blob:
         """Return the bytes of a regular file."""
-        with os.fdopen(open_regular(self._place(name)), "rb") as reader:
-            state = _state_of(os.fstat(reader.fileno()))
-            return Blob(reader.read(max_bytes), state)
+        descriptor = open_regular(self._place(name))
+        try:
+            state = _state_of(os.fstat(descriptor))
+            wanted = state.size if max_bytes < 0 else min(state.size, max_bytes)
+            return Blob(_read_whole(descriptor, wanted), state)
+        finally:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator[OpenFile]:
@@ -128,6 +132,14 @@ class FileBlobs:
         state = self.state(name)
         if state != known:
             raise BlobChanged(f"{self.where(name)} {_change(known, state)}")
+
+
+def _read_whole(descriptor: int, size: int) -> bytes:
+    """Return the first `size` bytes of an open file, fewer if it has become shorter; one call may read fewer."""
+    data = os.read(descriptor, size)
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data
 
 
 def identity_of(status: os.stat_result) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ It is derived: entries, blocks and records of articles are the truth, and whatev
 again. Only two things stand nowhere else and begin anew with a new catalogue: how often a picture was used, and since
 when a source fails. Nothing here fails a commit or an answer.
 
-Changes and failures are written by a thread of its own, some tenths of a second later.
+Changes and failures are written by a thread of its own, a second later.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from cache.catalogue.writing import FailureNote, forget_failures, refresh, write
 
 log = logging.getLogger(__name__)
 
-BATCH_SECONDS = 0.25
-"""How long changes are collected before they are written together."""
+BATCH_SECONDS = 1.0
+"""How long changes are collected before they are written together: the fewer transactions, the less each row costs."""
 
 RETRY_SECONDS = 5.0
 """How long after a failure to write the next attempt is made."""

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 TURN_SECONDS = 30.0
 """How often a service looks whether somebody died, or whether a comparison is due."""
 
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 4.0
 """How long a command waits for what services are writing."""
 
 Progress = Callable[[int, int], None]
@@ -68,7 +68,7 @@ class CatalogueService:
                 return True
             if time.monotonic() > until:
                 return False
-            await asyncio.sleep(BATCH_SECONDS / 2)
+            await asyncio.sleep(BATCH_SECONDS / 4)
         return False
 
     async def showing(self, sources: Collection[str]) -> list[str] | None:
