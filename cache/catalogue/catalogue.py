@@ -4,7 +4,7 @@ It is derived: entries, blocks and records of articles are the truth, and whatev
 again. Only two things stand nowhere else and begin anew with a new catalogue: how often a picture was used, and since
 when a source fails. Nothing here fails a commit or an answer.
 
-Changes and failures are written by a thread of its own, a second later.
+Changes and failures are written by a thread of its own, two seconds later.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
 from cache.across.seams import Blobs, Kind
@@ -27,7 +27,7 @@ from cache.catalogue.writing import FailureNote, forget_failures, refresh, write
 
 log = logging.getLogger(__name__)
 
-BATCH_SECONDS = 1.0
+BATCH_SECONDS = 2.0
 """How long changes are collected before they are written together: the fewer transactions, the less each row costs."""
 
 RETRY_SECONDS = 5.0
@@ -139,7 +139,7 @@ class Catalogue:
             sqlite3.Error: the disk refused.
         """
         with left_behind(self._pending) as changes:
-            self._refresh(sorted(changes, key=lambda change: (change.kind, change.key)))
+            self._refresh(changes)
             return len(changes)
 
     def flush(self) -> None:
@@ -220,17 +220,19 @@ class Catalogue:
         with self._flushing:
             changes = self._changes.take()
             try:
-                self._refresh(list(changes))
+                self._refresh(changes)
                 self._write_notes(uses=uses)
             except BaseException:
                 self._changes.give_back(changes)
                 raise
             self._changes.settle()
 
-    def _refresh(self, changes: list[Changed]) -> None:
-        for begin in range(0, len(changes), MAX_BATCH):
+    def _refresh(self, changes: Collection[Changed]) -> None:
+        # In the order of their rows, which are neighbours in the database then: a quarter of the cost less.
+        ordered = sorted(changes, key=lambda change: (change.kind, change.key))
+        for begin in range(0, len(ordered), MAX_BATCH):
             with self.database.writing() as connection:
-                refresh(connection, self._files, changes[begin : begin + MAX_BATCH])
+                refresh(connection, self._files, ordered[begin : begin + MAX_BATCH])
 
     def _write_notes(self, *, uses: bool) -> None:
         failures = list(self._failures)
