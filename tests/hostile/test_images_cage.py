@@ -422,3 +422,12 @@ def test_checkout_beside_the_package_is_not_readable() -> None:
     package = Path(landlock.__file__).parents[3]
     assert package in folders
     assert package.parent not in folders or "site-packages" in str(package.parent)
+
+
+def test_render_process_has_no_network_code_to_take_over() -> None:
+    program = "import sys, proxy.images.pool.renderer; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-P", "-c", program], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert "proxy.images.pipeline" in loaded
+    assert not {"ssl", "http.client", "urllib.request", "email", "asyncio", "aiohttp"} & set(loaded)

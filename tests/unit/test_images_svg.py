@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,16 @@ def test_what_is_harmless_stays_as_it_was() -> None:
     found = read(document(inside))
     assert inside in found.at(10, 10)
     assert found.has_text
+
+
+def test_texts_and_attributes_mean_the_same_after_writing() -> None:
+    sign = "' \" & < > \t \n \r"
+    written = "".join(f"&#{ord(character)};" for character in sign)
+    text = sign.replace("\r", "")
+    found = read(document(f'<g class="{written}">{text.replace("&", "&amp;").replace("<", "&lt;")}</g>'))
+    again = ET.fromstring(found.at(10, 10))[0]  # noqa: S314 - our own document
+    assert again.attrib["class"] == sign
+    assert again.text == text
 
 
 @pytest.mark.parametrize(

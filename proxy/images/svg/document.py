@@ -14,13 +14,13 @@ addresses (`@import`, `url(…)`); the rasteriser has no loader for them.
 from __future__ import annotations
 
 import base64
+import html
 import math
 import re
 from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
-from xml.sax.saxutils import escape, quoteattr
 
 from proxy.errors import DecodeFailed, PictureError, UnsupportedFormat
 from proxy.images.formats import sniff
@@ -57,6 +57,8 @@ _BROWSERS_ONLY = frozenset(
 _LINKS = frozenset({"href", "src"})
 _EMBEDDED = re.compile(r"\s*data:image/(?:png|jpe?g|gif|webp)[;,]", re.IGNORECASE)
 _NESTED = re.compile(r"\s*data:image/svg\+xml(?:;[\w=-]{1,40})*,", re.IGNORECASE)
+_IN_QUOTES = str.maketrans({'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"})
+"""A parser turns bare line ends and tabs of an attribute into spaces (XML 1.0 §3.3.3)."""
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _EMBEDDED_FORMATS = frozenset({"png", "jpeg", "gif", "webp"})
 _HEAD_CHARS = 256
@@ -206,7 +208,7 @@ class _SvgReader:
         except css.Unknown as unknown:
             self._object(str(unknown))
         prefix = self.root.removesuffix(_local(self.root))
-        sheet = f"<{prefix}style>{escape(chr(10).join(kept))}</{prefix}style>" if kept else ""
+        sheet = f"<{prefix}style>{_escaped(chr(10).join(kept))}</{prefix}style>" if kept else ""
         return sheet, self._work.total(selectors=len(kept), by_rules=by_rules)
 
     def _object(self, objection: str) -> None:
@@ -292,7 +294,7 @@ class _SvgReader:
         elif self._depth < self._dropping_from:
             self._work.text(len(text.strip()))
             self.letters.update(text)
-            self.written.append(escape(text))
+            self.written.append(_escaped(text))
 
     def _kept(self, kind: str, attributes: Attributes) -> Attributes:
         kept = {}
@@ -368,8 +370,17 @@ def _local(name: str) -> str:
     return name.rpartition(":")[2]
 
 
+def _escaped(text: str) -> str:
+    # `xml.sax.saxutils` has the same, and loads the network modules of Python with it.
+    return html.escape(text, quote=False)
+
+
+def _quoted(text: str) -> str:
+    return f'"{_escaped(text).translate(_IN_QUOTES)}"'
+
+
 def _tag(name: str, attributes: Attributes) -> str:
-    return f"<{name}" + "".join(f" {key}={quoteattr(text)}" for key, text in attributes.items()) + ">"
+    return f"<{name}" + "".join(f" {key}={_quoted(text)}" for key, text in attributes.items()) + ">"
 
 
 def _ground(root: str, colour: str, attributes: Attributes) -> str:
