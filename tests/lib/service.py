@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from service_template import CAN_FORK, ForkedService, Template
+from forking import CAN_FORK
+from service_template import ForkedService, ServiceTemplate
 
 PROGRAM = ("-m", "proxy")
 
@@ -43,8 +44,8 @@ def _environment() -> dict[str, str]:
 
 
 @functools.cache
-def _template() -> Template:
-    template = Template(_environment())
+def _template() -> ServiceTemplate:
+    template = ServiceTemplate(_environment())
     atexit.register(template.close)
     return template
 

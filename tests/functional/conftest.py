@@ -1,0 +1,20 @@
+"""Functional tests: their engines fork render processes, which are not what they are about."""
+
+from __future__ import annotations
+
+import pytest
+from forked_renderers import launch_from, render_template
+from forking import CAN_FORK
+
+from proxy.images.pool import renderprocess
+
+
+@pytest.fixture(autouse=True)
+def forked_renderers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the render processes of engines in the test's own process."""
+    if CAN_FORK:
+
+        def launch(descriptor: int, *arguments: str) -> object:
+            return launch_from(render_template().requests.fileno(), descriptor, *arguments)
+
+        monkeypatch.setattr(renderprocess, "_launch", launch)
