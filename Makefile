@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 # Marks that stand for suites of their own, and `slow`: what `make quick` leaves to `make test`.
 NOT_SLOW := not (slow or corpus or browser or kill or memory or instructions or integrations or peers)
 SMOKE := tests/functional/test_pictures.py tests/functional/test_keeping.py tests/functional/test_cli_url.py
+COVERED := tests/unit tests/contract tests/golden
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
@@ -22,8 +23,13 @@ run: $(VENV)/.installed ## install, then run the demo: rewrite, warm, serve, kil
 # on for the suites of pictures (.ci/run).
 PYTEST := PYTHONHASHSEED=0 PYTHONDEVMODE=1 PYTHONMALLOC=pymalloc $(BIN)/python -m pytest -q -rs -n $(JOBS) --dist worksteal
 
-test: $(VENV)/.installed-dev ## install, then run the tests (ARGS="tests/unit")
+test: $(VENV)/.installed-dev ## install, then run the tests (ARGS="tests/unit"; COVERAGE=1 says what unit tests reach)
+ifdef COVERAGE
+	$(PYTEST) --cov --cov-report=term:skip-covered $(COVERED)
+	$(PYTEST) $(COVERED:%=--ignore=%)
+else
 	$(PYTEST) $(ARGS)
+endif
 
 quick: $(VENV)/.installed-dev ## an answer in two minutes: unit and contract tests but for the slow ones, and some of the service
 	$(PYTEST) --hypothesis-profile=quick -m "$(NOT_SLOW)" tests/unit tests/contract $(SMOKE)
@@ -43,7 +49,7 @@ types: $(VENV)/.installed-dev ## mypy, strict: both packages, tests, benchmarks
 	MYPYPATH=benchmarks $(BIN)/mypy benchmarks --cache-dir .mypy_cache/benchmarks
 
 coverage: $(VENV)/.installed-dev ## lines and branches that the quick unit and contract tests reach (a figure, no gate)
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --hypothesis-profile=quick -m "$(NOT_SLOW)" --cov --cov-report=term:skip-covered tests/unit tests/contract $(ARGS)
+	$(PYTEST) --hypothesis-profile=quick -m "$(NOT_SLOW)" --cov --cov-report=term:skip-covered $(COVERED) $(ARGS)
 
 audit: $(VENV)/.installed-dev ## compare floors and locks with the table of public faults (docs/advisories.toml)
 	$(BIN)/python .ci/audit.py
@@ -80,7 +86,7 @@ bench-million: $(VENV)/.installed-dev ## a store of a million entries beside one
 	$(BIN)/python benchmarks/million.py $(ARGS)
 
 kill: $(VENV)/.installed-dev ## kill -9, power cuts and failing disks, again and again (ROUNDS=50 CRASHES=200 CUTS=60 SEED=N)
-	$(BIN)/python -m pytest -q -s -m kill --timeout=3600 tests/hostile/test_kill.py tests/hostile/test_catalogue_kill.py tests/hostile/test_moving_kill.py tests/hostile/test_crash_kill.py tests/hostile/test_crash_power.py
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -rP -m kill -n 2 --dist worksteal --timeout=3600 tests/hostile/test_kill.py tests/hostile/test_catalogue_kill.py tests/hostile/test_moving_kill.py tests/hostile/test_crash_kill.py tests/hostile/test_crash_power.py
 
 lock: ## write requirements.lock and requirements-dev.lock anew
 	$(PIP) install uv
