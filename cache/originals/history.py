@@ -63,7 +63,7 @@ class History:
                 raise Superseded(f"{url} was purged or changed meanwhile")
             if not parts.room(incoming.size):
                 raise StoreFull("min_free or originals_max_bytes is reached")
-            arrived = Arrived(incoming.path, incoming.sha256, incoming.size)
+            arrived = incoming.arrived()
             try:
                 change = await parts.threads.write(parts.keeper.set_aside, key, other, arrived)
             finally:

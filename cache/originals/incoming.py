@@ -25,6 +25,7 @@ from cache.base.errors import NotKept, StoreHangs, StoreUnwritable
 from cache.base.layout import Layout, size_of
 from cache.base.opening import LocalFile
 from cache.base.threads import StoreThreads
+from cache.originals.keeper import Arrived
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Incoming:
 
     1. `write` collects blocks, hashes and appends them. The first block creates the file.
     2. `finish` flushes. From here on `path` can be read by anyone, and `sha256` is known.
-    3. `sync` makes the disk write it. Readers need not wait for that.
+    3. `sync` makes the disk write it, unless the store has these bytes already. Readers need not wait for that.
     4. `Originals.commit` renames it. Leaving the block removes a body that was not committed.
 
     `refusal` says why the body cannot be kept, once that is known. A failed fsync is final: the kernel reports it once,
@@ -68,6 +69,7 @@ class Incoming:
         self._file: io.BufferedWriter | None = None
         self._temporary: Path | None = None
         self._synced = False
+        self._is_on_disk = False
         self._was_kept_before = False
         self._syncing = asyncio.Lock()
         self._commit: asyncio.Task[None] | None = None
@@ -121,7 +123,7 @@ class Incoming:
         self._sha256 = self._digest.hexdigest()
 
     async def sync(self) -> None:
-        """Make the disk write the body. Later calls wait for the first one.
+        """Make the disk write the body, unless one of its digest and size is kept. Later calls wait for the first one.
 
         Raises:
             StoreFull, StoreUnwritable: the disk reported an error, now or before.
@@ -131,6 +133,10 @@ class Incoming:
                 await self._sync_once()
         if self.refusal is not None:
             raise self.refusal
+
+    def arrived(self) -> Arrived:
+        """Return the body as the keeper takes it."""
+        return Arrived(self.path, self.sha256, self.size, self._write_out)
 
     def outlive(self, commit: asyncio.Task[None]) -> None:
         """Stay open until a commit that continues by itself has ended."""
@@ -203,11 +209,28 @@ class Incoming:
 
     def _written_out(self, descriptor: int) -> None:
         # Ask here, because this precedes every commit of the body.
+        kept_bytes = None
         with contextlib.suppress(OSError):
-            self._was_kept_before = size_of(self._layout.body(self.sha256)) is not None
+            kept_bytes = size_of(self._layout.body(self.sha256))
             # The kernel now knows whether there is a list. A look-up soon afterwards needs no thread (`History`).
             size_of(self._layout.ref(self.sha256))
-        sync_descriptor(descriptor)
+        self._was_kept_before = kept_bytes is not None
+        # The keeper uses the kept bytes, if they are whole. If they are not, it asks for these (`arrived`).
+        if kept_bytes != self.size:
+            sync_descriptor(descriptor)
+            self._is_on_disk = True
+
+    def _write_out(self) -> None:
+        if self._is_on_disk:
+            return
+        if self._file is None:
+            raise ValueError("the body is not open")
+        try:
+            sync_descriptor(self._file.fileno())
+        except OSError as error:
+            self.refusal = refusal(error)
+            raise
+        self._is_on_disk = True
 
     def _take(self, block: list[bytes]) -> None:
         for chunk in block:

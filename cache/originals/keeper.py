@@ -33,11 +33,12 @@ Gone = dict[str, set[str]]
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A finished, fsynced body aside."""
+    """A finished body aside. write_out: make the disk write it, unless it has done so; raises OSError."""
 
     path: LocalFile
     sha256: str
     size: int
+    write_out: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,9 @@ class _Placed:
 class Keeper:
     """Keeps and purges.
 
-    Keep: the body is already fsynced aside.
-    1. It is put at its place, durably. An existing body with the same bytes is used instead if size and digest agree;
-       otherwise it is replaced.
+    Keep: the body is finished aside.
+    1. It is fsynced, if it is not, and put at its place, durably. An existing body with the same bytes is used instead
+       if size and digest agree; otherwise it is replaced.
     2. The entry is recorded as a user of the body.
     3. The entry is written, durably. If step 2 or 3 fails, a new body goes back aside, and nothing was kept.
 
@@ -237,6 +238,7 @@ class Keeper:
             return _Placed(Counts(), is_new, was_moved=False)
         if there is not None:
             log.warning("the body %s is damaged and is replaced", self._body_blobs.where(sha256))
+        arrived.write_out()
         self._body_blobs.write(sha256, arrived.path, known=there)
         added = arrived.size - (there.size if there is not None else 0)
         return _Placed(Counts(added, bodies=int(added == arrived.size)), is_new, was_moved=True)

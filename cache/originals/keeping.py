@@ -44,7 +44,7 @@ from cache.originals.bodies import Bodies, BodyFiles, Condition
 from cache.originals.entryfiles import EntryFiles
 from cache.originals.history import History, StoreParts
 from cache.originals.incoming import Incoming
-from cache.originals.keeper import Arrived, Done, Gone, Keeper, Purged
+from cache.originals.keeper import Done, Gone, Keeper, Purged
 from cache.originals.landing import Landing
 from cache.originals.refs import Refs
 from cache.originals.roomleft import KeepingLimits, StoreRoom
@@ -56,7 +56,7 @@ class OriginalFiles:
     """The originals kept in a folder.
 
     Commit:
-    1. The body is fsynced aside.
+    1. The body is fsynced aside, unless the store has these bytes.
     2. The source and then the body's digest are locked against every other process.
     3. If the source is blocked, was purged meanwhile, or there is no room, nothing is kept.
     4. Body, list of users and entry are put at their places in that order (see `Keeper`).
@@ -432,7 +432,7 @@ class OriginalFiles:
             mark_again(self._layout)
         except OSError as error:
             raise refusal(error) from error
-        done = self._keeper.keep(entry, Arrived(incoming.path, incoming.sha256, incoming.size))
+        done = self._keeper.keep(entry, incoming.arrived())
         if done.body_moved:
             incoming.settle(self._layout.body(entry.body_sha256))
         return done

@@ -75,9 +75,8 @@ class Landing:
         if self._path is None:
             raise ValueError("the body is not open")
         descriptor, self._descriptor = self._descriptor, -1
-        return Landed(
-            Arrived(LocalFile(self._path), self._digest.hexdigest(), self.size), self.head, descriptor
-        )
+        arrived = Arrived(LocalFile(self._path), self._digest.hexdigest(), self.size, _on_disk_already)
+        return Landed(arrived, self.head, descriptor)
 
     def _flush(self) -> None:
         block, self._pending = bytes(self._pending), bytearray()
@@ -85,6 +84,10 @@ class Landing:
             write_all(self._descriptor, block)
         except OSError as error:
             raise refusal(error) from error
+
+
+def _on_disk_already() -> None:
+    """Do nothing: `finish` has fsynced the body."""
 
 
 class Landed:

@@ -92,7 +92,7 @@ def arrive(tmp_path: Path) -> Callable[[bytes], Arrived]:
     def arrived(body: bytes) -> Arrived:
         path = incoming / f"{next(numbers)}.part"
         path.write_bytes(body)
-        return Arrived(LocalFile(path), hashlib.sha256(body).hexdigest(), len(body))
+        return Arrived(LocalFile(path), hashlib.sha256(body).hexdigest(), len(body), lambda: None)
 
     return arrived
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -13,8 +15,9 @@ from pathlib import Path
 import pytest
 from keeping import NOW, files_below, keep, make_entry
 
+from cache.base.durable import sync_descriptor
 from cache.base.entry import Entry
-from cache.base.errors import NotKept, SourceBlocked, StoreFull, StoreRefused, Superseded
+from cache.base.errors import NotKept, SourceBlocked, StoreFull, StoreRefused, StoreUnwritable, Superseded
 from cache.durable_tier import Originals
 from cache.originals.incoming import BLOCK_BYTES
 
@@ -225,6 +228,68 @@ async def test_body_is_readable_while_it_is_synced(store: Originals) -> None:
         syncing = asyncio.gather(incoming.sync(), incoming.sync())
         assert incoming.path.read_bytes() == b"x" * 1000
         await syncing
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the incoming bodies that were fsynced."""
+    sizes: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        sizes.append(os.fstat(descriptor).st_size)
+        sync_descriptor(descriptor)
+
+    monkeypatch.setattr("cache.originals.incoming.sync_descriptor", sync)
+    return sizes
+
+
+async def test_body_that_is_kept_already_is_not_fsynced_again(store: Originals, synced: list[int]) -> None:
+    for url in (URL, OTHER):
+        await keep(store, url, b"pixel")
+    assert synced == [5]
+    assert [entry.body_sha256 for url in (URL, OTHER) if (entry := await store.get(url))] == [
+        sha256(b"pixel")
+    ] * 2
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"pixeI"), lambda path: path.unlink()])
+async def test_body_that_was_spared_its_fsync_gets_it_before_it_takes_the_place_of_a_lost_one(
+    store: Originals, synced: list[int], change: Callable[[Path], None]
+) -> None:
+    """The kept bytes are found bad, or are gone, only when the new ones are about to be kept."""
+    await keep(store, URL, b"pixel")
+    async with store.receive() as incoming:
+        await incoming.write(b"pixel")
+        await incoming.finish()
+        await incoming.sync()
+        assert synced == [5]
+        change(store.body_path(incoming.sha256))
+        await store.commit(make_entry(OTHER, sha256=incoming.sha256, size=5), incoming)
+    assert synced == [5, 5]
+    assert store.body_path(sha256(b"pixel")).read_bytes() == b"pixel"
+
+
+async def test_late_fsync_that_fails_keeps_nothing_and_is_final(
+    store: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(store, URL, b"pixel")
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    async with store.receive() as incoming:
+        await incoming.write(b"pixel")
+        await incoming.finish()
+        await incoming.sync()
+        store.body_path(incoming.sha256).unlink()
+        with monkeypatch.context() as patched:
+            patched.setattr("cache.originals.incoming.sync_descriptor", fail)
+            with pytest.raises(StoreUnwritable):
+                await store.commit(make_entry(OTHER, sha256=incoming.sha256, size=5), incoming)
+        with pytest.raises(StoreUnwritable):
+            await store.commit(make_entry(OTHER, sha256=incoming.sha256, size=5), incoming)
+    assert await store.get(OTHER) is None
+    assert not bodies(store)
 
 
 async def test_body_unfinished_has_no_digest(store: Originals) -> None:

@@ -3,8 +3,8 @@
     good   instructions([{"text": "…", "kind": "markdown"}, …])   ->  [1234567, …]
 
 One interpreter runs under cachegrind, without its model of caches: that takes a third of callgrind's time. The
-interpreter forks once for each article, and once without an article. The counts of the children include the instructions
-before the fork, so the count of the child without an article is subtracted.
+interpreter forks once for each article, and once without an article. The counts of the children include the
+instructions before the fork, so the count of the child without an article is subtracted.
 """
 
 from __future__ import annotations
