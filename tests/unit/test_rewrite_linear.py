@@ -20,6 +20,9 @@ from proxy.rewrite.commonmark import blocks
 from proxy.rewrite.rewriter import Rewriter, TextKind
 from proxy.rewrite.site.sitetext import SITE_KINDS
 
+# They profile the calls, so a second tracer would make them half as slow again and tell nothing.
+pytestmark = pytest.mark.no_cover
+
 TOKENS = (
     "#", " ", "\n", "<", "`", "[", "](", "!", "> ", "- ", "|", "\\|", "{{<", "%}", "&", '"', "//a", "<a b=", "<!--",
     "\\", "1. ", "    ", "(", "[a]: //b", "{% image ", ", //a", "[^1]: ", "{{ a }}", "<a href=//b.png>",
