@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,7 +61,8 @@ class Originals(OriginalFiles):
     def __init__(
         self, layout: Layout, limits: KeepingLimits, *, now: Callable[[], float], look: bool = False
     ) -> None:
-        notes = Catalogue(layout, FileBlobs(layout.entry, Durable(layout.incoming, layout.modes)), look=look)
+        entries = FileBlobs(layout.entry, Durable(layout.incoming, layout.modes))
+        notes = Catalogue(layout, entries, lambda: self.generations, look=look)
         super().__init__(layout, limits, now=now, notes=notes, look=look)
         self.catalogue = CatalogueService(notes, self._threads, self.locks)
         self.articles.finder = self.catalogue
@@ -73,7 +75,6 @@ class Originals(OriginalFiles):
             self._counting.cancel()
             await asyncio.wait((self._counting,))
         await super().close()
-        await self.catalogue.close()
 
     async def stat(self, progress: Progress | None = None, note: Note | None = None) -> StoreStat:
         """Count everything that is kept by reading every file, and correct the running count.
@@ -184,6 +185,14 @@ class Originals(OriginalFiles):
             locks.close()
         return backup.report
 
+    async def forget_failures_from(self, since: float | None, before: float | None) -> None:
+        """Forget the remembered failures that happened from `since` on and before `before` (Unix seconds), of all
+        sources."""
+        first, end = since or 0.0, math.inf if before is None else before
+        await self.failures.forget_where(lambda failure: first <= failure.at < end)
+        self.catalogue.notes.note_forgotten(since=first, before=end, at=self._now())
+        await self.catalogue.flush()
+
     async def still_wrong(self, report: VerifyReport) -> list[StoreFault]:
         """Return the damage that remains of what a verification found; only that is checked again."""
         verification = await self._threads.read(Verification, self._layout, report)
@@ -251,6 +260,9 @@ class Originals(OriginalFiles):
     async def _begin(self, *, look: bool) -> None:
         if not look and not await self._threads.read(self._count_is_right):
             self._counting = asyncio.create_task(self._count_anew())
+
+    async def _finish(self) -> None:
+        await self.catalogue.close()
 
     def _note(self, name: str, identity: Version, *, is_entry: bool) -> None:
         damage = Damage(name, ENTRY, identity, name) if is_entry else Damage(name, "damaged", identity)

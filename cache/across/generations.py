@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SLOTS = 65_536
 _SLOT_BYTES = 8
+_SLOT_DIGITS = 4
 _REMEMBERED_LENGTH = 1024
 _FILE_BYTES = SLOTS * _SLOT_BYTES
 
@@ -84,6 +85,10 @@ class Generations:
     def stamp(self, url: str) -> int:
         """Return the present stamp of a source."""
         return self._numbers[self.slot(url)]
+
+    def stamp_of_key(self, key: str) -> int:
+        """Return the present stamp of the source with this key, which is the digest that slots are taken from."""
+        return self._numbers[int(key[:_SLOT_DIGITS], 16)]
 
     def bump(self, url: str) -> None:
         """Give the source a new stamp, which every process sees immediately.

@@ -16,9 +16,10 @@ from typing import Literal, Protocol
 from cache.across.failures import RememberedFailure
 from cache.across.usage import Counts
 
-Kind = Literal["entry", "article", "block"]
+Kind = Literal["entry", "article", "block", "origin"]
 KINDS: tuple[Kind, ...] = ("entry", "article", "block")
-"""What the files of a store are about: an original, the sources of an article, a source refused for good."""
+"""What the files of a store are about: an original, the sources of an article, a source refused for good. The stamp of
+an origin has no file of its own."""
 
 Version = tuple[int | str, ...]
 """Distinguishes the states of a blob; only comparing it is meaningful. Equal versions mean equal bytes. Examples are
@@ -222,6 +223,9 @@ class Stamps(Protocol):
     def stamp(self, url: str) -> int:
         """Return the present stamp of a source."""
 
+    def stamp_of_key(self, key: str) -> int:
+        """Return the present stamp of the source, or of the origin, with this key."""
+
     def bump(self, url: str) -> None:
         """Give a source another stamp.
 
@@ -258,7 +262,7 @@ class ChangeNotes(Protocol):
     """
 
     def changing(self, kind: Kind, key: str) -> AbstractContextManager[None]:
-        """Return a block that creates, replaces or deletes the file of a digest."""
+        """Return a block that creates, replaces or deletes the file of a digest, or changes a stamp."""
 
 
 class RunningCounts(Protocol):

@@ -15,15 +15,26 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import TypeVar
 
-from cache.across.seams import Blobs, Kind
+from cache.across.seams import Blobs, Kind, Stamps
+from cache.base.keys import source_key
 from cache.base.layout import Layout
 from cache.catalogue.catching_up import CatchingUp, Part, is_complete
 from cache.catalogue.changes import Changed, Changes, Changing, has_left_behind, has_news, left_behind
 from cache.catalogue.database import QUESTION_SECONDS, Database, NoCatalogueError
+from cache.catalogue.failing import (
+    FailureNote,
+    ForgottenTimes,
+    forget_of_origin,
+    forget_oldest,
+    forget_times,
+    origin_of,
+    write_failures,
+)
 from cache.catalogue.reading import Files
-from cache.catalogue.writing import FailureNote, forget_failures, refresh, write_failures, write_uses
+from cache.catalogue.writing import refresh, write_uses
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +57,23 @@ R = TypeVar("R")
 
 
 class Catalogue:
-    """The catalogue of one store. Safe for several threads; questions and comparisons block."""
+    """The catalogue of one store. Safe for several threads; questions and comparisons block.
 
-    def __init__(self, layout: Layout, entries: Blobs, *, look: bool = False) -> None:
+    stamps: returns the stamps of the store, which are opened later than its catalogue.
+    """
+
+    def __init__(
+        self, layout: Layout, entries: Blobs, stamps: Callable[[], Stamps], *, look: bool = False
+    ) -> None:
         folder = layout.root / "catalogue"
         self._pending = folder / "pending"
         self.database = Database(folder, layout.modes, look=look)
         self._files = Files(layout, entries)
         self._changes = Changes(self._pending, folder / "current", layout.modes)
-        self._catching_up = CatchingUp(self.database, self._files)
+        self._stamps = stamps
+        self._catching_up = CatchingUp(self.database, self._files, stamps)
         self._failures: deque[FailureNote] = deque(maxlen=MAX_NOTES)
+        self._forgotten: list[ForgottenTimes] = []
         self._uses: dict[str, int] = {}
         self._uses_due = 0.0
         self._since_forgetting = 0
@@ -73,13 +91,27 @@ class Catalogue:
             self.start()
         return self._changes.changing(kind, key)
 
-    def note_failure(self, source: str, kind: str, *, status: int, at: float) -> None:
-        """Record that the origin of a source failed. at: Unix seconds. Never waits."""
-        self._note(FailureNote(source, kind, status, at))
+    def note_failure(
+        self, source: str, kind: str, *, status: int, at: float, stamp: int | None = None
+    ) -> None:
+        """Record that the origin of a source failed. at: Unix seconds. stamp: of the source when its origin was asked;
+        the present one unless it is given. Never waits."""
+        if self._writer is not None:
+            stamps = self._stamps()
+            seen = stamps.stamp(source) if stamp is None else stamp
+            origin_stamp = stamps.stamp_of_key(source_key(origin_of(source)))
+            self._note(FailureNote(source, kind, status, at, seen, origin_stamp))
 
     def note_success(self, source: str) -> None:
         """Record that a source was fetched. Never waits."""
-        self._note(FailureNote(source, "", 0, 0.0))
+        self._note(FailureNote(source, ""))
+
+    def note_forgotten(self, *, since: float, before: float, at: float) -> None:
+        """Record that a purge at a moment has named the failures of some time; all in Unix seconds. Never waits."""
+        if self._changes.are_noted:
+            self.start()
+            self._forgotten.append(ForgottenTimes(since, before, at))
+            self._changes.wake()
 
     def note_use(self, source: str) -> None:
         """Record an answer with a picture. Never waits."""
@@ -230,11 +262,25 @@ class Catalogue:
     def _refresh(self, changes: Collection[Changed]) -> None:
         # In the order of their rows, which are neighbours in the database then: a quarter of the cost less.
         ordered = sorted(changes, key=lambda change: (change.kind, change.key))
-        for begin in range(0, len(ordered), MAX_BATCH):
+        of_files = [change for change in ordered if change.kind != "origin"]
+        for begin in range(0, len(of_files), MAX_BATCH):
             with self.database.writing() as connection:
-                refresh(connection, self._files, ordered[begin : begin + MAX_BATCH])
+                refresh(connection, self._files, self._stamps(), of_files[begin : begin + MAX_BATCH])
+        for change in ordered:
+            if change.kind == "origin":
+                self._until_done(partial(forget_of_origin, key=change.key, stamps=self._stamps()))
+
+    def _until_done(self, step: Callable[[sqlite3.Connection], bool]) -> None:
+        """Repeat a step, each time in a transaction of its own, until it returns True."""
+        done = False
+        while not done:
+            with self.database.writing() as connection:
+                done = step(connection)
 
     def _write_notes(self, *, uses: bool) -> None:
+        for times in tuple(self._forgotten):
+            self._until_done(partial(forget_times, times=times))
+            self._forgotten.remove(times)
         failures = list(self._failures)
         used: dict[str, int] = {}
         if uses:
@@ -245,11 +291,11 @@ class Catalogue:
         if not failures and not used:
             return
         with self.database.writing() as connection:
-            write_failures(connection, failures)
+            write_failures(connection, failures, self._stamps())
             write_uses(connection, used, now=time.time())
             self._since_forgetting += len(failures)
             if self._since_forgetting >= _FORGET_AFTER:
                 self._since_forgetting = 0
-                forget_failures(connection)
+                forget_oldest(connection)
         for _ in failures:
             self._failures.popleft()

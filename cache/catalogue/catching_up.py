@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cache.across.seams import KINDS, Kind
+from cache.across.seams import KINDS, Kind, Stamps
 from cache.across.usage import boot_number
 from cache.base.shards import SHARDS
 from cache.catalogue.changes import Changed
@@ -72,9 +72,10 @@ def _was_compared_at(connection: sqlite3.Connection, place: str) -> bool:
 class CatchingUp:
     """Compares one database with the files."""
 
-    def __init__(self, database: Database, files: Files) -> None:
+    def __init__(self, database: Database, files: Files, stamps: Callable[[], Stamps]) -> None:
         self._database = database
         self._files = files
+        self._stamps = stamps
 
     def begin(self, *, again: bool = False) -> list[Part]:
         """Return the parts to compare; all of them with `again`.
@@ -117,7 +118,7 @@ class CatchingUp:
         for begin in range(0, len(changes), STEP):
             step = changes[begin : begin + STEP]
             with self._database.writing() as connection:
-                refresh(connection, self._files, step)
+                refresh(connection, self._files, self._stamps(), step)
             yield len(step)
 
     def _differing(self, part: Part, present: Mapping[str, str]) -> list[Changed]:

@@ -26,7 +26,7 @@ from cache.base.opening import read_regular
 
 log = logging.getLogger(__name__)
 
-_LETTERS: dict[Kind, bytes] = {"entry": b"e", "article": b"a", "block": b"b"}
+_LETTERS: dict[Kind, bytes] = {"entry": b"e", "article": b"a", "block": b"b", "origin": b"o"}
 _KINDS = {letter: kind for kind, letter in _LETTERS.items()}
 _RECORD_BYTES = 33
 _SUFFIX = ".changes"
@@ -37,7 +37,8 @@ MAX_JOURNAL_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Something that changed: the entry or the block of a source, or the record of an article; and its digest."""
+    """Something that changed, and its digest: the entry or the block of a source, the record of an article, or the
+    stamp of an origin."""
 
     kind: Kind
     key: str

@@ -7,12 +7,14 @@ would share a row; with a million sources the odds are one in ten million, and a
     version    which bodies entries name, the current ones and the history
     use        which article shows which source, and in which lines
     shown      one row for each source that an article shows. missing: 1 if it is not kept and not given up
-    failure    the last failure of a source, and when the first of its row of failures was
+    failure    the last failure of a source, and when the first of its row of failures was. origin: the id of its
+               origin. stamp, origin_stamp: those under which the origin was asked
     block      the sources refused for good
     article    one row for each record of an article
     compared   which parts of the store were compared with the files since the machine started
     total      the number of rows of `picture`, because counting a million takes a second
-    fact       single facts: since which start of the machine, and with which folder, `compared` is true
+    fact       single facts: since which start of the machine, and with which folder, `compared` is true;
+               which times the last purge by time named
 
 The words of `address` are merged when 16 parts of a size have come together, not 4: a search reads a few parts more,
 and the row of a picture costs a tenth less.
@@ -20,7 +22,7 @@ and the row of a picture costs a tenth less.
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 """Part of the name of the database: a program with other tables makes a database of its own."""
 
 SCHEMA = """
@@ -72,9 +74,11 @@ CREATE INDEX shown_reason ON shown (reason, source) WHERE missing;
 
 CREATE TABLE failure (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, status INTEGER NOT NULL, count INTEGER NOT NULL,
-    first_at REAL NOT NULL, last_at REAL NOT NULL
+    first_at REAL NOT NULL, last_at REAL NOT NULL,
+    stamp INTEGER NOT NULL, origin INTEGER NOT NULL, origin_stamp INTEGER NOT NULL
 );
 CREATE INDEX failure_last_at ON failure (last_at);
+CREATE INDEX failure_origin ON failure (origin);
 
 CREATE TABLE block (
     id INTEGER PRIMARY KEY, key BLOB NOT NULL, stamp TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL

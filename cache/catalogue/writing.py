@@ -7,23 +7,20 @@ last has read the newest file.
 from __future__ import annotations
 
 import logging
-import re
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from cache.across.seams import Stamps
 from cache.base.entry import Entry
 from cache.base.keys import source_key
 from cache.catalogue.changes import Changed
+from cache.catalogue.failing import forget_purged, origin_of, settle, settle_shown
 from cache.catalogue.reading import BlockFile, EntryFile, Files, RecordFile
 from cache.catalogue.schema import row_id
 from cache.originals.articles import KeptArticle
 
 log = logging.getLogger(__name__)
-
-MAX_FAILURES = 100_000
-"""The most failures of sources that are not kept and that no article shows. The oldest are forgotten first."""
 
 _PICTURE = """
 INSERT INTO picture (id, key, stamp, entry_bytes, source, origin, sha256, size, media_type, width, height,
@@ -37,46 +34,10 @@ ON CONFLICT (id) DO UPDATE SET key = excluded.key, stamp = excluded.stamp, entry
     set_aside = excluded.set_aside, damaged = excluded.damaged, recovered = excluded.recovered
 """
 
-_SETTLE_SHOWN = """
-UPDATE shown SET
-    missing = NOT EXISTS (SELECT 1 FROM picture WHERE picture.id = shown.id AND picture.source != ''),
-    reason = CASE WHEN EXISTS (SELECT 1 FROM block WHERE block.id = shown.id) THEN 'given_up'
-        ELSE coalesce((SELECT kind FROM failure WHERE failure.id = shown.id), '') END
-WHERE id = ?
-"""
 
-_SETTLE_PICTURE = """
-UPDATE picture SET failing = EXISTS (SELECT 1 FROM failure WHERE failure.id = picture.id),
-    blocked = EXISTS (SELECT 1 FROM block WHERE block.id = picture.id)
-WHERE id = ?
-"""
-
-_FAILURE = """
-INSERT INTO failure (id, kind, status, count, first_at, last_at) VALUES (?, ?, ?, 1, ?, ?)
-ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, status = excluded.status, last_at = excluded.last_at,
-    count = count + 1
-"""
-
-_FORGET_FAILURES = """
-DELETE FROM failure WHERE id IN (
-    SELECT id FROM failure WHERE NOT EXISTS (SELECT 1 FROM shown WHERE shown.id = failure.id)
-        AND NOT EXISTS (SELECT 1 FROM picture WHERE picture.id = failure.id)
-    ORDER BY last_at DESC LIMIT -1 OFFSET ?)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class FailureNote:
-    """A failure of a source, or with an empty `kind` a success. at: Unix seconds. status: the origin's, or 0."""
-
-    source: str
-    kind: str
-    status: int
-    at: float
-
-
-def refresh(connection: sqlite3.Connection, files: Files, changes: Iterable[Changed]) -> None:
-    """Read files again and write their rows.
+def refresh(connection: sqlite3.Connection, files: Files, stamps: Stamps, changes: Iterable[Changed]) -> None:
+    """Read files again and write their rows. A source whose entry is gone may have been purged; then its failure of
+    before is forgotten.
 
     Raises:
         OSError: a file cannot be read.
@@ -85,38 +46,16 @@ def refresh(connection: sqlite3.Connection, files: Files, changes: Iterable[Chan
     more = 0
     for change in changes:
         if change.kind == "entry":
-            more += _write_entry(connection, change.key, files.entry(change.key))
+            found = files.entry(change.key)
+            if found is None:
+                forget_purged(connection, change.key, stamps)
+            more += _write_entry(connection, change.key, found)
         elif change.kind == "article":
             _write_article(connection, change.key, files.article(change.key))
-        else:
+        elif change.kind == "block":
             _write_block(connection, change.key, files.block(change.key))
     if more:
         connection.execute("UPDATE total SET pictures = pictures + ?", (more,))
-
-
-def write_failures(connection: sqlite3.Connection, notes: Iterable[FailureNote]) -> None:
-    """Record failures and successes, in the order in which they happened.
-
-    Raises:
-        sqlite3.Error: the disk refused.
-    """
-    for note in notes:
-        number = row_id(source_key(note.source))
-        if note.kind:
-            connection.execute(_FAILURE, (number, note.kind, note.status, note.at, note.at))
-        elif not connection.execute("DELETE FROM failure WHERE id = ?", (number,)).rowcount:
-            continue
-        connection.execute(_SETTLE_PICTURE, (number,))
-        connection.execute(_SETTLE_SHOWN, (number,))
-
-
-def forget_failures(connection: sqlite3.Connection, most: int = MAX_FAILURES) -> None:
-    """Forget the oldest failures of sources that are not kept and that no article shows.
-
-    Raises:
-        sqlite3.Error: the disk refused.
-    """
-    connection.execute(_FORGET_FAILURES, (most,))
 
 
 def write_uses(connection: sqlite3.Connection, uses: Mapping[str, int], *, now: float) -> None:
@@ -132,13 +71,6 @@ def write_uses(connection: sqlite3.Connection, uses: Mapping[str, int], *, now: 
 def mark_compared(connection: sqlite3.Connection, kind: str, shard: str) -> None:
     """Record that a shard was compared with the files."""
     connection.execute("INSERT OR REPLACE INTO compared VALUES (?, ?, ?)", (kind, shard, time.time()))
-
-
-def origin_of(source: str) -> str:
-    """Return scheme, host and port of a canonical URL; empty for what is none, as in an edited entry."""
-    scheme, mark, rest = source.partition("://")
-    host = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
-    return f"{scheme}{mark}{host}" if host else ""
 
 
 def _write_entry(connection: sqlite3.Connection, key: str, found: EntryFile | None) -> int:
@@ -164,7 +96,7 @@ def _write_entry(connection: sqlite3.Connection, key: str, found: EntryFile | No
             connection.executemany(
                 "INSERT OR IGNORE INTO version VALUES (?, ?, ?, ?)", _versions(number, found.entry)
             )
-    connection.execute(_SETTLE_SHOWN, (number,))
+    settle_shown(connection, number)
     return int(found is not None) - int(known is not None)
 
 
@@ -229,7 +161,7 @@ def _write_uses_of(
     )
     for picture, source in sources.items():
         connection.execute("INSERT OR IGNORE INTO shown VALUES (?, ?, 1, '')", (picture, source))
-        connection.execute(_SETTLE_SHOWN, (picture,))
+        settle_shown(connection, picture)
 
 
 def _write_block(connection: sqlite3.Connection, key: str, found: BlockFile | None) -> None:
@@ -242,8 +174,7 @@ def _write_block(connection: sqlite3.Connection, key: str, found: BlockFile | No
             "INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?)",
             (number, bytes.fromhex(key), found.stamp, _storable(source), _storable(reason)),
         )
-    connection.execute(_SETTLE_PICTURE, (number,))
-    connection.execute(_SETTLE_SHOWN, (number,))
+    settle(connection, number)
 
 
 def as_bytes(text: str) -> bytes:

@@ -8,6 +8,7 @@ on the same folder, and beside a restart at any moment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -19,7 +20,7 @@ from cache.across.elsewhere import Elsewhere
 from cache.across.failures import RememberedFailure
 from cache.across.file_seams import FileSeams
 from cache.across.noted_blobs import NoNotes
-from cache.across.seams import ChangeNotes, Version
+from cache.across.seams import ChangeNotes, Kind, Version
 from cache.across.source_locks import Exclusion
 from cache.base.durable import PRIVATE, Durable, Modes, refusal
 from cache.base.entry import Entry
@@ -79,7 +80,7 @@ class OriginalFiles:
         notes: ChangeNotes | None = None,
         look: bool = False,
     ) -> None:
-        notes = notes or NoNotes()
+        self._notes = notes = notes or NoNotes()
         self._durable = durable = Durable(layout.incoming, layout.modes)
         self._layout = layout
         self._now = now
@@ -155,7 +156,11 @@ class OriginalFiles:
     async def close(self) -> None:
         """Wait for pending writes, then release everything."""
         await self._threads.close()
+        await self._finish()
         self._seams.close()
+
+    async def _finish(self) -> None:
+        """Run once after the last write, while the stamps are still shared."""
 
     # Reading
 
@@ -333,12 +338,23 @@ class OriginalFiles:
         async with self._exclusion.source(key):
             bodies = await self._threads.read(self._entries.named_bodies, key)
             async with self._exclusion.bodies(bodies):
-                try:
-                    purged, change = await self._threads.write(self._keeper.purge, key, bodies)
-                finally:
-                    self.generations.bump(url)
+                # The catalogue looks again after the bump, which makes it forget the failure of the source.
+                async with self._noted("entry", key):
+                    try:
+                        purged, change = await self._threads.write(self._keeper.purge, key, bodies)
+                    finally:
+                        self.generations.bump(url)
                 await self._threads.read(self._usage.add, change)
         return purged
+
+    async def forget_failures_of(self, origin: str) -> None:
+        """Forget the remembered failures of all sources of an origin. On return this holds in every process.
+
+        Raises:
+            StoreUnreadable: other processes could not be told.
+        """
+        async with self._noted("origin", source_key(origin)):
+            self.generations.bump(origin)
 
     async def purge_preview(self, url: str, gone: Gone | None = None) -> Purged:
         """Return what `purge` would do. With the same `gone`, several calls show what purges one after the other would
@@ -362,6 +378,16 @@ class OriginalFiles:
             return await self._threads.write(self._blocks.remove, url)
 
     # Inside
+
+    @contextlib.asynccontextmanager
+    async def _noted(self, kind: Kind, key: str) -> AsyncIterator[None]:
+        """Note what the block changes for the catalogue."""
+        changing = self._notes.changing(kind, key)
+        try:
+            await self._threads.write(changing.__enter__)
+            yield
+        finally:
+            await self._threads.read(changing.__exit__, None, None, None)
 
     def _make_shards(self) -> None:
         for room in (self._layout.bodies, self._layout.refs, self._layout.entries):

@@ -20,10 +20,10 @@ from cache.catalogue import lists, questions, totals
 from cache.catalogue.catching_up import AGAIN_SECONDS
 from cache.catalogue.changes import has_left_behind
 from cache.catalogue.database import NoCatalogueError, TooManyError
+from cache.catalogue.failing import forget_oldest
 from cache.catalogue.lists import MissingRow
 from cache.catalogue.questions import PictureQuestion, PictureRow
 from cache.catalogue.schema import row_id
-from cache.catalogue.writing import forget_failures
 from cache.durable_tier import Originals
 from cache.variants.bounded_tier import Variants
 from proxy.dialects import Unwrapper
@@ -175,7 +175,7 @@ async def test_failures_that_no_article_shows_are_forgotten_from_the_oldest(stor
         )
     await store.catalogue.flush()
     with store.catalogue.notes.database.writing() as connection:
-        forget_failures(connection, most=2)
+        forget_oldest(connection, most=2)
         left = [row[0] for row in connection.execute("SELECT id FROM failure ORDER BY last_at")]
     assert left == [row_id(source_key(f"http://a.example/{number}.png")) for number in (0, 4, 5)]
 

@@ -21,6 +21,7 @@ from cache.across.singleflight import SingleFlight
 from cache.across.source_locks import Exclusion
 from cache.across.usage import Counts
 from cache.base.errors import BlobChanged
+from cache.base.keys import source_key
 from cache.originals.refs import ListUnreadable
 
 GONE = RememberedFailure("gone", 410, 3, 1_700_000_000.25, 1_700_003_600.5)
@@ -121,6 +122,7 @@ async def test_bump_of_a_source_is_seen_by_every_node_at_once(nodes: Nodes) -> N
     for node in (first, second, first):
         node.bump("http://h/a")
         assert first.stamp("http://h/a") == second.stamp("http://h/a")
+        assert first.stamp_of_key(source_key("http://h/a")) == second.stamp("http://h/a")
         seen.append(first.stamp("http://h/a"))
     assert len(set(seen)) == len(seen)
     assert (first.epoch, second.epoch) == epochs

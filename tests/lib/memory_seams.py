@@ -18,6 +18,7 @@ from cache.across.failures import RememberedFailure
 from cache.across.seams import Blob, BlobState
 from cache.across.usage import Counts
 from cache.base.errors import BlobChanged
+from cache.base.keys import source_key
 from cache.originals.refs import ListUnreadable
 
 
@@ -189,10 +190,13 @@ class MemoryStamps:
     epoch: int = 1
 
     def stamp(self, url: str) -> int:
-        return self.numbers[url]
+        return self.numbers[source_key(url)]
+
+    def stamp_of_key(self, key: str) -> int:
+        return self.numbers[key]
 
     def bump(self, url: str) -> None:
-        self.numbers[url] += 1
+        self.numbers[source_key(url)] += 1
 
 
 @dataclass(slots=True)

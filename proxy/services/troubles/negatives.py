@@ -86,8 +86,8 @@ _ONE_KIND = frozenset({"dns", "connect", "tls"})
 class FailureNotes(Protocol):
     """Where failures and successes are noted for the owner. Never waits, never raises."""
 
-    def note_failure(self, source: str, kind: str, *, status: int, at: float) -> None:
-        """Note that a source failed. at: Unix seconds."""
+    def note_failure(self, source: str, kind: str, *, status: int, at: float, stamp: int) -> None:
+        """Note that a source failed. at: Unix seconds. stamp: its generation when its origin was asked."""
 
     def note_success(self, source: str) -> None:
         """Note that a source was fetched."""
@@ -151,7 +151,7 @@ class Negatives:
             return
         status, now = error.origin_status if isinstance(error, SourceError) else 0, self._now()
         if self._notes is not None:
-            self._notes.note_failure(source.url, kind, status=status, at=now)
+            self._notes.note_failure(source.url, kind, status=status, at=now, stamp=stamp)
         if not self._longest:
             return
         key = self._key(source, stamp)

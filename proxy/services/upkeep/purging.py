@@ -263,9 +263,9 @@ class Purging:
                 what = f"the record of the article {wanted.article}"
                 raise PurgeRefused(report, [what], str(error), all_tried=True) from error
         if wanted.origin is not None:
-            self._kept.generations.bump(origin_named(wanted.origin))
+            await self._kept.forget_failures_of(origin_named(wanted.origin))
         elif wanted.has_date and wanted.source is None and wanted.article is None:
-            await self._kept.failures.forget_where(lambda failure: wanted.came_then(failure.at))
+            await self._kept.forget_failures_from(wanted.since, wanted.before)
 
     async def _trim(
         self, url: str, wanted: PurgeWish, _report: PurgeReport, would_go: Gone | None
