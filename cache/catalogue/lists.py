@@ -77,7 +77,7 @@ class ArticlePage:
 
 def missing_by_reason(connection: sqlite3.Connection) -> dict[str, int]:
     """Return how many pictures of articles are missing, by reason."""
-    return dict(connection.execute("SELECT reason, count(*) FROM shown WHERE missing GROUP BY reason"))
+    return dict(connection.execute("SELECT reason, pictures FROM lack WHERE pictures"))
 
 
 def missing(  # noqa: PLR0913 - one filter each

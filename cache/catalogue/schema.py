@@ -7,6 +7,8 @@ would share a row; with a million sources the odds are one in ten million, and a
     version    which bodies entries name, the current ones and the history
     use        which article shows which source, and in which lines
     shown      one row for each source that an article shows. missing: 1 if it is not kept and not given up
+    lack       how many missing rows of `shown` have each reason, because counting them takes long; kept by triggers, so
+               that it is right whoever writes
     failure    the last failure of a source, and when the first of its row of failures was. origin: the id of its
                origin. stamp, origin_stamp: those under which the origin was asked
     block      the sources refused for good
@@ -22,7 +24,7 @@ and the row of a picture costs a tenth less.
 
 from __future__ import annotations
 
-VERSION = 2
+VERSION = 3
 """Part of the name of the database: a program with other tables makes a database of its own."""
 
 SCHEMA = """
@@ -71,6 +73,19 @@ CREATE TABLE shown (
 );
 CREATE INDEX shown_missing ON shown (source) WHERE missing;
 CREATE INDEX shown_reason ON shown (reason, source) WHERE missing;
+
+CREATE TABLE lack (reason TEXT PRIMARY KEY, pictures INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER shown_comes AFTER INSERT ON shown WHEN NEW.missing BEGIN
+    INSERT INTO lack VALUES (NEW.reason, 1) ON CONFLICT (reason) DO UPDATE SET pictures = pictures + 1;
+END;
+CREATE TRIGGER shown_goes AFTER DELETE ON shown WHEN OLD.missing BEGIN
+    UPDATE lack SET pictures = pictures - 1 WHERE reason = OLD.reason;
+END;
+CREATE TRIGGER shown_changes AFTER UPDATE ON shown WHEN (OLD.missing, OLD.reason) != (NEW.missing, NEW.reason) BEGIN
+    UPDATE lack SET pictures = pictures - OLD.missing WHERE reason = OLD.reason;
+    INSERT INTO lack VALUES (NEW.reason, NEW.missing)
+        ON CONFLICT (reason) DO UPDATE SET pictures = pictures + NEW.missing;
+END;
 
 CREATE TABLE failure (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, status INTEGER NOT NULL, count INTEGER NOT NULL,

@@ -160,7 +160,7 @@ def _write_uses_of(
         ),
     )
     for picture, source in sources.items():
-        connection.execute("INSERT OR IGNORE INTO shown VALUES (?, ?, 1, '')", (picture, source))
+        connection.execute("INSERT OR IGNORE INTO shown VALUES (?, ?, 0, '')", (picture, source))
         settle_shown(connection, picture)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
+import random
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from keeping import NOW, finished, keep, run_program
 
 from cache.across.file_blobs import FileBlobs
 from cache.across.seams import Blob
+from cache.base.errors import SourceBlocked
 from cache.base.keys import source_key
 from cache.catalogue import lists, questions, totals
 from cache.catalogue.catching_up import AGAIN_SECONDS
@@ -165,6 +169,52 @@ async def test_failure_that_came_before_its_article_is_shown_with_it(store: Orig
     assert await missing(store) == {}
     await store.articles.record("post.md", [A])
     assert (await missing(store))[A].reason == "timeout"
+
+
+async def test_missing_pictures_are_counted_by_reason_whatever_happens_to_them(
+    store: Originals, folder: Path
+) -> None:
+    """Two processes change the store. The counts are read from one row for each reason."""
+    rng = random.Random(7)  # noqa: S311 - the same changes each time
+    urls = [f"http://{number % 3}.example/{number}.png" for number in range(12)]
+    other = await Originals.open(folder)
+    for _ in range(60):
+        each, url = rng.choice((store, other)), rng.choice(urls)
+        match rng.randrange(8):
+            case 0:
+                await each.purge(url)
+            case 1:
+                await each.block(url, "given up")
+            case 2:
+                await each.unblock(url)
+            case 3:
+                await each.articles.forget(f"{rng.randrange(3)}.md")
+            case 4:
+                with contextlib.suppress(SourceBlocked):
+                    await keep(each, url, url.encode())
+            case 5:
+                each.catalogue.notes.note_failure(url, rng.choice(("gone", "timeout")), status=0, at=NOW)
+            case 6:
+                await each.forget_failures_of(url.rpartition("/")[0])
+            case _:
+                await each.articles.record(f"{rng.randrange(3)}.md", rng.sample(urls, 6))
+        await other.catalogue.flush()
+        found = await missing(store)
+        counted = dict(Counter(row.reason for row in found.values()))
+        assert await store.catalogue.ask(lists.missing_by_reason) == counted
+    await other.close()
+
+
+async def test_counts_of_missing_pictures_are_read_without_their_rows(store: Originals) -> None:
+    await store.articles.record("post.md", [A, B])
+    await store.catalogue.flush()
+    with store.catalogue.notes.database.reading() as connection:
+        seen: list[str] = []
+        connection.set_trace_callback(seen.append)
+        assert lists.missing_by_reason(connection) == {"": 2}
+        connection.set_trace_callback(None)
+        plan = [row[3] for statement in seen for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    assert plan == ["SCAN lack"]
 
 
 async def test_failures_that_no_article_shows_are_forgotten_from_the_oldest(store: Originals) -> None:

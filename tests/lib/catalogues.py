@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from cache.catalogue import totals
+from cache.catalogue import lists, totals
 from cache.durable_tier import Originals
 
 _TABLES = {
@@ -26,6 +26,8 @@ def _rows(connection: sqlite3.Connection) -> dict[str, set[tuple[Any, ...]]]:
         found[table] = set(connection.execute(f"SELECT {columns} FROM {table}"))  # noqa: S608 - from the table above
     found["total"] = set(connection.execute("SELECT pictures FROM total"))
     assert found["total"] == set(connection.execute("SELECT count(*) FROM picture"))
+    lacking = dict(connection.execute("SELECT reason, count(*) FROM shown WHERE missing GROUP BY reason"))
+    assert lists.missing_by_reason(connection) == lacking
     # The texts of the search are not stored, so each address is searched.
     found["address"] = {
         row
