@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from cache.catalogue import lists, questions
 from cache.catalogue.schema import SCHEMA
 from proxy.config import Config
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequest, SourceError
 from proxy.services.desk.cursors import MAX_LENGTH, behind, cursor
 from proxy.services.desk.searching import (
     SORTINGS,
@@ -30,6 +32,8 @@ from proxy.services.desk.weights import loaded, presets_of_articles
 from proxy.services.troubles.negatives import KINDS
 from proxy.services.troubles.reasons import GIVEN_UP, GROUPS, NEVER_TRIED, by_group, error_of, group_of
 from proxy.services.upkeep.storedlist import VariantListed
+from proxy.services.warm.fates import FATES
+from proxy.services.warm.warming import WarmFailure
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=60)
 
@@ -50,6 +54,25 @@ def forged(*values: object) -> str:
 def test_every_kind_of_failure_has_exactly_one_group() -> None:
     grouped = [reason for group in GROUPS.values() for reason in group.reasons]
     assert sorted(grouped) == sorted([*KINDS, GIVEN_UP, NEVER_TRIED])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_report_of_warm_has_every_kind_of_failure_in_the_group_of_the_desk(kind: str) -> None:
+    """It knows the code and the status only."""
+    error = KINDS[kind].error()
+    if isinstance(error, SourceError):
+        error.failure, error.origin_status = kind, {"busy": 429, "unusable": 206}.get(kind, 0)
+    failure = WarmFailure.of(error)
+    assert failure.group == group_of(kind)
+    assert failure.group in FATES[failure.fate].groups
+
+
+def test_groups_of_the_pages_are_the_table_of_the_code() -> None:
+    text = (Path(__file__).parents[2] / "docs/desk.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z ]+) \| (.*) \|$", text.partition("## Missing pictures")[2], re.MULTILINE)
+    told = {name: set(re.findall("`([a-z_]+)`", kinds)) for name, kinds in rows}
+    known = {one.title.lower(): set(one.reasons & KINDS.keys()) for one in GROUPS.values()}
+    assert {name: told[name] for name in known} == known
 
 
 def test_reasons_are_counted_by_group_and_those_of_a_later_version_count_as_passing() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from proxy.cli.output.reports import show_summary
 from proxy.cli.output.warmpage import as_html
+from proxy.services.troubles.reasons import GROUPS, GroupMeaning, ReasonGroup
 from proxy.services.warm.fates import FATES, FateMeaning
 from proxy.services.warm.turns import Turns
 from proxy.services.warm.warming import (
@@ -320,8 +321,13 @@ def test_report_tells_gone_refused_and_not_now_apart() -> None:
 def test_new_fate_is_counted_listed_and_shown_everywhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], listed: str, line: str
 ) -> None:
-    """A row of `FATES` is the only edit: figures, JSON, terminal and page follow, and the last round asks again."""
-    meaning = FateMeaning(frozenset({"source_asleep"}), frozenset(), True, listed, "Asleep", "They sleep.")
+    """Rows of `GROUPS` and `FATES` are the only edits: figures, JSON, terminal and page follow, and the last round asks
+    again."""
+    asleep_group = GroupMeaning("Asleep", "They sleep.", "warn", frozenset(), frozenset({"source_asleep"}))
+    monkeypatch.setitem(cast("dict[str, GroupMeaning]", GROUPS), "asleep", asleep_group)
+    meaning = FateMeaning(
+        cast("frozenset[ReasonGroup]", frozenset({"asleep"})), is_passing=True, listed=listed
+    )
     monkeypatch.setitem(cast("dict[str, FateMeaning]", FATES), "asleep", meaning)
     report = WarmReport(articles=1, wanted=2)
     report.add(WarmOutcome(work(0), failure=WarmFailure("source_not_found", "no", 404)))

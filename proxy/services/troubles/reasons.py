@@ -1,7 +1,8 @@
-"""Groups why pictures of articles are missing: one table for the desk, the API and the CSV. Pure.
+"""Groups why pictures of articles are missing: one table for the desk, the API, the CSV and the report of `warm`.
 
-The catalogue says for each missing picture the kind of its last failure, `GIVEN_UP`, or nothing. A person needs fewer
-words: whether the picture is lost, whether waiting helps, and what was decided.
+The catalogue says for each missing picture the kind of its last failure, `GIVEN_UP`, or nothing. `warm` knows the code
+of the failure and the status of the origin. A person needs fewer words: whether the picture is lost, whether waiting
+helps, and what was decided. Pure.
 """
 
 from __future__ import annotations
@@ -23,37 +24,53 @@ GIVEN_UP_TEXT = "given up"
 """The reason that a block carries when its owner gives a picture up."""
 
 
+REFUSED: ReasonGroup = "refused"
+"""The group of failures whose code no group names, such as `source_not_allowed`."""
+
+_TOO_MANY_REQUESTS = 429
+
+
 @dataclass(frozen=True, slots=True)
 class GroupMeaning:
-    """The reasons of a group, its name, and what it means for the picture. tone: as in the templates of the desk."""
+    """The reasons of a group, its name, and what it means for the picture.
+
+    tone: as in the templates of the desk. codes: of failures that are of no kind, because only `warm` meets them.
+    """
 
     title: str
     meaning: str
     tone: Literal["bad", "warn", "note"]
     reasons: frozenset[str]
+    codes: frozenset[str] = frozenset()
 
 
 GROUPS: Mapping[ReasonGroup, GroupMeaning] = {
     "gone": GroupMeaning(
-        "Gone", "The origin has no such picture (404, 410).", "bad", frozenset({"not_found", "gone"})
+        "Gone",
+        "The origin has no such picture (404, 410), and no copy is kept.",
+        "bad",
+        frozenset({"not_found", "gone"}),
     ),
     "refused": GroupMeaning(
         "Refused",
-        "The origin refuses the picture, or it has more bytes than this service accepts.",
+        "The origin refuses the picture, or this service does, for example because it has too many bytes. Readers of "
+        "the article may still see it.",
         "bad",
         frozenset({"refused", "too_large"}),
     ),
     "not_a_picture": GroupMeaning(
         "Not a picture",
-        "The origin answered with something else, such as a page.",
+        "The origin sends something else, such as an error page with status 200.",
         "bad",
-        frozenset({"not_an_image", "unusable"}),
+        frozenset({"not_an_image"}),
     ),
     "not_now": GroupMeaning(
         "Not now",
-        "The origin was busy, broken, silent or not found at all. It may recover.",
+        "The origin was busy, broken, silent or not found at all, or its answer was no whole file. It may recover, so "
+        "try again before you change an article.",
         "warn",
-        frozenset({"unreachable", "timeout", "busy", "failed"}),
+        frozenset({"unreachable", "timeout", "busy", "failed", "unusable"}),
+        frozenset({"render_timeout"}),
     ),
     "never_tried": GroupMeaning(
         "Never tried",
@@ -65,7 +82,8 @@ GROUPS: Mapping[ReasonGroup, GroupMeaning] = {
         "Given up", "The source is refused here, so its origin is not asked.", "note", frozenset({GIVEN_UP})
     ),
 }
-"""All groups in the order of the desk. A test demands a group for every kind of failure."""
+"""All groups in the order of the pages. A test demands a group for every kind of failure, and that kinds with the same
+code share it."""
 
 _GROUP_OF: Mapping[str, ReasonGroup] = {
     reason: group for group, meaning in GROUPS.items() for reason in meaning.reasons
@@ -75,6 +93,16 @@ _GROUP_OF: Mapping[str, ReasonGroup] = {
 def group_of(reason: str) -> ReasonGroup:
     """Return the group of a reason. A reason that a later version has recorded counts as passing."""
     return _GROUP_OF.get(reason, "not_now")
+
+
+def group_of_failure(code: str, origin_status: int) -> ReasonGroup:
+    """Return the group of a failure by its code and the status of the origin (0: no answer)."""
+    if origin_status == _TOO_MANY_REQUESTS:
+        return group_of("busy")
+    for kind, meaning in KINDS.items():
+        if meaning.error.code == code:
+            return group_of(kind)
+    return next((group for group, meaning in GROUPS.items() if code in meaning.codes), REFUSED)
 
 
 def by_group(counts: Mapping[str, int]) -> dict[ReasonGroup, int]:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from proxy.errors import MirrorError, SourceError
 from proxy.images.transforms.resolved import Resolved
+from proxy.services.troubles.reasons import ReasonGroup, group_of_failure
 from proxy.services.warm.fates import FATES, Fate, fate_of
 from proxy.services.warm.previews import Preview
 from proxy.services.warm.turns import Turns
@@ -100,8 +101,13 @@ class WarmFailure:
 
     @property
     def fate(self) -> Fate:
-        """What the failure says about the picture."""
+        """What the failure says about the picture, for programs."""
         return fate_of(self.code, self.origin_status)
+
+    @property
+    def group(self) -> ReasonGroup:
+        """What the failure says about the picture, for people."""
+        return group_of_failure(self.code, self.origin_status)
 
 
 @dataclass(frozen=True, slots=True)
