@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from pictures import chart_png
 from scripted_origin import ScriptedOrigin, head, stall
 from service import Service, write_config
 
+from cache.durable_tier import Originals
 from proxy.web.connections.job_streams import HEARTBEAT_SECONDS
 
 TOKEN = "a token of the owner"
@@ -340,3 +343,29 @@ async def test_this_machine_watches_jobs_without_a_token_and_starts_none(tmp_pat
             data = json.dumps({"kind": "verify"})
             answer = await open_client.get("/api/v1/jobs", method="POST", headers=headers, data=data)
             assert (answer.status, answer.code) == (401, "unauthorized")
+
+
+async def test_warm_records_the_lines_of_articles_as_the_command_does(
+    client: Client, http: aiohttp.ClientSession, origin: ScriptedOrigin, config: Path, tmp_path: Path
+) -> None:
+    """An article that moved or is no file keeps its lines, and its sources stay those that the command has recorded."""
+    origin.serve("/quick.png", PICTURE)
+    urls = [origin.url(path) for path in ("/quick.png", "/late.png", "/other.png")]
+    kept = await Originals.open(config.parent / "store")
+    for name in ("post.md", "moved.md", "folder.md", "pipe.md"):
+        path = str(tmp_path / name)
+        await kept.articles.record(name, urls[:2], path=path, lines={urls[0]: [99], urls[1]: [100]})
+    await kept.articles.record("unknown.md", urls[:1], lines={urls[0]: [99]})
+    before = await kept.articles.everything()
+    text = "title\n\n" + markdown(urls[2], urls[0])
+    (tmp_path / "post.md").write_text(text)
+    (tmp_path / "folder.md").mkdir()
+    os.mkfifo(tmp_path / "pipe.md")
+    job = json.loads((await start(client, kind="warm", presets=["thumbnail"])).body)
+    end = await until(client, http, job["id"], OVER)
+    assert (end["state"], end["result"]["articles_read"], end["result"]["kept"]) == ("done", 1, 1)
+    after = await kept.articles.everything()
+    await kept.close()
+    place = next(number for number, line in enumerate(text.splitlines(), 1) if urls[0] in line)
+    assert after.pop("post.md") == replace(before.pop("post.md"), lines={urls[0]: (place,)})
+    assert after == before

@@ -1,13 +1,13 @@
 """The work of warming what the known articles show, in a running service. Event loop.
 
 The command `warm` reads articles and so knows the options of each picture. A service knows which sources an article
-shows, so it keeps these and renders the presets that are asked for.
+shows, so it keeps these and renders the presets that are asked for. It reads the files of articles for the lines only.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -37,10 +37,23 @@ def pictures_of(articles: Iterable[KeptArticle], presets: tuple[str, ...]) -> li
     return found
 
 
-def warm_work(warmer: Warmer, works: list[PictureToWarm], *, per_origin: int, concurrency: int) -> Work:
-    """Return the work of warming pictures, with origins in turns as `warm` does."""
+ReadLines = Callable[[JobProgress], Awaitable[int]]
+"""Records in which lines the articles show their pictures; returns the number of articles."""
+
+
+def warm_work(
+    warmer: Warmer,
+    works: list[PictureToWarm],
+    *,
+    read_lines: ReadLines,
+    per_origin: int,
+    concurrency: int,
+) -> Work:
+    """Return the work of recording the lines of articles and of warming their pictures, with origins in turns as `warm`
+    does."""
 
     async def work(progress: JobProgress) -> Mapping[str, Any]:
+        articles_read = await read_lines(progress)
         warming = Warming(warmer, per_origin=per_origin, concurrency=concurrency)
         counts: Counter[str] = Counter()
         dead: list[dict[str, str]] = []
@@ -50,7 +63,7 @@ def warm_work(warmer: Warmer, works: list[PictureToWarm], *, per_origin: int, co
                 missing = counts["dead"] + counts["not_kept"]
                 progress(counts["pictures"], len(works), f"{missing} not kept" if missing else "")
         named = {name: counts[name] for name in ("pictures", "kept", "new", "dead", "not_kept", "variants")}
-        return {**named, "dead_pictures": dead}
+        return {**named, "articles_read": articles_read, "dead_pictures": dead}
 
     return work
 

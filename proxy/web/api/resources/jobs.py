@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from aiohttp import web
@@ -14,6 +15,8 @@ from pydantic import Field
 from cache.across.jobs import JobRecord, JobState
 from proxy.app import modes_of
 from proxy.errors import InvalidRequest, NotFound
+from proxy.services.articles.article_use import RewriteSettings
+from proxy.services.jobs.lines import LineReader
 from proxy.services.jobs.running import Work
 from proxy.services.jobs.warmwork import pictures_of, warm_work
 from proxy.services.jobs.work import pack_work, sweep_work, verify_work
@@ -168,7 +171,22 @@ async def _warming(context: Context, asked: JobBody) -> Work:
     looks = Looks(config.presets, browsers_of(config.render.formats), widths=config.rewrite.widths)
     warmer = LocalWarmer(_parts(context), looks)
     concurrency = min(CONCURRENCY, config.render.queue + 1)
-    return warm_work(warmer, works, per_origin=config.fetch.per_origin, concurrency=concurrency)
+    # The same default as that of the commands.
+    base_url = config.server.public_url or f"http://{config.server.host}:{config.server.port}"
+    lines = LineReader(
+        context.kept.articles,
+        context.rewriting,
+        # All pictures, because the record does not say whether it was made with --all-images.
+        RewriteSettings.of(config, base_url=base_url, all_images=True),
+        config.server.max_body,
+    )
+    return warm_work(
+        warmer,
+        works,
+        read_lines=partial(lines.record, articles),
+        per_origin=config.fetch.per_origin,
+        concurrency=concurrency,
+    )
 
 
 def _parts(context: Context) -> WarmingParts:
