@@ -46,6 +46,16 @@ class EntryFiles:
         """Return an entry, or None if there is none or it cannot be read."""
         return self._read(key).entry
 
+    def is_unreadable(self, key: str) -> bool:
+        """Return whether something lies in the place of an entry that cannot be read as one."""
+        try:
+            self._entries.read(key, 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return self.entry(key) is None
+
     def known(self, key: str) -> KnownEntry:
         """Return an entry that is about to be changed.
 

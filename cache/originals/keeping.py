@@ -169,6 +169,10 @@ class OriginalFiles:
         await self._moved(url)
         return await self._threads.read(self._entry, url)
 
+    async def is_unreadable(self, url: str) -> bool:
+        """Return whether the entry of a source is there and cannot be read."""
+        return await self._threads.read(self._entries.is_unreadable, source_key(url))
+
     async def confirm(self, url: str) -> Entry | None:
         """Return the entry of a source once it is durable; None as for `get`.
 

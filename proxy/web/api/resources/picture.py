@@ -24,6 +24,7 @@ from proxy.web.context import Context
 from proxy.web.handlers.explain import explained
 
 ORIGINAL = "original"
+KeptState = Literal["kept", "damaged", "unreadable", "absent"]
 
 
 class SourceQuery(Asked):
@@ -106,13 +107,13 @@ class EntryAnswer:
 
 @dataclass(frozen=True, slots=True)
 class PictureAnswer:
-    """One source. block_reason: why it is refused; empty if it is not, or if that is not recorded. versions: the
-    current bytes first, then the others, newest first. articles: those that show it. last_failure: why the origin is
-    not asked now; None if it may be."""
+    """One source. state: `unreadable` if its entry is there and cannot be read. block_reason: why it is refused; empty
+    if it is not, or if that is not recorded. versions: the current bytes first, then the others, newest first.
+    articles: those that show it. last_failure: why the origin is not asked now; None if it may be."""
 
     source: str
     key: Digest
-    state: Literal["kept", "damaged", "absent"]
+    state: KeptState
     blocked: bool
     block_reason: str
     address: str
@@ -165,7 +166,7 @@ async def picture_answer(context: Context, source: Source) -> PictureAnswer:
     return PictureAnswer(
         source=source.url,
         key=source_key(source.url),
-        state="absent" if entry is None else "damaged" if entry.damaged else "kept",
+        state=await _state(context, source, entry),
         blocked=blocked,
         block_reason=await context.kept.block_reason(source.url) if blocked else "",
         address=_address(context, source, ORIGINAL),
@@ -174,6 +175,12 @@ async def picture_answer(context: Context, source: Source) -> PictureAnswer:
         versions=_versions(context, source, entry) if entry else [],
         last_failure=Trouble.of(failure) if failure else None,
     )
+
+
+async def _state(context: Context, source: Source, entry: Entry | None) -> KeptState:
+    if entry is not None:
+        return "damaged" if entry.damaged else "kept"
+    return "unreadable" if await context.kept.is_unreadable(source.url) else "absent"
 
 
 def _entry(context: Context, entry: Entry) -> EntryAnswer:
