@@ -12,7 +12,7 @@ from aiohttp import web
 from cache.catalogue import lists
 from cache.catalogue.lists import MissingRow, MissingRows, ShownIn
 from proxy.errors import MirrorError
-from proxy.services.desk.asking import asked
+from proxy.services.desk.asking import CatalogueNotReady, asked
 from proxy.services.desk.searching import behind_missing, next_missing, part_of_name, reasons_of
 from proxy.services.troubles.reasons import GIVEN_UP_TEXT, GROUPS, ReasonGroup, by_group, error_of, group_of
 from proxy.web.desk.guard import new_nonce, policy_of_page
@@ -80,14 +80,19 @@ async def missing(desk: DeskRequest) -> web.StreamResponse:
 
 
 async def missing_as_csv(desk: DeskRequest) -> web.StreamResponse:
-    """Answer the whole list as a file: a line for each article that shows a missing picture."""
+    """Answer the whole list as a file: a line for each article that shows a missing picture.
+
+    Raises:
+        CatalogueNotReady: the catalogue does not know everything, and a file cannot say so.
+        TooBroad: the first question takes too long.
+    """
     headers = {
         **policy_of_page(new_nonce()),
         "Content-Type": "text/csv; charset=utf-8",
         "Content-Disposition": 'attachment; filename="missing-pictures.csv"',
     }
     wanted = _wanted(desk)
-    page = await _page(desk, wanted, after=wanted.after, most=FILE_PAGE_SIZE)
+    page = await _whole_page(desk, wanted, after=wanted.after)
     response = web.StreamResponse(headers=headers)
     await response.prepare(desk.request)
     await response.write(_written([_COLUMNS]))
@@ -108,7 +113,15 @@ async def _pages(desk: DeskRequest, wanted: _Wanted, page: MissingRows) -> Async
         yield [line for row in page.rows for line in _lines(row, await _uses(desk, row))]
         if page.after is None:
             return
-        page = await _page(desk, wanted, after=page.after, most=FILE_PAGE_SIZE)
+        page = await _whole_page(desk, wanted, after=page.after)
+
+
+async def _whole_page(desk: DeskRequest, wanted: _Wanted, *, after: str) -> MissingRows:
+    found = await _page(desk, wanted, after=after, most=FILE_PAGE_SIZE)
+    # A catalogue that is being made again, after damage, would end the file too early.
+    if not await desk.context.kept.catalogue.is_whole():
+        raise CatalogueNotReady
+    return found
 
 
 async def _uses(desk: DeskRequest, row: MissingRow) -> Iterable[ShownIn]:
