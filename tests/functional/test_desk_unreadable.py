@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -68,7 +68,12 @@ def damage(path: Path, kind: str, refused: Path) -> None:
         path.write_bytes(b"\0{" if kind == "garbage" else b" " * (64 << 20))
     else:
         path.unlink()
-        {"folder": path.mkdir, "link": lambda: path.symlink_to(path), "pipe": lambda: os.mkfifo(path)}[kind]()
+        make: dict[str, Callable[[Path], None]] = {
+            "folder": Path.mkdir,
+            "link": lambda place: place.symlink_to(place),
+            "pipe": os.mkfifo,
+        }
+        make[kind](path)
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
