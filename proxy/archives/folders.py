@@ -34,7 +34,7 @@ from proxy.archives.items import (
     Refused,
     Skipped,
 )
-from proxy.archives.packed import article_of, block_of
+from proxy.archives.packed import article_of, block_of, packed_article
 from proxy.archives.payload import PIECE_BYTES
 
 MANIFEST = "manifest.jsonl"
@@ -78,8 +78,8 @@ class FolderWriter:
         return count
 
     def article(self, article: KeptArticle) -> None:
-        """Write the sources that an article uses, and its date."""
-        self._line({"article": article.name, "sources": article.sources, "date": article.date})
+        """Write the sources that an article uses, its date, and in which lines they stand."""
+        self._line(packed_article(article))
 
     def block(self, url: str, reason: str) -> None:
         """Write that a source is blocked for good."""

@@ -90,11 +90,17 @@ class Revisit:
 
 @dataclass(frozen=True, slots=True)
 class PackedArticle:
-    """An article, the sources it uses, and when it was written (unix seconds)."""
+    """An article, the sources it uses, and when it was written (unix seconds).
+
+    lines: where its sources stand in its file, from 1; of a source that is not known, none. has_bad_lines: the archive
+    says something else instead of lines.
+    """
 
     name: str
     sources: tuple[str, ...]
     date: float | None = None
+    lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    has_bad_lines: bool = False
 
     def close(self) -> None:
         """Do nothing: this item has no body."""

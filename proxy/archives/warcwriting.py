@@ -29,6 +29,7 @@ from cache.base.durable import abandoned, create_aside, sync_descriptor, sync_fo
 from cache.base.entry import Entry, Former
 from cache.originals.articles import KeptArticle
 from proxy.archives.items import ARTICLE_TYPE, BLOCK_TYPE, ENTRY_TYPE, OpenBody, entry_uri
+from proxy.archives.packed import packed_article
 from proxy.version import __version__
 
 _PIECE_BYTES = 1 << 20
@@ -79,9 +80,8 @@ class WarcWriter:
         return count
 
     def article(self, article: KeptArticle) -> None:
-        """Write the sources that an article uses, and its date."""
-        known = {"article": article.name, "sources": article.sources, "date": article.date}
-        self._json("urn:imgmirror:article", ARTICLE_TYPE, known)
+        """Write the sources that an article uses, its date, and in which lines they stand."""
+        self._json("urn:imgmirror:article", ARTICLE_TYPE, packed_article(article))
 
     def block(self, url: str, reason: str) -> None:
         """Write that a source is blocked for good."""

@@ -118,7 +118,10 @@ async def fill(store: Originals) -> None:
         await incoming.finish()
         former = Former(incoming.sha256, incoming.size, "image/png", NOW + 5, note="placeholder")
         await store.history.set_aside(URL, former, incoming, stamp=store.generations.stamp(URL))
-    await store.articles.record("posts/图.md", [URL, "http://h.example/dead.png"], date=NOW - 86400.5)
+    sources = [URL, "http://h.example/dead.png"]
+    await store.articles.record(
+        "posts/图.md", sources, date=NOW - 86400.5, lines={URL: [3, 41], sources[1]: [7]}
+    )
     await store.articles.record("bad \udcff name.md", [])
     await store.block("http://h.example/blocked.png", "asked for")
 
@@ -342,6 +345,58 @@ def test_file_and_lines_of_an_article_outlive_a_pack_that_does_not_know_them(
     before = asyncio.run(known(new=True))
     assert unpacked(here, capsys, tmp_path / "by-hand")["articles"] == 1
     assert asyncio.run(known(new=False)) == before
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [3], {URL: 3}, {URL: []}, {URL: [0]}, {URL: [-1]}, {URL: [True]}, {URL: ["3"]}, {URL: [1.5]},
+        {URL: [1 << 31]}, {URL: list(range(1, 22))}, {URL: [3], "é": [1]}, "3", None,
+    ],
+    ids=str,
+)  # fmt: skip
+def test_article_with_broken_lines_is_unpacked_without_them_and_said(
+    here: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    lines: object,
+) -> None:
+    """What is recorded here stays. The exit code is 0, because nothing that a purge needs is lost."""
+    (tmp_path / "by-hand").mkdir()
+    known = {"article": "a.md", "sources": [URL], "lines": lines}
+    (tmp_path / "by-hand" / "manifest.jsonl").write_text(json.dumps(known) + "\n")
+    report = unpacked(here, capsys, tmp_path / "by-hand")
+    assert (report["articles"], report["skipped"], report["refused"]) == (1, {"unreadable_lines": 1}, {})
+    assert "the lines of the article 'a.md' cannot be read" in caplog.text
+    [record] = files_below(here.parent / "store" / "articles")
+    found = json.loads(record.read_text())
+    assert (found["sources"], found.get("lines")) == ([URL], None)
+
+
+def test_lines_of_a_pack_are_added_to_those_that_are_known_here(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = "http://h.example/other.png"
+
+    async def known(*, new: bool) -> KeptArticle | None:
+        store = await Originals.open(here.parent / "store")
+        if new:
+            await store.articles.record("a.md", [URL], path="/blog/a.md", lines={URL: [3]})
+        found = await store.articles.get("a.md")
+        await store.close()
+        return found
+
+    asyncio.run(known(new=True))
+    lines = {URL: [99], other: [5, 6], "http://h.example/not-shown.png": [1]}
+    (tmp_path / "by-hand").mkdir()
+    (tmp_path / "by-hand" / "manifest.jsonl").write_text(
+        json.dumps({"article": "a.md", "sources": [URL, other], "lines": lines}) + "\n"
+    )
+    assert unpacked(here, capsys, tmp_path / "by-hand")["skipped"] == {}
+    found = asyncio.run(known(new=False))
+    assert found is not None
+    assert (found.path, found.lines) == ("/blog/a.md", {URL: (3,), other: (5, 6)})
 
 
 def test_dates_of_articles_outlive_a_pack_that_does_not_know_them(
