@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from proxy.dialects.base.escapes import base64url_decode, percent_decode, read_source
 from proxy.errors import InvalidRequest, InvalidSource, InvalidTransform
@@ -23,6 +24,8 @@ MOUNT = "/image/"
 ORIGINAL = "original"
 VERSION_MARK = "original@"
 BASE64_MARK = "b64:"
+LOOK = "desk"
+"""The query behind an encoded source by which the desk says that its owner only looks at the picture."""
 _VERSION = re.compile(r"original@[0-9a-f]{64}")
 _UNIX_TIME = re.compile(r"[0-9]{1,12}")
 _NOT_OPTIONS = re.compile(r"(?:https?|ftp|file|data):|https?%(?:25)?3A|b64:", re.IGNORECASE)
@@ -36,13 +39,14 @@ _RESERVED = {ord(char): f"%{ord(char):02X}" for char in "/?# "}
 class NativeRequest:
     """The parts of a native address. `options` is the text as written, without `sig` and `exp`.
 
-    `original@<SHA-256>` requests the version of the original with that digest.
+    `original@<SHA-256>` requests the version of the original with that digest. is_look: this is no use of the picture.
     """
 
     options: str
     source: Source
     sig: str | None = None
     exp: int | None = None
+    is_look: bool = False
 
     @property
     def is_original(self) -> bool:
@@ -73,7 +77,9 @@ def parse(raw_path: str, *, mount: str = MOUNT) -> NativeRequest:
     if not slash or "?" in segment:
         raise InvalidSource(f"The address of the picture is missing: write {mount}{{options}}/{{source}}.")
     options, sig, exp = split_options(segment)
-    return NativeRequest(options, parse_source(rest), sig, exp)
+    is_encoded = rest.startswith(BASE64_MARK) or looks_encoded(rest)
+    is_look = is_encoded and rest.partition("?")[2] == LOOK
+    return NativeRequest(options, parse_source(rest), sig, exp, is_look)
 
 
 def split_options(segment: str) -> tuple[str, str | None, int | None]:
@@ -129,12 +135,21 @@ def build(
     base_url: str, options: str, source: Source, *, sig: str | None = None, exp: int | None = None
 ) -> str:
     """Return the address of a variant with a plain source. `parse` reverses it."""
+    return f"{base_url}{MOUNT}{_segment(options, sig, exp)}/{source.url}"
+
+
+def build_look(options: str, source: Source, *, sig: str | None = None) -> str:
+    """Return the address by which the desk shows a picture: with an escaped source, and a query that it ignores."""
+    return f"{MOUNT}{_segment(options, sig, None)}/{quote(source.url, safe='')}?{LOOK}"
+
+
+def _segment(options: str, sig: str | None, exp: int | None) -> str:
     parts = [options.translate(_RESERVED)]
     if sig is not None:
         parts.append(f"sig={sig}")
     if exp is not None:
         parts.append(f"exp={exp}")
-    return f"{base_url}{MOUNT}{','.join(parts)}/{source.url}"
+    return ",".join(parts)
 
 
 def _expiry(text: str | None) -> int | None:

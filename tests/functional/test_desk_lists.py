@@ -7,6 +7,7 @@ import asyncio
 import csv
 import dataclasses
 import hashlib
+import html
 import io
 import json
 import re
@@ -323,6 +324,39 @@ async def test_reader_sees_at_once_what_was_purged(owner: DeskVisitor, origin: S
     assert (await owner.client.get(address.replace("&amp;", "&"))).status == 200
     await owner.send("/desk/picture/purge", {"source": source})
     assert source not in await listed(owner, "pictures")
+
+
+async def test_pictures_on_the_desk_are_no_uses(owner: DeskVisitor, origin: ScriptedOrigin) -> None:
+    """Also of an address with a query and escapes. A visitor's answer counts, whatever query the picture itself has."""
+    origin.serve("/used%25.png", chart_png(60, 40))
+    source = origin.url("/used%25.png?desk")
+    await owner.open("/desk/pictures")
+    await owner.send("/desk/picture/refetch", {"source": source})
+
+    async def uses() -> int:
+        [item] = (await read(owner, "pictures", text="used%25.png"))["items"]
+        return int(item["uses"])
+
+    shown = []
+    for target in (
+        f"/desk/pictures?q={quote(source, safe='')}",
+        f"/desk/picture?source={quote(source, safe='')}",
+    ):
+        page = (await owner.open(target)).body.decode()
+        shown += [html.unescape(found) for found in re.findall(r'<img src="(/image/[^"]+)"', page)]
+    assert len(shown) == 2
+    for address in shown * 2:
+        answer = await owner.client.get(address)
+        assert (answer.status, answer.headers["Content-Type"].partition("/")[0]) == (200, "image")
+    assert await uses() == 0
+    plain = [address.removesuffix("?desk") for address in shown]
+    for address in plain:
+        assert (await owner.client.get(address)).status == 200
+    deadline = asyncio.get_running_loop().time() + 30
+    while (count := await uses()) < len(plain):
+        assert asyncio.get_running_loop().time() < deadline, count
+        await asyncio.sleep(0.05)
+    assert count == len(plain)
 
 
 async def test_visitor_who_has_not_signed_in_sees_no_signed_address(

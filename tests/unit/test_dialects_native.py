@@ -105,6 +105,23 @@ def test_native_parse_of_build_gives_back_what_went_in(
     assert native.parse(built) == native.NativeRequest(options, source, sig, exp)
 
 
+@given(OPTIONS, SOURCES, st.none() | st.from_regex(r"[A-Za-z0-9_-]{43}", fullmatch=True))
+def test_address_of_a_look_means_the_same_picture(options: str, source: Source, sig: str | None) -> None:
+    built = native.build_look(options, source, sig=sig)
+    assert native.parse(built) == native.NativeRequest(options, source, sig, is_look=True)
+    assert not native.parse(built + "x").is_look
+    assert not native.parse(built.removesuffix("?desk")).is_look
+
+
+@pytest.mark.parametrize(
+    "place", ["http://h/a.png?desk", "http%3A%2F%2Fh%2Fa.png%3Fdesk", "http://h/a?b?desk"]
+)
+def test_query_of_the_picture_itself_is_no_look(place: str) -> None:
+    request = native.parse(f"/image/original/{place}")
+    assert not request.is_look
+    assert request.source.url.endswith("?desk")
+
+
 @given(st.text())
 def test_native_parse_of_anything_raises_only_errors_of_the_contract(text: str) -> None:
     """Whatever stands in the request line, the answer is an error of the contract or a request."""

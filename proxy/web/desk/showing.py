@@ -1,18 +1,18 @@
 """Addresses with which pages show pictures: small ones for lists, and every version. Pure.
 
-They are signed for a visitor who has signed in, because the desk shows what nobody else may ask for. Without a
-session, a service with keys shows no pictures here.
+Answers to them are no uses of the pictures: otherwise a look at the list would change its order by use. They are signed
+for a visitor who has signed in, because the desk shows what nobody else may ask for. Without a session, a service with
+keys shows no pictures here.
 """
 
 from __future__ import annotations
 
 from cache.catalogue.questions import PictureRow
-from proxy.dialects.native import ORIGINAL, VERSION_MARK
+from proxy.dialects.native import ORIGINAL, VERSION_MARK, build_look
 from proxy.errors import MirrorError
 from proxy.services.desk.weights import THUMBNAIL
 from proxy.source import Source
 from proxy.web.desk.pages import DeskRequest
-from proxy.web.targets.building import native_address
 
 
 class Showing:
@@ -54,6 +54,8 @@ class Showing:
         if self._is_closed:
             return ""
         try:
-            return native_address("", options, Source.parse(source_url), signer=self._signer)
+            source = Source.parse(source_url)
         except MirrorError:
             return ""
+        sig = self._signer.sign(options, source.url) if self._signer else None
+        return build_look(options, source, sig=sig)

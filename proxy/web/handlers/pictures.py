@@ -75,7 +75,8 @@ class PictureRequest:
             MirrorError: any error of docs/api.md, "Errors", except `internal`.
         """
         response = await self._response()
-        self.context.note_use(self.plan.source.url)
+        if not self.plan.is_look:
+            self.context.note_use(self.plan.source.url)
         if isinstance(response, PiecewiseResponse) and (response.content_length or 0) > IN_MEMORY_BYTES:
             with self.context.streams.place(self.request):
                 await response.prepare(self.request)

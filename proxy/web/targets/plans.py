@@ -19,7 +19,7 @@ from proxy.dialects.base.serving import PRESET, Served
 from proxy.dialects.grammars.worker import is_worker
 from proxy.dialects.grammars.worker import parse as parse_worker
 from proxy.dialects.mounts import Mounted, mounted
-from proxy.dialects.native import MOUNT
+from proxy.dialects.native import MOUNT, NativeRequest
 from proxy.dialects.native import parse as parse_native
 from proxy.errors import (
     InvalidSource,
@@ -65,7 +65,8 @@ class Plan:
 
     dialect: the name of the other proxy's grammar, empty for our own. served: the address as read in that grammar.
     minded: the hints that the answer depends on, or None; hints about a picture's place count only with
-    `client_hints`. headers: headers that every answer carries.
+    `client_hints`. headers: headers that every answer carries. is_look: answers are no uses
+    of the picture.
     """
 
     kind: PlanKind
@@ -81,6 +82,7 @@ class Plan:
     refusal: SourceNotAllowed | None = None
     dialect: str = ""
     served: Served | None = None
+    is_look: bool = False
     client_hints: InitVar[bool] = False
     minded: Minded | None = field(init=False)
     headers: dict[str, str] = field(init=False)
@@ -249,6 +251,11 @@ class Plans:
 
     def _native(self, target: str) -> Plan:
         asked = parse_native(target, mount=MOUNT)
+        plan = self._of_native(asked)
+        plan.is_look = asked.is_look
+        return plan
+
+    def _of_native(self, asked: NativeRequest) -> Plan:
         way = self._unwrapper.way(asked.source)
         # Without keys nothing is signed, so `exp` has no meaning.
         expires_at = asked.exp if self._has_keys else None
