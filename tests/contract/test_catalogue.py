@@ -1,4 +1,4 @@
-"""The catalogue: it says what the files say, whoever changed them, and whatever was killed, damaged or deleted."""
+"""The catalogue agrees with the files, no matter which process changed them or what was killed, damaged or deleted."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def _half(left: tuple[int, ...], right: tuple[int, ...], size: tuple[int, int] =
 
 
 def _grey_4_bit() -> bytes:
-    """The left half is black, the right half white; white is the transparent value."""
+    """A picture whose left half is black and right half white; white is the transparent value."""
     rows = (b"\0" + b"\0" * 16 + b"\xff" * 16) * 64
     return pictures.png(
         64, 64, zlib.compress(rows), bits=4, colour=0, extra=pictures.chunk(b"tRNS", b"\0\x0f")
@@ -182,7 +182,7 @@ class DecoderContract:
 
     @pytest.mark.parametrize("name", FORMATS)
     def test_cut_body_is_damaged_even_when_decoded_small(self, tmp_path: Path, name: str) -> None:
-        """Decoding at any size reads the whole file: half a file never passes."""
+        """Decoding at any size reads the whole file, so half a file is never accepted."""
         body = pictures.cut(pictures.saved(pictures.photo(640, 480), name))
         with pytest.raises(DecodeFailed):
             self.decode(tmp_path, body, name.lower())
@@ -355,8 +355,7 @@ class TestAuto(DecoderContract):
 @pytest.mark.parametrize("at_least", [(1021, 679), (510, 339), (100, 66)])
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_decoders_show_the_same_picture(tmp_path: Path, name: str, at_least: tuple[int, int]) -> None:
-    """Resized by its own resampling, the results of both are indistinguishable, and a PNG at full size has equal
-    bytes."""
+    """Results that each library resized itself look the same, and a PNG at full size has equal bytes."""
     body = pictures.saved(pictures.photo(1021, 679), name)
     made = []
     for decoder in map(decoder_for, ("pillow", "libvips")):
@@ -383,7 +382,7 @@ def test_transparent_picture_asks_for_the_copies_that_resampling_makes(tmp_path:
 
 @needs_libvips
 def test_libvips_really_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow is the fallback and would hide that libvips does nothing."""
+    """libvips does the work: as Pillow is the fallback, an idle libvips would go unnoticed."""
     monkeypatch.setattr(
         "proxy.images.decode.pillow.PillowOpened.decode", lambda *_, **__: pytest.fail("Pillow decoded")
     )
@@ -396,7 +395,7 @@ def test_libvips_really_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @needs_libvips
 def test_libvips_has_no_other_loaders(tmp_path: Path) -> None:
-    """Loaders that nobody asked for cannot be reached: SVG, PDF, matrices, libvips' own format."""
+    """The loaders for SVG, PDF, matrices and libvips' own format cannot be reached."""
     decoder_for("libvips")
     pyvips = pytest.importorskip("pyvips")
     for name, body in {

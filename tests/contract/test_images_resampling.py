@@ -73,7 +73,7 @@ def test_packed_picture_is_resampled_as_the_same_picture(
 
 @WAYS
 def test_picture_can_become_a_single_pixel(way: Callable[[], Resample]) -> None:
-    """The mean colour of the part is preserved, nearly."""
+    """The mean colour of the part is nearly preserved."""
     made = way()(PHOTO, (1, 1), WHOLE)
     assert made.size == (1, 1)
     assert distance(made, PHOTO.resize((1, 1), Image.Resampling.BOX)) < 8
@@ -105,7 +105,7 @@ def test_any_part_in_any_size_is_what_lanczos_gives(
 def test_part_much_smaller_than_a_pixel_has_the_colour_of_its_pixels(
     way: Callable[[], Resample], box: Box
 ) -> None:
-    """A cut of a picture that was made thousands of times smaller may be one."""
+    """Such a part occurs when a picture is cut after it was made thousands of times smaller."""
     edge = (1020, 0, 1021, 679) if box[0] else (0, 678, 1021, 679)
     made = way()(PHOTO, (20, 20), box)
     assert distance(made, PHOTO.crop(edge).resize((20, 20), Image.Resampling.LANCZOS)) < 8
@@ -118,7 +118,7 @@ def test_part_much_smaller_than_a_pixel_has_the_colour_of_its_pixels(
 def test_squeezed_strip_takes_memory_for_the_larger_of_both_pictures(
     module: str, before: tuple[int, int], after: tuple[int, int]
 ) -> None:
-    """A picture between them, as long as the one and as wide as the other, would be a hundred times as large."""
+    """An intermediate picture with the length of one and the width of the other would be a hundred times as large."""
     name, function = module.split(".")
     pytest.importorskip("cykooz_resizer", reason="the resampler is not installed (imgmirror[vips])")
     code = f"""

@@ -1,8 +1,8 @@
-"""What the nodes of a store share: one contract for every implementation of `cache.across.seams.StoreSeams`.
+"""The contract of what the nodes of a store share, for every implementation of `cache.across.seams.StoreSeams`.
 
-Each implementation is opened twice, as two processes or nodes do. A new one adds a function and its name in
-`IMPLEMENTATIONS`; the one in memory shows that nothing but the protocols is needed. `test_seams_keeper.py` has what the
-keeper promises on each of them, `test_seams_processes.py` what two processes see.
+Each implementation is opened twice, as two processes or nodes open it. A new implementation adds a function and its
+name in `IMPLEMENTATIONS`; the implementation in memory shows that only the protocols are needed. `test_seams_keeper.py`
+tests the keeper's promises on each of them, and `test_seams_processes.py` tests what two processes see.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KEYS = sorted(hashlib.sha256(b"%d" % number).hexdigest() for number in range(3))
 
 
 async def test_key_has_one_holder_among_all_nodes(nodes: Nodes) -> None:
-    """Whoever comes later waits, and is told that somebody was there."""
+    """A later caller waits, and learns that it had to wait."""
     first, second = nodes.exclusion(), nodes.exclusion()
     held = await first.acquire("key")
     assert not held.waited
@@ -71,7 +71,7 @@ async def test_key_is_free_after_its_holder_failed_or_was_cancelled(nodes: Nodes
 
 
 async def test_changes_of_a_source_and_its_bodies_exclude_each_other(nodes: Nodes) -> None:
-    """A source is held before its bodies, and these in one order: nobody waits in a circle."""
+    """A source is locked before its bodies, and bodies in a fixed order, so two callers never wait for each other."""
     first, second = Exclusion(nodes.exclusion()), Exclusion(nodes.exclusion())
     inside, most = 0, 0
 
@@ -91,7 +91,7 @@ async def test_changes_of_a_source_and_its_bodies_exclude_each_other(nodes: Node
 
 
 async def test_work_on_a_key_is_done_once_by_all_nodes(nodes: Nodes) -> None:
-    """The second node finds what the first has made."""
+    """The second node finds the result of the first."""
     made: list[str] = []
 
     async def peek() -> str | None:
@@ -114,7 +114,7 @@ async def test_work_on_a_key_is_done_once_by_all_nodes(nodes: Nodes) -> None:
 
 
 async def test_bump_of_a_source_is_seen_by_every_node_at_once(nodes: Nodes) -> None:
-    """Each time another number; the epoch stays, since not all stamps have changed."""
+    """Each bump gives a new number. The epoch stays, because not all stamps have changed."""
     first, second = nodes.stamps(), nodes.stamps()
     seen = [first.stamp("http://h/a")]
     epochs = first.epoch, second.epoch
@@ -132,7 +132,7 @@ async def test_bump_of_a_source_is_seen_by_every_node_at_once(nodes: Nodes) -> N
 
 
 async def test_failure_put_by_a_node_is_known_to_all(nodes: Nodes) -> None:
-    """The last one of a key counts, until it is forgotten."""
+    """The last failure of a key counts, until it is forgotten."""
     first, second = nodes.failures(), nodes.failures()
     assert await first.get_all(["a", "b"]) == [None, None]
     await first.put("a", GONE)
@@ -148,7 +148,7 @@ async def test_failure_put_by_a_node_is_known_to_all(nodes: Nodes) -> None:
 
 
 async def test_counts_of_all_nodes_add_up(nodes: Nodes) -> None:
-    """Also when they count at the same time."""
+    """The sum is right even when the nodes count at the same time."""
     every = [nodes.counts() for _ in range(4)]
 
     def counted(node: RunningCounts) -> None:
@@ -179,7 +179,7 @@ def blob_of(blobs: Blobs, name: str) -> bytes | None:
 
 
 def test_blob_that_one_node_creates_is_read_by_another(nodes: Nodes) -> None:
-    """Whole, its beginning, its state, and by ranges."""
+    """The other node reads it whole, its beginning, its state, and ranges of it."""
     first, second = nodes.blobs(), nodes.blobs()
     assert (second.state(NAME), blob_of(second, NAME)) == (None, None)
     first.write(NAME, b"0123456789", known=None)
@@ -199,7 +199,7 @@ def test_blob_that_one_node_creates_is_read_by_another(nodes: Nodes) -> None:
 
 
 def test_blob_is_created_once(nodes: Nodes) -> None:
-    """The second node is refused, whether it has other bytes or the same, and changes nothing."""
+    """The second node is refused and changes nothing, whether its bytes are different or the same."""
     first, second = nodes.blobs(), nodes.blobs()
     first.write(NAME, b"one", known=None)
     for data in (b"two", b"one"):
@@ -209,7 +209,7 @@ def test_blob_is_created_once(nodes: Nodes) -> None:
 
 
 def test_blob_is_replaced_only_in_the_state_that_is_known(nodes: Nodes) -> None:
-    """Of two that read the same state, the first to write is taken, also when the sizes are alike."""
+    """When two nodes have read the same state, only the first write succeeds, even if the sizes are equal."""
     first, second = nodes.blobs(), nodes.blobs()
     first.write(NAME, b"one", known=None)
     known, same = first.state(NAME), second.state(NAME)
@@ -222,7 +222,7 @@ def test_blob_is_replaced_only_in_the_state_that_is_known(nodes: Nodes) -> None:
 
 
 def test_blob_that_is_gone_is_not_replaced(nodes: Nodes) -> None:
-    """What was deleted does not come back by a writer who did not know."""
+    """A writer that missed the deletion does not bring the blob back."""
     first, second = nodes.blobs(), nodes.blobs()
     first.write(NAME, b"one", known=None)
     known = second.state(NAME)
@@ -233,7 +233,7 @@ def test_blob_that_is_gone_is_not_replaced(nodes: Nodes) -> None:
 
 
 def test_blob_is_deleted_only_in_the_state_that_is_known(nodes: Nodes) -> None:
-    """One that is gone is no error, as long as the caller knows that."""
+    """Deleting a blob that is already gone is not an error if the caller knows that it is gone."""
     first, second = nodes.blobs(), nodes.blobs()
     first.write(NAME, b"one", known=None)
     known = first.state(NAME)
@@ -248,7 +248,7 @@ def test_blob_is_deleted_only_in_the_state_that_is_known(nodes: Nodes) -> None:
 
 
 def test_blob_that_is_open_stays_as_it_was_opened_or_says_so(nodes: Nodes) -> None:
-    """Ranges of two states are never mixed."""
+    """One reader never gets ranges of two states."""
     first, second = nodes.blobs(), nodes.blobs()
     first.write(NAME, b"one", known=None)
     with second.opened(NAME) as opened:
@@ -258,7 +258,7 @@ def test_blob_that_is_open_stays_as_it_was_opened_or_says_so(nodes: Nodes) -> No
 
 
 def test_file_aside_becomes_a_blob_and_is_taken_back(nodes: Nodes, tmp_path: Path) -> None:
-    """It then lies aside again, and nothing under the name."""
+    """After it is taken back, the file is aside again and no blob has the name."""
     first, second = nodes.blobs(), nodes.blobs()
     aside = tmp_path / "store" / "incoming" / "body.part"
     aside.parent.mkdir(parents=True, exist_ok=True)
@@ -274,7 +274,7 @@ def test_file_aside_becomes_a_blob_and_is_taken_back(nodes: Nodes, tmp_path: Pat
 
 
 def test_names_are_listed_in_order_by_what_they_begin_with(nodes: Nodes) -> None:
-    """With sizes; a prefix of any length, one that nothing begins with, and none."""
+    """Names come with sizes, for a prefix of any length, a prefix that no name has, and no prefix."""
     first, second = nodes.blobs(), nodes.blobs()
     for number, key in enumerate(KEYS):
         first.write(key, b"x" * number, known=None)
@@ -297,7 +297,7 @@ def test_bodies_and_entries_of_one_name_are_different_blobs(nodes: Nodes) -> Non
 
 
 async def test_writers_who_hold_the_key_lose_no_change(nodes: Nodes) -> None:
-    """Whoever reads and writes while it holds the key is never refused, and every change counts."""
+    """A writer that reads and writes while it holds the key is never refused, and no change is lost."""
 
     async def appended(number: int) -> None:
         node = nodes.node()
@@ -315,7 +315,7 @@ async def test_writers_who_hold_the_key_lose_no_change(nodes: Nodes) -> None:
 
 
 def test_list_of_a_new_body_names_every_user(nodes: Nodes) -> None:
-    """It is complete from the first user on, which other nodes see."""
+    """The list is complete from the first user on, and other nodes see this."""
     first, second = nodes.node().users, nodes.node().users
     assert (first.is_complete(SHA256), first.aside(SHA256)) == (False, None)
     first.add(SHA256, KEYS[1], body_is_new=True, aside=False, judge=lambda: False)
@@ -328,7 +328,7 @@ def test_list_of_a_new_body_names_every_user(nodes: Nodes) -> None:
 
 
 def test_list_that_is_begun_for_a_body_with_users_is_not_complete(nodes: Nodes) -> None:
-    """Until somebody has read all entries and says so."""
+    """It becomes complete when a caller has read all entries and marks it as complete."""
     first, second = nodes.node().users, nodes.node().users
     first.add(SHA256, KEYS[0], body_is_new=False, aside=False, judge=lambda: False)
     assert not second.is_complete(SHA256)
@@ -338,7 +338,7 @@ def test_list_that_is_begun_for_a_body_with_users_is_not_complete(nodes: Nodes) 
 
 
 def test_list_says_whether_a_user_set_the_body_aside(nodes: Nodes) -> None:
-    """A list that does not know asks once, and a mark stays."""
+    """A list without the information asks once, and the mark stays."""
     first, second = nodes.node().users, nodes.node().users
     first.replace(SHA256, KEYS[:1], complete=True)
     assert second.aside(SHA256) is None
@@ -350,7 +350,7 @@ def test_list_says_whether_a_user_set_the_body_aside(nodes: Nodes) -> None:
 
 
 def test_list_that_was_removed_is_unknown(nodes: Nodes) -> None:
-    """Which is no list without users: all entries have to be read."""
+    """An unknown list is not an empty list: all entries have to be read."""
     first, second = nodes.node().users, nodes.node().users
     first.add(SHA256, KEYS[0], body_is_new=True, aside=False, judge=lambda: False)
     second.remove(SHA256)

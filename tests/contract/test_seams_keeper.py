@@ -1,4 +1,4 @@
-"""What the keeper promises on every implementation of `StoreSeams`: its order, cut at every step, and lost races."""
+"""The keeper's promises on every implementation of `StoreSeams`: its order, a cut at every step, and lost races."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ OTHER = "http://h/b.png"
 
 
 class Cut(BaseException):
-    """The process dies here. No handler of an error runs in a process that is dead, so it is none."""
+    """The process dies here. It is not an `Exception`, because no error handler runs in a dead process."""
 
 
 @dataclass(slots=True)
 class Fuse:
-    """Burns by one with every change, and cuts the process off before a change when it has burnt down."""
+    """Burns down by one with every change. When it has burnt down, it cuts the process off before the next change."""
 
     left: int = 1_000
     steps: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Fuse:
 
 
 class Fused:
-    """One of the seams, whose changes burn a fuse. A process that was cut off changes nothing any more."""
+    """One of the seams, whose changes burn a fuse. A process that was cut off changes nothing more."""
 
     CHANGES = ("write", "delete", "take_back", "adopt", "add", "replace", "remove", "mark_aside")
 
@@ -67,7 +67,7 @@ class Fused:
 
 @dataclass(frozen=True, slots=True)
 class FusedSeams:
-    """As much of a node as the keeper uses."""
+    """The part of a node that the keeper uses."""
 
     entries: Any
     bodies: Any
@@ -84,7 +84,7 @@ def keeper_of(node: StoreSeams, fuse: Fuse) -> Keeper:
 
 @pytest.fixture
 def arrive(tmp_path: Path) -> Callable[[bytes], Arrived]:
-    """Return what writes a body aside, where arrivals of the store lie."""
+    """Return a function that writes a body aside, where the store keeps arrivals."""
     incoming = tmp_path / "store" / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
     numbers = iter(range(10_000))
@@ -124,7 +124,7 @@ def users_are_known(node: StoreSeams) -> bool:
 
 
 def test_original_is_kept_updated_and_purged(nodes: Nodes, arrive: Callable[[bytes], Arrived]) -> None:
-    """Bytes that two sources share stay until the last of them goes."""
+    """Bytes that two sources share stay until the last source is purged."""
     node, fuse = nodes.node(), Fuse()
     keeper = keeper_of(node, fuse)
     one = arrive(b"one")
@@ -144,7 +144,7 @@ def test_original_is_kept_updated_and_purged(nodes: Nodes, arrive: Callable[[byt
 
 
 def test_steps_come_in_the_order_of_the_promise(nodes: Nodes, arrive: Callable[[bytes], Arrived]) -> None:
-    """Body, user, entry; the other way round for a purge."""
+    """A commit writes body, user, entry; a purge deletes them in the reverse order."""
     fuse = Fuse()
     keeper = keeper_of(nodes.node(), fuse)
     one = arrive(b"one")
@@ -158,7 +158,7 @@ def test_steps_come_in_the_order_of_the_promise(nodes: Nodes, arrive: Callable[[
 def test_cut_at_any_step_leaves_no_entry_without_its_body(
     nodes: Nodes, arrive: Callable[[bytes], Arrived]
 ) -> None:
-    """A dead process leaves at worst a body that no entry names, and lists that promise no more than they know."""
+    """At worst, a dead process leaves a body that no entry names, and lists that do not claim to be complete."""
 
     def work(keeper: Keeper) -> None:
         one, same, two, third = arrive(b"one"), arrive(b"one"), arrive(b"two"), arrive(b"three")
@@ -180,13 +180,13 @@ def test_cut_at_any_step_leaves_no_entry_without_its_body(
         named, there = named_and_there(node)
         assert named <= there, whole.steps[:cut_at]
         assert users_are_known(node), whole.steps[:cut_at]
-        # Another process does the same from the beginning, and comes to the end.
+        # Another process repeats the operation from the beginning and completes it.
         work(keeper_of(nodes.node(), Fuse()))
         assert named_and_there(nodes.node())[0] == set()
 
 
 class Overtaken:
-    """Entries that another node changes after they were read, as when a lease ended unnoticed."""
+    """Entries that another node changes after they were read, as if a lease had ended unnoticed."""
 
     def __init__(self, blobs: Blobs, meanwhile: Callable[[], None]) -> None:
         self._blobs = blobs
@@ -204,7 +204,7 @@ class Overtaken:
 def test_writer_that_was_overtaken_changes_nothing(
     nodes: Nodes, arrive: Callable[[bytes], Arrived], was_kept: bool
 ) -> None:
-    """Its body goes back aside; what the other wrote stands."""
+    """Its body is moved aside again, and the entry of the other node stays."""
     node, other = nodes.node(), keeper_of(nodes.node(), Fuse())
     if was_kept:
         first = arrive(b"first")
@@ -226,11 +226,11 @@ def test_writer_that_was_overtaken_changes_nothing(
 
 
 def void(_done: object) -> None:
-    """Return nothing, whatever was done."""
+    """Discard a result."""
 
 
 def test_damaged_body_is_replaced_by_whole_bytes(nodes: Nodes, arrive: Callable[[bytes], Arrived]) -> None:
-    """The same bytes that come again mend it for every source that uses it."""
+    """When the same bytes arrive again, they repair it for every source that uses it."""
     node = nodes.node()
     keeper = keeper_of(node, Fuse())
     one = arrive(b"one")
@@ -244,7 +244,7 @@ def test_damaged_body_is_replaced_by_whole_bytes(nodes: Nodes, arrive: Callable[
 def test_list_that_is_lost_lets_no_body_go_that_another_entry_names(
     nodes: Nodes, arrive: Callable[[bytes], Arrived]
 ) -> None:
-    """Then all entries are read."""
+    """The purge reads all entries instead."""
     node = nodes.node()
     keeper = keeper_of(node, Fuse())
     for url in (URL, OTHER):

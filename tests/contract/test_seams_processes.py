@@ -19,7 +19,7 @@ TIMES = 100
 async def two(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[NodeProcess, NodeProcess]]:
-    """Two processes with a node of one store each."""
+    """Two processes, each with a node of the same store."""
     opened: OpenNodes = request.param
     first, second = (NodeProcess(opened.__name__, tmp_path / "store") for _ in range(2))
     await asyncio.gather(first.ready(), second.ready())
@@ -30,7 +30,7 @@ async def two(
 async def test_key_that_one_process_holds_is_not_free_in_the_other(
     two: tuple[NodeProcess, NodeProcess],
 ) -> None:
-    """The other waits until it is released, and is told that somebody had it."""
+    """The other process waits until the key is released, and learns that it had to wait."""
     first, second = two
     assert not await first.tell("hold", "key")
     assert not await second.tell("is_free", "key")
@@ -43,7 +43,7 @@ async def test_key_that_one_process_holds_is_not_free_in_the_other(
 
 
 async def test_processes_that_contend_for_a_key_lose_no_change(two: tuple[NodeProcess, NodeProcess]) -> None:
-    """Each reads and writes while it holds the key: never refused, and nothing is lost."""
+    """A process that reads and writes while it holds the key is never refused, and no change is lost."""
     first, second = two
     work = first.tell("append", NAME, "a", TIMES), second.tell("append", NAME, "b", TIMES)
     assert [done for done in await asyncio.gather(*work) if done is not None] == []
@@ -52,7 +52,7 @@ async def test_processes_that_contend_for_a_key_lose_no_change(two: tuple[NodePr
 
 
 async def test_key_of_a_killed_process_is_free(two: tuple[NodeProcess, NodeProcess]) -> None:
-    """Also for one that was waiting when its holder died by SIGKILL."""
+    """A process that waits while the holder dies by SIGKILL gets the key."""
     first, second = two
     await first.tell("hold", "key")
     await first.tell("hold", "another key")
@@ -64,7 +64,7 @@ async def test_key_of_a_killed_process_is_free(two: tuple[NodeProcess, NodeProce
 
 
 async def test_stamp_raised_in_one_process_is_seen_by_the_other(two: tuple[NodeProcess, NodeProcess]) -> None:
-    """At once, in both directions, and it outlives the process that raised it."""
+    """The other process sees it at once, in both directions, and it outlives the process that raised it."""
     first, second = two
     seen = [await first.tell("stamp", URL)]
     for node in (first, second, first):
@@ -80,7 +80,7 @@ async def test_stamp_raised_in_one_process_is_seen_by_the_other(two: tuple[NodeP
 async def test_failure_remembered_by_one_process_is_known_to_the_other(
     two: tuple[NodeProcess, NodeProcess],
 ) -> None:
-    """The last one counts, also when its process is gone."""
+    """The last failure counts, even after its process has ended."""
     first, second = two
     assert await second.tell("failure", "key") is None
     await first.tell("fail", "key", "gone")
@@ -92,14 +92,14 @@ async def test_failure_remembered_by_one_process_is_known_to_the_other(
 
 
 async def test_counts_that_two_processes_add_add_up(two: tuple[NodeProcess, NodeProcess]) -> None:
-    """Also when they count at the same time."""
+    """The sum is right even when they count at the same time."""
     first, second = two
     await asyncio.gather(first.tell("add", TIMES), second.tell("add", TIMES))
     assert [await node.tell("count") for node in two] == [20 * TIMES, 20 * TIMES]
 
 
 async def test_blob_that_another_process_changed_is_not_written(two: tuple[NodeProcess, NodeProcess]) -> None:
-    """Neither created again nor replaced by one who knows an earlier state."""
+    """A process that knows an earlier state can neither create nor replace the blob."""
     first, second = two
     assert [await node.tell("look", NAME) for node in two] == [None, None]
     await first.tell("write", NAME, "one")

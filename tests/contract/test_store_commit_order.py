@@ -19,7 +19,7 @@ URL = "http://h/a.png"
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Originals]:
-    """A new store. It has nothing to count, so nothing runs beside the test."""
+    """A new store. It has nothing to count, so no count runs beside the test."""
     opened = await Originals.open(tmp_path / "store")
     assert opened._counting is None
     yield opened

@@ -1,4 +1,4 @@
-"""History: versions besides the current bytes, by the store alone, also after crashes and beside other processes."""
+"""History: older versions beside the current bytes, tested on the store alone, with crashes and other processes."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def test_promoted_bytes_are_the_present_ones_in_every_process(store: Origi
 async def test_version_of_an_entry_that_changes_meanwhile_is_not_promoted(
     store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever promotes learns that somebody else was quicker, as with a commit."""
+    """The caller learns that another change came first, as with a commit."""
     good = await keep(store, URL, b"good")
     aside = await set_aside(store, b"other")
     promoting = Entry.promoting
@@ -137,7 +137,7 @@ async def test_purge_of_history_keeps_bodies_that_others_name(store: Originals, 
     present = await keep(store, URL, b"present")
     purged = await store.history.purge(
         URL, lambda entry: frozenset(entry.digests)
-    )  # the present one is never meant
+    )  # the current version is never purged
     assert sorted(purged.versions) == sorted([old.body_sha256, shared.body_sha256])
     assert purged.bodies == (old.body_sha256,)
     assert purged.freed_bytes == 3
@@ -151,7 +151,7 @@ async def test_purge_of_history_keeps_bodies_that_others_name(store: Originals, 
 async def test_history_leaves_the_entry_before_its_bodies_go(
     store: Originals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A crash in between leaves a body without a name, never a name without a body."""
+    """A crash in between leaves a body that no entry names, never an entry without its body."""
     await keep(store, URL, b"old")
     await keep(store, URL, b"new")
 
@@ -275,13 +275,13 @@ async def test_dry_run_over_histories_that_share_bytes_counts_them_with_the_last
 
 
 async def require_counted(store: Originals) -> None:
-    """The running count is what a count of all files finds; a budget is kept by the first."""
+    """Assert that the running count, which enforces the budget, equals a count of all files."""
     running, found = store.kept(), await store.stat()
     assert (running.bytes, running.bodies, running.entries) == (found.bytes, found.bodies, found.entries)
 
 
 async def test_count_follows_every_change_of_a_history(store: Originals, tmp_path: Path) -> None:
-    """Versions that come, replace damaged ones, become present and go, and the whole source with them."""
+    """Versions are added, replace damaged ones, become current and are purged; in the end the source is purged."""
     present = await keep(store, URL, b"good")
     aside = await set_aside(store, b"forbidden")
     await require_counted(store)
@@ -308,7 +308,7 @@ COPY = {"from": "http://archive/", "url": "http://archive/a.png"}
 
 
 async def recover(store: Originals, body: bytes) -> Entry:
-    """Keep bytes of an archive, as the service does when a source seems dead."""
+    """Keep bytes from an archive, as the service does when a source seems dead."""
     async with store.receive() as incoming:
         await incoming.write(body)
         await incoming.finish()
@@ -330,7 +330,7 @@ async def test_copy_of_an_archive_does_not_replace_what_the_source_gave_meanwhil
 
 @pytest.mark.parametrize("damage", [b"", b"oth"])
 async def test_copy_of_an_archive_replaces_bytes_that_are_lost(store: Originals, damage: bytes) -> None:
-    """A damaged original is no better than none; its address and history stay."""
+    """A damaged original counts as missing, but its address and history stay."""
     own = await keep(store, URL, b"own")
     store.body_path(own.body_sha256).write_bytes(damage)
     entry = await recover(store, b"copy")
@@ -340,7 +340,7 @@ async def test_copy_of_an_archive_replaces_bytes_that_are_lost(store: Originals,
 
 
 async def test_archive_that_gives_the_lost_bytes_heals_the_original(store: Originals) -> None:
-    """They are the source's own, so what it said of them still holds, validators included."""
+    """The bytes are the source's own, so its headers still apply to them, validators included."""
     async with store.receive() as incoming:
         await incoming.write(b"own")
         await incoming.finish()
@@ -357,7 +357,7 @@ async def test_copy_of_an_archive_is_kept_for_a_source_that_gave_nothing(store: 
 
 
 async def test_present_bytes_are_not_set_aside(store: Originals) -> None:
-    """The same bytes may come as a second answer; an entry that names them twice would lose them with one name."""
+    """The same bytes may arrive again. An entry that named them twice would lose both when one name is removed."""
     good = await keep(store, URL, b"good")
     with pytest.raises(Superseded):
         await set_aside(store, b"good")

@@ -179,7 +179,7 @@ async def test_entry_that_is_not_of_the_body_is_refused(store: Originals) -> Non
 
 
 async def test_original_purged_while_it_was_fetched_is_not_kept(store: Originals) -> None:
-    """A caller that gives the stamp from before the fetch does not undo a purge."""
+    """A caller that passes the stamp from before the fetch does not undo a purge."""
     stamp = store.generations.stamp(URL)
     await store.purge(URL)
     with pytest.raises(Superseded):
@@ -387,7 +387,7 @@ async def test_count_that_was_lost_is_made_again_in_the_background(store: Origin
 
 
 async def test_purge_deletes_entry_and_body(store: Originals, tmp_path: Path) -> None:
-    """Nothing remains of the only source of a body, not even in the index."""
+    """Nothing remains of a source that was the only user of its body, not even in the index."""
     stamp = store.generations.stamp(URL)
     await keep(store, URL, b"one")
     purged = await store.purge(URL)
@@ -401,7 +401,7 @@ async def test_purge_deletes_entry_and_body(store: Originals, tmp_path: Path) ->
 
 
 async def test_purge_leaves_a_shared_body_to_its_last_entry(store: Originals) -> None:
-    """The body is deleted with the last of them."""
+    """The body is deleted with its last source."""
     for url in (URL, OTHER):
         await keep(store, url, b"one")
     first = await store.purge(URL)
@@ -529,7 +529,7 @@ async def test_entries_are_all_listed(store: Originals) -> None:
 async def test_damaged_entry_is_absent_and_heals(
     store: Originals, text: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, fetched again, and then intact."""
+    """The damage is logged, the body is fetched again, and then it is intact."""
     entry = await keep(store, URL, b"x")
     store._layout.entry(entry.key).write_bytes(text)
     with caplog.at_level(logging.WARNING):

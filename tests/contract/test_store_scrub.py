@@ -1,4 +1,4 @@
-"""The scrub: slow, one at a time, resumes, finds what is damaged, and forgets what is well again."""
+"""The scrub is slow, runs in one process, resumes, finds damage, and forgets damage that was repaired."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_damage_is_reported_until_it_is_repaired_or_purged(store: Original
 
 
 async def test_cut_body_is_one_damage(store: Originals) -> None:
-    """It has neither its digest nor the size that its entry knows."""
+    """A cut body has the wrong digest and the wrong size, and counts once."""
     for number in range(8):
         entry = await keep(store, f"http://h/{number}.png", b"%d" % number * 1000)
         store.body_path(entry.body_sha256).write_bytes(b"%d" % number * 10)
@@ -136,7 +136,7 @@ async def test_next_pass_waits_for_the_next_day(store: Originals) -> None:
 async def test_pass_over_an_empty_store_is_one_step_and_the_next_one_waits_for_the_next_day(
     store: Originals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What comes into a new store is not read again at once, and no folder is looked at for each picture."""
+    """New originals are not read again at once, and the scrub does not list a folder for each picture."""
     listed: list[object] = []
 
     def noted(folder: object) -> list[object]:
@@ -169,7 +169,7 @@ def folders_listed(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
 async def test_pass_over_a_small_store_looks_only_into_the_folders_that_are_there(
     store: Originals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store of three pictures has nine folders at most; the other ones are not asked for."""
+    """A store of three pictures has nine folders at most, and the scrub lists no others."""
     for number in range(3):
         await keep(store, f"http://h/{number}.png", b"%d" % number * 1000)
     listed = folders_listed(monkeypatch)
@@ -181,7 +181,7 @@ async def test_pass_over_a_small_store_looks_only_into_the_folders_that_are_ther
 async def test_rooms_that_cannot_be_listed_are_no_finished_pass(
     store: Originals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is said, and the next try begins where this one did."""
+    """The fault is reported, and the next attempt begins at the same place."""
     await keep(store, "http://h/a.png", b"a" * 1000)
 
     def refused(_folder: object) -> None:
@@ -259,7 +259,7 @@ async def test_large_body_is_read_in_pieces(store: Originals) -> None:
 
 
 async def test_store_that_was_deleted_is_not_brought_back(store: Originals, tmp_path: Path) -> None:
-    """And a state that cannot be written does not make the scrub spin: it rests a minute."""
+    """If its state cannot be written, the scrub waits a minute instead of repeating at once."""
     await keep(store, "http://h/a.png", b"a" * 1000)
     shutil.rmtree(tmp_path / "store")
     time = Time()

@@ -1,4 +1,4 @@
-"""Bodies that many sources share: the cost of one more source, and what a purge knows of the others."""
+"""Bodies that many sources share: the cost of one more source, and what a purge knows about the other sources."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_commit_of_bytes_with_many_users_reads_no_entry_of_another_user(
 async def test_list_of_an_earlier_version_is_looked_at_once_for_those_who_set_the_body_aside(
     store: Originals, layout: Layout, head: str
 ) -> None:
-    """The list has no word for them: a known placeholder stays known, and other bytes become known as none."""
+    """The list does not record them. A known placeholder stays known, and other bytes are recorded as ordinary."""
     for number in range(3):
         await keep(store, address(number), b"picture %d" % number)
         await set_aside(store, address(number), PIXEL)
@@ -162,7 +162,7 @@ async def set_aside(store: Originals, url: str, body: bytes) -> None:
 async def test_body_that_was_compared_once_is_not_read_for_each_commit(
     store: Originals, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its inode, size and time are as they were when its digest was compared."""
+    """The body's inode, size and time have not changed since its digest was compared."""
     await keep(store, address(0), PIXEL)
     await keep(store, address(1), PIXEL)
     compared: list[object] = []
@@ -292,7 +292,7 @@ async def test_body_stays_while_an_entry_that_may_name_it_cannot_be_read(
 async def test_commit_beside_a_lost_part_begins_a_partial_list(
     store: Originals, layout: Layout, short_lists: None
 ) -> None:
-    """The list no longer knows the others and says so, so a purge reads all entries."""
+    """The list records that it no longer knows the other users, so a purge reads all entries."""
     for number in range(12):
         await keep(store, address(number), PIXEL)
     shutil.rmtree(layout.ref_parts(DIGEST))

@@ -264,7 +264,7 @@ async def test_tier_damaged_while_open_works_again(
 async def test_tier_wiped_while_open_counts_a_fault(
     variants: Variants, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An open connection to a deleted file keeps "succeeding". This is noticed all the same."""
+    """An open connection to a deleted file keeps "succeeding", but the tier notices the deletion."""
     await variants.put("key", SMALL, tag="t")
     shutil.rmtree(tmp_path / "variants")
     assert await variants.get("key") is None
@@ -468,7 +468,7 @@ async def test_variant_forgotten_is_not_at_hand(variants: Variants, forget: str)
 
 
 async def test_variant_that_is_read_at_hand_outlives_those_that_are_not(tmp_path: Path) -> None:
-    """Its use is recorded, although the database was not read."""
+    """The use is recorded although the database was not read."""
     clock = Clock()
     variants = await Variants.open(tmp_path / "variants", max_bytes=BUDGET, now=clock)
     file = await stored(variants, "wanted", LARGE)
@@ -476,7 +476,7 @@ async def test_variant_that_is_read_at_hand_outlives_those_that_are_not(tmp_path
         await variants.put(f"key{number}", LARGE, tag="t")
         clock.time += 4000
         assert variants.read_at_hand(file) == LARGE
-        # The use is noted behind the answer, by the lane that writes.
+        # The writing lane records the use after the answer.
         assert await variants.put("last", ROW, tag="t")
     assert await variants.get("key0") is None
     await variants.close()

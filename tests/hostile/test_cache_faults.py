@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 URL = "http://h/a.png"
 OTHER = "http://h/b.png"
 STEPS = 12
-"""More than a commit has of any one kind of step. The later ones fail nothing, which must be harmless too."""
+"""More turns than a commit has of any one kind of step. Later turns fail nothing, which must be harmless too."""
 
 
 @pytest.fixture

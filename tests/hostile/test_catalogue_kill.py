@@ -1,4 +1,5 @@
-"""kill -9 of processes that change a store and of those that compare its catalogue: it catches up by itself."""
+"""kill -9 of processes that change a store and of those that compare its catalogue: the catalogue catches up by
+itself."""
 
 from __future__ import annotations
 

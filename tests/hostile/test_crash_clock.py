@@ -65,8 +65,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_picture_that_came_in_the_future_is_asked_for_again_when_the_clock_is_right(
     engine: Engine, clock: Clock, origin: ScriptedOrigin
 ) -> None:
-    """Memory and disk both say that it is fresh until a day after that time. Neither is believed, and nothing is
-    lost."""
+    """Memory and disk say that it is fresh until a day after that time. Neither is trusted, and nothing is lost."""
     origin.serve("/a.png", PICTURE)
     source, right = Source.parse(origin.url("/a.png")), clock.time
     clock.time = right + YEARS

@@ -1,4 +1,4 @@
-"""Dirty folders at the start: the service starts, serves the good pictures, loses none, and reports what it found."""
+"""Dirty folders at the start: the service starts, serves the good pictures, loses none, and reports the damage."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ async def _require_good(store: Originals) -> None:
 
 
 async def _require_mended(store: Originals, layout: Layout) -> None:
-    """The origin sends it again. It is kept whatever lies at its place, or the store says that it cannot be."""
+    """The origin sends it again. The store keeps it whatever is in its place, or says that it cannot."""
     if _in_the_way(layout):
         with pytest.raises(StoreUnwritable):
             await keep(store, VICTIM, OTHER)
@@ -239,7 +239,7 @@ def _in_the_way(layout: Layout) -> bool:
 async def test_service_starts_on_a_folder_in_which_all_went_wrong(
     clean: Path, tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    """Good pictures are served although their origin is gone, new ones are answered, and nothing is a traceback."""
+    """Good pictures are served although their origin is gone, new ones are answered, and there is no traceback."""
     root = tmp_path / "store"
     shutil.copytree(clean, root)
     (root / "variants").mkdir(exist_ok=True)

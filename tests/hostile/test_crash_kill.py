@@ -48,7 +48,7 @@ class History:
         return self.broken()
 
     def broken(self) -> list[str]:
-        """Return what a fresh process finds that must not be."""
+        """Return the faults that a fresh process finds."""
         (found, *died), code = run_in_child(lambda tell: tell(inspect(self.root, sorted(self._urls))))
         if not isinstance(found, Found) or code:
             return [f"the store cannot be opened: {found} {died}"]

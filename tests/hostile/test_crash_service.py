@@ -75,7 +75,7 @@ class Trouble:
         answer = await self.client.get(
             "/purge", method="POST", data=body, headers={"Content-Type": "application/json"}
         )
-        # What the administrator asked for could not be done, and he hears why.
+        # The administrator's request could not be done, and the answer says why.
         if answer.status != 200:
             assert (answer.status, answer.code) == (503, "queue_full"), answer.body
             assert f"Not purged: {self.url(number)}".encode() in answer.body, answer.body

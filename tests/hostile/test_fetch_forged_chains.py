@@ -28,7 +28,7 @@ async def shelf() -> AsyncIterator[ScriptedOrigin]:
         yield shelf
 
 
-# What is not fetched
+# Certificates that are not fetched
 
 
 @pytest.mark.parametrize("way", ["address", "name", "redirect"])
@@ -116,7 +116,7 @@ async def test_what_a_profile_adds_is_not_sent_for_a_certificate(
     assert shelf.requests[0].header("Authorization") is None
 
 
-# What is fetched and does not help
+# Certificates that are fetched and do not help
 
 
 async def test_oversized_answer_is_refused(authority: Holder, shelf: ScriptedOrigin) -> None:

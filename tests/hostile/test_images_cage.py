@@ -1,4 +1,5 @@
-"""The cage, tried from inside: what a decoder that was taken over would do first is refused, and pictures are not."""
+"""The cage, tried from inside: it refuses the first steps of a decoder that was taken over, and it refuses no
+picture."""
 
 from __future__ import annotations
 
@@ -143,7 +144,7 @@ NO_PROCESS = {"fork", "run a program", "spawn"}
 
 
 def walls_here() -> tuple[str, ...]:
-    """Return what this kernel can do, asked in a process of its own."""
+    """Return the walls that this kernel has, as a separate process finds them."""
     asked = subprocess.run(
         [sys.executable, "-c", "from proxy.images.pool.cage import shut; print(*shut([]))"],
         capture_output=True,
@@ -166,7 +167,7 @@ def tried(folder: Path, how: str) -> dict[str, str]:
 
 
 def said_inside(given: Path, secret: Path, how: str) -> Any:
-    """Start a real render process that does something else than taking jobs, and return what it says."""
+    """Start a real render process that runs `code` instead of jobs, and return its output."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         arguments = [str(theirs.fileno()), str(RenderConfig().memory_max_bytes), "auto", str(given)]
@@ -215,7 +216,7 @@ async def test_folder_in_the_module_path_is_not_read(
 
 @needs_linux
 def test_without_the_cage_the_same_attempts_succeed(tmp_path: Path) -> None:
-    """The test above would notice a cage that is open; what only root or a friendly kernel may do is left out."""
+    """The test above would notice an open cage. Attempts that need root or a permissive kernel are left out."""
     found = tried(tmp_path, "open")
     done = {name for name, result in found.items() if result == "done"}
     assert done >= MAY | NO_PROCESS | {
@@ -263,7 +264,7 @@ DECODERS = [
 async def test_every_format_is_read_and_written_inside_the_cage(
     tmp_path: Path, decoder: Literal["auto", "pillow"]
 ) -> None:
-    """With blur, colours, quality=auto and gravity=auto; and no picture ends the process."""
+    """The formats work with blur, colours, quality=auto and gravity=auto, and no picture ends the process."""
     plain_and_changed = ("", ",g=auto,blur=2,saturation=1.4,rotate=90")
     wishes = [
         Wish(Transform.parse(f"width=40,height=30,fit=cover,format={name}{more}").resolved({}), (name,))
@@ -289,7 +290,7 @@ async def test_every_format_is_read_and_written_inside_the_cage(
 
 @pytest.mark.skipif(svg.DRAW is None, reason="resvg-py is not installed")
 async def test_letters_are_drawn_inside_the_cage(tmp_path: Path) -> None:
-    """The fonts of the machine can still be read: text leaves ink, where this machine has a font at all."""
+    """The fonts of the machine can still be read: if it has any font, text leaves ink."""
     path = tmp_path / "body"
     path.write_bytes(SOURCES["text"])
     wish = Wish(Transform.parse("width=96,format=png").resolved({}), ("png",))
@@ -305,7 +306,7 @@ async def test_letters_are_drawn_inside_the_cage(tmp_path: Path) -> None:
 
 
 async def test_file_outside_of_what_may_be_read_is_not(tmp_path: Path) -> None:
-    """A job that names another file gets nothing of it, and nothing is said against the picture."""
+    """A job that names another file cannot read it, and its picture is not called damaged."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.write_bytes(SOURCES["PNG"])
@@ -321,7 +322,7 @@ async def test_file_outside_of_what_may_be_read_is_not(tmp_path: Path) -> None:
 
 
 async def test_folder_made_anew_is_read_by_a_new_process(tmp_path: Path) -> None:
-    """The cage knows folders, not their names: whoever replaces the store's must not find every picture damaged."""
+    """The cage holds folders, not their names. A replaced folder of the store must not make pictures seem damaged."""
     folder = tmp_path / "store"
     folder.mkdir()
     pool = RenderPool(RenderConfig(), processes=1, readable=(folder,))
@@ -361,7 +362,7 @@ _practise("auto")
 
 
 def test_pillow_knows_the_formats_that_we_support_and_no_other(tmp_path: Path) -> None:
-    """In a real render process, after it has opened and written all of them, and a file with two pictures (MPO)."""
+    """Checked in a real render process that has opened and written each format, and a file of two pictures (MPO)."""
     given = tmp_path / "given"
     given.mkdir()
     for number, body in enumerate(SOURCES.values()):
@@ -371,7 +372,7 @@ def test_pillow_knows_the_formats_that_we_support_and_no_other(tmp_path: Path) -
     (given / "eps").write_bytes(pictures.saved(photo, "EPS"))
     found = said_inside(given, tmp_path, "registered")
     opened = ["AVIF", "BMP", "GIF", "ICO", "JPEG", "PNG", "TIFF", "WEBP"]
-    # By hand, so that nothing is let into the cage unseen: a new output format that Pillow writes joins `saved`.
+    # Written by hand, so that nothing enters the cage unnoticed: add a new output format that Pillow writes to `saved`.
     saved = ["AVIF", "GIF", "JPEG", "PNG", "WEBP"]
     assert {name: sorted(formats) for name, formats in found.items()} == {
         "ID": opened,
@@ -393,7 +394,7 @@ def libseccomp() -> Any:
 @pytest.mark.skipif(libseccomp() is None, reason="libseccomp is not installed")
 @pytest.mark.parametrize("machine", sorted(seccomp.NUMBERS))
 def test_numbers_of_system_calls_are_those_of_libseccomp(machine: str) -> None:
-    """Ours are written down; the library, where it is installed, knows them for every architecture."""
+    """Our numbers are written by hand. The library, where it is installed, knows them for every architecture."""
     library = libseccomp()
     token = ctypes.c_uint32(seccomp._ARCHITECTURES[machine])
     known = {
@@ -404,7 +405,7 @@ def test_numbers_of_system_calls_are_those_of_libseccomp(machine: str) -> None:
 
 
 def test_what_reaches_out_is_on_no_list() -> None:
-    """Nobody adds one of these by mistake."""
+    """The test fails if somebody adds one of these calls by mistake."""
     forbidden = {
         "socket", "connect", "bind", "listen", "accept", "accept4", "socketpair", "execve", "execveat", "fork", "vfork",
         "clone3", "ptrace", "process_vm_readv", "process_vm_writev", "kill", "tkill", "openat2", "creat", "unlink",
@@ -417,7 +418,7 @@ def test_what_reaches_out_is_on_no_list() -> None:
 
 
 def test_checkout_beside_the_package_is_not_readable() -> None:
-    """A configuration with keys may lie there; an installed package lies among the libraries."""
+    """A checkout may hold a configuration with keys. An installed package is among the readable libraries."""
     folders = set(landlock._of_the_interpreter())
     package = Path(landlock.__file__).parents[3]
     assert package in folders

@@ -1,4 +1,5 @@
-"""Other people's pictures, good and bad: the good ones are right, the bad ones are answered."""
+"""Other people's pictures, good and bad: good ones are rendered correctly, and bad ones get an error of the
+contract."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ def files(folder: str, pattern: str) -> list[Path]:
 
 
 def test_camera_orientations_are_undone() -> None:
-    """All landscapes lie, all portraits stand; an invalid tag changes nothing."""
+    """Landscapes come out wide and portraits tall; an invalid tag changes nothing."""
     for path in files("orientation", "*.jpg"):
         facts = facts_of(path)
         upright = (1800, 1200) if path.name.startswith("Landscape") else (1200, 1800)
@@ -78,7 +79,7 @@ def test_orientations_in_png_are_undone() -> None:
 
 
 def test_valid_png_are_whole_and_damaged_ones_are_not() -> None:
-    """Every valid file of the suite is rendered, every damaged one is answered; one of those is readable."""
+    """Every valid file of the suite is rendered, and every damaged one gets an error, except one that is readable."""
     paths = files("pngsuite", "*.png")
     verdicts = {path.name: inspected(path).verdict for path in paths}
     assert {
@@ -90,7 +91,7 @@ def test_valid_png_are_whole_and_damaged_ones_are_not() -> None:
 
 
 def test_gifs_have_the_frames_and_size_they_promise() -> None:
-    """Size and number of frames as the configuration of each file says."""
+    """Size and number of frames are those in the configuration of each file."""
     checked = 0
     for path in files("gif", "*.conf"):
         promised = configparser.ConfigParser()
@@ -108,7 +109,7 @@ def test_gifs_have_the_frames_and_size_they_promise() -> None:
 
 @pytest.mark.parametrize("folder", ["bad-images", "hostile-fuzz", "apng", "gif"])
 def test_any_file_is_answered(folder: str) -> None:
-    """A result or an error of the contract; nothing else, whatever the file."""
+    """Any file gets a result or an error of the contract."""
     paths = [path for path in files(folder, "*") if path.is_file()]
     for path in paths:
         inspection = inspected(path)
@@ -118,7 +119,7 @@ def test_any_file_is_answered(folder: str) -> None:
 
 
 def answered(inspection: Inspection) -> tuple[str, str]:
-    """Return what a client and the store would be told."""
+    """Return the values that a client and the store would get."""
     output = inspection.outputs[0]
     return inspection.verdict, output.output_format if isinstance(output, Rendered) else output.code
 
@@ -142,7 +143,7 @@ async def test_cage_changes_no_answer_and_no_file_ends_a_process() -> None:
 
 @pytest.mark.skipif(not has_libvips(), reason="libvips is not installed (imgmirror[vips])")
 async def test_no_file_ends_a_caged_process_of_libvips() -> None:
-    """The other decoder is stricter; what it says may differ, that it lives may not."""
+    """libvips is stricter, so its verdicts may differ, but its process must survive."""
     pool = RenderPool(RenderConfig(decoder="libvips"), processes=2, readable=(CORPUS,))
     await pool.start()
     for path in (path for folder in CAGED_FOLDERS for path in files(folder, "*") if path.is_file()):

@@ -1,4 +1,4 @@
-"""Pictures made to hurt: each is answered with its own error, costs itself only, and the memory comes back."""
+"""Pictures made to hurt: each gets its own error and harms no other picture, and the memory is freed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def _pool() -> AsyncIterator[RenderPool]:
 
 
 def small_steps_gif() -> bytes:
-    """A GIF whose second frame stands far outside of its screen, which makes Pillow's canvas grow."""
+    """A GIF whose second frame lies far outside its screen, which makes Pillow's canvas grow."""
     body = pictures.long_gif(2)
     far = body.rfind(b"\x2c\0\0\0\0\1\0\1\0")
     return body[:far] + b"\x2c\xff\xff\xff\xff\1\0\1\0" + body[far + 9 :]
@@ -67,7 +67,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_hostile_picture_gets_its_own_error(pool: RenderPool, tmp_path: Path, name: str) -> None:
-    """The error of the contract, from a process that lives on."""
+    """The picture gets its error of the contract, and the process survives."""
     body, code = HOSTILE[name]
     path = tmp_path / name
     path.write_bytes(body)
@@ -110,7 +110,7 @@ async def test_memory_comes_back_after_hostile_pictures(pool: RenderPool, tmp_pa
 def test_damaged_picture_never_raises(
     tmp_path: Path, body: bytes, damages: list[tuple[float, bytes]], share: float
 ) -> None:
-    """Whatever is changed or cut, the inspection is a value with the errors of the contract."""
+    """Whatever is changed or cut, the inspection is a value with errors of the contract, never an exception."""
     changed = bytearray(body)
     for place, damage in damages:
         at = int(place * (len(changed) - 1))

@@ -1,4 +1,4 @@
-"""Sixteen of the largest pictures at once, and what each format takes: memory as the kernel counts it."""
+"""Memory as the kernel counts it: for sixteen of the largest pictures at once, and for each format."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIDES = (8660, 5773)
 
 @contextlib.contextmanager
 def peak_of(process: psutil.Process) -> Iterator[list[int]]:
-    """Measure the proportional memory (PSS) of a process and all below it while the block runs; the peak, in bytes."""
+    """Measure the peak memory (PSS, in bytes) of a process and its descendants while the block runs."""
     peak, ended = [0], threading.Event()
 
     def look() -> None:
@@ -51,13 +51,13 @@ def peak_of(process: psutil.Process) -> Iterator[list[int]]:
 
 
 def fifty_megapixels() -> list[tuple[str, bytes]]:
-    """Eight progressive JPEG files, which are held whole whatever is asked of them, and eight PNG."""
+    """Eight progressive JPEG files, which the decoder holds whole at any requested size, and eight PNG files."""
     photo = pictures.photo(*SIDES)
     jpeg = pictures.saved(photo, "JPEG", quality=60, progressive=True)
     rows = pictures._zeros(SIDES[0] * 3, SIDES[1])
     found = []
     for number in range(8):
-        # A comment makes every body another one, so that nothing is rendered for two.
+        # A comment makes every body different, so that no render serves two of them.
         comment = b"\xff\xfe\x00\x03" + bytes([65 + number])
         found.append((f"/{number}.jpg", jpeg[:2] + comment + jpeg[2:]))
         text = pictures.chunk(b"tEXt", b"Comment\0" + bytes([65 + number]))
@@ -70,7 +70,7 @@ def fifty_megapixels() -> list[tuple[str, bytes]]:
 async def test_sixteen_of_the_largest_pictures_at_once_stay_within_one_gibibyte(
     tmp_path: Path, origin: ScriptedOrigin
 ) -> None:
-    """Asked together of a service with eight processes and the budget of a machine of 1 GiB: all are answered right."""
+    """A service with eight processes and the budget of a machine of 1 GiB answers all of them correctly."""
     bodies = await asyncio.to_thread(fifty_megapixels)
     for path, body in bodies:
         origin.serve(path, body, content_type="image/jpeg" if path.endswith("jpg") else "image/png")
@@ -120,7 +120,7 @@ def peak_bytes(pid: int) -> int:
 async def test_picture_takes_no_more_than_it_asked_for(
     tmp_path: Path, name: str, decoder: Literal["auto", "pillow"]
 ) -> None:
-    """The estimate is above what the kernel counted, else the budget would mean nothing."""
+    """The estimate is above the kernel's count; otherwise the budget would be meaningless."""
     path = tmp_path / "body"
     path.write_bytes(await asyncio.to_thread(eight_megapixels, name))
     pool = RenderPool(RenderConfig(decoder=decoder), processes=1)

@@ -1,4 +1,4 @@
-"""Drawings made to hurt: each costs itself an error, at most its process, and never the pool."""
+"""Drawings made to hurt: each gets an error and at most ends its own process, never the pool."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def _pool() -> AsyncIterator[RenderPool]:
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_hostile_drawing_costs_itself_only(pool: RenderPool, tmp_path: Path, name: str) -> None:
-    """A picture or an error of the contract within the time, and the next drawing is drawn."""
+    """A drawing gets a picture or an error of the contract in time, and the next drawing is drawn."""
     body, code = HOSTILE[name]
     path = tmp_path / "body"
     path.write_bytes(body)
@@ -118,7 +118,7 @@ OTHERS = (
 @given(st.lists(st.sampled_from(ELEMENTS + OTHERS), max_size=12))
 @example(["<![CDATA[", "<a onload='", "]]>"])
 def test_whatever_is_written_again_leads_nowhere(parts: list[str]) -> None:
-    """Only text between tags and what is no link may hold a name; no reading raises anything else."""
+    """Names may remain only in text between tags and in values that are not links. Reading raises no other error."""
     body = document("".join(parts))
     try:
         text = read(body).at(10, 10)

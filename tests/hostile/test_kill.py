@@ -26,7 +26,7 @@ PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
 def small_png(number: int) -> bytes:
-    """Return a valid picture that no other number has."""
+    """Return a valid picture that is different for each number."""
     from pictures import chart_png  # noqa: PLC0415 - only where this suite runs
 
     return chart_png(64 + number % 7, 48, seed=number)
@@ -57,7 +57,8 @@ class Round:
         self.article = article
 
     def run(self, *, after_seconds: float) -> dict[str, str]:
-        """Start, kill the whole group at the moment given, return source -> sha256 of every printed line."""
+        """Start the command, kill its whole group at the given moment, and return source -> sha256 of every printed
+        line."""
         process = subprocess.Popen(
             [
                 sys.executable,
@@ -91,7 +92,7 @@ class Round:
     def missing(self, announced: dict[str, str]) -> list[str]:
         """Return the announced sources whose entry or body is not on disk as it was announced.
 
-        Plain files, read without the program: that is how an archivist would look.
+        It reads plain files without the program, as an archivist would.
         """
         return [source for source, sha256 in announced.items() if not self._is_kept(source, sha256)]
 

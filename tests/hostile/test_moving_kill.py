@@ -1,4 +1,4 @@
-"""kill -9 while packing and unpacking, and commands beside a service that fetches and purges: nothing is ever half."""
+"""kill -9 while packing and unpacking, and commands beside a service that fetches and purges: nothing is half done."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def begun(config: Path, *words: str | Path) -> subprocess.Popen[bytes]:
 
 
 def killed_when(process: subprocess.Popen[bytes], files: Path, count: int) -> bool:
-    """Kill a command once there are so many files below a folder; return whether it was still at work."""
+    """Kill a command once a folder holds this many files; return whether the command was still running."""
     while process.poll() is None:
         if len(files_below(files)) >= count:
             os.killpg(process.pid, signal.SIGKILL)
@@ -90,7 +90,7 @@ def test_pack_that_is_killed_leaves_no_archive_and_the_next_one_clears_up(tmp_pa
 def test_unpack_that_is_killed_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What came in before the kill is whole; doing it again brings in the rest and nothing twice."""
+    """Originals unpacked before the kill are whole. A second run unpacks the rest, and nothing twice."""
     here, pack = filled(tmp_path / "here"), tmp_path / "pack.warc"
     assert invoke("store", "pack", pack, config=here) == 0
     (tmp_path / "there").mkdir()
@@ -120,7 +120,7 @@ def test_unpack_that_is_killed_goes_on_where_it_was(
 def test_store_is_packed_verified_and_trimmed_while_it_is_served_changed_and_purged(
     tmp_path: Path, origin: ScriptedOrigin, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All commands at once beside a busy service: nothing is found wrong, and what was packed is whole."""
+    """All commands run at once beside a busy service: no fault is found, and the pack is whole."""
     folder = tmp_path / "here"
     folder.mkdir()
     config = write_config(folder, {"fetch": {"min_fresh": 0}})

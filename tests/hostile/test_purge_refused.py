@@ -27,7 +27,7 @@ ARTICLE = "post.md"
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Originals]:
-    """Five sources of one article, each with bytes of its own."""
+    """A store with five sources of one article, each with its own bytes."""
     opened = await Originals.open(tmp_path / "store")
     for url in ADDRESSES:
         await keep(opened, url, url.encode())
@@ -44,7 +44,7 @@ async def purger(store: Originals, tmp_path: Path) -> AsyncIterator[Purging]:
 
 
 def stick(store: Path, url: str) -> Path:
-    """Put a folder in the place of an entry: no disk deletes it as a file."""
+    """Put a folder in the place of an entry, because no disk deletes a folder as a file."""
     path = Layout(store).entry(source_key(url))
     path.unlink()
     path.mkdir()
@@ -54,7 +54,7 @@ def stick(store: Path, url: str) -> Path:
 async def test_purge_of_an_article_passes_by_what_is_stuck_and_names_it(
     store: Originals, purger: Purging, tmp_path: Path
 ) -> None:
-    """The others are purged; the article stays known, so the purge can be asked for again."""
+    """The other sources are purged, and the article stays known, so the purge can be repeated."""
     stuck = stick(tmp_path / "store", ADDRESSES[1])
     with pytest.raises(PurgeRefused) as caught:
         await purger.purge(wanted(article=ARTICLE))
@@ -72,7 +72,7 @@ async def test_purge_of_an_article_passes_by_what_is_stuck_and_names_it(
 async def test_purge_on_a_disk_that_refuses_everything_gives_up(
     store: Originals, purger: Purging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was not tried is said to be left; a million sources are not tried one by one."""
+    """The answer says that other sources were not tried. A million sources are not tried one by one."""
     monkeypatch.setattr(purging, "MAX_REFUSED", 4)
     for url in ADDRESSES:
         stick(tmp_path / "store", url)
@@ -99,7 +99,7 @@ async def test_block_that_the_disk_refuses_is_not_reported_as_done(
 async def test_command_that_could_not_purge_all_says_so_and_fails(
     store: Originals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was purged is listed, what was not is named on the other stream."""
+    """Purged sources are listed on standard output, and the others are named on standard error."""
     stick(tmp_path / "store", ADDRESSES[0])
     config = write_config(tmp_path)
     assert await asyncio.to_thread(invoke, "store", "purge", "--article", ARTICLE, config=config) == 2

@@ -1,4 +1,4 @@
-"""Whatever stands behind a mount, the answer is a plan or an error of the contract, and soon."""
+"""Any text behind a mount soon gives a plan or an error of the contract."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RESTS = st.lists(PIECES | st.text(max_size=6), max_size=9).map("".join)
 
 
 def answered(target: str, *, root: str = "") -> None:
-    """Ask for a target; anything but a plan and the refusals of the contract is a fault."""
+    """Plan a target. Anything but a plan or a refusal of the contract is a fault."""
     try:
         PLANS.make(target, now=NOW, root=root)
         message = ""
@@ -85,7 +85,7 @@ def test_any_target_of_our_own_gets_a_plan_or_a_refusal(target: str) -> None:
     ],
 )
 def test_long_targets_are_read_in_one_pass(mount: Mount, piece: str) -> None:
-    """16 KiB of one piece: what takes quadratic time is seen by the time limit of the suite."""
+    """The targets repeat one piece up to 16 KiB. The time limit of the suite ends a reading in quadratic time."""
     length = 16_000 // len(piece)
     for before, behind in (
         ("", ""),

@@ -26,7 +26,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def exchange(service: Service, request: bytes, *, then: bytes = b"") -> bytes:
-    """Send bytes over a connection of its own and return all that comes until the service hangs up."""
+    """Send bytes over a new connection and return everything that arrives until the service closes it."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
         connection.sendall(request)
         if then:
@@ -50,7 +50,7 @@ def test_client_whose_request_does_not_come_is_hung_up_on(service: Service, requ
     "rest", [b"GET / HT", b"GET /healthz HTTP/1.1\r\nX-Slow: ", b"\r"], ids=["line", "head", "byte"]
 )
 def test_half_request_on_a_kept_connection_is_hung_up_on(service: Service, rest: bytes) -> None:
-    """The first request was whole; the second one has `server.read_timeout` as well, not the time of an idle client."""
+    """The first request was complete. The second one also has `server.read_timeout`, not the time of an idle client."""
     answer = exchange(service, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", then=rest)
     assert answer.count(b"HTTP/1.1 200") == 1
 
@@ -89,7 +89,7 @@ def test_request_that_the_parser_refuses_gets_400_and_one_line_in_the_log(
 def test_body_with_a_broken_content_coding_is_no_error_of_ours(
     service: Service, target: bytes, coding: bytes
 ) -> None:
-    """No body is decoded, so none that is broken or a bomb costs anything or leaves a traceback."""
+    """No body is decoded, so a broken one or a bomb costs nothing and leaves no traceback."""
     before = service.log()
     request = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Encoding: %s\r\n" % (target, coding)
     request += b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 8\r\n"
@@ -173,7 +173,7 @@ async def test_purge_of_nonsense_is_refused_and_named(service: Service, body: by
 async def test_client_that_leaves_does_not_stop_the_fetch_of_the_others(
     tmp_path: Path, origin: ScriptedOrigin
 ) -> None:
-    """The one who started a fetch hangs up; whoever shares it gets the picture, from one fetch."""
+    """The client that started the fetch leaves. The clients that share the fetch get the picture from it."""
     body, release = chart_png(50, 40), asyncio.Event()
 
     async def slow(_request: object, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

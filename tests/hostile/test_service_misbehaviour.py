@@ -1,4 +1,4 @@
-"""Origins that misbehave, through a whole service: the documented answer, nothing wrong kept, a good copy served on.
+"""Origins that misbehave, through a whole service: the answer is the documented one, and kept pictures are served.
 
 docs/failures.md has a table of these; a test below compares it with the cases.
 """
@@ -38,7 +38,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Service]:
-    """One that trusts the test's authority, so that an expired certificate is refused for that alone."""
+    """A service that trusts the test's authority, so that it refuses an expired certificate only for its date."""
     folder = tmp_path_factory.mktemp("misbehaviour")
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     limits = {"timeout": "1500ms", "idle_timeout": "1s", "max_bytes": MAX_BYTES, "min_fresh": "1ms"}
@@ -80,7 +80,7 @@ def status(number: int, *lines: tuple[str, str], body: bytes = b"") -> Callable[
 
 
 def flapping(_origin: ScriptedOrigin) -> Handler:
-    """Broken, well, broken, well."""
+    """Alternate between a broken answer and a good one."""
     numbers = itertools.count()
 
     async def handler(_request: Request, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -222,7 +222,7 @@ def server_context(authority: trustme.CA, *, days: int) -> ssl.SSLContext:
 async def test_expired_certificate_is_unreachable_and_a_good_copy_is_served_on(
     client: Client, service: Service, authority: trustme.CA
 ) -> None:
-    """The same origin, before and after its certificate expired."""
+    """The origin is the same before and after its certificate expires."""
     async with ScriptedOrigin(ssl_context=server_context(authority, days=20)) as good:
         good.serve("/x.png", GOOD)
         url = good.url("/x.png")

@@ -1,7 +1,7 @@
-"""Origins whose mood changes with every question, many visitors, purges in between: what was kept and not purged is
-answered 200 with bytes that its origin once gave as a good picture, and nothing is left behind.
+"""Origins whose mood changes with every request, many visitors, purges in between. A picture that was kept and not
+purged is answered 200 with bytes that its origin once sent as a good picture, and nothing is left behind.
 
-The moods and their order follow from a seed; which visitor meets which does not.
+A seed sets the moods and their order, but not which visitor meets which mood.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from service import Service, write_config
 SOURCES = 12
 VISITORS = 8
 QUESTIONS = 120
-"""Asked by each visitor."""
+"""The number of requests of each visitor."""
 PLACEHOLDER = disc_png(60, 60)
 BAD: dict[str, Handler] = {
     "not found": so.raw(head(404, [("Content-Length", "0")])),
@@ -48,7 +48,7 @@ BAD: dict[str, Handler] = {
 
 
 class Moody:
-    """An origin of `SOURCES` pictures. `given`: the good bytes of each that ever left it."""
+    """An origin of `SOURCES` pictures. `given`: the good bytes of each picture that it ever sent."""
 
     def __init__(self, origin: ScriptedOrigin, rng: random.Random) -> None:
         self.given: dict[str, set[bytes]] = {}
@@ -83,14 +83,14 @@ class Moody:
 
 
 class Visits:
-    """What visitors ask for, and what may not be answered."""
+    """The requests of visitors, and the answers that they must not get."""
 
     def __init__(self, client: Client, moody: Moody, origin: ScriptedOrigin, rng: random.Random) -> None:
         self.client, self.moody, self.origin, self.rng = client, moody, origin, rng
         self.answers: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.purges = dict.fromkeys(moody.given, 0)
-        """By path: odd while it is purged."""
+        """A counter by path, odd while the path is being purged."""
         self._kept: dict[str, int] = {}
 
     async def visit(self) -> None:

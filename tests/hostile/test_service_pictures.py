@@ -1,4 +1,4 @@
-"""Hostile pictures and addresses through a whole service: each its own error, the others served meanwhile."""
+"""Hostile pictures and addresses through a whole service: each gets its own error while others are served."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_each_hostile_picture_has_its_own_answer_and_others_are_served_mea
 async def test_picture_that_lacked_memory_is_kept_and_not_called_damaged(
     http: aiohttp.ClientSession, origin: ScriptedOrigin, tmp_path: Path
 ) -> None:
-    """A codec that fails or crashes for want of memory, a rasteriser that aborts; and one that is damaged indeed."""
+    """The cases: a codec that fails or crashes for lack of memory, a rasteriser that aborts, and a damaged picture."""
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="8000" height="4900"><rect width="9" height="9"/></svg>'
     bodies = {"/a.png": saved(photo(2400, 1800), "PNG"), "/b.webp": saved(photo(2400, 1800), "WEBP")}
     bodies |= {"/c.svg": drawing, "/damaged.png": chart_png(200, 100)[:-200]}
@@ -155,7 +155,7 @@ async def test_original_beyond_the_limits_is_kept_and_served_untouched(
 async def test_prohibited_address_answers_as_one_that_cannot_be_reached(
     hostile: Client, origin: ScriptedOrigin, host: str
 ) -> None:
-    """Status, message and header names are those of a refused connection: no oracle of the inner network."""
+    """Status, message and header names equal those of a refused connection and reveal nothing of the inner network."""
     refused_port = origin.port
     await origin.stop()
     for _ in range(2):  # the second failure is remembered
@@ -180,7 +180,7 @@ async def test_renderer_killed_in_the_middle_costs_one_answer_and_nobody_else(
 ) -> None:
     origin.serve("/slow.png", slow_picture(6_000))
     origin.serve("/good.png", chart_png(100, 100))
-    # Pillow holds the whole picture, so a large process is one that is at work.
+    # Pillow holds the whole picture, so a large process is a busy one.
     config = write_config(tmp_path, {"render": {"processes": 2, "decoder": "pillow"}})
     with Service(config) as service:
         client = Client(http, service.base)

@@ -1,4 +1,5 @@
-"""Clients that ask for large originals and do not read them: few at a time, hung up on, harmful only to themselves."""
+"""Clients that ask for large originals and do not read them: they are limited, disconnected, and harm only
+themselves."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ ANSWER_BYTES = 16 << 20
 
 @pytest.fixture(scope="module")
 def large() -> bytes:
-    """A picture of 7 MiB, more than all buffers on the way hold."""
+    """A picture of 7 MiB, more than all buffers on the way can hold."""
     noise = random.Random(1).randbytes(SIDE * SIDE * 3)  # noqa: S311 - a picture, not a secret
     return saved(Image.frombytes("RGB", (SIDE, SIDE), noise), "PNG", compress_level=1)
 
@@ -64,12 +65,12 @@ def limited(tmp_path_factory: pytest.TempPathFactory, source: ScriptedOrigin) ->
 
 
 class Reader:
-    """One client that has asked for a path, and reads what it is told to read."""
+    """One client that has requested a path and reads only when told to."""
 
     def __init__(self, service: Service, path: str, *, address: str = "127.0.0.1", headers: str = "") -> None:
         self.connection = socket.socket()
         self.connection.settimeout(PATIENCE_SECONDS)
-        # The kernel makes the least of it: most of the picture stays with the service.
+        # The kernel uses its smallest buffer, so most of the picture stays with the service.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         self.connection.bind((address, 0))
         self.connection.connect(("127.0.0.1", service.port))
@@ -115,7 +116,7 @@ def answered(service: Service, path: str, *, address: str = "127.0.0.1", headers
 def reading(
     service: Service, path: str, *, address: str = "127.0.0.1", headers: str = ""
 ) -> Iterator[list[Reader]]:
-    """As many clients as are let in at once, each with the head of its answer and no more."""
+    """The most clients that are let in at once; each has read only the head of its answer."""
     with contextlib.ExitStack() as open_ones:
         readers = [
             open_ones.enter_context(Reader(service, path, address=address, headers=headers))
@@ -126,12 +127,12 @@ def reading(
 
 
 def let_in_again(service: Service, path: str, *, address: str = "127.0.0.1", headers: str = "") -> None:
-    """Wait until the client has a place; what others left behind is noticed at the service's own pace."""
+    """Wait until the client has a place. The service notices at its own pace that other clients have left."""
     wait_until(lambda: answered(service, path, address=address, headers=headers) == "200", seconds=30)
 
 
 def test_client_beyond_its_streams_is_told_to_come_back(limited: Service, source: ScriptedOrigin) -> None:
-    """The fourth large original at once is `429 rate_limited` with Retry-After; nothing else of the client is."""
+    """The fourth large original at once is `429 rate_limited` with Retry-After; the client's other requests are not."""
     path = "/?" + source.url("/large.png")
     address = "127.0.0.2"
     with reading(limited, path, address=address):
@@ -153,7 +154,7 @@ def test_client_beyond_its_streams_is_told_to_come_back(limited: Service, source
 async def test_picture_in_memory_that_is_written_in_pieces_is_whole(
     limited: Service, source: ScriptedOrigin, medium: bytes, http: aiohttp.ClientSession
 ) -> None:
-    """Whole, a part of it, none of it (HEAD), and as the second answer of a connection."""
+    """This holds for the whole picture, a part of it, HEAD, and the second answer of a connection."""
     client, target = Client(http, limited.base), "/?" + source.url("/medium.png")
     for _ in range(2):
         assert (await client.get(target)).body == medium
@@ -168,7 +169,7 @@ async def test_picture_in_memory_that_is_written_in_pieces_is_whole(
 def test_picture_in_memory_is_counted_and_held_once_however_many_do_not_read_it(
     tmp_path: Path, source: ScriptedOrigin
 ) -> None:
-    """A variant of some MiB: its clients share one body, and one client has three places for it."""
+    """The picture is a variant of some MiB. Its clients share one body, and each client has three places for it."""
     with Service(write_config(tmp_path, {"server": {"client_streams": LIMIT}})) as service:
         path = f"/image/width={SIDE - 1},format=png/{source.url('/large.png')}"
         with Reader(service, path) as whole:
@@ -203,7 +204,7 @@ def test_other_client_reads_all_of_it_while_one_is_refused(
 def test_place_is_given_back_when_the_client_has_read_all(
     limited: Service, source: ScriptedOrigin, large: bytes
 ) -> None:
-    """The connection stays open: it is the answer that has ended."""
+    """The connection stays open; the end of the answer frees the place."""
     path, address = "/?" + source.url("/large.png"), "127.0.0.5"
     with reading(limited, path, address=address) as readers:
         assert answered(limited, path, address=address) == "429"
@@ -229,7 +230,7 @@ def test_clients_of_a_trusted_proxy_are_counted_one_by_one(limited: Service, sou
 
 
 def test_client_that_no_proxy_vouches_for_is_counted_itself(limited: Service, source: ScriptedOrigin) -> None:
-    """`X-Forwarded-For` of anyone else is what the client likes to write."""
+    """In `X-Forwarded-For` from anyone else, the client can write anything."""
     path, address = "/?" + source.url("/large.png"), "127.0.0.7"
     with reading(limited, path, address=address):
         assert answered(limited, path, address=address, headers="X-Forwarded-For: 192.0.2.77\r\n") == "429"
@@ -250,7 +251,7 @@ def test_client_that_reads_nothing_is_hung_up_on(tmp_path: Path, source: Scripte
         with Reader(service, target) as reader:
             wait_until(lambda: _clients(process, service.port) == 1)
             wait_until(lambda: not _clients(process, service.port), seconds=30)
-            # What was sent before is read, then the connection turns out to be dead.
+            # The client can still read what was sent before, then finds the connection dead.
             with contextlib.suppress(ConnectionError):
                 while reader.connection.recv(65536):
                     pass
@@ -266,12 +267,12 @@ def _clients(process: psutil.Process, port: int) -> int:
     )
 
 
-# In this process, where the time can be given: how much of its answer a client must take.
+# In this process, where the test sets the time: how much of its answer a client must take.
 
 
 @pytest.fixture
 async def big_answers() -> AsyncIterator[tuple[Server, int]]:
-    """A server whose every answer is 16 MiB, with its port."""
+    """A server whose every answer is 16 MiB, and its port."""
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": str(ANSWER_BYTES)})
@@ -290,7 +291,7 @@ async def big_answers() -> AsyncIterator[tuple[Server, int]]:
 
 @contextlib.asynccontextmanager
 async def _unread(server: Server, port: int) -> AsyncIterator[tuple[socket.socket, float]]:
-    """A client that has asked, once the server waits for it, and when the server looks at it next."""
+    """A client that has sent a request and for which the server waits, and the time of the server's next check."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         client.setblocking(False)
@@ -351,7 +352,7 @@ async def test_client_that_takes_enough_is_given_time_again_and_again(
 async def test_client_that_leaves_in_the_middle_leaves_no_traceback(
     big_answers: tuple[Server, int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A visitor who closes the page is no fault of the service, whether the connection is closed or reset."""
+    """A visitor who closes the page is not an error of the service, whether the connection is closed or reset."""
     server, port = big_answers
     for lingering in (b"", struct.pack("ii", 1, 0)):
         async with _unread(server, port) as (client, _):

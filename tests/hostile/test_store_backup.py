@@ -73,7 +73,7 @@ async def test_backup_under_load_restores_to_a_store_without_a_fault(
 
 
 async def test_copy_by_hand_in_the_documented_order_verifies(store: Originals, tmp_path: Path) -> None:
-    """Entries, then bodies, then the names of the entries once more: no copied entry lacks a body."""
+    """The order is entries, bodies, then the names of the entries again, so no copied entry lacks a body."""
     stop = asyncio.Event()
 
     async def load() -> None:
@@ -96,7 +96,7 @@ async def test_copy_by_hand_in_the_documented_order_verifies(store: Originals, t
 
 
 def copy_part(ours: Path, theirs: Path) -> None:
-    """Copy a file or a folder as rsync does: what vanishes meanwhile is left out."""
+    """Copy a file or a folder as rsync does, leaving out files that vanish meanwhile."""
     for path in files_below(ours) if ours.is_dir() else [ours]:
         target = theirs / path.relative_to(ours)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def delete_gone(ours: Path, theirs: Path) -> None:
 async def test_second_backup_brings_only_what_changed_and_forgets_what_was_purged(
     store: Originals, tmp_path: Path
 ) -> None:
-    """Blocks and articles come along; a purge is true in the copy as well."""
+    """Blocks and articles are copied, and a purge takes effect in the copy as well."""
     await keep(store, url(1), b"one")
     await keep(store, url(2), b"two")
     await store.articles.record("post.md", [url(1)])
@@ -137,7 +137,7 @@ async def test_second_backup_brings_only_what_changed_and_forgets_what_was_purge
 async def test_body_is_linked_or_copied(
     store: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """A disk that cannot clone links; one that cannot link copies; either is compared with its digest."""
+    """Bodies are linked where the disk cannot clone and copied where it cannot link, and their digests are compared."""
     monkeypatch.setattr(backup, "_cloned", lambda _source, _target: False)
     if way == "copy":
         monkeypatch.setattr(backup.Backup, "_linked", lambda *_given: False)
@@ -149,7 +149,7 @@ async def test_body_is_linked_or_copied(
 
 
 async def test_damage_never_reaches_the_copy(store: Originals, tmp_path: Path) -> None:
-    """A damaged body, a missing one and a damaged entry are named; the copy keeps what it had."""
+    """A damaged body, a missing one and a damaged entry are named, and the copy keeps its own versions."""
     entries = [await keep(store, url(number), str(number).encode()) for number in range(4)]
     await store.backup(tmp_path / "copy")
     (tmp_path / "copy" / "bodies").rename(tmp_path / "kept")
@@ -170,7 +170,7 @@ async def test_damage_never_reaches_the_copy(store: Originals, tmp_path: Path) -
 
 
 async def test_target_that_is_no_backup_is_refused(store: Originals, tmp_path: Path) -> None:
-    """Other files, the store itself, a folder in it or above it; and a lost store never empties its backup."""
+    """A folder of other files, the store, and folders in or above it are refused. A lost store empties no backup."""
     await keep(store, url(1), b"one")
     await store.backup(tmp_path / "copy")
     (tmp_path / "other").mkdir()

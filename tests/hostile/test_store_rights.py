@@ -1,4 +1,4 @@
-"""Stores that lost their rights, their inodes or their locks: each has its word, and `readyz` names the place."""
+"""Stores without permissions, inodes or locks: each fault has its own error, and `readyz` names the place."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 @contextmanager
 def denied(folder: Path, *, reading: bool) -> Iterator[None]:
-    """Refuse this process to write below a folder, and to read with `reading`, as a wrong chown does; root too."""
+    """Forbid this process, even as root, to write (with `reading` also to read) below a folder, like a wrong chown."""
 
     def refuse(path: object, *, writes: bool) -> None:
         inside = isinstance(path, str | Path) and Path(path).is_relative_to(folder)
@@ -84,7 +84,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 async def test_folder_that_cannot_be_written_is_named_and_its_original_is_not_kept(
     engine: Engine, origin: ScriptedOrigin, tmp_path: Path, name: str
 ) -> None:
-    """The picture is answered for a minute, and the store names the folder until its rights are mended."""
+    """The picture is answered for a minute, and the store names the folder until its permissions are corrected."""
     origin.serve("/w.png", PICTURE)
     with denied(tmp_path / "store" / name, reading=False):
         obtained = await engine.originals.obtain(Source.parse(origin.url("/w.png")))
@@ -100,7 +100,7 @@ async def test_folder_that_cannot_be_written_is_named_and_its_original_is_not_ke
 async def test_store_that_cannot_be_read_is_no_fault_of_a_request(
     engine: Engine, origin: ScriptedOrigin, tmp_path: Path, name: str
 ) -> None:
-    """Nobody can tell whether the source is blocked: one error that the web room knows, and no traceback."""
+    """Whether the source is blocked is unknown, so the store raises one error that the web room knows. No traceback."""
     origin.serve("/u.png", PICTURE)
     with denied(tmp_path / "store" / name, reading=True):
         with pytest.raises(StoreUnreadable):
@@ -110,7 +110,7 @@ async def test_store_that_cannot_be_read_is_no_fault_of_a_request(
 
 
 async def test_body_that_cannot_be_read_is_fetched_again(engine: Engine, origin: ScriptedOrigin) -> None:
-    """It is replaced by what its origin gives; when the origin is dead, its error is the answer."""
+    """The origin's picture replaces it. If the origin is dead, the answer is the origin's error."""
     origin.serve("/b.png", PICTURE)
     source = Source.parse(origin.url("/b.png"))
     obtained = await engine.originals.obtain(source)
@@ -127,7 +127,7 @@ async def test_body_that_cannot_be_read_is_fetched_again(engine: Engine, origin:
 async def test_disk_without_inodes_keeps_nothing_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
 ) -> None:
-    """Bytes are free, files are not: a commit would end in the middle."""
+    """The disk has free bytes but no free files, so a commit would stop in the middle."""
     store = await Originals.open(tmp_path / "store")
     monkeypatch.setattr("cache.originals.roomleft.free_files", lambda _folder: free)
     with pytest.raises(StoreFull, match="inodes"):
@@ -182,7 +182,7 @@ async def test_lock_of_another_program_is_given_up_with_a_word(
 async def test_lock_of_our_own_is_waited_for_no_longer_than_any_work_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another task or process that never lets go costs the others their request, not for ever."""
+    """A task or process that never releases its lock costs the others one request, but they do not wait for ever."""
     one, other = KeyLocks(tmp_path / "locks"), KeyLocks(tmp_path / "locks")
     async with one.hold("a"):
         monkeypatch.setattr(locks, "LONGEST_HOLD_SECONDS", 0.0)
@@ -235,7 +235,7 @@ async def test_count_that_is_locked_costs_the_count_only(
 async def test_files_and_folders_have_the_mode_that_is_asked_for_whatever_the_umask(
     tmp_path: Path, modes: Modes
 ) -> None:
-    """Everything that a commit, a block and an article make; lock files are private always."""
+    """This holds for all files of a commit, a block and an article. Lock files are always private."""
     before = os.umask(0o077 if modes is GROUP else 0)
     try:
         store = await Originals.open(tmp_path / "store", modes=modes)
@@ -253,7 +253,7 @@ async def test_files_and_folders_have_the_mode_that_is_asked_for_whatever_the_um
 
 
 async def test_open_store_of_former_modes_is_mended_by_the_scrub_not_at_the_start(tmp_path: Path) -> None:
-    """Opening touches nothing that is there; one pass gives every file and folder its mode."""
+    """Opening changes no existing file; one pass of the scrub gives every file and folder its mode."""
     store = await Originals.open(tmp_path / "store", modes=GROUP)
     entry = await keep(store, "http://h/a.png", b"one")
     await store.close()
@@ -273,7 +273,7 @@ async def test_open_store_of_former_modes_is_mended_by_the_scrub_not_at_the_star
 def test_doctor_names_a_disk_without_inodes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It needs care, and says what happens until then."""
+    """The finding is a warning and says what happens until the disk has inodes again."""
     monkeypatch.setattr("proxy.services.checks.disk.free_files", lambda _folder: 3)
     assert invoke("doctor", "--offline", config=write_config(tmp_path)) == 1
     assert "out of inodes" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Pipes, devices, links and folders in the place of files: nothing waits for them, and nothing follows them."""
+"""Pipes, devices, links and folders in place of files: nothing waits for them or follows them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_only_regular_files_are_opened(tmp_path: Path, strange: Callable[[Path],
 async def test_strange_file_in_the_place_of_any_file_is_waited_for_by_nobody(
     tmp_path: Path, place: str, strange: Callable[[Path], None]
 ) -> None:
-    """Reading, keeping, counting, verifying and purging come to their ends; the other original is as it was."""
+    """Reading, keeping, counting, verifying and purging all end, and the other original is unchanged."""
     root = tmp_path / "store"
     store = await Originals.open(root)
     entry, other = await keep(store, URL, b"one"), await keep(store, OTHER, b"two")
@@ -106,7 +106,7 @@ async def test_strange_file_in_the_place_of_any_file_is_waited_for_by_nobody(
 async def test_strange_lock_file_costs_the_keeping_only(
     tmp_path: Path, strange: Callable[[Path], None]
 ) -> None:
-    """What is kept is answered; nothing new is kept without exclusion."""
+    """Kept originals are answered, and without exclusion no new ones are kept."""
     root = tmp_path / "store"
     store = await Originals.open(root)
     await keep(store, URL, b"one")
@@ -125,7 +125,7 @@ async def test_strange_lock_file_costs_the_keeping_only(
 async def test_strange_file_in_the_variants_is_a_fault_and_no_wait(
     tmp_path: Path, name: str, strange: Callable[[Path], None]
 ) -> None:
-    """The tier answers that it has nothing."""
+    """The tier reports a miss."""
     (tmp_path / "variants").mkdir()
     (tmp_path / "variants" / "CACHEDIR.TAG").touch()
     (tmp_path / "variants" / name).unlink(missing_ok=True)
@@ -139,7 +139,8 @@ async def test_strange_file_in_the_variants_is_a_fault_and_no_wait(
 async def test_shutdown_ends_in_time_although_a_file_hangs(
     tmp_path: Path, http: aiohttp.ClientSession, origin: ScriptedOrigin
 ) -> None:
-    """A thread waits for ever for an entry; SIGTERM ends the process after `server.shutdown_timeout`, and says why."""
+    """A thread waits for ever for an entry. SIGTERM ends the process after `server.shutdown_timeout`. The log says
+    why."""
     config = write_config(tmp_path, {"server": {"shutdown_timeout": "1s"}})
     with Service(config, program=(HUNG,)) as service:
         asking = asyncio.create_task(Client(http, service.base).get("/?" + origin.url("/x.png")))
@@ -154,7 +155,7 @@ async def test_shutdown_ends_in_time_although_a_file_hangs(
 def test_strange_file_of_the_desk_or_of_a_job_is_waited_for_by_nobody(
     tmp_path: Path, strange: Callable[[Path], None]
 ) -> None:
-    """What cannot be read counts as empty, and what cannot be written is refused."""
+    """A file that cannot be read counts as empty, and a write that cannot succeed is refused."""
     jobs = JobFiles(tmp_path / "jobs", now=lambda: 1e9)
     job = jobs.begin("warm", started_by="api", may_stop=True)
     for name in ("sessions", "history", f"jobs/{job.record.id}.stop"):
@@ -171,7 +172,7 @@ def test_strange_file_of_the_desk_or_of_a_job_is_waited_for_by_nobody(
 async def test_folder_that_is_none_is_a_fault_of_the_store_and_not_of_ours(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    """Programs are told by the desk and by the API that the store is in trouble; the log has a line of each."""
+    """The desk and the API report that the store is in trouble, and the log has a line for each."""
     token = "a token"
     with Service(write_config(tmp_path, {"server": {"admin_token": token}})) as service:
         for name in ("jobs", "desk"):

@@ -20,7 +20,7 @@ _CONTEXT = "/usr/src/context"
 
 @dataclass
 class Image:
-    """What the steps leave beside files. user: numbers of user and group."""
+    """The settings that the steps leave, besides files. user: numbers of user and group."""
 
     environment: dict[str, str] = field(default_factory=dict)
     folder: str = "/"
@@ -43,7 +43,7 @@ def built(machine: Machine, path: Path) -> Image:
     Raises:
         AssertionError: a step failed, or this reader does not know it.
     """
-    # What .dockerignore lets through is what COPY finds.
+    # COPY finds only the files that .dockerignore lets through.
     allowed = (path.parents[1] / ".dockerignore").read_text(encoding="utf-8")
     named = " ".join(line[1:] for line in allowed.splitlines() if line.startswith("!"))
     machine.run(f"mkdir -p {_CONTEXT} && cp -a {named} {_CONTEXT}")
@@ -68,7 +68,7 @@ def built(machine: Machine, path: Path) -> Image:
 
 
 def _next_stage(machine: Machine, _rest: str, before: Image) -> Image:
-    """Begin with a clean machine: what an earlier stage made is moved to where only `COPY --from` finds it."""
+    """Begin with a clean machine: the files of an earlier stage are moved to where only `COPY --from` finds them."""
     if before.folder != "/":
         machine.run(f"mkdir -p /stage/opt && mv /opt/imgmirror /stage/opt && rm -rf {before.folder}")
     return Image()

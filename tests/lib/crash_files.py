@@ -1,8 +1,8 @@
 """Watches every call by which a Python program changes files below a folder, and can refuse, shorten or end it.
 
-`Watch` replaces the calls in `os` and `io` in this process. It asks a `Plot` before each call what becomes of it, and
-reports each call that was made to `told`, in the order in which they happened. It does not see SQLite's own calls; the
-tier that uses SQLite promises nothing.
+`Watch` replaces the calls in `os` and `io` in this process. Before each call it asks a `Plot` for the call's fate, and
+it reports each call that was made to `told`, in order. It does not see SQLite's own calls; the tier that uses SQLite
+promises nothing.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ Plot = Callable[[Step], Fate]
 
 
 class Watch:
-    """Stand between this process and the files below `root`, for the length of a `with` block.
+    """Stand between this process and the files below `root`, for the duration of a `with` block.
 
     Without `real_fsync`, an fsync is only reported: a disk that stays under power needs none, and it saves time.
     """

@@ -175,7 +175,7 @@ class Disk:
         folder, name, change = after
         changes = folder.changes.get(name, [])
         if change not in changes:
-            return True  # made sure of by an fsync
+            return True  # made durable by an fsync
         return changes.index(change) < chosen.get((id(folder), name), len(changes))
 
     def _put(self, path: str, node: File | Folder | None) -> None:

@@ -1,4 +1,4 @@
-"""A visitor of the desk for tests: keeps the cookie, fills in forms, and knows what the service set."""
+"""A visitor of the desk for tests: keeps the cookie, fills in forms, and records the cookies that the service set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The desk in a real browser for tests: signs in, and looks for what no page may have."""
+"""The desk in a real browser for tests: signs in, and looks for faults that no page may have."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ async def until(page: Page, expression: str) -> None:
 
 
 async def blemishes(page: Page, base: str, *, width: int) -> list[str]:
-    """Return what a page of the desk must not have: errors, foreign requests, a scroll bar at the bottom, and whatever
-    axe-core finds serious or critical."""
+    """Return the faults of a page of the desk: errors, foreign requests, a horizontal scroll bar, and serious or
+    critical findings of axe-core."""
     found = [f"error: {error}" for error in page.errors]
     found += [f"asks {url}" for url in page.requests if not url.startswith((base, "about:", "data:"))]
     wide = await page.evaluate("document.documentElement.scrollWidth")

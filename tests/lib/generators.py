@@ -28,7 +28,7 @@ SERVICE = {"server": {"public_url": PUBLIC, "admin_token": TOKEN}}
 
 
 def require(*programs: str) -> None:
-    """Skip the test when a program is absent; in CI, fail it."""
+    """Skip the test when a program is absent; fail it in CI."""
     missing = [program for program in programs if not shutil.which(program)]
     if missing and "CI" in os.environ:
         pytest.fail(f"{', '.join(missing)} must be installed in CI")

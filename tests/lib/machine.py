@@ -1,7 +1,7 @@
 """A machine for one test: this machine's files below an overlay, namespaces of its own, and systemd as its process 1.
 
-Commands may install packages, users and units: what they write lies in memory and is gone at the end. The network is
-the namespace's own loopback, so ports are free; `run(..., online=True)` uses this machine's network, to install.
+Commands may install packages, users and units: the files they write are in memory and disappear at the end. The network
+is the namespace's own loopback, so ports are free; `run(..., online=True)` uses this machine's network, to install.
 Needs root, `unshare`, `nsenter` and Debian's systemd. Blocking; Linux.
 """
 
@@ -62,13 +62,13 @@ _MASKED = (
     "systemd-timesyncd",
     "systemd-random-seed",
 )
-"""Services that would change the kernel or the clock, which are this machine's too."""
+"""Services that would change the kernel or the clock, which the machine shares with this one."""
 
 _TOOLS = ("unshare", "nsenter", "pivot_root", "ip", "systemctl")
 
 
 def why_not() -> str:
-    """Return why a machine cannot be made here, or an empty text."""
+    """Return the reason why a machine cannot be made here, or an empty text."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "needs root"
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
@@ -124,7 +124,7 @@ class Machine:
         return done
 
     def write(self, path: str, text: str) -> None:
-        """Write a file in the machine; its folder is made."""
+        """Write a file in the machine, and create its folder."""
         quoted = shlex.quote(path)
         self.run(f"mkdir -p $(dirname {quoted}) && printf %s {shlex.quote(text)} >{quoted}")
 
@@ -133,7 +133,7 @@ _OF_THE_NETWORK = (
     "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "PIP_CONFIG_FILE", "PIP_TRUSTED_HOST", "HTTP_PROXY",
     "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
 )  # fmt: skip
-"""What installing needs where the registry is reached through something."""
+"""The variables that installing needs where the registry is behind a proxy or a mirror."""
 
 
 @contextmanager
@@ -165,7 +165,7 @@ def machine() -> Iterator[Machine]:
 
 
 def _copy_checkout(target: Path) -> None:
-    """Copy what is, or may be, committed: no environment, no caches."""
+    """Copy the files that are, or may be, committed: no environment and no caches."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

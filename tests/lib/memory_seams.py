@@ -1,4 +1,4 @@
-"""A store in memory behind the seams: it shows that nothing but the protocols is needed.
+"""A store in memory behind the seams. It shows that only the protocols are needed.
 
 Every node of one store sees the same dictionaries.
 """

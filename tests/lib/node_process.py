@@ -1,4 +1,4 @@
-"""A node in a process of its own: `python node_process.py IMPLEMENTATION FOLDER`, told what to do line by line.
+"""A node in a process of its own: `python node_process.py IMPLEMENTATION FOLDER`, which reads commands line by line.
 
 Each line it reads is a method of `NodeAtWork` with its arguments, in JSON. Each line it writes is the result, or
 `["refused", NAME]` when an error of the store was raised. `NodeProcess` is the other end.
@@ -36,7 +36,7 @@ class NodeAtWork:
         self.known: dict[str, BlobState | None] = {}
 
     async def hold(self, key: str) -> bool:
-        """Take a key, and keep it until `release`; return whether somebody had it."""
+        """Take a key, and keep it until `release`; return whether it had to wait."""
         self.held[key] = await self.node.exclusion.acquire(key)
         return self.held[key].waited
 
@@ -68,7 +68,7 @@ class NodeAtWork:
         return self.node.counts.read().bytes
 
     async def look(self, name: str) -> str | None:
-        """Read a blob, and know it in this state from now on."""
+        """Read a blob, and remember this state as the known one."""
         try:
             blob = self.node.entries.read(name)
         except FileNotFoundError:
@@ -78,11 +78,11 @@ class NodeAtWork:
         return blob.data.decode("ascii")
 
     async def write(self, name: str, text: str) -> None:
-        """Write a blob in the state in which it was looked at."""
+        """Write a blob over the state in which it was last read."""
         self.node.entries.write(name, text.encode("ascii"), known=self.known[name])
 
     async def append(self, name: str, text: str, times: str) -> None:
-        """Add to a blob, holding its key, so many times."""
+        """Add to a blob this many times, holding its key each time."""
         for _ in range(int(times)):
             async with self.node.exclusion.hold(name):
                 await self.write(name, (await self.look(name) or "") + text)
@@ -118,21 +118,21 @@ class NodeProcess:
         )
 
     async def ready(self) -> NodeProcess:
-        """Wait until it can be told something."""
+        """Wait until the process accepts commands."""
         assert await asyncio.to_thread(self._read) == "ready"
         return self
 
     async def tell(self, command: str, *arguments: object) -> Any:
-        """Have it do something; return the result."""
+        """Send a command; return its result."""
         return await asyncio.to_thread(self._told, command, *map(str, arguments))
 
     async def kill(self) -> None:
-        """Kill it with SIGKILL, and wait until it is gone."""
+        """Kill the process with SIGKILL, and wait until it has ended."""
         self.process.kill()
         await asyncio.to_thread(self.process.communicate)
 
     async def end(self) -> None:
-        """Let it come to its end."""
+        """Let the process end by itself."""
         if self.process.returncode is None:
             await asyncio.to_thread(self.process.communicate, None, 60)
             assert self.process.returncode == 0

@@ -40,11 +40,11 @@ async def memory_nodes(_folder: Path) -> AsyncIterator[OpenNode]:
 
 IMPLEMENTATIONS: tuple[OpenNodes, ...] = (file_nodes, memory_nodes)
 SHARED_BY_PROCESSES: tuple[OpenNodes, ...] = (file_nodes,)
-"""Those of them whose nodes may be in several processes."""
+"""The implementations whose nodes may be in several processes."""
 
 
 class Nodes:
-    """The nodes of one store; each call opens another one."""
+    """The nodes of one store. Each call opens another node."""
 
     def __init__(self, open_node: OpenNode) -> None:
         self._open = open_node

@@ -62,7 +62,7 @@ class OtlpReceiver:
         return f"http://127.0.0.1:{self.port}"
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition of what has arrived is true."""
+        """Wait until a condition on the received data is true."""
         with self._arrived:
             assert self._arrived.wait_for(condition, timeout=20), "not true of what has arrived in 20 s"
 
@@ -78,7 +78,7 @@ class OtlpReceiver:
         return found()[0]
 
     def children(self, parent: SentSpan) -> dict[str, SentSpan]:
-        """Return the spans below a span by name, those that arrived until now."""
+        """Return the spans below a span that have arrived so far, by name."""
         return {span.name: span for span in self.spans if span.parent_id == parent.span_id}
 
     def samples(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Reports of a warming for tests of their pages: some pictures of each group, and text of strangers."""
+"""Reports of `warm` for tests of their pages: some pictures of each group, and hostile text."""
 
 from __future__ import annotations
 
