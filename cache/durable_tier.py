@@ -1,7 +1,7 @@
 """Originals: the durable tier together with its upkeep. Runs on the event loop, files in threads.
 
-`cache.originals.keeping` keeps, reads and purges originals. This adds counting, comparing with digests, copying,
-scrubbing, and what the disk has room for and permits.
+`cache.originals.keeping` keeps, reads and purges originals. This module adds counting, comparing with digests, copying,
+scrubbing, and checks of the disk's room and permissions.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Originals(OriginalFiles):
         except (NoCatalogueError, TooManyError):
             return None
         if known.unreadable:
-            return None  # what an unreadable entry names is found in its text only
+            return None  # the bodies of an unreadable entry are found only in its text
         sizes, orphans = Counts(), Counts()
         shards = await self._threads.read(self._seams.bodies.shards)
         for number, shard in enumerate(shards, start=1):

@@ -1,4 +1,4 @@
-"""Sweep: deletes, by rule, data that can be made again. Runs on the event loop, safe beside a running service.
+"""Sweep: deletes data that can be made again, by fixed rules. Runs on the event loop, safe beside a running service.
 
 Finds files in the variants' folder that no row of the database names (a process was killed between writing a file and
 recording it), and reduces the variants to their budget. It does not touch originals, except temporary files whose owner

@@ -95,7 +95,7 @@ class SourceNotAllowed(RequestError):
 class SourceRemoved(SourceNotAllowed):
     """The source was purged and blocked: no kept copy may be served for it."""
 
-    public_message = "This source was removed from this mirror for good."
+    public_message = "This source was permanently removed from this mirror."
 
 
 class NotFound(RequestError):

@@ -4,9 +4,9 @@ One file has 16,384 records of 64 bytes, found by the digest of a key. Memory an
 needs cleaning up. Two keys of the same slot overwrite each other, which costs one more question to an origin. A record
 that is read while it is being written fails its checksum and counts as absent.
 
-The meaning of a failure is not known here: `kind` is a word of the caller. Losing the file costs only time.
-It does not use diskcache, because a look-up must not wait for a database, and because the store's folder may lie on a
-network disk, where SQLite's WAL does not work (docs/decisions/0011-manners.md).
+Does not know the meaning of a failure: `kind` is a word of the caller. Losing the file costs only time. It does not use
+diskcache, because a look-up must not wait for a database, and because the store's folder may lie on a network disk,
+where SQLite's WAL does not work (docs/decisions/0011-manners.md).
 """
 
 from __future__ import annotations

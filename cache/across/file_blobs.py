@@ -112,7 +112,7 @@ class FileBlobs:
         return shards_of(self._room)
 
     def irregular(self) -> Iterator[str]:
-        """Read all folders for what is no regular file, a symbolic link for instance."""
+        """Search all folders for anything but regular files, such as a symbolic link."""
         for path in self._room.glob(f"??/*{self._suffix}"):
             name = path.name.removesuffix(self._suffix)
             if is_digest(name) and regular_status(path) is None:
@@ -143,7 +143,7 @@ def _read_whole(descriptor: int, size: int) -> bytes:
 
 
 def identity_of(status: os.stat_result) -> tuple[int, ...]:
-    """Return what changes when a file is replaced or written to."""
+    """Return a version that changes when a file is replaced or written to."""
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 

@@ -1,4 +1,4 @@
-"""Jobs: what long pieces of work report about themselves, for every process of a store to see. Blocking.
+"""Jobs: the reports of long pieces of work about themselves, visible to every process of a store. Blocking.
 
     jobs/<id>.json       the record of a job, replaced as a whole when it changes
     jobs/<id>.lock       locked (flock) by the process that does the work, for as long as it lives
@@ -6,8 +6,8 @@
     jobs/<kind>.only     locked by the one job of its kind that a service runs
 
 The kernel releases the lock of a process that dies. A record that says "running" without a lock belongs to a process
-that was killed, and is shown as `lost`. Records are never the truth about what is kept, and may be deleted at any
-time. What the work is, is not known here.
+that was killed, and is shown as `lost`. Records are never the truth about what is kept, and may be deleted at any time.
+Knows nothing of the work itself.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from cache.base.opening import open_regular, read_regular
 log = logging.getLogger(__name__)
 
 JobState = Literal["running", "done", "failed", "stopped", "lost"]
-"""`failed`: an error ended it. `stopped`: somebody did, or its process was told to end. `lost`: its process ended
-without a word."""
+"""`failed`: an error ended it. `stopped`: somebody stopped it, or its process was told to end. `lost`: its process died
+without writing an end."""
 
 JOBS = "jobs"
 """The folder of the records, in the folder of the store."""
@@ -77,7 +77,7 @@ class JobRecord:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the job has ended and will not change any more."""
         return self.state != "running"
 
 
@@ -96,7 +96,7 @@ class OwnedJob:
         self.record = replace(self.record, done=done, total=known, note=note)
 
     def write(self) -> None:
-        """Make the present record visible, if it has changed. A disk that refuses is no error of the work."""
+        """Make the present record visible if it has changed. An error of the disk is not an error of the work."""
         if self.record != self._written:
             self._written = self.record = replace(self.record, updated_at=self._jobs.now())
             self._jobs.write(self.record)
@@ -106,7 +106,7 @@ class OwnedJob:
         return self.record.may_stop and self._jobs.is_asked_to_stop(self.record.id)
 
     def end(self, state: JobState, message: str = "", result: Mapping[str, Any] | None = None) -> None:
-        """Write how the job ended, and let go of its locks."""
+        """Write how the job ended, and release its locks."""
         now = self._jobs.now()
         ended = replace(self.record, state=state, message=message, result=result or {}, ended_at=now, note="")
         self.record = replace(ended, updated_at=now)
@@ -129,7 +129,7 @@ class JobFiles:
     def begin(
         self, kind: str, *, started_by: str, detail: str = "", may_stop: bool = False, only: bool = False
     ) -> OwnedJob:
-        """Begin a job. With `only`, no other job of this kind that was begun so is running.
+        """Begin a job. With `only`, there is at most one such job of this kind at a time.
 
         Raises:
             JobRunning: there is one.
@@ -144,7 +144,7 @@ class JobFiles:
         try:
             if only:
                 descriptors.append(_locked(self._file(kind, ".only"), kind))
-            # The lock comes before the record: whoever sees the record can tell whether its process lives.
+            # The lock comes before the record, so that a reader of the record can tell whether its process lives.
             descriptors.append(_locked(self._file(name, ".lock"), kind))
             job = OwnedJob(self, record, tuple(descriptors))
             self._write(record)
@@ -165,7 +165,7 @@ class JobFiles:
         record = self._read(name)
         if record is None or record.is_over or self._lives(name):
             return record
-        # It may have ended between the two looks.
+        # The job may have ended between the two checks.
         record = self._read(name)
         if record is None or record.is_over:
             return record
@@ -180,7 +180,7 @@ class JobFiles:
         os.close(open_regular(self._file(name, ".stop"), os.O_WRONLY | os.O_CREAT))
 
     def write(self, record: JobRecord) -> None:
-        """Replace the record of a job. A disk that refuses costs others the sight of it, nothing else."""
+        """Replace the record of a job. If the disk refuses, others do not see the change, and nothing else is lost."""
         try:
             self._write(record)
         except OSError as error:
@@ -236,14 +236,14 @@ class JobFiles:
         except BlockingIOError:
             return True
         except OSError:
-            # Without locks nothing can be known, and a job that is over says so itself.
+            # Without locks this cannot be known. A job that has ended says so in its record.
             return True
         finally:
             os.close(descriptor)
         return False
 
     def _prune(self) -> None:
-        """Forget the oldest ended jobs, and what killed processes left of records."""
+        """Forget the oldest ended jobs, and leftovers of records from killed processes."""
         abandoned(self._folder, remove=True, suffix=".part")
         for name in self._ids()[MAX_RECORDS:]:
             record = self.get(name)
@@ -292,7 +292,7 @@ def _record(known: Mapping[str, Any], name: str) -> JobRecord:
 
 
 def _moment(value: Any) -> float:
-    # JSON of ours can hold NaN and infinity, which are no moments.
+    # Our JSON can hold NaN and infinity, which are not times.
     moment = float(value)
     if not math.isfinite(moment):
         raise ValueError("it is no moment")

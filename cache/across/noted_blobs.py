@@ -12,7 +12,7 @@ class NoNotes:
     """Notes for a store that has no catalogue."""
 
     def changing(self, _kind: Kind, _key: str) -> AbstractContextManager[None]:
-        """Return a block that notes nothing."""
+        """Return a block that takes no note."""
         return nullcontext()
 
 

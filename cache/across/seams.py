@@ -18,8 +18,8 @@ from cache.across.usage import Counts
 
 Kind = Literal["entry", "article", "block", "origin"]
 KINDS: tuple[Kind, ...] = ("entry", "article", "block")
-"""What the files of a store are about: an original, the sources of an article, a source refused for good. The stamp of
-an origin has no file of its own."""
+"""The kinds of things that files of a store describe: an original, the sources of an article, a blocked source. The stamp
+of an origin has no file of its own."""
 
 Version = tuple[int | str, ...]
 """Distinguishes the states of a blob; only comparing it is meaningful. Equal versions mean equal bytes. Examples are
@@ -107,7 +107,7 @@ class Blobs(Protocol):
         durable."""
 
     def delete(self, name: str, *, known: BlobState | None) -> bool:
-        """Delete the known blob; return whether it existed. On return it is durably gone, also if it was gone before.
+        """Delete the known blob; return whether it existed. On return it is durably gone, even if it was gone before.
 
         Raises:
             BlobChanged: it has another state. Nothing was changed.
@@ -256,9 +256,9 @@ class FailureMemory(Protocol):
 
 
 class ChangeNotes(Protocol):
-    """Change notes: what a derived index must read again. Blocking, microseconds.
+    """Change notes: the files that a derived index must read again. Blocking, microseconds.
 
-    Nothing raises: an index that was not told compares itself with the files one day.
+    Nothing raises: an index that missed a change finds it when it compares itself with the files.
     """
 
     def changing(self, kind: Kind, key: str) -> AbstractContextManager[None]:

@@ -175,7 +175,7 @@ class Durable:
                 path.replace(target)
 
     def remove(self, path: Path) -> bool:
-        """Delete a file for good; return whether it existed."""
+        """Delete a file durably; return whether it existed."""
         try:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):

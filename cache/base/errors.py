@@ -8,7 +8,7 @@ CacheError
 │   ├── StoreFull         no room
 │   ├── StoreUnwritable   the disk refused
 │   │   └── StoreHangs        the disk does not answer; the operation may still be completed
-│   ├── SourceBlocked     a purge has refused the source for good
+│   ├── SourceBlocked     a purge has blocked the source
 │   └── Superseded        it was purged or replaced in the meantime
 ├── BlobChanged       a blob is not in the state in which a writer knows it
 ├── EntryUnreadable   the text of an entry file is invalid

@@ -1,4 +1,4 @@
-"""The folder of the store: where everything lies, and whether a folder belongs to us. Blocking.
+"""The folder of the store: where each file is, and whether a folder belongs to us. Blocking.
 
     imgmirror-store          marker with the format version
     entries/ab/<key>.json    bodies/ab/<sha256>      articles/ab/<key>.json      blocked/ab/<key>.json

@@ -1,10 +1,11 @@
-"""The catalogue of a store: kept up beside every change, compared with the files, asked questions.
+"""The catalogue of a store: it follows every change, is compared with the files, and answers questions.
 
-It is derived: entries, blocks and records of articles are the truth, and whatever it does not know is read from them
-again. Only two things stand nowhere else and begin anew with a new catalogue: how often a picture was used, and since
-when a source fails. Nothing here fails a commit or an answer.
+It is derived: entries, blocks and records of articles are the truth, and the catalogue reads from them again whatever
+it does not know. Only two facts are recorded nowhere else and start again with a new catalogue: how often a picture was
+used, and since when a source fails.
 
-Changes and failures are written by a thread of its own, two seconds later.
+A fault of the catalogue never fails a commit or an answer. Its own thread writes changes and failures, two seconds
+later.
 """
 
 from __future__ import annotations
@@ -124,14 +125,14 @@ class Catalogue:
     # Keeping up
 
     def start(self) -> None:
-        """Start to keep up what this process changes, and what it notes."""
+        """Start to write the changes and the notes of this process."""
         with self._starting:
             if self._writer is None and not self._stopping.is_set():
                 self._writer = threading.Thread(target=self._keep_writing, name="catalogue", daemon=True)
                 self._writer.start()
 
     def create(self) -> None:
-        """Create the catalogue unless there is one, and start to keep it up.
+        """Create the catalogue unless there is one, and start to keep it up to date.
 
         Raises:
             OSError, sqlite3.Error: the disk refused.
@@ -143,7 +144,7 @@ class Catalogue:
         """Compare the catalogue with the files in short steps.
 
         Yield the number of files read in a step, the parts that are done, and the number of parts. `again`: compare
-        everything, also what was compared lately.
+        everything, even parts that were compared recently.
 
         Raises:
             OSError: a folder or a file of the store cannot be read.
@@ -178,18 +179,18 @@ class Catalogue:
         """Write everything that waits.
 
         Raises:
-            OSError, NoCatalogueError, sqlite3.Error: it could not be written. What changed waits on.
+            OSError, NoCatalogueError, sqlite3.Error: it could not be written. The changes keep waiting.
         """
         self._write(uses=True)
 
     def close(self) -> None:
-        """Write what waits, and stop."""
+        """Write the waiting changes, and stop."""
         self._stopping.set()
         self._changes.wake()
         if self._writer is not None:
             self._writer.join(RETRY_SECONDS)
             if self._writer.is_alive():
-                return  # the disk hangs; what this process changed is left behind
+                return  # the disk hangs; the changes of this process stay in its file
             try:
                 self.flush()
             except NoCatalogueError:
@@ -202,7 +203,7 @@ class Catalogue:
     # Being asked
 
     def is_whole(self) -> bool:
-        """Return whether the catalogue knows everything but for what is being changed now."""
+        """Return whether the catalogue knows everything except the changes being made now."""
         try:
             with self.database.reading() as connection:
                 return is_complete(connection, self._files.place()) and not has_left_behind(self._pending)
@@ -239,10 +240,10 @@ class Catalogue:
                 self._write(uses=time.monotonic() >= self._uses_due)
                 self._complained = False
             except NoCatalogueError:
-                # It was deleted, or is damaged and made anew. Whoever compares it next reads everything.
+                # It was deleted, or was damaged and is made anew. The next comparison reads everything.
                 self._stopping.wait(RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 - see below
-                # Whatever a file holds must not end the thread.
+                # The thread must survive any content of a file.
                 if not self._complained:
                     log.warning("the catalogue cannot be kept up: %r", error)
                 self._complained = True

@@ -1,8 +1,9 @@
 """Catching up: comparing the catalogue with the files, one shard after the other. Blocking, in short steps.
 
-A new catalogue knows nothing, so every file is read. After a restart of the machine the last transactions and the notes
-of changes may be lost, and a day after the last comparison somebody may have changed the store by hand; then only files
-whose stamp differs are read. A comparison that is interrupted goes on where it was.
+A new catalogue knows nothing, so every file is read. Later comparisons read only files whose stamp differs. They are
+made after a restart of the machine, because the last transactions and notes of changes may be lost, and a day after the
+last comparison, because somebody may have changed the store by hand. An interrupted comparison continues where it
+stopped.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ STEP = 100
 """How many files are read in one transaction: some ten milliseconds."""
 
 LISTED = 1_000
-"""How many files are listed before what differs is read: the shards of a small store are compared together."""
+"""How many files are listed before the differing ones are read: the shards of a small store are compared together."""
 
 AGAIN_SECONDS = 86_400.0
-"""How old a comparison may be before it is made again."""
+"""The age at which a comparison is made again."""
 
 _COLUMNS = {"entry": ("picture", "key"), "article": ("article", "digest"), "block": ("block", "key")}
 
@@ -101,7 +102,7 @@ class CatchingUp:
         changes: list[Changed] = []
         seen = 0
         for part in parts:
-            # A change after this is noted by whoever makes it.
+            # The process that makes a later change notes it.
             present = self._files.stamps(part.kind, part.shard)
             changes += self._differing(part, present)
             group.append(part)

@@ -1,8 +1,8 @@
 """Changes: which files of the store the catalogue must read again, noted so that kill -9 loses none. Blocking.
 
-Each process writes the name of what it is about to change into a file of its own before it changes it, and empties that
-file when the catalogue knows. A file whose owner died therefore names all that the catalogue may not know. It is not
-fsynced: after a restart of the machine everything is compared anyway (`catching_up.py`).
+Before each change, a process writes the name of the changed thing into a file of its own. It empties that file when the
+catalogue knows the changes. A file whose owner died therefore names everything that the catalogue may not know. It is
+not fsynced: after a restart of the machine everything is compared anyway (`catching_up.py`).
 
 As long as the store has no catalogue, nothing is noted, because a new one reads everything.
 """
@@ -32,7 +32,7 @@ _RECORD_BYTES = 33
 _SUFFIX = ".changes"
 
 MAX_JOURNAL_BYTES = 1 << 20
-"""A file of changes that is longer is written anew, without those that are known by now."""
+"""The length of a file of changes beyond which it is written anew, without the changes that are known by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Changes:
         return Changing(self, Changed(kind, key))
 
     def begin(self, change: Changed) -> bool:
-        """Note what is about to change; return whether it is noted."""
+        """Note a change that is about to be made; return whether it is noted."""
         if not self.are_noted:
             return False
         with self._lock:
@@ -95,7 +95,7 @@ class Changes:
         self._news.set()
 
     def wait(self, seconds: float) -> None:
-        """Wait until there are changes to take, or `wake` is called, or the time is over."""
+        """Wait until there are changes to take, `wake` is called, or the time is over."""
         self._news.wait(seconds)
         self._news.clear()
 
@@ -172,13 +172,13 @@ class Changing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Note that it was made. A failed one may have been made as well."""
+        """Note that the change was made. A failed change may have been made too."""
         self._changes.end(self._change, is_noted=self._is_noted)
 
 
 @contextlib.contextmanager
 def left_behind(folder: Path) -> Iterator[set[Changed]]:
-    """Yield what processes that died had noted; forget it after the block unless an error ends the block."""
+    """Yield the notes of processes that died; forget them after the block unless an error ends the block."""
     with contextlib.ExitStack() as stack:
         found: set[Changed] = set()
         paths = []

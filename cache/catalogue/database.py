@@ -2,7 +2,7 @@
 
 A database must not be deleted while another process has it open: at its close SQLite removes the `-wal` file by its
 name, which could be that of a new database (sqlite.org/howtocorrupt.html §2.4). Each database therefore has a name of
-its own, and the file `current` says which one is used. Every use looks whether that is still the open one.
+its own, and the file `current` says which one is used. Every use checks whether the open database is still that one.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ BUSY_SECONDS = 10.0
 
 CACHE_KIB = 2048
 BULK_CACHE_KIB = 16_384
-"""How much of the database each connection holds in memory; the second while much is written."""
+"""How much of the database each connection holds in memory; the second number applies while much is written."""
 
 _CHECKPOINT_PAGES = 1_000
 _BULK_CHECKPOINT_PAGES = 8_000
 QUESTION_SECONDS = 3.0
-"""A question that takes longer is given up, so that nobody can occupy a thread with one."""
+"""The longest time of a question. A longer one is stopped, so that nobody can occupy a thread with it."""
 
 _STEPS_BETWEEN_CHECKS = 20_000
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -51,7 +51,7 @@ class TooManyError(Exception):
 class Database:
     """The current database. Writers exclude each other; readers see the state before or after a change.
 
-    look: it is only read, and no file is created or changed.
+    look: the database is only read, and no file is created or changed.
     """
 
     def __init__(self, folder: Path, modes: Modes, *, look: bool = False) -> None:
@@ -80,7 +80,7 @@ class Database:
         self._replace(None)
 
     def give_up(self, damaged: str) -> None:
-        """Create a new database in the place of a damaged one, unless another process has done so. A look does not.
+        """Create a new database in place of a damaged one, unless another process has done so or this is only a look.
 
         Raises:
             OSError, sqlite3.Error: the disk refused.
@@ -171,7 +171,7 @@ class Database:
             check_same_thread=False,
         )
         try:
-            # The last transactions may be lost with the power; then everything is compared (`catching_up.py`).
+            # A power loss may lose the last transactions; everything is then compared (`catching_up.py`).
             connection.execute("PRAGMA synchronous = normal")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             connection.execute(f"PRAGMA journal_size_limit = {4 * _CHECKPOINT_PAGES * 1024}")

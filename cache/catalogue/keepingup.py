@@ -19,7 +19,7 @@ from cache.catalogue.database import QUESTION_SECONDS, NoCatalogueError, TooMany
 log = logging.getLogger(__name__)
 
 TURN_SECONDS = 30.0
-"""How often a service looks whether somebody died, or whether a comparison is due."""
+"""How often a service checks whether a process died, or whether a comparison is due."""
 
 SETTLE_SECONDS = 4.0
 """How long a command waits for what services are writing."""
@@ -55,12 +55,11 @@ class CatalogueService:
             raise NoCatalogueError(f"the catalogue cannot be read: {error}") from error
 
     async def is_whole(self) -> bool:
-        """Return whether the catalogue knows everything but for what is being changed now."""
+        """Return whether the catalogue knows everything except the changes being made now."""
         return await self._threads.read(self._catalogue.is_whole)
 
     async def is_settled(self) -> bool:
-        """Return whether the catalogue knows everything, also what other processes changed a moment ago. Wait for them
-        a little."""
+        """Return whether the catalogue knows everything, after a short wait for recent changes of other processes."""
         until = time.monotonic() + SETTLE_SECONDS
         await self.flush()
         while await self.is_whole():
@@ -80,7 +79,7 @@ class CatalogueService:
         return await self._known(lambda connection: totals.sources_of_origin(connection, origin))
 
     async def flush(self) -> None:
-        """Write what this process has changed, if there is a catalogue."""
+        """Write the changes of this process, if there is a catalogue."""
         try:
             await self._threads.read(self._catalogue.flush)
         except NoCatalogueError:
@@ -91,9 +90,9 @@ class CatalogueService:
     async def catch_up(
         self, progress: Progress | None = None, *, again: bool = False, gently: bool = False
     ) -> int:
-        """Create the catalogue if there is none, and compare it with the files; return how many were read.
+        """Create the catalogue if there is none, and compare it with the files; return how many files were read.
 
-        again: compare what was compared lately, too. gently: leave half of the time to others.
+        again: compare even parts that were compared recently. gently: leave half of the time to others.
 
         Raises:
             OSError: a folder or a file of the store cannot be read.
@@ -115,8 +114,7 @@ class CatalogueService:
             await asyncio.sleep(time.monotonic() - begun if gently else 0)
 
     async def keep_up(self) -> None:
-        """Keep up what this process changes until this is cancelled. One process of a store compares it with the
-        files."""
+        """Write the changes of this process until cancelled; in one process of a store, also compare with the files."""
         self.notes.start()
         while True:
             try:
@@ -140,5 +138,5 @@ class CatalogueService:
             return None
 
     async def close(self) -> None:
-        """Write what waits, and close the catalogue."""
+        """Write the waiting changes, and close the catalogue."""
         await asyncio.to_thread(self._catalogue.close)

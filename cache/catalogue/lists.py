@@ -1,4 +1,4 @@
-"""Questions to the catalogue about articles and what they show. Blocking."""
+"""Questions to the catalogue about articles and the pictures that they show. Blocking."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class ShownIn:
 class MissingRow:
     """A source that an article shows and that is not kept.
 
-    reason: the kind of its last failure; `given_up` if it is refused for good; empty if nothing is known. Times are
-    Unix seconds, 0 without a failure. uses: the first articles that show it; articles: how many do. block: why it is
-    refused for good; empty if it is not.
+    reason: the kind of its last failure; `given_up` if it is blocked; empty if no failure is known. Times are Unix
+    seconds, 0 without a failure. uses: the first articles that show it; articles: how many show it. block: the reason
+    of its block; empty if it is not blocked.
     """
 
     source: str
@@ -120,7 +120,7 @@ def missing_in(connection: sqlite3.Connection, article: str) -> int:
 
 
 def missing_of(connection: sqlite3.Connection, sources: Iterable[str]) -> dict[str, MissingRow]:
-    """Return what is known of those sources that are shown and not kept."""
+    """Return the facts known about those sources that are shown and not kept."""
     found = {}
     for source in sources:
         sql = "SELECT id, source, reason FROM shown WHERE id = ? AND missing"

@@ -46,7 +46,7 @@ _STATES: dict[PictureState, tuple[str, str]] = {
     "blocked": ("SELECT id FROM picture WHERE blocked", "blocked"),
     "unreadable": ("SELECT id FROM picture WHERE source = ''", "source = ''"),
 }
-"""By state: the ids of its pictures, and its condition for one picture."""
+"""By state: the ids of the pictures in it, and the condition for one picture."""
 
 _COLUMNS = """
     picture.id, lower(hex(picture.key)), picture.source, picture.origin, lower(hex(picture.sha256)), picture.size,
@@ -60,7 +60,7 @@ _COLUMNS = """
 
 @dataclass(frozen=True, slots=True)
 class PictureQuestion:
-    """Which kept pictures are asked for; an empty or None field asks for all.
+    """The kept pictures to select; a field that is empty or None selects all.
 
     text: part of the address, in any case, at least `MIN_TEXT` characters. origin: scheme, host and port. article: its
     name. sha256: the first digits of the digest of a version, in hexadecimal. since, until: when the current bytes
@@ -248,7 +248,7 @@ def like(text: str) -> str:
 
 
 def _digests(prefix: str) -> tuple[bytes, bytes]:
-    """Return the first digest with these hexadecimal digits, and the first one behind them."""
+    """Return the first digest with these hexadecimal digits, and the first one after them."""
     first = bytes.fromhex(prefix.ljust(64, "0"))
     last = bytes.fromhex(prefix.ljust(64, "f"))
     return first, last + b"\0"

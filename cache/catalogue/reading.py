@@ -59,7 +59,7 @@ class Files:
         }
 
     def place(self) -> str:
-        """Return what tells this folder from a copy of it."""
+        """Return an identity that tells this folder from a copy of it."""
         try:
             return str(self._layout.entries.stat().st_ino)
         except OSError:
@@ -74,7 +74,7 @@ class Files:
         return self._stamps[kind](shard) if shard in SHARDS else {}
 
     def entry(self, key: str) -> EntryFile | None:
-        """Return an entry file; None if there is none. One that the disk does not give is as good as unreadable."""
+        """Return an entry file; None if there is none. A file that the disk cannot read counts as unreadable."""
         try:
             blob = self._entries.read(key, MAX_ENTRY_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):

@@ -1,7 +1,7 @@
 """The tables of the catalogue.
 
 An id is the first 63 bits of a digest: of a source for pictures, of a name for articles. Two digests that share them
-would share a row; with a million sources the odds are one in ten million, and a row is no truth.
+would share a row; with a million sources the odds are one in ten million, and the rows are not the truth.
 
     picture    one row for each entry file; `source` is empty if the entry cannot be read
     version    which bodies entries name, the current ones and the history

@@ -22,7 +22,7 @@ class SharedBody:
 
 @dataclass(frozen=True, slots=True)
 class KeptShare:
-    """What is kept of one origin or shown by one article.
+    """The figures of one origin, or of one article.
 
     originals: entries. bytes: of current bodies, once for each source. former, former_bytes: older versions.
     missing: of an article, the sources that are not kept.
@@ -94,13 +94,13 @@ def sums(connection: sqlite3.Connection) -> Sums:
 
 
 def by_origin(connection: sqlite3.Connection) -> list[KeptShare]:
-    """Return what is kept of each origin, the largest first."""
+    """Return the figures of each origin, the largest first."""
     sql = f"SELECT origin, {_SHARE} FROM picture WHERE source != '' GROUP BY origin ORDER BY 3 DESC, 1"  # noqa: S608 - texts of this file
     return [KeptShare(*row) for row in connection.execute(sql)]
 
 
 def by_article(connection: sqlite3.Connection) -> list[KeptShare]:
-    """Return what each known article shows, the largest first."""
+    """Return the figures of each known article, the largest first."""
     sql = f"""
         SELECT name, {_SHARE}, pictures - count(picture.id) FROM article
         LEFT JOIN use ON use.article = article.id
@@ -111,7 +111,7 @@ def by_article(connection: sqlite3.Connection) -> list[KeptShare]:
 
 
 def shared_bodies(connection: sqlite3.Connection, *, least: int) -> list[SharedBody]:
-    """Return bodies that at least so many sources of one origin have now, the most common first."""
+    """Return bodies that at least this many sources of one origin have now, the most common first."""
     sql = """
         SELECT origin, lower(hex(sha256)), count(*) FROM picture WHERE source != '' GROUP BY origin, sha256
         HAVING count(*) >= ? ORDER BY 3 DESC, 1, 2 LIMIT ?

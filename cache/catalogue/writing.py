@@ -1,4 +1,4 @@
-"""Writing the catalogue: the rows of what changed, in the transaction of the caller. Blocking.
+"""Writing the catalogue: the rows of changed files, in the transaction of the caller. Blocking.
 
 A file is read after the transaction began. Write transactions exclude each other, so whichever process writes a row
 last has read the newest file.
@@ -59,7 +59,7 @@ def refresh(connection: sqlite3.Connection, files: Files, stamps: Stamps, change
 
 
 def write_uses(connection: sqlite3.Connection, uses: Mapping[str, int], *, now: float) -> None:
-    """Add to the number of answers with each source, and record when the last was (Unix seconds).
+    """Add to the number of answers with each source, and record the time of the last one (Unix seconds).
 
     Raises:
         sqlite3.Error: the disk refused.
@@ -74,7 +74,7 @@ def mark_compared(connection: sqlite3.Connection, kind: str, shard: str) -> None
 
 
 def _write_entry(connection: sqlite3.Connection, key: str, found: EntryFile | None) -> int:
-    """Write the row of an entry; return how many rows there are more than before."""
+    """Write the row of an entry; return by how many rows the table has grown."""
     number = row_id(key)
     known = connection.execute("SELECT source, stamp FROM picture WHERE id = ?", (number,)).fetchone()
     if known is not None and found is not None and known[1] == found.stamp:

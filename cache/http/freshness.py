@@ -1,7 +1,7 @@
 """Freshness: RFC 9111 §4.2 as functions of kept headers and times. Pure.
 
 Computes how long an original may be served without asking its origin again. It does not decide whether an original may
-be kept, because a mirror keeps for good. The directives have these meanings:
+be kept, because a mirror keeps originals permanently. The directives have these meanings:
 
     s-maxage, max-age, Expires, heuristic   the lifetime, in this order (§4.2.1); ours is a shared cache
     no-cache, no-store, private             lifetime 0: kept, but revalidated each time (unless `min_fresh` is set)

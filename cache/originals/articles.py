@@ -1,4 +1,4 @@
-"""Articles: records which article uses which sources, so that a purge by article spares what others still need.
+"""Articles: records which article uses which sources, so that a purge by article spares sources that others still need.
 
 There is one JSON file for each article, named by the digest of its name, and written so that it survives power loss:
 unlike the indexes, only the owner of the articles can restore it. Runs on the event loop, files in threads.
@@ -98,7 +98,7 @@ class ArticleIndex:
         """Record the sources that `article` uses, its date, its file and the lines, and replace what was recorded
         before.
 
-        Return its present name: its path, if another file that still exists has the name.
+        Return the recorded name: the article's path, if another file that still exists has the name.
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused.

@@ -1,4 +1,4 @@
-"""Blocks: sources that a purge has refused for good. Blocking: runs in the store's threads."""
+"""Blocks: sources that a purge refuses from then on. Blocking: runs in the store's threads."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Blocks:
         return any(self._has(spelling) for spelling in _spellings(url))
 
     def add(self, url: str, reason: str, *, now: float) -> None:
-        """Block a source for good. The block is durable on return."""
+        """Block a source. The block is durable on return."""
         text = json.dumps({"source": url, "reason": reason, "blocked_at": now}, indent=2)
         key = source_key(url)
         try:
@@ -68,7 +68,7 @@ class Blocks:
         return sum(len(files_in(folder)) for folder in self._layout.root.glob("blocked/??"))
 
     def remove(self, url: str) -> bool:
-        """Lift a block; return whether there was one."""
+        """Remove a block; return whether there was one."""
         try:
             removed = [self._remove(source_key(each)) for each in _spellings(url)]
         except OSError as error:

@@ -1,7 +1,7 @@
 """History: the other bytes of a source besides the current ones. Runs on the event loop, files in threads.
 
-Sets bytes aside, replaces one version by another, deletes history on request, and finds the users of a body. What a
-placeholder looks like is judged elsewhere.
+Sets bytes aside, replaces one version by another, deletes history on request, and finds the users of a body. Does not
+judge what a placeholder looks like.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Incoming: a body that is being received, written aside and hashed as it arrives.
 
-What the bytes are and whether they are kept is decided elsewhere. Runs on the event loop, files in the store's threads.
-If the store's disk accepts no more, the body moves to a folder that the owner named, or to the system's temporary
-folder. It can then be read and served, but not kept.
+Does not decide what the bytes are or whether they are kept. Runs on the event loop, files in the store's threads. If
+the store's disk accepts no more, the body moves to a folder that the owner named, or to the system's temporary folder.
+It can then be read and served, but not kept.
 """
 
 from __future__ import annotations

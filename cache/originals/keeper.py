@@ -1,10 +1,10 @@
 """The keeper: the order in which bodies, lists of users and entries appear and disappear.
 
 This order ensures that an original reported as kept survives kill -9 and power loss, and that a crash at any point
-leaves at most a body that no entry names. Whether these are files is known only to the implementations of blobs
-(`cache.across.seams`). Knows nothing of locks and tasks: the caller excludes others from the source and from the bodies
-concerned. If another change happens in between nevertheless, `Superseded` is raised, and nothing is tried again.
-Blocking: runs in the store's threads.
+leaves at most a body that no entry names. Only the implementations of blobs (`cache.across.seams`) know whether these
+are files. Knows nothing of locks and tasks: the caller excludes others from the source and from the bodies concerned.
+If another change happens in between nevertheless, `Superseded` is raised, and nothing is tried again. Blocking: runs in
+the store's threads.
 """
 
 from __future__ import annotations

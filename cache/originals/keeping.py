@@ -1,8 +1,8 @@
 """Keeping: the durable tier. Plain files; nothing is ever evicted. Runs on the event loop, files in threads.
 
-Knows entries, bodies, and who may change them when. Where they come from, whether they are fresh and what they show is
-known elsewhere; `cache.durable_tier` counts, compares and copies them, and asks the disk. Safe beside other processes
-on the same folder, and beside a restart at any moment.
+Knows entries, bodies, and who may change them when. Does not know where they come from, whether they are fresh, or what
+they show. `cache.durable_tier` counts, compares and copies them, and asks the disk. Safe beside other processes on the
+same folder, and beside a restart at any moment.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ class OriginalFiles:
         return await self._threads.read(self._blocks.everything)
 
     async def is_blocked(self, url: str) -> bool:
-        """Return whether a purge has refused the source for good.
+        """Return whether a purge has blocked the source.
 
         Raises:
             StoreUnreadable: this cannot be determined.
@@ -369,7 +369,7 @@ class OriginalFiles:
         return await self._threads.read(self._keeper.preview, source_key(url), {} if gone is None else gone)
 
     async def block(self, url: str, reason: str) -> None:
-        """Never keep this source again. What is kept of it stays until it is purged."""
+        """Never keep this source again. Its kept bytes stay until they are purged."""
         async with self._exclusion.source(source_key(url)):
             try:
                 await self._threads.write(self._blocks.add, url, reason, now=self._now())
@@ -377,7 +377,7 @@ class OriginalFiles:
                 self.generations.bump(url)
 
     async def unblock(self, url: str) -> bool:
-        """Lift a block; return whether there was one."""
+        """Remove a block; return whether there was one."""
         async with self._exclusion.source(source_key(url)):
             return await self._threads.write(self._blocks.remove, url)
 

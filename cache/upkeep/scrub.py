@@ -66,7 +66,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class ScrubState:
-    """Where the scrubber stands: folders done of this pass, when it began, when the last whole one ended (unix
+    """The progress of the scrubber: folders done in this pass, when it began, when the last whole one ended (unix
     seconds, 0 for never), what it read in this pass, and what it found lately."""
 
     done: int = 0

@@ -29,9 +29,9 @@ COMMANDS = {
     "config": "print the commented default configuration",
     "store": "maintain the store",
     "doctor": "check configuration, store, codecs, DNS and disk",
-    "health": "ask a running service whether it is healthy",
+    "health": "check whether a running service is healthy",
     "completion": "print a script that completes commands in a shell",
-    "demo": "the whole story on the sample article",
+    "demo": "show every step on the sample article",
 }
 
 CONFIG_HELP = "configuration file (else IMGMIRROR_CONFIG, else config.toml)"

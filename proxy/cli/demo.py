@@ -40,7 +40,7 @@ _BROWSER_NAMES = {"avif": "AVIF", "webp": "WebP", "fallback": "JPEG and PNG"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument(
-        "--once", action="store_true", help="exit when done, 1 when anything is not as promised"
+        "--once", action="store_true", help="exit when done, with 1 if a promise was not kept"
     )
 
 

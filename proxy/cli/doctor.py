@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         say(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        say(f"{care} of {len(findings)} need care" if care else "no problems found")
+        say(f"{care} of {len(findings)} need attention" if care else "no problems found")
     return int(care > 0)
 
 

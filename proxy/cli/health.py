@@ -57,7 +57,7 @@ def _reason(base: str, error: Exception) -> str:
     words: tuple[tuple[type[Exception], str], ...] = (
         (TimeoutError, f"the service at {base} did not answer within {TIMEOUT_SECONDS:g} s"),
         (socket.gaierror, f"there is no host with the name in {base}"),
-        (http.client.RemoteDisconnected, f"{base} hangs up without an answer"),
+        (http.client.RemoteDisconnected, f"{base} closes the connection without an answer"),
         (ConnectionRefusedError, f"no service listens at {base}"),
         (OSError, f"the service at {base} cannot be reached: {getattr(cause, 'strerror', None) or cause}"),
     )

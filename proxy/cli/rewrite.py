@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     mode.add_argument("--diff", action="store_true", help="show what would change as a unified diff")
     mode.add_argument("--check", action="store_true", help="exit 1 when something is left to rewrite")
-    parser.add_argument("--all-images", action="store_true", help="also pictures that no wrapper shows")
+    parser.add_argument("--all-images", action="store_true", help="include pictures without a wrapper")
     parser.add_argument("--undo", action="store_true", help="put the original addresses back")
     parser.add_argument(
         "--responsive", action="store_true", help="add sizes, srcset and similar attributes to kept pictures"

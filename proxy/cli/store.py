@@ -36,7 +36,7 @@ _HELP = {
     "show": "show one picture, its versions and the articles that use it",
     "verify": "compare all files with their digests",
     "sweep": "shrink the variants to their budget",
-    "purge": "delete on request",
+    "purge": "delete originals or older versions",
     "accept": "serve a version that was set aside, or an older one",
     "pack": "write everything into a WARC file or a folder",
     "unpack": "unpack WARC files or folders into the store",
@@ -107,7 +107,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     wanted.add_argument("--before", metavar="DATE", help="purge: only bytes fetched before that day (UTC)")
     wanted.add_argument("--since", metavar="DATE", help="purge: only bytes fetched on that day or later")
     purging = parser.add_argument_group("purge")
-    purging.add_argument("--block", action="store_true", help="refuse the pictures for good")
+    purging.add_argument("--block", action="store_true", help="also refuse the sources permanently")
     purging.add_argument("--history", action="store_true", help="only older versions; the current ones stay")
     purging.add_argument(
         "--older-than", metavar="AGE", help="with --history: replaced that long ago, for instance 90d"

@@ -42,9 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "options", metavar="OPTIONS", help="a preset, options such as width=640, or original"
         )
         command.add_argument("source", metavar="SOURCE", help="the picture's address")
-        command.add_argument(
-            "--exp", type=int, metavar="N", help="Unix time from which it is no longer answered"
-        )
+        command.add_argument("--exp", type=int, metavar="N", help="Unix time at which the address expires")
         if name == "build":
             command.add_argument(
                 "--base-url", metavar="U", help="address of the service (default: server.public_url)"

@@ -133,7 +133,7 @@ def _answering(answer: bytes) -> Iterator[str]:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "is not an imgmirror service"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "is not an imgmirror service"),
         (b"SSH-2.0-OpenSSH_9\r\n", "is not an imgmirror service"),
-        (b"", "hangs up without an answer"),
+        (b"", "closes the connection without an answer"),
         (
             b'HTTP/1.1 503 No\r\nContent-Length: 24\r\n\r\n{"status":"unavailable"}',
             'answered 503: {"status": "unavailable"}',

@@ -183,7 +183,9 @@ async def test_pictures_are_searched_sorted_opened_and_deleted(
         await page.evaluate("document.querySelector('details summary').click()")
         await page.evaluate("document.querySelector('#origin').value = 'no origin'")
         await submitted(page, "main form")
-        assert "This search cannot be made" in await page.evaluate("document.querySelector('main').innerText")
+        assert "This search is not possible" in await page.evaluate(
+            "document.querySelector('main').innerText"
+        )
         assert await page.evaluate("document.querySelector('#origin').value") == "no origin"
         page.errors[:] = [error for error in page.errors if "400 (Bad Request)" not in error]
         await page.open(f"{service.base}/desk/pictures?q=chart")
@@ -246,7 +248,7 @@ async def test_replacement_is_uploaded_by_hand(service: Service, tmp_path: Path)
         await page.call("DOM.setFileInputFiles", files=[str(file)], nodeId=found["nodeId"])
         await submitted(page, "form[action$=upload]")
         text = await page.evaluate("document.body.innerText")
-        assert "The upload is what visitors get." in text
+        assert "Visitors get the upload now." in text
         assert "by hand" in text
         await until(page, SHOWN)
         assert await blemishes(page, service.base, width=1280) == []

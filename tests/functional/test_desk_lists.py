@@ -167,7 +167,7 @@ async def test_form_keeps_what_was_asked_for(owner: DeskVisitor) -> None:
     answer = await owner.open(f"/desk/pictures?{urlencode(query)}")
     page = answer.body.decode()
     assert answer.status == 400
-    assert "This search cannot be made" in page
+    assert "This search is not possible" in page
     for value in ("a&#34;&lt;b", "no origin", "xyz", "soon"):
         assert f'value="{value}"' in page
     assert '<option value="size" selected>' in page
@@ -221,7 +221,7 @@ async def test_any_query_of_the_desk_is_answered_or_refused_in_words(
         # Only an address is looked for by at least three characters.
         status = 400 if path == "pictures" else 200
     assert answer.status == status
-    assert (b"This search cannot be made" in answer.body) == (status == 400 and not path.endswith("csv"))
+    assert (b"This search is not possible" in answer.body) == (status == 400 and not path.endswith("csv"))
 
 
 async def test_missing_pictures_stand_in_their_groups_with_lines(owner: DeskVisitor) -> None:

@@ -85,7 +85,7 @@ async def test_versions_stand_side_by_side_and_the_older_one_can_be_shown_again(
     await done(owner, "refetch", source)
     origin.serve("/changed.png", NEW)
     page = await done(owner, "refetch", source)
-    assert "The origin gave other bytes." in page
+    assert "The origin sent different bytes." in page
     assert page.count("<article") == 2
     assert page.index("90 × 70") < page.index("60 × 40")
     page = await done(owner, "accept", source, sha256=hashlib.sha256(OLD).hexdigest())
@@ -101,7 +101,7 @@ async def test_purge_is_confirmed_on_a_page_and_then_done(owner: DeskVisitor, or
     page = (
         await owner.open(f"/desk/picture/confirm?action=purge&source={quote(source, safe='')}")
     ).body.decode()
-    assert "This cannot be taken back" in page
+    assert "This cannot be undone" in page
     assert "60 × 40" in (await owner.open(page_of(source))).body.decode(), "looking deletes nothing"
     page = await done(owner, "purge", source)
     assert "The picture was deleted." in page
@@ -152,7 +152,7 @@ async def test_upload_replaces_a_dead_picture_by_hand(owner: DeskVisitor, dead: 
     fields = {"source": dead, "serve": "1", "note": "my own copy"}
     answer = await owner.send_file("/desk/picture/upload", fields, MINE)
     page = (await owner.followed(answer)).body.decode()
-    assert "The upload is what visitors get." in page
+    assert "Visitors get the upload now." in page
     assert "by hand" in page
     assert "my own copy" in page
 

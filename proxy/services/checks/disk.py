@@ -112,11 +112,11 @@ async def _opened(config: Config, folder: Path) -> list[DoctorFinding]:
         await originals.close()
     for problem, names in without_right.items():
         if names:
-            advice = f"mend the rights of these folders in {folder} for user {os.geteuid()}"
+            advice = f"correct the permissions of these folders in {folder} for user {os.geteuid()}"
             return [DoctorFinding("care", "store", f"{', '.join(names)} cannot be {problem}", advice)]
     if not readable_now or not writable_now:
         problem = "written" if readable_now else "read"
-        advice = f"mend the rights of {folder} for user {os.geteuid()}"
+        advice = f"correct the permissions of {folder} for user {os.geteuid()}"
         return [DoctorFinding("care", "store", f"{folder} cannot be {problem}", advice)]
     findings = [DoctorFinding("ok", "store", f"{folder}: {kept.entries} originals, {readable(kept.bytes)}")]
     if not budget_left:

@@ -225,7 +225,7 @@ def _manifest(config: Config) -> Iterator[DoctorFinding]:
         count = len(load_manifest(manifest))
     except (ConfigError, OSError, ValueError) as error:
         yield DoctorFinding(
-            "care", "manifest", str(error), "mend sources.manifest; the service does not start without"
+            "care", "manifest", str(error), "fix sources.manifest; the service does not start without it"
         )
         return
     yield DoctorFinding("ok", "manifest", f"{count} sources")

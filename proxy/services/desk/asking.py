@@ -22,7 +22,7 @@ R = TypeVar("R")
 class CatalogueNotReady(QueueFull):
     """There is no catalogue yet, or its disk refuses."""
 
-    public_message = "The list of what is kept is being made. Try again soon."
+    public_message = "The catalogue of kept pictures is being made. Try again soon."
     retry_after_seconds = 10
 
 

@@ -123,7 +123,7 @@ def part_of_name(text: str, *, name: str) -> str:
     if len(text) > MAX_TEXT:
         raise InvalidRequest(f"{name}: {MAX_TEXT} characters at most.")
     if not all(char == " " or char.isprintable() for char in text):
-        raise InvalidRequest(f"{name}: no controls and no halves of characters.")
+        raise InvalidRequest(f"{name}: no control characters and no lone surrogates.")
     return text
 
 

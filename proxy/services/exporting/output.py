@@ -255,7 +255,7 @@ class Output:
             with suppress(FileExistsError):
                 folder.mkdir()
             if not stat.S_ISDIR(folder.lstat().st_mode):
-                self._say(path, f"{name} is no folder, or a link; {FOREIGN}")
+                self._say(path, f"{name} is not a folder, or is a link; {FOREIGN}")
                 return False
             with self._mutex:
                 self._folders.add(name)

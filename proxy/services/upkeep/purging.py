@@ -89,7 +89,7 @@ def wanted(
         ValueError: a date or an age cannot be read, or `keep` is negative.
     """
     if others.get("keep") is not None and others["keep"] < 0:
-        raise ValueError("keep is a whole number from 0 on.")
+        raise ValueError("keep is a whole number of at least 0.")
     return PurgeWish(
         before=None if before is None else moment_of(before, name="before"),
         since=None if since is None else moment_of(since, name="since"),

@@ -35,7 +35,7 @@ def missing_groups(report: WarmReport) -> list[MissingGroup]:
     not_kept = MissingGroup(
         "not_kept",
         "Not kept",
-        "This mirror could not keep them now, whatever their origins have. Warm again when the reason is gone.",
+        "This mirror could not keep them now, whether or not their origins have them. Warm again later.",
         report.not_kept,
     )
     return [group for group in (*groups, not_kept) if group.outcomes]

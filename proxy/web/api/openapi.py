@@ -52,7 +52,7 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "info": {
             "title": "imgmirror",
             "version": __version__,
-            "description": "What is kept, what is missing and what can be done about it. docs/api.md has the words.",
+            "description": "What is kept, what is missing and what you can do about it. docs/api.md explains them.",
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}, {}],
@@ -63,7 +63,7 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "server.admin_token. Without one configured, this machine may read.",
+                    "description": "server.admin_token. If none is configured, clients on this machine may read.",
                 }
             },
         },

@@ -118,11 +118,11 @@ _CHANGES = (
         body=SourceBody, right="change",
     ),
     Endpoint(
-        "POST", "/picture/give-up", "giveUp", "Give a missing picture up", give_up_picture, PictureAnswer,
+        "POST", "/picture/give-up", "giveUp", "Give up a missing picture", give_up_picture, PictureAnswer,
         body=SourceBody, right="change",
     ),
     Endpoint(
-        "POST", "/picture/unblock", "unblock", "Lift a block", unblock_picture, PictureAnswer,
+        "POST", "/picture/unblock", "unblock", "Allow a blocked source again", unblock_picture, PictureAnswer,
         body=SourceBody, right="change",
     ),
     Endpoint(
@@ -163,7 +163,7 @@ _LISTS = (
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/openapi.json", "document", "This document", show_document, dict[str, Any]),
-    Endpoint("GET", "/health", "health", "Health in words", show_health, HealthAnswer),
+    Endpoint("GET", "/health", "health", "Health, with reasons", show_health, HealthAnswer),
     Endpoint("GET", "/overview", "overview", "What is kept, budgets, warnings", show_overview, Overview),
     Endpoint("GET", "/options", "options", "Options of addresses", show_options, OptionsAnswer),
     Endpoint("GET", "/presets", "presets", "Presets", show_presets, PresetsAnswer),

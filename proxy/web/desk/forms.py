@@ -60,7 +60,7 @@ async def read_upload(desk: DeskRequest, *, max_bytes: int) -> UploadForm:
     request = desk.request
     require_plain(request)
     if request.content_type != "multipart/form-data":
-        raise InvalidRequest("Send the form of the desk.")
+        raise InvalidRequest("Use the form on the desk's page.")
     if (request.content_length or 0) > max_bytes + MAX_FORM_BYTES:
         raise RequestTooLarge(f"A picture may have {max_bytes} bytes at most.")
     deadline = asyncio.get_running_loop().time() + UPLOAD_SECONDS
@@ -79,7 +79,7 @@ async def read_upload(desk: DeskRequest, *, max_bytes: int) -> UploadForm:
     )
 
 
-def require_session(desk: DeskRequest, why: str = "this changes something") -> None:
+def require_session(desk: DeskRequest, why: str = "this makes a change") -> None:
     """Let a visitor who has signed in pass, or raise.
 
     Raises:
@@ -96,7 +96,7 @@ def _require_ours(desk: DeskRequest, fields: Mapping[str, str]) -> None:
 
 async def _fields(request: web.BaseRequest, timeout_seconds: float) -> dict[str, str]:
     if request.content_type != "application/x-www-form-urlencoded":
-        raise InvalidRequest("Send a form of the desk.")
+        raise InvalidRequest("Use a form on the desk's pages.")
     if (request.content_length or 0) > MAX_FORM_BYTES:
         raise RequestTooLarge
     require_plain(request)
@@ -121,11 +121,11 @@ async def _parts(reader: MultipartReader) -> tuple[dict[str, str], BodyPartReade
         if part is None:
             return fields, None
         if not isinstance(part, BodyPartReader):
-            raise InvalidRequest("Send the form of the desk.")
+            raise InvalidRequest("Use the form on the desk's page.")
         if part.filename is not None:
             return fields, part
         fields[part.name or ""] = (await _small(part)).decode("utf-8", "replace")
-    raise InvalidRequest("Send the form of the desk.")
+    raise InvalidRequest("Use the form on the desk's page.")
 
 
 async def _small(part: BodyPartReader) -> bytes:

@@ -22,7 +22,7 @@ from proxy.web.api.values import Moment, moment
 class ArticlesQuery(PageQuery):
     """Which articles."""
 
-    only_missing: bool = Field(default=False, description="Only articles that miss a picture.")
+    only_missing: bool = Field(default=False, description="Only articles with missing pictures.")
 
 
 class ArticleNameQuery(Asked):

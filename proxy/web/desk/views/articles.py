@@ -46,7 +46,7 @@ async def article(desk: DeskRequest) -> web.StreamResponse:
     known = await context.kept.articles.get(desk.asked.get("name", ""))
     if known is None:
         raise NotFound(
-            "No such article is known. `imgmirror warm` and `imgmirror rewrite` make articles known."
+            "No such article is known. `imgmirror warm` and `imgmirror rewrite` record the articles that they read."
         )
     found = await listed(desk, look_at(known, context.kept, context.variant_store, context.config))
     look = found.answer

@@ -28,8 +28,8 @@ LOOK_SECONDS = 1.0
 """How often a stream looks whether its session is still open."""
 
 KINDS = {
-    "warm": ("Warm", "Fetch and render what the known articles show."),
-    "verify": ("Verify", "Compare everything that is kept with its digest."),
+    "warm": ("Warm", "Fetch and render the pictures that the known articles show."),
+    "verify": ("Verify", "Compare every kept file with its digest."),
     "sweep": ("Sweep", "Delete variants beyond their budget, and leftovers."),
     "pack": ("Pack", "Write all originals into one WARC file below the store."),
 }

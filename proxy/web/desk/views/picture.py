@@ -24,18 +24,18 @@ from proxy.web.targets.building import native_address
 
 DONE = {
     "refetch-new": ("good", "The picture is kept now."),
-    "refetch-unchanged": ("good", "The origin gave the same bytes."),
-    "refetch-changed": ("good", "The origin gave other bytes. The former ones are kept as a version."),
-    "refetch-failed": ("warn", "The origin was asked again and gave no picture. What was kept stays."),
-    "refetch-not_kept": ("warn", "The origin gave the picture, but it could not be kept: the disk refused."),
+    "refetch-unchanged": ("good", "The origin sent the same bytes."),
+    "refetch-changed": ("good", "The origin sent different bytes. The previous ones are kept as a version."),
+    "refetch-failed": ("warn", "The origin was asked again and sent no picture. Kept versions stay."),
+    "refetch-not_kept": ("warn", "The origin sent the picture, but it could not be kept: the disk refused."),
     "refetch-pending": ("note", "The origin is slow. The fetch goes on; open this page again in a moment."),
-    "accept": ("good", "Visitors get this version now. The former one is kept as a version."),
+    "accept": ("good", "Visitors get this version now. The previous one is kept as a version."),
     "purge": ("good", "The picture was deleted."),
     "block": ("good", "The source is refused from now on."),
     "unblock": ("good", "The source may be fetched again."),
     "give-up": ("note", "The picture is given up: its origin is not asked any more."),
     "recover": ("good", "The capture from the archive is kept."),
-    "upload": ("good", "The upload is what visitors get."),
+    "upload": ("good", "Visitors get the upload now."),
     "upload-version": ("note", "The upload is kept as a version; visitors still get the other one."),
 }
 """What a page says after an action: the tone and the words, by the parameter `done`."""
