@@ -4,8 +4,7 @@ It is derived: entries, blocks and records of articles are the truth, and the ca
 it does not know. Only two facts are recorded nowhere else and start again with a new catalogue: how often a picture was
 used, and since when a source fails.
 
-A fault of the catalogue never fails a commit or an answer. Its own thread writes changes and failures, two seconds
-later.
+A fault of the catalogue never fails a commit or an answer. A thread of its own writes changes two seconds later.
 """
 
 from __future__ import annotations
