@@ -82,7 +82,7 @@ class FolderWriter:
         self._line(packed_article(article))
 
     def block(self, url: str, reason: str) -> None:
-        """Write that a source is blocked for good."""
+        """Record that a source is blocked."""
         self._line({"blocked": url, "reason": reason})
 
     def finish(self) -> None:

@@ -108,7 +108,7 @@ class PackedArticle:
 
 @dataclass(frozen=True, slots=True)
 class PackedBlock:
-    """A source that is blocked for good, and the reason."""
+    """A blocked source, and the reason."""
 
     url: str
     reason: str
@@ -168,7 +168,7 @@ class ArchiveWriter(Protocol):
         """Write the sources that an article uses, and its date."""
 
     def block(self, url: str, reason: str) -> None:
-        """Write that a source is blocked for good."""
+        """Record that a source is blocked."""
 
     def finish(self) -> None:
         """Make the archive durable under its final name."""

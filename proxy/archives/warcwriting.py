@@ -84,7 +84,7 @@ class WarcWriter:
         self._json("urn:imgmirror:article", ARTICLE_TYPE, packed_article(article))
 
     def block(self, url: str, reason: str) -> None:
-        """Write that a source is blocked for good."""
+        """Record that a source is blocked."""
         self._json("urn:imgmirror:block", BLOCK_TYPE, {"source": url, "reason": reason})
 
     def finish(self) -> None:

@@ -59,7 +59,7 @@ _SCRUB_PAUSE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Who wants to know, every `seconds`, that the event loop turns. beat: called then; must not wait."""
+    """A watcher of the event loop. beat: called every `seconds` while the loop runs; must not wait."""
 
     seconds: float
     beat: Callable[[], None]
@@ -73,7 +73,7 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a worker needs to start.
+    """The parts with which a worker starts.
 
     read: reads the configuration again. ready: called when the worker listens. stopping: called when the worker was
     told to end and takes no new requests. connections: the counts of all workers; None for a single worker. pulse:

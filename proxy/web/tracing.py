@@ -1,6 +1,6 @@
 """Gives every request a span and lets the metrics be sent, when `telemetry.otlp` is set. Without it, nothing here runs.
 
-Spans follow OpenTelemetry's conventions for HTTP servers. They say of a request what the log says, but for the client's
+Spans follow OpenTelemetry's conventions for HTTP servers. They carry the same facts as the log, except the client's
 address and browser, which are personal data. Event loop.
 """
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from proxy.observe.otlp.sending import Telemetry
 
 MONITORS = ("/healthz", "/readyz")
-"""Addresses without spans. Probes would be most of what an idle service sends."""
+"""Addresses without spans. Probes would make up most spans of an idle service."""
 
 REFRESH_SECONDS = 5.0
 """How long to wait for up-to-date metrics before those at hand are sent. A disk may hang."""
 
 
 def open_telemetry(config: Config, place: WorkerPlace) -> Telemetry | None:
-    """Return what sends traces and metrics of this worker, or None if nothing is to be sent.
+    """Return the sender of this worker's traces and metrics, or None if nothing is to be sent.
 
     Raises:
         ConfigError: a variable `OTEL_*` has a value that cannot be used.

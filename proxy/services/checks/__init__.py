@@ -1,1 +1,1 @@
-"""What `doctor` examines without the network: the configuration, the machine, the store and its disks."""
+"""The checks of `doctor` that need no network: of the configuration, the machine, the store and its disks."""

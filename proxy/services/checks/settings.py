@@ -81,7 +81,7 @@ def _telemetry(config: Config) -> Iterator[DoctorFinding]:
 
 
 def _accel(config: Config) -> Iterator[DoctorFinding]:
-    """Yield what the web server in front has to do when files are handed to it."""
+    """Yield findings about the web server in front, when files are handed to it."""
     if not config.server.accel:
         return
     folders = (config.store.dir / "bodies", config.store.variants_path)
@@ -202,7 +202,7 @@ def _resampler(config: Config) -> Iterator[DoctorFinding]:
     """Name the library that resizes pictures, as `decode.choice` chooses it."""
     decoder, vectors, libvips = config.render.decoder, find_vectors(), find_libvips()
     if decoder_problem(decoder):
-        # Nothing starts until the decoder is mended.
+        # Nothing starts until the decoder is fixed.
         return
     other = "Pillow" if decoder == "pillow" or libvips.problem else str(libvips)
     if not vectors.problem:

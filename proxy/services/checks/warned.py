@@ -1,4 +1,4 @@
-"""Collects the findings of `doctor` that are worth a look and need no network. Blocking."""
+"""Collects the findings of `doctor` that are worth reading and need no network. Blocking."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from proxy.services.checks.settings import machine_findings, settings_findings
 
 
 def warnings_of(config: Config) -> list[DoctorFinding]:
-    """Return the findings that are worth a look, those that need care first.
+    """Return the findings that are worth reading, warnings first.
 
     Takes as long as reading the manifest and opening the store; not for the event loop.
     """

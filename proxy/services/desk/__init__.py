@@ -1,1 +1,1 @@
-"""What the owner's desk keeps for itself: sessions, failed sign-ins, and its history of figures."""
+"""The data and the lists of the owner's desk: sessions, failed sign-ins, its history of figures, and searches."""

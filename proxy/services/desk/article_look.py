@@ -1,4 +1,4 @@
-"""One article: what it shows, what of it is kept and what is missing, and what it weighs. Event loop."""
+"""One article: its kept pictures, its missing ones, and their weight. Event loop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ArticleLook:
 
 
 async def look_at(article: KeptArticle, kept: Originals, variants: Variants, config: Config) -> ArticleLook:
-    """Return what is known of an article and its pictures.
+    """Return the facts known about an article and its pictures.
 
     Raises:
         CatalogueNotReady, TooBroad: the catalogue does not answer.

@@ -1,4 +1,4 @@
-"""Asks the catalogue for lists of the desk and the API, and tells in the errors of the contract why it has no answer.
+"""Asks the catalogue for lists of the desk and the API, and turns its faults into errors of the contract.
 
 Event loop.
 """
@@ -36,7 +36,7 @@ class TooBroad(QueueFull):
 
 
 async def asked(kept: Originals, question: Callable[[sqlite3.Connection], R]) -> R:
-    """Return the answer of the catalogue, after what this process has changed was written.
+    """Return the answer of the catalogue, after writing the changes of this process to it.
 
     Raises:
         CatalogueNotReady: there is none that can be read.

@@ -20,7 +20,7 @@ CursorValue = float | str
 
 
 def cursor(name: str, *values: CursorValue) -> str:
-    """Return the cursor behind the row of a list with these values."""
+    """Return the cursor after the row of a list with these values."""
     text = json.dumps([name, *values], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode("ascii")).decode("ascii").rstrip("=")
 

@@ -1,4 +1,4 @@
-"""Giving a missing picture up: its origin is not asked again until somebody wants to try once more. Event loop."""
+"""Gives up missing pictures: their origins are not asked again until somebody wants to try once more. Event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from proxy.services.troubles.reasons import GIVEN_UP_TEXT
 
 
 class StillKept(InvalidRequest):
-    """A kept picture is not given up by mistake: visitors would lose it."""
+    """The picture is kept. Giving it up by mistake would take it away from visitors."""
 
     public_message = "This picture is kept. Refuse its source or delete it instead."
 

@@ -21,8 +21,8 @@ FIGURES = (
     "answers", "refused", "failed", "lookups", "hits", "fetches", "failed_fetches", "renders", "failed_renders",
     "sent_bytes", "queue",
 )  # fmt: skip
-"""What a row counts: answers, those with status 4xx and 5xx, picture answers, those without fetch and render, fetches,
-renders, and bytes. `queue` is not a count but how many pictures waited at the end of the minute."""
+"""The counts in a row: answers, those with status 4xx and 5xx, picture answers, those without fetch and render,
+fetches, renders, and bytes. `queue` is not a count: it says how many pictures waited at the end of the minute."""
 
 MINUTES = 1500
 """A day and an hour."""
@@ -74,7 +74,7 @@ class FigureHistory:
 
 
 class Recorder:
-    """Turns totals that only grow into the figures of one minute after the other."""
+    """Turns totals that only grow into figures for each minute."""
 
     def __init__(self, history: FigureHistory, totals: Mapping[str, float]) -> None:
         self._history = history
@@ -86,7 +86,7 @@ class Recorder:
         Raises:
             OSError: the file cannot be written. The figures then count for the next minute.
         """
-        # Totals become smaller when a worker was replaced and its figures went with it.
+        # Totals become smaller when a worker is replaced, because its figures are lost.
         figures = {name: max(totals.get(name, 0.0) - self._before.get(name, 0.0), 0.0) for name in FIGURES}
         figures["queue"] = totals.get("queue", 0.0)
         self._history.add(Minute(number, figures))

@@ -1,6 +1,6 @@
-"""Reads what the desk and the API are asked for into questions for the catalogue. Pure.
+"""Turns requests to the desk and the API into questions for the catalogue. Pure.
 
-Every text of a client passes here, so that a question can only fail by the state of the catalogue.
+Every text of a client passes through here, so that only the state of the catalogue can make a question fail.
 
     good   sha256=3f2a          since=2024-01-31          origin=https://host.example
     bad    sha256=3g            since=yesterday           origin=host
@@ -33,7 +33,7 @@ _CURSOR_KINDS: Mapping[Sorting, type[float] | type[int] | type[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class PictureSearch:
-    """What a client asks for of the kept pictures, as texts; an empty one asks for all."""
+    """A client's search for kept pictures, as texts; an empty text selects all."""
 
     text: str = ""
     origin: str = ""

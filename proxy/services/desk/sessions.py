@@ -30,7 +30,7 @@ MAX_SESSIONS = 64
 
 
 class WrongToken(Unauthorized):
-    """The form was sent with another text than the token."""
+    """The text in the form is not the token."""
 
     public_message = "This is not the token of this service."
 
@@ -121,8 +121,8 @@ def _refuse_more(recent: list[list[float]], client: int, *, now: float) -> None:
 def _recent(guesses: dict[str, object], *, now: float) -> list[list[float]]:
     failed = guesses.get("failed")
     pairs = failed if isinstance(failed, list) else []
-    # `now` was read before the wait for the lock, so guesses of the meantime are later than it. They count too:
-    # otherwise many guesses at once would each forget the others.
+    # `now` was read before the wait for the lock, so guesses made meanwhile are later than `now`. They count too.
+    # Otherwise, many guesses at once would each forget the others.
     return [pair for pair in pairs if _is_pair(pair) and abs(now - pair[1]) < GUESS_SECONDS]
 
 
@@ -131,7 +131,7 @@ def _is_pair(item: object) -> bool:
 
 
 def _forget(ends: dict[str, float], *, now: float) -> None:
-    """Remove what has expired or cannot be, and the oldest sessions beyond the limit."""
+    """Remove expired and impossible sessions, and the oldest ones beyond the limit."""
     # A session from when the clock was wrong is never open, and would keep its place for ever.
     last = now + 2 * SESSION_SECONDS
     kept = sorted(

@@ -18,14 +18,14 @@ from cache.base.opening import open_regular
 
 FOLDER = "desk"
 MAX_BYTES = 64 * 1024
-"""The most bytes that are read of such a file. Ours stay far below."""
+"""The most bytes that are read of such a file. Our files are much smaller."""
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 
 
 def read_file(path: Path, most: int) -> bytes:
-    """Return the first bytes of a regular file, `most` at most.
+    """Return the first bytes of a regular file, at most `most` of them.
 
     Raises:
         OSError: it is none, or cannot be read.

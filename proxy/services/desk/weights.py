@@ -1,8 +1,8 @@
 """Weighs the pictures of an article: their originals, and what a visitor loads instead. Event loop.
 
-A visitor loads each picture at one of the addresses that `rewrite` writes. We know what is stored of these addresses,
-not which of them a browser chooses. The weight of a picture is therefore that of its heaviest stored address, in the
-lightest format that is stored of it:
+A visitor loads each picture at one of the addresses that `rewrite` writes. We know which variants are stored for these
+addresses, but not which address a browser chooses. The weight of a picture is therefore that of its heaviest stored
+address, in the lightest format that is stored of it:
 
     width=320     avif 6 kB, jpeg 14 kB     ->  6 kB
     content       avif 40 kB, jpeg 90 kB    ->  40 kB, the weight of this picture

@@ -1,8 +1,8 @@
 """Chooses the variants of a picture for its options, and the files that a page names. Pure.
 
 For each width, browsers that accept AVIF, WebP or neither get what the service would answer. A format is offered when
-every width has it. For drawings the service answers the smallest format, which may differ from width to width. Then
-the missing widths are made too, and the format is offered when it is smaller than the next one.
+every width has it. For drawings the service answers the smallest format, which may differ from width to width. In that
+case the missing widths are made too, and the format is offered when it is smaller than the next one.
 """
 
 from __future__ import annotations

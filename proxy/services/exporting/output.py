@@ -197,7 +197,8 @@ class Output:
         )
 
     def _is_unchanged(self, path: str, record: FileRecord, status: os.stat_result) -> bool:
-        """Return whether a file holds what we wrote. Times alone do not tell: a check-out or copy changes them."""
+        """Return whether a file holds the bytes that we wrote. Times alone do not show this: a check-out or copy
+        changes them."""
         if _is_as_written(record, status):
             return True
         return status.st_size == record.size and _digest_of_file(self.folder / path) == record.sha256

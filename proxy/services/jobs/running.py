@@ -1,6 +1,6 @@
 """Runs jobs in a worker, one of each kind at a time in the whole service, and writes their progress. Event loop.
 
-A job ends with its service: nothing continues it after a restart, and its record says so.
+A job ends with its service. It is not continued after a restart, and its record says so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from proxy.errors import MirrorError, QueueFull
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
-"""How old the progress that others see may be, and how long a wish to stop may wait."""
+"""The greatest age of the progress that others see, and the longest wait of a request to stop."""
 
 CLOSE_SECONDS = 5.0
 """How long a shutdown waits for jobs to write their end."""

@@ -1,4 +1,4 @@
-"""The work of warming what the known articles show, in a running service. Event loop.
+"""The work of warming the pictures of the known articles, in a running service. Event loop.
 
 The command `warm` reads articles and so knows the options of each picture. A service knows which sources an article
 shows, so it keeps these and renders the presets that are asked for. It reads the files of articles for the lines only.

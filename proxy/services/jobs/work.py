@@ -1,6 +1,6 @@
-"""The work of the jobs that look after the store. Event loop; the commands call the same services.
+"""The work of the jobs that maintain the store. Event loop; the commands call the same services.
 
-Each function returns the work of one job: it takes a progress function, and returns the figures of its end.
+Each function returns the work of one job, which takes a progress function and returns the final figures.
 """
 
 from __future__ import annotations

@@ -276,7 +276,7 @@ def as_picture(obtained: Obtained, body: bytes) -> Picture:
     return Picture(
         body=body,
         media_type=content_type(entry),
-        # Never use the tag of the undamaged bytes: a cache that has it would keep the damaged ones for good.
+        # Never use the tag of the undamaged bytes: a cache that has it would keep the damaged ones permanently.
         etag=f'W/"corrupt-{entry.body_sha256[:32]}"' if obtained.is_corrupt else original_etag(entry),
         last_modified=last_modified(entry),
         language=language(entry),

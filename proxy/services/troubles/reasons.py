@@ -1,8 +1,8 @@
-"""Groups why pictures of articles are missing: one table for the desk, the API, the CSV and the report of `warm`.
+"""Groups the reasons why pictures are missing: one table for the desk, the API, the CSV and the report of `warm`. Pure.
 
-The catalogue says for each missing picture the kind of its last failure, `GIVEN_UP`, or nothing. `warm` knows the code
-of the failure and the status of the origin. A person needs fewer words: whether the picture is lost, whether waiting
-helps, and what was decided. Pure.
+For each missing picture the catalogue has the kind of its last failure, `GIVEN_UP`, or nothing. `warm` knows the code of
+the failure and the status of the origin. A person needs to know less: whether the picture is lost, whether waiting
+helps, and whether somebody gave it up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GIVEN_UP = "given_up"
 """Reasons of the catalogue that are no kinds of failures: no failure is known; the source is blocked."""
 
 GIVEN_UP_TEXT = "given up"
-"""The reason that a block carries when its owner gives a picture up."""
+"""The reason in the block of a picture that the owner gave up."""
 
 
 REFUSED: ReasonGroup = "refused"
@@ -32,9 +32,9 @@ _TOO_MANY_REQUESTS = 429
 
 @dataclass(frozen=True, slots=True)
 class GroupMeaning:
-    """The reasons of a group, its name, and what it means for the picture.
+    """The reasons of a group, its name, and its meaning for the picture. tone: as in the templates of the desk.
 
-    tone: as in the templates of the desk. codes: of failures that are of no kind, because only `warm` meets them.
+    codes: those of failures that have no kind, because only `warm` meets them.
     """
 
     title: str
@@ -114,6 +114,6 @@ def by_group(counts: Mapping[str, int]) -> dict[ReasonGroup, int]:
 
 
 def error_of(reason: str) -> MirrorError | None:
-    """Return what a visitor is told for a reason; None where it is no failure."""
+    """Return the error that visitors get for a reason; None where it is not a failure."""
     kind = KINDS.get(reason)
     return kind.error() if kind else None

@@ -1,6 +1,6 @@
 """Looks a dead source up in the Wayback Machine for the operator, and takes the capture that they choose. Event loop.
 
-`Recovery` does both by itself while a source is fetched; this is for people who want to look before they take.
+`Recovery` does both by itself while a source is fetched. This module is for people who want to look first.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ArchiveSearch:
             raise NotFound("The archive has no such address.")
         entry = await self._kept.get(source.url)
         if entry is not None and await self._is_whole(entry):
-            # The store would keep what it has, and a caller would believe that the capture was taken.
+            # The store would keep its own picture, and the caller would believe that the capture was taken.
             raise InvalidRequest("A picture of this source is kept; purge it before you take a capture.")
         obtained = await self._originals.take(source, copy)
         return obtained.entry

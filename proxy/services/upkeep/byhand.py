@@ -31,7 +31,7 @@ MAX_AT_A_TIME = 4
 @dataclass(frozen=True, slots=True)
 class HandUpload:
     """An upload. chunks: its bytes. types: the value of `fetch.types`. serve: make it the current original even if
-    another one is kept. note: what the operator wrote about it."""
+    another one is kept. note: a remark of the operator."""
 
     source: Source
     chunks: AsyncIterator[bytes]

@@ -38,7 +38,7 @@ class PurgeWish:
 
     before, since: only originals (with `history`: versions) fetched before, or not before, that moment (unix seconds).
     history: keep the current original and delete older versions that were displaced, or set aside, more than
-    `older_than_seconds` ago; the `keep` newest of each source stay. `block` refuses the sources for good.
+    `older_than_seconds` ago; the `keep` newest of each source stay. `block` refuses the sources permanently.
     """
 
     source: str | None = None

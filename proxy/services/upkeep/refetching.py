@@ -14,18 +14,18 @@ from proxy.source import Source
 
 REFRESHING = "refreshing"
 _MAX_WAITS = 60
-"""Each wait takes a second. No fetch takes longer than this, and then it goes on without us."""
+"""Each wait takes a second. No fetch takes longer than this number of waits; if one does, it continues without us."""
 
 RefetchOutcome = Literal["new", "unchanged", "changed", "failed", "not_kept", "pending"]
 
 
 @dataclass(frozen=True, slots=True)
 class Refetched:
-    """What came of asking again.
+    """The result of asking again.
 
-    `new`: it was not kept before. `unchanged`, `changed`: the origin gave the same bytes, or others. `failed`: see
-    `error`; what was kept before is still kept. `not_kept`: the disk refused the bytes. `pending`: the origin is
-    slow, and the fetch goes on.
+    `new`: the picture was not kept before. `unchanged`, `changed`: the origin sent the same bytes, or different ones.
+    `failed`: see `error`; kept versions stay. `not_kept`: the disk refused the bytes. `pending`: the origin is slow,
+    and the fetch continues.
     """
 
     outcome: RefetchOutcome
@@ -34,7 +34,7 @@ class Refetched:
 
 
 async def refetch(originals: KeptOriginals, source: Source, *, now: float) -> Refetched:
-    """Ask the origin of a source, as if what is kept were stale and no failure were remembered.
+    """Ask the origin of a source, as if the kept original were stale and no failure were remembered.
 
     `now` is the present in Unix seconds: only failures after it count.
 

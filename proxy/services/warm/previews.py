@@ -1,4 +1,4 @@
-"""Small copies of kept pictures for the page of a report, from what `warm` renders anyway. Pure.
+"""Small copies of kept pictures for the page of a report, from variants that `warm` renders anyway. Pure.
 
 A preview is the smallest variant of the picture when that is small enough, else its ThumbHash. Nothing is rendered for
 it, and a report keeps a bounded number of bytes.

@@ -28,7 +28,7 @@ WHOLE_BYTES = 2 * CHUNK_BYTES
 """Bodies up to this size are written at once, which is faster."""
 
 SAFE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox"
-"""An SVG or HTML original that is opened as a page may show itself, but may run no scripts and send no requests."""
+"""An SVG or HTML original that is opened as a page may be shown, but may run no scripts and send no requests."""
 
 _NO_FALLBACK = frozenset({"", "refreshing", NOT_KEPT})
 """Details of short-lived answers that do not name a failure."""

@@ -1,4 +1,4 @@
-"""Decides who may use the API, and who may change something by it. This is the only place that does. Event loop."""
+"""Decides who may use the API, and who may change something by it. No other code decides this. Event loop."""
 
 from __future__ import annotations
 

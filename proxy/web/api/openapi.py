@@ -24,7 +24,7 @@ _REFERENCE = "#/components/schemas/{model}"
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 
 _UNREADABLE = {"text/plain": {"schema": {"type": "string"}}}
-"""What the HTTP parser refuses, such as a line of more than 16 KiB, gets its plain 400."""
+"""A request that the HTTP parser refuses, such as one with a line of more than 16 KiB, gets its plain 400."""
 
 _Model = tuple[str, JsonSchemaMode, TypeAdapter[Any]]
 

@@ -1,4 +1,4 @@
-"""Reads queries and bodies of the API strictly: what is unknown, repeated or of another type is refused by name.
+"""Reads queries and bodies of the API strictly: anything unknown, repeated or of the wrong type is refused by name.
 
 Encoding contract: a query is `application/x-www-form-urlencoded` in UTF-8, each parameter at most once. A body is a
 JSON object in UTF-8 without repeated members.
@@ -143,7 +143,7 @@ def _validated(values: Mapping[str, Any], model: type[Asked], *, what: str) -> A
 
 
 def _problem(error: ValidationError, model: type[Asked], *, what: str) -> str:
-    """Return the first problem in words. It repeats nothing of the request but names."""
+    """Return the first problem in words. It repeats only names from the request."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     # A typing error in a name is reported as unknown, not as the lack of the name that was meant.
     first = next((item for item in problems if item["type"] == "extra_forbidden"), problems[0])

@@ -14,7 +14,7 @@ UNREADABLE = (
     web.RequestPayloadError, HttpProcessingError, ConnectionError, ValueError, LookupError, AssertionError,
     RuntimeError,
 )  # fmt: skip
-"""What aiohttp raises for bodies that end early or are no forms."""
+"""The errors that aiohttp raises for bodies that end early or are not forms."""
 
 _PIECE_BYTES = 64 * 1024
 
@@ -33,10 +33,10 @@ def require_plain(request: web.BaseRequest) -> None:
 async def arriving(
     read: Callable[[int], Awaitable[bytes]], *, what: str, max_bytes: int, deadline: float
 ) -> AsyncIterator[bytes]:
-    """Yield what `read` returns until it returns nothing. It takes the most bytes of a piece.
+    """Yield the pieces that `read` returns until it returns none. `read` takes the maximum size of a piece.
 
-    what: what the messages call it, such as "The body". deadline: when the last piece must be there, by the clock of
-    the event loop.
+    what: the name of the body in messages, such as "The body". deadline: when the last piece must have arrived, by the
+    clock of the event loop.
 
     Raises:
         RequestTooLarge: there are more than `max_bytes`.

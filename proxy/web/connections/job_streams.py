@@ -1,9 +1,9 @@
 """Server-sent events about jobs: each event is the whole state of one job (WHATWG HTML, "Server-sent events").
 
-All streams of a worker share one look at the records, at most twice a second. The id of an event is the moment of the
-change in milliseconds, so a client that comes back, to whichever worker, says what it has seen. A state that it may
-have seen is sent again rather than left out. A stream ends when the service does, and when its only job is over.
-Event loop.
+All streams of a worker share one reading of the records, at most twice a second. The id of an event is the time of the
+change in milliseconds, so a client that reconnects, to any worker, says which states it has seen. A state that it may
+have seen is sent again rather than left out. A stream ends when the service does, and when its only job is over. Event
+loop.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Encoded = Callable[[JobRecord], bytes]
 
 
 def event_id(job: JobRecord) -> int:
-    """Return the id of the event that tells the present state of a job."""
+    """Return the id of the event that carries the present state of a job."""
     return int(job.updated_at * 1000)
 
 
@@ -44,7 +44,7 @@ def seen_until(request: web.BaseRequest) -> int | None:
 
 
 class JobStreams:
-    """The streams of a worker. One look at the records serves all of them."""
+    """The streams of a worker. One reading of the records serves all of them."""
 
     def __init__(self, runner: JobRunner) -> None:
         self._runner = runner
@@ -90,7 +90,7 @@ class JobStreams:
                 await response.write(b"id: %d\nevent: job\ndata: %s\n\n" % (event_id(job), encoded(job)))
             is_known = bool(jobs or told)
             told = {job.id: job for job in jobs}
-            # A look from before the job began does not know it yet.
+            # A reading from before the job began does not contain the job yet.
             if only is not None and is_known and all(job.is_over for job in jobs):
                 return
             silent = 0.0 if news else silent + TICK_SECONDS
@@ -99,11 +99,11 @@ class JobStreams:
                 await response.write(b": still here\n\n")
             await self._pause()
             if request.transport is None or request.transport.is_closing():
-                # Without a word to send, we would notice it at the next heartbeat only.
+                # Without anything to send, we would notice this only at the next heartbeat.
                 raise ConnectionResetError("the client left")
 
     async def _jobs(self) -> list[JobRecord]:
-        """Return all jobs as they were half a tick ago at most."""
+        """Return all jobs, as they were at most half a tick ago."""
         loop = asyncio.get_running_loop()
         if self._look is None or (self._look.done() and loop.time() - self._looked_at > TICK_SECONDS / 2):
             self._looked_at = loop.time()

@@ -26,7 +26,7 @@ class Control:
     """One field of the form.
 
     kind: `list`, `number` or `text`. words: the values to choose from or to suggest. low, high, step: of a number.
-    default: what applies when the field is empty, as text.
+    default: the value of an empty field, as text.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Control:
 
 
 def controls(asked: Mapping[str, str]) -> list[Control]:
-    """Return the controls of all options in the order of the documentation, filled with what was asked for."""
+    """Return the controls of all options in the order of the documentation, filled with the requested values."""
     return [_control(option, asked.get(option.name, "").strip()) for option in OPTIONS.values()]
 
 

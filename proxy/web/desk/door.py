@@ -122,7 +122,7 @@ async def _sign_in_form(desk: DeskRequest) -> web.StreamResponse:
 
 
 async def _sign_in(desk: DeskRequest) -> web.StreamResponse:
-    """Compare the token, and begin a session with a new id: one that the browser had before is worth nothing."""
+    """Compare the token, and begin a session with a new id. An id that the browser had before becomes worthless."""
     form = await read_form(desk, signed_in=False)
     config, visitor = desk.context.config.server, desk.visitor
     address = client_address(desk.request.remote, desk.request.headers, config.trusted_proxies)
@@ -163,7 +163,7 @@ async def _sign_out(desk: DeskRequest) -> web.StreamResponse:
 def sign_in_page(
     desk: DeskRequest, *, status: int = 200, next_address: str = HOME, problem: str = ""
 ) -> web.Response:
-    """Return the page with the form for the token, or with what to do when there is no token."""
+    """Return the page with the form for the token, or with instructions when no token is configured."""
     return page(
         desk,
         "sign_in.html",

@@ -36,7 +36,7 @@ class ForeignForm(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks for a page of the desk.
+    """A visitor of the desk.
 
     session: the id in the cookie, or a new one that stands for no session yet; forms need one before the sign-in, too.
     is_new: whether the browser must be told the id. may_act: whether the visitor has signed in. may_look: whether pages
@@ -56,7 +56,7 @@ class Visitor:
 
 
 async def visitor_of(context: Context, request: web.BaseRequest) -> Visitor:
-    """Return who asks. Reads the file of sessions in a thread."""
+    """Return the visitor of a request. Reads the file of sessions in a thread."""
     over_https = is_over_https(context, request)
     given = request.cookies.get(_cookie_name(over_https), "")
     session = given if 0 < len(given) <= _MAX_SESSION_LENGTH and given.isascii() else ""
@@ -158,7 +158,7 @@ def _cookie_name(over_https: bool) -> str:
 
 
 def _is_this_machine(context: Context, request: web.BaseRequest) -> bool:
-    """Return whether the visitor may look without a token, as at the other administrative addresses."""
+    """Return whether the visitor may look without a token, like at the other administrative addresses."""
     if context.config.server.admin_token:
         return False
     try:

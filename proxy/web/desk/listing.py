@@ -1,4 +1,4 @@
-"""What the lists of the desk share: a page without an answer says why, and keeps its form. Event loop."""
+"""Shared code of the desk's lists: a page without an answer says why, and keeps its form. Event loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[R]):
-    """The answer to a list, or why there is none. is_whole: False while the catalogue is being made."""
+    """The answer to a list, or the reason why there is none. is_whole: False while the catalogue is being made."""
 
     answer: R | None
     problem: MirrorError | None
@@ -26,8 +26,8 @@ class Listed(Generic[R]):
 
 
 async def listed(desk: DeskRequest, answer: Awaitable[R]) -> Listed[R]:
-    """Wait for the answer to a list. What the visitor asked wrongly, and a catalogue that is not ready, are no error
-    pages: the form stays, and the page says what to do."""
+    """Wait for the answer to a list. An invalid search and a catalogue that is not ready do not lead to an error page:
+    the form stays, and the page says what to do."""
     try:
         found = await answer
     except (InvalidRequest, CatalogueNotReady, TooBroad) as error:
@@ -38,7 +38,7 @@ async def listed(desk: DeskRequest, answer: Awaitable[R]) -> Listed[R]:
 def list_page(
     desk: DeskRequest, template: str, listed: Listed[Any], *, title: str, **values: Any
 ) -> web.Response:
-    """Return the answer with a list, or with what is wrong."""
+    """Return the answer with a list, or with the problem."""
     problem = listed.problem
     response = page(
         desk,

@@ -1,4 +1,4 @@
-"""Renders pages of the desk: the templates, what every page shows, and the headers of an answer. Event loop.
+"""Renders pages of the desk: the templates, the frame of every page, and the headers of an answer. Event loop.
 
 Jinja2 escapes every value, so titles, file names and texts of origins cannot become markup.
 """
@@ -69,7 +69,8 @@ class DeskRequest:
 
 
 def own_address(text: str) -> str:
-    """Return `text` when it is an address of the desk, else the desk's first page. Nothing leads to another site."""
+    """Return `text` if it is an address of the desk, else the desk's first page, so that nothing leads to another
+    site."""
     plain = text.isascii() and text.isprintable() and not set(text) & set("\\\"'<> ")
     try:
         parts = urlsplit(text)

@@ -45,8 +45,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawn plot. legend: label, tone and figure of each series. top: what the upper edge stands for. summary: the
-    same in words, for those who do not see it."""
+    """A drawn plot. legend: label, tone and figure of each series. top: the value of the upper edge. summary: the plot
+    in words, for people who do not see it."""
 
     title: str
     width: float
@@ -58,7 +58,7 @@ class Plot:
 
 
 def plots(minutes: Mapping[int, Minute], *, last: int, span: Span) -> list[Plot]:
-    """Return the plots of the overview up to and with the minute `last`."""
+    """Return the plots of the overview up to and including the minute `last`."""
     steps = _steps(minutes, last=last, span=span)
     return (
         [_counted("Picture answers", steps, _ANSWERS), _ratio(steps)]

@@ -1,8 +1,8 @@
 """Addresses with which pages show pictures: small ones for lists, and every version. Pure.
 
-Answers to them are no uses of the pictures: otherwise a look at the list would change its order by use. They are signed
-for a visitor who has signed in, because the desk shows what nobody else may ask for. Without a session, a service with
-keys shows no pictures here.
+Answers to them do not count as uses of the pictures: otherwise a look at the list would change its order by use. They
+are signed for a visitor who has signed in, because the desk shows pictures that nobody else may request. Without a
+session, a service with keys shows no pictures here.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from proxy.web.desk.pages import DeskRequest
 from proxy.web.targets.building import BUILT_DIALECTS, dialect_address, native_address
 
 _ACCEPT = {name: f"{BY_NAME[name].media_type},*/*;q=0.1" for name in OUTPUTS}
-"""What a browser sends that prefers a format."""
+"""The `Accept` header of a browser that prefers a format."""
 
 Size = tuple[int, int]
 
@@ -53,7 +53,7 @@ class InDialect:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What the playground shows of one picture.
+    """The result of one trial in the playground.
 
     address, original: targets on this service. url: the whole address for articles. size: of the result in pixels, None
     if unknown; natural: of the original. problem: why there is no result.
@@ -163,7 +163,7 @@ class Trying:
             try:
                 picture = await self._obtained(address, "*/*")
             except (SourceNotAllowed, SignatureMissing):
-                # Only what the preset negotiates is admitted.
+                # Only the formats that the preset negotiates are admitted.
                 address = ""
                 negotiated = self._address("", transform.canonical(), source)
                 picture = await self._obtained(negotiated, _ACCEPT[name])

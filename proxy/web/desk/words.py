@@ -50,7 +50,7 @@ def as_machine_time(seconds: float) -> str:
 
 
 def shortened(text: str, most: int = 90) -> str:
-    """Return a text with its middle left out when it is long: both ends of an address say what it is."""
+    """Return a text without its middle when it is long, because both ends of an address are informative."""
     return text if len(text) <= most else f"{text[: most * 2 // 3]}…{text[-(most // 3 - 1) :]}"
 
 
@@ -67,7 +67,7 @@ def in_query(text: str) -> str:
     try:
         return quote(text.encode("utf-8", "surrogateescape"), safe="")
     except UnicodeEncodeError:
-        # No name of a file decodes to this, and no query can carry it.
+        # No file name decodes to this, and no query can carry it.
         return quote(text.encode("utf-8", "replace"), safe="")
 
 

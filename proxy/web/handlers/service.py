@@ -30,7 +30,7 @@ async def healthz(_context: Context, _request: web.BaseRequest) -> web.Response:
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """Whether kept pictures can be answered. reasons: what is wrong, in words. figures: what it was judged by."""
+    """The verdict on the service. reasons: its problems, in words. figures: the values behind the verdict."""
 
     status: Literal["ok", "degraded", "unavailable"]
     reasons: list[str]

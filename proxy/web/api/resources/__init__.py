@@ -1,1 +1,1 @@
-"""The endpoints of the API, one file for each resource: what is asked, what is answered, and how."""
+"""The endpoints of the API, one file for each resource, with the types of their queries, bodies and answers."""

@@ -1,4 +1,4 @@
-"""What the owner may do to pictures: fetch again, accept a version, purge, block, recover from the archive. Event loop.
+"""The owner's actions on pictures: fetch again, accept a version, purge, block, recover from the archive. Event loop.
 
 Each endpoint calls the service that the commands call.
 """
@@ -59,11 +59,11 @@ class PurgeBody(Asked):
 
 @dataclass(frozen=True, slots=True)
 class RefetchAnswer:
-    """What came of asking the origin again.
+    """The result of asking the origin again.
 
-    `new`: it was not kept before. `unchanged`, `changed`: the origin gave the same bytes, or others. `failed`: the
-    error says why, and what was kept stays. `not_kept`: the disk refused. `pending`: the origin is slow, and the
-    fetch goes on.
+    `new`: the picture was not kept before. `unchanged`, `changed`: the origin sent the same bytes, or different ones.
+    `failed`: the error says why, and kept versions stay. `not_kept`: the disk refused. `pending`: the origin is slow,
+    and the fetch continues.
     """
 
     outcome: RefetchOutcome
@@ -73,7 +73,7 @@ class RefetchAnswer:
 
 @dataclass(frozen=True, slots=True)
 class CaptureAnswer:
-    """A capture of a source in the archive. timestamp: what `/picture/recover` takes. url: its unchanged bytes."""
+    """A capture of a source in the archive. timestamp: the value for `/picture/recover`. url: its unchanged bytes."""
 
     timestamp: str
     captured_at: Moment | None
@@ -127,28 +127,28 @@ async def _require_known(call: Call[Nothing, PurgeBody], name: str) -> KeptArtic
 
 
 async def block_picture(call: Call[Nothing, SourceBody]) -> PictureAnswer:
-    """Refuse a source from now on. What is kept of it stays until it is purged."""
+    """Refuse a source from now on. Its kept versions stay until they are purged."""
     source = await named_source(call.context, call.body.source)
     await call.context.kept.block(source.url, "blocked by the owner")
     return await picture_answer(call.context, source)
 
 
 async def give_up_picture(call: Call[Nothing, SourceBody]) -> PictureAnswer:
-    """Refuse a source of which nothing is kept, with the reason "given up". `/picture/unblock` takes it back."""
+    """Refuse a source of which nothing is kept, with the reason "given up". `/picture/unblock` undoes this."""
     source = await named_source(call.context, call.body.source)
     await give_up(call.context.kept, source.url)
     return await picture_answer(call.context, source)
 
 
 async def unblock_picture(call: Call[Nothing, SourceBody]) -> PictureAnswer:
-    """Lift a block, also that of a picture that was given up."""
+    """Allow a blocked source again, including one that was given up."""
     source = await named_source(call.context, call.body.source)
     await call.context.kept.unblock(source.url)
     return await picture_answer(call.context, source)
 
 
 async def look_in_archive(call: Call[SourceQuery, Nothing]) -> CapturesAnswer:
-    """List what the Wayback Machine has of a source, before anything is taken."""
+    """List the captures that the Wayback Machine has of a source. Nothing is kept."""
     context = call.context
     source = await named_source(context, call.query.source)
     found = await context.archive.look(source)

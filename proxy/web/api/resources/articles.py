@@ -1,4 +1,5 @@
-"""`/articles`, `/article`: what articles show, and what of it is not kept. Asks no origin. Event loop."""
+"""`/articles`, `/article`: the pictures that articles show, and those of them that are missing. Asks no origin. Event
+loop."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from proxy.web.api.values import Moment, moment
 
 
 class ArticlesQuery(PageQuery):
-    """Which articles."""
+    """The articles to list."""
 
     only_missing: bool = Field(default=False, description="Only articles with missing pictures.")
 
@@ -33,7 +34,7 @@ class ArticleNameQuery(Asked):
 
 @dataclass(frozen=True, slots=True)
 class ArticleItem:
-    """An article. bytes: of the kept originals together."""
+    """An article. bytes: the sum of its kept originals."""
 
     name: str
     path: str
@@ -60,8 +61,8 @@ class ArticlesPage:
 
 @dataclass(frozen=True, slots=True)
 class WeightAnswer:
-    """What the kept pictures of an article weigh. The weight of a picture is that of its heaviest stored address among
-    those that `rewrite` writes, in the lightest format stored of it; an SVG weighs what its original does.
+    """The weight of the kept pictures of an article. The weight of a picture is that of its heaviest stored address
+    among those that `rewrite` writes, in the lightest format stored for it; an SVG weighs as much as its original.
 
     original_bytes: of all originals. rendered: how many pictures have a weight; rendered_bytes: these weights;
     rendered_original_bytes: the originals of these. not_rendered: how many have none yet.

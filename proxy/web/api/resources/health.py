@@ -1,4 +1,5 @@
-"""`/health`: what `/readyz` says, always with status 200, because this answers a question about the service."""
+"""`/health`: the verdict of `/readyz`, always with status 200, because this address answers a question about the
+service."""
 
 from __future__ import annotations
 
@@ -39,6 +40,6 @@ class HealthAnswer:
 
 
 async def show_health(call: Call[Nothing, Nothing]) -> HealthAnswer:
-    """Say how the service is, with reasons in words."""
+    """Say how the service is doing, with reasons in words."""
     health = await health_of(call.context)
     return HealthAnswer(health.status, health.reasons, __version__, HealthFigures(**health.figures))

@@ -1,5 +1,4 @@
-"""`/jobs`: long pieces of work, whoever started them, with their progress; and starting and stopping them. Event
-loop."""
+"""`/jobs`: lists all long pieces of work with their progress, and starts and stops them. Event loop."""
 
 from __future__ import annotations
 
@@ -34,11 +33,11 @@ JobKind = Literal["warm", "verify", "sweep", "pack"]
 JOB_ID = {"id": PathParameter("[0-9]{13}-[0-9a-f]{8}", "The id of a job.")}
 PACKS = "packs"
 CONCURRENCY = 8
-"""Pictures in progress at a time. Visitors come first, so it is less than what `warm` takes."""
+"""Pictures in progress at a time. Visitors come first, so these are fewer than in the command `warm`."""
 
 
 class JobBody(Asked):
-    """Which job to start. article, presets: for `warm`, which known article (default: all), and what to render."""
+    """The job to start. article, presets: for `warm`, the known article (default: all), and the presets to render."""
 
     kind: JobKind
     article: str | None = Field(default=None, min_length=1, max_length=16_384)
@@ -102,7 +101,7 @@ async def start_job(call: Call[Nothing, JobBody]) -> JobAnswer:
 
 
 async def stop_job(call: Call[Nothing, Nothing]) -> JobAnswer:
-    """Ask a job to stop, in whichever worker it runs. It ends within a second or at its next step."""
+    """Ask a job to stop, whichever worker runs it. It ends within a second or at its next step."""
     job = await _known(call)
     if job.is_over:
         return JobAnswer.of(job)
@@ -113,7 +112,7 @@ async def stop_job(call: Call[Nothing, Nothing]) -> JobAnswer:
 
 
 async def stream_job(call: Call[Nothing, Nothing]) -> web.StreamResponse:
-    """Send the state of one job whenever it changes, until it is over."""
+    """Send the state of one job whenever it changes, until it ends."""
     job = await _known(call)
     seen = seen_until(call.request)
     if job.is_over and seen is not None and event_id(job) <= seen:
@@ -153,7 +152,7 @@ def _upkeep(context: Context, kind: JobKind) -> Work:
 
 
 async def _warming(context: Context, asked: JobBody) -> Work:
-    """Return the work of warming what the known articles show.
+    """Return the work of warming the pictures that the known articles show.
 
     Raises:
         InvalidRequest: there is no such preset.

@@ -1,4 +1,5 @@
-"""`/missing`: what articles show and what is not kept, by reason. Asks the catalogue, no origin. Event loop."""
+"""`/missing`: pictures that articles show and that are not kept, by reason. Asks the catalogue, no origin. Event
+loop."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from proxy.web.api.values import Moment, Trouble, moment
 
 
 class MissingQuery(PageQuery):
-    """Which missing pictures."""
+    """The missing pictures to list."""
 
     group: ReasonGroup | Literal[""] = Field(default="", description="Why it is missing; empty for all.")
     article: str = Field(default="", max_length=8192, description="The name of an article that shows it.")

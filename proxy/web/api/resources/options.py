@@ -1,4 +1,4 @@
-"""`/options` and `/presets`: what an address may ask for, from the table of the operations."""
+"""`/options` and `/presets`: the options of addresses, from the table of the operations."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class OptionAnswer:
 
 @dataclass(frozen=True, slots=True)
 class OptionsAnswer:
-    """The options, and what limits them. formats: what `format=auto` may choose, best first. any: whether visitors may
-    combine options freely; otherwise they may ask for presets and `widths` only."""
+    """The options, and what limits them. formats: those that `format=auto` may choose, best first. any: whether
+    visitors may combine options freely; otherwise they may ask for presets and `widths` only."""
 
     options: list[OptionAnswer]
     formats: list[str]

@@ -1,4 +1,4 @@
-"""`/overview`: what is kept and what limits it, versions, and the warnings of `doctor` that need no network."""
+"""`/overview`: kept pictures and their limits, versions, and the warnings of `doctor` that need no network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proxy.web.api.endpoints import Call, Nothing
 
 @dataclass(frozen=True, slots=True)
 class KeptFigures:
-    """What is kept for good. max_bytes: `store.originals_max_bytes`, None without a limit."""
+    """The kept originals. max_bytes: `store.originals_max_bytes`, None without a limit."""
 
     originals: int
     bodies: int
@@ -28,7 +28,7 @@ class KeptFigures:
 
 @dataclass(frozen=True, slots=True)
 class VariantFigures:
-    """What was rendered and can be rendered again."""
+    """The rendered variants, which can be rendered again."""
 
     entries: int
     bytes: int
@@ -40,7 +40,7 @@ class VariantFigures:
 
 @dataclass(frozen=True, slots=True)
 class WorkFigures:
-    """What this worker is doing. failures: how many failures of sources are remembered now, by kind."""
+    """The activity of this worker. failures: how many failures of sources are remembered now, by kind."""
 
     render_queue: int
     render_queue_max: int
@@ -76,7 +76,7 @@ class Overview:
 
 
 async def show_overview(call: Call[Nothing, Nothing]) -> Overview:
-    """Say what is kept, how much room is left, and what in the configuration needs care."""
+    """Say what is kept, how much space is left, and what needs attention in the configuration."""
     context = call.context
     variants, missing, failures, warnings = await asyncio.gather(
         _variants(call),

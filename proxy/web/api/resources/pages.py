@@ -1,4 +1,4 @@
-"""What all lists of the API share: how a page is asked for. Pure."""
+"""The parameters that all lists of the API share, to request a page. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/picture`: everything that is known about one source. Nothing here asks an origin. Event loop."""
+"""`/picture`: all known facts about one source. Nothing here asks an origin. Event loop."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class VersionAnswer:
 
 @dataclass(frozen=True, slots=True)
 class EntryAnswer:
-    """What is stored about the current bytes. headers: those kept of the origin's answer."""
+    """The facts stored about the current bytes. headers: those kept of the origin's answer."""
 
     status: int
     final_url: str
@@ -154,7 +154,7 @@ async def named_source(context: Context, text: str) -> Source:
 
 
 async def show_picture(call: Call[SourceQuery, Nothing]) -> PictureAnswer:
-    """Say what is kept of a source, its versions, where they came from, and the articles that show it."""
+    """Show a source: its versions, where they came from, and the articles that show it."""
     source = await named_source(call.context, call.query.source)
     return await picture_answer(call.context, source)
 

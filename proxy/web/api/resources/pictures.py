@@ -16,7 +16,7 @@ from proxy.web.api.values import Digest, Moment, moment
 
 
 class PicturesQuery(PageQuery):
-    """Which kept pictures, and in which order."""
+    """The kept pictures to list, and their order."""
 
     text: str = Field(
         default="",

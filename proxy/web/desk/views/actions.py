@@ -1,6 +1,6 @@
-"""What the owner does to a picture by a form. Each action calls the service that the API and the commands call.
+"""The owner's actions on a picture by forms. Each action calls the service that the API and the commands call.
 
-What deletes or refuses is confirmed on a page of its own, so that it works without scripts. An action ends with a
+Deleting and refusing are confirmed on a separate page, so that this works without scripts. An action ends with a
 redirect, so that reloading a page never repeats it. Event loop.
 """
 
@@ -33,7 +33,7 @@ PICTURE = "/desk/picture"
 
 
 async def confirm(desk: DeskRequest) -> web.StreamResponse:
-    """Answer the page that says what a purge or a block will do, and asks for it once more."""
+    """Answer the page that says what a purge or a block will do, and asks for confirmation."""
     source = await named_source(desk.context, desk.text("source"))
     action = desk.text("action")
     if action not in {"purge", "block"}:
@@ -51,7 +51,7 @@ async def confirm(desk: DeskRequest) -> web.StreamResponse:
 
 
 async def act(desk: DeskRequest) -> web.StreamResponse:
-    """Do what a form asks for, and lead back to the picture."""
+    """Perform the action of a form, and lead back to the picture."""
     form = await read_form(desk)
     source = await named_source(desk.context, form.get("source", ""))
     done = await _ACTIONS[desk.path.rpartition("/")[2]](desk, source, form)

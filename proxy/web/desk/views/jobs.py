@@ -1,4 +1,4 @@
-"""The jobs: what runs now and what ran lately, from the desk or from the command line, live when scripts are on.
+"""The jobs that are running or ran recently, from the desk or from the command line, live when scripts are enabled.
 
 Each event of the stream carries the job as the page shows it, so that its markup is made in one place. Event loop.
 """
@@ -25,7 +25,7 @@ B = TypeVar("B", bound=Asked)
 JOBS_PAGE = "/desk/jobs"
 
 LOOK_SECONDS = 1.0
-"""How often a stream looks whether its session is still open."""
+"""How often a stream checks whether its session is still open."""
 
 KINDS = {
     "warm": ("Warm", "Fetch and render the pictures that the known articles show."),

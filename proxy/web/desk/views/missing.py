@@ -1,4 +1,4 @@
-"""The missing pictures: what articles show and what is not kept, by reason, and as a file. Event loop."""
+"""The missing pictures: those that articles show and that are not kept, by reason, and as a file. Event loop."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from proxy.web.desk.words import as_machine_time
 MISSING = "/desk/missing"
 PAGE_SIZE = 50
 FILE_PAGE_SIZE = 500
-"""Pictures that one question for the file asks for."""
+"""The number of pictures that one question for the file requests."""
 
 _COLUMNS = (
     "source", "group", "reason", "code", "message", "first_failed", "last_tried", "tries", "article", "lines",
 )  # fmt: skip
 _RISKY = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a cell begins with that a spreadsheet takes for a formula, also in full width (OWASP, "CSV Injection")."""
+"""The characters with which formulas in spreadsheets begin, also in full width (OWASP, "CSV Injection")."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Which missing pictures a visitor wants. reasons: None for all."""
+    """The missing pictures that a visitor selects. reasons: None for all."""
 
     text: str
     article: str
@@ -100,7 +100,7 @@ async def missing_as_csv(desk: DeskRequest) -> web.StreamResponse:
         async for rows in _pages(desk, wanted, page):
             await response.write(_written(rows))
     except MirrorError:
-        # The file has begun, so nothing but a connection that ends early can say that it is not all.
+        # Part of the file is sent, so only a connection that ends early can show that it is incomplete.
         if desk.request.transport is not None:
             desk.request.transport.abort()
         return response

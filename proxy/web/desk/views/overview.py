@@ -1,4 +1,5 @@
-"""The overview: is the service well, what does it keep, how much room is left, what has it done. Event loop."""
+"""The overview: the health of the service, its kept pictures, the space that is left, and recent activity. Event
+loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture: its versions side by side, where they came from, the articles that show it, and what is stored of it.
+"""One picture: its versions side by side, where they came from, the articles that show it, and its variants.
 
 Event loop.
 """
@@ -38,7 +38,7 @@ DONE = {
     "upload": ("good", "Visitors get the upload now."),
     "upload-version": ("note", "The upload is kept as a version; visitors still get the other one."),
 }
-"""What a page says after an action: the tone and the words, by the parameter `done`."""
+"""The message of a page after an action: its tone and its words, by the parameter `done`."""
 
 
 async def picture(desk: DeskRequest) -> web.StreamResponse:
@@ -68,7 +68,7 @@ async def picture(desk: DeskRequest) -> web.StreamResponse:
 
 
 async def archive(desk: DeskRequest) -> web.StreamResponse:
-    """Answer what the Wayback Machine has of a source, before anything is taken.
+    """Answer the page of the captures that the Wayback Machine has of a source. Nothing is kept.
 
     Any page in a browser on this machine can make it open this address, so it asks nobody without a session.
 
@@ -89,7 +89,7 @@ async def archive(desk: DeskRequest) -> web.StreamResponse:
 
 
 async def _explanation(desk: DeskRequest, source: Source) -> str:
-    """Return what `/explain` says of the original, as indented JSON."""
+    """Return the answer of `/explain` for the original, as indented JSON."""
     signer = desk.context.signer if desk.visitor.may_act else None
     target = native_address("", ORIGINAL, source, signer=signer)
     found = await explained(desk.context, target, None)

@@ -1,4 +1,4 @@
-"""The kept pictures: searched by what is known of them, sorted, each leading to its own page. Event loop."""
+"""The kept pictures: searched and sorted by known facts, each with a link to its own page. Event loop."""
 
 from __future__ import annotations
 

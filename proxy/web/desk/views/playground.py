@@ -41,7 +41,7 @@ async def playground(desk: DeskRequest) -> web.StreamResponse:
 
 
 async def presets(desk: DeskRequest) -> web.StreamResponse:
-    """Answer the presets: what each of them asks for, and with a picture, what each of them makes of it."""
+    """Answer the presets: the options of each and, for a picture, the result of each."""
     source = desk.text("source")
     trials: dict[str, Trial] = {}
     problem = ""
