@@ -37,12 +37,13 @@ Purge = Callable[[Sequence[str]], None]
 
 
 def without_scheme(source: str) -> str:
-    """Return what all spellings of a source have in common: some proxies leave the scheme out."""
+    """Return the part that all spellings of a source share: some proxies leave out the scheme."""
     return source.partition("://")[2] or source
 
 
 def purge_nginx(folder: Path, sources: Sequence[str]) -> None:
-    """Delete the files of nginx's cache that show one of the sources. A file that has gone meanwhile is no error."""
+    """Delete the files of nginx's cache that show one of the sources. A file that has disappeared meanwhile is not an
+    error."""
     wanted = [without_scheme(source).encode() for source in sources]
     for path in folder.rglob("*"):
         try:

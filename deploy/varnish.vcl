@@ -7,7 +7,7 @@ import std;
 backend default {
     .host = "127.0.0.1";
     .port = "8080";
-    # Longer than server.client_* queues and render.timeout take.
+    # Longer than the queues of imgmirror and render.timeout together.
     .first_byte_timeout = 90s;
     .probe = {
         .url = "/healthz";
@@ -27,7 +27,7 @@ acl purgers {
 
 sub vcl_recv {
     if (req.method == "BAN") {
-        # X-Forwarded-For: a request that came through another proxy on this machine is a stranger's.
+        # Several addresses in X-Forwarded-For: the request came through another proxy on this machine.
         if (client.ip !~ purgers || req.http.X-Forwarded-For ~ ",") {
             return (synth(403, "Forbidden"));
         }
@@ -53,8 +53,7 @@ sub vcl_recv {
         set req.http.Accept = "*/*";
     }
 
-    # A copy that is past its time is answered for a moment while a new one is fetched, and for days while imgmirror is
-    # away.
+    # An expired copy is answered for a short time while a new one is fetched, and for days while imgmirror is away.
     if (std.healthy(req.backend_hint)) {
         set req.grace = 60s;
     }
@@ -64,7 +63,7 @@ sub vcl_recv {
 sub vcl_backend_response {
     set beresp.grace = 30d;
     set beresp.keep = 1d;
-    # The ban lurker sees no requests, so the copy says for what it is.
+    # The ban lurker sees no requests, so the copy names its own address.
     set beresp.http.X-Imgmirror-Target = bereq.url;
     if (beresp.status >= 500 && bereq.is_bgfetch) {
         return (abandon);

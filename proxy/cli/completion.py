@@ -11,7 +11,7 @@ from proxy.config import Config
 SHELLS = ("bash", "zsh", "fish")
 
 _FILES = frozenset({"PATH", "F", "F.html|F.json", "SITE", "OUT", "DEST"})
-"""What options and arguments call a file or a folder."""
+"""The words by which options and arguments name a file or a folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -149,7 +149,7 @@ def _writes(args: argparse.Namespace) -> bool:
 def _record(used: list[Used], config: Config, *, only_lines: bool) -> None:
     """Record in the store which article uses which source, and in which lines, as `warm` does.
 
-    With `only_lines`, what is known of an article stays, except where its sources stand.
+    With `only_lines`, change nothing in the record of an article except the lines of its sources.
     """
     # Most runs need no store.
     import asyncio  # noqa: PLC0415 - see above
@@ -259,7 +259,7 @@ def _settled(job: ArticleJob, outcome: ArticleOutcome, run_: Run, shown: ShownSo
 
 
 def _undo(articles: list[ArticleFile], args: argparse.Namespace, run_: Run, report: Report) -> list[Used]:
-    """Put the articles back; return what those that changed show, if it is recorded."""
+    """Put the articles back; return the sources that the changed ones show, if these are recorded."""
     used: list[Used] = []
     elsewhere = list(journaled_elsewhere(map(_absolute, args.paths), articles))
     moved = moved_articles([item for item in elsewhere if not item[1].is_file()], articles)

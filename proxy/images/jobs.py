@@ -39,7 +39,7 @@ VERDICTS: dict[str, Verdict] = {
     TooManyFrames.code: "beyond_limits",
     RenderTimeout.code: "beyond_limits",
 }
-"""What each error says about the original itself."""
+"""What each error means for the original itself."""
 
 JUDGE = "2"
 """Identifies the rules by which bytes count as damaged. Raise it when the rules become more lenient; marked originals

@@ -20,7 +20,7 @@ from proxy.app import modes_of
 from proxy.config import Config
 
 WRITE_SECONDS = 0.5
-"""How often the record is written at most."""
+"""The shortest time between two writes of the record."""
 
 LOOK_SECONDS = 10.0
 """How long a command that changes nothing may take before others want to see its progress."""

@@ -1,7 +1,7 @@
 """Opens a body with Pillow. Runs in render processes.
 
-Our own look at the first bytes chooses the plugin, not Pillow. `Image.open` would try formats that nobody needs (EPS
-calls Ghostscript) and JPEG variants with parsers of their own. Only the plugins below are loaded.
+We choose the plugin by the first bytes, instead of Pillow. `Image.open` would try formats that nobody needs (EPS calls
+Ghostscript) and JPEG variants with parsers of their own. Only the plugins below are loaded.
 """
 
 from __future__ import annotations
