@@ -31,7 +31,7 @@ else
 	$(PYTEST) $(ARGS)
 endif
 
-quick: $(VENV)/.installed-dev ## an answer in two minutes: unit and contract tests but for the slow ones, and some of the service
+quick: $(VENV)/.installed-dev ## an answer in two minutes: unit and contract tests except the slow ones, and some of the service
 	$(PYTEST) --hypothesis-profile=quick -m "$(NOT_SLOW)" tests/unit tests/contract $(SMOKE)
 
 .PHONY: test-on
@@ -54,7 +54,7 @@ coverage: $(VENV)/.installed-dev ## lines and branches that the quick unit and c
 audit: $(VENV)/.installed-dev ## compare floors and locks with the table of public faults (docs/advisories.toml)
 	$(BIN)/python .ci/audit.py
 
-package: $(VENV)/.installed-dev ## build the wheel and look into it
+package: $(VENV)/.installed-dev ## build the wheel and check its contents
 	$(BIN)/python -m pytest -q tests/functional/test_package.py
 
 .PHONY: cache-tests
@@ -67,7 +67,7 @@ bench: $(VENV)/.installed-dev ## hits (memory, store, two workers, behind nginx)
 bench-images: $(VENV)/.installed-dev ## cold thumbnails beside peers (ARGS="--install --photos FOLDER --imgproxy FILE --imagor FILE --oximg FILE")
 	$(BIN)/python benchmarks/images.py $(ARGS)
 
-bench-cold: $(VENV)/.installed-dev ## what a cold picture costs beside its codecs (ARGS="CHECKOUT CHECKOUT --jobs chart-webp")
+bench-cold: $(VENV)/.installed-dev ## the cost of a cold picture beside its codecs (ARGS="CHECKOUT CHECKOUT --jobs chart-webp")
 	$(BIN)/python benchmarks/cold.py $(ARGS)
 
 bench-crowd: $(VENV)/.installed-dev ## a thousand clients on one cold picture whose origin stalls
@@ -85,7 +85,7 @@ bench-mixed: $(VENV)/.installed-dev ## 200,000 requests over 50,000 sources: doe
 bench-million: $(VENV)/.installed-dev ## a store of a million entries beside one of a thousand
 	$(BIN)/python benchmarks/million.py $(ARGS)
 
-kill: $(VENV)/.installed-dev ## kill -9, power cuts and failing disks, again and again (ROUNDS=50 CRASHES=200 CUTS=60 SEED=N)
+kill: $(VENV)/.installed-dev ## kill -9, power cuts and failing disks, many times (ROUNDS=50 CRASHES=200 CUTS=60 SEED=N)
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -rP -m kill -n 2 --dist worksteal --timeout=3600 tests/hostile/test_kill.py tests/hostile/test_catalogue_kill.py tests/hostile/test_moving_kill.py tests/hostile/test_crash_kill.py tests/hostile/test_crash_power.py
 
 lock: ## write requirements.lock and requirements-dev.lock anew
