@@ -52,7 +52,7 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "info": {
             "title": "imgmirror",
             "version": __version__,
-            "description": "What is kept, what is missing and what you can do about it. docs/api.md explains them.",
+            "description": "What is kept, what is missing and what you can do about it. See docs/api.md.",
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}, {}],
