@@ -18,8 +18,8 @@ from cache.across.usage import Counts
 
 Kind = Literal["entry", "article", "block", "origin"]
 KINDS: tuple[Kind, ...] = ("entry", "article", "block")
-"""The kinds of things that files of a store describe: an original, the sources of an article, a blocked source. The stamp
-of an origin has no file of its own."""
+"""The kinds of things that files of a store describe: an original, the sources of an article, a blocked source. The
+stamp of an origin has no file of its own."""
 
 Version = tuple[int | str, ...]
 """Distinguishes the states of a blob; only comparing it is meaningful. Equal versions mean equal bytes. Examples are

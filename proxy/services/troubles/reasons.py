@@ -1,7 +1,7 @@
 """Groups the reasons why pictures are missing: one table for the desk, the API, the CSV and the report of `warm`. Pure.
 
-For each missing picture the catalogue has the kind of its last failure, `GIVEN_UP`, or nothing. `warm` knows the code of
-the failure and the status of the origin. A person needs to know less: whether the picture is lost, whether waiting
+For each missing picture the catalogue has the kind of its last failure, `GIVEN_UP`, or nothing. `warm` knows the code
+of the failure and the status of the origin. A person needs to know less: whether the picture is lost, whether waiting
 helps, and whether somebody gave it up.
 """
 
