@@ -18,6 +18,7 @@ from http_client import Client
 from service import Service, write_config
 
 from cache.durable_tier import Originals
+from proxy.services.desk.asking import CatalogueNotReady
 
 LAST = b"0\r\n\r\n"
 """The end of a body in chunks (RFC 9112 section 7.1)."""
@@ -124,4 +125,4 @@ async def test_file_is_refused_while_the_catalogue_does_not_know_everything(
     (tmp_path / "store" / "catalogue" / "current").unlink()
     answer = await owner.open("/desk/missing.csv")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
-    assert b"list of what is kept is being made" in answer.body
+    assert CatalogueNotReady.public_message.encode() in answer.body
