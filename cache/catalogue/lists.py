@@ -115,8 +115,9 @@ def missing(  # noqa: PLR0913 - one filter each
 
 def missing_in(connection: sqlite3.Connection, article: str) -> int:
     """Return how many pictures of an article are missing."""
-    sql = "SELECT count(*) FROM use CROSS JOIN shown ON shown.id = use.picture WHERE use.article = ? AND missing"
-    return int(connection.execute(sql, (row_id(article_key(article)),)).fetchone()[0])
+    sql = "SELECT missing FROM article WHERE id = ?"
+    row = connection.execute(sql, (row_id(article_key(article)),)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def missing_of(connection: sqlite3.Connection, sources: Iterable[str]) -> dict[str, MissingRow]:
@@ -148,14 +149,11 @@ def articles(
         conditions.append("CAST(name AS TEXT) LIKE ? ESCAPE '\\'")
         values.append(like(text))
     if only_missing:
-        conditions.append(
-            "EXISTS (SELECT 1 FROM use JOIN shown ON shown.id = picture WHERE use.article = article.id AND missing)"
-        )
+        conditions.append("missing")
     where = " AND ".join(conditions)
-    total = int(connection.execute(f"SELECT count(*) FROM article WHERE {where}", values).fetchone()[0])  # noqa: S608
-    sql = (
-        f"SELECT id, name, path, date, pictures FROM article WHERE {where} AND name > ? ORDER BY name LIMIT ?"  # noqa: S608
-    )
+    total = int(connection.execute(f"SELECT count(*) FROM article WHERE {where}", values).fetchone()[0])  # noqa: S608 - texts of this file
+    columns = "id, name, path, date, pictures, missing"
+    sql = f"SELECT {columns} FROM article WHERE {where} AND name > ? ORDER BY name LIMIT ?"  # noqa: S608 - as above
     found = connection.execute(sql, (*values, as_bytes(after), most + 1)).fetchall()
     rows = tuple(_article_row(connection, row) for row in found[:most])
     return ArticlePage(rows, rows[-1].name if len(found) > most else None, total)
@@ -192,10 +190,9 @@ def _uses(connection: sqlite3.Connection, number: int, *, most: int) -> list[Sho
 
 
 def _article_row(connection: sqlite3.Connection, row: tuple[Any, ...]) -> ArticleRow:
-    number, name, path, date, count = row
+    number, name, path, date, count, absent = row
     sql = """
-        SELECT coalesce(sum(missing), 0), coalesce(sum(size), 0) FROM use
-        CROSS JOIN shown ON shown.id = use.picture LEFT JOIN picture ON picture.id = use.picture WHERE use.article = ?
+        SELECT coalesce(sum(size), 0) FROM use CROSS JOIN picture ON picture.id = use.picture WHERE use.article = ?
     """
-    absent, size = connection.execute(sql, (number,)).fetchone()
+    size = connection.execute(sql, (number,)).fetchone()[0]
     return ArticleRow(as_text(name), as_text(path), date, count, absent, size)

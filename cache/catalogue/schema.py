@@ -6,13 +6,14 @@ would share a row; with a million sources the odds are one in ten million, and t
     picture    one row for each entry file; `source` is empty if the entry cannot be read
     version    which bodies entries name, the current ones and the history
     use        which article shows which source, and in which lines
-    shown      one row for each source that an article shows. missing: 1 if it is not kept and not given up
+    shown      one row for each source that an article shows. missing: 1 if it is not kept, given up or not
     lack       how many missing rows of `shown` have each reason, because counting them takes long; kept by triggers, so
                that it is right whoever writes
     failure    the last failure of a source, and when the first of its row of failures was. origin: the id of its
                origin. stamp, origin_stamp: those under which the origin was asked
     block      the sources refused for good
-    article    one row for each record of an article
+    article    one row for each record of an article. missing: how many of its pictures are; kept by triggers, because
+               counting them for each article of a list takes long
     compared   which parts of the store were compared with the files since the machine started
     total      the number of rows of `picture`, because counting a million takes a second
     fact       single facts: since which start of the machine, and with which folder, `compared` is true;
@@ -24,7 +25,7 @@ and the row of a picture costs a tenth less.
 
 from __future__ import annotations
 
-VERSION = 3
+VERSION = 4
 """Part of the name of the database: a program with other tables makes a database of its own."""
 
 SCHEMA = """
@@ -59,9 +60,10 @@ CREATE INDEX version_picture ON version (picture);
 
 CREATE TABLE article (
     id INTEGER PRIMARY KEY, digest BLOB NOT NULL, stamp TEXT NOT NULL, name TEXT NOT NULL, path TEXT NOT NULL,
-    date REAL, pictures INTEGER NOT NULL
+    date REAL, pictures INTEGER NOT NULL, missing INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX article_name ON article (name);
+CREATE INDEX article_missing ON article (name) WHERE missing;
 
 CREATE TABLE use (
     article INTEGER NOT NULL, picture INTEGER NOT NULL, lines TEXT NOT NULL, PRIMARY KEY (article, picture)
@@ -85,6 +87,19 @@ CREATE TRIGGER shown_changes AFTER UPDATE ON shown WHEN (OLD.missing, OLD.reason
     UPDATE lack SET pictures = pictures - OLD.missing WHERE reason = OLD.reason;
     INSERT INTO lack VALUES (NEW.reason, NEW.missing)
         ON CONFLICT (reason) DO UPDATE SET pictures = pictures + NEW.missing;
+END;
+
+CREATE TRIGGER shown_misses AFTER UPDATE OF missing ON shown WHEN OLD.missing != NEW.missing BEGIN
+    UPDATE article SET missing = missing + NEW.missing - OLD.missing
+        WHERE id IN (SELECT article FROM use WHERE picture = NEW.id);
+END;
+CREATE TRIGGER use_comes AFTER INSERT ON use BEGIN
+    UPDATE article SET missing = missing + 1
+        WHERE id = NEW.article AND EXISTS (SELECT 1 FROM shown WHERE id = NEW.picture AND shown.missing);
+END;
+CREATE TRIGGER use_goes AFTER DELETE ON use BEGIN
+    UPDATE article SET missing = missing - 1
+        WHERE id = OLD.article AND EXISTS (SELECT 1 FROM shown WHERE id = OLD.picture AND shown.missing);
 END;
 
 CREATE TABLE failure (

@@ -134,7 +134,7 @@ def _write_article(connection: sqlite3.Connection, key: str, found: RecordFile |
     if found is not None:
         name, path, date = (article.name, article.path, article.date) if article else ("", "", None)
         connection.execute(
-            "INSERT OR REPLACE INTO article VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO article VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
             (number, bytes.fromhex(key), found.stamp, as_bytes(name), as_bytes(path), date, len(sources)),
         )
     if article is not None:

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ async def missing(store: Originals) -> dict[str, MissingRow]:
     await store.catalogue.flush()
     page = await store.catalogue.ask(lists.missing)
     return {row.source: row for row in page.rows}
+
+
+async def lacking(store: Originals) -> dict[str, int]:
+    """Return how many pictures each article misses, without those that miss none."""
+    await store.catalogue.flush()
+    page = await store.catalogue.ask(lambda it: lists.articles(it, only_missing=True))
+    assert page.total == len(page.rows)
+    for row in page.rows:
+        assert await store.catalogue.ask(partial(lists.missing_in, article=row.name)) == row.missing
+    return {row.name: row.missing for row in page.rows}
 
 
 def database_of(folder: Path) -> Path:
@@ -133,11 +144,16 @@ async def test_article_names_its_missing_pictures_with_lines(store: Originals) -
     ]
     await keep(store, B, b"b")
     assert await missing(store) == {}
+    assert await lacking(store) == {}
     await store.purge(B)
     assert list(await missing(store)) == [B]
+    assert await lacking(store) == {"other.md": 1, "post.md": 1}
+    await store.articles.record("post.md", [A, B, C])
     await store.articles.forget("other.md")
+    assert await lacking(store) == {"post.md": 2}
     await store.articles.record("post.md", [A])
     assert await missing(store) == {}
+    assert await lacking(store) == {}
 
 
 async def test_article_whose_name_is_not_utf8_is_listed_and_found(store: Originals) -> None:
@@ -202,6 +218,8 @@ async def test_missing_pictures_are_counted_by_reason_whatever_happens_to_them(
         found = await missing(store)
         counted = dict(Counter(row.reason for row in found.values()))
         assert await store.catalogue.ask(lists.missing_by_reason) == counted
+        in_articles = Counter(use.article for row in found.values() for use in row.uses)
+        assert await lacking(store) == dict(in_articles)
     await other.close()
 
 

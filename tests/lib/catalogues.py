@@ -28,6 +28,13 @@ def _rows(connection: sqlite3.Connection) -> dict[str, set[tuple[Any, ...]]]:
     assert found["total"] == set(connection.execute("SELECT count(*) FROM picture"))
     lacking = dict(connection.execute("SELECT reason, count(*) FROM shown WHERE missing GROUP BY reason"))
     assert lists.missing_by_reason(connection) == lacking
+    counted = """
+        SELECT id, (
+            SELECT count(*) FROM use JOIN shown ON shown.id = picture WHERE article = article.id AND shown.missing
+        ) FROM article
+    """
+    found["missing of articles"] = set(connection.execute("SELECT id, missing FROM article"))
+    assert found["missing of articles"] == set(connection.execute(counted))
     # The texts of the search are not stored, so each address is searched.
     found["address"] = {
         row
