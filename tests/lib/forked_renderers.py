@@ -1,7 +1,7 @@
 """Render processes as forks of a template (`forking.py`), for services and engines of which they are not the subject.
 
-They differ from others in one point: they die with the template, not with the service. Without their service they end
-after their job. Tests of the pool, of the cage and of several workers start new interpreters.
+They differ from others in one point: they are children of the template, not of the service. Without their service they
+end after their job. Hostile tests, and tests of the pool, of the cage and of several workers, start new interpreters.
 """
 
 from __future__ import annotations

@@ -61,6 +61,9 @@ def _table(name: str, keys: Mapping[str, Any]) -> str:
 class Service:
     """One running service. `start` returns when it listens; `stop` ends it gracefully."""
 
+    forks_renderers = False
+    """Whether the render processes are forks too. They are no children of the service then (`forked_renderers.py`)."""
+
     def __init__(
         self, config: Path, *, workers: int = 1, port: int = 0, program: tuple[str, ...] = PROGRAM
     ) -> None:
@@ -90,7 +93,9 @@ class Service:
         ]
         with self.log_path.open("ab") as log:
             if CAN_FORK and self.program == PROGRAM:
-                self.process = _template().start(command, _environment(), log)
+                self.process = _template().start(
+                    command, _environment(), log, forks_renderers=self.forks_renderers
+                )
             else:
                 self.process = subprocess.Popen(
                     [sys.executable, *self.program, *command],

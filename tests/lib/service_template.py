@@ -2,7 +2,7 @@
 
 A service uses two seconds of processor time before it listens, most of it for imports. Each fork runs
 `python -m proxy serve` from the first line of `proxy.__main__` on, in a session of its own, with the caller's
-environment, folder and umask; its render processes are forks too. `tests/functional/test_start.py`, workers beside
+environment, folder and umask. Its render processes may be forks too. `tests/functional/test_start.py`, workers beside
 others, and services with a program of their own start new interpreters.
 
 Run as a script, this file is the template.
@@ -38,7 +38,9 @@ class ServiceTemplate:
         self._template = Template(Path(__file__), environment, shared=[render_template().requests.fileno()])
         self.close = self._template.close
 
-    def start(self, arguments: list[str], environment: dict[str, str], log: IO[bytes]) -> ForkedService:
+    def start(
+        self, arguments: list[str], environment: dict[str, str], log: IO[bytes], *, forks_renderers: bool
+    ) -> ForkedService:
         """Fork `imgmirror ARGUMENTS`, with stderr to `log`."""
         read_output, output = os.pipe()
         request = {
@@ -46,6 +48,7 @@ class ServiceTemplate:
             "environment": environment,
             "folder": str(Path.cwd()),
             "umask": _umask(),
+            "forks_renderers": forks_renderers,
         }
         try:
             ended = self._template.fork(request, [output, log.fileno()])
@@ -86,7 +89,10 @@ def _main() -> None:
         return
     request, descriptors = asked
     _become(request, *descriptors)
-    fork_renderers(renderers)
+    if request["forks_renderers"]:
+        fork_renderers(renderers)
+    else:
+        os.close(renderers)
     # Here as `python -m proxy` does it: worker processes look for the main module by its name.
     runpy.run_module("proxy", run_name="__main__", alter_sys=True)
 
