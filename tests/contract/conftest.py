@@ -1,4 +1,4 @@
-"""What the contracts of the seams share."""
+"""Fixtures of the contracts: the nodes of a store, and a store with a whole catalogue."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from nodes import IMPLEMENTATIONS, Nodes, OpenNodes
+
+from cache.durable_tier import Originals
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -17,3 +19,17 @@ async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         nodes = Nodes(node)
         yield nodes
         nodes.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+async def store(folder: Path) -> AsyncIterator[Originals]:
+    """A store with a whole catalogue."""
+    opened = await Originals.open(folder)
+    await opened.catalogue.catch_up()
+    yield opened
+    await opened.close()

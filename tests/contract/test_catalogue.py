@@ -10,7 +10,6 @@ import random
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -35,20 +34,6 @@ from proxy.dialects import Unwrapper
 from proxy.services.upkeep.purging import PurgeWish, Purging
 
 A, B, C = "http://a.example/a.png", "http://a.example/b.png", "http://b.example/c.png"
-
-
-@pytest.fixture
-async def folder(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
-async def store(folder: Path) -> AsyncIterator[Originals]:
-    """A store with a whole catalogue."""
-    opened = await Originals.open(folder)
-    await opened.catalogue.catch_up()
-    yield opened
-    await opened.close()
 
 
 async def rows(store: Originals, question: PictureQuestion | None = None) -> list[PictureRow]:

@@ -25,20 +25,6 @@ ORIGIN = "http://a.example"
 
 
 @pytest.fixture
-async def folder(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
-async def store(folder: Path) -> AsyncIterator[Originals]:
-    """A store with a whole catalogue."""
-    opened = await Originals.open(folder)
-    await opened.catalogue.catch_up()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 async def purging(store: Originals, tmp_path: Path) -> AsyncIterator[Purging]:
     variants = await Variants.open(tmp_path / "variants", max_bytes=1 << 20)
     yield Purging(store, variants, store.articles, unwrapper=Unwrapper((), own=()), now=lambda: NOW + 60)

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from scripted_origin import ScriptedOrigin, head, stall
 from service import Service, write_config
 
 from cache.durable_tier import Originals
+from proxy.rewrite.ondisk.files import ArticleFile
+from proxy.services.jobs import lines
 from proxy.web.connections.job_streams import HEARTBEAT_SECONDS
 
 TOKEN = "a token of the owner"
@@ -369,3 +371,25 @@ async def test_warm_records_the_lines_of_articles_as_the_command_does(
     place = next(number for number, line in enumerate(text.splitlines(), 1) if urls[0] in line)
     assert after.pop("post.md") == replace(before.pop("post.md"), lines={urls[0]: (place,)})
     assert after == before
+
+
+async def test_folder_that_an_edited_record_names_is_not_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the root of the whole machine."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/post.md").write_text(markdown("http://a.example/a.png"))
+    searched: list[Path] = []
+
+    def search(paths: Iterable[Path]) -> Iterator[ArticleFile]:
+        searched.extend(paths)
+        return iter(())
+
+    monkeypatch.setattr(lines, "find_articles", search)
+    unused: Any = None
+    reader = lines.LineReader(unused, unused, unused, max_bytes=1 << 20)
+    for name in (str(tmp_path), "", "below/post.md"):
+        assert reader._read(name) == (None, b"")
+    assert not searched
+    reader._read(str(tmp_path / "below/post.md"))
+    assert searched == [tmp_path / "below/post.md"]

@@ -327,24 +327,26 @@ def test_recovered_picture_in_a_pack_never_displaces_what_the_origin_gave(
     assert [item.recovered for item in entry.history] == [CAPTURE]
 
 
+async def article_in(config: Path, *, new: bool = False) -> KeptArticle | None:
+    """Return an article of a store; record it before, with `new`."""
+    store = await Originals.open(config.parent / "store")
+    if new:
+        await store.articles.record("a.md", [URL], path="/blog/a.md", lines={URL: [3]})
+    found = await store.articles.get("a.md")
+    await store.close()
+    return found
+
+
 def test_file_and_lines_of_an_article_outlive_a_pack_that_does_not_know_them(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def known(*, new: bool) -> KeptArticle | None:
-        store = await Originals.open(here.parent / "store")
-        if new:
-            await store.articles.record("a.md", [URL], path="/blog/a.md", lines={URL: [3]})
-        found = await store.articles.get("a.md")
-        await store.close()
-        return found
-
     (tmp_path / "by-hand").mkdir()
     (tmp_path / "by-hand" / "manifest.jsonl").write_text(
         json.dumps({"article": "a.md", "sources": [URL]}) + "\n"
     )
-    before = asyncio.run(known(new=True))
+    before = asyncio.run(article_in(here, new=True))
     assert unpacked(here, capsys, tmp_path / "by-hand")["articles"] == 1
-    assert asyncio.run(known(new=False)) == before
+    assert asyncio.run(article_in(here)) == before
 
 
 @pytest.mark.parametrize(
@@ -379,22 +381,14 @@ def test_lines_of_a_pack_are_added_to_those_that_are_known_here(
 ) -> None:
     other = "http://h.example/other.png"
 
-    async def known(*, new: bool) -> KeptArticle | None:
-        store = await Originals.open(here.parent / "store")
-        if new:
-            await store.articles.record("a.md", [URL], path="/blog/a.md", lines={URL: [3]})
-        found = await store.articles.get("a.md")
-        await store.close()
-        return found
-
-    asyncio.run(known(new=True))
+    asyncio.run(article_in(here, new=True))
     lines = {URL: [99], other: [5, 6], "http://h.example/not-shown.png": [1]}
     (tmp_path / "by-hand").mkdir()
     (tmp_path / "by-hand" / "manifest.jsonl").write_text(
         json.dumps({"article": "a.md", "sources": [URL, other], "lines": lines}) + "\n"
     )
     assert unpacked(here, capsys, tmp_path / "by-hand")["skipped"] == {}
-    found = asyncio.run(known(new=False))
+    found = asyncio.run(article_in(here))
     assert found is not None
     assert (found.path, found.lines) == ("/blog/a.md", {URL: (3,), other: (5, 6)})
 

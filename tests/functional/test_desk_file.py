@@ -13,8 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from desk import TOKEN, DeskVisitor
-from http_client import Client
+from desk import TOKEN, DeskVisitor, signed_in
 from service import Service, write_config
 
 from cache.durable_tier import Originals
@@ -40,9 +39,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def owner(http: aiohttp.ClientSession, service: Service) -> DeskVisitor:
-    visitor = DeskVisitor(Client(http, service.base))
-    await visitor.sign_in()
-    return visitor
+    return await signed_in(http, service.base)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from commands import invoke, markdown
-from desk import HTML, TOKEN, DeskVisitor
+from desk import HTML, TOKEN, DeskVisitor, signed_in
 from http_client import Client
 from pictures import chart_png
 from scripted_origin import ScriptedOrigin, head, stall
@@ -38,8 +38,7 @@ def service(config: Path) -> Iterator[Service]:
 
 @pytest.fixture
 async def owner(http: aiohttp.ClientSession, service: Service) -> DeskVisitor:
-    visitor = DeskVisitor(Client(http, service.base))
-    await visitor.sign_in()
+    visitor = await signed_in(http, service.base)
     await visitor.open("/desk/jobs")
     return visitor
 

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 import pytest
-from desk import TOKEN, DeskVisitor
+from desk import TOKEN, DeskVisitor, signed_in
 from http_client import Client
 from keeping import NOW, keep
 from pictures import chart_png
@@ -70,19 +70,18 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 async def owner(http: aiohttp.ClientSession, service: Service) -> DeskVisitor:
-    return await signed_in(http, service)
+    return await signed_in_to_a_whole_catalogue(http, service)
 
 
 @pytest.fixture
 async def several(service: Service) -> AsyncIterator[DeskVisitor]:
     """An owner whose every request is a new connection, so that both workers answer."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
-        yield await signed_in(session, service)
+        yield await signed_in_to_a_whole_catalogue(session, service)
 
 
-async def signed_in(session: aiohttp.ClientSession, service: Service) -> DeskVisitor:
-    visitor = DeskVisitor(Client(session, service.base))
-    await visitor.sign_in()
+async def signed_in_to_a_whole_catalogue(session: aiohttp.ClientSession, service: Service) -> DeskVisitor:
+    visitor = await signed_in(session, service.base)
     await visitor.wait_for_catalogue()
     return visitor
 
@@ -387,7 +386,7 @@ async def test_thousand_missing_pictures_are_written_to_the_file(
     await kept.block(sources[1], "@SUM(1)")
     await kept.close()
     with Service(write_config(tmp_path, SETTINGS)) as service:
-        owner = await signed_in(http, service)
+        owner = await signed_in_to_a_whole_catalogue(http, service)
         answer = await owner.open("/desk/missing.csv")
         assert answer.headers["Transfer-Encoding"] == "chunked"
         table = list(csv.DictReader(io.StringIO(answer.body.decode())))
@@ -410,7 +409,7 @@ async def test_pages_say_that_the_catalogue_is_being_made(
     await filled(tmp_path / "store")
     service = Service(write_config(tmp_path, SETTINGS))
     with service:
-        owner = await signed_in(http, service)
+        owner = await signed_in_to_a_whole_catalogue(http, service)
         catalogue = tmp_path / "store" / "catalogue"
         if damage == "deleted":
             (catalogue / "current").unlink()
@@ -440,5 +439,5 @@ async def test_pages_say_that_the_catalogue_is_being_made(
         assert (await read(owner, "picture", source=BIG))["articles"][0]["name"] == "posts/one.md"
         assert "internal" not in service.log()
     with service:
-        owner = await signed_in(http, service)
+        owner = await signed_in_to_a_whole_catalogue(http, service)
         assert len((await read(owner, "pictures"))["items"]) == 4

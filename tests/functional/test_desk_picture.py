@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
-from desk import TOKEN, DeskVisitor
+from desk import TOKEN, DeskVisitor, signed_in
 from http_client import Client
 from pictures import chart_png, cut, exif, photo, photo_jpeg, saved
 from scripted_origin import ScriptedOrigin
@@ -42,9 +42,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, Any]) 
 
 @pytest.fixture
 async def owner(http: aiohttp.ClientSession, service: Service) -> DeskVisitor:
-    visitor = DeskVisitor(Client(http, service.base))
-    await visitor.sign_in()
-    return visitor
+    return await signed_in(http, service.base)
 
 
 @pytest.fixture

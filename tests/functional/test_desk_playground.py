@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
-from desk import TOKEN, DeskVisitor
+from desk import TOKEN, DeskVisitor, signed_in
 from http_client import Client
 from pictures import chart_png, photo_jpeg
 from scripted_origin import ScriptedOrigin
@@ -33,9 +33,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 async def owner(http: aiohttp.ClientSession, keyed: Service) -> DeskVisitor:
-    visitor = DeskVisitor(Client(http, keyed.base))
-    await visitor.sign_in()
-    return visitor
+    return await signed_in(http, keyed.base)
 
 
 async def tried(visitor: DeskVisitor, source: str, **options: str) -> str:

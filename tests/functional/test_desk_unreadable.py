@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
-from desk import TOKEN, DeskVisitor
-from http_client import Client
+from desk import TOKEN, DeskVisitor, signed_in
 from keeping import keep
 from service import Service, write_config
 
@@ -44,9 +43,7 @@ def service(tmp_path: Path, refused: Path) -> Iterator[Service]:
 
 @pytest.fixture
 async def owner(http: aiohttp.ClientSession, service: Service) -> DeskVisitor:
-    visitor = DeskVisitor(Client(http, service.base))
-    await visitor.sign_in()
-    return visitor
+    return await signed_in(http, service.base)
 
 
 async def entry_of(store: Path) -> Path:

@@ -79,3 +79,10 @@ class DeskVisitor:
         if found := _FIELD.search(answer.body.decode("utf-8", "replace")):
             self.form_token = found[1]
         return answer
+
+
+async def signed_in(http: aiohttp.ClientSession, base: str) -> DeskVisitor:
+    """Return a visitor who has signed in at a service."""
+    visitor = DeskVisitor(Client(http, base))
+    await visitor.sign_in()
+    return visitor
