@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache.base.errors import CacheError
-from cache.base.opening import open_regular, regular_status
+from cache.base.opening import open_regular
 from cache.originals.articles import ArticleIndex, KeptArticle
 from proxy.errors import MirrorError
 from proxy.rewrite.base.masking import is_wide
@@ -71,7 +71,7 @@ class LineReader:
     def _read(self, name: str) -> tuple[TextKind | None, bytes]:
         path = Path(name)
         # A folder, which an edited record may name, would be searched with everything below it.
-        if not path.is_absolute() or regular_status(path) is None:
+        if not (path.is_absolute() and path.is_file()):
             return None, b""
         found = itertools.chain(find_articles([path]), find_texts([path], max_bytes=self.max_bytes))
         text = next((item for item in found if item.path == path), None)
