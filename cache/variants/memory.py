@@ -40,15 +40,19 @@ class MemoryTier:
         self.hits += 1
         return held[0]
 
+    def admits(self, size: int) -> bool:
+        """Return whether an object of this size can be held."""
+        return size + OVERHEAD_BYTES <= self.max_bytes // LARGEST_SHARE
+
     def put(self, key: Hashable, value: object, *, size: int) -> bool:
         """Hold `value`, which has `size` bytes; return False when it is too large.
 
         The former value of `key` is dropped in any case.
         """
         self.remove(key)
-        weight = size + OVERHEAD_BYTES
-        if weight > self.max_bytes // LARGEST_SHARE:
+        if not self.admits(size):
             return False
+        weight = size + OVERHEAD_BYTES
         self._held[key] = (value, weight)
         self.bytes += weight
         while self.bytes > self.max_bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import signal
 import socket
@@ -114,6 +115,9 @@ async def run(start: Start, listener: socket.socket) -> None:
         try:
             await _site(start, runner, listener, server).start()
             signals.reload_with(_Reloader(engine, context, start.read))
+            # Everything that exists by now stays, so garbage collections need not examine it again.
+            gc.collect()
+            gc.freeze()
             start.ready()
             await signals.stop.wait()
             context.shutting_down = True

@@ -313,10 +313,12 @@ def test_repair_leaves_and_tells_what_the_origin_does_not_give(
         ("accept", "--source", "http://h/a.png", "--version", "abc"),
     ],
 )
-def test_wrong_use_exits_2(config: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    assert invoke("store", *words, config=config) == 2
+def test_wrong_use_exits_2_and_makes_no_store(
+    tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke("store", *words, config=write_config(tmp_path)) == 2
     assert capsys.readouterr().err.startswith("imgmirror: ")
-    assert len(bodies(config)) == 2
+    assert not (tmp_path / "store").exists()
 
 
 def test_missing_store_is_said_and_not_made(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

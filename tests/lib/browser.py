@@ -22,6 +22,12 @@ import aiohttp
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 30
+_ERROR_OF_LEAVING = -32000
+"""Chromium's code when a page is left, or its context ends, while it is asked something."""
+
+
+class PageLeft(Exception):
+    """The page was left before it answered."""
 
 
 class Page:
@@ -52,6 +58,8 @@ class Page:
                 answer = message["params"]["response"]
                 self.types[answer["url"]] = answer["mimeType"]
             if message.get("id") == number:
+                if message.get("error", {}).get("code") == _ERROR_OF_LEAVING:
+                    raise PageLeft(message)
                 assert "error" not in message, message
                 return message["result"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -10,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from browser import Page, open_browser
+from browser import Page, PageLeft, open_browser
 from desk import TOKEN
 from generators import npm_packages
 from PIL import Image
@@ -42,15 +43,17 @@ async def submitted(page: Page, form: str) -> None:
     """Send a form as its button does, and wait until the next page is there."""
     button = f"document.querySelector({form!r}).querySelector('button:not([type=button])')"
     await page.evaluate("window.before = true")
-    await page.evaluate(f"{button}.click()")
+    with contextlib.suppress(PageLeft):
+        await page.evaluate(f"{button}.click()")
     await until(page, "window.before === undefined && document.readyState === 'complete'")
 
 
 async def until(page: Page, expression: str) -> None:
-    """Wait until an expression is true in the page."""
+    """Wait until an expression is true in the page, or in the one that follows it."""
     for _ in range(TRIES):
-        if await page.evaluate(expression, wait=False):
-            return
+        with contextlib.suppress(PageLeft):
+            if await page.evaluate(expression, wait=False):
+                return
         await asyncio.sleep(0.05)
     raise AssertionError(f"not true: {expression}")
 

@@ -65,7 +65,7 @@ class Resolved(Wanted):
         pixels."""
         return self.replaced(**_ENCODING_DEFAULTS)
 
-    @property
+    @functools.cached_property
     def only_resizes(self) -> bool:
         """Whether only the size is to change. An SVG need not be drawn for that, because browsers scale it."""
         return self.look.replaced(**_SIZE_DEFAULTS) == Resolved()

@@ -199,7 +199,11 @@ class PictureWay:
         return picture
 
     def _remember(self, order: PictureOrder, picture: Picture) -> None:
-        self._parts.memory.put(order.memory_key, picture.from_memory(), size=picture.size)
+        memory, size = self._parts.memory, picture.size
+        if memory.admits(size):
+            memory.put(order.memory_key, picture.from_memory(), size=size)
+        else:
+            memory.remove(order.memory_key)
 
     def _remember_failure(self, order: PictureOrder, obtained: Obtained, error: MirrorError) -> None:
         # We cannot remember a failure for bytes we did not keep: the next fetch may return different ones, and storing
