@@ -50,6 +50,13 @@ def _is_no_measurement(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Executing %s took")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure no coverage of slow tests: they repeat what others do, and the tracer doubles their time."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
+
+
 def pytest_sessionstart() -> None:
     """Quieten asyncio's clock; refuse to skip the tests of libvips in CI because the extra cannot be used."""
     logging.getLogger("asyncio").addFilter(_is_no_measurement)

@@ -98,22 +98,20 @@ class CatchingUp:
             OSError: a folder or a file of the store cannot be read.
             NoCatalogueError, sqlite3.Error
         """
-        group: list[Part] = []
-        changes: list[Changed] = []
+        listed: list[tuple[Part, Mapping[str, str]]] = []
         seen = 0
         for part in parts:
             # The process that makes a later change notes it.
             present = self._files.stamps(part.kind, part.shard)
-            changes += self._differing(part, present)
-            group.append(part)
+            listed.append((part, present))
             seen += len(present)
             if seen >= LISTED or part is parts[-1]:
-                yield from ((count, 0) for count in self._read(changes))
+                yield from ((count, 0) for count in self._read(self._differing(listed)))
                 with self._database.writing() as connection:
-                    for each in group:
+                    for each, _ in listed:
                         mark_compared(connection, each.kind, each.shard)
-                yield 0, len(group)
-                group, changes, seen = [], [], 0
+                yield 0, len(listed)
+                listed, seen = [], 0
 
     def _read(self, changes: Sequence[Changed]) -> Iterator[int]:
         for begin in range(0, len(changes), STEP):
@@ -122,15 +120,19 @@ class CatchingUp:
                 refresh(connection, self._files, self._stamps(), step)
             yield len(step)
 
-    def _differing(self, part: Part, present: Mapping[str, str]) -> list[Changed]:
-        table, column = _COLUMNS[part.kind]
+    def _differing(self, listed: Sequence[tuple[Part, Mapping[str, str]]]) -> list[Changed]:
         with self._database.reading(seconds=60.0) as connection:
-            rows = connection.execute(
-                f"SELECT {column}, stamp FROM {table} WHERE id BETWEEN ? AND ?",  # noqa: S608 - from a table above
-                ids_of_shard(part.shard),
-            )
-            known = {key.hex(): stamp for key, stamp in rows}
-        keys = {key for key, stamp in present.items() if known.get(key) != stamp} | (
-            known.keys() - present.keys()
-        )
-        return [Changed(part.kind, key) for key in sorted(keys)]
+            return [change for part, present in listed for change in _differing_in(connection, part, present)]
+
+
+def _differing_in(
+    connection: sqlite3.Connection, part: Part, present: Mapping[str, str]
+) -> Iterator[Changed]:
+    table, column = _COLUMNS[part.kind]
+    rows = connection.execute(
+        f"SELECT {column}, stamp FROM {table} WHERE id BETWEEN ? AND ?",  # noqa: S608 - from a table above
+        ids_of_shard(part.shard),
+    )
+    known = {key.hex(): stamp for key, stamp in rows}
+    changed = {key for key, stamp in present.items() if known.get(key) != stamp}
+    return (Changed(part.kind, key) for key in sorted(changed | (known.keys() - present.keys())))

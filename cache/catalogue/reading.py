@@ -116,7 +116,7 @@ class Files:
     def _file_stamps(self, room: str, shard: str) -> dict[str, str]:
         found = {}
         try:
-            with os.scandir(self._layout.root / room / shard) as items:
+            with os.scandir(f"{self._layout.root}/{room}/{shard}") as items:
                 for item in items:
                     key = item.name.removesuffix(".json")
                     stamp = self._stamp(Path(item.path)) if is_digest(key) else None

@@ -296,11 +296,12 @@ def _after(
 
 def _first_in_use(layout: Layout, start: int) -> int:
     """Return the number of the first shard from `start` on in which any room has something; -1 when there is none."""
+    rooms = [folder for room in FOLDERS if (folder := layout.root / room).exists()]
     shards = range(start, len(SHARDS))
-    return next((n for n in shards if any(_holds(layout.root / room / SHARDS[n]) for room in FOLDERS)), -1)
+    return next((n for n in shards if any(_holds(f"{room}/{SHARDS[n]}") for room in rooms)), -1)
 
 
-def _holds(folder: Path) -> bool:
+def _holds(folder: str) -> bool:
     """Return whether a folder contains anything."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as items:
         return next(items, None) is not None

@@ -13,6 +13,10 @@ from pathlib import PurePosixPath
 
 OURS = "imgmirror"
 _PACKAGES = frozenset({"proxy", "cache"})
+_RECORDED = tuple(
+    f"\n{quote}{name}{rest}" for quote in ("", '"') for name in sorted(_PACKAGES) for rest in ("/", ".py,")
+)
+"""How a line of RECORD begins that names a file of such a package."""
 
 
 def environment_problem(
@@ -38,9 +42,8 @@ def _name(distribution: importlib.metadata.Distribution) -> str:
 
 def _clashes(distribution: importlib.metadata.Distribution) -> bool:
     # Search the text of RECORD: parsing every file name of an environment takes 0.2 s.
-    record = distribution.read_text("RECORD") or ""
-    tops = re.finditer(r"^\"?(proxy|cache)(?:/|\.py,)", record, re.MULTILINE)
+    record = f"\n{distribution.read_text('RECORD') or ''}"
+    if any(start in record for start in _RECORDED):
+        return True
     named = (distribution.read_text("top_level.txt") or "").split()
-    return next(tops, None) is not None or not _PACKAGES.isdisjoint(
-        PurePosixPath(name).name for name in named
-    )
+    return not _PACKAGES.isdisjoint(PurePosixPath(name).name for name in named)
