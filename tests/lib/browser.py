@@ -6,18 +6,15 @@ This replaces Playwright, whose package brings a Node runtime of 40 MB for three
 from __future__ import annotations
 
 import asyncio
-import atexit
 import base64
 import contextlib
-import functools
 import itertools
+import json
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,60 +92,48 @@ class Page:
 async def open_browser(
     *, width: int = 1200, height: int = 900, arguments: tuple[str, ...] = ()
 ) -> AsyncIterator[Page]:
-    """Yield a page of Chromium with cookies and a cache of its own."""
-    base = await asyncio.to_thread(_running, arguments)
-    async with aiohttp.ClientSession() as session, session.ws_connect(base.browser, max_msg_size=0) as socket:
-        browser = Page(socket)
-        context = (await browser.call("Target.createBrowserContext"))["browserContextId"]
-        target = await browser.call(
-            "Target.createTarget", url="about:blank", browserContextId=context, width=width, height=height
-        )
-        try:
-            async with session.ws_connect(base.page(target["targetId"]), max_msg_size=0) as tab:
-                page = Page(tab)
-                for domain in ("Page", "Runtime", "Log"):
-                    await page.call(f"{domain}.enable")
-                yield page
-        finally:
-            await browser.call("Target.disposeBrowserContext", browserContextId=context)
-
-
-@dataclass(frozen=True, slots=True)
-class _Addresses:
-    """Where a Chromium is debugged. browser: the address of the whole program."""
-
-    browser: str
-
-    def page(self, target: str) -> str:
-        return f"{self.browser.rpartition('/devtools/')[0]}/devtools/page/{target}"
-
-
-@functools.cache
-def _running(arguments: tuple[str, ...]) -> _Addresses:
-    """Start Chromium once for all tests of this process: its start takes longer than most of them."""
+    """Start Chromium and yield its page."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     assert program, "no Chromium on this machine"
-    profile = Path(tempfile.mkdtemp(prefix="chromium-"))
-    command = [
-        program,
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--hide-scrollbars",
-    ]
-    command += [f"--user-data-dir={profile}", "--remote-debugging-port=0", *arguments, "about:blank"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [
+            program,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--hide-scrollbars",
+        ]
+        command += [
+            f"--window-size={width},{height}",
+            f"--user-data-dir={profile}",
+            "--remote-debugging-port=0",
+            *arguments,
+        ]
+        process = await asyncio.create_subprocess_exec(
+            *command, "about:blank", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            port = await _port(Path(profile) / "DevToolsActivePort")
+            async with aiohttp.ClientSession() as session:
+                async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+                    targets = json.loads(await answer.text())
+                address = next(
+                    target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page"
+                )
+                async with session.ws_connect(address, max_msg_size=0) as socket:
+                    page = Page(socket)
+                    for domain in ("Page", "Runtime", "Log"):
+                        await page.call(f"{domain}.enable")
+                    yield page
+        finally:
+            process.terminate()
+            await process.wait()
 
-    def end() -> None:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(profile, ignore_errors=True)
 
-    atexit.register(end)
+async def _port(path: Path) -> int:
     for _ in range(START_SECONDS * 20):
-        with contextlib.suppress(OSError, ValueError):
-            port, path = (profile / "DevToolsActivePort").read_text(encoding="ascii").splitlines()
-            return _Addresses(f"ws://127.0.0.1:{int(port)}{path}")
-        time.sleep(0.05)
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            return int((await asyncio.to_thread(path.read_text)).splitlines()[0])
+        await asyncio.sleep(0.05)
     raise AssertionError("Chromium did not start")
