@@ -51,7 +51,7 @@ def _is_no_measurement(record: logging.LogRecord) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure no coverage of slow tests: they repeat what others do, and the tracer doubles their time."""
+    """Measure no coverage of slow tests: the tracer doubles their time. The figure is a floor without them."""
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker("no_cover")

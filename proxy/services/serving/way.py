@@ -200,6 +200,7 @@ class PictureWay:
 
     def _remember(self, order: PictureOrder, picture: Picture) -> None:
         memory, size = self._parts.memory, picture.size
+        # No copy is made of a picture that memory cannot hold.
         if memory.admits(size):
             memory.put(order.memory_key, picture.from_memory(), size=size)
         else:
