@@ -42,6 +42,8 @@ error_log stderr error;
 events {{}}
 http {{
   access_log off;
+  sendfile on;
+  tcp_nopush on;
   keepalive_requests 1000000;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
@@ -52,7 +54,6 @@ http {{
 }}
 """
 _STATIC = """
-  sendfile on;
   open_file_cache max=100;
   types {{ image/webp webp; }}
   server {{ listen 127.0.0.1:{port}; root {root}; }}

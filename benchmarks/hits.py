@@ -18,7 +18,7 @@ import fronts
 import psutil
 from peers import Missing
 from peers.process_tree import cpu_seconds
-from service import HERE, Server, fetched, launched, load, service
+from service import HERE, Server, fetched, launched, load, load_generator, service
 
 BARE = "bare aiohttp"
 STATIC = "nginx static"
@@ -126,15 +126,18 @@ class Hits:
             turn = round_ % len(self.rows)
             for row in self.rows[turn:] + self.rows[:turn]:
                 before = sum(map(cpu_seconds, row.pids))
-                rate = load(row.port, [row.path], seconds=self._seconds)["per_second"]
+                result = load(row.port, [row.path], seconds=self._seconds)
                 used = sum(map(cpu_seconds, row.pids)) - before
-                row.rates.append(rate)
-                row.cpu_us.append(used / (rate * self._seconds) * 1e6)
+                row.rates.append(result["per_second"])
+                row.cpu_us.append(used / result["answers"] * 1e6)
 
     def told(self, *, rounds: int) -> Iterator[str]:
         """Yield the table."""
         named = {row.name: row for row in self.rows}
-        yield f"hits, {self.body_bytes} bytes, 16 connections, {rounds} rounds: median (minimum-maximum)"
+        yield (
+            f"hits, {self.body_bytes} bytes, 16 connections of {load_generator()}, {rounds} rounds: "
+            "median (minimum-maximum)"
+        )
         for row in self.rows:
             against = [(BARE, named[BARE])]
             if STATIC in named:

@@ -46,6 +46,7 @@ async def _main(args: argparse.Namespace) -> None:
     print(
         json.dumps(
             {
+                "answers": len(latencies),
                 "per_second": len(latencies) / args.seconds,
                 "p50_ms": latencies[len(latencies) // 2] * 1000,
                 "p99_ms": latencies[int(len(latencies) * 0.99)] * 1000,

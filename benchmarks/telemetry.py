@@ -92,9 +92,10 @@ def main() -> None:
             order.append(order.pop(0))
             for row in order:
                 used = cpu_seconds(row.pids[0])
-                row.rates.append(load(row.port, [row.path], seconds=args.seconds)["per_second"])
+                result = load(row.port, [row.path], seconds=args.seconds)
                 used = cpu_seconds(row.pids[0]) - used
-                row.cpu_us.append(used / (row.rates[-1] * args.seconds) * 1e6)
+                row.rates.append(result["per_second"])
+                row.cpu_us.append(used / result["answers"] * 1e6)
     print(
         f"hits from memory, 16 connections, {args.rounds} rounds: median, and ratio to '{OFF}' (minimum-maximum)"
     )

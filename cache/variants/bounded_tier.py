@@ -203,9 +203,11 @@ class Variants:
         is_small_enough = len(body) <= self.max_bytes // LARGEST_SHARE
 
         def stored(cache: Any) -> bool:
-            if note is not None:
-                _annotate(cache, note, tag)
-            return is_small_enough and bool(cache.set(key, _as_stored(key, body), tag=tag))
+            # One transaction for both: locks and pages of the database are written once.
+            with cache.transact():
+                if note is not None:
+                    _annotate(cache, note, tag)
+                return is_small_enough and bool(cache.set(key, _as_stored(key, body), tag=tag))
 
         if not is_small_enough and note is None:
             return False

@@ -142,19 +142,18 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
                 # Write the file in one piece. diskcache would write it line by line.
                 iterator = (iterator.getvalue(),)
             size = int(super()._write(full_path, iterator, mode, encoding))
-            path = Path(full_path)
-            path.chmod(self.modes.file)
-            self._mend_folder(path)
+            os.chmod(full_path, self.modes.file)  # noqa: PTH101 - a path object would cost more than the call
+            self._mend_folder(full_path)
         except OSError:
             with contextlib.suppress(OSError):
                 Path(full_path).unlink()
             raise
         return size
 
-    def _mend_folder(self, path: Path) -> None:
+    def _mend_folder(self, path: str) -> None:
         # diskcache creates folders by the umask. Their modes do not matter below our own private folder.
         if self.modes is not PRIVATE:
-            self.modes.mend(path.parent)
+            self.modes.mend(Path(path).parent)
 
 
 class GroupDisk(SafeDisk):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -567,3 +568,20 @@ async def test_note_is_revised_before_its_variant_is_stored(variants: Variants) 
     assert await variants.get("b") == LARGE
     await variants.evict("t")
     assert await variants.get("note") is None
+
+
+async def test_note_of_a_variant_that_the_disk_refuses_is_not_stored(
+    variants: Variants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variant and its note are stored together or not at all, in one transaction."""
+
+    def full(*_arguments: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert await variants.put("a", SMALL, tag="t", note=VariantNote("note", lambda _: b"one"))
+    with monkeypatch.context() as patch:
+        patch.setattr(diskcache.Disk, "_write", full)
+        assert not await variants.put("b", LARGE, tag="t", note=VariantNote("note", lambda _: b"two"))
+    assert await variants.get("note") == b"one"
+    assert await variants.put("b", LARGE, tag="t", note=VariantNote("note", lambda _: b"two"))
+    assert await variants.get("note") == b"two"

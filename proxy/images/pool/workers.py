@@ -84,6 +84,7 @@ class RenderPool:
         self.clock = clock
         self._line: FairQueue[WaitingJob] = FairQueue(_budget_bytes(config) // workers)
         self._line_moved = asyncio.Event()
+        self._crowded = asyncio.Event()
         self._running = 0
         self._failed_starts = 0
         self._open = False
@@ -93,6 +94,7 @@ class RenderPool:
         self._config = config
         self._line.budget_bytes = _budget_bytes(config) // self._workers
         self._line_moved.set()
+        self._crowded.set()
 
     def limits(self) -> PoolSettings:
         """Return the limits for jobs that begin now."""
@@ -185,6 +187,7 @@ class RenderPool:
         waiting = WaitingJob(job, asyncio.get_running_loop().create_future(), self.clock())
         self._line.put(waiting, owner=job.origin)
         self._line_moved.set()
+        self._note_crowd()
         try:
             return replace(await waiting.done, begun=waiting.begun)
         finally:
@@ -202,8 +205,7 @@ class RenderPool:
         self._running += 1
         slot.begun = self.clock()
         waiting.begun = waiting.begun or slot.begun
-        # Wake `_relieve`, which checks what is running.
-        self._line_moved.set()
+        self._note_crowd()
         try:
             await self._work(slot, waiting)
         except QueueFull as error:
@@ -222,7 +224,14 @@ class RenderPool:
             self._line.end(waiting)
             if waiting.done.done():
                 self._line.drop(waiting)
-            self._line_moved.set()
+            if self._line:
+                # Another slot may be idle because this job held the memory.
+                self._line_moved.set()
+
+    def _note_crowd(self) -> None:
+        """Wake `_relieve` if a job waits while every process works."""
+        if self._line and self._patience_left() < math.inf:
+            self._crowded.set()
 
     async def _relieve(self, slot: _Slot) -> None:
         """Run a job of an origin without a running job whenever all processes have been busy for long."""
@@ -230,10 +239,10 @@ class RenderPool:
             left = self._patience_left()
             waiting = None if left else self._line.take(barred=self._line.running_owners)
             if waiting is None:
-                self._line_moved.clear()
+                self._crowded.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(left if 0 < left < math.inf else None):
-                        await self._line_moved.wait()
+                        await self._crowded.wait()
                 continue
             await self._run_in(slot, waiting)
             await self._empty(slot)
