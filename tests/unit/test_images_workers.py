@@ -527,6 +527,17 @@ async def test_vanished_file_costs_one_job(pool: RenderPool, picture: Path) -> N
     assert pool.pids == before
 
 
+def niceness_of_session(pid: int) -> int | None:
+    """Return it, or None if the kernel does not group processes by session."""
+    group = Path(f"/proc/{pid}/autogroup")
+    return int(group.read_text().split()[-1]) if group.exists() else None
+
+
+async def test_session_of_a_process_is_as_nice_as_the_process(pool: RenderPool) -> None:
+    """Linux shares processors among sessions first. If only the process were nice, the service would not notice."""
+    assert niceness_of_session(pool.pids[0]) in {renderer.NICENESS, None}
+
+
 async def test_process_has_given_up_what_it_does_not_need(pool: RenderPool) -> None:
     """No environment, two descriptors, no core files, no memory without end, no Ctrl-C."""
     process = psutil.Process(pool.pids[0])
@@ -542,6 +553,7 @@ async def test_process_has_given_up_what_it_does_not_need(pool: RenderPool) -> N
         "LD_LIBRARY_PATH",
     }
     assert process.num_fds() <= 5
+    assert process.nice() == renderer.NICENESS
     assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
     assert process.rlimit(psutil.RLIMIT_AS)[0] == RenderConfig().memory_max_bytes
     process.send_signal(signal.SIGINT)

@@ -2,9 +2,9 @@
 [READABLE...]`.
 
 It takes jobs from its socket one at a time and ends when the socket closes. Before the first picture it gives up
-everything that it does not need: the environment, unlimited memory, core files, writing files, and on Linux everything
-that `proxy.images.pool.cage` takes away. It dies with its parent, when a step has used up its processor time, and by
-its own alarm if nobody is left to kill it.
+everything that it does not need: the environment, precedence over other processes, unlimited memory, core files,
+writing files, and on Linux everything that `proxy.images.pool.cage` takes away. It dies with its parent, when a step
+has used up its processor time, and by its own alarm if nobody is left to kill it.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ _IDLE_SECONDS = 0.5
 _ALARM_GRACE_SECONDS = 2.0
 _ENDLESS_SECONDS = 1e6
 _PR_SET_PDEATHSIG = 1
+NICENESS = 10
+"""Of 20. A process of the usual niceness, 0, gets nine times the share of this one while both want the processor."""
+_GROUP_TRIES = 4
+_GROUP_PAUSE_SECONDS = 0.12
 
 
 def main() -> None:
@@ -76,6 +80,7 @@ def _harden(memory_max_bytes: int, parent: int) -> None:
     for number in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)
     _die_with(parent)
+    _give_precedence()
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, 32)
@@ -91,6 +96,29 @@ def _practise(decoder: str) -> None:
         result = Result(frames=((Image.new("RGB", (256, 256)), 0),), plays=0, exif=b"", wanted=Resolved())
         for output_format in OUTPUTS:
             Image.open(io.BytesIO(encode(result, output_format))).load()
+
+
+def _give_precedence() -> None:
+    """Let the service and others use the processors first: answers from memory need them for less than a millisecond.
+
+    Without this, the slowest hundredth of them took 1.4 times as long while every process rendered.
+    """
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    # Outside of control groups, Linux shares processors among sessions first, and this process has a session of its
+    # own. Sessions have a niceness too (sched(7), "The autogroup feature").
+    if os.getsid(0) != os.getpid():
+        return
+    for _ in range(_GROUP_TRIES):
+        try:
+            Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
+        except BlockingIOError:
+            # The kernel permits ordinary users one change in a tenth of a second. Other processes start meanwhile.
+            select.select([], [], [], _GROUP_PAUSE_SECONDS)
+        except OSError:
+            return
+        else:
+            return
 
 
 def _limit(kind: int, value: int) -> None:
