@@ -230,7 +230,6 @@ def test_originals_are_kept_in_a_store_that_is_named_once(copied: Path) -> None:
     assert done.stdout == "all there\n", done.stderr
 
 
-@pytest.mark.timeout(300)
 def test_contract_refuses_a_store_that_forgets_to_compare(copied: Path) -> None:
     """One that writes whatever was there would lose what another node has written."""
     toy = copied / "cache" / "across" / "toy_seams.py"
