@@ -203,7 +203,8 @@ class Variants:
         is_small_enough = len(body) <= self.max_bytes // LARGEST_SHARE
 
         def stored(cache: Any) -> bool:
-            # One transaction for both: locks and pages of the database are written once.
+            # One transaction for both: locks and pages of the database are written once. diskcache deletes files that
+            # this displaces before the end of it. After a crash in between, their rows are misses.
             with cache.transact():
                 if note is not None:
                     _annotate(cache, note, tag)

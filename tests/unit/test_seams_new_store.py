@@ -187,16 +187,30 @@ def copied(tmp_path: Path) -> Path:
 
 
 def contract_on(copied: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the contract in the copy."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract", *arguments],
-        cwd=copied,
-        env={**os.environ, "PYTHONPATH": str(copied)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    """Run the contract in the copy. If it hangs, fail with what it has said, which is the stacks of its threads."""
+    program = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "faulthandler_timeout=60",
+    ]
+    try:
+        return subprocess.run(
+            [*program, "tests/contract", *arguments],
+            cwd=copied,
+            env={**os.environ, "PYTHONPATH": str(copied)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=100,  # less than the limit of a test, which would tell nothing
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        pytest.fail(f"the contract hangs: {(late.stdout or b'').decode(errors='replace')}")
 
 
 @pytest.mark.slow

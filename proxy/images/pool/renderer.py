@@ -51,8 +51,7 @@ _ENDLESS_SECONDS = 1e6
 _PR_SET_PDEATHSIG = 1
 NICENESS = 10
 """Of 20. A process of the usual niceness, 0, gets nine times the share of this one while both want the processor."""
-_GROUP_TRIES = 4
-_GROUP_PAUSE_SECONDS = 0.12
+_GROUP_TRIES, _GROUP_PAUSE_SECONDS = 4, 0.12
 
 
 def main() -> None:
@@ -113,7 +112,7 @@ def _give_precedence() -> None:
         try:
             Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
         except BlockingIOError:
-            # The kernel permits ordinary users one change in a tenth of a second. Other processes start meanwhile.
+            # The kernel permits all ordinary users together one change in a tenth of a second.
             select.select([], [], [], _GROUP_PAUSE_SECONDS)
         except OSError:
             return
