@@ -585,3 +585,15 @@ async def test_note_of_a_variant_that_the_disk_refuses_is_not_stored(
     assert await variants.get("note") == b"one"
     assert await variants.put("b", LARGE, tag="t", note=VariantNote("note", lambda _: b"two"))
     assert await variants.get("note") == b"two"
+
+
+async def test_row_whose_file_is_gone_is_a_miss_until_it_is_stored_again(
+    variants: Variants, tmp_path: Path
+) -> None:
+    """A crash within the transaction that displaces a variant can leave such a row."""
+    assert await variants.put("key", LARGE, tag="t")
+    (file,) = (tmp_path / "variants").glob("??/*.val")
+    file.unlink()
+    assert await variants.get("key") is None
+    assert await variants.put("key", LARGE, tag="t")
+    assert await variants.get("key") == LARGE
