@@ -24,6 +24,7 @@ BARE = "bare aiohttp"
 STATIC = "nginx static"
 ONE = "memory"
 TWO = "memory, two workers"
+BARE_TWO = "bare aiohttp, two processes"
 _WARM_UP_SECONDS = 0.5
 _COLD_CLIENTS = 4
 
@@ -59,8 +60,7 @@ class Hits:
         one = self._service(ONE)
         body = fetched(one.port, self.path)
         self.body_bytes = len(body)
-        bare = self._stack.enter_context(launched([sys.executable, str(HERE / "bare.py"), str(len(body))]))
-        self.rows.insert(0, Row(BARE, bare.port, self.path, (bare.pid,)))
+        self.rows[:0] = [self._bare(BARE, 1), self._bare(BARE_TWO, 2)]
         self._service("variant store", STORE_MEMORY_MAX_BYTES="0")
         self._service(TWO, workers=2)
         self._service("variant store, two workers", workers=2, STORE_MEMORY_MAX_BYTES="0")
@@ -72,6 +72,11 @@ class Hits:
         self._front("nginx that keeps answers", lambda folder: fronts.cached(one.port, folder), behind=one)
         self._accelerated("nginx", "nginx, X-Accel-Redirect", fronts.accelerated)
         self._accelerated("sendfile", "lighttpd, X-Sendfile", fronts.sendfile)
+
+    def _bare(self, name: str, processes: int) -> Row:
+        command = [sys.executable, str(HERE / "bare.py"), str(self.body_bytes), str(processes)]
+        server = self._stack.enter_context(launched(command))
+        return Row(name, server.port, self.path, (server.pid,))
 
     def _service(self, name: str, *, workers: int = 1, root: Path | None = None, **changes: str) -> Server:
         folder = self._new_folder()
@@ -145,7 +150,8 @@ class Hits:
             ratios = "   ".join(f"{spread(row.rates, to.rates)} of {name}" for name, to in against)
             cpu = f"{statistics.median(row.cpu_us):>5.0f} us of CPU, {spread(row.cpu_us, named[BARE].cpu_us)} times"
             yield f"  {row.name:<28} {statistics.median(row.rates):>7.0f} /s {cpu}   {ratios}"
-        for one, two in ((ONE, TWO), ("variant store", "variant store, two workers")):
+        # What the machine and the load generator leave to two processes shows in the bare ones.
+        for one, two in ((BARE, BARE_TWO), (ONE, TWO), ("variant store", "variant store, two workers")):
             yield f"  two workers to one, {one}: {spread(named[two].rates, named[one].rates)}"
         yield from (f"  {line}" for line in self.left_out)
 
