@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -20,11 +22,14 @@ from pictures import chart_png
 from scripted_origin import ScriptedOrigin
 from service import Service, write_config
 
+from proxy.config.service import FetchConfig
+
 pytestmark = [pytest.mark.deployment, pytest.mark.timeout(900)]
 
 CACHES = ("nginx", "varnish")
 FRONTS = (*CACHES, "caddy")
 TOKEN = "t" * 20
+MAX_BYTES = FetchConfig().max_bytes
 AVIF = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 WEBP = "image/webp,image/apng,image/*,*/*;q=0.8"
 NEITHER = "image/png,image/*;q=0.8,*/*;q=0.5"
@@ -197,6 +202,24 @@ async def test_administration_is_not_opened_or_cached_by_a_front(
         allowed = await client.get(path, headers={"Authorization": "Bearer " + TOKEN})
         assert allowed.status == 200
         assert (await client.get(path)).status == 401
+
+
+@through(*FRONTS)
+async def test_upload_as_large_as_the_service_takes_passes_a_front(
+    fronted: Fronted, http: aiohttp.ClientSession, origin: ScriptedOrigin
+) -> None:
+    """A larger one gets the refusal of the service, not that of the front."""
+    client = Client(http, fronted.base)
+    target = "/api/v1/picture/upload?source=" + quote(origin.url("/lost.png"), safe="")
+    data = chart_png(300, 200)
+    answers = []
+    for more in (0, 1):
+        padded = BytesIO(data + bytes(MAX_BYTES + more - len(data)))
+        allowed = {"Authorization": "Bearer " + TOKEN}
+        answers.append(await client.get(target, method="POST", data=padded, headers=allowed))
+    kept, refused = answers
+    assert kept.status == 200
+    assert (refused.status, json.loads(refused.body)["code"]) == (413, "request_too_large")
 
 
 @through("varnish")
