@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import Protocol
 
 from cache.across.seams import ChangeNotes
+from cache.across.source_locks import Exclusion
 from cache.base.durable import Durable, refusal
 from cache.base.layout import Layout
 from cache.base.opening import read_regular
@@ -72,6 +73,10 @@ class ArticleFinder(Protocol):
         """Return the keys of the articles that may show any of the sources; None if all records must be read."""
 
 
+_LOCK = "articles"
+"""Excludes every other change of records, because some changes depend on what was recorded before."""
+
+
 class ArticleIndex:
     """The articles known to a store. Every look-up reads the files, because other processes write them too.
 
@@ -80,11 +85,19 @@ class ArticleIndex:
 
     finder: ArticleFinder | None = None
 
-    def __init__(self, layout: Layout, durable: Durable, threads: StoreThreads, notes: ChangeNotes) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        durable: Durable,
+        threads: StoreThreads,
+        exclusion: Exclusion,
+        notes: ChangeNotes,
+    ) -> None:
         self._notes = notes
         self._layout = layout
         self._durable = durable
         self._threads = threads
+        self._exclusion = exclusion
 
     async def record(
         self,
@@ -104,9 +117,19 @@ class ArticleIndex:
             StoreFull, StoreUnwritable: the disk refused.
         """
         wanted = tuple(sorted(set(sources)))
-        places = {url: tuple(sorted(set(lines[url])))[:MAX_LINES] for url in wanted if lines and url in lines}
-        item = KeptArticle(article, wanted, date, path, places)
-        return await self._threads.write(self._record, item)
+        item = KeptArticle(article, wanted, date, path, _places(wanted, lines or {}))
+        async with self._exclusion.held(_LOCK):
+            return await self._threads.write(self._record, item)
+
+    async def record_lines(self, article: str, lines: Mapping[str, Sequence[int]]) -> None:
+        """Record in which lines an article shows its recorded sources, and change nothing else. Lines of other
+        articles and other sources are ignored.
+
+        Raises:
+            StoreFull, StoreUnwritable: the disk refused.
+        """
+        async with self._exclusion.held(_LOCK):
+            await self._threads.write(self._record_lines, article, lines)
 
     async def heal(self, names: Iterable[str]) -> None:
         """Forget what was recorded for the files of the articles `names` under other names.
@@ -114,11 +137,13 @@ class ArticleIndex:
         Raises:
             StoreFull, StoreUnwritable: the disk refused.
         """
-        await self._threads.write(self._heal, frozenset(names))
+        async with self._exclusion.held(_LOCK):
+            await self._threads.write(self._heal, frozenset(names))
 
     async def forget(self, article: str) -> bool:
         """Forget an article under every name of its file; return whether it was known."""
-        return await self._threads.write(self._forget_file, article)
+        async with self._exclusion.held(_LOCK):
+            return await self._threads.write(self._forget_file, article)
 
     async def articles(self) -> list[str]:
         """Return the names of all known articles, sorted."""
@@ -192,6 +217,11 @@ class ArticleIndex:
             raise refusal(error) from error
         return item.name
 
+    def _record_lines(self, article: str, lines: Mapping[str, Sequence[int]]) -> None:
+        known = read_article(self._path(article))
+        if known is not None:
+            self._record(replace(known, lines=_places(known.sources, lines)))
+
     def _heal(self, names: frozenset[str]) -> None:
         everything = list(self._all())
         healed = [item for item in everything if item.name in names]
@@ -261,6 +291,10 @@ def read_article(path: Path) -> KeptArticle | None:
         return None
     log.warning("the article file %s holds something else", path)
     return None
+
+
+def _places(sources: Sequence[str], lines: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    return {url: tuple(sorted(set(lines[url])))[:MAX_LINES] for url in sources if url in lines}
 
 
 def _lines(value: object) -> dict[str, tuple[int, ...]]:

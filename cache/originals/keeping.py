@@ -96,10 +96,10 @@ class OriginalFiles:
         self.locks = seams.exclusion
         self.generations = seams.stamps
         self.files = BodyFiles(layout, self._threads)
-        self.articles = ArticleIndex(layout, durable, self._threads, notes)
+        self._exclusion = Exclusion(self.locks)
+        self.articles = ArticleIndex(layout, durable, self._threads, self._exclusion, notes)
         self.failures = seams.failures
         self.overloads = seams.overloads
-        self._exclusion = Exclusion(self.locks)
         self._bodies = Bodies(seams.bodies, self._note_damage)
         self._entries = EntryFiles(seams.entries, seams.bodies)
         self._keeper = Keeper(seams, self._entries, self._bodies)

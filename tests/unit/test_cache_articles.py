@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from cache.across.file_locks import HeldKey, KeyLocks
 from cache.across.noted_blobs import NoNotes
+from cache.across.source_locks import Exclusion
 from cache.base.durable import Durable
 from cache.base.errors import StoreUnwritable
 from cache.base.layout import Layout, prepare
 from cache.base.threads import StoreThreads
-from cache.originals.articles import ArticleIndex
+from cache.originals.articles import ArticleIndex, KeptArticle
 
 
 @pytest.fixture
@@ -21,12 +24,19 @@ async def layout(tmp_path: Path) -> Layout:
     return prepare(tmp_path)
 
 
+@asynccontextmanager
+async def opened(layout: Layout, locks: KeyLocks) -> AsyncIterator[ArticleIndex]:
+    threads = StoreThreads("test")
+    yield ArticleIndex(layout, Durable(layout.incoming), threads, Exclusion(locks), NoNotes())
+    locks.close()
+    await threads.close()
+
+
 @pytest.fixture
 async def index(layout: Layout) -> AsyncIterator[ArticleIndex]:
     """An index in it."""
-    threads = StoreThreads("test")
-    yield ArticleIndex(layout, Durable(layout.incoming), threads, NoNotes())
-    await threads.close()
+    async with opened(layout, KeyLocks(layout.root / "locks")) as index:
+        yield index
 
 
 async def test_article_recorded_is_found_both_ways(index: ArticleIndex) -> None:
@@ -45,6 +55,30 @@ async def test_article_sources_are_parted_by_who_else_uses_them(index: ArticleIn
     await index.record("b", ["http://h/2", "http://h/3"])
     assert await index.sources_only_in("a") == (["http://h/1"], ["http://h/2"])
     assert await index.sources_only_in("unknown") == ([], [])
+
+
+async def test_lines_belong_to_the_sources_that_are_recorded_when_they_are(
+    index: ArticleIndex, layout: Layout
+) -> None:
+    """Another process may record the article anew until the lock is taken."""
+
+    class Meanwhile(KeyLocks):
+        async def acquire(self, key: str) -> HeldKey:
+            await index.record("a", ["http://h/2", "http://h/3"], date=5.0)
+            return await super().acquire(key)
+
+    await index.record("a", ["http://h/1"], lines={"http://h/1": [1]})
+    async with opened(layout, Meanwhile(layout.root / "locks")) as other:
+        await other.record_lines("a", {"http://h/1": [1], "http://h/2": [7, 4]})
+    assert await index.get("a") == KeptArticle(
+        "a", ("http://h/2", "http://h/3"), 5.0, lines={"http://h/2": (4, 7)}
+    )
+
+
+async def test_lines_of_an_unknown_article_are_not_recorded(index: ArticleIndex) -> None:
+    """They come without sources, so a purge by article could not use them."""
+    await index.record_lines("a", {"http://h/1": [1]})
+    assert await index.articles() == []
 
 
 async def test_article_recorded_again_replaces_what_was_known(index: ArticleIndex) -> None:

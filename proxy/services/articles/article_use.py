@@ -202,8 +202,4 @@ class Articles:
             StoreFull, StoreUnwritable: the disk refused.
         """
         for item in articles:
-            known = await self._index.get(item.name)
-            if known is not None:
-                await self._index.record(
-                    known.name, known.sources, date=known.date, path=known.path, lines=item.lines
-                )
+            await self._index.record_lines(item.name, item.lines)
