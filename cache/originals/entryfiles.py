@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _MEDIA_TYPE = pattern(rb'"media_type": "([a-z0-9.+-]+/[a-z0-9.+-]+)"')
 _UNKNOWN_TYPE = "application/octet-stream"
+_MAX_TOLD = 1024
+"""The most faults to remember, so that each is logged once."""
+
 _ANY_DIGEST = pattern(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
@@ -41,6 +44,7 @@ class EntryFiles:
     def __init__(self, entries: Blobs, bodies: Blobs) -> None:
         self._entries = entries
         self._bodies = bodies
+        self._told: dict[str, tuple[str, BlobState | None]] = {}
 
     def entry(self, key: str) -> Entry | None:
         """Return an entry, or None if there is none or it cannot be read."""
@@ -130,17 +134,26 @@ class EntryFiles:
         except (FileNotFoundError, NotADirectoryError):
             return KnownEntry(None, None)
         except OSError as error:
-            log.warning("the entry %s cannot be read: %s", self._entries.where(key), error)
+            self._tell(key, f"cannot be read: {error}", None)
             return KnownEntry(None, None)
         try:
             entry = Entry.from_json(blob.data)
         except EntryUnreadable as error:
-            log.warning("the entry %s cannot be read: %s", self._entries.where(key), error)
+            self._tell(key, f"cannot be read: {error}", blob.state)
             return KnownEntry(None, blob.state)
         if entry.key != key:
-            log.warning("the entry %s is that of another source", self._entries.where(key))
+            self._tell(key, "is that of another source", blob.state)
             return KnownEntry(None, blob.state)
         return KnownEntry(entry, blob.state)
+
+    def _tell(self, key: str, fault: str, state: BlobState | None) -> None:
+        """Log a fault, once for each state of an entry: one request reads it several times."""
+        if self._told.get(key) == (fault, state):
+            return
+        if len(self._told) >= _MAX_TOLD:
+            self._told.clear()
+        self._told[key] = fault, state
+        log.warning("the entry %s %s", self._entries.where(key), fault)
 
 
 def read_bounded(path: Path) -> bytes:

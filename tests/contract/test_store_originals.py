@@ -539,6 +539,19 @@ async def test_damaged_entry_is_absent_and_heals(
     assert await store.get(URL) == entry
 
 
+async def test_damage_of_an_entry_is_logged_once_for_each_state_of_its_file(
+    store: Originals, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request reads an entry several times, and a page of the blog requests it again and again."""
+    path = store._layout.entry((await keep(store, URL, b"x")).key)
+    for warnings, text in enumerate((b"{", b"[1]"), start=1):
+        path.write_bytes(text)
+        for _ in range(3):
+            assert await store.get(URL) is None
+            assert await store.salvage(URL) is None
+        assert len(caplog.messages) == warnings
+
+
 async def test_entry_of_another_source_is_not_taken(store: Originals) -> None:
     """A file copied to another name does not answer for that name."""
     entry = await keep(store, URL, b"x")
