@@ -215,5 +215,4 @@ def spread(values: Sequence[float], others: Sequence[float]) -> str:
 
 
 def _workers(pid: int) -> list[int]:
-    children = psutil.Process(pid).children()
-    return [child.pid for child in children if any("spawn_main" in word for word in child.cmdline())]
+    return [child.pid for child in psutil.Process(pid).children()]

@@ -2,6 +2,11 @@
 
 We do not use gunicorn, because its SIGHUP replaces workers. Our workers must reload without dropping a request.
 Render processes and limits are divided by the number of workers, which only the parent knows.
+
+On Linux, the parent loads the program, and workers are forks of it. A worker, also one that replaces another, starts
+without loading anything, and all of them share the memory of the program. The parent starts no thread and no event
+loop, because a fork would lose them. On other systems a fork may break the system's libraries, so each worker is a new
+interpreter there.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -16,6 +22,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, MutableSequence
@@ -24,14 +31,19 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from types import FrameType
 
+from prometheus_client.multiprocess import mark_process_dead
+
 from cache.base.layout import prepare
 from proxy.app import WorkerPlace, make_policy, modes_of
 from proxy.config import Config, ConfigError
 from proxy.config.file import keep_restart_keys, load, secret_texts
 from proxy.observe.folder import shared_folder
+from proxy.observe.logs import set_up
 from proxy.observe.otlp import otlp_problem
 from proxy.observe.systemd import Outside
 from proxy.process import release_signals, signals_waiting
+from proxy.web.application import Pulse, Start, run
+from proxy.web.connections.accepting import GONE, OpenConnections
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +58,13 @@ START_SECONDS = 60.0
 TIDYING_SECONDS = 3.0
 """Extra time for a shutdown in which requests have used all of `server.shutdown_timeout`."""
 
-_NO_CONNECTIONS = -1
-"""The count of a worker that accepts nothing. Equal to `GONE` of `proxy.web.connections.accepting`, which must not be
-imported before PROMETHEUS_MULTIPROC_DIR is set."""
-
 SIGNS_OF_LIFE = 4
 """How often the service says that it lives in the time after which it counts as dead."""
 
 RESTART_PAUSE_SECONDS = 1.0
 """Pause between the death of a worker and the start of its successor, so that a failing start does not spin."""
+
+_FORKS = sys.platform == "linux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +109,15 @@ class Door:
 
     turned: when the event loop of each worker turned last, on the monotonic clock, and 0 before it turned; None when
     nobody watches. watchdog_seconds: how long a loop may stand still.
+    parent: a pipe whose second end only the parent keeps, so that the first one can be read when the parent has ended;
+    None for workers that are not forked.
     """
 
     listener: socket.socket
     counts: MutableSequence[int] | None = None
     turned: MutableSequence[float] | None = None
     watchdog_seconds: float | None = None
+    parent: tuple[int, int] | None = None
 
 
 def bind(config: Config) -> socket.socket:
@@ -156,6 +169,10 @@ def serve(serving: Serving, config: Config, outside: Outside) -> int:
         run_worker(serving, config, door, WorkerPlace(), told)
         return 0
     with shared_folder():
+        if _FORKS:
+            # Garbage collections of workers do not write into the memory that they share.
+            gc.collect()
+            gc.freeze()
         return _Supervisor(serving, config, listener, outside).run(address)
 
 
@@ -170,9 +187,6 @@ class Told:
 
 def run_worker(serving: Serving, config: Config, door: Door, place: WorkerPlace, told: Told) -> None:
     """Serve in this process until a signal arrives or the parent ends."""
-    from proxy.web.application import Pulse, Start, run  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
-    from proxy.web.connections.accepting import OpenConnections  # noqa: PLC0415 - as the next
-
     connections = OpenConnections(door.counts, place.worker) if door.counts is not None else None
 
     def ending() -> None:
@@ -182,7 +196,7 @@ def run_worker(serving: Serving, config: Config, door: Door, place: WorkerPlace,
     pulse = Pulse(door.watchdog_seconds / SIGNS_OF_LIFE, told.turning) if door.watchdog_seconds else None
 
     async def main() -> None:
-        _end_with_parent()
+        _end_with_parent(door)
         start = Start(config, serving.read, place, told.ready, ending, connections, pulse)
         await run(start, door.listener)
 
@@ -225,22 +239,24 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is None:
+def _end_with_parent(door: Door) -> None:
+    above = multiprocessing.parent_process()
+    if above is None:
         return
+    # Forks inherit the sentinels of workers before them, which would therefore outlive their parent.
+    sentinel = door.parent[0] if door.parent is not None else above.sentinel
     loop = asyncio.get_running_loop()
 
     def parent_died() -> None:
-        loop.remove_reader(parent.sentinel)
+        loop.remove_reader(sentinel)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    loop.add_reader(parent.sentinel, parent_died)
+    loop.add_reader(sentinel, parent_died)
 
 
 def _worker_main(serving: Serving, config: Config, door: Door, place: WorkerPlace, ready: Event) -> None:
-    from proxy.observe.logs import set_up  # noqa: PLC0415 - see run_worker
-
+    if door.parent is not None:
+        os.close(door.parent[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the group; the parent passes on SIGTERM
     set_up(level=config.log.level, form=config.log.format, secrets=secret_texts(config))
 
@@ -263,13 +279,16 @@ class _Supervisor:
         self._serving = serving
         self._config = config
         self._places = [WorkerPlace(shared_id, number, workers) for number in range(workers)]
-        self._context = multiprocessing.get_context("spawn")
-        self._counts = self._context.RawArray("i", [_NO_CONNECTIONS] * workers)
+        self._context = (
+            multiprocessing.get_context("fork") if _FORKS else multiprocessing.get_context("spawn")
+        )
+        self._counts = self._context.RawArray("i", [GONE] * workers)
         self._turned = self._context.RawArray("d", [0.0] * workers)
         self._outside = outside
         self._watchdog_seconds = outside.manager.watchdog_seconds
         self._said_alive = 0.0
-        self._door = Door(listener, self._counts, self._turned, self._watchdog_seconds)
+        parent = os.pipe() if _FORKS else None
+        self._door = Door(listener, self._counts, self._turned, self._watchdog_seconds, parent)
         self._processes: dict[int, BaseProcess] = {}
         # A worker that starts late still needs its event, so the parent keeps a reference to it.
         self._ready: dict[int, Event] = {}
@@ -330,7 +349,7 @@ class _Supervisor:
             log.error("worker %d ended with code %s; starting another", number, process.exitcode)
             _forget_metrics(process.pid)
             # Other workers no longer leave connections to the dead one.
-            self._counts[number] = _NO_CONNECTIONS
+            self._counts[number] = GONE
             time.sleep(RESTART_PAUSE_SECONDS)
             self._start(self._places[number])
 
@@ -379,7 +398,5 @@ class _Supervisor:
 
 
 def _forget_metrics(pid: int | None) -> None:
-    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - see run_worker
-
     if pid is not None:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]  # untyped there

@@ -14,27 +14,39 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from prometheus_client import values
+
 PREFIX = "imgmirror-metrics-"
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment variable that the Prometheus library reads on import."""
+"""The environment variable from which the Prometheus library knows the folder."""
 
 _LOCK = "owner.lock"
 
 
 @contextlib.contextmanager
 def shared_folder() -> Iterator[Path]:
-    """Create the folder, name it in the environment, and remove it at the end. Remove those of dead supervisors."""
+    """Create the folder, name it to the library, and remove it at the end. Remove those of dead supervisors.
+
+    Metrics that are created within the block, also by forks, write their figures to the folder.
+    """
     _remove_abandoned(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     os.environ[VARIABLE] = str(folder)
+    _choose_values()
     try:
         yield folder
     finally:
         del os.environ[VARIABLE]
+        _choose_values()
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+
+
+def _choose_values() -> None:
+    """Let new metrics be shared or not. The library itself reads the variable once, when it is imported."""
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # untyped there
 
 
 def folder_begun(folder: Path) -> float:

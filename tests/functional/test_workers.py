@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from http_client import Answer, Client
 from pictures import chart_png, photo_jpeg
 from scripted_origin import ScriptedOrigin
 from service import Service, wait_until, write_config
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +94,42 @@ async def test_killed_worker_is_replaced(tmp_path: Path, origin: ScriptedOrigin)
             assert (await fresh_get(service.base, "/?" + origin.url("/k.png"))).status == 200
 
 
+async def test_worker_that_replaces_another_runs_the_same_program(
+    tmp_path: Path, origin: ScriptedOrigin
+) -> None:
+    """Somebody installs another version while the service runs. A mixture of two versions would serve otherwise."""
+    origin.serve("/k.png", chart_png(20, 20))
+    program = tmp_path / "program"
+    for package in ("proxy", "cache"):
+        shutil.copytree(ROOT / package, program / package)
+    start = f"import sys; sys.path.insert(0, {str(program)!r}); from proxy.cli import main; sys.exit(main())"
+    with Service(write_config(tmp_path), workers=2, program=("-c", start)) as service:
+        assert service.process is not None
+        supervisor = service.process.pid
+        (victim, other) = _workers(supervisor)
+        (program / "proxy" / "web" / "application.py").write_text("raise SystemExit('another version')")
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: len(set(_workers(supervisor)) - {victim}) == 2)
+        assert other in _workers(supervisor)
+        for _ in range(10):
+            assert (await fresh_get(service.base, "/?" + origin.url("/k.png"))).status == 200
+
+
+def test_workers_end_with_their_parent_although_one_of_them_stands_still(tmp_path: Path) -> None:
+    """The others do not wait for it, and the next service gets the port."""
+    with Service(write_config(tmp_path), workers=3) as service:
+        assert service.process is not None
+        workers = list(map(psutil.Process, _workers(service.process.pid)))
+        still = workers.pop()
+        still.suspend()
+        os.kill(service.process.pid, signal.SIGKILL)
+        _, alive = psutil.wait_procs(workers, timeout=60)
+        assert not alive
+
+
 def _workers(supervisor: int) -> list[int]:
     """Return the workers that have started their render processes, which they do before they serve."""
-    children = psutil.Process(supervisor).children()
-    spawned = [child for child in children if any("spawn_main" in part for part in child.cmdline())]
-    return [child.pid for child in spawned if child.children()]
+    return [child.pid for child in psutil.Process(supervisor).children() if child.children()]
 
 
 async def test_reload_reaches_every_worker_and_a_bad_file_changes_nothing(

@@ -62,7 +62,8 @@ class Service:
     """One running service. `start` returns when it listens; `stop` ends it gracefully."""
 
     forks_renderers = False
-    """Whether the render processes are forks too. They are no children of the service then (`forked_renderers.py`)."""
+    """Whether the render processes of a single worker are forks too. They are no children of it then
+    (`forked_renderers.py`)."""
 
     def __init__(
         self, config: Path, *, workers: int = 1, port: int = 0, program: tuple[str, ...] = PROGRAM
@@ -93,8 +94,9 @@ class Service:
         ]
         with self.log_path.open("ab") as log:
             if CAN_FORK and self.program == PROGRAM:
+                forks_renderers = self.forks_renderers and self.workers == 1
                 self.process = _template().start(
-                    command, _environment(), log, forks_renderers=self.forks_renderers
+                    command, _environment(), log, forks_renderers=forks_renderers
                 )
             else:
                 self.process = subprocess.Popen(

@@ -2,8 +2,8 @@
 
 A service uses two seconds of processor time before it listens, most of it for imports. Each fork runs
 `python -m proxy serve` from the first line of `proxy.__main__` on, in a session of its own, with the caller's
-environment, folder and umask. Its render processes may be forks too. `tests/functional/test_start.py`, workers beside
-others, and services with a program of their own start new interpreters.
+environment, folder and umask. Its render processes may be forks too. `tests/functional/test_start.py` and services with
+a program of their own start new interpreters.
 
 Run as a script, this file is the template.
 """
@@ -93,7 +93,7 @@ def _main() -> None:
         fork_renderers(renderers)
     else:
         os.close(renderers)
-    # Here as `python -m proxy` does it: worker processes look for the main module by its name.
+    # As `python -m proxy` does it.
     runpy.run_module("proxy", run_name="__main__", alter_sys=True)
 
 
