@@ -47,7 +47,7 @@ class Client:
     use. While that many are idle, a new connection serves one request and is then closed.
     """
 
-    def __init__(self, config: FetchConfig, *, names: AbstractResolver, ssl_context: ssl.SSLContext) -> None:
+    def __init__(self, config: FetchConfig, *, names: AbstractResolver) -> None:
         self.allow_networks = config.allow_networks
         self._names = names
         self._max_connections = config.max_connections
@@ -57,8 +57,8 @@ class Client:
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._lasting = _session(_connector(config, names, ssl_context, self._sockets, lasting=True))
-        self._passing = _session(_connector(config, names, ssl_context, self._sockets, lasting=False))
+        self._lasting = _session(_connector(config, names, self._sockets, lasting=True))
+        self._passing = _session(_connector(config, names, self._sockets, lasting=False))
 
     @property
     def open_connections(self) -> int:
@@ -144,7 +144,6 @@ class _TidyingConnector(aiohttp.TCPConnector):
 def _connector(
     config: FetchConfig,
     names: AbstractResolver,
-    ssl_context: ssl.SSLContext,
     sockets: weakref.WeakSet[socket.socket],
     *,
     lasting: bool,
@@ -164,7 +163,6 @@ def _connector(
         use_dns_cache=False,  # `proxy.fetch.names` remembers them
         keepalive_timeout=_KEEPALIVE_SECONDS if lasting else None,
         force_close=not lasting,
-        ssl=ssl_context,
     )
 
 

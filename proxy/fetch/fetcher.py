@@ -68,7 +68,6 @@ class Fetcher:
         self._given_resolver = resolver
         self._names: Names | None = None
         self._denied = denied
-        self._ssl_context = make_ssl_context()
         self._chains = Chains(make_ssl_context)
         self._clock = clock
         self._trace = trace
@@ -89,7 +88,7 @@ class Fetcher:
         """Open the session without connecting to anything yet."""
         self._names = Names(self._given_resolver or make_resolver(), owns=self._given_resolver is None)
         self._rules = self._make_rules(
-            self._new_client(self._names), _public_client(self._config, self._names, self._ssl_context)
+            self._new_client(self._names), _public_client(self._config, self._names)
         )
 
     async def close(self) -> None:
@@ -183,7 +182,7 @@ class Fetcher:
         return bytes(sink.data)
 
     def _new_client(self, names: Names) -> Client:
-        return Client(self._config, names=names, ssl_context=self._ssl_context)
+        return Client(self._config, names=names)
 
     def _make_rules(self, client: Client, public_client: Client) -> FetchRules:
         return FetchRules(
@@ -206,6 +205,6 @@ class Fetcher:
         task.add_done_callback(self._retiring.discard)
 
 
-def _public_client(config: FetchConfig, names: Names, context: ssl.SSLContext) -> Client:
+def _public_client(config: FetchConfig, names: Names) -> Client:
     public = config.model_copy(update={"allow_networks": (), "max_connections": _PUBLIC_CONNECTIONS})
-    return Client(public, names=names, ssl_context=context)
+    return Client(public, names=names)

@@ -1,5 +1,6 @@
 """TLS to origins: old suites are taken, broken ones and bad certificates are not."""
 
+import asyncio
 import ssl
 
 import pytest
@@ -61,6 +62,42 @@ async def test_origin_with_an_old_suite_and_another_name_is_unreachable(authorit
             with pytest.raises(SourceUnreachable):
                 await body_of(fetcher, origin.url("/a"))
         assert origin.count() == 0
+
+
+async def test_authorities_are_read_once_and_for_origins_with_tls_only(authority: trustme.CA) -> None:
+    """Reading them takes a tenth of a second at the start of every process that may never need them."""
+    made: list[ssl.SSLContext] = []
+
+    def make() -> ssl.SSLContext:
+        made.append(trusting(authority))
+        return made[-1]
+
+    async with (
+        ScriptedOrigin() as plain,
+        ScriptedOrigin(ssl_context=server(authority, "AES128-SHA")) as secure,
+        fetching(make_ssl_context=make) as fetcher,
+    ):
+        plain.serve("/a", b"plain")
+        secure.serve("/a", b"secure")
+        assert await body_of(fetcher, plain.url("/a")) == b"plain"
+        assert not made
+        both = [body_of(fetcher, f"{secure.url('/a')}?{number}") for number in range(2)]
+        assert await asyncio.gather(*both) == [b"secure", b"secure"]
+        assert len(made) == 1
+
+
+async def test_origin_is_unreachable_while_there_is_no_context_for_it() -> None:
+    """The library may refuse our suites. Origins without TLS are not concerned."""
+
+    def refused() -> ssl.SSLContext:
+        raise ssl.SSLError("no cipher can be selected")
+
+    async with ScriptedOrigin() as plain, fetching(make_ssl_context=refused) as fetcher:
+        plain.serve("/a", b"plain")
+        with pytest.raises(SourceUnreachable) as unreachable:
+            await body_of(fetcher, plain.url("/a").replace("http:", "https:"))
+        assert unreachable.value.failure == "tls"
+        assert await body_of(fetcher, plain.url("/a")) == b"plain"
 
 
 def test_older_suites_stand_behind_the_modern_ones() -> None:

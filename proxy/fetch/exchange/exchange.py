@@ -168,6 +168,9 @@ class Exchange:
 
     async def _ask(self, hop: Source) -> Fetched | NotModified | Source:
         context = self._rules.chains.context_for(hop.origin)
+        if context is None and hop.scheme == "https":
+            with network_failures():
+                context = await self._rules.chains.usual_context()
         try:
             return await self._ask_under(context, hop)
         except SourceUnreachable as error:

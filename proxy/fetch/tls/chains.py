@@ -1,4 +1,5 @@
-"""Completes certificate chains that origins send without their intermediates. Event loop.
+"""Holds the TLS contexts for origins, and completes certificate chains that come without their intermediates. Event
+loop.
 
 Browsers show the pictures of such origins, because a certificate names an address of its issuer's certificate. A
 certificate from there is never trusted by itself. OpenSSL verifies the whole chain, up to an authority of the system,
@@ -71,6 +72,7 @@ class Chains:
     ) -> None:
         self._make_context = make_context
         self._clock = clock
+        self._usual: ssl.SSLContext | None = None
         self._unverified: ssl.SSLContext | None = None
         self._making = asyncio.Lock()
         self._known: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
@@ -88,6 +90,18 @@ class Chains:
             return None
         self._contexts.move_to_end(chain)
         return context
+
+    async def usual_context(self) -> ssl.SSLContext:
+        """Return the context for origins that send complete chains. The first call makes it.
+
+        Raises:
+            OSError: the system's TLS library refuses it.
+        """
+        if self._usual is None:
+            async with self._making:
+                if self._usual is None:
+                    self._usual = await asyncio.to_thread(self._make_context)
+        return self._usual
 
     async def complete(self, origin: str, means: Means, *, patience_seconds: float) -> ssl.SSLContext | None:
         """Return a context under which `origin` can be verified; None when it is not found in `patience_seconds`.
