@@ -81,6 +81,12 @@ async def test_metrics_are_the_sum_of_all_workers(two_workers: Service, origin: 
     assert hits() == hits()
 
 
+def test_parent_of_workers_has_a_single_thread(two_workers: Service) -> None:
+    """Workers are forks, which would lose the others, and the locks that these hold."""
+    assert two_workers.process is not None
+    assert psutil.Process(two_workers.process.pid).num_threads() == 1
+
+
 async def test_killed_worker_is_replaced(tmp_path: Path, origin: ScriptedOrigin) -> None:
     origin.serve("/k.png", chart_png(20, 20))
     with Service(write_config(tmp_path), workers=2) as service:
