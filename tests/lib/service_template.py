@@ -2,8 +2,9 @@
 
 A service uses two seconds of processor time before it listens, most of it for imports. Each fork runs
 `python -m proxy serve` from the first line of `proxy.__main__` on, in a session of its own, with the caller's
-environment, folder and umask. Its render processes may be forks too. `tests/functional/test_start.py` and services with
-a program of their own start new interpreters.
+environment, folder and umask. Its render processes may be forks too. It does not make the folders of a new store
+beforehand, as it does not on a disk that refuses: a thousand tests would make, and later remove, 768 each.
+`tests/functional/test_start.py` and services with a program of their own start new interpreters.
 
 Run as a script, this file is the template.
 """
@@ -21,6 +22,8 @@ from typing import IO, Any
 
 from forked_renderers import fork_renderers, render_template
 from forking import ForkedProcess, Template, load, serve_forks
+
+from cache.originals.keeping import OriginalFiles
 
 
 class ForkedService(ForkedProcess):
@@ -79,6 +82,10 @@ def _become(request: dict[str, Any], output: int, log: int) -> None:
     sys.path[0] = request["folder"]
 
 
+async def _make_no_shards(_store: OriginalFiles) -> None:
+    return
+
+
 def _main() -> None:
     load("proxy.cli.serve", "proxy.web.application", "uvloop")
     renderers = int(sys.argv[2])
@@ -93,6 +100,7 @@ def _main() -> None:
         fork_renderers(renderers)
     else:
         os.close(renderers)
+    OriginalFiles.make_shards = _make_no_shards  # type: ignore[assignment]  # see above
     # As `python -m proxy` does it.
     runpy.run_module("proxy", run_name="__main__", alter_sys=True)
 
