@@ -17,7 +17,7 @@ from cache.across.seams import Blob, BlobState
 from cache.base.durable import Durable
 from cache.base.errors import BlobChanged
 from cache.base.layout import is_digest
-from cache.base.opening import open_regular, regular_status
+from cache.base.opening import open_regular, read_whole, regular_status
 from cache.base.shards import shards_of, sized_files
 
 SHARD_DIGITS = 2
@@ -67,7 +67,7 @@ class FileBlobs:
         try:
             state = _state_of(os.fstat(descriptor))
             wanted = state.size if max_bytes < 0 else min(state.size, max_bytes)
-            return Blob(_read_whole(descriptor, wanted), state)
+            return Blob(read_whole(descriptor, wanted), state)
         finally:
             os.close(descriptor)
 
@@ -132,14 +132,6 @@ class FileBlobs:
         state = self.state(name)
         if state != known:
             raise BlobChanged(f"{self.where(name)} {_change(known, state)}")
-
-
-def _read_whole(descriptor: int, size: int) -> bytes:
-    """Return the first `size` bytes of an open file, fewer if it has become shorter; one call may read fewer."""
-    data = os.read(descriptor, size)
-    while len(data) < size and (more := os.read(descriptor, size - len(data))):
-        data += more
-    return data
 
 
 def identity_of(status: os.stat_result) -> tuple[int, ...]:

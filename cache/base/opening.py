@@ -51,8 +51,20 @@ def read_regular(path: Path, max_bytes: int = -1) -> bytes:
     Raises:
         OSError: as for `open_regular`, or it cannot be read.
     """
-    with os.fdopen(open_regular(path), "rb") as reader:
-        return reader.read(max_bytes)
+    descriptor = open_regular(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        return read_whole(descriptor, size if max_bytes < 0 else min(size, max_bytes))
+    finally:
+        os.close(descriptor)
+
+
+def read_whole(descriptor: int, size: int) -> bytes:
+    """Return the first `size` bytes of an open file, fewer if it has become shorter; one call may read fewer."""
+    data = os.read(descriptor, size)
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data
 
 
 def regular_status(path: Path) -> os.stat_result | None:
