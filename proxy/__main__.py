@@ -4,5 +4,5 @@ import sys
 
 from proxy.cli import main
 
-if __name__ == "__main__":  # render processes and workers import this module again under another name
+if __name__ == "__main__":  # off Linux, workers import this module again under another name
     sys.exit(main())

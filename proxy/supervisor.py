@@ -3,10 +3,10 @@
 We do not use gunicorn, because its SIGHUP replaces workers. Our workers must reload without dropping a request.
 Render processes and limits are divided by the number of workers, which only the parent knows.
 
-On Linux, the parent loads the program, and workers are forks of it. A worker, also one that replaces another, starts
-without loading anything, and all of them share the memory of the program. The parent starts no thread and no event
-loop, because a fork would lose them. On other systems a fork may break the system's libraries, so each worker is a new
-interpreter there.
+On Linux, the parent loads the web code, and workers are forks of it. A worker, also one that replaces another, starts
+without loading that again, and all of them share its memory. The parent starts no thread and no event loop, because a
+fork would lose them. On other systems a fork may break the system's libraries, so each worker is a new interpreter
+there.
 """
 
 from __future__ import annotations
@@ -170,6 +170,7 @@ def serve(serving: Serving, config: Config, outside: Outside) -> int:
         return 0
     with shared_folder():
         if _FORKS:
+            _loop_factory()  # loads its library
             # Garbage collections of workers do not write into the memory that they share.
             gc.collect()
             gc.freeze()
@@ -296,7 +297,19 @@ class _Supervisor:
         self._reloading = False
 
     def run(self, address: str) -> int:
-        """Supervise until SIGTERM or SIGINT; return the exit code."""
+        """Supervise until SIGTERM or SIGINT; return the exit code.
+
+        Raises:
+            OSError: no worker can be started, for want of memory or processes. Those that run were ended.
+        """
+        try:
+            return self._run(address)
+        except BaseException:
+            # They would wait for the end of this process, and this process for theirs.
+            self._end()
+            raise
+
+    def _run(self, address: str) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._reload_soon)

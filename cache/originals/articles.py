@@ -11,6 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Protocol
@@ -73,10 +74,6 @@ class ArticleFinder(Protocol):
         """Return the keys of the articles that may show any of the sources; None if all records must be read."""
 
 
-_LOCK = "articles"
-"""Excludes every other change of records, because some changes depend on what was recorded before."""
-
-
 class ArticleIndex:
     """The articles known to a store. Every look-up reads the files, because other processes write them too.
 
@@ -114,11 +111,11 @@ class ArticleIndex:
         Return the recorded name: the article's path, if another file that still exists has the name.
 
         Raises:
-            StoreFull, StoreUnwritable: the disk refused.
+            StoreFull, StoreUnwritable, StoreBusy: as for `record_lines`.
         """
         wanted = tuple(sorted(set(sources)))
         item = KeptArticle(article, wanted, date, path, _places(wanted, lines or {}))
-        async with self._exclusion.held(_LOCK):
+        async with self._changing(article, path or article):
             return await self._threads.write(self._record, item)
 
     async def record_lines(self, article: str, lines: Mapping[str, Sequence[int]]) -> None:
@@ -127,9 +124,19 @@ class ArticleIndex:
 
         Raises:
             StoreFull, StoreUnwritable: the disk refused.
+            StoreBusy: another process holds the record for too long.
         """
-        async with self._exclusion.held(_LOCK):
+        async with self._changing(article):
             await self._threads.write(self._record_lines, article, lines)
+
+    async def add(self, more: KeptArticle) -> None:
+        """Record that an article uses further sources. Its date, file and lines stay if they are known.
+
+        Raises:
+            StoreFull, StoreUnwritable, StoreBusy: as for `record_lines`.
+        """
+        async with self._changing(more.name):
+            await self._threads.write(self._add, more)
 
     async def heal(self, names: Iterable[str]) -> None:
         """Forget what was recorded for the files of the articles `names` under other names.
@@ -137,13 +144,11 @@ class ArticleIndex:
         Raises:
             StoreFull, StoreUnwritable: the disk refused.
         """
-        async with self._exclusion.held(_LOCK):
-            await self._threads.write(self._heal, frozenset(names))
+        await self._threads.write(self._heal, frozenset(names))
 
     async def forget(self, article: str) -> bool:
         """Forget an article under every name of its file; return whether it was known."""
-        async with self._exclusion.held(_LOCK):
-            return await self._threads.write(self._forget_file, article)
+        return await self._threads.write(self._forget_file, article)
 
     async def articles(self) -> list[str]:
         """Return the names of all known articles, sorted."""
@@ -180,6 +185,12 @@ class ArticleIndex:
             if item.name != article and not (own and own.is_same_file(item)):
                 elsewhere.update(wanted.intersection(item.sources))
         return sorted(wanted - elsewhere), sorted(elsewhere)
+
+    def _changing(self, *names: str) -> AbstractAsyncContextManager[None]:
+        """Exclude other changes of the records of these names, because a change depends on what was recorded before."""
+        return self._exclusion.held(
+            *(f"article {key}" for key in sorted({article_key(name) for name in names}))
+        )
 
     async def _showing(self, sources: Collection[str]) -> list[KeptArticle]:
         """Return the articles that show any of the sources, and maybe others."""
@@ -221,6 +232,19 @@ class ArticleIndex:
         known = read_article(self._path(article))
         if known is not None:
             self._record(replace(known, lines=_places(known.sources, lines)))
+
+    def _add(self, more: KeptArticle) -> None:
+        known = read_article(self._path(more.name)) or KeptArticle(more.name, ())
+        sources = tuple(sorted({*known.sources, *more.sources}))
+        self._record(
+            KeptArticle(
+                more.name,
+                sources,
+                more.date if known.date is None else known.date,
+                known.path,
+                _places(sources, {**more.lines, **known.lines}),
+            )
+        )
 
     def _heal(self, names: frozenset[str]) -> None:
         everything = list(self._all())

@@ -144,6 +144,7 @@ class EntryFiles:
         if entry.key != key:
             self._tell(key, "is that of another source", blob.state)
             return KnownEntry(None, blob.state)
+        self._told.pop(key, None)
         return KnownEntry(entry, blob.state)
 
     def _tell(self, key: str, fault: str, state: BlobState | None) -> None:

@@ -1,7 +1,7 @@
 """Manages the folder in which several workers share their metrics. Blocking.
 
-A killed supervisor cannot remove its folder, so the next one does. Every supervisor holds a lock in its own folder,
-which the kernel releases when the process ends.
+A killed supervisor cannot remove its folder, so a later one does. Every supervisor holds a lock in its own folder. The
+kernel releases it when the supervisor and all its workers have ended.
 """
 
 from __future__ import annotations

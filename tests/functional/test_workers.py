@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,12 +84,6 @@ async def test_metrics_are_the_sum_of_all_workers(two_workers: Service, origin: 
     assert hits() == hits()
 
 
-def test_parent_of_workers_has_a_single_thread(two_workers: Service) -> None:
-    """Workers are forks, which would lose the others, and the locks that these hold."""
-    assert two_workers.process is not None
-    assert psutil.Process(two_workers.process.pid).num_threads() == 1
-
-
 async def test_killed_worker_is_replaced(tmp_path: Path, origin: ScriptedOrigin) -> None:
     origin.serve("/k.png", chart_png(20, 20))
     with Service(write_config(tmp_path), workers=2) as service:
@@ -104,7 +100,7 @@ async def test_killed_worker_is_replaced(tmp_path: Path, origin: ScriptedOrigin)
 async def test_worker_that_replaces_another_runs_the_same_program(
     tmp_path: Path, origin: ScriptedOrigin
 ) -> None:
-    """Somebody installs another version while the service runs. A mixture of two versions would serve otherwise."""
+    """Somebody installs another version while the service runs. Workers of two versions would serve otherwise."""
     origin.serve("/k.png", chart_png(20, 20))
     program = tmp_path / "program"
     for package in ("proxy", "cache"):
@@ -113,6 +109,8 @@ async def test_worker_that_replaces_another_runs_the_same_program(
     with Service(write_config(tmp_path), workers=2, program=("-c", start)) as service:
         assert service.process is not None
         supervisor = service.process.pid
+        # A fork would lose other threads, and the locks that these hold.
+        assert psutil.Process(supervisor).num_threads() == 1
         (victim, other) = _workers(supervisor)
         (program / "proxy" / "web" / "application.py").write_text("raise SystemExit('another version')")
         os.kill(victim, signal.SIGKILL)
@@ -121,16 +119,45 @@ async def test_worker_that_replaces_another_runs_the_same_program(
             assert (await fresh_get(service.base, "/?" + origin.url("/k.png"))).status == 200
 
 
+def test_start_without_one_of_the_workers_ends_the_others(tmp_path: Path) -> None:
+    """The system may refuse a process. The others would wait for the end of their parent, and the parent for theirs."""
+    start = """
+import sys
+from proxy.cli import main
+from proxy.supervisor import _Supervisor
+begin = _Supervisor._start
+def begin_first(supervisor, place):
+    if place.worker:
+        assert supervisor._ready[0].wait(30)
+        raise BlockingIOError(11, "no process")
+    begin(supervisor, place)
+_Supervisor._start = begin_first
+sys.exit(main())
+"""
+    command = [sys.executable, "-c", start, "serve", "--config", str(write_config(tmp_path)), "--port", "0"]
+    ended = subprocess.run(
+        [*command, "--workers", "2"], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 2
+    assert "no process" in ended.stderr
+
+
 def test_workers_end_with_their_parent_although_one_of_them_stands_still(tmp_path: Path) -> None:
-    """The others do not wait for it, and the next service gets the port."""
+    """The others do not wait for it."""
     with Service(write_config(tmp_path), workers=3) as service:
         assert service.process is not None
         workers = list(map(psutil.Process, _workers(service.process.pid)))
         still = workers.pop()
         still.suspend()
         os.kill(service.process.pid, signal.SIGKILL)
-        _, alive = psutil.wait_procs(workers, timeout=60)
-        assert not alive
+        wait_until(lambda: all(map(_has_ended, workers)))
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Return whether a process is gone, or only waits for somebody who asks for its exit code."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    return True
 
 
 def _workers(supervisor: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,26 @@ async def test_lines_belong_to_the_sources_that_are_recorded_when_they_are(
     assert await index.get("a") == KeptArticle(
         "a", ("http://h/2", "http://h/3"), 5.0, lines={"http://h/2": (4, 7)}
     )
+
+
+async def test_sources_are_added_to_those_that_are_recorded_when_they_are(
+    index: ArticleIndex, layout: Layout
+) -> None:
+    """What is known here stays: the date, the file and the lines."""
+
+    class Meanwhile(KeyLocks):
+        async def acquire(self, key: str) -> HeldKey:
+            await index.record("a", ["http://h/2"], date=5.0, path="/x/a", lines={"http://h/2": [2]})
+            return await super().acquire(key)
+
+    more = KeptArticle("a", ("http://h/2", "http://h/3"), 9.0, lines={"http://h/2": (8,), "http://h/3": (3,)})
+    async with opened(layout, Meanwhile(layout.root / "locks")) as other:
+        await other.add(more)
+    assert await index.get("a") == KeptArticle(
+        "a", ("http://h/2", "http://h/3"), 5.0, "/x/a", {"http://h/2": (2,), "http://h/3": (3,)}
+    )
+    await index.add(replace(more, name="new"))
+    assert await index.get("new") == replace(more, name="new")
 
 
 async def test_lines_of_an_unknown_article_are_not_recorded(index: ArticleIndex) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import ssl
 from dataclasses import replace
 
@@ -33,6 +34,8 @@ from proxy.fetch.failures import lacks_issuer, network_failures, status_failure
 from proxy.fetch.tls.chains import MAX_BYTES as MAX_CERTIFICATE_BYTES
 from proxy.fetch.tls.chains import Means
 from proxy.source import Source
+
+log = logging.getLogger(__name__)
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _COMPLETE = frozenset({200, 203})
@@ -119,12 +122,29 @@ class Exchange:
 
     async def _ask_in_turn(self, hop: Source) -> Fetched | NotModified | Source:
         self._rules.breaker.require(hop.origin)
+        if hop.scheme == "https":
+            await self._require_tls()
         if hop.origin == self._held:
             return await self._watched(hop)
         self._stage = _WAITING
         async with self._rules.turns.turn(hop.origin):
             await self._keep_pace(hop)
             return await self._watched(hop)
+
+    async def _require_tls(self) -> None:
+        """Make the context for TLS before the request begins, because a failure of this machine is not the origin's.
+
+        Raises:
+            SourceUnreachable: this machine cannot make it.
+        """
+        self._stage = _WAITING
+        try:
+            await self._rules.chains.usual_context()
+        except (OSError, RuntimeError) as error:
+            log.error("no origin can be asked with TLS: %s", error)
+            unreachable = SourceUnreachable(detail=f"this machine cannot use TLS: {error}")
+            unreachable.failure = "tls"
+            raise unreachable from error
 
     async def _keep_pace(self, hop: Source) -> None:
         interval = interval_seconds(self._rules.config)
@@ -169,8 +189,7 @@ class Exchange:
     async def _ask(self, hop: Source) -> Fetched | NotModified | Source:
         context = self._rules.chains.context_for(hop.origin)
         if context is None and hop.scheme == "https":
-            with network_failures():
-                context = await self._rules.chains.usual_context()
+            context = await self._rules.chains.usual_context()
         try:
             return await self._ask_under(context, hop)
         except SourceUnreachable as error:

@@ -72,7 +72,7 @@ class Chains:
     ) -> None:
         self._make_context = make_context
         self._clock = clock
-        self._usual: ssl.SSLContext | None = None
+        self._usual: asyncio.Future[ssl.SSLContext] | None = None
         self._unverified: ssl.SSLContext | None = None
         self._making = asyncio.Lock()
         self._known: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
@@ -95,13 +95,13 @@ class Chains:
         """Return the context for origins that send complete chains. The first call makes it.
 
         Raises:
-            OSError: the system's TLS library refuses it.
+            OSError, RuntimeError: the TLS library refuses it, or there is no thread to make it. The next call tries
+                again.
         """
-        if self._usual is None:
-            async with self._making:
-                if self._usual is None:
-                    self._usual = await asyncio.to_thread(self._make_context)
-        return self._usual
+        if self._usual is None or _has_failed(self._usual):
+            self._usual = asyncio.ensure_future(asyncio.to_thread(self._make_context))
+        # It is for all callers, so it goes on when one of them is cancelled.
+        return await asyncio.shield(self._usual)
 
     async def complete(self, origin: str, means: Means, *, patience_seconds: float) -> ssl.SSLContext | None:
         """Return a context under which `origin` can be verified; None when it is not found in `patience_seconds`.
@@ -250,6 +250,10 @@ def _issuer(certificate: bytes, answer: bytes) -> bytes | None:
     from proxy.fetch.tls.issuers import issuer_in  # noqa: PLC0415 - as above
 
     return issuer_in(certificate, answer)
+
+
+def _has_failed(done: asyncio.Future[Any]) -> bool:
+    return done.done() and (done.cancelled() or done.exception() is not None)
 
 
 def _put(memory: OrderedDict[Any, Any], key: object, value: object, *, most: int) -> None:

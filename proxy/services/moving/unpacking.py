@@ -201,19 +201,11 @@ class Unpacking:
         self._count(now, before, sum(body.size for body in arrived.values()))
 
     async def _article(self, item: PackedArticle) -> None:
-        known = await self._parts.kept.articles.get(item.name) or KeptArticle(item.name, ())
-        date = item.date if known.date is None else known.date
         if item.has_bad_lines:
             log.warning("the lines of the article %a cannot be read; it is unpacked without them", item.name)
             self._report.skipped["unreadable_lines"] += 1
-        await self._parts.kept.articles.record(
-            item.name,
-            {*known.sources, *item.sources},
-            date=date,
-            path=known.path,
-            # Who has read the file here knows better.
-            lines={**item.lines, **known.lines},
-        )
+        # Who has read the file here knows better.
+        await self._parts.kept.articles.add(KeptArticle(item.name, item.sources, item.date, lines=item.lines))
         self._report.articles += 1
 
     async def _block(self, item: PackedBlock) -> None:
