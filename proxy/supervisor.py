@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
 import logging
 import multiprocessing
@@ -44,14 +43,9 @@ from proxy.observe.systemd import Outside
 from proxy.process import release_signals, signals_waiting
 from proxy.web.application import Pulse, Start, run
 from proxy.web.connections.accepting import GONE, OpenConnections
+from proxy.web.connections.listening import bind, bound_sending
 
 log = logging.getLogger(__name__)
-
-UNSENT_BYTES = 128 * 1024
-"""Unsent bytes of an answer that the kernel buffers. By default it buffers megabytes for each slow client."""
-
-_TCP_NOTSENT_LOWAT = 25
-"""The option's number on Linux. Python's socket module names it from 3.12 on."""
 
 START_SECONDS = 60.0
 
@@ -88,21 +82,6 @@ class Serving:
         return config.model_copy(update={"server": config.server.model_copy(update=update)})
 
 
-_LISTEN_ADVICE = {
-    errno.EADDRINUSE: "another program uses it: stop that program, or choose another port with --port or server.port",
-    errno.EADDRNOTAVAIL: "this machine has no such address: set server.host to one of its own, or to 127.0.0.1",
-    errno.EACCES: "ports below 1024 need a privilege: choose a higher one with --port or server.port",
-}
-
-
-class ListenError(Exception):
-    """The service cannot listen at its address. The message names host and port and says what to do."""
-
-    def __init__(self, config: Config, error: OSError) -> None:
-        advice = _LISTEN_ADVICE.get(error.errno or 0, error.strerror or str(error))
-        super().__init__(f"cannot listen on {config.server.host} port {config.server.port}: {advice}")
-
-
 @dataclass(frozen=True, slots=True)
 class Door:
     """Where connections come in. counts: open connections of each worker; None for a single worker.
@@ -120,37 +99,6 @@ class Door:
     parent: tuple[int, int] | None = None
 
 
-def bind(config: Config) -> socket.socket:
-    """Return the listening socket.
-
-    Raises:
-        ListenError: the address is in use, belongs to another machine, or needs a privilege.
-    """
-    family = socket.AF_INET6 if ":" in config.server.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((config.server.host.strip("[]"), config.server.port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise ListenError(config, error) from error
-    listener.setblocking(False)
-    return listener
-
-
-def _bound_sending(listener: socket.socket, timeout_seconds: float) -> None:
-    """Bound the buffers and the wait for a client that does not read. Accepted connections inherit the options."""
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        milliseconds = int(min(timeout_seconds * 1000, 2**31 - 1))
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-    try:
-        listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-    except OSError:
-        # Other systems can only bound the whole buffer, which slows down connections with a high latency.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * UNSENT_BYTES)
-
-
 def serve(serving: Serving, config: Config, outside: Outside) -> int:
     """Run the service until a signal ends it. Return the exit code: 2 when a worker could not start, else 0.
 
@@ -160,7 +108,7 @@ def serve(serving: Serving, config: Config, outside: Outside) -> int:
     _raise_descriptor_limit()
     _require_startable(config)
     listener = outside.listener or bind(config)
-    _bound_sending(listener, config.server.write_timeout)
+    bound_sending(listener, config.server.write_timeout)
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if config.server.workers == 1:

@@ -13,7 +13,8 @@ from proxy.images.pixels.libvips import decoder_problem
 from proxy.observe.systemd import Outside, PassedSocketError, service_manager
 from proxy.policy import listen_problem
 from proxy.process import below_init
-from proxy.supervisor import ListenError, Serving, serve
+from proxy.supervisor import Serving, serve
+from proxy.web.connections.listening import ListenError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
